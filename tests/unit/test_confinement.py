@@ -11,7 +11,7 @@ from responsa_server.embedded.doctor import sandbox_finding
 
 
 @pytest.mark.parametrize(
-    ("environment", "given", "allowed"),
+    ("environment", "setting", "allowed"),
     [
         (Environment.PRODUCTION, None, False),
         (Environment.STAGING, None, False),
@@ -21,9 +21,9 @@ from responsa_server.embedded.doctor import sandbox_finding
     ],
 )
 def test_the_default_depends_on_the_environment(
-    environment: Environment, given: bool | None, allowed: bool
+    environment: Environment, setting: bool | None, allowed: bool
 ) -> None:
-    settings = load(environment=environment, ingestion={"allow_unconfined": given})
+    settings = load(environment=environment, ingestion={"allow_unconfined": setting})
     assert settings.allows_unconfined_parsing is allowed
 
 

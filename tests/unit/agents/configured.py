@@ -94,8 +94,8 @@ class Router(Node[RouterInput, RouterOutput]):
     input_model = RouterInput
     output_model = RouterOutput
 
-    async def process(self, given: RouterInput, run: Run) -> RouterOutput:
-        return RouterOutput(intent="chat" if given.question.startswith("Hello") else "qa", confidence=1.0)
+    async def process(self, inputs: RouterInput, run: Run) -> RouterOutput:
+        return RouterOutput(intent="chat" if inputs.question.startswith("Hello") else "qa", confidence=1.0)
 
 
 TEST_KINDS = {

@@ -87,14 +87,14 @@ class Shelf:
         self,
         *excerpts: Excerpt,
         near: bool = True,
-        found: Evidence | None = None,
+        contents: Evidence | None = None,
         more: Sequence[Excerpt] = (),
         quotes: Sequence[Quote] = (),
         before: Callable[[], None] | None = None,
         fallback: Fallback | None = None,
         usage: Usage | None = None,
     ) -> None:
-        self.found = found or evidence()
+        self.contents = contents or evidence()
         self.ranking = Ranking(excerpts, tuple(more), 0.9 if near else 0.1, near)
         self.quotes = quotes
         self.before = before
@@ -107,7 +107,7 @@ class Shelf:
 
     async def search(
         self,
-        who: Principal,
+        caller: Principal,
         questions: tuple[str, ...],
         collections: tuple[str, ...],
         options: SearchOptions = DEFAULT_SEARCH,
@@ -116,10 +116,10 @@ class Shelf:
         self.options.append(options)
         if self.before is not None:
             self.before()
-        return self.found
+        return self.contents
 
-    async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
-        assert evidence == self.found
+    async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
+        assert evidence == self.contents
         self.ranked.append(question)
         return Ranked(evidence, self.ranking, self.fallback, self.usage)
 
@@ -130,7 +130,7 @@ class Shelf:
             for one in self.ranking.excerpts
         ]
 
-    async def excerpts(self, who: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
+    async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
         return replace(self.ranking, made=True)
 
     async def with_sources(
@@ -139,9 +139,9 @@ class Shelf:
         return replace(evidence or Evidence(0, 0, {}), passages=1 + len(sources))
 
     async def sections(
-        self, who: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
+        self, caller: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
     ) -> Sequence[Sequence[Quote]]:
-        assert evidence == self.found
+        assert evidence == self.contents
         return [[one] for one in self.quotes[:most]]
 
 

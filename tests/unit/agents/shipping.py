@@ -39,12 +39,10 @@ class Judge:
     """A CitationJudge. If the passage that a claim names has a quote, the quote supports the claim."""
 
     quotes: Sequence[Quote] = ()
-    asked: list[CitedSentence] = field(default_factory=list[CitedSentence])
 
     async def judge(
         self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
-        self.asked += claims
         return [
             known(self.quotes[claim.passage - 1] if 0 < claim.passage <= len(self.quotes) else None)
             for claim in claims
@@ -71,12 +69,12 @@ class Staff:
         }
     )
 
-    async def get(self, who: Principal, identity: UUID) -> Row:
+    async def get(self, caller: Principal, identity: UUID) -> Row:
         if identity not in self.teachers:
             raise NotFound(Reason.TEACHER_NOT_FOUND, "Teacher not found or access denied")
         return self.teachers[identity]
 
-    async def list(self, who: Principal, query: ListQuery) -> Page[Row]:
+    async def list(self, caller: Principal, query: ListQuery) -> Page[Row]:
         return Page([*self.teachers.values()])
 
 
@@ -106,10 +104,10 @@ class Notes:
 
     kept: dict[UUID, Summary] = field(default_factory=dict[UUID, Summary])
 
-    async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
+    async def find(self, caller: Principal, conversation_id: UUID) -> Summary | None:
         return self.kept.get(conversation_id)
 
-    async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:
+    async def keep(self, caller: Principal, conversation_id: UUID, summary: Summary) -> None:
         self.kept[conversation_id] = summary
 
 
@@ -147,7 +145,9 @@ def parts_of(
     )
 
 
-def asked(agent: str, text: str = QUESTION, talk: Sequence[Message] = (), **parameters: object) -> AnswerTask:
+def task_for(
+    agent: str, text: str = QUESTION, talk: Sequence[Message] = (), **parameters: object
+) -> AnswerTask:
     """A question to a shipped agent in a conversation. One to the tutor names its teacher."""
     one = task(text, talk)
     given = {"teacher_id": str(ASHDOWN), **parameters} if agent == "tutor" else parameters
@@ -159,13 +159,13 @@ def shipped(
     agent: str, parts: NodeParts, tools: Sequence[str] = (), chain: Sequence[str] = (DEFAULT_MODEL,)
 ) -> PlannedAgent:
     """A shipped agent, made of these parts. tools: the tools that it uses in addition. chain: its models."""
-    found = examine(SHIPPED / agent, Surroundings())
-    assert found.problems == []
-    assert found.config is not None
+    examined = examine(SHIPPED / agent, Surroundings())
+    assert examined.problems == []
+    assert examined.config is not None
     version = f"agents/{agent}/versions/1"
-    config = found.config
+    config = examined.config
     config = config.model_copy(update={"model": config.model.model_copy(update={"chain": tuple(chain)})})
     if tools:
         use = (*config.tools.use, *tools)
         config = config.model_copy(update={"tools": config.tools.model_copy(update={"use": use})})
-    return PlannedAgent(plan(config, parts, found.prompts, KINDS), agent_options(config, version))
+    return PlannedAgent(plan(config, parts, examined.prompts, KINDS), agent_options(config, version))

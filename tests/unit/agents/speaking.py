@@ -32,11 +32,11 @@ class Says:
 
     pieces: Items | Callable[[ModelPrompt], Items] = (Ended(complete=True),)
     name: str = "m"
-    asked: list[ModelPrompt] = field(default_factory=list[ModelPrompt])
+    prompts: list[ModelPrompt] = field(default_factory=list[ModelPrompt])
     closed: bool = False
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        self.asked.append(prompt)
+        self.prompts.append(prompt)
         try:
             for piece in self.pieces(prompt) if callable(self.pieces) else self.pieces:
                 if isinstance(piece, asyncio.Event):
@@ -119,13 +119,13 @@ class Turn:
             pause=self.pause,
         )
 
-    def _tell(self, told: Progress) -> None:
-        if not isinstance(told, Barrier):
-            self.events.append(told)
+    def _tell(self, progress: Progress) -> None:
+        if not isinstance(progress, Barrier):
+            self.events.append(progress)
         elif self.holds:
-            self.held = told
+            self.held = progress
         else:
-            told.passed.set()
+            progress.passed.set()
         self._more.set()
 
 
@@ -134,40 +134,40 @@ async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[Ag
 
     Every barrier passes at once.
     """
-    told: list[AgentEvent] = []
+    emitted: list[AgentEvent] = []
     async with aclosing(stream(agent, task)) as events:
         async for event in events:
-            told.append(event)
+            emitted.append(event)
             if isinstance(event, Barrier):
                 event.passed.set()
-            if len(told) == most:
+            if len(emitted) == most:
                 break
-    return told
+    return emitted
 
 
-def answer_in(told: Sequence[object]) -> Answered:
+def answer_in(events: Sequence[object]) -> Answered:
     """The answer with which these events end."""
-    end = told[-1]
+    end = events[-1]
     assert isinstance(end, Answered)
     return end
 
 
-def refusal_in(told: Sequence[object]) -> Refused:
+def refusal_in(events: Sequence[object]) -> Refused:
     """The refusal with which these events end."""
-    end = told[-1]
+    end = events[-1]
     assert isinstance(end, Refused)
     return end
 
 
-def deltas(told: Sequence[AgentEvent]) -> list[Delta]:
+def deltas(events: Sequence[AgentEvent]) -> list[Delta]:
     """The deltas among the emitted events."""
-    return [one for one in told if isinstance(one, Delta)]
+    return [one for one in events if isinstance(one, Delta)]
 
 
-def ledger(told: Sequence[AgentEvent]) -> dict[str, ToolRecord]:
+def ledger(events: Sequence[AgentEvent]) -> dict[str, ToolRecord]:
     """The ledger that these events make."""
     records: dict[str, ToolRecord] = {}
-    for one in told:
+    for one in events:
         if isinstance(one, ToolCalled):
             records[one.call_id] = ToolRecord(None, "")
         elif isinstance(one, ToolReturned):
@@ -175,5 +175,5 @@ def ledger(told: Sequence[AgentEvent]) -> dict[str, ToolRecord]:
     return records
 
 
-def text(told: Sequence[AgentEvent]) -> str:
-    return "".join(one.text for one in told if isinstance(one, Delta))
+def text(events: Sequence[AgentEvent]) -> str:
+    return "".join(one.text for one in events if isinstance(one, Delta))

@@ -28,7 +28,7 @@ from responsa_server.domain.models import ChatModel, Ended, Price, Spent, Stop, 
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain
 from tests.agent_streams import stream
 from tests.raising import raises
-from tests.unit.agents.shipping import SHOWN, asked, parts_of, shipped
+from tests.unit.agents.shipping import SHOWN, parts_of, shipped, task_for
 from tests.unit.agents.speaking import Says, answer_in, refusal_in, text, told_by
 
 CAUSES = {
@@ -71,7 +71,7 @@ def chain(*models: ChatModel) -> ModelChain:
 async def ended(
     agent: str, model: ChatModel, question: AnswerTask | None = None
 ) -> tuple[list[AgentEvent], AnswerTask]:
-    one = question or asked(agent)
+    one = question or task_for(agent)
     return await told_by(shipped(agent, parts_of(model)), one), one
 
 
@@ -100,13 +100,13 @@ async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str
 
 @BOTH
 async def test_endless_text_is_cut_and_says_so(agent: str) -> None:
-    told, one = await ended(agent, broken(Kind.ENDLESS))
+    told, task = await ended(agent, broken(Kind.ENDLESS))
     end = answer_in(told)
     assert end.outcome is AnswerOutcome.OUTPUT_LIMIT
     assert 0 < len(end.text.encode()) <= MAX_ANSWER_BYTES
     assert end.text == text(told)
     # The model's usage stays far below the turn's limit on tokens.
-    assert one.meter.usage.input_tokens + one.meter.usage.output_tokens <= 12_001
+    assert task.meter.usage.input_tokens + task.meter.usage.output_tokens <= 12_001
 
 
 @BOTH
@@ -114,31 +114,31 @@ async def test_endless_text_is_cut_and_says_so(agent: str) -> None:
 async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
     agent: str, kind: Kind, cause: str
 ) -> None:
-    one = asked(agent)
-    error = await raises(Unavailable, ended(agent, broken(kind), one))
+    task = task_for(agent)
+    error = await raises(Unavailable, ended(agent, broken(kind), task))
     assert (error.reason, error.metadata) == (
         Reason.MODEL_UNAVAILABLE,
         {"model": f"broken-{kind}", "cause": cause},
     )
     # The failed turn still counts the earlier fallback to a classifier.
-    assert one.meter.fallbacks[0].kind is FallbackKind.CLASSIFIER
+    assert task.meter.fallbacks[0].kind is FallbackKind.CLASSIFIER
 
 
 @BOTH
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.HANG, Kind.ENDLESS])
 async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: Kind) -> None:
-    one, told = asked(agent), list[AgentEvent]()
+    task, told = task_for(agent), list[AgentEvent]()
     with suppress(Unavailable):
-        async with aclosing(stream(shipped(agent, parts_of(broken(kind))), one)) as events:
+        async with aclosing(stream(shipped(agent, parts_of(broken(kind))), task)) as events:
             async for event in events:
                 told.append(event)
     used = [found.usage for found in told if isinstance(found, ModelUsed)]
-    assert sum(used, Usage()) == replace(one.meter.usage, embedding_tokens=0)
+    assert sum(used, Usage()) == replace(task.meter.usage, embedding_tokens=0)
     assert used[-1].output_tokens
 
 
 async def test_a_call_that_is_stopped_with_its_turn_emits_its_usage() -> None:
-    one = asked("tutor")
+    task = task_for("tutor")
     silent = asyncio.Event()
 
     class Hanging(Broken):
@@ -148,14 +148,14 @@ async def test_a_call_that_is_stopped_with_its_turn_emits_its_usage() -> None:
 
     agent = shipped("tutor", parts_of(Hanging(Kind.HANG, idle_seconds=3600.0)))
     emitted = list[AgentEvent]()
-    running = asyncio.create_task(agent.answer(one, emitted.append))
+    running = asyncio.create_task(agent.answer(task, emitted.append))
     await silent.wait()
     before = len(emitted)
     running.cancel()
     await raises(asyncio.CancelledError, running)
     (left,) = [event for event in emitted[before:] if isinstance(event, ModelUsed)]
     assert left.model == "broken-hang"
-    assert 0 < left.usage.output_tokens <= one.meter.usage.output_tokens
+    assert 0 < left.usage.output_tokens <= task.meter.usage.output_tokens
 
 
 @BOTH
@@ -194,13 +194,13 @@ async def test_a_model_that_is_stopped_in_mid_answer_leaves_nothing_half_written
     agent: str, stop: Stop
 ) -> None:
     pieces = [TextPiece("The Nile"), TextPiece(" is"), Ended(complete=stop is Stop.END, stop=stop)]
-    told, one = await ended(agent, Says(pieces))
-    end = told[-1]
+    events, task = await ended(agent, Says(pieces))
+    end = events[-1]
     if stop is not Stop.UNSAFE:
         assert isinstance(end, Answered)
         return
     assert isinstance(end, Refused)
-    assert (end.reason, text(told)) == (RefusalReason.UNSAFE, "The Nile is")
+    assert (end.reason, text(events)) == (RefusalReason.UNSAFE, "The Nile is")
     assert "middle of its answer" in end.message
     assert FallbackKind.PROVIDER not in {found.kind for found in end.fallbacks}
-    assert end.usage == one.meter.usage
+    assert end.usage == task.meter.usage

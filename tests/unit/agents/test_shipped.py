@@ -29,7 +29,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.models import ModelPiece, ModelPrompt
 from responsa_server.domain.tools import FixedTools, ToolCard, ToolResult
 from tests.unit.agents.evidence import Shelf
-from tests.unit.agents.shipping import ASHDOWN, LONG, Notes, asked, parts_of, shipped
+from tests.unit.agents.shipping import ASHDOWN, LONG, Notes, parts_of, shipped, task_for
 from tests.unit.agents.speaking import Does, answer_in, refusal_in, text, told_by
 
 THEN = datetime(2026, 11, 20, tzinfo=UTC)
@@ -55,14 +55,14 @@ def talk(*texts: str) -> list[Message]:
     ]
 
 
-def messages(told: Sequence[AgentEvent]) -> list[str]:
-    return [one.message for one in told if isinstance(one, Status)]
+def messages(events: Sequence[AgentEvent]) -> list[str]:
+    return [one.message for one in events if isinstance(one, Status)]
 
 
-def whole(told: Sequence[AgentEvent]) -> Answered:
-    end = answer_in(told)
-    assert end.text == text(told)
-    assert [one.citation for one in told if isinstance(one, Cited)] == list(end.citations)
+def whole(events: Sequence[AgentEvent]) -> Answered:
+    end = answer_in(events)
+    assert end.text == text(events)
+    assert [one.citation for one in events if isinstance(one, Cited)] == list(end.citations)
     data = end.text.encode()
     for citation in end.citations:
         assert data[citation.answer.start : citation.answer.end].decode().strip()
@@ -82,25 +82,27 @@ class Away(Shelf):
 
 async def test_the_chat_agent_writes_with_a_model_and_checks_what_it_cites() -> None:
     model = Remembers()
-    told = await told_by(shipped("chat", parts_of(model)), asked("chat"))
-    assert messages(told) == [
+    events = await told_by(shipped("chat", parts_of(model)), task_for("chat"))
+    assert messages(events) == [
         "Classifying your query...",
         "Searching knowledge base...",
         "Analyzing results...",
         "Generating response...",
         "Checking the sources...",
     ]
-    end = whole(told)
+    end = whole(events)
     assert end.model == "strong"
     assert [citation.quote for citation in end.citations] == [LONG]
     assert (end.passages_used, "[1]" in end.text) == (1, False)
     assert model.asked == {"intent_classification": 1, "response_synthesis": 1}
-    assert [one.model for one in told if isinstance(one, ModelUsed)] == ["strong", "strong"]
+    assert [one.model for one in events if isinstance(one, ModelUsed)] == ["strong", "strong"]
 
 
 async def test_small_talk_searches_nothing() -> None:
     shelf = Shelf()
-    told = await told_by(shipped("chat", parts_of(Remembers(), shelf)), asked("chat", "Hello, how are you?"))
+    told = await told_by(
+        shipped("chat", parts_of(Remembers(), shelf)), task_for("chat", "Hello, how are you?")
+    )
     end = whole(told)
     assert (end.intent, end.model, shelf.asked) == ("chitchat", "strong", [])
     assert "Checking the sources..." not in messages(told)
@@ -115,14 +117,14 @@ async def test_small_talk_searches_nothing() -> None:
 )
 async def test_the_kind_of_the_question_chooses_the_prompt(agent: str, text: str, purpose: str) -> None:
     model = Remembers()
-    end = whole(await told_by(shipped(agent, parts_of(model)), asked(agent, text)))
+    end = whole(await told_by(shipped(agent, parts_of(model)), task_for(agent, text)))
     assert purpose in (end.intent, end.category)
     assert model.prompts[-1].purpose == purpose
 
 
 async def test_a_question_in_another_language_is_refused_because_of_the_language() -> None:
     question = "¿Cuánto dura la batería del Wren 2?"
-    end = refusal_in(await told_by(shipped("chat", parts_of()), asked("chat", question)))
+    end = refusal_in(await told_by(shipped("chat", parts_of()), task_for("chat", question)))
     assert (end.reason, end.intent) == (RefusalReason.OUT_OF_SCOPE, "out_of_scope")
     assert f"Chat did not recognise “{question}”" in end.message
     assert "Perhaps the reason is the language" in end.message
@@ -131,13 +133,13 @@ async def test_a_question_in_another_language_is_refused_because_of_the_language
 
 async def test_a_follow_up_is_rewritten_before_it_is_looked_for() -> None:
     model = Remembers()
-    told = await told_by(
+    events = await told_by(
         shipped("chat", parts_of(model)),
-        asked("chat", "And where does it end?", talk("How long is the river Nile?", LONG)),
+        task_for("chat", "And where does it end?", talk("How long is the river Nile?", LONG)),
     )
-    assert "Rephrasing your question..." in messages(told)
+    assert "Rephrasing your question..." in messages(events)
     assert model.asked["kb_search_query"] == 1
-    assert "Nile" in whole(told).standalone_question
+    assert "Nile" in whole(events).standalone_question
 
 
 @pytest.mark.parametrize("agent", ["default", "chat"])
@@ -145,14 +147,14 @@ async def test_what_was_said_long_ago_is_summed_up_and_kept(agent: str) -> None:
     model, notes = Remembers(), Notes()
     before = talk(*(f"Message {number} on the Nile." for number in range(24)))
     chat = shipped(agent, replace(parts_of(model), summaries=notes))
-    await told_by(chat, asked(agent, talk=before))
+    await told_by(chat, task_for(agent, talk=before))
     assert model.asked["conversation_summary"] == 1
     assert notes.kept[UUID(int=9)].through == before[13].id
-    await told_by(chat, asked(agent, talk=before))
+    await told_by(chat, task_for(agent, talk=before))
     assert model.asked["conversation_summary"] == 1
-    await told_by(chat, asked(agent, talk=[*before, *talk("a", "b")]))
+    await told_by(chat, task_for(agent, talk=[*before, *talk("a", "b")]))
     assert model.asked["conversation_summary"] == 1
-    await told_by(chat, asked(agent, talk=[*before, *talk(*"abcdefghij")]))
+    await told_by(chat, task_for(agent, talk=[*before, *talk(*"abcdefghij")]))
     assert model.asked["conversation_summary"] == 2
 
 
@@ -161,12 +163,12 @@ async def test_a_message_for_a_program_goes_to_the_tools() -> None:
     clock, model = Does(Effect.NONE, card=ToolCard("time", "Tells the time.")), Remembers()
     tools = FixedTools([calculator, clock])
     chat = shipped("chat", parts_of(model, tools=tools, requests_tools=False, larger=model))
-    told = await told_by(chat, asked("chat", "What is 347 * 12?"))
+    told = await told_by(chat, task_for("chat", "What is 347 * 12?"))
     assert [one.content for one in told if isinstance(one, ToolReturned)] == ["4164"]
     assert whole(told).intent == "tool"
     assert model.prompts[-1].purpose == "research"
     # If no tool helps, the documents may.
-    told = await told_by(chat, asked("chat", intent="tool"))
+    told = await told_by(chat, task_for("chat", intent="tool"))
     assert [citation.quote for citation in whole(told).citations] == [LONG]
     assert (len(calculator.calls), clock.calls) == (1, [])
 
@@ -176,8 +178,8 @@ async def test_a_message_for_a_program_goes_to_the_tools() -> None:
 
 async def test_the_tutor_speaks_as_its_teacher() -> None:
     model = Remembers()
-    told = await told_by(shipped("tutor", parts_of(model)), asked("tutor"))
-    assert messages(told) == [
+    events = await told_by(shipped("tutor", parts_of(model)), task_for("tutor"))
+    assert messages(events) == [
         "Thinking about your question...",
         "Classifying your query...",
         "Searching knowledge base...",
@@ -185,7 +187,7 @@ async def test_the_tutor_speaks_as_its_teacher() -> None:
         "Generating response...",
         "Checking the sources...",
     ]
-    end = whole(told)
+    end = whole(events)
     assert (end.category, end.model, end.intent) == ("fact", "strong", "")
     write = model.prompts[-1]
     assert write.purpose == "response_synthesis"
@@ -197,7 +199,7 @@ async def test_the_tutor_speaks_as_its_teacher() -> None:
 
 async def test_the_tutor_goes_on_without_the_documents_and_says_so_first() -> None:
     model = Remembers()
-    told = await told_by(shipped("tutor", parts_of(model, Away())), asked("tutor"))
+    told = await told_by(shipped("tutor", parts_of(model, Away())), task_for("tutor"))
     end = whole(told)
     assert end.text.startswith("I could not reach the documents, so this answer does not use them.\n\n")
     assert list(end.fallbacks) == [

@@ -131,13 +131,13 @@ def test_golden_questions_are_answered_by_the_corpus(agent: str) -> None:
     assert len(cases["refused"]) >= 1
     turns = [turn for dialogue in cases["dialogues"] for turn in dialogue["turns"]]
     assert agent in CODE or any(turn.get("follow_up") for turn in turns)
-    for one in (*cases["answered"], *turns, *cases.get("posts", ())):
-        text = documents[one["source"]]
-        assert text.count(one["quote"]) == 1, one
-        assert "\n" not in one["quote"]
-        assert one["question"].strip()
-    for one in cases["refused"]:
-        assert set(one["reasons"]) <= {"NO_SUPPORT", "OUT_OF_SCOPE"}
+    for case in (*cases["answered"], *turns, *cases.get("posts", ())):
+        text = documents[case["source"]]
+        assert text.count(case["quote"]) == 1, case
+        assert "\n" not in case["quote"]
+        assert case["question"].strip()
+    for case in cases["refused"]:
+        assert set(case["reasons"]) <= {"NO_SUPPORT", "OUT_OF_SCOPE"}
     named = [
         one for kind in expected - {"parameters"} for one in cast("Sequence[dict[str, Any]]", cases[kind])
     ]

@@ -21,7 +21,7 @@ from responsa_server.domain.models import (
     ModelFault,
 )
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain, Retrying, RetryPolicy
-from tests.unit.agents.shipping import SHOWN, asked, parts_of
+from tests.unit.agents.shipping import SHOWN, parts_of, task_for
 from tests.unit.agents.speaking import Turn, answer_in, told_by
 from tests.unit.agents.test_bad_models import AGENTS, Free
 from tests.unit.providers.told import Told, failing
@@ -60,7 +60,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
             patience_seconds=0.2,
         )
         async with asyncio.timeout(30):
-            told = await told_by(agent(name, chain, 60.0), asked(name))
+            told = await told_by(agent(name, chain, 60.0), task_for(name))
     assert silent.asked.is_set()
     end = answer_in(told)
     assert (end.text, end.model) == (SHOWN, "passages")
@@ -70,7 +70,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
 @pytest.mark.parametrize("name", AGENTS)
 async def test_no_call_may_take_more_than_half_of_what_is_left_of_the_turn(name: str) -> None:
     model = Told([failing(ModelFault.TIMEOUT)], name="p:m")
-    one = replace(asked(name), age_seconds=40.0)
+    one = replace(task_for(name), age_seconds=40.0)
     await told_by(agent(name, model, 60.0), one)
     *small, write = [prompt.patience_seconds for prompt in model.prompts]
     # The tutor makes three small calls: whether documents are needed, the question's category, and the expansions.

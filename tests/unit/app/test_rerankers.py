@@ -49,7 +49,7 @@ async def test_vendors_and_own_servers_are_asked_in_their_protocols(wire: Any) -
 
 
 @pytest.mark.parametrize(
-    ("called", "told"),
+    ("called", "message"),
     [
         ("cohere:rerank-v3.5", "set COHERE_API_KEY"),
         ("nowhere:m", "cohere, jina, onnx, ranks, voyage"),
@@ -59,14 +59,14 @@ async def test_vendors_and_own_servers_are_asked_in_their_protocols(wire: Any) -
     ],
 )
 async def test_a_model_that_cannot_be_used_is_named_with_its_setting_and_the_remedy(
-    called: str, told: str
+    called: str, message: str
 ) -> None:
     server = {"url": "http://127.0.0.1:9"}
     settings = ModelSettings.model_validate(
         {"servers": {"lab": server, "ranks": {**server, "rerank": "tei"}}}
     )
     async with AsyncExitStack() as stack:
-        caught = await raises(SettingsError, opened(called, settings, stack), told)
+        caught = await raises(SettingsError, opened(called, settings, stack), message)
     assert "retrieval.reranker (RESPONSA_RETRIEVAL__RERANKER)" in str(caught)
 
 

@@ -58,7 +58,7 @@ KEY = "sk-verysecret"
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("RESPONSA_PORT", "70000", "port"),
         ("RESPONSA_PORT", "http", "port"),
@@ -76,16 +76,16 @@ KEY = "sk-verysecret"
     ],
 )
 def test_a_wrong_setting_is_named_and_a_key_never_shown(
-    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=told) as error:
+    with pytest.raises(SettingsError, match=message) as error:
         load()
     assert KEY not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("port = = 1", "cannot be read"),
         ("foo = 1", "foo"),
@@ -95,10 +95,10 @@ def test_a_wrong_setting_is_named_and_a_key_never_shown(
     ],
 )
 def test_what_is_wrong_in_the_settings_file_is_named_and_a_key_never_shown(
-    text: str, told: str, tmp_path: Path
+    text: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "responsa.toml").write_text(text)
-    with pytest.raises(SettingsError, match=told) as error:
+    with pytest.raises(SettingsError, match=message) as error:
         load()
     assert KEY not in str(error.value)
 
@@ -286,7 +286,7 @@ PAGE = {"RESPONSA_MAIL__PAGE_URL": "https://responsa.example.org/"}
 
 
 @pytest.mark.parametrize(
-    ("listen", "given", "told"),
+    ("listen", "variables", "message"),
     [
         ("127.0.0.1", OPEN, ""),
         ("::1", OPEN, ""),
@@ -298,12 +298,12 @@ PAGE = {"RESPONSA_MAIL__PAGE_URL": "https://responsa.example.org/"}
     ],
 )
 def test_open_registration_on_a_network_needs_mails(
-    listen: str, given: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+    listen: str, variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"RESPONSA_LISTEN": listen, **given}.items():
+    for name, value in {"RESPONSA_LISTEN": listen, **variables}.items():
         monkeypatch.setenv(name, value)
-    if told:
-        with pytest.raises(SettingsError, match=told):
+    if message:
+        with pytest.raises(SettingsError, match=message):
             load()
     else:
         load()

@@ -31,7 +31,7 @@ async def served(folder: Path, *, alone: bool = False) -> AsyncGenerator[str]:
         await server.stop(None)
 
 
-async def asked(target: str, *, deltas: bool) -> list[chat_service_pb2.AskResponse]:
+async def frames_of(target: str, *, deltas: bool) -> list[chat_service_pb2.AskResponse]:
     async with grpc.aio.insecure_channel(target) as channel:
         request = chat_service_pb2.AskRequest(text="Why?", include_deltas=deltas)
         return [frame async for frame in ChatServiceStub(channel).Ask(request)]
@@ -40,7 +40,7 @@ async def asked(target: str, *, deltas: bool) -> list[chat_service_pb2.AskRespon
 @pytest.mark.parametrize("alone", [False, True])
 async def test_the_peer_in_memory_answers_as_the_contract_says(tmp_path: Path, alone: bool) -> None:
     async with served(tmp_path, alone=alone) as target:
-        frames = await asked(target, deltas=True)
+        frames = await frames_of(target, deltas=True)
     events = [event for frame in frames for event in frame.events]
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert frames[0].after_seq == 0

@@ -177,7 +177,7 @@ def test_parameters_have_one_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "field", "rule"),
+    ("parameters", "field", "rule"),
     [
         (struct(x="y" * 4089), "options.parameters", "struct.max_bytes"),
         (struct(x="é" * 2045), "options.parameters", "struct.max_bytes"),
@@ -190,8 +190,10 @@ def test_parameters_have_one_form() -> None:
         (structs.of(nested(17)), "options.parameters" + ".a" * 17, "struct.depth"),
     ],
 )
-def test_parameters_that_cannot_be_kept(given: Struct, field: str, rule: str) -> None:
-    request = chat_service_pb2.AskRequest(text="?", options=chat_service_pb2.AskOptions(parameters=given))
+def test_parameters_that_cannot_be_kept(parameters: Struct, field: str, rule: str) -> None:
+    request = chat_service_pb2.AskRequest(
+        text="?", options=chat_service_pb2.AskOptions(parameters=parameters)
+    )
     with pytest.raises(InvalidRequest) as caught:
         chat.question(request)
     (violation,) = caught.value.violations
@@ -222,7 +224,7 @@ def test_paths_in_parameters_are_made_for_errors_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "parameters",
     [
         struct(x="y" * 4088),
         structs.of(nested(16)),
@@ -234,8 +236,8 @@ def test_paths_in_parameters_are_made_for_errors_alone() -> None:
     ],
     ids=["bytes", "depth", "numbers", "lists", "strings"],
 )
-def test_parameters_at_their_limit(given: Struct) -> None:
-    assert structs.of_text(structs.text("options.parameters", given)) == given
+def test_parameters_at_their_limit(parameters: Struct) -> None:
+    assert structs.of_text(structs.text("options.parameters", parameters)) == parameters
 
 
 FALLBACK = Fallback(FallbackKind.PROVIDER, "openai:large", "extractive", "rate_limited")
@@ -254,16 +256,16 @@ def test_a_turn_tells_what_its_end_tells(end: Terminal, count: int) -> None:
     terminal = chat.event(NumberedEvent(4, 1, NOW, end)).SerializeToString()
     question = Question("Why?", parameters='{"level":"expert"}', max_cost_micros=5)
     usage = Usage(1, 2, 3, 4, 5)
-    found = chat.turn(
+    turn = chat.turn(
         Turn(UUID(int=1), "acme", UUID(int=2), UUID(int=3), None, question, "agents/a/versions/1",
              TurnState.ANSWERED, 1, 4, terminal, usage, NOW, NOW)
     )  # fmt: skip
     told = turn_pb2.Fallback(
         kind=turn_pb2.FALLBACK_KIND_PROVIDER, source="openai:large", target="extractive", cause="rate_limited"
     )
-    assert list(found.fallbacks) == [told] * count
-    assert found.parameters == struct(level="expert")
-    assert (found.usage.cost_usd_micros, found.usage.unpriced_tokens) == (4, 5)
+    assert list(turn.fallbacks) == [told] * count
+    assert turn.parameters == struct(level="expert")
+    assert (turn.usage.cost_usd_micros, turn.usage.unpriced_tokens) == (4, 5)
 
 
 @pytest.mark.parametrize(

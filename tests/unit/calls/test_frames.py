@@ -155,8 +155,8 @@ async def sent(
     return result
 
 
-def kinds(found: Sequence[chat_service_pb2.ResumeTurnResponse]) -> list[list[str | None]]:
-    return [[event.WhichOneof("event") for event in frame.events] for frame in found]
+def kinds(responses: Sequence[chat_service_pb2.ResumeTurnResponse]) -> list[list[str | None]]:
+    return [[event.WhichOneof("event") for event in frame.events] for frame in responses]
 
 
 @pytest.mark.parametrize(("kind", "event"), EVENTS)
@@ -247,14 +247,14 @@ def test_a_question_is_the_same_there_and_back(
 ) -> None:
     codec = AskFrames()
     canonical = json.dumps(parameters, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    given = "" if not parameters else canonical
+    stored = "" if not parameters else canonical
     question = Question(
         text,
         conversation,
         tuple(sorted(collections)),
         agent,
         on_busy,
-        given,
+        stored,
         most,
         document_filter=document_filter,
     )

@@ -89,15 +89,15 @@ def test_each_field_says_what_is_wanted() -> None:
         ("request_id", "string.uuid"),
         ("text", "string.max_bytes"),
     ]
-    found = described(error)
-    assert numbers(found["text"]) >= {rules(chat.AskRequest, "text").string.max_bytes, 17408}
+    descriptions = described(error)
+    assert numbers(descriptions["text"]) >= {rules(chat.AskRequest, "text").string.max_bytes, 17408}
     form = rules(chat.AskRequest, "conversation").string.pattern
-    assert found["conversation"] == violations.in_words(form)
+    assert descriptions["conversation"] == violations.in_words(form)
     form = rules(scope_pb2.Scope, "collections").repeated.items.string.pattern
-    assert found["options.scope.collections[1]"] == violations.in_words(form)
-    assert "where the id is" in found["options.scope.collections[1]"]
-    assert "as returned by the server" in found["conversation"]
-    (example,) = re.findall(r"[0-9a-f-]{36}", found["request_id"])
+    assert descriptions["options.scope.collections[1]"] == violations.in_words(form)
+    assert "where the id is" in descriptions["options.scope.collections[1]"]
+    assert "as returned by the server" in descriptions["conversation"]
+    (example,) = re.findall(r"[0-9a-f-]{36}", descriptions["request_id"])
     assert UUID(example)
 
 
@@ -172,14 +172,14 @@ def test_nul_characters_are_found_wherever_they_are() -> None:
     error = ask(text="Why\x00?", options=chat.AskOptions(scope=scope))
     assert broken(error) == [("text", "string.no_nul")]
     labels = conversation_pb2.Conversation(title="a\x00", labels={"b": "c\x00", "d\x00": "e"})
-    found = described(
+    descriptions = described(
         refused(
             "/responsa.chat.v1.ChatService/CreateConversation",
             chat.CreateConversationRequest(conversation=labels),
             chat.CreateConversationRequest.FromString,
         )
     )
-    assert set(found) == {"conversation.title", 'conversation.labels["b"]', "conversation.labels"}
+    assert set(descriptions) == {"conversation.title", 'conversation.labels["b"]', "conversation.labels"}
 
 
 def test_nul_characters_in_what_is_said_of_an_upload() -> None:
@@ -375,15 +375,15 @@ def patterns(descriptor: Any, seen: set[str]) -> set[str]:
     if descriptor.full_name in seen:
         return set()
     seen.add(descriptor.full_name)
-    found: set[str] = set()
+    expressions: set[str] = set()
     for field in descriptor.fields:
         rules = field.GetOptions().Extensions[validate_pb2.field]
         for one in (rules, rules.repeated.items, rules.map.keys, rules.map.values):
             if one.string.HasField("pattern"):
-                found.add(one.string.pattern)
+                expressions.add(one.string.pattern)
         if field.message_type is not None:
-            found |= patterns(field.message_type, seen)
-    return found
+            expressions |= patterns(field.message_type, seen)
+    return expressions
 
 
 def test_every_pattern_of_the_contract_has_words() -> None:

@@ -11,7 +11,7 @@ from responsa_server.cli.output import CommandFailed
 def test_values_are_read() -> None:
     assert given_labels(["team=legal", "empty=", "a.b=c=d"]) == {"team": "legal", "empty": "", "a.b": "c=d"}
     assert given_labels(None) == {}
-    given = [
+    arguments = [
         "year=2025",
         "done=true",
         'who={"name": "Ann"}',
@@ -23,7 +23,7 @@ def test_values_are_read() -> None:
         "open=[1,",
         "text=",
     ]
-    assert given_metadata(given) == {
+    assert given_metadata(arguments) == {
         "year": 2025,
         "done": True,
         "who": {"name": "Ann"},
@@ -38,7 +38,7 @@ def test_values_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("arguments", "says"),
     [
         (["team"], "'team' does not have the form name=value."),
         (["=legal"], "'=legal' does not have the form name=value."),
@@ -46,7 +46,7 @@ def test_values_are_read() -> None:
         (["a=\udcff"], "--label is not valid UTF-8."),
     ],
 )
-def test_what_cannot_be_read_is_named(given: list[str], says: str) -> None:
+def test_what_cannot_be_read_is_named(arguments: list[str], says: str) -> None:
     with pytest.raises(CommandFailed) as caught:
-        given_labels(given)
+        given_labels(arguments)
     assert caught.value.sentence == says

@@ -15,7 +15,7 @@ from responsa_server.cli.output import CommandFailed
 def test_ctrl_d_gives_up_where_an_empty_secret_would_be_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [""]
 
-    def asked(prompt: str, stream: object) -> str:
+    def password_prompt(prompt: str, stream: object) -> str:
         if not answers:
             raise EOFError
         return answers.pop()
@@ -23,7 +23,7 @@ def test_ctrl_d_gives_up_where_an_empty_secret_would_be_an_answer(monkeypatch: p
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdin", terminal)
-    monkeypatch.setattr(getpass, "getpass", asked)
+    monkeypatch.setattr(getpass, "getpass", password_prompt)
     assert asked_secret("Password", "password", optional=True) == ""
     with pytest.raises(CommandFailed, match=r"no password"):
         asked_secret("Password", "password", optional=True)

@@ -54,7 +54,7 @@ def test_a_value_is_what_the_schema_says(schema: dict[str, Any], text: str, valu
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("arguments", "message"),
     [
         (["levle=beginner"], "agents/tutor has no parameter 'levle'."),
         (["level"], "'level' does not have the form name=value."),
@@ -69,10 +69,10 @@ def test_a_value_is_what_the_schema_says(schema: dict[str, Any], text: str, valu
         (["level=\udcff"], "--param is not valid UTF-8."),
     ],
 )
-def test_what_cannot_be_right_is_told(given: list[str], told: str) -> None:
+def test_what_cannot_be_right_is_told(arguments: list[str], message: str) -> None:
     with pytest.raises(CommandFailed) as caught:
-        typed(given, tutor())
-    assert told in caught.value.sentence
+        typed(arguments, tutor())
+    assert message in caught.value.sentence
     assert caught.value.exit_code == 2
 
 
@@ -86,7 +86,7 @@ def test_a_name_that_is_nearly_right_is_told_with_what_was_meant() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "teachers", "said"),
+    ("teacher", "teachers", "said"),
     [
         ("ms ashdwn", [(ASHDOWN, "Ms Ashdown"), (NOWHERE, "Mr Brook")], "none has the name “ms ashdwn”. Did you mean “Ms Ashdown”?"),
         ("Zoe", [(ASHDOWN, "Ms Ashdown")], "none has the name “Zoe”."),
@@ -94,13 +94,13 @@ def test_a_name_that_is_nearly_right_is_told_with_what_was_meant() -> None:
     ],
 )  # fmt: skip
 def test_a_teacher_whose_name_is_nearly_right_is_told(
-    given: str, teachers: list[tuple[str, str]], said: str
+    teacher: str, teachers: list[tuple[str, str]], said: str
 ) -> None:
     error = InvalidRequest(
         grpc.StatusCode.INVALID_ARGUMENT,
         "No UUID.",
         reason="TEACHER_ID_MALFORMED",
-        metadata={"teacher_id": given},
+        metadata={"teacher_id": teacher},
     )
     first, second, *_ = hint(tutor(teachers), error).splitlines()
     assert first.endswith(said)

@@ -259,44 +259,44 @@ def test_an_answer_says_if_it_is_not_from_peoples_own_documents() -> None:
 VERSION = "agents/tutor/versions/3"
 
 
-def told(version: str = VERSION, **answer: object) -> list[str]:
+def remarks_on(version: str = VERSION, **answer: object) -> list[str]:
     made = turn_pb2.TurnAnswer(**answer)  # pyright: ignore[reportArgumentType] - the names are fields of the message
     return list(remarks(outcome(turn_pb2.TurnEvent(answer=made)), version))
 
 
 def test_who_answered() -> None:
-    assert told(model="extractive") == ["tutor answered with sentences from the documents."]
-    assert told(model="template") == ["tutor answered with a template."]
-    assert told("", model="openai:x\n") == ["answered with openai:x."]
+    assert remarks_on(model="extractive") == ["tutor answered with sentences from the documents."]
+    assert remarks_on(model="template") == ["tutor answered with a template."]
+    assert remarks_on("", model="openai:x\n") == ["answered with openai:x."]
     # An older server reports nothing, so the client prints nothing.
-    assert told() == []
-    assert told(intent="post", model="a:b") == ["tutor answered with a:b; classified as post."]
+    assert remarks_on() == []
+    assert remarks_on(intent="post", model="a:b") == ["tutor answered with a:b; classified as post."]
 
 
 def test_what_it_cost() -> None:
     usage = turn_pb2.Usage(input_tokens=1, cost_usd_micros=0)
-    assert told(usage=usage) == ["tutor; 1 token, 0.00 USD."]
+    assert remarks_on(usage=usage) == ["tutor; 1 token, 0.00 USD."]
     usage = turn_pb2.Usage(
         input_tokens=1_000, output_tokens=500, cost_usd_micros=120_000, unpriced_tokens=900
     )
-    assert told(model="a:b", usage=usage) == [
+    assert remarks_on(model="a:b", usage=usage) == [
         "tutor answered with a:b; 1,500 tokens, 0.12 USD (the price of 900 tokens is not known)."
     ]
     usage = turn_pb2.Usage(input_tokens=5, unpriced_tokens=5)
-    assert told("", model="a:b", usage=usage) == [
+    assert remarks_on("", model="a:b", usage=usage) == [
         "answered with a:b; 5 tokens (the price of 5 tokens is not known)."
     ]
 
 
 def test_every_kind_of_fallback_has_its_sentence() -> None:
     said = {
-        kind: told(fallbacks=[turn_pb2.Fallback(kind=kind, source="write", cause="empty")])[0]
+        kind: remarks_on(fallbacks=[turn_pb2.Fallback(kind=kind, source="write", cause="empty")])[0]
         for kind in turn_pb2.FallbackKind.values()
         if kind
     }
     assert len(set(said.values())) == len(said) >= 8
     assert all(one.endswith(" (write: empty).") for one in said.values())
-    (unknown,) = told(fallbacks=[turn_pb2.Fallback(kind=99)])  # pyright: ignore[reportArgumentType] - a newer server may send this kind
+    (unknown,) = remarks_on(fallbacks=[turn_pb2.Fallback(kind=99)])  # pyright: ignore[reportArgumentType] - a newer server may send this kind
     assert unknown not in {one.replace(" (write: empty)", "") for one in said.values()}
 
 

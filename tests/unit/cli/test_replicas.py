@@ -21,7 +21,7 @@ def test_wrong_replicas_are_told(
         return ended.value.code, capsys.readouterr().err
 
     assert refused("add", "rpc-2", "unix:/run/a.sock") == (0, "")
-    for arguments, code, told in (
+    for arguments, code, message in (
         (("add", "rpc-2", "10.0.0.5:9001"), 1, "there is already a replica rpc-2"),
         (("add", "other", "unix:/run/a.sock"), 1, "address of the replica rpc-2"),
         (("add", "other", "replica.example:9001"), 2, "not an IP address"),
@@ -29,4 +29,4 @@ def test_wrong_replicas_are_told(
         (("remove", "other"), 1, "there is no replica other"),
     ):
         found, said = refused(*arguments)
-        assert (found, told in said) == (code, True), said
+        assert (found, message in said) == (code, True), said

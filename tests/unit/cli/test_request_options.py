@@ -136,7 +136,7 @@ def test_a_request_id_is_filled_in_unless_it_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "words", "told"),
+    ("method", "words", "message"),
     [
         ("AdminService.UpdateUser", ("--emial", "x"), "--emial. Did you mean --email?"),
         ("AdminService.UpdateUser", ("--user.rolle", "x"), "Did you mean --role?"),
@@ -153,10 +153,10 @@ def test_a_request_id_is_filled_in_unless_it_is_given() -> None:
         ("createuser", (), "Did you mean AdminService.CreateUser?"),
     ],
 )  # fmt: skip
-def test_mistakes_are_told_with_a_remedy(method: str, words: Sequence[str], told: str) -> None:
+def test_mistakes_are_told_with_a_remedy(method: str, words: Sequence[str], message: str) -> None:
     with pytest.raises(CommandFailed) as caught:
         made(method, *words)
-    assert told in f"{caught.value.sentence} {caught.value.remedy}"
+    assert message in f"{caught.value.sentence} {caught.value.remedy}"
     assert caught.value.exit_code == 2
 
 

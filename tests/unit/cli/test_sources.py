@@ -37,16 +37,16 @@ def test_every_file_has_a_rule_or_is_taken(tmp_path: Path, monkeypatch: pytest.M
     }.items():
         (folder / name).write_text(text)
     (folder / "out.md").symlink_to("/etc/hostname")
-    found: dict[str, object] = {}
+    rules: dict[str, object] = {}
     for entry in entries(find([str(folder)], SUFFIXES)):
         match entry:
             case Document():
-                found[entry.source_key] = None
+                rules[entry.source_key] = None
             case Skipped():
-                found[entry.source_key] = entry.rule
+                rules[entry.source_key] = entry.rule
             case Problem():
-                found[entry.source_key] = "problem"
-    assert found == {
+                rules[entry.source_key] = "problem"
+    assert rules == {
         "d0": None,
         "d1": None,
         "guide/.git": Rule.HIDDEN,

@@ -200,13 +200,13 @@ TOKENS = (
 @given(st.lists(st.sampled_from(TOKENS), max_size=40).map(" ".join))
 def test_nothing_that_looks_like_a_filter_breaks_the_parser(text: str) -> None:
     try:
-        found = parse_filter(lists.SEARCHED, text)
+        expression = parse_filter(lists.SEARCHED, text)
     except InvalidRequest as error:
         (violation,) = error.violations
         assert (error.reason, violation.field) == (Reason.FILTER_INVALID, "filter")  # noqa: PT017
         assert "; fields: source_key," in violation.description
     else:
-        assert bool(found) == bool(text.strip())
+        assert bool(expression) == bool(text.strip())
 
 
 @given(st.text(max_size=100))

@@ -53,7 +53,7 @@ def test_people_are_warned_of_every_address_of_their_own_machine(host: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("registered", "given", "same"),
+    ("registered", "requested", "same"),
     [
         (URI, URI, True),
         (URI, URI + "/", False),
@@ -68,9 +68,9 @@ def test_people_are_warned_of_every_address_of_their_own_machine(host: str) -> N
     ],
 )
 def test_an_address_is_exactly_the_registered_one_but_for_a_port_of_the_loopback(
-    registered: str, given: str, same: bool
+    registered: str, requested: str, same: bool
 ) -> None:
-    assert matches(registered, given) is same
+    assert matches(registered, requested) is same
 
 
 class Attempts:
@@ -93,23 +93,23 @@ async def test_a_registration_expires_and_few_are_made_from_one_address() -> Non
     body = json.dumps({"client_name": "Ferry\u202eman\n", "redirect_uris": [URI], "scope": "admin"}).encode()
     metadata, _ = await programs.register(body, Origin("192.0.2.1"))
     assert metadata.client_name == "Ferryman"
-    given = {
+    request = {
         "client_id": metadata.client_id,
         "redirect_uri": URI,
         "response_type": "code",
         "code_challenge": "x" * 43,
         "code_challenge_method": "S256",
     }
-    asked = await programs.ask(WHO, given, "https://answers.example")
+    asked = await programs.ask(WHO, request, "https://answers.example")
     assert (asked.client.display_name, asked.client.vouched) == ("Ferryman", False)
     for written in (metadata.client_id + "\0", metadata.client_id + "=", metadata.client_id[:9] + "!"):
         await raises(
-            InvalidRequest, programs.ask(WHO, {**given, "client_id": written}, "https://answers.example")
+            InvalidRequest, programs.ask(WHO, {**request, "client_id": written}, "https://answers.example")
         )
     other = Programs(cast("Any", None), cast("Any", None), Secret(b"y" * 32), settings)
     for foreign in (other, Programs(cast("Any", None), cast("Any", None), secret, ProgramSettings())):
-        await raises(InvalidRequest, foreign.ask(WHO, given, "https://answers.example"))
+        await raises(InvalidRequest, foreign.ask(WHO, request, "https://answers.example"))
     now[0] += 86_401
-    await raises(InvalidRequest, programs.ask(WHO, given, "https://answers.example"), "has expired")
+    await raises(InvalidRequest, programs.ask(WHO, request, "https://answers.example"), "has expired")
     await programs.register(body, Origin("192.0.2.1"))
     await raises(Exhausted, programs.register(body, Origin("192.0.2.1")))

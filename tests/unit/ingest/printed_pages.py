@@ -101,10 +101,10 @@ def bomb(factor: int) -> bytes:
     )
 
 
-def _drawn(one: Text) -> str:
-    escaped = one.text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
-    matrix = "0 1 -1 0" if one.turned else "1 0 0 1"
-    return f"BT /F {one.size} Tf {one.spacing} Tw {matrix} {one.x} {one.y} Tm ({escaped}) Tj ET\n"
+def _drawn(piece: Text) -> str:
+    escaped = piece.text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
+    matrix = "0 1 -1 0" if piece.turned else "1 0 0 1"
+    return f"BT /F {piece.size} Tf {piece.spacing} Tw {matrix} {piece.x} {piece.y} Tm ({escaped}) Tj ET\n"
 
 
 def _file(objects: dict[int, bytes]) -> bytes:

@@ -63,7 +63,7 @@ async def test_a_model_writes_summary_and_keywords(wire: WireServer) -> None:
         await tell(exchange)
 
     with capture_logs() as logs:
-        found = await written(wire, handle)
+        description = await written(wire, handle)
     [used] = logs
     assert (used["event"], used["tenant"], used["purpose"]) == (
         "document_model_used",
@@ -73,7 +73,7 @@ async def test_a_model_writes_summary_and_keywords(wire: WireServer) -> None:
     assert used["input_tokens"] > 0
     assert used["output_tokens"] > 0
     date = datetime(2024, 5, 6, tzinfo=UTC)
-    assert found == Description("Ann", date, "Eels migrate.", ("Eels", "Elbe"))
+    assert description == Description("Ann", date, "Eels migrate.", ("Eels", "Elbe"))
     (body,) = bodies
     assert RULED in body
     assert "⟦end q1⟧" not in body, "the document could end its fence"

@@ -35,7 +35,7 @@ def document(*places: Place | None) -> ParsedDocument:
 
 
 def test_places_survive_the_wire() -> None:
-    given = document(
+    parsed = document(
         None,
         Place(),
         Place(3),
@@ -43,7 +43,7 @@ def test_places_survive_the_wire() -> None:
         Place(path="Sheet2!Ä4:C4"),
         Place(2, (1, 1, 1, 1), "x"),
     )
-    assert unpacked(pack_result(given)) == given
+    assert unpacked(pack_result(parsed)) == parsed
 
 
 def test_a_long_path_is_cut() -> None:
@@ -104,7 +104,7 @@ HTML = (
 CSV = "Lamp,Voltage\n" + "".join(f"Wren {number},{number} volts\n" for number in range(200))
 
 
-def found(text: str, name: str, *words: str) -> tuple[str, list[Header | None]]:
+def headers_of(text: str, name: str, *words: str) -> tuple[str, list[Header | None]]:
     """The canonical text of a file, and the header for the place of each of the words."""
     row = FORMATS.named(sniff(text.encode(), name).format)
     assert row is not None
@@ -122,7 +122,7 @@ def found(text: str, name: str, *words: str) -> tuple[str, list[Header | None]]:
     ],
 )
 def test_a_place_within_a_table_has_the_tables_header(text: str, name: str, line: str) -> None:
-    canonical, (first, later, outside) = found(text, name, "Wren 0 ", "Wren 150 ", "Lamps")
+    canonical, (first, later, outside) = headers_of(text, name, "Wren 0 ", "Wren 150 ", "Lamps")
     assert first == later
     assert later is not None
     assert canonical.encode()[later.start : later.end].decode() == line
@@ -130,7 +130,7 @@ def test_a_place_within_a_table_has_the_tables_header(text: str, name: str, line
 
 
 def test_each_table_has_its_own_header() -> None:
-    _, (first, second, between, header) = found(
+    _, (first, second, between, header) = headers_of(
         MARKDOWN, "lamps.md", "Wren 9 ", "| B |", "No other", "| Colour"
     )
     assert first is not None
@@ -140,12 +140,12 @@ def test_each_table_has_its_own_header() -> None:
 
 
 def test_rows_that_say_the_names_of_their_columns_have_no_header() -> None:
-    assert found(CSV, "lamps.csv", "Wren 150")[1] == [None]
+    assert headers_of(CSV, "lamps.csv", "Wren 150")[1] == [None]
 
 
 def test_a_first_line_of_values_names_no_columns() -> None:
     text = "<p>All the values that we have measured.</p><table><tr><td>1<td>2<tr><td>3<td>4<tr><td>5<td>6</table>"
-    _, (header,) = found(text, "values.html", "5 | 6")
+    _, (header,) = headers_of(text, "values.html", "5 | 6")
     assert header is not None
     assert header.names == ()
 
@@ -153,7 +153,7 @@ def test_a_first_line_of_values_names_no_columns() -> None:
 def test_a_long_header_is_not_repeated() -> None:
     names = " | ".join("x" * 40 for _ in range(MAX_HEADER_BYTES // 40))
     text = f"| {names} |\n|{'---|' * (names.count('|') + 1)}\n| row |\n"
-    assert found(text, "wide.md", "| row |")[1] == [None]
+    assert headers_of(text, "wide.md", "| row |")[1] == [None]
 
 
 def test_the_names_of_the_columns_are_found_like_words_of_the_passage() -> None:

@@ -34,13 +34,13 @@ def paragraphs(count: int = 10) -> ParsedDocument:
 
 def words(text: str) -> Sequence[tuple[int, int]]:
     """One token for each word."""
-    found: list[tuple[int, int]] = []
+    places: list[tuple[int, int]] = []
     start = 0
     for word in text.split(" "):
         if word.strip():
-            found.append((start, start + len(word)))
+            places.append((start, start + len(word)))
         start += len(word) + 1
-    return found
+    return places
 
 
 async def begins(handler: Handler, document: ParsedDocument) -> frozenset[int]:

@@ -29,16 +29,16 @@ def winners(units: int, draw: Draw, *, rate: bool, a_day: float = 0.5) -> Number
     rng = np.random.default_rng(units)
     shape = (RUNS, units)
     candidate, arrival = rng.random(shape) < 0.5, rng.integers(0, DAYS, shape)
-    turns, values, found = np.zeros(shape), np.zeros(shape), np.zeros(RUNS)
+    turns, values, signs = np.zeros(shape), np.zeros(shape), np.zeros(RUNS)
     for day in range(DAYS):
         asked = np.where(arrival < day, rng.poisson(a_day, shape), arrival == day).astype(float)
         turns += asked
         values += draw(rng, asked, candidate)
         baseline, other = (_sums(turns * arm, values * arm) for arm in (~candidate, candidate))
         difference = other.mean - baseline.mean
-        seen = (np.abs(difference) > margin(baseline, other, rate=rate)) & (found == 0)
-        found[seen] = np.sign(difference[seen])
-    return found
+        seen = (np.abs(difference) > margin(baseline, other, rate=rate)) & (signs == 0)
+        signs[seen] = np.sign(difference[seen])
+    return signs
 
 
 def _sums(turns: Numbers, values: Numbers) -> Sums:
@@ -50,17 +50,19 @@ def rates(baseline: float, candidate: float, *, spread: float = 0.0) -> Draw:
     """A metric that is 0 or 1. spread: how much the rates of units differ, from 0 to 1."""
     own: list[Numbers] = []
 
-    def draw(rng: np.random.Generator, asked: Numbers, arm: npt.NDArray[np.bool_]) -> Numbers:
+    def draw(rng: np.random.Generator, questions: Numbers, arm: npt.NDArray[np.bool_]) -> Numbers:
         if not own:
             mean = np.where(arm, candidate, baseline)
-            own.append(np.where(rng.random(asked.shape) < spread, rng.random(asked.shape) < mean, mean))
-        return rng.binomial(asked.astype(int), own[0]).astype(float)
+            own.append(
+                np.where(rng.random(questions.shape) < spread, rng.random(questions.shape) < mean, mean)
+            )
+        return rng.binomial(questions.astype(int), own[0]).astype(float)
 
     return draw
 
 
-def seconds(rng: np.random.Generator, asked: Numbers, _: npt.NDArray[np.bool_]) -> Numbers:
-    return asked * rng.lognormal(1.0, 0.8, asked.shape)
+def seconds(rng: np.random.Generator, questions: Numbers, _: npt.NDArray[np.bool_]) -> Numbers:
+    return questions * rng.lognormal(1.0, 0.8, questions.shape)
 
 
 @pytest.mark.parametrize(

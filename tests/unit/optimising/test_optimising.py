@@ -125,7 +125,7 @@ async def test_the_messages_of_the_checkout_are_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("right", "found", "good"),
+    ("right", "predicted", "good"),
     [
         ("qa", "qa", (True, True)),
         ("qa", "post", (False, True)),
@@ -134,8 +134,8 @@ async def test_the_messages_of_the_checkout_are_valid() -> None:
         ("qa", "", (False, False)),
     ],
 )
-def test_the_metrics_of_messages(right: str, found: str, good: tuple[bool, bool]) -> None:
-    assert judged(right, found) == {"right": good[0], "refused": good[1]}
+def test_the_metrics_of_messages(right: str, predicted: str, good: tuple[bool, bool]) -> None:
+    assert judged(right, predicted) == {"right": good[0], "refused": good[1]}
 
 
 # The labelled questions
@@ -205,12 +205,12 @@ class Costly:
     """A model whose answers cost 40 micros each. failing: the call that fails, from 1."""
 
     failing: int = 0
-    asked: int = 0
+    calls: int = 0
     name: str = "costly"
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        self.asked += 1
-        if self.asked == self.failing:
+        self.calls += 1
+        if self.calls == self.failing:
             raise ModelError(ModelFault.OVERLOADED, "")
         yield TextPiece(f"to {prompt.messages[0].text}")
         yield Spent(Usage(cost_micros=40))
@@ -228,12 +228,12 @@ async def test_no_call_may_exceed_the_budget_and_a_larger_one_goes_on(tmp_path: 
     # 40 are spent, and a call may cost 51.
     await record.ask(prompt("b"))
     await raises(Stopped, record.ask(prompt("c")), r"2 calls have cost \$0.0001.*larger --budget")
-    assert model.asked == 2
+    assert model.calls == 2
     with (tmp_path / "calls.jsonl").open("a") as file:
         file.write('{"key": "half a li')
     again = Record(tmp_path, "m", model, DEAR, 200)
     assert [await again.ask(prompt(text)) for text in "abc"] == ["to a", "to b", "to c"]
-    assert (model.asked, again.calls, again.spent_micros) == (3, 3, 120)
+    assert (model.calls, again.calls, again.spent_micros) == (3, 3, 120)
     assert Record(tmp_path, "m", model, DEAR, 200).spent_micros == 120
 
 
@@ -245,7 +245,7 @@ async def test_a_failure_stops_the_run_which_then_goes_on(tmp_path: Path) -> Non
         await raises(Stopped, record.ask(prompt(text)), "m fails \\(overloaded\\)")
     again = Record(tmp_path, "m", model, DEAR, 1000)
     assert [await again.ask(prompt(text)) for text in "ab"] == ["to a", "to b"]
-    assert model.asked == 3
+    assert model.calls == 3
 
 
 async def test_work_elsewhere_may_cost_its_share_of_what_is_left(tmp_path: Path) -> None:
@@ -321,12 +321,12 @@ async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
     asking, content = questions(tmp_path), shipped("cairo")
     begun, go = asyncio.Semaphore(0), asyncio.Event()
 
-    async def asked(*_: object) -> tuple[str, int]:
+    async def held_answer(*_: object) -> tuple[str, int]:
         begun.release()
         await go.wait()
         return json.dumps({"refused": True, "documents": [], "text": ""}), 3
 
-    monkeypatch.setattr(asking, "_asked", asked)
+    monkeypatch.setattr(asking, "_asked", held_answer)
     record = Record(tmp_path / "stopped", "m", Costly(), DEAR, 1000)
     measuring = asyncio.create_task(asking.measured(content, "", record))
     for _ in range(4):
@@ -383,7 +383,7 @@ async def test_a_node_answers_by_the_record_and_asks_again_after_a_wrong_shape(t
     record = Record(tmp_path, "m", model, DEAR, 1_000_000)
     assert await Answering(chat(), "intent", record).output("How heavy is it?") is None
     # The node's time limit is for users, who wait.
-    assert [(len(prompt.messages), prompt.patience_seconds) for prompt in model.asked] == [
+    assert [(len(prompt.messages), prompt.patience_seconds) for prompt in model.prompts] == [
         (2, None),
         (4, None),
     ]
@@ -393,8 +393,8 @@ async def test_better_queries_become_examples_of_the_node() -> None:
     base = await tuned(shipped("cairo"), "expand")
     label = json.dumps({"queries": ["integer format"], "sources": ["cairo_book"]})
     content = created(base.version("", [Example("Print in hex", label)]))
-    asked = await Answering(content, "expand").first_prompt("What is a trait?")
-    assert f"- Print in hex => {label}\n" in asked.messages[0].text
+    first_prompt = await Answering(content, "expand").first_prompt("What is a trait?")
+    assert f"- Print in hex => {label}\n" in first_prompt.messages[0].text
     assert (await tuned(content, "expand")).examples == [Example("Print in hex", label)]
     again = base.version("", [Example(f"Print {number}", label) for number in range(20)])
     assert [one.text for one in (await tuned(created(again), "expand")).examples][::15] == [
@@ -404,7 +404,7 @@ async def test_better_queries_become_examples_of_the_node() -> None:
     trial = created(renamed(content, "query_expansion"))
     assert trial != content
     again = await Answering(trial, "expand").first_prompt("What is a trait?")
-    assert again.messages == asked.messages
+    assert again.messages == first_prompt.messages
 
 
 async def test_a_node_that_does_not_decide_is_refused() -> None:

@@ -194,14 +194,14 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rebinding: the first look-up gives the allowed address, every later one another."""
-    asked: list[str] = []
+    hosts: list[str] = []
     system = socket.getaddrinfo
 
     def rebinding(host: Any, *rest: Any, **more: Any) -> Any:
         if host not in ("rebound.example", b"rebound.example"):
             return system(host, *rest, **more)
-        asked.append(str(host))
-        return system("127.0.0.1" if len(asked) == 1 else "127.0.0.2", *rest, **more)
+        hosts.append(str(host))
+        return system("127.0.0.1" if len(hosts) == 1 else "127.0.0.2", *rest, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
     connector = Connector()
@@ -209,7 +209,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
     async with trap() as (port, reached):
         outgoing = Outgoing("GET", f"http://rebound.example:{port}/")
         assert (await connector.fetch(reach, outgoing, Times(), 100)).status == 200
-        assert len(asked) == 1
+        assert len(hosts) == 1
         with pytest.raises(ForbiddenRequest):
             await connector.fetch(reach, outgoing, Times(), 100)
         assert [one for one in reached if "127.0.0.2" in one] == []
@@ -249,10 +249,10 @@ async def test_the_certificate_must_be_the_hosts_although_the_address_was_looked
     (tmp_path / "server.pem").write_bytes(key + own)
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(tmp_path / "server.pem")
-    asked: list[bytes] = []
+    requests: list[bytes] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
         await writer.drain()
         writer.close()
@@ -265,11 +265,11 @@ async def test_the_certificate_must_be_the_hosts_although_the_address_was_looked
     connector = Connector(Names({name: ["127.0.0.1"]}), trusting)
     if name == "good.example":
         assert (await connector.fetch(reach, outgoing, Times(), 100)).body == b"ok"
-        assert f"Host: {name}:{port}".lower().encode() in asked[0].lower()
+        assert f"Host: {name}:{port}".lower().encode() in requests[0].lower()
     else:
         with pytest.raises(httpx2.ConnectError):
             await connector.fetch(reach, outgoing, Times(), 100)
-        assert asked == []
+        assert requests == []
     with pytest.raises(httpx2.ConnectError):  # the system does not trust this certificate
         await Connector(Names({name: ["127.0.0.1"]})).fetch(reach, outgoing, Times(), 100)
     server.close()

@@ -103,13 +103,13 @@ async def test_kinds_of_errors(kind: str, fault: ModelFault) -> None:
 
 
 def test_outcomes_of_tools_come_first_and_together_and_nothing_is_empty() -> None:
-    asked = [ToolRequest("a", "note", {}), ToolRequest("b", "note", {"n": 1})]
+    requests = [ToolRequest("a", "note", {}), ToolRequest("b", "note", {"n": 1})]
     made = messages(
         [
             PromptMessage(Role.SYSTEM, "x"),
             PromptMessage(Role.USER, "Why?"),
             PromptMessage(Role.USER, ""),
-            PromptMessage(Role.ASSISTANT, "Let me see.", asked),
+            PromptMessage(Role.ASSISTANT, "Let me see.", requests),
             PromptMessage(Role.USER, "Well?"),
             PromptMessage(Role.TOOL, "one", answers="a"),
             PromptMessage(Role.TOOL, "two", answers="b"),

@@ -32,15 +32,19 @@ def pair(clock: Clock) -> tuple[Breakers, Breakers]:
 
 
 def test_failures_in_a_row_open_a_circuit_and_a_success_closes_it() -> None:
-    one = Breakers(Clock())
-    one.failed("a", "timeout", 2)
-    one.succeeded("a")
-    one.failed("a", "timeout", 2)
-    assert one.admit("a") is Probe.CALL
-    one.failed("a", "timeout", 2)
-    assert (one.admit("a"), one.cause("a"), one.cause("b")) == (BarredCall("timeout"), "timeout", "")
-    one.succeeded("a")
-    assert one.admit("a") is Probe.CALL
+    breakers = Breakers(Clock())
+    breakers.failed("a", "timeout", 2)
+    breakers.succeeded("a")
+    breakers.failed("a", "timeout", 2)
+    assert breakers.admit("a") is Probe.CALL
+    breakers.failed("a", "timeout", 2)
+    assert (breakers.admit("a"), breakers.cause("a"), breakers.cause("b")) == (
+        BarredCall("timeout"),
+        "timeout",
+        "",
+    )
+    breakers.succeeded("a")
+    assert breakers.admit("a") is Probe.CALL
 
 
 def test_one_probe_at_a_time_in_all_processes() -> None:
@@ -79,7 +83,7 @@ def test_without_hints_each_process_finds_out_for_itself() -> None:
 async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> None:
     clock = Clock()
     barred = Barred(clock)
-    asked, going = asyncio.Event(), asyncio.Event()
+    probed, going = asyncio.Event(), asyncio.Event()
 
     class Slow:
         name = "a:m"
@@ -87,7 +91,7 @@ async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> N
 
         async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
             self.calls += 1
-            asked.set()
+            probed.set()
             await going.wait()
             yield TextPiece("slow")
             yield Ended(complete=True)
@@ -98,7 +102,7 @@ async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> N
     barred.failed(members[0], failing(ModelFault.CREDENTIAL), 30.0, 0.0)
     clock.now = OPEN_SECONDS
     probing = asyncio.create_task(gathered(both))
-    await asked.wait()
+    await probed.wait()
     pieces, _ = await gathered(both)
     assert (pieces[1:], slow.calls) == (list(WHOLE), 1)
     going.set()

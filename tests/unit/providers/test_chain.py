@@ -160,7 +160,7 @@ async def test_the_last_one_is_waited_for_no_longer_than_the_others() -> None:
 
 async def test_a_prompts_patience_is_divided_among_the_members() -> None:
     first, second = (Told([failing(ModelFault.OVERLOADED)], name=name) for name in ("a:m", "b:m"))
-    for patience, given in ((8.0, (4.0, 8.0)), (None, (5.0, 5.0))):
+    for patience, shares in ((8.0, (4.0, 8.0)), (None, (5.0, 5.0))):
         async with aclosing(
             chain(first, second, patience=5.0 if patience is None else 300.0).stream(
                 replace(PROMPT, patience_seconds=patience)
@@ -170,7 +170,7 @@ async def test_a_prompts_patience_is_divided_among_the_members() -> None:
             await raises(ModelError, anext(pieces))
         found = [model.prompts[-1].patience_seconds for model in (first, second)]
         # The second model also gets the time that the first model did not use.
-        assert found == pytest.approx(given, abs=0.5)
+        assert found == pytest.approx(shares, abs=0.5)
 
 
 async def test_whoever_was_silent_twice_is_asked_no_more_for_half_a_minute() -> None:
@@ -240,7 +240,7 @@ async def test_blanks_and_marks_alone_are_no_answer(take: Sequence[ModelPiece], 
 
 
 @pytest.mark.parametrize(
-    ("texts", "prompt", "told"),
+    ("texts", "prompt", "expected"),
     [
         (["\n", " a", " b"], PROMPT, ["\n a", " b"]),
         (["[1", "] a"], CITES, ["[1] a"]),
@@ -251,11 +251,11 @@ async def test_blanks_and_marks_alone_are_no_answer(take: Sequence[ModelPiece], 
     ],
 )
 async def test_what_was_held_back_comes_with_the_first_word(
-    texts: Sequence[str], prompt: ModelPrompt, told: Sequence[str]
+    texts: Sequence[str], prompt: ModelPrompt, expected: Sequence[str]
 ) -> None:
     take = [*map(TextPiece, texts), Ended(complete=True)]
     async with aclosing(chain(Told(take, name="a:m")).stream(prompt)) as pieces:
-        assert [piece async for piece in pieces] == [*map(TextPiece, told), Ended(complete=True)]
+        assert [piece async for piece in pieces] == [*map(TextPiece, expected), Ended(complete=True)]
 
 
 async def test_blanks_without_end_are_no_answer_either() -> None:

@@ -181,13 +181,13 @@ async def test_hostile_counts_of_tokens_neither_end_an_answer_nor_give_anything_
     spent = [one for one in pieces if isinstance(one, Spent)]
     twice = 2 if isinstance(wire, Gemini) else 1  # it counts thoughts besides
     assert spent[-1].usage.output_tokens == min(twice * counted, MAX_TOKENS)
-    for one in spent:
-        usage = one.usage
+    for report in spent:
+        usage = report.usage
         for number in (
             usage.input_tokens,
             usage.output_tokens,
-            one.cached_input_tokens,
-            one.cache_write_tokens,
+            report.cached_input_tokens,
+            report.cache_write_tokens,
         ):
             assert isinstance(number, int)
             assert 0 <= number <= MAX_TOKENS

@@ -148,15 +148,15 @@ async def test_openai_orders_vectors_by_their_index() -> None:
 
 async def test_a_request_has_a_bounded_number_of_texts_and_tokens(wire: str) -> None:
     few = EmbeddingModelSettings(dimensions=384, texts_a_call=2)
-    async with served(wire, settings=few) as one:
-        assert len(await one.embedder.embed([*TEXTS, *TEXTS[:2]])) == 5
-        assert len(one.server.bodies) == 3
+    async with served(wire, settings=few) as model:
+        assert len(await model.embedder.embed([*TEXTS, *TEXTS[:2]])) == 5
+        assert len(model.server.bodies) == 3
     small = EmbeddingModelSettings(dimensions=384, tokens_a_call=256)
-    async with served(wire, settings=small) as one:
-        await one.embedder.embed(["word " * 80] * 4)
-        assert len(one.server.bodies) == 2
-        await one.embedder.embed([])
-        assert len(one.server.bodies) == 2
+    async with served(wire, settings=small) as model:
+        await model.embedder.embed(["word " * 80] * 4)
+        assert len(model.server.bodies) == 2
+        await model.embedder.embed([])
+        assert len(model.server.bodies) == 2
 
 
 async def test_dimensions_are_asked_for_only_on_request(wire: str) -> None:
@@ -169,16 +169,16 @@ async def test_dimensions_are_asked_for_only_on_request(wire: str) -> None:
 
 
 async def test_a_model_is_asked_once_for_unknown_dimensions(wire: str) -> None:
-    async with served(wire, length=768, settings=EmbeddingModelSettings()) as one:
+    async with served(wire, length=768, settings=EmbeddingModelSettings()) as model:
         for _ in range(2):
-            await one.embedder.prepare()
-        assert (one.embedder.dimensions, len(one.server.bodies)) == (768, 1)
-    async with served(wire, length=100, settings=EmbeddingModelSettings()) as one:
-        caught = await raises(Precondition, one.embedder.prepare(), "100 dimensions, not one of 256, 384")
+            await model.embedder.prepare()
+        assert (model.embedder.dimensions, len(model.server.bodies)) == (768, 1)
+    async with served(wire, length=100, settings=EmbeddingModelSettings()) as model:
+        caught = await raises(Precondition, model.embedder.prepare(), "100 dimensions, not one of 256, 384")
         assert caught.reason is Reason.EMBEDDING_FAILED
         assert caught.metadata == {"embedding": "lab:m-1", "cause": "dimensions"}
-    async with served(wire, answering(wire), settings=EmbeddingModelSettings()) as one:
-        caught = await raises(Precondition, one.embedder.prepare())
+    async with served(wire, answering(wire), settings=EmbeddingModelSettings()) as model:
+        caught = await raises(Precondition, model.embedder.prepare())
         assert caught.metadata == {"embedding": "lab:m-1", "cause": "vector_count"}
 
 

@@ -44,25 +44,25 @@ async def lines(handler: Handler, wire: str = "openai", calls: int = 1) -> Seque
     [(401, "credential", 1), (403, "credential", 1), (400, "refused", 1), (503, "overloaded", 2)],
 )
 async def test_each_try_that_fails_is_a_line(wire: str, status: int, cause: str, attempts: int) -> None:
-    told = WIRES[wire].complaint(status, KEY)
-    found = await lines(complaining(told), wire)
-    assert [one["attempt"] for one in found] == list(range(1, attempts + 1))
-    for one in found:
+    complaint = WIRES[wire].complaint(status, KEY)
+    records = await lines(complaining(complaint), wire)
+    assert [one["attempt"] for one in records] == list(range(1, attempts + 1))
+    for one in records:
         assert (one["log_level"], one["model"]) == ("warning", "lab:m-1")
         assert (one["cause"], one["http_status"]) == (cause, status)
-        assert one["provider_error"] in json.dumps(told.body)
-    assert KEY not in repr(found)
+        assert one["provider_error"] in json.dumps(complaint.body)
+    assert KEY not in repr(records)
 
 
 async def test_a_quota_is_told_from_a_wrong_key_and_a_key_left_alone_is_no_call() -> None:
     body = {"error": {"code": "insufficient_quota", "message": "You have spent all."}}
-    (one,) = await lines(complaining(Complaint(429, body)), calls=2)
-    assert (one["cause"], one["http_status"], one["provider_error"]) == (
+    (record,) = await lines(complaining(Complaint(429, body)), calls=2)
+    assert (record["cause"], record["http_status"], record["provider_error"]) == (
         "credential",
         429,
         "insufficient_quota",
     )
-    assert "spent" not in repr(one)
+    assert "spent" not in repr(record)
 
 
 async def test_an_answer_that_breaks_off_has_no_status() -> None:

@@ -188,7 +188,7 @@ async def test_a_score_that_is_not_finite_is_an_error(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "message"),
     [
         ("no graph", "has no model.onnx"),
         ("no tokenizer", "has no tokenizer.json"),
@@ -200,7 +200,7 @@ async def test_a_score_that_is_not_finite_is_an_error(folder: Path) -> None:
         ("float inputs", "type"),
     ],
 )
-def test_a_folder_that_cannot_be_used_says_why(folder: Path, broken: str, told: str) -> None:
+def test_a_folder_that_cannot_be_used_says_why(folder: Path, broken: str, message: str) -> None:
     if broken != "no graph":
         write_graph(
             folder / "model.onnx",
@@ -222,5 +222,5 @@ def test_a_folder_that_cannot_be_used_says_why(folder: Path, broken: str, told: 
             (folder / "model.onnx").write_bytes(model.SerializeToString())
         case _:
             pass
-    with pytest.raises(RerankerUnusable, match=told):
+    with pytest.raises(RerankerUnusable, match=message):
         OnnxReranker(folder)

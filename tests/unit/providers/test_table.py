@@ -164,11 +164,11 @@ def test_settings_do_not_show_keys() -> None:
 
 
 async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() -> None:
-    asked: list[str] = []
+    paths: list[str] = []
     wire = Anthropic()
 
     async def handle(exchange: Exchange) -> None:
-        asked.append(exchange.request.path)
+        paths.append(exchange.request.path)
         await complaining(wire.complaint(401, KEY))(exchange)
 
     server, gone = LoopbackServer(handle), LoopbackServer(handle)
@@ -190,7 +190,7 @@ async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() ->
         assert KEY not in str(error)
     await models.close()
     await server.close()
-    assert len(asked) == 1
+    assert len(paths) == 1
 
 
 async def test_a_chain_uses_the_key_and_the_address_that_its_provider_has_now() -> None:

@@ -65,15 +65,15 @@ async def talks(
 async def test_hardly_a_question_is_taken_for_small_talk(
     nodes: dict[str, Any], embedder: MiniLmEmbedder
 ) -> None:
-    asked = [
+    questions = [
         one["question"]
         for file in sorted((EVALS / "reading").glob("*.jsonl"))
         for one in rows(file)
         if one["kind"] != "off_topic"
     ]
-    asked = asked[:: len(asked) // QUESTIONS][:QUESTIONS]
-    assert len(asked) == QUESTIONS
-    taken = await talks(asked, nodes, embedder)
+    questions = questions[:: len(questions) // QUESTIONS][:QUESTIONS]
+    assert len(questions) == QUESTIONS
+    taken = await talks(questions, nodes, embedder)
     assert len(taken) <= 1, taken
     # Many people type only a few words.
     headings = [

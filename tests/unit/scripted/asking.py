@@ -66,7 +66,7 @@ def shipped(agent: str) -> PromptSet:
 PROMPTS = {agent: shipped(agent) for agent in ("tutor", "chat")}
 
 
-def asked(
+def prompt_for(
     name: str,
     question: str,
     *,

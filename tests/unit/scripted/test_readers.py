@@ -9,7 +9,7 @@ import pytest
 from responsa_lab.scripted.readers import NO_ANSWER, Labelled
 from responsa_server.agents.engine import declining
 from responsa_server.domain.models import ModelPrompt
-from tests.unit.scripted.asking import MODELS, asked, said
+from tests.unit.scripted.asking import MODELS, prompt_for, said
 
 PASSAGES = [
     "The bridge was built in 1924. It is blue.",
@@ -25,7 +25,7 @@ LABELLED = {
 
 
 def question_on(question: str, *passages: str) -> ModelPrompt:
-    return replace(asked("response_synthesis", question, passages=passages or PASSAGES), cites=True)
+    return replace(prompt_for("response_synthesis", question, passages=passages or PASSAGES), cites=True)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from responsa_server.domain.events import Excerpt
 from tests.unit.search.test_excerpts import ranked
-from tests.unit.search.test_parts import found
+from tests.unit.search.test_parts import passage_of
 
 PRICES = "| Product | Price 2025 | Price 2026 |\n|---|---|---|\n| Chair | 55 | **59** |\n| Lamp | 20 | 22 |\n"
 CORNER = (
@@ -19,7 +19,7 @@ CITIES = "City,Inhabitants,Area\nBonn,331885,141 km²\nKöln,1084831,405 km²\n"
 
 def marked(question: str, text: str, name: str) -> tuple[str, str]:
     """What is marked in the text of the only excerpt, and in its Markdown; '' if nothing is."""
-    [excerpt] = ranked(question, [found(text, name=name)]).excerpts
+    [excerpt] = ranked(question, [passage_of(text, name=name)]).excerpts
     return _cut(excerpt)
 
 

@@ -9,7 +9,7 @@ from responsa_server.domain.passage_words import MOST_COUNTED, WantedTerms, is_c
 from responsa_server.domain.passages import FoundPassage
 from responsa_server.search.evidence import judge, made_sequences, read_question
 from responsa_server.text.lexical import Analyzer
-from tests.unit.search.test_excerpts import LEASES, found, weights_of
+from tests.unit.search.test_excerpts import LEASES, passage_of, weights_of
 
 
 def stored(passage: FoundPassage) -> FoundPassage:
@@ -25,14 +25,14 @@ def test_a_passage_is_judged_alike_with_and_without_its_words() -> None:
         for alternatives in ({}, {weights.terms[0]: [["ada", "lovelac"]]} if weights.terms else {}):
             question = read_question(text, replace(weights, alternatives=alternatives), "en", analyzer)
             for cosine in (None, 0.8):
-                one = found(LEASES, cosine=cosine)
+                one = passage_of(LEASES, cosine=cosine)
                 judged = judge(question, one, 0.5, analyzer)
                 assert judge(question, stored(one), 0.5, analyzer) == judged
     assert judged
 
 
 def test_words_of_other_pieces_are_not_used() -> None:
-    one, analyzer = found(LEASES), Analyzer()
+    one, analyzer = passage_of(LEASES), Analyzer()
     fewer = replace(one, pieces=one.pieces[1:])
     question = read_question(LEASES, weights_of(LEASES), "en", analyzer)
     assert judge(question, replace(fewer, words=stored(one).words), 0.5, analyzer) == judge(

@@ -19,7 +19,7 @@ from responsa_server.text.sentences import pieces
 ID = UUID(int=1)
 
 
-def found(text: str, *, name: str = "page.md", cut: str = "", language: str = "en") -> FoundPassage:
+def passage_of(text: str, *, name: str = "page.md", cut: str = "", language: str = "en") -> FoundPassage:
     """A document as one passage, with its pieces. cut: the passage begins with the first occurrence of this text."""
     original = sniff(text.encode(), name)
     row = FORMATS.named(original.format)
@@ -42,22 +42,22 @@ def found(text: str, *, name: str = "page.md", cut: str = "", language: str = "e
     return FoundPassage(passage, language, stored, row.media_type, data[:start].decode())
 
 
-def part(one: FoundPassage, words: str) -> tuple[PassageParts, ExcerptPart | None]:
+def part(passage: FoundPassage, words: str) -> tuple[PassageParts, ExcerptPart | None]:
     """The part round the last piece with these words."""
-    raw, start = one.passage.text.encode(), one.passage.source.start
+    raw, start = passage.passage.text.encode(), passage.passage.source.start
     place = max(
         number
-        for number, piece in enumerate(one.pieces)
+        for number, piece in enumerate(passage.pieces)
         if words in raw[piece.source.start - start : piece.source.end - start].decode()
     )
-    whole = (0, (one.before + one.passage.text).encode())
-    parts = PassageParts(one, whole if len(one.before.encode()) == start else None)
+    whole = (0, (passage.before + passage.passage.text).encode())
+    parts = PassageParts(passage, whole if len(passage.before.encode()) == start else None)
     return parts, parts.of(place)
 
 
 def shown(text: str, words: str, *, name: str = "page.md", cut: str = "", language: str = "en") -> str:
     """The Markdown of the part round the last piece with these words; '' if there is none."""
-    parts, made = part(found(text, name=name, cut=cut, language=language), words)
+    parts, made = part(passage_of(text, name=name, cut=cut, language=language), words)
     return "" if made is None else parts.markdown(made)
 
 
@@ -113,7 +113,7 @@ def test_rows_and_code_that_begin_before_the_passage_are_shown_as_such() -> None
         shown(f"{PAGE}\nThe end.", "443", cut="| 443")
         == "| Port | Use |\n|---|---|\n| 443 | https |\n\nThe end."
     )
-    code = found("```sh\nfirst\nsecond\n```\n\nThe end.\n", cut="second")
+    code = passage_of("```sh\nfirst\nsecond\n```\n\nThe end.\n", cut="second")
     begun = PassagePiece(
         VectorKind.CODE, ByteRange(code.passage.source.start, code.passage.source.start + 10), None
     )
@@ -140,7 +140,7 @@ def test_long_lists_and_code_are_cut_with_a_mark_and_prose_without() -> None:
 
 
 def test_the_headings_of_a_part_are_those_above_it() -> None:
-    one = found(PAGE)
+    one = passage_of(PAGE)
     parts = PassageParts(one)
     titles = {
         parts.text(piece.source): parts.headings(parts.alone(place))
@@ -155,7 +155,7 @@ def test_the_headings_of_a_part_are_those_above_it() -> None:
 
 
 def test_a_heading_ends_those_of_its_own_level_also_if_they_stand_before_the_passage() -> None:
-    one = found("## Signing in\n\nWith a key.\n\n## Loading\n\nA folder.\n", cut="With")
+    one = passage_of("## Signing in\n\nWith a key.\n\n## Loading\n\nA folder.\n", cut="With")
     parts = PassageParts(one)
     whole = parts.of(0)
     assert whole is not None
@@ -202,7 +202,7 @@ def test_what_has_no_visible_text_is_not_shown() -> None:
 def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header() -> None:
     rows = "".join(f"<tr><td>Wren<td>{'brass ' * 9}<td>blue" for _ in range(400))
     table = f"<p>All our lamps and how they are.</p><table><tr><th>Lamp<th>Material<th>Colour{rows}<tr><td>Last<td>of<td>all</table>"
-    whole = found(table, name="lamps.html", cut="Last | of")
+    whole = passage_of(table, name="lamps.html", cut="Last | of")
     assert len(whole.before) > READ_BEFORE_BYTES
     for before, expected in (
         (whole.before[-READ_BEFORE_BYTES:], "- Last; of; all"),
@@ -224,6 +224,6 @@ def test_tables_next_to_each_other_have_their_own_columns() -> None:
 
 
 def test_a_single_row_is_a_table_of_the_part() -> None:
-    parts, made = part(found(f"{PAGE}\n## Next", cut="| 443"), "443")
+    parts, made = part(passage_of(f"{PAGE}\n## Next", cut="| 443"), "443")
     assert made is not None
     assert len(parts.tables(replace(made, first=made.last))) == 1

@@ -17,7 +17,7 @@ SENTENCES = [f"Sentence {word} is here, and it says é as long as it can go on."
 TEXT = " ".join(SENTENCES)
 
 
-def found(
+def passage_of(
     text: str = TEXT, *, number: int = 1, start: int = 50, title: str = "", best: int | None = None
 ) -> FoundPassage:
     """A passage that begins at byte `start` of its document. best: the index of the sentence nearest to the question (None without
@@ -51,11 +51,11 @@ def texts(passages: Sequence[FoundPassage], most_bytes: int) -> list[str]:
 def test_whole_passages_are_shown_while_there_is_room() -> None:
     size = len(TEXT.encode())
     other = TEXT.replace("Sentence", "Proposition")
-    both = [found(), found(other, number=2)]
+    both = [passage_of(), passage_of(other, number=2)]
     assert texts(both, 10_000) == [TEXT, other]
     assert texts(both, size) == [TEXT]
-    assert texts([found(title="x" * 10)], size + 10) == [TEXT]
-    assert texts([found(title="x" * 10)], size + 9) != [TEXT]
+    assert texts([passage_of(title="x" * 10)], size + 10) == [TEXT]
+    assert texts([passage_of(title="x" * 10)], size + 9) != [TEXT]
 
 
 @pytest.mark.parametrize(
@@ -66,16 +66,16 @@ def test_what_does_not_fit_is_cut_along_its_sentences_around_the_best(
     best: int | None, expected: list[str]
 ) -> None:
     room = len(" ".join(expected).encode()) + 20
-    assert texts([found(best=best)], room) == [" ".join(expected)]
+    assert texts([passage_of(best=best)], room) == [" ".join(expected)]
 
 
 def test_a_short_rest_is_only_shown_where_nothing_else_is() -> None:
-    other = found(TEXT.replace("Sentence", "Proposition"), number=2)
-    size, one = len(TEXT.encode()), len(SENTENCES[0].encode())
-    assert one < LEAST_BYTES
-    assert texts([found()], one) == [SENTENCES[0]]
-    assert texts([found(), other], size + LEAST_BYTES - 1) == [TEXT]
-    least = found("w" * (LEAST_BYTES - 1) + ". " + SENTENCES[0], number=2)
-    assert texts([found(), least], size + LEAST_BYTES) == [TEXT, "w" * (LEAST_BYTES - 1) + "."]
-    assert len(texts([found(), other], size + 3 * one + 20)) == 2
-    assert texts([found()], 10) == []
+    other = passage_of(TEXT.replace("Sentence", "Proposition"), number=2)
+    size, sentence_bytes = len(TEXT.encode()), len(SENTENCES[0].encode())
+    assert sentence_bytes < LEAST_BYTES
+    assert texts([passage_of()], sentence_bytes) == [SENTENCES[0]]
+    assert texts([passage_of(), other], size + LEAST_BYTES - 1) == [TEXT]
+    least = passage_of("w" * (LEAST_BYTES - 1) + ". " + SENTENCES[0], number=2)
+    assert texts([passage_of(), least], size + LEAST_BYTES) == [TEXT, "w" * (LEAST_BYTES - 1) + "."]
+    assert len(texts([passage_of(), other], size + 3 * sentence_bytes + 20)) == 2
+    assert texts([passage_of()], 10) == []

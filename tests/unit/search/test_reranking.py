@@ -93,14 +93,14 @@ async def test_a_model_that_hangs_is_left() -> None:
     ],
 )
 async def test_a_model_that_stays_away_is_not_asked_for_a_while(fault: ModelFault, calls: int) -> None:
-    asked = Asked(Model(fault))
-    part = RerankerPart(asked.reranking, asked.breakers)
+    trial = Asked(Model(fault))
+    part = RerankerPart(trial.reranking, trial.breakers)
     for _ in range(5):
-        assert (await asked.scores()).fallback == without(fault)
-    assert len(asked.model.asked) == calls
+        assert (await trial.scores()).fallback == without(fault)
+    assert len(trial.model.asked) == calls
     report = await part.check()
     assert (report.health, report.version) == (Health.DEGRADED if calls < 5 else Health.OK, "lab:m-1")
-    asked.now += OPEN_SECONDS
-    asked.model.fault = None
-    assert (await asked.scores()).ordered
+    trial.now += OPEN_SECONDS
+    trial.model.fault = None
+    assert (await trial.scores()).ordered
     assert (await part.check()).health is Health.OK

@@ -33,13 +33,13 @@ from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
 from responsa_server.search.evidence import CALIBRATED
 from responsa_server.search.retrieve import MOST_GUESSED_CHARACTERS, Retrieval, Retriever
 from responsa_server.text.lexical import UNKNOWN, Analyzer, language_of
-from tests.unit.search.test_excerpts import found
+from tests.unit.search.test_excerpts import passage_of
 
 ASKED: Final = "How do plants make sugar?"
 OTHER: Final = "photosynthesis definition"
-LEAVES: Final = found("Plants make sugar in their leaves.", title="Leaves", number=1, cosine=None)
-ROOTS: Final = found("Plants take up water by their roots.", title="Roots", number=2, cosine=None)
-TERM: Final = found(
+LEAVES: Final = passage_of("Plants make sugar in their leaves.", title="Leaves", number=1, cosine=None)
+ROOTS: Final = passage_of("Plants take up water by their roots.", title="Roots", number=2, cosine=None)
+TERM: Final = passage_of(
     "Photosynthesis, a definition: light is put to work.", title="Words", number=3, cosine=None
 )
 NEAR: Final[Mapping[str, Mapping[int, float]]] = {
@@ -102,30 +102,32 @@ class Three:
 
     def _candidates(self, query: CandidateQuery) -> Sequence[LexicalCandidate]:
         near = {} if query.question is None else self._near(query.question.data)
-        found: list[LexicalCandidate] = []
+        candidates: list[LexicalCandidate] = []
         for number, terms in self._terms.items():
             places = [place for place, term in enumerate(query.terms) if term in terms]
             cosines = PassageCosines(near[number], near[number]) if near else None
             of_terms = places, [1] * len(places)
-            found.append(LexicalCandidate(UUID(int=number), "default", "en", len(terms), *of_terms, cosines))
-        return found
+            candidates.append(
+                LexicalCandidate(UUID(int=number), "default", "en", len(terms), *of_terms, cosines)
+            )
+        return candidates
 
     async def passages(
         self, reader: Reader, wanted: Mapping[QuestionVector | None, Mapping[UUID, bool]]
     ) -> Mapping[QuestionVector | None, Sequence[FoundPassage]]:
-        found: dict[QuestionVector | None, Sequence[FoundPassage]] = {}
+        by_question: dict[QuestionVector | None, Sequence[FoundPassage]] = {}
         for question, ids in wanted.items():
             vector = None if question is None else question.data
             self.reads += [(id_, vector) for id_ in ids]
             near = self._near(vector)
             passages = [self._passages[id_.int] for id_ in ids]
-            found[question] = [
+            by_question[question] = [
                 replace(
                     one, pieces=[replace(piece, cosine=near.get(one.passage.id.int)) for piece in one.pieces]
                 )
                 for one in passages
             ]
-        return found
+        return by_question
 
     async def around(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int

@@ -18,7 +18,7 @@ def candidate(counts: Mapping[int, int], *, length: int = 100) -> LexicalCandida
 
 
 def score(
-    one: LexicalCandidate,
+    lexical: LexicalCandidate,
     weights: Weights,
     cosines: PassageCosines | None,
     *,
@@ -26,7 +26,7 @@ def score(
     text_votes: bool = True,
 ) -> Score:
     return PassageScorer(weights, weights.terms, text_votes=text_votes).score(
-        one, cosines, vector_votes=vector_votes
+        lexical, cosines, vector_votes=vector_votes
     )
 
 
@@ -58,19 +58,19 @@ def test_bm25_is_the_published_formula() -> None:
 
 def test_scores_are_absolute_and_each_index_has_its_vote() -> None:
     weights = weigh(["lease", "turn"], STATISTICS)
-    one, cosines = candidate({0: 1, 1: 1}), PassageCosines(window=0.5, piece=0.8)
-    both = score(one, weights, cosines, vector_votes=True)
+    lexical, cosines = candidate({0: 1, 1: 1}), PassageCosines(window=0.5, piece=0.8)
+    both = score(lexical, weights, cosines, vector_votes=True)
     assert both.vector == pytest.approx((0.8 + 0.5 * 0.5) / 1.5)
     assert both.total == pytest.approx((both.lexical + 1.8 * (both.vector or 0)) / 2.8)
-    text = score(one, weights, cosines, vector_votes=False)
+    text = score(lexical, weights, cosines, vector_votes=False)
     assert (text.total, text.vector) == (text.lexical, None)
-    vector = score(one, weights, cosines, vector_votes=True, text_votes=False)
+    vector = score(lexical, weights, cosines, vector_votes=True, text_votes=False)
     assert vector.total == vector.vector
     huge = candidate({0: 255, 1: 255}, length=1)
     assert 0.99 < score(huge, weights, PassageCosines(1.0, 1.0), vector_votes=True).total <= 1.0
     assert score(candidate({}), weights, PassageCosines(-0.2, -0.1), vector_votes=True).total == 0.0
     assert score(candidate({}), weigh([], STATISTICS), None, vector_votes=True).total == 0.0
-    assert score(one, weights, PassageCosines(None, None), vector_votes=True).vector is None
+    assert score(lexical, weights, PassageCosines(None, None), vector_votes=True).vector is None
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score
 from responsa_server.search.tool_sources import NO_COLLECTION, read_sources, whole_source, with_sources
 from responsa_server.text.lexical import Analyzer, language_of
-from tests.unit.search.test_excerpts import found, weights_of
+from tests.unit.search.test_excerpts import passage_of, weights_of
 
 FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
 NILE = (
@@ -56,10 +56,10 @@ def test_the_passages_of_sources_are_ranked_by_the_words_of_the_question() -> No
 
 def test_passages_of_documents_stay_first_and_keep_their_readings() -> None:
     question = "How long is the Nile?"
-    one = found("The Nile is a river in Africa.", title="Book")
+    in_book = passage_of("The Nile is a river in Africa.", title="Book")
     searched = Retrieval(
         (question,),
-        [ScoredPassage(one, Score(0.6, 5.0, 0.6, 0.6, 0.6), 0)],
+        [ScoredPassage(in_book, Score(0.6, 5.0, 0.6, 0.6, 0.6), 0)],
         (weights_of(question),),
         (language_of(question),),
     )
@@ -68,7 +68,7 @@ def test_passages_of_documents_stay_first_and_keep_their_readings() -> None:
     assert (both.weights[0], both.reading(0, "default").weights) == (searched.weights[0], searched.weights[0])
     assert both.reading(0, NO_COLLECTION).weights.passages == len(both.passages) - 1
     # A source that is a passage of a document is not shown twice, and its citation is one of the document.
-    passage = one.passage
+    passage = in_book.passage
     place = SourcePassage(passage.id, passage.document_id, passage.version, passage.source)
     known = source(passage.text)
     known = FoundSource(known.origin, replace(known.source, passage=place))

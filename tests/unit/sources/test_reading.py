@@ -57,12 +57,12 @@ async def declared(folder: Path) -> DatabaseConnection:
 
 
 async def made(
-    parser: ParserPool, connection: DatabaseConnection, asked: RowSelection, text: str = "{{ note }}"
+    parser: ParserPool, connection: DatabaseConnection, selection: RowSelection, text: str = "{{ note }}"
 ) -> list[MadeRow]:
     mapping, _ = read_mapping(MAPPING.replace('text = "{{ note }}"', f'text = "{text}"'))
     assert mapping is not None
     async with aclosing(
-        read_rows(DATABASES, "acme", SourceSandboxes(parser).of("acme"), connection, mapping, asked)
+        read_rows(DATABASES, "acme", SourceSandboxes(parser).of("acme"), connection, mapping, selection)
     ) as rows:
         return [row async for row in rows]
 
@@ -92,7 +92,7 @@ async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path, parser
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "asked", "said"),
+    ("old", "new", "selection", "said"),
     [
         (
             "SELECT id, mail, note FROM employee",
@@ -113,13 +113,13 @@ async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path, parser
     ],
 )  # fmt: skip
 async def test_a_query_that_the_database_refuses_is_named_with_its_line(
-    folder: Path, parser: ParserPool, old: str, new: str, asked: RowSelection, said: str
+    folder: Path, parser: ParserPool, old: str, new: str, selection: RowSelection, said: str
 ) -> None:
     mapping, _ = read_mapping(MAPPING.replace(old, new, 1))
     assert mapping is not None
     async with aclosing(
         read_rows(
-            DATABASES, "acme", SourceSandboxes(parser).of("acme"), await declared(folder), mapping, asked
+            DATABASES, "acme", SourceSandboxes(parser).of("acme"), await declared(folder), mapping, selection
         )
     ) as rows:
         with pytest.raises(Precondition, match=f"SOURCE_UNREADABLE: {re.escape(said)}"):

@@ -76,11 +76,11 @@ async def test_tenants_take_turns_when_all_slots_are_taken(
     parser._slots = parser._computing = asyncio.Semaphore(1)
     sandboxes, ended = SourceSandboxes(parser), list[str]()
 
-    async def one(tenant: str) -> None:
+    async def work_for(tenant: str) -> None:
         await work(sandboxes.of(tenant))
         ended.append(tenant)
 
-    await asyncio.gather(*(one(tenant) for tenant in ("acme", "acme", "acme", "rival", "rival")))
+    await asyncio.gather(*(work_for(tenant) for tenant in ("acme", "acme", "acme", "rival", "rival")))
     assert ended == ["acme", "rival", "acme", "rival", "acme"]
 
 

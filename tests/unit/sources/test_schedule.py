@@ -29,7 +29,7 @@ def test_times_are_those_of_the_zone_also_when_clocks_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("schedule", "says"),
     [
         ('schedule = "0 2 * *"', "must have five fields"),
         ('schedule = "0 0 2 * * *"', "must have five fields"),
@@ -44,7 +44,7 @@ def test_times_are_those_of_the_zone_also_when_clocks_change() -> None:
         ('schedule = "0 2 * * *"\ntime_zone = ""', "time_zone: must be the name of a time zone"),
     ],
 )
-def test_a_schedule_with_a_mistake_is_refused(given: str, says: str) -> None:
-    found, problems = read_mapping(given + "\n" + GOOD)
+def test_a_schedule_with_a_mistake_is_refused(schedule: str, says: str) -> None:
+    found, problems = read_mapping(schedule + "\n" + GOOD)
     assert found is None
     assert [says in f"{problem.path}: {problem.message}" for problem in problems] == [True]

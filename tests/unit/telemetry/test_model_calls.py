@@ -61,21 +61,21 @@ async def test_a_call_is_one_span_with_its_request_and_its_texts_only_if_allowed
     )
     assert chat.kind is SpanKind.CLIENT
     assert headers[0]["traceparent"] == f"{SAMPLED[:36]}{post.context.span_id:016x}-01"
-    found = dict(chat.attributes or {})
-    shown = {name: json.loads(str(found.pop(name))) for name in MESSAGES if name in found}
+    attributes = dict(chat.attributes or {})
+    shown = {name: json.loads(str(attributes.pop(name))) for name in MESSAGES if name in attributes}
     said = {**MESSAGES, **({} if answers else {"gen_ai.output.messages": [_nothing()]})}
     assert shown == (said if texts else {})
-    assert found["gen_ai.provider.name"] == "lab"
-    assert found["gen_ai.request.model"] == "m"
+    assert attributes["gen_ai.provider.name"] == "lab"
+    assert attributes["gen_ai.request.model"] == "m"
     if answers:
-        assert found["gen_ai.usage.input_tokens"] == 7
-        assert found["gen_ai.usage.output_tokens"] == 3
-        assert found["responsa.cost_usd_micros"] == 10
-        assert found["gen_ai.response.finish_reasons"] == ("stop",)
-        assert found["gen_ai.response.model"] == "m-2026"
-        assert found["gen_ai.response.time_to_first_chunk"] >= 0
+        assert attributes["gen_ai.usage.input_tokens"] == 7
+        assert attributes["gen_ai.usage.output_tokens"] == 3
+        assert attributes["responsa.cost_usd_micros"] == 10
+        assert attributes["gen_ai.response.finish_reasons"] == ("stop",)
+        assert attributes["gen_ai.response.model"] == "m-2026"
+        assert attributes["gen_ai.response.time_to_first_chunk"] >= 0
     else:
-        assert found["error.type"] == "overloaded"
+        assert attributes["error.type"] == "overloaded"
         assert (post.attributes or {})["http.response.status_code"] == 503
 
 

@@ -123,7 +123,7 @@ def test_nothing_is_recorded_outside_of_calls_and_after_their_end(memory: InMemo
 
 
 @pytest.mark.parametrize(
-    "given",
+    "headers",
     [
         [],
         [SAMPLED, SAMPLED],
@@ -133,8 +133,8 @@ def test_nothing_is_recorded_outside_of_calls_and_after_their_end(memory: InMemo
         ["9" * 10_000],
     ],
 )
-def test_a_header_that_names_no_span_is_ignored(memory: InMemorySpanExporter, given: Sequence[str]) -> None:
-    with traces(memory).call("call", given, {}) as call:
+def test_a_header_that_names_no_span_is_ignored(memory: InMemorySpanExporter, headers: Sequence[str]) -> None:
+    with traces(memory).call("call", headers, {}) as call:
         assert TRACE not in call.traceparent
         assert context_of(call.traceparent) is not None
     assert not memory.get_finished_spans()

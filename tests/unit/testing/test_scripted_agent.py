@@ -62,13 +62,13 @@ async def house() -> AsyncIterator[House]:
         yield house
 
 
-def asked(script: Script | str) -> AnswerTask:
+def task_for(script: Script | str) -> AnswerTask:
     text = script if isinstance(script, str) else script.question
     return AnswerTask(uuid7(), WHO, Question(text, agent="testing"), ())
 
 
-def events_of(told: Sequence[AgentEvent]) -> list[Event]:
-    return [one for one in told if not isinstance(one, (Milestone, Barrier, DocumentsRead, Withdrawal))]
+def events_of(events: Sequence[AgentEvent]) -> list[Event]:
+    return [one for one in events if not isinstance(one, (Milestone, Barrier, DocumentsRead, Withdrawal))]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def events_of(told: Sequence[AgentEvent]) -> list[Event]:
     ],
 )
 async def test_a_turn_is_what_its_script_promises(house: House, script: Script) -> None:
-    task = asked(script)
+    task = task_for(script)
     assert events_of(await told_by(house.agent, task)) == list(golden_events(script))
     assert task.meter.usage == golden_usage(script)
     tries = 3 if script.tool_fail is ToolFailure.CUT and script.tool is Effect.IDEMPOTENT else 1
@@ -97,7 +97,7 @@ async def test_a_turn_is_what_its_script_promises(house: House, script: Script) 
 
 async def test_going_on_from_a_milestone_tells_exactly_what_came_after_it(house: House) -> None:
     script = Script(tokens=12, pace_ms=0, opening=4, tool=Effect.ONCE)
-    first = asked(script)
+    first = task_for(script)
     told = await told_by(house.agent, first)
     for place, one in enumerate(told):
         if isinstance(one, Milestone):
@@ -109,11 +109,11 @@ async def test_going_on_from_a_milestone_tells_exactly_what_came_after_it(house:
     assert [call.calls for call in house.sink.calls.values()] == [2]
 
 
-def stateless(told: AgentEvent) -> object:
+def stateless(event: AgentEvent) -> object:
     """An event without the fields that differ between equal attempts: a barrier's identity and the turn's cost."""
-    if isinstance(told, Barrier):
+    if isinstance(event, Barrier):
         return Barrier
-    return replace(told, usage=Usage()) if isinstance(told, Answered) else told
+    return replace(event, usage=Usage()) if isinstance(event, Answered) else event
 
 
 def shown(first: Sequence[AgentEvent], second: Sequence[AgentEvent], keep_bytes: int) -> str:
@@ -130,9 +130,9 @@ def shown(first: Sequence[AgentEvent], second: Sequence[AgentEvent], keep_bytes:
 async def test_a_death_at_any_place_changes_neither_the_text_nor_what_was_done(effect: Effect) -> None:
     script = Script(tokens=3, pace_ms=0, opening=2, tool=effect)
     async with housed() as house:
-        whole = await told_by(house.agent, asked(script))
+        whole = await told_by(house.agent, task_for(script))
         for most in range(1, len(whole)):
-            task = asked(script)
+            task = task_for(script)
             before = await told_by(house.agent, task, most)
             places = [place for place, one in enumerate(before) if isinstance(one, Milestone)]
             state, keep_bytes = None, 0
@@ -166,7 +166,9 @@ async def test_cancelling_who_reads_a_turn_closes_the_models_socket(house: House
     begun = asyncio.Event()
 
     async def read() -> None:
-        async with aclosing(stream(house.agent, asked(Script(tokens=9, pace_ms=0, stall_after=4)))) as events:
+        async with aclosing(
+            stream(house.agent, task_for(Script(tokens=9, pace_ms=0, stall_after=4)))
+        ) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     begun.set()
@@ -181,15 +183,15 @@ async def test_cancelling_who_reads_a_turn_closes_the_models_socket(house: House
 
 async def test_a_model_that_breaks_off_makes_the_turn_fail_after_what_it_said(house: House) -> None:
     script = Script(tokens=9, pace_ms=0, fail_after=3)
-    told: list[AgentEvent] = []
+    emitted: list[AgentEvent] = []
 
     async def read() -> None:
-        async with aclosing(stream(house.agent, asked(script))) as events:
+        async with aclosing(stream(house.agent, task_for(script))) as events:
             async for event in events:
-                told.append(event)
+                emitted.append(event)
 
     caught = await raises(Unavailable, read())
-    assert events_of(told) == list(golden_events(script))
+    assert events_of(emitted) == list(golden_events(script))
     assert caught.reason is Reason.MODEL_UNAVAILABLE
     assert caught.metadata == {"model": "scripted", "cause": "cut"}
 
@@ -199,7 +201,7 @@ async def test_the_agent_can_bring_its_own_parts(model_url: str) -> None:
     script = Script(tokens=3, pace_ms=1, opening=2, tool=Effect.ONCE)
     async with scripted_agent(model_url) as agent:
         assert (agent.version, agent.history_messages) == ("agents/testing/versions/1", 0)
-        assert events_of(await told_by(agent, asked(script))) == list(golden_events(script))
-        await raises(Unavailable, told_by(agent, asked(Script(tokens=3, pace_ms=0, fail_after=1))))
-        before = await told_by(agent, asked(Script(tokens=3, pace_ms=0, stall_after=2)), most=4)
+        assert events_of(await told_by(agent, task_for(script))) == list(golden_events(script))
+        await raises(Unavailable, told_by(agent, task_for(Script(tokens=3, pace_ms=0, fail_after=1))))
+        before = await told_by(agent, task_for(Script(tokens=3, pace_ms=0, stall_after=2)), most=4)
         assert len(events_of(before)) == 3

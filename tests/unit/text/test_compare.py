@@ -26,10 +26,10 @@ def cut_out(text: str, where: ByteRange) -> str:
     return text.encode()[where.start : where.end].decode()
 
 
-def covers(found: Comparison, base: bytes, other: bytes) -> None:
+def covers(comparison: Comparison, base: bytes, other: bytes) -> None:
     """Check that the hunks cover both texts in order, and that their kinds are true."""
     at = (0, 0)
-    for hunk in found.hunks:
+    for hunk in comparison.hunks:
         assert (hunk.base.start, hunk.other.start) == at
         at = (hunk.base.end, hunk.other.end)
         left, right = base[hunk.base.start : hunk.base.end], other[hunk.other.start : hunk.other.end]
@@ -38,7 +38,9 @@ def covers(found: Comparison, base: bytes, other: bytes) -> None:
         assert (hunk.kind is HunkKind.INSERTED) == (not left)
         assert (hunk.kind is HunkKind.DELETED) == (not right)
     assert at == (len(base), len(other))
-    assert all(one.kind is not other.kind for one, other in zip(found.hunks, found.hunks[1:], strict=False))
+    assert all(
+        one.kind is not other.kind for one, other in zip(comparison.hunks, comparison.hunks[1:], strict=False)
+    )
 
 
 EQUAL, INSERTED, DELETED, REPLACED = HunkKind

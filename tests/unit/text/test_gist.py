@@ -39,16 +39,16 @@ def gist(text: str, language: str = "en", title: str = "") -> Gist:
 
 
 def test_the_summary_is_made_of_sentences_of_the_text() -> None:
-    found = gist(EELS, title="Eels")
-    assert found.keywords[:2] == ("Eels", "river")
-    assert "the" not in found.keywords
-    assert "def" not in found.keywords
-    sentences = found.summary.split(". ")
+    eels = gist(EELS, title="Eels")
+    assert eels.keywords[:2] == ("Eels", "river")
+    assert "the" not in eels.keywords
+    assert "def" not in eels.keywords
+    sentences = eels.summary.split(". ")
     assert 1 <= len(sentences) <= MAX_SENTENCES
     assert all(sentence.rstrip(".") in " ".join(EELS.split()) for sentence in sentences)
-    assert "eel" in found.summary
-    assert "Welcome" not in found.summary
-    assert gist(EELS, title="Eels") == found
+    assert "eel" in eels.summary
+    assert "Welcome" not in eels.summary
+    assert gist(EELS, title="Eels") == eels
 
 
 @pytest.mark.parametrize(

@@ -34,14 +34,14 @@ Table
 def cut(text: str) -> list[tuple[str, list[str]]]:
     """The heading and the text of each block of each section, and checks the bounds of the sections."""
     data, end = text.encode(), 0
-    found: list[tuple[str, list[str]]] = []
+    sections: list[tuple[str, list[str]]] = []
     for headed_section in headed_sections(text):
         assert end <= headed_section.source.start < headed_section.source.end
         end = headed_section.source.end
         assert headed_section.blocks[-1].source.end == end
         blocks = [data[block.source.start : block.source.end].decode() for block in headed_section.blocks]
-        found.append((headed_section.heading, blocks))
-    return found
+        sections.append((headed_section.heading, blocks))
+    return sections
 
 
 def test_sections_begin_at_headings_and_keep_their_code_whole() -> None:

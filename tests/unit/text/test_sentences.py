@@ -87,7 +87,7 @@ def test_the_label_of_a_long_item_belongs_to_its_first_sentence(label: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "language", "found"),
+    ("text", "language", "expected"),
     [
         ("First one. Second one? Third!", "en", ["First one.", "Second one?", "Third!"]),
         ("世界很大。我们很小！", "zh", ["世界很大。", "我们很小！"]),
@@ -101,9 +101,9 @@ def test_the_label_of_a_long_item_belongs_to_its_first_sentence(label: str) -> N
         ("Write `~~` before and `~~` after.", "en", ["Write `~~` before and `~~` after."]),
     ],
 )
-def test_prose_in_several_languages(text: str, language: str, found: list[str]) -> None:
+def test_prose_in_several_languages(text: str, language: str, expected: list[str]) -> None:
     source = text.encode()
-    assert [source[piece.byte_start : piece.byte_end].decode() for piece in prose(text, language)] == found
+    assert [source[piece.byte_start : piece.byte_end].decode() for piece in prose(text, language)] == expected
 
 
 def test_what_has_no_end_is_cut_at_words() -> None:

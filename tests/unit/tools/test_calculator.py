@@ -12,7 +12,7 @@ from tests.unit.agents.evidence import WHO
 DECLARED = Declaration("calculator", "calculator", "the calculator", "Computes.", ToolOptions())
 
 
-async def asked(expression: str) -> ToolResult:
+async def calculated(expression: str) -> ToolResult:
     (tool,) = KIND.make(DECLARED, DECLARED.options, ToolParts())
     return await tool.call(ToolCall("k", {"expression": expression}, WHO))
 
@@ -31,14 +31,14 @@ async def asked(expression: str) -> ToolResult:
     ],
 )
 async def test_a_result_is_exact(expression: str, value: str) -> None:
-    result = await asked(expression)
+    result = await calculated(expression)
     assert (result.outcome, result.data) == (ToolOutcome.OK, {"value": value, "exact": True})
     assert result.content == f"{expression} = {value}"
 
 
 async def test_a_result_that_was_rounded_says_so() -> None:
-    assert (await asked("round(2.345, 2)")).content == "round(2.345, 2) ≈ 2.35"
-    result = await asked("1 / 3")
+    assert (await calculated("round(2.345, 2)")).content == "round(2.345, 2) ≈ 2.35"
+    result = await calculated("1 / 3")
     assert result.content == f"1 / 3 ≈ 0.{'3' * 50}"
 
 
@@ -61,7 +61,7 @@ async def test_a_result_that_was_rounded_says_so() -> None:
     ],
 )
 async def test_what_cannot_be_computed_is_refused_with_the_reason(expression: str, says: str) -> None:
-    result = await asked(expression)
+    result = await calculated(expression)
     assert (result.outcome, result.error) == (ToolOutcome.ERROR, ToolFault.ARGUMENTS)
     assert says in result.content
 

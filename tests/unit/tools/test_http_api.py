@@ -421,10 +421,10 @@ async def test_a_tool_that_is_not_there_or_not_allowed_was_not_called(
 
 @pytest.mark.parametrize("steps", range(6))
 async def test_a_call_that_is_cancelled_twice_closes_its_socket(steps: int) -> None:
-    asked, left = asyncio.Event(), asyncio.Event()
+    requested, left = asyncio.Event(), asyncio.Event()
 
     async def handle(exchange: Exchange) -> None:
-        asked.set()
+        requested.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -433,7 +433,7 @@ async def test_a_call_that_is_cancelled_twice_closes_its_socket(steps: int) -> N
 
     async with tool_on(handle) as tool:
         calling = asyncio.create_task(tool.call(request()))
-        await asked.wait()
+        await requested.wait()
         calling.cancel()
         for _ in range(steps):
             await asyncio.sleep(0)

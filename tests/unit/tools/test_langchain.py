@@ -24,20 +24,20 @@ def price(name: str, pieces: int = 1) -> dict[str, float]:
 
 
 async def test_a_langchain_tool_is_called_with_checked_arguments() -> None:
-    (found,) = made({"kind": "langchain", "tool": f"{HERE}:price", "effect": "none"})
-    assert found.card.description == "The price of a product."
-    assert complaint(found, {"name": "x", "pieces": 2}) == ""
-    assert complaint(found, {"pieces": 2})
-    result = checked(await found.call(request({"name": "x", "pieces": 2})), found)
+    (price_tool,) = made({"kind": "langchain", "tool": f"{HERE}:price", "effect": "none"})
+    assert price_tool.card.description == "The price of a product."
+    assert complaint(price_tool, {"name": "x", "pieces": 2}) == ""
+    assert complaint(price_tool, {"pieces": 2})
+    result = checked(await price_tool.call(request({"name": "x", "pieces": 2})), price_tool)
     assert (result.outcome, result.content) == (ToolOutcome.OK, '{"euros": 7.0}')
     assert result.sources[0].text == result.content
-    failed = await found.call(request({"name": "none"}))
+    failed = await price_tool.call(request({"name": "none"}))
     assert (failed.outcome, failed.error, failed.content) == (
         ToolOutcome.ERROR,
         ToolFault.STATUS,
         "no such product",
     )
-    broken = await found.call(request({"name": "broken"}))
+    broken = await price_tool.call(request({"name": "broken"}))
     assert (broken.outcome, "hunter2" in broken.content) == (ToolOutcome.ERROR, False)
 
 

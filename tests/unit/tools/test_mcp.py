@@ -417,14 +417,14 @@ async def test_a_program_is_confined_and_has_the_declared_environment_alone(
     keys = {"secrets": {"key": {"env": "KEY"}}, "secret_environment": {"API_KEY": "key"}, "memory_mb": 512}
     async with tools_on("program", tmp_path, **keys) as (tools, _):
         said = await tools["who"].call(request())
-        found = json.loads(said.content)
-        assert set(found["env"]) <= {"PATH", "LANG", "API_KEY", "LC_CTYPE", "PWD"}
+        confinement = json.loads(said.content)
+        assert set(confinement["env"]) <= {"PATH", "LANG", "API_KEY", "LC_CTYPE", "PWD"}
         assert SECRET not in said.content  # the program repeated it
-        assert (found["uid"] != os.getuid()) == (os.getuid() == 0)
-        assert re.search(rf"Max address space +{512 << 20} ", found["limits"])
+        assert (confinement["uid"] != os.getuid()) == (os.getuid() == 0)
+        assert re.search(rf"Max address space +{512 << 20} ", confinement["limits"])
         await asyncio.gather(*(tool.close() for tool in tools.values()))
         with pytest.raises(ProcessLookupError):
-            os.kill(found["pid"], 0)
+            os.kill(confinement["pid"], 0)
 
 
 async def test_a_server_that_fails_is_not_asked_at_once_again(tmp_path: Path) -> None:

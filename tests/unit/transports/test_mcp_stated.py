@@ -41,12 +41,12 @@ async def test_no_user_makes_a_server_forget_what_another_has_stated() -> None:
     serving = Serving(lambda _: turns, session)
     async with Client(serving.server) as client:
         await client.call_tool("ask", {"question": "When?", "request_id": STATED})
-        asked = numbers[-1]
+        of_ada = numbers[-1]
         user = "bob"
         for number in range(1100):
             other = f"{number:08x}{STATED[8:]}"
             await client.call_tool("ask", {"question": "When?", "request_id": other})
-    await serving.cancel(turns, Session("bob", "of the host"), asked)
+    await serving.cancel(turns, Session("bob", "of the host"), of_ada)
     assert turns.cancelled == []
-    await serving.cancel(turns, Session("ada", "of the host"), asked)
+    await serving.cancel(turns, Session("ada", "of the host"), of_ada)
     assert turns.cancelled == ["turns/1"]

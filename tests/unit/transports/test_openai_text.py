@@ -85,14 +85,14 @@ def test_a_limit_cuts_between_characters() -> None:
 def cited(text: str, *pieces: str) -> list[Citation]:
     """A citation of each piece, all of different places."""
     data = text.encode()
-    found: list[Citation] = []
+    citations: list[Citation] = []
     for number, piece in enumerate(pieces, 1):
         one = Citation(document_version="documents/a/versions/1", title="A", state=CITATION_STATE_QUOTED)
         one.answer_range.start = data.index(piece.encode())
         one.answer_range.end = one.answer_range.start + len(piece.encode())
         one.source_range.end = number
-        found.append(one)
-    return found
+        citations.append(one)
+    return citations
 
 
 async def test_a_mark_is_sent_with_its_sentence_or_never() -> None:
@@ -148,15 +148,15 @@ def test_what_was_sent_is_known_with_any_of_its_marks(sent: str) -> None:
 
 
 def test_titles_and_addresses_of_documents_make_no_markup() -> None:
-    one = Citation(
+    citation = Citation(
         document_version="documents/a/versions/1",
         title="](https://x) ![i](http://x/?a) <b>\u202e *a*\n# b",
         page=3,
     )
     listing = listed(
         "Die Fähre fährt um sechs Uhr und das ist nicht spät.",
-        [one],
-        {place_of(one): 1},
+        [citation],
+        {place_of(citation): 1},
         lambda _: 'https://x/a) "t" [b](c)',
     )
     heading, _, line = listing.partition("\n\n")
@@ -168,14 +168,14 @@ def test_titles_and_addresses_of_documents_make_no_markup() -> None:
 
 
 def test_sources_with_one_title_have_the_first_words_of_their_quotes() -> None:
-    found = cited(FIRST + SECOND, FIRST.strip(), SECOND.strip())
+    citations = cited(FIRST + SECOND, FIRST.strip(), SECOND.strip())
     other = cited(FIRST + SECOND + "And more.", "And more.")[0]
     other.source_range.end, other.title = 3, "B"
-    found[0].quote, found[0].page = "The ferry *leaves* at\nsix. " + "And so on. " * 9, 2
-    found[1].quote = "It takes\u202e an hour."
+    citations[0].quote, citations[0].page = "The ferry *leaves* at\nsix. " + "And so on. " * 9, 2
+    citations[1].quote = "It takes\u202e an hour."
     other.quote = "More."
-    numbers = {place_of(one): number for number, one in enumerate([*found, other], 1)}
-    text = listed(FIRST + SECOND, [*found, other], numbers, lambda one: f"https://x/{one.title}")
+    numbers = {place_of(one): number for number, one in enumerate([*citations, other], 1)}
+    text = listed(FIRST + SECOND, [*citations, other], numbers, lambda one: f"https://x/{one.title}")
     assert text.split("\n")[2:] == [
         "1. [A](https://x/A), page 2: “The ferry \\*leaves\\* at six. And so on. And so on. And so on.…”",
         "2. [A](https://x/A): “It takes an hour.”",

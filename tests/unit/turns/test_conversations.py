@@ -33,18 +33,18 @@ class Shelf:
 
     async def sources(self, reader: Reader, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
         assert reader.tenant_id == "acme"
-        found: list[SourceSlice] = []
+        slices: list[SourceSlice] = []
         for ref in wanted:
             document = self.documents.get(ref.document_id)
             if document is None:
-                found.append(SourceSlice(None, None))
+                slices.append(SourceSlice(None, None))
                 continue
             current, versions = document
             text = versions.get(ref.version)
-            found.append(
+            slices.append(
                 SourceSlice(current, None if text is None else text[ref.source.start : ref.source.end])
             )
-        return found
+        return slices
 
 
 class OneMessage:
@@ -58,12 +58,12 @@ class OneMessage:
         self.held = Message(uuid7(), uuid7(), uuid7(), Speaker.ASSISTANT, "…", citations, None, now)
 
     async def citations(
-        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+        self, caller: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Sequence[AnyCitation]:
         return self.held.citations if self.held.turn_id == turn_id or self.held.id == message_id else ()
 
     async def tool_sources(
-        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+        self, caller: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Mapping[str, Sequence[ToolSource]]:
         return self.kept
 

@@ -30,13 +30,13 @@ class Served:
                 self.pace.begin()
                 self.admitted += 1
 
-    def work(self, seconds: float, rate: float, asked: int = 0) -> None:
+    def work(self, seconds: float, rate: float, questions: int = 0) -> None:
         """Finish this many turns a second, after each of which so many questions come."""
         for _ in range(round(seconds * rate)):
             self.now += 1 / rate
             if self.pace.unfinished:
                 self.pace.end(finished=True)
-            self.ask(asked)
+            self.ask(questions)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_process_that_has_measured_nothing_takes_a_burst(served: Served) -> No
 
 @pytest.mark.parametrize("rate", [5.0, 15.0, 60.0, 400.0])
 def test_under_three_times_the_rate_it_has_what_it_finishes_in_time(served: Served, rate: float) -> None:
-    served.work(60, rate, asked=3)
+    served.work(60, rate, questions=3)
     assert served.pace.rate == pytest.approx(rate, rel=0.05)
     assert served.pace.unfinished == pytest.approx(rate * SECONDS, rel=0.1, abs=1)
     assert len(served.refusals) > served.admitted
@@ -64,15 +64,15 @@ def test_under_three_times_the_rate_it_has_what_it_finishes_in_time(served: Serv
 
 
 def test_a_rate_that_changes_is_followed_within_seconds(served: Served) -> None:
-    served.work(30, 60.0, asked=3)
-    served.work(15, 10.0, asked=3)
+    served.work(30, 60.0, questions=3)
+    served.work(15, 10.0, questions=3)
     assert served.pace.unfinished == pytest.approx(10.0 * SECONDS, rel=0.3)
-    served.work(15, 60.0, asked=10)
+    served.work(15, 60.0, questions=10)
     assert served.pace.unfinished == pytest.approx(60.0 * SECONDS, rel=0.3)
 
 
 def test_a_quiet_time_is_no_slow_one(served: Served) -> None:
-    served.work(30, 60.0, asked=3)
+    served.work(30, 60.0, questions=3)
     while served.pace.unfinished:
         served.now += 1 / 60
         served.pace.end(finished=True)

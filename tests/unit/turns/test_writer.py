@@ -119,8 +119,8 @@ class One:
     def fail(self, reason: Exception) -> None:
         self.failed.append(reason)
 
-    def put(self, *told: AgentEvent) -> None:
-        for one in told:
+    def put(self, *events: AgentEvent) -> None:
+        for one in events:
             self.writer.put(one)
 
     async def finish(self) -> list[dict[str, object]]:
@@ -160,57 +160,57 @@ async def writing_one(*, open_: bool = True) -> AsyncGenerator[tuple[ScriptedLog
 
 
 async def test_an_idle_writer_commits_at_once() -> None:
-    async with writing_one() as (_, one):
-        one.put(STATUS)
-        await one.writer.flush()
-        assert [row.last_seq for row in one.visible] == [2]
-        await one.finish()
-    assert [(row.first_seq, row.last_seq) for row in one.visible] == [(2, 2), (3, 3)]
+    async with writing_one() as (_, turn):
+        turn.put(STATUS)
+        await turn.writer.flush()
+        assert [row.last_seq for row in turn.visible] == [2]
+        await turn.finish()
+    assert [(row.first_seq, row.last_seq) for row in turn.visible] == [(2, 2), (3, 3)]
 
 
 async def test_text_is_gathered_while_no_follower_waits_for_it_and_the_first_never_is() -> None:
-    async with writing_one() as (log, one):
-        one.waited_for = False
-        one.put(Delta("a", 0))
-        await one.writer.flush()
+    async with writing_one() as (log, turn):
+        turn.waited_for = False
+        turn.put(Delta("a", 0))
+        await turn.writer.flush()
         for place in range(1, 9):
-            one.put(Delta("x", place))
+            turn.put(Delta("x", place))
             for _ in range(20):  # the writer's task could have taken each of them
                 await asyncio.sleep(0)
-        assert [row.last_seq for row in one.visible] == [2]
+        assert [row.last_seq for row in turn.visible] == [2]
         passed = Barrier()
-        one.put(passed)
+        turn.put(passed)
         await passed.passed.wait()
-        assert [row.last_seq for row in one.visible] == [2, 10]
-        one.put(Delta("y", 9))
-        await one.finish()
-    assert [(row.first_seq, row.last_seq) for row in one.visible] == [(2, 2), (3, 10), (11, 11), (12, 12)]
+        assert [row.last_seq for row in turn.visible] == [2, 10]
+        turn.put(Delta("y", 9))
+        await turn.finish()
+    assert [(row.first_seq, row.last_seq) for row in turn.visible] == [(2, 2), (3, 10), (11, 11), (12, 12)]
     assert len(log.appends) == 2
 
 
 async def test_a_turn_that_is_being_accepted_writes_nothing_before() -> None:
     log = ScriptedLog()
     async with writing(log) as begin:
-        one = begin(accepted=False)
-        one.put(STATUS, Delta("a", 0), Delta("b", 1))
-        ending = asyncio.ensure_future(one.finish())
+        turn = begin(accepted=False)
+        turn.put(STATUS, Delta("a", 0), Delta("b", 1))
+        ending = asyncio.ensure_future(turn.finish())
         for _ in range(20):
             await asyncio.sleep(0)
         assert (log.rows, ending.done()) == ({}, False)
-        one.writer.begin()
+        turn.writer.begin()
         events = await ending
     assert (log.appends, [event["seq"] for event in events]) == ([], [2, 3, 4, 5])
 
 
 async def test_what_comes_during_a_commit_is_gathered_and_neighbouring_deltas_become_one() -> None:
-    async with writing_one(open_=False) as (log, one):
-        one.put(Delta("a", 0))
+    async with writing_one(open_=False) as (log, turn):
+        turn.put(Delta("a", 0))
         await log.entered.wait()
-        one.put(Delta("b", 1), Delta("c", 2), STATUS, Delta("d", 3))
-        assert one.visible == []
+        turn.put(Delta("b", 1), Delta("c", 2), STATUS, Delta("d", 3))
+        assert turn.visible == []
         log.gate.set()
-        events = await one.finish()
-    assert [(row.first_seq, row.last_seq, row.deltas) for row in one.visible] == [
+        events = await turn.finish()
+    assert [(row.first_seq, row.last_seq, row.deltas) for row in turn.visible] == [
         (2, 2, True),
         (3, 5, False),
         (6, 6, False),
@@ -233,18 +233,18 @@ async def test_turns_share_commits() -> None:
 
 
 async def test_a_checkpoint_is_committed_with_the_events_before_it_and_keeps_its_number() -> None:
-    async with writing_one(open_=False) as (log, one):
-        one.put(STATUS)
+    async with writing_one(open_=False) as (log, turn):
+        turn.put(STATUS)
         await log.entered.wait()
-        one.put(Delta("é", 0))
-        one.meter.add(Usage(1, 2, 3))
-        one.put(Milestone(b"first"), Delta("b", 2), Milestone(b"second"), Delta("c", 3), Delta("d", 4))
+        turn.put(Delta("é", 0))
+        turn.meter.add(Usage(1, 2, 3))
+        turn.put(Milestone(b"first"), Delta("b", 2), Milestone(b"second"), Delta("c", 3), Delta("d", 4))
         log.gate.set()
-        await one.writer.flush()
-        one.put(Milestone(b"third"))  # this writes only a checkpoint and no rows
-        await one.writer.flush()
-        booked = one.writer.booked
-        events = await one.finish()
+        await turn.writer.flush()
+        turn.put(Milestone(b"third"))  # this writes only a checkpoint and no rows
+        await turn.writer.flush()
+        booked = turn.writer.booked
+        events = await turn.finish()
     checkpoints = [append.checkpoint for batch in log.appends for append in batch]
     assert [
         (kept.last_seq, kept.text_bytes, kept.usage, kept.state) for kept in checkpoints if kept is not None
@@ -254,14 +254,14 @@ async def test_a_checkpoint_is_committed_with_the_events_before_it_and_keeps_its
 
 
 async def test_a_withdrawal_takes_back_whole_deltas_and_begins_an_attempt() -> None:
-    async with writing_one(open_=False) as (log, one):
-        one.put(Delta("Grüße", 0))
+    async with writing_one(open_=False) as (log, turn):
+        turn.put(Delta("Grüße", 0))
         await log.entered.wait()
-        one.put(Delta(" an", 7), Delta(" alle", 10), Withdrawal("Grüße an a"), Delta("nna.", 12))
+        turn.put(Delta(" an", 7), Delta(" alle", 10), Withdrawal("Grüße an a"), Delta("nna.", 12))
         log.gate.set()
-        await one.writer.flush()
-        one.put(Withdrawal("Grüße an anna."), Withdrawal("Grüße"), Delta("!", 7))
-        events = await one.finish()
+        await turn.writer.flush()
+        turn.put(Withdrawal("Grüße an anna."), Withdrawal("Grüße"), Delta("!", 7))
+        events = await turn.finish()
     assert [(event["seq"], event["attempt"], event.get("text")) for event in events] == [
         (2, 1, "Grüße"),
         (3, 1, " an alle"),
@@ -277,14 +277,14 @@ async def test_a_withdrawal_takes_back_whole_deltas_and_begins_an_attempt() -> N
 
 
 async def test_a_barrier_passes_when_all_before_it_is_committed() -> None:
-    async with writing_one(open_=False) as (log, one):
+    async with writing_one(open_=False) as (log, turn):
         before, during, after = Barrier(), Barrier(), Barrier()
-        one.put(before)
+        turn.put(before)
         assert before.passed.is_set()  # no event preceded the barrier
         call = ToolCalled("c", "tools/mail", {"to": "ann"})
-        one.put(STATUS)
+        turn.put(STATUS)
         await log.entered.wait()
-        one.put(during, call, after)
+        turn.put(during, call, after)
         assert not during.passed.is_set()
         log.gate.set()
         await after.passed.wait()
@@ -293,10 +293,10 @@ async def test_a_barrier_passes_when_all_before_it_is_committed() -> None:
 
 
 async def test_the_ledger_is_written_before_the_end() -> None:
-    async with writing_one() as (log, one):
+    async with writing_one() as (log, turn):
         returned = ToolReturned("c", ToolOutcome.OK, "done")
-        one.put(returned)
-        await one.finish()
+        turn.put(returned)
+        await turn.finish()
     assert [append.tools for batch in log.appends for append in batch] == [[returned]]
 
 
@@ -304,25 +304,25 @@ async def test_a_write_is_repeated_until_it_comes_through() -> None:
     log = ScriptedLog()
     log.failures = [AWAY for _ in range(3)]
     async with writing(log) as begin:
-        one = begin()
-        one.put(STATUS)
-        await one.writer.flush()
+        turn = begin()
+        turn.put(STATUS)
+        await turn.writer.flush()
         log.failures = [AWAY]
-        assert [event["seq"] for event in await one.finish()] == [2, 3]
+        assert [event["seq"] for event in await turn.finish()] == [2, 3]
 
 
 async def test_a_turn_that_is_left_out_tries_again_and_stops_nobody_else() -> None:
     log = ScriptedLog(open_=False)
     async with writing(log) as begin:
-        one, other = begin(), begin()
-        log.left_out = [{one.writer.claim.turn_id: AWAY} for _ in range(2)]
-        one.put(STATUS)
+        turn, other = begin(), begin()
+        log.left_out = [{turn.writer.claim.turn_id: AWAY} for _ in range(2)]
+        turn.put(STATUS)
         other.put(STATUS)
         log.gate.set()
         await other.writer.flush()
-        one.put(STATUS)
-        await one.writer.flush()
-        assert [event["seq"] for event in events_of(one.visible)] == [2, 3]
+        turn.put(STATUS)
+        await turn.writer.flush()
+        assert [event["seq"] for event in events_of(turn.visible)] == [2, 3]
 
 
 async def test_an_event_that_cannot_be_stored_fails_its_own_turn_alone_which_can_still_end() -> None:
@@ -342,50 +342,50 @@ async def test_an_event_that_cannot_be_stored_fails_its_own_turn_alone_which_can
 
 
 async def test_who_lost_the_turn_is_stopped() -> None:
-    async with writing_one() as (log, one):
-        log.left_out = [{one.writer.claim.turn_id: TurnLost()}]
-        one.put(STATUS)
-        await raises(TurnLost, one.writer.flush())
+    async with writing_one() as (log, turn):
+        log.left_out = [{turn.writer.claim.turn_id: TurnLost()}]
+        turn.put(STATUS)
+        await raises(TurnLost, turn.writer.flush())
         with pytest.raises(TurnLost):
-            one.put(STATUS)
-        await raises(TurnLost, one.finish())
-        assert (one.visible, len(one.failed)) == ([], 1)
+            turn.put(STATUS)
+        await raises(TurnLost, turn.finish())
+        assert (turn.visible, len(turn.failed)) == ([], 1)
 
 
 async def test_silent_turns_are_renewed_together_and_hear_that_they_are_lost() -> None:
     log = ScriptedLog()
     async with writing(log, lease_seconds=0.03) as begin:
-        one, other = begin(), begin()
+        turn, other = begin(), begin()
         for _ in range(3):
             log.renewed.clear()
             await log.renewed.wait()
-        log.lost = [one.writer.claim.turn_id]
-        while not one.failed:  # noqa: ASYNC110  only a renewal can report the loss
+        log.lost = [turn.writer.claim.turn_id]
+        while not turn.failed:  # noqa: ASYNC110  only a renewal can report the loss
             await asyncio.sleep(0)
-        assert isinstance(one.failed[0], TurnLost)
+        assert isinstance(turn.failed[0], TurnLost)
         await other.finish()
         assert not other.failed
 
 
 async def test_deltas_that_wait_for_a_commit_wait_as_few_events() -> None:
-    async with writing_one(open_=False) as (log, one):
-        one.put(STATUS)
+    async with writing_one(open_=False) as (log, turn):
+        turn.put(STATUS)
         await log.entered.wait()
         size = 4 * MAX_DELTA_BYTES
         for place in range(size):
-            one.put(Delta("x", place))
+            turn.put(Delta("x", place))
         log.gate.set()
-        events = await one.finish()
+        events = await turn.finish()
         assert [event["kind"] for event in events] == ["status", *["delta"] * 4, "refused"]
 
 
 async def test_another_end_can_be_written_when_the_first_could_not_be_stored() -> None:
-    async with writing_one() as (log, one):
-        one.put(STATUS)
-        await one.writer.flush()
+    async with writing_one() as (log, turn):
+        turn.put(STATUS)
+        await turn.writer.flush()
         log.failures = [ValueError("not storable")]
-        await raises(ValueError, one.finish(), "not storable")
-        assert [event["kind"] for event in await one.finish()] == ["status", "refused"]
+        await raises(ValueError, turn.finish(), "not storable")
+        assert [event["kind"] for event in await turn.finish()] == ["status", "refused"]
 
 
 def test_commits_follow_each_other_at_once_until_many_turns_are_open() -> None:
@@ -402,17 +402,17 @@ async def test_the_log_is_contiguous_and_the_text_whole_whatever_the_rhythm(
 ) -> None:
     log = ScriptedLog(open_=closed_for == 0)
     async with writing(log) as begin:
-        one = begin()
+        turn = begin()
         text = ""
         for place, (delta, pause) in enumerate(steps):
-            one.put(Delta(f"{place};", len(text)) if delta else STATUS)
+            turn.put(Delta(f"{place};", len(text)) if delta else STATUS)
             text += f"{place};" if delta else ""
             for _ in range(pause):
                 await asyncio.sleep(0)
             if place % 5 == closed_for:
                 log.gate.set()
         log.gate.set()
-        events = events_of_checked(await one.finish())
+        events = events_of_checked(await turn.finish())
     assert "".join(str(event["text"]) for event in events if event["kind"] == "delta") == text
     offset = 0
     for event in events:
@@ -428,18 +428,18 @@ def events_of_checked(events: list[dict[str, object]]) -> list[dict[str, object]
 
 
 async def test_an_event_that_no_frame_holds_is_refused_and_the_turn_can_still_end() -> None:
-    async with writing_one() as (_, one):
+    async with writing_one() as (_, turn):
         large = "x" * MAX_EVENT_BYTES
-        for told in (
+        for too_large in (
             Delta(large + "x", 0),
             ToolCalled("c", "note", {"text": large}),
             ToolReturned("c", ToolOutcome.OK, large),
         ):
             with pytest.raises(EventTooLarge):
-                one.put(told)
-        one.put(Delta("a", 0))
-        assert [event["kind"] for event in await one.finish()] == ["delta", "refused"]
-        assert not one.failed
+                turn.put(too_large)
+        turn.put(Delta("a", 0))
+        assert [event["kind"] for event in await turn.finish()] == ["delta", "refused"]
+        assert not turn.failed
 
 
 async def test_followers_that_cannot_be_told_stop_their_own_turn_alone() -> None:

@@ -30,10 +30,10 @@ PREFILLS = {"openai": "continue", "anthropic": "last", "gemini": "none"}
 
 @dataclass(frozen=True)
 class Deviation:
-    """How a server deviates. found: the beginning of a line that reports it. swaps: bytes of events, and what is sent in their place."""
+    """How a server deviates. reported: the beginning of a line that reports it. swaps: bytes of events, and what is sent in their place."""
 
     wire: str
-    found: str
+    reported: str
     swaps: tuple[tuple[bytes, bytes], ...] = ()
     echoes: bool = False
 
@@ -101,14 +101,14 @@ async def verified(name: str, deviation: Deviation | None = None) -> tuple[bool,
     settings = CompatibleSettings.model_validate(
         {"url": f"{server.url}/v1", "api_key": SecretStr(KEY), "wire": name, "prefill": PREFILLS[name]}
     )
-    told: list[Finding] = []
+    findings: list[Finding] = []
     try:
-        right = await verify(Provider(name, settings, "m-1", live.wire.model), told.append)
+        right = await verify(Provider(name, settings, "m-1", live.wire.model), findings.append)
     finally:
         await server.close()
-    assert KEY not in "\n".join(map(str, told))
+    assert KEY not in "\n".join(map(str, findings))
     assert live.seen <= 15
-    return right, told
+    return right, findings
 
 
 @pytest.mark.parametrize("name", list(WIRES))
@@ -139,11 +139,11 @@ DEVIATIONS = [
 ]
 
 
-@pytest.mark.parametrize("deviation", DEVIATIONS, ids=lambda one: one.found[8:40])
+@pytest.mark.parametrize("deviation", DEVIATIONS, ids=lambda one: one.reported[8:40])
 async def test_a_deviation_is_reported(deviation: Deviation) -> None:
     right, told = await verified(deviation.wire, deviation)
     lines = [str(one) for one in told]
-    assert any(line.startswith(deviation.found) for line in lines), "\n".join(lines)
+    assert any(line.startswith(deviation.reported) for line in lines), "\n".join(lines)
     assert not right
 
 

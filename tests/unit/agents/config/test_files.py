@@ -138,13 +138,13 @@ def _text(seen: ScannedAgent) -> str:
 
 
 # Folders without an agent, unreadable files, and the origin of shared files.
-def told(folder: Path, shared: Path | None = None) -> list[str]:
+def problems_of(folder: Path, shared: Path | None = None) -> list[str]:
     return [str(problem) for problem in examine(folder, SURROUNDINGS, shared or folder / "none").problems]
 
 
 def test_a_folder_whose_name_is_no_id(tmp_path: Path) -> None:
     folder = write(tmp_path).rename(tmp_path / "My_Agent")
-    assert told(folder) == [
+    assert problems_of(folder) == [
         "agent.toml: the folder's name, “My_Agent”, is not a valid id: use at most 63 lower-case letters, digits and “-”, and no “-” first."
     ]
 
@@ -166,7 +166,7 @@ def test_a_link_gives_an_agent_the_links_name(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_folder_without_its_file(tmp_path: Path) -> None:
-    assert told(tmp_path) == ["agent.toml: is missing from the folder."]
+    assert problems_of(tmp_path) == ["agent.toml: is missing from the folder."]
 
 
 @pytest.mark.parametrize(
@@ -191,14 +191,14 @@ def test_a_folder_without_its_file(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read(file: str, data: bytes, problem: str, tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / file).write_bytes(data)
-    assert told(folder) == [file + problem]
+    assert problems_of(folder) == [file + problem]
 
 
 def test_a_file_of_the_greatest_size_is_read(tmp_path: Path) -> None:
     folder = write(tmp_path)
     text = (folder / "agent.toml").read_bytes()
     (folder / "agent.toml").write_bytes(text + b"#" * (MAX_FILE_BYTES - len(text)))
-    assert told(folder) == []
+    assert problems_of(folder) == []
 
 
 def test_prompts_and_partials_are_shared_unless_the_agent_has_its_own(tmp_path: Path) -> None:
@@ -207,13 +207,13 @@ def test_prompts_and_partials_are_shared_unless_the_agent_has_its_own(tmp_path: 
     (shared / "prompts/write.md").write_text("Shared.")
     (shared / "prompts/other.md").write_text("Other.")
     (shared / "prompts/parts/tone.md").write_text("Shared tone.")
-    found = read(write(tmp_path), shared).files
-    assert {name: one.file for name, one in found.prompts.items()} == {
+    files = read(write(tmp_path), shared).files
+    assert {name: one.file for name, one in files.prompts.items()} == {
         "write": "prompts/write.md",
         "hello": "prompts/hello.md",
         "other": "shared/prompts/other.md",
     }
-    assert found.partials["parts/tone.md"].text == FILES["prompts/parts/tone.md"]
+    assert files.partials["parts/tone.md"].text == FILES["prompts/parts/tone.md"]
 
 
 def test_a_shared_file_that_is_broken_is_told_as_such(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_shared_file_that_is_broken_is_told_as_such(tmp_path: Path) -> None:
     (shared / "prompts").mkdir(parents=True)
     (shared / "prompts/talk.md").write_text("One.\n{{ two\n")
     folder = write(tmp_path, ("agent.toml", 'prompt = "write"', 'prompt = "talk"'))
-    (one,) = told(folder, shared)
+    (one,) = problems_of(folder, shared)
     assert one.startswith("shared/prompts/talk.md:2: the template is not valid: ")
 
 
@@ -229,7 +229,7 @@ def test_lines_end_as_windows_ends_them(tmp_path: Path) -> None:
     folder = write(tmp_path)
     for path in folder.rglob("*.*"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert told(folder) == []
+    assert problems_of(folder) == []
 
 
 @pytest.mark.parametrize("folder", [*agents_in(SHIPPED)], ids=lambda one: one.name)

@@ -40,7 +40,7 @@ async def test_what_fits_is_taken(name: str, level: Mapping[str, object]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("parameters", "problems"),
     [
         (None, {"teacher_id": "is missing; give a teacher's id (GetAgent lists the ids that you may give)"}),
         (
@@ -60,15 +60,19 @@ async def test_what_fits_is_taken(name: str, level: Mapping[str, object]) -> Non
     ids=lambda one: "" if one is None else str(list(one)),
 )
 async def test_what_does_not_fit_is_told_by_its_path_with_a_remedy(
-    given: Mapping[str, object] | None, told: Mapping[str, str]
+    parameters: Mapping[str, object] | None, problems: Mapping[str, str]
 ) -> None:
-    whole = given if given is None or "teacher_id" in given else {"teacher_id": str(ASHDOWN), **given}
+    whole = (
+        parameters
+        if parameters is None or "teacher_id" in parameters
+        else {"teacher_id": str(ASHDOWN), **parameters}
+    )
     with pytest.raises(InvalidRequest) as error:
         await admit(whole)
     assert error.value.reason is Reason.PARAMETERS_INVALID
     assert error.value.metadata == {"agent": "agents/tutor", "violations": "1"}
     found = {violation.field: violation.description for violation in error.value.violations}
-    assert found == {f"options.parameters.{name}": text for name, text in told.items()}
+    assert found == {f"options.parameters.{name}": text for name, text in problems.items()}
 
 
 async def test_all_that_does_not_fit_is_told_at_once_and_not_without_end() -> None:

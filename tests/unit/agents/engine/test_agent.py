@@ -35,7 +35,7 @@ from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.models import ChatModel
 from tests.raising import raises
 from tests.unit.agents.evidence import excerpt
-from tests.unit.agents.shipping import LONG, QUOTE, asked, parts_of, shipped
+from tests.unit.agents.shipping import LONG, QUOTE, parts_of, shipped, task_for
 from tests.unit.agents.speaking import answer_in, refusal_in, told_by
 
 USAGE = Usage(1, 2, 3)
@@ -116,15 +116,15 @@ def test_an_answer_of_passages_has_the_excerpts_that_its_text_shows() -> None:
 def test_an_answer_tells_where_it_is_from() -> None:
     own = CollectionKind.OWN
     evidence = Evidence(2, 0, {}, "", collections=("default", "notes"), kinds={"default": own, "notes": own})
-    found = {"evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json")}
+    with_evidence = {"evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json")}
     cited = {**cast("dict[str, object]", CITED["answer"]), "collections": ["default"]}
-    one = answered({**WRITTEN, "answer": cited, **found})
+    one = answered({**WRITTEN, "answer": cited, **with_evidence})
     assert (one.collection_id, one.collection_kind) == ("default", own)
     # All passages of the evidence may be in a text without citations.
-    written = answered({**WRITTEN, **CITED, **found})
+    written = answered({**WRITTEN, **CITED, **with_evidence})
     assert (written.collection_id, written.collection_kind) == ("", own)
     # A text that was written without passages is from nowhere.
-    assert answered({**WRITTEN, **found}).collection_kind is None
+    assert answered({**WRITTEN, **with_evidence}).collection_kind is None
 
 
 # Takeovers
@@ -139,44 +139,44 @@ def agent(name: str, model: ChatModel, counted: list[Fallback] | None = None) ->
 
 @pytest.mark.parametrize("name", ["chat", "tutor"])
 async def test_a_turn_that_is_taken_over_at_any_milestone_ends_as_it_would_have(name: str) -> None:
-    one = agent(name, Strong())
-    question = asked(name)
-    told = await told_by(one, question)
-    end = answer_in(told)
-    milestones = [found.state for found in told if isinstance(found, Milestone)]
+    strong_agent = agent(name, Strong())
+    question = task_for(name)
+    events = await told_by(strong_agent, question)
+    end = answer_in(events)
+    milestones = [found.state for found in events if isinstance(found, Milestone)]
     assert milestones
     for state in milestones:
-        again = answer_in(await told_by(one, replace(question, resume=state, meter=Meter())))
+        again = answer_in(await told_by(strong_agent, replace(question, resume=state, meter=Meter())))
         assert replace(again, usage=end.usage) == end
 
 
 async def test_what_was_done_without_is_known_after_a_takeover_however_it_ends() -> None:
     counted: list[Fallback] = []
-    question = asked("chat")
+    question = task_for("chat")
     await raises(Unavailable, told_by(agent("chat", Broken(Kind.CUT), counted), question))
     routed = Fallback(FallbackKind.CLASSIFIER, "broken-cut", "intent", "model_unavailable:cut")
     assert list(question.meter.fallbacks) == counted == [routed]
-    told = await told_by(agent("chat", Broken(Kind.UNREACHABLE)), asked("chat"))
+    told = await told_by(agent("chat", Broken(Kind.UNREACHABLE)), task_for("chat"))
     first = next(one.state for one in told if isinstance(one, Milestone))
-    later = replace(asked("chat"), resume=first, meter=Meter())
+    later = replace(task_for("chat"), resume=first, meter=Meter())
     await raises(Unavailable, told_by(agent("chat", Broken(Kind.CUT)), later))
     assert [fallback.cause for fallback in later.meter.fallbacks] == ["model_unavailable:unreachable"]
 
 
 async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_short() -> None:
     counted: list[Fallback] = []
-    question = asked("chat")
-    told = await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), question)
+    question = task_for("chat")
+    events = await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), question)
     assert [one.target for one in counted] == ["intent", "passages"]
     counted.clear()
     # The turn runs until the first milestone, which follows the router. Then its time is up, or a caller cancels the
     # turn.
-    first = next(place for place, one in enumerate(told) if isinstance(one, Milestone))
+    first = next(place for place, one in enumerate(events) if isinstance(one, Milestone))
     cut = replace(question, meter=Meter())
     await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), cut, first + 1)
     assert [one.target for one in counted] == ["intent"]
     # The next worker counts only the fallbacks after the milestone.
-    state = told[first]
+    state = events[first]
     assert isinstance(state, Milestone)
     later = replace(question, resume=state.state, meter=Meter())
     end = answer_in(await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), later))
@@ -200,7 +200,7 @@ class FallsOften(Node[Nothing, Nothing]):
     output_model = Nothing
     policy = Policy()
 
-    async def process(self, given: Nothing, run: Run) -> Nothing:
+    async def process(self, inputs: Nothing, run: Run) -> Nothing:
         for number in range(40):
             run.fell_back(Fallback(FallbackKind.RULE, "a", str(number // 2), "why"))
         return Nothing(text="So.")
@@ -211,5 +211,5 @@ async def test_the_first_sixteen_are_told_each_once() -> None:
         Plan({"a": FallsOften()}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]),
         agent("chat", Strong())._options,  # pyright: ignore[reportPrivateUsage] - any options serve this test
     )
-    end = answer_in(await told_by(one, asked("chat")))
+    end = answer_in(await told_by(one, task_for("chat")))
     assert [found.target for found in end.fallbacks] == [str(number) for number in range(MAX_FALLBACKS)]

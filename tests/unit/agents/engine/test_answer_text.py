@@ -67,7 +67,7 @@ def cleaned(*texts: str, before: str = "") -> str:
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("written", "text"),
     [
         (
             f"⟦data question {MARK}⟧\nWhat does it cost?\n⟦end {MARK}⟧\nIt costs 3 euros.",
@@ -88,10 +88,10 @@ def cleaned(*texts: str, before: str = "") -> str:
         (f"{MARK[:-1]} and {MARK[:3]}", f"{MARK[:-1]} and {MARK[:3]}"),
     ],
 )
-def test_marks_and_the_number_are_taken_out(given: str, text: str) -> None:
-    assert cleaned(given) == text
-    assert cleaned(*given) == text
-    assert unfenced(given, MARK) == text
+def test_marks_and_the_number_are_taken_out(written: str, text: str) -> None:
+    assert cleaned(written) == text
+    assert cleaned(*written) == text
+    assert unfenced(written, MARK) == text
 
 
 def test_what_stands_before_counts_as_the_texts_own() -> None:
@@ -133,22 +133,22 @@ def test_a_text_without_marks_passes_and_little_of_it_is_held_back(text: str, cu
 def test_deltas_are_the_text_and_passages_are_named_where_they_are_without_marks(
     parts: list[tuple[str, str]], last: str, cuts: list[int]
 ) -> None:
-    given = "".join([*itertools.chain.from_iterable(parts), last])
+    written = "".join([*itertools.chain.from_iterable(parts), last])
     turn = Turn()
-    told, clean = AnswerWriter(_run(turn), cites=True), AnswerWriter(Turn().run, cites=True)
-    for piece in pieces(given, cuts):
-        told.add(piece)
-    told.finish()
-    clean.add(cleaned(given))
+    writer, clean = AnswerWriter(_run(turn), cites=True), AnswerWriter(Turn().run, cites=True)
+    for piece in pieces(written, cuts):
+        writer.add(piece)
+    writer.finish()
+    clean.add(cleaned(written))
     clean.finish()
-    assert (told.text, told.marks) == (clean.text, clean.marks)
+    assert (writer.text, writer.marks) == (clean.text, clean.marks)
     end = 0
     for event in turn.events:
         assert isinstance(event, Delta)
         assert event.byte_offset == end
         end += len(event.text.encode())
     assert "".join(event.text for event in turn.events if isinstance(event, Delta)) == (
-        told.text if told.end else ""
+        writer.text if writer.end else ""
     )
 
 

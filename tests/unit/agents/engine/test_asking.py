@@ -52,7 +52,7 @@ def in_turn(*texts: str) -> Says:
     return Says(lambda _: [TextPiece(next(left)), END])
 
 
-async def found(model: Says, turn: Turn | None = None) -> Query:
+async def query_of(model: Says, turn: Turn | None = None) -> Query:
     return await ask_typed(
         asker(model),
         (turn or Turn()).run,
@@ -68,8 +68,8 @@ async def found(model: Says, turn: Turn | None = None) -> Query:
 )
 async def test_an_object_is_found_whatever_stands_round_it(text: str) -> None:
     model = in_turn(text)
-    assert await found(model) == FOUND
-    (prompt,) = model.asked
+    assert await query_of(model) == FOUND
+    (prompt,) = model.prompts
     assert (prompt.purpose, prompt.label, prompt.schema) == ("kb_search_query", f"turns/{TURN}", SHAPE.schema)
     # The prompt's own hints take precedence over the agent's.
     assert (prompt.max_tokens, prompt.temperature) == (120, 0.0)
@@ -93,8 +93,8 @@ BAD = [
 @pytest.mark.parametrize("bad", BAD)
 async def test_what_does_not_fit_is_asked_for_once_more_with_what_was_wrong(bad: str) -> None:
     model = in_turn(bad, GOOD)
-    assert await found(model) == FOUND
-    first, second = model.asked
+    assert await query_of(model) == FOUND
+    first, second = model.prompts
     assert list(second.messages[: len(first.messages)]) == list(first.messages)
     said, complaint = second.messages[len(first.messages) :]
     assert (said.role, said.place) == (Role.ASSISTANT, Provenance.MODEL)
@@ -113,8 +113,8 @@ def test_an_answer_with_too_many_levels_does_not_fit() -> None:
 @pytest.mark.parametrize("bad", BAD)
 async def test_what_does_not_fit_twice_is_given_up(bad: str) -> None:
     model = in_turn(bad, bad)
-    caught = await raises(StructuredInvalid, found(model))
-    assert (len(model.asked), cause(caught)) == (2, "structured_invalid")
+    caught = await raises(StructuredInvalid, query_of(model))
+    assert (len(model.prompts), cause(caught)) == (2, "structured_invalid")
 
 
 @pytest.mark.parametrize(
@@ -132,15 +132,15 @@ async def test_a_model_that_fails_is_not_asked_again(
     pieces: Sequence[ModelPiece | Exception], fault: ModelFault
 ) -> None:
     model = Says(pieces)
-    caught = await raises(ModelError, found(model))
-    assert (caught.fault, len(model.asked), model.closed) == (fault, 1, True)
+    caught = await raises(ModelError, query_of(model))
+    assert (caught.fault, len(model.prompts), model.closed) == (fault, 1, True)
     assert cause(caught) == f"model_unavailable:{fault.value}"
 
 
 async def test_a_model_that_takes_its_time_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes_asking, "PATIENCE_SECONDS", 0.01)
     model = Says([TextPiece("{"), asyncio.Event()])
-    caught = await raises(ModelError, found(model))
+    caught = await raises(ModelError, query_of(model))
     assert (caught.fault, model.closed) == (ModelFault.TIMEOUT, True)
 
 
@@ -149,7 +149,7 @@ async def test_what_it_costs_is_counted_and_told() -> None:
     model = Says(
         [Switched("a:x", "b:y", ModelFault.EMPTY), TextPiece(GOOD), Spent(Usage(0, 30, 9, 5), "b:y"), END]
     )
-    await found(model, turn)
+    await query_of(model, turn)
     assert turn.meter.usage == Usage(0, 30, 9, 5)
     assert turn.events == [
         ProviderSwitched("a:x", "b:y", "empty"),
@@ -162,7 +162,7 @@ async def test_what_is_written_after_a_report_is_counted_until_the_next() -> Non
     turn = Turn()
     reported = Usage(input_tokens=30, output_tokens=9)
     halves = (TextPiece(GOOD[:20]), TextPiece(GOOD[20:]))
-    await found(Says([Spent(reported, "a:x"), *halves, END]), turn)
+    await query_of(Says([Spent(reported, "a:x"), *halves, END]), turn)
     assert turn.meter.usage.output_tokens == 10
 
 

@@ -67,7 +67,7 @@ def cleaned(*pieces: str, start: int = 0, shown: int = 3) -> tuple[str, list[Mar
 
 
 @pytest.mark.parametrize(
-    ("given", "text", "marks"),
+    ("written", "text", "marks"),
     [
         ("Water boils. [2] Then", "Water boils. Then", [(12, 2)]),
         ("Water boils [1], and cools [2, 3].", "Water boils, and cools.", [(11, 1), (22, 2), (22, 3)]),
@@ -103,15 +103,15 @@ def cleaned(*pieces: str, start: int = 0, shown: int = 3) -> tuple[str, list[Mar
     ],
 )
 def test_marks_are_taken_out_with_the_space_before_them(
-    given: str, text: str, marks: list[tuple[int, ...]]
+    written: str, text: str, marks: list[tuple[int, ...]]
 ) -> None:
     expected = (text, [Mark(*mark) for mark in marks])
-    assert cleaned(given) == expected
-    assert cleaned(*given) == expected
+    assert cleaned(written) == expected
+    assert cleaned(*written) == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "text", "marks"),
+    ("written", "text", "marks"),
     [
         ('Boils. [2: "boils sooner on high"] So', "Boils. So", [(6, 2, "boils sooner on high")]),
         ("Boils. [2 “boils [sic] so, 3:4”]", "Boils.", [(6, 2, "boils [sic] so, 3:4")]),
@@ -125,10 +125,10 @@ def test_marks_are_taken_out_with_the_space_before_them(
         ("See [2 apples].", "See [2 apples].", []),
     ],
 )
-def test_a_mark_may_copy_words(given: str, text: str, marks: list[tuple[int, int, str]]) -> None:
+def test_a_mark_may_copy_words(written: str, text: str, marks: list[tuple[int, int, str]]) -> None:
     expected = (text, [Mark(*mark) for mark in marks])
-    assert cleaned(given) == expected
-    assert cleaned(*given) == expected
+    assert cleaned(written) == expected
+    assert cleaned(*written) == expected
 
 
 def test_marks_of_an_earlier_release_copy_nothing() -> None:
@@ -326,16 +326,16 @@ def test_splitting_loses_nothing_and_cuts_no_character(text: str, most: int) -> 
 
 
 def test_a_citation_has_the_place_of_the_first_block_that_it_quotes() -> None:
-    one = quote("On page two. On page three.")
-    start = one.source.start
+    both_pages = quote("On page two. On page three.")
+    start = both_pages.source.start
     places = (
         PlacedBlock(start, start + 12, 2, (10, 20, 900, 40), ""),
-        PlacedBlock(start + 13, one.source.end, 3, None, "Sheet1!A2"),
+        PlacedBlock(start + 13, both_pages.source.end, 3, None, "Sheet1!A2"),
     )
-    whole = replace(one, passage=replace(one.passage, places=places))
-    later = replace(whole, source=ByteRange(start + 13, one.source.end), text="On page three.")
+    whole = replace(both_pages, passage=replace(both_pages.passage, places=places))
+    later = replace(whole, source=ByteRange(start + 13, both_pages.source.end), text="On page three.")
     first, second = map(plain, compose([whole, later]).citations)
     assert (first.page, first.box, first.path) == (2, (10, 20, 900, 40), "")
     assert (second.page, second.box, second.path) == (3, None, "Sheet1!A2")
-    (none,) = map(plain, compose([one]).citations)
+    (none,) = map(plain, compose([both_pages]).citations)
     assert (none.page, none.box, none.path) == (0, None, "")

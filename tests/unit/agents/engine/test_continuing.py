@@ -35,7 +35,7 @@ from responsa_server.domain.models import (
 )
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain
 from tests.raising import raises
-from tests.unit.agents.shipping import asked, parts_of, shipped
+from tests.unit.agents.shipping import parts_of, shipped, task_for
 from tests.unit.agents.speaking import Says, Turn, answer_in, says, told_by
 from tests.unit.agents.test_bad_models import Free
 
@@ -53,7 +53,7 @@ def breaks(*texts: str) -> Says:
     return Says([*map(TextPiece, texts), CUT])
 
 
-async def told(
+async def events_from(
     *models: ChatModel,
     prefix: bool = False,
     small: Sequence[int] = (),
@@ -65,7 +65,7 @@ async def told(
     ]
     chain = ModelChain(members, Free(), Barred(), patience_seconds=30.0)
     parts = parts_of(chain, small=frozenset(members[place].name for place in small))
-    return await told_by(shipped("tutor", parts), question or asked("tutor"))
+    return await told_by(shipped("tutor", parts), question or task_for("tutor"))
 
 
 def shown(events: Sequence[AgentEvent]) -> str:
@@ -83,7 +83,7 @@ def shown(events: Sequence[AgentEvent]) -> str:
 
 def answering(model: Says) -> Sequence[ModelPrompt]:
     """The prompts for the answer, without those for the agent's decisions."""
-    return [one for one in model.asked if one.purpose == "response_synthesis"]
+    return [one for one in model.prompts if one.purpose == "response_synthesis"]
 
 
 def end_of(events: Sequence[AgentEvent]) -> Answered:
@@ -94,7 +94,7 @@ def end_of(events: Sequence[AgentEvent]) -> Answered:
 
 async def test_the_next_model_writes_on_after_the_last_whole_sentence() -> None:
     second = says(REST[:9], REST[9:])
-    events = await told(breaks(FIRST, LOST), second)
+    events = await events_from(breaks(FIRST, LOST), second)
     end = end_of(events)
     assert (end.text, end.model) == (WHOLE, "p1:m")
     assert [(citation.answer.start, citation.answer.end) for citation in end.citations] == [(0, 33), (34, 59)]
@@ -105,21 +105,21 @@ async def test_the_next_model_writes_on_after_the_last_whole_sentence() -> None:
     assert switched == ProviderSwitched("p0:m", "p1:m", "cut", mid_answer=True)
     assert not any(decision.mid_answer for decision in decisions)
     assert Fallback(FallbackKind.PROVIDER, "p0:m", "p1:m", "cut") in end.fallbacks
-    *_, stands, order = second.asked[-1].messages
+    *_, stands, order = second.prompts[-1].messages
     assert (stands.role, stands.text, order.text) == (Role.ASSISTANT, FIRST.rstrip(), GO_ON)
 
 
 async def test_a_model_that_takes_a_prefix_continues_it_and_nothing_is_withdrawn() -> None:
     first, second = breaks(FIRST, LOST), says("5 km lang. ", REST)
-    events = await told(first, second, prefix=True)
+    events = await events_from(first, second, prefix=True)
     assert end_of(events).text == WHOLE.replace("Er m", "Er ist 6.65 km lang. Er m")
     assert not [event for event in events if isinstance(event, Withdrawal)]
-    assert second.asked[-1].prefix == FIRST + LOST
+    assert second.prompts[-1].prefix == FIRST + LOST
     # What stands counts against the limit of the answer, and leaves most of it.
     most = answering(first)[-1].max_tokens
-    assert most > second.asked[-1].max_tokens > most // 2
+    assert most > second.prompts[-1].max_tokens > most // 2
     # The white space at the end of a prefix is written by the model, and may go on.
-    events = await told(breaks(FIRST, "Er fließt.\n"), says("\n\n", REST), prefix=True)
+    events = await events_from(breaks(FIRST, "Er fließt.\n"), says("\n\n", REST), prefix=True)
     assert end_of(events).text == WHOLE.replace("Er m", "Er fließt.\n\nEr m")
 
 
@@ -127,7 +127,7 @@ async def test_a_model_that_takes_a_prefix_continues_it_and_nothing_is_withdrawn
 async def test_a_server_that_takes_no_prefix_after_all_is_asked_to_write_on(fault: ModelFault) -> None:
     picky = ModelError(fault, "no prefix")
     second = Says(lambda prompt: [picky if prompt.prefix else TextPiece(REST), END])
-    assert end_of(await told(breaks(FIRST, LOST), second, prefix=True)).text == WHOLE
+    assert end_of(await events_from(breaks(FIRST, LOST), second, prefix=True)).text == WHOLE
     assert [bool(one.prefix) for one in answering(second)] == [True, False]
 
 
@@ -141,7 +141,7 @@ async def test_a_server_that_takes_no_prefix_after_all_is_asked_to_write_on(faul
 )
 async def test_what_does_not_fit_withdraws_the_whole_step(comes: str, calls: int) -> None:
     second = Says(lambda prompt: [TextPiece(comes if prompt.messages[-1].text == GO_ON else ANEW), END])
-    end = end_of(await told(breaks(FIRST, LOST), second))
+    end = end_of(await events_from(breaks(FIRST, LOST), second))
     assert end.text == (ANEW.removesuffix(" [1]") if calls == 2 else WHOLE)
     assert len(answering(second)) == calls
     assert len(end.citations) == (1 if calls == 2 else 2)
@@ -160,7 +160,7 @@ async def test_reasoning_that_a_model_withdraws_does_not_stay(*, breaks_off: boo
         return [*before, TextPiece(REST if prompt.messages[-1].text == GO_ON else ANEW), END]
 
     model = Says(reasoned)
-    end = end_of(await told(*([breaks(FIRST, LOST)] if breaks_off else []), model))
+    end = end_of(await events_from(*([breaks(FIRST, LOST)] if breaks_off else []), model))
     assert end.text == ANEW.removesuffix(" [1]")
     assert len(end.citations) == 1
 
@@ -181,35 +181,35 @@ class Spending(Says):
 
 
 async def test_what_stood_stays_if_the_budget_allows_no_further_call() -> None:
-    question = asked("tutor")
+    question = task_for("tutor")
     second = Spending(question, TextPiece("weit nach Norden. Und dann ist Schluss."), END)
-    end = end_of(await told(breaks(FIRST, LOST), second, question=question))
+    end = end_of(await events_from(breaks(FIRST, LOST), second, question=question))
     assert end.text.rstrip() == WHOLE.partition(" Er")[0]
     assert len(answering(second)) == 1
 
 
 async def test_a_text_that_was_held_back_keeps_its_writer_if_no_other_model_may_be_called() -> None:
-    question = asked("tutor")
+    question = task_for("tutor")
     first = Spending(question, TextPiece(FIRST), TextPiece(LOST), CUT)
-    end = end_of(await told(first, says(ANEW), small=[0], question=question))
+    end = end_of(await events_from(first, says(ANEW), small=[0], question=question))
     assert (end.text, end.model) == (f"{WHOLE.partition(' Er')[0]} {LOST}", "p0:m")
 
 
 async def test_a_small_model_writes_the_answer_anew_and_is_checked() -> None:
     second = says(ANEW)
-    events = await told(breaks(FIRST, LOST), second, small=[1])
+    events = await events_from(breaks(FIRST, LOST), second, small=[1])
     assert end_of(events).text == ANEW.removesuffix(" [1]")
-    assert GO_ON not in second.asked[-1].messages[-1].text
+    assert GO_ON not in second.prompts[-1].messages[-1].text
     # What a small model had written was held back, so there is nothing to withdraw.
-    events = await told(breaks(FIRST, LOST), says(ANEW), small=[0])
+    events = await events_from(breaks(FIRST, LOST), says(ANEW), small=[0])
     assert end_of(events).text == ANEW.removesuffix(" [1]")
     assert not [event for event in events if isinstance(event, Withdrawal)]
 
 
 async def test_three_models_in_turn_and_nobody_left() -> None:
-    end = end_of(await told(breaks(FIRST, LOST), breaks("Er ist lang und breit. Er"), says(REST)))
+    end = end_of(await events_from(breaks(FIRST, LOST), breaks("Er ist lang und breit. Er"), says(REST)))
     assert end.text == WHOLE.replace("Er m", "Er ist lang und breit. Er m")
-    await raises(Unavailable, told(breaks(FIRST, LOST), breaks("Er ist")))
+    await raises(Unavailable, events_from(breaks(FIRST, LOST), breaks("Er ist")))
 
 
 @pytest.mark.parametrize("prefix", [True, False])
@@ -219,7 +219,7 @@ async def test_the_only_model_is_asked_once_more_after_a_break(prefix: bool) -> 
         return [*map(TextPiece, (FIRST, LOST)), CUT] if len(answering(alone)) < 2 else [TextPiece(rest), END]
 
     alone = Says(recovers)
-    events = await told(alone, prefix=prefix)
+    events = await events_from(alone, prefix=prefix)
     end = end_of(events)
     assert end.text == (WHOLE.replace("Er m", "Er ist 6.65 km lang. Er m") if prefix else WHOLE)
     assert (len(answering(alone)), end.model) == (2, "p0:m")
@@ -231,14 +231,14 @@ async def test_the_only_model_is_asked_once_more_after_a_break(prefix: bool) -> 
 
 async def test_a_model_that_breaks_off_twice_fails_and_what_was_sent_stays() -> None:
     alone = breaks(FIRST, LOST)
-    await raises(Unavailable, told(alone))
+    await raises(Unavailable, events_from(alone))
     assert len(answering(alone)) == 2
 
 
 async def test_tokens_of_both_are_counted() -> None:
     first = Says([Spent(Usage(input_tokens=70)), TextPiece(FIRST), TextPiece(LOST), CUT])
     second = Says([TextPiece(REST), Spent(Usage(input_tokens=90, output_tokens=9)), END])
-    *_, used = [one.usage for one in await told(first, second) if isinstance(one, ModelUsed)]
+    *_, used = [one.usage for one in await events_from(first, second) if isinstance(one, ModelUsed)]
     # The two pieces of the first model are estimated, because its last report never came.
     assert (used.input_tokens, used.output_tokens, used.unpriced_tokens) == (160, 11, 171)
 

@@ -114,7 +114,7 @@ async def test_a_result_answers_by_itself_or_is_a_source(
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("inputs", "message"),
     [
         (
             {
@@ -136,6 +136,6 @@ async def test_a_result_answers_by_itself_or_is_a_source(
         ),
     ],
 )
-async def test_a_refusal_says_what_was_asked_in_vain(given: Mapping[str, Any], message: str) -> None:
-    output = await Refuse(NodeParts()).process(RefuseInput(question="Why?", **given), Turn().run)
+async def test_a_refusal_says_what_was_asked_in_vain(inputs: Mapping[str, Any], message: str) -> None:
+    output = await Refuse(NodeParts()).process(RefuseInput(question="Why?", **inputs), Turn().run)
     assert output.refusal.message.startswith(message)

@@ -43,14 +43,14 @@ def agent(folder: Path, parts: NodeParts, price: Callable[[], Price | None] = la
     )
 
 
-def steps(told: Sequence[AgentEvent]) -> list[str]:
-    return [one.step.value for one in told if isinstance(one, Status)]
+def steps(events: Sequence[AgentEvent]) -> list[str]:
+    return [one.step.value for one in events if isinstance(one, Status)]
 
 
 class Away(Shelf):
     async def search(
         self,
-        who: Principal,
+        caller: Principal,
         questions: tuple[str, ...],
         collections: tuple[str, ...],
         options: SearchOptions = DEFAULT_SEARCH,
@@ -140,14 +140,14 @@ async def test_a_text_is_made_fit_before_it_is_told_or_gives_way(tmp_path: Path)
     shelf = Shelf(NILE)
     folder = write(tmp_path, *POST)
     fit = Says([TextPiece("Post: "), TextPiece("The Nile."), Ended(complete=True)])
-    told = await told_by(agent(folder, NodeParts(shelf, model=fit)), task("How long is the Nile?"))
-    end = answer_in(told)
-    assert (end.text, end.model) == (text(told), "m") == ("The Nile.", "m")
+    events = await told_by(agent(folder, NodeParts(shelf, model=fit)), task("How long is the Nile?"))
+    end = answer_in(events)
+    assert (end.text, end.model) == (text(events), "m") == ("The Nile.", "m")
     unfit = Says([TextPiece("Buy the Nile."), Ended(complete=False)])
-    told = await told_by(agent(folder, NodeParts(shelf, model=unfit)), task("How long is the Nile?"))
-    end = answer_in(told)
+    events = await told_by(agent(folder, NodeParts(shelf, model=unfit)), task("How long is the Nile?"))
+    end = answer_in(events)
     assert (end.text, end.model, end.outcome) == (SHOWN, "passages", AnswerOutcome.COMPLETE)
-    assert end.text == text(told)
+    assert end.text == text(events)
     assert list(end.fallbacks) == [
         Fallback(FallbackKind.PASSAGES, "model", "quote", "model_unavailable:unfit")
     ]
@@ -201,6 +201,6 @@ async def test_no_model_is_asked_when_the_tokens_are_spent(tmp_path: Path) -> No
     )
     told = await told_by(agent(folder, NodeParts(shelf, model=model)), task("How long is the Nile?"))
     end = told[-1]
-    assert len(model.asked) == 1
+    assert len(model.prompts) == 1
     assert isinstance(end, Answered)
     assert (end.text, end.outcome) == ("One two.", AnswerOutcome.OUTPUT_LIMIT)

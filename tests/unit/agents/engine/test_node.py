@@ -22,15 +22,15 @@ def test_a_request_can_only_lower_the_cost() -> None:
 
 def test_a_limit_is_told_in_plain_words_and_whose_it_is() -> None:
     agent = Limits(steps=5, tokens=100, cost_micros=100)
-    told = {limit: agent.sentence(limit) for limit in ("steps", "tokens", "cost_micros")}
+    sentences = {limit: agent.sentence(limit) for limit in ("steps", "tokens", "cost_micros")}
     for limit, word in (("steps", "more steps"), ("tokens", "more tokens"), ("cost_micros", "cost more")):
-        assert word in told[limit]
-        assert "the agent may" in told[limit]
-        assert "_" not in told[limit]
+        assert word in sentences[limit]
+        assert "the agent may" in sentences[limit]
+        assert "_" not in sentences[limit]
     assert "you allow" in agent.lowered(50).sentence("cost_micros")
     assert "the agent may" in agent.lowered(50).sentence("tokens")
     # A caller's limit that is above the agent's limit has no effect.
-    assert agent.lowered(200).sentence("cost_micros") == told["cost_micros"]
+    assert agent.lowered(200).sentence("cost_micros") == sentences["cost_micros"]
 
 
 def test_the_limit_that_is_reached_is_named() -> None:

@@ -70,13 +70,13 @@ async def test_a_draft_that_nobody_has_told_is_no_answer(tmp_path: Path) -> None
 
 async def test_a_text_that_was_told_stays_also_after_a_takeover(tmp_path: Path) -> None:
     model = Says([TextPiece("Größe."), USED, Ended(complete=True)])
-    one = agent(drafting(tmp_path, limits="steps = 4", stream=True), parts(model))
+    drafter = agent(drafting(tmp_path, limits="steps = 4", stream=True), parts(model))
     question = task(QUESTION)
-    told = await told_by(one, question)
+    told = await told_by(drafter, question)
     end = answer_in(told)
     assert (end.text, end.outcome) == ("Größe.", AnswerOutcome.OUTPUT_LIMIT)
     last = [found.state for found in told if isinstance(found, Milestone)][-1]
-    again = answer_in(await told_by(one, replace(question, resume=last)))
+    again = answer_in(await told_by(drafter, replace(question, resume=last)))
     assert (again.text, again.outcome) == (end.text, end.outcome)
 
 
@@ -92,7 +92,7 @@ async def test_where_the_documents_do_they_are_shown(tmp_path: Path) -> None:
     folder = write(tmp_path, ("agent.toml", "steps = 20", "tokens = 20"))
     told = await told_by(agent(folder, parts(model)), task(QUESTION))
     end = answer_in(told)
-    assert (end.text, text(told), end.model, model.asked) == (SHOWN, SHOWN, "passages", [])
+    assert (end.text, text(told), end.model, model.prompts) == (SHOWN, SHOWN, "passages", [])
     assert list(end.fallbacks) == [Fallback(FallbackKind.PASSAGES, "model", "quote", "budget:tokens")]
 
 
@@ -101,7 +101,7 @@ async def test_so_they_are_when_it_may_cost_next_to_nothing(tmp_path: Path) -> N
     question = replace(question, question=replace(question.question, max_cost_micros=1))
     one = agent(write(tmp_path), parts(model, Price(*[Decimal(5)] * 4)))
     end = answer_in(await told_by(one, question))
-    assert (end.text, model.asked) == (SHOWN, [])
+    assert (end.text, model.prompts) == (SHOWN, [])
     assert [found.cause for found in end.fallbacks] == ["budget:cost_micros"]
 
 
@@ -116,7 +116,7 @@ async def test_a_quota_that_has_too_little_left_refuses_although_the_documents_c
     ):
         told = await told_by(one, replace(task(QUESTION), grant=grant))
         end = refusal_in(told)
-        assert (end.reason, text(told), model.asked) == (RefusalReason.QUOTA, "", [])
+        assert (end.reason, text(told), model.prompts) == (RefusalReason.QUOTA, "", [])
         assert word in end.message
         assert "your quota" in end.message
 
@@ -138,7 +138,7 @@ async def test_at_the_end_of_a_quota_a_prompt_counts_its_bytes(tmp_path: Path) -
     ends = [(await told_by(one, replace(task(QUESTION), grant=grant)))[-1] for grant in granted]
     assert isinstance(ends[0], Answered)
     assert isinstance(ends[1], Refused)
-    assert len(model.asked) == 1
+    assert len(model.prompts) == 1
 
 
 def test_what_an_agent_demands(tmp_path: Path) -> None:

@@ -77,13 +77,20 @@ def test_text_is_not_escaped_and_never_a_template() -> None:
 
 
 def test_the_nonce_is_the_same_for_a_turn_and_random_without_one() -> None:
-    one = nonce("agents/a/versions/1", UUID(int=1))
-    assert one == nonce("agents/a/versions/1", UUID(int=1))
+    nonce_of_turn = nonce("agents/a/versions/1", UUID(int=1))
+    assert nonce_of_turn == nonce("agents/a/versions/1", UUID(int=1))
     assert (
-        len({one, nonce("agents/a/versions/2", UUID(int=1)), nonce("agents/a/versions/1", UUID(int=2))}) == 3
+        len(
+            {
+                nonce_of_turn,
+                nonce("agents/a/versions/2", UUID(int=1)),
+                nonce("agents/a/versions/1", UUID(int=2)),
+            }
+        )
+        == 3
     )
     assert nonce("agents/a/versions/1", None) != nonce("agents/a/versions/1", None)
-    assert len(one) == 12
+    assert len(nonce_of_turn) == 12
 
 
 @pytest.mark.parametrize(
@@ -216,14 +223,14 @@ def test_a_partial_that_includes_itself_is_stopped() -> None:
 
 
 def test_variables_are_known_through_partials() -> None:
-    found = prompts(
+    prompt_set = prompts(
         '{% include "parts/tone.md" %}\n=== user\n{{ question }}',
         "{% for a in tone.all %}{{ a }}{% endfor %} {{ tone.of }}",
     )
-    assert found.variables("p").system == {"tone"}
-    assert found.variables("p").user == {"question"}
-    assert found.where("p", "tone", system=True) == ("prompts/parts/tone.md", 1)
-    assert found.where("p", "question", system=False) == ("prompts/p.md", 7)
+    assert prompt_set.variables("p").system == {"tone"}
+    assert prompt_set.variables("p").user == {"question"}
+    assert prompt_set.where("p", "tone", system=True) == ("prompts/parts/tone.md", 1)
+    assert prompt_set.where("p", "question", system=False) == ("prompts/p.md", 7)
 
 
 def test_a_template_for_people_has_no_fences() -> None:

@@ -55,8 +55,8 @@ class Adds(Node[Text, Text]):
         self.calls_model = calls_model
         self.policy = Policy(keep_after_seconds=keep_after)
 
-    async def process(self, given: Text, run: Run) -> Text:
-        return Text(text=given.text + self.name)
+    async def process(self, inputs: Text, run: Run) -> Text:
+        return Text(text=inputs.text + self.name)
 
 
 def chain(*nodes: Adds) -> Plan:
@@ -133,9 +133,9 @@ async def test_an_unknown_node_is_said_so_and_nothing_is_run() -> None:
 
 async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_from_any() -> None:
     shelf = Shelf(excerpt("Yes, it is so."))
-    asked = task("Is it really so at all?", collections=("a",))
+    answer_task = task("Is it really so at all?", collections=("a",))
     agent = GraphAgent(shelf)
-    events = await told_by(agent, asked)
+    events = await told_by(agent, answer_task)
     assert not any(isinstance(event, Milestone) for event in events)
     # A run from the state before the node `rank` gives the same answer.
     turn = Turn()
@@ -147,7 +147,12 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
         }
     )
     resumed = AnswerTask(
-        asked.turn_id, asked.caller, asked.question, (), turn.meter, kept("rank", dict(state))
+        answer_task.turn_id,
+        answer_task.caller,
+        answer_task.question,
+        (),
+        turn.meter,
+        kept("rank", dict(state)),
     )
     again = await told_by(agent, resumed)
     assert again[:-1] == events[1:-1]
@@ -278,13 +283,13 @@ class Walks(Node[Path, Path]):
         # A milestone follows each of these nodes.
         self.policy = Policy(keep_after_seconds=-1.0)
 
-    async def process(self, given: Path, run: Run) -> Path:
+    async def process(self, inputs: Path, run: Run) -> Path:
         if self.tells:
             run.emit(Delta("x", 0))
         if self.fails:
             self.fails -= 1
             raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": self.name})
-        return Path(path=(*given.path, self.name))
+        return Path(path=(*inputs.path, self.name))
 
 
 def twelve(failing: str = "", *, tells: bool = False) -> Plan:
@@ -373,7 +378,7 @@ class Cheats(Node[Path, Steps]):
     input_model = Path
     output_model = Steps
 
-    async def process(self, given: Path, run: Run) -> Steps:
+    async def process(self, inputs: Path, run: Run) -> Steps:
         return Steps()
 
 

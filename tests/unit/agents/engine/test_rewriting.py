@@ -7,7 +7,7 @@ from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.conversations import Speaker
 
 
-def asked(*questions: str, refused: bool = False) -> list[StateMessage]:
+def talk_of(*questions: str, refused: bool = False) -> list[StateMessage]:
     """Questions that were answered, or refused."""
     return [
         one
@@ -34,7 +34,7 @@ NILE = "How long is the Nile?"
     ],
 )
 def test_a_follow_up_carries_the_question_before(question: str) -> None:
-    assert standalone(question, asked(NILE)) == f"{question} ({NILE})"
+    assert standalone(question, talk_of(NILE)) == f"{question} ({NILE})"
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,15 @@ def test_a_follow_up_carries_the_question_before(question: str) -> None:
     ],
 )
 def test_a_question_that_stands_alone_is_left_alone(question: str) -> None:
-    assert standalone(question, asked(NILE)) is None
+    assert standalone(question, talk_of(NILE)) is None
 
 
 def test_the_questions_are_carried_back_to_the_one_that_names_the_subject() -> None:
-    said = asked("How much is a set of three Wren 2?", "And a set of six?")
+    said = talk_of("How much is a set of three Wren 2?", "And a set of six?")
     assert standalone("How heavy is it?", said) == (
         "How heavy is it? (How much is a set of three Wren 2? And a set of six?)"
     )
-    long = asked(*(f"And set number {place}?" for place in range(9)))
+    long = talk_of(*(f"And set number {place}?" for place in range(9)))
     assert standalone("How heavy is it?", long) == (
         "How heavy is it? (And set number 6? And set number 7? And set number 8?)"
     )
@@ -64,14 +64,14 @@ def test_the_questions_are_carried_back_to_the_one_that_names_the_subject() -> N
 
 def test_only_answered_questions_are_carried() -> None:
     assert standalone("Where is it?", []) is None
-    refused = asked("Who?", refused=True)
+    refused = talk_of("Who?", refused=True)
     assert standalone("Where is it?", refused) is None
     waiting = [StateMessage(speaker=Speaker.USER, text="And the Congo?")]
-    assert standalone("Where is it?", [*asked(NILE), *refused, *waiting]) == f"Where is it? ({NILE})"
+    assert standalone("Where is it?", [*talk_of(NILE), *refused, *waiting]) == f"Where is it? ({NILE})"
 
 
 def test_a_rewritten_question_is_never_longer_than_a_question_may_be() -> None:
-    assert standalone("it " * 5461, asked(NILE)) is None
+    assert standalone("it " * 5461, talk_of(NILE)) is None
 
 
 @pytest.mark.parametrize(

@@ -67,14 +67,14 @@ async def test_a_turn_of_a_release_before_goes_on() -> None:
     script = Script(tokens=1, pace_ms=0)
     agent = ScriptedAgent(Says([TextPiece(" und"), Ended(complete=True)]), [])
     asked = task(script.question)
-    told = await told_by(agent, replace(asked, resume=WRITE))
-    assert [one for one in told if isinstance(one, Delta)] == [Delta(" und", 7)]
-    end = answer_in(told)
+    events = await told_by(agent, replace(asked, resume=WRITE))
+    assert [one for one in events if isinstance(one, Delta)] == [Delta(" und", 7)]
+    end = answer_in(events)
     assert end.text == "Größe und"
-    shelf = Shelf(excerpt("The Nile is long."), found=restored_evidence())
-    told = await told_by(GraphAgent(shelf), replace(task("How long is the Nile?"), resume=RANK))
-    assert [one.step for one in told if isinstance(one, Status)] == [Step.GRADING, Step.GENERATING]
-    assert isinstance(told[-1], Answered)
+    shelf = Shelf(excerpt("The Nile is long."), contents=restored_evidence())
+    events = await told_by(GraphAgent(shelf), replace(task("How long is the Nile?"), resume=RANK))
+    assert [one.step for one in events if isinstance(one, Status)] == [Step.GRADING, Step.GENERATING]
+    assert isinstance(events[-1], Answered)
 
 
 def restored_evidence() -> Evidence:
@@ -103,11 +103,11 @@ def test_a_key_that_the_graph_does_not_have_is_refused_unless_it_has_it() -> Non
 
 
 def test_fallbacks_are_kept_in_order_each_once() -> None:
-    one = Fallback(FallbackKind.RULE, "a", "b", "why")
+    by_rule = Fallback(FallbackKind.RULE, "a", "b", "why")
     other = Fallback(FallbackKind.PROVIDER, "a", "b", "why")
     state: Mapping[str, Sequence[object]] = {
-        "fallbacks": [plain_fallback(fell) for fell in (other, one, other)]
+        "fallbacks": [plain_fallback(fell) for fell in (other, by_rule, other)]
     }
     _, back = restored(kept("a", state))
-    assert fallbacks_of(cast("Any", back)) == [other, one]
+    assert fallbacks_of(cast("Any", back)) == [other, by_rule]
     assert "fallbacks" in ENGINE_KEYS

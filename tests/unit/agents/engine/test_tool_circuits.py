@@ -53,7 +53,7 @@ class Fails(Does):
         return result
 
 
-async def asked(
+async def results_of(
     breakers: Breakers,
     *tools: Tool,
     seconds: float = 30.0,
@@ -77,37 +77,37 @@ async def test_a_dead_tool_costs_its_timeout_once_and_not_with_each_question(eff
     mine, dead = Breakers(clock), Fails(effect=effect)
     yours = Breakers(clock, mine.heard)
     mine.tell = yours.heard
-    [first] = await asked(mine, dead, seconds=0.05)
+    [first] = await results_of(mine, dead, seconds=0.05)
     assert first.fault is ToolFault.TIMEOUT
     for breakers in (mine, yours) * 25:
-        [later] = await asked(breakers, dead, seconds=0.05)
+        [later] = await results_of(breakers, dead, seconds=0.05)
         # A call that was not made has had no effect.
         assert (later.outcome, later.fault, later.content) == (ToolOutcome.ERROR, ToolFault.UNREACHABLE, BUSY)
     assert len(dead.calls) == 1
     clock.now = OPEN_SECONDS
     alive = Does(effect)
-    assert [one.outcome for one in await asked(yours, alive)] == [ToolOutcome.OK]
-    assert [one.outcome for one in await asked(mine, alive, calls=2)] == [ToolOutcome.OK] * 2
+    assert [one.outcome for one in await results_of(yours, alive)] == [ToolOutcome.OK]
+    assert [one.outcome for one in await results_of(mine, alive, calls=2)] == [ToolOutcome.OK] * 2
 
 
 async def test_one_call_at_a_time_tries_a_tool_that_has_failed() -> None:
     clock = Clock()
     breakers = Breakers(clock)
-    await asked(breakers, Fails(), seconds=SHORT)
+    await results_of(breakers, Fails(), seconds=SHORT)
     clock.now = OPEN_SECONDS
     dead = Fails()
-    found = await asked(breakers, dead, seconds=SHORT, calls=3)
+    found = await results_of(breakers, dead, seconds=SHORT, calls=3)
     assert sorted(one.fault or "" for one in found) == ["timeout", "unreachable", "unreachable"]
     assert len(dead.calls) == 1
     # A cancelled call says nothing about the tool: the next one may try.
     clock.now += OPEN_SECONDS
     dead.asked.clear()
-    calling = asyncio.create_task(asked(breakers, dead))
+    calling = asyncio.create_task(results_of(breakers, dead))
     await dead.asked.wait()
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
-    assert [one.outcome for one in await asked(breakers, Does())] == [ToolOutcome.OK]
+    assert [one.outcome for one in await results_of(breakers, Does())] == [ToolOutcome.OK]
 
 
 async def test_a_call_that_may_take_longer_is_still_made() -> None:
@@ -115,18 +115,20 @@ async def test_a_call_that_may_take_longer_is_still_made() -> None:
     failing = (
         5 * SHORT
     )  # so that the last call, which has a limit of twice that, keeps it on a loaded machine
-    await asked(breakers, dead, seconds=failing)
-    [sooner] = await asked(breakers, Does(), seconds=1.9 * failing)
+    await results_of(breakers, dead, seconds=failing)
+    [sooner] = await results_of(breakers, Does(), seconds=1.9 * failing)
     assert sooner.fault is ToolFault.UNREACHABLE
-    assert [one.outcome for one in await asked(breakers, Does(), seconds=2 * failing)] == [ToolOutcome.OK]
+    assert [one.outcome for one in await results_of(breakers, Does(), seconds=2 * failing)] == [
+        ToolOutcome.OK
+    ]
 
 
 async def test_a_tenant_does_not_stop_the_calls_of_another() -> None:
     breakers, dead = Breakers(Clock()), Fails()
     for user in (1, 2, 3):
-        await asked(breakers, dead, seconds=SHORT, tenant="rival", user=user)
-    assert [one.outcome for one in await asked(breakers, Does(), seconds=SHORT)] == [ToolOutcome.OK]
-    [later] = await asked(breakers, dead, seconds=SHORT, tenant="rival", user=4)
+        await results_of(breakers, dead, seconds=SHORT, tenant="rival", user=user)
+    assert [one.outcome for one in await results_of(breakers, Does(), seconds=SHORT)] == [ToolOutcome.OK]
+    [later] = await results_of(breakers, dead, seconds=SHORT, tenant="rival", user=4)
     assert (later.fault, len(dead.calls)) == (ToolFault.UNREACHABLE, 3)
 
 
@@ -135,25 +137,29 @@ async def test_the_arguments_of_two_users_do_not_stop_the_calls_of_others(slow: 
     clock = Clock()
     breakers, times = Breakers(clock), 1 if slow.hangs else 2
     for _ in range(5):
-        await asked(breakers, slow, seconds=SHORT)
+        await results_of(breakers, slow, seconds=SHORT)
     assert len(slow.calls) == times, "the user waits once"
     for _ in range(5):
-        await asked(breakers, slow, seconds=SHORT, user=2)
+        await results_of(breakers, slow, seconds=SHORT, user=2)
     assert len(slow.calls) == 2 * times
-    await asked(breakers, slow, seconds=SHORT, user=3)
+    await results_of(breakers, slow, seconds=SHORT, user=3)
     assert len(slow.calls) == 2 * times + 1, "two users stop nobody else"
-    [other] = await asked(breakers, Does(), seconds=SHORT, user=4)
+    [other] = await results_of(breakers, Does(), seconds=SHORT, user=4)
     assert other.fault is ToolFault.UNREACHABLE, "three users have failed"
     # Trials of two users keep the tool from nobody else.
     clock.now = OPEN_SECONDS
-    await asked(breakers, slow, seconds=SHORT)
-    await asked(breakers, slow, seconds=SHORT, user=2)
-    assert [one.outcome for one in await asked(breakers, Does(), seconds=SHORT, user=4)] == [ToolOutcome.OK]
-    [own] = await asked(breakers, Does(), seconds=SHORT)
+    await results_of(breakers, slow, seconds=SHORT)
+    await results_of(breakers, slow, seconds=SHORT, user=2)
+    assert [one.outcome for one in await results_of(breakers, Does(), seconds=SHORT, user=4)] == [
+        ToolOutcome.OK
+    ]
+    [own] = await results_of(breakers, Does(), seconds=SHORT)
     assert own.fault is ToolFault.UNREACHABLE
     # After the success, a user's failure does not count with earlier ones.
-    await asked(breakers, slow, seconds=SHORT, user=3)
-    assert [one.outcome for one in await asked(breakers, Does(), seconds=SHORT, user=4)] == [ToolOutcome.OK]
+    await results_of(breakers, slow, seconds=SHORT, user=3)
+    assert [one.outcome for one in await results_of(breakers, Does(), seconds=SHORT, user=4)] == [
+        ToolOutcome.OK
+    ]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +200,7 @@ async def test_only_failures_of_the_other_side_open_a_circuit(
 ) -> None:
     breakers, fails = Breakers(Clock()), Fails(fault, broken=broken)
     for _ in range(5):
-        await asked(breakers, fails)
+        await results_of(breakers, fails)
     assert len(fails.calls) == calls
     kinds = {KIND: "The tool {}".format, KIND_OF_USERS: "The tool {}".format}
     part = await CircuitsPart("tools", breakers, kinds).check()

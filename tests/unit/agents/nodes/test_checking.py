@@ -53,12 +53,12 @@ class Believes:
 FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
 
 
-def written(marked: str, *, complete: bool = True, found: Evidence | None = None) -> CitationCheckerInput:
+def written(marked: str, *, complete: bool = True, evidence: Evidence | None = None) -> CitationCheckerInput:
     marks = MarkFilter()
     text = marks.feed(marked) + marks.end()
-    given = {"text": text, "complete": complete, "marks": marks.marks, "shown": 2 if found else 0}
+    given = {"text": text, "complete": complete, "marks": marks.marks, "shown": 2 if evidence else 0}
     return CitationChecker(Believes({})).validate_input(
-        given | ({"evidence": found} if found is not None else {})
+        given | ({"evidence": evidence} if evidence is not None else {})
     )
 
 
@@ -71,7 +71,7 @@ async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
     judge = Believes({"It boils.": quote("Water boils."), "It freezes.": quote("Water freezes.", score=0.5)})
     node = CitationChecker(judge, retrieval(context_tokens=175))
     turn = Turn()
-    given = written("It boils. [1] It sings. [2] It freezes. [2] So it is.", found=evidence(3))
+    given = written("It boils. [1] It sings. [2] It freezes. [2] So it is.", evidence=evidence(3))
     output = await node.process(given, turn.run)
     assert judge.asked == [
         ([CitedSentence("It boils.", 1), CitedSentence("It sings.", 2), CitedSentence("It freezes.", 2)], 700)
@@ -95,16 +95,16 @@ async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
 async def test_a_text_without_marks_or_without_documents_is_an_answer_without_citations() -> None:
     judge = Believes({})
     node = CitationChecker(judge)
-    for given, used in (
+    for inputs, used in (
         (written("Hello.", complete=False), 0),
         (written("It boils. [1]"), 0),
-        (written("Hello.", found=evidence()), 2),
+        (written("Hello.", evidence=evidence()), 2),
     ):
         turn = Turn()
-        output = await node.process(given, turn.run)
+        output = await node.process(inputs, turn.run)
         answer = answer_of(output)
         assert (answer.citations, answer.passages_used, turn.events) == ((), used, [])
-        assert answer.outcome is (AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT)
+        assert answer.outcome is (AnswerOutcome.COMPLETE if inputs.complete else AnswerOutcome.OUTPUT_LIMIT)
     assert len(judge.asked) == 1
 
 
@@ -134,7 +134,7 @@ async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() 
     node = CitationChecker(judge)
     # The call that is repeated has the id of the first one, and its sources have the numbers of the first one.
     results = (result("tool-1", "a", "b"), result("tool-1", "a", "b"), result("tool-2", "c"))
-    given = written("It boils. [1] It sings. [5] It freezes. [3]", found=evidence(2))
+    given = written("It boils. [1] It sings. [5] It freezes. [3]", evidence=evidence(2))
     output = await node.process(given.model_copy(update={"results": results}), Turn().run)
     assert judge.asked[0][0] == [CitedSentence("It boils.", 1)]
     ((claims, sources),) = judge.fetched
@@ -157,7 +157,7 @@ async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() 
 
 async def test_results_that_the_evidence_contains_have_no_numbers_of_their_own() -> None:
     judge = Believes({})
-    given = written("It sings. [3]", found=evidence(2))
+    given = written("It sings. [3]", evidence=evidence(2))
     update = {"results": (result("tool-1", "a"),), "gathered": 1}
     await CitationChecker(judge).process(given.model_copy(update=update), Turn().run)
     assert (judge.asked[0][0], judge.fetched) == ([CitedSentence("It sings.", 3)], [])
@@ -166,7 +166,7 @@ async def test_results_that_the_evidence_contains_have_no_numbers_of_their_own()
 async def test_a_text_that_is_held_is_sent_with_its_citations_if_all_of_them_pass() -> None:
     node = CitationChecker(Believes({"It boils.": quote("Water boils.")}), hold=True)
     turn = Turn()
-    output = await node.process(written("It boils. [1] So it is.", found=evidence()), turn.run)
+    output = await node.process(written("It boils. [1] So it is.", evidence=evidence()), turn.run)
     assert (answer_of(output).text, output.problem) == ("It boils. So it is.", "")
     assert [type(event) for event in turn.events] == [Delta, Cited]
 
@@ -180,7 +180,7 @@ async def test_a_text_that_is_held_is_sent_with_its_citations_if_all_of_them_pas
 )
 async def test_a_text_that_is_held_is_dropped_once_and_then_given_up(text: str, problem: str) -> None:
     node = CitationChecker(Believes({"It boils.": quote("Water boils.")}), hold=True)
-    given, turn = written(text, found=evidence()), Turn()
+    given, turn = written(text, evidence=evidence()), Turn()
     output = await node.process(given, turn.run)
     assert (output.answer, output.text, turn.events) == (None, "", [])
     assert problem in output.problem

@@ -102,7 +102,7 @@ async def test_a_tool_that_was_not_granted_is_never_offered(tmp_path: Path, use:
     model = says('{"tools": ["orders"]}')
     node = chooser(tools(tmp_path, orders=SECRET_ORDERS), model, SELECTION, use)
     assert await chosen(node, "Where is my order FH-10382?") == []
-    assert all("orders" not in one.messages[0].text for one in model.asked)
+    assert all("orders" not in one.messages[0].text for one in model.prompts)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ async def test_a_model_chooses_and_writes_the_arguments(
     history = ("I bought the stove of order FH-10382.", "Good.")
     found = await chosen(node, "Where is it? And how would I give it back?", None, *history)
     assert found == [*calls, ("knowledge_search", {"query": "returning a stove"})]
-    schema = json.dumps(next(one.schema for one in model.asked if one.purpose == "api_query_builder"))
+    schema = json.dumps(next(one.schema for one in model.prompts if one.purpose == "api_query_builder"))
     assert "^FH-[0-9]{5}$" in schema
 
 

@@ -58,13 +58,13 @@ def books() -> Shelf:
     return Shelf(excerpt(found.text), quotes=[found])
 
 
-def asked(text: str, **parameters: object) -> AnswerTask:
-    return shipping.asked("cairo", text, **parameters)
+def task_for(text: str, **parameters: object) -> AnswerTask:
+    return shipping.task_for("cairo", text, **parameters)
 
 
-def ended(told: Sequence[AgentEvent]) -> Answered:
-    end = answer_in(told)
-    assert "".join(one.text for one in told if isinstance(one, Delta)) == end.text
+def ended(events: Sequence[AgentEvent]) -> Answered:
+    end = answer_in(events)
+    assert "".join(one.text for one in events if isinstance(one, Delta)) == end.text
     return end
 
 
@@ -75,7 +75,7 @@ async def test_small_talk_gets_a_fixed_text_and_searches_nothing(
 ) -> None:
     for model in (None, Writes("Never.")):
         shelf = books()
-        end = ended(await told_by(shipped(agent, parts(shelf, model)), asked(message)))
+        end = ended(await told_by(shipped(agent, parts(shelf, model)), task_for(message)))
         assert end.text.startswith(begins)
         assert (end.model, end.citations, list(end.fallbacks), shelf.asked) == ("template", [], [], [])
         assert model is None or model.prompts == []
@@ -84,7 +84,7 @@ async def test_small_talk_gets_a_fixed_text_and_searches_nothing(
 @pytest.mark.parametrize(("agent", "samples"), [("cairo", "cairo scarb"), ("scarb", "scarb")])
 async def test_an_agent_without_documents_names_its_samples(agent: str, samples: str) -> None:
     (*_, end) = await told_by(
-        shipped(agent, parts(Shelf(found=evidence(0), near=False))), asked("What is a snapshot?")
+        shipped(agent, parts(Shelf(contents=evidence(0), near=False))), task_for("What is a snapshot?")
     )
     assert isinstance(end, Refused)
     assert f"`responsa samples load {samples}`" in end.message
@@ -93,7 +93,7 @@ async def test_an_agent_without_documents_names_its_samples(agent: str, samples:
 @pytest.mark.parametrize("agent", ["cairo", "scarb"])
 async def test_raw_shows_what_was_found_and_asks_no_model(agent: str) -> None:
     model = Writes("Never.")
-    end = ended(await told_by(shipped(agent, parts(books(), model)), asked("area", raw=True)))
+    end = ended(await told_by(shipped(agent, parts(books(), model)), task_for("area", raw=True)))
     assert (end.text, end.model, model.prompts) == (SECTION, "passages", [])
 
 
@@ -105,11 +105,11 @@ async def test_a_source_decides_where_is_searched() -> None:
         ("scarb_docs", ("scarb",), ""),
         (None, ("cairo", "scarb"), ""),
     ):
-        await told_by(agent, asked("area", **({"source": source} if source else {})))
+        await told_by(agent, task_for("area", **({"source": source} if source else {})))
         assert shelf.asked[-1][1] == collections
         assert shelf.options[-1].filters == tuple(parse_filter(SEARCHED, keys))
     # The question's own filter holds as well.
-    one = asked("area", source="cairo_book")
+    one = task_for("area", source="cairo_book")
     one = replace(one, question=replace(one.question, document_filter='title = "x"'))
     await told_by(agent, one)
     assert len(shelf.options[-1].filters) == 2
@@ -127,14 +127,14 @@ async def test_a_model_chooses_the_sources_unless_the_question_does() -> None:
         ("How do openzeppelin and the book test?", ("cairo",), (AnyOf((AllOf((*book,)), AllOf((*other,)))),)),
         ("How do I compute an area?", ("cairo", "scarb"), ()),
     ):
-        await told_by(agent, asked(question))
+        await told_by(agent, task_for(question))
         assert shelf.asked[-1][1] == collections
         assert shelf.options[-1].filters == filters
-    await told_by(agent, asked("How do I add a dependency with scarb?", source="cairo_book"))
+    await told_by(agent, task_for("How do I add a dependency with scarb?", source="cairo_book"))
     assert shelf.asked[-1][1] == ("cairo",)
     # Where the chosen source has nothing, all are searched.
-    nothing = Shelf(found=evidence(0), near=False)
-    await told_by(shipped("cairo", parts(nothing, model)), asked("How do I add a dependency with scarb?"))
+    nothing = Shelf(contents=evidence(0), near=False)
+    await told_by(shipped("cairo", parts(nothing, model)), task_for("How do I add a dependency with scarb?"))
     assert [collections for _, collections in nothing.asked] == [("scarb",), ("cairo", "scarb")]
 
 
@@ -158,7 +158,7 @@ OWN = "```cairo\nfn volume() -> u64 {\n    1\n}\n```"
 )
 async def test_a_models_text_says_where_its_code_is_from(text: str, note: str) -> None:
     model = Writes(text)
-    end = ended(await told_by(shipped("scarb", parts(books(), model)), asked("How do I compute an area?")))
+    end = ended(await told_by(shipped("scarb", parts(books(), model)), task_for("How do I compute an area?")))
     sent = text.replace(" [1]", "")
     assert end.text == (f"{sent}\n\n*{note}*" if note else sent)
     assert len(end.citations) == 1

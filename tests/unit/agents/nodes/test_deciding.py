@@ -42,22 +42,22 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("choice", "expected"),
     [("qa", "qa"), ("chitchat", "chitchat"), ("post", "post"), ("linkedin", "post")],
 )
-async def test_a_chosen_intent_goes_before_all_else(given: str, expected: str) -> None:
+async def test_a_chosen_intent_goes_before_all_else(choice: str, expected: str) -> None:
     model = says('{"intent": "qa", "follow_up": false}')
     node = IntentRouter("intent", OPTIONS, asker(model), KNOWS)
     turn = Turn()
-    found = await node.process(IntentInput(question="Hello", parameters={"intent": given}), turn.run)
+    found = await node.process(IntentInput(question="Hello", parameters={"intent": choice}), turn.run)
     assert found == IntentOutput(intent=expected, follow_up=False)
-    assert model.asked == []
+    assert model.prompts == []
 
 
-@pytest.mark.parametrize("given", ["out_of_scope", "tool", 7, None, ["qa"]])
-async def test_what_is_no_intent_to_choose_chooses_nothing(given: object) -> None:
+@pytest.mark.parametrize("choice", ["out_of_scope", "tool", 7, None, ["qa"]])
+async def test_what_is_no_intent_to_choose_chooses_nothing(choice: object) -> None:
     node = IntentRouter("intent", OPTIONS, None, KNOWS)
-    asked = IntentInput.model_validate({"question": "Hello", "parameters": {"intent": given}})
+    asked = IntentInput.model_validate({"question": "Hello", "parameters": {"intent": choice}})
     assert (await node.process(asked, Turn().run)).intent == "chitchat"
 
 
@@ -65,17 +65,17 @@ async def test_a_model_goes_before_the_classifier() -> None:
     model = says('{"intent": "post", "follow_up": true}')
     node = IntentRouter("intent", OPTIONS, asker(model), KNOWS, EXAMPLES)
     assert node.calls_model
-    found = await node.process(IntentInput(question="Hello", history=TALK), Turn().run)
-    assert found == IntentOutput(intent="post", follow_up=True)
-    (prompt,) = model.asked
+    output = await node.process(IntentInput(question="Hello", history=TALK), Turn().run)
+    assert output == IntentOutput(intent="post", follow_up=True)
+    (prompt,) = model.prompts
     instructions = prompt.messages[0].text
     assert "exactly one of: chitchat, qa, post, out_of_scope" in instructions
     assert instructions.count(" => qa") == instructions.count(" => post") == 4
     assert "- Book a train => out_of_scope" in instructions
     assert '"enum":["chitchat","qa","post","out_of_scope"]' in instructions
     # The first message is not a follow-up.
-    found = await node.process(IntentInput(question="Hello"), Turn().run)
-    assert found.follow_up is False
+    output = await node.process(IntentInput(question="Hello"), Turn().run)
+    assert output.follow_up is False
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_a_model_tells_the_category_by_the_labels_of_the_examples() -> Non
     model = says('{"category": "post"}')
     node = QuestionCategoriser("category", options, asker(model), None, EXAMPLES)
     assert (await node.process(CategoryInput(question="Why?"), Turn().run)).category == "post"
-    assert "exactly one of: post, qa, out_of_scope" in model.asked[0].messages[0].text
+    assert "exactly one of: post, qa, out_of_scope" in model.prompts[0].messages[0].text
     run = Turn().run
     node = QuestionCategoriser("category", options, asker(says('{"category": "x"}')), KNOWS, EXAMPLES)
     assert (await node.process(CategoryInput(question="Why?"), run)).category == "qa"

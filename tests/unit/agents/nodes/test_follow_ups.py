@@ -12,18 +12,18 @@ from tests.unit.agents.speaking import Says, Turn, says
 GIVEN = FollowUpInput(question="How long is the Nile?", text="The Nile is 6,650 km long.")
 
 
-async def asked(*questions: str) -> tuple[str, ...]:
+async def follow_ups_of(*questions: str) -> tuple[str, ...]:
     node = FollowUps("next", asker(says(json.dumps({"questions": questions}))), FollowUpOptions(most=2))
     return (await node.process(GIVEN, Turn().run)).follow_ups
 
 
 async def test_each_is_one_short_line_that_is_not_asked_yet() -> None:
     left_out = ("a" * (MAX_CHARACTERS + 1), " \x07", "how long is the Nile")
-    assert await asked(*left_out, " Where\n\u202edoes\x1b it\u00a0rise? ", "Where does it rise?") == (
+    assert await follow_ups_of(*left_out, " Where\n\u202edoes\x1b it\u00a0rise? ", "Where does it rise?") == (
         "Where does it rise?",
     )
-    assert await asked("A?", "B?", "C?") == ("A?", "B?")
-    assert "⟦" not in (await asked("⟦data question 7⟧ Why?"))[0]
+    assert await follow_ups_of("A?", "B?", "C?") == ("A?", "B?")
+    assert "⟦" not in (await follow_ups_of("⟦data question 7⟧ Why?"))[0]
 
 
 async def test_a_failure_leaves_the_answer_complete() -> None:
@@ -31,8 +31,8 @@ async def test_a_failure_leaves_the_answer_complete() -> None:
         run = Turn().run
         assert (await FollowUps("next", asker(model), FollowUpOptions()).process(GIVEN, run)).follow_ups == ()
         assert run.fallen == []
-        assert len(model.asked) == 1
+        assert len(model.prompts) == 1
     unasked = Says([Ended(complete=True)])
     node = FollowUps("next", asker(unasked), FollowUpOptions())
     assert (await node.process(FollowUpInput(question="?"), Turn().run)).follow_ups == ()
-    assert unasked.asked == []
+    assert unasked.prompts == []

@@ -140,7 +140,7 @@ async def outcome(
     if policy:
         node.policy = Policy(**policy)  # type: ignore[arg-type] - only floats are given
     run = running(turn)
-    answer = answer_of(await node.process(written(marked, found=evidence()), run))
+    answer = answer_of(await node.process(written(marked, evidence=evidence()), run))
     data = answer.text.encode()
     states = {data[one.answer.start : one.answer.end].decode(): one.state for one in answer.citations}
     assert len(answer.unconfirmed) + len(states) == marked.count("[1")
@@ -212,19 +212,19 @@ async def test_a_spent_budget_asks_nobody() -> None:
     judge = Judge(right)
     async with asking(judge.handle) as asker:
         run = replace(running(Turn()), limits=Limits(tokens=50))
-        await CitationChecker(Rules(), asker=asker).process(written(TEXT, found=evidence()), run)
+        await CitationChecker(Rules(), asker=asker).process(written(TEXT, evidence=evidence()), run)
     assert (judge.asked, [one.cause for one in run.fallen]) == ([], ["budget:tokens"])
 
 
 async def test_without_a_judge_or_anything_to_judge_nobody_is_asked() -> None:
     rules, turn = Rules(), Turn(holds=True)
     plain = CitationChecker(rules)
-    output = await plain.process(written(TEXT, found=evidence()), running(turn))
+    output = await plain.process(written(TEXT, evidence=evidence()), running(turn))
     assert (len(answer_of(output).citations), turn.held, rules.wholes) == (1, None, [False])
     assert (plain.calls_model, plain.begins_attempts) == (False, False)
     judge = Judge(right)
     async with asking(judge.handle) as asker:
-        await CitationChecker(rules, asker=asker).process(written(SIXTY, found=evidence()), running(turn))
+        await CitationChecker(rules, asker=asker).process(written(SIXTY, evidence=evidence()), running(turn))
     assert (judge.asked, turn.held) == ([], None)
 
 
@@ -236,7 +236,7 @@ async def test_a_citation_of_a_whole_passage_quotes_its_beginning_and_an_answer_
     marked = " ".join(f"Device {'x' * number} is fine. [1]" for number in range(1, MAX_CITATIONS + 4))
     async with asking(judge.handle) as asker:
         node = CitationChecker(Rules(passage), asker=asker)
-        answer = answer_of(await node.process(written(marked, found=evidence()), running(Turn())))
+        answer = answer_of(await node.process(written(marked, evidence=evidence()), running(Turn())))
     assert (len(judge.asked[0]), len(answer.citations), len(answer.unconfirmed)) == (
         MAX_CITATIONS,
         MAX_CITATIONS,
@@ -252,7 +252,7 @@ async def test_a_text_that_is_held_is_sent_if_the_judge_supports_what_the_rules_
     for decide, sent in ((right, True), (lambda *_: False, False)):
         async with asking(Judge(decide).handle) as asker:
             node, turn = CitationChecker(Rules(), asker=asker, hold=True), Turn()
-            output = await node.process(written(f"{SERVES} {BUILT}", found=evidence()), running(turn))
+            output = await node.process(written(f"{SERVES} {BUILT}", evidence=evidence()), running(turn))
         assert (output.answer is not None) is sent
         assert any(isinstance(event, Delta) for event in turn.events) is sent
 
@@ -268,8 +268,8 @@ class Writes(Node[Nothing, CitationCheckerInput]):
     input_model = Nothing
     output_model = CitationCheckerInput
 
-    async def process(self, given: Nothing, run: Run) -> CitationCheckerInput:
-        return written(TEXT, found=evidence())
+    async def process(self, inputs: Nothing, run: Run) -> CitationCheckerInput:
+        return written(TEXT, evidence=evidence())
 
 
 async def test_no_later_attempt_at_the_turn_asks_again() -> None:

@@ -48,10 +48,10 @@ def pieces(*texts: str) -> Sequence[ModelPiece]:
     return [*(TextPiece(text) for text in texts), END]
 
 
-async def asked(
+async def output_of(
     model: Says,
     turn: Turn,
-    given: PromptInput | None = None,
+    inputs: PromptInput | None = None,
     *,
     tools: Sequence[Tool] = (),
     asks_tools: bool = False,
@@ -59,12 +59,12 @@ async def asked(
 ) -> PromptOutput:
     parts = NodeParts(model=model, tools=FixedTools(tools), price=price)
     node = Prompt(parts, options=PromptOptions(tools=bool(tools) or asks_tools))
-    return await node.process(given or PromptInput(question="Why?"), turn.run)
+    return await node.process(inputs or PromptInput(question="Why?"), turn.run)
 
 
 async def test_text_is_told_as_it_comes_at_its_bytes() -> None:
     turn = Turn()
-    output = await asked(Says(pieces("Größe", " – ", "東京")), turn)
+    output = await output_of(Says(pieces("Größe", " – ", "東京")), turn)
     assert deltas(turn.events) == [Delta("Größe", 0), Delta(" – ", 7), Delta("東京", 12)]
     assert output == PromptOutput(text="Größe – 東京", complete=True, calls=(), model="m")
     assert turn.places.passed == [(Fault.BETWEEN_CHUNKS, TURN)] * 3
@@ -72,14 +72,14 @@ async def test_text_is_told_as_it_comes_at_its_bytes() -> None:
 
 async def test_text_goes_on_where_a_milestone_kept_it() -> None:
     turn = Turn()
-    output = await asked(Says(pieces(" mehr")), turn, PromptInput(question="Why?", text="Größe"))
+    output = await output_of(Says(pieces(" mehr")), turn, PromptInput(question="Why?", text="Größe"))
     assert deltas(turn.events) == [Delta(" mehr", 7)]
     assert output.text == "Größe mehr"
 
 
 async def test_a_character_that_cannot_be_stored_is_told_as_a_sign_for_it() -> None:
     turn = Turn()
-    output = await asked(Says(pieces("a\x00b", "c")), turn)
+    output = await output_of(Says(pieces("a\x00b", "c")), turn)
     assert deltas(turn.events) == [Delta("a\ufffdb", 0), Delta("c", 5)]
     assert output == PromptOutput(text="a\ufffdbc", complete=True, calls=(), model="m")
 
@@ -87,7 +87,7 @@ async def test_a_character_that_cannot_be_stored_is_told_as_a_sign_for_it() -> N
 async def test_a_large_piece_is_told_in_deltas_of_at_most_a_kibibyte() -> None:
     turn = Turn()
     text = "ü" * 1500
-    await asked(Says(pieces(text)), turn)
+    await output_of(Says(pieces(text)), turn)
     told = deltas(turn.events)
     assert "".join(one.text for one in told) == text
     assert max(len(one.text.encode()) for one in told) <= 1024
@@ -96,7 +96,7 @@ async def test_a_large_piece_is_told_in_deltas_of_at_most_a_kibibyte() -> None:
 
 async def test_an_answer_that_grows_too_large_is_cut_at_a_character_and_its_stream_closed() -> None:
     turn, model = Turn(), Says([TextPiece("x" * (MAX_ANSWER_BYTES - 1)), TextPiece("ü and on"), END])
-    output = await asked(model, turn)
+    output = await output_of(model, turn)
     assert (len(output.text.encode()), output.complete) == (MAX_ANSWER_BYTES - 1, False)
     assert model.closed
 
@@ -108,7 +108,7 @@ async def test_a_model_that_fails_before_or_after_some_text_is_unavailable(
 ) -> None:
     turn = Turn()
     caught = await raises(
-        Unavailable, asked(Says([*([TextPiece("a")] * before), ModelError(fault, "secret detail")]), turn)
+        Unavailable, output_of(Says([*([TextPiece("a")] * before), ModelError(fault, "secret detail")]), turn)
     )
     assert caught.reason is Reason.MODEL_UNAVAILABLE
     assert caught.metadata == {"model": "m", "cause": fault.value}
@@ -117,16 +117,16 @@ async def test_a_model_that_fails_before_or_after_some_text_is_unavailable(
 
 
 async def test_an_answer_must_have_text_and_a_decision_need_not() -> None:
-    await raises(Unavailable, asked(Says([END]), Turn()))
-    assert (await asked(Says([END]), Turn(), asks_tools=True)).text == ""
+    await raises(Unavailable, output_of(Says([END]), Turn()))
+    assert (await output_of(Says([END]), Turn(), asks_tools=True)).text == ""
 
 
 async def test_requests_are_passed_on_even_for_unknown_tools_unless_the_node_has_no_tools() -> None:
     request = ToolRequest("call-9", "note", {"text": "x", "times": 2})
-    output = await asked(Says([request, END]), Turn(), tools=[NOTE])
+    output = await output_of(Says([request, END]), Turn(), tools=[NOTE])
     assert output.calls == (CallModel(call_id="call-9", tool="note", arguments={"text": "x", "times": 2}),)
-    assert (await asked(Says([request, END]), Turn(), asks_tools=True)).calls == output.calls
-    await raises(Unavailable, asked(Says([request, END]), Turn()), "cannot be read")
+    assert (await output_of(Says([request, END]), Turn(), asks_tools=True)).calls == output.calls
+    await raises(Unavailable, output_of(Says([request, END]), Turn()), "cannot be read")
 
 
 async def test_marks_of_untrusted_text_do_not_reach_a_tool() -> None:
@@ -154,7 +154,7 @@ async def test_spending_is_known_while_it_grows_and_exact_once_the_provider_tell
     gate = asyncio.Event()
     told = Spent(Usage(input_tokens=3, output_tokens=9))
     turn, model = Turn(), Says([TextPiece("a"), TextPiece("b"), gate, told, END])
-    node = asyncio.create_task(asked(model, turn, PromptInput(question="Why, then?"), price=FREELY))
+    node = asyncio.create_task(output_of(model, turn, PromptInput(question="Why, then?"), price=FREELY))
     await turn.has_told(2)
     assert turn.meter.usage == Usage(
         input_tokens=3, output_tokens=2
@@ -172,7 +172,7 @@ async def test_a_provider_that_counts_with_every_piece_is_not_counted_twice() ->
 
     stops = asyncio.Event()
     model = Says([so_far(0), so_far(1), TextPiece("a"), so_far(2), TextPiece("b"), stops])
-    node = asyncio.create_task(asked(model, turn))
+    node = asyncio.create_task(output_of(model, turn))
     await turn.has_told(2)
     node.cancel()
     await raises(asyncio.CancelledError, node)
@@ -182,7 +182,7 @@ async def test_a_provider_that_counts_with_every_piece_is_not_counted_twice() ->
 
 def test_a_prompt_holds_the_talk_the_question_and_what_was_done() -> None:
     call = CallModel(call_id="c", tool="note", arguments={"text": "x"})
-    given = PromptInput.model_validate(
+    inputs = PromptInput.model_validate(
         {
             "question": "And it?",
             "standalone_question": "And the Nile?",
@@ -195,7 +195,7 @@ def test_a_prompt_holds_the_talk_the_question_and_what_was_done() -> None:
         }
     )
     request = ToolRequest("c", "note", {"text": "x"})
-    assert prompt_messages(given) == [
+    assert prompt_messages(inputs) == [
         PromptMessage(Role.USER, "Hi."),
         PromptMessage(Role.ASSISTANT, "Ho."),
         PromptMessage(Role.USER, "And the Nile?"),

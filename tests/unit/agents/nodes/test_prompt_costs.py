@@ -168,7 +168,7 @@ def run_of(turn: Turn, limits: Limits | None = None) -> Run:
 
 
 async def written(
-    pieces: Sequence[ModelPiece | Exception], given: Mapping[str, object] | None = None, **options: object
+    pieces: Sequence[ModelPiece | Exception], inputs: Mapping[str, object] | None = None, **options: object
 ) -> tuple[PromptOutput, Turn, Run, Says]:
     turn, model = Turn(), Says(pieces)
     run = run_of(turn)
@@ -182,20 +182,20 @@ async def written(
     )
     given_options = {"prompt": "response_synthesis", "cites": True, **options}
     node = Prompt(parts, "write", PromptOptions.model_validate(given_options))
-    asked = PromptInput.model_validate({"question": "Why?", **(given or {})})
+    asked = PromptInput.model_validate({"question": "Why?", **(inputs or {})})
     return await node.process(asked, run), turn, run, model
 
 
 async def test_a_prompt_is_made_of_all_that_is_known() -> None:
-    given = {
+    inputs = {
         "standalone_question": "Why is the Nile long?",
         "persona": "You teach.",
         "summary": "They spoke of rivers.",
         "parameters": {"level": "beginner", "teacher_id": "secret"},
         "evidence": evidence(),
     }
-    output, _, _, model = await written([TextPiece("Rain [2]. Why [1, 2]"), END], given)
-    (prompt,) = model.asked
+    output, _, _, model = await written([TextPiece("Rain [2]. Why [1, 2]"), END], inputs)
+    (prompt,) = model.prompts
     instruction, passages, question = prompt.messages
     assert "You teach." in instruction.text
     assert "could not be reached" not in instruction.text
@@ -220,7 +220,7 @@ async def test_a_prompt_is_made_of_all_that_is_known() -> None:
 async def test_a_field_chooses_the_prompt(choice: str, name: str) -> None:
     table = {"by": "intent", "default": "response_synthesis", "post": "post", "chitchat": "chitchat"}
     _, _, _, model = await written([TextPiece("Hm."), END], {"choice": choice}, prompt=table)
-    assert model.asked[0].purpose == name
+    assert model.prompts[0].purpose == name
 
 
 async def test_nothing_is_told_before_the_model_has_said_something() -> None:
@@ -266,7 +266,7 @@ async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: Limits
     output = await node.process(PromptInput(question="x" * 400), run_of(turn, limits))
     assert (output.complete, model.closed) == (False, True)
     assert len(output.text.split()) == (20 if limits.tokens else 10)
-    assert model.asked[0].max_tokens == (20 if limits.tokens else 10)
+    assert model.prompts[0].max_tokens == (20 if limits.tokens else 10)
 
 
 async def test_a_turn_that_has_nothing_left_is_not_begun_and_keeps_its_text() -> None:
@@ -277,7 +277,7 @@ async def test_a_turn_that_has_nothing_left_is_not_begun_and_keeps_its_text() ->
             PromptInput(question="x" * 400, text="So far."), run_of(turn, Limits(tokens=9))
         ),
     )
-    assert (caught.text, model.asked) == ("So far.", [])
+    assert (caught.text, model.prompts) == ("So far.", [])
 
 
 async def test_what_a_provider_wants_back_with_a_request_goes_back() -> None:
@@ -289,9 +289,9 @@ async def test_what_a_provider_wants_back_with_a_request_goes_back() -> None:
     _, _, _, model = await written(
         [TextPiece(" So."), END], {"text": "Let me see.", "results": [done]}, tools=True
     )
-    (request,) = model.asked[0].messages[-2].requests
+    (request,) = model.prompts[0].messages[-2].requests
     assert request == wanted
-    assert [tool.id for tool in model.asked[0].tools] == ["note"]
+    assert [tool.id for tool in model.prompts[0].tools] == ["note"]
 
 
 async def test_a_text_that_others_tell_is_kept() -> None:

@@ -59,11 +59,11 @@ async def test_a_model_rewrites_from_what_was_said_before() -> None:
     node = Rewrite(asker(model), "kb_search_query")
     turn = Turn()
     assert (await node.process(FOLLOW_UP, turn.run)).standalone_question == "Where is the river Nile?"
-    asked = "\n".join(message.text for message in model.asked[0].messages)
+    asked = "\n".join(message.text for message in model.prompts[0].messages)
     assert all(
         part in asked for part in ("Where is it?", "The Nile is 6,650 km long.", "They spoke of Africa.")
     )
-    assert model.asked[0].purpose == "kb_search_query"
+    assert model.prompts[0].purpose == "kb_search_query"
     assert node.calls_model
     assert not Rewrite().calls_model
 
@@ -94,7 +94,7 @@ async def test_without_anything_said_before_no_model_is_asked() -> None:
     model = says({"query": "x"})
     node = Rewrite(asker(model), "kb_search_query")
     assert (await node.process(RewriteInput(question="Where is it?"), Turn().run)).standalone_question == ""
-    assert model.asked == []
+    assert model.prompts == []
 
 
 # Expansions
@@ -115,19 +115,19 @@ async def test_other_wordings_are_as_many_as_asked_for_and_none_is_the_question(
     given = QueryExpanderInput(question="And why?", standalone_question="Why does ice float?")
     output = await node.process(given, Turn().run)
     assert output.expansions == ("density of ice", "b")
-    asked = "\n".join(message.text for message in model.asked[0].messages)
+    asked = "\n".join(message.text for message in model.prompts[0].messages)
     assert "up to 2" in asked
     assert "Why does ice float?" in asked
 
 
 async def test_without_other_wordings_the_question_is_searched_for_as_it_is() -> None:
-    given = QueryExpanderInput(question="Why?")
+    inputs = QueryExpanderInput(question="Why?")
     run = Turn().run
     node = QueryExpander(asker(Says(GONE)), QueryExpanderOptions())
-    assert (await node.process(given, run)).expansions == ()
+    assert (await node.process(inputs, run)).expansions == ()
     assert run.fallen == [Fallback(FallbackKind.RULE, "expand", "question", "model_unavailable:overloaded")]
     alone = QueryExpander(None, QueryExpanderOptions())
-    assert (await alone.process(given, Turn().run)).expansions == ()
+    assert (await alone.process(inputs, Turn().run)).expansions == ()
     assert not alone.calls_model
 
 
@@ -136,14 +136,14 @@ async def test_a_source_that_does_not_exist_is_ignored_and_the_questions_own_cho
     model = says({"queries": [], "sources": ["moon", "notes"]})
     node = QueryExpander(asker(model), QueryExpanderOptions(sources=True), table)
     assert (await node.process(QueryExpanderInput(question="Why?"), Turn().run)).sources == ("notes",)
-    assert "- book: All of it." in "\n".join(message.text for message in model.asked[0].messages)
+    assert "- book: All of it." in "\n".join(message.text for message in model.prompts[0].messages)
     for where in ({"parameters": {"source": "book"}}, {"collections": ["own"]}):
         model = says({"queries": []})
         example = QueryExample(question="Who?", queries=("a", "b"), sources=("book",))
         node = QueryExpander(asker(model), QueryExpanderOptions(sources=True, examples=(example,)), table)
         given = QueryExpanderInput.model_validate({"question": "Why?", **where}, strict=False)
         assert (await node.process(given, Turn().run)).sources == ()
-        asked = "\n".join(message.text for message in model.asked[0].messages)
+        asked = "\n".join(message.text for message in model.prompts[0].messages)
         assert "All of it." not in asked
         assert '- Who? => {"queries": ["a", "b"]}\n' in asked
 
@@ -188,7 +188,7 @@ async def test_the_agent_says_where_and_how_unless_the_request_says_where() -> N
 
 
 async def test_a_search_by_words_alone_is_told() -> None:
-    shelf = Shelf(found=Evidence(1, 0, {}, "text_only"))
+    shelf = Shelf(contents=Evidence(1, 0, {}, "text_only"))
     run = Turn().run
     await Retrieve(shelf).process(RetrieveInput(question="Why?"), run)
     assert run.fallen == [

@@ -59,7 +59,7 @@ async def test_a_model_sums_up_and_what_it_said_is_kept() -> None:
     node = Summarise("summary", OPTIONS, asker(model), notes)
     assert await summed(node, older(3)) == "They spoke of rivers."
     assert notes.kept == {TALK: Summary("They spoke of rivers.", UUID(int=3))}
-    (prompt,) = model.asked
+    (prompt,) = model.prompts
     assert prompt.purpose == "conversation_summary"
     assert [message.place for message in prompt.messages] == [Provenance.INSTRUCTION, Provenance.USER]
     assert "user: Message 2 says this. And more." in prompt.messages[1].text
@@ -67,10 +67,10 @@ async def test_a_model_sums_up_and_what_it_said_is_kept() -> None:
     assert await summed(node, older(5)) == (
         "They spoke of rivers.\nassistant: Message 3 says this.\nuser: Message 4 says this."
     )
-    assert len(model.asked) == 1
+    assert len(model.prompts) == 1
     # After ten more messages, a new summary is made from the old summary and only these messages.
     assert await summed(node, older(13)) == "They spoke of rivers."
-    second = model.asked[1].messages[1].text
+    second = model.prompts[1].messages[1].text
     assert "They spoke of rivers." in second
     assert "Message 2" not in second
     assert "Message 3" in second
@@ -87,7 +87,7 @@ async def test_outside_a_conversation_nothing_is_kept() -> None:
 async def test_with_nothing_before_nothing_is_asked() -> None:
     model = says()
     assert await summed(Summarise("summary", OPTIONS, asker(model), Notes()), ()) == ""
-    assert model.asked == []
+    assert model.prompts == []
 
 
 @pytest.mark.parametrize("kept", [None, Summary("Before.", UUID(int=1))])
@@ -102,10 +102,10 @@ async def test_a_model_that_fails_leaves_the_turn_what_was_kept_before(kept: Sum
 
 
 class Away(Notes):
-    async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
+    async def find(self, caller: Principal, conversation_id: UUID) -> Summary | None:
         raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
 
-    async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:
+    async def keep(self, caller: Principal, conversation_id: UUID, summary: Summary) -> None:
         raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
 
 
@@ -114,7 +114,7 @@ async def test_where_nothing_can_be_kept_it_is_made_each_time() -> None:
     node = Summarise("summary", OPTIONS, asker(model), Away())
     for _ in range(2):
         assert await summed(node, older(3)) == "They spoke of rivers."
-    assert len(model.asked) == 2
+    assert len(model.prompts) == 2
 
 
 async def test_a_long_summary_is_cut_to_what_can_be_kept() -> None:
@@ -144,7 +144,7 @@ async def test_a_model_reads_the_newest_that_fit_and_the_first_sentences_of_the_
         for place, one in enumerate(older(40))
     )
     assert await summed(Summarise("summary", OPTIONS, asker(model), Notes()), long) == "They spoke of rivers."
-    read = model.asked[0].messages[1].text
+    read = model.prompts[0].messages[1].text
     assert len(read.encode()) < MOST_READ_BYTES + 2048
     notes, _, talk = read.partition("The messages to take in:")
     assert "Number 39 begins. ü" in talk
@@ -158,5 +158,5 @@ async def test_where_nothing_is_left_for_a_summary_the_turn_goes_on_without_one(
     with_run = replace(run(), limits=Limits(tokens=50))
     node = Summarise("summary", OPTIONS, asker(model), Notes({TALK: Summary("Before.", UUID(int=1))}))
     assert await summed(node, older(20), with_run) == "Before."
-    assert model.asked == []
+    assert model.prompts == []
     assert with_run.fallen == [Fallback(FallbackKind.WITHOUT_SUMMARY, "m", "summary", "budget:tokens")]

@@ -113,11 +113,11 @@ class Echo(Node[Text, Text]):
         self.policy = policy or Policy()
         self._work = work
 
-    async def process(self, given: Text, run: Run) -> Text:
+    async def process(self, inputs: Text, run: Run) -> Text:
         result = self._work()
         if asyncio.iscoroutine(result):
             result = await result
-        return Text(question=given.question + "!") if result is None else result
+        return Text(question=inputs.question + "!") if result is None else result
 
 
 @pytest.mark.parametrize(

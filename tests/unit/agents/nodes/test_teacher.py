@@ -15,10 +15,10 @@ from tests.unit.agents.shipping import ASHDOWN, Staff
 from tests.unit.agents.speaking import Turn
 
 
-async def chosen(given: object, options: TeacherOptions | None = None) -> TeacherOutput:
+async def chosen(choice: object, options: TeacherOptions | None = None) -> TeacherOutput:
     node = ChooseTeacher(Staff(), "teacher", options or TeacherOptions())
     name = (options or TeacherOptions()).parameter
-    asked = TeacherInput.model_validate({"parameters": {name: given} if given is not None else {}})
+    asked = TeacherInput.model_validate({"parameters": {name: choice} if choice is not None else {}})
     return await node.process(asked, Turn().run)
 
 
@@ -31,16 +31,16 @@ async def test_the_teacher_speaks_with_what_administrators_have_said(form: str) 
     assert await chosen(str(ASHDOWN), TeacherOptions(parameter="as")) == found
 
 
-@pytest.mark.parametrize("given", [None, ""])
-async def test_without_a_choice_nobody_speaks(given: object) -> None:
-    assert await chosen(given) == TeacherOutput(teacher="", persona="")
+@pytest.mark.parametrize("choice", [None, ""])
+async def test_without_a_choice_nobody_speaks(choice: object) -> None:
+    assert await chosen(choice) == TeacherOutput(teacher="", persona="")
 
 
 @pytest.mark.parametrize(
-    "given", ["ashdown", "teachers/", f"users/{ASHDOWN}", f"{ASHDOWN}\n", 7, True, ["x"]]
+    "choice", ["ashdown", "teachers/", f"users/{ASHDOWN}", f"{ASHDOWN}\n", 7, True, ["x"]]
 )
-async def test_what_is_no_id_is_refused(given: object) -> None:
+async def test_what_is_no_id_is_refused(choice: object) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        await chosen(given)
+        await chosen(choice)
     assert caught.value.reason is Reason.TEACHER_ID_MALFORMED
     assert [violation.field for violation in caught.value.violations] == ["options.parameters.teacher_id"]

@@ -94,10 +94,10 @@ def user(*, acting: UUID | None = None) -> Principal:
 
 
 async def stalled(
-    calls: Calls, method: str = "", address: str = "192.0.2.1", who: Principal | None = None
+    calls: Calls, method: str = "", address: str = "192.0.2.1", caller: Principal | None = None
 ) -> asyncio.Task[None]:
     """A call whose message never arrives; without a method, a body whose call has not begun."""
-    call = Call(method or ME, {FORWARDED_FOR: [address]}, "test", principal=who)
+    call = Call(method or ME, {FORWARDED_FOR: [address]}, "test", principal=caller)
 
     async def read() -> bytes | None:
         await asyncio.Event().wait()
@@ -160,7 +160,7 @@ async def test_the_user_with_the_most_waiting_calls_loses_the_oldest_of_them() -
     order = [bob, bob, eve, eve, eve, eve, eve, bob, user(), user()]
     # Five calls wait; each further one ends another. Eve loses three. Then Bob has the most and loses one, and then Eve
     # has had two for longer than Bob.
-    waiting = [await stalled(calls, ME, who=one) for one in order]
+    waiting = [await stalled(calls, ME, caller=one) for one in order]
     assert await given_up(waiting) == [0, 2, 3, 4, 5]
 
 
@@ -188,7 +188,7 @@ async def test_waiting_calls_of_many_callers_are_counted_exactly() -> None:
             await asyncio.wait((left,))
             continue
         who = random.choice(callers)
-        waiting.append((who, await stalled(calls, ME, who=who)))
+        waiting.append((who, await stalled(calls, ME, caller=who)))
         await asyncio.sleep(0)
         ended = [one for one in waiting if one[1].done()]
         assert len(ended) == (len(waiting) > most)

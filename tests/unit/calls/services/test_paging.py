@@ -9,7 +9,7 @@ from responsa_server.domain.listing import FilterComparison, Operator, Wildcard
 
 
 @pytest.mark.parametrize(
-    ("text", "parts", "found"),
+    ("text", "parts", "matches"),
     [
         ("Library", ("Lib", ""), True),
         ("Library", ("", "rary"), True),
@@ -23,6 +23,6 @@ from responsa_server.domain.listing import FilterComparison, Operator, Wildcard
         ("a " * 50, ("", *["a"] * 25, "b"), False),
     ],
 )
-def test_wildcards(text: str, parts: tuple[str, ...], *, found: bool) -> None:
-    assert fits(text, FilterComparison("title", Operator.EQ, Wildcard(parts))) is found
-    assert fits(text, FilterComparison("title", Operator.NE, Wildcard(parts))) is not found
+def test_wildcards(text: str, parts: tuple[str, ...], *, matches: bool) -> None:
+    assert fits(text, FilterComparison("title", Operator.EQ, Wildcard(parts))) is matches
+    assert fits(text, FilterComparison("title", Operator.NE, Wildcard(parts))) is not matches

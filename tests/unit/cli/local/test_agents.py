@@ -72,20 +72,20 @@ def test_names_of_models_are_held_against_those_that_there_can_be(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "agent.toml").write_text(agent.replace('"default"', chain, 1))
     code, out, _ = ran(capsys, "check", "--json", str(tmp_path / "mine"))
-    found = [json.loads(line) for line in out.splitlines()]
+    problems = [json.loads(line) for line in out.splitlines()]
     assert code == 2
-    assert [(one["key"], one["suggestion"]) for one in found] == [
+    assert [(one["key"], one["suggestion"]) for one in problems] == [
         ("model.chain[0]", "openai:gpt-5"),
         ("model.chain[1]", "scripted:strong"),
         ("model.chain[2]", "embedded:smollm2"),
         ("model.chain[3]", ""),
     ]
-    assert found[0]["message"].startswith(
+    assert problems[0]["message"].startswith(
         "the model “opnai:gpt-5” is not available: there is no provider “opnai”, only “anthropic”, "
     )
-    assert "models.servers.opnai.url" in found[0]["message"]
+    assert "models.servers.opnai.url" in problems[0]["message"]
     assert (
-        found[3]["message"]
+        problems[3]["message"]
         == "the model “gpt-5” is not available: a model's name has the form provider:model"
     )
 

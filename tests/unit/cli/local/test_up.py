@@ -115,11 +115,11 @@ def test_a_setting_that_envoy_cannot_use_is_named_before_any_part_starts(
 def test_prometheus_runs_if_the_option_or_the_setting_says_so(
     words: list[str], setting: str, observed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
+    requested: list[bool] = []
 
     def run(_: object, *, observe: bool, repair: bool) -> int:
         assert not repair
-        asked.append(observe)
+        requested.append(observe)
         return 0
 
     monkeypatch.setattr(up, "run", run)
@@ -127,4 +127,4 @@ def test_prometheus_runs_if_the_option_or_the_setting_says_so(
     app = typer.Typer()
     up.register(app, "up")
     assert CliRunner().invoke(app, words).exit_code == 0
-    assert asked == [observed]
+    assert requested == [observed]

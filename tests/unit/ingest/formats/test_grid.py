@@ -14,7 +14,7 @@ from responsa_server.ingest.formats.xlsx import sheet_tables
 from responsa_server.search.parts import PassageParts
 from responsa_server.text.headers import SAMPLE_ROWS, header_rows
 from tests.unit.ingest.office_files import docx, odt, parse, pptx, slide, xlsx
-from tests.unit.search.test_parts import found, shown
+from tests.unit.search.test_parts import passage_of, shown
 
 SHIFTS = """Team | Day | Room
 ---|---|---
@@ -201,7 +201,7 @@ def test_the_forms_of_cells_decide_which_rows_are_names(rows: str, expected: tup
 def test_an_answer_names_each_cell_and_never_shows_a_header() -> None:
     page = "<p>All our stock.</p><table><tr><th><th>North 1<th>South 2<tr><td>Lamp<td><td>22<tr><td>Chair<td>5</table>"
     assert shown(page, "22", name="a.html").endswith("- Lamp; **South 2**: 22\n- Chair; **North 1**: 5")
-    parts = PassageParts(whole := found(page, name="a.html"))
+    parts = PassageParts(whole := passage_of(page, name="a.html"))
     header = next(place for place, piece in enumerate(whole.pieces) if "North" in parts.text(piece.source))
     assert (parts.of(header), parts.header(header)) == (None, None)
 

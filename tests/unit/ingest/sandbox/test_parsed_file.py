@@ -96,16 +96,16 @@ def test_a_table_keeps_its_header_over_the_borders_of_sections(section_bytes: in
     text = f"Before.\n\n| km | name |\n|---|---|\n{rows}\nBetween.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
     document = markdown.parse(sniff(text.encode(), "a.md", known="MARKDOWN"))
     places = [match.start() for match in re.finditer("^", text, re.MULTILINE)]
-    found, above = list[Header | None](), None
+    headers, above = list[Header | None](), None
     parsed = read(document, section_bytes)
     for index in range(parsed.section_count):
         section = parsed.section(index)
         end = section.start + len(section.document.canonical_text)
         own = [place - section.start for place in places if section.start <= place < end]
         headers_here, above = section_headers(section, "text/markdown", own, above)
-        found.extend(headers_here)
+        headers.extend(headers_here)
     all_places = [place for place in places if place < len(text)]
-    assert found == section_headers(Section(0, document), "text/markdown", all_places)[0]
+    assert headers == section_headers(Section(0, document), "text/markdown", all_places)[0]
 
 
 def test_a_forged_frame_is_refused_or_has_sound_sections() -> None:

@@ -25,7 +25,7 @@ def prompts(body: str, **partials: str) -> PromptSet:
     return PromptSet({"write": source}, parts)
 
 
-def told(body: str, **partials: str) -> list[str]:
+def problems_of(body: str, **partials: str) -> list[str]:
     return [str(one) for one in filled(prompts(body, **partials), "write", ("Which?",), template=False)]
 
 
@@ -50,13 +50,13 @@ def test_every_variable_that_a_kind_offers_has_a_value_to_try() -> None:
 def test_words_are_looked_for_in_tags_alone() -> None:
     body = 'It is | fine, a|b. {# {{ question | gone }} #}{% raw %}{{ question | gone }}{% endraw %}{{ "a | gone" }}'
     assert unknown(f"{body}{{{{ question | upper }}}}") == []
-    found = unknown(
+    uses = unknown(
         "{{ question | uper }}x{{ question | replace }}\n{% if question is not evn and '}}' | "
         "lwer %}\n{{ 'It\\'s' | uper | trm }}{% endif %}"
         "{% include 'parts/tone.md' %}",
         tone="\n{{ question | gone }}",
     )
-    assert found == [
+    assert uses == [
         ("prompts/write.md", 1, "templates have no filter “uper”"),
         (
             "prompts/write.md",
@@ -72,13 +72,13 @@ def test_words_are_looked_for_in_tags_alone() -> None:
 
 def test_lists_are_gone_through_and_their_items_have_what_they_have() -> None:
     loop = "{% for one in examples %}{{ one.text }}: {{ one.label }}{% endfor %}"
-    assert told(loop) == []
-    (wrong,) = told(loop.replace("label", "lable"))
+    assert problems_of(loop) == []
+    (wrong,) = problems_of(loop.replace("label", "lable"))
     assert wrong == "prompts/write.md:1: the template cannot be filled in: “one.lable” is undefined."
 
 
 def test_what_breaks_in_a_partial_is_told_there() -> None:
-    (wrong,) = told("Hello.\n{% include 'parts/tone.md' %}", tone="\n{{ question[3].x }}")
+    (wrong,) = problems_of("Hello.\n{% include 'parts/tone.md' %}", tone="\n{{ question[3].x }}")
     assert wrong.startswith("prompts/parts/tone.md:2: the template cannot be filled in")
 
 
