@@ -67,14 +67,14 @@ async def limiter(
     hold_seconds: int = 60,
     renew_seconds: float = 15.0,
     kind: type[RedisHolds] = RedisHolds,
-    reach: RedisAvailability | None = None,
+    availability: RedisAvailability | None = None,
 ) -> AsyncGenerator[Limiter]:
     """The limits of one process."""
     store = PostgresLimits(database)
     async with AsyncExitStack() as stack:
-        reach = reach or RedisAvailability(url)
-        rates, messages = RedisRates(url, reach), RedisMessages(url, reach)
-        holds = kind(url, hold_seconds, reach)
+        availability = availability or RedisAvailability(url)
+        rates, messages = RedisRates(url, availability), RedisMessages(url, availability)
+        holds = kind(url, hold_seconds, availability)
         for part in (rates, holds, messages):
             stack.push_async_callback(part.close)
         made = Limiter(
@@ -482,7 +482,7 @@ async def test_exceptions_of_a_user_replace_the_defaults_and_are_audited(
             await raises(NotFound, work)
 
 
-class CountedReach(RedisAvailability):
+class CountedAvailability(RedisAvailability):
     """Counts the commands that are sent to Redis."""
 
     sent = 0
@@ -498,9 +498,9 @@ class CountedReach(RedisAvailability):
 async def test_one_call_alone_waits_for_a_redis_that_does_not_answer(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
-    reach = CountedReach(redis.url)
+    availability = CountedAvailability(redis.url)
     settings = limits(calls_per_minute=1000, streams=100, messages_per_minute=100)
-    async with limiter(database, redis.url, settings, reach=reach) as one:
+    async with limiter(database, redis.url, settings, availability=availability) as one:
 
         async def question() -> None:
             await one.calls(people.ann)
@@ -508,21 +508,21 @@ async def test_one_call_alone_waits_for_a_redis_that_does_not_answer(
             await one.admit(people.ann, uuid7())
 
         await question()
-        before = reach.sent
+        before = availability.sent
         assert redis.process is not None
         pid = redis.process.pid
         os.kill(pid, signal.SIGSTOP)
         try:
             for _ in range(3):
                 await question()
-            assert (reach.sent - before, reach.away) == (1, True)
+            assert (availability.sent - before, availability.away) == (1, True)
         finally:
             os.kill(pid, signal.SIGCONT)
         async with asyncio.timeout(30):
-            while reach.away:  # noqa: ASYNC110  the probe reports to nobody
+            while availability.away:  # noqa: ASYNC110  the probe reports to nobody
                 await asyncio.sleep(0.05)
         await question()
-        assert reach.sent > before + 1
+        assert availability.sent > before + 1
 
 
 async def test_reserved_calls_are_never_more_than_were_taken(redis: EmbeddedRedis) -> None:

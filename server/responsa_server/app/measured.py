@@ -38,7 +38,7 @@ class Measured:
         self,
         database: Database,
         cache: RedisCache,
-        reach: RedisAvailability,
+        availability: RedisAvailability,
         breakers: Breakers,
         turns: Turns,
         front: Front,
@@ -46,7 +46,7 @@ class Measured:
     ) -> None:
         self._database = database
         self._cache = cache
-        self._reach = reach
+        self._availability = availability
         self._breakers = breakers
         self._turns = turns
         self._front = front
@@ -106,7 +106,7 @@ class Measured:
         for part, kinds in _CIRCUITS.items():
             yield sum(len(self._breakers.opened(kind)) for kind in kinds), (part,)
         yield len(self._database.away), ("postgresql",)
-        yield sum((self._cache.away, self._reach.away, self._turns.hints_away)), ("redis",)
+        yield sum((self._cache.away, self._availability.away, self._turns.hints_away)), ("redis",)
 
     def _parts(self) -> Iterable[Reading]:
         for name, report in self._reports.items():

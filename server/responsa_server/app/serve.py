@@ -61,11 +61,19 @@ from responsa_server.telemetry.stages import Traces
 
 
 def build_limiter(
-    settings: Settings, layout: Layout, database: Database, reach: RedisAvailability, stack: AsyncExitStack
+    settings: Settings,
+    layout: Layout,
+    database: Database,
+    availability: RedisAvailability,
+    stack: AsyncExitStack,
 ) -> Limiter:
     """Build the limits on an open database and Redis; Redis need not be there."""
     url = redis_url(settings, layout)
-    rates, holds, messages = RedisRates(url, reach), RedisHolds(url, reach=reach), RedisMessages(url, reach)
+    rates, holds, messages = (
+        RedisRates(url, availability),
+        RedisHolds(url, availability=availability),
+        RedisMessages(url, availability),
+    )
     for part in (rates, holds, messages):
         stack.push_async_callback(part.close)
     store = PostgresLimits(database)
@@ -174,9 +182,11 @@ async def running(
         caches = Caches(settings, layout, cache)
         models = open_models(settings, layout, stack)
         knowledge = await build_knowledge(settings, layout, database, caches, models, stack)
-        reach = RedisAvailability(redis_url(settings, layout))
+        availability = RedisAvailability(redis_url(settings, layout))
         limiter = (
-            build_limiter(settings, layout, database, reach, stack) if settings.role.accepts_calls else None
+            build_limiter(settings, layout, database, availability, stack)
+            if settings.role.accepts_calls
+            else None
         )
         turns, agents = await build_turns(
             settings,
@@ -242,7 +252,7 @@ async def running(
                 pause,
             )
         stack.push_async_callback(front.close)
-        measured = Measured(database, cache, reach, models.breakers, turns, front, layout)
+        measured = Measured(database, cache, availability, models.breakers, turns, front, layout)
         try:
             await front.start()
             await stack.enter_async_context(metrics(settings, layout, measured))

@@ -31,6 +31,7 @@ from responsa_server.domain.turns import (
 )
 
 # Tags of AskResponse: turn = 1, after_seq = 2, through_seq = 3, events = 4. `encode` writes them in this order and omits zeros.
+# Tags are numbers, to compare with a byte. Those that `_delta` writes in front of a number are bytes, to save time.
 _TURN, _AFTER, _THROUGH, _EVENTS = 0x0A, 0x10, 0x18, 0x22
 # TurnEvent: seq = 1, attempt = 2, delta = 6; TurnDelta: text = 1, byte_offset = 2.
 _SEQ, _ATTEMPT, _DELTA, _DELTA_TEXT, _DELTA_OFFSET = b"\x08", b"\x10", 0x32, 0x0A, b"\x10"
@@ -41,7 +42,7 @@ _LAST = frozenset({"answer", "refused", "failed", "cancelled", "snapshot", "reco
 
 
 class AskFrames:
-    """Implements `FrameCodec`."""
+    """Implements `FrameCodec`, which describes the methods and their parameters."""
 
     def event(self, event: NumberedEvent) -> bytes:
         """The event as a `TurnEvent`."""
@@ -330,7 +331,8 @@ def _seq(frame: bytes, position: int) -> int:
 
 
 def _is_delta(frame: bytes, position: int) -> bool:
-    """Whether the event at this position is a delta. No delta of the log has a time, so its text comes after seq and attempt."""
+    """Whether the event at this position is a delta. No delta of the log has a time, so the field `delta` directly
+    follows seq and attempt."""
     _, begin = _read_varint(frame, position + 1)
     place = _field_end(frame, _field_end(frame, begin, _SEQ[0]), _ATTEMPT[0])
     return frame[place : place + 1] == _ONE_BYTE[_DELTA]

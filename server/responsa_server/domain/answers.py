@@ -130,8 +130,8 @@ class SearchOptions:
     conditions that the documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only
     documents about the caller, whatever the caller's role, and documents without a subject in these collections; None
     means all documents that the caller may read.
-    refers: whether the last of several questions cannot be understood without the others. It is then not searched for,
-    but its words must be near an answer.
+    refers_to_earlier: whether the last of several questions cannot be understood without the others. It is then not
+    searched for.
     """
 
     top_k: int | None = None
@@ -140,7 +140,7 @@ class SearchOptions:
     expansions: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()
     own: tuple[str, ...] | None = None
-    refers: bool = False
+    refers_to_earlier: bool = False
 
 
 DEFAULT_SEARCH: Final = SearchOptions()

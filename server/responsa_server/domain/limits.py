@@ -80,7 +80,8 @@ class UserLimits:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A limit to check. key: names the count, e.g. `calls:user:acme/0192…`. name: the limit's name. most: the value, at least 1."""
+    """A limit to check: a count, and the most for which it has room. key: names the count, e.g.
+    `calls:user:acme/0192…`. name: the limit's name. most: the value, at least 1."""
 
     key: str
     name: str

@@ -56,6 +56,8 @@ WRITTEN = {
 }
 """The files that say how a cluster is run and who may enter. What an instance sets is in `EmbeddedPostgres`, so they
 are the same in all clusters."""
+_NOTHING: LiteralString = "SELECT"
+"""A statement that does nothing."""
 LEFT_OUT = frozenset({*WRITTEN, "tablespace_map"})
 """The files of a cluster that old backups have and a restore leaves out: it writes the settings itself, and there are no tablespaces."""
 
@@ -66,6 +68,8 @@ def is_of_cluster(name: str, *, folder: bool) -> bool:
     first, _, rest = name.partition("/")
     if folder:
         return first in _FOLDERS or name in _EMPTY_FOLDERS
+    # `.conf` files are settings, and `.signal` files make PostgreSQL a standby or recover from elsewhere. A backup that
+    # somebody has changed must not bring them, so none is taken from any folder.
     return name in _FILES or (
         first in _FOLDERS and rest != "" and PurePosixPath(name).suffix not in (".conf", ".signal")
     )
@@ -96,14 +100,14 @@ def base_backup(layout: Layout) -> Generator[tarfile.TarFile]:
     environment = {**PLAIN_ENVIRONMENT, "PGPASSWORD": layout.passwords.postgres_superuser}
     with (
         psycopg.connect(postgres.dsn("superuser"), autocommit=True) as connection,
-        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as stderr,
     ):
         # The WAL comes last. This slot, which ends with the connection, keeps it until then.
         connection.execute(
             "SELECT pg_create_physical_replication_slot(%s, true, true)", [f"responsa_backup_{os.getpid()}"]
         )
         try:
-            process = run_dying_with_parent(command, environment, said)
+            process = run_dying_with_parent(command, environment, stderr)
         except OSError as error:
             raise cannot_run(command[0], error) from error
         with process:
@@ -111,6 +115,8 @@ def base_backup(layout: Layout) -> Generator[tarfile.TarFile]:
             try:
                 with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
                     yield tar
+                # `tarfile` stops at the mark of the end. What follows is read, so that pg_basebackup can write it and does
+                # not fail.
                 while process.stdout.read(1 << 20):
                     pass
             except tarfile.ReadError:
@@ -119,8 +125,8 @@ def base_backup(layout: Layout) -> Generator[tarfile.TarFile]:
                 process.kill()
                 raise
         if process.returncode != 0:
-            said.seek(0)
-            lines = said.read().decode(errors="replace").splitlines() or ["it said nothing"]
+            stderr.seek(0)
+            lines = stderr.read().decode(errors="replace").splitlines() or ["it said nothing"]
             raise EmbeddedError(
                 f"PostgreSQL refused the backup ({lines[-1]})", "see logs/postgres.log in the data folder"
             )
@@ -135,7 +141,8 @@ class ClusterDraft:
             self._folder = layout.cluster.with_name(".postgres.new")
             self._folder.mkdir(mode=0o700)
         else:
-            # The account could plant links in its own folder, so root writes in a folder of its own.
+            # Root runs Responsa, and PostgreSQL has an account of its own (`layout.account`), which could plant links in
+            # its own folder. So root writes in a new folder that only root can enter.
             place = layout.root_place
             self._folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
 
@@ -149,9 +156,8 @@ class ClusterDraft:
         with create_private(path) as file:
             shutil.copyfileobj(content, file, 1 << 20)
 
-    def start(self, first: LiteralString = "SELECT") -> None:
-        """Move the cluster to its place, let PostgreSQL recover it, run the statement `first` in the database, give the
-        superuser the instance's password, and stop PostgreSQL.
+    def start(self, first: LiteralString = _NOTHING) -> None:
+        """Move the cluster to its place, let PostgreSQL recover it, and do the same as `set_passwords`.
 
         Raises:
             EmbeddedError: PostgreSQL does not start.
@@ -162,14 +168,14 @@ class ClusterDraft:
                 write_private(self._folder / name, text)
             if (account := layout.account) is not None:
                 for folder, _, names in os.walk(self._folder):
-                    for path in map(Path(folder).joinpath, ("", *names)):
+                    for path in map(Path(folder).joinpath, ("", *names)):  # "" is the folder itself
                         os.chown(path, account.uid, account.gid)
             self._folder.rename(layout.cluster)
         # The backup has no passwords of the database.
-        set_password(layout, first)
+        set_passwords(layout, first)
 
 
-def set_password(layout: Layout, first: LiteralString = "SELECT") -> None:
+def set_passwords(layout: Layout, first: LiteralString = _NOTHING) -> None:
     """Start the cluster without asking for passwords, run the statement `first` in its database, give all roles the
     passwords in `secrets.json`, and stop the cluster.
 
@@ -186,10 +192,11 @@ def set_password(layout: Layout, first: LiteralString = "SELECT") -> None:
         rule.write_text(
             "local all all trust\n", encoding="ascii"
         )  # nobody else can enter the folder of the socket
+        # PostgreSQL's account reads the rule. It may not list the folder or write to it.
         rule.chmod(0o644)
         rule.parent.chmod(0o711)
         postgres = EmbeddedPostgres(layout, settings=[("hba_file", str(rule))])
-        postgres.start()  # this gives the other roles theirs
+        postgres.start()  # this gives all other roles their passwords
         try:
             with psycopg.connect(postgres.dsn("superuser"), autocommit=True) as connection:
                 connection.execute(first)
@@ -219,6 +226,6 @@ def repair(layout: Layout) -> None:
     lock = FolderLock(layout.lock, "Responsa")
     lock.acquire()
     try:
-        set_password(layout)
+        set_passwords(layout)
     finally:
         lock.release()

@@ -100,7 +100,7 @@ class Parameters:
 
     labels: the intents, sorted. meaning: the weights of the vector, [d, k]. words: the weights of the features, [D, k]. idf:
     the rarity of each feature, [D]. threshold: the lowest score (logit of the nearest intent) that is in scope. embedder: the
-    name of the embedder that computed the vectors. examples: the SHA-256 of the training examples.
+    name of the embedder that computed the vectors. examples_sha256: the SHA-256 of the training examples (32 bytes).
     """
 
     labels: tuple[str, ...]
@@ -109,7 +109,7 @@ class Parameters:
     idf: Float
     threshold: float
     embedder: str
-    examples: bytes
+    examples_sha256: bytes
 
 
 class TrainedClassifier:

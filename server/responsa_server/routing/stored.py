@@ -32,7 +32,8 @@ _log = structlog.stdlib.get_logger()
 SHIPPED: Final = Path(__file__).with_name("shipped.zip")
 """The classifiers of the shipped agents, in one archive. tools/classifiers.py writes it, so that a fresh instance need not train them."""
 FORMAT: Final = 1
-"""The version in a file's name. Raise it whenever the file's format, the features or the training change."""
+"""The version in a file's name and, as a type, in `_Meta`. Raise both whenever the file's format, the features or the
+training change."""
 
 MOST_BYTES: Final = 64 << 20
 """The maximum size, in bytes, of a file and of its unpacked content."""
@@ -40,6 +41,7 @@ MOST_BYTES: Final = 64 << 20
 _MOST_LABELS: Final = 1000
 _MOST_DIMENSIONS: Final = 8192
 _MOST_META: Final = 1 << 20
+# The arrays of a file: those of `Parameters`, which describes them and their shapes, and the JSON of `_Meta`.
 _NAMES: Final = ("meaning", "words", "idf", "meta")
 _TYPES: Final = {"meaning": "<f2", "words": "<f2", "idf": "<f4", "meta": "|u1"}
 
@@ -54,11 +56,12 @@ class ClassifierBroken(ValueError):
 class _Meta(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    format: Literal[1] = 1
+    format: Literal[1] = FORMAT
     labels: Annotated[list[_Label], Field(min_length=1, max_length=_MOST_LABELS)]
     threshold: _Finite
     embedder: Annotated[str, Field(min_length=1, max_length=200)]
     examples: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """`Parameters.examples_sha256` in hexadecimal digits."""
 
 
 def dumped(parameters: Parameters) -> bytes:
@@ -67,7 +70,7 @@ def dumped(parameters: Parameters) -> bytes:
         labels=list(parameters.labels),
         threshold=parameters.threshold,
         embedder=parameters.embedder,
-        examples=parameters.examples.hex(),
+        examples=parameters.examples_sha256.hex(),
     )
     arrays: dict[str, npt.NDArray[np.generic]] = {
         "meaning": parameters.meaning,
@@ -92,7 +95,7 @@ def loaded(data: bytes) -> Parameters:
     try:
         arrays = _arrays(data)
         meta = _Meta.model_validate_json(arrays["meta"].tobytes())
-        examples = bytes.fromhex(meta.examples)
+        examples_sha256 = bytes.fromhex(meta.examples)
     except ClassifierBroken:
         raise
     except ValidationError as error:
@@ -119,16 +122,16 @@ def loaded(data: bytes) -> Parameters:
         idf=arrays["idf"].astype(np.float32),
         threshold=meta.threshold,
         embedder=meta.embedder,
-        examples=examples,
+        examples_sha256=examples_sha256,
     )
 
 
 def keep(folder: Path, parameters: Parameters) -> Path:
-    """Write the file of the parameters, and create the folder if it does not exist. The file's name is made from the
-    training examples. The file is renamed into place, so that a reader finds the whole file or no file.
+    """Write the file of the parameters, and create the folder if it does not exist. The file's name is made from
+    `examples_sha256`. The file is renamed into place, so that a reader finds the whole file or no file.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = place(folder, parameters.examples)
+    path = place(folder, parameters.examples_sha256)
     handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -142,26 +145,26 @@ def keep(folder: Path, parameters: Parameters) -> Path:
     return path
 
 
-def read(folder: Path, examples: bytes) -> Parameters:
-    """The stored classifier of these examples (32 bytes of SHA-256). Raises FileNotFoundError, ClassifierBroken."""
-    path = place(folder, examples)
+def read(folder: Path, examples_sha256: bytes) -> Parameters:
+    """The stored classifier of these examples. Raises FileNotFoundError, ClassifierBroken."""
+    path = place(folder, examples_sha256)
     with path.open("rb") as file:
         data = file.read(MOST_BYTES + 1)
-    return _of(loaded(data), examples)
+    return _checked(loaded(data), examples_sha256)
 
 
-def place(folder: Path, examples: bytes) -> Path:
+def place(folder: Path, examples_sha256: bytes) -> Path:
     """The path of the classifier of these examples."""
-    return folder / _name(examples)
+    return folder / _name(examples_sha256)
 
 
 def packed(classifiers: Sequence[Parameters]) -> bytes:
     """The bytes of an archive with these classifiers. The same classifiers always give the same bytes."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for classifier in sorted(classifiers, key=lambda each: each.examples):
+        for classifier in sorted(classifiers, key=lambda each: each.examples_sha256):
             archive.writestr(
-                zipfile.ZipInfo(_name(classifier.examples)),
+                zipfile.ZipInfo(_name(classifier.examples_sha256)),
                 dumped(classifier),
                 zipfile.ZIP_DEFLATED,
                 compresslevel=9,
@@ -169,28 +172,28 @@ def packed(classifiers: Sequence[Parameters]) -> bytes:
     return file.getvalue()
 
 
-def read_packed(file: Path, examples: bytes) -> Parameters:
-    """The classifier of these examples (32 bytes of SHA-256) in an archive. Raises FileNotFoundError, ClassifierBroken."""
+def read_packed(file: Path, examples_sha256: bytes) -> Parameters:
+    """The classifier of these examples in an archive. Raises FileNotFoundError, ClassifierBroken."""
     try:
         with zipfile.ZipFile(file) as archive:
-            data = archive.read(_name(examples))
+            data = archive.read(_name(examples_sha256))
     except KeyError:
         raise FileNotFoundError(f"{file} has no classifier of these examples.") from None
     except zipfile.BadZipFile as error:
         raise ClassifierBroken(f"It cannot be read: {error}") from None
-    return _of(loaded(data), examples)
+    return _checked(loaded(data), examples_sha256)
 
 
-def _of(parameters: Parameters, examples: bytes) -> Parameters:
-    if parameters.examples != examples:
+def _checked(parameters: Parameters, examples_sha256: bytes) -> Parameters:
+    if parameters.examples_sha256 != examples_sha256:
         raise ClassifierBroken(
             "The file's name is not the SHA-256 of the examples with which the classifier was trained."
         )
     return parameters
 
 
-def _name(examples: bytes) -> str:
-    return f"{examples.hex()}.{FORMAT}.npz"
+def _name(examples_sha256: bytes) -> str:
+    return f"{examples_sha256.hex()}.{FORMAT}.npz"
 
 
 def _arrays(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
@@ -234,7 +237,8 @@ class KeptClassifiers:
     async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
         """The stored classifier, else the shipped classifier, else a new classifier that is trained now, in a thread.
 
-        If a file is broken, the classifier is trained again. If the folder cannot be written, the next start trains again.
+        key: becomes `Parameters.examples_sha256`. If a file is broken, the classifier is trained again. If the folder
+        cannot be written, the next start trains again.
         """
         if len(key) != 32:
             raise ValueError("A key is a SHA-256, 32 bytes.")

@@ -101,7 +101,7 @@ def train(
         idf=idf,
         threshold=float(np.quantile(kept, 1 - KEPT)) if len(kept) else 0.0,
         embedder=embedder.name,
-        examples=key or digest(every),
+        examples_sha256=key or digest(every),
     )
 
 

@@ -81,7 +81,7 @@ class LibraryEvidence:
         options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
         # A question that refers back cannot be searched for alone.
-        searched = questions[:-1] if options.refers and len(questions) > 1 else questions
+        searched = questions[:-1] if options.refers_to_earlier and len(questions) > 1 else questions
         top_k = TOP_K if options.top_k is None else options.top_k
         # The reranking model chooses among more passages than are kept.
         kept = top_k if self._reranking is not None and options.rerank else 0

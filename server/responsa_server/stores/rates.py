@@ -1,5 +1,5 @@
-"""Rates and holds. `RedisRates` and `RedisHolds` share their counts with all processes; `LocalRates` counts in one
-process while Redis is away.
+"""Rates (events per window) and holds (what exists at one time). `RedisRates` and `RedisHolds` share their counts with
+all processes; `LocalRates` counts in one process while Redis is away.
 
 The windows of a minute come from the library `limits`; longer ones are counted in parts. One hit costs about 90 µs of
 CPU time, and a call has three of them (its user, its tenant, its address). `Reserved` therefore takes several events at
@@ -28,13 +28,15 @@ from responsa_server.telemetry.stages import exchange
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS: Final = 1.0
-"""The maximum time that a caller waits for Redis. It is longer than that of the cache, because a pause of a busy
-process must not make the limits stricter."""
+"""The maximum time that a caller waits for Redis. After it, Redis counts as away, and each process applies stricter
+limits of its own. It is therefore longer than `PATIENCE`, the time of the cache: a short pause of a busy process must
+not make the limits stricter."""
 HOLD_SECONDS: Final = 60
 """How long a member of a hold counts without a renewal."""
 _PREFIX: Final = "responsa:limits:"
-_LOG_SECONDS: Final = 3600
-"""How long Redis keeps a user's messages after the last one, so that the first message of most minutes needs no look into the database."""
+_MESSAGES_KEPT_SECONDS: Final = 3600
+"""How long Redis keeps a user's messages after the last one: longer than the minute that is counted, so that a user who
+returns within an hour needs no read of the database."""
 _MOST_KEYS: Final = 20_000
 _MOST_RESERVED: Final = 1000
 _RESERVED_SHARE: Final = 100
@@ -45,6 +47,9 @@ _AT_ONCE: Final = 32
 like a Redis that is away."""
 _PARTS: Final = 96
 """The number of parts of a window that is longer than a minute: a part of a day is 15 minutes."""
+_LEAST_WAIT_SECONDS: Final = 0.05
+"""The shortest wait after a refusal. Room may have come between the refusal and the look at the windows, but a wait of 0
+would say that the events were counted."""
 _RESERVED_SECONDS: Final = 5.0
 """How long the events of a reservation can be used."""
 
@@ -101,8 +106,8 @@ class RedisAvailability:
 class RedisRates:
     """Implements `Rates` in Redis."""
 
-    def __init__(self, url: str, reach: RedisAvailability | None = None) -> None:
-        """reach: shared with the other counts of the process; a separate one by default."""
+    def __init__(self, url: str, availability: RedisAvailability | None = None) -> None:
+        """availability: shared with the other counts of the process; a separate one by default."""
         self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._storage = RedisStorage(
             "async+redis://localhost:6379",  # not used: the connections are those of the client
@@ -112,23 +117,23 @@ class RedisRates:
             key_prefix=_PREFIX.rstrip(":"),
         )
         self._parts: Any = self._client.register_script(_TAKE_IN_PARTS)
-        self._reach = reach or RedisAvailability(url)
+        self._availability = availability or RedisAvailability(url)
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
         if seconds > MINUTE:
             return await self.take_in_parts(room, seconds, count)
-        return await self._reach.run(lambda: _hit(self._storage, room, seconds, count))
+        return await self._availability.run(lambda: _hit(self._storage, room, seconds, count))
 
     async def take_in_parts(self, room: Room, seconds: int, count: int) -> float:
         """Do the same as `take`, with a window of 96 parts. Events count until their part is as old as the window, so
         the wait is never longer than the window."""
         keys, arguments = [_PREFIX + room.key], [seconds, _PARTS, room.most, count]
-        wait = cast("int", await self._reach.run(lambda: self._parts(keys=keys, args=arguments)))
+        wait = cast("int", await self._availability.run(lambda: self._parts(keys=keys, args=arguments)))
         return wait / 1000
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._reach.close()
+        await self._availability.close()
         await self._client.aclose()
 
 
@@ -163,12 +168,11 @@ class LocalRates:
             excess -= one
             if excess <= 0:
                 return (at + _PARTS) * length - now
-        return seconds
+        return seconds  # more than the whole limit was asked for
 
 
 # KEYS: the count, with the events of each part of its window. ARGV: the window in seconds, the number of its parts, the
-# maximum, the events to count. Returns 0, or the
-# milliseconds until there is room.
+# maximum, the events to count. Returns 0, or the milliseconds until there is room.
 _TAKE_IN_PARTS: Final = """
 local now = redis.call('TIME')
 local time = now[1] + now[2] / 1000000
@@ -197,7 +201,7 @@ for _, place in ipairs(places) do
     excess = excess - counts[place]
     if excess <= 0 then return math.ceil(((place + parts) * length - time) * 1000) end
 end
-return ARGV[1] * 1000
+return ARGV[1] * 1000 -- more than the whole limit was asked for
 """
 
 
@@ -207,21 +211,27 @@ async def _hit(storage: RedisStorage | MemoryStorage, room: Room, seconds: int, 
     if await storage.acquire_sliding_window_entry(key, room.most, seconds, count):
         return 0.0
     found = await storage.get_sliding_window(key, seconds)
-    return max(_wait(room.most, seconds, count, *found), 0.05)
+    return max(_wait(room.most, seconds, count, *found), _LEAST_WAIT_SECONDS)
 
 
 def _wait(
     most: int, window: float, count: int, earlier: int, earlier_left: float, present: int, present_left: float
 ) -> float:
-    """The seconds until `count` events fit into a window. earlier, present: the events of the two windows that count.
-    earlier_left: the seconds for which the earlier window counts; its weight falls evenly. present_left: the same for
-    the present window, whose weight falls after it has become the earlier one.
+    """The seconds until `count` events fit into a window. Windows follow each other, and two of them count: the present
+    one fully, the earlier one by the share that the sliding window still covers. So `earlier * earlier_left / window +
+    present + count` may be at most `most`.
+
+    earlier, present: the events of the two windows. earlier_left: the seconds for which the earlier window counts, from
+    0 to `window`. present_left: the same for the present window, from `window` to twice as much, because it then becomes
+    the earlier one; Redis gives 0 if it has no events.
     """
     if count > most:
         return window
+    # There is room before the earlier window has lost its whole weight.
     excess = earlier * earlier_left / window + present + count - most
     if earlier and (wait := excess * window / earlier) <= earlier_left:
         return wait
+    # There is room only after the present window has become the earlier one, and then has lost enough of its weight.
     until_next = max(present_left - window, 0.0)
     return until_next + (window * (1 - (most - count) / present) if present > most - count else 0.0)
 
@@ -267,13 +277,13 @@ class Reserved:
         asking = self._asking[room.key] = asyncio.get_running_loop().create_future()
         try:
             until = time.monotonic() + _RESERVED_SECONDS
-            # The calls that are waiting have not been counted yet: they arrived while an earlier reservation was on its way.
+            # Calls that the last reservation woke are still in `_waiting`, because they have not run again yet.
             wanted = max(room.most // _RESERVED_SHARE, self._waiting[room.key] + 1, 1)
             wanted = min(wanted, room.most, _MOST_RESERVED)
-            # Near the limit, fewer are left.
+            # If so many do not fit, try half, down to one.
             while wait := await self._shared.take(room, seconds, wanted):
                 if wanted == 1:
-                    # A caller that goes on costs little: for a moment, it is refused without a look at the counts.
+                    # A refused caller that keeps calling is refused from memory for a moment, without asking Redis.
                     _make_room(self._refused)
                     self._refused[room.key] = time.monotonic() + min(wait, _REFUSAL_SECONDS), wait
                     return wait
@@ -321,28 +331,30 @@ class RedisHolds:
     """Counts of what exists at one time. A member that is not renewed for some time no longer counts, so that a process
     that was killed holds nothing."""
 
-    def __init__(self, url: str, seconds: int = HOLD_SECONDS, reach: RedisAvailability | None = None) -> None:
-        """seconds: how long a member counts without a renewal. reach: as for `RedisRates`."""
+    def __init__(
+        self, url: str, seconds: int = HOLD_SECONDS, availability: RedisAvailability | None = None
+    ) -> None:
+        """seconds: how long a member counts without a renewal. availability: as for `RedisRates`."""
         self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._seconds = seconds
         self._take: Any = self._client.register_script(_TAKE)
         self._renew: Any = self._client.register_script(_RENEW)
-        self._reach = reach or RedisAvailability(url)
+        self._availability = availability or RedisAvailability(url)
 
     async def take(self, rooms: Sequence[Room], member: str) -> Room | None:
-        """Add a member to all counts, or to none. Returns None, or the first room that is full. Raises CountsAway."""
+        """Add a member to all counts, or to none. Returns None, or the first limit that is reached. Raises CountsAway."""
         if not rooms:
             return None
         keys = [_PREFIX + room.key for room in rooms]
         arguments = [member, self._seconds, *(room.most for room in rooms)]
-        full = cast("int", await self._reach.run(lambda: self._take(keys=keys, args=arguments)))
+        full = cast("int", await self._availability.run(lambda: self._take(keys=keys, args=arguments)))
         return rooms[full - 1] if full else None
 
     async def renew(self, members: Mapping[str, Sequence[str]]) -> None:
-        """Renew members, or add them again after a loss. members: the members by the count's key. Raises CountsAway."""
+        """Renew members, or add them again after Redis has lost its data. members: the members by the count's key. Raises CountsAway."""
         for key, found in members.items():
             arguments = [self._seconds, *found]
-            await self._reach.run(
+            await self._availability.run(
                 lambda key=key, arguments=arguments: self._renew(keys=[_PREFIX + key], args=arguments)
             )
 
@@ -355,11 +367,11 @@ class RedisHolds:
                     pipeline.zrem(_PREFIX + key, *found)
                 await pipeline.execute()
 
-        await self._reach.run(work)
+        await self._availability.run(work)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._reach.close()
+        await self._availability.close()
         await self._client.aclose()
 
 
@@ -392,15 +404,15 @@ return {1, 0}
 
 
 class RedisMessages:
-    """The messages of each user in the last minute. Counting the same turn twice counts one message. The members are
-    the ids of turns, which no library's window has. Therefore a refused question or a repetition is taken back, and
-    accepted messages can be added after Redis has lost its data, by several processes at once."""
+    """The messages of each user in the last minute. A member is the turn's id, so one message can be removed again
+    (`give_back`), and adding it twice counts once, also when several processes add the accepted messages after Redis has
+    lost its data. The windows of the library `limits` have no members."""
 
-    def __init__(self, url: str, reach: RedisAvailability | None = None) -> None:
-        """reach: as for `RedisRates`."""
+    def __init__(self, url: str, availability: RedisAvailability | None = None) -> None:
+        """availability: as for `RedisRates`."""
         self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._count: Any = self._client.register_script(_COUNT)
-        self._reach = reach or RedisAvailability(url)
+        self._availability = availability or RedisAvailability(url)
 
     async def count(
         self, caller: Principal, turn_id: UUID, most: int, known: Sequence[Message] | None
@@ -412,12 +424,13 @@ class RedisMessages:
         incomplete, so that `known` is needed. Raises CountsAway. In the minute after a failure of Redis, other
         processes may have accepted messages without it, so the accepted messages are needed.
         """
-        if known is None and time.monotonic() < self._reach.lost + MINUTE:
+        if known is None and time.monotonic() < self._availability.lost + MINUTE:
             return None
         pairs = [text for one in known or () for text in (one.turn_id.hex, f"{one.age_seconds:.6f}")]
-        arguments = [MINUTE, _LOG_SECONDS, most, turn_id.hex, int(known is not None), *pairs]
+        arguments = [MINUTE, _MESSAGES_KEPT_SECONDS, most, turn_id.hex, int(known is not None), *pairs]
         outcome, wait = cast(
-            "tuple[int, int]", await self._reach.run(lambda: self._count(keys=[_log(caller)], args=arguments))
+            "tuple[int, int]",
+            await self._availability.run(lambda: self._count(keys=[_log(caller)], args=arguments)),
         )
         if outcome == 2:
             return None
@@ -425,11 +438,11 @@ class RedisMessages:
 
     async def give_back(self, caller: Principal, turn_id: UUID) -> None:
         """Forget a message that was not accepted. Raises CountsAway."""
-        await self._reach.run(lambda: self._client.zrem(_log(caller), turn_id.hex))
+        await self._availability.run(lambda: self._client.zrem(_log(caller), turn_id.hex))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._reach.close()
+        await self._availability.close()
         await self._client.aclose()
 
 

@@ -70,7 +70,7 @@ class NodeParts:
             return None
         return Asker(self.model, self.prompts, self.traits, self.price)
 
-    def decider(self, prompt: object) -> Asker | None:
+    def deciding_asker(self, prompt: object) -> Asker | None:
         """Like `asker`, but without small models, which are bad at decisions and at structured data."""
         asker = self.asker(prompt)
         if asker is None or not self.small:

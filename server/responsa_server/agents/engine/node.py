@@ -295,7 +295,7 @@ class Node(abc.ABC, Generic[Input, Output]):
     begins_attempts: bool = False
     """Whether a milestone precedes the node, so that a later attempt that begins at it knows that it was begun before (`Run.begin_at`)."""
     has_rule: bool = False
-    """Whether the node can work without a model when the turn's budget is spent."""
+    """Whether the node has a rule for what it does without a model, also when the turn's budget is spent."""
     reads: Mapping[str, str] = _SAME
     """Maps the node's own name of each renamed input to the input's key in the state."""
     writes: Mapping[str, str] = _SAME

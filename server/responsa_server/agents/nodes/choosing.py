@@ -103,13 +103,13 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         self.name = name
         self._options = options
         self._parts = parts
-        self._selector = parts.decider(options.prompt)
+        self._selector = parts.deciding_asker(options.prompt)
         self.calls_model = self._selector is not None
         self._writers = {
-            WEB_SEARCH: (parts.decider(options.web_prompt), options.web_prompt),
-            KNOWLEDGE_SEARCH: (parts.decider(options.search_prompt), options.search_prompt),
+            WEB_SEARCH: (parts.deciding_asker(options.web_prompt), options.web_prompt),
+            KNOWLEDGE_SEARCH: (parts.deciding_asker(options.search_prompt), options.search_prompt),
         }
-        self._builder = parts.decider(options.api_prompt)
+        self._builder = parts.deciding_asker(options.api_prompt)
 
     async def process(self, inputs: ChooserInput, run: Run) -> ChooserOutput:
         """Choose. A model's failure never fails the node."""

@@ -128,7 +128,7 @@ def from_examples(node: Callable[..., AnyNode]) -> Callable[[NodeParts, Any, str
     return lambda parts, options, name: node(
         name,
         options,
-        parts.decider(options.prompt),
+        parts.deciding_asker(options.prompt),
         parts.classifiers.get(options.examples),
         parts.examples.get(options.examples, ()),
     )

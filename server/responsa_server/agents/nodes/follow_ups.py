@@ -78,13 +78,13 @@ class FollowUps(Node[FollowUpInput, FollowUpOutput]):
             return FollowUpOutput(follow_ups=())
         lines = [plain_line(one) for one in said.questions]
         found = distinct(
-            [one for one in lines if len(one) <= MAX_CHARACTERS], said=[question, inputs.question]
+            [one for one in lines if len(one) <= MAX_CHARACTERS], except_for=[question, inputs.question]
         )
         return FollowUpOutput(follow_ups=tuple(found[: self._options.most]))
 
 
 KIND: Final = NodeKind(
-    lambda parts, options, name: FollowUps(name, parts.decider(options.prompt), options),
+    lambda parts, options, name: FollowUps(name, parts.deciding_asker(options.prompt), options),
     FollowUpInput,
     FollowUpOutput,
     FollowUpOptions,

@@ -35,7 +35,8 @@ from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
 
 class RewriterOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to add the questions before by rule alone."""
+    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to add the earlier questions of the conversation
+    by rule alone."""
 
     prompt: PromptName = ""
 
@@ -62,7 +63,7 @@ class Rewritten(NodeModel):
 
 class Rewrite(Node[RewriteInput, RewriteOutput]):
     """Rewrites the question so that it makes sense without the conversation. A model does this. If there is no model,
-    or the model fails, the questions before are added to the question."""
+    or the model fails, the earlier questions of the conversation are added to the question."""
 
     name = "rewrite"
     input_model = RewriteInput
@@ -95,7 +96,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
 
 
 REWRITER: Final = NodeKind(
-    lambda parts, options, _: Rewrite(parts.decider(options.prompt), options.prompt),
+    lambda parts, options, _: Rewrite(parts.deciding_asker(options.prompt), options.prompt),
     RewriteInput,
     RewriteOutput,
     RewriterOptions,
@@ -118,10 +119,12 @@ class QueryExample(NodeOptions):
     queries: Annotated[Texts, Field(max_length=MOST_EXPANSIONS)] = ()
     sources: Texts = ()
 
-    def shown(self, *, within: bool) -> Mapping[str, str]:
-        """The example as prompts show it. within: whether the model chooses among sources."""
-        answer = {"queries": self.queries, "sources": self.sources} if within else {"queries": self.queries}
-        # Users or a model may have written them, before the agent's owner has read them.
+    def shown(self, *, choose_sources: bool) -> Mapping[str, str]:
+        """The example as prompts show it. choose_sources: whether the model chooses among sources."""
+        answer: dict[str, Texts] = {"queries": self.queries}
+        if choose_sources:
+            answer["sources"] = self.sources
+        # Users or a model may have written it, so text that looks like a prompt's markup is neutralised.
         text, label = " ".join(self.question.split()), json.dumps(answer, ensure_ascii=False)
         return {"text": neutral(text), "label": neutral(label)}
 
@@ -138,7 +141,7 @@ class QueryExpanderOptions(NodeOptions):
 
 
 class QueryExpanderInput(NodeModel):
-    """The question, and the collections and the parameters with which it says where to search."""
+    """The question, and the collections and the parameters with which the request says where to search."""
 
     question: str
     standalone_question: str = ""
@@ -160,21 +163,21 @@ class Expanded(NodeModel):
     queries: tuple[str, ...]
 
 
-class ExpandedWithin(Expanded):
-    """The model's reply if it chooses among sources. `_within` lists those that there are; other names are ignored."""
+class ExpandedWithSources(Expanded):
+    """The model's reply if it chooses among sources. `_shape_with` lists those that there are; other names are ignored."""
 
     sources: tuple[str, ...]
 
 
-def _within(sources: Sequence[str]) -> Shape[Expanded]:
+def _shape_with(sources: Sequence[str]) -> Shape[Expanded]:
     make: Any = create_model  # the type hints of `create_model` do not allow a base class
     named = Field(json_schema_extra={"items": {"type": "string", "enum": [*sources]}})
-    return Shape(make("ExpandedWithin", __base__=ExpandedWithin, sources=(tuple[str, ...], named)))
+    return Shape(make("ExpandedWithSources", __base__=ExpandedWithSources, sources=(tuple[str, ...], named)))
 
 
 class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
-    """Asks a model for other queries, and for the sources that may hold the answer unless the question says where to
-    search. If there is no model, or the model fails, only the question itself is searched, in all sources.
+    """Asks a model for other queries, and for the sources that may hold the answer unless the request names
+    collections or a source. If there is no model, or the model fails, only the question itself is searched, in all sources.
     """
 
     name = "expand"
@@ -193,7 +196,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
         self._sources: Mapping[str, SourceTable] = table.sources if options.sources else {}
         self._source_parameter = table.source_parameter
         self._shape = Shape(Expanded)
-        self._shape_within = _within(tuple(self._sources))
+        self._shape_with_sources = _shape_with(tuple(self._sources))
         self.calls_model = asker is not None
 
     async def process(self, inputs: QueryExpanderInput, run: Run) -> QueryExpanderOutput:
@@ -210,11 +213,11 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
                 self._asker,
                 run,
                 self._options.prompt,
-                self._shape_within if sources else self._shape,
+                self._shape_with_sources if sources else self._shape,
                 {
                     "most": self._options.most,
                     "sources": shown,
-                    "examples": [one.shown(within=bool(sources)) for one in self._options.examples],
+                    "examples": [one.shown(choose_sources=bool(sources)) for one in self._options.examples],
                 },
                 Untrusted(question),
             )
@@ -222,16 +225,16 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
             run.fell_back(Fallback(FallbackKind.RULE, self.name, "question", cause(error)))
             return QueryExpanderOutput(expansions=())
         found = [query for query in answer.queries if len(query.encode()) <= MAX_QUERY_BYTES]
-        named = answer.sources if isinstance(answer, ExpandedWithin) else ()
+        named = answer.sources if isinstance(answer, ExpandedWithSources) else ()
         return QueryExpanderOutput(
-            expansions=tuple(distinct(found, said=[question, inputs.question])[: self._options.most]),
+            expansions=tuple(distinct(found, except_for=[question, inputs.question])[: self._options.most]),
             sources=tuple(name for name in sources if name in named),
         )
 
 
-def distinct(texts: Iterable[str], said: Iterable[str] = ()) -> Sequence[str]:
-    """The texts without repetitions, as they first occur but with normalised white space. Texts in `said` are left out."""
-    seen = {_folded(one) for one in said} | {""}
+def distinct(texts: Iterable[str], except_for: Iterable[str] = ()) -> Sequence[str]:
+    """The texts without repetitions, as they first occur but with normalised white space. Those in `except_for` are left out."""
+    seen = {_folded(one) for one in except_for} | {""}
     kept: list[str] = []
     for text in texts:
         if (folded := _folded(text)) not in seen:
@@ -245,7 +248,9 @@ def _folded(text: str) -> str:
 
 
 QUERY_EXPANDER: Final = NodeKind(
-    lambda parts, options, _: QueryExpander(parts.decider(options.prompt), options, parts.traits.retrieval),
+    lambda parts, options, _: QueryExpander(
+        parts.deciding_asker(options.prompt), options, parts.traits.retrieval
+    ),
     QueryExpanderInput,
     QueryExpanderOutput,
     QueryExpanderOptions,
@@ -286,7 +291,8 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     input_model = RetrieveInput
     output_model = RetrieveOutput
     announcement = Announcement(Step.RETRIEVING, "Searching knowledge base...")
-    # Evidence is the largest part of the state. Storing it would take longer than another search, which takes about 10 ms.
+    # Evidence is the largest part of the state. Storing it takes longer than another search, which usually takes about
+    # 10 ms, so it is stored only if the search took more than a second.
     policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
 
     def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
@@ -296,6 +302,8 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
             for name, source in table.sources.items()
         }
         self._source_parameter = table.source_parameter
+        # With a subject, only documents about the caller are searched, wherever they are; and in the agent's collections
+        # (`own`, see SearchOptions) those that are about nobody.
         own = table.collections if table.subject else None
         self._collections = () if table.subject else table.collections
         self._options = SearchOptions(
@@ -310,14 +318,14 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         a model has chosen for it, or the agent's collections. If nothing is found in the model's sources, the agent's
         collections are searched.
         """
-        within, filters = self._place(inputs)
-        evidence = await self._searched(inputs, run, inputs.collections or within, filters)
+        collections, filters = self._place(inputs)
+        evidence = await self._searched(inputs, run, inputs.collections or collections, filters)
         if not evidence.passages and self._is_narrowed(inputs):
             evidence = await self._searched(inputs, run, (), ())
         return RetrieveOutput(evidence=evidence)
 
     def _is_narrowed(self, inputs: RetrieveInput) -> bool:
-        """Whether a model has chosen where to search, and the question has not."""
+        """Whether a model has chosen where to search, and the request names no collections and no source."""
         return bool(inputs.sources) and not (
             inputs.collections or inputs.parameters.get(self._source_parameter)
         )
@@ -329,37 +337,38 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         places = [self._sources[name] for name in names if name in self._sources]
         if len(places) < 2:
             return places[0] if places else ((), ())
-        every = tuple(dict.fromkeys(name for within, _ in places for name in within))
-        conditions = tuple(AllOf((*_any_collection(within), *filters)) for within, filters in places)
-        return every if all(within for within, _ in places) else (), (AnyOf(conditions),)
+        every = tuple(dict.fromkeys(name for collections, _ in places for name in collections))
+        conditions = tuple(
+            AllOf((*_any_collection(collections), *filters)) for collections, filters in places
+        )
+        # A source without collections means every collection.
+        return (every if all(collections for collections, _ in places) else ()), (AnyOf(conditions),)
 
     async def _searched(
-        self, inputs: RetrieveInput, run: Run, within: tuple[str, ...], filters: tuple[Filter, ...]
+        self, inputs: RetrieveInput, run: Run, collections: tuple[str, ...], filters: tuple[Filter, ...]
     ) -> Evidence:
-        collections = within or self._collections
         questions = wordings(inputs)
         options = replace(
             self._options,
-            expansions=tuple(distinct(inputs.expansions, said=questions)),
+            expansions=tuple(distinct(inputs.expansions, except_for=questions)),
             filters=(*filters, *parse_filter(SEARCHED, inputs.document_filter)),
-            refers=needs_context(inputs.question),
+            refers_to_earlier=needs_context(inputs.question),
         )
-        evidence = await self._source.search(run.caller, questions, collections, options)
+        evidence = await self._source.search(run.caller, questions, collections or self._collections, options)
         run.spend(Usage(evidence.embedding_tokens))
         if evidence.degraded:
             run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, evidence.degraded, _VECTORS_GONE))
         return evidence
 
 
-def _any_collection(within: Sequence[str]) -> Sequence[Filter]:
+def _any_collection(collections: Sequence[str]) -> Sequence[Filter]:
     """The condition that a document is in one of these collections; none for no collections."""
-    named = tuple(FilterComparison("collection", Operator.EQ, name) for name in within)
+    named = tuple(FilterComparison("collection", Operator.EQ, name) for name in collections)
     return (AnyOf(named),) if len(named) > 1 else named
 
 
 def wordings(inputs: RetrieveInput) -> tuple[str, ...]:
-    """The queries for the question, without expansions. The last one is the question as it was asked. A passage that
-    another query finds must resemble it."""
+    """The queries for the question, without expansions. The last one is the question as it was asked."""
     if inputs.standalone_question:
         return (inputs.standalone_question, inputs.question)
     return (inputs.question,)
@@ -394,6 +403,7 @@ class Rank(Node[RankInput, RankOutput]):
     name = "rank"
     input_model = RankInput
     output_model = RankOutput
+    # The contract's name for ranking.
     announcement = Announcement(Step.GRADING, "Analyzing results...")
     # Repeating this step is faster than storing its result, as with the evidence (see Retrieve).
     policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)

@@ -24,13 +24,16 @@ from responsa_server.transports.openai.marking import Marking, confirmed
 from responsa_server.transports.openai.written import Written, restarted
 
 HEARTBEAT: Final = ": heartbeat\n\n"
-_OF_TEXT: Final = ("delta", "citation", "heartbeat", "reconnect")
+_LEAVES_TEXT_OPEN: Final = ("delta", "citation", "heartbeat", "reconnect")
+"""The events after which citations of the newest piece of the text may still come. After any other event, none comes."""
 
 
 class Reading:
-    """What the frames of a turn have said so far. terminal: the turn's last event, None before it. begun: the time of
-    the turn, in seconds since 1970. previous: the id of the turn that its response follows, "" for none. beats: whether
-    the last frame is a heartbeat."""
+    """What the frames of a turn have said so far. turn, conversation, agent_version: their names, "" before they are
+    known. previous: the id of the turn that its response follows, "" for none. begun: the time of the turn, in seconds
+    since 1970. seq: the last seq that was read. citations: each with the seq of its event. terminal: the turn's last
+    event, None before it. draining: whether the server has asked to reconnect, because it stops. beats: whether the last
+    frame is a heartbeat."""
 
     def __init__(self, written: Written) -> None:
         self.written = written
@@ -38,7 +41,7 @@ class Reading:
         self.begun = self.seq = 0
         self.citations: list[tuple[int, Citation]] = []
         self.terminal: TurnEvent | None = None
-        self.away = self.beats = False
+        self.draining = self.beats = False
 
     @property
     def id(self) -> str:
@@ -98,7 +101,7 @@ class Reading:
         self.beats = False
         for event in frame.events:
             self._take(event)
-            if event.WhichOneof("event") not in _OF_TEXT:
+            if event.WhichOneof("event") not in _LEAVES_TEXT_OPEN:
                 self.written.settle()
         self.seq = frame.through_seq
 
@@ -117,14 +120,15 @@ class Reading:
                 self.citations = [one for one in self.citations if one[0] < first]
                 self.written.restart(event.attempt_restarted.keep_bytes)
             case "snapshot":
-                # The log is gone, so the client's part of the text cannot be compared.
+                # The log is gone, so the client's part of the text cannot be compared. What was sent of a first attempt
+                # stays; a later attempt may have written another text than the one that the client has.
                 if self.written.sent and event.snapshot.terminal_event.attempt > 1:
                     raise restarted()
                 self._end(event.snapshot.terminal_event, whole=False)
             case "answer" | "refused" | "failed" | "cancelled":
                 self._end(event)
             case kind:
-                self.away = self.away or kind == "reconnect"
+                self.draining = self.draining or kind == "reconnect"
                 self.beats = kind == "heartbeat"
 
     def _end(self, event: TurnEvent, *, whole: bool = True) -> None:
@@ -134,16 +138,18 @@ class Reading:
             self.written.text = event.answer.text
             self.citations = [(0, one) for one in event.answer.citations]
         if whole or event.HasField("answer"):
-            # A client that has events after the text said that it has more characters than there are.
+            # A client that resumes a response names the number of its last event, which counts the characters
+            # (`responses.FIRST`). After the text, each event counts one more: a client that has two of these events
+            # seems to have two characters more than there are.
             self.written.sent = min(self.written.sent, len(self.written.text))
 
     def cited(self) -> Sequence[Citation]:
-        """The citations of what was sent. Those without a state are none here, because a client takes an annotation for checked."""
+        """The citations of what was sent. Unchecked ones are left out, because a client takes every annotation to be checked."""
         most = len(self.text.encode())
         return [one for one in self.known() if one.answer_range.end <= most]
 
     def known(self) -> Sequence[Citation]:
-        """The citations so far, also of text that was not sent, without those that have no state."""
+        """The citations so far, also of text that was not sent, without unchecked ones."""
         return confirmed([one for _, one in self.citations])
 
 
@@ -166,7 +172,7 @@ class Followed:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._arrived = asyncio.Event()
+        self._question_read = asyncio.Event()
         self._reading = Reading(Written())
         self._output: Output | None = None
         self._hold_until = 0
@@ -185,14 +191,18 @@ class Followed:
         async def read() -> bytes | None:
             question = parse(await self._exchange.body())
             if await instead(question):
-                # Only the body says that it asks no question, and it is read within the call that asks one, which therefore ends here.
+                # The body is read inside the call `Ask`. As it turns out to ask no question, this call is abandoned.
                 await abandon()
+            # Errors about `text` name the place of the question in the body.
             self._exchange.fields["text"] = question.place
-            most = await limited(self._exchange, question)
+            most_tokens = await limited(self._exchange, question)
             request.CopyFrom(await placed(self._exchange, question))
             # Without deltas, the frames may not reach the place up to which text is held back.
             attaches = bool(request.request_id) and request.include_deltas
-            written = Written(() if question.shape else question.stop, most, holds=question.marks)
+            # A stop sequence would cut a JSON object. Marks are written into the text before it is sent, so each piece
+            # waits for its citations.
+            stop = () if question.shape else question.stop
+            written = Written(stop, most_tokens, holds=question.marks)
             self._begin(written, make(question), attaches)
             self._reading.previous = question.previous.removeprefix("resp_")
             if question.ignored:
@@ -221,11 +231,12 @@ class Followed:
 
     def _begin(self, written: Written, output: Output, attaches: bool) -> None:
         self._reading, self._output, self._attaches = Reading(written), output, attaches
-        self._arrived.set()
+        self._question_read.set()
 
     async def _earlier(self, error: AlreadyExists, request: chat.AskRequest) -> Turn | None:
-        """The turn of an earlier request with the same key and the same question: since then, its conversation has gone
-        on, so the question seems to continue another one."""
+        """The turn of an earlier request with the same key that differs only in the conversation or the history; None if
+        more differs. `placed` finds these, and finds others once the conversation has gone on: for example, a chat of
+        three messages continues a conversation of two at first, but when it is repeated, the conversation has four."""
         name = error.metadata.get("resource_name", "")
         differs = error.metadata.get("difference")
         if error.reason is not Reason.REQUEST_ID_REUSED or differs not in ("conversation", "options.history"):
@@ -241,16 +252,16 @@ class Followed:
     async def _serve(self, method: str, read: Read) -> None:
         exchange = self._exchange
         if not await exchange.calls.serve_until(
-            self._left(), exchange.call(CHAT + method), read, self._frame
+            self._client_gone(), exchange.call(CHAT + method), read, self._frame
         ):
             return
         assert self._output is not None, "a call that ended by itself has a question"
         if not self._output.over:
             again = "repeat the request with the same Idempotency-Key"
-            raise status.broken_off(again, draining=self._reading.away)
+            raise status.broken_off(again, draining=self._reading.draining)
 
-    async def _left(self) -> None:
-        await self._arrived.wait()
+    async def _client_gone(self) -> None:
+        await self._question_read.wait()
         await disconnected(self._exchange.request.receive)
 
     async def _frame(self, message: Message | bytes) -> None:
@@ -276,6 +287,8 @@ class Followed:
             return
         text = reading.written.take(whole=ended)
         if reading.written.cut and not ended:
+            # The client's answer ends here, so the turn's own end, a cancellation, is not awaited. An empty answer stands
+            # for it, with what the turn has used so far.
             cancel = chat.CancelTurnRequest(name=reading.turn)
             cancelled = await self._exchange.answer(CHAT + "CancelTurn", cancel, Turn)
             reading.terminal = TurnEvent()

@@ -149,7 +149,7 @@ async def test_a_source_that_does_not_exist_is_ignored_and_the_questions_own_cho
 
 
 def test_distinct_keeps_the_first_of_each() -> None:
-    assert distinct(["A  b?", "a b", "c", "C.", " "], said=["c?"]) == ["A b?"]
+    assert distinct(["A  b?", "a b", "c", "C.", " "], except_for=["c?"]) == ["A b?"]
 
 
 # Retrieving
