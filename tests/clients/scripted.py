@@ -28,6 +28,7 @@ AUTH = "responsa.auth.v1.AuthService"
 ADMIN = "responsa.admin.v1.AdminService"
 OPERATIONS = "google.longrunning.Operations"
 KEY = TOKEN
+"""An API key, which clients send as a bearer token."""
 # Importing these modules registers their descriptors, and the scripts look methods up in them.
 CONTRACT = (admin_service_pb2, auth_service_pb2, chat_service_pb2, knowledge_service_pb2, operations_pb2)
 
@@ -38,11 +39,11 @@ Stream = Callable[[Any, Context], AsyncIterator[Message]]
 @dataclass
 class Scripted:
     """The server. `requests` holds the received requests, by "Service/Method"; the request of a client stream is the
-    list of its messages."""
+    list of its messages. `authorizations` holds the header of each of them; "" without one."""
 
     port: int = 0
     requests: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
-    keys: list[str] = field(default_factory=list[str])
+    authorizations: list[str] = field(default_factory=list[str])
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     _server: aio.Server | None = None
     _handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = field(default_factory=dict[str, Any])
@@ -74,7 +75,7 @@ class Scripted:
         def record(request: Any, context: Context) -> None:
             self.requests.setdefault(path, []).append(request)
             metadata = dict(cast("Sequence[tuple[str, str]]", context.invocation_metadata() or ()))
-            self.keys.append(metadata.get("authorization", ""))
+            self.authorizations.append(metadata.get("authorization", ""))
 
         async def unary(request: Any, context: Context) -> Message:
             record(request, context)
@@ -106,6 +107,7 @@ class Scripted:
             ) -> grpc.RpcMethodHandler[Any, Any] | None:
                 return scripted._handlers.get(handler_call_details.method)
 
+        # Without reuse, so that no other server can listen on this port at the same time and get its calls.
         server = aio.server(options=[("grpc.so_reuseport", 0)])
         server.add_generic_rpc_handlers((Handlers(),))
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
@@ -143,6 +145,7 @@ def delta(seq: int, text: str, offset: int) -> turn_pb2.TurnEvent:
 
 
 def citation(quote: str, start: int, source: int = 100) -> citation_pb2.Citation:
+    """start, source: the byte offsets of the quote in the answer and in the document."""
     length = len(quote.encode())
     return citation_pb2.Citation(
         passage="passages/0192f3c8-0000-7000-8000-000000000003",
@@ -200,7 +203,7 @@ def excerpt(text: str, uri: str) -> excerpt_pb2.Excerpt:
 
 
 def passages(seq: int) -> turn_pb2.TurnEvent:
-    """An answer of passages, with a further one."""
+    """An answer that consists of a passage, and names another one that it does not show."""
     event = answer(seq)
     event.answer.model = "passages"
     event.answer.excerpts.append(excerpt("Émile wrote it.", "letters.md"))
@@ -239,7 +242,7 @@ def seqs(events: list[turn_pb2.TurnEvent]) -> list[int]:
     return [event.seq for event in events]
 
 
-def attempts(server: Scripted, *scripts: Callable[[Any, Context], Frames]) -> None:
+def play_streams(server: Scripted, *scripts: Callable[[Any, Context], Frames]) -> None:
     """Play one script per stream, in order, for Ask and ResumeTurn together. After the last script, all further streams repeat it."""
     streams: list[Any] = []
 
@@ -256,7 +259,7 @@ async def complete(request: Any, __: Context) -> Frames:
     """Send the turn frame by frame, from the requested position on."""
     events = whole_turn()
     last = request.after_seq if isinstance(request, chat_service_pb2.ResumeTurnRequest) else 0
-    for through in (2, 5, 5, 6):
+    for through in (2, 5, 5, 6):  # the second 5 is a frame without events, which clients must accept
         if through >= last:
             yield frame(last, through, events)
             last = through

@@ -36,10 +36,10 @@ from tests.clients.scripted import (
     TURN,
     Frames,
     Scripted,
-    attempts,
     complete,
     frame,
     operation,
+    play_streams,
     seqs,
     whole_turn,
 )
@@ -69,10 +69,10 @@ def unreachable() -> CannotConnect:
 
 
 async def test_a_stream_survives_a_refresh_that_fails_for_a_while(server: Scripted, driver: Driver) -> None:
-    attempts(server, breaks_off, complete)
+    play_streams(server, breaks_off, complete)
     driver = replace(driver, credential=tokens("one", unreachable(), unreachable(), "two"))
     assert seqs(await driver.ask(include_deltas=True)) == [1, 2, 3, 4, 5, 6]
-    assert server.keys == ["Bearer one", "Bearer two"]
+    assert server.authorizations == ["Bearer one", "Bearer two"]
     assert [len(server.requests[path]) for path in (ASK, RESUME)] == [1, 1]
 
 
@@ -80,7 +80,7 @@ async def test_the_end_of_the_session_ends_a_stream_with_the_place_to_resume(
     server: Scripted, driver: Driver
 ) -> None:
     ended = error_of_status(status(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"))
-    attempts(server, breaks_off, complete)
+    play_streams(server, breaks_off, complete)
     caught = await raises(
         Unauthenticated, replace(driver, credential=tokens("one", ended)).ask(include_deltas=True)
     )
@@ -90,10 +90,10 @@ async def test_the_end_of_the_session_ends_a_stream_with_the_place_to_resume(
 
 
 async def test_a_first_refresh_that_reaches_no_server_fails_at_once(server: Scripted, driver: Driver) -> None:
-    attempts(server, complete)
+    play_streams(server, complete)
     caught = await raises(CannotConnect, replace(driver, credential=tokens(unreachable(), "one")).ask())
     assert caught.request_id
-    assert not server.keys
+    assert not server.authorizations
 
 
 async def test_a_watched_operation_survives_a_refresh_that_fails_for_a_while(
@@ -109,11 +109,11 @@ async def test_a_watched_operation_survives_a_refresh_that_fails_for_a_while(
     passing = Unavailable(grpc.StatusCode.UNAVAILABLE, "The server restarts.")
     driver = replace(driver, credential=tokens("one", passing, "two"))
     assert [state.seq for state in await driver.call("watch_operation", OPERATION)] == [1, 2]
-    assert server.keys == ["Bearer one", "Bearer two"]
+    assert server.authorizations == ["Bearer one", "Bearer two"]
 
 
 async def test_the_asyncio_client_awaits_an_access_token(server: Scripted) -> None:
-    attempts(server, complete)
+    play_streams(server, complete)
     refreshed = asyncio.Event()
 
     async def me(_: Any, __: Context) -> user_pb2.User:
@@ -131,7 +131,7 @@ async def test_the_asyncio_client_awaits_an_access_token(server: Scripted) -> No
         asyncio.get_running_loop().call_soon(refreshed.set)
         assert (await waiting).display_name == "Hal"
         assert seqs([event async for event in client.ask("Who?", include_deltas=True)]) == [1, 2, 3, 4, 5, 6]
-    assert server.keys == [f"Bearer {KEY}"] * 2
+    assert server.authorizations == [f"Bearer {KEY}"] * 2
 
 
 async def test_a_token_source_repeats_a_failed_refresh_with_the_same_id_and_keeps_what_it_gets(
@@ -162,15 +162,15 @@ async def test_a_call_whose_token_is_refused_is_repeated_once_with_the_next(
     server: Scripted, driver: Driver
 ) -> None:
     async def me(_: Any, context: Context) -> user_pb2.User:
-        if server.keys[-1] != "Bearer two":
+        if server.authorizations[-1] != "Bearer two":
             await abort(context, status(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"))
         return user_pb2.User(display_name="Hal")
 
     server.on(f"{AUTH}/GetMe", me)
     assert (await replace(driver, credential=tokens("one", "two")).call("me")).display_name == "Hal"
-    server.keys.clear()
+    server.authorizations.clear()
     await raises(Unauthenticated, replace(driver, credential=tokens("one", "three", "two")).call("me"))
-    assert server.keys == ["Bearer one", "Bearer three"]
+    assert server.authorizations == ["Bearer one", "Bearer three"]
 
 
 async def test_the_blocking_client_refuses_a_function_that_it_cannot_await(server: Scripted) -> None:

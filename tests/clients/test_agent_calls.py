@@ -20,9 +20,9 @@ from tests.clients.scripted import (
     TURN,
     Scripted,
     answer,
-    attempts,
     complete,
     failed,
+    play_streams,
     refused,
     started,
 )
@@ -34,7 +34,7 @@ async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Script
     async def whole(_: Any, __: Context) -> turn_pb2.Turn:
         return turn_pb2.Turn(name=TURN, terminal_event=answer(3))
 
-    attempts(server, complete)
+    play_streams(server, complete)
     server.on(f"{CHAT}/Answer", whole)
     server.on(f"{CHAT}/StartTurn", whole)
     for method, path in (("ask", ASK), ("answer", f"{CHAT}/Answer"), ("start_turn", f"{CHAT}/StartTurn")):

@@ -22,9 +22,9 @@ from tests.clients.scripted import (
     TURN,
     Scripted,
     answer,
-    attempts,
     complete,
     frame,
+    play_streams,
     started,
     step,
 )
@@ -112,7 +112,7 @@ async def test_parameters_are_typed_by_the_schema(
     """The command converts parameters to the types of the agent's schema, even if the question names a version of the agent. The server
     checks the parameters with the version's schema.
     """
-    attempts(server, complete)
+    play_streams(server, complete)
     given = [
         "teacher_id=ms ashdown",
         "level=advanced",
@@ -150,7 +150,7 @@ async def test_parameters_are_typed_by_the_schema(
 async def test_what_cannot_be_right_is_told_before_asking(
     server: Scripted, served: ServedAgents, responsa: CommandLine, arguments: tuple[str, ...]
 ) -> None:
-    attempts(server, complete)
+    play_streams(server, complete)
     done = await responsa("ask", "--agent", "tutor", *arguments, "Who?")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("responsa: ")

@@ -82,7 +82,7 @@ async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: Comm
         "[2] Letters (letters.md, bytes 300-315, quoted)",
         '    "It was in 1898."',
     ]
-    assert server.keys == [f"Bearer {KEY}"]
+    assert server.authorizations == [f"Bearer {KEY}"]
 
 
 async def test_above_an_answer_of_which_nothing_is_confirmed_stands_that(
@@ -355,7 +355,7 @@ async def test_the_key_comes_from_the_data_folder_or_a_file(
     assert (await responsa("ask", "Who?", RESPONSA_API_KEY="", RESPONSA_API_KEY_FILE=other)).code == 0
     moved = f"127.0.0.1:{server.port}"
     assert (await responsa("ask", "Who?", RESPONSA_PORT="1", RESPONSA_URL=moved)).code == 0
-    assert server.keys == ["Bearer rsp_home", "Bearer rsp_file", f"Bearer {KEY}"]
+    assert server.authorizations == ["Bearer rsp_home", "Bearer rsp_file", f"Bearer {KEY}"]
 
 
 async def test_search(server: Scripted, responsa: CommandLine) -> None:

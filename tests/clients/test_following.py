@@ -28,10 +28,10 @@ from tests.clients.scripted import (
     Frames,
     Scripted,
     answer,
-    attempts,
     complete,
     failed,
     frame,
+    play_streams,
     seqs,
     started,
     whole_turn,
@@ -55,7 +55,7 @@ async def test_the_last_seq_is_of_what_was_handed_out_not_of_what_has_come(serve
         yield frame(0, 5, without_deltas(whole_turn()))
         yield frame(5, 6, whole_turn())
 
-    attempts(server, quiet)
+    play_streams(server, quiet)
     seen: list[tuple[int, int]] = []
 
     def ask() -> None:
@@ -72,7 +72,7 @@ async def test_the_last_seq_is_of_what_was_handed_out_not_of_what_has_come(serve
 
 
 async def test_how_to_answer_is_sent(server: Scripted, driver: Driver) -> None:
-    attempts(server, complete)
+    play_streams(server, complete)
     made = turn_pb2.Turn(name=TURN, terminal_event=answer(6))
 
     async def whole(_: Any, __: Context) -> turn_pb2.Turn:
@@ -100,7 +100,7 @@ async def test_a_server_that_is_restarted_is_found_again(server: Scripted, drive
         begun.set()
         await asyncio.Event().wait()
 
-    attempts(server, cut_by_the_stop, complete)
+    play_streams(server, cut_by_the_stop, complete)
     asking = asyncio.create_task(driver.ask(include_deltas=True))
     await begun.wait()
     await server.stop()
@@ -115,13 +115,13 @@ async def test_it_gives_up_when_its_patience_ends_and_tells_how_to_go_on(
         await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
         yield frame(0, 1, whole_turn())
 
-    attempts(server, breaks_off, nothing)
+    play_streams(server, breaks_off, nothing)
     caught = await raises(StreamCut, driver.ask(include_deltas=True, patience=0.1))
     asked = server.requests[ASK][0].request_id
     assert (caught.turn, caught.after_seq, caught.request_id) == (TURN, 3, asked)
     assert f"resume {TURN} after seq 3" in str(caught)
     assert len(server.requests[RESUME]) > 1
-    attempts(server, nothing)
+    play_streams(server, nothing)
     caught = await raises(StreamCut, driver.ask(patience=0.1), r"ask again with request_id")
     assert (caught.turn, caught.after_seq) == ("", 0)
 
@@ -133,7 +133,7 @@ async def test_an_overloaded_server_is_believed_when_the_patience_ends(
         await abort(context, status(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_after=0.001))
         yield frame(0, 1, whole_turn())
 
-    attempts(server, overloaded)
+    play_streams(server, overloaded)
     await raises(ResourceExhausted, driver.ask(patience=0.05))
 
 
@@ -144,7 +144,7 @@ async def test_a_server_that_is_overloaded_beyond_the_deadline_is_believed_at_on
         await abort(context, status(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_after=500.0))
         yield frame(0, 1, whole_turn())
 
-    attempts(server, overloaded)
+    play_streams(server, overloaded)
     await raises(ResourceExhausted, driver.ask(timeout=300))
     assert len(server.requests[ASK]) == 1
 
@@ -153,7 +153,7 @@ async def test_a_failed_turn_is_an_event_and_its_error_typed(server: Scripted, d
     async def script(_: Any, __: Context) -> Frames:
         yield frame(0, 2, [started(), failed(2)])
 
-    attempts(server, script)
+    play_streams(server, script)
     events = await driver.ask()
     error = turn_error(events[-1])
     assert error is not None

@@ -26,9 +26,9 @@ from tests.clients.scripted import (
     TURN,
     Frames,
     Scripted,
-    attempts,
     complete,
     frame,
+    play_streams,
     seqs,
     whole_turn,
 )
@@ -55,7 +55,7 @@ def stopped(seq: int) -> turn_pb2.TurnEvent:
 
 
 async def test_a_turn_is_resumed_and_cancelled_by_its_name(server: Scripted, driver: Driver) -> None:
-    attempts(server, complete)
+    play_streams(server, complete)
     assert seqs(await driver.call("resume", TURN, 2, True)) == [3, 4, 5, 6]
     assert seqs(await driver.call("resume", TURN.removeprefix("turns/"), include_deltas=True)) == [
         1,
@@ -83,7 +83,7 @@ async def test_stop_ends_the_turn_and_its_stream(server: Scripted) -> None:
         await cancelled.wait()
         yield frame(2, 3, events)
 
-    attempts(server, until_cancelled)
+    play_streams(server, until_cancelled)
 
     def blocking() -> list[int]:
         with Responsa(server.url, KEY) as client, client.ask("Who?") as stream:
@@ -114,7 +114,7 @@ async def test_stop_before_the_turn_is_known_still_ends_it(server: Scripted, blo
     async def start(_: Any, __: Context) -> turn_pb2.Turn:
         return turn_pb2.Turn(name=TURN)
 
-    attempts(server, slow)
+    play_streams(server, slow)
     server.on(START, start)
     arguments: dict[str, Any] = {
         "agent": "testing",

@@ -38,7 +38,16 @@ from tests.contract.conftest import People, new_turn
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
 from tests.contract.test_access import ELBE, RHINE, put, share
-from tests.contract.turn_steps import append, cancelled, checkpoint, claim_all, claim_of, row, run_out, single
+from tests.contract.turn_steps import (
+    append,
+    append_of,
+    cancelled,
+    checkpoint,
+    claim_all,
+    claim_of,
+    row,
+    run_out,
+)
 from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
@@ -290,6 +299,6 @@ async def test_a_worker_of_an_older_epoch_caches_nothing(
     await turns.accept(people.ann, new, cancelled)
     run_out(database_urls, new.id)
     await claim_all(turns)
-    assert await turns.append([single(claim_of(new), checkpoint=checkpoint(1, 0, b"late"))])
+    assert await turns.append([append_of(claim_of(new), checkpoint=checkpoint(1, 0, b"late"))])
     await database.background.drain(30.0)
     assert await servers.keys() == []

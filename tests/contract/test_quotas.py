@@ -25,7 +25,7 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.cut_database import CutDatabase
-from tests.contract.turn_steps import cancelled, checkpoint, claim_all, count, row, single
+from tests.contract.turn_steps import append_of, cancelled, checkpoint, claim_all, count, row
 from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
@@ -192,7 +192,9 @@ async def test_cancelling_releases_and_the_stopped_worker_books(database: Databa
     store, new = store_with(database, DAILY), asks()
     grant = (await store.accept(people.ann, new, cancelled)).grant
     claim = Claim(new.id, "acme", 1, 60.0, grant)
-    await store.append([single(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))])
+    await store.append(
+        [append_of(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))]
+    )
     await store.cancel(people.ann, new.id, True, cancelled)
     usage = (await usage_of(database, people.ann)).usage
     assert (usage.reserved, usage.day) == (Used(), Used(150, 3))
@@ -296,7 +298,9 @@ async def test_pruned_checkpoints_are_counted_with_the_end(
     store, new = store_with(database, DAILY), asks(lease_seconds=0.0)
     grant = (await store.accept(people.ann, new, cancelled)).grant
     claim = Claim(new.id, "acme", 1, 0.0, grant)
-    await store.append([single(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))])
+    await store.append(
+        [append_of(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))]
+    )
     database_urls.ask("UPDATE responsa.turn_checkpoint SET update_time = now() - interval '9 h'")
     assert await store.prune_checkpoints(1) == 1
     (taken,) = await claim_all(store)

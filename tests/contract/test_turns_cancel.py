@@ -23,6 +23,7 @@ from tests.contract.turn_steps import (
     accepted_turn,
     answered,
     append,
+    append_of,
     cancelled,
     checkpoint,
     claim_all,
@@ -34,7 +35,6 @@ from tests.contract.turn_steps import (
     row,
     rows_of,
     run_out,
-    single,
     until_somebody_waits,
 )
 from tests.edited import Edited
@@ -61,7 +61,7 @@ async def test_a_turn_at_work_is_ended_and_its_worker_writes_nothing_more(
     assert database_urls.value("SELECT count(*) FROM responsa.turn_checkpoint") == 0
 
     before = count(database_urls)
-    assert isinstance((await turn_store.append([single(claim_of(new), row(5))]))[new.id], TurnLost)
+    assert isinstance((await turn_store.append([append_of(claim_of(new), row(5))]))[new.id], TurnLost)
     assert await turn_store.renew([claim_of(new)]) == [new.id]
     await raises(TurnLost, turn_store.finish(claim_of(new), [row(5)], answered()))
     # The turn has the cost up to its last checkpoint; the worker records the rest.
@@ -165,10 +165,10 @@ async def test_a_cancel_and_an_append_that_race_leave_the_terminal_event_last(
             await until_somebody_waits(database_urls, cancelling)
             # The append skips the locked turn and does not wait for it; the caller sends the rows again.
             assert isinstance(
-                (await turn_store.append([single(claim_of(new), row(2, 3))]))[new.id], Unavailable
+                (await turn_store.append([append_of(claim_of(new), row(2, 3))]))[new.id], Unavailable
             )
         await cancelling
-        assert isinstance((await turn_store.append([single(claim_of(new), row(2, 3))]))[new.id], TurnLost)
+        assert isinstance((await turn_store.append([append_of(claim_of(new), row(2, 3))]))[new.id], TurnLost)
         expected = [1, 2]
     else:
         await append(turn_store, claim_of(new), row(2, 3))
@@ -186,7 +186,8 @@ async def test_cancels_and_appends_at_random_leave_logs_without_gap(
     async def write(new: NewTurn) -> None:
         for seq in range(2, 20):
             while isinstance(
-                error := (await turn_store.append([single(claim_of(new), row(seq))])).get(new.id), Unavailable
+                error := (await turn_store.append([append_of(claim_of(new), row(seq))])).get(new.id),
+                Unavailable,
             ):
                 pass
             if error is not None:

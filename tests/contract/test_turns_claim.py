@@ -27,15 +27,15 @@ from tests.contract.turn_steps import (
     accepted_turn,
     answered,
     append,
+    append_of,
     checkpoint,
     claim_all,
     claim_of,
     locked,
-    record,
     row,
     rows_of,
     run_out,
-    single,
+    tool_ledger,
     until_somebody_waits,
 )
 from tests.edited import Edited
@@ -84,9 +84,9 @@ async def test_a_lost_turn_is_taken_over_from_where_it_stood(
     assert (claimed.last_seq, claimed.attempt, claimed.losses) == (5, 2, 1)
     assert 20 <= claimed.age_seconds < 80
     assert claimed.checkpoint == left
-    assert record(claimed) == {"call-1": (None, "")}
+    assert tool_ledger(claimed) == {"call-1": (None, "")}
     for write in (row(6), row(2, 5)):
-        assert isinstance((await turn_store.append([single(claim_of(new), write)]))[new.id], TurnLost)
+        assert isinstance((await turn_store.append([append_of(claim_of(new), write)]))[new.id], TurnLost)
     assert await turn_store.renew([claim_of(new), claim_of(alive)]) == [new.id]
     run_out(database_urls, new.id)
     (again,) = await claim_all(turn_store)
@@ -219,8 +219,8 @@ async def test_an_append_that_comes_first_keeps_the_turn_and_one_that_comes_late
     run_out(database_urls, kept.id, taken.id)
     await append(turn_store, claim_of(kept), row(2))
     assert [one.claim.turn_id for one in await claim_all(turn_store)] == [taken.id]
-    assert await turn_store.append([single(claim_of(kept), row(3))]) == {}
-    assert isinstance((await turn_store.append([single(claim_of(taken), row(2))]))[taken.id], TurnLost)
+    assert await turn_store.append([append_of(claim_of(kept), row(3))]) == {}
+    assert isinstance((await turn_store.append([append_of(claim_of(taken), row(2))]))[taken.id], TurnLost)
     assert await rows_of(turn_store, people.ann, taken) == [STARTED]
 
 
@@ -246,7 +246,7 @@ async def test_what_is_written_just_before_a_claim_is_read_by_it(
         await store.release([claim_of(new)])
     (claimed,) = await claiming
     assert (claimed.last_seq, claimed.checkpoint) == (2, checkpoint(2))
-    assert record(claimed) == {"call-1": (None, "")}
+    assert tool_ledger(claimed) == {"call-1": (None, "")}
 
 
 async def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(
@@ -264,10 +264,12 @@ async def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(
     taken = {one.claim.turn_id: one for one in await claim_all(store, owner)}
     assert {turn: one.claim.epoch for turn, one in taken.items()} == {fresh.id: 2, lost.id: 2}
     assert (taken[lost.id].attempt, taken[lost.id].losses) == (2, 1)
-    assert (taken[lost.id].checkpoint, record(taken[lost.id])) == (checkpoint(2), {"call-1": (None, "")})
+    assert (taken[lost.id].checkpoint, tool_ledger(taken[lost.id])) == (checkpoint(2), {"call-1": (None, "")})
     assert await claim_all(store, owner) == []
     assert (
-        await store.append([single(taken[fresh.id].claim, row(2)), single(taken[lost.id].claim, row(3))])
+        await store.append(
+            [append_of(taken[fresh.id].claim, row(2)), append_of(taken[lost.id].claim, row(3))]
+        )
         == {}
     )
 

@@ -28,6 +28,7 @@ from tests.contract.turn_steps import (
     accepted_turn,
     answered,
     append,
+    append_of,
     cancelled,
     checkpoint,
     claim_all,
@@ -35,7 +36,6 @@ from tests.contract.turn_steps import (
     count,
     row,
     rows_of,
-    single,
     until_somebody_waits,
 )
 from tests.faults.postgres_proxy import PostgresProxy, When, Write
@@ -104,7 +104,7 @@ async def test_every_write_whose_commit_is_cut_is_done_once_by_its_repetition(
     assert (await store.accept(people.ann, new, cancelled)).turn_id == new.id
     waits = await accepted_turn(store, people.ann, conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
 
-    batch = [single(claim_of(new), row(2, 4), checkpoint=checkpoint(3))]
+    batch = [append_of(claim_of(new), row(2, 4), checkpoint=checkpoint(3))]
     await cut.next(Write.APPEND, when, lambda: store.append(batch))
     assert await store.append(batch) == {}
     assert await rows_of(store, people.ann, new) == [STARTED, row(2, 4)]
@@ -150,7 +150,7 @@ async def test_an_append_whose_connection_ends_while_it_waits_is_written_by_its_
         await psycopg.AsyncConnection.connect(database_urls.superuser, autocommit=True) as knife,
     ):
         await holder.execute("LOCK TABLE responsa.turn_event IN SHARE MODE")
-        appending = asyncio.ensure_future(turn_store.append([single(claim_of(new), row(2, 3))]))
+        appending = asyncio.ensure_future(turn_store.append([append_of(claim_of(new), row(2, 3))]))
         await until_somebody_waits(database_urls, appending)
         await knife.execute(_END_WAITING)
         await raises(Unavailable, appending)

@@ -33,6 +33,7 @@ from tests.contract.turn_steps import (
     accepted_turn,
     answered,
     append,
+    append_of,
     cancelled,
     checkpoint,
     claim_of,
@@ -42,7 +43,6 @@ from tests.contract.turn_steps import (
     outcome,
     row,
     rows_of,
-    single,
     until_somebody_waits,
 )
 from tests.edited import Edited
@@ -264,8 +264,8 @@ async def test_nothing_is_appended_to_what_is_finished_while_it_waits(
     async with locked(database_urls, "turn", new.id):
         finishing = asyncio.ensure_future(turn_store.finish(claim_of(new), [row(2)], FAILED))
         await until_somebody_waits(database_urls, finishing)
-        left_out = await turn_store.append([single(claim_of(new), row(2, 5))])
+        left_out = await turn_store.append([append_of(claim_of(new), row(2, 5))])
         assert isinstance(left_out[new.id], Unavailable)
     await finishing
-    assert isinstance((await turn_store.append([single(claim_of(new), row(2, 5))]))[new.id], TurnLost)
+    assert isinstance((await turn_store.append([append_of(claim_of(new), row(2, 5))]))[new.id], TurnLost)
     assert await rows_of(turn_store, people.ann, new) == [STARTED, end(new.id, 2)]

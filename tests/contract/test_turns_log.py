@@ -37,6 +37,7 @@ from tests.contract.turn_steps import (
     accept_all,
     accepted_turn,
     append,
+    append_of,
     cancelled,
     checkpoint,
     claim_all,
@@ -44,11 +45,10 @@ from tests.contract.turn_steps import (
     count,
     end,
     locked,
-    record,
     row,
     rows_of,
     run_out,
-    single,
+    tool_ledger,
 )
 from tests.edited import Edited
 from tests.plain_codec import PlainCodec
@@ -95,7 +95,7 @@ async def test_many_turns_of_many_tenants_are_written_in_one_statement(
     turns = [(who, new_turn()) for who in (people.ann, people.bob, people.eve) for _ in range(5)]
     for who, new in turns:
         await turn_store.accept(who, new, cancelled)
-    batch = [single(claim_of(new), row(2), row(3, 3 + place)) for place, (_, new) in enumerate(turns)]
+    batch = [append_of(claim_of(new), row(2), row(3, 3 + place)) for place, (_, new) in enumerate(turns)]
     assert await turn_store.append(batch) == {}
     for place, (who, new) in enumerate(turns):
         assert await rows_of(turn_store, who, new) == [STARTED, row(2), row(3, 3 + place)]
@@ -113,7 +113,7 @@ async def test_who_is_lost_locked_or_out_of_place_falls_out_alone(
     await turn_store.finish(claim_of(ended), [row(2)], FAILED)
     everyone = (good, late, held, early, ended, gone)
     batch = [
-        single(claim_of(new), row(3 if new is early else 2), checkpoint=checkpoint(1)) for new in everyone
+        append_of(claim_of(new), row(3 if new is early else 2), checkpoint=checkpoint(1)) for new in everyone
     ]
     async with locked(database_urls, "turn", held.id):
         left_out = await turn_store.append(batch)
@@ -129,7 +129,7 @@ async def test_who_is_lost_locked_or_out_of_place_falls_out_alone(
         assert await rows_of(turn_store, people.ann, new) == [STARTED]
     assert database_urls.value("SELECT array_agg(turn_id) FROM responsa.turn_checkpoint") == [good.id]
     # Once the row is no longer locked, the same append succeeds. Earlier rows stay unchanged.
-    assert await turn_store.append([single(claim_of(new), row(2)) for new in (good, held)]) == {}
+    assert await turn_store.append([append_of(claim_of(new), row(2)) for new in (good, held)]) == {}
     assert await rows_of(turn_store, people.ann, held) == [STARTED, row(2)]
     assert await rows_of(turn_store, people.ann, good) == [STARTED, row(2)]
 
@@ -143,7 +143,9 @@ async def test_one_that_cannot_be_stored_takes_back_its_statement_alone(
     too_long = ToolReturned("call-1", ToolOutcome.OK, "x" * 33_000)
     await raises(
         psycopg.errors.CheckViolation,
-        turn_store.append([single(claim_of(good), row(2)), single(claim_of(bad), tools=[CALLED, too_long])]),
+        turn_store.append(
+            [append_of(claim_of(good), row(2)), append_of(claim_of(bad), tools=[CALLED, too_long])]
+        ),
     )
     assert count(database_urls) == before
     await append(turn_store, claim_of(good), row(2))
@@ -155,12 +157,12 @@ async def test_an_append_whose_commit_was_not_heard_of_is_repeated_without_doubl
     store = PostgresTurnStore(cut_database, PlainCodec())
     turns = [new_turn() for _ in range(3)]
     await accept_all(store, people.ann, *turns)
-    batch = [single(claim_of(new), row(2, 4), checkpoint=checkpoint(3), tools=[CALLED]) for new in turns]
+    batch = [append_of(claim_of(new), row(2, 4), checkpoint=checkpoint(3), tools=[CALLED]) for new in turns]
     for _ in range(2):
         cut_database.cut = 1
         await raises(Unavailable, store.append(batch))
     assert await store.append(batch) == {}
-    assert await store.append([single(claim_of(new), row(5), tools=[DONE]) for new in turns]) == {}
+    assert await store.append([append_of(claim_of(new), row(5), tools=[DONE]) for new in turns]) == {}
     for new in turns:
         assert await rows_of(store, people.ann, new) == [STARTED, row(2, 4), row(5)]
     assert database_urls.value("SELECT count(*) FROM responsa.turn_tool") == 3
@@ -175,9 +177,9 @@ async def test_an_older_epoch_writes_nothing_not_even_a_checkpoint(
     before = count(database_urls)
     late = claim_of(new)
     for write in (
-        single(late, row(2)),
-        single(late, row(2), checkpoint=checkpoint(2), tools=[CALLED]),
-        single(late, checkpoint=checkpoint(1)),
+        append_of(late, row(2)),
+        append_of(late, row(2), checkpoint=checkpoint(2), tools=[CALLED]),
+        append_of(late, checkpoint=checkpoint(1)),
     ):
         assert isinstance((await turn_store.append([write]))[new.id], TurnLost)
     assert await turn_store.renew([late]) == [new.id]
@@ -264,7 +266,7 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
     assert claimed.tools["call-5"] == ToolRecord(
         ToolOutcome.ERROR, "late", fault=ToolFault.TIMEOUT, effect=Effect.ONCE
     )
-    assert {call: one for call, one in record(claimed).items() if call < "call-4"} == {
+    assert {call: one for call, one in tool_ledger(claimed).items() if call < "call-4"} == {
         "call-1": ("ok", "sent"),
         "call-2": ("error", "no\ufffdne"),
         "call-3": (None, ""),
@@ -309,7 +311,7 @@ async def test_each_guard_of_an_append_is_what_keeps_a_wrong_one_out(
         else:
             await store.finish(claim_of(new), [row(2)], FAILED)
             wrong = row(3)
-        await store.append([single(claim_of(new), wrong)])
+        await store.append([append_of(claim_of(new), wrong)])
         written.append(wrong in await rows_of(store, people.ann, new))
     assert written == [False, True]
 
@@ -349,7 +351,7 @@ async def test_without_skipping_locked_rows_one_turn_holds_up_all(
     async with database.writer() as connection:
         await connection.execute("SET lock_timeout = '1ms'")
     async with locked(database_urls, "turn", held.id):
-        await raises(Unavailable, store.append([single(claim_of(new), row(2)) for new in (good, held)]))
+        await raises(Unavailable, store.append([append_of(claim_of(new), row(2)) for new in (good, held)]))
     assert await rows_of(store, people.ann, good) == [STARTED]
 
 
@@ -389,7 +391,7 @@ async def test_what_comes_late_does_not_undo_a_release(turn_store: PostgresTurnS
         [new.id, committed.id]
     )
     late = sorted(
-        [single(claim_of(new), row(2)), single(claim_of(committed), row(2))],
+        [append_of(claim_of(new), row(2)), append_of(claim_of(committed), row(2))],
         key=lambda one: one.claim.turn_id,
     )
     left_out = await turn_store.append(late)

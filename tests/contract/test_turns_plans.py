@@ -31,11 +31,11 @@ from tests.contract.turn_steps import (
     accept_all,
     accepted_turn,
     answered,
+    append_of,
     checkpoint,
     claim_all,
     claim_of,
     row,
-    single,
 )
 from tests.edited import Edited
 from tests.plain_codec import PlainCodec
@@ -116,7 +116,7 @@ async def use(store: PostgresTurnStore, people: People) -> None:
         for saved, called in ((None, []), (checkpoint(1), []), (checkpoint(1), tools)):
             seq = (await store.backlog(people.ann, new.id, 0, 64)).last_seq + 1
             batch = [
-                single(claim_of(turn), row(seq), checkpoint=saved, tools=called) for turn in (new, other)
+                append_of(claim_of(turn), row(seq), checkpoint=saved, tools=called) for turn in (new, other)
             ]
             assert await store.append(batch) == {}
         await store.renew([claim_of(new), claim_of(other)])
@@ -303,7 +303,7 @@ async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
     for edits in ([], [("append_fence", "t.state || '' = 'running'", "t.state = 'running'")]):
         store = PostgresTurnStore(alone, PlainCodec(), queries=Edited(*edits))
         new = await accepted_turn(store, people.ann)
-        await store.append([single(claim_of(new), row(2))])
+        await store.append([append_of(claim_of(new), row(2))])
     fill(database_urls, people)
     database_urls.ask(
         "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE terminal IS NULL",

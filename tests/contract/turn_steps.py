@@ -49,7 +49,7 @@ def claim_of(new: NewTurn, *, tenant: str = "acme", epoch: int = 1) -> Claim:
     return Claim(new.id, tenant, epoch, new.lease_seconds)
 
 
-def single(
+def append_of(
     claim: Claim,
     *rows: LogRow,
     checkpoint: Checkpoint | None = None,
@@ -62,7 +62,7 @@ def single(
 async def accept_all(store: TurnStore, caller: Principal, *turns: NewTurn) -> None:
     """Accept these turns, one after the other."""
     for new in turns:
-        await store.accept(caller, new, cancelled)
+        await store.accept(caller, new, interrupt=cancelled)
 
 
 async def accepted_turn(store: TurnStore, caller: Principal, *text: str, **options: Any) -> NewTurn:
@@ -74,7 +74,7 @@ async def accepted_turn(store: TurnStore, caller: Principal, *text: str, **optio
 
 async def append(store: PostgresTurnStore, claim: Claim, *rows: LogRow, **more: Any) -> None:
     """Append rows to one turn. Raises the store's error for the turn if the rows were not appended."""
-    left_out = await store.append([single(claim, *rows, **more)])
+    left_out = await store.append([append_of(claim, *rows, **more)])
     for error in left_out.values():
         raise error
 
@@ -150,7 +150,7 @@ def checkpoint(last_seq: int, text_bytes: int = 0, state: bytes = b"state") -> C
     return Checkpoint(last_seq, text_bytes, Usage(1, 2, 3, 40, 50), state)
 
 
-def record(claimed: ClaimedTurn) -> Mapping[str, tuple[str | None, str]]:
+def tool_ledger(claimed: ClaimedTurn) -> Mapping[str, tuple[str | None, str]]:
     """A turn's ledger of tool calls as plain values."""
     return {
         call: (tool.outcome.value if tool.outcome else None, tool.content)

@@ -3,8 +3,8 @@
 The index proposes, the database decides: a search in memory counts only if, afterwards, one statement says that the
 reader means the same collections, that none of them has changed since it was read, and that the reader may read each
 passage that was found (`ResidentIndex.holds`). Otherwise the search is made again in the database, and the collection
-is read again behind it. A collection with documents of subjects stays in the database, because its readers find
-different passages in it.
+is read again in the background. A collection with documents of subjects (each about one person, and hidden from other
+users) stays in the database, because its readers find different passages in it.
 """
 
 from __future__ import annotations
@@ -65,8 +65,10 @@ _SHARE: Final = 0.1
 """The most of one processor's time that reading one collection again and again may take."""
 _NONE: Final = np.float32(-inf)
 _KINDS: Final = {kind.value[:1].encode(): kind for kind in VectorKind}
-_WINDOW: Final = b"w"
-_UNQUOTED: Final = (b"w", b"t")
+"""By the letters in `Vectors.kinds`."""
+_WINDOW: Final = VectorKind.WINDOW.value[:1].encode()
+_NO_PIECES: Final = (_WINDOW, VectorKind.TITLE.value[:1].encode())
+"""The vectors of whole windows and of titles, which are no pieces of a passage."""
 
 _LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 
@@ -77,7 +79,7 @@ _Scope = tuple[str, str, tuple[str, ...] | None]
 
 
 class ResidentCollection:
-    """A collection in memory. A passage is named by its place, in the order of the ids."""
+    """A collection in memory. A passage is named by its place: its index in `rows.passages`, which are in the order of the ids."""
 
     def __init__(self, rows: CollectionRows) -> None:
         self.rows = rows
@@ -99,7 +101,8 @@ class ResidentCollection:
 
     @classmethod
     def of(cls, rows: CollectionRows) -> ResidentCollection | None:
-        """None if the words of a passage are not stored in their present form, or if there are too many vectors."""
+        """None if there are too many vectors, or if the words of a passage are not stored in their present form: then
+        `FoundPassage.words` is empty."""
         fit = len(rows.vectors.owners) <= _MOST_VECTORS and all(one.words for one in rows.passages)
         return cls(rows) if fit else None
 
@@ -114,19 +117,20 @@ class ResidentCollection:
     def cosines(self, question: bytes) -> Floats:
         """The cosine of each vector to a question, whose vector is rounded as the stored ones are. question: float32."""
         vector = np.frombuffer(question, "<f4").astype(np.float16).astype(np.float32)
-        # Not `@`, whose threads wait for work in a loop, which costs more than this.
+        # Not `@`: its threads busy-wait for their next work, which costs more than this.
         found: Floats = np.einsum("ij,j->i", self.rows.vectors.units, normalized(vector))
         return found
 
     def greatest(self, cosines: Floats) -> tuple[Floats, Floats]:
         """For each passage, the greatest cosine of its windows, and of its other vectors; -inf where it has none."""
         windows = self.rows.vectors.kinds == _WINDOW
-        return self._of_passages(np.where(windows, cosines, _NONE)), self._of_passages(
+        return self._greatest_per_passage(np.where(windows, cosines, _NONE)), self._greatest_per_passage(
             np.where(windows, _NONE, cosines)
         )
 
-    def _of_passages(self, values: Floats) -> Floats:
-        # The last value is for passages at the end that have no vectors.
+    def _greatest_per_passage(self, values: Floats) -> Floats:
+        # The value at the end is for the last passages if they have no vectors. For a passage without vectors,
+        # reduceat gives the next value, which is therefore replaced.
         found: Floats = np.maximum.reduceat(np.append(values, _NONE), self.first[:-1])
         return np.where(self.first[:-1] < self.first[1:], found, _NONE)
 
@@ -137,6 +141,7 @@ class ResidentCollection:
         for at, (term, weight) in enumerate(zip(query.terms, query.weights, strict=True)):
             counts = self._counted(term)
             for option in query.alternatives[at] if query.alternatives else ():
+                # An alternative of several words occurs as often as its rarest word.
                 counts += np.min([self._counted(one) for one in option], axis=0)
             scores += weight * counts * (K1 + 1) / (counts + norm)
         return scores
@@ -169,8 +174,8 @@ class ResidentIndex:
         return await self._residents.holds(self._named, self._stamps, ids)
 
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
-        shown = {one.id: one.name for one in self._stamps}
-        del scope  # of the same search
+        del scope  # this index was made for it
+        names = {one.id: one.name for one in self._stamps}
         statistics: dict[str, TermStatistics] = {}
         for name, one in self._collections.items():
             rows = one.rows
@@ -179,17 +184,17 @@ class ResidentIndex:
                 len(rows.passages),
                 rows.terms,
                 {term: count for term, count in counts if count},
-                rows.synonyms[0],
+                rows.synonyms_sha256,
                 rows.kind,
                 rows.embedding,
                 rows.generation,
-                shown[name],
+                names[name],
             )
         return statistics
 
     async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
         del reader
-        return {name: self._collections[name].rows.synonyms[1] for name in collections}
+        return {name: self._collections[name].rows.synonyms for name in collections}
 
     async def candidates(
         self, reader: Reader, queries: Sequence[CandidateQuery]
@@ -207,12 +212,12 @@ class ResidentIndex:
             places = sorted(collection.places[id_] for id_ in ids if id_ in collection.places)
             wanted = np.array(places, np.int32)
             having: list[tuple[list[int], list[int]]] = [([], []) for _ in places]
-            for term, word in enumerate(query.terms):
-                owners, counts = collection.postings(word)
+            for number, term in enumerate(query.terms):
+                owners, counts = collection.postings(term)
                 at = np.searchsorted(owners, wanted)
-                at[at == len(owners)] = 0
+                at[at == len(owners)] = 0  # any valid index: the comparison below rejects it
                 for row in np.flatnonzero(owners[at] == wanted) if len(owners) else ():
-                    having[row][0].append(term)
+                    having[row][0].append(number)
                     having[row][1].append(int(counts[at[row]]))
             for place, (has, counted) in zip(places, having, strict=True):
                 passage = collection.rows.passages[place]
@@ -268,19 +273,19 @@ class ResidentIndex:
         del reader
         passages: dict[QuestionVector | None, Sequence[FoundPassage]] = {}
         for question, ids in wanted.items():
-            read = ((id_, self._place(id_)) for id_ in ids)
+            located = ((self._find(id_), with_pieces) for id_, with_pieces in ids.items())
             passages[question] = [
                 replace(one.rows.passages[place], pieces=await self._pieces(name, one, place, question))
-                if ids[id_]
+                if with_pieces
                 else one.rows.passages[place]
-                for id_, held in read
-                if held is not None
-                for name, one, place in (held,)
+                for (name, one, place), with_pieces in (
+                    (found, with_pieces) for found, with_pieces in located if found is not None
+                )
             ]
         return passages
 
-    def _place(self, id_: UUID) -> tuple[str, ResidentCollection, int] | None:
-        """Where a passage is."""
+    def _find(self, id_: UUID) -> tuple[str, ResidentCollection, int] | None:
+        """The collection of a passage, by name and as it is in memory, and the passage's place in it."""
         for name, one in self._collections.items():
             if (place := one.places.get(id_)) is not None:
                 return name, one, place
@@ -300,7 +305,7 @@ class ResidentIndex:
                 None if values is None else float(values[at]),
             )
             for at in range(collection.first[place], collection.first[place + 1])
-            if vectors.kinds[at] not in _UNQUOTED
+            if vectors.kinds[at] not in _NO_PIECES
         ]
 
     def _within(self, collections: Sequence[str] | None) -> Mapping[str, ResidentCollection]:
@@ -337,8 +342,9 @@ class Residents:
         self._learning: set[_Scope] = set()
         self._learned: dict[_Scope, float] = {}
         self._reading: set[tuple[str, str]] = set()
-        # Until when each collection that was read is not read again, and the stamps with which some cannot be in memory.
+        # The time before which a collection that was read is not read again.
         self._rests: dict[tuple[str, str], float] = {}
+        # The stamp with which a collection could not be taken into memory; with another stamp, it is tried again.
         self._unfit: dict[tuple[str, str], str] = {}
         self.background = Background()
 
@@ -346,7 +352,7 @@ class Residents:
         await self.background.cancel()
 
     def index(self, named: SearchScope) -> ResidentIndex | None:
-        """The index of a scope; None if a collection of it is not in memory. Then it is read behind this search."""
+        """The index of a scope; None if a collection of it is not in memory. Then it is read in the background."""
         if not self._most_bytes:
             return None
         stamps, tenant = self._scopes.get(_key(named)), named.reader.tenant_id
@@ -387,12 +393,12 @@ class Residents:
             self._remember(named, stamps)
             if sum(one.passages for one in stamps) * _PASSAGE_BYTES > self._most_bytes:
                 return
-            for stamp in stamps:
-                key = (named.reader.tenant_id, stamp.id)
+            for present in stamps:
+                key = (named.reader.tenant_id, present.id)
                 kept = self._loaded.get(key)
-                same = kept is not None and kept.rows.stamp == stamp.stamp
-                if stamp.passages and not same and self._unfit.get(key) != stamp.stamp:
-                    await self._read(key, stamp.stamp)
+                same = kept is not None and kept.rows.stamp == present.stamp
+                if present.passages and not same and self._unfit.get(key) != present.stamp:
+                    await self._read(key, present.stamp)
         finally:
             self._learning.discard(_key(named))
             self._learned[_key(named)] = monotonic()
@@ -404,7 +410,7 @@ class Residents:
         self._scopes[_key(named)] = stamps
 
     async def _read(self, key: tuple[str, str], stamp: str) -> None:
-        """Read a collection, once it is quiet, unless another scope has it read, or it was read a moment ago."""
+        """Read a collection, once it is quiet, unless it is already being read for another scope, or was read a moment ago."""
         if key in self._reading or monotonic() < self._rests.get(key, 0.0):
             return
         self._reading.add(key)

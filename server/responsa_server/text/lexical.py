@@ -1,9 +1,14 @@
 """Detects the language of a text and splits the text into terms for full-text search.
 
-A term is a stemmed word or, in scripts that do not separate words and in Korean, which writes particles as part of the
-word before them, a pair of characters (of letters such as those of Thai, three). Passages and questions go through the
-same `Analyzer`. PostgreSQL therefore stores and compares finished terms (`tsvector`s without a configuration), and it
-needs neither a dictionary nor a word breaker.
+A term is one of these:
+
+- a stemmed word;
+- a pair of characters, in Chinese and Japanese, which do not separate words, and in Korean, which writes particles as
+  part of the word before them;
+- three characters, in scripts such as Thai's, which do not separate words and have a letter for each sound.
+
+Passages and questions go through the same `Analyzer`. PostgreSQL therefore stores and compares finished terms
+(`tsvector`s without a configuration), and it needs neither a dictionary nor a word breaker.
 
 The language is guessed from the script and the most common words, in microseconds and without a model. The guess is
 good enough to choose a stemmer, and to detect when an English embedding model must not be used. To distinguish related
@@ -30,6 +35,8 @@ English.
 
 _SAMPLE_CHARS: Final = 2000
 _ENOUGH_LETTERS: Final = 0.3
+"""The share of the letters that shows a script. It is far below 1, because Japanese mixes its kana with Chinese characters,
+and any script is mixed with Latin names."""
 
 STOPWORDS: Final[dict[str, frozenset[str]]] = {
     code: frozenset(words.split())
@@ -106,8 +113,9 @@ def language_of(text: str) -> str:
 
 
 def is_doubtful(text: str) -> bool:
-    """Return whether `language_of(text)` is UNKNOWN, or a language other than English that a single word shows, however often. Such a word
-    may be a name, like "Dan", which is Indonesian for "and", or English, like "per".
+    """Return whether `language_of(text)` is UNKNOWN, or a language other than English that is recognised by only one
+    distinct word, however often that occurs. Such a word may be a name, like "Dan", which is Indonesian for "and", or
+    English, like "per".
     """
     return _guess(text)[1]
 
@@ -193,6 +201,7 @@ STEMMED: Final = tuple(code for code in _STEMMERS if code)
 
 # Python's \w does not match the combining marks that Indic scripts, Thai, Arabic and Hebrew use for vowels.
 _MARKS: Final = r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff\u0e31-\u0e4e\u200c\u200d"
+# Scripts that do not separate words, and Hangul, whose words are cut up like theirs (see above).
 _UNSPACED: Final = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\uac00-\ud7a3\u0e01-\u0e4e\u0e80-\u0eff\u1000-\u109f\u1780-\u17d3"
 _TOKEN: Final = re.compile(
     rf"(?P<unspaced>[{_UNSPACED}]+)"
@@ -202,7 +211,14 @@ _TOKEN: Final = re.compile(
 )
 # The same tokens in texts without the characters of _SLOW, as plain strings. A letter after an apostrophe is a token with the apostrophe.
 _FAST_TOKEN: Final = re.compile(
-    r"['’](?:[A-Za-z](?!\w|\.[A-Za-z]\.)|[^\W\dA-Za-z](?!\w)|\d(?!\w|[.,]\d))|\d+(?:[.,]\d+)+|(?<!\w)(?:[A-Za-z]\.){2,}|\w+"
+    r"['’](?:"
+    r"[A-Za-z](?!\w|\.[A-Za-z]\.)"  # a letter that begins neither a word nor initials
+    r"|[^\W\dA-Za-z](?!\w)"  # another letter, which never begins initials
+    r"|\d(?!\w|[.,]\d)"  # a digit that begins no longer number
+    r")"
+    r"|\d+(?:[.,]\d+)+"
+    r"|(?<!\w)(?:[A-Za-z]\.){2,}"
+    r"|\w+"
 )
 _SLOW: Final = re.compile(rf"[{_UNSPACED}{_MARKS}\u066b\u066c]")
 # Scripts with a letter for each sound, which do not separate words. A pair of letters says little.
@@ -211,7 +227,7 @@ _RUN: Final = re.compile(rf"[{_UNSPACED}]{{1,3}}")
 _HIRAGANA: Final = re.compile(r"[\u3040-\u309f]+")
 _COMPOUND: Final = re.compile(r"\w_\w|[a-z][A-Z]|[A-Z]{2}[a-z]|\d[^\W\d_]|[^\W\d_]\d")
 _PARTS: Final = re.compile(r"[^\W\d_]+|\d+")
-_IN_LINE: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", "0123456789" * 2)
+_PLAIN_DIGITS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", "0123456789" * 2)
 _POINTS: Final = str.maketrans("٫٬", ".,")
 # In Turkish, the small letter of I has no dot.
 _TURKISH: Final = str.maketrans({"I": "ı", "İ": "i"})
@@ -228,7 +244,7 @@ class Token:
 
 
 @dataclass(slots=True)
-class _Room:
+class _CacheBudget:
     """The number of bytes that further words of an analyzer may take; negative once one did not fit."""
 
     left: int = _CACHED_BYTES
@@ -240,7 +256,7 @@ class _Words(dict[str, tuple[str, ...]]):
     A dict finds a word several times faster than an `LruCache`, and a text has hundreds of words.
     """
 
-    def __init__(self, language: str, room: _Room) -> None:
+    def __init__(self, language: str, budget: _CacheBudget) -> None:
         super().__init__()
         import Stemmer  # late: who only asks for the language of a text, like the command line, needs no stemmer
 
@@ -248,15 +264,17 @@ class _Words(dict[str, tuple[str, ...]]):
         # Without the stemmer's own cache, whose limit is a number of words.
         self._stemmer = None if algorithm is None else Stemmer.Stemmer(algorithm, 0)
         self._turkish, self._german = language == "tr", language == "de"
-        self._room = room
+        self._budget = budget
 
     def __missing__(self, word: str) -> tuple[str, ...]:
         terms = _terms_of(_western(word), self._term)
         if self._german and self._stemmer is not None:
             terms = (*terms, *map(self._term, german_parts(word, self._stemmer.stemWord)))
         if len(word) <= MAX_TERM_CHARS:
-            self._room.left -= _ENTRY_BYTES + getsizeof(word) + getsizeof(terms) + sum(map(getsizeof, terms))
-            if self._room.left >= 0:
+            self._budget.left -= (
+                _ENTRY_BYTES + getsizeof(word) + getsizeof(terms) + sum(map(getsizeof, terms))
+            )
+            if self._budget.left >= 0:
                 self[word] = terms
         return terms
 
@@ -275,7 +293,7 @@ class Analyzer:
 
     def __init__(self) -> None:
         self._words: dict[str, _Words] = {}
-        self._room = _Room()
+        self._budget = _CacheBudget()
 
     def tokens(self, text: str, language: str = UNKNOWN) -> list[Token]:
         """Return all terms in order.
@@ -306,11 +324,11 @@ class Analyzer:
 
     def _cached(self, language: str) -> _Words:
         """Return the cached words of a language. Drops those of all languages if one did not fit."""
-        if self._room.left < 0:
-            self._words, self._room = {}, _Room()
+        if self._budget.left < 0:
+            self._words, self._budget = {}, _CacheBudget()
         known = self._words.get(language)
         if known is None:
-            known = self._words[language] = _Words(language, self._room)
+            known = self._words[language] = _Words(language, self._budget)
         return known
 
     def terms(self, text: str, language: str = UNKNOWN) -> Sequence[str]:
@@ -385,7 +403,7 @@ def _compound(word: str, term: Callable[[str], str]) -> list[str]:
     """Return the terms of an identifier's first parts, so that "tokens" finds `max_tokens`, "passage" finds
     `getPassage`, and "rope" finds "rope¹"."""
     if not word.isascii():
-        word = word.translate(_IN_LINE)
+        word = word.translate(_PLAIN_DIGITS)
     if not _COMPOUND.search(word):
         return []
     pieces = (piece.group() for piece in _PARTS.finditer(word))
@@ -406,11 +424,11 @@ def _runs(text: str) -> Iterator[tuple[int, str]]:
 
 
 def missing_words(term: str) -> float:
-    """How many words a term stands for that no passage has.
+    """How many missing words a term counts for that no passage has.
 
     A word in a text without spaces is one or two terms if it is known, but three or more if it is not, because it also
-    makes some with its neighbours. Hiragana alone is mostly grammar, of which a question has other forms than a
-    passage.
+    makes some with its neighbours. Hiragana alone is mostly grammar, and a question uses other endings than
+    a passage, so it counts for nothing.
     """
     if _RUN.fullmatch(term) is None:
         return 1.0
@@ -421,11 +439,13 @@ def tsvector_literal(title: Sequence[str], body: Sequence[str]) -> str:
     """Return the input text of a PostgreSQL `tsvector`: the title's terms with the label A, then the body's terms, all
     with their positions.
 
-    PostgreSQL keeps at most 255 positions per term and no position above 16383, so further positions are left out.
+    PostgreSQL keeps at most 255 positions per term and no position above 16383, so further positions are left out. Of
+    a title, at most 1000 terms are taken, so that the body has positions left.
     """
     places: dict[str, list[str]] = {}
     for number, term in enumerate(title[:1000], 1):
         places.setdefault(term, []).append(f"{number}A")
+    # One position between title and body stays empty.
     offset = min(len(title), 1000) + 1
     for number, term in enumerate(body, offset + 1):
         known = places.setdefault(term, [])

@@ -26,21 +26,25 @@ _MOST_AT_ONCE: Final = 32
 # The last part of the grace period, in which a drain stops and releases the turns that still run.
 _MARGIN_SECONDS: Final = 2.0
 _MARGIN_SHARE: Final = 0.25
+# A release that fails is repeated for the first of these times. All of it takes at most the second one, and so does
+# recording the usage of the released turns.
 _RELEASE_PATIENCE_SECONDS: Final = 2.0
 _RELEASE_SECONDS: Final = 3.0
 # The minimum time that a drain waits for a claim in flight.
 _CLAIM_SECONDS: Final = 2.0
 # How long a drain waits for runs to stop. A run stops its agent and then writes once more; each step also has its own limit.
 _GIVE_UP_SECONDS: Final = 5.0
+# How long it is tried to record that a turn no longer runs alone; without this record, other turns wait for its end.
 _ALONE_PATIENCE_SECONDS: Final = 60.0
 # How often a worker looks for other workers that have ended. A worker that has only lost its connection has a new one
-# well within the grace, because it looks as often itself.
+# well within `_LOST_AFTER_SECONDS`, because it looks as often itself.
 _LOOK_SECONDS: Final = 0.25
 # How often it does so while no turn runs, here or elsewhere.
 _IDLE_SECONDS: Final = 1.0
 # The longest pause between two claims while nobody tells this process of new turns.
 _UNTOLD_SECONDS: Final = 0.25
-_GRACE_SECONDS: Final = 0.5
+# How long a worker's connection to the store is closed before it counts as ended.
+_LOST_AFTER_SECONDS: Final = 0.5
 
 
 Ahead = tuple[Run, asyncio.Task[RunOutcome]]
@@ -59,24 +63,23 @@ class Claiming:
         self.pace = Pace(self._options.slots, self._options.answer_seconds)
         """Counts the turns that ask no models. They have slots of their own, and `max_running` is the limit of all others."""
         self._running: dict[UUID, tuple[Run, asyncio.Task[RunOutcome]]] = {}
-        self._given_up: list[Run] = []
+        # Runs that were stopped for another worker (`RunOutcome.GIVEN_UP`). Their turns are still this process's.
+        self._to_release: list[Run] = []
         self._background = Background()
         self._reserved = 0
-        # A turn that may stop its worker. While it is secluded, no other turn begins here.
+        # A turn that may be the cause of lost workers. While it is quarantined, no other turn begins here.
         self._suspect: Run | None = None
-        self._secluded = False
-        # Set when a run may have stopped, or when a reserved place was released.
-        self._left = asyncio.Event()
+        self._quarantined = False
+        # Set when a run may have stopped, or when a reserved place was released. `_run_alone` waits for it.
+        self._capacity_changed = asyncio.Event()
         self._was_full = False
         self._draining = False
         self._wake = asyncio.Event()
-        # This event is clear while a claim is in flight.
-        self._looked = asyncio.Event()
-        self._looked.set()
+        self._no_claim_in_flight = asyncio.Event()
+        self._no_claim_in_flight.set()
         self._loop: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
-        # Set when a turn begins to run here.
-        self._begun = asyncio.Event()
+        self._lost_worker_task: asyncio.Task[None] | None = None
+        self._turn_begun = asyncio.Event()
 
     def start(self) -> None:
         """Begin to claim, if this process runs turns."""
@@ -85,7 +88,7 @@ class Claiming:
             looking = keep_going(
                 self._expire_lost, _LOOK_SECONDS, self._log, "lost_workers", self._parts.runtime.errors
             )
-            self._looking = asyncio.create_task(looking, name="turns-lost-workers")
+            self._lost_worker_task = asyncio.create_task(looking, name="turns-lost-workers")
 
     def wake(self) -> None:
         """Look for turns to claim, because there may be some."""
@@ -98,12 +101,12 @@ class Claiming:
 
         Raises Exhausted (OVERLOADED) if the agent asks no models and this process has as many such turns as it finishes in time.
         """
-        paced = not agent.asks_models
+        paced = not agent.asks_models  # see `Run.paced`
         if not self._options.works:
             free = False
         elif paced:
             self.pace.admit()
-            free = not (self._draining or self._secluded)
+            free = not (self._draining or self._quarantined)
         else:
             free = await self._free()
         if not free:
@@ -118,19 +121,19 @@ class Claiming:
             self._reserved -= 1
             if paced:
                 self.pace.end(finished=False)
-            self._left.set()
+            self._capacity_changed.set()
 
     async def _free(self) -> bool:
         if self._room() <= 0 and len(self._running) - self.pace.unfinished < self._options.max_running:
             await (
-                self._looked.wait()
+                self._no_claim_in_flight.wait()
             )  # a claim in flight has reserved the last places, but usually finds no turns
         return not self._draining and self._room() > 0
 
     def ahead(self, claimed: ClaimedTurn) -> Ahead:
-        """Run a turn while it is being accepted here. It writes and shows nothing before it is given to `begin`; the
-        caller cancels the task if it is not `shown` then. The agent must ask no model: a question that is refused costs
-        nothing."""
+        """Run a turn while it is being accepted here. It writes and shows nothing before it is given to `begin`. If
+        the turn is not accepted here, `begin` is not called, and the caller cancels the task. The agent must ask no
+        model, so that a question that is refused costs nothing."""
         run = self._run(claimed)
         return run, self._background.start(run.run())
 
@@ -160,28 +163,29 @@ class Claiming:
                 return
             before[0].abort_lost()  # the older run was ending, and this process has claimed the turn again
         run, task = ahead or (self._run(claimed, claimed_from), None)
-        waited = "queue" if first is None else "caller"
-        instruments.CLAIMS.add(1, "worker" if claimed.attempt > 1 else waited)
+        origin = "queue" if first is None else "caller"
+        instruments.CLAIMS.add(1, "worker" if claimed.attempt > 1 else origin)
         run.show(self._parts.hub.open(turn_id, claimed.caller, claimed.last_seq, first, watched=watched))
         if run.paced:
             self.pace.begin()
         if run.suspect:
-            self._suspect, self._secluded = run, True
+            self._suspect, self._quarantined = run, True
         if task is None:
             running = self._run_alone(run) if run.suspect else run.run()
             task = asyncio.create_task(running, name=f"turn-{turn_id}")
         self._running[turn_id] = (run, task)
-        self._begun.set()
+        self._turn_begun.set()
         task.add_done_callback(lambda done: self._ended(turn_id, run, done))
 
     def taken(self, turn_id: UUID, epoch: int) -> None:
-        """Note that a turn now has this epoch. If the turn runs here under an older epoch, that run stops."""
+        """Note that a turn now has this epoch, the number of its latest claim. If the turn runs here under an older
+        epoch, that run stops."""
         running = self._running.get(turn_id)
         if running is not None and running[0].claim.epoch < epoch:
             running[0].abort_lost()
-            self._left.set()
+            self._capacity_changed.set()
 
-    def stop(self, turn_id: UUID, epoch: int) -> None:
+    def announce_epoch(self, turn_id: UUID, epoch: int) -> None:
         """Announce that a turn now has this epoch. A worker that still runs the turn under an older epoch then stops,
         in this process and in others."""
         self.taken(turn_id, epoch)
@@ -197,9 +201,9 @@ class Claiming:
             running = self._running.get(turn_id)
             if running is not None:
                 running[0].abort_forbidden()
-                self._left.set()
+                self._capacity_changed.set()
 
-    def promoted(self) -> None:
+    def announce_claimable(self) -> None:
         """Announce that a turn may now be claimed, here or elsewhere."""
         self.wake()
         self._relay.tell_all(Work())
@@ -215,9 +219,9 @@ class Claiming:
         stop_at = loop.time() + grace - min(_MARGIN_SECONDS, grace * _MARGIN_SHARE)
         self._draining = True
         self.wake()
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        if self._lost_worker_task is not None:
+            self._lost_worker_task.cancel()
+            self._lost_worker_task = None
         if self._loop is not None:
             # The drain waits for a claim in flight: the claimed turns begin, and are released below. If the
             # claim does not return, the turns that it took do not begin here, and their leases expire.
@@ -229,20 +233,20 @@ class Claiming:
             await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         for run, _ in tuple(self._running.values()):
             run.stop_for_release()
-        self._left.set()
+        self._capacity_changed.set()
         if tasks := [task for _, task in self._running.values()]:
             _, hanging = await asyncio.wait(tasks, timeout=_GIVE_UP_SECONDS)
             for task in hanging:  # the store is unavailable, so the leases of these turns will expire
                 task.cancel()
             if hanging:
                 await asyncio.wait(hanging, timeout=_GIVE_UP_SECONDS)
-        given_up, self._given_up = self._given_up, []
-        if given_up:
-            await self._release(given_up)
+        to_release, self._to_release = self._to_release, []
+        if to_release:
+            await self._release(to_release)
 
-    async def _release(self, given_up: Sequence[Run]) -> None:
-        claims = sorted((run.claim for run in given_up), key=lambda claim: claim.turn_id)
-        for run in given_up:
+    async def _release(self, runs: Sequence[Run]) -> None:
+        claims = sorted((run.claim for run in runs), key=lambda claim: claim.turn_id)
+        for run in runs:
             run.stop_renewing()
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
@@ -252,7 +256,7 @@ class Claiming:
             return
         self._log.info("turns_released", turns=len(claims))
         self._relay.tell_all(Work())
-        booking = [asyncio.create_task(run.record_usage()) for run in given_up]
+        booking = [asyncio.create_task(run.record_usage()) for run in runs]
         _, unbooked = await asyncio.wait(booking, timeout=_RELEASE_SECONDS)
         for task in unbooked:
             task.cancel()
@@ -265,21 +269,23 @@ class Claiming:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while run.goes_on and not self._is_alone(run):
-                    self._left.clear()
-                    await self._left.wait()
+                    self._capacity_changed.clear()
+                    await self._capacity_changed.wait()
         if not (run.goes_on and self._is_alone(run)):
             self._admit_others(run)
             return await run.run()
         # If the mark fails, it may still have been committed, so the turn runs alone in any case.
         with suppress(Unavailable):
             await self._parts.turns.mark_alone(run.claim, True)
-        opening = asyncio.create_task(self._open_after(seconds, run), name=f"alone-{run.claim.turn_id}")
+        admitting = asyncio.create_task(
+            self._admit_others_after(seconds, run), name=f"alone-{run.claim.turn_id}"
+        )
         try:
             return await run.run()
         finally:
-            opening.cancel()
+            admitting.cancel()
 
-    async def _open_after(self, seconds: float, run: Run) -> None:
+    async def _admit_others_after(self, seconds: float, run: Run) -> None:
         await asyncio.sleep(seconds)
         try:
             await repeated(lambda: self._parts.turns.mark_alone(run.claim, False), _ALONE_PATIENCE_SECONDS)
@@ -293,11 +299,11 @@ class Claiming:
 
     def _admit_others(self, suspect: Run) -> None:
         if self._suspect is suspect:
-            self._secluded = False
+            self._quarantined = False
             self.wake()
 
     def _room(self) -> int:
-        if self._secluded:
+        if self._quarantined:
             return 0
         others = len(self._running) + self._reserved - self.pace.unfinished
         return self._options.max_running - others
@@ -306,7 +312,7 @@ class Claiming:
         mine = self._running.get(turn_id)
         if mine is not None and mine[0] is run:
             del self._running[turn_id]
-        self._left.set()
+        self._capacity_changed.set()
         if self._suspect is run:
             self._admit_others(run)
             self._suspect = None
@@ -322,9 +328,9 @@ class Claiming:
         if not finished:
             instruments.RUNS_LEFT.add(1, outcome.name.lower())
         if outcome is RunOutcome.GIVEN_UP:
-            self._given_up.append(run)
+            self._to_release.append(run)
         elif outcome is RunOutcome.PROMOTED:
-            self.promoted()
+            self.announce_claimable()
         if self._was_full:
             self.wake()
 
@@ -348,21 +354,23 @@ class Claiming:
                 continue
 
     async def _expire_lost(self) -> None:
-        others, expired = await self._parts.turns.expire_lost(self._options.lease_seconds, _GRACE_SECONDS)
+        others, expired = await self._parts.turns.expire_lost(
+            self._options.lease_seconds, _LOST_AFTER_SECONDS
+        )
         if expired:
             self._log.warning("workers_lost", turns=expired)
-            self.promoted()
+            self.announce_claimable()
         if not others and not self._running:
-            self._begun.clear()
+            self._turn_begun.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_IDLE_SECONDS - _LOOK_SECONDS):
-                    await self._begun.wait()
+                    await self._turn_begun.wait()
 
     async def _claim(self) -> None:
         while not self._draining:
             room = self._room()
             versions = self._agents.versions
-            if not self.pace.takes_over:
+            if not self.pace.may_claim:
                 versions = [version for version in versions if self._agents.at(version).asks_models]
             self._was_full = room <= 0 or len(versions) < len(self._agents.versions)
             if room <= 0:
@@ -370,7 +378,7 @@ class Claiming:
             # The claim uses only half of the free places, so that a question that is accepted meanwhile begins at once.
             most = min(_MOST_AT_ONCE, (room + 1) // 2)
             self._reserved += most
-            self._looked.clear()
+            self._no_claim_in_flight.clear()
             claimed_from = time.time_ns()
             try:
                 # Turns that run here must not be claimed again, even if their leases expired while the store
@@ -383,11 +391,11 @@ class Claiming:
                     most,
                     here,
                     self._options.alone_after_losses,
-                    self._suspect is None,
+                    suspects=self._suspect is None,
                 )
             finally:
                 self._reserved -= most
-                self._looked.set()
+                self._no_claim_in_flight.set()
             await self._begin_all(claimed, claimed_from)
             if len(claimed) < most:
                 return

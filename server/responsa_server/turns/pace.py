@@ -58,7 +58,7 @@ class Pace:
         return max(self._few, int(self.rate * self._seconds))
 
     @property
-    def takes_over(self) -> bool:
+    def may_claim(self) -> bool:
         """Whether a turn that was accepted earlier, here or elsewhere, may begin here. These turns have some room of
         their own, so new questions never keep them out."""
         return self._unfinished < self.most + self._few

@@ -444,8 +444,8 @@ class Turns:
         except (NotFound, Unavailable):  # the turn's worker notices the cancellation when it renews the lease
             return
         if turn.state is TurnState.CANCELLED:
-            self._claiming.stop(turn_id, turn.epoch)
-            self._claiming.promoted()
+            self._claiming.announce_epoch(turn_id, turn.epoch)
+            self._claiming.announce_claimable()
 
     async def _cancel(self, caller: Principal, turn_id: UUID) -> Turn:
         try:
@@ -463,7 +463,7 @@ class Turns:
         elif done.turn.state is TurnState.CANCELLED:
             # An earlier call, or an earlier attempt at this call whose response was lost, cancelled the turn. The
             # turn's worker may not know yet.
-            self._claiming.stop(turn_id, done.turn.epoch)
+            self._claiming.announce_epoch(turn_id, done.turn.epoch)
         return done.turn
 
     async def _end(
@@ -516,9 +516,9 @@ class Turns:
     def _ended(self, ended: EndedTurn) -> None:
         """Inform the followers and the worker of a turn, here and elsewhere, that the turn was ended from outside."""
         self._hub.end(ended.turn_id, ended.row)
-        self._claiming.stop(ended.turn_id, ended.epoch)
+        self._claiming.announce_epoch(ended.turn_id, ended.epoch)
         self._relay.tell_all(Committed(ended.turn_id, (ended.row,), ended=True))
-        self._claiming.promoted()
+        self._claiming.announce_claimable()
 
     def _heard(self, hint: Hint) -> None:
         match hint:

@@ -100,6 +100,6 @@ def test_while_nothing_ends_as_many_as_there_are_slots_are_taken(served: Served)
 def test_new_questions_never_keep_out_what_was_accepted_earlier(served: Served) -> None:
     served.ask(1000)
     for _ in range(SLOTS):
-        assert served.pace.takes_over
+        assert served.pace.may_claim
         served.pace.begin()
-    assert not served.pace.takes_over
+    assert not served.pace.may_claim

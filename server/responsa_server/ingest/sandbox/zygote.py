@@ -59,7 +59,8 @@ if TYPE_CHECKING:
     from responsa_server.ingest.formats.ocr import Reader
     from responsa_server.ingest.formats.table import Drawer, Parser
 
-_READ_BYTES = 1024 * 1024
+_READ_BYTES = 16 * 1024 * 1024
+_WRITE_BYTES = 1024 * 1024
 _INPUT, _OUTPUT = 3, 4
 _SAMPLE_WIDTH = 100
 _YOUNG_OBJECTS = 20_000
@@ -150,6 +151,7 @@ class _Zygote:
         try:
             pid = os.fork()
         except OSError:
+            # As a wait status. The server treats both as its own failure, not the document's.
             self.end(job, source, target, EXIT_UNCONFINED << 8)
             return
         if pid == 0:
@@ -199,7 +201,7 @@ class _Zygote:
                 return
             for running in [one for one in self.jobs.values() if one.pid == pid]:
                 del self.jobs[running.job.job]
-                # A process that ended before its job was killed gets no successor.
+                # The kill may come after the process has ended for want of a parser: then nothing is forked again.
                 row = None if running.killed else self.lacking(running.loaded, status)
                 if row is None:
                     self.end(running.job, running.source, running.target, status)
@@ -208,8 +210,8 @@ class _Zygote:
                     self.fork(running.job, running.source, running.target)
 
     def lacking(self, loaded: Collection[str], status: int) -> Format | None:
-        """The format that a process lacked, by its wait status. The process may lie, so what was loaded when it was
-        forked does not count."""
+        """The format that a process lacked, by its wait status. The process may lie: one that names a format
+        that was loaded when it was forked would be forked for ever, so such a format does not count."""
         place = os.waitstatus_to_exitcode(status) - EXIT_NOT_LOADED
         named = (row for number, row in enumerate(self.formats) if number == place)
         return next((row for row in named if row.name not in loaded), None)
@@ -250,11 +252,11 @@ def _run(job: Job, source: int, target: int, zygote: _Zygote) -> NoReturn:
 
 def _confine(job: Job, source: int, target: int, bounds: Confinement) -> None:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGXFSZ):
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     # Ignore SIGXFSZ, as Python does by default. Then a write over the limit raises an error that can be reported.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    os.setsid()
+    os.setsid()  # its own process group: what is sent to the group reaches no other process
     _keep_only(source, target)
     confine(
         bounds.capabilities,
@@ -267,6 +269,7 @@ def _confine(job: Job, source: int, target: int, bounds: Confinement) -> None:
 
 def _keep_only(source: int, target: int) -> None:
     """Close all descriptors except /dev/null as 0 to 2, the document as 3 and the result pipe as 4."""
+    # Above 3 and 4, so that neither dup2 closes the other descriptor.
     high_source, high_target = (fcntl.fcntl(one, fcntl.F_DUPFD, 64) for one in (source, target))
     os.dup2(high_source, _INPUT)
     os.dup2(high_target, _OUTPUT)
@@ -274,6 +277,7 @@ def _keep_only(source: int, target: int) -> None:
 
 
 def _result(job: ParseJob | DrawJob, zygote: _Zygote) -> bytes:
+    # Packed now, because later there may be no memory for it.
     out_of_memory = pack_rejection(
         rejections.parser_limit("Parsing this document takes more memory than is allowed.")
     )
@@ -322,7 +326,7 @@ def _read() -> bytes:
     parts: list[bytes] = []
     place = 0
     while place < size:
-        part = os.pread(_INPUT, min(_READ_BYTES * 16, size - place), place)
+        part = os.pread(_INPUT, min(_READ_BYTES, size - place), place)
         if not part:
             break
         parts.append(part)
@@ -333,13 +337,14 @@ def _read() -> bytes:
 def _write(frame: bytes) -> None:
     view = memoryview(frame)
     while view:
-        view = view[os.write(_OUTPUT, view[:_READ_BYTES]) :]
+        view = view[os.write(_OUTPUT, view[:_WRITE_BYTES]) :]
 
 
 def _warm_up() -> None:
     """Load what deciding a format and decoding load lazily. `_Zygote.load` does the same for a format."""
     load_codecs()
     sniff(PLAIN_TEXT.sample)
+    # A program with a document's name is rejected, which loads the code of rejections, too.
     with contextlib.suppress(DocumentRejected):
         sniff(b"\x7fELF\x02\x01\x01\x00" + bytes(64), "a.md")
 
@@ -356,7 +361,7 @@ def collect_rarely() -> None:
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
-    pass
+    """Do nothing: Python writes to the wake-up descriptor only for signals that have a handler."""
 
 
 def _reader() -> Reader:

@@ -49,8 +49,8 @@ class Vectors:
 @dataclass(frozen=True, slots=True)
 class CollectionRows:
     """A collection without documents of subjects, as it was when it had this stamp. The passages are in the order of
-    their ids, without their pieces. lengths: their numbers of terms. synonyms: the file, and its SHA-256.
-    embedding, generation: see `TermStatistics`.
+    their ids, without their pieces. lengths: their numbers of terms.
+    embedding, generation: see `TermStatistics`; synonyms_sha256: see its `synonyms`. synonyms: the file.
     """
 
     id: str
@@ -58,7 +58,8 @@ class CollectionRows:
     kind: CollectionKind
     embedding: str
     generation: UUID | None
-    synonyms: tuple[bytes, str]
+    synonyms_sha256: bytes
+    synonyms: str
     terms: int
     passages: Sequence[FoundPassage]
     lengths: Sequence[int]
@@ -120,7 +121,8 @@ class ResidentStore:
             CollectionKind(kind),
             embedding,
             generation,
-            (bytes(digest), synonyms),
+            bytes(digest),
+            synonyms,
             terms,
             list(passages_by_id.values()),
             [one[-1] for one in passages],
