@@ -134,7 +134,7 @@ async def test_questions_of_a_file(
     assert (await responsa(*command, "--most", "1")).code == 0
     assert list(replays[1].texts.questions) == ["Why?"]
     done = await responsa(*command, "--since", "2026-11-01", "--outcome", "failed", "--outcome", "refused")
-    assert (done.code, "--since and --outcome would choose turns of users" in done.err) == (2, True)
+    assert (done.code, "which --since and --outcome cannot filter" in done.err) == (2, True)
 
     file.write_text('{"question": "Why?"}\n{"text": "How?"}\n')
     done = await responsa(*command)

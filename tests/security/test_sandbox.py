@@ -145,7 +145,8 @@ async def test_descriptors_do_not_leak(hostile: ParserPool) -> None:
     before = psutil.Process().num_fds()
     for deed in (b"good", b"abort", b"garbage"):
         await asyncio.gather(*(hostile.parse(deed, "a.txt") for _ in range(5)), return_exceptions=True)
-    assert psutil.Process().num_fds() == before
+    # What an earlier test has left may be closed meanwhile.
+    assert psutil.Process().num_fds() <= before
 
 
 async def test_threads_are_refused(hostile: ParserPool) -> None:

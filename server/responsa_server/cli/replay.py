@@ -110,7 +110,7 @@ def replay(
             chosen = {"--since": since, "--until": until, "--outcome": outcome}
             if useless := " and ".join(name for name, value in chosen.items() if value):
                 raise CommandFailed(
-                    f"{useless} chooses among the turns of users, but --from names a file.",
+                    f"--from names a file of questions, which {useless} cannot filter.",
                     f"Leave out {useless}, or --from.",
                     EXIT_USAGE,
                 )

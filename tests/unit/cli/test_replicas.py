@@ -25,7 +25,7 @@ def test_wrong_replicas_are_told(
         (("add", "rpc-2", "10.0.0.5:9001"), 1, "there is already a replica rpc-2"),
         (("add", "other", "unix:/run/a.sock"), 1, "address of the replica rpc-2"),
         (("add", "other", "replica.example:9001"), 2, "not an IP address"),
-        (("add", "up-2", "10.0.0.5:9001"), 2, "name for a server that `responsa up` runs"),
+        (("add", "up-2", "10.0.0.5:9001"), 2, "reserved for the servers of `responsa up`"),
         (("remove", "other"), 1, "there is no replica other"),
     ):
         found, said = refused(*arguments)
