@@ -203,7 +203,7 @@ def excerpt(text: str, uri: str) -> excerpt_pb2.Excerpt:
 
 
 def passages(seq: int) -> turn_pb2.TurnEvent:
-    """An answer that consists of a passage, and names another one that it does not show."""
+    """An answer that shows a passage, and has a further one that its text does not contain."""
     event = answer(seq)
     event.answer.model = "passages"
     event.answer.excerpts.append(excerpt("Émile wrote it.", "letters.md"))

@@ -201,7 +201,7 @@ STEMMED: Final = tuple(code for code in _STEMMERS if code)
 
 # Python's \w does not match the combining marks that Indic scripts, Thai, Arabic and Hebrew use for vowels.
 _MARKS: Final = r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff\u0e31-\u0e4e\u200c\u200d"
-# Scripts that do not separate words, and Hangul, whose words are cut up like theirs (see above).
+# Scripts that do not separate words, and Hangul, which is cut up like them (see the beginning of this file).
 _UNSPACED: Final = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\uac00-\ud7a3\u0e01-\u0e4e\u0e80-\u0eff\u1000-\u109f\u1780-\u17d3"
 _TOKEN: Final = re.compile(
     rf"(?P<unspaced>[{_UNSPACED}]+)"

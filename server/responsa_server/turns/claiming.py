@@ -131,9 +131,9 @@ class Claiming:
         return not self._draining and self._room() > 0
 
     def ahead(self, claimed: ClaimedTurn) -> Ahead:
-        """Run a turn while it is being accepted here. It writes and shows nothing before it is given to `begin`. If
-        the turn is not accepted here, `begin` is not called, and the caller cancels the task. The agent must ask no
-        model, so that a question that is refused costs nothing."""
+        """Run a turn while it is being accepted here. It writes and shows nothing before it is given to `begin`. The
+        caller cancels the task if `begin` has not shown it: the turn was not accepted here, or it already runs under a
+        newer claim. The agent must ask no model, so that a question that is refused costs nothing."""
         run = self._run(claimed)
         return run, self._background.start(run.run())
 
@@ -178,7 +178,7 @@ class Claiming:
         task.add_done_callback(lambda done: self._ended(turn_id, run, done))
 
     def taken(self, turn_id: UUID, epoch: int) -> None:
-        """Note that a turn now has this epoch, the number of its latest claim. If the turn runs here under an older
+        """Note that a turn now has this epoch (see `Claim`). If the turn runs here under an older
         epoch, that run stops."""
         running = self._running.get(turn_id)
         if running is not None and running[0].claim.epoch < epoch:

@@ -368,6 +368,7 @@ def _reader() -> Reader:
     from responsa_server.ingest.formats.ocr import Reader
 
     reader = Reader()
+    # So wide that the letters of the sample are recognised.
     reader.read(PDF.load_drawer()(PDF.sample, 1, _SAMPLE_WIDTH * 4))
     return reader
 
