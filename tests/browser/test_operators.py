@@ -134,7 +134,7 @@ async def test_questions_without_an_answer_are_assigned_and_dealt_with_until_som
 
     await deal("They were told.")
     person.client.answer(RYE_BREAD)
-    await shown("asked again without an answer since then")
+    await shown("asked again since then and not answered")
     await expect(missing).to_contain_text("They were told.")
     assert await flaws_in_all_colours(page) == []
     assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
@@ -264,6 +264,6 @@ async def test_owners_publish_versions_and_compare_them(owner: Person) -> None:
     await expect(tutor).to_contain_text("Explains in other words.")
     assert await flaws_in_all_colours(page) == []
     await tutor.get_by_text("Versions").click()
-    await tutor.get_by_role("button", name=f"Roll version {number} of Tutor back").click()
+    await tutor.get_by_role("button", name=f"Roll back version {number} of Tutor").click()
     await dialog.get_by_role("button", name="Roll back").click()
     await expect(tutor).not_to_contain_text("published")

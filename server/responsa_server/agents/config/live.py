@@ -663,6 +663,8 @@ def missing(identity: str, known: Iterable[str], *, broken: bool) -> NotFound:
         f"The files of the agent {identity} are broken; ask an administrator to run `responsa agents check {identity}`"
         if broken
         else f"{error.message}; choose one of {', '.join(ids)}"
+        if ids
+        else error.message
     )
     return NotFound(error.reason, message, {**error.metadata, "known": ",".join(ids)})
 

@@ -242,7 +242,7 @@ export const de = {
   sessionsOf: "Sitzungen von {user}",
   sessionsOfAll: "Sitzungen aller Benutzer",
   setEmailAndPassword: "E-Mail-Adresse und Passwort festlegen",
-  setWithin: "{link}: innerhalb von zehn Minuten nach Ihrer Anmeldung. Bis dahin meldet Sie nur ein Link von dem Rechner an, auf dem Responsa läuft.",
+  setWithin: "{link}. Das geht in den ersten zehn Minuten nach der Anmeldung. Vorher können Sie sich nur mit einem Link anmelden, den Responsa auf seinem Rechner ausgibt.",
   sharedCollections: "Sammlungen, die andere lesen können",
   socketsAtATime: "Gleichzeitige WebSockets",
   sourceChanged: "Jemand anders hat diese Quelle inzwischen geändert, und Ihre Änderungen sind nicht gespeichert. Kopieren Sie Ihre Zuordnung und öffnen Sie die Quelle dann noch einmal.",

@@ -243,7 +243,7 @@ export const en = {
   setEmailAndPassword: "Set an e-mail address and a password",
   setWithin: "{link} within ten minutes of your sign-in. Until then, only a link from the machine where Responsa runs signs you in.",
   sharedCollections: "Collections that others can read",
-  socketsAtATime: "WebSockets at a time",
+  socketsAtATime: "Open WebSockets",
   sourceChanged: "Somebody else changed this source in the meantime, and your changes are not saved. Copy your mapping, then open the source again.",
   sourceCreated: "Source created.",
   sourceDeleted: "Source deleted.",

@@ -3,7 +3,7 @@ export const en = {
   shareTitle: "Share this answer",
   shareNote: "Everyone in your organisation who has the link can read this question and its answer, but nothing else in the conversation. They see sources and quotes only of documents that they may read. Text that a language model wrote is shown to all of them.",
   shareTime: "The link works for",
-  shareUsual: "The server’s default time",
+  shareUsual: "The server’s default",
   shareAsNow: "As long as it does now",
   shareDays: { one: "{count} day", other: "{count} days" },
   shareCreate: "Create link",

@@ -81,7 +81,7 @@ export const en = {
   moreFilters: "More filters",
   filter: "Filter",
   filterHelp: "Compare title, source_key, uri, media_type, language, author, owner, collection, labels.NAME, metadata.NAME, date, create_time or update_time, and join comparisons with AND, OR, NOT and parentheses. A colon finds a part of a text, and * stands for any characters.",
-  filterAlso: "You can also compare state and size_bytes.",
+  filterAlso: "You can also filter by state and size_bytes.",
   deleteSelected: "Delete selected",
   selectShown: "Select all shown",
   previousPage: "Previous page",
