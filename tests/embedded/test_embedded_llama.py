@@ -205,10 +205,10 @@ def test_where_its_files_are_missing_that_is_told_with_the_remedy(
 ) -> None:
     find = importlib.util.find_spec
 
-    def found(name: str) -> ModuleSpec | None:
+    def find_others(name: str) -> ModuleSpec | None:
         return None if name == absent else find(name)
 
-    monkeypatch.setattr(importlib.util, "find_spec", found)
+    monkeypatch.setattr(importlib.util, "find_spec", find_others)
     assert "make embedded-model" in (no_language_model() or "")
     assert "make embedded-model" in (model_table(ModelSettings(), layout).problem(NAME) or "")
     with pytest.raises(Fixable, match="make embedded-model"):

@@ -36,15 +36,15 @@ def user(pid: int) -> tuple[set[str], set[str], str]:
 
 def capabilities(pid: int) -> set[Capability]:
     """What any thread of a process has, or may have after it has executed another program."""
-    found = set[int]()
+    numbers = set[int]()
     for thread in Path(f"/proc/{pid}/task").iterdir():
         has = status(int(thread.name))
         assert has["NoNewPrivs"] == "1"
         bits = 0
         for name in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
             bits |= int(has[name], 16)
-        found |= {number for number in range(64) if bits >> number & 1}
-    return {Capability(number) for number in found}
+        numbers |= {number for number in range(64) if bits >> number & 1}
+    return {Capability(number) for number in numbers}
 
 
 def may(uid: int, access: str, path: Path) -> bool:

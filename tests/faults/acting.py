@@ -78,12 +78,12 @@ class World:
 
     async def act(self, tool: str, key: str, note: str) -> str:
         """Do what a call asks for, and answer after a while. A worker that dies meanwhile does not learn of it."""
-        found = self.done[tool][key]
-        found.calls += 1
-        found.notes.add(note)
+        record = self.done[tool][key]
+        record.calls += 1
+        record.notes.add(note)
         effect = TOOLS[tool]
-        if effect is Effect.ONCE or (effect is Effect.IDEMPOTENT and not found.effects):
-            found.effects += 1
+        if effect is Effect.ONCE or (effect is Effect.IDEMPOTENT and not record.effects):
+            record.effects += 1
         await passing(self.dice.uniform(0, 0.04))
         return f"{note} is done"
 
@@ -209,7 +209,7 @@ def question(dice: random.Random) -> str:
 @asynccontextmanager
 async def world(folder: Path, dice: random.Random) -> AsyncGenerator[World]:
     """The servers, running, and the files that declare them and their agent, in this folder."""
-    found = World(dice)
+    served = World(dice)
     pages = [{"uri": "https://example.org/", "title": "A page", "snippet": "It is so.", "date": ""}]
     service = SearchService("searxng", "", pages)
 
@@ -218,19 +218,19 @@ async def world(folder: Path, dice: random.Random) -> AsyncGenerator[World]:
         if path.startswith("/search"):
             await service.handle(exchange)
             return
-        await (found.api if path.startswith("/api/") else found.mcp)(exchange)
+        await (served.api if path.startswith("/api/") else served.mcp)(exchange)
 
     server = LoopbackServer(handle)
     await server.start()
     try:
         _declared(folder / "tools", server.url)
         _agent(folder / "agents")
-        found.settings |= {
+        served.settings |= {
             "RESPONSA_MODELS__SCRIPTED": "true",
             "RESPONSA_TOOLS__FOLDER": str(folder / "tools"),
             "RESPONSA_AGENTS__FOLDER": str(folder / "agents"),
             "RESPONSA_AGENTS__WATCH": "false",
         }
-        yield found
+        yield served
     finally:
         await server.close()

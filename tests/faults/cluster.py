@@ -262,17 +262,17 @@ class Cluster:
         assert self._nursery is not None
         assert self._nursery.stdout is not None
         for line in self._nursery.stdout:
-            told: dict[str, Any] = json.loads(line)
-            if "ready" in told:
-                self._born[""] = told["ready"]
-            elif "name" in told:
+            notice: dict[str, Any] = json.loads(line)
+            if "ready" in notice:
+                self._born[""] = notice["ready"]
+            elif "name" in notice:
                 # In a long run, the system may give a new replica the process id of an ended one.
-                self.ended.pop(told["pid"], None)
-                self._names[told["pid"]] = told["name"]
-                self._born[told["name"]] = told["pid"]
+                self.ended.pop(notice["pid"], None)
+                self._names[notice["pid"]] = notice["name"]
+                self._born[notice["name"]] = notice["pid"]
             else:
-                self.ended[told["pid"]] = told["status"]
-                self.ended_at[self._names[told["pid"]]] = time.time()
+                self.ended[notice["pid"]] = notice["status"]
+                self.ended_at[self._names[notice["pid"]]] = time.time()
 
     def _start_testing(self) -> None:
         """The scripted model and the counting tool sink, in a separate process."""
@@ -321,18 +321,18 @@ class Cluster:
         """Start a replica, but do not wait until it serves. Envoy sends the replica no calls before `admit`. database:
         the folder of a proxy in front of PostgreSQL; None for a direct connection. sync_deaths: see `Order`.
         """
-        found, environment = self.planned(role, database=database, **settings)
-        name, log = found.name, str(found.log)
+        replica, environment = self.planned(role, database=database, **settings)
+        name, log = replica.name, str(replica.log)
         order = Order(name, environment, log, tuple(faults), tuple(guards_out), seed, dict(sync_deaths or {}))
         assert self._nursery is not None
         assert self._nursery.stdin is not None
         with self._lock:
-            self._nursery.stdin.write(order.told().encode() + b"\n")
+            self._nursery.stdin.write(order.to_json().encode() + b"\n")
             self._nursery.stdin.flush()
         eventually(lambda: name in self._born, f"the birth of {name}")
-        found.pid = self._born[name]
-        self.replicas[name] = found
-        return found
+        replica.pid = self._born[name]
+        self.replicas[name] = replica
+        return replica
 
     def planned(
         self, role: str = "all", *, database: Path | None = None, **settings: str

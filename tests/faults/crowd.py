@@ -95,21 +95,21 @@ class Crowd:
         async with GrpcWay(self.target, self.caller.key, fresh=self.fresh) as grpc:
             way = grpc if self.way is None else self.way()
             while not self._enough:
-                one = Seen(asking(self.ask(self.dice), agent=self.agent))
-                self.seen.append(one)
-                await follow(way, one, until=self._until)
+                reader = Seen(asking(self.ask(self.dice), agent=self.agent))
+                self.seen.append(reader)
+                await follow(way, reader, until=self._until)
 
-    def _until(self, one: Seen) -> bool:
+    def _until(self, reader: Seen) -> bool:
         self.frames += 1
-        return one.ended
+        return reader.ended
 
 
 async def ask_all(way: Callable[[], Way], questions: Sequence[str]) -> Sequence[Seen]:
     """Ask these questions at once and follow each to its end."""
     seen = [Seen(asking(text)) for text in questions]
     async with asyncio.TaskGroup() as group:
-        for one in seen:
-            group.create_task(follow(way(), one))
+        for reader in seen:
+            group.create_task(follow(way(), reader))
     return seen
 
 
@@ -162,33 +162,35 @@ def differences(ledger: Ledger, seen: Sequence[Seen], *, script: bool = True) ->
     # reader has not received yet do not count as a difference.
     ended = [(one, list(one.events), one.ended) for one in seen]
     turns = ledger.turns()
-    found: list[Violation] = []
+    violations: list[Violation] = []
     of_request: dict[str, set[str]] = {}
-    for one, events, whole in ended:
-        if one.doubled or one.holes:
-            found.append(Violation("contiguous", one.turn, f"{one.doubled} doubled, {one.holes} lost"))
-        if not one.turn:
+    for reader, events, whole in ended:
+        if reader.doubled or reader.holes:
+            violations.append(
+                Violation("contiguous", reader.turn, f"{reader.doubled} doubled, {reader.holes} lost")
+            )
+        if not reader.turn:
             continue
-        of_request.setdefault(one.request.request_id, set()).add(one.turn)
-        identity = UUID(one.turn.removeprefix("turns/"))
-        deltas = one.request.include_deltas
+        of_request.setdefault(reader.request.request_id, set()).add(reader.turn)
+        identity = UUID(reader.turn.removeprefix("turns/"))
+        deltas = reader.request.include_deltas
         if identity not in turns:
-            found.append(Violation("contiguous", one.turn, "a turn was seen that is not there"))
+            violations.append(Violation("contiguous", reader.turn, "a turn was seen that is not there"))
             continue
-        log = [event for event in turns[identity].events if event.seq > one.began]
+        log = [event for event in turns[identity].events if event.seq > reader.began]
         try:
             wanted = [event for event in log if deltas or kind(event) != "delta"]
             same(events, wanted if whole else wanted[: len(events)])
-            if one.began == 0:
+            if reader.began == 0:
                 read(events, all_events=deltas)
-            if script and whole and one.outcome == "answer":
-                _as_asked(one)
+            if script and whole and reader.outcome == "answer":
+                _as_asked(reader)
         except Differs as error:
-            found.append(Violation("contiguous", one.turn, str(error)))
+            violations.append(Violation("contiguous", reader.turn, str(error)))
     for request, names in of_request.items():
         if len(names) > 1:
-            found.append(Violation("one_turn", "", f"the request_id {request} has {len(names)} turns"))
-    return found
+            violations.append(Violation("one_turn", "", f"the request_id {request} has {len(names)} turns"))
+    return violations
 
 
 def answer_to(text: str) -> str:
@@ -196,9 +198,9 @@ def answer_to(text: str) -> str:
     return golden_text(parse(text))
 
 
-def _as_asked(one: Seen) -> None:
-    wanted = answer_to(one.request.text)
-    if one.text != wanted:
+def _as_asked(reader: Seen) -> None:
+    wanted = answer_to(reader.request.text)
+    if reader.text != wanted:
         raise Differs(
-            f"the answer is {one.text[:60]!r}… ({len(one.text)}), the script says {wanted[:60]!r}… ({len(wanted)})"
+            f"the answer is {reader.text[:60]!r}… ({len(reader.text)}), the script says {wanted[:60]!r}… ({len(wanted)})"
         )

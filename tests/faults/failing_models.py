@@ -160,20 +160,20 @@ def _stands(body: Mapping[str, Any]) -> tuple[str, bool]:
 @asynccontextmanager
 async def models() -> AsyncGenerator[Models]:
     """The servers, running: `first-WIRE`, `second-WIRE`, and `prefill-WIRE` for the wires that can continue a text."""
-    found = Models()
+    served = Models()
     async with AsyncExitStack() as stack:
         for name, wire in WIRES.items():
-            for role, handler in (("first", found.first), ("second", found.second)):
+            for role, handler in (("first", served.first), ("second", served.second)):
                 server = LoopbackServer(lambda exchange, wire=wire, handler=handler: handler(wire, exchange))
                 await server.start()
                 stack.push_async_callback(server.close)
                 roles = [role, "prefill"] if role == "second" and name in PREFILLS else [role]
-                for one in roles:
-                    key = f"RESPONSA_MODELS__SERVERS__{one}-{name}__".upper()
-                    found.settings |= {
+                for server_role in roles:
+                    key = f"RESPONSA_MODELS__SERVERS__{server_role}-{name}__".upper()
+                    served.settings |= {
                         f"{key}URL": f"{server.url}{wire.root}",
                         f"{key}API_KEY": KEY,
                         f"{key}WIRE": name,
-                        f"{key}PREFILL": PREFILLS[name] if one == "prefill" else "none",
+                        f"{key}PREFILL": PREFILLS[name] if server_role == "prefill" else "none",
                     }
-        yield found
+        yield served

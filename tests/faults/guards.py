@@ -141,14 +141,14 @@ async def _delivered(mine: Any) -> AsyncGenerator[LogRow, None]:
 
 
 async def _read_then_subscribe(
-    self: Following, who: Principal, turn_id: UUID, after_seq: int
+    self: Following, caller: Principal, turn_id: UUID, after_seq: int
 ) -> AsyncGenerator[Followed, None]:
     """Reads the log and then subscribes, so it misses the rows that are written in between."""
     parts = cast("Any", self)
     cursor = after_seq
     end_seq: int | None = None
     while True:
-        backlog = await parts._store.backlog(who, turn_id, cursor, 32)
+        backlog = await parts._store.backlog(caller, turn_id, cursor, 32)
         for row in backlog.rows:
             yield row
             cursor = row.last_seq
@@ -157,7 +157,7 @@ async def _read_then_subscribe(
             break
     if end_seq is not None:
         return
-    with parts._hub.subscribe(turn_id, who, cursor) as mine:
+    with parts._hub.subscribe(turn_id, caller, cursor) as mine:
         mine.behind = False
         mine.take()
         parts._hub.read(turn_id, cursor, 0)
@@ -167,13 +167,13 @@ async def _read_then_subscribe(
 
 
 async def _all_that_comes(
-    self: Following, who: Principal, turn_id: UUID, after_seq: int
+    self: Following, caller: Principal, turn_id: UUID, after_seq: int
 ) -> AsyncGenerator[Followed, None]:
     """Sends both the rows that it reads and the rows that are delivered, without removing duplicates."""
     parts = cast("Any", self)
-    with parts._hub.subscribe(turn_id, who, 0) as mine:
+    with parts._hub.subscribe(turn_id, caller, 0) as mine:
         mine.behind = False
-        backlog = await parts._store.backlog(who, turn_id, after_seq, 1000)
+        backlog = await parts._store.backlog(caller, turn_id, after_seq, 1000)
         for row in backlog.rows:
             yield row
         if backlog.end_seq is not None:

@@ -128,7 +128,7 @@ class History(RuleBasedStateMachine):
     """One history. A subclass provides the world."""
 
     stage: ClassVar[Stage]
-    told: ClassVar[dict[str, int]] = {}
+    counts: ClassVar[dict[str, int]] = {}
     """The number of each kind of event in all histories."""
     questions = Bundle("questions")
 
@@ -143,7 +143,7 @@ class History(RuleBasedStateMachine):
         return self.stage.loop.run_until_complete(self.stage.begin(work))
 
     def count(self, what: str) -> None:
-        self.told[what] = self.told.get(what, 0) + 1
+        self.counts[what] = self.counts.get(what, 0) + 1
 
     @property
     def there(self) -> World:
@@ -165,9 +165,9 @@ class History(RuleBasedStateMachine):
             self.run(self.there.start())
         self.count("histories")
         self.there.place(0, Placed(fault, Act.RAISE, skip=skip))
-        asked = self.ask(16, tool, 1, True, 0)
+        question = self.ask(16, tool, 1, True, 0)
         self.pass_time(10)
-        return asked
+        return question
 
     # The actions of people.
 
@@ -270,10 +270,10 @@ class History(RuleBasedStateMachine):
     # The state machine itself.
 
     def begin_asking(self, request: chat.AskRequest, place: int) -> Asked:
-        found = Asked(request)
-        self.asked.append(found)
-        self.read(found, Seen(request), place)
-        return found
+        question = Asked(request)
+        self.asked.append(question)
+        self.read(question, Seen(request), place)
+        return question
 
     def read(self, question: Asked, seen: Seen, place: int) -> None:
         question.readers.append(seen)
@@ -309,7 +309,7 @@ class History(RuleBasedStateMachine):
                 await asyncio.sleep(0.01)
 
     async def judge(self) -> None:
-        self.told["faults that struck"] = self.told.get("faults that struck", 0) + self.there.struck
+        self.counts["faults that struck"] = self.counts.get("faults that struck", 0) + self.there.struck
         violations = [*self.there.ledger.check()]
         readers: Sequence[Seen] = [reader for question in self.asked for reader in question.readers]
         violations.extend(differences(self.there.ledger, readers))

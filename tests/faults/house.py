@@ -278,7 +278,7 @@ class _Renamed:
         self.titles = True
         self.asks_models = True
 
-    async def admit(self, who: Principal, question: Question) -> None:
+    async def admit(self, caller: Principal, question: Question) -> None:
         pass
 
     def demand(self, question: Question) -> Demand | None:
@@ -291,8 +291,8 @@ class _Renamed:
 class HouseWay:
     """A `Way` to the chosen process. It breaks when that process dies."""
 
-    def __init__(self, who: Principal, choose: Callable[[], Process | None]) -> None:
-        self._who = who
+    def __init__(self, caller: Principal, choose: Callable[[], Process | None]) -> None:
+        self._caller = caller
         self._choose = choose
 
     async def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]:
@@ -300,7 +300,7 @@ class HouseWay:
         accepted = await until_dead(
             process,
             process.turns.accept(
-                self._who,
+                self._caller,
                 question_of(request),
                 UUID(request.request_id),
                 cancel_on_disconnect=request.cancel_on_disconnect,
@@ -328,14 +328,14 @@ class HouseWay:
     async def _frames(
         self, process: Process, turn_id: UUID, after_seq: int, include_deltas: bool
     ) -> AsyncGenerator[bytes]:
-        rows = process.turns.follow(self._who, turn_id, after_seq)
-        found: AsyncIterator[bytes] = frames.stream(
+        rows = process.turns.follow(self._caller, turn_id, after_seq)
+        stream: AsyncIterator[bytes] = frames.stream(
             turn_id, rows, include_deltas=include_deltas, after_seq=after_seq
         )
         try:
             while True:
                 try:
-                    yield await until_dead(process, anext(found))
+                    yield await until_dead(process, anext(stream))
                 except StopAsyncIteration:
                     return
         finally:

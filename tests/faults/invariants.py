@@ -29,11 +29,11 @@ WITNESS = Path(__file__).with_name("witness.sql")
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken invariant: its name, the turn, and the finding."""
+    """A broken invariant: its name, the turn, and what is wrong."""
 
     invariant: str
     turn: str
-    found: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Ledger:
         ):
             frames[row["turn_id"]].append(row)
         kept: dict[UUID, Kept] = {}
-        found: list[Violation] = []
+        violations: list[Violation] = []
         for row in self._rows("SELECT * FROM responsa.turn WHERE tenant_id = %s", self._tenant):
             identity: UUID = row["id"]
             events: Sequence[Event] = ()
@@ -128,9 +128,9 @@ class Ledger:
                     events = [*events, Event.FromString(bytes(row["terminal"]))]
                 reading = read(events)
             except (Differs, DecodeError) as error:
-                found.append(Violation("contiguous", str(identity), str(error)))
+                violations.append(Violation("contiguous", str(identity), str(error)))
             kept[identity] = Kept(row, events, reading)
-        return kept, found
+        return kept, violations
 
     def leases_ran_out(self) -> int:
         """The number of running turns whose lease has expired."""

@@ -1,6 +1,6 @@
 """Starts replicas fast: `python -m tests.faults.nursery`. This process imports all modules once, and then forks for each replica.
 
-Each line on stdin is an `Order` for one replica (`Order.told`), or `import MODULE` for a module that further replicas
+Each line on stdin is an `Order` for one replica (`Order.to_json`), or `import MODULE` for a module that further replicas
 need. Responses go as lines of JSON to stdout: `{"name", "pid"}` for a replica that was started, and `{"pid", "status"}`
 for a replica that has ended. Forking is safe in this process, because it has not started any thread, event loop or
 gRPC. All replicas end together with this process, which ends when its stdin closes.
@@ -68,7 +68,7 @@ def nurse() -> None:
                 gc.collect()
                 gc.freeze()
                 continue
-            order = Order.heard(line.decode())
+            order = Order.from_json(line.decode())
             _say({"name": order.name, "pid": _bear(order, alarm, wake)})
 
 

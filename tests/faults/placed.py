@@ -48,13 +48,13 @@ class Placed:
     seconds: float = 0.0
     turn: str = ""
 
-    def told(self) -> Mapping[str, Any]:
+    def to_json(self) -> Mapping[str, Any]:
         """The fault as plain JSON."""
         return asdict(self)
 
     @classmethod
-    def heard(cls, value: Mapping[str, Any]) -> Placed:
-        """The fault from the JSON that `told` returned."""
+    def from_json(cls, value: Mapping[str, Any]) -> Placed:
+        """The fault from the JSON that `to_json` returned."""
         rest = {name: one for name, one in value.items() if name not in ("place", "act")}
         return cls(Fault(value["place"]), Act(value["act"]), **rest)
 

@@ -40,14 +40,14 @@ class Order:
     seed: int = 0
     sync_deaths: Mapping[str, int] = field(default_factory=dict[str, int])
 
-    def told(self) -> str:
+    def to_json(self) -> str:
         """The order as one line of JSON."""
         return json.dumps(
             {
                 "name": self.name,
                 "environment": dict(self.environment),
                 "log": self.log,
-                "faults": [fault.told() for fault in self.faults],
+                "faults": [fault.to_json() for fault in self.faults],
                 "guards_out": [one.value for one in self.guards_out],
                 "seed": self.seed,
                 "sync_deaths": dict(self.sync_deaths),
@@ -55,10 +55,10 @@ class Order:
         )
 
     @classmethod
-    def heard(cls, text: str) -> Order:
-        """The order from the JSON that `told` returned."""
+    def from_json(cls, text: str) -> Order:
+        """The order from the JSON that `to_json` returned."""
         value: dict[str, Any] = json.loads(text)
-        value["faults"] = [Placed.heard(one) for one in value["faults"]]
+        value["faults"] = [Placed.from_json(one) for one in value["faults"]]
         value["guards_out"] = [Guard(one) for one in value["guards_out"]]
         return cls(**value)
 
@@ -69,8 +69,8 @@ def _die_after(name: str, calls: int) -> None:
     left = itertools.count(calls, -1)
 
     @functools.wraps(method)
-    async def dying(*given: Any, **named: Any) -> Any:
-        found = await method(*given, **named)
+    async def dying(*arguments: Any, **named: Any) -> Any:
+        found = await method(*arguments, **named)
         if next(left) <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return found
@@ -90,4 +90,4 @@ def main(order: Order) -> None:
 
 
 if __name__ == "__main__":
-    main(Order.heard(sys.argv[1]))
+    main(Order.from_json(sys.argv[1]))

@@ -188,9 +188,9 @@ async def keep_asking_on_sockets(
 ) -> None:
     """Ask one question after another, follow each to its end, and append them to `seen`."""
     while not enough():
-        one = SocketSeen(ask(dice))
-        seen.append(one)
-        await follow_on_sockets(target, key, one)
+        reader = SocketSeen(ask(dice))
+        seen.append(reader)
+        await follow_on_sockets(target, key, reader)
 
 
 async def as_golden_on_sockets(target: str, key: str, seen: Sequence[SocketSeen]) -> None:
@@ -199,12 +199,12 @@ async def as_golden_on_sockets(target: str, key: str, seen: Sequence[SocketSeen]
     # Behind Envoy, a socket takes a second to close.
     room = asyncio.Semaphore(MOST_REPLAYS)
 
-    async def compare(one: SocketSeen) -> None:
-        one.check()
-        whole = SocketSeen(one.text, one.request_id, one.turn)
+    async def compare(reader: SocketSeen) -> None:
+        reader.check()
+        whole = SocketSeen(reader.text, reader.request_id, reader.turn)
         async with room:
             await follow_on_sockets(target, key, whole)
-        if whole.cuts or whole.plain() != one.plain():
-            raise Differs(f"{one.turn}: many sockets gave {one.plain()}, one gave {whole.plain()}")
+        if whole.cuts or whole.plain() != reader.plain():
+            raise Differs(f"{reader.turn}: many sockets gave {reader.plain()}, one gave {whole.plain()}")
 
     await asyncio.gather(*map(compare, seen))

@@ -26,12 +26,12 @@ Total = Mapping[str, Any]
 counts and times."""
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the totals, after moving lines to the record if asked to."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.sums", description=__doc__)
     parser.add_argument("--soak", type=Path, default=ROOT / "soak", help="the folder with the lines")
     parser.add_argument("--record", nargs="+", default=(), metavar="NAME", help="the campaigns to record")
-    options = parser.parse_args(given)
+    options = parser.parse_args(arguments)
     record: dict[str, Total] = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
     files = {path.stem: path for path in options.soak.glob("*.jsonl")}
     if absent := set(options.record) - files.keys():

@@ -34,7 +34,7 @@ class Cancels:
 
 
 async def cancel_once(
-    way: GrpcWay, other: GrpcWay, report: Report, cancels: Cancels, one: Seen, after: int
+    way: GrpcWay, other: GrpcWay, report: Report, cancels: Cancels, reader: Seen, after: int
 ) -> None:
     """Ask through one replica, cancel through the other after this number of frames, and read how the turn ends."""
     cancelled_at = 0.0
@@ -42,7 +42,7 @@ async def cancel_once(
     frames = 0
 
     async def cancel() -> turn_pb2.Turn:
-        return await other.stub.CancelTurn(chat.CancelTurnRequest(name=one.turn), metadata=other.metadata)
+        return await other.stub.CancelTurn(chat.CancelTurnRequest(name=reader.turn), metadata=other.metadata)
 
     def until(seen: Seen) -> bool:
         nonlocal cancelling, cancelled_at, frames
@@ -53,21 +53,21 @@ async def cancel_once(
             cancelling = asyncio.create_task(cancel())
         return seen.ended
 
-    await follow(way, one, until=until)
+    await follow(way, reader, until=until)
     if cancelling is None:
         cancelling = asyncio.create_task(cancel())
     turn = await cancelling
     if not turn.HasField("terminal_event"):
         # An administrator does not get the content of a turn that had ended before.
         assert other.metadata != way.metadata
-        turn = await way.stub.GetTurn(chat.GetTurnRequest(name=one.turn), metadata=way.metadata)
+        turn = await way.stub.GetTurn(chat.GetTurnRequest(name=reader.turn), metadata=way.metadata)
     # The response of the cancel has the terminal event that was committed, and every reader received the same event.
-    assert turn.terminal_event == one.terminal, (turn.terminal_event, one.terminal)
-    report.count(one.outcome)
-    if one.outcome == "cancelled":
-        report.measured("terminal event", max(0.0, one.arrivals[-1] - cancelled_at))
+    assert turn.terminal_event == reader.terminal, (turn.terminal_event, reader.terminal)
+    report.count(reader.outcome)
+    if reader.outcome == "cancelled":
+        report.measured("terminal event", max(0.0, reader.arrivals[-1] - cancelled_at))
     else:
-        cancels.sent.pop(one.turn, None)
+        cancels.sent.pop(reader.turn, None)
 
 
 @pytest.mark.parametrize("redis", [True, False], ids=["redis", "no redis"])
@@ -127,16 +127,16 @@ async def test_a_cancel_survives_the_death_of_who_was_asked_for_it(cluster: Clus
     caller = await cluster.caller()
     works, dies = await asyncio.gather(cluster.soon(), cluster.soon("rpc", faults=[Placed(place, Act.KILL)]))
     async with GrpcWay(works.address, caller.key) as way, GrpcWay(dies.address, caller.key) as other:
-        one = Seen(asking("tokens=2000 pace_ms=20 seed=1"))
-        following = asyncio.create_task(follow(way, one))
-        await asyncio.to_thread(eventually, lambda: one.through > 3, "its first words")
+        reader = Seen(asking("tokens=2000 pace_ms=20 seed=1"))
+        following = asyncio.create_task(follow(way, reader))
+        await asyncio.to_thread(eventually, lambda: reader.through > 3, "its first words")
         with pytest.raises(grpc.RpcError):
-            await other.stub.CancelTurn(chat.CancelTurnRequest(name=one.turn), metadata=other.metadata)
+            await other.stub.CancelTurn(chat.CancelTurnRequest(name=reader.turn), metadata=other.metadata)
         await asyncio.to_thread(dies.until_ended)
-        turn = await way.stub.CancelTurn(chat.CancelTurnRequest(name=one.turn), metadata=way.metadata)
+        turn = await way.stub.CancelTurn(chat.CancelTurnRequest(name=reader.turn), metadata=way.metadata)
         await following
-    assert one.outcome == "cancelled"
-    assert turn.terminal_event == one.terminal
+    assert reader.outcome == "cancelled"
+    assert turn.terminal_event == reader.terminal
     assert not caller.ledger.check()
 
 

@@ -88,12 +88,12 @@ async def test_without_its_fence_the_campaign_finds_what_was_written_twice(clust
         appends += kind is Write.APPEND
         return When.AFTER if kind is Write.APPEND and appends % 8 == 0 else None
 
-    found: set[str] = set()
+    broken: set[str] = set()
     async with proxy_of(cluster) as proxy:
         replica = await cluster.soon(database=proxy.folder, guards_out=[Guard.REPEATABLE_WRITES])
         proxy.decide = decide
         async with GrpcWay(replica.address, caller.key) as way:
-            while not found:
+            while not broken:
                 one = Seen(asking("tokens=64 pace_ms=5 seed=1"))
                 following = asyncio.create_task(follow(way, one))
                 await asyncio.to_thread(
@@ -103,9 +103,9 @@ async def test_without_its_fence_the_campaign_finds_what_was_written_twice(clust
                 )
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
-                found = {violation.invariant for violation in caller.ledger.check(ended=False)}
+                broken = {violation.invariant for violation in caller.ledger.check(ended=False)}
         await asyncio.to_thread(replica.kill)
-    assert "contiguous" in found
+    assert "contiguous" in broken
 
 
 def test_the_proxy_tells_statements_apart() -> None:

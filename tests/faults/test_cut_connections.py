@@ -95,27 +95,30 @@ class Readers:
         """A strict reader that asks one question after another, with and without deltas."""
         ask = question(tokens=200, pace_ms=2)
         while not self.enough():
-            one = Seen(asking(ask(self.cut.dice), deltas=self.cut.dice.random() < 0.8))
-            self.seen.append(one)
-            await follow(way, one)
+            reader = Seen(asking(ask(self.cut.dice), deltas=self.cut.dice.random() < 0.8))
+            self.seen.append(reader)
+            await follow(way, reader)
 
     async def keep_asking_as_users_do(self, client: AsyncResponsa) -> None:
         """The public client as a reader. It hides all cuts."""
         ask = question(tokens=200, pace_ms=2)
         while not self.enough():
-            one = Seen(asking(ask(self.cut.dice)))
+            reader = Seen(asking(ask(self.cut.dice)))
             try:
                 async with client.ask(
-                    one.request.text, agent="testing", request_id=one.request.request_id, include_deltas=True
+                    reader.request.text,
+                    agent="testing",
+                    request_id=reader.request.request_id,
+                    include_deltas=True,
                 ) as stream:
                     async for event in stream:
-                        one.events.append(event)
-                    one.turn = stream.turn
+                        reader.events.append(event)
+                    reader.turn = stream.turn
             except CannotConnect:
                 # The very first connection was cut before it reached the server. A user would get this error and
                 # try again.
                 continue
-            self.seen.append(one)
+            self.seen.append(reader)
             self.report.count("turns by the public client")
 
 
@@ -189,10 +192,10 @@ async def test_a_follower_from_the_beginning_and_one_that_resumes_see_the_same_a
         resumed: list[Seen] = []
         tasks: list[asyncio.Task[Seen]] = []
 
-        def more(one: Seen) -> bool:
-            if one.ended:
+        def more(reader: Seen) -> bool:
+            if reader.ended:
                 return True
-            late = Seen(one.request, turn=one.turn, through=one.through)
+            late = Seen(reader.request, turn=reader.turn, through=reader.through)
             resumed.append(late)
             tasks.append(asyncio.create_task(follow(way, late)))
             return False
@@ -216,12 +219,12 @@ async def test_without_its_guard_the_campaign_finds_what_was_lost_or_doubled(
     caller = await cluster.caller()
     dice = Form(0, limits=False, seed=2).dice()
     async with cutting(cluster, dice, guards_out=[guard]), GrpcWay(cluster.front, caller.key) as way:
-        found: list[str] = []
-        while not found:
+        failures: list[str] = []
+        while not failures:
             one = Seen(asking(question(tokens=200, pace_ms=2)(dice)))
             try:
                 await follow(way, one)
             except AssertionError as error:
-                found.append(str(error))
-            found.extend(violation.invariant for violation in differences(caller.ledger, [one]))
-    assert found
+                failures.append(str(error))
+            failures.extend(violation.invariant for violation in differences(caller.ledger, [one]))
+    assert failures

@@ -63,10 +63,10 @@ async def one_case(way: GrpcWay, served: Models, number: int, case: Case, report
     seen = Seen(asking(f"This is case {number}.", agent=f"agents/pair{number % len(CHAINS)}"))
     shown = list[tuple[float, str]]()
 
-    def until(one: Seen) -> bool:
+    def until(reader: Seen) -> bool:
         now = time.monotonic()
-        shown.extend((now, kind(event)) for event in one.events[len(shown) :])
-        return one.ended
+        shown.extend((now, kind(event)) for event in reader.events[len(shown) :])
+        return reader.ended
 
     await follow(way, seen, until=until)
     reading = read(seen.events)

@@ -22,7 +22,7 @@ def play(stage: Stage, report: Report) -> None:
     """Run as many histories as the report's form requires. A failed history is printed as the list of its steps."""
 
     class Played(History):
-        told = report.counts
+        counts = report.counts
 
     Played.stage = stage
     form = report.form

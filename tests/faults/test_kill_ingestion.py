@@ -99,15 +99,15 @@ class Books:
 
     def passages(self, collection: str) -> Mapping[str, Sequence[tuple[int, int, int]]]:
         """All stored passages by source key, whether searchable or not: the ordinal number, the first and the last byte."""
-        found: dict[str, list[tuple[int, int, int]]] = {}
+        stored: dict[str, list[tuple[int, int, int]]] = {}
         query = """SELECT coalesce(c.slug, c.id), d.source_key, p.ordinal, p.byte_start, p.byte_end FROM responsa.passage AS p
             JOIN responsa.document AS d ON d.tenant_id = p.tenant_id AND d.id = p.document_id
             JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
             WHERE p.tenant_id = %(tenant)s ORDER BY p.document_id, p.version, p.ordinal, p.live"""
         for of, source_key, *place in self.ask(query):
             if of == collection:
-                found.setdefault(str(source_key), []).append((*place,))
-        return found
+                stored.setdefault(str(source_key), []).append((*place,))
+        return stored
 
 
 async def lose_workers(

@@ -165,8 +165,8 @@ async def test_a_turn_that_kills_every_worker_is_ended(cluster: Cluster) -> None
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
     async with GrpcWay(cluster.target, caller.key) as way:
-        one = Seen(asking("tokens=64 pace_ms=5 seed=1"))
-        following = asyncio.create_task(follow(way, one))
+        reader = Seen(asking("tokens=64 pace_ms=5 seed=1"))
+        following = asyncio.create_task(follow(way, reader))
         for _ in range(3):
             worker = await cluster.soon(
                 "worker",
@@ -174,13 +174,13 @@ async def test_a_turn_that_kills_every_worker_is_ended(cluster: Cluster) -> None
                 RESPONSA_TURNS__MAX_LOSSES="1",
             )
             await asyncio.to_thread(
-                eventually, lambda worker=worker: not worker.alive or one.ended, "its end"
+                eventually, lambda worker=worker: not worker.alive or reader.ended, "its end"
             )
-            if one.ended:
+            if reader.ended:
                 break
         await following
-    assert one.outcome == "failed"
-    assert one.terminal.failed.retriable
+    assert reader.outcome == "failed"
+    assert reader.terminal.failed.retriable
     assert not caller.ledger.check()
 
 
@@ -189,9 +189,9 @@ async def test_a_turn_that_kills_its_workers_ends_and_the_others_are_answered(cl
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
     async with GrpcWay(cluster.target, caller.key) as way:
-        poison, *others = asked = [Seen(asking(f"tokens=64 pace_ms=5 seed={n}")) for n in range(8)]
-        following = asyncio.gather(*(follow(way, one) for one in asked))
-        await asyncio.to_thread(eventually, lambda: all(one.turn for one in asked), "the turns")
+        poison, *others = readers = [Seen(asking(f"tokens=64 pace_ms=5 seed={n}")) for n in range(8)]
+        following = asyncio.gather(*(follow(way, one) for one in readers))
+        await asyncio.to_thread(eventually, lambda: all(one.turn for one in readers), "the turns")
         faults = [
             Placed(Fault.BETWEEN_CHUNKS, Act.KILL, skip=5, turn=str(names.parse_uuid("turns", poison.turn)))
         ]
@@ -208,7 +208,7 @@ async def test_a_turn_that_kills_its_workers_ends_and_the_others_are_answered(cl
     assert poison.outcome == "failed"
     assert b"WORKER_LOST" in poison.terminal.failed.status.SerializeToString()
     assert [other.outcome for other in others] == ["answer"] * len(others)
-    assert not [*caller.ledger.check(), *differences(caller.ledger, asked, script=False)]
+    assert not [*caller.ledger.check(), *differences(caller.ledger, readers, script=False)]
 
 
 async def test_without_taking_over_the_campaign_finds_turns_that_never_end(cluster: Cluster) -> None:

@@ -103,7 +103,7 @@ async def test_without_reading_the_log_the_campaign_finds_what_redis_lost(cluste
         cluster.soon("worker"),
     )
     async with GrpcWay(follower.address, caller.key) as way:
-        one = Seen(asking("tokens=8 pace_ms=1 seed=1"))
+        reader = Seen(asking("tokens=8 pace_ms=1 seed=1"))
         beats = 0
 
         def until(seen: Seen) -> bool:
@@ -112,7 +112,7 @@ async def test_without_reading_the_log_the_campaign_finds_what_redis_lost(cluste
                 beats += 1
             return seen.ended or beats > 2
 
-        await follow(way, one, until=until)
-    assert not one.ended
+        await follow(way, reader, until=until)
+    assert not reader.ended
     (turn,) = caller.ledger.turns().values()
     assert turn.outcome == "answered"

@@ -59,14 +59,17 @@ class Users:
             else question(tokens=60, pace_ms=40)
         )
         while not self.enough:
-            one = Seen(asking(ask(self.dice)))
-            self.seen.append(one)
+            reader = Seen(asking(ask(self.dice)))
+            self.seen.append(reader)
             async with client.ask(
-                one.request.text, agent="testing", request_id=one.request.request_id, include_deltas=True
+                reader.request.text,
+                agent="testing",
+                request_id=reader.request.request_id,
+                include_deltas=True,
             ) as stream:
                 async for event in stream:
-                    one.events.append(event)
-                one.turn = stream.turn
+                    reader.events.append(event)
+                reader.turn = stream.turn
 
 
 async def replace(cluster: Cluster, old: Replica) -> Replica:
@@ -157,9 +160,9 @@ async def test_without_handing_over_the_campaign_finds_turns_that_failed(cluster
     old = await cluster.soon(guards_out=[Guard.HANDOVER], RESPONSA_DRAIN_SECONDS="0.5")
     await asyncio.to_thread(cluster.admit, old)
     async with GrpcWay(cluster.target, caller.key) as way:
-        one = Seen(asking("tokens=2000 pace_ms=20 seed=1"))
-        following = asyncio.create_task(follow(way, one, until=lambda seen: seen.ended))
-        await asyncio.to_thread(eventually, lambda: one.through > 5, "its first words")
+        reader = Seen(asking("tokens=2000 pace_ms=20 seed=1"))
+        following = asyncio.create_task(follow(way, reader, until=lambda seen: seen.ended))
+        await asyncio.to_thread(eventually, lambda: reader.through > 5, "its first words")
         await replace(cluster, old)
         await following
-    assert one.outcome == "failed"
+    assert reader.outcome == "failed"

@@ -82,13 +82,13 @@ async def test_times_do_not_tell_accounts_apart(
         for kind in dice.sample(sorted(kinds), len(kinds)):
             report.measured(kind, await failed(people, *kinds[kind]))
             report.count("sign-ins")
-    found = {kind: auc(report.samples["known"], report.samples[kind]) for kind in ("unknown", "no tenant")}
-    for kind, value in found.items():
+    aucs = {kind: auc(report.samples["known"], report.samples[kind]) for kind in ("unknown", "no tenant")}
+    for kind, value in aucs.items():
         report.count(f"AUC of {kind} in thousandths", round(1000 * value))
     people.passwords.close()
     report.tell(request)
     if form.limits:
-        assert max(found.values()) <= MOST_AUC, found
+        assert max(aucs.values()) <= MOST_AUC, aucs
 
 
 @forms(long=1000)
@@ -102,7 +102,7 @@ async def test_times_of_calls_that_send_mails_do_not_tell_accounts_apart(
         "reset": lambda email: accounts.request_reset("acme", email, origin),
         "registration": lambda email: accounts.register("acme", "", email, GOOD, "Ann", origin),
     }
-    found: dict[str, float] = {}
+    aucs: dict[str, float] = {}
     for what, call in calls.items():
         for _ in range(form.count):
             for who in dice.sample(("known", "unknown"), 2):
@@ -114,12 +114,12 @@ async def test_times_of_calls_that_send_mails_do_not_tell_accounts_apart(
             # Both addresses keep below the limit of mails.
             with psycopg.connect(database_urls.superuser) as connection:
                 connection.execute("DELETE FROM responsa.sign_in_attempt")
-        found[what] = auc(report.samples[f"{what} known"], report.samples[f"{what} unknown"])
-        report.count(f"AUC of {what} in thousandths", round(1000 * found[what]))
+        aucs[what] = auc(report.samples[f"{what} known"], report.samples[f"{what} unknown"])
+        report.count(f"AUC of {what} in thousandths", round(1000 * aucs[what]))
     people.passwords.close()
     report.tell(request)
     if form.limits:
-        assert max(found.values()) <= MOST_AUC, found
+        assert max(aucs.values()) <= MOST_AUC, aucs
 
 
 @forms(long=20)

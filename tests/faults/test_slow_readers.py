@@ -100,8 +100,8 @@ def memory(replica: Replica) -> int:
 async def begin(way: GrpcWay, texts: Sequence[str]) -> list[Seen]:
     """Send these questions and disconnect as soon as they have begun."""
     seen = [Seen(asking(text)) for text in texts]
-    for one in seen:
-        await follow(way, one, until=lambda found: bool(found.turn))
+    for reader in seen:
+        await follow(way, reader, until=lambda found: bool(found.turn))
     return seen
 
 
@@ -149,8 +149,8 @@ async def with_readers(
     return most
 
 
-def _between(one: Seen) -> Sequence[float]:
-    return [later - earlier for earlier, later in zip(one.arrivals, one.arrivals[1:], strict=False)]
+def _between(reader: Seen) -> Sequence[float]:
+    return [later - earlier for earlier, later in zip(reader.arrivals, reader.arrivals[1:], strict=False)]
 
 
 async def grown(

@@ -307,50 +307,50 @@ async def test_documents_follow_the_rows_whatever_workers_are_killed(
 ) -> None:
     report = Report("sync_kills", form)
     dice = form.dice()
-    async with world(cluster, tmp_path, dice, report) as one:
+    async with world(cluster, tmp_path, dice, report) as sources:
         changed, enough = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             moving = list[asyncio.Task[None]]()
-            for office in one.offices:
+            for office in sources.offices:
                 rows, runs = form.dice(f"rows {office.name}"), form.dice(f"runs {office.name}")
                 moving.append(group.create_task(mutate(office, rows, report, changed)))
-                moving.append(group.create_task(sync(one.client, office, runs, report, changed)))
-                group.create_task(look(office, one.documents, enough))
-            await lose_workers(cluster, one.settings, dice, form, report)
+                moving.append(group.create_task(sync(sources.client, office, runs, report, changed)))
+                group.create_task(look(office, sources.documents, enough))
+            await lose_workers(cluster, sources.settings, dice, form, report)
             changed.set()
-            for office in one.offices:
+            for office in sources.offices:
                 office.ending.set()
-            await cluster.soon("worker", **one.settings)
+            await cluster.soon("worker", **sources.settings)
             await asyncio.gather(*moving)
-            for office in one.offices:
-                run = await one.client.sync_source(office.name, allow_deletions=True)
-                assert await until_done(one.client, run.name) == ""
+            for office in sources.offices:
+                run = await sources.client.sync_source(office.name, allow_deletions=True)
+                assert await until_done(sources.client, run.name) == ""
             enough.set()
-        report.count("looks", one.documents.looks)
+        report.count("looks", sources.documents.looks)
         report.tell(request)
-        for office in one.offices:
-            found = one.documents.of(office)
+        for office in sources.offices:
+            found = sources.documents.of(office)
             assert len({key for key, _, _ in found}) == len(found)
             assert {key: (subject, text) for key, subject, text in found} == office.rows()
-        assert one.documents.left() == []
+        assert sources.documents.left() == []
 
 
 async def test_a_run_that_stops_its_workers_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
     form = Form(1, limits=False, seed=1)
     report = Report("sync_kills", form)
-    async with world(cluster, tmp_path, form.dice(), report, mariadb=False) as one:
-        settings = {**one.settings, "RESPONSA_INGESTION__MAX_LOSSES": "1"}
-        name = one.offices[0].name
-        poison = await one.client.sync_source(name)
+    async with world(cluster, tmp_path, form.dice(), report, mariadb=False) as sources:
+        settings = {**sources.settings, "RESPONSA_INGESTION__MAX_LOSSES": "1"}
+        name = sources.offices[0].name
+        poison = await sources.client.sync_source(name)
         for _ in range(2):
             worker = await cluster.soon("worker", sync_deaths={"known": 0}, **settings)
             await asyncio.to_thread(worker.until_ended)
         await cluster.soon("worker", **settings)
-        assert "The server ended 2 times" in await until_done(one.client, poison.name)
-        error = (await one.client.get_operation(poison.name)).error
+        assert "The server ended 2 times" in await until_done(sources.client, poison.name)
+        error = (await sources.client.get_operation(poison.name)).error
         assert b"WORKER_LOST" in error.SerializeToString()
         # What is not the cause goes on, with the next run of the same source.
-        assert await until_done(one.client, (await one.client.sync_source(name)).name) == ""
+        assert await until_done(sources.client, (await sources.client.sync_source(name)).name) == ""
 
 
 @pytest.mark.soak
@@ -359,17 +359,17 @@ async def test_without_the_common_publication_the_campaign_finds_mixed_states(
 ) -> None:
     form = Form(1, limits=False, seed=1)
     report = Report("sync_kills", form)
-    async with world(cluster, tmp_path, form.dice(), report) as one:
-        await cluster.soon("worker", guards_out=[Guard.TOGETHER], **one.settings)
+    async with world(cluster, tmp_path, form.dice(), report) as sources:
+        await cluster.soon("worker", guards_out=[Guard.TOGETHER], **sources.settings)
         with pytest.raises(ExceptionGroup) as caught:
-            await until_mixed(one, form, report)
+            await until_mixed(sources, form, report)
     assert caught.group_contains(AssertionError)
 
 
-async def until_mixed(one: World, form: Form, report: Report) -> None:
+async def until_mixed(sources: World, form: Form, report: Report) -> None:
     """Run one of the sources until a person's documents are of several states."""
-    office, never = one.offices[0], asyncio.Event()
+    office, never = sources.offices[0], asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(mutate(office, form.dice("rows"), report, never))
-        group.create_task(sync(one.client, office, form.dice("runs"), report, never))
-        group.create_task(look(office, one.documents, never))
+        group.create_task(sync(sources.client, office, form.dice("runs"), report, never))
+        group.create_task(look(office, sources.documents, never))

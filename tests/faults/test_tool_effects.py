@@ -52,20 +52,22 @@ async def lose_workers(
         await asyncio.to_thread(worker.kill)
 
 
-def check(one: Seen, served: World, report: Report) -> None:
+def check(reader: Seen, served: World, report: Report) -> None:
     """Compare what the events of a turn report with what was done."""
     results = {
-        event.tool_result.call_id: event.tool_result for event in one.events if event.HasField("tool_result")
+        event.tool_result.call_id: event.tool_result
+        for event in reader.events
+        if event.HasField("tool_result")
     }
-    turn = one.turn.removeprefix("turns/")
-    for event in one.events:
+    turn = reader.turn.removeprefix("turns/")
+    for event in reader.events:
         if not event.HasField("tool_call"):
             continue
         call = event.tool_call
         tool = call.tool.removeprefix("tools/")
         outcome = OUTCOMES[results[call.call_id].outcome]
         effect = TOOLS[tool]
-        where = f"{one.turn} {call.call_id} {tool}: {outcome}"
+        where = f"{reader.turn} {call.call_id} {tool}: {outcome}"
         report.count(f"{effect} {outcome}")
         report.count(f"{tool.partition('_')[0]} ok", int(outcome == "ok"))
         done = served.done[tool].get(f"{turn}/{call.call_id}")
@@ -77,7 +79,7 @@ def check(one: Seen, served: World, report: Report) -> None:
         assert done.notes == {str(call.arguments["note"])}, f"{where} did {done.notes}"
         if effect is Effect.NONE:
             # It is called again, so a kill does not show, unless the turn ends meanwhile.
-            assert outcome != "unknown" or one.outcome == "failed", where
+            assert outcome != "unknown" or reader.outcome == "failed", where
             report.count("read again", done.calls - 1)
             continue
         assert done.effects == 1, f"{where} was done {done.effects} times"

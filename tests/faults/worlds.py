@@ -60,18 +60,18 @@ class HouseStage:
     async def world(self, seed: int) -> HouseWorld:
         tasks: set[asyncio.Task[Any]] = set()
         OWNER.set(tasks)
-        who = Principal(f"history-{uuid7()}", uuid7(), Role.USER, "api_key")
+        caller = Principal(f"history-{uuid7()}", uuid7(), Role.USER, "api_key")
         with psycopg.connect(self.dsn) as connection:
             connection.execute(
-                "INSERT INTO responsa.tenant (id, display_name) VALUES (%s, 'a history')", (who.tenant_id,)
+                "INSERT INTO responsa.tenant (id, display_name) VALUES (%s, 'a history')", (caller.tenant_id,)
             )
             connection.execute(
                 "INSERT INTO responsa.app_user (id, tenant_id, display_name, role) VALUES (%s, %s, 'a user', 'user')",
-                (who.user_id, who.tenant_id),
+                (caller.user_id, caller.tenant_id),
             )
         dice = random.Random(seed)
         return HouseWorld(
-            House(self._databases, dice, tasks, self._queries), who, Ledger(self.dsn, who.tenant_id)
+            House(self._databases, dice, tasks, self._queries), caller, Ledger(self.dsn, caller.tenant_id)
         )
 
     def close(self) -> None:
@@ -83,9 +83,9 @@ class HouseStage:
 class HouseWorld:
     """A `World` of simulated processes within this process."""
 
-    def __init__(self, house: House, who: Principal, ledger: Ledger) -> None:
+    def __init__(self, house: House, caller: Principal, ledger: Ledger) -> None:
         self._house = house
-        self._who = who
+        self._caller = caller
         self.ledger = ledger
 
     @property
@@ -101,7 +101,7 @@ class HouseWorld:
         return serving[place % len(serving)] if serving else None
 
     def way(self, place: int) -> Way:
-        return HouseWay(self._who, lambda: self._at(place))
+        return HouseWay(self._caller, lambda: self._at(place))
 
     async def start(self) -> None:
         await self._house.start()
@@ -134,7 +134,7 @@ class HouseWorld:
 
     async def cancel(self, place: int, turn: str) -> None:
         if (process := self._at(place)) is not None:
-            await until_dead(process, process.turns.cancel(self._who, UUID(turn.removeprefix("turns/"))))
+            await until_dead(process, process.turns.cancel(self._caller, UUID(turn.removeprefix("turns/"))))
 
     def place(self, place: int, fault: Placed) -> None:
         if (process := self._at(place)) is not None:

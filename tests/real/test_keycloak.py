@@ -149,7 +149,7 @@ def keycloak_for(responsa: str, folder: Path) -> Iterator[Keycloak]:
         "JAVA_OPTS_KC_HEAP": "-Xms128m -Xmx768m",
     }
     log = folder / "keycloak.log"
-    found = Keycloak(f"http://127.0.0.1:{port}")
+    keycloak = Keycloak(f"http://127.0.0.1:{port}")
     with log.open("wb") as out:
         process = subprocess.Popen(
             tied(str(home / "bin" / "kc.sh"), *command), env=environment, stdout=out, stderr=out
@@ -158,13 +158,13 @@ def keycloak_for(responsa: str, folder: Path) -> Iterator[Keycloak]:
     def ready() -> bool:
         assert process.poll() is None, log.read_text()[-3000:]
         try:
-            return httpx2.get(f"{found.issuer}/.well-known/openid-configuration").is_success
+            return httpx2.get(f"{keycloak.issuer}/.well-known/openid-configuration").is_success
         except httpx2.TransportError:
             return False
 
     try:
         eventually(ready, lambda: log.read_text()[-3000:], START_PATIENCE)
-        yield found
+        yield keycloak
     finally:
         process.terminate()
         process.wait(60)
