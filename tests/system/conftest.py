@@ -170,9 +170,9 @@ class Bench:
 
     def ask(self, question: str, agent: str = "", **parameters: str | bool) -> Any:
         """Ask a question. Returns the turn's terminal event."""
-        return self.told(question, agent, "", **parameters)[1]
+        return self.ask_in(question, agent, "", **parameters)[1]
 
-    def told(
+    def ask_in(
         self, question: str, agent: str = "", conversation: str = "", **parameters: str | bool
     ) -> tuple[Any, Any]:
         """Ask a question in a conversation; "" starts a new conversation. Returns the turn's event `started` and its terminal event."""
@@ -180,15 +180,15 @@ class Bench:
             text=question, agent=f"agents/{agent}" if agent else "", conversation=conversation
         )
         request.options.parameters.update(parameters)
-        (first, *_, last) = [event for frame in self.asked(request) for event in frame.events]
+        (first, *_, last) = [event for frame in self.frames(request) for event in frame.events]
         return first.started, last
 
     def ask_as(self, key: str, question: str, agent: str) -> Any:
         """Ask a question with another key than the administrator's. Returns the turn's terminal event."""
         request = chat.AskRequest(text=question, agent=f"agents/{agent}")
-        return [event for frame in self.asked(request, key) for event in frame.events][-1]
+        return [event for frame in self.frames(request, key) for event in frame.events][-1]
 
-    def asked(self, request: Any, key: str = "") -> list[Any]:
+    def frames(self, request: Any, key: str = "") -> list[Any]:
         """All frames of an answer. key: instead of the administrator's."""
         with grpc.insecure_channel(self.instance.target) as channel:
             stub = stub_of(channel, "ChatService")
@@ -221,11 +221,11 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         "RESPONSA_RETRIEVAL__EMBEDDING_SECONDS": "60",
     }
     try:
-        with instance_in(folder, **settings) as one:
+        with instance_in(folder, **settings) as instance:
             # The command reads documents one by one, so on a busy machine it takes longer than other commands.
             loaded = subprocess.run(
                 [*responsa(), "samples", "load", "chat", "knowledge", "tutor"],
-                env=one.environment,
+                env=instance.environment,
                 cwd=folder,
                 timeout=START_PATIENCE,
                 check=True,
@@ -239,8 +239,8 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
                 for name in names:
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(CHECKOUT / "samples" / agent / "corpus" / name, folder / name)
-                one.run("ingest", "--collection", agent, str(folder / names[0].partition("/")[0]))
-            yield Bench(one, echo, lab, loaded.stdout)
+                instance.run("ingest", "--collection", agent, str(folder / names[0].partition("/")[0]))
+            yield Bench(instance, echo, lab, loaded.stdout)
     finally:
         echo.close()
         lab.close()

@@ -38,11 +38,11 @@ class Door:
 
 
 @contextmanager
-def door_to(url: str, **given: object) -> Generator[Door]:
-    """A door during the block. url: of a PostgreSQL with a unix socket. given: fields of the door."""
+def door_to(url: str, **fields: object) -> Generator[Door]:
+    """A door during the block. url: of a PostgreSQL with a unix socket. fields: those of the door."""
     to = conninfo_to_dict(url)
     path = Path(str(to["host"])) / f".s.PGSQL.{to.get('port') or 5432}"
-    door = Door(**given)  # pyright: ignore
+    door = Door(**fields)  # pyright: ignore
     loop = asyncio.new_event_loop()
 
     async def serve() -> asyncio.Server:

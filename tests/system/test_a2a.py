@@ -43,18 +43,18 @@ def responsa(second: Instance) -> Any:
 def test_a_client_asks_follows_and_cancels(second: Instance, responsa: Responsa, way: str) -> None:
     async def work() -> None:
         async with asking(second, "default", way) as default, asking(second, "testing", way) as testing:
-            given = str(uuid7())
-            task = await default.send(FERRY, message_id=given)
+            message_id = str(uuid7())
+            task = await default.send(FERRY, message_id=message_id)
             turn = responsa.get_turn(f"turns/{task.id}")
             answer = turn.terminal_event.answer
             (artifact,) = task.artifacts
-            assert (turn.request_id, turn.conversation) == (given, f"conversations/{task.context_id}")
+            assert (turn.request_id, turn.conversation) == (message_id, f"conversations/{task.context_id}")
             assert (task.status.state, text_of(artifact)) == (a2a.TaskState.TASK_STATE_COMPLETED, answer.text)
             (first, *_) = data_of(artifact)["citations"]
             assert first["quote"] in (one.quote for one in answer.citations)
             assert answer.text[int(first["start"]) : int(first["end"])]
             assert task.history[0].parts[0].text == FERRY
-            assert await default.send(FERRY, message_id=given) == task == await default.get(task.id)
+            assert await default.send(FERRY, message_id=message_id) == task == await default.get(task.id)
             follow_up = await default.send("And in winter?", context_id=task.context_id)
             assert follow_up.context_id == task.context_id
 
@@ -221,7 +221,7 @@ def test_the_cards_say_how_to_reach_the_agents(second: Instance) -> None:
 def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> None:
     with httpx2.Client(base_url=second.url, timeout=30) as http:
 
-        def told(
+        def error_of(
             body: object, method: str = "POST", path: str = "/a2a", **headers: str
         ) -> tuple[int, int, list[Any]]:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -238,26 +238,26 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
         def rpc(method: str, params: object) -> dict[str, Any]:
             return {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
 
-        def reasons(found: tuple[int, int, list[Any]]) -> tuple[int, int, list[str]]:
-            return found[0], found[1], [one["reason"] for one in found[2] if "reason" in one]
+        def reasons(error: tuple[int, int, list[Any]]) -> tuple[int, int, list[str]]:
+            return error[0], error[1], [one["reason"] for one in error[2] if "reason" in one]
 
         def fields(body: object) -> list[str]:
-            status, code, data = told(body)
+            status, code, data = error_of(body)
             assert (status, code) == (200, -32602)
             return [one["field"] for detail in data for one in detail.get("fieldViolations", [])]
 
         listing = rpc("GetTask", {"id": "x"})
-        assert reasons(told(listing, authorization="")) == (401, -32000, ["CREDENTIAL_MALFORMED"])
-        assert reasons(told(listing, "GET")) == (405, -32600, ["ROUTE_NOT_FOUND"])
-        assert reasons(told(b"{")) == (400, -32700, ["MALFORMED_MESSAGE"])
-        assert reasons(told([listing])) == (400, -32600, ["MALFORMED_MESSAGE"])
-        assert reasons(told(b'"' + b"x" * MAX_BODY + b'"')) == (400, -32600, ["MALFORMED_MESSAGE"])
-        assert reasons(told(listing, **{"content-type": "text/plain"}))[2] == ["MALFORMED_MESSAGE"]
-        assert reasons(told(listing)) == (200, -32001, ["TASK_NOT_FOUND", "RESOURCE_NOT_FOUND"])
-        assert reasons(told(rpc("Dance", {}))) == (200, -32601, ["METHOD_NOT_FOUND", "ROUTE_NOT_FOUND"])
-        assert reasons(told(listing, **{"a2a-version": "2.0"}))[1] == -32009
+        assert reasons(error_of(listing, authorization="")) == (401, -32000, ["CREDENTIAL_MALFORMED"])
+        assert reasons(error_of(listing, "GET")) == (405, -32600, ["ROUTE_NOT_FOUND"])
+        assert reasons(error_of(b"{")) == (400, -32700, ["MALFORMED_MESSAGE"])
+        assert reasons(error_of([listing])) == (400, -32600, ["MALFORMED_MESSAGE"])
+        assert reasons(error_of(b'"' + b"x" * MAX_BODY + b'"')) == (400, -32600, ["MALFORMED_MESSAGE"])
+        assert reasons(error_of(listing, **{"content-type": "text/plain"}))[2] == ["MALFORMED_MESSAGE"]
+        assert reasons(error_of(listing)) == (200, -32001, ["TASK_NOT_FOUND", "RESOURCE_NOT_FOUND"])
+        assert reasons(error_of(rpc("Dance", {}))) == (200, -32601, ["METHOD_NOT_FOUND", "ROUTE_NOT_FOUND"])
+        assert reasons(error_of(listing, **{"a2a-version": "2.0"}))[1] == -32009
         for method in ("CreateTaskPushNotificationConfig", "tasks/pushNotificationConfig/set"):
-            assert reasons(told(rpc(method, {"taskId": "x"})))[1] == -32003
+            assert reasons(error_of(rpc(method, {"taskId": "x"})))[1] == -32003
         said = {"role": "ROLE_USER", "messageId": "1", "parts": [{"text": "tokens=1"}]}
         assert fields(rpc("SendMessage", {"message": {**said, "parts": [{"text": 7}]}})) == [
             "message.parts[0].text"
@@ -277,8 +277,8 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
         ]
         assert fields(rpc("SendMessage", ["x"])) == ["params"]
         # A field that another version of the protocol may have is ignored.
-        assert reasons(told(rpc("GetTask", {"id": "x", "colour": 1})))[1] == -32001
-        assert reasons(told(rpc("SendMessage", {"message": said}), path="/a2a/nobody"))[1:] == (
+        assert reasons(error_of(rpc("GetTask", {"id": "x", "colour": 1})))[1] == -32001
+        assert reasons(error_of(rpc("SendMessage", {"message": said}), path="/a2a/nobody"))[1:] == (
             -32602,
             ["INVALID_PARAMS", "RESOURCE_NOT_FOUND"],
         )

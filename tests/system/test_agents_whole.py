@@ -107,26 +107,26 @@ def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str) -> None:
     for agent in agents_in(mode):
         said = golden(agent)
         assert len(said["answered"]) == 3
-        for one in said["answered"]:
-            end = bench.ask(one["question"], f"{agent}-{mode}", **said["parameters"])
-            assert end.WhichOneof("event") == "answer", (agent, one["id"], end)
-            _answered(one, end.answer, mode, agent)
+        for case in said["answered"]:
+            end = bench.ask(case["question"], f"{agent}-{mode}", **said["parameters"])
+            assert end.WhichOneof("event") == "answer", (agent, case["id"], end)
+            _answered(case, end.answer, mode, agent)
 
 
-def _answered(one: dict[str, Any], answer: Any, mode: str, agent: str) -> None:
+def _answered(case: dict[str, Any], answer: Any, mode: str, agent: str) -> None:
     """A golden question's answer is complete, and cites the right document."""
-    which = (agent, one["id"])
+    which = (agent, case["id"])
     assert answer.text, which
     assert "⟦" not in answer.text, which
     assert answer.outcome in (turn_pb2.ANSWER_OUTCOME_COMPLETE, turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT)
-    if "intent" in one:
-        assert answer.intent == one["intent"], which
-    assert any(citation.uri.endswith(one["source"]) for citation in answer.citations), (which, answer)
+    if "intent" in case:
+        assert answer.intent == case["intent"], which
+    assert any(citation.uri.endswith(case["source"]) for citation in answer.citations), (which, answer)
     # A model chooses the sentences that it cites, and the sections of the code assistants have many.
     chooses = mode == "embedded" or (mode == "strong" and agent in CODE)
     if not chooses or answer.model == "passages":
         quotes = [citation.quote for citation in answer.citations]
-        assert any(one["quote"] in quote for quote in quotes), (which, quotes, answer.text)
+        assert any(case["quote"] in quote for quote in quotes), (which, quotes, answer.text)
     if mode == "embedded":
         _small(answer)
 
@@ -169,26 +169,26 @@ def test_a_subject_that_the_tutor_has_nothing_on_is_looked_for(
 def test_what_no_document_holds_is_refused(bench: Bench, mode: str) -> None:
     for agent in agents_in(mode):
         said = golden(agent)
-        (one,) = said["refused"]
-        end = bench.ask(one["question"], f"{agent}-{mode}", **said["parameters"])
+        (case,) = said["refused"]
+        end = bench.ask(case["question"], f"{agent}-{mode}", **said["parameters"])
         assert end.WhichOneof("event") == "refused", (agent, end)
         reason = turn_pb2.RefusalReason.Name(end.refused.reason).removeprefix("REFUSAL_REASON_")
-        assert reason in one["reasons"], agent
+        assert reason in case["reasons"], agent
 
 
 def test_a_code_assistant_shows_whole_sections_of_the_source_that_was_chosen(bench: Bench) -> None:
     """Without a model, the best section with its code; with `raw`, several sections and no answer; with a source, only its documents."""
     question = "Overload the + operator for a struct of potions."
     whole = bench.ask(question, "cairo").answer
-    (found,) = {citation.uri for citation in whole.citations}
-    text = (CHECKOUT / "samples" / "cairo" / "corpus" / found).read_text(encoding="utf-8")
+    (uri,) = {citation.uri for citation in whole.citations}
+    text = (CHECKOUT / "samples" / "cairo" / "corpus" / uri).read_text(encoding="utf-8")
     code = text[text.index("```cairo") : text.index("```\n", text.index("```cairo") + 3)].partition("\n")[2]
     assert code.rstrip() in whole.text
     assert whole.model == "passages"
     assert whole.category == "explanation"
     assert whole.collection == "collections/cairo"
     raw = bench.ask(question, "cairo", raw=True).answer
-    assert raw.citations[0].uri == found
+    assert raw.citations[0].uri == uri
     assert len({citation.answer_range.start for citation in raw.citations}) == 5
     assert not raw.category
     chosen = bench.ask(question, "cairo", raw=True, source="scarb_docs").answer
@@ -207,16 +207,16 @@ def test_people_are_answered_from_their_own_records(bench: Bench) -> None:
         assert (made[person]["made"], made[person]["documents"]) == (True, 3)
         assert Path(made[person]["keyFile"]).stat().st_mode & 0o777 == 0o600
     keys = {person: Path(one["keyFile"]).read_text(encoding="ascii").strip() for person, one in made.items()}
-    for one in said["answered"]:
-        end = bench.ask_as(keys[one["person"]], one["question"], "personal")
-        assert end.WhichOneof("event") == "answer", (one["id"], end)
-        shown = [each.text for each in end.answer.excerpts if each.uri.endswith(one["source"])]
-        assert any(one["quote"] in text for text in shown), (one["id"], end)
-    for one in said["refused"]:
-        end = bench.ask_as(keys[one["person"]], one["question"], "personal")
-        assert end.WhichOneof("event") == "refused", (one["id"], end)
+    for case in said["answered"]:
+        end = bench.ask_as(keys[case["person"]], case["question"], "personal")
+        assert end.WhichOneof("event") == "answer", (case["id"], end)
+        shown = [each.text for each in end.answer.excerpts if each.uri.endswith(case["source"])]
+        assert any(case["quote"] in text for text in shown), (case["id"], end)
+    for case in said["refused"]:
+        end = bench.ask_as(keys[case["person"]], case["question"], "personal")
+        assert end.WhichOneof("event") == "refused", (case["id"], end)
         reason = turn_pb2.RefusalReason.Name(end.refused.reason).removeprefix("REFUSAL_REASON_")
-        assert reason in one["reasons"], one["id"]
+        assert reason in case["reasons"], case["id"]
     mira = made["mira.holt"]
     again = json.loads(bench.instance.run("samples", "person", "1", "--json").stdout)
     assert again == mira | {"made": False}
@@ -252,7 +252,9 @@ def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
     for dialogue in said["dialogues"]:
         conversation = ""
         for turn in dialogue["turns"]:
-            started, end = bench.told(turn["question"], f"{agent}-{mode}", conversation, **said["parameters"])
+            started, end = bench.ask_in(
+                turn["question"], f"{agent}-{mode}", conversation, **said["parameters"]
+            )
             conversation = started.conversation
             assert end.WhichOneof("event") == "answer", (dialogue["id"], end)
             citations = end.answer.citations
@@ -272,13 +274,13 @@ def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
 
 def test_posts_and_tools_need_a_model(bench: Bench, mode: str) -> None:
     said = golden("chat")
-    for one in (*said["posts"], *(said["tools"] if mode == "none" else ())):
-        end = bench.ask(one["question"], f"chat-{mode}")
+    for case in (*said["posts"], *(said["tools"] if mode == "none" else ())):
+        end = bench.ask(case["question"], f"chat-{mode}")
         # The embedded model may not write a post in its time.
         if mode == "none" or (mode == "embedded" and end.WhichOneof("event") == "refused"):
-            assert end.refused.reason == turn_pb2.REFUSAL_REASON_NEEDS_MODEL, (one["id"], end)
-            assert end.refused.intent == one["intent"]
+            assert end.refused.reason == turn_pb2.REFUSAL_REASON_NEEDS_MODEL, (case["id"], end)
+            assert end.refused.intent == case["intent"]
             continue
-        assert end.WhichOneof("event") == "answer", (one["id"], end)
-        assert end.answer.intent == one["intent"]
+        assert end.WhichOneof("event") == "answer", (case["id"], end)
+        assert end.answer.intent == case["intent"]
         assert end.answer.citations

@@ -56,9 +56,9 @@ pytestmark = pytest.mark.soak
 def shortened(rules: str) -> str:
     """The rules with shorter times; ranges stay long enough for some samples."""
 
-    def shorter(found: re.Match[str]) -> str:
-        seconds = int(found[2]) * UNITS[found[3]] // SHORTENED
-        return f"{found[1]}{max(seconds, 15 if found[1] == '[' else 3)}s"
+    def shorter(match: re.Match[str]) -> str:
+        seconds = int(match[2]) * UNITS[match[3]] // SHORTENED
+        return f"{match[1]}{max(seconds, 15 if match[1] == '[' else 3)}s"
 
     for slow, quick in QUICKER.items():
         rules = rules.replace(slow, quick)
@@ -239,7 +239,7 @@ def hanging(house: House, part: str) -> Generator[None]:
 
 
 @contextmanager
-def asked(house: House, streams: int = 8, key: str = "", **vendor: object) -> Generator[None]:
+def load(house: House, streams: int = 8, key: str = "", **vendor: object) -> Generator[None]:
     """Questions are asked all the time, and the vendor has these attributes."""
     before = {name: getattr(house.vendor, name) for name in vendor}
     vars(house.vendor).update(vendor)
@@ -271,7 +271,7 @@ def stalling(house: House) -> Generator[None]:
         threading.Event().wait(6)
         server.resume()
 
-    with asked(house, RUNNING, delay=SLOW), repeated(stall, 1):
+    with load(house, RUNNING, delay=SLOW), repeated(stall, 1):
         yield
 
 
@@ -308,12 +308,12 @@ FAULTS: Mapping[str, tuple[Callable[[House], AbstractContextManager[None]], set[
     "Redis hangs": (partial(hanging, part="redis"), {"ResponsaPartDegraded"}),
     "a server hangs": (partial(hanging, part="server"), {"ResponsaDown"}),
     "PostgreSQL hangs": (partial(hanging, part="postgres"), {"ResponsaErrors", "ResponsaPartDown"}),
-    "the model answers 500": (partial(asked, status=500), {"ResponsaBudgetBurnsFast"}),
-    "the model is slow": (partial(asked, delay=7.0), {"ResponsaSlowAnswers"}),
-    "the model is expensive": (partial(asked, streams=1, tokens=EXPENSIVE), {"ResponsaCostHour"}),
-    "a user asks too often": (lambda house: asked(house, key=house.user), {"ResponsaRefusals"}),
+    "the model answers 500": (partial(load, status=500), {"ResponsaBudgetBurnsFast"}),
+    "the model is slow": (partial(load, delay=7.0), {"ResponsaSlowAnswers"}),
+    "the model is expensive": (partial(load, streams=1, tokens=EXPENSIVE), {"ResponsaCostHour"}),
+    "a user asks too often": (lambda house: load(house, key=house.user), {"ResponsaRefusals"}),
     "more is asked than is answered": (
-        partial(asked, streams=7 * RUNNING, delay=SLOW),
+        partial(load, streams=7 * RUNNING, delay=SLOW),
         {"ResponsaQueue"},
     ),
     "servers stop for seconds": (stalling, {"ResponsaLeasesLost"}),

@@ -109,7 +109,7 @@ def rows(connection: psycopg.Connection) -> Mapping[str, tuple[int, str]]:
         "relnamespace::regnamespace::text IN ('responsa', 'procrastinate') AND relkind IN ('r', "
         "'p')"
     ).fetchall()
-    found: dict[str, tuple[int, str]] = {}
+    digests: dict[str, tuple[int, str]] = {}
     for schema, name in tables:
         digest = connection.execute(
             sql.SQL(
@@ -117,8 +117,8 @@ def rows(connection: psycopg.Connection) -> Mapping[str, tuple[int, str]]:
             ).format(sql.Identifier(schema, name))
         ).fetchone()
         assert digest is not None
-        found[name] = (digest[0], digest[1])
-    return found
+        digests[name] = (digest[0], digest[1])
+    return digests
 
 
 def live(home: Path) -> psycopg.Connection:

@@ -83,7 +83,7 @@ def behind(folder: Path) -> Iterator[Instance]:
     (settings,) = [block.text for block in blocks(PAGE) if block.kind == "toml"]
     (folder / "responsa.toml").write_text(settings)
     limits = {"STREAMS": STREAMS, "SOCKETS": SOCKETS, "CONNECTIONS": 4}
-    given = {
+    variables = {
         "RESPONSA_CONFIG": str(folder / "responsa.toml"),
         "RESPONSA_ENVIRONMENT": "staging",
         "RESPONSA_TESTING__AGENT": "true",
@@ -91,7 +91,7 @@ def behind(folder: Path) -> Iterator[Instance]:
         "RESPONSA_DOCS": "none",
         **{f"RESPONSA_LIMITS__ADDRESS__{name}": str(most) for name, most in limits.items()},
     }
-    with running(Instance(folder / "home", free_port(), given)) as one:
+    with running(Instance(folder / "home", free_port(), variables)) as one:
         yield one
 
 

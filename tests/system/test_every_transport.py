@@ -177,16 +177,18 @@ class House:
         reply = self._ways.http.post("/mcp", json=call, headers=headers)
         (event,) = events_in(reply.text.replace("\r\n", "\n"))
         result = json.loads(event["data"])["result"]
-        told = result["structuredContent"]
+        content = result["structuredContent"]
         if result["isError"]:
-            field = next((one["field"] for one in told.get("fields", ())), "")
-            return Seen("error", reason=told["reason"], field={"question": "text"}.get(field, field))
-        text = told["text"]
+            field = next((one["field"] for one in content.get("fields", ())), "")
+            return Seen("error", reason=content["reason"], field={"question": "text"}.get(field, field))
+        text = content["text"]
         return Seen(
-            {"answered": "answer"}.get(told["outcome"], told["outcome"]),
+            {"answered": "answer"}.get(content["outcome"], content["outcome"]),
             text,
-            tuple((one["document"], *in_bytes(text, one["start"], one["end"])) for one in told["citations"]),
-            told.get("refusal", ""),
+            tuple(
+                (one["document"], *in_bytes(text, one["start"], one["end"])) for one in content["citations"]
+            ),
+            content.get("refusal", ""),
         )
 
 

@@ -19,7 +19,7 @@ import pytest
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from tests.instance import eventually
 from tests.system.conftest import Bench
-from tests.system.unplugging import NAMES, QUESTION, Chain, House, detail, text_of, told
+from tests.system.unplugging import NAMES, QUESTION, Chain, House, detail, of_kind, text_of
 from tests.transports import Json, Way, Ways
 from tests.transports_ws import Ws
 from tests.wire.lab import Plug
@@ -81,11 +81,11 @@ def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way 
     agent, models = chain.agent, chain.models
     before = {kind: house.counted(agent, kind) for kind in ("provider", "passages")}
     house.bench.lab.plug(*plugs)
-    events, turn = house.asked(agent, way)
+    events, turn = house.ask(agent, way)
     answer = turn["terminalEvent"]["answer"]
     moves = [provider(*pair, plug) for pair, plug in zip(pairwise(models), plugs, strict=False)]
     switched = [{key: value for key, value in move.items() if key != "kind"} for move in moves]
-    assert told(events, "providerSwitched") == switched
+    assert of_kind(events, "providerSwitched") == switched
     assert text_of(events) == answer["text"]
     assert answer["citations"]
     fell = list(moves)
@@ -181,18 +181,18 @@ def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, 
     conversation is unchanged."""
     chain = house.chain()
     house.bench.lab.plug()
-    _, first = house.asked(chain.agent)
+    _, first = house.ask(chain.agent)
     talk = first["conversation"]
     before = house.messages(talk)
     house.bench.lab.plug(*[Plug.REFUSED] * place, plug)
-    events, turn = house.asked(chain.agent, conversation=talk)
+    events, turn = house.ask(chain.agent, conversation=talk)
     moves = [provider(*pair, Plug.REFUSED) for pair in pairwise(chain.models[: place + 1])]
     if place + 1 < len(chain.models):
         moves.append(provider(chain.models[place], chain.models[place + 1], plug))
         answer = turn["terminalEvent"]["answer"]
         assert text_of(events) == answer["text"] == f"I am {NAMES[place + 1]}. Plus costs 3.90 euros a month."
         assert answer["model"] == chain.models[place + 1]
-        assert [one.get("midAnswer", False) for one in told(events, "providerSwitched")] == [
+        assert [one.get("midAnswer", False) for one in of_kind(events, "providerSwitched")] == [
             False
         ] * place + [True]
         before = house.messages(talk)
@@ -204,7 +204,7 @@ def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, 
     assert turn.get("fallbacks", []) == moves
     # When the model is available again, a new question gets its answer.
     house.bench.lab.plug()
-    _, again = house.asked(chain.agent, conversation=talk)
+    _, again = house.ask(chain.agent, conversation=talk)
     assert again["terminalEvent"]["answer"]["model"] == chain.models[0]
     assert len(house.messages(talk)) == len(before) + 2
 
@@ -212,12 +212,12 @@ def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, 
 def test_the_last_is_unplugged_in_the_midst_over_other_ways(house: House) -> None:
     chain = house.chain()
     house.bench.lab.plug()
-    _, first = house.asked(chain.agent)
+    _, first = house.ask(chain.agent)
     talk = first["conversation"]
     before = house.messages(talk)
     house.bench.lab.plug(Plug.REFUSED, Plug.REFUSED, Plug.CUT)
     for way in (Way.WEB, Way.REST):
-        events, turn = house.asked(chain.agent, way, conversation=talk)
+        events, turn = house.ask(chain.agent, way, conversation=talk)
         assert text_of(events) == "I am gamma."
         check_failed(turn["terminalEvent"]["failed"], chain.models[2], Plug.CUT)
     *_, told_text, end = over_socket(house, chain, talk)
@@ -228,7 +228,7 @@ def test_the_last_is_unplugged_in_the_midst_over_other_ways(house: House) -> Non
 
 
 def test_chat_saves_nothing_of_an_error(house: House) -> None:
-    events, turn = house.asked("chat-cut")
+    events, turn = house.ask("chat-cut")
     assert text_of(events)
     assert turn["terminalEvent"]["failed"]["retriable"]
     assert house.messages(turn["conversation"]) == []
@@ -242,7 +242,7 @@ def test_chat_without_its_one_model(house: House) -> None:
         ("Write a LinkedIn post about winter mode.",),
         (QUESTION, ("PASSAGES", "model", "passages")),
     ):
-        _, turn = house.asked("chat-alone", question=question)
+        _, turn = house.ask("chat-alone", question=question)
         if instead:
             assert turn["terminalEvent"]["answer"]["text"]
         else:
@@ -288,7 +288,7 @@ def tutored(house: House, way: Way = Way.GRPC, agent: str = "tutor-strong") -> t
     parameters = {"teacher_id": "62f746b4-84e6-4ceb-95bd-447e7184d454"}
     question = "How many chromosomes does a human body cell have?"
     options = {"parameters": parameters}
-    return house.asked(agent, way, question, options=options)
+    return house.ask(agent, way, question, options=options)
 
 
 @pytest.mark.parametrize("way", [Way.GRPC, Way.REST])
@@ -357,7 +357,7 @@ def test_what_the_database_does_not_permit_counts_as_away(house: House) -> None:
         connection.execute("REVOKE SELECT ON responsa.passage FROM responsa_search")
         try:
             _, turn = tutored(house)
-            _, other = house.asked("default")
+            _, other = house.ask("default")
         finally:
             connection.execute("GRANT SELECT ON responsa.passage TO responsa_search")
     assert [one["kind"] for one in turn["fallbacks"]] == ["FALLBACK_KIND_WITHOUT_RETRIEVAL"]
@@ -378,7 +378,7 @@ def test_without_vectors_words_decide(house: House) -> None:
 
 def test_with_neither_documents_nor_a_model_the_turn_fails(house: House) -> None:
     with broken(house.bench, "search_words", "search_nearest_within"):
-        _, turn = house.asked("default")
+        _, turn = house.ask("default")
     failed = turn["terminalEvent"]["failed"]
     assert failed["retriable"]
     assert detail(failed["status"], "ErrorInfo")["reason"] == "PART_UNAVAILABLE"

@@ -102,22 +102,22 @@ class Sent:
 def originals() -> Sequence[Sent]:
     """Valid requests of all doors. They name what does not exist."""
     names = resource_names()
-    found: dict[tuple[str, bytes, bytes], Sent] = {}
+    requests: dict[tuple[str, bytes, bytes], Sent] = {}
 
     def add(verb: str, path: str, body: object) -> None:
         content = b"" if body is None else json.dumps(body).encode()
-        found[verb, path.encode(), content] = Sent(verb, path.encode(), {}, content)
+        requests[verb, path.encode(), content] = Sent(verb, path.encode(), {}, content)
 
-    for one in tries(names):
-        method = METHODS[one.method]
+    for call in tries(names):
+        method = METHODS[call.method]
         # A stream of uploads has another form over HTTP, and a wait would only take time.
-        if not (method.client_streaming or one.method.endswith("/WaitOperation")):
-            request = message_factory.GetMessageClass(method.input_type).FromString(one.request)
+        if not (method.client_streaming or call.method.endswith("/WaitOperation")):
+            request = message_factory.GetMessageClass(method.input_type).FromString(call.request)
             verb, path, params, body = rest_form(method, request)
             add(verb, path + (f"?{urlencode(params)}" if params else ""), body)
-    for one in elsewhere(names):
-        add(*json.loads(one.request))
-    return [*found.values()]
+    for call in elsewhere(names):
+        add(*json.loads(call.request))
+    return [*requests.values()]
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -40,7 +40,9 @@ def elsewhere(second: Instance) -> dict[str, str]:
 
 
 @contextmanager
-def asked(second: Instance, *arguments: str, program: Sequence[str] = ()) -> Generator[subprocess.Popen[str]]:
+def command(
+    second: Instance, *arguments: str, program: Sequence[str] = ()
+) -> Generator[subprocess.Popen[str]]:
     """Run a command as a user on another machine would. If the command still runs at the end of the block, the test has failed, and the
     command is killed. program: for a command that gets signals, because `responsa()` passes none on.
     """
@@ -88,7 +90,7 @@ def check_printed(second: Instance, events: list[dict[str, Any]], question: str,
     with Responsa(second.url, second.key) as client:
         (turn,) = [turn for turn in client.turns() if turn.request_id == request_id]
     half = len(events) // 2
-    with asked(second, "resume", turn.name, "--after", str(half), "--json") as resumed:
+    with command(second, "resume", turn.name, "--after", str(half), "--json") as resumed:
         assert the_rest(resumed) == events[half:]
 
 
@@ -96,7 +98,7 @@ def check_printed(second: Instance, events: list[dict[str, Any]], question: str,
 def test_ask_prints_every_event_once_though_envoy_is_killed(second: Instance) -> None:
     request_id = str(uuid7())
     before = second.processes()["envoy"]
-    with asked(second, "ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json") as process:
+    with command(second, "ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json") as process:
         events = until_first(process, "delta")
         os.kill(before.pid, signal.SIGKILL)
         events += the_rest(process)
@@ -106,11 +108,11 @@ def test_ask_prints_every_event_once_though_envoy_is_killed(second: Instance) ->
 
 
 def test_cancel_from_elsewhere_ends_the_turn_and_its_stream(second: Instance) -> None:
-    with asked(second, "ask", ENDLESS, "--agent", "testing", "--json") as process:
+    with command(second, "ask", ENDLESS, "--agent", "testing", "--json") as process:
         events = until_first(process, "delta")
         with Responsa(second.url, second.key) as client:
             turn = next(client.turns("state=RUNNING"))
-        with asked(second, "cancel", turn.name) as done:
+        with command(second, "cancel", turn.name) as done:
             assert done.communicate()[0] == f"{turn.name} is cancelled.\n"
         events += the_rest(process)
         assert process.returncode == 4
@@ -121,7 +123,7 @@ def test_cancel_from_elsewhere_ends_the_turn_and_its_stream(second: Instance) ->
 def test_ctrl_c_leaves_the_turn_running(second: Instance) -> None:
     request_id = str(uuid7())
     arguments = ("ask", ENDLESS, "--agent", "testing", "--request-id", request_id, "--json")
-    with asked(second, *arguments, program=second.command()) as process:
+    with command(second, *arguments, program=second.command()) as process:
         events = until_first(process, "delta")
         process.send_signal(signal.SIGINT)
         events += the_rest(process)
@@ -144,11 +146,11 @@ def test_stop_before_the_turn_is_known(second: Instance) -> None:
 
 
 async def test_questions_wait_in_line_and_are_told_their_place(second: Instance) -> None:
-    told: list[Notice] = []
+    notices: list[Notice] = []
     waits = asyncio.Event()
 
-    def notice(one: Notice) -> None:
-        told.append(one)
+    def take(notice: Notice) -> None:
+        notices.append(notice)
         waits.set()
 
     async with AsyncResponsa(second.url, second.key) as client:
@@ -156,7 +158,7 @@ async def test_questions_wait_in_line_and_are_told_their_place(second: Instance)
         first = client.ask(ENDLESS, conversation, agent="testing")
         await anext(first)
         waiting = client.ask(
-            QUICK, conversation, agent="testing", on_busy=OnBusy.ON_BUSY_QUEUE, on_notice=notice
+            QUICK, conversation, agent="testing", on_busy=OnBusy.ON_BUSY_QUEUE, on_notice=take
         )
         assert (await anext(waiting)).HasField("started")
         reading = asyncio.create_task(collected(waiting))
@@ -164,7 +166,7 @@ async def test_questions_wait_in_line_and_are_told_their_place(second: Instance)
         await first.stop()
         assert [event async for event in first][-1].HasField("cancelled")
         assert (await reading)[-1].HasField("answer")
-        assert told == [Waiting(1), Waiting(0)]
+        assert notices == [Waiting(1), Waiting(0)]
 
 
 async def collected(stream: Any) -> list[Any]:
@@ -176,14 +178,14 @@ def test_many_streams_over_a_killed_server(second: Instance) -> None:
     """Several threads share a client while the server is killed. Each stream is still complete, and there are at least
     as many notices of a lost connection as streams."""
     before = second.processes()["server"]
-    told: list[Notice] = []
+    notices: list[Notice] = []
     results: list[tuple[list[int], str]] = []
     begun = threading.Semaphore(0)
 
     def follow(client: Responsa, number: int) -> None:
         # Each answer is so long that all turns begin before the first one ends.
         question = f"tokens=160 pace_ms=50 seed={number}"
-        with client.ask(question, agent="testing", include_deltas=True, on_notice=told.append) as stream:
+        with client.ask(question, agent="testing", include_deltas=True, on_notice=notices.append) as stream:
             seqs = [next(stream).seq]
             begun.release()
             seqs += [event.seq for event in stream]
@@ -203,7 +205,7 @@ def test_many_streams_over_a_killed_server(second: Instance) -> None:
     assert len(results) == len(threads)
     assert all(seqs == list(range(1, len(seqs) + 1)) for seqs, _ in results)
     assert all(text for _, text in results)
-    assert sum(isinstance(one, Reconnecting) for one in told) >= len(threads)
+    assert sum(isinstance(one, Reconnecting) for one in notices) >= len(threads)
     eventually(lambda: second.processes().get("server", before) != before, "another server")
 
 
@@ -219,7 +221,7 @@ async def test_three_clients_over_a_killed_server(second: Instance) -> None:
         "extra_headers": {"Idempotency-Key": str(uuid7())},
     }
     arguments = ("ask", SLOWER, "--agent", "testing", "--request-id", request_id, "--json")
-    with asked(second, *arguments) as process:
+    with command(second, *arguments) as process:
         printed = until_first(process, "delta")
         async with (
             openai.AsyncOpenAI(base_url=f"{second.url}/v1", api_key=second.key, max_retries=0) as completions,

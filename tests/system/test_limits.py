@@ -74,8 +74,8 @@ def test_the_eleventh_message_is_refused_over_every_transport_and_attaching_is_f
 ) -> None:
     limit(instance, tenant, admin, messages_per_minute=MOST)
     ways, headers = [*Way], tenant.headers(Credential.USER)
-    asked = [str(uuid4()) for _ in range(MOST)]
-    for place, request_id in enumerate(asked):
+    request_ids = [str(uuid4()) for _ in range(MOST)]
+    for place, request_id in enumerate(request_ids):
         assert ask(every_way, ways[place % len(ways)], headers, request_id).problem is None
     refused = {way: str(uuid4()) for way in ways}
     rows = tenant.registry.rows(tenant.name)
@@ -90,7 +90,7 @@ def test_the_eleventh_message_is_refused_over_every_transport_and_attaching_is_f
     )
     for place, way in enumerate(ways):
         # A socket's questions have another default agent, so each transport attaches to its own turn.
-        assert ask(every_way, way, headers, asked[place]).problem is None, way
+        assert ask(every_way, way, headers, request_ids[place]).problem is None, way
     turn = next(iter(admin_turns(instance, tenant)))
     for way in (Way.GRPC, Way.REST, Way.SSE, Way.WS):
         resume = ResumeTurnRequest(turn=turn)

@@ -56,18 +56,18 @@ def run(instance: Instance, way: str, work: Callable[[Client], Awaitable[None]])
     asyncio.run(whole())
 
 
-def data(found: CallToolResult) -> dict[str, Any]:
+def data(result: CallToolResult) -> dict[str, Any]:
     """The structured result of a tool, which is not an error."""
-    assert not found.is_error, found.content
-    return found.structured_content
+    assert not result.is_error, result.content
+    return result.structured_content
 
 
-def refused(found: CallToolResult) -> tuple[str, str]:
+def refused(result: CallToolResult) -> tuple[str, str]:
     """The reason of an error, and the first field that is wrong."""
-    assert found.is_error
-    told = found.structured_content
-    assert found.content[0].text == f"{told['reason']}: {told['message']}"
-    return told["reason"], next((one["field"] for one in told.get("fields", [])), "")
+    assert result.is_error
+    problem = result.structured_content
+    assert result.content[0].text == f"{problem['reason']}: {problem['message']}"
+    return problem["reason"], next((one["field"] for one in problem.get("fields", [])), "")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -95,14 +95,14 @@ def test_a_host_searches_reads_asks_and_cancels(second: Instance, way: str) -> N
             (first, *_) = data(await client.call_tool("search", loose))["passages"]
             assert "Mallaig" in first["text"]
             for names in ({"query": "ferry"}, {"names": [first["document"]]}, {"names": [first["passage"]]}):
-                (one, *_) = data(await client.call_tool("documents", names))["documents"]
-                assert "Mallaig" in one["text"]
+                (document, *_) = data(await client.call_tool("documents", names))["documents"]
+                assert "Mallaig" in document["text"]
             cut = {"names": [first["document"]], "max_bytes": 9}
-            (one,) = data(await client.call_tool("documents", cut))["documents"]
-            rest = {"names": [first["document"]], "offset": one["next_offset"]}
+            (document,) = data(await client.call_tool("documents", cut))["documents"]
+            rest = {"names": [first["document"]], "offset": document["next_offset"]}
             (other,) = data(await client.call_tool("documents", rest))["documents"]
             content = responsa.document_content(first["document"])
-            assert one["text"] + other["text"] == content
+            assert document["text"] + other["text"] == content
 
             steps: list[str | None] = []
 
@@ -187,16 +187,16 @@ def test_agents_are_prompts_and_collections_are_resources(second: Instance, way:
     async def work(client: Client) -> None:
         prompts = {prompt.name: prompt for prompt in (await client.list_prompts()).prompts}
         assert "default" in prompts
-        found = await client.get_prompt("default", {"question": FERRY})
-        assert FERRY in found.messages[0].content.text
+        prompt = await client.get_prompt("default", {"question": FERRY})
+        assert FERRY in prompt.messages[0].content.text
         caught = await raises(MCPError, client.get_prompt("nobody", {"question": FERRY}))
         assert caught.data["reason"] == "RESOURCE_NOT_FOUND"
 
         caught = await raises(MCPError, client.get_prompt("default", {}))
         assert caught.data["fields"] == [{"field": "question", "description": "must be given"}]
         tutor = PromptReference(type="ref/prompt", name="tutor")
-        found = await client.complete(tutor, {"name": "teacher_id", "value": f"ryman {way}"})
-        assert found.completion.values == [teacher]
+        completed = await client.complete(tutor, {"name": "teacher_id", "value": f"ryman {way}"})
+        assert completed.completion.values == [teacher]
         caught = await raises(MCPError, client.get_prompt("default", {"question": FERRY, "bad": "1"}))
         assert caught.data["fields"][0]["field"] == "bad"
 
@@ -216,7 +216,7 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
     ids: list[object] = []
     with httpx2.Client(base_url=second.url, timeout=30) as http:
 
-        def told(body: bytes, key: str | None = second.key, method: str = "POST") -> tuple[int, int, str]:
+        def error_of(body: bytes, key: str | None = second.key, method: str = "POST") -> tuple[int, int, str]:
             headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
             if key is not None:
                 headers["authorization"] = f"Bearer {key}"
@@ -230,19 +230,19 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
             return reply.status_code, error["code"], error["data"]["reason"]
 
         listing = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'
-        assert told(listing, None) == (401, -32000, "CREDENTIAL_MISSING")
-        assert told(listing, "rsp_wrong") == (401, -32000, "CREDENTIAL_MALFORMED")
-        assert told(b"{") == (400, -32700, "MALFORMED_MESSAGE")
-        assert told(b"[" + listing + b"]") == (400, -32600, "MALFORMED_MESSAGE")
-        assert told(b'"' + b"x" * 131_072 + b'"') == (400, -32600, "MALFORMED_MESSAGE")
-        assert told(listing[:-1] + b', "params": 5}') == (400, -32600, "MALFORMED_MESSAGE")
+        assert error_of(listing, None) == (401, -32000, "CREDENTIAL_MISSING")
+        assert error_of(listing, "rsp_wrong") == (401, -32000, "CREDENTIAL_MALFORMED")
+        assert error_of(b"{") == (400, -32700, "MALFORMED_MESSAGE")
+        assert error_of(b"[" + listing + b"]") == (400, -32600, "MALFORMED_MESSAGE")
+        assert error_of(b'"' + b"x" * 131_072 + b'"') == (400, -32600, "MALFORMED_MESSAGE")
+        assert error_of(listing[:-1] + b', "params": 5}') == (400, -32600, "MALFORMED_MESSAGE")
         assert ids == [None] * 5 + [1]
         for number in (b"1.5", b"null", b"true", b"{}"):
-            assert told(listing.replace(b"1,", number + b",")) == (400, -32600, "MALFORMED_MESSAGE")
-        assert told(b"{}") == (400, -32600, "MALFORMED_MESSAGE")
+            assert error_of(listing.replace(b"1,", number + b",")) == (400, -32600, "MALFORMED_MESSAGE")
+        assert error_of(b"{}") == (400, -32600, "MALFORMED_MESSAGE")
         form = http.post("/mcp", content=listing, headers={"authorization": f"Bearer {second.key}"})
         assert form.json()["error"]["data"]["reason"] == "MALFORMED_MESSAGE"
-        assert told(b"", method="GET") == (405, -32600, "ROUTE_NOT_FOUND")
+        assert error_of(b"", method="GET") == (405, -32600, "ROUTE_NOT_FOUND")
 
 
 class Cut(httpx2.AsyncBaseTransport):

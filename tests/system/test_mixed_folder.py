@@ -32,13 +32,13 @@ REASONS = {
 
 def mixed(folder: Path) -> dict[str, str]:
     """Write the files. Returns what becomes of each by its source key: READ, the reason of a refusal, or the rule for skipping it."""
-    found: dict[str, str] = {}
+    outcomes: dict[str, str] = {}
 
     def write(name: str, data: bytes, outcome: str = READ) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        found[f"{folder.name}/{name}"] = outcome
+        outcomes[f"{folder.name}/{name}"] = outcome
 
     for row in FORMATS:
         write(f"formats/{row.name.lower()}.{row.suffixes[0]}", row.sample)
@@ -54,9 +54,9 @@ def mixed(folder: Path) -> dict[str, str]:
     write("tune.mp3", b"ID3", "UNSUPPORTED_SUFFIX")
     write(".hidden.md", b"hidden", "HIDDEN")
     (folder / "out.md").symlink_to("/etc/hostname")
-    found[f"{folder.name}/out.md"] = "LINK"
+    outcomes[f"{folder.name}/out.md"] = "LINK"
     write("old.zip", b"PK", "UNSUPPORTED_SUFFIX")
-    return found
+    return outcomes
 
 
 def loading(instance: Instance, tenant: Tenant, folder: Path) -> subprocess.Popen[str]:

@@ -98,7 +98,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory, **settings: str) -> Generat
 
 
 @pytest.fixture(scope="module")
-def asked(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+def ollama(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """An instance with README's settings for Ollama, which is our own server."""
     settings = {
         **settings_in(block_with(ROOT / "README.md", "ollama pull")),
@@ -135,19 +135,19 @@ def test_the_vendor_answers_and_the_server_behind_it_if_the_vendor_fails(
         lab.close()
 
 
-def test_readme_shows_what_a_model_answers(asked: Instance) -> None:
+def test_readme_shows_what_a_model_answers(ollama: Instance) -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     (shown,) = (
         block.text for block in blocks(page) if block.kind == "console" and "elsewhere" in block.words
     )
     command, _, expected = shown.partition("\n")
     assert QUESTION in command
-    done = asked.run("ask", QUESTION)
+    done = ollama.run("ask", QUESTION)
     assert fits(expected, done.stdout + done.stderr), done
 
 
-def test_the_answer_is_the_models_and_is_cited(asked: Instance) -> None:
-    with Responsa(asked.url, asked.key) as client:
+def test_the_answer_is_the_models_and_is_cited(ollama: Instance) -> None:
+    with Responsa(ollama.url, ollama.key) as client:
         answer = client.answer(QUESTION).terminal_event.answer
         assert answer.model == "ollama:qwen3:8b"
         assert len(answer.citations) == 2
@@ -155,22 +155,22 @@ def test_the_answer_is_the_models_and_is_cited(asked: Instance) -> None:
         assert not answer.excerpts
 
 
-def test_what_the_passages_do_not_answer_is_refused_with_the_closest(asked: Instance) -> None:
-    with Responsa(asked.url, asked.key) as client:
+def test_what_the_passages_do_not_answer_is_refused_with_the_closest(ollama: Instance) -> None:
+    with Responsa(ollama.url, ollama.key) as client:
         refused = client.answer(UNKNOWN).terminal_event.refused
     assert refused.excerpts
     assert refused.excerpts[0].title == "Business trips"
 
 
-def test_a_text_alone_carries_marks_and_sources(asked: Instance) -> None:
-    with Responsa(asked.url, asked.key) as client:
+def test_a_text_alone_carries_marks_and_sources(ollama: Instance) -> None:
+    with Responsa(ollama.url, ollama.key) as client:
         answer = client.answer(QUESTION).terminal_event.answer
     first, second = (
         answer.text.encode()[one.answer_range.start : one.answer_range.end].decode()
         for one in answer.citations
     )
     chat: list[Any] = [{"role": "user", "content": QUESTION}]
-    with OpenAI(base_url=f"{asked.url}/v1", api_key=asked.key, max_retries=0) as client:
+    with OpenAI(base_url=f"{ollama.url}/v1", api_key=ollama.key, max_retries=0) as client:
         raw = client.chat.completions.with_raw_response.create(model="default", messages=chat)
         text = raw.parse().choices[0].message.content or ""
         marked, _, sources = text.partition("\n\nSources:\n\n")
@@ -200,23 +200,23 @@ def test_a_text_alone_carries_marks_and_sources(asked: Instance) -> None:
     assert "Sources:" not in read
 
 
-def test_a_limit_is_told_to_the_model(asked: Instance) -> None:
+def test_a_limit_is_told_to_the_model(ollama: Instance) -> None:
     chat: list[Any] = [{"role": "user", "content": QUESTION}]
     with (
-        Responsa(asked.url, asked.key) as responsa,
-        OpenAI(base_url=f"{asked.url}/v1", api_key=asked.key, max_retries=0) as client,
+        Responsa(ollama.url, ollama.key) as responsa,
+        OpenAI(base_url=f"{ollama.url}/v1", api_key=ollama.key, max_retries=0) as client,
     ):
         for field in ("max_tokens", "max_completion_tokens"):
             raw = client.chat.completions.with_raw_response.create(
                 model="default:plain", messages=chat, extra_body={field: BRIEF}
             )
-            found = raw.parse()
-            assert (found.choices[0].finish_reason, found.choices[0].message.content) == (
+            completion = raw.parse()
+            assert (completion.choices[0].finish_reason, completion.choices[0].message.content) == (
                 "length",
                 "Send " * BRIEF,
             )
-            assert found.usage is not None
-            assert found.usage.completion_tokens == BRIEF
+            assert completion.usage is not None
+            assert completion.usage.completion_tokens == BRIEF
         # What was sent is what is stored.
         assert responsa.get_turn(raw.headers["x-responsa-turn"]).terminal_event.answer.text == "Send " * BRIEF
         response = client.responses.create(model="default", input=QUESTION, max_output_tokens=BRIEF)
@@ -225,27 +225,27 @@ def test_a_limit_is_told_to_the_model(asked: Instance) -> None:
     assert response.incomplete_details.reason == "max_output_tokens"
 
 
-def test_an_answer_is_written_as_json(asked: Instance) -> None:
+def test_an_answer_is_written_as_json(ollama: Instance) -> None:
     chat: list[Any] = [{"role": "user", "content": QUESTION}]
     function = {"type": "function", "function": {"name": "claim", "parameters": CLAIM}}
     schema = {"type": "json_schema", "json_schema": {"name": "claim", "schema": CLAIM, "strict": True}}
     with (
-        Responsa(asked.url, asked.key) as responsa,
-        OpenAI(base_url=f"{asked.url}/v1", api_key=asked.key, max_retries=0) as client,
+        Responsa(ollama.url, ollama.key) as responsa,
+        OpenAI(base_url=f"{ollama.url}/v1", api_key=ollama.key, max_retries=0) as client,
     ):
         raw = client.chat.completions.with_raw_response.create(
             model="default", messages=chat, response_format=schema
         )
-        found = raw.parse()
+        completion = raw.parse()
         answer = responsa.get_turn(raw.headers["x-responsa-turn"]).terminal_event.answer
-        assert json.loads(found.choices[0].message.content or "") == FOUND
-        assert found.choices[0].finish_reason == "stop"
+        assert json.loads(completion.choices[0].message.content or "") == FOUND
+        assert completion.choices[0].finish_reason == "stop"
         assert FORMATS[-1]["json_schema"]["schema"] == CLAIM
         # The model has written JSON from the answer that the documents support, and both are billed.
         assert READ[-1][2]["content"] == answer.text
         assert answer.citations
-        assert found.usage is not None
-        assert found.usage.completion_tokens > answer.usage.output_tokens
+        assert completion.usage is not None
+        assert completion.usage.completion_tokens > answer.usage.output_tokens
 
         chunks = client.chat.completions.create(
             model="default", messages=chat, tools=[function], tool_choice=function, stream=True
@@ -279,12 +279,12 @@ def test_an_answer_is_written_as_json(asked: Instance) -> None:
     assert not refusal.choices[0].message.tool_calls
 
 
-def test_a_chore_is_the_model_alone(asked: Instance) -> None:
+def test_a_chore_is_the_model_alone(ollama: Instance) -> None:
     chore: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TITLE}]
-    with Responsa(asked.url, asked.key) as responsa:
+    with Responsa(ollama.url, ollama.key) as responsa:
         before, conversations = responsa.usage(), len([*responsa.conversations()])
-        with OpenAI(base_url=f"{asked.url}/v1", api_key=asked.key, max_retries=0) as client:
-            found = client.chat.completions.create(model="default:chores", messages=chore)
+        with OpenAI(base_url=f"{ollama.url}/v1", api_key=ollama.key, max_retries=0) as client:
+            completion = client.chat.completions.create(model="default:chores", messages=chore)
             stream = [
                 *client.chat.completions.create(
                     model="default:chores",
@@ -297,17 +297,17 @@ def test_a_chore_is_the_model_alone(asked: Instance) -> None:
                 client.responses.create(model="default:chores", input=TITLE)
         after = responsa.usage()
         assert len([*responsa.conversations()]) == conversations
-    assert found.choices[0].message.content == '{"title": "Expenses"}'
-    assert (found.model, found.choices[0].finish_reason) == ("default:chores", "stop")
+    assert completion.choices[0].message.content == '{"title": "Expenses"}'
+    assert (completion.model, completion.choices[0].finish_reason) == ("default:chores", "stop")
     assert (
         "".join(one.choices[0].delta.content or "" for one in stream if one.choices)
         == '{"title": "Expenses"}'
     )
     assert READ[-2:] == [chore, chore]
-    used = sum(one.usage.total_tokens for one in (found, stream[-1]) if one.usage)
+    used = sum(one.usage.total_tokens for one in (completion, stream[-1]) if one.usage)
     assert after.day.tokens.used - before.day.tokens.used == used > 0
     assert (after.day.message_count, after.day.tokens.reserved) == (before.day.message_count, 0)
-    with OpenAI(base_url=f"{asked.url}/v1", api_key=asked.key, max_retries=0) as client:
+    with OpenAI(base_url=f"{ollama.url}/v1", api_key=ollama.key, max_retries=0) as client:
 
         def often() -> None:
             for _ in range(GENERATIONS):

@@ -43,15 +43,15 @@ def alone() -> Iterator[Instance]:
         "XDG_CACHE_HOME": "",
     }
     (folder / "user").mkdir()
-    one = Instance(folder / "home", 8080, settings, WITHIN)
-    layout = Layout.of(one.home).prepare()
+    instance = Instance(folder / "home", 8080, settings, WITHIN)
+    layout = Layout.of(instance.home).prepare()
     seeds.plant(layout)
     # The start makes the file of the embedding model itself.
     shutil.rmtree(layout.data / "models")
     try:
-        yield one.start().until_ready()
+        yield instance.start().until_ready()
     finally:
-        one.end()
+        instance.end()
         shutil.rmtree(folder)
 
 

@@ -42,7 +42,7 @@ class Person:
     http: httpx2.Client
     user: str
 
-    def asked(self, request: str, **decision: bool) -> httpx2.Response:
+    def consent(self, request: str, **decision: bool) -> httpx2.Response:
         """What the server says to the page about a program's request."""
         headers = {"responsa-user": self.user}
         return self.http.post("/oauth/consent", json={"request": request, **decision}, headers=headers)
@@ -61,7 +61,7 @@ class Person:
         return dict(parse_qsl(urlsplit(self._allowed(request)).query))
 
     def _allowed(self, request: str) -> str:
-        said = self.asked(request, allow=True)
+        said = self.consent(request, allow=True)
         assert said.status_code == 200, said.text
         return str(said.json()["redirectUri"])
 
@@ -110,11 +110,11 @@ def published(instance: Instance, **document: Any) -> Generator[str]:
 
 @dataclass
 class Browser:
-    """What the operating system opens for programs: their user goes there, and allows them. asked: how often. issuer:
+    """What the operating system opens for programs: their user goes there, and allows them. consents: how often. issuer:
     what the reply says instead of the truth, "" for the truth."""
 
     person: Person
-    asked: int = 0
+    consents: int = 0
     issuer: str = ""
 
     def open(self, address: str) -> bool:
@@ -122,7 +122,7 @@ class Browser:
         return True
 
     def _go(self, address: str) -> None:
-        self.asked += 1
+        self.consents += 1
         back = urlsplit(self.person.allows(address))
         query = dict(parse_qsl(back.query))
         if self.issuer:
@@ -173,7 +173,7 @@ def test_a_program_is_connected_searches_and_is_disconnected(
         client = Client(url, auth=auth_of(person, way, document))
         assert "Mallaig" in asyncio.run(searches(client))
         assert "Mallaig" in asyncio.run(searches(client))
-    assert browser.asked == 1
+    assert browser.consents == 1
     tokens = client.transport.auth.context.current_tokens
     assert tokens.scope == "search ask"
     bearer = {"authorization": f"Bearer {tokens.access_token}"}
@@ -185,19 +185,23 @@ def test_a_program_is_connected_searches_and_is_disconnected(
             assert http.post(path, json={}).status_code == 401, path
         with Responsa(person.instance.url, person.instance.key) as responsa:
             (session,) = (one for one in responsa.sessions() if one.HasField("connection"))
-            found = session.connection
+            connection = session.connection
             name = "FastMCP Client" if way == "dynamic" else "Ferryman"
-            assert (found.display_name, [*found.scopes], found.resource) == (name, ["search", "ask"], url)
-            assert found.redirect_uri.startswith("http://localhost:")
+            assert (connection.display_name, [*connection.scopes], connection.resource) == (
+                name,
+                ["search", "ask"],
+                url,
+            )
+            assert connection.redirect_uri.startswith("http://localhost:")
             if way == "registered":
-                responsa.delete_program(f"programs/{found.client_id}")
+                responsa.delete_program(f"programs/{connection.client_id}")
             else:
                 responsa.revoke_sessions(session.name)
         assert all("connection" not in one for one in sessions(person))
         # A program that an administrator has deleted is forgotten within a second.
         eventually(lambda: http.post("/mcp", json={}).status_code == 401, "the token no longer counts")
         assert 'error="invalid_token"' in http.post("/mcp", json={}).headers["www-authenticate"]
-    assert exchanged(person, refreshing(tokens.refresh_token or "", found.client_id)) == "invalid_grant"
+    assert exchanged(person, refreshing(tokens.refresh_token or "", connection.client_id)) == "invalid_grant"
 
 
 @pytest.mark.filterwarnings("ignore:Using in-memory token storage")
@@ -205,7 +209,7 @@ def test_a_program_takes_no_code_of_another_issuer(person: Person, browser: Brow
     browser.issuer = "https://evil.example"
     with pytest.raises(RuntimeError, match="iss mismatch"):
         asyncio.run(searches(Client(f"{person.instance.url}/mcp", auth="oauth")))
-    assert browser.asked == 1
+    assert browser.consents == 1
 
 
 def test_a_token_for_a2a_asks_there_alone(person: Person, client_id: str) -> None:
@@ -385,14 +389,14 @@ def test_only_the_page_of_a_person_who_is_signed_in_asks(person: Person, client_
 
 
 def test_the_browser_goes_only_where_the_program_may_send_it(person: Person, client_id: str) -> None:
-    said = person.asked(request(client_id)).json()
+    said = person.consent(request(client_id)).json()
     assert said["displayName"] == "Ferryman"
     assert (said["redirectHost"], said["loopback"], said["vouched"]) == ("127.0.0.1:41234", True, False)
     assert said["unusedDays"] == 30
     other_port = request(client_id, redirect_uri=REDIRECT.replace("41234", "5"))
-    assert person.asked(other_port).json()["redirectHost"] == "127.0.0.1:5"
+    assert person.consent(other_port).json()["redirectHost"] == "127.0.0.1:5"
     for uri in ("https://evil.example/back", "https://ferry.example/back/", ""):
-        refused = person.asked(request(client_id, redirect_uri=uri))
+        refused = person.consent(request(client_id, redirect_uri=uri))
         assert refused.status_code == 400, uri
         assert refused.json()["details"][0]["reason"] == "INVALID_FIELD"
     for changes, error in (
@@ -403,10 +407,10 @@ def test_the_browser_goes_only_where_the_program_may_send_it(person: Person, cli
         ({"resource": "https://evil.example/mcp"}, "invalid_target"),
         ({"resource": f"{person.instance.url}/v1"}, "invalid_target"),
     ):
-        told = person.asked(request(client_id, **changes), allow=True).json()
+        told = person.consent(request(client_id, **changes), allow=True).json()
         found = parse_qs(urlsplit(told["redirectUri"]).query)
         assert (found["error"], found["iss"]) == ([error], [person.instance.url]), changes
-    denied = parse_qs(urlsplit(person.asked(request(client_id), allow=False).json()["redirectUri"]).query)
+    denied = parse_qs(urlsplit(person.consent(request(client_id), allow=False).json()["redirectUri"]).query)
     assert denied == {
         "error": ["access_denied"],
         "state": ["of the program"],
@@ -418,16 +422,16 @@ def test_a_document_is_its_own_and_public(person: Person) -> None:
     uris = ["https://ferry.example/back"]
     back = {"redirect_uri": uris[0]}
     with published(person.instance, redirect_uris=uris, client_id="https://ferry.example/c") as address:
-        assert person.asked(request(address, **back)).status_code == 400
+        assert person.consent(request(address, **back)).status_code == 400
         private = address.replace("localhost", "127.0.0.1")
-        refused = person.asked(request(private, **back))
+        refused = person.consent(request(private, **back))
         assert "cannot be fetched" in refused.json()["message"]
     with published(person.instance, redirect_uris=uris, client_name="x" * 17_000) as address:
-        assert person.asked(request(address, **back)).status_code == 400
+        assert person.consent(request(address, **back)).status_code == 400
     for wrong in (
         "https://169.254.169.254/latest/meta-data",
         "http://localhost/c",
         "https://localhost/",
         "rsd_no",
     ):
-        assert person.asked(request(wrong, **back)).status_code == 400, wrong
+        assert person.consent(request(wrong, **back)).status_code == 400, wrong

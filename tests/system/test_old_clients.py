@@ -208,7 +208,7 @@ def test_the_code_assistant(http: httpx2.Client, tenant: Tenant, administrator: 
     administrator.wait(
         administrator.create_document(text, source_key="cairo_book/snapshots.md", collection="cairo")
     )
-    asked = {
+    body = {
         "model": "cairo-coder",
         "messages": [
             {"role": "system", "content": "You are a Cairo mentor."},
@@ -221,7 +221,7 @@ def test_the_code_assistant(http: httpx2.Client, tenant: Tenant, administrator: 
     for more in ({}, {"x-mcp-mode": "true"}):
         answer = ""
         with http.stream(
-            "POST", "/v1/agents/cairo/chat/completions", json=asked, headers={**headers, **more}
+            "POST", "/v1/agents/cairo/chat/completions", json=body, headers={**headers, **more}
         ) as reply:
             assert reply.headers["content-type"].startswith("text/event-stream")
             lines = [line.removeprefix("data: ") for line in reply.iter_lines() if line]
@@ -278,14 +278,14 @@ def test_eleven_messages_at_once(instance: Instance, tenant: Tenant, administrat
     with Responsa(instance.url, key) as client:
         administrator.update_user_limits(client.me().name, {"messages_per_minute": MESSAGES})
     with chatting(instance, key) as chat:
-        asked = [str(uuid.uuid4()) for _ in range(MESSAGES + 1)]
-        for request_id in asked:
+        request_ids = [str(uuid.uuid4()) for _ in range(MESSAGES + 1)]
+        for request_id in request_ids:
             chat.send(conversation_id="new", content="Hello!", request_id=request_id)
-        ends = [chat.end() for _ in asked]
+        ends = [chat.end() for _ in request_ids]
         answers = [end for end in ends if end["type"] == "message"]
         assert [end["metadata"]["intent"] for end in answers] == ["chitchat"] * MESSAGES
         (refused,) = (end for end in ends if end["type"] == "error")
-        assert (refused["code"], refused["request_id"]) == ("RATE_LIMIT", asked[-1])
+        assert (refused["code"], refused["request_id"]) == ("RATE_LIMIT", request_ids[-1])
         assert "messages_per_minute" in json.dumps(refused["status"])
         chat.send(type="ping")
         assert chat.end() == {"type": "pong"}

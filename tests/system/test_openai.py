@@ -66,16 +66,16 @@ def test_an_answer_and_its_citations_are_those_of_grpc(
     client: OpenAI, responsa: Responsa, second: Instance
 ) -> None:
     raw = client.chat.completions.with_raw_response.create(model="default", messages=said(FERRY))
-    found = raw.parse()
+    completion = raw.parse()
     turn = responsa.get_turn(raw.headers["x-responsa-turn"])
     answer = turn.terminal_event.answer
-    (choice,) = found.choices
+    (choice,) = completion.choices
     content = choice.message.content or ""
     text, _, sources = content.partition("\n\nSources:\n\n")
     text, _, why = text.rpartition("\n\n")
     assert why == "No language model is configured. These passages of your documents fit best."
     assert (MARK.sub("", text), choice.finish_reason) == (answer.text, "stop")
-    assert (found.model, found.system_fingerprint) == ("default", turn.agent_version)
+    assert (completion.model, completion.system_fingerprint) == ("default", turn.agent_version)
     assert raw.headers["x-responsa-conversation"] == turn.conversation
     marks = [one.url_citation for one in choice.message.annotations or []]
     assert marks
@@ -154,18 +154,18 @@ def test_a_refusal_is_a_message(client: OpenAI) -> None:
 
 
 def test_a_text_ends_where_the_request_says(client: OpenAI, responsa: Responsa) -> None:
-    def asked(**options: Any) -> tuple[str, str, str]:
+    def completed(**options: Any) -> tuple[str, str, str]:
         raw = client.chat.completions.with_raw_response.create(
             model="testing", messages=said(ENDLESS), **options
         )
         (choice,) = raw.parse().choices
         return choice.message.content or "", choice.finish_reason, raw.headers["x-responsa-turn"]
 
-    text, reason, turn = asked(max_completion_tokens=30)
+    text, reason, turn = completed(max_completion_tokens=30)
     assert (len(text.encode()), reason) == (120, "length")
     assert responsa.get_turn(turn).terminal_event.HasField("cancelled")
     stop = text[60:80]
-    assert asked(stop=[stop, "never said"])[:2] == (text[: text.index(stop)], "stop")
+    assert completed(stop=[stop, "never said"])[:2] == (text[: text.index(stop)], "stop")
     stream = client.chat.completions.create(model="testing", messages=said(ENDLESS), stop=stop, stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == text[: text.index(stop)]
 

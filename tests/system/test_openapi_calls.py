@@ -42,13 +42,13 @@ def test_every_operation_does_what_its_description_says(
     key = registry.new_tenant().key(Credential.ADMIN)
     # Its caller is gone after the first call.
     keys = {"AuthService.DeleteMe": registry.new_tenant().key(Credential.ADMIN)}
-    found: list[str] = []
+    differences: list[str] = []
     for operation in operations():
         # A further path of the same method has a third part in its name.
         service, method, *_ = operation.definition.raw["operationId"].split(".")
         name = f"{service}.{method}"
-        found += mistakes(operation, count, instance.url, keys.get(name, key), lines=name in STREAMS)
-    assert not found, "\n".join(found)
+        differences += mistakes(operation, count, instance.url, keys.get(name, key), lines=name in STREAMS)
+    assert not differences, "\n".join(differences)
 
 
 def operations() -> Iterator[Any]:
@@ -77,7 +77,7 @@ def mistakes(operation: Any, count: int, url: str, key: str, *, lines: bool) -> 
     ]
     if not lines:
         wanted.append(checks.response_schema_conformance)
-    found: dict[str, str] = {}
+    differences: dict[str, str] = {}
     session = requests.Session()
     # As a client does while a busy machine answers no health checks.
     patience = Retry(
@@ -105,7 +105,7 @@ def mistakes(operation: Any, count: int, url: str, key: str, *, lines: bool) -> 
                 case.validate_response(response, wanted)
             except FailureGroup as group:
                 for failure in group.exceptions:
-                    found[failure.title] = (
+                    differences[failure.title] = (
                         f"{operation.label}: {failure}\n{response.status_code} {response.text[:500]}\n{case.as_curl_command()}"
                     )
 
@@ -115,5 +115,5 @@ def mistakes(operation: Any, count: int, url: str, key: str, *, lines: bool) -> 
             call()
     refused = session.request("TRACE", url + min(paths), headers=headers)
     if refused.status_code != 405 or operation.method.upper() not in refused.headers["allow"]:
-        found["method"] = f"{operation.label}: TRACE is {refused.status_code} {refused.headers}"
-    return [*found.values()]
+        differences["method"] = f"{operation.label}: TRACE is {refused.status_code} {refused.headers}"
+    return [*differences.values()]

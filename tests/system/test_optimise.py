@@ -138,8 +138,8 @@ def test_questions_are_cited_rightly_with_a_version_that_has_learnt_the_words_of
         (manuals / f"{product}.md").write_text(manual(product))
     data.write_text("\n".join(map(json.dumps, questions())))
     settings = {"RESPONSA_MODELS__SCRIPTED": "true", "RESPONSA_DOCS": "none"}
-    with instance_in(tmp_path, **settings, RESPONSA_AGENTS__FOLDER=str(agent.parent)) as one:
-        environment = {**one.environment, "PYTHONPATH": str(ROOT / ".venv" / "optimise")}
+    with instance_in(tmp_path, **settings, RESPONSA_AGENTS__FOLDER=str(agent.parent)) as instance:
+        environment = {**instance.environment, "PYTHONPATH": str(ROOT / ".venv" / "optimise")}
 
         def run(*words: str) -> tuple[int, str]:
             command = [sys.executable, "-m", "responsa_server", *words]
@@ -160,26 +160,26 @@ def test_questions_are_cited_rightly_with_a_version_that_has_learnt_the_words_of
         code, said = run(*command, "0.18")
         assert code == 1, said
         assert "Give a larger --budget" in said
-        (file,) = (one.home / "optimise").glob("*/calls.jsonl")
+        (file,) = (instance.home / "optimise").glob("*/calls.jsonl")
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         # The server was asked, too.
         assert any("documents" in (row["text"] or "") for row in rows)
         assert 0.1 * 1e6 < sum(row["cost_micros"] for row in rows) <= 0.18 * 1e6
         code, said = run(*command, "5")
         assert code == 0, said
-        found = json.loads(said)
-        assert found["after"]["cited"][1] > found["before"]["cited"][2]
-        with Responsa(one.url, one.key) as client:
-            made, trial = client.agent_version(found["version"]), client.agent_version(found["measured"])
+        result = json.loads(said)
+        assert result["after"]["cited"][1] > result["before"]["cited"][2]
+        with Responsa(instance.url, instance.key) as client:
+            made, trial = client.agent_version(result["version"]), client.agent_version(result["measured"])
             assert (made.is_current, made.card["after"]["cited"][0], trial.card["trial"]) == (
                 False,
-                found["after"]["cited"][0],
+                result["after"]["cited"][0],
                 True,
             )
             # Nothing is left of the questions.
             assert not list(client.conversations())
         again = json.loads(run(*command, "5")[1])
-        assert (again["version"], again["calls"]) == (found["version"], found["calls"])
+        assert (again["version"], again["calls"]) == (result["version"], result["calls"])
 
 
 @pytest.mark.soak
@@ -213,12 +213,12 @@ def test_a_version_is_made_within_a_budget_after_a_stop_and_a_kill_without_any_n
     eventually(lambda: len(rows()) > before + 50, "some calls")
     killed.kill()
     killed.wait()
-    code, found = run("--budget", "5")
+    code, result = run("--budget", "5")
     assert code == 0
-    assert len({row["key"] for row in rows()}) == len(rows()) == found["calls"]
-    assert sum(row["cost_micros"] for row in rows()) == round(found["costUsd"] * 1e6)
+    assert len({row["key"] for row in rows()}) == len(rows()) == result["calls"]
+    assert sum(row["cost_micros"] for row in rows()) == round(result["costUsd"] * 1e6)
     # The intervals do not overlap.
-    assert found["after"]["right"][1] > found["before"]["right"][2]
+    assert result["after"]["right"][1] > result["before"]["right"][2]
 
     # Everything is recorded, so the page's command, which prints the same, asks nothing.
     (shown,) = [
@@ -237,12 +237,12 @@ def test_a_version_is_made_within_a_budget_after_a_stop_and_a_kill_without_any_n
     assert fits(printed, done.stdout)
 
     with Responsa(owned.url, owned.key) as client:
-        made = client.agent_version(found["version"])
+        made = client.agent_version(result["version"])
         assert not made.is_current
-        assert client.agent("chat").version != found["version"]
-        assert made.card["data"]["sha256"] == found["data"]["sha256"]
+        assert client.agent("chat").version != result["version"]
+        assert made.card["data"]["sha256"] == result["data"]["sha256"]
 
-    code, found = run("--budget", "20", "--optimiser", "instruction")
+    code, result = run("--budget", "20", "--optimiser", "instruction")
     assert code == 0
-    assert found["after"]["right"][1] > found["before"]["right"][2]
+    assert result["after"]["right"][1] > result["before"]["right"][2]
     assert seen.read_text() == ""

@@ -109,17 +109,17 @@ def test_an_access_token_alone_ends_its_session(http: httpx2.Client, tenant: Ten
 
 def test_an_administrator_sees_and_disables_users(http: httpx2.Client, tenant: Tenant) -> None:
     key = tenant.key()
-    found = http.get("/users", headers=admin(tenant)).json()
-    assert found["next_page_token"] is None
-    assert {one["email"].partition("@")[0] for one in found["users"]} == {"admin", "user"}
-    assert all(set(one) == USER for one in found["users"])
+    listed = http.get("/users", headers=admin(tenant)).json()
+    assert listed["next_page_token"] is None
+    assert {one["email"].partition("@")[0] for one in listed["users"]} == {"admin", "user"}
+    assert all(set(one) == USER for one in listed["users"])
     first = http.get("/users?limit=1", headers=admin(tenant)).json()
     second = http.get(
         "/users", params={"limit": 1, "page_token": first["next_page_token"]}, headers=admin(tenant)
     ).json()
-    assert [*first["users"], *second["users"]] == found["users"]
+    assert [*first["users"], *second["users"]] == listed["users"]
 
-    (user,) = [one for one in found["users"] if one["role"] == "user"]
+    (user,) = [one for one in listed["users"] if one["role"] == "user"]
     assert http.get(f"/users/{user['id']}", headers=admin(tenant)).json() == user
     assert http.get(f"/users/email/{user['email'].upper()}", headers=admin(tenant)).json() == user
     disabled = http.post(f"/users/{user['id']}/disable", headers=admin(tenant))
@@ -166,9 +166,9 @@ def test_a_record_a_question_and_its_feedback(
     (document,) = part["documents"]
     assert (part["source"], part["failed_rows"], part["job_id"]) == (None, 0, None)
     assert (document["title"], document["metadata"], document["state"]) == ("Skills", {"level": 7}, "ready")
-    for one in ("me", me):
-        found = http.get(f"/users/{one}/documents", headers=mine).json()
-        assert found == {"documents": [{**document, "source": None}], "document_count": 1}
+    for user in ("me", me):
+        own = http.get(f"/users/{user}/documents", headers=mine).json()
+        assert own == {"documents": [{**document, "source": None}], "document_count": 1}
     # No source has a query for one subject.
     for what in ("reprocess", "test-completed"):
         for body in (dict[str, object](), None):
@@ -196,14 +196,14 @@ def test_a_record_a_question_and_its_feedback(
     assert http.get("/chat/history", params=where, headers=mine).json()["history"] == [answer]
     assert http.get("/chat/history", headers=admin(tenant)).json()["history"] == []
 
-    given = {"turn_id": answer["id"], "rating": "down", "comment": "Too short."}
-    feedback = http.post("/feedback", json=given, headers=mine).json()
+    down = {"turn_id": answer["id"], "rating": "down", "comment": "Too short."}
+    feedback = http.post("/feedback", json=down, headers=mine).json()
     assert (feedback["rating"], feedback["comment"]) == ("down", "Too short.")
     for score, word in ((1, "down"), (3, None), (5, "up")):
         again = {"message_id": feedback["message_id"], "rating": score}
         scored = http.post("/feedback", json=again, headers=mine).json()
         assert (scored["rating"], scored["score"]) == (word, score)
-    assert wrong(http.post("/feedback", json=given, headers=admin(tenant))) == (404, "RESOURCE_NOT_FOUND")
+    assert wrong(http.post("/feedback", json=down, headers=admin(tenant))) == (404, "RESOURCE_NOT_FOUND")
     where = {"rating": "up", "state": "open", "user_id": me, "agent": "personal"}
     (read,) = http.get("/feedback", params=where, headers=admin(tenant)).json()["feedback"]
     assert (read["message_id"], read["turn_id"], read["rating"], read["score"]) == (
@@ -220,13 +220,13 @@ def test_a_record_a_question_and_its_feedback(
     (own,) = [one for one in http.get("/analytics/usage", headers=mine).json()["usage"] if one["agent"]]
     assert (own["questions"], own["agent"]) == (2, "personal")
     for path in (f"/analytics/users/{me}", "/analytics/system"):
-        found = http.get(path, params={"by": "day"}, headers=admin(tenant)).json()["usage"]
-        assert [one for one in found if one["agent"]] == [own]
+        usage = http.get(path, params={"by": "day"}, headers=admin(tenant)).json()["usage"]
+        assert [one for one in usage if one["agent"]] == [own]
     assert fields(http.get("/analytics/system?by=year", headers=admin(tenant))) == ["by"]
-    both = {**given, "message_id": feedback["message_id"]}
+    both = {**down, "message_id": feedback["message_id"]}
     assert fields(http.post("/feedback", json=both, headers=mine)) == ["turn_id", "message_id"]
     for rating in ("5", 0, 6, 10**20, 4.0, True):
-        assert fields(http.post("/feedback", json={**given, "rating": rating}, headers=mine)) == ["rating"]
+        assert fields(http.post("/feedback", json={**down, "rating": rating}, headers=mine)) == ["rating"]
     nothing = http.post("/chat/question", json={}, headers=mine)
     assert (fields(nothing), nothing.json()["detail"]) == (["question"], "question: must not be empty")
     assert fields(http.get(f"/users/{'7' * 300}/profile", headers=mine)) == ["id"]

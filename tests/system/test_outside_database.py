@@ -460,7 +460,7 @@ def test_a_whole_start_waits_for_a_minute(outside: str, folder: Path) -> None:
 def test_doctor_examines_the_database_and_the_redis_that_the_settings_name(
     outside: str, folder: Path
 ) -> None:
-    def found(**variables: str) -> Mapping[str, str]:
+    def findings(**variables: str) -> Mapping[str, str]:
         done = subprocess.run(
             [*responsa(), "doctor"],
             env=plain_environment(RESPONSA_HOME=str(folder / "home"), **variables),
@@ -470,10 +470,10 @@ def test_doctor_examines_the_database_and_the_redis_that_the_settings_name(
         lines = [line.partition(": ") for line in done.stdout.splitlines()]
         return {name: detail for name, _, detail in lines}
 
-    good = found(DATABASE_URL=outside)
+    good = findings(DATABASE_URL=outside)
     assert "with pgvector" in good["ok    DATABASE_URL"]
     assert not {"ok    database", "ok    PostgreSQL"} & set(good)
-    bad = found(
+    bad = findings(
         DATABASE_URL=make_conninfo(outside, dbname="barn"),
         DATABASE_LOG_URL=make_conninfo(outside, dbname="postgres"),
         REDIS_URL=f"unix://{folder / 'none'}",

@@ -42,7 +42,7 @@ _GET_ME_PAUSE: Final = 0.1
 
 
 @dataclass
-class Told:
+class Outcomes:
     """What callers got. answers: the seconds until each answer. refusals: the seconds that each refusal names. others: any other end."""
 
     answers: list[float] = field(default_factory=list[float])
@@ -58,7 +58,7 @@ class Asker:
     key: str
     texts: Iterator[str]
 
-    async def ask(self, told: Told) -> float:
+    async def ask(self, outcomes: Outcomes) -> float:
         """Ask a question, and follow it to its end. Returns how many seconds to wait before the next one: none, unless it was refused."""
         # Requests and responses are bytes here, because the caller shares the machine with the server.
         call = next(self.channels).unary_stream(_ASK)
@@ -68,15 +68,15 @@ class Asker:
             frames = [frame async for frame in call(request, metadata=_metadata(self.key), timeout=60)]
         except aio.AioRpcError as error:
             if (wait := _wait(error)) is None:
-                told.others.append(f"{error.code()} {error.details()}")
+                outcomes.others.append(f"{error.code()} {error.details()}")
                 return 0.0
-            told.refusals.append(wait)
+            outcomes.refusals.append(wait)
             return wait
         end = chat.AskResponse.FromString(frames[-1]).events[-1].WhichOneof("event")
         if end in ("answer", "refused"):
-            told.answers.append(time.monotonic() - begun)
+            outcomes.answers.append(time.monotonic() - begun)
         else:
-            told.others.append(str(end))
+            outcomes.others.append(str(end))
         return 0.0
 
 
@@ -105,50 +105,50 @@ async def asker(instance: Instance, key: str) -> AsyncGenerator[Asker]:
         await asyncio.gather(*(channel.close() for channel in channels))
 
 
-async def steadily(one: Asker, seconds: float, at_a_time: int = _AT_A_TIME) -> Told:
+async def steadily(caller: Asker, seconds: float, at_a_time: int = _AT_A_TIME) -> Outcomes:
     """Ask one question after the other, this many at a time."""
-    told, until = Told(), time.monotonic() + seconds
+    outcomes, until = Outcomes(), time.monotonic() + seconds
 
     async def stream() -> None:
         while time.monotonic() < until:
-            wait = await one.ask(told)
+            wait = await caller.ask(outcomes)
             await asyncio.sleep(wait)
 
     await asyncio.gather(*(stream() for _ in range(at_a_time)))
-    return told
+    return outcomes
 
 
-async def capacity(one: Asker) -> float:
+async def capacity(caller: Asker) -> float:
     """How many questions a second are answered if no more are asked."""
     begun = time.monotonic()
-    told = await steadily(one, _CALM_SECONDS)
-    assert not told.others
-    return len(told.answers) / (time.monotonic() - begun)
+    outcomes = await steadily(caller, _CALM_SECONDS)
+    assert not outcomes.others
+    return len(outcomes.answers) / (time.monotonic() - begun)
 
 
-async def flood(one: Asker, seconds: float, rate: float) -> Told:
+async def flood(caller: Asker, seconds: float, rate: float) -> Outcomes:
     """Ask this many questions a second, whatever becomes of them, and more if the server answers more than a third of
     them: a busy machine becomes quicker now and then."""
-    told, begun, asked = Told(), time.monotonic(), 0
+    outcomes, begun, sent = Outcomes(), time.monotonic(), 0
     async with asyncio.TaskGroup() as group:
         while (passed := time.monotonic() - begun) < seconds:
-            due = max(int(passed * rate), _TIMES * len(told.answers))
-            for _ in range(asked, due):
-                group.create_task(one.ask(told))
-            asked = max(asked, due)
+            due = max(int(passed * rate), _TIMES * len(outcomes.answers))
+            for _ in range(sent, due):
+                group.create_task(caller.ask(outcomes))
+            sent = max(sent, due)
             await asyncio.sleep(0.01)
-    return told
+    return outcomes
 
 
-async def get_me(instance: Instance, key: str, found: list[float]) -> None:
+async def get_me(instance: Instance, key: str, seconds: list[float]) -> None:
     """Ask again and again who the user is, until this is cancelled."""
     request = auth.GetMeRequest().SerializeToString()
-    async with asker(instance, key) as one:
-        call = next(one.channels).unary_unary(_GET_ME)
+    async with asker(instance, key) as caller:
+        call = next(caller.channels).unary_unary(_GET_ME)
         while True:
             begun = time.monotonic()
             await call(request, metadata=_metadata(key), timeout=60)
-            found.append(time.monotonic() - begun)
+            seconds.append(time.monotonic() - begun)
             await asyncio.sleep(_GET_ME_PAUSE)
 
 
@@ -178,25 +178,25 @@ async def test_of_three_times_as_much_the_server_answers_what_it_can_in_time(
             for name in ("Flood", "Other")
         )
     load = os.getloadavg()[0]
-    async with asker(own, asking) as one:
-        await steadily(one, 5.0)
-        before = await capacity(one)
-        found: list[float] = []
-        asked = asyncio.create_task(get_me(own, other, found))
+    async with asker(own, asking) as caller:
+        await steadily(caller, 5.0)
+        before = await capacity(caller)
+        get_me_seconds: list[float] = []
+        background = asyncio.create_task(get_me(own, other, get_me_seconds))
         begun = time.monotonic()
-        told = await flood(one, form.count, _TIMES * before)
-        rate = len(told.answers) / (time.monotonic() - begun)
-        asked.cancel()
-        ended, again = time.monotonic(), Told()
+        outcomes = await flood(caller, form.count, _TIMES * before)
+        rate = len(outcomes.answers) / (time.monotonic() - begun)
+        background.cancel()
+        ended, again = time.monotonic(), Outcomes()
         while not again.answers or again.answers[-1] > _MOST_GET_ME_SECONDS:
-            await one.ask(again)
+            await caller.ask(again)
         recovered = time.monotonic() - ended
-        after = await capacity(one)
-    report.count("answers", len(told.answers))
-    report.count("refusals", len(told.refusals))
-    report.count("others", len(told.others))
-    report.measured("answers", told.answers)
-    report.measured("GetMe", found)
+        after = await capacity(caller)
+    report.count("answers", len(outcomes.answers))
+    report.count("refusals", len(outcomes.refusals))
+    report.count("others", len(outcomes.others))
+    report.measured("answers", outcomes.answers)
+    report.measured("GetMe", get_me_seconds)
     report.tell(request)
     # The rest of the machine may have become busier meanwhile, so the capacity is measured on both sides.
     goodput = rate / ((before + after) / 2)
@@ -206,7 +206,7 @@ async def test_of_three_times_as_much_the_server_answers_what_it_can_in_time(
         f"{goodput:.2f}; answers p95 {p95:.2f} s; GetMe p99 {slowest:.2f} s; recovered in "
         f"{recovered:.2f} s"
     )
-    assert not told.others
+    assert not outcomes.others
     assert goodput >= _LEAST_GOODPUT
     assert p95 <= _MOST_SECONDS
     assert slowest <= _MOST_GET_ME_SECONDS

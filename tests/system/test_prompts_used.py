@@ -45,15 +45,15 @@ def strong(bench: Bench) -> Iterator[Bench]:
 def purposes(bench: Bench, question: str, agent: str, conversation: str = "") -> tuple[Counter[str], str]:
     """The prompts that were sent to the model in an answered turn, and the turn's conversation. Only an answer with the
     prompt for follow-ups offers any."""
-    asked = bench.lab.stations[0].asked
-    asked.clear()
+    bodies = bench.lab.stations[0].asked
+    bodies.clear()
     given = golden(agent)["parameters"]
-    started, end = bench.told(question, agent, conversation, **given)
+    started, end = bench.ask_in(question, agent, conversation, **given)
     assert end.WhichOneof("event") == "answer", end
     assert end.answer.model == "alpha:strong", end
     # No prompt depends on whether a busy machine searches by words alone.
     assert {one.kind for one in end.answer.fallbacks} <= {turn_pb2.FALLBACK_KIND_TEXT_ONLY}, end
-    used = Counter(map(purpose, asked))
+    used = Counter(map(purpose, bodies))
     assert bool(used["follow_ups"]) == (0 < len(end.answer.follow_ups) <= 2), end
     return used, started.conversation
 

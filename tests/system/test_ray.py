@@ -66,15 +66,15 @@ def loaded(
     folder.mkdir()
     settings = {"RESPONSA_DOCS": "none", "RESPONSA_INGESTION__OWN_PROCESS": "true"}
     with (
-        instance_in(folder, **settings) as one,
+        instance_in(folder, **settings) as instance,
         processes.workers(
-            tied(*one.command("serve", "--role", "jobs")), one.environment, folder, workers - 1
+            tied(*instance.command("serve", "--role", "jobs")), instance.environment, folder, workers - 1
         ),
     ):
         begun = time.monotonic()
         done = subprocess.run(
-            one.command("ingest", str(corpus), "--collection", "corpus", "--engine", engine),
-            env={**one.environment, **environment},
+            instance.command("ingest", str(corpus), "--collection", "corpus", "--engine", engine),
+            env={**instance.environment, **environment},
             capture_output=True,
             text=True,
             check=False,
@@ -82,14 +82,14 @@ def loaded(
         assert done.returncode == 0, done.stdout + done.stderr
         assert bool(re.search(r"Ray computed [1-9]", done.stdout)) == (engine == "ray"), done.stdout
         print(f"{workers} workers, {engine}: {time.monotonic() - begun:.1f} s; {done.stdout.strip()}")
-        return stored(one)
+        return stored(instance)
 
 
-def stored(one: Instance) -> tuple[str, Float]:
+def stored(instance: Instance) -> tuple[str, Float]:
     """A digest of all passages, and their vectors in the same order."""
     made, vectors = hashlib.sha256(), list[Float]()
     with (
-        psycopg.connect(EmbeddedPostgres(Layout.of(one.home)).dsn("superuser")) as connection,
+        psycopg.connect(EmbeddedPostgres(Layout.of(instance.home)).dsn("superuser")) as connection,
         connection.cursor("passages") as cursor,
     ):
         for vector, *passage in cursor.execute(PASSAGES):

@@ -57,7 +57,7 @@ def test_a_turn_keeps_its_version_through_an_edit_and_a_kill(echo: Bench) -> Non
     echo.echo.open.set()
     asking.join()
     eventually(lambda: echo.version("echo") == newer, lambda: echo.instance.log("server")[-2000:])
-    events = [event for frame in echo.asked(request) for event in frame.events]
+    events = [event for frame in echo.frames(request) for event in frame.events]
     started, end = events[0].started, events[-1]
     assert started.agent_version == version
     assert end.answer.text == "FIRST", end
@@ -69,11 +69,11 @@ def test_a_broken_edit_is_told_and_changes_nothing(echo: Bench) -> None:
     (echo.agents / "echo/prompts/say.md").write_text("Say: {{ nothing }}\n")
     status = admin.GetSystemStatusRequest()
 
-    def told() -> bool:
+    def reported() -> bool:
         parts = echo.call("AdminService", "GetSystemStatus", status).parts
         return any(part.part == "agents" and "prompts/say.md:1" in part.detail for part in parts)
 
-    eventually(told, lambda: echo.instance.log("server")[-2000:])
+    eventually(reported, lambda: echo.instance.log("server")[-2000:])
     found = echo.call("AdminService", "ReloadAgents", admin.ReloadAgentsRequest()).agents
     (broken,) = [one for one in found if one.agent == "agents/echo"]
     assert (broken.version, broken.changed) == (version, False)
@@ -83,6 +83,6 @@ def test_a_broken_edit_is_told_and_changes_nothing(echo: Bench) -> None:
 
 def _asked(bench: Bench, request: chat.AskRequest) -> None:
     try:
-        bench.asked(request)
+        bench.frames(request)
     except grpc.RpcError:
         return  # the server that received the question is killed

@@ -97,7 +97,7 @@ class Place:
         """The titles of the hits."""
         return [hit["passage"]["title"] for hit in self.search(*options)]
 
-    def asked(self, *options: str) -> Any:
+    def ask(self, *options: str) -> Any:
         """The end of a turn."""
         asked = self.instance.run("ask", "--json", "--collection", "notes", *options, QUESTION)
         return json.loads(asked.stdout.splitlines()[-1])
@@ -175,7 +175,7 @@ def test_the_reranking_model_orders_searches_and_turns_or_is_done_without(place:
     assert [hit["passage"]["title"] for hit in hits][:2] == ["A mill", "A ferry"]
     scores = [hit["parts"]["reranker"] for hit in hits]
     assert scores == sorted(scores, reverse=True)
-    first = place.asked()["answer"]
+    first = place.ask()["answer"]
     assert first["excerpts"][0]["title"] == "A mill"
     assert "fallbacks" not in first or "WITHOUT_RERANKER" not in json.dumps(first["fallbacks"])
     assert int(first["usage"]["inputTokens"]) > 0
@@ -183,7 +183,7 @@ def test_the_reranking_model_orders_searches_and_turns_or_is_done_without(place:
     hits = place.search()
     assert hits[0]["passage"]["title"] == "A ferry"
     assert not any("reranker" in hit["parts"] for hit in hits)
-    second = place.asked()["answer"]
+    second = place.ask()["answer"]
     assert second["excerpts"][0]["title"] == "A ferry"
     kept = {
         "kind": "FALLBACK_KIND_WITHOUT_RERANKER",
@@ -196,11 +196,11 @@ def test_the_reranking_model_orders_searches_and_turns_or_is_done_without(place:
 
 
 def test_a_model_judges_the_citations_of_an_answer(place: Place) -> None:
-    answer = place.asked("--agent", "written")["answer"]
+    answer = place.ask("--agent", "written")["answer"]
     data = answer["text"].encode()
 
-    def said(one: Any) -> str:
-        found = one["answerRange"]
+    def said(part: Any) -> str:
+        found = part["answerRange"]
         return data[int(found.get("start", 0)) : int(found["end"])].decode()
 
     states = {said(one): one["state"] for one in answer["citations"]}

@@ -93,9 +93,9 @@ def settings(outside: Outside) -> dict[str, str]:
     }
 
 
-def health(one: Instance) -> Json:
-    found: Json = httpx2.get(f"{one.url}/health", timeout=PATIENCE, trust_env=False).json()
-    return found
+def health(instance: Instance) -> Json:
+    report: Json = httpx2.get(f"{instance.url}/health", timeout=PATIENCE, trust_env=False).json()
+    return report
 
 
 def state(ways: Ways, headers: dict[str, str], turn: str) -> str:
@@ -182,14 +182,14 @@ def test_a_restored_instance_does_nothing_outside_until_it_is_activated(
         postgres.start()
         try:
             with psycopg.connect(postgres.dsn("superuser")) as connection:
-                found = connection.execute(
+                row = connection.execute(
                     (
                         "SELECT state, (SELECT count(*) FROM responsa.pause), (SELECT count(*) FROM "
                         "responsa.audit_event WHERE action = 'turn.cancel') FROM responsa.turn WHERE id = %s"
                     ),
                     [turn.partition("/")[2]],
                 ).fetchone()
-            assert found == ("cancelled", 0, 1)
+            assert row == ("cancelled", 0, 1)
         finally:
             postgres.stop()
 

@@ -104,22 +104,22 @@ def stream(instance: Instance, question: str = SLOW) -> list[int]:
 @contextmanager
 def streaming(instance: Instance) -> Generator[list[list[int]]]:
     """During the block, ask one question after the other in several threads. Afterwards, every stream was whole."""
-    over, found = threading.Event(), list[list[int]]()
+    over, streams = threading.Event(), list[list[int]]()
 
     def ask() -> None:
-        found.append(stream(instance))
+        streams.append(stream(instance))
         while not over.is_set():
-            found.append(stream(instance))
+            streams.append(stream(instance))
 
     with ThreadPoolExecutor(STREAMS) as pool:
         tasks = [pool.submit(ask) for _ in range(STREAMS)]
         try:
-            yield found
+            yield streams
         finally:
             over.set()
         for task in tasks:
             task.result()
-    assert all(seqs == list(range(1, len(seqs) + 1)) for seqs in found)
+    assert all(seqs == list(range(1, len(seqs) + 1)) for seqs in streams)
 
 
 @contextmanager
@@ -266,7 +266,7 @@ def test_prometheus_finds_each_server_and_what_it_did(pair: Instance) -> None:
     shown = {line.split()[2] for line in together.splitlines() if line.startswith("# TYPE responsa_")}
     assert shown <= set(known)
     # What a turn measures, and what every server always shows.
-    for one in (
+    for metric in (
         "turns",
         "calls",
         "turn_first_event",
@@ -275,7 +275,7 @@ def test_prometheus_finds_each_server_and_what_it_did(pair: Instance) -> None:
         "part_health",
         "loop_lag",
     ):
-        assert any(name.startswith(f"responsa_{one}") for name in shown), one
+        assert any(name.startswith(f"responsa_{metric}") for name in shown), metric
     # No label has an id, and all are those of the table.
     for labels in re.findall(r"^(responsa_\w+)\{([^}]*)\}", together, re.MULTILINE):
         base = re.sub(r"_(bucket|sum|count)$", "", labels[0])

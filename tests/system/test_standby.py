@@ -25,38 +25,40 @@ SETTINGS = {
 def test_searches_go_on_while_the_standby_is_behind_and_gone(tmp_path: Path) -> None:
     file = tmp_path / "harbour.md"
     file.write_text(TEXT, encoding="utf-8")
-    with instance_in(tmp_path, **SETTINGS) as one:
-        one.run("ingest", str(file), "--collection", "harbour")
-        with standby_of(Layout.of(one.home), tmp_path / "standby") as standby:
-            one.settings = {**SETTINGS, "DATABASE_STANDBY_URL": standby.dsn("app")}
-            assert one.interrupt() == 0
-            one.start().until_ready()
-            eventually(lambda: "high water" in searched(one) and counted(one, "answered"), "its answer")
-            assert health(one) == "ok"
+    with instance_in(tmp_path, **SETTINGS) as instance:
+        instance.run("ingest", str(file), "--collection", "harbour")
+        with standby_of(Layout.of(instance.home), tmp_path / "standby") as standby:
+            instance.settings = {**SETTINGS, "DATABASE_STANDBY_URL": standby.dsn("app")}
+            assert instance.interrupt() == 0
+            instance.start().until_ready()
+            eventually(
+                lambda: "high water" in searched(instance) and counted(instance, "answered"), "its answer"
+            )
+            assert health(instance) == "ok"
             with psycopg.connect(standby.dsn("superuser"), autocommit=True) as copy:
                 copy.execute("SELECT pg_wal_replay_pause()")
                 paused = "SELECT pg_get_wal_replay_pause_state() = 'paused'"
                 eventually(lambda: copy.execute(paused).fetchone() == (True,), "a pause")
-            one.run("documents", "delete", f"{tmp_path.name}/harbour.md", "--collection", "harbour")
-            assert "high water" not in searched(one)
-            assert counted(one, "behind")
-        eventually(lambda: health(one) == "degraded", "a degraded standby")
-        one.run("ingest", str(file), "--collection", "harbour")
-        assert "high water" in searched(one)
-        assert counted(one, "away")
+            instance.run("documents", "delete", f"{tmp_path.name}/harbour.md", "--collection", "harbour")
+            assert "high water" not in searched(instance)
+            assert counted(instance, "behind")
+        eventually(lambda: health(instance) == "degraded", "a degraded standby")
+        instance.run("ingest", str(file), "--collection", "harbour")
+        assert "high water" in searched(instance)
+        assert counted(instance, "away")
 
 
-def searched(one: Instance) -> str:
-    return one.run("search", "When may ships enter the harbour?", "--collection", "harbour").stdout
+def searched(instance: Instance) -> str:
+    return instance.run("search", "When may ships enter the harbour?", "--collection", "harbour").stdout
 
 
-def health(one: Instance) -> str:
-    return str(httpx2.get(f"{one.url}/health", timeout=60).json()["parts"]["standby"])
+def health(instance: Instance) -> str:
+    return str(httpx2.get(f"{instance.url}/health", timeout=60).json()["parts"]["standby"])
 
 
-def counted(one: Instance, outcome: str) -> bool:
+def counted(instance: Instance, outcome: str) -> bool:
     """Whether a search had this outcome."""
-    text = httpx2.get(f"{one.url}/metrics", timeout=60).text
+    text = httpx2.get(f"{instance.url}/metrics", timeout=60).text
     return bool(
         re.search(rf'^responsa_searches_standby_total{{[^}}]*outcome="{outcome}"', text, re.MULTILINE)
     )

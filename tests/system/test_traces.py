@@ -168,13 +168,13 @@ def test_questions_of_a_foreign_program_are_one_trace_from_its_client_to_the_log
 
     def paths(trace: str) -> Sequence[str]:
         names = {span.id: span for span in spans.trace(trace)}
-        found: list[str] = []
+        joined: list[str] = []
         for span in names.values():
             path = [span]
             while path[-1].parent in names:
                 path.append(names[path[-1].parent])
-            found.append(" > ".join(one.name for one in reversed(path)))
-        return found
+            joined.append(" > ".join(one.name for one in reversed(path)))
+        return joined
 
     eventually(lambda: ways <= Counter(paths(trace)), lambda: "\n".join(paths(trace)))
     served = {

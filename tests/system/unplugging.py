@@ -57,14 +57,14 @@ class House:
     def chain(self, suffix: str = "") -> Chain:
         """A new agent with models that were not used before, because the server does not call a failed model for a while."""
         number = len(self.made)
-        found = Chain(f"unplugged-{number}", [f"{name}{suffix}:m-{number}" for name in NAMES])
-        folder = self.bench.agents / found.agent
+        chain = Chain(f"unplugged-{number}", [f"{name}{suffix}:m-{number}" for name in NAMES])
+        folder = self.bench.agents / chain.agent
         folder.mkdir(parents=True)
-        self.made.append(found.agent)
-        (folder / "agent.toml").write_text(AGENT.format(*found.models))
+        self.made.append(chain.agent)
+        (folder / "agent.toml").write_text(AGENT.format(*chain.models))
         self.call("AdminService/ReloadAgents", {})
-        assert self.bench.version(found.agent)
-        return found
+        assert self.bench.version(chain.agent)
+        return chain
 
     def call(self, name: str, request: Json, way: Way = Way.GRPC) -> Any:
         """The response messages of a successful call."""
@@ -73,7 +73,7 @@ class House:
         assert outcome.problem is None, outcome
         return outcome.messages
 
-    def asked(
+    def ask(
         self, agent: str, way: Way = Way.GRPC, question: str = QUESTION, **more: Any
     ) -> tuple[list[Json], Json]:
         """The events of a turn, and the result of a later GetTurn. Both have the same terminal event."""
@@ -102,7 +102,7 @@ class House:
         )
 
 
-def told(events: Sequence[Json], kind: str) -> list[Json]:
+def of_kind(events: Sequence[Json], kind: str) -> list[Json]:
     return [event[kind] for event in events if kind in event]
 
 
