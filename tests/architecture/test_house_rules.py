@@ -139,11 +139,6 @@ NAMES_OF_NOTHING = {"one", "found", "given", "who", "asked", "told"}
 MAY_BIND = re.compile(
     rf"\b(?:{'|'.join(sorted(NAMES_OF_NOTHING))})\b\s*(?:[,:()\]]|in\b|[^\s\w\"']{{0,2}}=(?!=))"
 )
-CLEAN_TESTS = (
-    *("browser", "docs", "architecture", "clients", "gateway", "migrations", "wire"),
-    *("cases", "contract", "rpc", "security", "unit", "mutants"),
-)
-"""The folders of tests that keep the rule of names."""
 KEPT_NAMES = {
     "CallToolOutput.found": "conditions of agents name this key of the state",
     "PromptPassage.found": "as in ScoredPassage",
@@ -190,11 +185,10 @@ def bound_names(owner: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def test_what_lasts_has_a_name_that_says_what_it_is() -> None:
-    folders = (SERVER.parent, ROOT / "clients" / "python", ROOT / "tools", ROOT / "bench")
-    tests = (ROOT / "tests" / name for name in CLEAN_TESTS)
+    folders = (SERVER.parent, *(ROOT / name for name in ("clients/python", "tests", "tools", "bench")))
     bad = [
         f"{path.relative_to(ROOT)}:{line} {name}"
-        for path in (*sources(*folders, *tests), *sorted((ROOT / "tests").glob("*.py")))
+        for path in sources(*folders)
         if MAY_BIND.search(text := path.read_text(encoding="utf-8"))
         for owner in ast.walk(ast.parse(text))
         for name, line in bound_names(owner)
