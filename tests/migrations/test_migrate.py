@@ -119,6 +119,22 @@ async def test_a_database_without_pgvector_is_told_who_has_to_do_what(postgres: 
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
+async def test_a_database_that_cannot_store_every_character_is_refused(postgres: EmbeddedPostgres) -> None:
+    name = "ascii"
+    with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
+        made = (
+            f"CREATE DATABASE {name} OWNER responsa_owner TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"
+        )
+        connection.execute(made.encode())
+        try:
+            with pytest.raises(
+                MigrationError, match="has the encoding SQL_ASCII, and Responsa needs UTF8; name one"
+            ):
+                await migrate(urls_of(postgres, name).owner)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
 async def test_in_a_fresh_database_no_agent_has_a_number(database_urls: DatabaseUrls) -> None:
     with psycopg.connect(database_urls.app) as connection:
         assert connection.execute("SELECT FROM responsa.agent_version").fetchall() == []

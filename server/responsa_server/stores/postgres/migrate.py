@@ -175,6 +175,11 @@ async def migrate(
                 f"the database is in a PostgreSQL {version}, and Responsa needs PostgreSQL {OLDEST_POSTGRES} or newer; "
                 "name a database in a newer PostgreSQL in DATABASE_URL"
             )
+        if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
+            raise MigrationError(
+                f"the database has the encoding {encoding}, and Responsa needs UTF8; name one in DATABASE_URL that was made by "
+                "CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'"
+            )
         await connection.execute("SELECT pg_advisory_lock(%s)", (Lock.MIGRATE,))
         # A migration that waits for a lock makes all later calls on the table wait behind it, so it gives up soon; the
         # next attempt begins where it stopped.
