@@ -9,13 +9,14 @@ version=$1
 # If it cannot be asked, nothing happens: the live release must not be taken for missing.
 live=$(kubectl get service responsa --ignore-not-found --output 'jsonpath={.spec.selector.app\.kubernetes\.io/instance}')
 case $live in responsa-blue) next=responsa-green ;; *) next=responsa-blue ;; esac
-forward='' switched='' complete=''
+forward='' switched='' complete='' said=$(mktemp)
 
 undo() {
     code=$?
     trap '' INT TERM
     trap - EXIT
     [ -z "$forward" ] || kill "$forward" 2>/dev/null || true
+    rm -f "$said"
     [ -z "$complete" ] || exit "$code"
     if [ -n "$switched" ] && [ -n "$live" ]; then
         kubectl patch service responsa --patch "{\"spec\":{\"selector\":{\"app.kubernetes.io/instance\":\"$live\"}}}" ||
@@ -43,10 +44,16 @@ if [ -n "$live" ] && [ -z "${WORKERS:-}" ]; then
 else
     install
 fi
-kubectl port-forward "service/$next-envoy" 8080:8080 >/dev/null &
+# At a free port, so that nothing else on this machine can answer for the new release.
+kubectl port-forward "service/$next-envoy" :8080 >"$said" &
 forward=$!
-curl --silent --output /dev/null --retry 10 --retry-delay 1 --retry-connrefused http://127.0.0.1:8080/health
-RESPONSA_URL=http://127.0.0.1:8080 sh "$here/smoke.sh"
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    port=$(sed -n 's/^Forwarding from 127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$said")
+    if [ -n "$port" ] || ! kill -0 "$forward" 2>/dev/null; then break; fi
+    sleep 1
+done
+[ -n "$port" ] || exit 1
+RESPONSA_URL=http://127.0.0.1:$port sh "$here/smoke.sh"
 
 switched=yes
 kubectl apply --filename - <<YAML
@@ -58,7 +65,7 @@ spec:
   ports: [{name: calls, port: 8080, targetPort: calls}]
 YAML
 [ -z "$live" ] || install
-RESPONSA_URL=${RESPONSA_URL:-http://127.0.0.1:8080} sh "$here/smoke.sh"
+RESPONSA_URL=${RESPONSA_URL:-http://127.0.0.1:$port} sh "$here/smoke.sh"
 complete=yes
 echo "Version $version is live as $next."
 # Streams of the old release end with `reconnect`, and clients continue them through the new one.

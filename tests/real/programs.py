@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,15 @@ from typing import Final
 from tests.instance import ROOT
 
 KEYCLOAK: Final = "org.keycloak:keycloak-quarkus-dist:26.7.3:zip"
+KUBERNETES: Final = "1.34.1"
+HELM: Final = "helm.sh/helm/v3/cmd/helm@v3.22.0"
+KWOK: Final = "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"
+STAGES: Final = (
+    "node/fast/node-initialize",
+    "node/heartbeat/node-heartbeat",
+    *(f"pod/fast/pod-{stage}" for stage in ("ready", "complete", "delete")),
+)
+"""The files of kwok that say how its nodes and pods live."""
 OPEN_WEBUI: Final = "open-webui==0.12.4"
 HEAVY: Final = (
     "accelerate",
@@ -68,6 +78,40 @@ def collector() -> Path:
     return _kept("collector", sources, build) / "collector"
 
 
+def kubernetes() -> Path:
+    """A folder with the programs of Kubernetes' control plane, kubectl, helm, and kwok with its `stages`, which simulates pods."""
+    _needed("etcd", "Debian's package etcd-server")
+    commands = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+
+    def build(folder: Path) -> None:
+        module, copy = f"k8s.io/kubernetes@v{KUBERNETES}", folder / "source"
+        _run("go", "mod", "download", module)
+        asked = subprocess.run(["go", "env", "GOMODCACHE"], check=True, capture_output=True, text=True)
+        modules = Path(asked.stdout.strip())
+        shutil.copytree(modules / module, copy)
+        for place in [copy, *copy.rglob("*")]:
+            place.chmod(place.stat().st_mode | 0o200)
+        # The module takes its parts from folders that it has only in its repository. Each part is a module too.
+        (copy / "go.work").unlink()
+        file = copy / "go.mod"
+        parts = r"(k8s\.io/[a-z-]+) => \./staging/\S+"
+        file.write_text(re.sub(parts, rf"\1 => \1 v0.{KUBERNETES[2:]}", file.read_text()))
+        version = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}"
+        packages = [f"./cmd/{name}" for name in commands]
+        _run("go", "build", "-mod=mod", f"-ldflags=-s -w {version}", "-o", f"{folder}/", *packages, cwd=copy)
+        shutil.rmtree(copy)
+        for command in (HELM, KWOK):
+            _run("go", "install", command, GOBIN=str(folder))
+        (folder / "stages").mkdir()
+        for stage in STAGES:
+            shutil.copy(
+                modules / KWOK.replace("/cmd/kwok", "") / "kustomize" / "stage" / f"{stage}.yaml",
+                folder / "stages",
+            )
+
+    return _kept("kubernetes", " ".join([KUBERNETES, HELM, KWOK, *commands, *STAGES]).encode(), build)
+
+
 def open_webui() -> Path:
     """The command `open-webui`, in an environment of its own."""
 
@@ -101,16 +145,16 @@ def _needed(name: str, what: str) -> None:
     assert shutil.which(name), f"{name} is not installed: {what}"
 
 
-CLIENTS: Final = {"mvn": "Maven 3.8 (maven.apache.org)", "go": "Go 1.25 (go.dev)"}
+CLIENTS: Final = {"mvn": "Maven 3.8 (maven.apache.org)", "go": "Go 1.26 (go.dev)"}
 
 
-def _run(program: str, *arguments: str, cwd: Path = ROOT) -> None:
+def _run(program: str, *arguments: str, cwd: Path = ROOT, **environment: str) -> None:
     if program in CLIENTS:
         _needed(program, CLIENTS[program])
     done = subprocess.run(
         [program, *arguments],
         cwd=cwd,
-        env={**os.environ, "UV_SYSTEM_CERTS": "1"},
+        env={**os.environ, "UV_SYSTEM_CERTS": "1", **environment},
         capture_output=True,
         text=True,
         timeout=INSTALL_SECONDS,
