@@ -189,13 +189,13 @@ async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(
         for work in (
             turns.accept(people.ann, question, None),
             turns.accept(people.ann, Question("How deep?", begun.conversation_id), None),
-            gate.kept(people.ann),
-            elsewhere.kept(people.ann),
+            gate.check_storage(people.ann),
+            elsewhere.check_storage(people.ann),
         ):
             error = await refused(work, "storage_bytes")
             assert "Delete documents or conversations, or ask an administrator" in error.message
         assert await house.value("SELECT count(*) FROM responsa.turn") == 1
         await store.delete(people.ann, large.id, "")
         await turns.accept(people.ann, question, None)
-        await elsewhere.kept(people.ann)
+        await elsewhere.check_storage(people.ann)
         await turns.accept(people.bob, question, None)

@@ -42,11 +42,11 @@ class Counting(Residents):
         self.before: Callable[[], Awaitable[object]] | None = None
 
     async def holds(
-        self, named: SearchScope, stamps: Sequence[CollectionStamp], ids: Collection[UUID]
+        self, scope: SearchScope, stamps: Sequence[CollectionStamp], ids: Collection[UUID]
     ) -> bool:
         if self.before is not None:
             await self.before()
-        self.held.append(await super().holds(named, stamps, ids))
+        self.held.append(await super().holds(scope, stamps, ids))
         return self.held[-1]
 
 
@@ -78,7 +78,7 @@ class Searching:
 
 @pytest.fixture
 async def searching(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Searching]:
-    monkeypatch.setattr(resident, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(resident, "_AGAIN_SECONDS", 0.0)
     index = lexical_of(house.database)
     residents = Counting(house)
     hot = Retriever(index, house.embedders, residents=residents)

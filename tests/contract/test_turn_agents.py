@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -28,7 +29,7 @@ from responsa_server.domain.events import (
     Refused,
     Usage,
 )
-from responsa_server.domain.turns import Question, TurnState
+from responsa_server.domain.turns import Claim, Question, TurnState
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
@@ -40,6 +41,7 @@ from tests.raising import raises
 TAUGHT = Question("How long is the river?", parameters='{"teacher_id":"x"}', max_cost_micros=900)
 GONE = NotFound(Reason.TEACHER_NOT_FOUND, "Teacher not found or access denied")
 MALFORMED = InvalidRequest(Reason.TEACHER_ID_MALFORMED, "teacher_id: not a UUID")
+GIVEN_UP = "agents/default/versions/7"
 AWAY = Unavailable(Reason.PART_UNAVAILABLE, "away", retry_after=1.0)
 
 
@@ -91,25 +93,52 @@ async def test_an_agent_that_cannot_look_at_the_moment_is_asked_again(
     assert len(script.admitted) == 3
 
 
+@dataclass
+class Forgetful(Cast):
+    """Agents of which some versions are removed while their turns are claimed."""
+
+    forgotten: list[str] = field(default_factory=lambda: [GIVEN_UP])
+
+    @property
+    def versions(self) -> Sequence[str]:
+        return [*super().versions, *self.forgotten]
+
+
+class Unreleasing(PostgresTurnStore):
+    """A store that releases no turn."""
+
+    def __init__(self, store: PostgresTurnStore) -> None:
+        self.__dict__.update(store.__dict__)
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        raise AWAY
+
+
 async def test_a_turn_whose_version_is_given_up_while_it_is_claimed_goes_back_and_holds_up_no_other(
     services: Services, turn_store: PostgresTurnStore, people: People
 ) -> None:
-    class Forgetful(Cast):
-        @property
-        def versions(self) -> Sequence[str]:
-            return [*super().versions, *forgotten]
-
-    forgotten = ["agents/default/versions/7"]
-    old, new = new_turn(version=forgotten[0], pending=True), new_turn(pending=True)
+    old, new = new_turn(version=GIVEN_UP, pending=True), new_turn(pending=True)
     await accept_all(turn_store, people.ann, old, new)
-    async with services.turns(Forgetful({"": Script()}), QUICK) as turns:
+    cast = Forgetful({"": Script()})
+    async with services.turns(cast, QUICK) as turns:
         assert (await turns.wait(people.ann, new.id)).state is TurnState.ANSWERED
-        forgotten.clear()
-        elsewhere = Script(version="agents/default/versions/7")
+        cast.forgotten.clear()
+        elsewhere = Script(version=GIVEN_UP)
         async with services.turns(elsewhere, QUICK) as other:
             turn = await other.wait(people.ann, old.id)
     assert (turn.state, turn.agent_version) == (TurnState.ANSWERED, elsewhere.version)
     assert await services.value("SELECT losses FROM responsa.turn WHERE id = %s", old.id) == 0
+
+
+async def test_a_turn_that_cannot_be_given_back_holds_up_no_other(
+    services: Services, turn_store: PostgresTurnStore, people: People
+) -> None:
+    old, new = new_turn(version=GIVEN_UP, pending=True), new_turn(pending=True)
+    await accept_all(turn_store, people.ann, old, new)
+    async with services.turns(Forgetful({"": Script()}), QUICK, store=Unreleasing) as turns:
+        async with asyncio.timeout(20):  # this is shorter than a lease
+            assert (await turns.wait(people.ann, new.id)).state is TurnState.ANSWERED
+        assert (await turns.store.get(people.ann, old.id)).state is TurnState.RUNNING
 
 
 async def test_an_agent_that_names_no_conversation_leaves_it_its_time(

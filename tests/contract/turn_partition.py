@@ -47,7 +47,7 @@ class Link:
         """How many reads of a backlog have ended."""
         self.held: asyncio.Event | None = None
         self.reading = asyncio.Event()
-        self.left_out: list[TurnLost | Unavailable] = []
+        self.refused_appends: list[TurnLost | Unavailable] = []
 
     async def over(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         if self.stuck is not None:
@@ -97,9 +97,9 @@ class LinkedStore(PostgresTurnStore):
         return claimed
 
     async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
-        left_out = await self._link.over(lambda: PostgresTurnStore.append(self, batch))
-        self._link.left_out.extend(left_out.values())
-        return left_out
+        refused = await self._link.over(lambda: PostgresTurnStore.append(self, batch))
+        self._link.refused_appends.extend(refused.values())
+        return refused
 
     async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
         if self._link.deaf:

@@ -47,7 +47,8 @@ PLACES = (
     "wait",
     "end",
 )
-"""The methods of the store after which a worker is killed; None for a random moment. `_publish_subject` is within a transaction."""
+"""The methods of the store after which a worker is killed; None for a random moment. The moments stand among the
+methods, so that a few kills in this order are of both sorts. `_publish_subject` is within a transaction."""
 CANCELLED = 0.12
 """The share of runs that are cancelled."""
 RANDOM_SECONDS, MOST_SECONDS = 2.0, 5.0
@@ -83,7 +84,7 @@ LEFT = """SELECT 'operation', id::text FROM responsa.operation WHERE tenant_id =
 
 
 @dataclass
-class Office:
+class SourceDatabase:
     """A database that a source reads. connect: a connection that may write. ending: set once transactions no longer stay open."""
 
     name: str
@@ -138,9 +139,9 @@ class Documents:
     tenant: str
     looks: int = 0
 
-    def of(self, office: Office) -> list[tuple[str, str, str]]:
+    def of(self, database: SourceDatabase) -> list[tuple[str, str, str]]:
         with psycopg.connect(self.dsn) as connection:
-            values = {"tenant": self.tenant, "collection": office.name}
+            values = {"tenant": self.tenant, "collection": database.name}
             return connection.execute(STATES, values).fetchall()
 
     def left(self) -> list[tuple[str, str]]:
@@ -148,18 +149,18 @@ class Documents:
         with psycopg.connect(self.dsn) as connection:
             return connection.execute(LEFT, {"tenant": self.tenant}).fetchall()
 
-    def look(self, office: Office) -> None:
+    def look(self, database: SourceDatabase) -> None:
         """Check that all that is known about a person is of one state."""
         self.looks += 1
         states, counts = defaultdict[str, set[str]](set), defaultdict[str, int](int)
-        for _, subject, text in self.of(office):
+        for _, subject, text in self.of(database):
             states[subject].add(text.split("\n\n")[1])
             counts[subject] += 1
         for subject, found in states.items():
-            assert len(found) == 1, f"{office.name} {subject}: documents of several states: {sorted(found)}"
+            assert len(found) == 1, f"{database.name} {subject}: documents of several states: {sorted(found)}"
             stated = re.search(r"of (\d+) notes", next(iter(found)))
             assert stated is not None
-            assert int(stated[1]) == counts[subject], f"{office.name} {subject}: {counts[subject]}, {found}"
+            assert int(stated[1]) == counts[subject], f"{database.name} {subject}: {counts[subject]}, {found}"
 
 
 @contextmanager
@@ -197,27 +198,33 @@ def maria(server: Maria) -> Generator[Callable[[], AbstractContextManager[Any]]]
     yield connect
 
 
-async def mutate(office: Office, dice: random.Random, report: Report, enough: asyncio.Event) -> None:
+async def mutate(
+    database: SourceDatabase, dice: random.Random, report: Report, enough: asyncio.Event
+) -> None:
     while not enough.is_set():
-        await asyncio.to_thread(office.change, dice, report, late=dice.random() < 0.4)
+        await asyncio.to_thread(database.change, dice, report, late=dice.random() < 0.4)
         with suppress(TimeoutError):
             await asyncio.wait_for(enough.wait(), dice.random())
 
 
-async def look(office: Office, documents: Documents, enough: asyncio.Event) -> None:
+async def look(database: SourceDatabase, documents: Documents, enough: asyncio.Event) -> None:
     while not enough.is_set():
-        await asyncio.to_thread(documents.look, office)
+        await asyncio.to_thread(documents.look, database)
         with suppress(TimeoutError):
             await asyncio.wait_for(enough.wait(), 0.05)
 
 
 async def sync(
-    client: AsyncResponsa, office: Office, dice: random.Random, report: Report, enough: asyncio.Event
+    client: AsyncResponsa,
+    database: SourceDatabase,
+    dice: random.Random,
+    report: Report,
+    enough: asyncio.Event,
 ) -> None:
     """Run the source again and again, often for one person, and cancel some runs."""
     while not enough.is_set():
         subject = f"p{dice.randrange(PERSONS)}" if dice.random() < 0.4 else ""
-        run = await client.sync_source(office.name, subject, allow_deletions=True)
+        run = await client.sync_source(database.name, subject, allow_deletions=True)
         if dice.random() < CANCELLED:
             with suppress(TimeoutError):
                 await asyncio.wait_for(enough.wait(), dice.random() * 2)
@@ -228,7 +235,7 @@ async def sync(
 
 
 async def until_done(client: AsyncResponsa, name: str) -> str:
-    """Wait until a run ends. Returns its error."""
+    """Wait until a run ends. Returns the beginning of its error, by which the report counts the ends."""
     async for state in client.watch_operation(name):
         if state.operation.done:
             return state.operation.error.message[:60]
@@ -241,6 +248,7 @@ async def lose_workers(
     places = itertools.cycle(PLACES)
     while report.counts.get("kills", 0) < form.count:
         place = next(places)
+        # How often the worker passes the place before.
         deaths = {} if place is None else {place: dice.randrange(3)}
         worker: Replica = await cluster.soon("worker", sync_deaths=deaths, **settings)
         seconds = dice.uniform(0.2, RANDOM_SECONDS) if place is None else MOST_SECONDS
@@ -261,7 +269,7 @@ def _until(condition: Callable[[], bool]) -> None:
 class World:
     """The two sources of a campaign. settings: those of every replica."""
 
-    offices: Sequence[Office]
+    databases: Sequence[SourceDatabase]
     settings: dict[str, str]
     documents: Documents
     client: AsyncResponsa
@@ -277,7 +285,7 @@ async def world(
     connections = folder / "connections"
     connections.mkdir()
     with ExitStack() as stack:
-        offices = [Office(name, stack.enter_context(postgres(cluster, name)))]
+        databases = [SourceDatabase(name, stack.enter_context(postgres(cluster, name)))]
         (connections / "good").write_text("good")
         shared = f'database = "{{}}"\nuser = "{{}}"\npassword = {{{{ file = "good" }}}}\ntenants = ["{caller.tenant}"]\ntls = "{{}}"\n'
         (connections / f"{name}.toml").write_text(
@@ -286,7 +294,7 @@ async def world(
         )
         if mariadb:
             server = stack.enter_context(running(folder))
-            offices.append(Office("office", stack.enter_context(maria(server))))
+            databases.append(SourceDatabase("office", stack.enter_context(maria(server))))
             (connections / "office.toml").write_text(
                 f'kind = "mysql"\nhost = "127.0.0.1"\nport = {server.port}\n'
                 + shared.format("office", READER, "require")
@@ -294,11 +302,11 @@ async def world(
         settings = {"RESPONSA_SOURCES__FOLDER": str(connections)}
         cluster.admit(await cluster.soon("rpc", **settings))
         async with AsyncResponsa(f"http://{cluster.target}", caller.admin_key) as client:
-            for office in offices:
-                await asyncio.to_thread(office.change, dice, report, late=False)
-                await client.create_collection(office.name)
-                await client.create_source(office.name, MAPPING.format(name=office.name))
-            yield World(offices, settings, Documents(cluster.dsn, caller.tenant), client)
+            for database in databases:
+                await asyncio.to_thread(database.change, dice, report, late=False)
+                await client.create_collection(database.name)
+                await client.create_source(database.name, MAPPING.format(name=database.name))
+            yield World(databases, settings, Documents(cluster.dsn, caller.tenant), client)
 
 
 @forms(long=300)
@@ -308,30 +316,30 @@ async def test_documents_follow_the_rows_whatever_workers_are_killed(
     report = Report("sync_kills", form)
     dice = form.dice()
     async with world(cluster, tmp_path, dice, report) as sources:
-        changed, enough = asyncio.Event(), asyncio.Event()
+        stop_changing, stop_looking = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             moving = list[asyncio.Task[None]]()
-            for office in sources.offices:
-                rows, runs = form.dice(f"rows {office.name}"), form.dice(f"runs {office.name}")
-                moving.append(group.create_task(mutate(office, rows, report, changed)))
-                moving.append(group.create_task(sync(sources.client, office, runs, report, changed)))
-                group.create_task(look(office, sources.documents, enough))
+            for database in sources.databases:
+                rows, runs = form.dice(f"rows {database.name}"), form.dice(f"runs {database.name}")
+                moving.append(group.create_task(mutate(database, rows, report, stop_changing)))
+                moving.append(group.create_task(sync(sources.client, database, runs, report, stop_changing)))
+                group.create_task(look(database, sources.documents, stop_looking))
             await lose_workers(cluster, sources.settings, dice, form, report)
-            changed.set()
-            for office in sources.offices:
-                office.ending.set()
+            stop_changing.set()
+            for database in sources.databases:
+                database.ending.set()
             await cluster.soon("worker", **sources.settings)
             await asyncio.gather(*moving)
-            for office in sources.offices:
-                run = await sources.client.sync_source(office.name, allow_deletions=True)
+            for database in sources.databases:
+                run = await sources.client.sync_source(database.name, allow_deletions=True)
                 assert await until_done(sources.client, run.name) == ""
-            enough.set()
+            stop_looking.set()
         report.count("looks", sources.documents.looks)
         report.tell(request)
-        for office in sources.offices:
-            found = sources.documents.of(office)
+        for database in sources.databases:
+            found = sources.documents.of(database)
             assert len({key for key, _, _ in found}) == len(found)
-            assert {key: (subject, text) for key, subject, text in found} == office.rows()
+            assert {key: (subject, text) for key, subject, text in found} == database.rows()
         assert sources.documents.left() == []
 
 
@@ -340,7 +348,7 @@ async def test_a_run_that_stops_its_workers_is_given_up(cluster: Cluster, tmp_pa
     report = Report("sync_kills", form)
     async with world(cluster, tmp_path, form.dice(), report, mariadb=False) as sources:
         settings = {**sources.settings, "RESPONSA_INGESTION__MAX_LOSSES": "1"}
-        name = sources.offices[0].name
+        name = sources.databases[0].name
         poison = await sources.client.sync_source(name)
         for _ in range(2):
             worker = await cluster.soon("worker", sync_deaths={"known": 0}, **settings)
@@ -368,8 +376,8 @@ async def test_without_the_common_publication_the_campaign_finds_mixed_states(
 
 async def until_mixed(sources: World, form: Form, report: Report) -> None:
     """Run one of the sources until a person's documents are of several states."""
-    office, never = sources.offices[0], asyncio.Event()
+    database, never = sources.databases[0], asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(mutate(office, form.dice("rows"), report, never))
-        group.create_task(sync(sources.client, office, form.dice("runs"), report, never))
-        group.create_task(look(office, sources.documents, never))
+        group.create_task(mutate(database, form.dice("rows"), report, never))
+        group.create_task(sync(sources.client, database, form.dice("runs"), report, never))
+        group.create_task(look(database, sources.documents, never))

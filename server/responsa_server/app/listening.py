@@ -128,7 +128,7 @@ class Front(Protocol):
 
     @property
     def calls_running(self) -> int:
-        """The number of calls with a credential that run now."""
+        """The number of calls that run now, without health checks and reflection."""
         ...
 
     @property

@@ -187,7 +187,7 @@ class Calls:
 
     @property
     def running(self) -> int:
-        """The number of calls with a credential that run now."""
+        """The number of calls that run now, without health checks and reflection."""
         return self._admission.running
 
     async def serve(self, call: Call, read: Read, send: Send) -> None:

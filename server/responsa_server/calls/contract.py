@@ -125,8 +125,8 @@ def calls_of(
 ) -> Calls:
     """All calls of one server, for every transport.
 
-    max_calls: the maximum number of calls with a credential at a time; further calls fail with OVERLOADED. cookie: this
-    server's session cookie.
+    max_calls: the maximum number of calls at a time, without health checks and reflection; further calls fail with
+    OVERLOADED. cookie: this server's session cookie.
     widgets: the origins of each key of a widget, by the key's id.
     logger: logs one line per call; structlog's logger by default. traces: how calls are traced.
     """

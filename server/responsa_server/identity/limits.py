@@ -50,7 +50,8 @@ _STORED_SECONDS: Final = 10.0
 _STORED_SHARE: Final = 100
 """For questions, the bytes of a user with very many conversations are read so rarely that the readings take a hundredth of the time."""
 _NEAR_BYTES: Final = 64 * 1024 * 1024
-"""How near the limit of stored bytes each question waits until they have been read. Questions and answers need minutes to add as much."""
+"""A question of a user whose stored bytes are this near the limit waits until they have been read again. Questions and
+answers need minutes to add as much."""
 _RELEASE_SECONDS: Final = 0.02
 _HOLD_RETRY_SECONDS: Final = 1.0
 
@@ -219,7 +220,7 @@ class Limiter:
         """Count a call of a user. Raises Exhausted (RATE_LIMIT)."""
         await self._rate(await self._rooms(caller, "calls_per_minute"))
 
-    async def generation(self, caller: Principal) -> None:
+    async def generated_text(self, caller: Principal) -> None:
         """Count a text that a model writes without a question. Raises Exhausted (RATE_LIMIT)."""
         if most := self._settings.generations_per_minute:
             key = f"generations:user:{caller.tenant_id}/{caller.user_id}"
@@ -299,7 +300,7 @@ class Limiter:
         # What ended during the read may be missing in its result.
         count.size, count.begun, count.seconds = size + count.ended - ended, begun, time.monotonic() - begun
 
-    async def kept(self, caller: Principal) -> Limits:
+    async def check_storage(self, caller: Principal) -> Limits:
         """Check whether a caller may store anything more, and return the caller's limits. Unless the caller is near the
         limit, the check uses the stored bytes as they were last known, and reads them again in the background. While
         the database is unavailable, it uses them in any case. Raises Exhausted (LIMIT_REACHED).
@@ -329,7 +330,7 @@ class Limiter:
                     await self._read_stored(caller, stored)
 
     async def admit(self, caller: Principal, turn_id: UUID) -> AcceptLimits:
-        limits = await self.kept(caller)
+        limits = await self.check_storage(caller)
         if caller.widget:
             await self._count_visitor(caller)
         accepting = AcceptLimits(limits.pending_turns, self.book.tenant.pending_turns, limits.conversations)
@@ -344,6 +345,7 @@ class Limiter:
                 wait = await self._messages.count(caller, turn_id, most, known)
             wait = wait or 0.0
         except CountsAway:
+            # Half, because processes that still reach Redis count apart and allow the whole limit in addition.
             wait = await self._store.count_message(caller, turn_id, max(most // 2, 1))
         if wait:
             raise too_fast("messages_per_minute", Scope.USER, most, wait)
@@ -392,6 +394,7 @@ class Limiter:
         return rooms
 
     async def _rate(self, rooms: Sequence[Room], seconds: int = MINUTE, count: int = 1) -> None:
+        """Count in one room after the other. If one refuses, those before it have counted all the same."""
         for room in rooms:
             if count > room.most:
                 # No wait makes room for it.
@@ -472,6 +475,7 @@ class Limiter:
             await self._release_all()
 
     def _stricter(self, room: Room) -> Room:
+        """The room of a process that counts alone: a share of the limit, because other processes allow as much."""
         return Room(room.key, room.name, room.scope, max(room.most // self._settings.without_redis, 1))
 
 

@@ -181,12 +181,12 @@ class Ingest:
         if indexer is None:
             claim = task.claim
             raise undeclared_embedding(claim.collection_id, claim.embedding, self._indexers.configured)
-        decided = FORMATS.with_media_type(task.media_type)
+        recognised = FORMATS.with_media_type(task.media_type)
         parsed = await self._parser.read(
             self._original(task),
             task.source_key,
             task.declared_type,
-            known_format="" if decided is None else decided.name,
+            known_format="" if recognised is None else recognised.name,
         )
         with closing(parsed):
             await self._index(task, indexer, parsed)
@@ -224,6 +224,7 @@ class Ingest:
             ocr_pages=parsed.ocr_pages,
             body_start=parsed.body_start,
         )
+        # `_embed` returns the last batch, and the passages of two sections are never in one batch.
         small = cut.passage_count <= _SMALL_PASSAGES and len(cut.sections) == 1
         if not small:
             await self._ingestions.parsed(task.claim, text, cut.passage_count)
@@ -233,6 +234,7 @@ class Ingest:
     async def _embed(
         self, task: IngestTask, indexer: Indexer, title: str, cut: CutDocument
     ) -> Sequence[NewPassage]:
+        """Make the passages, write all batches but the last, and return the last one, which `publish` writes."""
         claim = task.claim
         identity = DocumentIdentity(
             claim.tenant_id,
@@ -301,7 +303,8 @@ class KnowledgeJobs:
         """vectors: the vector store; None if vectors are stored in the database. reindex: builds generations; None if
         this process does not. beside: what else runs while jobs are taken, by name; it looks for its work itself.
 
-        max_attempts: the number of failed attempts after which an operation ends. An unreachable database never ends an operation.
+        max_attempts: the number of failed attempts after which an operation ends. Attempts that found a part
+        unavailable, such as the database, do not end it.
         """
         self._runner = runner
         self._ingest = ingest
@@ -399,7 +402,7 @@ class KnowledgeJobs:
             await self._documents.prune(tenant_id, document_id)
             if self._vectors is not None:
                 newest, kept = await self._documents.with_vectors(tenant_id, document_id)
-                # A version that begins meanwhile has a greater number.
+                # A version that begins meanwhile has a greater number. If the document is gone, all its vectors go.
                 before = None if newest is None else newest + 1
                 await self._vectors.drop_versions(tenant_id, document_id, before, kept)
         except Unavailable:
@@ -451,6 +454,7 @@ class KnowledgeJobs:
 
 
 def _public(error: Exception, operation_id: UUID) -> ResponsaError:
+    """What the caller may read. A job belongs to no call: the lines of the log name its operation instead."""
     if isinstance(error, ParserUnavailable):
         return Unavailable(
             Reason.PART_UNAVAILABLE,

@@ -41,10 +41,13 @@ _HALF_MAX: Final = float(np.finfo(np.float16).max)
 Loss = Callable[[Float], tuple[float, Float]]
 
 STEPS: Final = 60
-_MEMORY: Final = 10
+# The number of steps from which L-BFGS estimates the curvature.
+_REMEMBERED_STEPS: Final = 10
 _SMALLEST_STEP: Final = 1e-8
-_DECREASE: Final = 1e-4
-_ENOUGH: Final = 1e-4
+# A step is halved until the loss decreases by at least this share of what the slope promises.
+_LEAST_DECREASE: Final = 1e-4
+# The training ends with a step that lowers the loss by less than this share of it.
+_LEAST_GAIN: Final = 1e-4
 
 
 def digest(examples: Sequence[Example]) -> bytes:
@@ -69,7 +72,7 @@ def train(
     trained on `examples` alone. Without `held_out`, the threshold accepts 95 % of the in-scope examples, and each half
     of the examples is scored with weights that were trained on the other half. The final weights are trained on
     `examples` and `held_out` together. An example with a label in OUT_OF_SCOPE has the same target probability for every intent.
-    key: 32 bytes that identify the examples, by default their digest.
+    key: 32 bytes that identify the examples, such as the SHA-256 of the file that has them; by default their digest.
 
     Raises ExamplesUnfit if there are no examples or too many, if no example has an intent, or if an example has no text or
     no label.
@@ -94,6 +97,7 @@ def train(
     scores, weights = _left_out(inputs, targets, shares, judged, 1 if held_out else 2)
     weights = fit(inputs, targets, shares / shares.sum(), _PENALTY / len(every), weights)
     kept = scores[inside[judged]]
+    # The classifier does not scale the wording, so the weights of the words carry the factor.
     return Parameters(
         labels=labels,
         meaning=_half(weights[: embedder.dimensions]),
@@ -119,7 +123,7 @@ def _left_out(
         learnt = np.ones(len(inputs), bool)
         learnt[judged[held_out]] = False
         if not learnt.any():
-            continue
+            continue  # it is the only example: without training, the weights are zero, and so is its score
         # A row with the weight zero has no effect. Removing the row instead would need a second matrix.
         counting = np.where(learnt, shares, np.float32(0))
         # This training starts at zero, because the weights of the other fold were trained on the rows that are judged here.
@@ -177,7 +181,7 @@ def fit(inputs: Float, targets: Float, shares: Float, penalty: float, start: Flo
 
 def _minimised(loss: Loss, point: Float) -> Float:
     value, slope = loss(point)
-    pairs: deque[tuple[Float, Float]] = deque(maxlen=_MEMORY)
+    pairs: deque[tuple[Float, Float]] = deque(maxlen=_REMEMBERED_STEPS)
     for _ in range(STEPS):
         direction = -_scaled(slope, pairs)
         descent = float(slope @ direction)
@@ -187,7 +191,7 @@ def _minimised(loss: Loss, point: Float) -> Float:
         while True:
             tried: Float = (point + np.float32(step) * direction).astype(np.float32, copy=False)
             reached, there = loss(tried)
-            if reached <= value + _DECREASE * step * descent or step < _SMALLEST_STEP:
+            if reached <= value + _LEAST_DECREASE * step * descent or step < _SMALLEST_STEP:
                 break
             step /= 2
         if reached > value:
@@ -197,7 +201,7 @@ def _minimised(loss: Loss, point: Float) -> Float:
             pairs.append((moved, bent))
         gained = value - reached
         point, value, slope = tried, reached, there
-        if gained < _ENOUGH * abs(value):
+        if gained < _LEAST_GAIN * abs(value):
             break
     return point
 

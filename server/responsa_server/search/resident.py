@@ -58,7 +58,7 @@ search is left to the database's graph."""
 _VECTORS_AT_ONCE: Final = 5_000
 """More vectors than these are compared on a thread, so that no other call waits for it."""
 _MOST_SCOPES: Final = 10_000
-_QUIET_SECONDS: Final = 1.0
+_AGAIN_SECONDS: Final = 1.0
 """A collection that has changed is read again after this time, and a scope is looked at again after it if a collection
 of it is not in memory."""
 _SHARE: Final = 0.1
@@ -85,6 +85,7 @@ class ResidentCollection:
         self.rows = rows
         self.places = {one.passage.id: place for place, one in enumerate(rows.passages)}
         self.lengths = np.array(rows.lengths, np.float64)
+        # A character a byte, see `FoundPassage.words`.
         words = [counted_codes(one.words.encode("latin-1")) for one in rows.passages]
         codes = np.frombuffer(b"".join(code for code, _ in words), "<u4")
         order = np.argsort(codes, kind="stable")
@@ -95,6 +96,7 @@ class ResidentCollection:
         self._counts = np.frombuffer(b"".join(counts for _, counts in words), np.uint8)[order]
         # The vectors of passage p are those from first[p] to before first[p + 1].
         self.first = np.searchsorted(rows.vectors.owners, np.arange(len(words) + 1))
+        # About: a character of a text takes one to four bytes, and the 2,000 are for the other fields.
         self.size_bytes = rows.vectors.units.nbytes + sum(
             2 * len(one.passage.text) + len(one.words) + 2_000 for one in rows.passages
         )
@@ -154,33 +156,34 @@ class ResidentCollection:
 
 
 class ResidentIndex:
-    """The collections that a reader means, for one search. It implements the port `PassageIndex`."""
+    """The collections that a reader means, for one search. It implements the port `PassageIndex`, but for queries with
+    `documents` or `ids`: its scope has none (see `Residents.index`)."""
 
     def __init__(
         self,
         residents: Residents,
-        named: SearchScope,
+        scope: SearchScope,
         collections: Mapping[str, ResidentCollection],
         stamps: Sequence[CollectionStamp],
     ) -> None:
         self._residents = residents
-        self._named = named
+        self._scope = scope
         self._collections = collections
         self._stamps = stamps
         self._cosines: dict[tuple[str, bytes], Floats] = {}
 
     async def holds(self, ids: Collection[UUID]) -> bool:
         """Whether these passages, and all that the search was made with, are still what the reader may find. Raises Unavailable."""
-        return await self._residents.holds(self._named, self._stamps, ids)
+        return await self._residents.holds(self._scope, self._stamps, ids)
 
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         del scope  # this index was made for it
-        names = {one.id: one.name for one in self._stamps}
+        shown = {one.id: one.name for one in self._stamps}
         statistics: dict[str, TermStatistics] = {}
-        for name, one in self._collections.items():
+        for collection_id, one in self._collections.items():
             rows = one.rows
             counts = ((term, len(one.postings(term)[0])) for term in terms)
-            statistics[name] = TermStatistics(
+            statistics[collection_id] = TermStatistics(
                 len(rows.passages),
                 rows.terms,
                 {term: count for term, count in counts if count},
@@ -188,13 +191,13 @@ class ResidentIndex:
                 rows.kind,
                 rows.embedding,
                 rows.generation,
-                names[name],
+                shown[collection_id],
             )
         return statistics
 
     async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
         del reader
-        return {name: self._collections[name].rows.synonyms for name in collections}
+        return {id_: self._collections[id_].rows.synonyms for id_ in collections}
 
     async def candidates(
         self, reader: Reader, queries: Sequence[CandidateQuery]
@@ -208,7 +211,7 @@ class ResidentIndex:
         near = await self._nearest(within, query, ids)
         ids |= near.keys()
         candidates: list[LexicalCandidate] = []
-        for name, collection in within.items():
+        for collection_id, collection in within.items():
             places = sorted(collection.places[id_] for id_ in ids if id_ in collection.places)
             wanted = np.array(places, np.int32)
             having: list[tuple[list[int], list[int]]] = [([], []) for _ in places]
@@ -223,7 +226,9 @@ class ResidentIndex:
                 passage = collection.rows.passages[place]
                 id_, length = passage.passage.id, int(collection.lengths[place])
                 candidates.append(
-                    LexicalCandidate(id_, name, passage.language, length, has, counted, near.get(id_))
+                    LexicalCandidate(
+                        id_, collection_id, passage.language, length, has, counted, near.get(id_)
+                    )
                 )
         return candidates
 
@@ -232,7 +237,7 @@ class ResidentIndex:
         ids = set[UUID]()
         for query in queries:
             ranked: list[tuple[float, UUID]] = []
-            for one in (self._collections[name] for name in query.collections):
+            for one in (self._collections[collection_id] for collection_id in query.collections):
                 scores = one.bm25(query)
                 best = np.arange(len(scores))
                 if len(scores) > query.limit:
@@ -242,14 +247,14 @@ class ResidentIndex:
         return ids
 
     async def _nearest(
-        self, within: Mapping[str, ResidentCollection], query: CandidateQuery, named: Collection[UUID]
+        self, within: Mapping[str, ResidentCollection], query: CandidateQuery, ids: Collection[UUID]
     ) -> Mapping[UUID, PassageCosines]:
-        """The passages of the nearest vectors and those in `named`, with their best cosines."""
+        """The passages of the nearest vectors and those in `ids`, with their best cosines."""
         question, limit = query.question, query.nearest
         if question is None:
             return {}
-        comparable = {name: one for name, one in within.items() if self._is_of(one, question)}
-        cosines = [await self._compared(name, one, question) for name, one in comparable.items()]
+        comparable = {id_: one for id_, one in within.items() if self._is_of(one, question)}
+        cosines = [await self._compared(id_, one, question) for id_, one in comparable.items()]
         if not cosines:
             return {}
         least = -np.inf
@@ -258,7 +263,7 @@ class ResidentIndex:
         nearest: dict[UUID, PassageCosines] = {}
         for collection, values in zip(comparable.values(), cosines, strict=True):
             near = set(collection.rows.vectors.owners[values >= least].tolist())
-            near.update(collection.places[id_] for id_ in named if id_ in collection.places)
+            near.update(collection.places[id_] for id_ in ids if id_ in collection.places)
             windows, others = (each.tolist() for each in collection.greatest(values))
             for place in near:
                 if windows[place] > -inf or others[place] > -inf:
@@ -275,28 +280,30 @@ class ResidentIndex:
         for question, ids in wanted.items():
             located = ((self._find(id_), with_pieces) for id_, with_pieces in ids.items())
             passages[question] = [
-                replace(one.rows.passages[place], pieces=await self._pieces(name, one, place, question))
+                replace(
+                    one.rows.passages[place], pieces=await self._pieces(collection_id, one, place, question)
+                )
                 if with_pieces
                 else one.rows.passages[place]
-                for (name, one, place), with_pieces in (
+                for (collection_id, one, place), with_pieces in (
                     (found, with_pieces) for found, with_pieces in located if found is not None
                 )
             ]
         return passages
 
     def _find(self, id_: UUID) -> tuple[str, ResidentCollection, int] | None:
-        """The collection of a passage, by name and as it is in memory, and the passage's place in it."""
-        for name, one in self._collections.items():
+        """The collection of a passage, its id and as it is in memory, and the passage's place in it."""
+        for collection_id, one in self._collections.items():
             if (place := one.places.get(id_)) is not None:
-                return name, one, place
+                return collection_id, one, place
         return None
 
     async def _pieces(
-        self, name: str, collection: ResidentCollection, place: int, question: QuestionVector | None
+        self, collection_id: str, collection: ResidentCollection, place: int, question: QuestionVector | None
     ) -> Sequence[PassagePiece]:
         values = None
         if question is not None and self._is_of(collection, question):
-            values = await self._compared(name, collection, question)
+            values = await self._compared(collection_id, collection, question)
         vectors = collection.rows.vectors
         return [
             PassagePiece(
@@ -311,7 +318,7 @@ class ResidentIndex:
     def _within(self, collections: Sequence[str] | None) -> Mapping[str, ResidentCollection]:
         if collections is None:
             return self._collections
-        return {name: self._collections[name] for name in collections}
+        return {id_: self._collections[id_] for id_ in collections}
 
     @staticmethod
     def _is_of(collection: ResidentCollection, question: QuestionVector) -> bool:
@@ -319,9 +326,11 @@ class ResidentIndex:
             collection.rows.embedding == question.model and collection.rows.generation in question.generations
         )
 
-    async def _compared(self, name: str, collection: ResidentCollection, question: QuestionVector) -> Floats:
+    async def _compared(
+        self, collection_id: str, collection: ResidentCollection, question: QuestionVector
+    ) -> Floats:
         """The cosine of each vector of a collection, which a search needs several times."""
-        key = (name, question.data)
+        key = (collection_id, question.data)
         if key not in self._cosines:
             if len(collection.rows.vectors.owners) > _VECTORS_AT_ONCE:
                 self._cosines[key] = await asyncio.to_thread(collection.cosines, question.data)
@@ -340,10 +349,10 @@ class Residents:
         # What the latest search of a reader in a scope learned.
         self._scopes: dict[_Scope, Sequence[CollectionStamp]] = {}
         self._learning: set[_Scope] = set()
-        self._learned: dict[_Scope, float] = {}
+        self._learned_at: dict[_Scope, float] = {}
         self._reading: set[tuple[str, str]] = set()
-        # The time before which a collection that was read is not read again.
-        self._rests: dict[tuple[str, str], float] = {}
+        # The times before which collections that were read are not read again.
+        self._rests_until: dict[tuple[str, str], float] = {}
         # The stamp with which a collection could not be taken into memory; with another stamp, it is tried again.
         self._unfit: dict[tuple[str, str], str] = {}
         self.background = Background()
@@ -351,11 +360,14 @@ class Residents:
     async def close(self) -> None:
         await self.background.cancel()
 
-    def index(self, named: SearchScope) -> ResidentIndex | None:
-        """The index of a scope; None if a collection of it is not in memory. Then it is read in the background."""
+    def index(self, scope: SearchScope) -> ResidentIndex | None:
+        """The index of a scope; None if a collection of it is not in memory. Then it is read in the background.
+
+        scope: one without `documents` and `own`, at which nothing here looks. The caller leaves all others to the database.
+        """
         if not self._most_bytes:
             return None
-        stamps, tenant = self._scopes.get(_key(named)), named.reader.tenant_id
+        stamps, tenant = self._scopes.get(_key(scope)), scope.reader.tenant_id
         searched = [one for one in stamps or () if one.passages]
         loaded = {one.id: self._loaded.get((tenant, one.id)) for one in searched}
         collections = {
@@ -365,59 +377,63 @@ class Residents:
         }
         if stamps is not None and len(collections) == len(searched):
             vectors = sum(len(one.rows.vectors.owners) for one in collections.values())
-            return ResidentIndex(self, named, collections, stamps) if vectors <= _MOST_VECTORS else None
-        key = _key(named)
-        if key not in self._learning and monotonic() >= self._learned.get(key, 0.0) + _QUIET_SECONDS:
+            return ResidentIndex(self, scope, collections, stamps) if vectors <= _MOST_VECTORS else None
+        key = _key(scope)
+        if key not in self._learning and monotonic() >= self._learned_at.get(key, 0.0) + _AGAIN_SECONDS:
             self._learning.add(key)
-            self.background.start(self._learn(named), report=_report)
+            self.background.start(self._learn(scope), report=_report)
         return None
 
     async def holds(
-        self, named: SearchScope, stamps: Sequence[CollectionStamp], ids: Collection[UUID]
+        self, scope: SearchScope, stamps: Sequence[CollectionStamp], ids: Collection[UUID]
     ) -> bool:
         """Whether a search with these stamps still holds, and the reader may read these passages. Raises Unavailable."""
-        present, known = await self._store.stamps(named, ids)
-        self._remember(named, present)
+        present, known = await self._store.stamps(scope, ids)
+        self._remember(scope, present)
         for changed in {*stamps} - {*present}:
-            key = (named.reader.tenant_id, changed.id)
+            key = (scope.reader.tenant_id, changed.id)
             if (kept := self._loaded.get(key)) is not None and kept.rows.stamp == changed.stamp:
                 self._loaded.drop(key)
         good = set(present) == set(stamps) and known.issuperset(ids)
         instruments.CACHE_LOOKUPS.add(1, "collections", "hit" if good else "miss")
         return good
 
-    async def _learn(self, named: SearchScope) -> None:
+    async def _learn(self, scope: SearchScope) -> None:
         """Read the collections of a scope that are not in memory as they are now, but for those that cannot be."""
         try:
-            stamps, _ = await self._store.stamps(named)
-            self._remember(named, stamps)
+            stamps, _ = await self._store.stamps(scope)
+            self._remember(scope, stamps)
             if sum(one.passages for one in stamps) * _PASSAGE_BYTES > self._most_bytes:
                 return
             for present in stamps:
-                key = (named.reader.tenant_id, present.id)
+                key = (scope.reader.tenant_id, present.id)
                 kept = self._loaded.get(key)
                 same = kept is not None and kept.rows.stamp == present.stamp
                 if present.passages and not same and self._unfit.get(key) != present.stamp:
                     await self._read(key, present.stamp)
         finally:
-            self._learning.discard(_key(named))
-            self._learned[_key(named)] = monotonic()
+            self._learning.discard(_key(scope))
+            self._learned_at[_key(scope)] = monotonic()
 
-    def _remember(self, named: SearchScope, stamps: Sequence[CollectionStamp]) -> None:
+    def _remember(self, scope: SearchScope, stamps: Sequence[CollectionStamp]) -> None:
         if len(self._scopes) >= _MOST_SCOPES:
             self._scopes.clear()
-            self._learned.clear()
-        self._scopes[_key(named)] = stamps
+            self._learned_at.clear()
+        self._scopes[_key(scope)] = stamps
 
     async def _read(self, key: tuple[str, str], stamp: str) -> None:
-        """Read a collection, once it is quiet, unless it is already being read for another scope, or was read a moment ago."""
-        if key in self._reading or monotonic() < self._rests.get(key, 0.0):
+        """Read a collection, unless it is already being read for another scope, or was read a moment ago.
+
+        If it was read before, it has most likely changed, and may change again at once. So it is read a second later:
+        several changes then need one reading.
+        """
+        if key in self._reading or monotonic() < self._rests_until.get(key, 0.0):
             return
         self._reading.add(key)
         begun = monotonic()
         try:
-            if key in self._rests:
-                await asyncio.sleep(_QUIET_SECONDS)
+            if key in self._rests_until:
+                await asyncio.sleep(_AGAIN_SECONDS)
                 begun = monotonic()
             most = min(self._most_bytes // _PASSAGE_BYTES, _MOST_PASSAGES)
             rows = await self._store.load(*key, most)
@@ -429,12 +445,12 @@ class Residents:
         finally:
             self._reading.discard(key)
             # A collection that is written all the time is not read all the time.
-            self._rests[key] = monotonic() + (monotonic() - begun) / _SHARE
+            self._rests_until[key] = monotonic() + (monotonic() - begun) / _SHARE
 
 
-def _key(named: SearchScope) -> _Scope:
-    names = None if named.collections is None else tuple(named.collections)
-    return named.reader.tenant_id, reader_key(named.reader), names
+def _key(scope: SearchScope) -> _Scope:
+    names = None if scope.collections is None else tuple(scope.collections)
+    return scope.reader.tenant_id, reader_key(scope.reader), names
 
 
 def _known(cosine: float) -> float | None:

@@ -40,13 +40,17 @@ _MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
 _A_ROUND: Final = 256
 # After this many seconds of silence, a ping checks the connection to Redis.
 _CHECK_SECONDS: Final = 2.0
+# A round of hints may need a connection and replies, each within PATIENCE.
+_ROUND_SECONDS: Final = 2 * PATIENCE
+# Nobody waits for the replies to a subscription or a ping, so a short pause need not end the connection.
+_SUBSCRIBER_SECONDS: Final = 4 * PATIENCE
 
 # An encoded hint consists of a letter, the sender and the hint's fields. A row is (first, last, deltas, length), followed
 # by the bytes of its frame. Numbers are big-endian.
 _HEAD: Final = struct.Struct(">c16s")
 _COMMITTED: Final = struct.Struct(">16s?H")
 _ROW: Final = struct.Struct(">qq?I")
-_TAKEN: Final = struct.Struct(">16sq")
+_EPOCH_ADVANCED: Final = struct.Struct(">16sq")
 _CIRCUIT: Final = struct.Struct(">dd")
 _UUID_BYTES: Final = 16
 _CODE_BYTES: Final = 16
@@ -65,7 +69,8 @@ def encode(sender: UUID, hint: Hint) -> bytes:
             ids = b"".join(one.bytes for one in turn_ids)
             return _HEAD.pack(b"i", sender.bytes) + process.bytes + ids
         case EpochAdvanced(turn_id=turn_id, epoch=epoch):
-            return _HEAD.pack(b"t", sender.bytes) + _TAKEN.pack(turn_id.bytes, epoch)
+            # The letter is of the kind's former name, because earlier releases know it.
+            return _HEAD.pack(b"t", sender.bytes) + _EPOCH_ADVANCED.pack(turn_id.bytes, epoch)
         case Work():
             return _HEAD.pack(b"w", sender.bytes)
         case Reload():
@@ -108,7 +113,7 @@ def _decode(kind: bytes, message: bytes, at: int) -> Hint | None:
         ]
         return Interest(ids[0], ids[1:]) if ids else None
     if kind == b"t":
-        turn, epoch = _TAKEN.unpack_from(message, at)
+        turn, epoch = _EPOCH_ADVANCED.unpack_from(message, at)
         return EpochAdvanced(UUID(bytes=turn), epoch)
     if kind == b"r":
         return Reload()
@@ -195,7 +200,10 @@ class RedisRelay:
         self._idle.clear()
 
     def _code(self, channel: bytes, encoded: bytes) -> bytes:
-        """The code of a message on a channel. A message that is copied to another channel is refused, too."""
+        """The code of a message on a channel. A message that is copied to another channel is refused, too. One that is
+        sent to its own channel again is taken like a late one: known rows and older epochs change nothing; at worst, a
+        circuit opens again.
+        """
         return hashlib.blake2b(channel + b"\x00" + encoded, digest_size=_CODE_BYTES, key=self._key).digest()
 
     def _checked(self, channel: object, message: bytes) -> bytes:
@@ -211,7 +219,7 @@ class RedisRelay:
             while True:
                 await self._arrived.wait()
                 try:
-                    async with asyncio.timeout(2 * PATIENCE):
+                    async with asyncio.timeout(_ROUND_SECONDS):
                         await self._send_round(client)
                     pause = _FIRST_PAUSE
                 # Catch any error, because losing a hint is better than losing the sender.
@@ -247,7 +255,7 @@ class RedisRelay:
             self._pinged = False
             pubsub = client.pubsub()  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
             try:
-                async with asyncio.timeout(4 * PATIENCE):
+                async with asyncio.timeout(_SUBSCRIBER_SECONDS):
                     await pubsub.subscribe(self._channel(None), self._channel(process))
                 while True:
                     await self._hear_next(pubsub, process)
@@ -273,7 +281,7 @@ class RedisRelay:
             if self._pinged:
                 raise TimeoutError("Redis has not answered the last ping")
             self._pinged = True
-            async with asyncio.timeout(4 * PATIENCE):
+            async with asyncio.timeout(_SUBSCRIBER_SECONDS):
                 await pubsub.ping()  # pyright: ignore[reportUnknownMemberType]  # untyped there
             return
         self._pinged = False

@@ -124,7 +124,9 @@ CALLS: Final = _counter(
 CALL_SECONDS: Final = _histogram(
     "responsa.call.duration", "s", "How long calls took, streams included.", _SECONDS, "method"
 )
-CALLS_RUNNING: Final = _gauge("responsa.calls.running", "{call}", "Calls with a credential that run now.")
+CALLS_RUNNING: Final = _gauge(
+    "responsa.calls.running", "{call}", "Calls that run now, without health checks and reflection."
+)
 REFUSALS: Final = _counter(
     "responsa.refusals",
     "{call}",
@@ -227,7 +229,7 @@ CLAIMS: Final = _counter(
     ),
     "from",
 )
-RUNS_LEFT: Final = _counter(
+UNFINISHED_RUNS: Final = _counter(
     "responsa.turn.runs.left",
     "{turn}",
     (
@@ -332,7 +334,8 @@ DOCUMENTS: Final = _counter(
     "{document}",
     (
         "Attempts to ingest a document. `outcome`: `ready`, `rejected` (the document or its "
-        "collection is at fault) or `failed` (the server is; it is tried again)."
+        "collection is at fault) or `failed` (the server is, and it is tried again; or the operation "
+        "was cancelled, taken over or begun anew)."
     ),
     "outcome",
 )

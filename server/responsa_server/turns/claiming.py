@@ -15,7 +15,7 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.relay import EpochAdvanced, Relay, Work
-from responsa_server.domain.turns import ClaimedTurn, LogRow
+from responsa_server.domain.turns import Claim, ClaimedTurn, LogRow
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import keep_going
 from responsa_server.turns.pace import Pace
@@ -139,8 +139,8 @@ class Claiming:
 
     def _run(self, claimed: ClaimedTurn, claimed_from: int | None = None) -> Run:
         agent = self._agents.at(claimed.agent_version)
-        slot = None if agent.asks_models else self.pace.slots
-        return Run(self._parts, agent, claimed, claimed_from, slot)
+        slots = None if agent.asks_models else self.pace.slots
+        return Run(self._parts, agent, claimed, claimed_from, slots)
 
     def begin(
         self,
@@ -326,7 +326,7 @@ class Claiming:
         if run.paced:
             self.pace.end(finished=finished)
         if not finished:
-            instruments.RUNS_LEFT.add(1, outcome.name.lower())
+            instruments.UNFINISHED_RUNS.add(1, outcome.name.lower())
         if outcome is RunOutcome.GIVEN_UP:
             self._to_release.append(run)
         elif outcome is RunOutcome.PROMOTED:
@@ -354,13 +354,13 @@ class Claiming:
                 continue
 
     async def _expire_lost(self) -> None:
-        others, expired = await self._parts.turns.expire_lost(
+        other_workers, expired_leases = await self._parts.turns.expire_lost(
             self._options.lease_seconds, _LOST_AFTER_SECONDS
         )
-        if expired:
-            self._log.warning("workers_lost", turns=expired)
+        if expired_leases:
+            self._log.warning("workers_lost", turns=expired_leases)
             self.announce_claimable()
-        if not others and not self._running:
+        if not other_workers and not self._running:
             self._turn_begun.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_IDLE_SECONDS - _LOOK_SECONDS):
@@ -401,6 +401,7 @@ class Claiming:
                 return
 
     async def _begin_all(self, claimed: Sequence[ClaimedTurn], claimed_from: int) -> None:
+        without_version: list[Claim] = []
         for turn in claimed:
             turn_id = turn.claim.turn_id
             await self._parts.runtime.faults.at(Fault.AFTER_CLAIM, turn_id)
@@ -412,4 +413,7 @@ class Claiming:
             except KeyError:
                 # The agent's version was removed here during the claim. Another process may still have it.
                 self._log.warning("turn_given_back", **turn.ids)
-                await self._parts.turns.release([turn.claim])
+                without_version.append(turn.claim)
+        if without_version:
+            # After all others have begun: if this fails, only these turns wait until their leases expire.
+            await self._parts.turns.release(without_version)

@@ -79,7 +79,7 @@ class RunOutcome(Enum):
     ABANDONED = auto()
     """Writing was no longer possible. The turn's lease expires."""
     GIVEN_UP = auto()
-    """`give_up` stopped the run. This process still holds the turn, and must release it."""
+    """`stop_for_release` stopped the run. This process still holds the turn, and must release it."""
 
 
 class _GivenUp(Exception):
@@ -110,10 +110,10 @@ class Run:
         agent: Agent,
         claimed: ClaimedTurn,
         claimed_from: int | None = None,
-        slot: asyncio.Semaphore | None = None,
+        slots: asyncio.Semaphore | None = None,
     ) -> None:
-        """claimed_from: see `Claiming.begin`. slot: what the agent holds while it works; None if it needs nothing."""
-        self._slot = slot
+        """claimed_from: see `Claiming.begin`. slots: the agent holds one while it works; None if it needs none."""
+        self._slots = slots
         self._parts = parts
         self._agent = agent
         self._claimed = claimed
@@ -161,7 +161,7 @@ class Run:
     @property
     def paced(self) -> bool:
         """Whether `Pace` counts the turn."""
-        return self._slot is not None
+        return self._slots is not None
 
     @property
     def condemned(self) -> bool:
@@ -419,7 +419,7 @@ class Run:
             agent.exception()
 
     async def _consume(self) -> Terminal:
-        async with self._slot or nullcontext():
+        async with self._slots or nullcontext():
             return await self._work()
 
     async def _work(self) -> Terminal:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from responsa_server.agents.config.check import AgentFiles
 from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES, AgentConfig
 from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import Names, named
+from responsa_server.agents.engine.node import Names, named_files
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSource, included
 from responsa_server.agents.engine.state import has_text
 from responsa_server.agents.nodes.table import KINDS
@@ -99,7 +99,7 @@ def content_of(
         kind = kinds[table.kind]
         options = kind.options.model_validate(table.options)
         both = [options, *(further for _, further in kind.used(options))]
-        for _, role, name in (each for one in both for each in named(type(one), one.model_dump())):
+        for _, role, name in (each for one in both for each in named_files(type(one), one.model_dump())):
             if role is Names.EXAMPLES and name in files.examples:
                 examples[name] = files.examples[name].decode()
             elif role is not Names.EXAMPLES and name in files.prompts:

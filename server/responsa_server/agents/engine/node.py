@@ -52,7 +52,7 @@ class Limits:
     """The limits of a turn: nodes, tokens of language models, and cost in millionths of a US dollar. 0 means no limit.
 
     requested: whether the request itself set the limit on the cost. quota: the names of the limits that are lower because
-    of the user's quota.
+    the user's quota had less left than the turn can use.
     """
 
     steps: int = 0
@@ -70,8 +70,8 @@ class Limits:
         return replace(self, cost_micros=cost_micros, requested=True)
 
     def within(self, grant: Grant | None) -> Limits:
-        """The limits of a turn that may use at most the tokens and the money of the grant from its user's quota. None:
-        no quota limits the turn."""
+        """The limits of a turn that may use at most the tokens and the money of the grant from its user's quota, each
+        at least 1. None: no quota limits the turn."""
         if grant is None:
             return self
         given = {metric.value: grant.of(metric) for metric in Metric}
@@ -152,6 +152,7 @@ def most_output(
         most = min(most, tokens_left - prompt_tokens)
     if micros_left is not None:
         after_prompt = Decimal(micros_left) - prompt_tokens * input_price
+        # A price that is not known counts as 0, so a price of 0 does not mean that the call is free.
         if after_prompt < 0 or (output_price == 0 and micros_left <= 0):
             return 0
         if output_price > 0:
@@ -291,9 +292,11 @@ class Node(abc.ABC, Generic[Input, Output]):
     calls_model: bool = False
     """Whether the node calls a model. If so, a milestone follows the node, because a repeated call would cost money again."""
     replaces_model: FallbackKind | None = FallbackKind.PASSAGES
-    """The kind of fallback that a detour around a model to this node reports; None if it reports none."""
+    """What the turn reports if it continues with this node because a node before could not ask its model; None for
+    nothing. PASSAGES, because most such ways end with showing the passages."""
     begins_attempts: bool = False
-    """Whether a milestone precedes the node, so that a later attempt that begins at it knows that it was begun before (`Run.begin_at`)."""
+    """Whether a milestone precedes the node, so that a later attempt that begins at it knows that it was begun before
+    (`Run.begin_at`): for a node that asks its model at most once in all attempts."""
     has_rule: bool = False
     """Whether the node has a rule for what it does without a model, also when the turn's budget is spent."""
     reads: Mapping[str, str] = _SAME
@@ -322,6 +325,7 @@ class Node(abc.ABC, Generic[Input, Output]):
         serializer = type(output).__pydantic_serializer__
         values: dict[str, object] = serializer.to_python(output, mode="json", exclude=set(objects))
         plain = values | objects
+        # It only checks: the state keeps the plain values.
         self.output_model.__pydantic_validator__.validate_python(plain)
         return {self.writes.get(name, name): value for name, value in plain.items()} if self.writes else plain
 
@@ -372,7 +376,7 @@ class Offered:
         return self.trusted | self.untrusted
 
 
-def named(
+def named_files(
     options: type[NodeOptions], values: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Names, str]]:
     """The files that the given options name. Each result is the option's path, the file's kind and the file's name.

@@ -16,8 +16,8 @@ from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Una
 
 RETRY_SECONDS: Final = 1.0
 MAX_SIGN_IN_CALLS: Final = 128
-"""The maximum number of calls that sign in, refresh or register at a time. They count towards the limit of all calls,
-too, and take at most half of it."""
+"""The maximum number of calls at a time that sign in, refresh or register, or make another public call of the contract.
+They count towards the limit of all calls, too, and take at most half of it."""
 MAX_LARGE_BODIES: Final = 64
 """The maximum number of large bodies that arrive at a time."""
 MAX_PUBLIC_CALLS: Final = 64
@@ -37,7 +37,7 @@ _PLUMBING: Final = "/grpc."
 
 
 class RunningCall:
-    """A running call. cut: whether the drain has ended the call. signs_in: whether the call signs in, refreshes or registers."""
+    """A running call. cut: whether the drain has ended the call. signs_in: whether `MAX_SIGN_IN_CALLS` counts it."""
 
     __slots__ = ("cut", "signs_in", "task")
 
@@ -122,17 +122,17 @@ class Admission(Interceptor[RunningCall]):
     everywhere = True
 
     def __init__(self, most: int) -> None:
-        """most: the maximum number of calls with a credential at a time."""
+        """most: the maximum number of calls at a time, without those that `MAX_PUBLIC_CALLS` counts."""
         self._most = most
         self._most_signing_in = min(MAX_SIGN_IN_CALLS, max(1, most // 2))
         self._public: set[RunningCall] = set()
         self._signing_in: set[RunningCall] = set()
         self._active: set[RunningCall] = set()
         self._place_of: dict[Call, RunningCall] = {}
-        self._unchecked = Arrivals(max(1, most))
-        self._sign_ins = Arrivals(max(1, most))
-        self._calls = Arrivals(max(1, most))
-        self._large = Arrivals(MAX_LARGE_BODIES)
+        self._waiting_unchecked = Arrivals(max(1, most))
+        self._waiting_sign_ins = Arrivals(max(1, most))
+        self._waiting_calls = Arrivals(max(1, most))
+        self._waiting_large = Arrivals(MAX_LARGE_BODIES)
         self._arriving: set[RunningCall] = set()
         self._draining = False
         self._idle = asyncio.Event()
@@ -163,12 +163,12 @@ class Admission(Interceptor[RunningCall]):
     def arriving_unchecked(self, call: Call) -> AbstractContextManager[None]:
         """A block in which the body of this call arrives before the call begins, so its credential is not checked.
         Raises Exhausted (OVERLOADED) if too many others wait."""
-        return self._unchecked.waiting(_caller_of(call))
+        return self._waiting_unchecked.waiting(_caller_of(call))
 
     def arriving_large(self, call: Call) -> AbstractContextManager[None]:
         """A block in which a large body of this call arrives, within `arriving`. Raises Exhausted (OVERLOADED) if too
         many others arrive."""
-        return self._large.waiting(_caller_of(call))
+        return self._waiting_large.waiting(_caller_of(call))
 
     @contextlib.contextmanager
     def arriving(self, call: Call) -> Generator[None]:
@@ -181,7 +181,9 @@ class Admission(Interceptor[RunningCall]):
         self._arriving.add(place)
         self._give_back(place)
         try:
-            with (self._sign_ins if place.signs_in else self._calls).waiting(_caller_of(call)):
+            with (self._waiting_sign_ins if place.signs_in else self._waiting_calls).waiting(
+                _caller_of(call)
+            ):
                 yield
             self._take(place)
         finally:
@@ -217,7 +219,7 @@ class Admission(Interceptor[RunningCall]):
 
     @property
     def running(self) -> int:
-        """The number of calls with a credential that run now."""
+        """The number of calls that run now, without those that `MAX_PUBLIC_CALLS` counts."""
         return len(self._active)
 
     def drain(self) -> None:
@@ -225,7 +227,7 @@ class Admission(Interceptor[RunningCall]):
         self._draining = True
 
     async def idle(self) -> None:
-        """Return once no call with a credential is running."""
+        """Return once no call is running, apart from those that `MAX_PUBLIC_CALLS` counts."""
         await self._idle.wait()
 
     async def quiet(self) -> None:

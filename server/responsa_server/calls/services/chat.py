@@ -138,7 +138,9 @@ class ChatService:
         self, request: pb.CreateConversationRequest
     ) -> conversation_pb2.Conversation:
         given = request.conversation
-        most = NO_LIMIT if self._limiter is None else (await self._limiter.kept(caller())).conversations
+        most = (
+            NO_LIMIT if self._limiter is None else (await self._limiter.check_storage(caller())).conversations
+        )
         made = await self._conversations.create(
             caller(), given.title, dict(given.labels), request_id(request.request_id), most
         )

@@ -77,17 +77,17 @@ class ResidentStore:
 
     @shielded
     async def stamps(
-        self, named: SearchScope, ids: Collection[UUID] = ()
+        self, scope: SearchScope, ids: Collection[UUID] = ()
     ) -> tuple[Sequence[CollectionStamp], frozenset[UUID]]:
         """The collections that the scope's reader means, and those of these passages that the reader may read at the same moment."""
         values = {
-            "tenant": named.reader.tenant_id,
-            "names": None if named.collections is None else list(named.collections),
+            "tenant": scope.reader.tenant_id,
+            "names": None if scope.collections is None else list(scope.collections),
             "ids": uuid_array(ids),
         }
         statement = self._queries["stamps"], values
         [[(collections, known)]] = await self._database.search(
-            named.reader, TEXT_PART, [statement], self._search_seconds, decides=True
+            scope.reader, TEXT_PART, [statement], self._search_seconds, decides=True
         )
         return [CollectionStamp(*one) for one in collections or ()], frozenset(known)
 

@@ -20,7 +20,7 @@ from responsa_server.agents.config.problems import (
 )
 from responsa_server.agents.engine.config import AgentConfig
 from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import Names, Offered, named
+from responsa_server.agents.engine.node import Names, Offered, named_files
 from responsa_server.agents.engine.prompts import SCHEMAS, USER_LINE, PromptError, PromptSet, PromptSource
 from responsa_server.domain.intents import OUT_OF_SCOPE
 
@@ -54,7 +54,7 @@ def prompt_files(config: AgentConfig, files: AgentFiles, surroundings: Surroundi
     names = {
         name
         for table in config.nodes.values()
-        for _, role, name in named(surroundings.kinds[table.kind].options, table.options)
+        for _, role, name in named_files(surroundings.kinds[table.kind].options, table.options)
         if role is not Names.EXAMPLES and name in files.prompts
     }
     names |= {name for _, name in _used(config, files, surroundings)}
@@ -63,7 +63,7 @@ def prompt_files(config: AgentConfig, files: AgentFiles, surroundings: Surroundi
     for node, table in config.nodes.items():
         kind = surroundings.kinds[table.kind]
         options = options_of(kind, table)
-        for place, role, name in named(kind.options, table.options):
+        for place, role, name in named_files(kind.options, table.options):
             key: Key = ("nodes", node, *place)
             if role is Names.EXAMPLES:
                 labels = kind.labels(options) if kind.labels is not None and options is not None else ()
@@ -105,7 +105,7 @@ def _used(
         (further, name)
         for kind, table in kinds
         for further, options in kind.used(options_of(kind, table))
-        for _, role, name in named(type(options), options.model_dump())
+        for _, role, name in named_files(type(options), options.model_dump())
         if role is not Names.EXAMPLES and name in files.prompts
     ]
 
