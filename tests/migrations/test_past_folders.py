@@ -151,8 +151,8 @@ def install(source: Path, python: Path) -> None:
 
 
 def chosen(count: int) -> Sequence[str]:
-    """This many commits of the main branch with different code, from the first with today's migrations to the last
-    with other code than today's, at equal distances."""
+    """This many commits of the main branch with different code that could start, from the first with today's
+    migrations to the last with other code than today's, at equal distances."""
     trees: dict[str, str] = {}
     log = git(
         "log",
@@ -165,9 +165,16 @@ def chosen(count: int) -> Sequence[str]:
     for commit in log.split():
         trees.setdefault(git("rev-parse", *(f"{commit}:{path}" for path in CODE)), commit)
     trees.pop(git("rev-parse", *(f"HEAD:{path}" for path in CODE)), None)
-    commits = list(trees.values())
+    commits = [commit for commit in trees.values() if could_start(commit)]
     last = len(commits) - 1
     return list(dict.fromkeys(commits[round(last * place / max(count - 1, 1))] for place in range(count)))
+
+
+def could_start(commit: str) -> bool:
+    """Whether a commit's migrations are numbered without a gap. A few have two with one number, or lack one, and refuse every start."""
+    names = git("ls-tree", "--name-only", f"{commit}:migrations").split()
+    numbers = sorted(int(name[:4]) for name in names if name.endswith(".sql"))
+    return numbers == list(range(1, len(numbers) + 1))
 
 
 def fill(past: Past) -> Filled:
