@@ -1,6 +1,6 @@
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
-import { DEFAULT, idFrom, labelOf } from "../src/documents/library.js";
+import { DEFAULT, firstOf, idFrom, labelOf, type Listed } from "../src/documents/library.js";
 
 describe("idFrom", () => {
   it("makes ids that the contract accepts", () => {
@@ -24,5 +24,17 @@ describe("labelOf", () => {
     expect([own, DEFAULT].map(labelOf)).toEqual(["My documents", "My documents"]);
     expect(labelOf({ ...own, name: "collections/default-546c9a19" })).toBe("Documents of Ada");
     expect(labelOf({ ...own, name: "collections/responsa-docs", chosenId: "responsa-docs", kind: CollectionKind.DOCS })).toBe("Responsa’s documentation");
+  });
+});
+
+describe("firstOf", () => {
+  const named = (name: string, documentCount: bigint, kind = CollectionKind.OWN): Listed => ({ ...DEFAULT, name, label: name, kind, documentCount });
+  const docs = named("collections/responsa-docs", 12n, CollectionKind.DOCS);
+
+  it("is never the documentation, to which a new user would add documents that everybody reads", () => {
+    expect(firstOf([docs])).toBe(DEFAULT);
+    expect(firstOf([docs, named("collections/hr", 0n)])).toBe(DEFAULT);
+    expect(firstOf([docs, named("collections/hr", 1n)]).name).toBe("collections/hr");
+    expect(firstOf([named("collections/hr", 1n), named("collections/default", 1n)]).name).toBe("collections/default");
   });
 });

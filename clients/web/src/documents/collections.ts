@@ -18,7 +18,7 @@ import { keep } from "../server/kept.js";
 import { sizeOf } from "../text/facts.js";
 import { dropped, picked } from "./folders.js";
 import { GenerationsView } from "./generations.js";
-import { allCollections, allFormats, collectionId, DEFAULT, idFrom, type Listed, type Named } from "./library.js";
+import { allCollections, allFormats, collectionId, DEFAULT, firstOf, idFrom, isDocs, type Listed, type Named } from "./library.js";
 import { documentOf } from "./place.js";
 import { MOST_BYTES } from "./upload.js";
 import { nameWithin } from "../text/names.js";
@@ -152,9 +152,7 @@ export class CollectionsView {
       const [found] = await Promise.all([allCollections(this.#api), this.#learn()]);
       if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
-      // Nobody wants to begin with an empty collection.
-      const own = found.filter((one) => isOwner(this.#hooks.me, one) && one.documentCount > 0n);
-      if (!this.#wanted) this.#wanted = (own.find((one) => one.name === DEFAULT.name) ?? own[0] ?? DEFAULT).name;
+      if (!this.#wanted) this.#wanted = firstOf(found.filter((one) => isOwner(this.#hooks.me, one))).name;
       this.#problem.textContent = "";
       this.#offer();
     } catch (error) {
@@ -237,6 +235,7 @@ export class CollectionsView {
   async take(entries: readonly FileSystemEntry[]): Promise<string> {
     if (this.#suffixes.length === 0) await this.refresh();
     if (this.#suffixes.length === 0) return this.#problem.textContent;
+    if (isDocs(this.#chosen)) this.#choose(DEFAULT.name);
     if (!this.#chosen.manageable) return t("mayNotAdd", { label: this.#chosen.label });
     void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen, this.#zone.isConnected ? this.#subjectGiven : "");
     return "";
@@ -249,7 +248,7 @@ export class CollectionsView {
     // The collection `default` may not exist yet.
     this.#ask.hidden = chosen === DEFAULT || !chosen.readable;
     for (const one of [this.#share, this.#edit, this.#generations.root]) one.hidden = chosen === DEFAULT || !chosen.manageable;
-    this.#zone.hidden = !chosen.manageable;
+    this.#zone.hidden = !chosen.manageable || isDocs(chosen);
     this.#generations.show(chosen);
     await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen)]);
   }

@@ -39,6 +39,17 @@ export async function readableCollections(api: Pick<Api, "knowledge">): Promise<
   return (await allCollections(api)).filter((one) => one.readable);
 }
 
+/** Whether a collection is that of Responsa's documentation, to which the page adds nothing. */
+export function isDocs({ kind }: Pick<Collection, "kind">): boolean {
+  return kind === CollectionKind.DOCS;
+}
+
+/** Of a user's own collections, the one to begin with: one that has documents, but not Responsa's documentation, which everybody reads. */
+export function firstOf(own: readonly Listed[]): Listed {
+  const filled = own.filter((one) => one.documentCount > 0n && !isDocs(one));
+  return filled.find((one) => one.name === DEFAULT.name) ?? filled[0] ?? DEFAULT;
+}
+
 /** What has become of a collection that the user had chosen: that the user may not read it looks the same as that it does not exist. */
 export function unavailable(label: string): string {
   return t("unavailable", { label });
@@ -51,7 +62,7 @@ export function unavailable(label: string): string {
 export function labelOf({ name, displayName, chosenId, ownerDisplayName, kind }: Pick<Collection, "name" | "displayName" | "chosenId" | "ownerDisplayName" | "kind">): string {
   const id = collectionId(name);
   if (displayName) return cleanName(displayName);
-  if (kind === CollectionKind.DOCS) return t("responsaDocs");
+  if (isDocs({ kind })) return t("responsaDocs");
   if (name === DEFAULT.name) return DEFAULT.label;
   if (id === chosenId || !ownerDisplayName) return id;
   const owner = nameWithin(ownerDisplayName);
