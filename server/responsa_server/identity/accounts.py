@@ -386,10 +386,9 @@ class Accounts:
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
                 (
-                    "This call needs a sign-in of the last ten minutes. If your account has a password, sign "
-                    "in with the password, for example with `responsa login`: a link or an API key does not "
-                    "count. If your account has no password, sign in with the link that `responsa open` "
-                    "prints. Or ask an administrator."
+                    "This call needs a sign-in of the last ten minutes. If your account has a password, sign in with "
+                    "it again, for example with `responsa login`. If it has none, run `responsa open` where the server "
+                    "runs, and open the link that it prints, or ask an administrator. An API key does not count."
                 ),
             )
 

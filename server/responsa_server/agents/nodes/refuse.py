@@ -155,6 +155,8 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         if inputs.document_filter:
             within = f" of {place}" if place else ""
             place = f"the documents{within} that match the filter “{_shown(inputs.document_filter)}”"
+        elif self._traits.retrieval.collections and not inputs.collections:
+            place = f"what you may read of {place}"  # perhaps nothing: an agent's collections are not shared with its users
         sentence = f"I searched {place} for “{question}” and found nothing that fits."
         if inputs.evidence is not None and inputs.evidence.passages:
             remedy = (
