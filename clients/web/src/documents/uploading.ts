@@ -39,10 +39,11 @@ export interface Uploaded {
   readonly remark: string;
 }
 
-/** What the text of the document lacks or may have wrong, such as "left out: 2 comments, 1 picture"; "" if there is nothing to say. */
-export function remarkOf({ leftOut, guessedCharset }: IngestResult): string {
+/** Whether the document replaced an earlier version, and what its text lacks or may have wrong, such as "left out: 2 comments, 1 picture"; "" if there is nothing to say. */
+export function remarkOf({ document, unchanged, leftOut, guessedCharset }: IngestResult): string {
   const parts = leftOut.map(({ kind, count }) => t(KINDS[kind] ?? "parts", { count }));
   return [
+    ...(!unchanged && document && document.version > 1 ? [t("replacedEarlier")] : []),
     ...(parts.length > 0 ? [t("leftOut", { parts: parts.join(", ") })] : []),
     ...(guessedCharset ? [t("guessed", { charset: guessedCharset })] : []),
   ].join("; ");

@@ -292,6 +292,7 @@ export const de = {
   uploadsEnded: "Alle Uploads sind beendet. {sum}",
   looking: "Weitere Dateien werden gesucht …",
   stoppedUntil: "{why} Es wird keine weitere Datei gesendet, bis Sie „Weiter“ wählen.",
+  replacedEarlier: "ersetzt die frühere Version",
   sumAdded: "{count} hinzugefügt",
   sumRefused: "{count} abgelehnt",
   sumCancelled: "{count} abgebrochen",

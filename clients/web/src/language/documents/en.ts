@@ -293,6 +293,7 @@ export const en = {
   uploadsEnded: "All uploads have ended. {sum}",
   looking: "Looking for more files…",
   stoppedUntil: "{why} No more files are sent until you press “Continue”.",
+  replacedEarlier: "replaced the earlier version",
   sumAdded: "{count} added",
   sumRefused: "{count} refused",
   sumCancelled: "{count} cancelled",
