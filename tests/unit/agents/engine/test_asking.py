@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_server.agents.engine import asking as nodes_asking
-from responsa_server.agents.engine.asking import Shape, StructuredInvalid, ask_typed, cause
+from responsa_server.agents.engine.asking import Shape, StructuredInvalid, ask_typed, cause, json_object_of
 from responsa_server.agents.engine.node import Limits, OverBudget
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.domain.events import ModelUsed, ProviderSwitched, Usage
@@ -102,6 +102,12 @@ async def test_what_does_not_fit_is_asked_for_once_more_with_what_was_wrong(bad:
     assert "not what was asked for" in complaint.text
     assert len(complaint.text) < 500
     assert second.schema == SHAPE.schema
+
+
+def test_the_object_in_a_text_must_be_json() -> None:
+    assert json_object_of('Here it is: {"query": "Nile"}.') == '{"query": "Nile"}'
+    with pytest.raises(StructuredInvalid, match="it is not valid JSON"):
+        json_object_of('{"query": }')
 
 
 def test_an_answer_with_too_many_levels_does_not_fit() -> None:

@@ -90,3 +90,9 @@ def test_nothing_is_inserted(tmp_path: Path) -> None:
 def test_what_is_not_markdown_is_no_text(source: str, text: str) -> None:
     document = markdown.parse(sniff(source.encode(), "a.mdx"))
     assert (document.canonical_text, document.format) == (text, "MARKDOWN")
+
+
+def test_code_after_an_admonition_stays_code() -> None:
+    source = "!!! note\n    Mind the step.\n\nThen run:\n\n    make up\n"
+    document = markdown.parse(sniff(source.encode(), "a.md"))
+    assert (BlockKind.CODE, 0, "    make up") in spans(document)

@@ -333,7 +333,7 @@ def test_a_ligature_of_arabic_letters_is_in_logical_order() -> None:
         glyphs: list[Glyph] = [
             (0.0, 5.0, 0.0, letters[0]),
             (0.0, 5.0, 0.0, letters[1]),
-            (6.0, 10.0, 0.0, "\u0643"),
+            (6.0, 10.0, 1.0, "\u0643"),  # a little higher, on the same line
         ]
         assert [logical_line.text for logical_line in logical_lines(glyphs, 10, mostly=True)] == [
             "\u0643\u0644\u0627"
