@@ -157,7 +157,7 @@ def test_a_server_whose_loop_stands_still_is_replaced_and_its_turn_goes_on(troub
         assert "attempt_restarted" in kinds
         assert stream.terminal is not None
         assert stream.text == stream.terminal.answer.text
-    assert "The server ended unexpectedly (exit 70); starting it again." in troubled.said()
+    assert "The server exited unexpectedly (exit 70); starting it again." in troubled.said()
     lines = troubled.log("server").splitlines()
     (entry,) = [json.loads(line) for line in lines if '"event": "loop_stood_still"' in line]
     assert entry["level"] == "critical"

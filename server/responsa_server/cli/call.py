@@ -48,14 +48,14 @@ from responsa_server.cli.session import open_any_client
 from responsa_server.cli.tables import bytes_of, csv_of, facts, leaves, table, unpacked
 
 OWN_OPTIONS: Final = {
-    "--json": "The request as a JSON object, as @FILE, or as - for standard input. Other options win over its fields.",
+    "--json": "The request as a JSON object, as @FILE, or as - for standard input. Other options override its fields.",
     "--output": (
         "How to print the response: text (the default), json for one JSON object a line, or csv "
         "for a list or a report of usage, as a CSV table."
     ),
-    "--only": "Print this field of the response alone, such as code or api-key.name; of bytes, the bytes themselves.",
+    "--only": "Print only this field of the response, such as code or api-key.name; of bytes, the bytes themselves.",
     "--all": "Print all pages of a list, not only the first.",
-    "--wait": "If the method begins an operation, wait for its end and print its result.",
+    "--wait": "If the method begins an operation, wait until it finishes and print its result.",
     "--yes": "Delete without asking.",
     "--help": "Show the method and its fields.",
 }

@@ -42,7 +42,7 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def list_operations(
-    running: Annotated[bool, typer.Option("--running", help="Only operations that have not ended.")] = False,
+    running: Annotated[bool, typer.Option("--running", help="Only unfinished operations.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one Operation per line, as proto-JSON.")
     ] = False,

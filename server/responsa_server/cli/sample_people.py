@@ -56,7 +56,7 @@ class PersonAccount:
         ]
         if not self.person.consents:
             lines.append(
-                "This person gave no consent, or took it back, so there are no documents to ask about."
+                "This person gave no consent, or withdrew it, so there are no documents to ask about."
             )
         before = f"{_without_key()}RESPONSA_API_KEY_FILE={shlex.quote(_near(self.key_file))} responsa"
         return "\n".join(

@@ -94,7 +94,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Load the sample documents and teachers of agents, and sample databases. Make accounts for the people in them.",
+        help="Load the sample documents and teachers of agents, and sample databases. Create accounts for the people in them.",
         rich_markup_mode=None,
     )
     group.command("load")(load)

@@ -126,7 +126,7 @@ MaxCostOption = Annotated[
 ]
 MoreOption = Annotated[
     bool,
-    typer.Option("--more", help="Without a language model: print the further passages whole, too."),
+    typer.Option("--more", help="Without a language model: also print the further passages in full."),
 ]
 OnBusyOption = Annotated[
     OnBusy, typer.Option(help="What to do if the conversation already has a running turn.")
@@ -469,7 +469,7 @@ class TurnPrinter:
             for sentence in remarks(outcome(terminal), self._agent_version):
                 print_error(sentence)
             if self._further:
-                print_error(f"`responsa resume {turn} --more` prints them whole.")
+                print_error(f"`responsa resume {turn} --more` prints them in full.")
         error = turn_error(terminal)
         if error is None:
             return 0

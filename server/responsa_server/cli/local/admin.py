@@ -54,7 +54,7 @@ def register(app: typer.Typer, name: str) -> None:
     group = typer.Typer(
         no_args_is_help=True,
         help=(
-            "Make tenants, users and keys on the server's machine, without a server. Every action is "
+            "Create tenants, users and keys on the server's machine, without a server. Every action is "
             "audited. `responsa call` administers a running server."
         ),
         rich_markup_mode=None,
@@ -222,7 +222,9 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
 def say_waiting(reason: str) -> None:
     """Say that the database is away, or that it is back."""
     typer.echo(
-        f"Waiting for the database, which is away ({reason})." if reason else "The database is back.",
+        f"Waiting for the database, which is unavailable ({reason})."
+        if reason
+        else "The database is available again.",
         err=True,
     )
 
@@ -246,7 +248,7 @@ def database_there(settings: Settings) -> Generator[None]:
         while away := reaching.attempt():
             now, took = time.monotonic(), time.monotonic() - began
             left, began = end - now, now + PAUSE_SECONDS
-            sentence = f"The database is away ({away})"
+            sentence = f"The database is unavailable ({away})"
             # An attempt on a database that hangs takes seconds, so the next one would end too late.
             if left <= (took if took > _HANGS_SECONDS else PAUSE_SECONDS):
                 raise CommandFailed(f"{sentence}.", "`responsa doctor` names the part that is down.", FAILED)

@@ -53,7 +53,7 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
     "06 a kind of an earlier release": ([('grade = { kind = "ranker" }', 'grade = { kind = "grader" }')], [
         "14:11: nodes.grade.kind: there is no kind of node “grader” any more; “ranker” replaces it."]),
     "23 a model of an earlier release": ([('["default", "openai:gpt"]', '["default", "extractive"]')], [
-        "4:31: model.chain[1]: there is no model “extractive” any more; “passages” replaces it."]),
+        "4:31: model.chain[1]: the model “extractive” no longer exists; “passages” replaces it."]),
     "23 a model twice": ([('["default", "openai:gpt"]', '["default", "openai:gpt", "openai:gpt"]')], [
         "4:45: model.chain[2]: “openai:gpt” is in the chain twice; an unavailable model is not asked again, so remove it here."]),
     "23 extractive without a way round": ([

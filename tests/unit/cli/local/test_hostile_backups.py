@@ -76,7 +76,7 @@ SQL = "x; CREATE TABLE public.pwned AS SELECT current_user; --"
 NO_NAME, NO_FILE, UNKNOWN = "does not belong in a backup", "neither a file nor a folder", "is unknown there"
 TABLES, CUT, TWICE, PART = (
     "list of tables is not that of a backup",
-    "cut or altered",
+    "truncated or altered",
     "is there twice",
     "a part of its database",
 )
