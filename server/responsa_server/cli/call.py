@@ -142,7 +142,7 @@ def call(
     """Call any method of the API. `responsa call METHOD --help` shows what a method does, and its fields.
 
     Give each field of the request as an option, such as --display-name Ada or --user.role admin. For a field of a
-    message, the last part of its name is enough if no other field ends so. Repeat the option of a list; give entries of
+    message, the last part of its name is enough if no other field ends in the same way. Repeat the option of a list; give entries of
     a map as KEY=VALUE. A value @FILE stands for the content of a file, and - for a line of standard input, which a
     terminal does not show; so use - for passwords. @@ at the start of a value stands for @.
 

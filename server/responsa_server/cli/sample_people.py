@@ -101,7 +101,7 @@ def load_account(
         typer.Option("--json", help="Print one JSON object: user, subject, made, keyFile, documents."),
     ] = False,
 ) -> None:
-    """Make an account for a person of the sample database aptitude, with the documents about this person, and print how
+    """Create an account for a person of the sample database aptitude, with the documents about this person, and print how
     to ask as the person. The account's API key is put into the folder `people` in the data folder. A second call uses
     the same account and key. This command needs the role ADMIN.
 

@@ -43,11 +43,11 @@ def activate(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """End the pause of a restored instance: its turns go on, and its jobs, mails, webhooks and sources run. Running
+    """End the pause of a restored instance: its turns continue, and its jobs, e-mails, webhooks and sources run. Running
     servers notice within seconds.
 
-    A turn that goes on may repeat tool calls that the original instance made after the backup. Activate an instance
-    only if the original runs no more.
+    A turn that continues may repeat tool calls that the original instance made after the backup. Activate an instance
+    only if the original no longer runs.
     """
     with reporting(), database_there(settings := load()):
         try:

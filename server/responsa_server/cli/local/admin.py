@@ -79,7 +79,7 @@ def migrate(
     """Apply missing migrations to the database, and rebuild the vector index if its settings have changed.
 
     While servers of an earlier release run, `_post_` migrations wait, because those servers do not work after them.
-    A database of DATABASE_URL that is away is waited for. The command can be repeated. If two of these commands run at
+    If the database of DATABASE_URL is unavailable, the command waits for it. The command can be repeated. If two of these commands run at
     the same time, one waits for the other.
     """
     with reporting(), database(settings := load()):

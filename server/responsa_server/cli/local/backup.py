@@ -147,7 +147,7 @@ def backup(
 ) -> None:
     """Write the database, the agents and the settings without secrets into one file, and print its path.
 
-    The instance goes on answering. Without a running instance, PostgreSQL runs during the backup.
+    The instance continues to answer. Without a running instance, PostgreSQL runs during the backup.
     """
     while True:
         began = time.monotonic()
@@ -209,7 +209,7 @@ def restore(
         ),
     ] = False,
 ) -> None:
-    """Make an instance in RESPONSA_HOME from a backup. The folder must be missing or empty; with DATABASE_URL, the
+    """Create an instance in RESPONSA_HOME from a backup. The folder must be missing or empty; with DATABASE_URL, the
     database must be empty too.
 
     The whole backup is checked before anything is written. Start the instance with `responsa up` afterwards. It is

@@ -358,7 +358,7 @@ def test_what_is_not_forged_passes_the_checks(refused: Callable[[bytes], str]) -
     """Otherwise, the others could be refused for another reason. The settings of the cluster that old backups have are left out."""
     said = refused(first_line() + whole(first_line()))
     assert "PG_VERSION is missing" in said
-    assert "not sealed with a key" in said
+    assert "The backup is not encrypted" in said
     old = [
         Entry(CLUSTER),
         *(Entry(f"postgres/{name}", b"") for name in ("postgresql.conf", "pg_hba.conf", "tablespace_map")),
