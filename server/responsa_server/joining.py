@@ -55,6 +55,6 @@ def joined(
             )
             raise Fixable(
                 f"{by} adds “{entry.name}” to {group}, which cannot be used ({type(error).__name__}: {error})",
-                "install a version of it that fits this release, or uninstall it",
+                "install a version of it that works with this release, or uninstall it",
             ) from error
     return rows

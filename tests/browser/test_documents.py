@@ -88,7 +88,7 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
     await tab.page.get_by_role("button", name="Continue").click()
     await expect(total).to_have_text("7 files: 4 added, 1 refused, 2 skipped (.png).")
     await expect(tab.upload_of("guide/tool.md").locator(".state")).to_contain_text("Windows program")
-    await expect(tab.live).to_contain_text("All uploads have ended. 7 files: 4 added")
+    await expect(tab.live).to_contain_text("All uploads have finished. 7 files: 4 added")
     assert [document.source_key for document in person.client.documents("default")] == keys
 
     await tab.page.get_by_role("button", name="Clear the list").click()

@@ -233,7 +233,7 @@ async def test_a_planted_sign_in_links_the_visitor_to_nobody(site: Site, page: P
                 )
             await tab.goto(begun.json()["authorizationUri"])
             await expect(
-                tab.get_by_text("Nothing was linked, because this tab did not begin it.")
+                tab.get_by_text("Nothing was linked, because the link was not started in this tab.")
             ).to_be_visible()
             assert "link" not in tab.url
             assert http.get("/v1/users/me/identities").json() == {}

@@ -156,7 +156,7 @@ async def test_questions_without_an_answer_are_assigned_and_dealt_with_until_som
     states = page.get_by_role("tabpanel", name="Inbox").get_by_label("Show")
     await states.select_option(label="Done")
     await expect(missing).to_contain_text("A document was added.")
-    await missing.get_by_role("button", name="Open again").click()
+    await missing.get_by_role("button", name="Reopen").click()
     await expect(missing).to_contain_text("Nothing here")
     await states.select_option(label="Open")
     await expect(missing).to_contain_text("2 without an answer")
@@ -260,7 +260,7 @@ async def test_owners_publish_versions_and_compare_them(owner: Person) -> None:
     await tutor.get_by_text("Versions").click()
     await tutor.get_by_role("button", name=f"Publish version {number} of Tutor").click()
     await dialog.get_by_role("button", name="Publish").click()
-    await expect(tutor).to_contain_text("published; the files have version")
+    await expect(tutor).to_contain_text("published; the files are at version")
     await expect(tutor).to_contain_text("Explains in other words.")
     assert await flaws_in_all_colours(page) == []
     await tutor.get_by_text("Versions").click()

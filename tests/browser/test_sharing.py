@@ -11,7 +11,7 @@ from tests.browser.rules import flaws
 from tests.browser.texts import BAKERY, LIGHTHOUSE, RYE_BREAD
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-READ_ONLY = "only its owner and administrators add, change and delete documents"
+READ_ONLY = "only its owner and administrators can add, change and delete documents"
 
 
 def access(tab: Tab) -> Locator:

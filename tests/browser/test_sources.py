@@ -99,7 +99,7 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
 
     # A mistake names its line, and the line is selected.
     mapping = page.get_by_label("Mapping", exact=True)
-    await page.get_by_label("Begin with").select_option("Pages of a website")
+    await page.get_by_label("Start with").select_option("Pages of a website")
     await expect(mapping).to_have_value(re.compile(r"^\[pages\]$", re.MULTILINE))
     await page.get_by_label("Id", exact=True).fill("people")
     await mapping.fill(MAPPING.replace("{{ role }}", "{{ rloe }}"))

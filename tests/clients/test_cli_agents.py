@@ -51,7 +51,7 @@ async def test_agents_are_listed_and_shown(served: ServedAgents, responsa: Comma
     done = await responsa("agents", "list")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        "default          Responsa (default) (published version 2; its files are version 1)",
+        "default          Responsa (default) (published version 2; its files are at version 1)",
         "tutor            Explains, step by step.",
     ]
     assert [line["name"] for line in (await responsa("agents", "list", "--json")).lines] == [
@@ -293,7 +293,7 @@ async def test_agents_are_reloaded(served: ServedAgents, responsa: CommandLine) 
     assert done.out.splitlines() == [
         "tutor            still version 3, its files are broken:",
         "  tutor/agent.toml:4: nodes.a.kind: there is no such kind. Did you mean “refuse”?",
-        "mine             does not serve, its files are broken:",
+        "mine             not in service, its files are broken:",
         "  mine/x: is gone.",
     ]
     done = await responsa("agents", "reload", "--json")

@@ -119,7 +119,7 @@ async def test_without_a_model_the_passages_are_printed(server: Scripted, respon
         "",
     ]
     assert done.out.splitlines() == [*shown, "More passages", '- Letters › Authors: "Anna read it."']
-    assert done.err == f"responsa: `responsa resume {TURN} --more` prints them whole.\n{GO_ON}"
+    assert done.err == f"responsa: `responsa resume {TURN} --more` prints them in full.\n{GO_ON}"
     whole = await responsa("ask", "Who wrote it?", "--more")
     further = ["[2] Letters › Authors (post, more.md, bytes 0-13)", "    Anna read it."]
     assert (whole.out.splitlines(), whole.err) == ([*shown, *further], GO_ON)

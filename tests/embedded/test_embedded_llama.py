@@ -178,7 +178,7 @@ async def test_killed_while_it_answers_it_is_told_and_started_again(start: Start
                 async for _ in pieces:
                     pass
         assert (caught.value.fault, caught.value.model) == (ModelFault.CUT, NAME)
-        await asyncio.to_thread(running.until_said, "The language model ended unexpectedly (SIGKILL)")
+        await asyncio.to_thread(running.until_said, "The language model exited unexpectedly (SIGKILL)")
         await asyncio.to_thread(eventually, lambda: answers(layout.model_socket), "an answer")
         assert isinstance((await answer(model, asking()))[-1], Ended)
     assert await asyncio.to_thread(running.stop) == 0

@@ -271,7 +271,7 @@ def test_envoy_tells_what_is_wrong_with_its_configuration(layout: Layout, tmp_pa
     config = tmp_path / "envoy.json"
     config.write_text('{"admin": {"adress": 1}}')
     envoy = EmbeddedEnvoy(layout, config)
-    with pytest.raises(EmbeddedError, match=r"Envoy ended while starting .*envoy\.log"):
+    with pytest.raises(EmbeddedError, match=r"Envoy exited while starting .*envoy\.log"):
         envoy.start()
     assert "adress" in envoy.log.read_text()
     assert envoy.process is None

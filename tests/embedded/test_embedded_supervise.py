@@ -92,7 +92,7 @@ def test_a_killed_part_is_told_in_one_line_and_started_again(standing: Running, 
     standing.kill(standing.part(name).pid)
     eventually(lambda: f"{name} runs again." in standing.said()[before:], f"{name} again")
     assert standing.said()[before:].splitlines()[0] == (
-        f"responsa: {name} ended unexpectedly (SIGKILL); starting it again."
+        f"responsa: {name} exited unexpectedly (SIGKILL); starting it again."
     )
     assert standing.get() == "ok"
     assert name in read(standing.home)
@@ -105,7 +105,7 @@ def test_a_server_that_is_alive_but_silent_is_started_again(start: Start) -> Non
     running = start("--alone").until_ready()
     lines = [
         "responsa: The server has not answered for 1 s.",
-        "responsa: The server ended unexpectedly (SIGKILL); starting it again.",
+        "responsa: The server exited unexpectedly (SIGKILL); starting it again.",
         "responsa: The server runs again.",
     ]
     assert running.said() == ""
@@ -242,7 +242,7 @@ def test_a_server_that_cannot_start_stops_all_with_its_reason(start: Start, home
     running = start("--broken-server")
     assert running.process.wait(60) == 1
     assert running.said() == (
-        "responsa: The server ended while starting (exit 1: no such setting); "
+        "responsa: The server exited while starting (exit 1: no such setting); "
         f"see {home / 'logs' / 'server.log'}.\n"
     )
     assert running.left() == []
@@ -263,7 +263,7 @@ def test_a_needed_part_that_dies_again_and_again_stops_all(start: Start) -> None
     eventually(kill_envoy, "an end")
     assert running.process.wait(60) == 1
     last = running.said().splitlines()[-1]
-    assert last.startswith("responsa: Envoy ended 3 times in a row (SIGKILL)")
+    assert last.startswith("responsa: Envoy exited 3 times in a row (SIGKILL)")
     assert "envoy.log" in last
     assert running.left() == []
 

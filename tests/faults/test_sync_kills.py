@@ -354,7 +354,7 @@ async def test_a_run_that_stops_its_workers_is_given_up(cluster: Cluster, tmp_pa
             worker = await cluster.soon("worker", sync_deaths={"known": 0}, **settings)
             await asyncio.to_thread(worker.until_ended)
         await cluster.soon("worker", **settings)
-        assert "The server ended 2 times" in await until_done(sources.client, poison.name)
+        assert "The server stopped 2 times" in await until_done(sources.client, poison.name)
         error = (await sources.client.get_operation(poison.name)).error
         assert b"WORKER_LOST" in error.SerializeToString()
         # What is not the cause goes on, with the next run of the same source.

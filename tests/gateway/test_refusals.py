@@ -87,7 +87,7 @@ def refused_field(response: httpx2.Response) -> tuple[str, str]:
             "turns",
             {"options": {"onBusy": 1, "on_busy": 2}},
             "options.on_busy",
-            "is given twice, or next to a field that excludes it; give one of them once",
+            "is given twice, or together with a field that excludes it; give only one of them",
         ),
         ("turns?text=a", {}, "text", "there is no such parameter; this path takes none, so send fields in the body"),
         ("turns/1/feedback", {"rating": "up"}, "rating", "must be one of RATING_UP, RATING_DOWN"),

@@ -173,7 +173,9 @@ async def test_the_last_owner_is_neither_disabled_nor_demoted(served: Served) ->
         error = await failed(work)
         assert error.reason == "LAST_OWNER"
         # People know each other by name, not by resource.
-        assert error.message.startswith("Root (root@example.org) is the only owner of the installation")
+        assert error.message.startswith(
+            "Root (root@example.org) is the only enabled owner of the installation"
+        )
 
 
 async def test_an_administrator_cannot_take_an_owner_over(served: Served) -> None:

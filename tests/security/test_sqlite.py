@@ -130,7 +130,7 @@ async def test_a_process_that_ends_in_the_midst_of_a_query_is_told(declared: Dat
         await anext(rows)
         for process in of_sqlite():
             process.kill()
-        with pytest.raises(DatabaseProblem, match="ended in the midst of the query") as caught:
+        with pytest.raises(DatabaseProblem, match="exited during the query") as caught:
             [row async for row in rows]
     assert caught.value.fault is DatabaseFault.CRASHED
 

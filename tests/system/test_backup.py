@@ -413,7 +413,7 @@ def test_backups_in_a_bucket_are_made_again_and_again_and_checked(
     store.put(name, bytes(sealed))
     refused = instance.run(*check, check=False, **variables)
     assert refused.returncode == 1
-    assert "cut or altered" in refused.stderr
+    assert "truncated or altered" in refused.stderr
     store.delete(name)
     assert "has no such bucket or backup" in instance.run(*check, check=False, **variables).stderr
     lost = instance.run("backup", "s3://lost/here", check=False, **variables)

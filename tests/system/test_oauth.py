@@ -311,7 +311,7 @@ def test_a_code_counts_once_and_only_with_what_it_was_given_for(person: Person, 
         assert exchanged(person, {**exchanging(code, client_id), **changes}) == "invalid_grant", changes
     wrong = exchanging(code, client_id, redirect_uri="https://ferry.example/back")
     said = person.http.post("/oauth/token", data=wrong).json()["error_description"]
-    assert said == "redirect_uri is not that of the request for authorisation; send the same."
+    assert said == "redirect_uri differs from the request for authorisation; send the same value."
     assert exchanged(person, exchanging(code, client_id, code_verifier="")) == "invalid_request"
     tokens = exchanged(person, exchanging(code, client_id))
     assert tokens["token_type"] == "Bearer"

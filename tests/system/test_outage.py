@@ -67,7 +67,7 @@ def test_what_is_broken_is_named_at_the_start(troubled: Instance) -> None:
     status = troubled.run("call", "AdminService.GetSystemStatus").stdout
     for words in (
         r"The agent mine is left out: mine/agent\.toml:\d+: nodes\.rank\.kind: "
-        r"there is no kind of node “grader” any more; “ranker” replaces it\.",
+        r"the kind of node “grader” no longer exists; “ranker” replaces it\.",
         r"The model lab:m does not answer: its server cannot be reached\. Check its address, and that it runs\.",
     ):
         assert re.search(rf"^Warning: {words}$", said, re.MULTILINE)
@@ -157,7 +157,7 @@ def test_a_server_whose_loop_stands_still_is_replaced_and_its_turn_goes_on(troub
         assert "attempt_restarted" in kinds
         assert stream.terminal is not None
         assert stream.text == stream.terminal.answer.text
-    assert "The server ended unexpectedly (exit 70); starting it again." in troubled.said()
+    assert "The server exited unexpectedly (exit 70); starting it again." in troubled.said()
     lines = troubled.log("server").splitlines()
     (entry,) = [json.loads(line) for line in lines if '"event": "loop_stood_still"' in line]
     assert entry["level"] == "critical"

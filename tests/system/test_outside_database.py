@@ -403,8 +403,8 @@ def test_a_start_waits_for_a_database_that_is_away(outside: str, folder: Path) -
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert (done.returncode, door.turned_away) == (0, 10), done.stderr
-        assert "Waiting for the database, which is away (server closed the connection" in done.stderr
-        assert done.stderr.endswith("The database is back.\n")
+        assert "Waiting for the database, which is unavailable (server closed the connection" in done.stderr
+        assert done.stderr.endswith("The database is available again.\n")
         assert "0001" in done.stdout
 
         door.most, port = None, free_port()
@@ -432,7 +432,7 @@ def test_a_start_waits_for_a_database_that_is_away(outside: str, folder: Path) -
         door.closed = True
         with _started(folder, "up", RESPONSA_PORT=str(port), **variables) as (up, log):
             _waits(door, up, log, port)
-            assert "Waiting for the database, which is away" in log.read_text()
+            assert "Waiting for the database, which is unavailable" in log.read_text()
 
 
 @pytest.mark.soak

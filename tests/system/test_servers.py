@@ -175,7 +175,7 @@ def test_one_server_is_killed(pair: Instance) -> None:
         before.kill()
         eventually(lambda: servers(pair).get("gateway", before) != before, "another server")
         until_serving(pair, 2)
-    assert "Server 1 ended unexpectedly (SIGKILL); starting it again." in pair.said()
+    assert "Server 1 exited unexpectedly (SIGKILL); starting it again." in pair.said()
 
 
 def test_restart_replaces_all_without_a_failed_call(pair: Instance) -> None:

@@ -1275,11 +1275,11 @@ impl Client {
         self.call_stream("/responsa.knowledge.v1.KnowledgeService/GetDocumentOriginal", &request).await
     }
 
-    /// GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has
+    /// GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has
     /// to open the PDF. Citation.box and Passage.box are positions on this image.
     ///
     /// Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
-    /// DOCUMENT_PARSER_LIMIT (drawing the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
+    /// DOCUMENT_PARSER_LIMIT (rendering the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
     pub async fn get_document_page(&self, request: knowledge::v1::GetDocumentPageRequest) -> Result<knowledge::v1::DocumentPage, Error> {
         self.call("/responsa.knowledge.v1.KnowledgeService/GetDocumentPage", true, &request).await
     }

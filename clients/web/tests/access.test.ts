@@ -36,7 +36,7 @@ describe("the people who read a collection", () => {
     expect(accessText(ADA, of(person("users/bob")), LABELS)).toBe("You and Bob can read these documents.");
     expect(accessText(ADA, of(person("users/bob"), role(UserRole.ADMIN)), LABELS)).toBe("You, all administrators and Bob can read these documents.");
     expect(accessText(ADA, of(everyone), LABELS)).toBe("Everyone in your organisation can read these documents.");
-    expect(accessText(BOB, asReader, LABELS)).toBe("Shared with you by Ada. You can search and read it; only its owner and administrators add, change and delete documents.");
+    expect(accessText(BOB, asReader, LABELS)).toBe("Shared with you by Ada. You can search and read it; only its owner and administrators can add, change and delete documents.");
     expect(accessText(BOB, asReader, new Map())).toContain("Shared with you by another person.");
     expect(accessText(ROOT, { ...of(), readable: false }, LABELS)).toContain("This collection belongs to Ada. Only its owner can read it. You manage it as an administrator.");
     expect(accessText(ROOT, of(role(UserRole.ADMIN)), LABELS)).toBe("This collection belongs to Ada. All administrators can read these documents.");

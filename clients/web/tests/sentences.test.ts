@@ -71,7 +71,7 @@ describe("sentenceOf", () => {
 
   it("has words for every act of the contract", () => {
     expect(ACTIONS.filter(([action, label]) => action === label)).toEqual([]);
-    expect(sentenceOf(event("teacher.update", "teachers/t"), NAMES)).toBe("Ada changed a teacher.");
+    expect(sentenceOf(event("teacher.update", "teachers/t"), NAMES)).toBe("Ada changed a teacher persona.");
   });
 
   it("offers each act once, in the order of the labels", () => {

@@ -25,7 +25,7 @@ pub enum Reason {
     CredentialRevoked = 7,
     /// UNAUTHENTICATED. The session or the API key has expired. Metadata: none.
     CredentialExpired = 8,
-    /// UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names another user than the one for whom the call would be made, so nothing was done. In a browser, somebody
+    /// UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names a user other than the one for whom the call would be made, so nothing was done. In a browser, somebody
     /// else may have signed in. Metadata: none.
     CredentialOfOtherUser = 112,
     /// PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN".
@@ -125,7 +125,7 @@ pub enum Reason {
     ParametersInvalid = 46,
     /// INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key.
     DocumentEncrypted = 47,
-    /// FAILED_PRECONDITION. The server draws only the pages of PDF documents. Metadata: document_version; media_type, e.g. "text/markdown".
+    /// FAILED_PRECONDITION. The server can render pages only for PDF documents. Metadata: document_version; media_type, e.g. "text/markdown".
     PagesUnsupported = 48,
     /// OUT_OF_RANGE. The document has no page with this number. Metadata: document_version; page_count, e.g. "12".
     PageOutOfRange = 49,
@@ -137,7 +137,7 @@ pub enum Reason {
     EmbeddingFailed = 53,
     /// INVALID_ARGUMENT. The server's settings do not declare this embedding model. Metadata: embedding.
     EmbeddingUnknown = 54,
-    /// FAILED_PRECONDITION. Another operation builds or activates a generation of the collection; wait until it ends, or cancel it. Metadata: collection; operation.
+    /// FAILED_PRECONDITION. Another operation is already building or activating a generation of the collection; wait until it finishes, or cancel it. Metadata: collection; operation.
     ReindexRunning = 55,
     /// FAILED_PRECONDITION. The state of the generation does not allow the call, or the collection cannot have a further generation. Metadata:
     /// generation, e.g. "collections/notes/generations/2"; state, e.g. "active".
@@ -147,7 +147,7 @@ pub enum Reason {
     /// UNAUTHENTICATED. An administrator disabled the caller's account. The account works again once an administrator enables it. Open streams of the user end
     /// with this error within a second. Metadata: none.
     UserDisabled = 70,
-    /// FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
+    /// FAILED_PRECONDITION. The tenant would have no enabled administrator; give another user the role ADMIN first. Metadata: user, e.g.
     /// "users/0192f3c8-…".
     LastAdministrator = 71,
     /// UNAUTHENTICATED. The e-mail address or the password is wrong. Metadata: none.
@@ -161,7 +161,7 @@ pub enum Reason {
     SessionEnded = 67,
     /// UNAVAILABLE. The role of the caller changed while the stream was open; make the call again, or resume. Metadata: none.
     RoleChanged = 111,
-    /// PERMISSION_DENIED. The call needs a sign-in of the last ten minutes; a session that began with an API key counts only if the user has
+    /// PERMISSION_DENIED. The call needs a sign-in within the last ten minutes; a session that began with an API key counts only if the user has
     /// neither a password nor an OpenID Connect provider. Metadata: none.
     SignInRequired = 68,
     /// UNAUTHENTICATED. The code of an invitation, a password reset or an e-mail confirmation was already used, has expired or is unknown. Metadata: none.
@@ -176,7 +176,7 @@ pub enum Reason {
     /// PERMISSION_DENIED. The owner of the installation suspended the caller's tenant. Open streams of its users end with this error within a second. Metadata: tenant,
     /// e.g. "tenants/acme".
     TenantSuspended = 95,
-    /// FAILED_PRECONDITION. The installation would have no owner who is not disabled; make another administrator an owner first. Metadata: user, e.g.
+    /// FAILED_PRECONDITION. The installation would have no enabled owner; make another administrator an owner first. Metadata: user, e.g.
     /// "users/0192f3c8-…".
     LastOwner = 96,
     /// PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role
@@ -235,7 +235,7 @@ pub enum Reason {
     AgentVersionUnfit = 190,
     /// FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3".
     AgentVersionNotPublished = 191,
-    /// FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…".
+    /// FAILED_PRECONDITION. An experiment with the agent is still running. Stop it, or wait until it ends. Metadata: experiment, e.g. "experiments/0197…".
     ExperimentRunning = 192,
     /// FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3".
     ExperimentParametersDiffer = 193,

@@ -1491,7 +1491,7 @@ impl ::prost::Name for GetDocumentPageRequest {
         "type.googleapis.com/responsa.knowledge.v1.GetDocumentPageRequest".into()
     }
 }
-/// DocumentPage is a page of a PDF, drawn as an image.
+/// DocumentPage is a page of a PDF, rendered as an image.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DocumentPage {
     /// The version to which the page belongs, `documents/{uuid}/versions/{n}`.

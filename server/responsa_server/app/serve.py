@@ -173,7 +173,7 @@ async def running(
         if found is not None and found.restoring:
             raise Fixable(
                 "The database is being restored",
-                "wait until `responsa restore` has ended; if it was interrupted, restore into an empty database",
+                "wait until `responsa restore` has finished; if it was interrupted, restore into an empty database",
             )
         if waiting := await migrations.missing():
             structlog.get_logger("server").warning("migration_waits", migration=waiting[0])

@@ -287,8 +287,8 @@ class Settings(BaseSettings):
         default=(),
         description=(
             "Origins, separated by commas, whose pages may send requests (CORS) with a token or a key, "
-            "such as `https://app.example.org`. The session cookie counts for the server's own origins "
-            "alone."
+            "such as `https://app.example.org`. The session cookie counts only for the server's own "
+            "origins."
         ),
     )
     widget_keys: WidgetKeys = Field(
@@ -567,7 +567,7 @@ class Settings(BaseSettings):
         proved = self.mail.configured or self.accounts.unproved_addresses
         if self.accounts.registration is Registration.OPEN and not proved:
             raise ValueError(
-                "accounts.registration is open and listen is not a loopback address, but no mails are "
+                "accounts.registration is open and listen is not a loopback address, but no e-mails are "
                 "sent, so nothing would prove that an e-mail address belongs to the person: "
                 "set mail.host and mail.sender (RESPONSA_MAIL__HOST, RESPONSA_MAIL__SENDER), or set accounts.registration to invited; "
                 "to accept such addresses, set accounts.unproved_addresses (RESPONSA_ACCOUNTS__UNPROVED_ADDRESSES)"
@@ -575,7 +575,7 @@ class Settings(BaseSettings):
         if self.mail.configured and not self.mail.page_url:
             raise ValueError(
                 "mail.page_url (RESPONSA_MAIL__PAGE_URL) must be set to the address of the page, because "
-                "mails contain links to the page, and listen is not a loopback address"
+                "e-mails contain links to the page, and listen is not a loopback address"
             )
         return self
 

@@ -165,7 +165,11 @@ def _problem(value: object) -> tuple[str, str, str] | None:
     if isinstance(value, str):
         return None if _encodable(value) else ("", _UTF8, f"contains {_SURROGATE}")
     if isinstance(value, float):
-        return None if math.isfinite(value) else ("", "number", "must be a finite number that fits a double")
+        return (
+            None
+            if math.isfinite(value)
+            else ("", "number", "must be a finite number within the range of a double")
+        )
     if isinstance(value, dict):
         for name, inner in cast("JsonObject", value).items():
             if not _encodable(name):

@@ -85,7 +85,9 @@ def misfits(descriptor: Descriptor, content: Mapping[str, Any], prefix: str = ""
             continue
         if choice in seen:
             yield FieldViolation(
-                path, TWICE, "is given twice, or next to a field that excludes it; give one of them once"
+                path,
+                TWICE,
+                "is given twice, or together with a field that excludes it; give only one of them",
             )
         seen.add(choice)
         yield from _misfit(field, value, path)

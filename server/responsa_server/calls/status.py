@@ -111,7 +111,7 @@ def broken_off(again: str, *, draining: bool) -> Unavailable:
 
 def no_method(verb: str, allowed: Collection[str]) -> status_pb2.Status:
     """The error for an HTTP method that an existing path does not have. allowed: the methods that it has."""
-    message = f"This path does not have the method {verb}; it has {', '.join(allowed)}."
+    message = f"This path does not support the method {verb}; it supports {', '.join(allowed)}."
     found = of(NotFound(Reason.ROUTE_NOT_FOUND, message))
     found.code = Code.UNIMPLEMENTED  # as over gRPC
     return found

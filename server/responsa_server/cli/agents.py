@@ -129,7 +129,7 @@ def _published(agent: agent_pb2.Agent) -> str:
     if agent.file_version in ("", agent.version):
         return ""
     number, files = (name.rpartition("/")[2] for name in (agent.version, agent.file_version))
-    return f" (published version {number}; its files are version {files})"
+    return f" (published version {number}; its files are at version {files})"
 
 
 def _page(agent: agent_pb2.Agent) -> str:
@@ -155,7 +155,7 @@ def _reloaded(outcome: admin_service_pb2.AgentReload) -> str:
     if not outcome.problems:
         return f"{identity:<16} version {number}, {'new' if outcome.changed else 'unchanged'}"
     return (
-        f"{identity:<16} {f'still version {number}' if number else 'does not serve'}, its files are broken:"
+        f"{identity:<16} {f'still version {number}' if number else 'not in service'}, its files are broken:"
     )
 
 

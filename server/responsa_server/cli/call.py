@@ -48,14 +48,14 @@ from responsa_server.cli.session import open_any_client
 from responsa_server.cli.tables import bytes_of, csv_of, facts, leaves, table, unpacked
 
 OWN_OPTIONS: Final = {
-    "--json": "The request as a JSON object, as @FILE, or as - for standard input. Other options win over its fields.",
+    "--json": "The request as a JSON object, as @FILE, or as - for standard input. Other options override its fields.",
     "--output": (
         "How to print the response: text (the default), json for one JSON object a line, or csv "
         "for a list or a report of usage, as a CSV table."
     ),
-    "--only": "Print this field of the response alone, such as code or api-key.name; of bytes, the bytes themselves.",
+    "--only": "Print only this field of the response, such as code or api-key.name; of bytes, the bytes themselves.",
     "--all": "Print all pages of a list, not only the first.",
-    "--wait": "If the method begins an operation, wait for its end and print its result.",
+    "--wait": "If the method begins an operation, wait until it finishes and print its result.",
     "--yes": "Delete without asking.",
     "--help": "Show the method and its fields.",
 }
@@ -142,7 +142,7 @@ def call(
     """Call any method of the API. `responsa call METHOD --help` shows what a method does, and its fields.
 
     Give each field of the request as an option, such as --display-name Ada or --user.role admin. For a field of a
-    message, the last part of its name is enough if no other field ends so. Repeat the option of a list; give entries of
+    message, the last part of its name is enough if no other field ends in the same way. Repeat the option of a list; give entries of
     a map as KEY=VALUE. A value @FILE stands for the content of a file, and - for a line of standard input, which a
     terminal does not show; so use - for passwords. @@ at the start of a value stands for @.
 

@@ -66,7 +66,7 @@ def chat(
 
     The line /help explains the keys. On a terminal, Ctrl-C stops the current answer, and the conversation continues; Ctrl-D, or
     Ctrl-C at the prompt, ends it. The command then prints how to continue it. Without a terminal, Ctrl-C stops the answer and
-    ends the command.
+    the command.
 
     Exit codes: 0 the conversation was ended, 2 bad usage, 3 cannot connect or sign in. Without a terminal: 0 if every question was
     answered or refused, 130 after Ctrl-C, and otherwise the exit code that `ask` would have for the last question that failed

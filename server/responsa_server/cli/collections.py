@@ -123,7 +123,8 @@ def share(
     everyone: Annotated[bool, typer.Option("--everyone", help="Everyone in the tenant.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Let others read a collection, in addition to its present readers. They search and read its documents, but change nothing."""
+    """Allow others to read a collection, in addition to its current readers. They can search and read its
+    documents, but not change them."""
     with reporting(json=json):
         added = _given(user, role, everyone=everyone, options="--user, --role or --everyone")
         with open_client() as client:
@@ -145,7 +146,7 @@ def unshare(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Remove readers from a collection. From their next call on, they cannot read the collection any more."""
+    """Remove readers from a collection. From their next call on, they can no longer read the collection."""
     with reporting(json=json):
         options = "--user, --role, --everyone or --all"
         removed = [] if nobody else _given(user, role, everyone=everyone, options=options)

@@ -62,7 +62,7 @@ def followed(paths: Sequence[str], root: str) -> Sequence[Folder]:
         if other != folder:
             raise CommandFailed(
                 f"The source keys of {other.path} and {folder.path} would both begin with {folder.root!r}.",
-                "Load one of them alone, and give it another name with --root.",
+                "Load only one of them at a time, and give it another name with --root.",
                 EXIT_USAGE,
             )
     return tuple(folders.values())

@@ -68,7 +68,7 @@ _INLINE_BYTES = 1024 * 1024
 _MAX_ROOT_BYTES = 200
 _PAUSED = (
     "This instance was restored from a backup and is paused. Accepted documents wait until "
-    "`responsa activate`, also if you end this command."
+    "`responsa activate`, even if you stop this command."
 )
 
 
@@ -118,12 +118,12 @@ def ingest_paths(
         ),
     ] = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --sync: only say what would be deleted.")
+        bool, typer.Option("--dry-run", help="With --sync: only print what would be deleted.")
     ] = False,
     watch: Annotated[
         bool,
         typer.Option(
-            "--watch", help="After loading, follow the named folders, and load what changes, until Ctrl-C."
+            "--watch", help="After loading, watch the named folders, and load what changes, until Ctrl-C."
         ),
     ] = False,
     engine: Annotated[
@@ -168,7 +168,7 @@ def ingest_paths(
     with reporting(json=json):
         valid_text(collection, "The collection")
         if dry_run and not sync:
-            raise CommandFailed("--dry-run says what --sync would delete.", "Add --sync.", EXIT_USAGE)
+            raise CommandFailed("--dry-run prints what --sync would delete.", "Add --sync.", EXIT_USAGE)
         if dry_run and watch:
             raise CommandFailed("--dry-run and --watch cannot be combined.", "Leave one out.", EXIT_USAGE)
         if engine is Engine.RAY:

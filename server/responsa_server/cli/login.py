@@ -153,7 +153,7 @@ def asked_secret(prompt: str, what: str, *, optional: bool = False) -> str:
     except EOFError:  # Ctrl-D gives up, also where nothing is an answer
         secret, optional = "", False
     if not secret and not optional:
-        raise CommandFailed(f"There is no {what}.", f"Write the {what} into standard input.", EXIT_USAGE)
+        raise CommandFailed(f"There is no {what}.", f"Write the {what} to standard input.", EXIT_USAGE)
     return secret
 
 

@@ -42,7 +42,7 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def list_operations(
-    running: Annotated[bool, typer.Option("--running", help="Only operations that have not ended.")] = False,
+    running: Annotated[bool, typer.Option("--running", help="Only unfinished operations.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one Operation per line, as proto-JSON.")
     ] = False,
@@ -69,7 +69,7 @@ def watch(
         ),
     ] = False,
 ) -> None:
-    """Follow an operation until it ends, even if it was begun in another program. If the connection is lost, the command connects again.
+    """Follow an operation until it ends, even if another program started it. If the connection is lost, the command connects again.
 
     Exit codes: 0 the operation succeeded, 1 it failed or was cancelled, 2 there is no such operation, 3 cannot
     connect or sign in, 130 stopped by Ctrl-C; the operation continues.

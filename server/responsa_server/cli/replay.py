@@ -100,7 +100,7 @@ def replay(
     """Ask a version of an agent old questions again, and compare outcomes, citations, cost and time. For
     administrators. No message is written, no quota of users is used, and no tool with effects is called.
 
-    Ctrl-C stops this command; the replay goes on, and `responsa operations` follows or cancels it.
+    Ctrl-C stops this command; the replay continues, and `responsa operations` follows or cancels it.
     """
     with reporting(json=json), open_client() as client:
         turns = texts = None

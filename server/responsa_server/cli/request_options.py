@@ -82,7 +82,7 @@ def field_named(option: str, message: Descriptor) -> tuple[str, FieldDescriptor]
     near = nearest(typed, options) or nearest(typed.rpartition(".")[2], options)
     names = " or ".join(f"--{name}" for name in same or [near] if name)
     raise CommandFailed(
-        f"{message.name} has no field {option}." if not same else f"{option} means several fields.",
+        f"{message.name} has no field {option}." if not same else f"{option} matches several fields.",
         f"Did you mean {names}?" if names else "Add --help to see its fields.",
         EXIT_USAGE,
     )
@@ -219,7 +219,7 @@ def _merge(plain: dict[str, Json], request: Message, option: str) -> None:
         json_format.ParseDict(plain, request)
     except (json_format.ParseError, RecursionError) as error:
         raise CommandFailed(
-            f"{option} does not fit {kind_of(request).name}: {error}".rstrip(".") + ".", "", EXIT_USAGE
+            f"{option} does not match {kind_of(request).name}: {error}".rstrip(".") + ".", "", EXIT_USAGE
         ) from None
 
 

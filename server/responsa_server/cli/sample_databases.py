@@ -127,7 +127,7 @@ class _Standing:
             states = ", ".join(f"{one.source} is {running(one)}" for one in runs)
             self._progress.print_error(
                 f"{self._sample.name}: {states}. This takes some minutes; what was loaded before can be used now. "
-                "Ctrl-C ends this command, and the server continues."
+                "Ctrl-C stops this command; the server continues."
             )
 
 
@@ -197,8 +197,8 @@ async def _load_subject(client: AsyncResponsa, source: str, person: SamplePerson
         if not ended.done() and stages[-1] == source_pb2.SYNC_STAGE_QUEUED:
             progress.print_error(
                 f"The documents about {person.name} wait until another run of the source {source} has "
-                "ended, or until the server is less busy. "
-                "Ctrl-C ends this command, and the server continues."
+                "finished, or until the server is less busy. "
+                "Ctrl-C stops this command; the server continues."
             )
         await ended
 

@@ -56,7 +56,7 @@ class PersonAccount:
         ]
         if not self.person.consents:
             lines.append(
-                "This person gave no consent, or took it back, so there are no documents to ask about."
+                "This person gave no consent, or withdrew it, so there are no documents to ask about."
             )
         before = f"{_without_key()}RESPONSA_API_KEY_FILE={shlex.quote(_near(self.key_file))} responsa"
         return "\n".join(
@@ -101,7 +101,7 @@ def load_account(
         typer.Option("--json", help="Print one JSON object: user, subject, made, keyFile, documents."),
     ] = False,
 ) -> None:
-    """Make an account for a person of the sample database aptitude, with the documents about this person, and print how
+    """Create an account for a person of the sample database aptitude, with the documents about this person, and print how
     to ask as the person. The account's API key is put into the folder `people` in the data folder. A second call uses
     the same account and key. This command needs the role ADMIN.
 

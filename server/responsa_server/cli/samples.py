@@ -94,7 +94,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Load the sample documents and teachers of agents, and sample databases. Make accounts for the people in them.",
+        help="Load the sample documents and teachers of agents, and sample databases. Create accounts for the people in them.",
         rich_markup_mode=None,
     )
     group.command("load")(load)
@@ -130,11 +130,11 @@ def load(
     ] = False,
 ) -> None:
     """Load agents' sample documents into the collections that these agents answer from, and create the agents' sample
-    teachers. Load sample databases: make the database on this machine, and run the sources that read it, which takes
-    some minutes. Each line of the output names samples that can be used from then on. Ctrl-C ends the command; the
+    teachers. Load sample databases: create the database on this machine, and run the sources that read it, which takes
+    some minutes. Each line of the output names samples that can be used from then on. Ctrl-C stops the command; the
     server finishes the runs.
 
-    A second load skips unchanged documents and teachers, and follows runs that have not ended. Without the role ADMIN,
+    A second load skips unchanged documents and teachers, and follows unfinished runs. Without the role ADMIN,
     the command skips the teachers and says so. Without this role and without named samples, it also skips the
     databases.
 

@@ -48,7 +48,7 @@ class ClientSettings(BaseSettings):
         default=None,
         ge=1,
         le=65_535,
-        description="The port of the local instance. Default: the one that `responsa up` has used last.",
+        description="The port of the local instance. Default: the port that `responsa up` used last.",
     )
     url: str | None = Field(
         default=None,

@@ -126,7 +126,7 @@ MaxCostOption = Annotated[
 ]
 MoreOption = Annotated[
     bool,
-    typer.Option("--more", help="Without a language model: print the further passages whole, too."),
+    typer.Option("--more", help="Without a language model: also print the further passages in full."),
 ]
 OnBusyOption = Annotated[
     OnBusy, typer.Option(help="What to do if the conversation already has a running turn.")
@@ -174,7 +174,7 @@ def ask(
     answer, the agent and the model, each fallback, the cost, and the command that continues the conversation.
 
     If the connection is lost or the server restarts, the command reconnects and prints every event once, in order. If
-    the server or its database stays away, the command says until when it tries again. If you have asked as many
+    the server or its database stays unavailable, the command says until when it tries again. If you have asked as many
     questions as you may in a minute, it says until when it waits, and then asks. Ctrl-C stops the command, but not the
     turn; the command then prints how to resume the turn.
 
@@ -256,7 +256,7 @@ def cancel(
     turn: TurnArgument,
     json: Annotated[bool, typer.Option("--json", help="Print the ended Turn as proto-JSON.")] = False,
 ) -> None:
-    """Cancel a turn that has not ended, even if its question was asked in another program or on another machine. The
+    """Cancel an unfinished turn, even if its question was asked in another program or on another machine. The
     command can be repeated safely.
 
     Exit codes: 0 the turn is cancelled or had already ended, 1 any other failure, 2 the turn does not exist, 3 cannot
@@ -469,7 +469,7 @@ class TurnPrinter:
             for sentence in remarks(outcome(terminal), self._agent_version):
                 print_error(sentence)
             if self._further:
-                print_error(f"`responsa resume {turn} --more` prints them whole.")
+                print_error(f"`responsa resume {turn} --more` prints them in full.")
         error = turn_error(terminal)
         if error is None:
             return 0

@@ -159,7 +159,7 @@ class _Postgres:
     # Not even the privileges of roles that the login may take: all that it could do in another session counts.
     _MAY_WRITE: Final = """
         WITH roles AS (SELECT r.* FROM pg_roles AS r WHERE pg_has_role(current_user, r.oid, 'MEMBER'))
-        SELECT concat_ws(', ', (SELECT 'is a superuser, or may create roles or databases, replicate or pass by row security' FROM roles
+        SELECT concat_ws(', ', (SELECT 'is a superuser, or may create roles or databases, replicate or bypass row security' FROM roles
                 WHERE rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls LIMIT 1),
             (SELECT 'is a member of ' || min(rolname::text) FROM roles
                 WHERE rolname IN ('pg_write_all_data', 'pg_write_server_files', 'pg_read_server_files',

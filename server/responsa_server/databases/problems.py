@@ -19,7 +19,7 @@ def login() -> DatabaseProblem:
 def unreachable() -> DatabaseProblem:
     """The problem of a database that does not answer."""
     return DatabaseProblem(
-        DatabaseFault.UNREACHABLE, "The database cannot be reached, or the connection broke."
+        DatabaseFault.UNREACHABLE, "The database cannot be reached, or the connection was lost."
     )
 
 
@@ -82,7 +82,7 @@ def may_write(why: str) -> DatabaseProblem:
     """The problem of a login that could change something."""
     return DatabaseProblem(
         DatabaseFault.MAY_WRITE,
-        f"{why}, and sources use only logins that cannot write; grant it SELECT alone.",
+        f"{why}, and sources use only logins that cannot write; grant it only SELECT.",
     )
 
 
@@ -99,7 +99,7 @@ def ended() -> DatabaseProblem:
     return DatabaseProblem(
         DatabaseFault.CRASHED,
         (
-            "The process that reads the SQLite file ended in the midst of the query, and nothing "
+            "The process that reads the SQLite file exited during the query, and nothing "
             "else was affected. Simplify the query, and check the file with PRAGMA integrity_check."
         ),
     )

@@ -418,7 +418,7 @@ class Reason(StrEnum):
     CREDENTIAL_EXPIRED = "CREDENTIAL_EXPIRED"
     """UNAUTHENTICATED. The session or the API key has expired. Metadata: none."""
     CREDENTIAL_OF_OTHER_USER = "CREDENTIAL_OF_OTHER_USER"
-    """UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names another user than the one for whom
+    """UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names a user other than the one for whom
     the call would be made, so nothing was done. In a browser, somebody else may have signed in. Metadata: none."""
     ROLE_REQUIRED = "ROLE_REQUIRED"
     """PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. `ADMIN`."""
@@ -539,7 +539,7 @@ class Reason(StrEnum):
     DOCUMENT_ENCRYPTED = "DOCUMENT_ENCRYPTED"
     """INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key."""
     PAGES_UNSUPPORTED = "PAGES_UNSUPPORTED"
-    """FAILED_PRECONDITION. The server draws only the pages of PDF documents. Metadata: document_version; media_type,
+    """FAILED_PRECONDITION. The server can render pages only for PDF documents. Metadata: document_version; media_type,
     e.g. `text/markdown`."""
     PAGE_OUT_OF_RANGE = "PAGE_OUT_OF_RANGE"
     """OUT_OF_RANGE. The document has no page with this number. Metadata: document_version; page_count, e.g. `12`."""
@@ -553,8 +553,8 @@ class Reason(StrEnum):
     EMBEDDING_UNKNOWN = "EMBEDDING_UNKNOWN"
     """INVALID_ARGUMENT. The server's settings do not declare this embedding model. Metadata: embedding."""
     REINDEX_RUNNING = "REINDEX_RUNNING"
-    """FAILED_PRECONDITION. Another operation builds or activates a generation of the collection; wait until it ends, or
-    cancel it. Metadata: collection; operation."""
+    """FAILED_PRECONDITION. Another operation is already building or activating a generation of the collection; wait
+    until it finishes, or cancel it. Metadata: collection; operation."""
     GENERATION_STATE = "GENERATION_STATE"
     """FAILED_PRECONDITION. The state of the generation does not allow the call, or the collection cannot have a further
     generation. Metadata: generation, e.g. `collections/notes/generations/2`; state, e.g. `active`."""
@@ -565,8 +565,8 @@ class Reason(StrEnum):
     """UNAUTHENTICATED. An administrator disabled the caller's account. The account works again once an administrator
     enables it. Open streams of the user end with this error within a second. Metadata: none."""
     LAST_ADMINISTRATOR = "LAST_ADMINISTRATOR"
-    """FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN
-    first. Metadata: user, e.g. `users/0192f3c8-…`."""
+    """FAILED_PRECONDITION. The tenant would have no enabled administrator; give another user the role ADMIN first.
+    Metadata: user, e.g. `users/0192f3c8-…`."""
     SIGN_IN_FAILED = "SIGN_IN_FAILED"
     """UNAUTHENTICATED. The e-mail address or the password is wrong. Metadata: none."""
     TOO_MANY_ATTEMPTS = "TOO_MANY_ATTEMPTS"
@@ -580,8 +580,8 @@ class Reason(StrEnum):
     """UNAVAILABLE. The role of the caller changed while the stream was open; make the call again, or resume. Metadata:
     none."""
     SIGN_IN_REQUIRED = "SIGN_IN_REQUIRED"
-    """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes; a session that began with an API key counts
-    only if the user has neither a password nor an OpenID Connect provider. Metadata: none."""
+    """PERMISSION_DENIED. The call needs a sign-in within the last ten minutes; a session that began with an API key
+    counts only if the user has neither a password nor an OpenID Connect provider. Metadata: none."""
     CODE_INVALID = "CODE_INVALID"
     """UNAUTHENTICATED. The code of an invitation, a password reset or an e-mail confirmation was already used, has
     expired or is unknown. Metadata: none."""
@@ -598,8 +598,8 @@ class Reason(StrEnum):
     """PERMISSION_DENIED. The owner of the installation suspended the caller's tenant. Open streams of its users end
     with this error within a second. Metadata: tenant, e.g. `tenants/acme`."""
     LAST_OWNER = "LAST_OWNER"
-    """FAILED_PRECONDITION. The installation would have no owner who is not disabled; make another administrator an
-    owner first. Metadata: user, e.g. `users/0192f3c8-…`."""
+    """FAILED_PRECONDITION. The installation would have no enabled owner; make another administrator an owner first.
+    Metadata: user, e.g. `users/0192f3c8-…`."""
     GRANT_REQUIRED = "GRANT_REQUIRED"
     """PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist,
     is disabled or does not have the role USER. Open streams end with this error within a second after the change.
@@ -674,8 +674,8 @@ class Reason(StrEnum):
     """FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last.
     Metadata: agent_version, e.g. `agents/chat/versions/3`."""
     EXPERIMENT_RUNNING = "EXPERIMENT_RUNNING"
-    """FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g.
-    `experiments/0197…`."""
+    """FAILED_PRECONDITION. An experiment with the agent is still running. Stop it, or wait until it ends. Metadata:
+    experiment, e.g. `experiments/0197…`."""
     EXPERIMENT_PARAMETERS_DIFFER = "EXPERIMENT_PARAMETERS_DIFFER"
     """FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata:
     baseline and candidate, e.g. `agents/chat/versions/3`."""

@@ -536,8 +536,8 @@ def pause_after(failures: int) -> float:
 def workers_lost(operation_id: UUID, losses: int) -> Unavailable:
     """The error of an operation that has lost too many workers in succession, so that no other worker may run it."""
     message = (
-        f"The server ended {losses} times while it worked on this, so it was given up. Begin it "
-        "again; if it ends in this way again, ask the operator, because its input may be the "
+        f"The server stopped {losses} times while it worked on this, so it was given up. Start it "
+        "again; if it fails in this way again, ask the operator, because its input may be the "
         "cause."
     )
     return Unavailable(Reason.WORKER_LOST, message, {"operation": names.operation(operation_id)})

@@ -115,7 +115,7 @@ def _library_finding(library: LinkedLibrary) -> Finding:
     return Finding(
         library.name,
         True,
-        f"Python is linked with {version}, which has {library.advisory} unless its distribution has mended it",
+        f"Python is linked with {version}, which has {library.advisory} unless its distribution has fixed it",
         f"use a Python that is linked with {library.name} {least} or later",
     )
 

@@ -183,7 +183,7 @@ class ManagedProcess(abc.ABC):
                 return disk_full(place)
         line = self.last_words()
         return EmbeddedError(
-            f"{self.name} ended {when} ({exit_text(code)}{': ' + line if line else ''})",
+            f"{self.name} exited {when} ({exit_text(code)}{': ' + line if line else ''})",
             f"see {self.log}",
         )
 

@@ -442,8 +442,8 @@ def end_postgres(layout: Layout, *, gentle: float = GENTLE) -> None:
                 _send(process, signal.SIGKILL)
         else:
             raise EmbeddedError(
-                f"Process {processes[0].pid} of an earlier PostgreSQL on {layout.cluster} does not end",
-                f"end it (kill -9 {processes[0].pid}) and start again",
+                f"Process {processes[0].pid} of an earlier PostgreSQL on {layout.cluster} does not exit",
+                f"stop it (kill -9 {processes[0].pid}) and start again",
             )
         time.sleep(0.02)
     for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):

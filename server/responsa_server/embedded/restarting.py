@@ -83,4 +83,4 @@ def request_restart(path: Path) -> Generator[str]:
                     raise EmbeddedError(message[_FAILED], message["remedy"])
                 else:
                     return
-    raise EmbeddedError("`responsa up` ended during the restart", "start it again")
+    raise EmbeddedError("`responsa up` exited during the restart", "start it again")

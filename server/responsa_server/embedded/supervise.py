@@ -508,12 +508,12 @@ class Supervisor:
             return
         if part.needed and watched.failures >= self._policy.most_failures:
             raise _GaveUp(
-                f"{part.name} ended {watched.failures} times in a row ({exit_text(code)}), so everything was stopped",
+                f"{part.name} exited {watched.failures} times in a row ({exit_text(code)}), so everything was stopped",
                 f"see {part.log}",
             )
         delay = min(self._policy.first_delay * 2 ** min(watched.failures - 1, 30), self._policy.longest_delay)
         watched.restart_at = time.monotonic() + delay
-        self._say(f"{part.name} ended unexpectedly ({exit_text(code)}); starting it again.")
+        self._say(f"{part.name} exited unexpectedly ({exit_text(code)}); starting it again.")
 
     def _kill_orphans(self) -> None:
         """Kills the adopted children, which are processes that a dead part left."""

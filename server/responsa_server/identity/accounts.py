@@ -276,7 +276,7 @@ class Accounts:
                 name = "code_verifier" if outcome.wrong == "code_challenge" else outcome.wrong
                 raise Unauthenticated(
                     Reason.TOKEN_INVALID,
-                    f"{name} is not that of the request for authorisation; send the same.",
+                    f"{name} differs from the request for authorisation; send the same value.",
                 )
             raise token_invalid()
         claims, scopes = Claims(outcome.tenant_id, outcome.user_id, outcome.session_id), ()
@@ -386,8 +386,8 @@ class Accounts:
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
                 (
-                    "This call needs a sign-in of the last ten minutes. If your account has a password, sign in with "
-                    "it again, for example with `responsa login`. If it has none, run `responsa open` where the server "
+                    "This call needs a sign-in within the last ten minutes. If your account has a password, sign in "
+                    "with it again, for example with `responsa login`. If it has none, run `responsa open` where the server "
                     "runs, and open the link that it prints, or ask an administrator. An API key does not count."
                 ),
             )
@@ -605,7 +605,7 @@ class Accounts:
         user = await self._identity.user_of(caller.tenant_id, user_id)
         if user.owner and not caller.owner:
             raise owner_required(
-                "This user is an owner of the installation; only owners can make a reset code for an owner."
+                "This user is an owner of the installation; only owners can create a reset code for an owner."
             )
         if user.role is Role.SERVICE or not user.email:
             raise _not_usable(user_id)

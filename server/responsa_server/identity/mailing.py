@@ -115,7 +115,8 @@ class Mailing:
             case MailKind.EMAIL_CHANGED:
                 return Text(
                     "Your e-mail address was changed",
-                    "Your account now has another e-mail address. Nobody can sign in with this address from now on.\n\n"
+                    "The e-mail address of your account was changed. The address to which this e-mail was sent can no "
+                    "longer be used to sign in.\n\n"
                     "If this was not you, ask an administrator at once to disable the account.\n",
                 )
             case MailKind.PASSWORD_CHANGED:
@@ -138,7 +139,7 @@ class Mailing:
                     f"{_runs(mail)} failed",
                     (
                         f"{_runs(mail)} of your organisation failed, so documents may no longer match the "
-                        f"database. `responsa operations list` shows each run and its reason.\n{_HOURLY}"
+                        f"database. `responsa operations list` shows each run and why it failed.\n{_HOURLY}"
                     ),
                 )
             case MailKind.RUN_STOPPED:

@@ -184,7 +184,7 @@ class OidcSettings(BaseModel, extra="forbid"):
     public_url: Annotated[str, AfterValidator(_origin)] = Field(
         default="",
         description=(
-            "The address under which browsers reach this server, such as `https://chat.example.org`. "
+            "The address at which browsers reach this server, such as `https://chat.example.org`. "
             "Providers send browsers back to `PUBLIC_URL/v1/oidc/NAME/callback`; connected programs "
             "find the authorisation server there, and get tokens for `PUBLIC_URL/mcp` or "
             "`PUBLIC_URL/a2a`. Empty: the host of the browser's request, with http for loopback names "

@@ -31,7 +31,7 @@ class SessionSettings(BaseModel, extra="forbid"):
     secure_cookie: bool = Field(
         default=False,
         description=(
-            "Whether browsers send the session cookie only over TLS. Turn it on if users come over TLS."
+            "Whether browsers send the session cookie only over TLS. Turn it on if users connect over TLS."
         ),
     )
 
@@ -169,7 +169,7 @@ class MailSettings(BaseModel, extra="forbid"):
     host: str = Field(
         default="",
         max_length=253,
-        description="The mail server (SMTP). Empty: no mails are sent.",
+        description="The mail server (SMTP). Empty: no e-mails are sent.",
     )
     port: int = Field(default=587, ge=1, le=65_535, description="The port of the mail server.")
     tls: MailTls = Field(
@@ -196,26 +196,26 @@ class MailSettings(BaseModel, extra="forbid"):
     sender: str = Field(
         default="",
         max_length=254,
-        description="The address that mails come from, such as `responsa@example.org`. Needed with `host`.",
+        description="The address that e-mails come from, such as `responsa@example.org`. Needed with `host`.",
     )
     page_url: str = Field(
         default="",
         max_length=500,
         pattern=r"^(https?://[^\s/#?]+(/[^\s#?]*)?)?$",
         description=(
-            "The page's address for links in mails, such as `https://responsa.example.org`. On "
-            "loopback, the default is `http://localhost` with `port`; otherwise mails need it."
+            "The page's address for links in e-mails, such as `https://responsa.example.org`. On "
+            "loopback, the default is `http://localhost` with `port`; otherwise e-mails need it."
         ),
     )
     timeout_seconds: float = Field(
-        default=30.0, ge=1, le=300, description="How long one step of sending a mail may take."
+        default=30.0, ge=1, le=300, description="How long one step of sending an e-mail may take."
     )
     per_account: int = Field(
         default=5,
         ge=1,
         le=1000,
         description=(
-            "How many mails with codes one e-mail address of a tenant may get in a window "
+            "How many e-mails with codes one e-mail address of a tenant may get in a window "
             "(`passwords.attempts_window_seconds`). One network address may ask for "
             "`passwords.attempts_per_address`."
         ),
@@ -259,7 +259,7 @@ class AccountSettings(BaseModel, extra="forbid"):
         default=False,
         description=(
             "Whether the server starts with `registration` = `open` on any address though it sends no "
-            "mails. Anybody can then register with somebody else's address."
+            "e-mails. Anyone can then register with somebody else's address."
         ),
     )
 
@@ -444,7 +444,7 @@ class LimitSettings(BaseModel, extra="forbid"):
         ge=2,
         le=1000,
         description=(
-            "Without Redis, each process counts alone and divides its limits on calls, uploads, streams "
+            "Without Redis, each process counts on its own and divides its limits on calls, uploads, streams "
             "and sockets by this: at least the number of servers, to which `responsa up` raises it. "
             "Messages are then counted in PostgreSQL, and half of `messages_per_minute` is allowed."
         ),

@@ -88,13 +88,13 @@ class IngestionSettings(BaseModel, extra="forbid"):
         description="The most memory for parsing one document, beyond the parser's own.",
     )
     page_seconds: float = Field(
-        default=10.0, ge=1, le=600, description="The longest time for drawing one page of a PDF."
+        default=10.0, ge=1, le=600, description="The longest time for rendering one page of a PDF."
     )
     drawings: int = Field(
         default=2,
         ge=1,
         le=64,
-        description="The most pages that a server draws at a time.",
+        description="The most pages that a server renders at a time.",
     )
     kept_versions: int = Field(
         default=10,
@@ -108,7 +108,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
     mails: bool = Field(
         default=True,
         description=(
-            "Whether administrators get a mail, at most one an hour, when documents could not be "
+            "Whether administrators get an e-mail, at most one an hour, when documents could not be "
             "ingested. Needs `mail`."
         ),
     )
@@ -124,7 +124,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
         description=(
             "The model (`provider:model`) that finds where a document's subject changes, so that "
             "passages end there; it reads the first words of up to about 400 blocks. Empty: passages "
-            "follow the structure alone."
+            "follow only the structure."
         ),
     )
     model_seconds: float = Field(

@@ -127,7 +127,7 @@ class Insight:
             raise InvalidRequest.of_field(
                 "question_pattern.assignee",
                 "question_pattern.assignee",
-                "must be an administrator of the tenant who is not disabled",
+                "must be an enabled administrator of the tenant",
             )
 
     async def update_settings(

@@ -11,8 +11,8 @@ class InsightSettings(BaseModel, extra="forbid"):
     model: str = Field(
         default="",
         description=(
-            "The model (`provider:model`) that gives titles to patterns of questions. It reads "
-            "questions of tenants that allow it alone. Empty: no titles."
+            "The model (`provider:model`) that gives titles to patterns of questions. It reads only "
+            "questions of tenants that allow it. Empty: no titles."
         ),
     )
     model_seconds: float = Field(

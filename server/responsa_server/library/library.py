@@ -443,7 +443,7 @@ class Library:
         if self._comparing >= _MAX_COMPARING:
             raise Exhausted(
                 Reason.OVERLOADED,
-                "The server compares as many versions as it can at the moment; try again in a few seconds.",
+                "The server is already comparing as many versions as it can; try again in a few seconds.",
                 {"limit": str(_MAX_COMPARING)},
                 retry_after=_RETRY_SECONDS,
             )

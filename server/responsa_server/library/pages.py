@@ -78,7 +78,7 @@ class PageImages:
         if self._waiting >= _MAX_WAITING:
             raise Exhausted(
                 Reason.OVERLOADED,
-                "The server draws as many pages as it can at the moment; try again in a few seconds.",
+                "The server is already rendering as many pages as it can; try again in a few seconds.",
                 {"limit": str(_MAX_WAITING)},
                 retry_after=_RETRY_SECONDS,
             )
@@ -99,7 +99,10 @@ class PageImages:
         drawable = ", ".join(one.display_name for one in FORMATS if one.drawer)
         raise Precondition(
             Reason.PAGES_UNSUPPORTED,
-            f"The server draws only pages of these formats: {drawable}. Read the document's text, or download the original.",
+            (
+                f"The server can render pages only for documents in these formats: {drawable}. Read the "
+                "document's text, or download the original."
+            ),
             {
                 "document_version": names.document_version(version.document_id, version.version),
                 "media_type": version.media_type,
@@ -139,7 +142,7 @@ class PageImages:
         except ParserUnavailable as error:
             raise Unavailable(
                 Reason.PART_UNAVAILABLE,
-                "The page cannot be drawn at the moment; try again later.",
+                "The page cannot be rendered at the moment; try again later.",
                 {"part": "parser"},
             ) from error
         except DocumentRejected as error:
@@ -163,6 +166,6 @@ def _out_of_range(version: DocumentVersion, page: int, page_count: int) -> Inval
 def _too_expensive(version: DocumentVersion) -> DocumentRejected:
     return DocumentRejected(
         Reason.DOCUMENT_PARSER_LIMIT,
-        "Drawing this page takes more time or memory than is allowed. Download the original instead.",
+        "Rendering this page takes more time or memory than is allowed. Download the original instead.",
         {"source_key": version.source_key},
     )

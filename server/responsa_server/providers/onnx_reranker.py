@@ -90,7 +90,7 @@ class OnnxReranker:
     async def rank(self, query: str, texts: Sequence[str]) -> Reranked:
         """See `Reranker.rank`. A call that is cancelled stops after its current batch."""
         if self._waiting > _MOST_WAITING:
-            raise ModelError(ModelFault.OVERLOADED, f"{self._waiting} calls wait already")
+            raise ModelError(ModelFault.OVERLOADED, f"{self._waiting} calls are already waiting")
         left = threading.Event()
         self._waiting += 1
         try:

@@ -51,7 +51,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         le=30,
         description=(
             "The longest time for one statement of a search, with waiting for locks. A search with "
-            "vectors that takes longer goes on by words alone, with the same limit; then it fails."
+            "vectors that takes longer continues with words only, with the same limit; then it fails."
         ),
     )
     embedding: str = Field(
@@ -67,7 +67,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         ge=0.1,
         le=60,
         description=(
-            "The longest time for the vectors of a question. Then a turn searches by words alone, and a "
+            "The longest time for the vectors of a question. Then a turn searches by words only, and a "
             "call of `Search` fails."
         ),
     )

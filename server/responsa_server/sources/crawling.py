@@ -444,7 +444,7 @@ class _Crawl:
         except TimeoutError:
             problem = _down(f"The site did not answer within {seconds:g} s.")
         except httpx2.RequestError:
-            problem = _down("The site cannot be reached, or the connection broke.")
+            problem = _down("The site cannot be reached, or the connection was lost.")
         raise problem
 
 

@@ -27,14 +27,14 @@ class SourceSettings(BaseModel, extra="forbid"):
     mails: bool = Field(
         default=True,
         description=(
-            "Whether administrators get a mail when a run of a source fails or needs a confirmation, at "
+            "Whether administrators get an e-mail when a run of a source fails or needs a confirmation, at "
             "most one of each kind in an hour. Needs `mail`."
         ),
     )
     success_mails: bool = Field(
         default=False,
         description=(
-            "Whether administrators get a mail when runs of a source have succeeded, at most one in an "
+            "Whether administrators get an e-mail when runs of a source have succeeded, at most one in an "
             "hour. Needs `mail`."
         ),
     )

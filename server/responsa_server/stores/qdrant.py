@@ -138,7 +138,7 @@ class QdrantVectors:
                 else "Check that Qdrant runs, and the address in retrieval.vector_store."
             )
             return PartReport(
-                Health.DEGRADED, detail=f"{problem}; searches use words alone, and uploads wait. {remedy}"
+                Health.DEGRADED, detail=f"{problem}; searches use only words, and uploads wait. {remedy}"
             )
 
     async def prepare(self, model: str, dimensions: int) -> bool:

@@ -160,7 +160,7 @@ MAILS: Final = _counter(
     "responsa.mails",
     "{attempt}",
     (
-        "Attempts to send a mail. `outcome`: `sent`, `failed` (it is tried again) or `refused` "
+        "Attempts to send an e-mail. `outcome`: `sent`, `failed` (it is tried again) or `refused` "
         "(the mail server will never take it)."
     ),
     "outcome",
@@ -261,7 +261,7 @@ SEARCH_SECONDS: Final = _histogram(
 SEARCHES_WITHOUT_VECTORS: Final = _counter(
     "responsa.searches.text_only",
     "{search}",
-    "Searches that used words alone because vectors were not available.",
+    "Searches that used only words because vectors were not available.",
 )
 STANDBY_SEARCHES: Final = _counter(
     "responsa.searches.standby",

@@ -136,7 +136,7 @@ class TelemetrySettings(BaseModel, extra="forbid"):
         default=False,
         description=(
             "Whether `/metrics` on the public port shows the metrics of all servers of this data "
-            "folder, to everybody who can reach it."
+            "folder, to everyone who can reach it."
         ),
     )
     server: str = Field(

@@ -131,7 +131,7 @@ class TurnSettings:
             le=30,
             description=(
                 "How often a silent stream sends an empty frame; after 45 seconds of silence, clients "
-                "take the connection for lost."
+                "consider the connection lost."
             ),
         ),
     ] = 15.0
@@ -141,7 +141,7 @@ class TurnSettings:
             ge=0.1,
             le=300,
             description=(
-                "How long a turn with `cancel_on_disconnect` goes on without a client that follows it."
+                "How long a turn with `cancel_on_disconnect` continues without a client that follows it."
             ),
         ),
     ] = 10.0
@@ -162,8 +162,8 @@ class TurnSettings:
             ge=0,
             le=36_500,
             description=(
-                "After how many days without a change a conversation is deleted with all in it, also if "
-                "pinned or archived; 0 keeps all."
+                "After how many days without a change a conversation is deleted with everything in it, even "
+                "if pinned or archived; 0 keeps all."
             ),
         ),
     ] = 0

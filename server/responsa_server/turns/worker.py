@@ -619,9 +619,7 @@ def failed(error: ResponsaError) -> Failed:
 
 def worker_lost(turn_id: UUID, losses: int) -> Failed:
     """The end of a turn that has lost too many workers in succession, so that no other worker may run it."""
-    message = (
-        f"{losses} workers were lost while they answered; ask again, and use other words if it happens again."
-    )
+    message = f"{losses} workers were lost while they answered; ask again, and rephrase the question if it happens again."
     metadata = {"turn": names.turn(turn_id)}
     return failed(Unavailable(Reason.WORKER_LOST, message, metadata, retry_after=1.0))
 

@@ -148,7 +148,7 @@ def test_a_request_id_is_filled_in_unless_it_is_given() -> None:
         ("KnowledgeService.Search", ("--top-k", "many"), "--top-k cannot be 'many'. It takes a whole number."),
         ("KnowledgeService.UpdateDocument", ("--labels", "team"), "does not have the form name=value"),
         ("KnowledgeService.UpdateCollection", ("--readers", "Ada"), "--readers is not valid JSON"),
-        ("AuthService.CreateApiKey", ("--expire-time", "soon"), "--expire-time does not fit"),
+        ("AuthService.CreateApiKey", ("--expire-time", "soon"), "--expire-time does not match"),
         ("AdminService.CreatUser", (), "Did you mean AdminService.CreateUser?"),
         ("createuser", (), "Did you mean AdminService.CreateUser?"),
     ],

@@ -1,4 +1,4 @@
-/** The dialog that shares an answer by a link. */
+/** The dialog that shares an answer via a link. */
 
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { Share } from "@responsa/contract/responsa/chat/v1/share_pb.js";

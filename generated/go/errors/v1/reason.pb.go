@@ -47,7 +47,7 @@ const (
 	Reason_REASON_CREDENTIAL_REVOKED Reason = 7
 	// UNAUTHENTICATED. The session or the API key has expired. Metadata: none.
 	Reason_REASON_CREDENTIAL_EXPIRED Reason = 8
-	// UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names another user than the one for whom the call would be made, so nothing was done. In a browser, somebody
+	// UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names a user other than the one for whom the call would be made, so nothing was done. In a browser, somebody
 	// else may have signed in. Metadata: none.
 	Reason_REASON_CREDENTIAL_OF_OTHER_USER Reason = 112
 	// PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN".
@@ -147,7 +147,7 @@ const (
 	Reason_REASON_PARAMETERS_INVALID Reason = 46
 	// INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key.
 	Reason_REASON_DOCUMENT_ENCRYPTED Reason = 47
-	// FAILED_PRECONDITION. The server draws only the pages of PDF documents. Metadata: document_version; media_type, e.g. "text/markdown".
+	// FAILED_PRECONDITION. The server can render pages only for PDF documents. Metadata: document_version; media_type, e.g. "text/markdown".
 	Reason_REASON_PAGES_UNSUPPORTED Reason = 48
 	// OUT_OF_RANGE. The document has no page with this number. Metadata: document_version; page_count, e.g. "12".
 	Reason_REASON_PAGE_OUT_OF_RANGE Reason = 49
@@ -159,7 +159,7 @@ const (
 	Reason_REASON_EMBEDDING_FAILED Reason = 53
 	// INVALID_ARGUMENT. The server's settings do not declare this embedding model. Metadata: embedding.
 	Reason_REASON_EMBEDDING_UNKNOWN Reason = 54
-	// FAILED_PRECONDITION. Another operation builds or activates a generation of the collection; wait until it ends, or cancel it. Metadata: collection; operation.
+	// FAILED_PRECONDITION. Another operation is already building or activating a generation of the collection; wait until it finishes, or cancel it. Metadata: collection; operation.
 	Reason_REASON_REINDEX_RUNNING Reason = 55
 	// FAILED_PRECONDITION. The state of the generation does not allow the call, or the collection cannot have a further generation. Metadata:
 	// generation, e.g. "collections/notes/generations/2"; state, e.g. "active".
@@ -169,7 +169,7 @@ const (
 	// UNAUTHENTICATED. An administrator disabled the caller's account. The account works again once an administrator enables it. Open streams of the user end
 	// with this error within a second. Metadata: none.
 	Reason_REASON_USER_DISABLED Reason = 70
-	// FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
+	// FAILED_PRECONDITION. The tenant would have no enabled administrator; give another user the role ADMIN first. Metadata: user, e.g.
 	// "users/0192f3c8-…".
 	Reason_REASON_LAST_ADMINISTRATOR Reason = 71
 	// UNAUTHENTICATED. The e-mail address or the password is wrong. Metadata: none.
@@ -183,7 +183,7 @@ const (
 	Reason_REASON_SESSION_ENDED Reason = 67
 	// UNAVAILABLE. The role of the caller changed while the stream was open; make the call again, or resume. Metadata: none.
 	Reason_REASON_ROLE_CHANGED Reason = 111
-	// PERMISSION_DENIED. The call needs a sign-in of the last ten minutes; a session that began with an API key counts only if the user has
+	// PERMISSION_DENIED. The call needs a sign-in within the last ten minutes; a session that began with an API key counts only if the user has
 	// neither a password nor an OpenID Connect provider. Metadata: none.
 	Reason_REASON_SIGN_IN_REQUIRED Reason = 68
 	// UNAUTHENTICATED. The code of an invitation, a password reset or an e-mail confirmation was already used, has expired or is unknown. Metadata: none.
@@ -198,7 +198,7 @@ const (
 	// PERMISSION_DENIED. The owner of the installation suspended the caller's tenant. Open streams of its users end with this error within a second. Metadata: tenant,
 	// e.g. "tenants/acme".
 	Reason_REASON_TENANT_SUSPENDED Reason = 95
-	// FAILED_PRECONDITION. The installation would have no owner who is not disabled; make another administrator an owner first. Metadata: user, e.g.
+	// FAILED_PRECONDITION. The installation would have no enabled owner; make another administrator an owner first. Metadata: user, e.g.
 	// "users/0192f3c8-…".
 	Reason_REASON_LAST_OWNER Reason = 96
 	// PERMISSION_DENIED. The service may not act on behalf of this user: there is no grant, or the user does not exist, is disabled or does not have the role
@@ -257,7 +257,7 @@ const (
 	Reason_REASON_AGENT_VERSION_UNFIT Reason = 190
 	// FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3".
 	Reason_REASON_AGENT_VERSION_NOT_PUBLISHED Reason = 191
-	// FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…".
+	// FAILED_PRECONDITION. An experiment with the agent is still running. Stop it, or wait until it ends. Metadata: experiment, e.g. "experiments/0197…".
 	Reason_REASON_EXPERIMENT_RUNNING Reason = 192
 	// FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3".
 	Reason_REASON_EXPERIMENT_PARAMETERS_DIFFER Reason = 193

@@ -1615,7 +1615,7 @@ func (x *GetDocumentPageRequest) GetWidth() int32 {
 	return 0
 }
 
-// DocumentPage is a page of a PDF, drawn as an image.
+// DocumentPage is a page of a PDF, rendered as an image.
 type DocumentPage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The version to which the page belongs, `documents/{uuid}/versions/{n}`.

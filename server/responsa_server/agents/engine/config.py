@@ -71,7 +71,7 @@ class ModelTable(Table):
     json_output: bool = Field(
         True,
         description=(
-            "Whether programs may ask for an answer as JSON, or for JSON of the models alone, without "
+            "Whether programs may ask for an answer as JSON, or for JSON from the models only, without "
             "checked citations."
         ),
     )

@@ -323,7 +323,7 @@ def search_queries(request: knowledge_service_pb2.BatchSearchRequest) -> Sequenc
         raise InvalidRequest.of_field(
             "requests",
             "requests.top_k_sum",
-            f"may ask for at most {MAX_BATCH_PASSAGES} passages together and ask for {asked}; "
+            f"may request at most {MAX_BATCH_PASSAGES} passages in total, but request {asked}; "
             "set a smaller top_k, or make several calls",
         )
     return queries

@@ -150,7 +150,7 @@ def confirm_user(named: Sequence[str], caller: Principal) -> None:
     if any(one.strip() != own for one in named):
         raise Unauthenticated(
             Reason.CREDENTIAL_OF_OTHER_USER,
-            "The credential of this call belongs to another user than the one in responsa-user, so nothing was done. Sign in again.",
+            "The credential of this call belongs to a user other than the one in responsa-user, so nothing was done. Sign in again.",
         )
 
 

@@ -38,16 +38,16 @@ def activate(
         bool,
         typer.Option(
             "--cancel-turns",
-            help="First end the turns that were open in the backup, as if an administrator cancelled them.",
+            help="First end the turns that were open in the backup, as if an administrator had cancelled them.",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """End the pause of a restored instance: its turns go on, and its jobs, mails, webhooks and sources run. Running
+    """End the pause of a restored instance: its turns continue, and its jobs, e-mails, webhooks and sources run. Running
     servers notice within seconds.
 
-    A turn that goes on may repeat tool calls that the original instance made after the backup. Activate an instance
-    only if the original runs no more.
+    A turn that continues may repeat tool calls that the original instance made after the backup. Activate an instance
+    only if the original no longer runs.
     """
     with reporting(), database_there(settings := load()):
         try:
@@ -57,7 +57,7 @@ def activate(
                 return
             if pause.restoring:
                 raise CommandFailed(
-                    "The database is being restored.", "Wait until `responsa restore` has ended.", FAILED
+                    "The database is being restored.", "Wait until `responsa restore` has finished.", FAILED
                 )
             typer.echo(_what_follows(pause, cancel_turns=cancel_turns))
             if not yes:
@@ -79,7 +79,7 @@ def activate(
 
 
 def _what_follows(pause: PauseState, *, cancel_turns: bool) -> str:
-    jobs = f"{counted(pause.jobs, 'job')} will run: documents, sources, mails, webhooks and others."
+    jobs = f"{counted(pause.jobs, 'job')} will run: documents, sources, e-mails, webhooks and others."
     if cancel_turns:
         return f"{counted(pause.turns, 'turn')} of the backup will end. {jobs}"
     warning = " They may repeat tool calls that the original instance made after the backup; --cancel-turns ends them instead."

@@ -54,7 +54,7 @@ def register(app: typer.Typer, name: str) -> None:
     group = typer.Typer(
         no_args_is_help=True,
         help=(
-            "Make tenants, users and keys on the server's machine, without a server. Every action is "
+            "Create tenants, users and keys on the server's machine, without a server. Every action is "
             "audited. `responsa call` administers a running server."
         ),
         rich_markup_mode=None,
@@ -79,7 +79,7 @@ def migrate(
     """Apply missing migrations to the database, and rebuild the vector index if its settings have changed.
 
     While servers of an earlier release run, `_post_` migrations wait, because those servers do not work after them.
-    A database of DATABASE_URL that is away is waited for. The command can be repeated. If two of these commands run at
+    If the database of DATABASE_URL is unavailable, the command waits for it. The command can be repeated. If two of these commands run at
     the same time, one waits for the other.
     """
     with reporting(), database(settings := load()):
@@ -222,7 +222,9 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
 def say_waiting(reason: str) -> None:
     """Say that the database is away, or that it is back."""
     typer.echo(
-        f"Waiting for the database, which is away ({reason})." if reason else "The database is back.",
+        f"Waiting for the database, which is unavailable ({reason})."
+        if reason
+        else "The database is available again.",
         err=True,
     )
 
@@ -246,7 +248,7 @@ def database_there(settings: Settings) -> Generator[None]:
         while away := reaching.attempt():
             now, took = time.monotonic(), time.monotonic() - began
             left, began = end - now, now + PAUSE_SECONDS
-            sentence = f"The database is away ({away})"
+            sentence = f"The database is unavailable ({away})"
             # An attempt on a database that hangs takes seconds, so the next one would end too late.
             if left <= (took if took > _HANGS_SECONDS else PAUSE_SECONDS):
                 raise CommandFailed(f"{sentence}.", "`responsa doctor` names the part that is down.", FAILED)

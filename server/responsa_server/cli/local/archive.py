@@ -220,7 +220,7 @@ def read(opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[Me
             if source.read(1):
                 raise _damaged("it has data after its end")
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
-            raise _damaged("it is cut or altered") from error
+            raise _damaged("it is truncated or altered") from error
     if not complete:
         raise _damaged("its end is missing")
     return header
@@ -437,7 +437,7 @@ class _Opening(io.RawIOBase):
         try:
             clear = self._cipher.decrypt(_nonce(self._number, self._ended), sealed, self._first_line)
         except InvalidTag as error:
-            raise _damaged("it is cut or altered") from error
+            raise _damaged("it is truncated or altered") from error
         self._number += 1
         self._clear = memoryview(clear)
 

@@ -128,7 +128,10 @@ def backup(
         typer.Option(
             min=0.0001,
             metavar="HOURS",
-            help="Go on and make a backup every so many hours. A backup that fails is said, and made again after at most 10 minutes.",
+            help=(
+                "Keep running, and make a backup every so many hours. A failed backup is reported, and tried "
+                "again after at most 10 minutes."
+            ),
         ),
     ] = None,
     dump: Annotated[
@@ -144,7 +147,7 @@ def backup(
 ) -> None:
     """Write the database, the agents and the settings without secrets into one file, and print its path.
 
-    The instance goes on answering. Without a running instance, PostgreSQL runs during the backup.
+    The instance continues to answer. Without a running instance, PostgreSQL runs during the backup.
     """
     while True:
         began = time.monotonic()
@@ -201,12 +204,12 @@ def restore(
             "--check",
             help=(
                 "Restore beside RESPONSA_HOME instead, compare all citations with their documents and the newest "
-                "answers with their logs, say how long it took, and remove everything again."
+                "answers with their logs, print how long it took, and remove everything again."
             ),
         ),
     ] = False,
 ) -> None:
-    """Make an instance in RESPONSA_HOME from a backup. The folder must be missing or empty; with DATABASE_URL, the
+    """Create an instance in RESPONSA_HOME from a backup. The folder must be missing or empty; with DATABASE_URL, the
     database must be empty too.
 
     The whole backup is checked before anything is written. Start the instance with `responsa up` afterwards. It is
@@ -230,8 +233,8 @@ def restore(
         if key is None:
             typer.echo(
                 (
-                    "The backup is not sealed with a key, so it can hold code that runs in this instance: "
-                    "use it only if you trust everybody who could write the file."
+                    "The backup is not encrypted, so somebody could have added code that would run in this "
+                    "instance. Use it only if you trust everyone who could have modified the file."
                 ),
                 err=True,
             )
@@ -287,8 +290,8 @@ def _say_checked(settings: Settings, layout: Layout, header: Header, seconds: fl
         restored = compared(connection)
     sentence = (
         f"The backup of {header.time} can be restored: it took {seconds:.1f} s. "
-        f"{restored.true_citations} of {counted(restored.citations, 'citation')} stand in their documents, and "
-        f"{restored.whole_answers} of the newest {counted(restored.answers, 'answer')} are whole."
+        f"{restored.true_citations} of {counted(restored.citations, 'citation')} match their documents, and "
+        f"{restored.whole_answers} of the newest {counted(restored.answers, 'answer')} are complete."
     )
     if (restored.true_citations, restored.whole_answers) != (restored.citations, restored.answers):
         raise EmbeddedError(f"{sentence.removesuffix('.')}: something is missing", "use another backup")
@@ -445,7 +448,7 @@ class _Contents:
             if self._room < 0:
                 raise EmbeddedError(
                     "The files of the backup do not fit on the disk",
-                    "free room there, or set RESPONSA_HOME to a folder on another disk",
+                    "free space there, or set RESPONSA_HOME to a folder on another disk",
                 )
 
     def complete(self, header: Header) -> None:

@@ -34,26 +34,26 @@ SERVER: Final = (
     Command(
         "admin",
         "responsa_server.cli.local.admin",
-        "Make tenants, users and keys on the server's machine.",
+        "Create tenants, users and keys on the server's machine.",
         Section.PEOPLE,
         waits=True,
     ),
     Command(
         "backup",
         "responsa_server.cli.local.backup",
-        "Write a running instance into one file, to restore it.",
+        "Back up a running instance into one file.",
         Section.SERVER,
     ),
     Command(
         "restore",
         "responsa_server.cli.local.backup",
-        "Make an instance from the file of a backup.",
+        "Create an instance from a backup file.",
         Section.SERVER,
     ),
     Command(
         "activate",
         "responsa_server.cli.local.activate",
-        "Let a restored instance act outside again: run its turns, jobs and sources.",
+        "Allow a restored instance to run its turns, jobs and sources again.",
         Section.SERVER,
         waits=True,
     ),
@@ -65,7 +65,7 @@ ENVOY: Final = (
     Command(
         "envoy",
         "responsa_server.cli.local.envoy",
-        "Run Envoy alone, in front of servers that run elsewhere.",
+        "Run only Envoy, in front of servers that run elsewhere.",
         Section.SERVER,
     ),
 )

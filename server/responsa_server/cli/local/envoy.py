@@ -1,4 +1,4 @@
-"""The command `responsa envoy`, which runs Envoy alone, in front of servers that run elsewhere."""
+"""The command `responsa envoy`, which runs only Envoy, in front of servers that run elsewhere."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def register(app: typer.Typer, name: str) -> None:
         grpc_port: Annotated[int, _PORT] = 9001,
         http_port: Annotated[int, _PORT] = 9101,
     ) -> None:
-        """Run Envoy alone, in front of servers of `responsa serve` on other machines or in other containers.
+        """Run only Envoy, in front of servers of `responsa serve` on other machines or in other containers.
 
         The servers listen on the same two ports (`--listen HOST:9001 --http-listen HOST:9101`). The command becomes Envoy's process.
         """

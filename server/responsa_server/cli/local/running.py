@@ -85,7 +85,9 @@ def _remedy(part: str, layout: Layout, *, own: bool) -> str:
         case "disk":
             return "free at least 200 MB on the disks of the data folder"
         case "server":
-            return f"it is starting or stopping; if that lasts, see the end of {layout.logs / 'server.log'}"
+            return (
+                f"it is starting or stopping; if this continues, see the end of {layout.logs / 'server.log'}"
+            )
         case _:
             return "`responsa call AdminService.GetSystemStatus` says why"
 

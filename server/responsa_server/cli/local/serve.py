@@ -25,7 +25,7 @@ def register(app: typer.Typer, name: str) -> None:
             typer.Option(
                 help=(
                     "rpc takes calls; answers takes calls and runs turns; worker runs turns and jobs; jobs "
-                    "runs jobs alone, such as ingesting documents; all, the default, does everything."
+                    "runs only jobs, such as ingesting documents; all, the default, does everything."
                 )
             ),
         ] = None,

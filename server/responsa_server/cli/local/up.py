@@ -53,7 +53,7 @@ def register(app: typer.Typer, name: str) -> None:
             typer.Option(
                 "--repair",
                 help=(
-                    "First replace what is missing beside an intact database: create new database passwords "
+                    "First replace what is missing although the database is intact: create new database passwords "
                     "and a new key that signs tokens. All data stays."
                 ),
             ),

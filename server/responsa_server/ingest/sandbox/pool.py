@@ -479,7 +479,7 @@ class _ZygoteClient:
         The future returns the wait status once the process is reaped, or raises _ZygoteLost.
         """
         if self.lost:
-            raise _ZygoteLost("The process that starts the parsers has ended.")
+            raise _ZygoteLost("The process that starts the parsers has exited.")
         ended: asyncio.Future[int] = self._loop.create_future()
         self._running[job.job] = ended
         try:

@@ -45,7 +45,9 @@ class PostgresExperiments:
             await connection.execute(_QUERIES["insert_lock"], values)
             if (running := await one_row(connection, _QUERIES["running"], values)) is not None:
                 name = names.experiment(running["id"])
-                message = f"{name} with agents/{experiment.agent} runs. Stop it, or wait for its end."
+                message = (
+                    f"{name} with agents/{experiment.agent} is still running. Stop it, or wait until it ends."
+                )
                 raise Precondition(Reason.EXPERIMENT_RUNNING, message, {"experiment": name})
             row = await one_row(connection, _QUERIES["insert"], values)
             assert row is not None, "it was inserted"

@@ -199,7 +199,8 @@ class GenerationStore:
                 raise _not_allowed(generation, "activate another generation first")
             if generation.state is GenerationState.BUILDING:
                 raise _not_allowed(
-                    generation, "cancel the operation that builds it, or wait until the operation ends"
+                    generation,
+                    "cancel the operation that is building it, or wait until the operation finishes",
                 )
             row = await (await connection.execute(self._queries["delete_generation"], values)).fetchone()
             assert row is not None, "the collection is locked"
@@ -227,7 +228,7 @@ class GenerationStore:
             operation = names.operation(running[0])
             raise Precondition(
                 Reason.REINDEX_RUNNING,
-                f"{operation} builds or activates a generation of {name}; wait until it ends, or cancel it.",
+                f"{operation} is already building or activating a generation of {name}; wait until it finishes, or cancel it.",
                 {"collection": name, "operation": operation},
             )
 

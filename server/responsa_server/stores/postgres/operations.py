@@ -172,7 +172,7 @@ class OperationStore:
             deleted = await connection.execute(self._queries["delete"], values)
             if await deleted.fetchone() is None:
                 name = names.operation(operation_id)
-                message = f"{name} has not ended; cancel it, or wait until it ends."
+                message = f"{name} has not finished; cancel it, or wait until it finishes."
                 raise Precondition(Reason.OPERATION_RUNNING, message, {"operation": name})
             await self._audit.write(connection, audit)
 

@@ -106,7 +106,7 @@ class PostgresServiceGrants:
                 f"service_grant.{field}",
                 f"service_grant.{field}",
                 (
-                    f"must be a user with the role {role.name} who is not disabled; services act for users "
-                    "alone, never for administrators or other services"
+                    f"must be an enabled user with the role {role.name}; services act on behalf of users only, "
+                    "never on behalf of administrators or other services"
                 ),
             )

@@ -216,8 +216,8 @@ class PostgresSourceRuns:
             raise Exhausted(
                 Reason.LIMIT_REACHED,
                 (
-                    f"{before['runs']} runs of {names.source(source_id)} wait already; begin one run for all "
-                    "subjects with SyncSource, or try again later."
+                    f"{before['runs']} runs of {names.source(source_id)} are already waiting; begin one run for "
+                    "all subjects with SyncSource, or try again later."
                 ),
                 {"limit": "waiting_runs", "scope": "tenant", "value": str(MOST_WAITING)},
                 retry_after=_LATER_SECONDS,
@@ -598,6 +598,6 @@ def _running(source_id: str, operation_id: UUID) -> Precondition:
     name = names.operation(operation_id)
     return Precondition(
         Reason.SOURCE_RUNNING,
-        f"{name} reads {names.source(source_id)} already; wait until it ends, or cancel it.",
+        f"{name} is already reading {names.source(source_id)}; wait until it finishes, or cancel it.",
         {"source": names.source(source_id), "operation": name},
     )

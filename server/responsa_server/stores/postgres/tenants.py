@@ -163,7 +163,7 @@ class PostgresTenants:
                 return found
             if found.state is not TenantState.SUSPENDED:
                 raise tenant_state(
-                    found, "The tenant is erased, which cannot be stopped; create another tenant."
+                    found, "The erasure of a tenant cannot be stopped or undone; create another tenant."
                 )
             resumed = await self._get(connection, "resume", tenant_id)
             await self._write(connection, tenant_id, events)

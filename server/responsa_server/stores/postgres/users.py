@@ -242,7 +242,7 @@ class PostgresUsers:
             raise InvalidRequest.of_field(
                 "name",
                 "user.administrator",
-                "must be an administrator of the installation's own tenant who is not disabled; give the user the role ADMIN first",
+                "must be an enabled administrator of the installation's own tenant; give the user the role ADMIN first",
             )
 
     async def _row(self, connection: Connection, query: str, tenant_id: str, user_id: UUID) -> User:
@@ -268,7 +268,7 @@ async def check_ownership(connection: Connection, tenant_id: str, user_id: UUID,
 
 
 def _owned() -> NotPermitted:
-    return owner_required("This user is an owner of the installation; only owners change owners.")
+    return owner_required("This user is an owner of the installation; only owners can change owners.")
 
 
 async def lock_user(
@@ -299,8 +299,8 @@ async def lock_user(
         raise Precondition(
             Reason.LAST_ADMINISTRATOR,
             (
-                f"{_called(user)} is the only administrator of the tenant who is not disabled. Make "
-                "another user an administrator first, or enable an administrator who is disabled."
+                f"{_called(user)} is the only enabled administrator of the tenant. Make another user an "
+                "administrator first, or enable a disabled administrator."
             ),
             {"user": names.user(user_id)},
         )
@@ -308,8 +308,8 @@ async def lock_user(
         raise Precondition(
             Reason.LAST_OWNER,
             (
-                f"{_called(user)} is the only owner of the installation who is not disabled. Make "
-                "another administrator an owner first, or enable an owner who is disabled."
+                f"{_called(user)} is the only enabled owner of the installation. Make another "
+                "administrator an owner first, or enable a disabled owner."
             ),
             {"user": names.user(user_id)},
         )

@@ -250,7 +250,7 @@ def parsed(content: object, message: Parsed, path: str = "", *, strict: bool = F
     except (ParseError, ValueError, RecursionError):
         found = misfits(cast("Descriptor", message.DESCRIPTOR), fields, f"{path}." if path else "")
         wrong = [violation for violation in found if strict or violation.rule != UNKNOWN]
-        misfit = FieldViolation(name, "field.type", f"must fit a {message.DESCRIPTOR.full_name}")
+        misfit = FieldViolation(name, "field.type", f"must match the message {message.DESCRIPTOR.full_name}")
         raise invalid(wrong or [misfit]) from None
 
 

@@ -217,7 +217,7 @@ class OAuth:
         """The user of the browser's session, whom the page names. Keys and tokens do not count."""
         if USER not in request.headers:
             raise InvalidRequest.of_field(
-                USER, "required", "must name the user for whom the page is drawn, as users/{uuid}"
+                USER, "required", "must name the user to whom the page is shown, as users/{uuid}"
             )
         # A credential of a program lets a request pass under any Host, which would then be the issuer.
         token = None if "authorization" in request.headers else self._sessions.token(request)
@@ -249,7 +249,7 @@ def _parameters(text: str, most: int) -> Mapping[str, str]:
             raise ValueError
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS, errors="strict")
     except ValueError:
-        raise malformed("its parameters are no form of at most 20 fields in UTF-8") from None
+        raise malformed("its parameters are not a form of at most 20 fields in UTF-8") from None
     found = dict(pairs)
     if len(found) < len(pairs):
         raise malformed("a parameter is given twice")

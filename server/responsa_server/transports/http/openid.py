@@ -122,7 +122,7 @@ class OpenIdSessions:
             raise InvalidRequest.of_field("link", "required", "must be the string that the callback added")
         if USER not in request.headers:
             raise InvalidRequest.of_field(
-                USER, "required", "must name the user for whom the page is drawn, as users/{uuid}"
+                USER, "required", "must name the user to whom the page is shown, as users/{uuid}"
             )
         who = await self._caller(request)
         await self._parts.sign_in.link(_provider(request), prepared, who, current().origin)

@@ -123,7 +123,7 @@ class _Body(Fields):
     tool_choice: Literal["auto", "none", "required"] | _Tool = Field("auto", description=_CHOICE)
     function_call: Literal["auto", "none"] = Field("auto", description=_OWN_TOOLS)
     modalities: list[Literal["text"]] = Field(
-        [], max_length=1, description='must be ["text"]; agents write texts only'
+        [], max_length=1, description='must be ["text"]; agents write only text'
     )
     response_format: _Plain | _Object | _Schema | None = Field(None, description=_FORMATS)
     text: _Format = Field(_Format(), description=f"its format {_TEXT_ONLY}")
@@ -304,7 +304,7 @@ def _body(body: Json) -> _Body:
     if given.logprobs or given.top_logprobs:
         raise wrong("logprobs", "must be false; agents give no probabilities")
     if given.audio:
-        raise wrong("modalities", 'must be ["text"]; agents write texts only')
+        raise wrong("modalities", 'must be ["text"]; agents write only text')
     return given
 
 
@@ -389,7 +389,7 @@ def _text(where: str, content: object) -> str:
         if kind not in _TEXTS or not isinstance(text, str):
             here = f"{where}[{place}]" if isinstance(content, list) else where
             raise wrong(
-                here, "must be a string; agents read no images, sounds and files, so upload documents instead"
+                here, "must be a string; agents read no images, sounds or files, so upload documents instead"
             )
         texts.append(text)
     return "\n".join(texts)

@@ -125,7 +125,7 @@ class Exchange:
         elif error.reason is Reason.REQUEST_ID_REUSED and "idempotency-key" in self.request.headers:
             field = "request_id"
             part = within(self.fields)(metadata["difference"])
-            remedy = f"was already used for a request with another value of {part}; send a new key"
+            remedy = f"was already used for a request with a different value of {part}; send a new key"
         else:
             return error
         violation = FieldViolation(field, "openai", remedy)

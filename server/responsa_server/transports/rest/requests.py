@@ -82,7 +82,9 @@ def message_of(binding: Binding, segments: Sequence[str], query: bytes, body: by
             json_format.ParseDict(content, message)
         except (json_format.ParseError, ValueError, RecursionError) as error:
             _refuse_misfits(descriptor, content)
-            raise malformed(f"The body must be JSON in UTF-8 that fits a {descriptor.full_name}.") from error
+            raise malformed(
+                f"The body must be JSON in UTF-8 that matches the message {descriptor.full_name}."
+            ) from error
         if doubtful:
             _refuse_misfits(descriptor, content)
     for variable in binding.variables:

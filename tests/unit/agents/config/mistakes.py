@@ -51,9 +51,9 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "5:1: questions: must have at most 20 entries."]),
     "06 no kind": ([('grade = { kind = "ranker" }', "grade = { }")], ["14:1: nodes.grade: “kind” is missing."]),
     "06 a kind of an earlier release": ([('grade = { kind = "ranker" }', 'grade = { kind = "grader" }')], [
-        "14:11: nodes.grade.kind: there is no kind of node “grader” any more; “ranker” replaces it."]),
+        "14:11: nodes.grade.kind: the kind of node “grader” no longer exists; “ranker” replaces it."]),
     "23 a model of an earlier release": ([('["default", "openai:gpt"]', '["default", "extractive"]')], [
-        "4:31: model.chain[1]: there is no model “extractive” any more; “passages” replaces it."]),
+        "4:31: model.chain[1]: the model “extractive” no longer exists; “passages” replaces it."]),
     "23 a model twice": ([('["default", "openai:gpt"]', '["default", "openai:gpt", "openai:gpt"]')], [
         "4:45: model.chain[2]: “openai:gpt” is in the chain twice; an unavailable model is not asked again, so remove it here."]),
     "23 extractive without a way round": ([

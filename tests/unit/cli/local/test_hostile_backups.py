@@ -76,7 +76,7 @@ SQL = "x; CREATE TABLE public.pwned AS SELECT current_user; --"
 NO_NAME, NO_FILE, UNKNOWN = "does not belong in a backup", "neither a file nor a folder", "is unknown there"
 TABLES, CUT, TWICE, PART = (
     "list of tables is not that of a backup",
-    "cut or altered",
+    "truncated or altered",
     "is there twice",
     "a part of its database",
 )
@@ -358,7 +358,7 @@ def test_what_is_not_forged_passes_the_checks(refused: Callable[[bytes], str]) -
     """Otherwise, the others could be refused for another reason. The settings of the cluster that old backups have are left out."""
     said = refused(first_line() + whole(first_line()))
     assert "PG_VERSION is missing" in said
-    assert "not sealed with a key" in said
+    assert "The backup is not encrypted" in said
     old = [
         Entry(CLUSTER),
         *(Entry(f"postgres/{name}", b"") for name in ("postgresql.conf", "pg_hba.conf", "tablespace_map")),

@@ -163,7 +163,7 @@ export const de: Translated<typeof en> = {
   inUse: "in Gebrauch",
   comparedTitle: "{agent}, Version {number} im Vergleich mit {earlier}",
   newAndGone: "Zeilen mit + sind neu, Zeilen mit − sind entfallen.",
-  sameContent: "Beide Versionen haben denselben Inhalt; eine andere Version von Responsa führt sie aus.",
+  sameContent: "Beide Versionen haben denselben Inhalt; sie laufen mit verschiedenen Versionen von Responsa.",
   usedBy: "benutzt von {agents}",
   unused: "kein Agent benutzt es",
   notAvailable: "nicht verfügbar",

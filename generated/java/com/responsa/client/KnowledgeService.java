@@ -332,11 +332,11 @@ public final class KnowledgeService {
     }
 
     /**
-     * GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has to open the
-     * PDF. Citation.box and Passage.box are positions on this image.
+     * GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open
+     * the PDF. Citation.box and Passage.box are positions on this image.
      *
      * <p>Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
-     * DOCUMENT_PARSER_LIMIT (drawing the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
+     * DOCUMENT_PARSER_LIMIT (rendering the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
      */
     public DocumentPage getDocumentPage(GetDocumentPageRequest request) {
         return calls.unary(GET_DOCUMENT_PAGE, request, true, timeout);

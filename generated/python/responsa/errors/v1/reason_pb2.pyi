@@ -45,7 +45,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CREDENTIAL_EXPIRED: _Reason.ValueType  # 8
     """UNAUTHENTICATED. The session or the API key has expired. Metadata: none."""
     REASON_CREDENTIAL_OF_OTHER_USER: _Reason.ValueType  # 112
-    """UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names another user than the one for whom the call would be made, so nothing was done. In a browser, somebody
+    """UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names a user other than the one for whom the call would be made, so nothing was done. In a browser, somebody
     else may have signed in. Metadata: none.
     """
     REASON_ROLE_REQUIRED: _Reason.ValueType  # 9
@@ -161,7 +161,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_DOCUMENT_ENCRYPTED: _Reason.ValueType  # 47
     """INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key."""
     REASON_PAGES_UNSUPPORTED: _Reason.ValueType  # 48
-    """FAILED_PRECONDITION. The server draws only the pages of PDF documents. Metadata: document_version; media_type, e.g. "text/markdown"."""
+    """FAILED_PRECONDITION. The server can render pages only for PDF documents. Metadata: document_version; media_type, e.g. "text/markdown"."""
     REASON_PAGE_OUT_OF_RANGE: _Reason.ValueType  # 49
     """OUT_OF_RANGE. The document has no page with this number. Metadata: document_version; page_count, e.g. "12"."""
     REASON_ORIGINAL_NOT_STORED: _Reason.ValueType  # 50
@@ -174,7 +174,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_EMBEDDING_UNKNOWN: _Reason.ValueType  # 54
     """INVALID_ARGUMENT. The server's settings do not declare this embedding model. Metadata: embedding."""
     REASON_REINDEX_RUNNING: _Reason.ValueType  # 55
-    """FAILED_PRECONDITION. Another operation builds or activates a generation of the collection; wait until it ends, or cancel it. Metadata: collection; operation."""
+    """FAILED_PRECONDITION. Another operation is already building or activating a generation of the collection; wait until it finishes, or cancel it. Metadata: collection; operation."""
     REASON_GENERATION_STATE: _Reason.ValueType  # 56
     """FAILED_PRECONDITION. The state of the generation does not allow the call, or the collection cannot have a further generation. Metadata:
     generation, e.g. "collections/notes/generations/2"; state, e.g. "active".
@@ -186,7 +186,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     with this error within a second. Metadata: none.
     """
     REASON_LAST_ADMINISTRATOR: _Reason.ValueType  # 71
-    """FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
+    """FAILED_PRECONDITION. The tenant would have no enabled administrator; give another user the role ADMIN first. Metadata: user, e.g.
     "users/0192f3c8-…".
     """
     REASON_SIGN_IN_FAILED: _Reason.ValueType  # 64
@@ -202,7 +202,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_ROLE_CHANGED: _Reason.ValueType  # 111
     """UNAVAILABLE. The role of the caller changed while the stream was open; make the call again, or resume. Metadata: none."""
     REASON_SIGN_IN_REQUIRED: _Reason.ValueType  # 68
-    """PERMISSION_DENIED. The call needs a sign-in of the last ten minutes; a session that began with an API key counts only if the user has
+    """PERMISSION_DENIED. The call needs a sign-in within the last ten minutes; a session that began with an API key counts only if the user has
     neither a password nor an OpenID Connect provider. Metadata: none.
     """
     REASON_CODE_INVALID: _Reason.ValueType  # 69
@@ -220,7 +220,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     e.g. "tenants/acme".
     """
     REASON_LAST_OWNER: _Reason.ValueType  # 96
-    """FAILED_PRECONDITION. The installation would have no owner who is not disabled; make another administrator an owner first. Metadata: user, e.g.
+    """FAILED_PRECONDITION. The installation would have no enabled owner; make another administrator an owner first. Metadata: user, e.g.
     "users/0192f3c8-…".
     """
     REASON_GRANT_REQUIRED: _Reason.ValueType  # 97
@@ -293,7 +293,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_AGENT_VERSION_NOT_PUBLISHED: _Reason.ValueType  # 191
     """FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3"."""
     REASON_EXPERIMENT_RUNNING: _Reason.ValueType  # 192
-    """FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…"."""
+    """FAILED_PRECONDITION. An experiment with the agent is still running. Stop it, or wait until it ends. Metadata: experiment, e.g. "experiments/0197…"."""
     REASON_EXPERIMENT_PARAMETERS_DIFFER: _Reason.ValueType  # 193
     """FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3"."""
     REASON_AGENT_WITHOUT_MODEL: _Reason.ValueType  # 194
@@ -330,7 +330,7 @@ REASON_CREDENTIAL_REVOKED: Reason.ValueType  # 7
 REASON_CREDENTIAL_EXPIRED: Reason.ValueType  # 8
 """UNAUTHENTICATED. The session or the API key has expired. Metadata: none."""
 REASON_CREDENTIAL_OF_OTHER_USER: Reason.ValueType  # 112
-"""UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names another user than the one for whom the call would be made, so nothing was done. In a browser, somebody
+"""UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names a user other than the one for whom the call would be made, so nothing was done. In a browser, somebody
 else may have signed in. Metadata: none.
 """
 REASON_ROLE_REQUIRED: Reason.ValueType  # 9
@@ -446,7 +446,7 @@ violations, e.g. "1".
 REASON_DOCUMENT_ENCRYPTED: Reason.ValueType  # 47
 """INVALID_ARGUMENT. The document can be opened only with a password. Metadata: source_key."""
 REASON_PAGES_UNSUPPORTED: Reason.ValueType  # 48
-"""FAILED_PRECONDITION. The server draws only the pages of PDF documents. Metadata: document_version; media_type, e.g. "text/markdown"."""
+"""FAILED_PRECONDITION. The server can render pages only for PDF documents. Metadata: document_version; media_type, e.g. "text/markdown"."""
 REASON_PAGE_OUT_OF_RANGE: Reason.ValueType  # 49
 """OUT_OF_RANGE. The document has no page with this number. Metadata: document_version; page_count, e.g. "12"."""
 REASON_ORIGINAL_NOT_STORED: Reason.ValueType  # 50
@@ -459,7 +459,7 @@ e.g. "openai:text-embedding-3-small"; cause: "credential", "refused", "malformed
 REASON_EMBEDDING_UNKNOWN: Reason.ValueType  # 54
 """INVALID_ARGUMENT. The server's settings do not declare this embedding model. Metadata: embedding."""
 REASON_REINDEX_RUNNING: Reason.ValueType  # 55
-"""FAILED_PRECONDITION. Another operation builds or activates a generation of the collection; wait until it ends, or cancel it. Metadata: collection; operation."""
+"""FAILED_PRECONDITION. Another operation is already building or activating a generation of the collection; wait until it finishes, or cancel it. Metadata: collection; operation."""
 REASON_GENERATION_STATE: Reason.ValueType  # 56
 """FAILED_PRECONDITION. The state of the generation does not allow the call, or the collection cannot have a further generation. Metadata:
 generation, e.g. "collections/notes/generations/2"; state, e.g. "active".
@@ -471,7 +471,7 @@ REASON_USER_DISABLED: Reason.ValueType  # 70
 with this error within a second. Metadata: none.
 """
 REASON_LAST_ADMINISTRATOR: Reason.ValueType  # 71
-"""FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
+"""FAILED_PRECONDITION. The tenant would have no enabled administrator; give another user the role ADMIN first. Metadata: user, e.g.
 "users/0192f3c8-…".
 """
 REASON_SIGN_IN_FAILED: Reason.ValueType  # 64
@@ -487,7 +487,7 @@ REASON_SESSION_ENDED: Reason.ValueType  # 67
 REASON_ROLE_CHANGED: Reason.ValueType  # 111
 """UNAVAILABLE. The role of the caller changed while the stream was open; make the call again, or resume. Metadata: none."""
 REASON_SIGN_IN_REQUIRED: Reason.ValueType  # 68
-"""PERMISSION_DENIED. The call needs a sign-in of the last ten minutes; a session that began with an API key counts only if the user has
+"""PERMISSION_DENIED. The call needs a sign-in within the last ten minutes; a session that began with an API key counts only if the user has
 neither a password nor an OpenID Connect provider. Metadata: none.
 """
 REASON_CODE_INVALID: Reason.ValueType  # 69
@@ -505,7 +505,7 @@ REASON_TENANT_SUSPENDED: Reason.ValueType  # 95
 e.g. "tenants/acme".
 """
 REASON_LAST_OWNER: Reason.ValueType  # 96
-"""FAILED_PRECONDITION. The installation would have no owner who is not disabled; make another administrator an owner first. Metadata: user, e.g.
+"""FAILED_PRECONDITION. The installation would have no enabled owner; make another administrator an owner first. Metadata: user, e.g.
 "users/0192f3c8-…".
 """
 REASON_GRANT_REQUIRED: Reason.ValueType  # 97
@@ -578,7 +578,7 @@ e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model �
 REASON_AGENT_VERSION_NOT_PUBLISHED: Reason.ValueType  # 191
 """FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3"."""
 REASON_EXPERIMENT_RUNNING: Reason.ValueType  # 192
-"""FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…"."""
+"""FAILED_PRECONDITION. An experiment with the agent is still running. Stop it, or wait until it ends. Metadata: experiment, e.g. "experiments/0197…"."""
 REASON_EXPERIMENT_PARAMETERS_DIFFER: Reason.ValueType  # 193
 """FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3"."""
 REASON_AGENT_WITHOUT_MODEL: Reason.ValueType  # 194

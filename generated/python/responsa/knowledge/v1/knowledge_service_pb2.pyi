@@ -825,7 +825,7 @@ Global___GetDocumentPageRequest: _TypeAlias = GetDocumentPageRequest  # noqa: Y0
 
 @_typing.final
 class DocumentPage(_message.Message):
-    """DocumentPage is a page of a PDF, drawn as an image."""
+    """DocumentPage is a page of a PDF, rendered as an image."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -77,7 +77,9 @@ def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Ite
         if kind is None:
             at, message = ("nodes", name, "kind"), f"there is no kind of node “{kind_name}”"
             if (successor := FORMER.get(kind_name)) is not None:
-                yield in_config(at, f"{message} any more; “{successor}” replaces it")
+                yield in_config(
+                    at, f"the kind of node “{kind_name}” no longer exists; “{successor}” replaces it"
+                )
             else:
                 yield in_config(at, message, closest(kind_name, surroundings.kinds))
             continue
@@ -116,7 +118,7 @@ def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]
                     "“passages” is never unavailable, so the models after it are never asked; move it to the end",
                 )
         elif name in FORMER_MODELS:
-            yield in_config(key, f"there is no model “{name}” any more; “{FORMER_MODELS[name]}” replaces it")
+            yield in_config(key, f"the model “{name}” no longer exists; “{FORMER_MODELS[name]}” replaces it")
         elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
             message = f"the model “{name}” is not available: {clause(why)}"
             yield in_config(key, message, _suggested_model(name, surroundings))

@@ -83,7 +83,7 @@ export enum Reason {
   CREDENTIAL_EXPIRED = 8,
 
   /**
-   * UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names another user than the one for whom the call would be made, so nothing was done. In a browser, somebody
+   * UNAUTHENTICATED. The header responsa-user (over gRPC, a metadata key) names a user other than the one for whom the call would be made, so nothing was done. In a browser, somebody
    * else may have signed in. Metadata: none.
    *
    * @generated from enum value: REASON_CREDENTIAL_OF_OTHER_USER = 112;
@@ -393,7 +393,7 @@ export enum Reason {
   DOCUMENT_ENCRYPTED = 47,
 
   /**
-   * FAILED_PRECONDITION. The server draws only the pages of PDF documents. Metadata: document_version; media_type, e.g. "text/markdown".
+   * FAILED_PRECONDITION. The server can render pages only for PDF documents. Metadata: document_version; media_type, e.g. "text/markdown".
    *
    * @generated from enum value: REASON_PAGES_UNSUPPORTED = 48;
    */
@@ -430,7 +430,7 @@ export enum Reason {
   EMBEDDING_UNKNOWN = 54,
 
   /**
-   * FAILED_PRECONDITION. Another operation builds or activates a generation of the collection; wait until it ends, or cancel it. Metadata: collection; operation.
+   * FAILED_PRECONDITION. Another operation is already building or activating a generation of the collection; wait until it finishes, or cancel it. Metadata: collection; operation.
    *
    * @generated from enum value: REASON_REINDEX_RUNNING = 55;
    */
@@ -460,7 +460,7 @@ export enum Reason {
   USER_DISABLED = 70,
 
   /**
-   * FAILED_PRECONDITION. The tenant would have no administrator who is not disabled; give another user the role ADMIN first. Metadata: user, e.g.
+   * FAILED_PRECONDITION. The tenant would have no enabled administrator; give another user the role ADMIN first. Metadata: user, e.g.
    * "users/0192f3c8-…".
    *
    * @generated from enum value: REASON_LAST_ADMINISTRATOR = 71;
@@ -504,7 +504,7 @@ export enum Reason {
   ROLE_CHANGED = 111,
 
   /**
-   * PERMISSION_DENIED. The call needs a sign-in of the last ten minutes; a session that began with an API key counts only if the user has
+   * PERMISSION_DENIED. The call needs a sign-in within the last ten minutes; a session that began with an API key counts only if the user has
    * neither a password nor an OpenID Connect provider. Metadata: none.
    *
    * @generated from enum value: REASON_SIGN_IN_REQUIRED = 68;
@@ -549,7 +549,7 @@ export enum Reason {
   TENANT_SUSPENDED = 95,
 
   /**
-   * FAILED_PRECONDITION. The installation would have no owner who is not disabled; make another administrator an owner first. Metadata: user, e.g.
+   * FAILED_PRECONDITION. The installation would have no enabled owner; make another administrator an owner first. Metadata: user, e.g.
    * "users/0192f3c8-…".
    *
    * @generated from enum value: REASON_LAST_OWNER = 96;
@@ -713,7 +713,7 @@ export enum Reason {
   AGENT_VERSION_NOT_PUBLISHED = 191,
 
   /**
-   * FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…".
+   * FAILED_PRECONDITION. An experiment with the agent is still running. Stop it, or wait until it ends. Metadata: experiment, e.g. "experiments/0197…".
    *
    * @generated from enum value: REASON_EXPERIMENT_RUNNING = 192;
    */

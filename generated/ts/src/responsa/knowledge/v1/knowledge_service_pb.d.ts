@@ -801,7 +801,7 @@ export declare type GetDocumentPageRequest = Message<"responsa.knowledge.v1.GetD
 export declare const GetDocumentPageRequestSchema: GenMessage<GetDocumentPageRequest>;
 
 /**
- * DocumentPage is a page of a PDF, drawn as an image.
+ * DocumentPage is a page of a PDF, rendered as an image.
  *
  * @generated from message responsa.knowledge.v1.DocumentPage
  */
@@ -1746,9 +1746,9 @@ export declare const KnowledgeService: GenService<{
     output: typeof GetDocumentOriginalResponseSchema;
   },
   /**
-   * GetDocumentPage returns one page of a PDF as an image. The server draws the page in its sandbox, so that no client has to open the PDF. Citation.box and
+   * GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.box and
    * Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
-   * DOCUMENT_PARSER_LIMIT (drawing the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
+   * DOCUMENT_PARSER_LIMIT (rendering the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetDocumentPage
    */
