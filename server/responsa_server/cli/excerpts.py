@@ -8,7 +8,7 @@ from typing import Final
 from responsa.chat.v1 import excerpt_pb2, turn_pb2
 from responsa.type.v1 import collection_kind_pb2
 from responsa_server.cli.output import one_line, print_text
-from responsa_server.cli.rendering import dated, place_within
+from responsa_server.cli.rendering import place_parts
 from responsa_server.text.why_passages import why_passages
 
 _INDENT: Final = 4
@@ -53,7 +53,8 @@ def _marked(excerpt: excerpt_pb2.Excerpt) -> str:
 
 
 def _place(excerpt: excerpt_pb2.Excerpt) -> str:
-    source = excerpt.source_range
     where = one_line(excerpt.uri or excerpt.document_version, 300)
     collection = _KINDS.get(excerpt.collection_kind) or excerpt.collection.removeprefix("collections/")
-    return f"{collection}, {where}, {dated(excerpt)}{place_within(excerpt)}bytes {source.start}-{source.end}"
+    # A marked cell is the place itself; otherwise, the place is where the excerpt begins.
+    goes_on = "\n" in excerpt.text.strip() and bool(excerpt.path) and not excerpt.HasField("marked_range")
+    return ", ".join((collection, *place_parts(where, excerpt, goes_on=goes_on)))

@@ -73,6 +73,7 @@ def _places(citations: Sequence[citation_pb2.Citation]) -> Mapping[Place, int]:
     return places
 
 
+_PLAIN: Final = (".md", ".markdown", ".txt")
 _STATES: Final = {
     citation_pb2.CITATION_STATE_QUOTED: "quoted",
     citation_pb2.CITATION_STATE_SUPPORTED: "supported",
@@ -100,14 +101,12 @@ def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[Place, 
     lines: list[str] = []
     for number in sorted(first):
         citation = first[number]
-        source = citation.source_range
         origin = (
             _fetched(citation)
             if citation.HasField("tool_result")
             else citation.uri or citation.document_version
         )
-        place = f"{origin}, {dated(citation)}{place_within(citation)}bytes {source.start}-{source.end}"
-        place = ", ".join((place, *states.get(number, ())))
+        place = ", ".join((*place_parts(origin, citation), *states.get(number, ())))
         title = one_line(citation.title, 120) or "(untitled)"
         lines.append(f'[{number}] {title} ({place})\n    "{one_line(citation.quote, _QUOTE)}"')
     return lines
@@ -143,6 +142,28 @@ def tool_line(call: turn_pb2.TurnToolCall, result: turn_pb2.TurnToolResult, seco
     elif result.outcome == turn_pb2.TOOL_OUTCOME_ERROR and result.content:
         parts.append(f": {one_line(result.content, _QUOTE)}")
     return "".join(parts)
+
+
+def place_parts(
+    origin: str,
+    source: citation_pb2.Citation | excerpt_pb2.Excerpt,
+    *,
+    goes_on: bool = False,
+) -> Sequence[str]:
+    """Return where a text comes from: its document, the date and the place in the original file. The byte range counts
+    in the text that Responsa reads, so it is there only if that text is the file itself.
+
+    goes_on: whether the text goes on behind its place, e.g. with further rows.
+    """
+    within = place_within(source).removesuffix(", ")
+    plain = source.uri.lower().endswith(_PLAIN) and not within
+    parts = (
+        origin,
+        dated(source).removesuffix(", "),
+        f"from {within}" if within and goes_on else within,
+        f"bytes {source.source_range.start}-{source.source_range.end}" if plain else "",
+    )
+    return [part for part in parts if part]
 
 
 def place_within(

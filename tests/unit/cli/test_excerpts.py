@@ -33,9 +33,29 @@ def test_a_card_names_its_place(capsys: pytest.CaptureFixture[str]) -> None:
         "Für alle.\nSend them\n\nwithin 30 days.", headings=["Trips", "Expenses"], page=2, date="2025-02-01"
     )
     assert printed(capsys, card, first=4) == (
-        "\n[4] Trips › Expenses (notes, trips.md, dated 2025-02-01, page 2, bytes 10-47)\n"
+        "\n[4] Trips › Expenses (notes, trips.md, dated 2025-02-01, page 2)\n"
         "    Für alle.\n    Send them\n\n    within 30 days.\n"
     )
+
+
+def test_a_card_of_rows_names_the_first_row_or_the_row_of_the_marked_cell(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = excerpt("- a\n- b", uri="prices.csv", path="row 2")
+    cell = excerpt("- a\n- b", uri="prices.csv", path="row 3", marked_range=byte_range_pb2.ByteRange(end=1))
+    row = excerpt("- a", uri="prices.csv", path="row 2")
+    cards = printed(capsys, rows, cell, row).splitlines()
+    assert [line for line in cards if line.startswith("[")] == [
+        "[1] Trips (notes, prices.csv, from row 2)",
+        "[2] Trips (notes, prices.csv, row 3)",
+        "[3] Trips (notes, prices.csv, row 2)",
+    ]
+
+
+def test_a_card_counts_bytes_only_in_a_file_that_is_read_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("trips.TXT", "trips.pdf", "https://example.org/trips")
+    cards = printed(capsys, *(excerpt("Near.", uri=name) for name in names))
+    assert [line.count("bytes 10-15") for line in cards.splitlines() if line.startswith("[")] == [1, 0, 0]
 
 
 def test_a_marked_cell_stands_between_signs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -237,14 +237,32 @@ async def test_a_refusal_says_why(intent: str, always: bool, reason: RefusalReas
     assert ("I searched" in output.refusal.message) is not out
 
 
-async def test_a_refusal_names_the_agents_own_collections_where_the_request_names_none() -> None:
-    traits = replace(Traits(), retrieval=retrieval(collections=("own",)))
-    for asked, named in (((), "own"), (("theirs",), "theirs")):
+async def test_a_refusal_says_which_collections_were_searched_and_does_not_name_them() -> None:
+    traits = replace(Traits(), retrieval=retrieval(collections=("secret",)))
+    for asked, said in (
+        ((), "what you may read of this agent's collections"),
+        (("theirs",), "the chosen collection"),
+        (("theirs", "others"), "the chosen collections"),
+    ):
         given = RefuseInput(question="Why?", collections=asked, evidence=evidence())
-        assert (
-            f"the collection {named} "
-            in (await Refuse(NodeParts(traits=traits)).process(given, Turn().run)).refusal.message
-        )
+        message = (await Refuse(NodeParts(traits=traits)).process(given, Turn().run)).refusal.message
+        assert message.startswith(f"I searched {said} for ")
+        assert "secret" not in message
+
+
+@pytest.mark.parametrize(
+    ("collection", "remedy"),
+    [("secret", "or they are empty. Ask an administrator."), ("tutor", "`responsa samples load tutor`")],
+)
+async def test_a_refusal_says_that_nothing_could_be_read(collection: str, remedy: str) -> None:
+    traits = replace(Traits(), retrieval=retrieval(collections=(collection,)))
+    given = RefuseInput(question="Why?", evidence=replace(evidence(), passages=0, readable=False))
+    refusal = (await Refuse(NodeParts(traits=traits)).process(given, Turn().run)).refusal
+    assert refusal.reason is RefusalReason.NO_SUPPORT
+    assert "hold no document that you may read" in refusal.message
+    assert remedy in refusal.message
+    assert "I searched" not in refusal.message
+    assert "secret" not in refusal.message
 
 
 @pytest.mark.parametrize(
@@ -259,7 +277,7 @@ async def test_a_refusal_names_the_agents_own_collections_where_the_request_name
             ("law",),
             1,
             (
-                "I searched the documents of the collection law that match the filter “labels.team = "
+                "I searched the documents of the chosen collection that match the filter “labels.team = "
                 "legal” for “Why?” and found nothing that fits."
             ),
         ),
