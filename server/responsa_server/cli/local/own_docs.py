@@ -23,8 +23,9 @@ from responsa_server.embedded.spawn import spawn
 ASKED: Final = tuple(
     f"{name}.md"
     for name in (
-        *("agents", "api", "cli", "formats", "loading", "operations"),
-        *("page", "providers", "questions", "sources", "streams", "troubleshooting"),
+        *("access", "accounts", "administration", "agents", "api", "backup", "cli", "first-calls", "formats"),
+        *("loading", "operations", "page", "page-administration", "providers", "questions", "sources"),
+        *("streams", "troubleshooting", "tutorial-agent"),
     )
 )
 """The pages that an instance loads by itself: what its users and owner ask about. `tools/docs_vectors.py` computes their vectors."""
