@@ -102,7 +102,8 @@ def test_a_database_that_is_away_is_named(troubled: Instance) -> None:
         # On a busy machine, the command says it before it has heard why.
         (waits, ended) = made.stderr.splitlines()
         assert re.match(
-            r"responsa: The database (is unavailable|has not answered yet).*\. Waiting until \d\d:\d\d:", waits
+            r"responsa: The database (is unavailable|has not answered yet).*\. Waiting until \d\d:\d\d:",
+            waits,
         )
         assert ended.endswith("`responsa doctor` names the part that is down.")
     finally:
