@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from clients.conformance.server import Context, abort, status
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+from tests.certificates import certificate
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import (
     ANSWER,
@@ -314,6 +317,21 @@ async def test_bad_usage_exits_with_2(responsa: CommandLine) -> None:
         assert done.code == 2, arguments
         assert "Traceback" not in done.err
     assert "Did you mean 'ask'" in (await responsa("aks")).err
+
+
+async def test_a_certificate_that_is_not_accepted_is_named(responsa: CommandLine, tmp_path: Path) -> None:
+    key, chain = certificate("localhost")
+    pem = tmp_path / "pem"
+    pem.write_bytes(key + chain)
+    secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secure.load_cert_chain(pem)
+    secure.set_alpn_protocols(["h2"])
+    async with await asyncio.start_server(lambda _, out: out.close(), "127.0.0.1", 0, ssl=secure) as server:
+        port = server.sockets[0].getsockname()[1]
+        done = await responsa("ask", "Who?", RESPONSA_URL=f"https://localhost:{port}")
+    assert done.code == 3
+    assert f"The certificate of the server at https://localhost:{port} is not accepted" in done.err
+    assert "responsa up" not in done.err
 
 
 async def test_without_a_server_or_a_key_it_exits_with_3(

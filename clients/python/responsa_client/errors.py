@@ -12,6 +12,7 @@ ResponsaError
 ├── ResourceExhausted      the call exceeds a limit of the server, or a message is too large
 ├── Unavailable            a part is not available, or the server is shutting down
 │   ├── CannotConnect      no Responsa server answers at the address
+│   │   └── NotTrusted     the certificate of the server is not accepted
 │   └── StreamCut          a turn's stream was interrupted, and resuming did not reach the turn's end in time
 ├── DeadlineExceeded       time is up; an accepted turn continues
 ├── Cancelled              the turn, the operation or the call was cancelled
@@ -170,6 +171,15 @@ class CannotConnect(Unavailable):
     def remedy(self) -> str:
         """What to do, in a sentence."""
         return "Check the address, and that a Responsa server runs there."
+
+
+class NotTrusted(CannotConnect):
+    """The certificate of the server is not accepted."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do, in a sentence."""
+        return "Check its dates, its names and who signed it; GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names a file of authorities."
 
 
 class StreamCut(Unavailable):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from responsa_client.errors import CannotConnect, ResponsaError, Unavailable
+from responsa_client.errors import CannotConnect, NotTrusted, ResponsaError, Unavailable
 
 PASSING_REASONS = frozenset({"DRAINING", "PART_UNAVAILABLE", "OVERLOADED"})
 LIMITS = frozenset({"RATE_LIMIT", "LIMIT_REACHED"})
@@ -60,6 +60,8 @@ def unreached(error: ResponsaError, url: str) -> ResponsaError:
         if "WRONG_VERSION_NUMBER" in error.message:
             plain = url.replace("https://", "http://", 1)
             return CannotConnect(error.code, f"The server at {url} does not use TLS; write {plain}.")
+        if "CERTIFICATE_VERI" in error.message:  # gRPC cuts the name
+            return NotTrusted(error.code, f"The certificate of the server at {url} is not accepted.")
         # gRPC reports a long chain of causes; only the last cause, e.g. "Connection refused", is useful.
         cause = first_line(error.message).rpartition(": ")[2]
         return CannotConnect(error.code, f"No server answers at {url} ({cause}).")

@@ -8,6 +8,7 @@ from responsa_client.errors import (
     CannotConnect,
     InvalidRequest,
     NotFound,
+    NotTrusted,
     ResponsaError,
     Unauthenticated,
     Unavailable,
@@ -49,6 +50,8 @@ def sentence_of(error: ResponsaError) -> str:
         parts.append(f"Known: {known}.")
     if isinstance(error, Unauthenticated) and error.reason.startswith("CREDENTIAL_"):
         parts.append("Check RESPONSA_API_KEY, or the key's file (RESPONSA_API_KEY_FILE).")
+    elif isinstance(error, NotTrusted):
+        parts.append(error.remedy)
     elif isinstance(error, CannotConnect) or (
         isinstance(error, Unavailable) and not error.from_server and not error.turn
     ):

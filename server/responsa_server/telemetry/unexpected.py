@@ -27,14 +27,18 @@ async def keep_going(
 ) -> None:
     """Repeat work until it is cancelled, with a pause after each round. A round that fails does not end the loop.
 
-    loop: the name of the loop in the log; failed rounds are logged as `{loop}_unavailable` and `{loop}_failed`. errors:
-    counts the unexpected errors of rounds.
+    loop: the name of the loop in the log; failed rounds are logged as `{loop}_failed`, and the first of several for which
+    a part was away as `{loop}_unavailable`. errors: counts the unexpected errors of rounds.
     """
+    away = False
     while True:
         try:
             await work()
+            away = False
         except Unavailable as error:
-            log.warning(f"{loop}_unavailable", reason=error.reason.value)
+            if not away:
+                log.warning(f"{loop}_unavailable", reason=error.reason.value)
+            away = True
         except Exception as error:  # the next round may succeed
             note(errors, error, loop)
             log.exception(f"{loop}_failed")
