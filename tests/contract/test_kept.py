@@ -199,3 +199,16 @@ async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(
         await turns.accept(people.ann, question, None)
         await elsewhere.check_storage(people.ann)
         await turns.accept(people.bob, question, None)
+
+
+async def test_what_is_deleted_during_a_large_upload_makes_room_at_once(
+    database: Database, redis: EmbeddedRedis, people: People
+) -> None:
+    store, most = PostgresConversationStore(database), 200 * 1024 * 1024
+    async with limiter(database, redis.url, limits(storage_bytes=most)) as gate:
+        conversation = await store.create(people.ann, uuid7(), "Nile", {}, None)
+        with gate.storing(people.ann) as upload:
+            await upload.add(most - await PostgresLimits(database).stored_bytes(people.ann))
+            await refused(gate.check_storage(people.ann), "storage_bytes")
+            await store.delete(people.ann, conversation.id, "")
+            await gate.check_storage(people.ann)

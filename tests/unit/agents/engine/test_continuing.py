@@ -108,6 +108,9 @@ async def test_the_next_model_writes_on_after_the_last_whole_sentence() -> None:
     assert Fallback(FallbackKind.PROVIDER, "p0:m", "p1:m", "cut") in end.fallbacks
     *_, stands, order = second.prompts[-1].messages
     assert (stands.role, stands.text, order.text) == (Role.ASSISTANT, FIRST.rstrip(), GO_ON)
+    # What is too short to be compared while it comes is compared at its end, and is not lost.
+    events = await events_from(breaks(FIRST, LOST), says("Meist."))
+    assert end_of(events).text == "Der Nil fließt weit nach Norden. Meist."
 
 
 async def test_a_model_that_takes_a_prefix_continues_it_and_nothing_is_withdrawn() -> None:

@@ -172,6 +172,8 @@ def test_notes_and_text_boxes_follow_their_paragraph() -> None:
         "endnote 2",
     ]
     assert text_of(frame) == "Boxed."
+    table = f"<table:table>{row(p(f'Rye{frame}'), p('1'))}</table:table>"
+    assert text_of(table + p("Next.")) == "Rye | 1\n\nBoxed.\n\nNext."
 
 
 def test_tables_keep_their_rows_and_merged_cells_belong_to_each_of_theirs() -> None:
