@@ -276,7 +276,7 @@ async def test_the_audit_log_reads_as_sentences_and_is_filtered(person: Person) 
     await tab.page.get_by_role("tab", name="Users").click()
     await tab.page.get_by_role("button", name="Disable admin").click()
     await dialog.get_by_role("button", name="Disable").click()
-    await expect(tab.alert).to_contain_text("only administrator")
+    await expect(tab.alert).to_contain_text("only enabled administrator")
     await tab.page.get_by_role("tab", name="Audit log").click()
     events = rows(tab, "Audit log")
     await expect(events.nth(0)).to_contain_text(

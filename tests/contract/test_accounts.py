@@ -740,7 +740,7 @@ async def test_an_api_key_is_no_sign_in_of_a_user_who_has_a_password(people: Peo
     browser = await people.identity.authenticate(Credential("session", cookie))
     error = await refusal(people.accounts.require_recent_sign_in(browser))
     assert error.reason is Reason.SIGN_IN_REQUIRED
-    assert "sign in with the password" in error.message
+    assert "sign in with it again" in error.message
     # Nor is a session that this session makes.
     code, _ = await people.identity.create_session_code(browser)
     cookie, _ = await people.identity.exchange_code(code)

@@ -175,7 +175,7 @@ async def test_migrate_makes_the_collection_and_says_if_qdrant_is_away(
     assert await bring_up_to_date(chosen, layout) == []
     await recorded.server.close()
     [line] = await bring_up_to_date(chosen, layout)
-    assert line.startswith("Qdrant cannot be reached; searches use words alone")
+    assert line.startswith("Qdrant cannot be reached; searches use only words")
 
 
 async def test_a_search_asks_within_its_scope_and_rescores(recorded: Recorded) -> None:

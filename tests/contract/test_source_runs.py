@@ -610,7 +610,7 @@ async def test_the_documents_of_a_subject_are_published_together(
     await raises(
         Precondition,
         office.runs.start(office.principal, "notes", "", confirmed=False),
-        "reads sources/notes already",
+        "is already reading sources/notes",
     )
     assert office.documents() == before
     ended = await office.finish(operation)
