@@ -3,7 +3,7 @@
 import { Library, MessageCircle, Pencil, Trash2, UserPlus, X } from "lucide";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { recently } from "../account/recent.js";
-import { accessText, isOwner, labelsOf, sharingMark } from "./access.js";
+import { accessText, labelsOf, sharingMark } from "./access.js";
 import type { Api } from "../server/api.js";
 import { SUFFIXES as ARCHIVES } from "./archives.js";
 import { PATIENCE, uuid, wellFormed } from "@responsa/client/parts.js";
@@ -18,7 +18,7 @@ import { keep } from "../server/kept.js";
 import { sizeOf } from "../text/facts.js";
 import { dropped, picked } from "./folders.js";
 import { GenerationsView } from "./generations.js";
-import { allCollections, allFormats, collectionId, DEFAULT, idFrom, type Listed, type Named } from "./library.js";
+import { allCollections, allFormats, collectionId, DEFAULT, firstOf, idFrom, takesFiles, type Listed, type Named } from "./library.js";
 import { documentOf } from "./place.js";
 import { MOST_BYTES } from "./upload.js";
 import { nameWithin } from "../text/names.js";
@@ -152,9 +152,7 @@ export class CollectionsView {
       const [found] = await Promise.all([allCollections(this.#api), this.#learn()]);
       if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
-      // Nobody wants to begin with an empty collection.
-      const own = found.filter((one) => isOwner(this.#hooks.me, one) && one.documentCount > 0n);
-      if (!this.#wanted) this.#wanted = (own.find((one) => one.name === DEFAULT.name) ?? own[0] ?? DEFAULT).name;
+      if (!this.#wanted) this.#wanted = firstOf(this.#hooks.me.name, found);
       this.#problem.textContent = "";
       this.#offer();
     } catch (error) {
@@ -233,12 +231,19 @@ export class CollectionsView {
     keep(sessionStorage, KEY, name);
   }
 
+  /** The collection to which files are added: the chosen one. In place of Responsa's documentation, the user's own documents are chosen. */
+  #taking(): Listed {
+    if (!takesFiles(this.#chosen)) void this.refresh(DEFAULT.name);
+    return this.#chosen;
+  }
+
   /** Add the files and folders that were dropped on the page to the chosen collection. Returns why that is not possible, or "". */
   async take(entries: readonly FileSystemEntry[]): Promise<string> {
     if (this.#suffixes.length === 0) await this.refresh();
     if (this.#suffixes.length === 0) return this.#problem.textContent;
-    if (!this.#chosen.manageable) return t("mayNotAdd", { label: this.#chosen.label });
-    void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen, this.#zone.isConnected ? this.#subjectGiven : "");
+    const collection = this.#taking();
+    if (!collection.manageable) return t("mayNotAdd", { label: collection.label });
+    void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), collection, this.#zone.isConnected ? this.#subjectGiven : "");
     return "";
   }
 
@@ -287,7 +292,7 @@ export class CollectionsView {
 
   #picked(input: HTMLInputElement): void {
     const files = [...(input.files ?? [])];
-    void this.#uploads.add((looking) => picked(files, this.#suffixes, looking), this.#chosen, this.#subjectGiven);
+    void this.#uploads.add((looking) => picked(files, this.#suffixes, looking), this.#taking(), this.#subjectGiven);
     input.value = ""; // this empties the list of files
   }
 

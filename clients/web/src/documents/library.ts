@@ -26,6 +26,17 @@ export const DEFAULT: Listed = {
   },
 };
 
+/** Whether files that the user adds may go into a collection. Everyone in the tenant reads Responsa's documentation, so none go there by default. */
+export function takesFiles({ kind }: Pick<Collection, "kind">): boolean {
+  return kind !== CollectionKind.DOCS;
+}
+
+/** The collection with which Documents opens, of those that exist: one of the user's own that has documents, because nobody wants to begin with an empty collection; otherwise `default`. */
+export function firstOf(me: string, collections: readonly Pick<Collection, "name" | "owner" | "documentCount" | "kind">[]): string {
+  const own = collections.filter((one) => one.owner === me && one.documentCount > 0n && takesFiles(one));
+  return (own.find((one) => one.name === DEFAULT.name) ?? own[0] ?? DEFAULT).name;
+}
+
 /** All collections that the user sees, in the server's order. Administrators also see those that they may not read. Raises ConnectError. */
 export async function allCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
   return allItems(async (pageToken) => {
