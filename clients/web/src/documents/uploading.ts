@@ -35,6 +35,8 @@ export type Tell = (share: number, state: string) => void;
 export interface Uploaded {
   /** Whether the document was already stored. */
   readonly unchanged: boolean;
+  /** Whether the file is a new version of a document. */
+  readonly replaced: boolean;
   /** See `remarkOf`. */
   readonly remark: string;
 }
@@ -57,7 +59,7 @@ export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: Abo
     const { result } = await ended(api, sent, (operation) => report(operation, tell), signal);
     if (result.case === "error") throw new UploadRefused(failureOfStatus(result.value), true);
     const taken = result.case === "response" ? anyUnpack(result.value, IngestResultSchema) : undefined;
-    return { unchanged: taken?.unchanged ?? false, remark: taken ? remarkOf(taken) : "" };
+    return { unchanged: taken?.unchanged ?? false, replaced: (taken?.document?.version ?? 0) > 1, remark: taken ? remarkOf(taken) : "" };
   } catch (error) {
     // If this fails, the server's work has ended meanwhile.
     if (signal.aborted && name) await api.operations.cancelOperation({ name }, { timeoutMs: CANCEL_TIMEOUT }).catch(() => undefined);
