@@ -215,6 +215,9 @@ async def test_the_whole_journey_by_keyboard_alone(person: Person) -> None:
     bakery: Any = {"name": "bakery.md", "mimeType": "text/markdown", "buffer": BAKERY.encode()}
     await (await chosen).set_files(bakery)
     await expect(tab.upload_of("bakery.md")).to_contain_text("searchable")
+    await keyboard.press("?")  # the button is a field for files, but not one for text
+    await expect(tab.page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    await keyboard.press("Escape")
 
     await tab.page.reload()
     await tab.page.get_by_role("heading", name="Documents", exact=True).wait_for()

@@ -99,7 +99,9 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
     # Files can be dropped anywhere, and the tray of uploads stays.
     await tab.page.get_by_role("link", name="Ask", exact=True).click()
     await drop(tab.page, guide, guide / "photo.png")
-    await expect(total).to_have_text("11 files: 2 added, 3 unchanged, 3 refused, 3 skipped (.png).")
+    await expect(total).to_have_text(
+        "11 files: 1 added, 1 replaced, 3 unchanged, 3 refused, 3 skipped (.png)."
+    )
     await tab.page.get_by_label("Show", exact=True).select_option(label="Refused (3)")
     await expect(tab.page.locator(".uploads li .name")).to_have_text(
         ["photo.png", "guide/tool.md", "guide/old.zip/../escape.md"]

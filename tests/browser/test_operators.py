@@ -157,7 +157,7 @@ async def test_questions_without_an_answer_are_assigned_and_dealt_with_until_som
     await states.select_option(label="Done")
     await expect(missing).to_contain_text("A document was added.")
     await missing.get_by_role("button", name="Reopen").click()
-    await expect(missing).to_contain_text("Nothing here")
+    await expect(missing).to_contain_text("No questions are marked as done.")
     await states.select_option(label="Open")
     await expect(missing).to_contain_text("2 without an answer")
 

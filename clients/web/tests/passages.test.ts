@@ -29,6 +29,14 @@ describe("the line above the passages", () => {
     expect(heading(CollectionKind.OWN)).toBe("From your documents");
   });
 
+  it("does not call documents the reader’s that somebody shares", () => {
+    const shared = (...kinds: readonly CollectionKind[]) => kinds.map((collectionKind) => excerpt({ collectionKind }));
+    expect(whyPassages(create(TurnAnswerSchema, { excerpts: shared(CollectionKind.OWN) }), false)).toBe("These passages fit best.");
+    expect(headingOf(shared(CollectionKind.OWN), false)).toBe("Passages");
+    expect(headingOf(shared(CollectionKind.OWN, CollectionKind.DOCS), false)).toBe("Passages");
+    expect(headingOf(shared(CollectionKind.DOCS), false)).toBe("From Responsa’s documentation");
+  });
+
   it("is not there without passages", () => expect(whyPassages(create(TurnAnswerSchema, { fallbacks: [{ kind: FallbackKind.PASSAGES }] }))).toBeUndefined());
 });
 

@@ -11,14 +11,14 @@ const settled = () => new Promise((resolve) => setTimeout(resolve));
 
 /** A queue whose uploads end when the test says so. */
 class Trial {
-  readonly running = new Map<string, { readonly upload: Upload; readonly end: (unchanged?: boolean, remark?: string) => Promise<unknown>; readonly fail: (error: Error) => Promise<unknown> }>();
+  readonly running = new Map<string, { readonly upload: Upload; readonly end: (unchanged?: boolean, remark?: string, replaced?: boolean) => Promise<unknown>; readonly fail: (error: Error) => Promise<unknown> }>();
   readonly ended: string[] = [];
   idle = 0;
   readonly queue = new UploadQueue({
     perform: (upload, tell, signal) =>
       new Promise((resolve, reject) => {
         tell(0.5, "halfway");
-        const end = (unchanged = false, remark = "") => (this.running.delete(upload.path), resolve({ unchanged, remark }), settled());
+        const end = (unchanged = false, remark = "", replaced = false) => (this.running.delete(upload.path), resolve({ unchanged, replaced, remark }), settled());
         const fail = (error: Error) => (this.running.delete(upload.path), reject(error), settled());
         this.running.set(upload.path, { upload, end, fail });
         signal.addEventListener("abort", () => void fail(new DOMException("Aborted", "AbortError")));
@@ -61,6 +61,12 @@ test("a file that has ended says what its text lacks", async () => {
   const trial = new Trial("a");
   await trial.of("a").end(false, "left out: 1 picture");
   expect(trial.item("a").note).toBe("searchable; left out: 1 picture");
+});
+
+test("a new version of a document is not an added file", async () => {
+  const trial = new Trial("a");
+  await trial.of("a").end(false, "", true);
+  expect([trial.states["a"], trial.item("a").note]).toEqual(["replaced", "searchable"]);
 });
 
 test("two files are sent at a time, in order", async () => {

@@ -3,7 +3,7 @@
 import type { Session } from "@responsa/contract/responsa/auth/v1/session_pb.js";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../server/api.js";
-import { element, replace } from "../widgets/dom.js";
+import { coded, element, mixed, replace } from "../widgets/dom.js";
 import { failureOf, type Failure } from "../server/errors.js";
 import { EMAIL, lacking, passwordEntry, passwordNote, placed, textEntry, type Entry } from "../widgets/fields.js";
 import { ownKeysView } from "./keys.js";
@@ -12,7 +12,7 @@ import { linkingPart } from "./linking.js";
 import { actButton, badge, factsList, ResourceList } from "../widgets/resourcelist.js";
 import { roleLabel } from "../server/people.js";
 import { RecordPart } from "../documents/record.js";
-import { recently } from "./recent.js";
+import { isRecent, recently } from "./recent.js";
 import { TabbedView, type Part } from "../widgets/tabbed.js";
 import { usagePart } from "./usage.js";
 import { deviceOf } from "./useragent.js";
@@ -48,7 +48,7 @@ function formOf(label: string, action: string, entries: Readonly<Record<string, 
     try {
       await act();
     } catch (error) {
-      problem.textContent = explain(failureOf(error));
+      replace(problem, ...coded(explain(failureOf(error))));
     } finally {
       busy = false;
     }
@@ -104,7 +104,8 @@ function accountPart(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: Pr
 }
 
 /** For the administrator whom the first start made: gives the account an address and a password, without which only links of the command line sign in. */
-function firstPasswordPart(api: Pick<Api, "admin" | "auth">, { name }: User, hooks: ProfileHooks): Part {
+function firstPasswordPart(api: Pick<Api, "admin" | "auth">, { name, lastSignInTime }: User, hooks: ProfileHooks): Part {
+  const late = element("p", { class: "warning", role: "alert", hidden: true }, ...mixed(t("firstPasswordLate", { command: "\0" }), element("code", {}, "responsa open")));
   const email = textEntry(t("email"), { ...EMAIL, required: true, autocomplete: "username" });
   const fresh = passwordEntry(t("newPassword"), "new-password", passwordNote());
   const save = async () => {
@@ -113,9 +114,20 @@ function firstPasswordPart(api: Pick<Api, "admin" | "auth">, { name }: User, hoo
     hooks.say(t("canSignIn"));
     hooks.changed(now);
   };
-  const form = formOf(t("firstPassword"), t("setBoth"), { "user.email": email, new_password: fresh }, save);
-  const show = () => Promise.resolve(void (fresh.control.value = ""));
-  return { root: element("div", { class: "stack" }, element("p", { class: "note" }, t("firstPasswordAbout")), form.root), show };
+  const entries = { "user.email": email, new_password: fresh };
+  // The server's message begins with a password, which this user does not have.
+  const explain = (failure: Failure) => {
+    if (failure.reason !== "SIGN_IN_REQUIRED") return placed(entries, failure);
+    late.hidden = false;
+    return "";
+  };
+  const form = formOf(t("firstPassword"), t("setBoth"), entries, save, explain);
+  const show = () => {
+    fresh.control.value = "";
+    late.hidden = isRecent(lastSignInTime, Date.now());
+    return Promise.resolve();
+  };
+  return { root: element("div", { class: "stack" }, element("p", { class: "note" }, t("firstPasswordAbout")), late, form.root), show };
 }
 
 function passwordPart(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks): Part {

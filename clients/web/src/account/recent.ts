@@ -1,5 +1,6 @@
 /** Acts that need a recent sign-in: lets the user sign in again, and repeats the act. */
 
+import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "../server/api.js";
 import { filled } from "../widgets/dialog.js";
@@ -9,6 +10,13 @@ import { passwordEntry, placed } from "../widgets/fields.js";
 import { t as words } from "../language/account/texts.js";
 import { t } from "../language/language.js";
 import { begin, beginWith } from "./session.js";
+
+const RECENT = 600_000; // milliseconds for which the server counts a sign-in as recent
+
+/** Whether a sign-in at this time counts as recent. */
+export function isRecent(time: Timestamp | undefined, now: number): boolean {
+  return time !== undefined && now - timestampMs(time) < RECENT;
+}
 
 /** Perform an act. If the server asks for a recent sign-in, the user signs in again first, and the act is performed again. Raises the act's error if the user cancels. */
 export async function recently<T>(api: Pick<Api, "auth">, user: Pick<User, "tenant" | "email">, act: () => Promise<T>): Promise<T> {

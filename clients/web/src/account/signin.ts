@@ -39,6 +39,8 @@ export class SignInView {
   readonly #code = textEntry(t("resetCode"), CODE, t("resetCodeNote"));
   readonly #confirmation = textEntry(t("mailCode"), CODE, t("mailCodeNote"));
   readonly #known = passwordEntry(t("yourPassword"), "current-password", t("yourPasswordNote"));
+  /** The command signs in the administrator of the first start, so it is nothing for a person who was invited. */
+  readonly #command = element("p", { class: "note" }, ...around("commandNote", "command", element("code", {}, "responsa open")));
   #mode: Mode = "signIn";
   #registration = Registration.INVITED;
   #sendsMails = false;
@@ -57,9 +59,8 @@ export class SignInView {
       event.preventDefault();
       void this.#submit();
     });
-    const link = element("p", { class: "note" }, ...around("commandNote", "command", element("code", {}, "responsa open")));
     // Only a visitor on the machine where Responsa runs can run the command.
-    this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#providers, this.#others, ...(onLoopback(location.hostname) ? [link] : []));
+    this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#providers, this.#others, ...(onLoopback(location.hostname) ? [this.#command] : []));
     this.#tenant.control.addEventListener("change", () => void this.#learn());
     if (secret?.kind === "invitation") this.#invitation.control.value = secret.value;
     if (secret?.kind === "reset") this.#code.control.value = secret.value;
@@ -132,6 +133,7 @@ export class SignInView {
 
   #change(mode: Mode): void {
     this.#mode = mode;
+    this.#command.hidden = mode === "register" || mode === "confirm";
     this.#providers.hidden = !this.#showsProviders || this.#providers.childElementCount === 0;
     for (const one of this.#entries) one.refuse("");
     this.#show();

@@ -8,29 +8,31 @@ import type { Place } from "../text/content.js";
 
 const CAUSES: Readonly<Record<string, Key>> = { no_model: "noModelSet", declined: "modelDeclined", uncited: "modelUncited" };
 
-/** Why an answer shows passages; undefined if it does not. */
-export function whyPassages({ excerpts, fallbacks }: TurnAnswer): string | undefined {
+/** Why an answer shows passages; undefined if it does not. `isOwn`: whether the reader has asked. */
+export function whyPassages({ excerpts, fallbacks }: TurnAnswer, isOwn = true): string | undefined {
   if (excerpts.length === 0) return undefined;
   const fallback = fallbacks.findLast((one) => one.kind === FallbackKind.PASSAGES);
   const cause: readonly Key[] = fallback ? [fallback.cause.startsWith("budget:") ? "modelOverBudget" : (CAUSES[fallback.cause] ?? "modelUnavailable")] : [];
-  return [...cause, ORIGINS[originOf(excerpts)].best].map((key) => t(key)).join(" ");
+  return [...cause, ORIGINS[originOf(excerpts, isOwn)].best].map((key) => t(key)).join(" ");
 }
 
 const ORIGINS = {
   own: { heading: "fromDocuments", best: "fitBest" },
   docs: { heading: "fromResponsaDocs", best: "docsFitBest" },
+  shared: { heading: "passages", best: "bothFitBest" },
   both: { heading: "fromBoth", best: "bothFitBest" },
 } as const satisfies Readonly<Record<string, Readonly<Record<string, Key>>>>;
 
-/** Whether excerpts are of people's documents, of Responsa's documentation, or of both. */
-function originOf(excerpts: readonly Excerpt[]): keyof typeof ORIGINS {
+/** Whether excerpts are of the reader's documents, of Responsa's documentation, or of both; or whether somebody shares them with the reader. */
+function originOf(excerpts: readonly Excerpt[], isOwn: boolean): keyof typeof ORIGINS {
   const docs = excerpts.filter((one) => one.collectionKind === CollectionKind.DOCS).length;
-  return docs === 0 ? "own" : docs === excerpts.length ? "docs" : "both";
+  if (docs > 0 && docs === excerpts.length) return "docs";
+  return !isOwn ? "shared" : docs === 0 ? "own" : "both";
 }
 
-/** The heading above the cards of excerpts. */
-export function headingOf(excerpts: readonly Excerpt[]): string {
-  return t(ORIGINS[originOf(excerpts)].heading);
+/** The heading above the cards of excerpts. `isOwn`: see `whyPassages`. */
+export function headingOf(excerpts: readonly Excerpt[], isOwn = true): string {
+  return t(ORIGINS[originOf(excerpts, isOwn)].heading);
 }
 
 /** The title of the document and the headings above an excerpt, each once. */

@@ -35,7 +35,7 @@ export interface CardHooks extends ShownHooks {
 
 /** The passages of an answer below the line that says why they are shown. `more`: further controls. */
 export function passagesView(question: string, line: string, { text, citations, excerpts, moreExcerpts }: TurnAnswer, hooks: ShownHooks & Partial<CardHooks>, ...more: readonly HTMLElement[]): HTMLElement {
-  const root = element("div", { class: "passages" }, element("div", {}, element("strong", {}, headingOf(excerpts)), element("p", { class: "note" }, line)), cards(question, excerpts, t("passages"), hooks, citations));
+  const root = element("div", { class: "passages" }, element("div", {}, element("strong", {}, headingOf(excerpts, hooks.asking !== undefined)), element("p", { class: "note" }, line)), cards(question, excerpts, t("passages"), hooks, citations));
   if (moreExcerpts.length > 0) {
     const summary = element("summary", {}, t("passagesMore", { count: moreExcerpts.length }));
     root.append(element("details", { class: "further" }, summary, cards(question, moreExcerpts, t("morePassages"), hooks)));

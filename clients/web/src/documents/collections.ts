@@ -3,7 +3,7 @@
 import { Library, MessageCircle, Pencil, Trash2, UserPlus, X } from "lucide";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { recently } from "../account/recent.js";
-import { accessText, isOwner, labelsOf, sharingMark } from "./access.js";
+import { accessText, labelsOf, sharingMark } from "./access.js";
 import type { Api } from "../server/api.js";
 import { SUFFIXES as ARCHIVES } from "./archives.js";
 import { PATIENCE, uuid, wellFormed } from "@responsa/client/parts.js";
@@ -18,7 +18,7 @@ import { keep } from "../server/kept.js";
 import { sizeOf } from "../text/facts.js";
 import { dropped, picked } from "./folders.js";
 import { GenerationsView } from "./generations.js";
-import { allCollections, allFormats, collectionId, DEFAULT, firstOf, idFrom, isDocs, type Listed, type Named } from "./library.js";
+import { allCollections, allFormats, collectionId, DEFAULT, firstOf, idFrom, takesFiles, type Listed, type Named } from "./library.js";
 import { documentOf } from "./place.js";
 import { MOST_BYTES } from "./upload.js";
 import { nameWithin } from "../text/names.js";
@@ -152,7 +152,7 @@ export class CollectionsView {
       const [found] = await Promise.all([allCollections(this.#api), this.#learn()]);
       if (refresh !== this.#refreshes) return; // a later call will show the newer result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
-      if (!this.#wanted) this.#wanted = firstOf(found.filter((one) => isOwner(this.#hooks.me, one))).name;
+      if (!this.#wanted) this.#wanted = firstOf(this.#hooks.me.name, found);
       this.#problem.textContent = "";
       this.#offer();
     } catch (error) {
@@ -231,13 +231,19 @@ export class CollectionsView {
     keep(sessionStorage, KEY, name);
   }
 
+  /** The collection to which files are added: the chosen one. In place of Responsa's documentation, the user's own documents are chosen. */
+  #taking(): Listed {
+    if (!takesFiles(this.#chosen)) void this.refresh(DEFAULT.name);
+    return this.#chosen;
+  }
+
   /** Add the files and folders that were dropped on the page to the chosen collection. Returns why that is not possible, or "". */
   async take(entries: readonly FileSystemEntry[]): Promise<string> {
     if (this.#suffixes.length === 0) await this.refresh();
     if (this.#suffixes.length === 0) return this.#problem.textContent;
-    if (isDocs(this.#chosen)) this.#choose(DEFAULT.name);
-    if (!this.#chosen.manageable) return t("mayNotAdd", { label: this.#chosen.label });
-    void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), this.#chosen, this.#zone.isConnected ? this.#subjectGiven : "");
+    const collection = this.#taking();
+    if (!collection.manageable) return t("mayNotAdd", { label: collection.label });
+    void this.#uploads.add((looking) => dropped(entries, this.#suffixes, looking), collection, this.#zone.isConnected ? this.#subjectGiven : "");
     return "";
   }
 
@@ -248,7 +254,7 @@ export class CollectionsView {
     // The collection `default` may not exist yet.
     this.#ask.hidden = chosen === DEFAULT || !chosen.readable;
     for (const one of [this.#share, this.#edit, this.#generations.root]) one.hidden = chosen === DEFAULT || !chosen.manageable;
-    this.#zone.hidden = !chosen.manageable || isDocs(chosen);
+    this.#zone.hidden = !chosen.manageable;
     this.#generations.show(chosen);
     await Promise.all([this.#showAccess(chosen), this.#documents.show(chosen)]);
   }
@@ -286,7 +292,7 @@ export class CollectionsView {
 
   #picked(input: HTMLInputElement): void {
     const files = [...(input.files ?? [])];
-    void this.#uploads.add((looking) => picked(files, this.#suffixes, looking), this.#chosen, this.#subjectGiven);
+    void this.#uploads.add((looking) => picked(files, this.#suffixes, looking), this.#taking(), this.#subjectGiven);
     input.value = ""; // this empties the list of files
   }
 

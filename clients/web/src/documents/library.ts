@@ -26,6 +26,17 @@ export const DEFAULT: Listed = {
   },
 };
 
+/** Whether files that the user adds may go into a collection. Everyone in the tenant reads Responsa's documentation, so none go there by default. */
+export function takesFiles({ kind }: Pick<Collection, "kind">): boolean {
+  return kind !== CollectionKind.DOCS;
+}
+
+/** The collection with which Documents opens, of those that exist: one of the user's own that has documents, because nobody wants to begin with an empty collection; otherwise `default`. */
+export function firstOf(me: string, collections: readonly Pick<Collection, "name" | "owner" | "documentCount" | "kind">[]): string {
+  const own = collections.filter((one) => one.owner === me && one.documentCount > 0n && takesFiles(one));
+  return (own.find((one) => one.name === DEFAULT.name) ?? own[0] ?? DEFAULT).name;
+}
+
 /** All collections that the user sees, in the server's order. Administrators also see those that they may not read. Raises ConnectError. */
 export async function allCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
   return allItems(async (pageToken) => {
@@ -37,17 +48,6 @@ export async function allCollections(api: Pick<Api, "knowledge">): Promise<Liste
 /** All collections that the user may search and ask, in the server's order. Raises ConnectError. */
 export async function readableCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
   return (await allCollections(api)).filter((one) => one.readable);
-}
-
-/** Whether a collection is that of Responsa's documentation, to which the page adds nothing. */
-export function isDocs({ kind }: Pick<Collection, "kind">): boolean {
-  return kind === CollectionKind.DOCS;
-}
-
-/** Of a user's own collections, the one to begin with: one that has documents, but not Responsa's documentation, which everybody reads. */
-export function firstOf(own: readonly Listed[]): Listed {
-  const filled = own.filter((one) => one.documentCount > 0n && !isDocs(one));
-  return filled.find((one) => one.name === DEFAULT.name) ?? filled[0] ?? DEFAULT;
 }
 
 /** What has become of a collection that the user had chosen: that the user may not read it looks the same as that it does not exist. */
@@ -62,7 +62,7 @@ export function unavailable(label: string): string {
 export function labelOf({ name, displayName, chosenId, ownerDisplayName, kind }: Pick<Collection, "name" | "displayName" | "chosenId" | "ownerDisplayName" | "kind">): string {
   const id = collectionId(name);
   if (displayName) return cleanName(displayName);
-  if (isDocs({ kind })) return t("responsaDocs");
+  if (kind === CollectionKind.DOCS) return t("responsaDocs");
   if (name === DEFAULT.name) return DEFAULT.label;
   if (id === chosenId || !ownerDisplayName) return id;
   const owner = nameWithin(ownerDisplayName);

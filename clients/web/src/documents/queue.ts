@@ -13,7 +13,7 @@ const AT_ONCE = 2;
 /** What a file costs besides its bytes, as a number of bytes. */
 const PER_FILE = 32_768;
 
-export const STATES = ["waiting", "running", "added", "unchanged", "refused", "cancelled", "skipped"] as const;
+export const STATES = ["waiting", "running", "added", "replaced", "unchanged", "refused", "cancelled", "skipped"] as const;
 export type State = (typeof STATES)[number];
 
 /** A file of the queue. The queue alone changes it. */
@@ -255,10 +255,10 @@ export class UploadQueue {
       this.#hooks.changed();
     };
     try {
-      const { unchanged, remark } = await this.#hooks.perform(upload, tell, signal);
+      const { unchanged, replaced, remark } = await this.#hooks.perform(upload, tell, signal);
       if (signal.aborted) return; // cancelled too late
       const note = t(unchanged ? "unchanged" : "searchable");
-      this.#set(item, unchanged ? "unchanged" : "added", [note, remark].filter(Boolean).join("; "));
+      this.#set(item, unchanged ? "unchanged" : replaced ? "replaced" : "added", [note, remark].filter(Boolean).join("; "));
     } catch (error) {
       if (signal.aborted) return;
       const failure = error instanceof UploadRefused ? error.failure : failureOf(error);

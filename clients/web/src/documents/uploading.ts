@@ -35,15 +35,16 @@ export type Tell = (share: number, state: string) => void;
 export interface Uploaded {
   /** Whether the document was already stored. */
   readonly unchanged: boolean;
+  /** Whether the file is a new version of a document. */
+  readonly replaced: boolean;
   /** See `remarkOf`. */
   readonly remark: string;
 }
 
-/** Whether the document replaced an earlier version, and what its text lacks or may have wrong, such as "left out: 2 comments, 1 picture"; "" if there is nothing to say. */
-export function remarkOf({ document, unchanged, leftOut, guessedCharset }: IngestResult): string {
+/** What the text of the document lacks or may have wrong, such as "left out: 2 comments, 1 picture"; "" if there is nothing to say. */
+export function remarkOf({ leftOut, guessedCharset }: IngestResult): string {
   const parts = leftOut.map(({ kind, count }) => t(KINDS[kind] ?? "parts", { count }));
   return [
-    ...(!unchanged && document && document.version > 1 ? [t("replacedEarlier")] : []),
     ...(parts.length > 0 ? [t("leftOut", { parts: parts.join(", ") })] : []),
     ...(guessedCharset ? [t("guessed", { charset: guessedCharset })] : []),
   ].join("; ");
@@ -58,7 +59,7 @@ export async function uploaded(api: Api, upload: Upload, tell: Tell, signal: Abo
     const { result } = await ended(api, sent, (operation) => report(operation, tell), signal);
     if (result.case === "error") throw new UploadRefused(failureOfStatus(result.value), true);
     const taken = result.case === "response" ? anyUnpack(result.value, IngestResultSchema) : undefined;
-    return { unchanged: taken?.unchanged ?? false, remark: taken ? remarkOf(taken) : "" };
+    return { unchanged: taken?.unchanged ?? false, replaced: (taken?.document?.version ?? 0) > 1, remark: taken ? remarkOf(taken) : "" };
   } catch (error) {
     // If this fails, the server's work has ended meanwhile.
     if (signal.aborted && name) await api.operations.cancelOperation({ name }, { timeoutMs: CANCEL_TIMEOUT }).catch(() => undefined);

@@ -29,6 +29,7 @@ const VIEWS: readonly (readonly [label: string, states: readonly State[]])[] = [
   [t("allFiles"), STATES],
   [t("openOrRefused"), ["waiting", "running", "refused", "cancelled"]],
   [t("added"), ["added"]],
+  [t("areReplaced"), ["replaced"]],
   [t("areUnchanged"), ["unchanged"]],
   [t("refused"), ["refused", "cancelled"]],
   [t("areSkipped"), ["skipped"]],
@@ -36,6 +37,7 @@ const VIEWS: readonly (readonly [label: string, states: readonly State[]])[] = [
 
 const SUMS = [
   ["added", "sumAdded"],
+  ["replaced", "sumReplaced"],
   ["unchanged", "sumUnchanged"],
   ["refused", "sumRefused"],
   ["cancelled", "sumCancelled"],
@@ -113,12 +115,16 @@ export class UploadsView {
       if (this.#queue.isBusy) event.preventDefault(); // files that were not sent yet would be lost
     };
     window.addEventListener("beforeunload", kept, { signal: hooks.signal });
+    // What has ended does not cover the view to which the user goes.
+    window.addEventListener("hashchange", () => this.#queue.isBusy || this.#folded(true), { signal: hooks.signal });
     hooks.signal.addEventListener("abort", () => this.#queue.cancelAll(), { once: true });
   }
 
   /** Add the files that a search finds, as it finds them. `subject`: see `Upload`. */
   async add(search: (looking: Looking) => AsyncIterable<readonly Found[]>, collection: Named, subject: string): Promise<void> {
-    if (!this.#hooks.signal.aborted) await this.#queue.find(search, collection, subject);
+    if (this.#hooks.signal.aborted) return;
+    if (!this.#queue.isBusy) this.#folded(false);
+    await this.#queue.find(search, collection, subject);
   }
 
   /** Show only the totals, or all files. */
@@ -158,7 +164,7 @@ export class UploadsView {
   }
 
   #ended(item: Item): void {
-    const fine = item.state === "added" || item.state === "unchanged";
+    const fine = isStored(item.state) || item.state === "unchanged";
     if (this.#queue.size <= ANNOUNCED) this.#hooks.say(t(fine ? "fileIs" : "fileNot", { file: nameWithin(item.path), note: item.note }));
     if (fine) this.#hooks.taken(item.collection);
   }
@@ -174,7 +180,7 @@ export class UploadsView {
 
   /** Say who can find the documents that were added, and offer to share their collection. With several collections, “Documents” says it of each. */
   async #showAccess(): Promise<void> {
-    const added = new Map([...this.#queue.items].filter((one) => one.state === "added").map((one) => [one.collection.name, one.collection]));
+    const added = new Map([...this.#queue.items].filter((one) => isStored(one.state)).map((one) => [one.collection.name, one.collection]));
     const [collection] = added.values();
     const text = collection && added.size === 1 ? await this.#hooks.access(collection).catch(() => "") : ""; // the next upload asks again
     this.#access.hidden = !text;
@@ -193,7 +199,7 @@ export class UploadsView {
     const end = (this.#ends += 1);
     do await PATIENCE.sleep(SEEN, new AbortController().signal);
     while (document.hidden || this.root.matches(":hover, :focus-within"));
-    const plain = ({ state, note }: Item) => (state === "added" && note === t("searchable")) || (state === "unchanged" && note === t("unchanged"));
+    const plain = ({ state, note }: Item) => (isStored(state) && note === t("searchable")) || (state === "unchanged" && note === t("unchanged"));
     if (end === this.#ends && !this.#queue.isBusy && [...this.#queue.items].every(plain)) this.#cleared();
   }
 
@@ -269,6 +275,11 @@ export class UploadsView {
     const files = t(open > 0 ? "filesOf" : "fileCount", { ended: queue.size - open, count: queue.size });
     return `${files}${sums ? `: ${sums}${suffixes}` : ""}.`;
   }
+}
+
+/** Whether the server has stored a file in this state, for the first time or as a new version. */
+function isStored(state: State): boolean {
+  return state === "added" || state === "replaced";
 }
 
 /** Hide a button that has nothing to do. Its focus goes to another one. */

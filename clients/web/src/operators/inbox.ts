@@ -41,7 +41,7 @@ export class InboxView implements Part {
       span: () => ({ start: periodsOf("month", new Date())[0]!.start, end: new Date() }),
       outcome: () => QuestionOutcome.NO_SUPPORT,
       filter: () => ({ DONE: "state = DONE", MINE: `NOT state = DONE AND assignee = "${me}"` })[this.#state.control.value] ?? "NOT state = DONE",
-      empty: (ungrouped) => (this.#state.control.value === "MINE" ? t("mineEmpty") : ungrouped || t("withoutAnswerEmpty")),
+      empty: (ungrouped) => ({ DONE: t("doneEmpty"), MINE: t("mineEmpty") })[this.#state.control.value] ?? (ungrouped || t("withoutAnswerEmpty")),
     });
     this.#state.control.addEventListener("change", () => {
       noted({ area: "administration", tab: "inbox", query: { state: this.#state.control.value } });

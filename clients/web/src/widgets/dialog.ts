@@ -1,7 +1,7 @@
 /** Small questions to the user. The browser's modal dialogs trap the focus, close on Escape and return the focus. */
 
 import { failureOf, type Failure } from "../server/errors.js";
-import { button, element } from "./dom.js";
+import { button, coded, element, replace } from "./dom.js";
 import { t } from "../language/language.js";
 
 let numbers = 0;
@@ -92,7 +92,7 @@ export function filled({ title, action, danger = false, fields, first, act, expl
         if ((await act()) !== false) close(true);
       } catch (error) {
         const failure = failureOf(error);
-        problem.textContent = (await explain?.(failure)) ?? failure.message;
+        replace(problem, ...coded((await explain?.(failure)) ?? failure.message));
         if (problem.textContent) dialog.scrollTop = dialog.scrollHeight; // the problem is shown at the end of the dialog
       } finally {
         saving = false;

@@ -58,6 +58,11 @@ export function mixed(text: string, ...nodes: readonly Node[]): (Node | string)[
   return text.split("\0").flatMap((part, place) => (place === 0 ? [part] : [nodes[place - 1]!, part]));
 }
 
+/** The parts of a message, with what stands between backticks as code. */
+export function coded(message: string): (Node | string)[] {
+  return message.split(/`([^`]+)`/).map((part, place) => (place % 2 === 0 ? part : element("code", {}, part)));
+}
+
 /** A control with its label and its note. The control refers to the note with `aria-describedby`: the control's id and `-note`. */
 export function field(label: Node | string, control: HTMLElement, note = ""): HTMLElement {
   const notes = note ? [element("p", { class: "note", id: `${control.id}-note` }, note)] : [];

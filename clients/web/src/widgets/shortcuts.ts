@@ -6,7 +6,7 @@ import { t } from "../language/language.js";
 
 const KEY = "responsa.keys";
 const OFF = "off";
-const WRITES = "input, textarea, select, [contenteditable]";
+const WRITES = "input:not([type=file], [type=checkbox], [type=radio]), textarea, select, [contenteditable]";
 const KEYS = [
   ["Enter", "keyAsks"],
   ["Shift + Enter", "keyBegins"],

@@ -55,6 +55,7 @@ export const de = {
   expiresAt: "läuft ab {time}",
   firstPassword: "Erstes Passwort",
   firstPasswordAbout: "Sie haben noch keine E-Mail-Adresse und kein Passwort. Bis Sie beides festlegen, meldet Sie nur ein Link von dem Rechner an, auf dem Responsa läuft. Sie können beides innerhalb von zehn Minuten festlegen, nachdem Sie einen solchen Link geöffnet haben.",
+  firstPasswordLate: "Ihre Anmeldung ist mehr als zehn Minuten her. Führen Sie {command} auf dem Rechner aus, auf dem Responsa läuft, öffnen Sie den ausgegebenen Link, und kommen Sie dann hierher zurück.",
   forProgram: "Ein Programm",
   forWidget: "Das Antwort-Widget auf einer anderen Website",
   forWidgetNote: "Den Schlüssel eines Widgets kann jeder lesen. Mit ihm lassen sich nur Fragen stellen, und nur auf den Websites, die der Server für ihn erlaubt.",

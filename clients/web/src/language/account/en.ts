@@ -54,6 +54,7 @@ export const en = {
   expiresAt: "expires {time}",
   firstPassword: "First password",
   firstPasswordAbout: "You have no e-mail address and no password yet. Until you set them, only a link from the machine where Responsa runs signs you in. You can set them within ten minutes of opening such a link.",
+  firstPasswordLate: "Your sign-in is more than ten minutes old. Run {command} on the machine where Responsa runs, open the link that it prints, then come back here.",
   forProgram: "A program",
   forWidget: "The answer widget on another site",
   forWidgetNote: "Anyone can read a widget’s key. It can only ask questions, and only on the sites that the server’s setting lists for it.",

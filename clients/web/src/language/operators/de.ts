@@ -138,6 +138,7 @@ export const de: Translated<typeof en> = {
   withoutAnswerHeading: "Ohne Antwort in den letzten 30 Tagen",
   withoutAnswerNote: "Fragen, zu denen Responsa nichts Passendes gefunden hat, nach Bedeutung gruppiert. Ein Dokument, das sie beantwortet, hilft allen, die fragen.",
   mineEmpty: "Ihnen sind keine Fragen zugewiesen.",
+  doneEmpty: "Keine Fragen sind als erledigt markiert.",
   withoutAnswerEmpty: "Nichts zu tun. Eine Frage, zu der nichts passt, erscheint hier.",
   mayRead: "Administratoren dürfen die Fragen lesen.",
   mayNotRead: "Die Fragen sind verborgen, weil sie persönlich sein können.",

@@ -135,6 +135,7 @@ export const en = {
   withoutAnswerHeading: "Without an answer in the last 30 days",
   withoutAnswerNote: "Questions for which Responsa found nothing that fits, grouped by meaning. A document that answers them helps everyone who asks.",
   mineEmpty: "No questions are assigned to you.",
+  doneEmpty: "No questions are marked as done.",
   withoutAnswerEmpty: "Nothing here. A question for which nothing fits appears here.",
   mayRead: "Administrators may read the questions.",
   mayNotRead: "The questions are hidden, because they may be personal.",
