@@ -93,17 +93,6 @@ async def test_with_vectors_nothing_is_degraded(
 
 
 @pytest.mark.usefixtures("filled")
-async def test_the_evidence_says_whether_the_caller_may_read_anything(
-    database: Database, embedder: MiniLmEmbedder, people: People
-) -> None:
-    knowledge = evidence(database, embedder)
-    nothing_fits = SearchOptions(threshold=1.0)
-    for caller, readable in ((people.ann, True), (people.eve, False)):
-        found = await knowledge.search(caller, ("Who painted the ceiling?",), ("default",), nothing_fits)
-        assert (found.passages, found.readable) == (0, readable)
-
-
-@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("gone", ["model", "index"])
 async def test_without_vectors_words_decide_and_the_evidence_says_so(
     database: Database,

@@ -35,8 +35,8 @@ POSTGRES: Final = "localhost/responsa-postgres"
 REDIS: Final = "localhost/responsa-redis"
 BUILD_SECONDS: Final = 1800
 CERTIFICATES: Final = "/etc/ssl/certs"
-READS: Final = (CERTIFICATES, "/etc/pip.conf", "/root/.npmrc", "/usr/etc/npmrc")
-"""What a build reads of this machine if it is there: the certificates and settings of its registries' clients."""
+READS: Final = (CERTIFICATES, "/etc/pip.conf")
+"""What a build reads of this machine if it is there: its certificates, and the settings of pip."""
 ENTRYPOINT: Final = """#!/bin/sh
 # As in the image of PostgreSQL: it makes the cluster, runs the scripts on a temporary server that does not listen, and starts the command.
 set -eu

@@ -213,7 +213,7 @@ def _print_hits(hits: Sequence[SearchHit], *, json: bool) -> None:
             continue
         passage = hit.passage
         place = one_line(heading_path(passage.title, passage.headings), 120)
-        if within := place_within(passage).removesuffix(", "):
+        if within := place_within(passage):
             place += f" ({within})"
         if hit.parts.HasField("reranker"):
             place += f" (reranker {hit.parts.reranker:.3f})"

@@ -73,7 +73,6 @@ def _places(citations: Sequence[citation_pb2.Citation]) -> Mapping[Place, int]:
     return places
 
 
-_PLAIN: Final = (".md", ".markdown", ".txt")
 _STATES: Final = {
     citation_pb2.CITATION_STATE_QUOTED: "quoted",
     citation_pb2.CITATION_STATE_SUPPORTED: "supported",
@@ -150,36 +149,23 @@ def place_parts(
     *,
     goes_on: bool = False,
 ) -> Sequence[str]:
-    """Return where a text comes from: its document, the date and the place in the original file. The byte range counts
-    in the text that Responsa reads, so it is there only if that text is the file itself.
+    """Return where a text comes from: its document, the date, and the place in the original file. If none is known, the
+    byte range in the text that Responsa has read stands for it.
 
     goes_on: whether the text goes on behind its place, e.g. with further rows.
     """
-    within = place_within(source).removesuffix(", ")
-    plain = source.uri.lower().endswith(_PLAIN) and not within
-    parts = (
-        origin,
-        dated(source).removesuffix(", "),
-        f"from {within}" if within and goes_on else within,
-        f"bytes {source.source_range.start}-{source.source_range.end}" if plain else "",
-    )
-    return [part for part in parts if part]
+    place = place_within(source)
+    if place and goes_on:
+        place = f"from {place}"
+    byte_range = f"bytes {source.source_range.start}-{source.source_range.end}"
+    return [origin, *([f"dated {source.date}"] if source.date else []), place or byte_range]
 
 
 def place_within(
     source: citation_pb2.Citation | excerpt_pb2.Excerpt | document_pb2.Passage,
 ) -> str:
-    """Return the place in the original file, with a comma after it; "" if it is not known."""
-    places = (
-        f"page {source.page}" if source.page and not source.path else "",
-        one_line(source.path, 80),
-    )
-    return "".join(f"{place}, " for place in places if place)
-
-
-def dated(source: citation_pb2.Citation | excerpt_pb2.Excerpt) -> str:
-    """Return the date that the document states, with a comma after it; "" if it states none."""
-    return f"dated {source.date}, " if source.date else ""
+    """Return the place in the original file; "" if it is not known."""
+    return one_line(source.path, 80) or (f"page {source.page}" if source.page else "")
 
 
 _INSTEAD = {

@@ -47,7 +47,7 @@ class Evidence:
     read only by the evidence's source and its judge. degraded: "text_only" if vectors were not available,
     otherwise "". record: false if the search was for documents about the caller and there are none. collections: the
     collections of the passages. kinds: the kinds of these collections; empty if the question or its agent named the
-    collections. readable: false if the searched collections hold no passage that the caller may read.
+    collections.
     """
 
     passages: int
@@ -57,7 +57,6 @@ class Evidence:
     collections: tuple[str, ...] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
     record: bool = True
-    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,6 @@ class LibraryEvidence:
             used,
             {} if collections else {one: retrieval.kinds[one] for one in used},
             record=record,
-            readable=bool(retrieval.kinds),
         )
 
     async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:

@@ -52,12 +52,6 @@ def test_a_card_of_rows_names_the_first_row_or_the_row_of_the_marked_cell(
     ]
 
 
-def test_a_card_counts_bytes_only_in_a_file_that_is_read_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("trips.TXT", "trips.pdf", "https://example.org/trips")
-    cards = printed(capsys, *(excerpt("Near.", uri=name) for name in names))
-    assert [line.count("bytes 10-15") for line in cards.splitlines() if line.startswith("[")] == [1, 0, 0]
-
-
 def test_a_marked_cell_stands_between_signs(capsys: pytest.CaptureFixture[str]) -> None:
     row = "- **Größe**: 25 cm; **Gewicht**: 9 kg"
     start = row.encode().index(b"9 kg")

@@ -46,9 +46,9 @@ def test_marks_share_numbers_and_stand_before_white_space() -> None:
     # Byte 8 is behind "W" of "Was", because é has two bytes. The mark stays there, and no character is split.
     assert text.startswith("Is é. W [1][2]as b. [2]\n\nEnd.")
     assert text.splitlines()[-4:] == [
-        "[1] T (documents/d/versions/1, quoted)",
+        "[1] T (documents/d/versions/1, bytes 5-6, quoted)",
         '    "q"',
-        "[2] T (documents/d/versions/1, quoted)",
+        "[2] T (documents/d/versions/1, bytes 9-10, quoted)",
         '    "q"',
     ]
 
@@ -104,7 +104,7 @@ def test_a_source_of_a_tool_names_its_address_and_when_it_was_fetched() -> None:
         one.tool_result.source_index = index
         one.tool_result.fetch_time.FromDatetime(datetime(2026, 11, 22, 23, 40, tzinfo=UTC))
     text = answer_text(turn_pb2.TurnAnswer(text="One. Two.", citations=[page, other]))
-    where = "fetched by web_search on 2026-11-22 at 23:40 UTC, quoted"
+    where = "fetched by web_search on 2026-11-22 at 23:40 UTC, bytes 5-6, quoted"
     assert f"[1] A page (https://example.org/\x1b[2J page, {where})" in text
     assert f"[2] (untitled) (https://example.org/\x1b[2J page, {where})" in text
 

@@ -145,17 +145,15 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
     def _not_found(self, question: str, inputs: RefuseInput) -> str:
         if inputs.evidence is None and inputs.results:
             return f"No tool has answered “{question}”. Ask it again in a moment, or in other words."
-        if inputs.evidence is not None and not inputs.evidence.readable and self._restricted(inputs):
-            return self._nothing_readable(inputs)
-        # Collections are not named: the ids mean nothing to a user, and some collections of an agent may be secret.
+        # Collections are not named: their ids mean nothing to a user, who perhaps may read none of an agent's collections.
+        restricted = bool(self._traits.retrieval.collections) and not inputs.collections
+        place = "this agent's collections" if restricted else ""
         if inputs.collections:
             place = f"the chosen collection{'s' if len(inputs.collections) > 1 else ''}"
-        else:
-            place = "this agent's collections" if self._traits.retrieval.collections else ""
         if inputs.document_filter:
             within = f" of {place}" if place else ""
             place = f"the documents{within} that match the filter “{_shown(inputs.document_filter)}”"
-        if self._restricted(inputs):
+        if restricted:
             place = f"what you may read of {place}"
         place = place or "all documents that you may read"
         sentence = f"I searched {place} for “{question}” and found nothing that fits."
@@ -171,19 +169,6 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
                     f"If the samples were not loaded, `responsa samples load {samples}` loads them. {remedy}"
                 )
         return f"{sentence}{_also_asked(inputs.results)} {remedy}"
-
-    def _restricted(self, inputs: RefuseInput) -> bool:
-        """Whether only the agent limits the search to collections, which perhaps not every user may read."""
-        return bool(self._traits.retrieval.collections) and not inputs.collections
-
-    def _nothing_readable(self, inputs: RefuseInput) -> str:
-        remedy = "Ask an administrator."
-        if samples := self._samples(inputs):
-            remedy = f"If the samples were not loaded, `responsa samples load {samples}` loads them. Otherwise ask an administrator."
-        return (
-            "This agent's collections hold no document that you may read: they are not shared with you, or they are empty."
-            f"{_also_asked(inputs.results)} {remedy}"
-        )
 
     def _samples(self, inputs: RefuseInput) -> str:
         """The agents whose samples the agent searches, with spaces between them; "" if the question names collections

@@ -251,21 +251,6 @@ async def test_a_refusal_says_which_collections_were_searched_and_does_not_name_
 
 
 @pytest.mark.parametrize(
-    ("collection", "remedy"),
-    [("secret", "or they are empty. Ask an administrator."), ("tutor", "`responsa samples load tutor`")],
-)
-async def test_a_refusal_says_that_nothing_could_be_read(collection: str, remedy: str) -> None:
-    traits = replace(Traits(), retrieval=retrieval(collections=(collection,)))
-    given = RefuseInput(question="Why?", evidence=replace(evidence(), passages=0, readable=False))
-    refusal = (await Refuse(NodeParts(traits=traits)).process(given, Turn().run)).refusal
-    assert refusal.reason is RefusalReason.NO_SUPPORT
-    assert "hold no document that you may read" in refusal.message
-    assert remedy in refusal.message
-    assert "I searched" not in refusal.message
-    assert "secret" not in refusal.message
-
-
-@pytest.mark.parametrize(
     ("collections", "passages", "says"),
     [
         (
