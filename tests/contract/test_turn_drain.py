@@ -65,7 +65,8 @@ async def test_what_does_not_end_goes_on_elsewhere_without_a_loss(
     services = Services(database, redis_url if with_redis else NO_REDIS)
     spent = Usage(0, 9, 4)
     first = Script([SEARCHING, Delta("It ", 0), Milestone(b"found"), Delta("wa", 3), spent, asyncio.Event()])
-    second = Script(resumed=[Delta("is.", 3), answer("It is.")])
+    gate = asyncio.Event()
+    second = Script(resumed=[gate, Delta("is.", 3), answer("It is.")])
     async with services.turns(second, replace(QUICK, max_running=0)) as reader:
         async with services.turns(first, QUICK) as old:
             accepted = await old.accept(people.ann, RIVER, None)
@@ -76,10 +77,11 @@ async def test_what_does_not_end_goes_on_elsewhere_without_a_loss(
             async with services.turns(second, QUICK):
                 await old.drain(0)
                 assert first.closed.is_set()
+                *rows, last = await near
+                assert isinstance(last, Reconnect)
+                gate.set()
                 log = await far
                 assert second.tasks[0].resume == b"found"
-            *rows, last = await near
-            assert isinstance(last, Reconnect)
             assert rows == log[: len(rows)]  # the reader continues on another process
             resumed = await followed(reader, people.ann, accepted.turn_id, _through(rows))
             assert [*rows, *resumed] == log
