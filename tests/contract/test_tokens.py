@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.accounts import Claims
 from responsa_server.domain.errors import Reason, Unauthenticated, Unavailable
+from responsa_server.domain.parts import Health
 from responsa_server.identity.settings import TokenSettings
 from responsa_server.identity.tokens import Secret, Tokens
 from responsa_server.stores.postgres.database import Database
@@ -257,9 +258,13 @@ async def test_keys_under_another_secret_are_not_used(database: Database) -> Non
     theirs = people_of(database, secret=SECRET[::-1]).tokens
     await raises(Unauthenticated, theirs.verify(token))
     assert (await raises(Unavailable, good(theirs))).metadata == {"part": "signing_keys"}
+    assert (await ours.check()).health is Health.OK
+    assert (await theirs.check()).health is Health.DOWN
     # The operator's way out after the secret was lost.
     await theirs.rotate()
     assert await theirs.verify(await good(theirs)) == WHO
+    assert (await theirs.check()).health is Health.OK
+    assert (await people_of(database).tokens.check()).health is Health.DOWN
 
 
 async def test_access_tokens_of_another_length(database: Database) -> None:

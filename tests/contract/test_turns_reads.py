@@ -26,6 +26,7 @@ from tests.contract.turn_steps import (
     accepted_turn,
     append,
     cancelled,
+    claim_all,
     claim_of,
     end,
     row,
@@ -64,6 +65,23 @@ async def test_one_query_reads_many_logs_each_from_its_cursor(
     (rest,) = await turn_store.poll([Cursor(long.id, 6)], 9)
     assert rest.rows == [row(7, 9, deltas=True)]
     assert await turn_store.poll([], 9) == []
+
+
+async def test_a_turn_without_a_worker_for_longer_than_a_takeover_takes_is_orphaned(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    new = await accepted_turn(turn_store, people.ann)
+
+    async def orphaned() -> bool:
+        (news,) = await turn_store.poll([Cursor(new.id, 0)], 9)
+        return news.orphaned
+
+    assert not await orphaned()
+    for seconds, expected in ((2, False), (11, True)):
+        database_urls.ask("UPDATE responsa.turn SET lease_until = now() - make_interval(secs => %s)", seconds)
+        assert await orphaned() is expected
+    await claim_all(turn_store)
+    assert not await orphaned()
 
 
 async def test_an_end_that_an_earlier_release_wrote_to_the_log_is_read_once(

@@ -146,6 +146,7 @@ class Callers:
                     },
                 ),
                 ServersPart(layout.envoy_admin_socket),
+                self._people.tokens,
                 disks,
                 LOG,
                 *([pause] if pause.paused() else []),

@@ -484,12 +484,14 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The rows of a turn's log after a cursor. end_seq and queue_place: as in `Backlog`."""
+    """The rows of a turn's log after a cursor. end_seq and queue_place: as in `Backlog`. orphaned: whether the turn has
+    had no worker for longer than a takeover takes."""
 
     turn_id: UUID
     rows: Sequence[LogRow]
     end_seq: int | None
     queue_place: int
+    orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from responsa_server.domain.accounts import Claims, SealedKey
 from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.parts import Health, PartReport
 from responsa_server.identity.credentials import digest, token_invalid
 from responsa_server.identity.settings import MIN_SECRET_BYTES, TokenSettings
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
@@ -126,7 +128,9 @@ class _Verified:
 
 
 class Tokens:
-    """Signs and verifies access tokens."""
+    """Signs and verifies access tokens. Implements `ReportedPart`."""
+
+    name = "signing_keys"
 
     def __init__(
         self,
@@ -141,6 +145,8 @@ class Tokens:
         self._settings = settings
         self._clock = clock
         self._keys: Sequence[_Key] = ()
+        # Whether another server's secret has sealed the newest key.
+        self._newest_foreign = False
         self._by_kid: Mapping[str, _Key] = {}
         self._loaded = float("-inf")
         self._loading = asyncio.Lock()
@@ -234,6 +240,20 @@ class Tokens:
         if not self._keys:
             raise _foreign()
 
+    async def check(self) -> PartReport:
+        """Report whether the newest key was made under this server's secret."""
+        if self._clock() - self._loaded > _RELOAD_SECONDS:
+            with suppress(Unavailable):  # the database has a report of its own
+                await self._load()
+        if not self._newest_foreign:
+            return PartReport(Health.OK)
+        return PartReport(
+            Health.DOWN,
+            detail="This server's secret differs from that of the server that made the newest signing key, so "
+            "access tokens of one are refused by the other. Give all servers the same tokens.secret_file; if it is lost, "
+            "run responsa admin rotate-signing-key",
+        )
+
     async def _key(self, kid: object) -> _Key:
         age = self._clock() - self._loaded
         key = self._by_kid.get(kid) if isinstance(kid, str) else None
@@ -266,6 +286,7 @@ class Tokens:
                 continue
             keys.append(_Key(sealed_key.kid, private, private.public_key(), sealed_key.create_time, until))
             until = sealed_key.create_time.timestamp() + self._settings.access_seconds + _OVERLAP_SECONDS
+        self._newest_foreign = bool(sealed_keys) and sealed_keys[0].kid not in {key.kid for key in keys}
         self._keys = keys
         self._by_kid = {key.kid: key for key in keys}
         self._loaded = self._clock()
@@ -275,7 +296,7 @@ def _foreign() -> Unavailable:
     return Unavailable(
         Reason.PART_UNAVAILABLE,
         "The server cannot read the keys that sign tokens; ask the administrator to check the setting tokens.secret_file.",
-        {"part": "signing_keys"},
+        {"part": Tokens.name},
     )
 
 

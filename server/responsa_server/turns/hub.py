@@ -22,6 +22,8 @@ _GREETING_ROWS: Final = 16
 _GREETING_BYTES: Final = 16 * 1024
 # A poll skips the log of a turn that had news within this share of the polling interval.
 _LATELY: Final = 0.1
+# After this time without a successful read, the log of a turn that runs elsewhere counts as unreadable.
+_UNREAD_SECONDS: Final = 10.0
 _INTEREST_INTERVALS: Final = 3
 _INTEREST_IDS: Final = 1000
 
@@ -44,13 +46,15 @@ class Live:
 @dataclass(slots=True)
 class _Remote:
     """A turn that is followed here and does not run here. cursor: the seq up to which all rows were delivered
-    or read; None until the first reader has read the log.
+    or read; None until the first reader has read the log. heard_at: when rows came, or the log was read, whether it had
+    rows or not. orphaned: see `News`.
     """
 
     cursor: int | None = None
     heard_at: float = 0.0
     due: bool = False
     ended: bool = False
+    orphaned: bool = False
 
 
 class Subscription:
@@ -438,6 +442,7 @@ class Hub:
         remote = self._remote.get(news.turn_id)
         if remote is None:
             return
+        remote.heard_at, remote.orphaned = self._now(), news.orphaned
         self._set_place(news.turn_id, news.queue_place)
         if more:
             remote.due = True
@@ -466,9 +471,14 @@ class Hub:
             self._relay.tell_all(Interest(self.process, ids[first : first + _INTEREST_IDS]))
 
     def beat(self, silent_seconds: float) -> None:
-        """Make a heartbeat due for every follower whose reader has received nothing for `silent_seconds`."""
-        due = self._now() - silent_seconds
-        for followers in self._followers.values():
+        """Make a heartbeat due for every follower whose reader has received nothing for `silent_seconds`, unless nobody is
+        known to work on the turn: it has lost its worker, or its log cannot be read. Its followers then give up in
+        their own time."""
+        due, unread = self._now() - silent_seconds, self._now() - _UNREAD_SECONDS
+        for turn_id, followers in self._followers.items():
+            remote = self._remote.get(turn_id)
+            if remote is not None and (remote.orphaned or remote.heard_at <= unread):
+                continue
             for follower in followers:
                 if follower.news_at <= due:
                     follower.beat = True

@@ -166,3 +166,29 @@ async def test_a_drained_hub_tells_how_many_followers_it_has_sent_away(hub: Hub)
     followers = [hub.subscribe(TURN, ANN, 0, fresh=True) for _ in range(3)]
     assert hub.drain() == 3
     assert all(follower.leaving for follower in followers)
+
+
+async def test_a_heartbeat_says_that_somebody_works_on_the_turn(relay: Heard) -> None:
+    """Otherwise a follower would wait as long as a full disk keeps every worker from the turn."""
+    now = 100.0
+    hub = Hub(HERE, relay, 0.5, lambda: now)
+    mine = hub.subscribe(TURN, ANN, 0)
+
+    def beats(*, orphaned: bool = False, unread: float = 0.0) -> bool:
+        nonlocal now
+        hub.receive(News(TURN, [], None, 0, orphaned), more=False)
+        now += unread
+        mine.beat = False
+        hub.beat(0.0)
+        return mine.beat
+
+    assert beats()
+    assert not beats(orphaned=True)
+    assert beats(), "another worker has it"
+    assert not beats(unread=15.0)
+    assert beats()
+    hub.open(TURN, ANN, 0)
+    now += 60.0
+    mine.beat = False
+    hub.beat(0.0)
+    assert mine.beat, "it runs here"

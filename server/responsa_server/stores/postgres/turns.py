@@ -369,7 +369,11 @@ class PostgresTurnStore(TurnLog):
             turns.setdefault(row["id"], []).append(row)
         return [
             News(
-                turn_id, self._rows(turn_id, of[0]["after"], of, most), of[0]["end_seq"], of[0]["queue_place"]
+                turn_id,
+                self._rows(turn_id, of[0]["after"], of, most),
+                of[0]["end_seq"],
+                of[0]["queue_place"],
+                of[0]["orphaned"],
             )
             for turn_id, of in turns.items()
         ]
