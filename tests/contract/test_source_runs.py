@@ -20,6 +20,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
@@ -350,9 +351,12 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     )
     assert places == [("others", 5)]
     office.change("ALTER TABLE note RENAME COLUMN mail TO email")
-    broken = await office.run()
+    with capture_logs() as logs:
+        broken = await office.run()
     assert broken.error is not None
     assert broken.error.metadata["fault"] == "QUERY"
+    (line,) = [line for line in logs if line["event"] == "source_run_failed"]
+    assert (line["tenant"], line["source"], line["cause"]) == ("acme", "sources/notes", broken.error.message)
     assert len(office.documents()) == 5
 
 

@@ -182,6 +182,15 @@ async def test_pieces_are_small_however_long_the_rows_behind_short_ones_are(
     assert sizes == [200, 101, *[1] * 19]
 
 
+async def test_a_table_that_stays_locked_is_named_as_such_and_tried_again(
+    postgres: EmbeddedPostgres, staff: DatabaseConnection
+) -> None:
+    with psycopg.connect(postgres.dsn("superuser", database="staff")) as connection:
+        connection.execute("LOCK TABLE employee")
+        locked = await fault(staff, "SELECT name FROM employee")
+    assert (locked.fault, "locked" in locked.message) == (DatabaseFault.UNREACHABLE, True)
+
+
 async def test_a_server_that_goes_away(postgres: EmbeddedPostgres, staff: DatabaseConnection) -> None:
     async with aclosing(
         DATABASES.read(staff, "SELECT a.id, a.name FROM employee AS a, employee AS b", {}, 1_000_000)

@@ -3,7 +3,7 @@
 One real Prometheus evaluates the shipped rules over one instance. All their times are divided by SHORTENED, and the
 ages of QUICKER replace those that nobody waits for. Two
 alerts are left out, because their windows of days would end nothing within an hour: ResponsaCostDay and ResponsaBudgetBurnsSlowly;
-and two that count what contract tests count: ResponsaMailsFail and ResponsaDeliveriesFail.
+and three that count what contract tests count: ResponsaSourcesFail, ResponsaMailsFail and ResponsaDeliveriesFail.
 """
 
 from __future__ import annotations

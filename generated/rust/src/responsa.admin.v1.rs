@@ -1582,7 +1582,7 @@ impl SyncStage {
 /// PartStatus is the status of one part of the system.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PartStatus {
-    /// The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "disk", "log"; and "restore" while the instance is paused after a restore.
+    /// The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "signing_keys", "disk", "log"; and "restore" while the instance is paused after a restore.
     #[prost(string, tag = "1")]
     pub part: ::prost::alloc::string::String,
     /// The health of the part.

@@ -329,6 +329,11 @@ class _Postgres:
                 return DatabaseProblem(
                     DatabaseFault.UNREACHABLE, "The database interrupted the query, or ended the connection."
                 )
+            if isinstance(error, psycopg.errors.LockNotAvailable):
+                return DatabaseProblem(
+                    DatabaseFault.UNREACHABLE,
+                    "Another session of the database has kept a table of the query locked for more than five seconds.",
+                )
             return refused(f"error {error.sqlstate}")
         if isinstance(error, psycopg.DataError):
             return unreadable_value()

@@ -220,7 +220,7 @@ class Sync:
 
     async def give_up(self, tenant_id: str, operation_id: UUID, losses: int) -> None:
         """End a run that has lost this number of workers in succession. Raises Unavailable."""
-        await self._runs.fail(tenant_id, operation_id, workers_lost(operation_id, losses))
+        await self._fail(tenant_id, operation_id, workers_lost(operation_id, losses))
         self._ended([operation_id, *await self._runs.release(tenant_id, operation_id)])
         await self._after_end(tenant_id, operation_id)
 
@@ -255,7 +255,7 @@ class Sync:
             if failures + 1 < most:
                 self._failures[operation_id] = failures + 1
                 return pause_after(failures)
-            await self._runs.fail(tenant_id, operation_id, error)
+            await self._fail(tenant_id, operation_id, error)
             waiting = 0
         except Exception as error:  # whatever the error, the run must end, now or after more attempts
             note(self._errors, error, names.operation(operation_id))
@@ -265,13 +265,28 @@ class Sync:
                 return pause_after(failures)
             message = "Something went wrong. Please try again."
             internal = ResponsaError(Reason.INTERNAL, message, {"call_id": str(operation_id)})
-            await self._runs.fail(tenant_id, operation_id, internal)
+            await self._fail(tenant_id, operation_id, internal)
             waiting = 0
         self._failures.pop(operation_id, None)
         if not waiting:
             self._ended([operation_id, *await self._runs.release(tenant_id, operation_id)])
             return None
         return Look(min(max(_BETWEEN_LOOKS, waiting * _A_DOCUMENT), _MOST_BETWEEN_LOOKS))
+
+    async def _fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """End the run with an error, and say so to operators. Raises Unavailable."""
+        source_id = await self._runs.fail(tenant_id, operation_id, error)
+        if source_id is None:
+            return
+        instruments.SYNCS_FAILED.add(1)
+        self._log.warning(
+            "source_run_failed",
+            tenant=tenant_id,
+            source=names.source(source_id),
+            operation=names.operation(operation_id),
+            reason=error.reason.value,
+            cause=error.message,
+        )
 
     async def _slice(self, tenant_id: str, operation_id: UUID) -> int:
         """Returns how many documents are still to be published or deleted. If there are none, the run has ended."""

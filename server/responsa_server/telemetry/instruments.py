@@ -352,6 +352,12 @@ SYNCS: Final = _counter(
     "Attempts of runs of sources. `outcome`: `ended`, `continues` (in a later job) or `failed`.",
     "outcome",
 )
+SYNCS_FAILED: Final = _counter(
+    "responsa.source.failures",
+    "{run}",
+    "Runs of sources that have failed, after all their attempts.",
+    known=((),),
+)
 SYNC_SECONDS: Final = _histogram(
     "responsa.source.sync.duration", "s", "How long these attempts took.", _LONG_SECONDS
 )

@@ -76,6 +76,7 @@ SHAPES: Mapping[str, tuple[Callable[[float], Series], int]] = {
     "ResponsaRefusals": (lambda v: {'responsa_refusals_total{reason="r"}': growing(v * 5 / 10)}, 30),
     "ResponsaIngestionStuck": (lambda v: {"responsa_jobs_waiting_age_seconds": level(v)}, 30),
     "ResponsaBackupOld": (lambda v: {"responsa_backup_age_seconds": level(v * 3600)}, 30),
+    "ResponsaSourcesFail": (lambda v: {"responsa_source_failures_total": growing(v / 60, 120)}, 100),
     "ResponsaMailsFail": (
         lambda v: {'responsa_mails_total{outcome="failed"}': growing(v / 60, 120)},
         100,

@@ -82,7 +82,7 @@ func (Health) EnumDescriptor() ([]byte, []int) {
 // PartStatus is the status of one part of the system.
 type PartStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "disk", "log"; and "restore" while the instance is paused after a restore.
+	// The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "signing_keys", "disk", "log"; and "restore" while the instance is paused after a restore.
 	Part string `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
 	// The health of the part.
 	Health Health `protobuf:"varint,2,opt,name=health,proto3,enum=responsa.admin.v1.Health" json:"health,omitempty"`

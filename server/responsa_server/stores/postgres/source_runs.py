@@ -551,11 +551,12 @@ class PostgresSourceRuns:
             await database.execute(self._queries["end"], run_values(claim))
 
     @shielded
-    async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """End the run with an error, unless it has ended."""
+    async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> str | None:
+        """End the run with an error. Returns the source's id, or None if the run had ended."""
         values = {"tenant": tenant_id, "id": operation_id, **operations.error_columns(error)}
         async with self._database.tenant(tenant_id) as database:
-            await database.execute(self._queries["fail"], values)
+            failed = await one_row(database, self._queries["fail"], values)
+            return None if failed is None else failed["source_id"]
 
     @asynccontextmanager
     async def _held(self, claim: RunClaim) -> AsyncGenerator[Connection]:

@@ -59,7 +59,7 @@ class PartStatus(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     part: _builtins.str
-    """The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "disk", "log"; and "restore" while the instance is paused after a restore."""
+    """The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "signing_keys", "disk", "log"; and "restore" while the instance is paused after a restore."""
     health: Global___Health.ValueType
     """The health of the part."""
     version: _builtins.str

@@ -18,7 +18,7 @@ export declare const file_responsa_admin_v1_system_status: GenFile;
  */
 export declare type PartStatus = Message<"responsa.admin.v1.PartStatus"> & {
   /**
-   * The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "disk", "log"; and "restore" while the instance is paused after a restore.
+   * The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "signing_keys", "disk", "log"; and "restore" while the instance is paused after a restore.
    *
    * @generated from field: string part = 1;
    */
