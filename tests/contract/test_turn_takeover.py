@@ -69,6 +69,7 @@ async def test_it_goes_on_from_the_checkpoint_and_withdraws_what_came_after(
         if log["event"].startswith(("turn_taken", "turn_ended"))
     ]
     assert said == [("turn_taken_over", 2), ("turn_ended", 2)]
+    assert [log["event"] for log in logs].count("turns_not_claimed") <= 1, "one line for an outage"
     assert [(event["kind"], event["attempt"]) for event in events] == [
         ("started", 1),
         ("status", 1),

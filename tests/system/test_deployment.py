@@ -485,24 +485,24 @@ def test_the_page_works_over_tls(site: Site) -> None:
         assert site.address(16) in [session["address"] for session in sessions]
 
 
-def verified(unit: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What systemd says about a unit."""
-    file = folder / "responsa.service"
+def verified(unit: str, file: Path) -> subprocess.CompletedProcess[str]:
+    """What systemd says about a unit in this file."""
     file.write_text(unit)
     command = [program("systemd-analyze", "systemd"), "verify", "--man=no", "--generators=no", str(file)]
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["responsa", "responsa-worker"])
+@pytest.mark.parametrize("name", ["responsa", "responsa-worker", "responsa-backup"])
 def test_systemd_accepts_the_unit(name: str, tmp_path: Path) -> None:
     responsa = Path(sys.executable).with_name("responsa")
     unit = replaced(
         (ROOT / "deploy" / "systemd" / f"{name}.service").read_text(encoding="utf-8"),
         **{"/opt/responsa/.venv/bin/responsa": str(responsa)},
     )
-    done = verified(unit, tmp_path)
+    file = tmp_path / f"{name}.service"
+    done = verified(unit, file)
     assert (done.returncode, done.stdout) == (0, "")
     assert "\nStartLimitIntervalSec=0\n" in unit, "a database that is away for long must not end it for good"
     # systemd would only warn of an unknown line, and start the service without it.
-    assert "Unknown key" in verified(replaced(unit, KillMode="KillMod"), tmp_path).stdout
-    assert verified(replaced(unit, **{str(responsa): "/opt/none/responsa"}), tmp_path).returncode != 0
+    assert "Unknown key" in verified(replaced(unit, KillMode="KillMod"), file).stdout
+    assert verified(replaced(unit, **{str(responsa): "/opt/none/responsa"}), file).returncode != 0

@@ -335,12 +335,16 @@ class Claiming:
             self.wake()
 
     async def _claim_again_and_again(self) -> None:
+        away = False
         while not self._draining:
             self._wake.clear()
             try:
                 await self._claim()
+                away = False
             except Unavailable as error:
-                self._log.warning("turns_not_claimed", reason=error.reason.value)
+                if not away:  # one line for an outage, however long it is
+                    self._log.warning("turns_not_claimed", reason=error.reason.value)
+                away = True
             except Exception:  # claiming must continue: the next round may succeed
                 self._log.exception("turns_not_claimed")
             often = self._options.sweep_seconds
