@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -248,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with uncollected():
             app = _with_timeout(typer.main.get_command(build(chosen)), chosen)
-        _name_values(app)
+        _make_readable(app)
         if os.environ.get(_COMPLETE) == "complete_zsh":
             _without_quotes(app)
         app(args=command_line, prog_name="responsa")
@@ -285,10 +286,13 @@ def _with_timeout(app: Any, chosen: str | None) -> Any:
     return app
 
 
-def _name_values(command: Any) -> None:
-    """Call the texts that options take by the options' names in the help: a user cannot read `<list[str]>`."""
+def _make_readable(command: Any) -> None:
+    """Make a command's help readable: texts and numbers that options take have names instead of `<list[str]>` and
+    `<int range>`, and each subcommand its first sentence."""
     for parameter in command.params:
         described = getattr(parameter, "type_descriptor", None)
+        if described is not None and described.annotation in (int, float):
+            parameter.metavar = parameter.metavar or "NUMBER"
         if described is None or described.annotation not in (str, list[str]):
             continue
         if parameter.param_type_name == "argument":
@@ -297,7 +301,10 @@ def _name_values(command: Any) -> None:
             longest = max(parameter.opts, key=len).strip("-")
             parameter.metavar = parameter.metavar or longest.replace("-", "_").upper()
     for subcommand in getattr(command, "commands", {}).values():
-        _name_values(subcommand)
+        # Otherwise the list of commands shows only the beginning of a long sentence.
+        first_paragraph = " ".join((subcommand.help or "").partition("\n\n")[0].split())
+        subcommand.short_help = re.split(r"(?<=\.) ", first_paragraph)[0]
+        _make_readable(subcommand)
 
 
 def _no_type(ctx: typer.Context) -> None:

@@ -48,6 +48,9 @@ def test_the_overview_lists_commands_by_kind_and_a_help_names_values(
 ) -> None:
     headings = re.findall(r"^(\w+):$", helped(capsys), re.MULTILINE)
     assert headings == ["Options", *(one for one in Section if one is not Section.OTHER)]
-    shown = helped(capsys, "ask")
+    shown = helped(capsys, "search")
     assert "--collection COLLECTION" in shown
-    assert "str>" not in shown
+    assert "--top-k NUMBER" in shown
+    assert not re.search("str>|range>", shown)
+    cut_off = r"\w\.\.\.$"
+    assert not re.search(cut_off, helped(capsys, "eval"), re.MULTILINE)
