@@ -60,7 +60,7 @@ def list_collections(
     ] = False,
 ) -> None:
     """List the collections that you may read, in the order of their ids. If the id of a collection ends in random
-    characters, the list names the collection's owner. Administrators see all collections; the list says which of them
+    characters, the list names the collection's owner. It names the readers of your collections. Administrators see all collections; the list says which of them
     they may not read."""
     with reporting(json=json), open_client() as client:
         for collection in client.collections(filter_by=matching):
@@ -68,7 +68,10 @@ def list_collections(
                 print_json(collection)
             else:
                 size = _count(collection) if collection.readable else "not readable"
-                print_text(f"{_id(collection):<24}  {size:<16}  {one_line(_label(collection), 120)}".rstrip())
+                readers = ", ".join(map(_reader, collection.readers))
+                shared = f"  shared with {readers}" if readers else ""
+                label = one_line(_label(collection), 120)
+                print_text(f"{_id(collection):<24}  {size:<16}  {label}{shared}".rstrip())
 
 
 def create(
