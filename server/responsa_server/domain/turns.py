@@ -485,7 +485,7 @@ class Cursor:
 @dataclass(frozen=True, slots=True)
 class News:
     """The rows of a turn's log after a cursor. end_seq and queue_place: as in `Backlog`. orphaned: whether the turn has
-    had no worker for longer than a takeover takes."""
+    had no worker for a minute."""
 
     turn_id: UUID
     rows: Sequence[LogRow]
