@@ -80,6 +80,8 @@ async def test_a_turn_that_has_had_no_worker_for_a_minute_is_orphaned(
     for seconds, expected in ((50, False), (61, True)):
         database_urls.ask("UPDATE responsa.turn SET lease_until = now() - make_interval(secs => %s)", seconds)
         assert await orphaned() is expected
+    await turn_store.release([claim_of(new)])
+    assert not await orphaned(), "it waits for the next worker"
     await claim_all(turn_store)
     assert not await orphaned()
 

@@ -60,8 +60,8 @@ def list_collections(
     ] = False,
 ) -> None:
     """List the collections that you may read, in the order of their ids. If the id of a collection ends in random
-    characters, the list names the collection's owner. It names the readers of your collections. Administrators see all collections; the list says which of them
-    they may not read."""
+    characters, the list names the collection's owner. It names the readers of your collections. Administrators see
+    all collections; the list says which of them they may not read."""
     with reporting(json=json), open_client() as client:
         for collection in client.collections(filter_by=matching):
             if json:

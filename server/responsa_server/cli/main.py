@@ -301,9 +301,10 @@ def _make_readable(command: Any) -> None:
             longest = max(parameter.opts, key=len).strip("-")
             parameter.metavar = parameter.metavar or longest.replace("-", "_").upper()
     for subcommand in getattr(command, "commands", {}).values():
-        # Otherwise the list of commands shows only the beginning of a long sentence.
-        first_paragraph = " ".join((subcommand.help or "").partition("\n\n")[0].split())
-        subcommand.short_help = re.split(r"(?<=\.) ", first_paragraph)[0]
+        if _COMPLETE not in os.environ:
+            # Otherwise the list of commands shows only the beginning of a long sentence. A shell has one line for each.
+            first_paragraph = " ".join((subcommand.help or "").partition("\n\n")[0].split())
+            subcommand.short_help = re.split(r"(?<=\.) ", first_paragraph)[0]
         _make_readable(subcommand)
 
 

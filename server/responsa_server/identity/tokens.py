@@ -53,6 +53,7 @@ _OVERLAP_SECONDS: Final = 120.0
 # query in this time.
 _UNKNOWN_SECONDS: Final = 1.0
 _MOST_VERIFIED: Final = 4096
+_CHECK_SECONDS: Final = 1.0
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -147,6 +148,7 @@ class Tokens:
         self._keys: Sequence[_Key] = ()
         # Whether another server's secret has sealed the newest key.
         self._newest_foreign = False
+        self._foreign: set[str] = set()
         self._by_kid: Mapping[str, _Key] = {}
         self._loaded = float("-inf")
         self._loading = asyncio.Lock()
@@ -243,8 +245,9 @@ class Tokens:
     async def check(self) -> PartReport:
         """Report whether the newest key was made under this server's secret."""
         if self._clock() - self._loaded > _RELOAD_SECONDS:
-            with suppress(Unavailable):  # the database has a report of its own
-                await self._load()
+            with suppress(Unavailable, TimeoutError):  # the database has a report of its own
+                async with asyncio.timeout(_CHECK_SECONDS):
+                    await self._load()
         if not self._newest_foreign:
             return PartReport(Health.OK)
         return PartReport(
@@ -279,10 +282,12 @@ class Tokens:
                     self.secret.unseal(sealed_key.kid, sealed_key.sealed)
                 )
             except (InvalidTag, ValueError):
-                _LOGGER.error(
-                    "signing key %s was encrypted under another secret: give all servers the same tokens.secret_file",
-                    sealed_key.kid,
-                )
+                if sealed_key.kid not in self._foreign:
+                    self._foreign.add(sealed_key.kid)
+                    _LOGGER.error(
+                        "signing key %s was encrypted under another secret: give all servers the same tokens.secret_file",
+                        sealed_key.kid,
+                    )
                 continue
             keys.append(_Key(sealed_key.kid, private, private.public_key(), sealed_key.create_time, until))
             until = sealed_key.create_time.timestamp() + self._settings.access_seconds + _OVERLAP_SECONDS

@@ -276,7 +276,7 @@ class Sync:
     async def _fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
         """End the run with an error, and say so to operators. Raises Unavailable."""
         source_id = await self._runs.fail(tenant_id, operation_id, error)
-        if source_id is None:
+        if source_id is None or isinstance(error, NotFound):  # somebody has deleted the source
             return
         instruments.SYNCS_FAILED.add(1)
         self._log.warning(

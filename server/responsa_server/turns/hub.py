@@ -46,12 +46,13 @@ class Live:
 @dataclass(slots=True)
 class _Remote:
     """A turn that is followed here and does not run here. cursor: the seq up to which all rows were delivered
-    or read; None until the first reader has read the log. heard_at: when rows came, or the log was read, whether it had
-    rows or not. orphaned: see `News`.
+    or read; None until the first reader has read the log. heard_at: when rows came. read_at: when the log was last read.
+    orphaned: see `News`.
     """
 
     cursor: int | None = None
     heard_at: float = 0.0
+    read_at: float = 0.0
     due: bool = False
     ended: bool = False
     orphaned: bool = False
@@ -313,7 +314,7 @@ class Hub:
         subscription.leaving = self.draining
         self._followers.setdefault(turn_id, set()).add(subscription)
         if live is None and turn_id not in self._remote:
-            self._remote[turn_id] = _Remote(heard_at=self._now())
+            self._remote[turn_id] = _Remote(heard_at=self._now(), read_at=self._now())
             self._relay.tell_all(Interest(self.process, (turn_id,)))
         elif live is not None and known and live.watched:
             self.watch(subscription)
@@ -442,7 +443,7 @@ class Hub:
         remote = self._remote.get(news.turn_id)
         if remote is None:
             return
-        remote.heard_at, remote.orphaned = self._now(), news.orphaned
+        remote.read_at, remote.orphaned = self._now(), news.orphaned
         self._set_place(news.turn_id, news.queue_place)
         if more:
             remote.due = True
@@ -477,7 +478,7 @@ class Hub:
         due, unread = self._now() - silent_seconds, self._now() - _UNREAD_SECONDS
         for turn_id, followers in self._followers.items():
             remote = self._remote.get(turn_id)
-            if remote is not None and (remote.orphaned or remote.heard_at <= unread):
+            if remote is not None and (remote.orphaned or remote.read_at <= unread):
                 continue
             for follower in followers:
                 if follower.news_at <= due:

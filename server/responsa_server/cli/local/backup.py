@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,7 +25,7 @@ import typer
 
 from responsa_server import __version__
 from responsa_server.app.accounts import tokens_on
-from responsa_server.app.resources import bring_up_to_date, database_urls, pools_of, reason_of
+from responsa_server.app.resources import bring_up_to_date, database_urls, pools_of, reason_of, refusal
 from responsa_server.app.settings import (
     Settings,
     SettingsError,
@@ -147,14 +147,14 @@ def backup(
 ) -> None:
     """Write the database, the agents and the settings without secrets into one file, and print its path.
 
-    The instance continues to answer. Without a running instance, PostgreSQL runs during the backup.
+    The instance continues to answer. Without a running instance, PostgreSQL runs during the backup, but not with --every.
     """
     while True:
         began = time.monotonic()
         pause = (every or 0) * 3600
         try:
             with reporting(), _failures():
-                typer.echo(_back_up(place(destination), key_file, keep, dump=dump))
+                typer.echo(_back_up(place(destination), key_file, keep, dump=dump, again=every is not None))
         except typer.Exit as error:
             if every is None or error.exit_code == EXIT_INTERRUPTED:
                 raise
@@ -165,8 +165,9 @@ def backup(
             time.sleep(max(0.0, pause - (time.monotonic() - began)))
 
 
-def _back_up(target: BackupPlace, key_file: Path | None, keep: int | None, *, dump: bool) -> str:
-    """Make one backup, and return its address."""
+def _back_up(target: BackupPlace, key_file: Path | None, keep: int | None, *, dump: bool, again: bool) -> str:
+    """Make one backup, and return its address. again: whether it is one of many. Then it needs a running instance: if
+    it ran PostgreSQL itself, it would keep an `up` that begins meanwhile from its database."""
     settings = load()
     layout = Layout.of(settings.home)
     own_database = settings.database_url is not None
@@ -179,7 +180,11 @@ def _back_up(target: BackupPlace, key_file: Path | None, keep: int | None, *, du
     lock = FolderLock(layout.home / "backup.lock", "A backup")
     lock.acquire()
     try:
-        with database(settings):
+        if again and not own_database and refusal(EmbeddedPostgres(layout).dsn("owner")):
+            raise EmbeddedError(
+                "The instance does not run", "start it; the backup is then made within ten minutes"
+            )
+        with nullcontext() if again else database(settings):
             name = _write(settings, layout, target, key, dump=dump or own_database)
     finally:
         lock.release()

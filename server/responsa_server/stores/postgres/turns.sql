@@ -167,14 +167,15 @@ ORDER BY {order};
 -- name: poll (log)
 -- Reads the logs of several turns at once, each as in `backlog`. A deleted turn has no row. A turn is orphaned if its
 -- worker's lease ended so long ago that no worker seems able to claim it, for example because a full disk keeps all from
--- writing. Workers that are busy may need a while.
+-- writing. Workers that are busy may need a while; a released turn, and one of a paused instance, wait for their worker.
 SELECT t.id, CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_seq, c.after,
     CASE WHEN t.last_seq > c.after AND coalesce(e.place, 1) = 1 THEN t.terminal END AS terminal,
     CASE WHEN t.state = 'queued' THEN 1 + (
         SELECT count(*) FROM responsa.turn AS q
         WHERE q.conversation_id = t.conversation_id AND q.state = 'queued' AND (q.create_time, q.id) < (t.create_time, t.id)
     ) ELSE 0 END AS queue_place,
-    coalesce(t.state = 'running' AND t.lease_until < now() - interval '60 s', false) AS orphaned,
+    coalesce(t.state = 'running' AND t.lease_until < now() - interval '60 s' AND t.lease_until > '-infinity', false)
+        AND NOT EXISTS (SELECT FROM responsa.pause) AS orphaned,
     e.seq, e.last_seq, e.deltas, e.frame
 FROM unnest(%(turns)b::uuid[], %(after)b::bigint[]) AS c (id, after)
 JOIN responsa.turn AS t ON t.id = c.id

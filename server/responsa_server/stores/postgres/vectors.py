@@ -27,6 +27,12 @@ from responsa_server.stores.postgres.locks import Lock
 
 EXACT_PASSAGES: Final = 2_000
 """If the documents of a filter have at most this number of passages, a search compares all vectors of these passages."""
+# A graph that does not fit into this memory takes many times longer to build. It takes about twice the memory of its
+# table, which may be larger than needed here after deletions.
+_BUILD_MEMORY: Final = """SELECT set_config('maintenance_work_mem', greatest(
+    pg_size_bytes(current_setting('maintenance_work_mem')) / 1024,
+    least(1048576, 3 * greatest(pg_table_size('responsa.passage_vector'), pg_table_size('responsa.generation_vector')) / 1024)
+)::text || 'kB', false)"""
 # A piece in `pieces` of vectors.sql, and the kinds of pieces by their first letters.
 _PIECE: Final = struct.Struct(">ciid")
 _KINDS: Final = {
@@ -86,6 +92,7 @@ async def fit_index(url: str, *, m: int, ef_construction: int) -> bool:
             fresh = f"{index.name}_fresh"
             drop = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS responsa.{}")
             await connection.execute(drop.format(sql.Identifier(fresh)))
+            await connection.execute(_BUILD_MEMORY)
             await connection.execute(
                 sql.SQL(
                     "CREATE INDEX CONCURRENTLY {} ON responsa.{} WITH (m = {}, ef_construction = {}) {}"
