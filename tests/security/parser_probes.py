@@ -50,13 +50,13 @@ from responsa_server.agents.engine.calling import fits, schema_problem
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptError, PromptSet, PromptSource
 from responsa_server.calls.http import json_value
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.parsers import PARSERS, RunsIn
 from responsa_server.sources.mapping import ScheduleProblem, read_schedule
 from responsa_server.text.layout import blocks_of
 from responsa_server.text.shown import QuoteOrigin, shown_blocks
 from responsa_server.tools.calculator import computed
 from responsa_server.transports.ws.html import of_markdown
 from responsa_server.transports.ws.incoming import parse
+from tests.security.parsers import PARSERS, RunsIn
 
 CPU_SECONDS = 1.0
 MEMORY_BYTES = 50 << 20

@@ -1,4 +1,4 @@
-"""Every parser of somebody else's bytes has a row in `responsa_server/parsers.py`, and those of the server's own
+"""Every parser of somebody else's bytes has a row in `parsers.py`, and those of the server's own
 process withstand nested and long texts."""
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from responsa_server.parsers import PARSERS, Parser, RunsIn
 from tests.instance import ROOT
+from tests.security.parsers import PARSERS, Parser, RunsIn
 
 SERVER = ROOT / "server" / "responsa_server"
 # What of the standard library reads a language.
@@ -69,7 +69,7 @@ def test_each_import_of_a_parser_has_a_row() -> None:
         used.update(rows)
         if not rows and first not in NO_PARSERS:
             missing.add((module, file))
-    assert not missing, "add rows to responsa_server/parsers.py, or say here why these are no parsers"
+    assert not missing, "add rows to tests/security/parsers.py, or say here why these are no parsers"
     assert [PARSERS[number] for number in range(len(PARSERS)) if number not in used] == []
 
 

@@ -1,0 +1,177 @@
+"""The parsers that read somebody else's bytes: what bounds each, and in which process it runs.
+
+A parser in native code can overflow the stack of its process, or corrupt its memory, and a parser that calls itself can
+use it up. In the server's own process, either ends the service for all tenants. So a parser runs in the server only
+with a bound that keeps it harmless, and otherwise in a process of its own.
+
+`test_parsers.py` fails for an import of such a library without a row, and gives each parser of the server ten shapes of
+nested and of long text at its limit. A new parser, or a new use of one, is a row here and a function in
+`parser_probes.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+
+class RunsIn(StrEnum):
+    """Where a parser runs."""
+
+    SERVER = "the server's own process"
+    SANDBOX = "a process under Landlock and seccomp, as the parsers' user"
+    CONFINED = "another confined process, which ends alone"
+    COMMAND = "a command, on files of its own user"
+
+
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """A use of a parser.
+
+    library: the module that is imported. files: patterns of the files that import it, below `responsa_server`. reads:
+    what it reads, and who wrote it. runs: where. bound: what keeps it harmless in the server. most: the largest text
+    that it gets there, in bytes; 0 for other processes.
+    """
+
+    library: str
+    files: Sequence[str]
+    reads: str
+    runs: RunsIn
+    bound: str = ""
+    most: int = 0
+
+
+PARSERS: Final[Sequence[Parser]] = (
+    # templates
+    Parser("minijinja", ["agents/engine/prompts.py"], "prompts of agents, by owners: files, and versions over the API", RunsIn.SERVER,
+        "`agents/engine/tags.py` scans each template first; `agents/engine/prompts.py` bounds what a filling takes and makes",
+        256 * KIB),
+    Parser("minijinja", ["agents/engine/prompts.py"], "templates of mappings, by administrators of tenants", RunsIn.SANDBOX,
+        "`sources/sandbox.py`"),
+    # TOML
+    Parser("rtoml", ["agents/config/**", "app/settings.py", "sources/declarations.py"],
+        "files of the owner: agents, declarations, settings", RunsIn.SERVER, "the size of a file; the library refuses deep nesting",
+        256 * KIB),
+    Parser("tree_sitter", ["agents/config/problems.py"], "the lines of the same files", RunsIn.SERVER, "reads only what `rtoml` has read"),
+    Parser("tree_sitter_toml", ["agents/config/problems.py"], "its grammar", RunsIn.SERVER, "see `tree_sitter`"),
+    Parser("rtoml", ["sources/mapping_text.py"], "mappings, by administrators of tenants", RunsIn.SANDBOX, "`sources/sandbox.py`"),
+    Parser("tomllib", ["cli/**", "samples/**"], "files of the command's user, and shipped ones", RunsIn.COMMAND),
+    Parser("tomllib", ["search/contradicting.py", "text/quantities.py"], "shipped words of form", RunsIn.SERVER, "no text of others"),
+    # JSON and its kin
+    Parser("json", ["**"], "bodies of requests, replies of models, tools and providers", RunsIn.SERVER,
+        "4 MiB a body, and 200,000 values and names in it (`calls/http.py`); nesting ends in a typed RecursionError",
+        4 * MIB),
+    Parser("json", ["sources/mapping.py"], "columns of rows, by administrators of tenants", RunsIn.SANDBOX, "`sources/sandbox.py`"),
+    Parser("json", ["databases/sqlite.py"], "what the confined process of an SQLite file answers: numbers, and the lengths of texts",
+        RunsIn.SERVER, "4 MiB; nesting ends in a RecursionError, which ends the session"),
+    Parser("psycopg", ["databases/kinds.py"], "arrays of rows, by administrators of tenants", RunsIn.SERVER,
+        "1 MiB, and one at a time: it becomes a text at once"),
+    Parser("pydantic", ["**"], "frames of WebSockets, tables of TOML, replies", RunsIn.SERVER,
+        "256 KiB a frame; its JSON ends at a nesting of 200", 256 * KIB),
+    Parser("pydantic_core", ["agents/config/check/prompts.py", "providers/json_server.py"], "see `pydantic`", RunsIn.SERVER,
+        "see `pydantic`"),
+    Parser("pydantic_settings", ["**/settings.py", "**/*_settings.py", "cli/session.py"], "the environment of the process", RunsIn.SERVER,
+        "written by the operator"),
+    Parser("pydantic_core", ["cli/local/archive.py"], "the first line of a backup", RunsIn.COMMAND),
+    Parser("google.protobuf", ["calls/**", "transports/**", "stores/**", "envoy/**", "cli/**", "app/**"],
+        "messages of all calls, in binary form and as JSON", RunsIn.SERVER,
+        "256 KiB a message, but documents, whose text is one field; a nesting of 100", 256 * KIB),
+    Parser("jsonschema_rs", ["agents/engine/schemas.py", "agents/engine/calling.py"],
+        "schemas of parameters and tools, by owners and declared tools, with their patterns; arguments of models and callers",
+        RunsIn.SERVER,
+        "`agents/engine/schemas.py`: patterns in linear time, their size and number; how many subschemas may apply to a value", 256 * KIB),
+    Parser("ormsgpack", ["agents/engine/state.py", "search/*.py", "stores/cached.py"], "checkpoints of the own database, and signed caches",
+        RunsIn.SERVER, "no text of others in its form; the library refuses a nesting of more than 1,024", 256 * KIB),
+    # XML, HTML and documents
+    Parser("xml.etree", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
+    Parser("xml.parsers", ["ingest/formats/office.py"], "documents", RunsIn.SANDBOX),
+    Parser("xml.parsers", ["sources/sitemaps.py"], "sitemaps of websites", RunsIn.SANDBOX, "`sources/sandbox.py`"),
+    Parser("selectolax", ["ingest/formats/*.py"], "documents, and pages for tools", RunsIn.SANDBOX),
+    Parser("nh3", ["transports/ws/html.py"], "answers as HTML, which `markdown_it` has made", RunsIn.SERVER,
+        "see `markdown_it`: the HTML is a fixed multiple of the text", 24 * KIB),
+    Parser("html", ["sources/crawling.py", "text/shown.py", "tools/endpoint.py", "transports/**"], "single references to characters",
+        RunsIn.SERVER, "one pass of constant patterns", 64 * KIB),
+    Parser("pypdfium2", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
+    Parser("docutils", ["ingest/formats/rst.py"], "documents", RunsIn.SANDBOX),
+    Parser("formualizer", ["ingest/formats/formulas.py"], "workbooks and their formulas", RunsIn.SANDBOX),
+    Parser("icalendar", ["ingest/formats/ics.py"], "documents", RunsIn.SANDBOX),
+    Parser("olefile", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
+    Parser("cv2", ["ingest/formats/ocr.py"], "pictures of pages", RunsIn.SANDBOX),
+    Parser("rapidocr", ["ingest/formats/ocr.py"], "pictures of pages", RunsIn.SANDBOX),
+    Parser("email", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
+    Parser("email", ["identity/mailing.py", "providers/http_model.py"], "addresses of users; dates in replies of providers", RunsIn.SERVER,
+        "254 bytes an address", 254),
+    Parser("csv", ["cli/tables.py"], "nothing: it writes tables", RunsIn.COMMAND),
+    Parser("chardet", ["ingest/formats/sniff.py"], "documents", RunsIn.SANDBOX),
+    Parser("filetype", ["ingest/formats/sniff.py"], "documents", RunsIn.SANDBOX),
+    # Markdown
+    Parser("markdown_it", ["ingest/formats/markdown.py"], "documents", RunsIn.SANDBOX),
+    Parser("markdown_it", ["text/shown.py"], "pieces of passages that an answer quotes", RunsIn.SERVER,
+        "4 KiB a piece, and a nesting of 20", 4 * KIB),
+    Parser("markdown_it", ["transports/ws/html.py"], "answers", RunsIn.SERVER,
+        "24 KiB an answer, and few cells of tables; in threads of its own", 24 * KIB),
+    Parser("markdown_it", ["text/layout.py"], "answers, as blocks", RunsIn.SERVER,
+        "24 KiB an answer, few cells of tables, and a nesting of 20; in a thread", 24 * KIB),
+    Parser("markdown_it", ["cli/**"], "answers, on the reader's machine", RunsIn.COMMAND),
+    # SQL
+    Parser("sqlalchemy", ["databases/**"], "queries of mappings, by administrators of tenants: only the places for values", RunsIn.SERVER,
+        "20,000 characters; one constant pattern", 80_000),
+    Parser("sqlite3", ["databases/**"], "files and queries of sources", RunsIn.CONFINED, "`databases/sqlite_process.py`"),
+    Parser("sqlite3", ["samples/**"], "shipped samples", RunsIn.COMMAND),
+    Parser("sqlite3", ["embedded/doctor.py"], "nothing: its version", RunsIn.COMMAND),
+    # YAML
+    Parser("yaml", ["envoy/templates.py"], "shipped templates of Envoy's configuration", RunsIn.SERVER, "no text of others"),
+    # languages of the product's own
+    Parser("ast", ["tools/calculator.py"], "expressions, by models", RunsIn.SERVER, "500 characters", 2000),
+    Parser("cronsim", ["sources/mapping.py", "sources/in_sandbox.py"], "schedules of mappings", RunsIn.SERVER, "200 characters", 800),
+    Parser("zoneinfo", ["sources/mapping.py", "tools/clock.py"], "files of the system, by names of 64 characters", RunsIn.SERVER,
+        "a name that is a path is refused"),
+    Parser("protego", ["sources/crawling.py"], "robots.txt of websites", RunsIn.SERVER,
+        "512 KiB; the library matches without backtracking; in a thread", 512 * KIB),
+    Parser("re", ["**"], "everything", RunsIn.SERVER,
+        "the patterns are constants, and `tests/security/test_patterns.py` attacks each of them"),
+    # credentials and certificates
+    Parser("jwt", ["identity/*.py"], "access tokens of callers; identity tokens and keys of OpenID providers", RunsIn.SERVER,
+        "the size of a header; one algorithm", 32 * KIB),
+    Parser("cryptography", ["identity/tokens.py", "cli/local/archive.py"], "keys of the installation, and signatures of fixed length",
+        RunsIn.SERVER, "no certificate and no key in another's form is read but by `jwt`"),
+    Parser("ssl", ["databases/**", "envoy/**", "identity/**", "outbound/**", "providers/**"],
+        "certificates of servers that the configuration names", RunsIn.SERVER, "OpenSSL bounds the chain to 100 KiB"),
+    Parser("ssl", ["embedded/doctor.py"], "nothing: its version", RunsIn.COMMAND),
+    Parser("zxcvbn_rs_py", ["identity/passwords.py"], "passwords", RunsIn.SERVER, "72 characters", 288),
+    # HTTP and WebSockets
+    Parser("uvicorn", ["app/gateway.py", "transports/**"], "requests that Envoy has read and written again", RunsIn.SERVER,
+        "32 KiB a head (`transports/http/protocol.py`); a body in pieces", 64 * KIB),
+    Parser("websockets", ["transports/ws/protocol.py"], "frames", RunsIn.SERVER, "the size of a frame; flat", 64 * KIB),
+    Parser("starlette", ["app/**", "transports/**"], "paths, queries, cookies and headers", RunsIn.SERVER, "32 KiB a head; flat", 32 * KIB),
+    Parser("python_multipart.multipart", ["transports/http/uploads.py"], "the type of a form's body", RunsIn.SERVER,
+        "a header of at most 16 KiB", 16 * KIB),
+    Parser("starlette.formparsers", ["transports/http/uploads.py"], "forms with a file, of callers whose credential was checked",
+        RunsIn.SERVER, "one pass over a flat list of at most 33 parts; a field has 64 KiB, and the file waits on the disk", 64 * KIB),
+    Parser("httpx2", ["**"], "addresses; replies of models, tools, providers and websites", RunsIn.SERVER,
+        "bodies by `outbound/connector.py` and the adapters; addresses of 64 KiB are refused", 2 * KIB),
+    Parser("mcp", ["tools/**", "transports/mcp/**", "cli/**"], "JSON-RPC of callers and of declared MCP servers, by `pydantic`",
+        RunsIn.SERVER, "the size of a body"),
+    Parser("a2a", ["transports/a2a/**"], "messages, by `google.protobuf`", RunsIn.SERVER, "the size of a body"),
+    # archives
+    Parser("zipfile", ["ingest/**"], "documents", RunsIn.SANDBOX),
+    Parser("zipfile", ["routing/stored.py"], "classifiers of the own database", RunsIn.SERVER, "no text of others"),
+    Parser("zlib", ["ingest/**"], "documents", RunsIn.SANDBOX),
+    Parser("zlib", ["sources/sitemaps.py"], "sitemaps of websites", RunsIn.SANDBOX, "50 MiB unpacked"),
+    Parser("zlib",
+        ["domain/passage_words.py", "routing/classifier.py", "text/compounds.py", "text/drawn.py", "tools/mcp_process.py",
+         "transports/rest/handler.py", "transports/rest/openapi.py"],
+        "classifiers of the own database; otherwise only sums and packing", RunsIn.SERVER, "no text of others"),
+    Parser("zlib", ["cli/local/archive.py"], "backups", RunsIn.COMMAND),
+    Parser("gzip", ["cli/local/archive.py"], "backups", RunsIn.COMMAND),
+    Parser("tarfile", ["cli/local/archive.py", "embedded/base_backup.py"], "backups", RunsIn.COMMAND),
+    Parser("obstore", ["cli/local/backup_places.py"], "what the store of the backups says", RunsIn.COMMAND),
+    # command lines
+    Parser("shlex", ["cli/**"], "nothing: it quotes", RunsIn.COMMAND),
+)  # fmt: skip
+"""All uses, by what they read."""
