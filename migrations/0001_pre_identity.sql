@@ -1,4 +1,4 @@
--- Roles, the caller of a transaction, tenants, users, their API keys and sessions, and the functions that look credentials up.
+-- Roles, restores and backups, the caller of a transaction, tenants, users, their API keys and sessions, connected programs, and the functions that look credentials up.
 
 -- Four roles (docs/architecture.md): the role that runs this owns everything; responsa_app serves one tenant at a time; responsa_log writes the turn log and runs jobs
 -- over all tenants; responsa_search owns the functions that see all tenants, and cannot log in. They may exist already, with or without a login.
@@ -38,6 +38,22 @@ $$;
 CREATE SCHEMA IF NOT EXISTS responsa;
 GRANT USAGE ON SCHEMA responsa TO responsa_app, responsa_log, responsa_search;
 
+-- A restored instance is paused: until `responsa activate` deletes this row, its servers do nothing outside. `restore` writes the row, in the transaction that makes this table.
+CREATE TABLE responsa.pause (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    begin_time timestamptz NOT NULL DEFAULT now(),
+    turns uuid[] -- those that were open in the backup: no worker takes them over. NULL: the restore has not ended, and no server may start.
+);
+GRANT SELECT ON responsa.pause TO responsa_app;
+GRANT SELECT, UPDATE (turns), DELETE ON responsa.pause TO responsa_log;
+
+-- When the newest complete backup began, for the servers' metrics: the command `backup` may run in another container, without their data folder.
+CREATE TABLE responsa.last_backup (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    begin_time timestamptz NOT NULL
+);
+GRANT SELECT ON responsa.last_backup TO responsa_log;
+
 -- The caller. Each transaction of responsa_app names it: the tenant (responsa.tenant_id), the user (responsa.user_id) and the role (responsa.role).
 
 -- NULL when no tenant is set; a setting that was set in an earlier transaction reads as ''.
@@ -70,6 +86,8 @@ CREATE TABLE responsa.tenant (
     erase_time timestamptz, -- when its erasure began, which nothing can stop; suspend_time is then set too
     end_time timestamptz, -- when nothing was left but this row and the audit log
     erased jsonb NOT NULL DEFAULT '{}', -- the number of erased rows of each table
+    question_texts boolean NOT NULL DEFAULT false, -- whether administrators may read the texts of questions
+    budget_micros bigint NOT NULL DEFAULT 0 CHECK (budget_micros >= 0), -- in a month (UTC), in millionths of a US dollar; 0: none
     CONSTRAINT tenant_home_stays CHECK (NOT (home AND suspend_time IS NOT NULL)),
     CONSTRAINT tenant_erased_is_suspended CHECK (erase_time IS NULL OR suspend_time IS NOT NULL)
 );
@@ -79,8 +97,10 @@ ALTER TABLE responsa.tenant ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON responsa.tenant TO responsa_app
     USING (id = responsa.current_tenant()) WITH CHECK (id = responsa.current_tenant());
 CREATE POLICY search_reads ON responsa.tenant FOR SELECT TO responsa_search USING (true);
+CREATE POLICY log_reads ON responsa.tenant FOR SELECT TO responsa_log USING (true);
 CREATE POLICY tenant_erasure ON responsa.tenant FOR SELECT TO CURRENT_USER USING (id = responsa.current_tenant());
-GRANT SELECT, INSERT, UPDATE (display_name, suspend_time, erase_time, end_time, erased) ON responsa.tenant TO responsa_app;
+GRANT SELECT, INSERT, UPDATE (display_name, suspend_time, erase_time, end_time, erased, question_texts, budget_micros) ON responsa.tenant TO responsa_app;
+GRANT SELECT (id, question_texts, suspend_time, erase_time) ON responsa.tenant TO responsa_log;
 GRANT SELECT ON responsa.tenant TO responsa_search;
 
 CREATE TABLE responsa.app_user (
@@ -120,6 +140,13 @@ CREATE TABLE responsa.api_key (
     revoke_time timestamptz,
     parent_id uuid REFERENCES responsa.api_key (id), -- the key whose holder made this one, and with which it is revoked; NULL for keys of the command line on the server's machine
     role text CHECK (role = 'user'), -- NULL: the role of its user
+    -- Whether it is the key of a widget (docs/adr/0082, 0088): everybody can read it, so it only asks, at the origins that a setting names. Whoever its user is, its calls
+    -- have the role 'widget' in a transaction: they read the collections that are shared with the user by name, in these no document with a subject, and no turn that
+    -- another kind of credential has asked.
+    widget boolean NOT NULL DEFAULT false,
+    agent text NOT NULL DEFAULT '' -- of a widget: agents/{id} or agents/{id}/versions/{n}; '': the default agent
+        CHECK (agent ~ '^(agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?)?$'),
+    CONSTRAINT api_key_agent_of_widget CHECK (widget OR agent = ''),
     FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id)
 );
 CREATE INDEX api_key_of_user ON responsa.api_key (tenant_id, user_id, create_time);
@@ -128,6 +155,19 @@ CREATE INDEX api_key_of_tenant ON responsa.api_key (tenant_id, create_time, id);
 CREATE POLICY search_reads ON responsa.api_key FOR SELECT TO responsa_search USING (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.api_key TO responsa_app;
 GRANT SELECT ON responsa.api_key TO responsa_search;
+
+-- Programs that administrators have registered, so that people connect them to their accounts with OAuth (docs/adr/0107). The id is their client_id.
+CREATE TABLE responsa.program (
+    id uuid PRIMARY KEY,
+    tenant_id text NOT NULL REFERENCES responsa.tenant (id),
+    display_name text NOT NULL CHECK (octet_length(display_name) BETWEEN 1 AND 200),
+    redirect_uris text[] NOT NULL CHECK (cardinality(redirect_uris) BETWEEN 1 AND 10),
+    revision bigint NOT NULL DEFAULT 1, -- counts the changes; the etag is made of it
+    create_time timestamptz NOT NULL DEFAULT now(),
+    update_time timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX program_by_creation ON responsa.program (tenant_id, create_time, id);
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.program TO responsa_app;
 
 -- A session is a browser's (token_sha256 is of its cookie) or a program's (token_sha256 is of the newest refresh token).
 CREATE TABLE responsa.session (
@@ -143,10 +183,20 @@ CREATE TABLE responsa.session (
     last_use_time timestamptz NOT NULL DEFAULT now(),
     address text NOT NULL DEFAULT '',
     user_agent text NOT NULL DEFAULT '',
+    -- A session of the kind 'tokens' may be a program's. Its first refresh token is the authorisation code, which is exchanged with these values within a minute.
+    client_id text CHECK (length(client_id) BETWEEN 1 AND 2048), -- NULL: not a program's
+    client_name text,
+    redirect_uri text,
+    code_challenge text CHECK (length(code_challenge) = 43), -- S256 (RFC 7636)
+    scopes text[],
+    resource text, -- the audience of its access tokens (RFC 8707)
+    program_id uuid REFERENCES responsa.program (id) ON DELETE CASCADE, -- the registered program; NULL for others
+    CHECK (num_nulls(client_id, client_name, redirect_uri, code_challenge, scopes, resource) IN (0, 6)),
     FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id)
 );
 CREATE UNIQUE INDEX session_id ON responsa.session (id);
 CREATE UNIQUE INDEX session_in_tenant ON responsa.session (tenant_id, id);
+CREATE INDEX session_of_program ON responsa.session (program_id) WHERE program_id IS NOT NULL;
 CREATE INDEX session_of_user ON responsa.session (tenant_id, user_id, create_time);
 CREATE POLICY search_reads ON responsa.session FOR SELECT TO responsa_search USING (true);
 GRANT SELECT, INSERT, DELETE, UPDATE (token_sha256, expire_time, last_use_time) ON responsa.session TO responsa_app;
@@ -191,7 +241,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['app_user', 'api_key', 'session', 'session_code', 'service_grant'] LOOP
+    FOREACH name IN ARRAY ARRAY['app_user', 'api_key', 'program', 'session', 'session_code', 'service_grant'] LOOP
         EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
             USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
@@ -205,17 +255,30 @@ $$;
 -- plan suits all tenants, and connections keep it. Without enable_seqscan = off, the plan of a nearly empty table would be to read all of it.
 GRANT CREATE ON SCHEMA responsa TO responsa_search; -- a function's owner must be allowed to create in its schema
 SET LOCAL ROLE responsa_search;
--- role: the narrower one of the user and of the key, or of the key that began the session. The users of a suspended tenant are disabled.
-CREATE FUNCTION responsa.find_credential_of_key(wanted_sha256 bytea)
-    RETURNS TABLE (id uuid, tenant_id text, user_id uuid, role text, expired boolean, revoked boolean, disabled boolean)
+-- role: the narrower one of the user and of the key, or of the key that began the session. The key of a widget has no more than the role 'user'. The users of a suspended tenant are disabled.
+CREATE FUNCTION responsa.find_caller_of_key(wanted_sha256 bytea)
+    RETURNS TABLE (id uuid, tenant_id text, user_id uuid, role text, expired boolean, revoked boolean, disabled boolean, widget boolean, agent text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
     AS $$
-        SELECT k.id, k.tenant_id, k.user_id, coalesce(k.role, u.role), coalesce(k.expire_time <= now(), false), k.revoke_time IS NOT NULL,
-            u.disable_time IS NOT NULL OR t.suspend_time IS NOT NULL
+        SELECT k.id, k.tenant_id, k.user_id, CASE WHEN k.widget THEN 'user' ELSE coalesce(k.role, u.role) END, coalesce(k.expire_time <= now(), false),
+            k.revoke_time IS NOT NULL, u.disable_time IS NOT NULL OR t.suspend_time IS NOT NULL, k.widget, k.agent
         FROM responsa.api_key AS k
         JOIN responsa.app_user AS u ON u.id = k.user_id
         JOIN responsa.tenant AS t ON t.id = k.tenant_id
         WHERE k.secret_sha256 = wanted_sha256
+    $$;
+-- Servers of earlier releases call these two, and do not find the key of a widget, to which they would give all rights of its user.
+CREATE FUNCTION responsa.find_key(wanted_sha256 bytea)
+    RETURNS TABLE (id uuid, tenant_id text, user_id uuid, role text, expired boolean, revoked boolean, disabled boolean, widget boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+    AS $$
+        SELECT f.id, f.tenant_id, f.user_id, f.role, f.expired, f.revoked, f.disabled, f.widget FROM responsa.find_caller_of_key(wanted_sha256) AS f WHERE NOT f.widget
+    $$;
+CREATE FUNCTION responsa.find_credential_of_key(wanted_sha256 bytea)
+    RETURNS TABLE (id uuid, tenant_id text, user_id uuid, role text, expired boolean, revoked boolean, disabled boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+        SELECT f.id, f.tenant_id, f.user_id, f.role, f.expired, f.revoked, f.disabled FROM responsa.find_key(wanted_sha256) AS f WHERE NOT f.widget
     $$;
 CREATE FUNCTION responsa.find_credential_of_session(wanted_sha256 bytea)
     RETURNS TABLE (tenant_id text, user_id uuid, role text, api_key_id uuid, expired boolean, disabled boolean)
@@ -387,11 +450,11 @@ CREATE FUNCTION responsa.suspended_tenants() RETURNS text[]
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$ SELECT coalesce(array_agg(t.id), '{}') FROM responsa.tenant AS t WHERE t.suspend_time IS NOT NULL AND t.end_time IS NULL $$;
 
-REVOKE ALL ON FUNCTION responsa.find_credential_of_key, responsa.find_credential_of_session, responsa.find_signed_in, responsa.find_signed_in_as,
+REVOKE ALL ON FUNCTION responsa.find_caller_of_key, responsa.find_key, responsa.find_credential_of_key, responsa.find_credential_of_session, responsa.find_signed_in, responsa.find_signed_in_as,
     responsa.take_session_code, responsa.take_sign_in_code, responsa.find_api_key, responsa.find_session, responsa.use_session_code,
     responsa.ended_credentials(uuid[], uuid[]), responsa.ended_credentials(uuid[], uuid[], uuid[]), responsa.changed_callers, responsa.standing, responsa.standing_of,
     responsa.role_of, responsa.granted, responsa.all_tenants, responsa.suspended_tenants FROM public;
-GRANT EXECUTE ON FUNCTION responsa.find_credential_of_key, responsa.find_credential_of_session, responsa.find_signed_in, responsa.find_signed_in_as,
+GRANT EXECUTE ON FUNCTION responsa.find_caller_of_key, responsa.find_key, responsa.find_credential_of_key, responsa.find_credential_of_session, responsa.find_signed_in, responsa.find_signed_in_as,
     responsa.take_session_code, responsa.take_sign_in_code, responsa.find_api_key, responsa.find_session, responsa.use_session_code,
     responsa.ended_credentials(uuid[], uuid[]), responsa.ended_credentials(uuid[], uuid[], uuid[]), responsa.changed_callers, responsa.standing, responsa.standing_of,
     responsa.role_of, responsa.granted, responsa.all_tenants TO responsa_app;

@@ -1,4 +1,4 @@
--- Conversations, their messages with citations, turns, the log of each turn's events, and the versions of agents that answer.
+-- Conversations, their messages with citations and feedback, turns, the log of each turn's events, and the versions of agents that answer, with their experiments.
 
 CREATE TABLE responsa.conversation (
     id uuid PRIMARY KEY,
@@ -14,6 +14,9 @@ CREATE TABLE responsa.conversation (
     update_time timestamptz NOT NULL DEFAULT now(),
     -- The bytes of `request` and `terminal` of its ended turns. Every statement that writes `terminal` changes it; the conversation is locked then in any case.
     turn_bytes bigint NOT NULL DEFAULT 0,
+    pinned boolean NOT NULL DEFAULT false,
+    archived boolean NOT NULL DEFAULT false,
+    origin text NOT NULL DEFAULT '' CHECK (origin IN ('', 'page', 'program')), -- '': a server of an earlier release did not record it
     UNIQUE (tenant_id, id),
     CHECK ((request_id IS NULL) = (request IS NULL)),
     FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id)
@@ -24,7 +27,7 @@ CREATE UNIQUE INDEX conversation_request ON responsa.conversation (tenant_id, us
 CREATE INDEX conversation_by_update ON responsa.conversation (user_id, update_time, id);
 -- With the tenant in the index, a user's conversations are counted without reading them.
 CREATE INDEX conversation_by_creation ON responsa.conversation (user_id, create_time, id) INCLUDE (tenant_id);
-GRANT SELECT, INSERT, DELETE, UPDATE (title, titled, labels, revision, update_time, turn_bytes) ON responsa.conversation TO responsa_app;
+GRANT SELECT, INSERT, DELETE, UPDATE (title, titled, labels, revision, update_time, turn_bytes, pinned, archived) ON responsa.conversation TO responsa_app;
 
 -- Whether a user may have another conversation; most = 0: no limit. Of two transactions of one user, the second waits until the first has committed, and counts its conversation.
 CREATE FUNCTION responsa.has_room_for_conversation(wanted_tenant text, wanted_user uuid, most bigint) RETURNS boolean
@@ -91,6 +94,12 @@ CREATE TABLE responsa.turn (
     read_documents uuid[],
     read_versions int[],
     alone boolean NOT NULL DEFAULT false, -- whether it runs alone in its worker's process; if the worker is lost meanwhile, the turn is the cause
+    traceparent text CHECK (length(traceparent) = 55), -- W3C Trace Context of the call that asked: every worker that runs the turn continues its trace. NULL if no traces are made
+    -- Whether the turn's end was written together with its row in usage_event. Turns that an earlier release ended get that row from the backfill.
+    counted boolean NOT NULL DEFAULT false,
+    first_words_time timestamptz, -- NULL: no part of the text was readable before the end, or an earlier release ran the turn
+    -- Whether a widget has asked. Who takes the turn over reads as the widget does; `role` is then 'user', so that a worker of an earlier release has the least rights.
+    widget boolean NOT NULL DEFAULT false,
     CONSTRAINT turn_open_check CHECK ((state IN ('queued', 'pending', 'running')) = (terminal IS NULL)),
     CONSTRAINT turn_check1 CHECK ((terminal IS NULL) = (end_time IS NULL)),
     CONSTRAINT turn_check2 CHECK (state <> 'running' OR (owner IS NOT NULL AND lease_until IS NOT NULL)),
@@ -101,6 +110,13 @@ CREATE UNIQUE INDEX turn_request ON responsa.turn (tenant_id, user_id, request_i
 CREATE UNIQUE INDEX turn_active ON responsa.turn (conversation_id) WHERE state IN ('pending', 'running');
 CREATE INDEX turn_by_creation ON responsa.turn (user_id, create_time, id);
 CREATE INDEX turn_of_conversation ON responsa.turn (conversation_id);
+-- Lists of a user's turns by a rare state: without this index, PostgreSQL reads all turns of the user, or of the table. Open states are rare too, and have their own indexes.
+CREATE INDEX turn_ended_unanswered ON responsa.turn (user_id, state, create_time, id) WHERE state IN ('refused', 'failed', 'cancelled');
+-- Lists of a tenant's turns by their time: without this index, PostgreSQL reads all turns of the time, those of other tenants too. It holds only ended turns, so that no statement
+-- that finds a turn by its key, and is planned while the table is nearly empty, takes it for as good as the key.
+CREATE INDEX turn_of_tenant ON responsa.turn (tenant_id, create_time, id) WHERE end_time IS NOT NULL;
+-- Empty once the backfill is done: the end of a turn sets `counted`, too.
+CREATE INDEX turn_uncounted ON responsa.turn (user_id, create_time, id) WHERE end_time IS NOT NULL AND NOT counted;
 -- Waiting for a worker, and waiting for the conversation: both few.
 CREATE INDEX turn_pending ON responsa.turn (id) WHERE state = 'pending';
 CREATE INDEX turn_queued ON responsa.turn (conversation_id, create_time, id) WHERE state = 'queued';
@@ -108,13 +124,15 @@ CREATE INDEX turn_queued ON responsa.turn (conversation_id, create_time, id) WHE
 CREATE INDEX turn_open_of_user ON responsa.turn (tenant_id, user_id) WHERE state IN ('queued', 'pending', 'running');
 -- The worker of the log works over all tenants.
 CREATE POLICY log_writes ON responsa.turn TO responsa_log USING (true) WITH CHECK (true);
+CREATE POLICY access ON responsa.turn AS RESTRICTIVE TO responsa_app USING ((SELECT responsa.acting_role()) <> 'widget' OR widget);
 -- The functions below that run as their owner look at all tenants' open turns, at nothing else.
 CREATE POLICY open_turns ON responsa.turn FOR SELECT TO CURRENT_USER USING (state IN ('queued', 'pending', 'running'));
 -- Finish is one transaction over the turn and its conversation; it takes the tenant from the turn's row and is the app role's work: the log's role ends no turn. The owner
 -- is written when a turn is accepted and when it is claimed.
 GRANT SELECT, INSERT, DELETE, UPDATE (state, epoch, lease_until, last_seq, terminal, embedding_tokens, end_time, input_tokens, output_tokens, cost_micros, unpriced_tokens,
-    reserved_tokens, reserved_micros, short_of_tokens, short_of_micros, read_documents, read_versions) ON responsa.turn TO responsa_app;
-GRANT SELECT, UPDATE (state, owner, epoch, lease_until, last_seq, attempt, losses, begin_time, read_documents, read_versions, alone) ON responsa.turn TO responsa_log;
+    reserved_tokens, reserved_micros, short_of_tokens, short_of_micros, read_documents, read_versions, counted) ON responsa.turn TO responsa_app;
+GRANT SELECT, UPDATE (state, owner, epoch, lease_until, last_seq, attempt, losses, begin_time, read_documents, read_versions, alone, counted,
+    first_words_time) ON responsa.turn TO responsa_log;
 
 -- Whether a user may have another open turn, as responsa_app with the tenant set; 0: no limit. The function is volatile, so that the user's count sees the turns that
 -- other calls of the user have committed while this one waited for the lock, which ends with the transaction. No lock guards the tenant's count, because users would wait
@@ -150,6 +168,9 @@ CREATE TABLE responsa.message (
     content text NOT NULL,
     refusal text CHECK (refusal IN ('no_support', 'out_of_scope', 'unsafe', 'budget', 'quota', 'source_erased', 'needs_model')),
     create_time timestamptz NOT NULL DEFAULT now(),
+    -- The sentences that nothing confirms (docs/adr/0094): [{answer: [first byte, end], passage_id, document_id, version} or {answer, call_id, tool, source_index, fetch_time} or
+    -- {answer}, …]; NULL: none. Always read with the message, as a whole.
+    unconfirmed json,
     UNIQUE (turn_id, speaker),
     UNIQUE (tenant_id, id),
     CHECK (refusal IS NULL OR speaker = 'assistant'),
@@ -157,7 +178,7 @@ CREATE TABLE responsa.message (
 );
 CREATE INDEX message_of_conversation ON responsa.message (tenant_id, conversation_id, create_time, id);
 -- Only the erasing of a user updates.
-GRANT SELECT, INSERT, UPDATE (content, refusal) ON responsa.message TO responsa_app;
+GRANT SELECT, INSERT, UPDATE (content, refusal, unconfirmed) ON responsa.message TO responsa_app;
 
 -- What an answer stands on. No foreign key to passages or documents: a citation outlives its source. A citation of what a tool returned names no document but the call and the
 -- position of the source among the call's sources, from 0; the text of the source stays in the ledger of tools, as long as the turn's events.
@@ -184,6 +205,8 @@ CREATE TABLE responsa.citation (
     tool text,
     source_index smallint CHECK (source_index >= 0),
     fetch_time timestamptz,
+    date text NOT NULL DEFAULT '', -- that a cited document states for its content, as YYYY-MM-DD; '' for documents without a date
+    state text NOT NULL DEFAULT '' CHECK (state IN ('', 'quoted', 'supported')), -- what was checked of it (docs/adr/0094); '': an earlier release stored the citation
     PRIMARY KEY (message_id, place),
     CHECK (source_start < source_end AND answer_start < answer_end),
     CONSTRAINT citation_origin CHECK (
@@ -198,14 +221,41 @@ GRANT SELECT, INSERT, DELETE ON responsa.citation TO responsa_app;
 CREATE TABLE responsa.message_feedback (
     tenant_id text NOT NULL,
     message_id uuid NOT NULL,
-    rating text NOT NULL CHECK (rating IN ('up', 'down')),
+    rating text CHECK (rating IN ('up', 'down')), -- NULL: neither, by a score of 3
     comment text NOT NULL DEFAULT '' CHECK (octet_length(comment) <= 2048),
     create_time timestamptz NOT NULL DEFAULT now(),
     update_time timestamptz NOT NULL DEFAULT now(),
+    -- What administrators did about it. New feedback on the same answer is open again.
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'done')),
+    note text NOT NULL DEFAULT '' CHECK (octet_length(note) <= 2048),
+    resolver_id uuid, -- who changed the state last; NULL: nobody, or an erased user
+    resolve_time timestamptz,
+    agent text, -- of the answer, like the pattern, so that feedback is counted without its turns. NULL: not noted; they follow from the turn
+    pattern_id uuid,
+    score smallint CHECK (score BETWEEN 1 AND 5), -- gives the rating; NULL: none
     PRIMARY KEY (tenant_id, message_id),
+    CHECK (rating IS NOT NULL OR score IS NOT DISTINCT FROM 3),
     FOREIGN KEY (tenant_id, message_id) REFERENCES responsa.message (tenant_id, id) ON DELETE CASCADE
 );
+CREATE INDEX message_feedback_by_update ON responsa.message_feedback (tenant_id, update_time, message_id);
+CREATE INDEX message_feedback_of_resolver ON responsa.message_feedback (tenant_id, resolver_id) WHERE resolver_id IS NOT NULL;
+CREATE INDEX message_feedback_of_pattern ON responsa.message_feedback (pattern_id, update_time) WHERE pattern_id IS NOT NULL;
+CREATE INDEX message_feedback_without_pattern ON responsa.message_feedback (tenant_id, update_time) WHERE pattern_id IS NULL;
+CREATE INDEX message_feedback_without_agent ON responsa.message_feedback (tenant_id, update_time) WHERE agent IS NULL;
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.message_feedback TO responsa_app;
+-- A server of the release before replaces the rating and leaves the score, which then counts no more.
+CREATE FUNCTION responsa.forget_score() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    NEW.score = NULL;
+    RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION responsa.forget_score FROM public;
+CREATE TRIGGER forget_score BEFORE UPDATE OF rating ON responsa.message_feedback FOR EACH ROW
+    WHEN (NEW.rating IS DISTINCT FROM CASE sign(NEW.score - 3) WHEN 1 THEN 'up' WHEN -1 THEN 'down' END)
+    EXECUTE FUNCTION responsa.forget_score();
 
 -- The log. A row is what was committed together, deltas only or no deltas, as the frame that goes over the wire. No foreign key to or from it, so that a
 -- partition can be dropped at once.
@@ -354,7 +404,7 @@ CREATE TABLE responsa.turn_tool (
 );
 CREATE POLICY log_writes ON responsa.turn_tool TO responsa_log USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, DELETE, UPDATE (outcome, content, end_time, data, sources, fault) ON responsa.turn_tool TO responsa_log; -- deletes with the log, once it is old
-GRANT SELECT (turn_id, tenant_id, call_id, sources), DELETE ON responsa.turn_tool TO responsa_app; -- the sources for the check of citations
+GRANT SELECT (turn_id, tenant_id, call_id, tool, sources), DELETE ON responsa.turn_tool TO responsa_app; -- the sources for the check of citations
 
 -- What workers spent on turns that were taken from them, once an epoch, and under the negative of their epoch what deleted checkpoints had counted. It is booked by the
 -- tenant's own role, as a finish is.
@@ -367,11 +417,13 @@ CREATE TABLE responsa.turn_spent (
     output_tokens bigint NOT NULL,
     cost_micros bigint NOT NULL DEFAULT 0,
     unpriced_tokens bigint NOT NULL DEFAULT 0,
+    counted boolean NOT NULL DEFAULT false, -- as in responsa.turn: the backfill of a turn adds what is not counted
     PRIMARY KEY (turn_id, epoch)
 );
 CREATE POLICY log_writes ON responsa.turn_spent FOR INSERT TO responsa_log WITH CHECK (true);
+CREATE POLICY log_reads ON responsa.turn_spent FOR SELECT TO responsa_log USING (true);
 GRANT SELECT, INSERT, DELETE ON responsa.turn_spent TO responsa_app;
-GRANT INSERT ON responsa.turn_spent TO responsa_log;
+GRANT SELECT, INSERT ON responsa.turn_spent TO responsa_log;
 
 -- Through which processes watched turns are followed, and until when that counts.
 CREATE TABLE responsa.turn_follower (
@@ -384,6 +436,19 @@ CREATE TABLE responsa.turn_follower (
 CREATE POLICY log_writes ON responsa.turn_follower TO responsa_log USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, DELETE, UPDATE (until) ON responsa.turn_follower TO responsa_log;
 GRANT SELECT, DELETE ON responsa.turn_follower TO responsa_app;
+
+-- Answers that users share within their tenant (docs/adr/0080). Whoever knows the id may read the turn's question and answer. The turn never changes once it has ended, so nothing of it is copied: what is erased of the turn is erased of
+-- the share, too.
+CREATE TABLE responsa.share (
+    id uuid PRIMARY KEY, -- random, unlike other ids
+    tenant_id text NOT NULL,
+    turn_id uuid NOT NULL UNIQUE REFERENCES responsa.turn (id) ON DELETE CASCADE,
+    user_id uuid NOT NULL, -- who has asked, and shares
+    create_time timestamptz NOT NULL DEFAULT now(),
+    expire_time timestamptz NOT NULL
+);
+CREATE INDEX share_by_creation ON responsa.share (user_id, create_time, id);
+GRANT SELECT, INSERT, DELETE, UPDATE (expire_time) ON responsa.share TO responsa_app;
 
 CREATE TABLE responsa.teacher (
     id uuid NOT NULL,
@@ -404,7 +469,7 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['conversation', 'conversation_summary', 'turn', 'message', 'citation', 'message_feedback', 'turn_event', 'turn_checkpoint', 'turn_tool',
-        'turn_spent', 'turn_follower', 'teacher'] LOOP
+        'turn_spent', 'turn_follower', 'share', 'teacher'] LOOP
         EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
             USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
@@ -422,8 +487,72 @@ CREATE TABLE responsa.agent_version (
     sha256 bytea NOT NULL CHECK (length(sha256) = 32),
     content bytea NOT NULL CHECK (octet_length(content) <= 4194304),
     create_time timestamptz NOT NULL DEFAULT now(),
+    card text NOT NULL DEFAULT '' CHECK (octet_length(card) <= 4096), -- where a version came from that its owner created by call (docs/adr/0083)
     PRIMARY KEY (agent_id, version),
     UNIQUE (agent_id, sha256)
 );
 GRANT SELECT, INSERT ON responsa.agent_version TO responsa_app;
 GRANT SELECT ON responsa.agent_version TO responsa_log;
+
+-- Versions that outrank the files of their agents (docs/adr/0083). They belong to the installation.
+-- The last row of an agent counts, as long as the agent's files give the version with this hash. To roll back deletes the last row.
+CREATE TABLE responsa.agent_publication (
+    ordinal bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    agent_id text NOT NULL,
+    version int NOT NULL,
+    files_sha256 bytea NOT NULL CHECK (length(files_sha256) = 32),
+    create_time timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (agent_id, version) REFERENCES responsa.agent_version
+);
+CREATE INDEX agent_publication_of_agent ON responsa.agent_publication (agent_id, ordinal);
+GRANT SELECT, INSERT, DELETE ON responsa.agent_publication TO responsa_app;
+
+-- Experiments that split an agent's questions between two versions (docs/adr/0084). They belong to the installation.
+CREATE TABLE responsa.experiment (
+    id uuid PRIMARY KEY,
+    agent text NOT NULL,
+    baseline int NOT NULL,
+    candidate int NOT NULL CHECK (candidate <> baseline),
+    candidate_percent int NOT NULL CHECK (candidate_percent BETWEEN 1 AND 99),
+    unit text NOT NULL CHECK (unit IN ('user', 'conversation')),
+    metric text NOT NULL,
+    guard text NOT NULL,
+    guard_margin float8 NOT NULL CHECK (guard_margin >= 0),
+    audited_in text NOT NULL, -- the tenant of the owner, whose audit log tells of the end
+    create_time timestamptz NOT NULL DEFAULT now(),
+    end_time timestamptz NOT NULL,
+    stop_time timestamptz,
+    stopped_by text CHECK (stopped_by IN ('owner', 'guard', 'version')),
+    CHECK ((stop_time IS NULL) = (stopped_by IS NULL)),
+    FOREIGN KEY (agent, baseline) REFERENCES responsa.agent_version,
+    FOREIGN KEY (agent, candidate) REFERENCES responsa.agent_version
+);
+CREATE INDEX experiment_by_creation ON responsa.experiment (create_time, id);
+GRANT SELECT, INSERT, UPDATE (stop_time, stopped_by) ON responsa.experiment TO responsa_app;
+
+-- What was measured of each turn of an experiment. It names nobody: a unit is a hash of the experiment and of the user or conversation.
+CREATE TABLE responsa.experiment_turn (
+    turn_id uuid PRIMARY KEY REFERENCES responsa.turn (id) ON DELETE CASCADE,
+    experiment_id uuid NOT NULL REFERENCES responsa.experiment (id),
+    candidate boolean NOT NULL,
+    unit bytea NOT NULL CHECK (length(unit) = 16),
+    state text, -- NULL until the turn's end is counted
+    milliseconds bigint,
+    cost_micros bigint,
+    unsupported int,
+    rating text -- NULL: none
+);
+CREATE INDEX experiment_turn_of_experiment ON responsa.experiment_turn (experiment_id);
+GRANT SELECT, INSERT, UPDATE (rating) ON responsa.experiment_turn TO responsa_app;
+GRANT SELECT, UPDATE (state, milliseconds, cost_micros, unsupported) ON responsa.experiment_turn TO responsa_log;
+
+-- The model that `default` stands for, if no setting of the operator names one (docs/providers.md). At most one row.
+CREATE TABLE responsa.default_model (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    provider text NOT NULL CHECK (provider ~ '^([a-z0-9][a-z0-9-]{0,31})?$'), -- '': none
+    model text NOT NULL CHECK (octet_length(model) <= 200),
+    key_name text NOT NULL CHECK (octet_length(key_name) <= 64), -- of a secret file or a variable, never the key
+    base_url text NOT NULL CHECK (octet_length(base_url) <= 2048),
+    update_time timestamptz NOT NULL DEFAULT now()
+);
+GRANT SELECT, INSERT, UPDATE ON responsa.default_model TO responsa_app;

@@ -25,6 +25,8 @@ CREATE TABLE responsa.collection (
     generation int NOT NULL DEFAULT 1, -- the number of the active generation
     last_generation int NOT NULL DEFAULT 1, -- the greatest number so far
     slug text CHECK (slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    suggested_questions text[] NOT NULL DEFAULT '{}' -- that its owner suggests to those who may ask it
+        CHECK (cardinality(suggested_questions) <= 8 AND char_length(array_to_string(suggested_questions, '')) <= 1600),
     PRIMARY KEY (tenant_id, id),
     FOREIGN KEY (tenant_id, owner_id) REFERENCES responsa.app_user (tenant_id, id)
 );
@@ -63,7 +65,7 @@ CREATE TRIGGER collection_made_for_all AFTER INSERT ON responsa.collection
     FOR EACH ROW WHEN (NEW.slug IS NULL) EXECUTE FUNCTION responsa.collection_made_for_all();
 
 SET LOCAL ROLE responsa_search;
--- The collections that the transaction's caller may read. It runs as responsa_search, because the policy of collection calls it.
+-- The collections that the transaction's caller may read. For a widget, neither an owner nor everyone nor a role counts as a reader. It runs as responsa_search, because the policy of collection calls it.
 CREATE FUNCTION responsa.readable_collections() RETURNS text[]
     LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -77,6 +79,9 @@ CREATE FUNCTION responsa.readable_collections() RETURNS text[]
         IF current_setting('responsa.known_reader', true) = responsa.reader() THEN
             RETURN current_setting('responsa.readable')::text[];
         END IF;
+        IF acting_as = 'widget' THEN
+            RETURN ARRAY(SELECT r.collection_id FROM responsa.collection_reader AS r WHERE r.tenant_id = tenant AND r.user_id = acting);
+        END IF;
         RETURN ARRAY(
             SELECT c.id FROM responsa.collection AS c WHERE c.tenant_id = tenant AND c.owner_id = acting
             UNION
@@ -86,7 +91,7 @@ CREATE FUNCTION responsa.readable_collections() RETURNS text[]
             WHERE r.tenant_id = tenant AND r.user_id IS NULL AND (r.role = acting_as OR (r.role IS NULL AND acting_as NOT IN ('none', ''))));
     END
     $$;
--- The subjects whose documents the caller may read, '' among them; NULL: all.
+-- The subjects whose documents the caller may read, '' among them; NULL: all. A widget reads documents without a subject alone.
 CREATE FUNCTION responsa.readable_subjects() RETURNS text[]
     LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -99,14 +104,33 @@ CREATE FUNCTION responsa.readable_subjects() RETURNS text[]
         IF responsa.acting_role() IN ('admin', 'service', 'system') THEN
             RETURN NULL;
         END IF;
+        IF responsa.acting_role() = 'widget' THEN
+            RETURN ARRAY[''];
+        END IF;
         IF current_setting('responsa.known_reader', true) = responsa.reader() THEN
             RETURN current_setting('responsa.subjects')::text[];
         END IF;
         RETURN ARRAY['', 'users/' || acting] || ARRAY(SELECT u.subject FROM responsa.app_user AS u WHERE u.tenant_id = tenant AND u.id = acting AND u.subject <> '');
     END
     $$;
-REVOKE ALL ON FUNCTION responsa.readable_collections, responsa.readable_subjects FROM public;
-GRANT EXECUTE ON FUNCTION responsa.readable_collections, responsa.readable_subjects TO responsa_app;
+-- How many collections the user of a widget's key reads, and the key does not: the user's own, and those shared with everyone or with the user's role. NULL for every other key. Volatile,
+-- so that the statement that makes the key gets the number too.
+CREATE FUNCTION responsa.unread_by_widget(key uuid) RETURNS bigint
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+    AS $$
+        SELECT (
+            SELECT count(*) FROM responsa.collection AS c
+            WHERE c.tenant_id = k.tenant_id
+                AND NOT EXISTS (
+                    SELECT FROM responsa.collection_reader AS r WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id AND r.user_id = k.user_id)
+                AND (c.owner_id = k.user_id OR EXISTS (
+                    SELECT FROM responsa.collection_reader AS r
+                    WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id AND r.user_id IS NULL AND coalesce(r.role, u.role) = u.role)))
+        FROM responsa.api_key AS k JOIN responsa.app_user AS u ON u.id = k.user_id
+        WHERE k.id = key AND k.widget
+    $$;
+REVOKE ALL ON FUNCTION responsa.readable_collections, responsa.readable_subjects, responsa.unread_by_widget FROM public;
+GRANT EXECUTE ON FUNCTION responsa.readable_collections, responsa.readable_subjects, responsa.unread_by_widget TO responsa_app;
 RESET ROLE;
 
 -- The policies named `access` restrict what a tenant's transaction sees to what its caller may read. Each subquery is evaluated once a statement, and the second one only if
@@ -278,6 +302,7 @@ CREATE TABLE responsa.document_version (
     date timestamptz,
     summary text NOT NULL DEFAULT '', -- sentences of the canonical text, unless a model wrote it
     keywords text[] NOT NULL DEFAULT '{}',
+    body_start int NOT NULL DEFAULT 0, -- of the canonical text, in bytes: before it stand only statements about the document
     PRIMARY KEY (tenant_id, document_id, version),
     FOREIGN KEY (tenant_id, document_id) REFERENCES responsa.document (tenant_id, id) ON DELETE CASCADE
 );
@@ -287,7 +312,7 @@ CREATE POLICY access ON responsa.document_version AS RESTRICTIVE TO responsa_app
     OR EXISTS (SELECT FROM responsa.document AS d WHERE d.tenant_id = document_version.tenant_id AND d.id = document_version.document_id));
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.document_version TO responsa_app;
 
--- An operation takes in one version of a document (`ingest`), builds or activates a generation (`reindex`), or is a run of a source (`sync`). document_id of the latter two is
+-- An operation takes in one version of a document (`ingest`), builds or activates a generation (`reindex`), or is a run of a source (`sync`) or a replay (`replay`). document_id of the latter is
 -- the operation's own id, which names no document; version is then the generation's number. No foreign key to the document: a caller that waits for the operation learns that the
 -- document was deleted.
 CREATE TABLE responsa.operation (
@@ -308,7 +333,7 @@ CREATE TABLE responsa.operation (
     update_time timestamptz NOT NULL DEFAULT now(),
     seq bigint NOT NULL DEFAULT 1, -- every change raises it, so that a caller can watch the operation and resume
     stage_time timestamptz NOT NULL DEFAULT now(), -- when the stage began; the rate of its progress is measured from here
-    kind text NOT NULL DEFAULT 'ingest' CHECK (kind IN ('ingest', 'reindex', 'sync')),
+    kind text NOT NULL DEFAULT 'ingest' CHECK (kind IN ('ingest', 'reindex', 'sync', 'replay')),
     collection_id text CONSTRAINT operation_collection_check CHECK (kind <> 'reindex' OR collection_id IS NOT NULL),
     source_id text CONSTRAINT operation_source_check CHECK (kind <> 'sync' OR source_id IS NOT NULL),
     subject text NOT NULL DEFAULT '', -- the subject for which a run works; '' for all
@@ -320,6 +345,8 @@ CREATE TABLE responsa.operation (
     indexed boolean NOT NULL DEFAULT false, -- whether a held version waits with all its passages
     indexed_generation uuid, -- where their vectors are
     charset text NOT NULL DEFAULT '', -- the character set that was guessed for the text of an ingestion, if the guess is in doubt
+    agent_version text NOT NULL DEFAULT '' CONSTRAINT operation_agent_version_check CHECK ((kind = 'replay') = (agent_version <> '')),
+    max_cost_micros bigint NOT NULL DEFAULT 0 CHECK (max_cost_micros >= 0), -- of a replay; 0: no limit
     CHECK (error_reason IS NULL OR stage = 'done'),
     FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id)
 );
@@ -351,6 +378,26 @@ BEGIN
 END
 $$;
 CREATE TRIGGER operation_changed BEFORE UPDATE ON responsa.operation FOR EACH ROW EXECUTE FUNCTION responsa.operation_changed();
+
+-- The questions of a replay: old ones that another version of their agent answers (docs/replay.md). The operation's stage is 'embedding' while it runs, its passages are
+-- questions, and its counts are sums of the comparison.
+CREATE TABLE responsa.replayed_question (
+    operation_id uuid NOT NULL REFERENCES responsa.operation (id) ON DELETE CASCADE,
+    place int NOT NULL,
+    tenant_id text NOT NULL,
+    turn_id uuid REFERENCES responsa.turn (id) ON DELETE CASCADE, -- NULL: `question` is the text
+    question text NOT NULL DEFAULT '',
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'replayed', 'user_gone', 'cost_limit')),
+    before jsonb, -- how the turn ended, and how the version did: state, reason, citations, cost_micros, milliseconds
+    after jsonb,
+    citations_kept int NOT NULL DEFAULT 0,
+    citations_lost int NOT NULL DEFAULT 0,
+    citations_new int NOT NULL DEFAULT 0,
+    unrecorded_tool_calls int NOT NULL DEFAULT 0,
+    PRIMARY KEY (operation_id, place)
+);
+CREATE INDEX replayed_question_of_turn ON responsa.replayed_question (turn_id) WHERE turn_id IS NOT NULL;
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.replayed_question TO responsa_app;
 
 -- AIP-155: the same id with the same body gives what the first call made, with another body an error. Of any creating call but those of turns.
 CREATE TABLE responsa.creation_request (
@@ -403,7 +450,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['collection', 'collection_reader', 'collection_generation', 'document', 'document_version', 'operation', 'creation_request',
+    FOREACH name IN ARRAY ARRAY['collection', 'collection_reader', 'collection_generation', 'document', 'document_version', 'operation', 'replayed_question', 'creation_request',
         'deleted_document', 'last_reader'] LOOP
         EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
@@ -444,7 +491,8 @@ CREATE FUNCTION responsa.unreadable_documents(wanted uuid[]) RETURNS uuid[]
                 AND ((d.subject <> '' AND subjects IS NOT NULL AND d.subject <> ALL (subjects)) OR (d.collection_id <> ALL (collections) AND NOT EXISTS (
                     SELECT FROM responsa.last_reader AS r
                     WHERE r.tenant_id = tenant AND r.collection_id = d.collection_id
-                        AND (r.user_id = acting OR (r.user_id IS NULL AND (r.role = acting_as OR (r.role IS NULL AND acting_as NOT IN ('none', '')))))))));
+                        AND (r.user_id = acting
+                            OR (r.user_id IS NULL AND (r.role = acting_as OR (r.role IS NULL AND acting_as NOT IN ('none', '', 'widget')))))))));
     END
     $$;
 REVOKE ALL ON FUNCTION responsa.unreadable_documents FROM public;
@@ -481,7 +529,8 @@ CREATE FUNCTION responsa.withheld_turns(wanted uuid[]) RETURNS SETOF uuid
             WHERE t.tenant_id = responsa.current_tenant() AND t.id = ANY (wanted) AND responsa.documents_read(t.read_documents, t.terminal) && lost;
     END
     $$;
--- Those of the turns that have read something that their users may not read, over all tenants. For turns that run, and for streams that are open.
+-- Those of the turns that have read something that their users may not read, over all tenants. For turns that run, and for streams that are open. A widget's turn may show what
+-- the widget may read, and not what its user may.
 CREATE FUNCTION responsa.withheld_from_users(turns uuid[]) RETURNS SETOF uuid
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
     AS $$
@@ -489,12 +538,12 @@ CREATE FUNCTION responsa.withheld_from_users(turns uuid[]) RETURNS SETOF uuid
         reader record;
     BEGIN
         FOR reader IN
-            SELECT t.tenant_id, t.user_id, array_agg(t.id) AS ids FROM responsa.turn AS t
+            SELECT t.tenant_id, t.user_id, t.widget, array_agg(t.id) AS ids FROM responsa.turn AS t
             WHERE t.id = ANY (turns) AND (t.terminal IS NOT NULL OR cardinality(t.read_documents) > 0)
-            GROUP BY t.tenant_id, t.user_id
+            GROUP BY t.tenant_id, t.user_id, t.widget
         LOOP
             PERFORM set_config('responsa.tenant_id', reader.tenant_id, true), set_config('responsa.user_id', reader.user_id::text, true),
-                set_config('responsa.role', coalesce(responsa.role_of(reader.user_id), 'none'), true);
+                set_config('responsa.role', CASE WHEN reader.widget THEN 'widget' ELSE coalesce(responsa.role_of(reader.user_id), 'none') END, true);
             RETURN QUERY SELECT found.id FROM responsa.withheld_turns(reader.ids) AS found (id);
         END LOOP;
     END

@@ -38,6 +38,7 @@ CREATE TABLE responsa.source_document (
     next_digest bytea, -- the digest from the publication on, like the metadata; NULL if the document does not wait
     next_metadata jsonb,
     gone boolean NOT NULL DEFAULT false, -- whether it is deleted then
+    fetched jsonb, -- how the page of a website was fetched: its addresses, and the headers for conditional requests. NULL for rows of databases
     PRIMARY KEY (tenant_id, source_id, kind, key),
     FOREIGN KEY (tenant_id, source_id) REFERENCES responsa.source (tenant_id, id) ON DELETE CASCADE,
     FOREIGN KEY (tenant_id, document_id) REFERENCES responsa.document (tenant_id, id) ON DELETE CASCADE

@@ -1,24 +1,56 @@
-"""Writes the current contract to protos/baseline.binpb, with which `buf breaking` compares later contracts, and adds
-the hashes of new migrations to tests/migrations/merged. Run this script when additions are final."""
+"""Writes the current contract to protos/baseline.binpb and the hashes of the migrations to tests/migrations/merged. Tests
+compare later contracts and migrations with what the newest release has in these files, and with the files themselves
+before the first release. Run this script when additions are final."""
 
 from __future__ import annotations
 
 import hashlib
+import re
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from google.protobuf import descriptor_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
+CONTRACT = "protos/baseline.binpb"
+MERGED = "tests/migrations/merged"
 
 
-def _add_migrations() -> None:
-    merged = ROOT / "tests" / "migrations" / "merged"
-    text = merged.read_text(encoding="utf-8")
-    known = {line.partition(" ")[0] for line in text.splitlines()}
-    for path in sorted((ROOT / "migrations").glob("*.sql")):
-        if path.stem not in known:
-            text += f"{path.stem} {hashlib.sha256(path.read_bytes()).hexdigest()}\n"
-    merged.write_text(text, encoding="utf-8")
+def releases(root: Path = ROOT) -> Sequence[str]:
+    """The tags of the releases that the checked out commit comes after, the oldest first. Raises RuntimeError in a
+    checkout without the whole history, which may lack tags."""
+    if _git(root, "rev-parse", "--is-shallow-repository").strip() != b"false":
+        raise RuntimeError("this checkout lacks its history; run `git fetch --unshallow --tags`")
+    tags = _git(root, "tag", "--merged", "HEAD", "--sort=v:refname").decode().split()
+    return [tag for tag in tags if re.fullmatch(r"v\d+\.\d+\.\d+", tag)]
+
+
+def published(path: str, root: Path = ROOT) -> bytes:
+    """What the newest release has in a file, or what stands there before the first release."""
+    tags = releases(root)
+    return _git(root, "show", f"{tags[-1]}:{path}") if tags else (root / path).read_bytes()
+
+
+def hashes(root: Path = ROOT) -> Sequence[str]:
+    """The lines of `MERGED` for the migrations as they are."""
+    return [
+        f"{path.stem} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for path in sorted((root / "migrations").glob("*.sql"))
+    ]
+
+
+def write_merged(root: Path = ROOT) -> None:
+    """Write `MERGED`. Once there is a release, lines are only added."""
+    lines = hashes(root)
+    if releases(root):
+        known = (root / MERGED).read_text(encoding="utf-8").splitlines()
+        lines = [*known, *lines[len(known) :]]
+    (root / MERGED).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _git(root: Path, *arguments: str) -> bytes:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
 
 
 def main() -> None:
@@ -27,8 +59,8 @@ def main() -> None:
     files.ParseFromString((ROOT / "generated" / "descriptor.binpb").read_bytes())
     for file in files.file:
         file.ClearField("source_code_info")
-    (ROOT / "protos" / "baseline.binpb").write_bytes(files.SerializeToString(deterministic=True))
-    _add_migrations()
+    (ROOT / CONTRACT).write_bytes(files.SerializeToString(deterministic=True))
+    write_merged()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Compares the contract with its published state, protos/baseline.binpb, from which clients were built.
+"""Compares the contract with its published state, from which clients were built: protos/baseline.binpb of the newest
+release, or of this commit before the first one.
 
 buf checks names, numbers and types. This test checks REST bindings and validation rules, which buf does not check: every binding must
 stay, and every valid request must stay valid.
@@ -28,10 +29,10 @@ from google.protobuf.descriptor_pb2 import (
 from google.protobuf.message import Message
 
 from responsa.rules import validate_pb2
+from tools.baseline import CONTRACT, published
 from tools.imported_protos import VALIDATE, validate_file, write
 
 ROOT = Path(__file__).resolve().parents[2]
-BASELINE = ROOT / "protos" / "baseline.binpb"
 CURRENT = ROOT / "generated" / "descriptor.binpb"
 
 # The stub of this extension is untyped.
@@ -154,11 +155,18 @@ def image(path: Path) -> str:
 
 
 def test_nothing_that_was_bound_or_valid_is_broken() -> None:
-    assert broken(load(BASELINE), load(CURRENT)) == []
+    assert broken(FileDescriptorSet.FromString(published(CONTRACT)), load(CURRENT)) == []
 
 
-def test_buf_sees_no_break(tmp_path: Path) -> None:
-    done = buf("breaking", image(CURRENT), "--against", image(BASELINE), home=tmp_path)
+@pytest.fixture(name="baseline")
+def published_image(tmp_path: Path) -> str:
+    path = tmp_path / "baseline.binpb"
+    path.write_bytes(published(CONTRACT))
+    return image(path)
+
+
+def test_buf_sees_no_break(baseline: str, tmp_path: Path) -> None:
+    done = buf("breaking", image(CURRENT), "--against", baseline, home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -300,12 +308,12 @@ def test_what_only_widens_is_no_fault() -> None:
     assert broken(load(CURRENT), changed) == []
 
 
-def test_buf_catches_a_field_that_is_gone(tmp_path: Path) -> None:
+def test_buf_catches_a_field_that_is_gone(baseline: str, tmp_path: Path) -> None:
     changed = load(CURRENT)
     del message_of(changed, "responsa.chat.v1.Turn").field[2]
     path = tmp_path / "changed.binpb"
     path.write_bytes(changed.SerializeToString())
-    done = buf("breaking", image(path), "--against", image(BASELINE), home=tmp_path)
+    done = buf("breaking", image(path), "--against", baseline, home=tmp_path)
     assert done.returncode != 0
     assert "Turn" in done.stdout
 

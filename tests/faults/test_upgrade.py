@@ -1,9 +1,9 @@
 """Servers of two releases answer beside each other on one database. Envoy is switched from the ones to the others and
 back, some are killed, and no stream loses anything.
 
-The old release is the wheel of the commit before the newest one that changed the server. The new release is the wheel
-of the checked out commit with two
-more migrations: one that old servers bear, and one that waits until they have ended.
+The old release is the newest one; before the first one, the wheel of the checked out commit stands for it. The new
+release is the wheel of the checked out commit with two more migrations: one that old servers bear, and one that waits
+until they have ended.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from tests.faults.forms import ROOT, Form, Report, forms
 from tests.faults.test_rolling_restart import ROOMY
 from tests.instance import PATIENCE, START_PATIENCE, eventually, free_port, plain_environment
 from tests.tied import tied
+from tools.baseline import releases
 from tools.install import UV
 
 STREAMS = 50
@@ -174,8 +175,7 @@ def blues() -> Iterator[tuple[Blues, str, str]]:
     """The installation with both releases, and the names of the two new migrations."""
     folder = Path(tempfile.mkdtemp(prefix="rsu-"))
     try:
-        changed = git("rev-list", "-1", "HEAD", "--", "server", "migrations").decode().strip()
-        old = Release(folder / "old", f"{changed}^").unpack()
+        old = Release(folder / "old", (releases() or ["HEAD"])[-1]).unpack()
         new = Release(folder / "new", "HEAD").unpack()
         migrations = new.source / "migrations"
         number = len(list(migrations.glob("*.sql")))

@@ -1,37 +1,34 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
+import typer
 from psycopg import sql
 
 from responsa_server.app.settings import load as settings_of
+from responsa_server.cli.local.admin import migrate as migrate_command
 from responsa_server.cli.local.preparing import prepare_database
-from responsa_server.domain.parts import MigrationState
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.migrate import (
-    SQUASHED_AT,
+    ForeignSchema,
+    Ledger,
     Migration,
     MigrationError,
     PostgresMigrations,
     applied,
+    check_fit,
     load,
     marked,
     migrate,
-    unfit,
 )
 from tests.conftest import DatabaseUrls, urls_of
-
-RECORDED = Path(__file__).parent / "at_c6fb5430" / "dump.sql.gz"
-MERGED = dict(line.split() for line in (Path(__file__).parent / "merged").read_text().splitlines())
-"""The hashes of the merged migrations, which `make baseline` adds."""
+from tools.baseline import MERGED, ROOT, hashes
 
 
 def _next(statements: str) -> Migration:
@@ -46,18 +43,6 @@ async def test_all_migrations_are_applied_in_order_and_applying_again_does_nothi
     assert list(await migrate(database_urls.owner)) == []
     async with await psycopg.AsyncConnection.connect(database_urls.app) as connection:
         assert [name for name, _ in await applied(connection)] == [one.name for one in load()]
-
-
-async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
-    database_urls: DatabaseUrls,
-) -> None:
-    first, *rest = load()
-    changed = [Migration(first.number, first.name, first.sql + "\n-- changed"), *rest]
-    with pytest.raises(
-        MigrationError,
-        match=r"0001_pre_identity was applied with different content.* continue with the version",
-    ):
-        await migrate(database_urls.owner, changed)
 
 
 async def test_a_database_that_is_ahead_is_refused_if_this_version_does_not_work_with_it(
@@ -155,67 +140,44 @@ async def test_a_migration_does_not_wait_long_for_a_lock(
     assert list(await migrate(database_urls.owner, wanted)) == [wanted[-1].name]
 
 
-def test_a_merged_migration_is_never_changed() -> None:
-    """Databases have applied it."""
-    assert {migration.name: migration.sha256.hex() for migration in load()} == MERGED, "make baseline"
-
-
-# What the ledger of a database of commit c6fb5430 holds: number, name and hash of each migration.
-OLD = [
-    (int(number), name, bytes.fromhex(digest))
-    for number, name, digest in re.findall(
-        r"\((\d+), '(\d{4}_\w+)', '\\x([0-9a-f]{64})'", gzip.decompress(RECORDED.read_bytes()).decode()
-    )
-]
-
-
-def test_the_ledger_of_the_last_version_with_63_migrations_is_known() -> None:
-    assert [number for number, _, _ in OLD] == list(range(1, 64))
-    assert RECORDED.parent.name == f"at_{SQUASHED_AT}"
-
-
-def _enter(urls: DatabaseUrls, ledger: Sequence[tuple[int, str, bytes]]) -> None:
-    """Replace the ledger."""
-    with psycopg.connect(urls.owner) as connection, connection.cursor() as cursor:
-        cursor.execute("DELETE FROM responsa.migration")
-        cursor.executemany(
-            "INSERT INTO responsa.migration (number, name, sha256) VALUES (%s, %s, %s)", ledger
+@pytest.mark.parametrize("index", [0, -1], ids=["first", "last"])
+async def test_tables_of_another_form_are_refused_by_each_command_and_stay(
+    database_urls: DatabaseUrls,
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    index: int,
+) -> None:
+    """Restoring such a backup is in tests/unit/cli/local/test_backup.py."""
+    name = load()[index].name
+    with psycopg.connect(database_urls.owner) as connection:
+        connection.execute("UPDATE responsa.migration SET sha256 = '\\x00' WHERE name = %s", [name])
+    async with await psycopg.AsyncConnection.connect(database_urls.app) as connection:
+        before = await applied(connection)
+        what = (
+            f"migration {name} was applied with the SHA-256 00…, .* none of their documents, accounts, "
+            "conversations, keys and feedback; .*GET /v1/documents/ID:original"
         )
+        with pytest.raises(ForeignSchema, match=what):
+            await PostgresMigrations(database).check()  # `serve`
+        for name, url in zip(
+            ("", "APP_", "LOG_"), (database_urls.owner, database_urls.app, database_urls.log), strict=True
+        ):
+            monkeypatch.setenv(f"DATABASE_{name}URL", url)
+        monkeypatch.setenv("RESPONSA_HOME", str(tmp_path / "home"))
+        settings = settings_of()
+        with pytest.raises(ForeignSchema, match=what):
+            await asyncio.to_thread(prepare_database, settings, Layout.of(settings.home).prepare())  # `up`
+        with pytest.raises(typer.Exit) as caught:
+            await asyncio.to_thread(migrate_command)
+        assert caught.value.exit_code == 1
+        assert re.search(what, capsys.readouterr().err)
+        assert await applied(connection) == before
 
 
-async def test_the_ledger_before_the_squash_becomes_todays_and_newer_migrations_follow(
-    database_urls: DatabaseUrls, database: Database
-) -> None:
-    _enter(database_urls, OLD)
-    state = PostgresMigrations(database).state
-    assert await state() == MigrationState("0063_pre_guessed_charset", pending=True)
-    squashed = load()[:8]
-    newer = Migration(9, "0009_pre_more", "CREATE TABLE responsa.more ()")
-    assert list(await migrate(database_urls.owner, [*squashed, newer])) == [newer.name]
-    async with await psycopg.AsyncConnection.connect(database_urls.app) as connection:
-        assert list(await applied(connection)) == [(one.name, one.sha256) for one in [*squashed, newer]]
-
-
-@pytest.mark.parametrize(
-    "ledger",
-    [
-        pytest.param(OLD[:30], id="older"),
-        pytest.param(OLD[:40] + OLD[41:], id="partial"),
-        pytest.param([*OLD[:62], (*OLD[62][:2], bytes(32))], id="changed"),
-        pytest.param([*OLD, (64, "0064_pre_more", bytes(32))], id="longer"),
-    ],
-)
-async def test_another_ledger_before_the_squash_is_refused_and_stays(
-    database_urls: DatabaseUrls, ledger: Sequence[tuple[int, str, bytes]]
-) -> None:
-    _enter(database_urls, ledger)
-    with pytest.raises(
-        MigrationError,
-        match=f"the last one is {ledger[-1][1]}; run `responsa migrate` of commit {SQUASHED_AT} ",
-    ):
-        await migrate(database_urls.owner)
-    async with await psycopg.AsyncConnection.connect(database_urls.app) as connection:
-        assert list(await applied(connection)) == [(name, digest) for _, name, digest in ledger]
+def test_the_list_of_migrations_is_complete() -> None:
+    assert [*hashes()] == (ROOT / MERGED).read_text(encoding="utf-8").splitlines(), "make baseline"
 
 
 async def test_what_older_servers_do_not_bear_waits_until_they_have_ended(
@@ -258,14 +220,21 @@ async def test_up_says_which_migration_waits(
         await asyncio.to_thread(prepare_database, settings, Layout.of(settings.home).prepare())
     assert capsys.readouterr().out.startswith(f"{post.name} waits until no server of an earlier release runs")
     migrations = PostgresMigrations(database)
-    assert (await migrations.unfit(), await migrations.missing()) == (("", ""), [post.name])
+    await migrations.check()
+    assert await migrations.missing() == [post.name]
 
 
 def test_a_server_works_with_the_database_of_the_release_before_and_after_it() -> None:
     first = Migration(1, "0001_pre_a", "")
     pre, post = Migration(2, "0002_pre_b", ""), Migration(3, "0003_post_b", "")
     old, new = [first], [first, pre, post]
-    assert unfit(["0001_pre_a", "0002_pre_b"], old) == ("", "")
-    assert unfit(["0001_pre_a", "0002_pre_b"], new) == ("", "")
-    assert "lacks migrations of this version, such as 0002_pre_b" in unfit(["0001_pre_a"], new)[0]
-    assert "has the migration 0003_post_b" in unfit([one.name for one in new], old)[0]
+
+    def after(*migrations: Migration) -> Ledger:
+        return [(one.name, one.sha256) for one in migrations]
+
+    check_fit(after(first, pre), old)
+    check_fit(after(first, pre), new)
+    with pytest.raises(MigrationError, match="lacks migrations of this version, such as 0002_pre_b"):
+        check_fit(after(first), new)
+    with pytest.raises(MigrationError, match="has the migration 0003_post_b"):
+        check_fit(after(*new), old)

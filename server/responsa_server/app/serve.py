@@ -118,8 +118,8 @@ async def running(
     """Run a whole server in this process, with the role that the settings choose. The server is ready during the block
     and drained at its end.
 
-    faults, turn_queries: replacements for tests. Raises Fixable if an address is taken or the database lacks
-    migrations, and Unavailable if the database cannot be reached.
+    faults, turn_queries: replacements for tests. Raises Fixable if an address is taken or the database's migrations are
+    not this version's, and Unavailable if the database cannot be reached.
     """
     drop_foreign_tracers(environment())
     listens = addresses(settings, layout)
@@ -164,9 +164,7 @@ async def running(
         await database.open()
         stack.push_async_callback(database.close)
         migrations = PostgresMigrations(database)
-        reason, remedy = await migrations.unfit()
-        if reason:
-            raise Fixable(reason, remedy)
+        await migrations.check()
         pause = PauseWatch(PostgresPause(database))
         found = await pause.start()
         stack.push_async_callback(pause.close)

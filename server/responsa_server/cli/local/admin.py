@@ -34,7 +34,7 @@ from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.embedded.doctor import runs
 from responsa_server.identity.service import Identity
-from responsa_server.stores.postgres.migrate import MigrationError, waiting
+from responsa_server.stores.postgres.migrate import waiting
 
 Result = TypeVar("Result")
 _HANGS_SECONDS: Final = 4.0
@@ -88,8 +88,6 @@ def migrate(
                 asyncio.run(reached(settings.database_url.get_secret_value(), None, say_waiting))
             done = asyncio.run(bring_up_to_date(settings, Layout.of(settings.home)))
             waits = asyncio.run(waiting(database_urls(settings, Layout.of(settings.home)).owner))
-        except MigrationError as error:
-            raise CommandFailed(f"{error}.", "See docs/upgrading.md, Migrations.", FAILED) from error
         except psycopg.OperationalError as error:
             raise CommandFailed(
                 f"The database cannot be reached: {reason_of(error)}.",

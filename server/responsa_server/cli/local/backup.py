@@ -74,7 +74,7 @@ from responsa_server.stores.postgres.dump import (
     remove_schemas,
     snapshot,
 )
-from responsa_server.stores.postgres.migrate import Ledger, MigrationError, migrate, todays
+from responsa_server.stores.postgres.migrate import check_form, migrate
 from responsa_server.stores.postgres.migrate import load as load_migrations
 from responsa_server.stores.postgres.pause import BEGIN, PostgresPause
 from responsa_server.stores.postgres.vectors import drop_unused_index
@@ -309,8 +309,6 @@ def _failures() -> Generator[None]:
         yield
     except DumpError as error:
         raise EmbeddedError(str(error), error.remedy) from error
-    except MigrationError as error:
-        raise EmbeddedError(str(error), "see docs/upgrading.md, Migrations") from error
     except psycopg.OperationalError as error:
         raise EmbeddedError(
             f"The database cannot be reached: {reason_of(error)}",
@@ -503,18 +501,15 @@ def _check(archive: str, source: Opening, key: bytes | None, layout: Layout) -> 
         raise EmbeddedError(
             f"The backup {archive} cannot be read ({error.strerror})", "name a file that this user may read"
         ) from error
-    if strangers := _ledger(header)[len(load_migrations()) :]:
+    known = load_migrations()
+    check_form([(name, bytes.fromhex(digest)) for name, digest in header.migrations], known)
+    if strangers := header.migrations[len(known) :]:
         raise NewerArchive(
             f"The backup was made by Responsa {header.release}, whose migration {strangers[0][0]} this version does not know",
             "restore it with that version or a newer one",
         )
     contents.complete(header)
     return header, contents
-
-
-def _ledger(header: Header) -> Ledger:
-    """The backup's migrations as this version names them. Raises MigrationError."""
-    return todays([(name, bytes.fromhex(digest)) for name, digest in header.migrations], load_migrations())
 
 
 def _check_place(settings: Settings, layout: Layout, header: Header) -> None:
@@ -634,7 +629,7 @@ def _restore(
     with database(settings, layout):
         urls = database_urls(settings, layout)
         if contents.description is not None:
-            known = load_migrations()[: len(_ledger(header))]
+            known = load_migrations()[: len(header.migrations)]
             asyncio.run(migrate(urls.owner, known, restoring=True))
             # Many vectors are stored much faster without the index.
             asyncio.run(drop_unused_index(urls.owner))

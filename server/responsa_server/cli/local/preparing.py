@@ -25,7 +25,7 @@ from responsa_server.domain.addresses import TcpAddress
 from responsa_server.domain.errors import Unavailable
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.embedded.envoy import check_port
-from responsa_server.stores.postgres.migrate import MigrationError, waiting
+from responsa_server.stores.postgres.migrate import waiting
 from responsa_server.stores.postgres.pause import PauseState, PostgresPause
 from responsa_server.stores.postgres.vectors import drop_unused_index
 
@@ -42,7 +42,7 @@ def await_database(settings: Settings, layout: Layout) -> None:
 
 def prepare_database(settings: Settings, layout: Layout, *, repair: bool = False) -> None:
     """Apply the missing migrations, say which one waits, and make the administrator of this machine. repair: also make
-    a new key that signs tokens, because the secret of the old ones may be lost. Raises EmbeddedError.
+    a new key that signs tokens, because the secret of the old ones may be lost. Raises EmbeddedError, MigrationError.
     """
     urls = database_urls(settings, layout)
     try:
@@ -59,8 +59,6 @@ def prepare_database(settings: Settings, layout: Layout, *, repair: bool = False
             # In a new database, the own documents are stored without the index. `finish` builds it, and so does the
             # next start after a killed one.
             asyncio.run(drop_unused_index(urls.owner))
-    except MigrationError as error:
-        raise EmbeddedError(str(error), "see docs/upgrading.md, Migrations") from error
     except (psycopg.OperationalError, Unavailable) as error:
         told = f" ({reason_of(error)})" if isinstance(error, psycopg.OperationalError) else ""
         raise EmbeddedError(

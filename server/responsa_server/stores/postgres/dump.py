@@ -206,13 +206,12 @@ def _grant(connection: psycopg.Connection) -> None:
 
 
 def note_backup(connection: psycopg.Connection, began: datetime) -> None:
-    """Note when the newest complete backup began, for the servers' metrics. A database of an earlier release has no place for it."""
-    if connection.execute("SELECT to_regclass('responsa.last_backup')").fetchone() != (None,):
-        connection.execute(
-            """INSERT INTO responsa.last_backup (begin_time) VALUES (%s)
-                ON CONFLICT (one) DO UPDATE SET begin_time = excluded.begin_time""",
-            [began],
-        )
+    """Note when the newest complete backup began, for the servers' metrics."""
+    connection.execute(
+        """INSERT INTO responsa.last_backup (begin_time) VALUES (%s)
+            ON CONFLICT (one) DO UPDATE SET begin_time = excluded.begin_time""",
+        [began],
+    )
 
 
 @dataclass(frozen=True, slots=True)

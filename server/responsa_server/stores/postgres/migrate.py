@@ -1,20 +1,21 @@
 """Applies forward migrations, which are numbered SQL files. Each migration is applied once, in order and in its own transaction,
-and is never changed afterwards (ADR 0091).
+and is never changed once a release has it (docs/upgrading.md).
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, LiteralString, cast
+from typing import LiteralString, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from responsa_server.domain.parts import MigrationState
+from responsa_server.fixable import Fixable
 from responsa_server.instance import OLDEST_POSTGRES, shipped
 from responsa_server.stores.postgres.database import Database, shielded
 from responsa_server.stores.postgres.locks import Lock
@@ -25,51 +26,26 @@ _SERVER = "responsa server"
 LOCK_SECONDS = 10
 """The maximum time for which a migration waits for a lock."""
 
-# Eight files replace the 63 of commit c6fb5430 and make the same database; see ADR 0062. These are the hash of the
-# first of the 63, and the hash of the names and hashes of
-# all 63 in order.
-SQUASHED_AT = "c6fb5430"
-_OLD_FIRST = bytes.fromhex("d1925e9deeb74c09e641fc296e45fb8bf29bf04a91c61f7e895eeba9ccba5ac3")
-_OLD_LEDGER = bytes.fromhex("9636b7489fa92d82e8850b320b509ba2f22f4d540ffa7999102c8dd834332a60")
-_BASELINE = 8
-
-EARLIER_FORMS: Final[Mapping[tuple[str, str], str]] = {
-    (
-        "0011_pre_postings",
-        "00f337002c328973dd407b08bc2e5e880ddad7d64dfa4b2ec0a309c93b2ef074",
-    ): "0011_pre_postings",
-    (
-        "0011_pre_postings",
-        "09f421acbe6dfe93e6e3d84828c6db5f683a132b7bab4ee0cb5edaca1494b698",
-    ): "0011_pre_postings",
-    (
-        "0015_pre_patterns",
-        "15cf2685a2de019684617e4ad332f0ffda1a571d79854b82a9db757a364381a7",
-    ): "0015_pre_patterns",
-    (
-        "0026_pre_turns_of_tenant",
-        "64bc2ff401ec250d2c7b4e899abe3082dda595d0c9a9c93efb6c38d40aa41a6b",
-    ): "0026_pre_turns_of_tenant",
-    (
-        "0027_pre_turns_of_tenant",
-        "64bc2ff401ec250d2c7b4e899abe3082dda595d0c9a9c93efb6c38d40aa41a6b",
-    ): "0026_pre_turns_of_tenant",
-    (
-        "0027_pre_few_of_many",
-        "48720d35ba5c8a9a2072c5fd18a9fd3759526232498c8753ee106d13ede23e8d",
-    ): "0027_pre_few_of_many",
-}
-"""Migrations that were changed after databases had applied them: by the name and hash of the earlier form, the name of
-today's. Nothing is added here without a test that such a database comes to today's schema; what an earlier form lacks,
-0030 repairs. `tests/migrations/test_landed.py` holds all other migrations to their first form.
-"""
-
 Ledger = Sequence[tuple[str, bytes]]
 """The names and hashes of migrations, in the order in which a database has applied them."""
 
 
-class MigrationError(Exception):
-    """A migration cannot be applied. The message names the migration, the reason and the remedy."""
+class MigrationError(Fixable):
+    """A migration cannot be applied. The message names the migration and the reason."""
+
+
+class ForeignSchema(MigrationError):
+    """A database or a backup has applied migrations with other content than this version's, so its tables may be other ones."""
+
+    def __init__(self, known: Migration, name: str, digest: bytes) -> None:
+        """known: this version's migration. name, digest: what was applied in its place."""
+        super().__init__(
+            f"These tables were made by another version: migration {name} was applied with the SHA-256 {digest.hex()[:12]}…, and "
+            f"that of this version's {known.name} is {known.sha256.hex()[:12]}…. Nothing was changed, but this version can show "
+            "none of their documents, accounts, conversations, keys and feedback",
+            "go on with the version that made them, or save the documents with it (GET /v1/documents/ID:original) and begin "
+            "with an empty data folder or database; see docs/upgrading.md, Another form of the tables",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +81,12 @@ def load(source: Path | None = None) -> Sequence[Migration]:
         match = _FILE.fullmatch(path.name)
         if match is None:
             raise MigrationError(
-                f"{path.name} is not named NNNN_pre_name.sql or NNNN_post_name.sql; rename it"
+                f"{path.name} is not named NNNN_pre_name.sql or NNNN_post_name.sql", "rename it"
             )
         migrations.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
     if [one.number for one in migrations] != list(range(1, len(migrations) + 1)):
         raise MigrationError(
-            "a migration number is missing or occurs twice; the numbers must be 0001, 0002, …"
+            "A migration number is missing or occurs twice", "name the files 0001, 0002, … without a gap"
         )
     return migrations
 
@@ -125,34 +101,11 @@ async def applied(connection: psycopg.AsyncConnection) -> Ledger:
     return [(name, bytes(digest)) for name, digest in await cursor.fetchall()]
 
 
-def todays(ledger: Ledger, known: Sequence[Migration]) -> Ledger:
-    """The ledger with the names and hashes that its migrations have in this version. What comes behind the known migrations stays as it is.
-
-    Raises MigrationError if a migration is known with other content, or if the ledger is a part of the 63 migrations up to commit c6fb5430.
-    """
-    if ledger and ledger[0][1] == _OLD_FIRST:
-        if (
-            hashlib.sha256(b"".join(name.encode() + digest for name, digest in ledger)).digest()
-            != _OLD_LEDGER
-        ):
-            raise MigrationError(
-                f"the database has migrations of an earlier version, the last one is {ledger[-1][0]}; "
-                f"run `responsa migrate` of commit {SQUASHED_AT} of Responsa first, then that of this version"
-            )
-        return [(one.name, one.sha256) for one in known[:_BASELINE]]
-    by_name = {one.name: (one.name, one.sha256) for one in known}
-    entries = [
-        by_name.get(EARLIER_FORMS.get((name, digest.hex()), ""), (name, digest)) for name, digest in ledger
-    ]
-    for migration, (name, digest) in zip(known, entries, strict=False):
+def check_form(ledger: Ledger, known: Sequence[Migration]) -> None:
+    """Raise ForeignSchema if one of the known migrations was applied with another name or content."""
+    for migration, (name, digest) in zip(known, ledger, strict=False):
         if (migration.name, migration.sha256) != (name, digest):
-            raise MigrationError(
-                f"migration {name} was applied with different content: its SHA-256 is "
-                f"{digest.hex()[:12]}…, and that of this version's {migration.name} is "
-                f"{migration.sha256.hex()[:12]}…; "
-                "nothing was changed: continue with the version of Responsa that applied it, or restore a backup from before it"
-            )
-    return entries
+            raise ForeignSchema(migration, name, digest)
 
 
 async def migrate(
@@ -160,11 +113,10 @@ async def migrate(
 ) -> Sequence[str]:
     """Apply the missing migrations and return their names. Stops before a `_post_` migration while servers run that do not know it.
 
-    url: the database's URL. Its role must be able to create roles, unless Responsa's roles already exist. A database
-    with all migrations of commit c6fb5430 counts as one with the first eight of this version, and one with
-    `EARLIER_FORMS` as one with today's. restoring: begin a pause, in the transaction of the migration that makes its
-    table, so that no server finds a database that is being restored without it. Raises MigrationError; migrations that
-    were applied before the failing one stay applied.
+    url: the database's URL. Its role must be able to create roles, unless Responsa's roles already exist. restoring:
+    begin a pause, in the transaction of the migration that makes its table, so that no server finds a database that is
+    being restored without it. Raises MigrationError, ForeignSchema; migrations that were applied before the failing one
+    stay applied.
     """
     wanted = load() if migrations is None else migrations
     done: list[str] = []
@@ -172,26 +124,22 @@ async def migrate(
         version = connection.info.server_version // 10000
         if version < OLDEST_POSTGRES:
             raise MigrationError(
-                f"the database is in a PostgreSQL {version}, and Responsa needs PostgreSQL {OLDEST_POSTGRES} or newer; "
-                "name a database in a newer PostgreSQL in DATABASE_URL"
+                f"The database is in a PostgreSQL {version}, and Responsa needs PostgreSQL {OLDEST_POSTGRES} or newer",
+                "name a database in a newer PostgreSQL in DATABASE_URL",
             )
         if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
             raise MigrationError(
-                f"the database has the encoding {encoding}, and Responsa needs UTF8; name one in DATABASE_URL that was made by "
-                "CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'"
+                f"The database has the encoding {encoding}, and Responsa needs UTF8",
+                "name one in DATABASE_URL that was made by CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'",
             )
         await connection.execute("SELECT pg_advisory_lock(%s)", (Lock.MIGRATE,))
         # A migration that waits for a lock makes all later calls on the table wait behind it, so it gives up soon; the
         # next attempt begins where it stopped.
         await connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_SECONDS}s",))
         present = await applied(connection)
-        if (ledger := todays(present, wanted)) != present:
-            await _replace(connection, ledger)
-            present = ledger
+        check_form(present, wanted)
         if ahead := too_new([name for name, _ in present], wanted):
-            raise MigrationError(
-                f"the database has the migration {ahead}, after which this version of Responsa does not work; use a newer version"
-            )
+            raise _too_new(ahead)
         for migration in wanted[len(present) :]:
             if migration.waits and await _older_servers(connection, migration):
                 break
@@ -206,19 +154,24 @@ async def migrate(
                     await connection.execute(
                         "GRANT SELECT ON responsa.migration TO responsa_app, responsa_log"
                     )
-                    await _enter(connection, migration.number, migration.name, migration.sha256)
+                    await connection.execute(
+                        "INSERT INTO responsa.migration (number, name, sha256) VALUES (%s, %s, %s)",
+                        (migration.number, migration.name, migration.sha256),
+                    )
                     if restoring:
                         await connection.execute(BEGIN)
             except psycopg.Error as error:
                 if isinstance(error, psycopg.errors.UndefinedObject) and not await _has_vectors(connection):
                     raise MigrationError(
-                        f"migration {migration.name} failed: the database has no extension vector; "
-                        "a superuser must run CREATE EXTENSION vector in it once (pgvector 0.8 or newer)"
+                        f"Migration {migration.name} failed: the database has no extension vector",
+                        "a superuser must run CREATE EXTENSION vector in it once (pgvector 0.8 or newer); see docs/upgrading.md",
                     ) from error
                 busy = isinstance(error, psycopg.errors.LockNotAvailable)
-                remedy = "; other sessions hold a lock on its tables: try again, if need be with all servers stopped"
                 raise MigrationError(
-                    f"migration {migration.name} failed: {error.diag.message_primary or error}{remedy if busy else ''}"
+                    f"Migration {migration.name} failed: {error.diag.message_primary or error}",
+                    "other sessions hold a lock on its tables: try again, if need be with all servers stopped"
+                    if busy
+                    else "see docs/upgrading.md, Migrations",
                 ) from error
             done.append(migration.name)
         if restoring:
@@ -262,35 +215,27 @@ def too_new(present: Sequence[str], known: Sequence[Migration]) -> str:
     return next((name for name in present if name not in names and name[5:].startswith("post_")), "")
 
 
-def unfit(present: Sequence[str], known: Sequence[Migration]) -> tuple[str, str]:
-    """Why a server that knows these migrations cannot work with a database that has those, and the remedy; empty if it can.
+def _too_new(ahead: str) -> MigrationError:
+    return MigrationError(
+        f"The database has the migration {ahead}, after which this version of Responsa does not work",
+        "start the version that applied it, or a newer one",
+    )
+
+
+def check_fit(present: Ledger, known: Sequence[Migration]) -> None:
+    """Raise MigrationError if a server that knows these migrations cannot work with a database that has those.
 
     A `_pre_` migration that the server does not know, and a `_post_` migration that the database still lacks, hinder nobody.
     """
-    if lacking := [one.name for one in known if one.name not in present and not one.waits]:
-        return (
+    check_form(present, known)
+    names = [name for name, _ in present]
+    if lacking := [one.name for one in known if one.name not in names and not one.waits]:
+        raise MigrationError(
             f"The database lacks migrations of this version, such as {lacking[0]}",
             "run `responsa migrate`, then start again",
         )
-    if ahead := too_new(present, known):
-        return (
-            f"The database has the migration {ahead}, after which this version of Responsa does not work",
-            "start the version that applied it, or a newer one",
-        )
-    return "", ""
-
-
-async def _replace(connection: psycopg.AsyncConnection, ledger: Ledger) -> None:
-    async with connection.transaction():
-        await connection.execute("DELETE FROM responsa.migration")
-        for number, (name, digest) in enumerate(ledger, 1):
-            await _enter(connection, number, name, digest)
-
-
-async def _enter(connection: psycopg.AsyncConnection, number: int, name: str, digest: bytes) -> None:
-    await connection.execute(
-        "INSERT INTO responsa.migration (number, name, sha256) VALUES (%s, %s, %s)", (number, name, digest)
-    )
+    if ahead := too_new(names, known):
+        raise _too_new(ahead)
 
 
 async def _has_vectors(connection: psycopg.AsyncConnection) -> bool:
@@ -306,10 +251,10 @@ class PostgresMigrations:
         self._database = database
 
     @shielded
-    async def unfit(self) -> tuple[str, str]:
-        """Why this version cannot work with the database, and the remedy; empty if it can. Raises Unavailable."""
+    async def check(self) -> None:
+        """Raise MigrationError if this version cannot work with the database. Raises Unavailable."""
         async with self._database.no_tenant() as connection:
-            return unfit([name for name, _ in await applied(connection)], load())
+            check_fit(await applied(connection), load())
 
     @shielded
     async def missing(self) -> Sequence[str]:

@@ -21,15 +21,10 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.stores.postgres.database import Database, Queries, shielded
 from responsa_server.stores.postgres.rows import all_rows, build, one_row
 
-BEGIN: Final[LiteralString] = """DO $$
-BEGIN
-    IF to_regclass('responsa.pause') IS NOT NULL THEN
-        INSERT INTO responsa.pause DEFAULT VALUES ON CONFLICT (one) DO UPDATE SET begin_time = now(), turns = NULL;
-    END IF;
-END
-$$"""
-"""Begins a pause, as the owner of the tables. Does nothing in a database without the table of pauses: the migration
-that makes it follows. Until `hold`, no server starts."""
+BEGIN: Final[LiteralString] = (
+    "INSERT INTO responsa.pause DEFAULT VALUES ON CONFLICT (one) DO UPDATE SET begin_time = now(), turns = NULL"
+)
+"""Begins a pause, as the owner of the tables. Until `hold`, no server starts."""
 
 LOOK_SECONDS: Final = 1.0
 """How often the server of a paused instance looks whether the pause has ended."""

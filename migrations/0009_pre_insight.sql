@@ -1,4 +1,78 @@
--- Sums by day, and questions that are grouped by meaning (docs/insight.md).
+-- What is counted for administrators and users (docs/adr/0071): events that wait to be counted, their sums by hour and by day, and questions that are grouped by meaning
+-- (docs/insight.md).
+
+-- What has happened and is in no sum yet. Each row is written in the transaction of what it reports, and deleted in the transaction that adds it to the sums. So every
+-- event is counted once, whatever the order in which transactions commit. No index: the table is nearly empty, and the end of a turn must stay cheap.
+CREATE TABLE responsa.usage_event (
+    tenant_id text NOT NULL,
+    user_id uuid NOT NULL, -- nil: an erased user
+    time timestamptz NOT NULL, -- of a turn: when it was asked
+    -- The end of a turn; spent: what workers that lost a turn have used for it
+    kind text NOT NULL CHECK (kind IN ('answered', 'refused', 'failed', 'cancelled', 'spent', 'search', 'upload', 'sign_in')),
+    agent text NOT NULL DEFAULT '',
+    model text NOT NULL DEFAULT '', -- the writer of the answer
+    collection text NOT NULL DEFAULT '',
+    turn_id uuid,
+    tools text[] NOT NULL DEFAULT '{}', -- one entry for each call
+    embedding_tokens bigint NOT NULL DEFAULT 0,
+    input_tokens bigint NOT NULL DEFAULT 0,
+    output_tokens bigint NOT NULL DEFAULT 0,
+    cost_micros bigint NOT NULL DEFAULT 0,
+    unpriced_tokens bigint NOT NULL DEFAULT 0,
+    milliseconds bigint NOT NULL DEFAULT 0, -- from the question to the end
+    refusal text NOT NULL DEFAULT '',
+    citations int NOT NULL DEFAULT 0,
+    unsupported int NOT NULL DEFAULT 0, -- sentences that name a passage that does not support them
+    fallbacks text[] NOT NULL DEFAULT '{}', -- the kinds, one entry for each fallback
+    create_time timestamptz NOT NULL DEFAULT now(), -- when the transaction that wrote it began: everything that was committed before the oldest of them is counted
+    first_words_milliseconds bigint -- from the question on; NULL: not known
+);
+CREATE POLICY log_writes ON responsa.usage_event TO responsa_log USING (true) WITH CHECK (true);
+GRANT SELECT, INSERT, UPDATE (user_id, turn_id) ON responsa.usage_event TO responsa_app;
+GRANT SELECT, INSERT, DELETE ON responsa.usage_event TO responsa_log;
+
+-- The sums of an hour (UTC). The rows of the nil UUID are those of the whole tenant, so they outlive the erasing of users.
+CREATE TABLE responsa.usage_hour (
+    tenant_id text NOT NULL,
+    user_id uuid NOT NULL,
+    hour timestamptz NOT NULL,
+    agent text NOT NULL,
+    model text NOT NULL,
+    collection text NOT NULL,
+    tool text NOT NULL, -- of the rows that count tool calls, and nothing else
+    answered bigint NOT NULL,
+    refused bigint NOT NULL,
+    failed bigint NOT NULL,
+    cancelled bigint NOT NULL,
+    searches bigint NOT NULL,
+    uploads bigint NOT NULL,
+    sign_ins bigint NOT NULL,
+    tool_calls bigint NOT NULL,
+    embedding_tokens bigint NOT NULL,
+    input_tokens bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    cost_micros bigint NOT NULL,
+    unpriced_tokens bigint NOT NULL,
+    PRIMARY KEY (user_id, hour, tenant_id, agent, model, collection, tool)
+);
+CREATE POLICY log_writes ON responsa.usage_hour TO responsa_log USING (true) WITH CHECK (true);
+GRANT SELECT, DELETE ON responsa.usage_hour TO responsa_app;
+GRANT SELECT, INSERT, UPDATE ON responsa.usage_hour TO responsa_log;
+
+-- How well an agent's turns of an hour went. The label says what is counted of the measure: the reason of refusals, the kind of fallbacks, and of latencies and first words the bucket b, which
+-- has the answers and refusals that took 2^(b/4) to 2^((b+1)/4) milliseconds.
+CREATE TABLE responsa.quality_hour (
+    tenant_id text NOT NULL,
+    hour timestamptz NOT NULL,
+    agent text NOT NULL,
+    measure text NOT NULL CHECK (measure IN ('turns', 'refusals', 'fallbacks', 'citations', 'cited_answers', 'unsupported_sentences', 'latency', 'first_words')),
+    label text NOT NULL,
+    total bigint NOT NULL,
+    PRIMARY KEY (tenant_id, hour, agent, measure, label)
+);
+CREATE POLICY log_writes ON responsa.quality_hour TO responsa_log USING (true) WITH CHECK (true);
+GRANT SELECT ON responsa.quality_hour TO responsa_app;
+GRANT SELECT, INSERT, UPDATE ON responsa.quality_hour TO responsa_log;
 
 -- The sums of a day (UTC), which are written with those of its hours. A report over a year reads few rows of hours.
 CREATE TABLE responsa.usage_day (LIKE responsa.usage_hour INCLUDING ALL);
@@ -8,19 +82,6 @@ ALTER TABLE responsa.quality_day RENAME COLUMN hour TO day;
 GRANT SELECT, DELETE ON responsa.usage_day TO responsa_app;
 GRANT SELECT ON responsa.quality_day TO responsa_app;
 GRANT SELECT, INSERT, UPDATE ON responsa.usage_day, responsa.quality_day TO responsa_log;
--- The owner sees no rows of tenants, unless it asks for that.
-ALTER TABLE responsa.usage_hour NO FORCE ROW LEVEL SECURITY;
-ALTER TABLE responsa.quality_hour NO FORCE ROW LEVEL SECURITY;
-INSERT INTO responsa.usage_day
-SELECT tenant_id, user_id, date_trunc('day', hour, 'UTC'), agent, model, collection, tool, sum(answered), sum(refused), sum(failed), sum(cancelled), sum(searches), sum(uploads),
-    sum(sign_ins), sum(tool_calls), sum(embedding_tokens), sum(input_tokens), sum(output_tokens), sum(cost_micros), sum(unpriced_tokens)
-FROM responsa.usage_hour GROUP BY 1, 2, 3, 4, 5, 6, 7;
-INSERT INTO responsa.quality_day SELECT tenant_id, date_trunc('day', hour, 'UTC'), agent, measure, label, sum(total) FROM responsa.quality_hour GROUP BY 1, 2, 3, 4, 5;
-ALTER TABLE responsa.usage_hour FORCE ROW LEVEL SECURITY;
-ALTER TABLE responsa.quality_hour FORCE ROW LEVEL SECURITY;
-
--- When the transaction that wrote it began. Everything that was committed before the oldest of them is counted.
-ALTER TABLE responsa.usage_event ADD COLUMN create_time timestamptz NOT NULL DEFAULT now();
 
 -- Ends of turns that are in the sums, and whose questions have no pattern yet. Like usage_event, a row is deleted in the transaction that counts it.
 CREATE TABLE responsa.question_event (
@@ -49,15 +110,24 @@ CREATE TABLE responsa.question_pattern (
     turns bigint NOT NULL, -- that were ever counted in it
     last_time timestamptz NOT NULL,
     title text NOT NULL DEFAULT '' CHECK (octet_length(title) <= 200),
-    title_time timestamptz -- when a model was asked for the title last
+    title_time timestamptz, -- when a model was asked for the title last
+    -- What administrators do about it.
+    create_time timestamptz NOT NULL DEFAULT now(),
+    update_time timestamptz NOT NULL DEFAULT now(), -- when an administrator changed it last
+    revision int NOT NULL DEFAULT 1, -- increases with every change of what follows
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'done', 'reopened')), -- reopened: a later question has no answer
+    note text NOT NULL DEFAULT '' CHECK (octet_length(note) <= 2048),
+    assignee_id uuid, -- NULL: nobody, or an erased user
+    resolver_id uuid, -- who changed the state last; NULL: nobody, or an erased user
+    resolve_time timestamptz, -- when that was
+    FOREIGN KEY (tenant_id, assignee_id) REFERENCES responsa.app_user (tenant_id, id) ON DELETE SET NULL (assignee_id),
+    FOREIGN KEY (tenant_id, resolver_id) REFERENCES responsa.app_user (tenant_id, id) ON DELETE SET NULL (resolver_id)
 );
 CREATE INDEX question_pattern_of_tenant ON responsa.question_pattern (tenant_id, turns, last_time);
 CREATE INDEX question_pattern_untitled ON responsa.question_pattern (tenant_id) WHERE title = '' AND turns >= 2;
 CREATE POLICY log_reads ON responsa.question_pattern FOR SELECT TO responsa_log USING (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.question_pattern TO responsa_app;
 GRANT SELECT (tenant_id, turns, title, title_time) ON responsa.question_pattern TO responsa_log;
-CREATE POLICY log_reads ON responsa.tenant FOR SELECT TO responsa_log USING (true);
-GRANT SELECT (id, question_texts, suspend_time, erase_time) ON responsa.tenant TO responsa_log;
 
 -- The pattern of a turn; turns that fit none have no row.
 CREATE TABLE responsa.turn_pattern (
@@ -121,12 +191,6 @@ $$;
 REVOKE ALL ON FUNCTION responsa.note_pattern_loss FROM public;
 CREATE TRIGGER note_pattern_loss AFTER DELETE ON responsa.turn_pattern FOR EACH ROW EXECUTE FUNCTION responsa.note_pattern_loss();
 
--- The agent and the pattern of the answer, so that feedback is counted without its turns. NULL: not noted; they follow from the turn.
-ALTER TABLE responsa.message_feedback ADD COLUMN agent text, ADD COLUMN pattern_id uuid;
-CREATE INDEX message_feedback_of_pattern ON responsa.message_feedback (pattern_id, update_time) WHERE pattern_id IS NOT NULL;
-CREATE INDEX message_feedback_without_pattern ON responsa.message_feedback (tenant_id, update_time) WHERE pattern_id IS NULL;
-CREATE INDEX message_feedback_without_agent ON responsa.message_feedback (tenant_id, update_time) WHERE agent IS NULL;
-
 DO $$
 DECLARE
     name text;
@@ -134,7 +198,7 @@ BEGIN
     FOREACH name IN ARRAY ARRAY['usage_day', 'quality_day'] LOOP
         EXECUTE format('CREATE POLICY log_writes ON responsa.%I TO responsa_log USING (true) WITH CHECK (true)', name);
     END LOOP;
-    FOREACH name IN ARRAY ARRAY['usage_day', 'quality_day', 'question_event', 'question_pattern', 'turn_pattern', 'pattern_day', 'pattern_loss'] LOOP
+    FOREACH name IN ARRAY ARRAY['usage_event', 'usage_hour', 'quality_hour', 'usage_day', 'quality_day', 'question_event', 'question_pattern', 'turn_pattern', 'pattern_day', 'pattern_loss'] LOOP
         EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
             USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
