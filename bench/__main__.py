@@ -23,7 +23,6 @@ from bench import (
     scaling,
     searching,
     sockets,
-    standby,
     starting,
     storing,
     telemetry,
@@ -41,7 +40,6 @@ ALONE: Final[Mapping[str, Callable[..., list[Line]]]] = {
     "model": answering.measure_with_model,
     "telemetry": telemetry.measure,
     "scaling": scaling.measure,
-    "standby": standby.measure,
 }
 """The sections that start instances of their own, and run first."""
 SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {

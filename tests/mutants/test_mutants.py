@@ -1,9 +1,10 @@
 """Tests notice small changes of the core: of 300 mutants, which were drawn once, each that a test has caught is caught.
 
-The mutants are in `mutants.json`. Those with a reason (`survives`) need not be caught. Their lines are executed by
-tests in the same process as the server's code (`FOLDERS`); what a case asks of an instance runs elsewhere and catches
-none of them. `soak/mutants` keeps what was measured and tried on the same code and tests, so a campaign that was
-stopped goes on, and has the result of each mutant. `python -m tests.mutants.test_mutants` draws another set.
+The mutants are in `mutants.json`, except those of code that has been removed. Those with a reason (`survives`) need
+not be caught. Their lines are executed by tests in the same process as the server's code (`FOLDERS`); what a case asks
+of an instance runs elsewhere and catches none of them. `soak/mutants` keeps what was measured and tried on the same
+code and tests, so a campaign that was stopped goes on, and has the result of each mutant.
+`python -m tests.mutants.test_mutants` draws another set.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ async def build_knowledge(
         caches.searches,
         embedding_seconds=settings.retrieval.embedding_seconds,
         outside=vectors,
-        residents=None if database.has_standby else residents,
+        residents=residents,
     )
     reranking = await _reranking(settings, models, stack)
     ingestion = settings.ingestion

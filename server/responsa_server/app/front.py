@@ -60,7 +60,6 @@ from responsa_server.stores.postgres.pause import PauseWatch
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
-from responsa_server.stores.postgres.standby import StandbyPart
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
@@ -125,7 +124,6 @@ class Callers:
         self._parts = PartReports(
             [
                 PostgresPart(database),
-                *([StandbyPart(database)] if database.has_standby else []),
                 RedisPart(redis_url(settings, layout)),
                 *([] if knowledge.vectors is None else [knowledge.vectors]),
                 EmbeddingPart(knowledge.embedders, knowledge.retriever.missed),

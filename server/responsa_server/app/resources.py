@@ -48,12 +48,11 @@ TENANT = "default"
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrls:
-    """The URLs of one database, one for each of the three roles that log in. standby: that of its standby; "" if there is none."""
+    """The URLs of one database, one for each of the three roles that log in."""
 
     owner: str
     app: str
     log: str
-    standby: str = ""
 
 
 def secret_text(settings: Settings, layout: Layout) -> bytes:
@@ -84,19 +83,16 @@ def cache_key(settings: Settings, layout: Layout) -> bytes:
 
 def database_urls(settings: Settings, layout: Layout) -> DatabaseUrls:
     """Return the URLs of DATABASE_URL, DATABASE_APP_URL and DATABASE_LOG_URL, or of the embedded database if
-    DATABASE_URL is not set, and of DATABASE_STANDBY_URL.
+    DATABASE_URL is not set.
     """
-    copy = settings.database_standby_url
-    standby = _as_role(copy.get_secret_value(), "responsa_app") if copy else ""
     if settings.database_url is None:
-        return DatabaseUrls(layout.dsn("owner"), layout.dsn("app"), layout.dsn("log"), standby)
+        return DatabaseUrls(layout.dsn("owner"), layout.dsn("app"), layout.dsn("log"))
     owner = settings.database_url.get_secret_value()
     app, log = settings.database_app_url, settings.database_log_url
     return DatabaseUrls(
         owner,
         app.get_secret_value() if app else _as_role(owner, "responsa_app"),
         log.get_secret_value() if log else _as_role(owner, "responsa_log"),
-        standby,
     )
 
 

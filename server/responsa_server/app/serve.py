@@ -159,7 +159,6 @@ async def running(
             marked(urls.log),
             size=settings.database_pool,
             full=lambda: ours and disks.holds_full(layout.cluster.parent),
-            standby_url=urls.standby,
         )
         await database.open()
         stack.push_async_callback(database.close)

@@ -428,21 +428,12 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("DATABASE_LOG_URL", "database_log_url"),
         description="The URL for the role `responsa_log`. Empty: DATABASE_URL and `SET ROLE`.",
     )
-    database_standby_url: DatabaseUrl | None = Field(
-        default=None,
-        validation_alias=AliasChoices("DATABASE_STANDBY_URL", "database_standby_url"),
-        description=(
-            "The URL of a streaming standby, which takes over most of the work of searches. Its user "
-            "may `SET ROLE responsa_app`. Empty: none."
-        ),
-    )
     database_pool: int = Field(
         default=10,
         ge=2,
         le=200,
         description=(
-            "The most connections in each of the two large pools of a process, and in its pool for a "
-            "standby. Each process opens up to eleven more."
+            "The most connections in each of the two large pools of a process. Each process opens up to eleven more."
         ),
     )
     redis_url: RedisUrl | None = Field(

@@ -263,17 +263,6 @@ SEARCHES_WITHOUT_VECTORS: Final = _counter(
     "{search}",
     "Searches that used only words because vectors were not available.",
 )
-STANDBY_SEARCHES: Final = _counter(
-    "responsa.searches.standby",
-    "{search}",
-    (
-        "Searches of a server that has a standby of PostgreSQL. `outcome`: what the standby did: "
-        "`answered`, `behind` (it had not replayed what the search may find), `failed` (it was "
-        "too slow, or cancelled a statement), `away` (it could not be asked) or `unasked` "
-        "(nothing was searched)."
-    ),
-    "outcome",
-)
 CACHE_LOOKUPS: Final = _counter(
     "responsa.cache.lookups",
     "{lookup}",
@@ -375,7 +364,7 @@ POOL_CONNECTIONS: Final = _gauge(
     "{connection}",
     (
         "Connections to PostgreSQL and Redis. `pool`: `app`, `credentials`, `turns`, `log`, "
-        "`writer`, `standby` (PostgreSQL) or `redis`; `state`: `idle`, `used` or `most` (the "
+        "`writer` (PostgreSQL) or `redis`; `state`: `idle`, `used` or `most` (the "
         "maximum)."
     ),
     "pool",

@@ -90,8 +90,6 @@ def examine(settings: Settings) -> Sequence[Finding]:
     findings = diagnose(layout, postgres=settings.database_url is None, redis=settings.redis_url is None)
     if settings.database_url is not None:
         findings.extend(_database(name, url.get_secret_value()) for name, url in own.items() if url)
-    if settings.database_standby_url is not None:
-        findings.append(_database("DATABASE_STANDBY_URL", settings.database_standby_url.get_secret_value()))
     if settings.redis_url is not None:
         findings.append(_redis(settings.redis_url.get_secret_value()))
     findings.extend(_pause(settings, layout))

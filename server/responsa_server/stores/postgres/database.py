@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: a pool for the role that serves tenants, small ones for the same role's checks of
-credentials and for the beginnings and ends of turns, a pool for the role that writes the log, a single connection for
-the appends of workers, and a pool for a standby, if there is one.
+credentials and for the beginnings and ends of turns, a pool for the role that writes the log, and a single connection
+for the appends of workers.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import math
 import re
 import select
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import Context, ContextVar
-from dataclasses import dataclass
 from importlib.resources import files
 from types import CoroutineType
 from typing import (
@@ -51,12 +50,11 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.domain.passages import TEXT_PART, VECTORS_PART
+from responsa_server.domain.passages import VECTORS_PART
 from responsa_server.domain.people import Reader, Server
 from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.presence import Presence
 from responsa_server.stores.postgres.wire import Bound, prepared, send
-from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import exchange
 
 # Not structlog's logger: `up`, `migrate` and `admin` import this module, must start fast, and print only their results
@@ -74,12 +72,6 @@ _TURN_CONNECTIONS: Final = 4
 _SLOW_SHARE: Final = 0.3
 # How long a deletion waits for a lock.
 _LOCK_SECONDS: Final = 5
-
-STANDBY_PART: Final = "standby"
-# A standby gets this share of a statement's time; if it needs more, the primary gets the whole time.
-_STANDBY_SHARE: Final = 0.5
-# How long no search asks a standby that has needed more.
-_STANDBY_REST_SECONDS: Final = 30.0
 
 # When the database is closed, running methods of stores have this number of seconds to end.
 _CLOSE_SECONDS: Final = 5.0
@@ -321,12 +313,10 @@ class Database:
         size: int,
         ready: int = 2,
         full: Callable[[], bool] = lambda: False,
-        standby_url: str = "",
     ) -> None:
-        """app_url, log_url: the URLs for the roles responsa_app and responsa_log. standby_url: that of a standby for
-        responsa_app; "" if there is none. size: the maximum number of connections in each of the large pools.
-        ready: the number of connections that each pool opens at once and keeps. full: whether the disk of the database
-        is full, as far as this process can know.
+        """app_url, log_url: the URLs for the roles responsa_app and responsa_log. size: the maximum
+        number of connections in each of the large pools. ready: the number of connections that each pool opens at once
+        and keeps. full: whether the disk of the database is full, as far as this process can know.
         """
         self._ready = ready
         self._full = full
@@ -354,12 +344,7 @@ class Database:
             configure=self.presence.hold,
             max_lifetime=math.inf,
         )
-        self._standby = (
-            self._pool(STANDBY_PART, standby_url, _APP, size, configure=_adapt) if standby_url else None
-        )
-        self._standby_rests_until = 0.0
-        pools = (self._app, self._credentials, self._turns, self._log, self._writer, self._standby)
-        self._pools = tuple(pool for pool in pools if pool is not None)
+        self._pools = (self._app, self._credentials, self._turns, self._log, self._writer)
 
     def _pool(
         self,
@@ -387,10 +372,10 @@ class Database:
         )
 
     async def open(self) -> None:
-        """Open all pools and wait for their first connections, except those to a standby. Raises Unavailable."""
+        """Open all pools and wait for their first connections. Raises Unavailable."""
         try:
             for pool in self._pools:
-                await pool.open(wait=pool is not self._standby, timeout=30)
+                await pool.open(wait=True, timeout=30)
         except PoolTimeout as error:
             raise unavailable() from error
 
@@ -484,37 +469,20 @@ class Database:
         statements: Sequence[Statement],
         seconds: float,
         cursor: Cursor = psycopg.AsyncConnection.cursor,
-        *,
-        decides: bool = False,
     ) -> Rows:
         """Run the statements of a search for a reader and return the rows of each statement. The statements run in the
         transaction of the surrounding `search_session`. Without a `search_session`, they form one transaction, which is
         sent in one message. The method that calls this must be `shielded`.
 
-        seconds: the time limit of each statement. decides: whether the rows decide what the reader sees, so that only
-        the primary may answer. part: the index that is searched. Raises Unavailable with this part if the database
-        cannot search the index, TooSlow if the search takes too long, and Unavailable with the part "postgresql" if the
-        database cannot be reached. An error of the request itself is raised unchanged.
+        seconds: the time limit of each statement. part: the index that is searched. Raises Unavailable with this part
+        if the database cannot search the index, TooSlow if the search takes too long, and Unavailable with the part
+        "postgresql" if the database cannot be reached. An error of the request itself is raised unchanged.
         """
         session = _SESSION.get()
         if session is None or session.of != (self._app, reader):
             async with self._checked_out(self._app) as connection, _search_errors(connection, part):
                 await self._discard_plans(connection, _PLANS_LAST_SECONDS)
                 return await _rows(connection, _as_reader(reader, seconds), statements, cursor)
-        if session.standby is not None and session.standby.in_use and not decides:
-            rows = await self._of_standby(session, session.standby, statements, seconds, cursor)
-            if rows is not None:
-                return rows
-        return await self._in_session(session, part, statements, seconds, cursor)
-
-    async def _in_session(
-        self,
-        session: _SearchSession,
-        part: str,
-        statements: Sequence[Statement],
-        seconds: float,
-        cursor: Cursor = psycopg.AsyncConnection.cursor,
-    ) -> Rows:
         async with session.connection() as connection, _search_errors(connection, part):
             if not session.begun:
                 await self._discard_plans(connection, _PLANS_LAST_SECONDS)
@@ -523,74 +491,12 @@ class Database:
             session.begun = True
             return rows
 
-    async def _of_standby(
-        self,
-        session: _SearchSession,
-        standby: _Standby,
-        statements: Sequence[Statement],
-        seconds: float,
-        cursor: Cursor,
-    ) -> Rows | None:
-        """The rows of the standby. If it is behind or fails, None, and the rest of the session is left to the primary."""
-        first, share, ours = not standby.session.begun, seconds * _STANDBY_SHARE, None
-        if first:
-            [[(_, ours)]] = await self._in_session(session, TEXT_PART, (standby.stamp,), seconds)
-            statements = (standby.stamp, *statements)
-        rows = await self._patiently(
-            self._in_session(standby.session, STANDBY_PART, statements, share, cursor), share
-        )
-        if rows is None:
-            standby.outcome = "failed"
-        elif not first:
-            return rows
-        else:
-            [(recovering, theirs)], *rows = rows
-            # What was promoted, or never was a standby, has transactions of its own.
-            standby.outcome = "answered" if recovering and theirs == ours else "behind"
-        return rows if standby.in_use else None
-
-    async def _patiently(self, work: Coroutine[Any, Any, Rows], seconds: float) -> Rows | None:
-        """The rows of work on the standby; None if it fails or takes longer. A cancel could leave its connection in an
-        unknown state, so late work goes on, but nobody waits for it."""
-        task = self.background.start(work, report=_report_standby)
-        if not (await asyncio.wait((task,), timeout=seconds))[0]:
-            self._standby_rests_until = time.monotonic() + _STANDBY_REST_SECONDS
-            _LOGGER.warning("the standby is too slow; the primary searches for %d s", _STANDBY_REST_SECONDS)
-            return None
-        return None if task.cancelled() or task.exception() is not None else task.result()
-
-    @property
-    def has_standby(self) -> bool:
-        """Whether there is a standby, reachable or not."""
-        return self._standby is not None
-
-    async def ask_standby(self, statement: Statement, seconds: float) -> Rows | None:
-        """The rows of a statement on the standby, which sees no tenant; None if it is away, fails or takes longer."""
-        pool = self._standby
-        if pool is None or self._away(pool):
-            return None
-
-        async def ask() -> Rows:
-            async with self._checked_out(pool) as connection:
-                return await _rows(connection, (), [statement], psycopg.AsyncConnection.cursor)
-
-        return await self._patiently(ask(), seconds)
-
     @asynccontextmanager
-    async def search_session(self, reader: Reader, stamp: Statement | None = None) -> AsyncGenerator[None]:
+    async def search_session(self, reader: Reader) -> AsyncGenerator[None]:
         """In the block, the searches of this reader run one after the other and share one connection and one
         transaction. A search that fails ends the transaction; the next search begins another.
-
-        stamp: a statement that returns whether the database is a standby, and a value that differs whenever a search of
-        the block may find something else. If the standby has the value of the primary, it answers the searches that
-        decide nothing.
         """
         session = _SearchSession(self._app, reader, lambda: self._checked_out(self._app))
-        standby, pool = None, self._standby
-        if pool is not None and stamp is not None:
-            away = self._away(pool) or time.monotonic() < self._standby_rests_until
-            on_standby = _SearchSession(pool, reader, lambda: self._checked_out(pool))
-            standby = session.standby = _Standby(on_standby, stamp, "away" if away else "unasked")
         token = _SESSION.set(session)
         try:
             yield
@@ -599,9 +505,6 @@ class Database:
             # Close the session in the background: its close may have to wait until the search of a cancelled caller
             # ends. The caller need not wait, because the session wrote nothing.
             self.background.start(session.close())
-            if standby is not None:
-                self.background.start(standby.session.close())
-                instruments.STANDBY_SEARCHES.add(1, standby.outcome)
 
     @asynccontextmanager
     async def locking(self, reader: Reader | str, seconds: int = 5) -> AsyncGenerator[Connection]:
@@ -784,7 +687,6 @@ class _SearchSession:
         self._connection: Connection | None = None
         self.begun = False
         """Whether the transaction has begun. The first search begins it."""
-        self.standby: _Standby | None = None
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
@@ -813,20 +715,6 @@ class _SearchSession:
                 with contextlib.suppress(psycopg.Error):
                     await self._connection.execute("COMMIT")
             await self._stack.aclose()
-
-
-@dataclass(slots=True)
-class _Standby:
-    """The standby for the searches of one `Database.search_session`. outcome: as the metric calls it."""
-
-    session: _SearchSession
-    stamp: Statement
-    outcome: str
-
-    @property
-    def in_use(self) -> bool:
-        """Whether it is asked for the next rows."""
-        return self.outcome in ("answered", "unasked")
 
 
 _SESSION: ContextVar[_SearchSession | None] = ContextVar("search_session", default=None)
@@ -943,12 +831,11 @@ class Gathered(Generic[Item, Result]):
 
 async def _ping(pool: AsyncConnectionPool[Any]) -> None:
     """Keep asking the pool for a connection until one is available or the pool is closed."""
-    database = "standby" if pool.name == STANDBY_PART else "database"
-    _LOGGER.warning("the %s cannot be reached; connections are tried again every half second", database)
+    _LOGGER.warning("the database cannot be reached; connections are tried again every half second")
     while True:
         try:
             async with pool.connection(timeout=1.0):
-                _LOGGER.warning("the %s is back", database)
+                _LOGGER.warning("the database is back")
                 return
         except PoolClosed:
             return
@@ -960,12 +847,6 @@ def _as_reader(reader: Reader, seconds: float) -> Sequence[Statement]:
     """The statements with which a transaction that searches for this reader begins."""
     begin = (_AS_READER_WITHIN, {**acting(reader), "bound": f"{max(1, round(seconds * 1000))}ms"})
     return (begin,) if isinstance(reader, Server) else (begin, (_KNOW_READER, {}))
-
-
-def _report_standby(error: BaseException) -> None:
-    _LOGGER.warning(
-        "the standby has failed, so the primary searches: %s", type(error.__cause__ or error).__name__
-    )
 
 
 @asynccontextmanager

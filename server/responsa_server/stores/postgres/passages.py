@@ -420,7 +420,7 @@ class PostgresLexicalIndex:
         }
 
     def session(self, named: SearchScope) -> AbstractAsyncContextManager[None]:
-        return self._database.search_session(named.reader, self._stamp(named))
+        return self._database.search_session(named.reader)
 
     @shielded
     async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
@@ -442,7 +442,7 @@ class PostgresLexicalIndex:
             (plans, {"plans": "force_generic_plan"}),
         ]
         _, [(ids, passages)], _ = await self._database.search(
-            scope.reader, TEXT_PART, statements, self._search_seconds, _binary_cursor, decides=True
+            scope.reader, TEXT_PART, statements, self._search_seconds, _binary_cursor
         )
         return DocumentSet(bytes(ids), passages)
 
@@ -460,12 +460,10 @@ class PostgresLexicalIndex:
     @shielded
     async def stamp(self, named: SearchScope) -> bytes:
         begun: Statement = (self._queries["begun"], {})
-        [[row], [run]] = await self._database.together(named.reader, [self._stamp(named), begun])
-        return f"{run['begun']} {row['md5']}".encode()
-
-    def _stamp(self, named: SearchScope) -> Statement:
         names = _listed(named.collections) if named.own is None else None
-        return self._queries["stamp"], {"tenant": named.reader.tenant_id, "names": names}
+        stamp = self._queries["stamp"], {"tenant": named.reader.tenant_id, "names": names}
+        [[row], [run]] = await self._database.together(named.reader, [stamp, begun])
+        return f"{run['begun']} {row['md5']}".encode()
 
     @shielded
     async def hides(self, scope: SearchScope) -> bool:
@@ -544,9 +542,7 @@ class PostgresLexicalIndex:
                     )
                     of_pieces.append(question)
         part = VECTORS_PART if of_pieces else TEXT_PART
-        rows = await self._database.search(
-            reader, part, statements, self._search_seconds, _binary_cursor, decides=True
-        )
+        rows = await self._database.search(reader, part, statements, self._search_seconds, _binary_cursor)
         read = found_passages(rows[0])
         known = rows[1] if kept else ()
         good = {id_: kept[id_] for [id_] in known}

@@ -170,12 +170,12 @@ LEFT JOIN responsa.collection AS c ON c.tenant_id = %(tenant)s AND c.id = s.coll
 LEFT JOIN responsa.collection_names() AS n ON n.id = s.collection_id;
 
 -- name: stamp
--- xmin is the transaction that wrote a row; while PostgreSQL runs, each has another number, and a standby has the same.
+-- xmin is the transaction that wrote a row; while PostgreSQL runs, each has another number.
 -- Every change of a collection's live passages writes its row
 -- of statistics (`lock_statistics`), every other change of the collection and of its readers writes its own row, and a
 -- change of the caller's subject writes the caller's row. So a
 -- value never comes again after a change, not even when the change is undone.
-SELECT pg_is_in_recovery(), md5(concat_ws(' ', (SELECT u.xmin FROM responsa.app_user AS u
+SELECT md5(concat_ws(' ', (SELECT u.xmin FROM responsa.app_user AS u
     WHERE u.tenant_id = %(tenant)s AND u.id = responsa.acting_user()),
     string_agg(concat_ws(' ', n.name, c.id, c.xmin, s.xmin), ',' ORDER BY c.id)))
 FROM responsa.collection AS c

@@ -87,7 +87,7 @@ class ResidentStore:
         }
         statement = self._queries["stamps"], values
         [[(collections, known)]] = await self._database.search(
-            scope.reader, TEXT_PART, [statement], self._search_seconds, decides=True
+            scope.reader, TEXT_PART, [statement], self._search_seconds
         )
         return [CollectionStamp(*one) for one in collections or ()], frozenset(known)
 
