@@ -115,11 +115,12 @@ wheel: .venv/.dev clients/web/dist/index.html
 pack: .venv/.dev clients/typescript/dist/index.js
 	@exec $(BIN)/python -m tools.clients.pack build/dist $(CLIENTS)
 
-# CycloneDX lists of what the product contains, in build/sbom: of Python's packages with what their wheels bundle, and of the page's.
+# CycloneDX lists of what the product contains, in build/sbom: of Python's packages with what their wheels bundle, of the page's, and of the images and actions that deploy/ and continuous integration name.
 sbom: packages
 	@mkdir -p build/sbom
 	@cat requirements.lock requirements-model.lock | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible - | $(BIN)/python tools/sbom.py > build/sbom/python.cdx.json
 	@npm sbom --sbom-format cyclonedx --package-lock-only --omit dev --workspace @responsa/web > build/sbom/page.cdx.json
+	@$(BIN)/python tools/sbom.py --deploy > build/sbom/deploy.cdx.json
 
 # Writes LICENCES.md. Fails if a package that the product uses has a licence that tools/licences.py does not allow.
 licences: packages

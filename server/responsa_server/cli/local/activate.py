@@ -13,7 +13,7 @@ from responsa_server.app.resources import pools_of, reason_of
 from responsa_server.app.settings import Settings, load
 from responsa_server.cli.local.admin import database_there
 from responsa_server.cli.local.failures import FAILED, reporting
-from responsa_server.cli.output import CommandFailed
+from responsa_server.cli.output import CommandFailed, echo
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, ResponsaError
 from responsa_server.domain.events import CancelCause, Cancelled, NumberedEvent
@@ -53,13 +53,13 @@ def activate(
         try:
             pause = asyncio.run(_state(settings))
             if pause is None:
-                typer.echo("The instance is not paused.")
+                echo("The instance is not paused.")
                 return
             if pause.restoring:
                 raise CommandFailed(
                     "The database is being restored.", "Wait until `responsa restore` has finished.", FAILED
                 )
-            typer.echo(_what_follows(pause, cancel_turns=cancel_turns))
+            echo(_what_follows(pause, cancel_turns=cancel_turns))
             if not yes:
                 typer.confirm("Continue?", abort=True)
             ended = asyncio.run(_end(settings, cancel_turns=cancel_turns))
@@ -71,7 +71,7 @@ def activate(
                 "Check DATABASE_URL, and that PostgreSQL runs.",
                 FAILED,
             ) from error
-        typer.echo(
+        echo(
             f"{counted(ended, 'turn')} ended. The instance is active."
             if cancel_turns
             else "The instance is active."

@@ -26,7 +26,7 @@ from responsa_server.app.resources import (
 from responsa_server.app.settings import Settings, load
 from responsa_server.app.waiting import PAUSE_SECONDS, Reaching, reached
 from responsa_server.cli.local.failures import FAILED, reporting
-from responsa_server.cli.output import CommandFailed
+from responsa_server.cli.output import CommandFailed, echo
 from responsa_server.cli.waiting import WaitingLine, timeout
 from responsa_server.domain import names
 from responsa_server.domain.errors import ResponsaError
@@ -94,15 +94,15 @@ def migrate(
                 "Check DATABASE_URL, and that PostgreSQL runs.",
                 FAILED,
             ) from error
-        typer.echo("\n".join(done) or "The database is up to date.")
+        echo("\n".join(done) or "The database is up to date.")
         if waits:
-            typer.echo(waits)
+            echo(waits)
         if rebuild_vectors:
             # Imported late, because it loads the embedding model and the clients of models.
             from responsa_server.app.assemble import rebuild_vectors as rebuild
 
             passages = asyncio.run(rebuild(settings, Layout.of(settings.home)))
-            typer.echo(f"Stored the vectors of {passages} passages.")
+            echo(f"Stored the vectors of {passages} passages.")
 
 
 def create_tenant(
@@ -178,7 +178,7 @@ def create_key(
             tenant, user_id, display_name, None if role is None else Role.USER, widget=widget, agent=agent
         )
         if widget:
-            typer.echo(f"RESPONSA_WIDGET_KEYS={names.api_key(key.id)}=https://www.example.org", err=True)
+            echo(f"RESPONSA_WIDGET_KEYS={names.api_key(key.id)}=https://www.example.org", err=True)
         return secret
 
     _do(act)
@@ -200,7 +200,7 @@ def rotate_signing_key() -> None:
                 asyncio.run(act(settings, Layout.of(settings.home)))
         except ResponsaError as error:
             raise CommandFailed(error.message, "", FAILED) from error
-        typer.echo("There is a new signing key. Running servers will use it within 30 seconds.")
+        echo("There is a new signing key. Running servers will use it within 30 seconds.")
 
 
 def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
@@ -212,14 +212,14 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
     with reporting():
         try:
             with database_there(load()):
-                typer.echo(asyncio.run(run()))
+                echo(str(asyncio.run(run())))
         except ResponsaError as error:
             raise CommandFailed(error.message, "", FAILED) from error
 
 
 def say_waiting(reason: str) -> None:
     """Say that the database is away, or that it is back."""
-    typer.echo(
+    echo(
         f"Waiting for the database, which is unavailable ({reason})."
         if reason
         else "The database is available again.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from json import dumps
 from pathlib import Path
 
 import typer
@@ -18,6 +17,7 @@ from responsa_server.app.models import by_name, known_models
 from responsa_server.app.settings import load
 from responsa_server.app.tools import checked_tools
 from responsa_server.cli.local.failures import USAGE, reporting
+from responsa_server.cli.output import Json, echo, print_json
 
 
 def check(named: str | None, *, json: bool) -> None:
@@ -38,14 +38,12 @@ def check(named: str | None, *, json: bool) -> None:
             examined = examine(folder, surroundings)
             wrong = wrong or bool(examined.problems)
             for problem in examined.problems:
-                typer.echo(
-                    dumps(_plain(folder, problem), ensure_ascii=False) if json else _line(folder, problem)
-                )
+                print_json(_plain(folder, problem)) if json else echo(_line(folder, problem))
             if not examined.problems and not json:
-                typer.echo(f"{folder.resolve().name}: ok")
+                echo(f"{folder.resolve().name}: ok")
             if examined.config is not None and not json:
                 for note in missing_tools(examined.config, tools):
-                    typer.echo(f"note: {_line(folder, note)}")
+                    echo(f"note: {_line(folder, note)}")
     raise typer.Exit(USAGE if wrong else 0)
 
 
@@ -58,14 +56,14 @@ def graph(named: str) -> None:
     with reporting():
         (folder, *others) = _folders(named)
         if others:
-            typer.echo("Name exactly one agent.", err=True)
+            echo("Name exactly one agent.", err=True)
             raise typer.Exit(USAGE)
         found = examine(folder, _surroundings())
         if found.config is None:
             for problem in found.problems:
-                typer.echo(_line(folder, problem), err=True)
+                echo(_line(folder, problem), err=True)
             raise typer.Exit(USAGE)
-        typer.echo(mermaid(found.config), nl=False)
+        echo(mermaid(found.config).removesuffix("\n"))
 
 
 def _surroundings() -> Surroundings:
@@ -100,7 +98,7 @@ def _folders(named: str) -> Sequence[Path]:
     if named in known:
         return [known[named]]
     missing = f"{path} and its folders hold no {AGENT_FILE}" if path.exists() else f"{path} does not exist"
-    typer.echo(f"{missing}, and no agent has that name; the agents are {', '.join(known)}.", err=True)
+    echo(f"{missing}, and no agent has that name; the agents are {', '.join(known)}.", err=True)
     raise typer.Exit(USAGE)
 
 
@@ -108,7 +106,7 @@ def _line(folder: Path, problem: Problem) -> str:
     return f"{folder.resolve().name}/{problem}"
 
 
-def _plain(folder: Path, problem: Problem) -> dict[str, object]:
+def _plain(folder: Path, problem: Problem) -> dict[str, Json]:
     return {
         "agent": folder.resolve().name,
         "file": problem.file,

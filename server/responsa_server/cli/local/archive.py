@@ -47,9 +47,9 @@ _MOST_FOLDERS: Final = 32
 _MOST_RECORD_BYTES: Final = 4096
 
 Kind = Literal["base", "dump"]
-Shown = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Shown = Annotated[str, StringConstraints(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$")]
 """A text that a terminal may show."""
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class DamagedArchive(EmbeddedError):

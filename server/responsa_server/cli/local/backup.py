@@ -48,7 +48,7 @@ from responsa_server.cli.local.archive import (
 )
 from responsa_server.cli.local.backup_places import BackupPlace, Opening, opening, place
 from responsa_server.cli.local.failures import reporting
-from responsa_server.cli.output import EXIT_INTERRUPTED
+from responsa_server.cli.output import EXIT_INTERRUPTED, echo
 from responsa_server.domain.formatting import counted
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, Layout
 from responsa_server.embedded.base_backup import LEFT_OUT, ClusterDraft, base_backup, is_of_cluster
@@ -154,7 +154,7 @@ def backup(
         pause = (every or 0) * 3600
         try:
             with reporting(), _failures():
-                typer.echo(_back_up(place(destination), key_file, keep, dump=dump, again=every is not None))
+                echo(_back_up(place(destination), key_file, keep, dump=dump, again=every is not None))
         except typer.Exit as error:
             if every is None or error.exit_code == EXIT_INTERRUPTED:
                 raise
@@ -236,7 +236,7 @@ def restore(
         header, contents = _check(archive, source, key, layout)
         _check_place(settings, layout, header)
         if key is None:
-            typer.echo(
+            echo(
                 (
                     "The backup is not encrypted, so somebody could have added code that would run in this "
                     "instance. Use it only if you trust everyone who could have modified the file."
@@ -260,8 +260,8 @@ def restore(
             lock.release()
             if not kept:
                 _undo(settings, layout, existed=existed)
-        typer.echo(f"Restored {layout.home} from the backup of {header.time}. Start it with `responsa up`.")
-        typer.echo(
+        echo(f"Restored {layout.home} from the backup of {header.time}. Start it with `responsa up`.")
+        echo(
             "It is paused: it answers questions, but does nothing outside, until `responsa "
             "activate`. Activate it only if the original instance no longer runs."
         )
@@ -270,9 +270,9 @@ def restore(
             settings = load()
         for setting, name, folder in _own_folders(settings):
             if (kept_files := layout.home / name).is_dir() and folder.resolve() != kept_files:
-                typer.echo(f"{setting} names {folder}, and its files of the backup are in {kept_files}.")
+                echo(f"{setting} names {folder}, and its files of the backup are in {kept_files}.")
         if header.left_out:
-            typer.echo(
+            echo(
                 f"These settings were secrets and are not in the backup; set them again: {', '.join(header.left_out)}"
             )
 
@@ -300,7 +300,7 @@ def _say_checked(settings: Settings, layout: Layout, header: Header, seconds: fl
     )
     if (restored.true_citations, restored.whole_answers) != (restored.citations, restored.answers):
         raise EmbeddedError(f"{sentence.removesuffix('.')}: something is missing", "use another backup")
-    typer.echo(sentence)
+    echo(sentence)
 
 
 @contextmanager
@@ -374,7 +374,7 @@ def _add_files(settings: Settings, layout: Layout, writer: Writer, written: str)
         writer.bytes(_HOME + _DOCS_RECORD, layout.docs_record.read_bytes())
     for setting, name, folder in _own_folders(settings):
         if not folder.is_relative_to(layout.home) or folder == layout.home:
-            typer.echo(
+            echo(
                 f"Not in the backup: {folder} ({setting}), because it is not a folder in the data folder.",
                 err=True,
             )

@@ -6,12 +6,15 @@ import contextlib
 import fcntl
 import io
 import os
+import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol, cast
 
+from responsa_server.app.settings import environment
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
+from responsa_server.outbound.addresses import OutboundError, origin_of
 from responsa_server.private_files import create_private
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
 
 _SCHEME: Final = "s3://"
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/]*)")
 _TRIES: Final = 5
 """How often a request is sent again, within some seconds."""
 _READ_BYTES: Final = 8 << 20
@@ -58,12 +62,12 @@ class BackupPlace(Protocol):
 
 def place(destination: str) -> BackupPlace:
     """The folder, or the bucket and prefix (`s3://BUCKET/PREFIX`), that a user names. Raises EmbeddedError."""
-    return Bucket(destination) if destination.startswith(_SCHEME) else Folder(Path(destination).absolute())
+    return Bucket(destination) if _is_in_bucket(destination) else Folder(Path(destination).absolute())
 
 
 def opening(archive: str) -> Opening:
     """How to open the backup at a path or an address. Raises EmbeddedError for an address without a name."""
-    if not archive.startswith(_SCHEME):
+    if not _is_in_bucket(archive):
         return lambda: Path(archive).open("rb")
     folder, _, name = archive.rpartition("/")
     if not name or folder == _SCHEME.rstrip("/"):
@@ -73,6 +77,35 @@ def opening(archive: str) -> Opening:
         )
     bucket = Bucket(folder)
     return lambda: bucket.open(name)
+
+
+def _is_in_bucket(address: str) -> bool:
+    """Whether a place is in a bucket. Raises EmbeddedError, which does not show the address because it may have a password."""
+    if (url := _URL.match(address)) is None:
+        return False
+    if url[1] != _SCHEME:
+        raise EmbeddedError(
+            f"{url[1]} cannot have backups", "name a folder, a file, or an address that begins with s3://"
+        )
+    if re.search("[@:]", url[2]):
+        raise EmbeddedError(
+            "The address has a user or a password before its bucket",
+            "write s3://BUCKET/PREFIX, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    return True
+
+
+def _check_endpoints() -> None:
+    """Raises EmbeddedError, which does not show the address, if a store's address has a password or is not a URL."""
+    for name, address in environment().items():
+        if name.startswith("AWS_ENDPOINT") and address:
+            try:
+                origin_of(address)
+            except OutboundError as error:
+                raise EmbeddedError(
+                    f"{name} cannot be used: {str(error).partition('; ')[0]}",
+                    "write it as https://s3.example.org, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                ) from error
 
 
 class Folder:
@@ -136,6 +169,7 @@ class Bucket:
     def __init__(self, url: str) -> None:
         """url: `s3://BUCKET/PREFIX`; the prefix may be missing."""
         self._url = url.rstrip("/")
+        _check_endpoints()
         with self._failures():
             from obstore.store import S3Store
 

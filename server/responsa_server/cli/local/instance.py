@@ -20,6 +20,7 @@ from responsa_server.app.resources import database_urls, pools_of, reason_of, re
 from responsa_server.app.settings import Settings, SettingsError, load
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.cli.local.running import health_findings
+from responsa_server.cli.output import echo
 from responsa_server.confinement import capabilities
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.parts import Health
@@ -50,11 +51,11 @@ def doctor(
         findings = examine(load())
     for finding in findings:
         if as_json:
-            typer.echo(json.dumps(asdict(finding)))
+            echo(json.dumps(asdict(finding)))
         else:
             remedy = f" — {finding.remedy}" if finding.remedy else ""
             said = ("warn " if finding.remedy else "ok   ") if finding.ok else "WRONG"
-            typer.echo(f"{said} {finding.name}: {finding.detail}{remedy}")
+            echo(f"{said} {finding.name}: {finding.detail}{remedy}")
     raise typer.Exit(0 if all(finding.ok for finding in findings) else FAILED)
 
 
@@ -68,10 +69,10 @@ def remove(
         layout = Layout.of(load().home, repair=True)
         found = places(layout)
         if found and not yes:
-            typer.echo("This permanently removes:\n" + "\n".join(f"  {place}" for place in found))
+            echo("This permanently removes:\n" + "\n".join(f"  {place}" for place in found))
             typer.confirm("Continue?", abort=True)
         gone = purge(layout)
-        typer.echo(
+        echo(
             "\n".join(f"removed {place}" for place in gone)
             or f"Nothing to remove: {layout.home} does not exist."
         )

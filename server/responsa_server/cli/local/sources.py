@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from json import dumps
 from pathlib import Path
 
 import typer
@@ -14,6 +13,7 @@ from responsa_server.agents.config.problems import Problem, closest, quoted
 from responsa_server.app.settings import load
 from responsa_server.app.tools import read_secret
 from responsa_server.cli.local.failures import USAGE, reporting
+from responsa_server.cli.output import Json, echo, print_json
 from responsa_server.domain.sources import DatabaseConnection, SourceConnection
 from responsa_server.domain.tools import ToolUnfit
 from responsa_server.sources.declarations import DeclaredConnection, read_connections
@@ -41,11 +41,11 @@ def check(files: Sequence[Path], *, json: bool) -> None:
             by_file[str(file)] = _mapping(file, known)
         for name, problems in by_file.items():
             for problem in problems:
-                typer.echo(dumps(_plain(problem), ensure_ascii=False) if json else str(problem))
+                print_json(_plain(problem)) if json else echo(str(problem))
             if not problems and not json:
-                typer.echo(f"{name}: ok")
+                echo(f"{name}: ok")
         if not by_file and not json:
-            typer.echo(f"There are no declarations of connections in {folder}.")
+            echo(f"There are no declarations of connections in {folder}.")
     raise typer.Exit(USAGE if any(by_file.values()) else 0)
 
 
@@ -86,7 +86,7 @@ def _mapping(file: Path, known: Mapping[str, SourceConnection | None]) -> Sequen
     return [replace(one, file=str(file)) for one in mapping_problems]
 
 
-def _plain(problem: Problem) -> dict[str, object]:
+def _plain(problem: Problem) -> dict[str, Json]:
     return {
         "file": problem.file,
         "line": problem.line or 0,

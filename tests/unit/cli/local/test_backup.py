@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 import typer
 
+from responsa_server.cli.local.agents import check
 from responsa_server.cli.local.archive import CHUNK, Header, writing
+from responsa_server.cli.local.backup import backup as back_up
 from responsa_server.cli.local.backup import restore
+from responsa_server.cli.local.failures import reporting
+from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.files import FolderLock
 from responsa_server.embedded.postgres import MAJOR
 from responsa_server.stores.postgres.migrate import load
@@ -225,3 +229,70 @@ def test_two_restores_at_once(
     finally:
         lock.release()
     assert (home / "agents" / "mine").read_text() == "notes"
+
+
+@pytest.mark.parametrize(
+    ("place", "endpoint"),
+    [
+        ("s3://user:ZZTOP2@bucket/prefix/name", ""),
+        ("s3://ZZTOP2@bucket/name", ""),
+        ("s3://user:ZZ/TOP2@bucket/name", ""),
+        ("https://user:ZZTOP2@store.example.org/name", ""),
+        ("ftp://ZZTOP2@store.example.org/name", ""),
+        ("s3://bucket/name", "http://user:ZZTOP2@127.0.0.1:9"),
+        ("s3://bucket/name", "https://ZZTOP2@127.0.0.1:9"),
+        ("s3://bucket/name", "http://user:pw ZZTOP2@127.0.0.1:9"),
+        ("s3://bucket/name", "http://user:pw/ZZTOP2@127.0.0.1:9"),
+        ("s3://bucket/name", "https://user:ZZTOP2@[::1:9"),
+        ("s3://bucket/name", "user:ZZTOP2@127.0.0.1:9"),
+    ],
+)
+def test_no_message_shows_the_password_of_an_address(
+    place: str, endpoint: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    for command in (back_up, restore):
+        with pytest.raises(typer.Exit) as caught:
+            command(place)
+        assert caught.value.exit_code == 1
+    output = "".join(capfd.readouterr())
+    assert "TOP2" not in output
+    assert output.count("responsa: ") == 2
+    assert "AWS_ENDPOINT_URL cannot be used" in output or not endpoint
+
+
+def test_what_a_library_says_of_an_address_is_shown_without_its_password(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = (
+        "GET http://user:pw@ZZ/TOP2@store:9/kept refused",
+        "https://ZZTOP2@store refused",
+        "see https://example.org/@name",
+    )
+    for sentence in said:
+        with pytest.raises(typer.Exit), reporting():
+            raise EmbeddedError(sentence, "try again")
+    output = capsys.readouterr().err
+    assert "TOP2" not in output
+    assert "http://***@store:9/kept" in output
+    assert "https://example.org/@name" in output
+
+
+def test_texts_of_an_archive_cannot_control_the_terminal(
+    backup: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    for character in ("\x1b", "\u202e", "\u2028"):
+        assert "its first line is damaged" in refused(backup(replace(HEADER, left_out=[f"a{character}b"])))
+
+
+def test_names_of_restored_files_are_escaped_when_they_are_printed(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = home / "agents" / "\x1b]0;x\u202e"
+    folder.mkdir(parents=True)
+    (folder / "agent.toml").write_text("")
+    with pytest.raises(typer.Exit):
+        check(str(folder), json=False)
+    output = "".join(capsys.readouterr())
+    assert folder.name.replace("\x1b", "\ufffd").replace("\u202e", "\ufffd") in output
+    assert not {"\x1b", "\u202e"} & set(output)
