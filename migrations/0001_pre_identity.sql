@@ -77,6 +77,23 @@ CREATE FUNCTION responsa.reader() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN current_setting('responsa.tenant_id', true) || '/' || current_setting('responsa.user_id', true) || '/' || current_setting('responsa.role', true);
 
+-- What every table of a tenant has. tenant_erasure is for erase_tenant_rows, which runs as the tables' owner; a test finds a table that lacks it.
+CREATE FUNCTION responsa.isolate_tenants(VARIADIC tables text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY tables LOOP
+        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
+            USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
+        EXECUTE format('CREATE POLICY tenant_erasure ON responsa.%I TO CURRENT_USER USING (tenant_id = responsa.current_tenant())', name);
+    END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION responsa.isolate_tenants FROM public;
+
 CREATE TABLE responsa.tenant (
     id text PRIMARY KEY CHECK (id ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
     display_name text NOT NULL,
@@ -236,19 +253,7 @@ CREATE POLICY search_reads ON responsa.service_grant FOR SELECT TO responsa_sear
 GRANT SELECT, INSERT, DELETE ON responsa.service_grant TO responsa_app;
 GRANT SELECT ON responsa.service_grant TO responsa_search;
 
--- What every table of a tenant has. tenant_erasure is for erase_tenant_rows, which runs as the tables' owner; a test finds a table that lacks it.
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['app_user', 'api_key', 'program', 'session', 'session_code', 'service_grant'] LOOP
-        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
-        EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
-            USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
-        EXECUTE format('CREATE POLICY tenant_erasure ON responsa.%I TO CURRENT_USER USING (tenant_id = responsa.current_tenant())', name);
-    END LOOP;
-END
-$$;
+SELECT responsa.isolate_tenants('app_user', 'api_key', 'program', 'session', 'session_code', 'service_grant');
 
 -- Whose credential is this? The question comes before the tenant is known, so functions answer it that see all tenants and report only the exact match.
 -- Looking up a credential takes PostgreSQL about a third of the time that planning this takes, and calls wait for both. The rows are found by unique keys, so one
@@ -267,24 +272,11 @@ CREATE FUNCTION responsa.find_caller_of_key(wanted_sha256 bytea)
         JOIN responsa.tenant AS t ON t.id = k.tenant_id
         WHERE k.secret_sha256 = wanted_sha256
     $$;
--- Servers of earlier releases call these two, and do not find the key of a widget, to which they would give all rights of its user.
-CREATE FUNCTION responsa.find_key(wanted_sha256 bytea)
-    RETURNS TABLE (id uuid, tenant_id text, user_id uuid, role text, expired boolean, revoked boolean, disabled boolean, widget boolean)
+CREATE FUNCTION responsa.find_signed_in(wanted_sha256 bytea)
+    RETURNS TABLE (id uuid, tenant_id text, user_id uuid, role text, api_key_id uuid, expired boolean, disabled boolean)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
     AS $$
-        SELECT f.id, f.tenant_id, f.user_id, f.role, f.expired, f.revoked, f.disabled, f.widget FROM responsa.find_caller_of_key(wanted_sha256) AS f WHERE NOT f.widget
-    $$;
-CREATE FUNCTION responsa.find_credential_of_key(wanted_sha256 bytea)
-    RETURNS TABLE (id uuid, tenant_id text, user_id uuid, role text, expired boolean, revoked boolean, disabled boolean)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-        SELECT f.id, f.tenant_id, f.user_id, f.role, f.expired, f.revoked, f.disabled FROM responsa.find_key(wanted_sha256) AS f WHERE NOT f.widget
-    $$;
-CREATE FUNCTION responsa.find_credential_of_session(wanted_sha256 bytea)
-    RETURNS TABLE (tenant_id text, user_id uuid, role text, api_key_id uuid, expired boolean, disabled boolean)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
-    AS $$
-        SELECT s.tenant_id, s.user_id, coalesce(k.role, u.role), s.api_key_id,
+        SELECT s.id, s.tenant_id, s.user_id, coalesce(k.role, u.role), s.api_key_id,
             s.expire_time <= now() OR k.revoke_time IS NOT NULL OR coalesce(k.expire_time <= now(), false), u.disable_time IS NOT NULL OR t.suspend_time IS NOT NULL
         FROM responsa.session AS s
         JOIN responsa.app_user AS u ON u.id = s.user_id
@@ -292,71 +284,31 @@ CREATE FUNCTION responsa.find_credential_of_session(wanted_sha256 bytea)
         LEFT JOIN responsa.api_key AS k ON k.id = s.api_key_id
         WHERE s.token_sha256 = wanted_sha256
     $$;
--- As find_credential_of_session, with the session's id. It calls that function, so that whatever refuses a session is written in one place.
-CREATE FUNCTION responsa.find_signed_in(wanted_sha256 bytea)
-    RETURNS TABLE (id uuid, tenant_id text, user_id uuid, role text, api_key_id uuid, expired boolean, disabled boolean)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
-    AS $$
-        SELECT s.id, f.tenant_id, f.user_id, f.role, f.api_key_id, f.expired, f.disabled
-        FROM responsa.find_credential_of_session(wanted_sha256) AS f CROSS JOIN responsa.session AS s
-        WHERE s.token_sha256 = wanted_sha256
-    $$;
--- The same for the session that an access token names.
+-- The same for the session that an access token names. It calls that function, so that whatever refuses a session is written in one place.
 CREATE FUNCTION responsa.find_signed_in_as(wanted_id uuid)
     RETURNS TABLE (id uuid, tenant_id text, user_id uuid, role text, api_key_id uuid, expired boolean, disabled boolean)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
     AS $$
-        SELECT s.id, f.tenant_id, f.user_id, f.role, f.api_key_id, f.expired, f.disabled
-        FROM responsa.session AS s CROSS JOIN LATERAL responsa.find_credential_of_session(s.token_sha256) AS f
+        SELECT f.* FROM responsa.session AS s CROSS JOIN LATERAL responsa.find_signed_in(s.token_sha256) AS f
         WHERE s.id = wanted_id AND s.kind = 'tokens'
     $$;
--- Only one caller can use a code: the one that deletes its row.
-CREATE FUNCTION responsa.take_session_code(wanted_sha256 bytea)
-    RETURNS TABLE (tenant_id text, user_id uuid, api_key_id uuid, expired boolean)
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-        DELETE FROM responsa.session_code AS c WHERE c.code_sha256 = wanted_sha256
-        RETURNING c.tenant_id, c.user_id, c.api_key_id, c.expire_time <= now() OR EXISTS (
-            SELECT FROM responsa.api_key AS k WHERE k.id = c.api_key_id AND (k.revoke_time IS NOT NULL OR k.expire_time <= now())
-        ) OR EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = c.tenant_id AND t.suspend_time IS NOT NULL)
-    $$;
--- The same with the time of the sign-in: that of the session that made the code, or NULL.
+-- Only one caller can use a code: the one that deletes its row. sign_in_time: that of the session that made the code, or NULL.
 CREATE FUNCTION responsa.take_sign_in_code(wanted_sha256 bytea)
     RETURNS TABLE (tenant_id text, user_id uuid, api_key_id uuid, expired boolean, sign_in_time timestamptz)
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
-        WITH made AS (
-            SELECT s.sign_in_time, s.expire_time <= now() AS ended
-            FROM responsa.session_code AS c JOIN responsa.session AS s ON s.id = c.session_id WHERE c.code_sha256 = wanted_sha256
-        )
-        SELECT t.tenant_id, t.user_id, t.api_key_id, t.expired OR coalesce(made.ended, false), made.sign_in_time
-        FROM responsa.take_session_code(wanted_sha256) AS t LEFT JOIN made ON true
-    $$;
--- Servers of earlier releases call these three; nothing else does.
-CREATE FUNCTION responsa.find_api_key(wanted_sha256 bytea)
-    RETURNS TABLE (id uuid, tenant_id text, user_id uuid, role text, expired boolean, revoked boolean)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-        SELECT found.id, found.tenant_id, found.user_id, found.role, found.expired, found.revoked OR found.disabled
-        FROM responsa.find_credential_of_key(wanted_sha256) AS found
-    $$;
-CREATE FUNCTION responsa.find_session(wanted_sha256 bytea)
-    RETURNS TABLE (tenant_id text, user_id uuid, role text, expired boolean)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-        SELECT found.tenant_id, found.user_id, found.role, found.expired OR found.disabled
-        FROM responsa.find_credential_of_session(wanted_sha256) AS found
-    $$;
-CREATE FUNCTION responsa.use_session_code(wanted_sha256 bytea)
-    RETURNS TABLE (tenant_id text, user_id uuid, expired boolean)
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-        DELETE FROM responsa.session_code AS c WHERE c.code_sha256 = wanted_sha256
-        RETURNING c.tenant_id, c.user_id, c.expire_time <= now()
+        WITH taken AS (DELETE FROM responsa.session_code AS c WHERE c.code_sha256 = wanted_sha256 RETURNING c.*)
+        SELECT c.tenant_id, c.user_id, c.api_key_id,
+            c.expire_time <= now() OR k.revoke_time IS NOT NULL OR coalesce(k.expire_time <= now() OR s.expire_time <= now(), false) OR t.suspend_time IS NOT NULL, s.sign_in_time
+        FROM taken AS c
+        JOIN responsa.tenant AS t ON t.id = c.tenant_id
+        LEFT JOIN responsa.api_key AS k ON k.id = c.api_key_id
+        LEFT JOIN responsa.session AS s ON s.id = c.session_id
     $$;
 
--- Which of these users and keys may no longer make calls? A process asks this for all its open streams, of whatever tenants, at once.
-CREATE FUNCTION responsa.ended_credentials(users uuid[], keys uuid[])
+-- Which of these users, keys and sessions may no longer make calls? A process asks this for all its open streams, of whatever tenants, at once. A session has ended if it was deleted,
+-- has expired, or began with a key that has ended.
+CREATE FUNCTION responsa.ended_credentials(users uuid[], keys uuid[], sessions uuid[])
     RETURNS TABLE (id uuid, disabled boolean, revoked boolean)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
@@ -369,13 +321,6 @@ CREATE FUNCTION responsa.ended_credentials(users uuid[], keys uuid[])
         SELECT wanted.id, false, k.id IS NULL OR k.revoke_time IS NOT NULL
         FROM unnest(keys) AS wanted (id) LEFT JOIN responsa.api_key AS k ON k.id = wanted.id
         WHERE k.id IS NULL OR k.revoke_time IS NOT NULL OR k.expire_time <= now()
-    $$;
--- The same, also for sessions. A session has ended if it was deleted, has expired, or began with a key that has ended.
-CREATE FUNCTION responsa.ended_credentials(users uuid[], keys uuid[], sessions uuid[])
-    RETURNS TABLE (id uuid, disabled boolean, revoked boolean)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-        SELECT ended.id, ended.disabled, ended.revoked FROM responsa.ended_credentials(users, keys) AS ended
         UNION ALL
         SELECT wanted.id, false, false
         FROM unnest(sessions) AS wanted (id)
@@ -450,14 +395,10 @@ CREATE FUNCTION responsa.suspended_tenants() RETURNS text[]
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$ SELECT coalesce(array_agg(t.id), '{}') FROM responsa.tenant AS t WHERE t.suspend_time IS NOT NULL AND t.end_time IS NULL $$;
 
-REVOKE ALL ON FUNCTION responsa.find_caller_of_key, responsa.find_key, responsa.find_credential_of_key, responsa.find_credential_of_session, responsa.find_signed_in, responsa.find_signed_in_as,
-    responsa.take_session_code, responsa.take_sign_in_code, responsa.find_api_key, responsa.find_session, responsa.use_session_code,
-    responsa.ended_credentials(uuid[], uuid[]), responsa.ended_credentials(uuid[], uuid[], uuid[]), responsa.changed_callers, responsa.standing, responsa.standing_of,
-    responsa.role_of, responsa.granted, responsa.all_tenants, responsa.suspended_tenants FROM public;
-GRANT EXECUTE ON FUNCTION responsa.find_caller_of_key, responsa.find_key, responsa.find_credential_of_key, responsa.find_credential_of_session, responsa.find_signed_in, responsa.find_signed_in_as,
-    responsa.take_session_code, responsa.take_sign_in_code, responsa.find_api_key, responsa.find_session, responsa.use_session_code,
-    responsa.ended_credentials(uuid[], uuid[]), responsa.ended_credentials(uuid[], uuid[], uuid[]), responsa.changed_callers, responsa.standing, responsa.standing_of,
-    responsa.role_of, responsa.granted, responsa.all_tenants TO responsa_app;
+REVOKE ALL ON FUNCTION responsa.find_caller_of_key, responsa.find_signed_in, responsa.find_signed_in_as, responsa.take_sign_in_code, responsa.ended_credentials,
+    responsa.changed_callers, responsa.standing, responsa.standing_of, responsa.role_of, responsa.granted, responsa.all_tenants, responsa.suspended_tenants FROM public;
+GRANT EXECUTE ON FUNCTION responsa.find_caller_of_key, responsa.find_signed_in, responsa.find_signed_in_as, responsa.take_sign_in_code, responsa.ended_credentials,
+    responsa.changed_callers, responsa.standing, responsa.standing_of, responsa.role_of, responsa.granted, responsa.all_tenants TO responsa_app;
 GRANT EXECUTE ON FUNCTION responsa.role_of, responsa.suspended_tenants TO responsa_log;
 RESET ROLE;
 REVOKE CREATE ON SCHEMA responsa FROM responsa_search;

@@ -243,19 +243,6 @@ CREATE INDEX message_feedback_of_pattern ON responsa.message_feedback (pattern_i
 CREATE INDEX message_feedback_without_pattern ON responsa.message_feedback (tenant_id, update_time) WHERE pattern_id IS NULL;
 CREATE INDEX message_feedback_without_agent ON responsa.message_feedback (tenant_id, update_time) WHERE agent IS NULL;
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.message_feedback TO responsa_app;
--- A server of the release before replaces the rating and leaves the score, which then counts no more.
-CREATE FUNCTION responsa.forget_score() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-    AS $$
-BEGIN
-    NEW.score = NULL;
-    RETURN NEW;
-END
-$$;
-REVOKE ALL ON FUNCTION responsa.forget_score FROM public;
-CREATE TRIGGER forget_score BEFORE UPDATE OF rating ON responsa.message_feedback FOR EACH ROW
-    WHEN (NEW.rating IS DISTINCT FROM CASE sign(NEW.score - 3) WHEN 1 THEN 'up' WHEN -1 THEN 'down' END)
-    EXECUTE FUNCTION responsa.forget_score();
 
 -- The log. A row is what was committed together, deltas only or no deltas, as the frame that goes over the wire. No foreign key to or from it, so that a
 -- partition can be dropped at once.
@@ -464,19 +451,9 @@ CREATE TABLE responsa.teacher (
 CREATE INDEX teacher_by_creation ON responsa.teacher (tenant_id, create_time, id);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.teacher TO responsa_app;
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['conversation', 'conversation_summary', 'turn', 'message', 'citation', 'message_feedback', 'turn_event', 'turn_checkpoint', 'turn_tool',
-        'turn_spent', 'turn_follower', 'share', 'teacher'] LOOP
-        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
-        EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
-            USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
-        EXECUTE format('CREATE POLICY tenant_erasure ON responsa.%I TO CURRENT_USER USING (tenant_id = responsa.current_tenant())', name);
-    END LOOP;
-END
-$$;
+SELECT responsa.isolate_tenants(
+    'conversation', 'conversation_summary', 'turn', 'message', 'citation', 'message_feedback', 'turn_event', 'turn_checkpoint', 'turn_tool',
+    'turn_spent', 'turn_follower', 'share', 'teacher');
 
 -- All that shapes an agent's answers, as bytes. It belongs to the installation, not to a tenant: every server finds here what a turn was begun with.
 CREATE TABLE responsa.agent_version (

@@ -4,8 +4,8 @@
 
 GRANT CREATE ON SCHEMA responsa TO responsa_search; -- a function's owner must be allowed to create in its schema
 
--- id is what other tables refer to, unique in a tenant. slug is the id that the owner chose, unique among the owner's; NULL: the same as id. Collections have an id with
--- a random end, whether the slug is free or not: an id shows nothing about other people's collections.
+-- id is what other tables refer to, unique in a tenant. slug is the id that the owner chose, unique among the owner's. Collections have an id with a
+-- random end, whether the slug is free or not: an id shows nothing about other people's collections.
 CREATE TABLE responsa.collection (
     tenant_id text NOT NULL REFERENCES responsa.tenant (id),
     id text NOT NULL CHECK (id ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
@@ -24,15 +24,15 @@ CREATE TABLE responsa.collection (
     generation_id uuid, -- where the vectors of the active generation are; NULL for passage_vector
     generation int NOT NULL DEFAULT 1, -- the number of the active generation
     last_generation int NOT NULL DEFAULT 1, -- the greatest number so far
-    slug text CHECK (slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    slug text NOT NULL CHECK (slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
     suggested_questions text[] NOT NULL DEFAULT '{}' -- that its owner suggests to those who may ask it
         CHECK (cardinality(suggested_questions) <= 8 AND char_length(array_to_string(suggested_questions, '')) <= 1600),
     PRIMARY KEY (tenant_id, id),
     FOREIGN KEY (tenant_id, owner_id) REFERENCES responsa.app_user (tenant_id, id)
 );
 CREATE INDEX collection_created ON responsa.collection (tenant_id, create_time, id);
-CREATE UNIQUE INDEX collection_of_owner ON responsa.collection (tenant_id, owner_id, coalesce(slug, id));
-CREATE INDEX collection_called ON responsa.collection (tenant_id, coalesce(slug, id));
+CREATE UNIQUE INDEX collection_of_owner ON responsa.collection (tenant_id, owner_id, slug);
+CREATE INDEX collection_called ON responsa.collection (tenant_id, slug);
 CREATE POLICY search_reads ON responsa.collection FOR SELECT TO responsa_search USING (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.collection TO responsa_app;
 GRANT SELECT (tenant_id, id, owner_id) ON responsa.collection TO responsa_search;
@@ -53,16 +53,6 @@ CREATE INDEX collection_reader_user ON responsa.collection_reader (tenant_id, us
 CREATE POLICY search_reads ON responsa.collection_reader FOR SELECT TO responsa_search USING (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.collection_reader TO responsa_app;
 GRANT SELECT (tenant_id, collection_id, user_id, role) ON responsa.collection_reader TO responsa_search;
-
--- A collection without a slug comes from a server that knows no readers: everyone reads it.
-CREATE FUNCTION responsa.collection_made_for_all() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    INSERT INTO responsa.collection_reader (tenant_id, collection_id) VALUES (NEW.tenant_id, NEW.id) ON CONFLICT DO NOTHING;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER collection_made_for_all AFTER INSERT ON responsa.collection
-    FOR EACH ROW WHEN (NEW.slug IS NULL) EXECUTE FUNCTION responsa.collection_made_for_all();
 
 SET LOCAL ROLE responsa_search;
 -- The collections that the transaction's caller may read. For a widget, neither an owner nor everyone nor a role counts as a reader. It runs as responsa_search, because the policy of collection calls it.
@@ -149,9 +139,9 @@ CREATE FUNCTION responsa.collection_names() RETURNS TABLE (id text, name text)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
         SELECT c.id, CASE
-            WHEN (SELECT responsa.unrestricted()) OR c.owner_id = (SELECT responsa.acting_user()) THEN coalesce(c.slug, c.id)
+            WHEN (SELECT responsa.unrestricted()) OR c.owner_id = (SELECT responsa.acting_user()) THEN c.slug
             WHEN c.id IN (
-                SELECT coalesce(own.slug, own.id) FROM responsa.collection AS own
+                SELECT own.slug FROM responsa.collection AS own
                 WHERE own.tenant_id = responsa.current_tenant() AND own.owner_id = (SELECT responsa.acting_user()))
                 THEN responsa.other_name(c.tenant_id, c.id)
             ELSE c.id
@@ -172,13 +162,13 @@ CREATE FUNCTION responsa.named_collection(wanted text) RETURNS text
     BEGIN
         SELECT c.id INTO found
         FROM responsa.collection AS c
-        WHERE c.tenant_id = responsa.current_tenant() AND (c.id = wanted OR coalesce(c.slug, c.id) = wanted)
-        ORDER BY (c.owner_id = responsa.acting_user() AND coalesce(c.slug, c.id) = wanted) IS NOT TRUE, c.id <> ALL (responsa.readable_collections()), c.id <> wanted,
+        WHERE c.tenant_id = responsa.current_tenant() AND (c.id = wanted OR c.slug = wanted)
+        ORDER BY (c.owner_id = responsa.acting_user() AND c.slug = wanted) IS NOT TRUE, c.id <> ALL (responsa.readable_collections()), c.id <> wanted,
             c.create_time, c.id
         LIMIT 1;
         IF found IS NULL THEN
             SELECT c.id INTO found FROM responsa.collection AS c
-            WHERE c.tenant_id = responsa.current_tenant() AND coalesce(c.slug, c.id) = c.id AND responsa.other_name(c.tenant_id, c.id) = wanted;
+            WHERE c.tenant_id = responsa.current_tenant() AND c.slug = c.id AND responsa.other_name(c.tenant_id, c.id) = wanted;
         END IF;
         RETURN found;
     END
@@ -446,19 +436,9 @@ CREATE POLICY search_reads ON responsa.last_reader FOR SELECT TO responsa_search
 GRANT SELECT, INSERT, DELETE ON responsa.last_reader TO responsa_app;
 GRANT SELECT ON responsa.last_reader TO responsa_search;
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['collection', 'collection_reader', 'collection_generation', 'document', 'document_version', 'operation', 'replayed_question', 'creation_request',
-        'deleted_document', 'last_reader'] LOOP
-        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
-        EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
-            USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
-        EXECUTE format('CREATE POLICY tenant_erasure ON responsa.%I TO CURRENT_USER USING (tenant_id = responsa.current_tenant())', name);
-    END LOOP;
-END
-$$;
+SELECT responsa.isolate_tenants(
+    'collection', 'collection_reader', 'collection_generation', 'document', 'document_version', 'operation', 'replayed_question', 'creation_request',
+    'deleted_document', 'last_reader');
 
 -- Where a turn's user may no longer read a document that the turn has read, the server shows a refusal in place of the answer; the log stays as it is.
 

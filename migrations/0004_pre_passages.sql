@@ -246,18 +246,7 @@ CREATE TABLE responsa.embedding_cache (
 CREATE INDEX embedding_cache_use ON responsa.embedding_cache (tenant_id, use_time);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.embedding_cache TO responsa_app;
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['collection_stat', 'term_stat', 'subject_stat', 'subject_term_stat', 'passage', 'passage_vector', 'generation_vector', 'embedding_cache'] LOOP
-        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
-        EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
-            USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
-        EXECUTE format('CREATE POLICY tenant_erasure ON responsa.%I TO CURRENT_USER USING (tenant_id = responsa.current_tenant())', name);
-    END LOOP;
-END
-$$;
+SELECT responsa.isolate_tenants('collection_stat', 'term_stat', 'subject_stat', 'subject_term_stat', 'passage', 'passage_vector', 'generation_vector', 'embedding_cache');
 
 -- Row-level security keeps GIN and its operators out of a plan, so these functions run as responsa_search, which sees every tenant: the tenant_id conditions below are what
 -- keeps tenants apart, and the conditions on collections and subjects what keeps readers apart. They also refuse a tenant other than the transaction's own.

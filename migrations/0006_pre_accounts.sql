@@ -228,19 +228,9 @@ CREATE TABLE responsa.message_count (
 );
 GRANT SELECT, INSERT, DELETE ON responsa.message_count TO responsa_app;
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['user_password', 'refresh_token', 'invitation', 'reset_code', 'mail', 'email_confirmation', 'user_identity', 'oidc_state', 'user_usage',
-        'user_quota', 'user_limit', 'message_count'] LOOP
-        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
-        EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
-            USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
-        EXECUTE format('CREATE POLICY tenant_erasure ON responsa.%I TO CURRENT_USER USING (tenant_id = responsa.current_tenant())', name);
-    END LOOP;
-END
-$$;
+SELECT responsa.isolate_tenants(
+    'user_password', 'refresh_token', 'invitation', 'reset_code', 'mail', 'email_confirmation', 'user_identity', 'oidc_state', 'user_usage',
+    'user_quota', 'user_limit', 'message_count');
 
 -- These two belong to the installation. Attempts are counted for names that may not exist, so a row has a keyed digest of the name and no tenant.
 CREATE TABLE responsa.sign_in_attempt (

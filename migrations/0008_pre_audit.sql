@@ -73,18 +73,7 @@ CREATE TABLE responsa.erased_document (
 CREATE INDEX erased_document_of_erasure ON responsa.erased_document (tenant_id, user_id);
 GRANT SELECT, INSERT, DELETE ON responsa.erased_document TO responsa_app;
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['erasure', 'erased_document'] LOOP
-        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
-        EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
-            USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
-        EXECUTE format('CREATE POLICY tenant_erasure ON responsa.%I TO CURRENT_USER USING (tenant_id = responsa.current_tenant())', name);
-    END LOOP;
-END
-$$;
+SELECT responsa.isolate_tenants('erasure', 'erased_document');
 
 -- Removes the addresses from the events of a user of the transaction's tenant whose erasing has begun: what the user did, what services did for the user, and attempts to
 -- sign in as the user. The events keep the UUID alone.

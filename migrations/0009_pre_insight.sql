@@ -191,18 +191,8 @@ $$;
 REVOKE ALL ON FUNCTION responsa.note_pattern_loss FROM public;
 CREATE TRIGGER note_pattern_loss AFTER DELETE ON responsa.turn_pattern FOR EACH ROW EXECUTE FUNCTION responsa.note_pattern_loss();
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['usage_day', 'quality_day'] LOOP
-        EXECUTE format('CREATE POLICY log_writes ON responsa.%I TO responsa_log USING (true) WITH CHECK (true)', name);
-    END LOOP;
-    FOREACH name IN ARRAY ARRAY['usage_event', 'usage_hour', 'quality_hour', 'usage_day', 'quality_day', 'question_event', 'question_pattern', 'turn_pattern', 'pattern_day', 'pattern_loss'] LOOP
-        EXECUTE format('ALTER TABLE responsa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
-        EXECUTE format('CREATE POLICY tenant_isolation ON responsa.%I TO responsa_app
-            USING (tenant_id = responsa.current_tenant()) WITH CHECK (tenant_id = responsa.current_tenant())', name);
-        EXECUTE format('CREATE POLICY tenant_erasure ON responsa.%I TO CURRENT_USER USING (tenant_id = responsa.current_tenant())', name);
-    END LOOP;
-END
-$$;
+CREATE POLICY log_writes ON responsa.usage_day TO responsa_log USING (true) WITH CHECK (true);
+CREATE POLICY log_writes ON responsa.quality_day TO responsa_log USING (true) WITH CHECK (true);
+SELECT responsa.isolate_tenants(
+    'usage_event', 'usage_hour', 'quality_hour', 'usage_day', 'quality_day', 'question_event', 'question_pattern', 'turn_pattern', 'pattern_day',
+    'pattern_loss');

@@ -144,12 +144,15 @@ class Shelf:
             await self.table.publish(connection, self.tenant, collection, document, version)
 
     async def open(self, collection: str = "default") -> None:
-        """Make a collection that everyone in the tenant reads, as releases before readers did, unless it is there."""
+        """Make a collection that everyone in the tenant reads, unless it is there."""
         async with self.database.tenant(self.tenant) as connection:
             await connection.execute(
-                """INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, embedding)
-                SELECT tenant_id, %(id)s, id, 500, 50, %(embedding)s FROM responsa.app_user WHERE tenant_id = %(tenant)s ORDER BY id LIMIT 1
-                ON CONFLICT DO NOTHING""",
+                """WITH made AS (
+                    INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, max_tokens, overlap_tokens, embedding)
+                    SELECT tenant_id, %(id)s, %(id)s, id, 500, 50, %(embedding)s
+                    FROM responsa.app_user WHERE tenant_id = %(tenant)s ORDER BY id LIMIT 1
+                    ON CONFLICT DO NOTHING RETURNING tenant_id, id)
+                INSERT INTO responsa.collection_reader (tenant_id, collection_id) SELECT tenant_id, id FROM made""",
                 {"id": collection, "tenant": self.tenant, "embedding": self.embedder.name},
             )
 

@@ -112,8 +112,8 @@ def documents(database_urls: DatabaseUrls, people: People) -> None:
     with psycopg.connect(database_urls.superuser) as connection:
         connection.execute(
             (
-                "INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, "
-                "embedding) VALUES ('acme', 'default', %s, 500, 50, 'm')"
+                "INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, max_tokens, overlap_tokens, "
+                "embedding) VALUES ('acme', 'default', 'default', %s, 500, 50, 'm')"
             ),
             (people.ann.user_id,),
         )

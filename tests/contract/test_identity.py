@@ -321,7 +321,9 @@ async def test_the_app_role_sees_no_credential_without_its_tenant(
         for table in ("api_key", "app_user", "session", "session_code", "audit_event", "tenant"):
             cursor = await connection.execute(f"SELECT count(*) FROM responsa.{table}")
             assert await cursor.fetchone() == (0,)
-        cursor = await connection.execute("SELECT count(*) FROM responsa.find_api_key(%s)", (digest(secret),))
+        cursor = await connection.execute(
+            "SELECT count(*) FROM responsa.find_caller_of_key(%s)", (digest(secret),)
+        )
         assert await cursor.fetchone() == (1,)
 
 

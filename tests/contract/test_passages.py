@@ -126,8 +126,8 @@ async def test_collections_and_tenants_are_kept_apart(
     shelf: Shelf, rival: Shelf, retriever: Retriever, people: People, database_urls: DatabaseUrls
 ) -> None:
     database_urls.ask(
-        "INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, "
-        "embedding) VALUES ('acme', 'town', %s, 500, 50, '')",
+        "INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, max_tokens, overlap_tokens, "
+        "embedding) VALUES ('acme', 'town', 'town', %s, 500, 50, '')",
         people.ann.user_id,
     )
     await shelf.put(HARBOUR, "port")
@@ -280,9 +280,9 @@ async def test_vectors_of_another_model_are_not_compared(
     async with shelf.database.tenant("acme") as connection:
         for collection, model in (("old", "another/1"), ("new", embedder.name)):
             await connection.execute(
-                "INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, embedding)"
-                " VALUES ('acme', %s, %s, 500, 50, %s)",
-                (collection, people.ann.user_id, model),
+                "INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, max_tokens, overlap_tokens, embedding)"
+                " VALUES ('acme', %s, %s, %s, 500, 50, %s)",
+                (collection, collection, people.ann.user_id, model),
             )
     await shelf.put(HARBOUR, "old")
     await shelf.put(BAKERY, "new")

@@ -243,8 +243,8 @@ async def test_no_more_turns_wait_for_a_worker_than_may_whosever_they_are(
     ).state is TurnState.PENDING
 
 
-_COLLECTION = """INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, embedding)
-    VALUES ('acme', %s, %s, 100, 10, 'x')"""
+_COLLECTION = """INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, max_tokens, overlap_tokens, embedding)
+    VALUES ('acme', %s, 'plants', %s, 100, 10, 'x')"""
 
 
 async def test_a_worker_acts_for_who_asked_in_the_role_they_had(

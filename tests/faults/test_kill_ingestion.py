@@ -100,7 +100,7 @@ class Books:
     def passages(self, collection: str) -> Mapping[str, Sequence[tuple[int, int, int]]]:
         """All stored passages by source key, whether searchable or not: the ordinal number, the first and the last byte."""
         stored: dict[str, list[tuple[int, int, int]]] = {}
-        query = """SELECT coalesce(c.slug, c.id), d.source_key, p.ordinal, p.byte_start, p.byte_end FROM responsa.passage AS p
+        query = """SELECT c.slug, d.source_key, p.ordinal, p.byte_start, p.byte_end FROM responsa.passage AS p
             JOIN responsa.document AS d ON d.tenant_id = p.tenant_id AND d.id = p.document_id
             JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
             WHERE p.tenant_id = %(tenant)s ORDER BY p.document_id, p.version, p.ordinal, p.live"""
@@ -180,7 +180,7 @@ async def test_every_document_ends_whatever_workers_are_killed(
 _LEFT = "SELECT count(DISTINCT document_id) FROM responsa.passage WHERE tenant_id = %(tenant)s AND NOT live"
 _EPOCHS = """SELECT o.epoch FROM responsa.operation AS o JOIN responsa.document AS d ON d.tenant_id = o.tenant_id AND d.id = o.document_id
     JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
-    WHERE o.tenant_id = %(tenant)s AND coalesce(c.slug, c.id) = 'killed'"""
+    WHERE o.tenant_id = %(tenant)s AND c.slug = 'killed'"""
 _UNFINISHED = """SELECT id FROM responsa.operation WHERE tenant_id = %(tenant)s AND (stage <> 'done' OR error_reason IS NOT NULL)
     UNION ALL SELECT id FROM responsa.document WHERE tenant_id = %(tenant)s AND state <> 'ready'"""
 _STANDING = """SELECT id::text, stage, epoch, update_time::text FROM responsa.operation WHERE tenant_id = %(tenant)s AND stage <> 'done'"""

@@ -70,7 +70,7 @@ text = "# Note {{{{ id }}}}\\n\\n{{{{ body }}}}"
 STATES = """SELECT d.source_key, d.subject, convert_from(v.original, 'UTF8') FROM responsa.document AS d
     JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
     JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version
-    WHERE d.tenant_id = %(tenant)s AND coalesce(c.slug, c.id) = %(collection)s"""
+    WHERE d.tenant_id = %(tenant)s AND c.slug = %(collection)s"""
 LEFT = """SELECT 'operation', id::text FROM responsa.operation WHERE tenant_id = %(tenant)s AND stage <> 'done'
     UNION ALL SELECT 'document', source_key FROM responsa.document WHERE tenant_id = %(tenant)s AND (state <> 'ready' OR version = 0)
     UNION ALL SELECT 'failure', problem FROM responsa.source_failure WHERE tenant_id = %(tenant)s

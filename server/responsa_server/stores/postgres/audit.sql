@@ -9,7 +9,7 @@ VALUES (uuidv7(), %(tenant)s, %(actor)s, %(action)s, %(resource)s, %(outcome)s, 
 
 -- name: collection
 -- For the role of the transaction's caller.
-SELECT c.owner_id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id
+SELECT c.owner_id, CASE c.slug WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id
 FROM responsa.collection AS c WHERE c.tenant_id = %(tenant)s AND c.id = (SELECT responsa.named_collection(%(name)s));
 
 -- name: owner

@@ -20,7 +20,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('responsa.collections ' || %(owner
 SELECT count(*) FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(owner)s;
 
 -- name: taken
-SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(owner)s AND coalesce(slug, id) = %(slug)s;
+SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(owner)s AND slug = %(slug)s;
 
 -- name: unknown_readers
 SELECT r.place - 1, r.user_id FROM unnest(%(users)s::uuid[]) WITH ORDINALITY AS r (user_id, place)
@@ -44,8 +44,8 @@ ON CONFLICT DO NOTHING
 RETURNING coalesce('users/' || user_id, role, '');
 
 -- name: get
-SELECT responsa.collection_name(c.id) AS id, CASE coalesce(c.slug, c.id) WHEN c.id
-    THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
+SELECT responsa.collection_name(c.id) AS id, CASE c.slug WHEN c.id
+    THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, c.slug AS chosen_id,
     c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens,
         embedding, c.create_time, c.update_time, c.revision, synonyms, kind, CASE WHEN m.readable
         THEN suggested_questions ELSE ARRAY[]::text[] END AS suggested_questions,
@@ -71,8 +71,8 @@ ORDER BY w.place LIMIT 1;
 SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: list
-SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id)
-    ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
+SELECT n.name AS id, CASE c.slug WHEN c.id THEN responsa.other_name(c.tenant_id, c.id)
+    ELSE c.id END AS shared_id, c.slug AS chosen_id,
     c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens,
         embedding, c.create_time, c.update_time, c.revision, kind, CASE WHEN m.readable THEN suggested_questions
         ELSE ARRAY[]::text[] END AS suggested_questions,

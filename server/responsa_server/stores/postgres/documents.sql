@@ -11,7 +11,7 @@ ON CONFLICT DO NOTHING;
 -- name: own_collection
 -- The caller's own collection with this name. It cannot be deleted until this transaction ends.
 SELECT id, owner_id FROM responsa.collection
-WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND coalesce(slug, id) = %(collection)s FOR KEY SHARE;
+WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND slug = %(collection)s FOR KEY SHARE;
 
 -- name: hold_collection
 -- The collection cannot be deleted until this transaction ends.

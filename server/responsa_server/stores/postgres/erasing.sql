@@ -154,7 +154,7 @@ WITH given AS (
     UPDATE responsa.collection AS c SET owner_id = %(heir)s, revision = revision + 1, update_time = clock_timestamp(),
         slug = CASE WHEN EXISTS (
             SELECT FROM responsa.collection AS h
-            WHERE h.tenant_id = %(tenant)s AND h.owner_id = %(heir)s AND coalesce(h.slug, h.id) = coalesce(c.slug, c.id)
+            WHERE h.tenant_id = %(tenant)s AND h.owner_id = %(heir)s AND h.slug = c.slug
         ) THEN c.id ELSE c.slug END
     WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND id = ANY (%(collections)s)
     RETURNING id
