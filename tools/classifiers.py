@@ -6,6 +6,7 @@ Usage: python tools/classifiers.py   (writes routing/shipped.zip of the server; 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from hashlib import sha256
@@ -30,7 +31,7 @@ def classifier(file: Path, embedder: BlockingEmbedder) -> Parameters:
     """The shipped classifier of a file of examples, else a new one. Another processor would compute slightly different numbers."""
     key = sha256(file.read_bytes()).digest()
     try:
-        return stored.read_packed(stored.SHIPPED, key)
+        return stored.read(zipfile.Path(stored.SHIPPED), key)
     except FileNotFoundError:
         return train(examples_of(file), embedder, key=key)
 
@@ -39,8 +40,12 @@ def main() -> None:
     """Writes the archive."""
     with ExitStack() as stack:
         embedder = load_embedder(stack)
-        made = [classifier(file, embedder) for file in sorted(SHIPPED.glob(f"*/{EXAMPLES}/*"))]
-    stored.SHIPPED.write_bytes(stored.packed(made))
+        classifiers = [classifier(file, embedder) for file in SHIPPED.glob(f"*/{EXAMPLES}/*")]
+    with zipfile.ZipFile(stored.SHIPPED, "w") as archive:
+        for each in sorted(classifiers, key=lambda one: one.examples_sha256):
+            # A ZipInfo has a fixed time, so the same files give the same archive.
+            name = zipfile.ZipInfo(stored.name_of(each.examples_sha256))
+            archive.writestr(name, stored.dump(each), zipfile.ZIP_DEFLATED, compresslevel=9)
 
 
 if __name__ == "__main__":

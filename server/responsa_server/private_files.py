@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None:
-    """Writes `text` to `path` with mode 0600, atomically. With `keep_existing`, a file that already exists is kept.
+def write_private(path: Path, content: str | bytes, *, keep_existing: bool = False) -> None:
+    """Writes `content`, as UTF-8, to `path` with mode 0600, atomically. With `keep_existing`, a file that already exists is kept.
 
-    The text is first written to a new file with a random name. The file is created exclusively, so a link that someone has
-    planted in the folder cannot redirect the text.
+    The content is first written to a new file with a random name. The file is created exclusively, so a link that someone has
+    planted in the folder cannot redirect it.
 
     Raises:
         OSError: the file cannot be written. An existing file stays as it was.
@@ -21,8 +21,8 @@ def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         if keep_existing:

@@ -160,7 +160,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("a2a", ["transports/a2a/**"], "messages, by `google.protobuf`", RunsIn.SERVER, "the size of a body"),
     # archives
     Parser("zipfile", ["ingest/**"], "documents", RunsIn.SANDBOX),
-    Parser("zipfile", ["routing/stored.py"], "classifiers of the own database", RunsIn.SERVER, "no text of others"),
+    Parser("zipfile", ["routing/stored.py"], "the shipped classifiers", RunsIn.SERVER, "no text of others"),
     Parser("zlib", ["ingest/**"], "documents", RunsIn.SANDBOX),
     Parser("zlib", ["sources/sitemaps.py"], "sitemaps of websites", RunsIn.SANDBOX, "50 MiB unpacked"),
     Parser("zlib",

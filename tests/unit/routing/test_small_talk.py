@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+import zipfile
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -19,9 +20,8 @@ import pytest
 from responsa_server.agents.config.files import SHIPPED
 from responsa_server.domain.intents import Classified, IntentClassifier
 from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.routing import stored
 from responsa_server.routing.classifier import TrainedClassifier
-from responsa_server.routing.stored import SHIPPED as CLASSIFIERS
-from responsa_server.routing.stored import read_packed
 from tests.instance import ROOT
 
 AGENTS: Final = ("default", "cairo", "scarb", "knowledge")
@@ -37,7 +37,7 @@ def rows(file: Path) -> list[dict[str, Any]]:
 def classifier(table: dict[str, Any], embedder: MiniLmEmbedder) -> IntentClassifier:
     """The shipped classifier that a node of an agent uses."""
     examples = (SHIPPED / "shared" / table["examples"]).read_bytes()
-    return TrainedClassifier(read_packed(CLASSIFIERS, sha256(examples).digest()), embedder)
+    return TrainedClassifier(stored.read(zipfile.Path(stored.SHIPPED), sha256(examples).digest()), embedder)
 
 
 @pytest.fixture(scope="module")
