@@ -25,7 +25,7 @@ from responsa_server.ingest.formats.plain_text import parse as parse_plain_text
 from responsa_server.ingest.formats.sniff import Original
 from responsa_server.ingest.formats.table import PLAIN_TEXT, Formats
 from responsa_server.ingest.sandbox.computation import Computation, Write
-from responsa_server.ingest.sandbox.protocol import EXIT_NOT_LOADED
+from responsa_server.ingest.sandbox.protocol import EXIT_FAILED, Failure, pack_failure
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.drawn import DrawnPage
 
@@ -202,7 +202,8 @@ def _exit_loudly() -> None:
 
 
 def _claim_lack() -> None:
-    os._exit(EXIT_NOT_LOADED)  # of the format whose parser runs
+    os.write(4, pack_failure(Failure("TEXT", "x", missing="TEXT")))  # the format whose parser runs
+    os._exit(EXIT_FAILED)
 
 
 def _garbage() -> None:

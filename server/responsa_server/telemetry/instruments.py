@@ -350,6 +350,18 @@ SYNCS_FAILED: Final = _counter(
 SYNC_SECONDS: Final = _histogram(
     "responsa.source.sync.duration", "s", "How long these attempts took.", _LONG_SECONDS
 )
+LATE_IMPORTS: Final = _counter(
+    "responsa.parser.late_imports",
+    "{import}",
+    "Modules that a parser needed late. The document was parsed again, with the module.",
+    "module",
+)
+PARSER_FAILURES: Final = _counter(
+    "responsa.parser.failures",
+    "{process}",
+    "Parsers that an unexpected error ended. `error` is the type of the exception, or the signal.",
+    *("format", "error"),
+)
 JOBS_WAITING: Final = _gauge(
     "responsa.jobs.waiting",
     "{job}",

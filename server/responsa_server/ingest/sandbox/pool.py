@@ -16,7 +16,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -32,29 +33,36 @@ from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.protocol import (
+    EXIT_FAILED,
     EXIT_OUT_OF_MEMORY,
+    EXIT_REFUSED,
     EXIT_UNCONFINED,
     MAX_PACKET,
     OCR,
     ComputeJob,
     DrawJob,
     Failed,
+    Failure,
     Job,
     JobEnded,
     KillJob,
     ParseJob,
     pack_message,
+    take_failure,
     unpack_drawn,
     unpack_message,
 )
 from responsa_server.ingest.settings import ParseLimits
 from responsa_server.spools import spooling
+from responsa_server.telemetry.instruments import LATE_IMPORTS, PARSER_FAILURES
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.drawn import DrawnPage
 
 DEFAULT_FORMATS = "responsa_server.ingest.formats.table:FORMATS"
 
 _ATTEMPTS = 3
+# How many modules and formats a job may lack, one after another.
+_MAX_LACKS = 20
 _PIPE_BYTES = 1 * MIB
 _IN_THREAD_BYTES = 256 * 1024
 # A larger result goes to a file.
@@ -149,20 +157,9 @@ class ParserPool:
             descriptor = await _memory_file(source, bounds.input_bytes)
             frame = self._frame()
             try:
-                await self._attempted(
-                    frame,
-                    descriptor,
-                    bounds,
-                    lambda number: ParseJob(
-                        job=number,
-                        name=_declared(declared_name),
-                        content_type=_declared(declared_type),
-                        format=known_format,
-                        memory_bytes=bounds.memory_bytes,
-                        cpu_seconds=bounds.cpu_seconds,
-                        result_bytes=bounds.result_bytes,
-                    ),
-                )
+                name, media_type = _declared(declared_name), _declared(declared_type)
+                job = ParseJob(name=name, content_type=media_type, format=known_format)
+                await self._attempted(frame, descriptor, bounds, job)
             except BaseException:
                 frame.close()
                 raise
@@ -189,18 +186,7 @@ class ParserPool:
             failure = None
             with self._frame() as frame:
                 try:
-                    await self._attempted(
-                        frame,
-                        descriptor,
-                        limits,
-                        lambda number: ComputeJob(
-                            job=number,
-                            computation=computation,
-                            memory_bytes=limits.memory_bytes,
-                            cpu_seconds=limits.cpu_seconds,
-                            result_bytes=limits.result_bytes,
-                        ),
-                    )
+                    await self._attempted(frame, descriptor, limits, ComputeJob(format=computation))
                 except DocumentRejected as rejected:
                     failure = rejected
                 return await asyncio.to_thread(_whole, frame), failure
@@ -217,50 +203,48 @@ class ParserPool:
         """
         descriptor = await _memory_file(source, limits.input_bytes)
         with self._frame() as frame:
-            await self._attempted(
-                frame,
-                descriptor,
-                limits,
-                lambda number: DrawJob(
-                    job=number,
-                    format=known_format,
-                    page=page,
-                    width=width,
-                    memory_bytes=limits.memory_bytes,
-                    cpu_seconds=limits.cpu_seconds,
-                    result_bytes=limits.result_bytes,
-                ),
-            )
+            job = DrawJob(format=known_format, page=page, width=width)
+            await self._attempted(frame, descriptor, limits, job)
             return await asyncio.to_thread(lambda: unpack_drawn(_whole(frame)))
 
     def _frame(self) -> IO[bytes]:
         """A file for what a process writes, which the caller closes."""
         return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=self._spool_dir)
 
-    async def _attempted(
-        self, frame: IO[bytes], descriptor: int, limits: ParseLimits, job: Callable[[int], Job]
-    ) -> None:
+    async def _attempted(self, frame: IO[bytes], descriptor: int, limits: ParseLimits, job: Job) -> None:
         """Run a job until it ends by itself or by a limit. frame: gets what the process writes, also if this raises,
-        and is at its end then. descriptor: the document; it is closed at the end. job: makes the job from its number.
+        and is at its end then. descriptor: the document; it is closed at the end. job: gets its number and limits here.
         """
-        lost = ""
+        losses: list[str] = []
+        lacks, until = 0, 0.0
+        job = replace(
+            job,
+            memory_bytes=limits.memory_bytes,
+            cpu_seconds=limits.cpu_seconds,
+            result_bytes=limits.result_bytes,
+        )
         try:
-            for _ in range(_ATTEMPTS):
+            while len(losses) < _ATTEMPTS:
                 zygote = await self._running()
                 if (refusal := self._refusal(zygote)) is not None:
                     raise ParserUnavailable(refusal)
                 frame.seek(0)
                 frame.truncate()
+                until = until or asyncio.get_running_loop().time() + limits.wall_seconds
+                job = replace(job, job=zygote.next_job())
                 try:
                     with spooling():
-                        return await self._run(frame, zygote, descriptor, job(zygote.next_job()), limits)
+                        return await self._run(frame, zygote, descriptor, job, limits, until)
+                except _LateImport as error:
+                    lacks += 1
+                    job = replace(job, late_import=str(error), final=lacks == _MAX_LACKS)
                 except _ZygoteLost as error:
                     # Parsing processes cannot stop their zygote, so something else stopped it. No result
                     # of the attempt was stored, so run the job again.
-                    lost = str(error)
+                    losses.append(str(error))
         finally:
             os.close(descriptor)
-        raise ParserUnavailable(f"The document parser was stopped several times. {lost}")
+        raise ParserUnavailable(f"The document parser was stopped several times. {losses[-1]}")
 
     async def close(self) -> None:
         """Stop every parsing process and the zygote. Running calls raise ParserUnavailable. A second call does nothing."""
@@ -295,8 +279,9 @@ class ParserPool:
         source: int,
         job: Job,
         limits: ParseLimits,
+        until: float,
     ) -> None:
-        """Run a job in its process."""
+        """Run a job in its process, until a time of the event loop."""
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             try:
@@ -309,9 +294,9 @@ class ParserPool:
             finally:
                 os.close(writing)
             try:
-                async with asyncio.timeout(limits.wall_seconds):
+                async with asyncio.timeout_at(until):
                     await _read_all(reading, limits.result_bytes, frame)
-                    status = await asyncio.shield(ended)
+                    end = await asyncio.shield(ended)
             except TimeoutError:
                 raise rejections.parser_limit(
                     f"Parsing this document takes longer than {in_seconds(limits.wall_seconds)}."
@@ -321,9 +306,21 @@ class ParserPool:
                 await zygote.finish(job.job, ended)
         finally:
             os.close(reading)
-        failure = _failure(status, limits)
-        if failure is not None:
-            raise failure
+        if end.imported:
+            self._log.warning("late_import", module=end.imported)
+            LATE_IMPORTS.add(1, end.imported)
+        code = os.waitstatus_to_exitcode(end.status)
+        failure = take_failure(frame) if code in (EXIT_FAILED, EXIT_REFUSED) else None
+        if failure and failure.missing and not job.final:
+            raise _LateImport(failure.missing)
+        if code < 0 and -code not in (signal.SIGXCPU, signal.SIGKILL):  # those are limits
+            failure = Failure(job.format, signal.strsignal(-code) or f"signal {-code}")
+        if failure:
+            place = {"module": failure.module, "line": failure.line}
+            self._log.warning("parser_failed", format=failure.format, error=failure.error, **place)
+            PARSER_FAILURES.add(1, failure.format, failure.error)
+        if (error := _error(code, limits)) is not None:
+            raise error
 
 
 def _declared(text: str) -> str:
@@ -398,9 +395,8 @@ async def _readable(descriptor: int) -> bytes:
                 loop.remove_reader(descriptor)
 
 
-def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnavailable | None:
-    """The error for a wait status; None if the process ended by itself and wrote a frame."""
-    code = os.waitstatus_to_exitcode(status)
+def _error(code: int, limits: ParseLimits) -> DocumentRejected | ParserUnavailable | None:
+    """The error for an exit code; None if the process ended by itself and wrote a frame."""
     if code == 0:
         return None
     if code == EXIT_UNCONFINED:
@@ -413,13 +409,19 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
         # The server did not send this signal. The process exceeded the hard limit of processor time, or the kernel
         # killed it because the machine ran out of memory.
         return rejections.parser_limit("Parsing this document takes more time or memory than is allowed.")
-    if code == -signal.SIGSYS:
+    if code in (EXIT_REFUSED, -signal.SIGSYS):
         return rejections.access_refused()
+    if code == EXIT_FAILED:
+        return rejections.malformed("The parser failed on this document.")
     return rejections.malformed("The parser crashed on this document.")
 
 
 class _ZygoteLost(Exception):
     pass
+
+
+class _LateImport(Exception):
+    """A process lacks a module or a format, which the message names."""
 
 
 class _ZygoteClient:
@@ -431,7 +433,7 @@ class _ZygoteClient:
         self._process = process
         self._control = control
         self._jobs = itertools.count(1)
-        self._running: dict[int, asyncio.Future[int]] = {}
+        self._running: dict[int, asyncio.Future[JobEnded]] = {}
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[SandboxCapabilities] = self._loop.create_future()
         self._loop.add_reader(control.fileno(), self._receive)
@@ -473,14 +475,14 @@ class _ZygoteClient:
     def next_job(self) -> int:
         return next(self._jobs)
 
-    def submit(self, job: Job, source: int, target: int) -> asyncio.Future[int]:
+    def submit(self, job: Job, source: int, target: int) -> asyncio.Future[JobEnded]:
         """Fork a process for `job` that reads `source` and writes `target`. The caller must close both descriptors.
 
-        The future returns the wait status once the process is reaped, or raises _ZygoteLost.
+        The future returns how the process ended once it is reaped, or raises _ZygoteLost.
         """
         if self.lost:
             raise _ZygoteLost("The process that starts the parsers has exited.")
-        ended: asyncio.Future[int] = self._loop.create_future()
+        ended: asyncio.Future[JobEnded] = self._loop.create_future()
         self._running[job.job] = ended
         try:
             socket.send_fds(self._control, [pack_message(job)], [source, target])
@@ -490,7 +492,7 @@ class _ZygoteClient:
             raise _ZygoteLost(str(error)) from error
         return ended
 
-    async def finish(self, job: int, ended: asyncio.Future[int]) -> None:
+    async def finish(self, job: int, ended: asyncio.Future[JobEnded]) -> None:
         """Return once the process of `job` has ended. Kill it if necessary."""
         if not ended.done():
             try:
@@ -531,11 +533,11 @@ class _ZygoteClient:
                         self._ready.set_result(found)
                 case Failed(message):
                     self._lose(message)
-                case JobEnded(job, status):
-                    ended = self._running.get(job)
+                case JobEnded() as end:
+                    ended = self._running.get(end.job)
                     if ended is not None and not ended.done():
-                        ended.set_result(status)
-                case ParseJob() | DrawJob() | ComputeJob() | KillJob():
+                        ended.set_result(end)
+                case Job() | KillJob():
                     self._lose("It sent a message that only the server sends.")
 
     def _lose(self, message: str) -> None:

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal, cast
+from typing import IO, Literal, NamedTuple, cast
 
 from responsa_server.confinement import SandboxCapabilities
 from responsa_server.domain.documents import LeftOutKind
@@ -39,10 +39,8 @@ OCR = "ocr"
 EXIT_UNCONFINED = 70
 # The exit status of a process that had too little memory even to report its rejection.
 EXIT_OUT_OF_MEMORY = 71
-# The exit status of a process whose computation failed.
-EXIT_FAILED = 72
-# From this exit status on, one for each format: the process needs a parser that its zygote has not loaded.
-EXIT_NOT_LOADED = 100
+# The exit statuses of a process that failed, or was refused access. What it wrote ends with a `Failure`.
+EXIT_FAILED, EXIT_REFUSED = 72, 73
 
 _MAGIC = b"RSP1"
 DOCUMENT_FRAME, _REJECTED, _DRAWN = 0, 1, 2
@@ -62,50 +60,43 @@ _KINDS = tuple(BlockKind)
 _MAX_MESSAGE = 1000
 _MAX_LEVEL = 255
 _FORMAT = re.compile(r"[A-Z][A-Z0-9_]{0,39}\Z")
+_FAILURE_NAME = re.compile(r"[\w.:<>]{0,200}\Z", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class ParseJob:
-    """One document for one process. format: the name of the document's format, or '' if the process must decide it.
-    ParseLimits describes the limits.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one process does. format: the name of the document's format, '' if the process must decide it; of a
+    computation, its "module:attribute". ParseLimits describes the limits. late_import: the module or the
+    format that the job's last process lacked; ''. final: this process goes without what it lacks."""
 
-    job: int
+    job: int = 0
+    format: str
+    memory_bytes: int = 0
+    cpu_seconds: int = 0
+    result_bytes: int = 0
+    late_import: str = ""
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParseJob(Job):
+    """One document."""
+
     name: str
     content_type: str
-    format: str
-    memory_bytes: int
-    cpu_seconds: int
-    result_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class DrawJob:
-    """One page of a document to draw. format: the name of the document's format. page: the page's number, from 1.
-    width: the wanted width in pixels. ParseLimits describes the limits.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawJob(Job):
+    """One page of a document to draw. page: the page's number, from 1. width: the wanted width in pixels."""
 
-    job: int
-    format: str
     page: int
     width: int
-    memory_bytes: int
-    cpu_seconds: int
-    result_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class ComputeJob:
-    """Bytes for a function of another package. computation: the "module:attribute" of a `Computation`. ParseLimits describes the limits."""
-
-    job: int
-    computation: str
-    memory_bytes: int
-    cpu_seconds: int
-    result_bytes: int
-
-
-Job = ParseJob | DrawJob | ComputeJob
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeJob(Job):
+    """Bytes for a `Computation` of another package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +115,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """The process of a job has ended and is reaped. status: the wait status from waitpid(2)."""
+    """The process of a job has ended and is reaped. status: the wait status from waitpid(2). imported: the module that
+    the zygote has imported for this process, because the last one lacked it; ''."""
 
     job: int
     status: int
+    imported: str = ""
 
 
 ControlMessage = Job | KillJob | SandboxCapabilities | Failed | JobEnded
@@ -145,6 +138,38 @@ _MESSAGES: dict[str, type[ControlMessage]] = {
 }
 
 
+class Failure(NamedTuple):
+    """Why a process failed, without a text of the document or of a library. format: the document's format, or the
+    computation; '' if it is not known. error: the type of the exception, or the signal. module, line: where it was
+    raised. missing: the module or the format that must be loaded first; ''."""
+
+    format: str
+    error: str
+    module: str = ""
+    line: int = 0
+    missing: str = ""
+
+
+def pack_failure(failure: Failure) -> bytes:
+    """Encode a failure as the end of what a process writes."""
+    return b"\n" + json.dumps(failure).encode()
+
+
+def take_failure(file: IO[bytes]) -> Failure | None:
+    """Cut a failure off the end of what a process wrote; None if `pack_failure` cannot have made it. file: is at its
+    end, before and after."""
+    file.seek(max(0, file.tell() - MAX_PACKET))
+    before, _, packed = file.read().rpartition(b"\n")
+    file.seek(file.tell() - len(packed) - 1 if before else 0)
+    file.truncate()
+    try:
+        failure = Failure(*json.loads(packed))
+        names = (failure.format, failure.error, failure.module, failure.missing)
+        return failure if all(map(_FAILURE_NAME.match, names)) and 0 <= failure.line < _MAX_COUNT else None
+    except (ValueError, TypeError):
+        return None
+
+
 def pack_message(message: ControlMessage) -> bytes:
     """Encode a message as one packet."""
     tag = next(tag for tag, kind in _MESSAGES.items() if type(message) is kind)
@@ -153,9 +178,9 @@ def pack_message(message: ControlMessage) -> bytes:
 
 def unpack_message(packet: bytes) -> ControlMessage:
     """Decode a packet of `pack_message`. Both ends are trusted."""
-    fields = cast("dict[str, object]", json.loads(packet))
-    kind = _MESSAGES[cast("str", fields.pop("is"))]
-    return kind(**fields)  # type: ignore[arg-type]  # written by pack_message from the same dataclass
+    values = cast("dict[str, object]", json.loads(packet))
+    kind = _MESSAGES[cast("str", values.pop("is"))]
+    return kind(**values)  # type: ignore[arg-type]  # written by pack_message from the same dataclass
 
 
 def _sections(kind: Literal[0, 1, 2], *sections: bytes) -> bytes:

@@ -4,14 +4,15 @@ The server starts the zygote as a clean interpreter. The server does not fork it
 connections must not be copied. It forks one process per document, reaps the process and reports how it ended. The
 zygote never reads a document; a parsing process confines itself before it reads its document, and can import nothing
 then. So the zygote loads the parser of a format once, before it forks a process for it. If a process finds a format
-that is not loaded, in its document or inside of it, the process ends with a status that names the format, and the
-zygote loads the format and forks again. Arguments: the descriptor number of the zygote's end of the control socket, the
-table of formats as "module:attribute", and OCR if scanned pages are read.
+that is not loaded, in its document or inside of it, or if a library imports a module late, the process names it and
+ends; the server sends the job again, and the zygote loads what was named first. Arguments: the descriptor number of the
+zygote's end of the control socket, the table of formats as "module:attribute", and OCR if scanned pages are read.
 """
 
 from __future__ import annotations
 
 import contextlib
+import encodings
 import errno
 import fcntl
 import gc
@@ -22,8 +23,9 @@ import socket
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from pkgutil import resolve_name
+from pkgutil import iter_modules, resolve_name
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -35,8 +37,8 @@ from responsa_server.ingest.formats.table import PDF, PLAIN_TEXT, Format, Format
 from responsa_server.ingest.sandbox.computation import Computation
 from responsa_server.ingest.sandbox.protocol import (
     EXIT_FAILED,
-    EXIT_NOT_LOADED,
     EXIT_OUT_OF_MEMORY,
+    EXIT_REFUSED,
     EXIT_UNCONFINED,
     MAX_PACKET,
     OCR,
@@ -44,11 +46,13 @@ from responsa_server.ingest.sandbox.protocol import (
     ControlMessage,
     DrawJob,
     Failed,
+    Failure,
     Job,
     JobEnded,
     KillJob,
     ParseJob,
     pack_drawn,
+    pack_failure,
     pack_message,
     pack_rejection,
     pack_result,
@@ -68,6 +72,12 @@ _YOUNG_OBJECTS = 20_000
 # EFBIG from RLIMIT_FSIZE.
 _REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EAGAIN, errno.EFBIG, errno.ENOSYS})
 
+# What libraries import late on the way of a sound document, by tests/security/test_first_documents.py.
+_LAZY = ("heapq",)
+# Modules of the interpreter that do something when they are imported, or are huge and no library.
+_NO_LIBRARIES = frozenset({"__main__", "antigravity", "idlelib", "test", "this", "turtledemo"})
+_MAX_ABSENT = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
@@ -78,22 +88,55 @@ class Confinement:
     zygote_pid: int
 
 
-class _NotLoaded(BaseException):
-    """A confined process needs the parser of a format that its zygote has not loaded. Parsers handle only an
-    `Exception`. The argument is the format's place in the table."""
+class _LateImport(BaseException):
+    """A confined process lacks a module or a format. Parsers handle only an `Exception`."""
 
 
 @dataclass(slots=True)
-class _Running:
-    """The process of a job. loaded: the formats that were loaded when it was forked. source, target: the job's
-    descriptors, for another process in place of one that lacked a parser."""
+class _LateImports:
+    """The first finder of a confined process: it finds nothing, and notes what the process lacks first.
 
-    pid: int
-    loaded: Collection[str]
-    job: Job
-    source: int
-    target: int
-    killed: bool = False
+    absent: the modules that the zygote cannot import or must not. final: as in the process's job.
+    """
+
+    absent: set[str] = field(default_factory=set[str])
+    final: bool = False
+    missing: str = ""
+    codecs: Collection[str] = frozenset(module.name for module in iter_modules(encodings.__path__))
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
+        package, _, last = name.rpartition(".")
+        # A document may name any encoding.
+        if self.final or name in self.absent or (package == "encodings" and last not in self.codecs):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        self.end_for(name)
+
+    def end_for(self, name: str) -> NoReturn:
+        """End the process for want of a module or a format."""
+        self.missing = self.missing or name
+        raise _LateImport
+
+    def load(self, name: str) -> bool:
+        """Import a module that a process has named, in the zygote. False if it has been imported, cannot be, or must not be."""
+        if name in sys.modules:
+            return False
+        if _is_library(name):
+            with contextlib.suppress(Exception):  # whatever a module does when it is imported
+                import_module(name)
+                collect_rarely()
+                return True
+        if len(self.absent) >= _MAX_ABSENT:
+            self.absent.clear()
+        self.absent.add(name)
+        return False
+
+
+def _is_library(name: str) -> bool:
+    """Whether a module belongs to the interpreter, to our parsers, or to a distribution of which they have loaded something."""
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return top not in _NO_LIBRARIES
+    return top in sys.modules and (top != "responsa_server" or name.split(".")[1] in ("ingest", "text"))
 
 
 @dataclass(slots=True)
@@ -107,10 +150,13 @@ class _Zygote:
     """The loaded parsers by format name."""
     drawers: dict[str, Drawer] = field(default_factory=dict[str, "Drawer"])
     """The loaded functions that draw pages, by format name. Not every format has one."""
-    jobs: dict[int, _Running] = field(default_factory=dict[int, _Running])
-    """The processes by job number."""
+    jobs: dict[int, tuple[int, str]] = field(default_factory=dict[int, tuple[int, str]])
+    """By job number, the id of the process, and what was imported for it."""
     computations: dict[str, Computation] = field(default_factory=dict[str, Computation])
     """Those that a job has needed so far, by their names."""
+    imports: _LateImports = field(default_factory=_LateImports)
+    format: str = ""
+    """In a process, of its document, once it is known, or its computation."""
 
     def serve(self, wakeup: int) -> None:
         """Serve until the server closes its end of the socket."""
@@ -131,37 +177,37 @@ class _Zygote:
             return False
         message = unpack_message(packet)
         match message:
-            case ParseJob() | DrawJob() | ComputeJob():
+            case Job():
                 source, target = descriptors
                 self.fork(message, source, target)
+                os.close(source)
+                os.close(target)
             case KillJob():
-                if (running := self.jobs.get(message.job)) is not None:
+                if message.job in self.jobs:
                     # The process is not reaped yet, so its id still belongs to this job.
-                    os.kill(running.pid, signal.SIGKILL)
-                    running.killed = True
+                    os.kill(self.jobs[message.job][0], signal.SIGKILL)
             case _:
                 return False
         return True
 
     def fork(self, job: Job, source: int, target: int) -> None:
+        imported = ""
         if isinstance(job, ComputeJob):
-            self.load_computation(job.computation)
-        elif (row := self.formats.named(job.format)) is not None:
-            self.load(row)
+            self.load_computation(job.format)
+        for name in (job.format, job.late_import):
+            if (row := self.formats.named(name)) is not None:
+                self.load(row)
+            elif name and name == job.late_import and self.imports.load(name):
+                imported = name
         try:
             pid = os.fork()
         except OSError:
             # As a wait status. The server treats both as its own failure, not the document's.
-            self.end(job, source, target, EXIT_UNCONFINED << 8)
+            self.send(JobEnded(job.job, EXIT_UNCONFINED << 8))
             return
         if pid == 0:
             _run(job, source, target, self)
-        self.jobs[job.job] = _Running(pid, tuple(self.parsers), job, source, target)
-
-    def end(self, job: Job, source: int, target: int, status: int) -> None:
-        os.close(source)
-        os.close(target)
-        self.send(JobEnded(job.job, status))
+        self.jobs[job.job] = pid, imported
 
     def load(self, row: Format) -> None:
         """Load a format, and parse and draw its sample, because confined processes cannot import what parsers load
@@ -178,10 +224,7 @@ class _Zygote:
 
     def loaded(self, row: Format) -> Parser:
         """The parser of a format, for a confined process."""
-        try:
-            return self.parsers[row.name]
-        except KeyError:
-            raise _NotLoaded(list(self.formats).index(row)) from None
+        return self.parsers.get(row.name) or self.imports.end_for(row.name)
 
     def load_computation(self, name: str) -> None:
         """Load a computation, and run it once on its sample. Most zygotes never need one."""
@@ -199,31 +242,17 @@ class _Zygote:
                 return
             if pid == 0:
                 return
-            for running in [one for one in self.jobs.values() if one.pid == pid]:
-                del self.jobs[running.job.job]
-                # The kill may come after the process has ended for want of a parser: then nothing is forked again.
-                row = None if running.killed else self.lacking(running.loaded, status)
-                if row is None:
-                    self.end(running.job, running.source, running.target, status)
-                else:
-                    self.load(row)
-                    self.fork(running.job, running.source, running.target)
-
-    def lacking(self, loaded: Collection[str], status: int) -> Format | None:
-        """The format that a process lacked, by its wait status. The process may lie: one that names a format
-        that was loaded when it was forked would be forked for ever, so such a format does not count."""
-        place = os.waitstatus_to_exitcode(status) - EXIT_NOT_LOADED
-        named = (row for number, row in enumerate(self.formats) if number == place)
-        return next((row for row in named if row.name not in loaded), None)
+            for job in [job for job, (process, _) in self.jobs.items() if process == pid]:
+                self.send(JobEnded(job, status, self.jobs.pop(job)[1]))
 
     def send(self, message: ControlMessage) -> None:
         self.control.send(pack_message(message))
 
     def stop(self) -> None:
-        for running in self.jobs.values():
-            os.kill(running.pid, signal.SIGKILL)
-        for running in self.jobs.values():
-            os.waitpid(running.pid, 0)
+        for pid, _ in self.jobs.values():
+            os.kill(pid, signal.SIGKILL)
+        for pid, _ in self.jobs.values():
+            os.waitpid(pid, 0)
 
 
 def _run(job: Job, source: int, target: int, zygote: _Zygote) -> NoReturn:
@@ -234,20 +263,38 @@ def _run(job: Job, source: int, target: int, zygote: _Zygote) -> NoReturn:
             _confine(job, source, target, zygote.confinement)
         except BaseException:  # whatever the failure, an unconfined process must not read the document
             os._exit(EXIT_UNCONFINED)
+        imports = zygote.imports
+        imports.final = job.final
+        sys.meta_path.insert(0, imports)
+        zygote.format = job.format
         try:
             if isinstance(job, ComputeJob):
-                zygote.computations[job.computation].run(_read(), _write)
+                zygote.computations[job.format].run(_read(), _write)
+                frame = b""
             else:
-                _write(_result(job, zygote))
-        except _NotLoaded as error:
-            os._exit(EXIT_NOT_LOADED + error.args[0])
+                frame = _result(job, zygote)
+            if imports.missing:  # the library did without the module
+                raise _LateImport
+            _write(frame)
         except MemoryError:
             os._exit(EXIT_OUT_OF_MEMORY)
-        except Exception:  # a computation that fails has met bytes that it did not expect
-            os._exit(EXIT_FAILED)
+        except (_LateImport, Exception) as error:
+            _write(pack_failure(_describe(error, zygote)))
+            os._exit(EXIT_REFUSED if getattr(error, "errno", None) in _REFUSALS else EXIT_FAILED)
     finally:
         # Do not use sys.exit: it would run the zygote's exit handlers.
         os._exit(0)
+
+
+def _describe(error: BaseException, zygote: _Zygote) -> Failure:
+    """What may be said of an error: the type, and the place in the code that raised it."""
+    module, line, traceback = "", 0, error.__traceback__
+    while traceback is not None:
+        name = traceback.tb_frame.f_globals.get("__name__", "")
+        if name.partition(".")[0] not in ("__main__", "importlib"):
+            module, line = name, traceback.tb_lineno
+        traceback = traceback.tb_next
+    return Failure(zygote.format, type(error).__name__, module, line, zygote.imports.missing)
 
 
 def _confine(job: Job, source: int, target: int, bounds: Confinement) -> None:
@@ -276,13 +323,13 @@ def _keep_only(source: int, target: int) -> None:
     os.closerange(_OUTPUT + 1, max(1024, high_target + 1))
 
 
-def _result(job: ParseJob | DrawJob, zygote: _Zygote) -> bytes:
+def _result(job: Job, zygote: _Zygote) -> bytes:
     # Packed now, because later there may be no memory for it.
     out_of_memory = pack_rejection(
         rejections.parser_limit("Parsing this document takes more memory than is allowed.")
     )
     try:
-        frame = _parsed(job, zygote) if isinstance(job, ParseJob) else _drawn(job, zygote)
+        frame = _drawn(job, zygote) if isinstance(job, DrawJob) else _parsed(job, zygote)
         if len(frame) > job.result_bytes:
             raise rejections.too_much_text()
         return frame
@@ -296,17 +343,13 @@ def _result(job: ParseJob | DrawJob, zygote: _Zygote) -> bytes:
                 "The document is nested too deeply to be parsed.", "Flatten it and upload it again."
             )
         )
-    except OSError as error:
-        if error.errno in _REFUSALS:
-            return pack_rejection(rejections.access_refused())
-        return pack_rejection(_failed())
-    except Exception:  # any failure of a parser library on hostile bytes is the document's fault
-        return pack_rejection(_failed())
 
 
-def _parsed(job: ParseJob, zygote: _Zygote) -> bytes:
+def _parsed(job: Job, zygote: _Zygote) -> bytes:
+    assert isinstance(job, ParseJob)
     original = sniff(_read(), job.name, job.content_type, formats=zygote.formats, known=job.format)
     original.reader, original.parser = zygote.reader, zygote.loaded
+    zygote.format = original.format
     row = zygote.formats.named(original.format)
     assert row is not None, "a job and sniff() must name a format of the table"
     document = zygote.loaded(row)(original)
@@ -315,10 +358,6 @@ def _parsed(job: ParseJob, zygote: _Zygote) -> bytes:
 
 def _drawn(job: DrawJob, zygote: _Zygote) -> bytes:
     return pack_drawn(zygote.drawers[job.format](_read(), job.page, job.width))
-
-
-def _failed() -> DocumentRejected:
-    return rejections.malformed("The parser failed on this document.")
 
 
 def _read() -> bytes:
@@ -342,6 +381,8 @@ def _write(frame: bytes) -> None:
 
 def _warm_up() -> None:
     """Load what deciding a format and decoding load lazily. `_Zygote.load` does the same for a format."""
+    for module in _LAZY:
+        import_module(module)
     load_codecs()
     sniff(PLAIN_TEXT.sample)
     # A program with a document's name is rejected, which loads the code of rejections, too.
