@@ -15,19 +15,19 @@ async def test_declarations_are_checked_without_a_server(
     await server.stop()
     folder = tmp_path / "home" / "tools"
     folder.mkdir(parents=True)
-    (folder / "berlin.toml").write_text('kind = "time"\ntitel = "Berlin"\n')
-    line = "berlin.toml:2: titel: the kind time has no key “titel”. Did you mean “title”?"
+    (folder / "berlin.toml").write_text('kind = "knowledge_search"\ntitel = "Berlin"\n')
+    line = "berlin.toml:2: titel: the kind knowledge_search has no key “titel”. Did you mean “title”?"
     for named in ((), (str(folder),)):
         done = await responsa("tools", "check", *named, RESPONSA_API_KEY="")
         assert done.code == 2
         assert line in done.out.splitlines()
-        assert "calculator: ok" in done.out.splitlines()
+        assert "knowledge_search: ok" in done.out.splitlines()
     done = await responsa("tools", "check", "--json")
     assert [json.loads(one)["key"] for one in done.out.splitlines()] == ["titel"]
     assert done.err == ""
     done = await responsa("agents", "check", "chat", RESPONSA_API_KEY="")
     assert done.out == "chat: ok\n"
-    (folder / "berlin.toml").write_text('kind = "time"\ntitle = "Berlin"\n')
+    (folder / "berlin.toml").write_text('kind = "knowledge_search"\ntitle = "Berlin"\n')
     done = await responsa("tools", "check", "--json")
     assert (done.code, done.out) == (0, "")
     done = await responsa("tools", "check", str(folder / "none"))

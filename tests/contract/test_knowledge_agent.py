@@ -129,7 +129,7 @@ TWO: Final = frozenset({"document", "sea"})
 
 def without(cause: str) -> Sequence[Fallback]:
     """The tools that cannot be used without a model. The documents are searched without the tool `knowledge_search`."""
-    tools = ("web_search", "calculator", "time", "sea")
+    tools = ("web_search", "sea")
     return [Fallback(FallbackKind.WITHOUT_TOOL, tool, "", cause) for tool in tools]
 
 
@@ -166,10 +166,7 @@ CASES: Final[Mapping[str, Case]] = {
         (DOCUMENT,),
         frozenset({"document"}),
         Failing("research"),
-        fallbacks=[
-            Fallback(FallbackKind.PASSAGES, "model", "passages", GONE),
-            *(one for one in without(GONE) if one.source in ("calculator", "time")),
-        ],
+        fallbacks=[Fallback(FallbackKind.PASSAGES, "model", "passages", GONE)],
     ),
     "model_dies_in_mid_answer": Case(
         (), frozenset(), Failing("research", "The ferry "), end=TurnState.FAILED

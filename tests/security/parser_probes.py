@@ -53,7 +53,6 @@ from responsa_server.domain.errors import ResponsaError
 from responsa_server.sources.mapping import ScheduleProblem, read_schedule
 from responsa_server.text.layout import blocks_of
 from responsa_server.text.shown import QuoteOrigin, shown_blocks
-from responsa_server.tools.calculator import computed
 from responsa_server.transports.ws.html import of_markdown
 from responsa_server.transports.ws.incoming import parse
 from tests.security.parsers import PARSERS, RunsIn
@@ -201,18 +200,6 @@ MAILBOXES: Shapes = {
     "escapes": _long("\\a", before='"', after='"@a.example'),
     "route": _long("@a,", before="<", after=":a@a.example>"),
     "letters": _long("ä", after="@a.example"),
-}
-EXPRESSIONS: Shapes = {
-    "brackets": _nested("(", ")", "1"),
-    "minus": _nested("-", core="1"),
-    "powers": _nested("2**", core="2"),
-    "calls": _nested("abs(", ")", "1"),
-    "plus": _long("1+", after="1"),
-    "digits": _long("9"),
-    "commas": _long("1,", before="max(", after="1)"),
-    "lists": _nested("[", "]"),
-    "nots": _nested("not ", core="1"),
-    "lambdas": _nested("lambda:", core="1"),
 }
 CRON: Shapes = {
     "commas": _long("1,", after="1 * * * *"),
@@ -526,7 +513,6 @@ PROBES: Mapping[tuple[str, str], Probe] = {
         SQL,
         _caught(lambda text: sql_text(text).compile(dialect=postgresql.dialect()), SQLAlchemyError),
     ),
-    ("ast", "tools/calculator.py"): (EXPRESSIONS, _caught(computed, ValueError)),
     ("cronsim", "sources/mapping.py"): (
         CRON,
         _caught(lambda text: read_schedule(text, "Europe/Berlin"), ScheduleProblem),

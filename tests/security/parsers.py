@@ -126,10 +126,9 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("sqlite3", ["embedded/doctor.py"], "nothing: its version", RunsIn.COMMAND),
     # YAML
     Parser("yaml", ["envoy/templates.py"], "shipped templates of Envoy's configuration", RunsIn.SERVER, "no text of others"),
-    # languages of the product's own
-    Parser("ast", ["tools/calculator.py"], "expressions, by models", RunsIn.SERVER, "500 characters", 2000),
+    # schedules and the like
     Parser("cronsim", ["sources/mapping.py", "sources/in_sandbox.py"], "schedules of mappings", RunsIn.SERVER, "200 characters", 800),
-    Parser("zoneinfo", ["sources/mapping.py", "tools/clock.py"], "files of the system, by names of 64 characters", RunsIn.SERVER,
+    Parser("zoneinfo", ["sources/mapping.py"], "files of the system, by names of 64 characters", RunsIn.SERVER,
         "a name that is a path is refused"),
     Parser("protego", ["sources/crawling.py"], "robots.txt of websites", RunsIn.SERVER,
         "512 KiB; the library matches without backtracking; in a thread", 512 * KIB),

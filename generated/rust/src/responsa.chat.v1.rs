@@ -533,7 +533,7 @@ pub struct Tool {
     /// What the tool does and when to use it, for a language model.
     #[prost(string, tag = "3")]
     pub description: ::prost::alloc::string::String,
-    /// The kind, e.g. "calculator" or "http_api".
+    /// The kind, e.g. "knowledge_search" or "http_api".
     #[prost(string, tag = "4")]
     pub kind: ::prost::alloc::string::String,
     /// What a call changes.

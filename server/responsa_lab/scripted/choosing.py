@@ -78,8 +78,6 @@ _RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
 )
 _TOOL: Final = re.compile(r"^- (\S+): (.+)$", re.MULTILINE)
 _TOOL_RULES: Final[Mapping[str, re.Pattern[str]]] = {
-    "calculator": _SUM,
-    "time": re.compile(r"\bwhat (?:time|day|date) is it\b|\bhow many days until\b", re.IGNORECASE),
     "web_search": re.compile(r"\b(?:news|latest|on the web|online)\b", re.IGNORECASE),
     "knowledge_search": re.compile(r"\b(?:our|documents?|handbook|policy)\b", re.IGNORECASE),
 }
@@ -208,8 +206,6 @@ def _value(name: str, schema: Mapping[str, Any], request: _Asked) -> object:
             return schema.get("minimum", 1 if name == "passage" else 0) if name != "confidence" else 1
         case _:
             most = schema.get("maxLength")
-            if name == "expression" and (found := _SUM.search(request.reading.question)):
-                return found.group()
             return request.says()[:most]
 
 

@@ -33,8 +33,7 @@ _DOCUMENTS: Final = "knowledge_search"
 
 @asynccontextmanager
 async def declared_tools(folder: Path, tenant: str = "default") -> AsyncGenerator[Sequence[BaseTool]]:
-    """The tools of a folder of declarations, and `calculator` and `time`. Only a server has documents, so tools that
-    search them are left out.
+    """The tools of a folder of declarations. Only a server has documents, so tools that search them are left out.
 
     A tool's text is what a model reads; its artifact is the `ToolResult` with data and sources. A call that fails is a
     text too, in a message with the status "error"; the text says if the call may have had an effect.

@@ -51,7 +51,7 @@ _PATTERNS: Mapping[str, str] = {
         "or of one of its versions; e.g. agents/default or agents/default/versions/1"
     ),
     r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",
-    r"^tools/[a-z][a-z0-9_-]{0,126}$": "must be the name of a tool, tools/{id}, e.g. tools/calculator",
+    r"^tools/[a-z][a-z0-9_-]{0,126}$": "must be the name of a tool, tools/{id}, e.g. tools/knowledge_search",
     f"^users/{_UUID}$|@": f"must be the name of a user, e.g. users/{EXAMPLE}, or an e-mail address such as ada@example.org",
     f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as returned by the server, e.g. turns/{EXAMPLE}",
     f"^documents/{_UUID}(/versions/[1-9][0-9]{{0,8}})?$": "must be the name of a document or of one of its versions, "

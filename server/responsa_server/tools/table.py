@@ -6,20 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from responsa_server.joining import Group, joined
-from responsa_server.tools import (
-    calculator,
-    clock,
-    http_api,
-    knowledge_search,
-    langchain,
-    mcp,
-    web_search,
-)
+from responsa_server.tools import http_api, knowledge_search, langchain, mcp, web_search
 from responsa_server.tools.kinds import ToolKind
 
 _OWN: Final[Mapping[str, ToolKind]] = {
-    "calculator": calculator.KIND,
-    "time": clock.KIND,
     "knowledge_search": knowledge_search.KIND,
     "http_api": http_api.KIND,
     "web_search": web_search.KIND,

@@ -159,18 +159,18 @@ async def test_what_was_said_long_ago_is_summed_up_and_kept(agent: str) -> None:
 
 
 async def test_a_message_for_a_program_goes_to_the_tools() -> None:
-    calculator = Does(Effect.NONE, ToolResult(ToolOutcome.OK, "4164"), ToolCard("calculator", "Calculates."))
+    figures = Does(Effect.NONE, ToolResult(ToolOutcome.OK, "4164"), ToolCard("figures", "Calculates."))
     clock, model = Does(Effect.NONE, card=ToolCard("time", "Tells the time.")), Remembers()
-    tools = FixedTools([calculator, clock])
+    tools = FixedTools([figures, clock])
     chat = shipped("chat", parts_of(model, tools=tools, requests_tools=False, larger=model))
-    told = await told_by(chat, task_for("chat", "What is 347 * 12?"))
+    told = await told_by(chat, task_for("chat", "Calculate 347 * 12."))
     assert [one.content for one in told if isinstance(one, ToolReturned)] == ["4164"]
     assert whole(told).intent == "tool"
     assert model.prompts[-1].purpose == "research"
     # If no tool helps, the documents may.
     told = await told_by(chat, task_for("chat", intent="tool"))
     assert [citation.quote for citation in whole(told).citations] == [LONG]
-    assert (len(calculator.calls), clock.calls) == (1, [])
+    assert (len(figures.calls), clock.calls) == (1, [])
 
 
 # Tutor

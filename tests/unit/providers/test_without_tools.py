@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
@@ -15,16 +14,17 @@ from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.calling import CallTool, CallToolInput
 from responsa_server.agents.nodes.prompt import Prompt, PromptInput, PromptOptions
 from responsa_server.app.models import model_table
-from responsa_server.app.tools import checked_tools
+from responsa_server.domain.events import ToolOutcome
 from responsa_server.domain.models import ModelPrompt, PromptMessage, Role
-from responsa_server.domain.tools import ToolCard
+from responsa_server.domain.tools import Effect, FixedTools, ToolCard, ToolResult
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.providers.table import ModelTable
-from tests.unit.agents.speaking import Turn
+from tests.unit.agents.speaking import Does, Turn
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, Scene, telling
 
 QUESTION = "What is 17 % of 240?"
+FIGURES = Does(Effect.NONE, ToolResult(ToolOutcome.OK, "40.8"), ToolCard("figures", "Computes."))
 
 
 @asynccontextmanager
@@ -50,32 +50,32 @@ async def lab(*answers: str) -> AsyncGenerator[tuple[ModelTable, Sequence[Mappin
         await server.close()
 
 
-async def test_tools_are_chosen_by_a_prompt_for_a_model_that_requests_none(tmp_path: Path) -> None:
+async def test_tools_are_chosen_by_a_prompt_for_a_model_that_requests_none() -> None:
     arguments = '{"possible": true, "arguments": {"expression": "240 * 17 / 100"}}'
-    async with lab('{"tools": ["calculator"]}', arguments, "It is 40.8.") as (models, bodies):
+    async with lab('{"tools": ["figures"]}', arguments, "It is 40.8.") as (models, bodies):
         model = models.chain(["lab:m"])
         parts = NodeParts(
             model=model,
             larger=model,
             requests_tools=models.requests_tools(["lab:m"]),
             prompts=examine(SHIPPED / "default", Surroundings()).prompts,
-            tools=checked_tools(tmp_path),
-            traits=Traits(agent="guide", tools=("calculator", "time")),
+            tools=FixedTools([FIGURES]),
+            traits=Traits(agent="guide", tools=("figures",)),
         )
         node, run = Prompt(parts, "write", PromptOptions(tools=True)), Turn().run
         asked = await node.process(PromptInput(question=QUESTION), run)
         assert [(call.tool, call.arguments) for call in asked.calls] == [
-            ("calculator", {"expression": "240 * 17 / 100"})
+            ("figures", {"expression": "240 * 17 / 100"})
         ]
         assert asked.complete
         made = await CallTool(parts).process(CallToolInput(calls=asked.calls), run)
         end = await node.process(PromptInput(question=QUESTION, results=made.results), run)
     assert (end.text, end.calls) == ("It is 40.8.", ())
     chosen, _, written = bodies
-    assert "calculator" in chosen["messages"][0]["content"]
+    assert "figures" in chosen["messages"][0]["content"]
     assert written["messages"][-1] == {
         "role": "user",
-        "content": 'The result of the tool calculator, called with {"expression": "240 * 17 / 100"}:\n\n'
+        "content": 'The result of the tool figures, called with {"expression": "240 * 17 / 100"}:\n\n'
         + made.results[0].content,
     }
     assert all("tools" not in body for body in bodies)

@@ -49,6 +49,7 @@ TRUSTED = {
     "most": 3,
     "sources": [],
     "no_answer": NO_ANSWER,
+    "today": "Sunday, 2026-11-29",
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],
 }

@@ -281,7 +281,7 @@ type Tool struct {
 	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
 	// What the tool does and when to use it, for a language model.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// The kind, e.g. "calculator" or "http_api".
+	// The kind, e.g. "knowledge_search" or "http_api".
 	Kind string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
 	// What a call changes.
 	Effect ToolEffect `protobuf:"varint,5,opt,name=effect,proto3,enum=responsa.chat.v1.ToolEffect" json:"effect,omitempty"`

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from math import inf
@@ -341,7 +342,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 PATIENCE_SECONDS: Final = 10.0
 """The maximum number of seconds for one call. After this time, the node uses its own rule."""
 _FIRST_WORD: Final = 0.9
-COMMON: Final = frozenset({"agent", "language", "questions", "formats"})
+COMMON: Final = frozenset({"agent", "language", "questions", "formats", "today"})
 """The trusted variables that every node offers to its prompts."""
 _MAX_BYTES: Final = 16 * 1024
 _MAX_COMPLAINT: Final = 300
@@ -435,6 +436,7 @@ class Asker:
             "language": "",
             "questions": tuple(self.traits.questions),
             "formats": "",
+            "today": f"{datetime.now(UTC):%A, %Y-%m-%d}",
         }
         messages = [*self.prompts.render(name, {**common, **trusted}, untrusted, run.nonce), *after]
         hints, table = self.prompts.front(name).hints, self.traits.model

@@ -219,7 +219,7 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         ("prompts/write.md", 'question = "what is asked"', 'question = "what is asked", passage = "found"')], [
         ("prompts/write.md:2:43: variables.passage: declares “passage”, which the node “write” does not offer; it offers “agent”, "
          "“formats”, “history”, “language”, “no_answer”, “parameters”, “passages”, “persona”, “problem”, “question”, “questions”, "
-         "“summary”, “without_retrieval”. Did you mean “passages”?")]),
+         "“summary”, “today”, “without_retrieval”. Did you mean “passages”?")]),
     "21 what others wrote among the instructions": ([("prompts/write.md", "one sentence.", "one sentence. {{ question }}")], [
         "prompts/write.md:4: uses “question”, an untrusted text, in the instructions; move it below the line “=== user”."]),
     "21 what others wrote, by a partial": ([("prompts/parts/tone.md", "", "Be kind to {{ question }}.\n")], [

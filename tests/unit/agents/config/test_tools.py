@@ -16,7 +16,7 @@ from tests.instance import ROOT
 from tests.unit.agents.evidence import WHO
 
 HTTP = 'kind = "http_api"\nurl = "https://a.example/"\n'
-SHIPPED = ["calculator", "knowledge_search", "time"]
+SHIPPED = ["knowledge_search"]
 
 
 def tools(folder: Path, **files: str) -> LiveTools:
@@ -33,8 +33,8 @@ def granted(live: LiveTools, *names: str, tenant: str = "acme", role: Role = Rol
 def test_some_tools_need_no_file(tmp_path: Path) -> None:
     live = tools(tmp_path)
     assert [entry.card.id for entry in live.entries()] == SHIPPED
-    assert granted(live, "time", "abacus", "calculator") == ["time", "calculator"]
-    assert live.endpoint("time") == "", "a part of this server has no circuit breaker"
+    assert granted(live, "abacus", "knowledge_search") == SHIPPED
+    assert live.endpoint("knowledge_search") == "", "a part of this server has no circuit breaker"
 
 
 def test_a_declaration_is_made_into_a_tool(tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('kind = "calculater"', "x.toml:1: kind: there is no kind of tool “calculater”"),
-        ('title = "X"', "x.toml: kind: “kind” is missing; set it to one of “calculator”, "),
+        ('kind = "http_apy"', "x.toml:1: kind: there is no kind of tool “http_apy”"),
+        ('title = "X"', "x.toml: kind: “kind” is missing; set it to one of “http_api”, "),
         ('title = "X"\nknd = "http_api"', "x.toml:2: knd: “kind” is missing, and no declaration has this key. Did you mean “kind”?"),
         (HTTP + '[parameters.a]\ntype = "strng"', "x.toml:4: parameters.a.type: there is no type “strng”; there are “array”, "),
         (HTTP + 'parameters = { a = { type = ["string", "nul"] } }', "x.toml:3: parameters.a.type: there is no type “nul”; "),
@@ -100,14 +100,17 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
             "x.toml:2: command[0]: “/usr/bin/nopython” does not exist on this machine; install the "
             "program, or correct the path."
         )),
-        ('kind = "time"\ntimout = 5', "x.toml:2: timout: the kind time has no key “timout”. Did you mean “timeout”?"),
-        ('kind = "time"\ntimeout = "5"', "x.toml:2: timeout: must be a number, not the text “5”."),
-        ('kind = "time"\neffect = "twice"', "must be “none”, “idempotent” or “once”"),
-        ('kind = "time"\n[allow]\nroles = ["boss"]', "x.toml:3: allow.roles[0]: must be “user”, “admin” or “service”"),
-        ('kind = "time"\n[allow]\ntenant = ["a"]', "Did you mean “tenants”?"),
-        ('kind = "time"\n[secrets]\nkey = { env = "A", file = "b" }', "needs either env or file."),
-        ('kind = "time"\ndescription = "sk-abcdefghijklmnop"', "x.toml:2: has a secret; name the place"),
-        ('kind = "time"\neffect = "once"', "x.toml:2: effect: a tool of the kind time has the effect “none”; remove the key effect."),
+        ('kind = "mcp"\ntimout = 5', "x.toml:2: timout: the kind mcp has no key “timout”. Did you mean “timeout”?"),
+        ('kind = "knowledge_search"\ntimeout = "5"', "x.toml:2: timeout: must be a number, not the text “5”."),
+        ('kind = "knowledge_search"\neffect = "twice"', "must be “none”, “idempotent” or “once”"),
+        ('kind = "knowledge_search"\n[allow]\nroles = ["boss"]', "x.toml:3: allow.roles[0]: must be “user”, “admin” or “service”"),
+        ('kind = "knowledge_search"\n[allow]\ntenant = ["a"]', "Did you mean “tenants”?"),
+        ('kind = "knowledge_search"\n[secrets]\nkey = { env = "A", file = "b" }', "needs either env or file."),
+        ('kind = "knowledge_search"\ndescription = "sk-abcdefghijklmnop"', "x.toml:2: has a secret; name the place"),
+        ('kind = "knowledge_search"\neffect = "once"', (
+            "x.toml:2: effect: a tool of the kind knowledge_search has the effect “none”; remove "
+            "the key effect."
+        )),
         ("kind = ", "x.toml:1: is not valid TOML"),
         ('kind = "knowledge_search"\npassages = 0', "x.toml:2: passages: must be at least 1, not the number 0."),
     ],
@@ -122,17 +125,17 @@ def test_a_mistake_is_reported_with_its_place_and_remedy(tmp_path: Path, text: s
 
 
 def test_a_file_with_an_impossible_name_is_reported(tmp_path: Path) -> None:
-    (found,) = tools(tmp_path, Größe='kind = "time"').problems()
+    (found,) = tools(tmp_path, Größe='kind = "knowledge_search"').problems()
     assert "is not a valid name of a tool" in line(found)
 
 
 def test_a_tool_is_for_those_whom_its_declaration_allows(tmp_path: Path) -> None:
     live = tools(
         tmp_path,
-        a='kind = "time"\n[allow]\ntenants = ["rival"]',
-        b='kind = "time"\n[allow]\nroles = ["admin"]',
-        c='kind = "time"\n[allow]\nagents = ["guide"]',
-        d='kind = "time"\n[allow]\nagents = ["other"]',
+        a='kind = "knowledge_search"\n[allow]\ntenants = ["rival"]',
+        b='kind = "knowledge_search"\n[allow]\nroles = ["admin"]',
+        c='kind = "knowledge_search"\n[allow]\nagents = ["guide"]',
+        d='kind = "knowledge_search"\n[allow]\nagents = ["other"]',
     )
     asked = ("a", "b", "c", "d")
     assert granted(live, *asked) == ["c"]
@@ -146,33 +149,33 @@ def test_the_star_stands_for_tools_that_change_nothing_and_for_those_that_name_t
     post = 'kind = "http_api"\nurl = "https://example.org/"\nmethod = "POST"\n'
     live = tools(
         tmp_path,
-        clock='kind = "time"',
-        hidden='kind = "time"\n[allow]\nagents = ["other"]',
+        handbook='kind = "knowledge_search"',
+        hidden='kind = "knowledge_search"\n[allow]\nagents = ["other"]',
         mail=post,
         ticket=post + '[allow]\nagents = ["guide"]',
     )
-    assert granted(live, "*") == ["calculator", "clock", "knowledge_search", "ticket", "time"]
+    assert granted(live, "*") == ["handbook", "knowledge_search", "ticket"]
     # A tool that the agent names is used, whatever it changes.
     assert granted(live, "mail", "*")[0] == "mail"
     assert granted(live, "hidden", "*") == granted(live, "*")
 
 
 def test_a_broken_file_keeps_its_last_valid_tool_and_other_tools_stay_the_same(tmp_path: Path) -> None:
-    live = tools(tmp_path, x='kind = "time"\ntitle = "one"')
-    before = live.granted(["x", "time"], WHO, "guide")
+    live = tools(tmp_path, x='kind = "knowledge_search"\ntitle = "one"')
+    before = live.granted(["x", "knowledge_search"], WHO, "guide")
     assert not live.reload()
     (tmp_path / "x.toml").write_text("kind = 1")
     assert live.reload()
     assert [one.card.title for one in live.granted(["x"], WHO, "guide")] == ["one"]
     assert len(live.problems()) == 1
-    (tmp_path / "x.toml").write_text('kind = "time"\ntitle = "two"')
+    (tmp_path / "x.toml").write_text('kind = "knowledge_search"\ntitle = "two"')
     assert live.reload()
-    after = live.granted(["x", "time"], WHO, "guide")
-    assert [one.card.title for one in after] == ["two", "the clock"]
+    after = live.granted(["x", "knowledge_search"], WHO, "guide")
+    assert [one.card.title for one in after] == ["two", "the documents"]
     assert (after[1] is before[1], live.problems()) == (True, [])
     (tmp_path / "secret").write_text("new")
     assert live.reload()
-    remade = live.granted(["x", "time"], WHO, "guide")
+    remade = live.granted(["x", "knowledge_search"], WHO, "guide")
     assert (remade[0] is after[0], remade[1] is after[1]) == (False, True)
     (tmp_path / "x.toml").unlink()
     assert live.reload()

@@ -30,7 +30,7 @@ url = "https://orders.example/{number}"
 parameters = { number = { type = "string", pattern = "^FH-[0-9]{5}$" } }
 """
 SECRET_ORDERS = ORDERS + '[allow]\nagents = ["other"]\n'
-USED = ("orders", "calculator", "time", "knowledge_search")
+USED = ("orders", "knowledge_search")
 
 
 def tools(folder: Path, **files: str) -> LiveTools:
@@ -67,11 +67,11 @@ async def chosen(
 
 async def test_without_a_model_nothing_is_called_and_the_turn_says_so(tmp_path: Path) -> None:
     run = Turn().run
-    assert await chosen(chooser(tools(tmp_path, orders=ORDERS), None), "What is 17 % of 240?", run) == []
+    assert (
+        await chosen(chooser(tools(tmp_path, orders=ORDERS), None), "Where is my order FH-10382?", run) == []
+    )
     # The agent searches the documents without the tool.
-    assert run.fallen == [
-        Fallback(FallbackKind.WITHOUT_TOOL, name, "", "no_model") for name in ("orders", "calculator", "time")
-    ]
+    assert run.fallen == [Fallback(FallbackKind.WITHOUT_TOOL, "orders", "", "no_model")]
 
 
 async def test_a_turn_reports_a_limited_number_of_tools() -> None:
@@ -86,18 +86,19 @@ async def test_a_turn_reports_a_limited_number_of_tools() -> None:
 @pytest.mark.parametrize(
     ("model", "cause"),
     [
-        (says('{"tools": "time"}'), "structured_invalid"),
+        (says('{"tools": "orders"}'), "structured_invalid"),
         (Says([ModelError(ModelFault.UNREACHABLE, "")]), "model_unavailable:unreachable"),
     ],
     ids=["wrong JSON", "away"],
 )
 async def test_without_the_models_answer_nothing_is_called(tmp_path: Path, model: Says, cause: str) -> None:
     run = Turn().run
-    assert await chosen(chooser(tools(tmp_path), model, SELECTION, ("time",)), "What time is it?", run) == []
-    assert run.fallen == [Fallback(FallbackKind.WITHOUT_TOOL, "time", "", cause)]
+    node = chooser(tools(tmp_path, orders=ORDERS), model, SELECTION, ("orders",))
+    assert await chosen(node, "Where is my order FH-10382?", run) == []
+    assert run.fallen == [Fallback(FallbackKind.WITHOUT_TOOL, "orders", "", cause)]
 
 
-@pytest.mark.parametrize("use", [("calculator",), ("orders",)], ids=["not used", "not allowed"])
+@pytest.mark.parametrize("use", [("knowledge_search",), ("orders",)], ids=["not used", "not allowed"])
 async def test_a_tool_that_was_not_granted_is_never_offered(tmp_path: Path, use: Sequence[str]) -> None:
     model = says('{"tools": ["orders"]}')
     node = chooser(tools(tmp_path, orders=SECRET_ORDERS), model, SELECTION, use)
@@ -132,12 +133,13 @@ async def test_a_model_chooses_and_writes_the_arguments(
 
 
 async def test_a_search_without_a_written_query_is_for_the_message_itself(tmp_path: Path) -> None:
-    model = says('{"tools": ["knowledge_search", "calculator"]}')
-    node = chooser(tools(tmp_path), model, ChooserOptions(prompt="tool_selection"))
+    model = says('{"tools": ["knowledge_search", "orders"]}')
+    live = tools(tmp_path, orders=ORDERS)
+    node = chooser(live, model, ChooserOptions(prompt="tool_selection"))
     assert await chosen(node, "How do I return it?", None, "I bought a stove.", "Good.") == [
         ("knowledge_search", {"query": "How do I return it?"})
     ]
-    searched = chooser(tools(tmp_path), model, ChooserOptions(prompt="tool_selection", documents=False))
+    searched = chooser(live, model, ChooserOptions(prompt="tool_selection", documents=False))
     assert await chosen(searched, "How do I return it?") == []
 
 

@@ -184,7 +184,7 @@ class Tool(_message.Message):
     description: _builtins.str
     """What the tool does and when to use it, for a language model."""
     kind: _builtins.str
-    """The kind, e.g. "calculator" or "http_api"."""
+    """The kind, e.g. "knowledge_search" or "http_api"."""
     effect: Global___ToolEffect.ValueType
     """What a call changes."""
     @_builtins.property

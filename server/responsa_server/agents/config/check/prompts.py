@@ -34,8 +34,8 @@ SAMPLES: Final[Mapping[str, object]] = {
     "questions": ("What is it?",),
     "categories": ("one", "two"),
     "examples": ({"text": "What is it?", "label": "one"},),
-    "tool": "clock: Tells the time.",
-    "tools": ({"name": "clock", "description": "Tells the time."},),
+    "tool": "weather: Tells the weather.",
+    "tools": ({"name": "weather", "description": "Tells the weather."},),
     "failed": "The web search did not answer in time.",
 }
 """Sample values for the variables that are not texts."""

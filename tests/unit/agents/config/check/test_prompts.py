@@ -14,7 +14,7 @@ from responsa_server.agents.engine.prompts import (
 from responsa_server.agents.nodes.table import KINDS
 
 TEXTS = {
-    *("agent", "question", "persona", "language", "formats", "without_retrieval", "without_model"),
+    *("agent", "question", "persona", "language", "formats", "today", "without_retrieval", "without_model"),
     *("teacher", "history", "summary", "parameters", "problem", "no_answer", "answer"),
 }
 

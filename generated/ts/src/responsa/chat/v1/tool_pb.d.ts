@@ -102,7 +102,7 @@ export declare type Tool = Message<"responsa.chat.v1.Tool"> & {
   description: string;
 
   /**
-   * The kind, e.g. "calculator" or "http_api".
+   * The kind, e.g. "knowledge_search" or "http_api".
    *
    * @generated from field: string kind = 4;
    */
