@@ -163,6 +163,7 @@ def test_a_server_whose_loop_stands_still_is_replaced_and_its_turn_goes_on(troub
     (entry,) = [json.loads(line) for line in lines if '"event": "loop_stood_still"' in line]
     assert entry["level"] == "critical"
     assert entry["seconds"] >= LIMIT
+    assert entry["how"] == "hang"
     assert entry["task"] == "idler (stand_still)"
     loop, *threads = entry["stacks"]
     assert re.search(r"/sitecustomize\.py:4 stand_still$", entry["stacks"][loop][-1])
@@ -172,5 +173,6 @@ def test_a_server_whose_loop_stands_still_is_replaced_and_its_turn_goes_on(troub
     told = lines[lines.index(next(line for line in lines if '"event": "loop_stood_still"' in line)) + 1 :]
     assert f"  {entry['stacks'][loop][-1]}" in told
     assert any(
-        re.match(r"The event loop stood still for \d+ s in idler \(stand_still\), so", one) for one in told
+        re.match(r"The event loop stood still for \d+ s \(hang\) in idler \(stand_still\), so", one)
+        for one in told
     )

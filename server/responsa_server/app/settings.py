@@ -339,13 +339,13 @@ class Settings(BaseSettings):
         ),
     )
     watchdog_seconds: float = Field(
-        default=30.0,
+        default=10.0,
         ge=0,
         le=3600,
         description=(
             "A server whose event loop stands still for this long logs where its threads are and ends "
-            "itself with the exit code 70. At most 8 seconds under `responsa up`, and four fifths of "
-            "systemd's `WatchdogSec`. 0 switches this off."
+            "itself with the exit code 70. Time in which it waits for a core does not count. At most 10 seconds "
+            "under `responsa up`, and four fifths of systemd's `WatchdogSec`. 0 switches this off."
         ),
     )
     max_calls: int = Field(

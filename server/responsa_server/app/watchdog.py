@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 
 from responsa_server.app.process import LAST_LINES_SECONDS, LOG
+from responsa_server.stillness import Stillness, read_main_thread
 from responsa_server.telemetry import instruments
 
 EXIT_STOOD_STILL: Final = 70
@@ -24,26 +25,6 @@ EXIT_STOOD_STILL: Final = 70
 _BEAT_SECONDS: Final = 0.25
 _LOOK_SECONDS: Final = 0.5
 _LAST_WORDS_SECONDS: Final = 2 * LAST_LINES_SECONDS
-
-
-class Stillness:
-    """Adds up for how long the loop has done nothing although this process ran."""
-
-    def __init__(self, now: float) -> None:
-        """now: a monotonic time in seconds."""
-        self._beats, self._looked, self._seconds = 0, now, 0.0
-
-    def after(self, beats: int, now: float) -> float:
-        """Return for how many seconds the loop has stood still. beats: how many there were so far.
-
-        A look that comes late counts as one that came in time: then the process was stopped, the machine slept, or both
-        threads waited for a processor.
-        """
-        self._seconds = (
-            0.0 if beats != self._beats else self._seconds + min(now - self._looked, _LOOK_SECONDS)
-        )
-        self._beats, self._looked = beats, now
-        return self._seconds
 
 
 class _Watch:
@@ -73,27 +54,34 @@ class _Watch:
         self._next = self._loop.call_later(_BEAT_SECONDS, self._beat)
 
     def _run(self, limit: float) -> None:
-        stillness = Stillness(time.monotonic())
+        stillness = Stillness(time.monotonic(), read_main_thread(os.getpid()), _LOOK_SECONDS)
         while not self._over.wait(_LOOK_SECONDS):
-            seconds = stillness.after(self._beats, time.monotonic())
+            seconds, how = stillness.after(self._beats, time.monotonic(), read_main_thread(os.getpid()))
             if seconds >= limit:
                 # Whatever the loop's thread holds, such as a lock of the log, the process ends.
-                teller = threading.Thread(target=self._tell, args=(seconds,), name="last words", daemon=True)
+                teller = threading.Thread(
+                    target=self._tell, args=(seconds, how), name="last words", daemon=True
+                )
                 teller.start()
                 teller.join(_LAST_WORDS_SECONDS)
                 os._exit(EXIT_STOOD_STILL)
 
-    def _tell(self, seconds: float) -> None:
+    def _tell(self, seconds: float, how: str) -> None:
         task, stacks = _described(asyncio.current_task(self._loop)), _stacks()
         log = structlog.get_logger("server")
         log.critical(
-            "loop_stood_still", seconds=seconds, task=task, exit_code=EXIT_STOOD_STILL, stacks=stacks
+            "loop_stood_still",
+            how=how,
+            seconds=seconds,
+            task=task,
+            exit_code=EXIT_STOOD_STILL,
+            stacks=stacks,
         )
         for name, frames in reversed(stacks.items()):
             LOG.put("\n".join((f"{name}:", *(f"  {frame}" for frame in frames))))
         # `up` and process managers show the last line.
         LOG.put(
-            f"The event loop stood still for {seconds:.0f} s{f' in {task}' if task else ''}, so the server ended itself; "
+            f"The event loop stood still for {seconds:.0f} s ({how}){f' in {task}' if task else ''}, so the server ended itself; "
             "the lines above say where each thread was."
         )
         LOG.flush(LAST_LINES_SECONDS)
@@ -132,7 +120,8 @@ def _lines(frame: FrameType | None) -> Sequence[str]:
 @contextmanager
 def watched(seconds: float) -> Generator[None]:
     """Measure the lag of the running loop during the block. If the loop stands still for this many seconds (0: however
-    long), log where each thread is, and end this process with EXIT_STOOD_STILL. Call on the main thread.
+    long), as `Stillness` counts them, log where each thread is, and end this process with EXIT_STOOD_STILL. Call on the
+    main thread.
 
     A call of compiled code that keeps Python's lock also stops the watch; the process manager has to notice that.
     """

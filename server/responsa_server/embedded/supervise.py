@@ -38,6 +38,7 @@ from responsa_server.embedded.restarting import Requests, RestartFailed
 from responsa_server.embedded.spawn import adopt_orphans, die_with_parent
 from responsa_server.fixable import Fixable
 from responsa_server.machine import NO_ROOM, free_space
+from responsa_server.stillness import Stillness, read_main_thread
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK = 0.2
@@ -47,6 +48,8 @@ LEAST_FREE = 200 << 20
 WATCH_INTERVAL = 5.0
 ASK_INTERVAL = 1.0
 """The number of seconds between an answer of a part and the next question to it."""
+_ANSWER_SECONDS = 3600.0
+"""How long a question waits for its answer. Whoever stands still is ended far sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,15 @@ class RestartPolicy:
 
     The first restart comes after `first_delay` seconds. Each further delay is twice the previous one, but at most `longest_delay`
     seconds. When a part has run for `healthy_after` seconds, its count of failures starts again at 0. If the count of a needed part
-    reaches `most_failures`, all parts stop. A part that was ready and then does not answer for `silence` seconds is killed.
+    reaches `most_failures`, all parts stop. A part that was ready is killed if its main thread has run for `silence` seconds
+    without an answer, or was off the cores for as long; time in which it waits for a core does not count.
     """
 
     first_delay: float = 0.1
     longest_delay: float = 10.0
     healthy_after: float = 30.0
     most_failures: int = 5
-    silence: float = 10.0
+    silence: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,33 +152,34 @@ class _DiskWatch:
 
 
 class _Listener(threading.Thread):
-    """Asks one process of a part whether it answers, until it has been silent for `patience` seconds or `over` is set.
+    """Asks one process of a part whether it answers, until `over` is set.
 
     The answers are waited for on this thread, so neither a silent part nor a hook of the supervisor delays the other.
-    The thread only sets `silent`; the supervisor's own thread ends and restarts the process.
+    The supervisor's own thread asks `stands_still`, and ends and restarts the process.
     """
 
-    def __init__(self, part: ManagedProcess, patience: float) -> None:
+    def __init__(self, part: ManagedProcess, pid: int, patience: float) -> None:
         super().__init__(name=f"listener of {part.name}", daemon=True)
         self._part = part
+        self._pid = pid
         self._patience = patience
+        self._answers = 0
+        self._stillness = Stillness(time.monotonic(), read_main_thread(pid), ASK_INTERVAL)
         self.over = threading.Event()
-        self.silent = False
 
     def run(self) -> None:
         # A stop signal must interrupt the hook that runs on the main thread, so it must be delivered there.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        unanswered: float | None = None
         while not self.over.wait(min(ASK_INTERVAL, self._patience)):
-            asked = time.monotonic()
-            if self._part.answers(self._patience):
-                unanswered = None
-                continue
-            # Counted from the first question without an answer: while the whole machine sleeps, nobody is asked.
-            unanswered = asked if unanswered is None else unanswered
-            if time.monotonic() - unanswered >= self._patience:
-                self.silent = True
-                return
+            self._answers += self._part.answers(_ANSWER_SECONDS)
+
+    def stands_still(self) -> str:
+        """How the part stands still, as a sentence; "" if it does not."""
+        seconds, how = self._stillness.after(self._answers, time.monotonic(), read_main_thread(self._pid))
+        if seconds < self._patience:
+            return ""
+        did = "has used a core" if how == "spin" else "was neither on a core nor waiting for one"
+        return f"{self._part.name} {did} for {seconds:.0f} s without an answer ({how})."
 
 
 class _Stopped(BaseException):
@@ -430,8 +435,9 @@ class Supervisor:
 
     def _listen(self, watched: _Watched) -> None:
         watched.prepared = True
-        watched.listener = _Listener(watched.part, self._policy.silence)
-        watched.listener.start()
+        if (pid := watched.part.pid) is not None:
+            watched.listener = _Listener(watched.part, pid, self._policy.silence)
+            watched.listener.start()
 
     def _hook(self, hook: Callable[[], None]) -> None:
         """Runs a hook. A stop signal may interrupt it."""
@@ -484,9 +490,14 @@ class Supervisor:
                 self._prepare(watched)
             elif now > watched.spawned_at + part.start_timeout and part.process is not None:
                 part.process.kill()
-        elif watched.listener is not None and watched.listener.silent and part.process is not None:
+        elif (
+            watched.listener is not None
+            and (still := watched.listener.stands_still())
+            and part.process is not None
+        ):
+            watched.listener.over.set()
             watched.listener = None
-            self._say(f"{part.name} has not answered for {self._policy.silence:g} s.")
+            self._say(still)
             part.process.kill()
 
     def _bury(self, watched: _Watched) -> None:

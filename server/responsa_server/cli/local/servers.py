@@ -30,7 +30,7 @@ _HEAP: Final[Mapping[str, str]] = {
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
 
-_SHARE_OF_SILENCE: Final = 0.8
+_SHARE_OF_SILENCE: Final = 2 / 3
 
 
 class Servers:
@@ -129,7 +129,7 @@ class Servers:
             "RESPONSA_RETRIEVAL__EMBEDDING_THREADS": threads,
             "RESPONSA_RETRIEVAL__MEMORY_MIB": self._plan.memory_mib,
             "RESPONSA_TELEMETRY__SERVER": label,
-            # So a server whose event loop stands still says where, before the supervisor kills it for its silence.
+            # So a server whose event loop stands still says where, before the supervisor kills it.
             "RESPONSA_WATCHDOG_SECONDS": min(
                 settings.watchdog_seconds, _SHARE_OF_SILENCE * RestartPolicy().silence
             ),
