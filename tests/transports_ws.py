@@ -139,7 +139,7 @@ def frames_of(events: Sequence[Json]) -> list[Json]:
         elif "failed" in event:
             status = event["failed"]["status"]
             (info,) = [one for one in status["details"] if one["@type"].endswith("/google.rpc.ErrorInfo")]
-            code = "LLM_ERROR" if info["reason"] == "MODEL_UNAVAILABLE" else "INTERNAL"
+            code = "LLM_ERROR" if info["reason"] in ("MODEL_UNAVAILABLE", "TURN_TIME_LIMIT") else "INTERNAL"
             frames.append({"type": "error", "code": code, "message": status["message"], "status": status})
         elif "cancelled" in event:
             frames.append(_message("", 0, [], conversation, outcome="cancelled"))

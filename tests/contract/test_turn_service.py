@@ -41,7 +41,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.listing import ListQuery
-from responsa_server.domain.lists import TURNS
+from responsa_server.domain.lists import CONVERSATIONS, TURNS
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Heartbeat, LogRow, Question, TurnState
 from responsa_server.stores.postgres.backlog import Backlog
@@ -268,6 +268,29 @@ async def test_an_error_ends_the_turn_typed_and_nothing_enters_the_conversation(
         assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
     async with services.turns(Script([answer("nul \x00")])) as turns:  # PostgreSQL cannot store this text
         assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
+
+
+async def test_a_conversation_in_which_only_a_question_failed_is_not_listed(
+    services: Services, people: People
+) -> None:
+    async def listed() -> set[UUID]:
+        query = ListQuery(200, CONVERSATIONS.orders[0])
+        return {one.id for one in (await services.conversations.list(people.ann, query)).items}
+
+    failing = Script([SEARCHING, Unavailable(Reason.MODEL_UNAVAILABLE, "away")])
+    made = await services.conversations.create(people.ann, uuid7(), "", {}, None, most=1000)
+    async with services.turns(failing) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        assert accepted.conversation_id in await listed()
+        assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.FAILED
+    assert accepted.conversation_id not in await listed()
+    assert made.id in await listed()
+    assert (await services.conversations.get(people.ann, accepted.conversation_id)).id
+    async with services.turns(Script([SEARCHING, answer()])) as turns:
+        again = replace(RIVER, conversation_id=accepted.conversation_id)
+        later = await turns.accept(people.ann, again, None)
+        assert (await turns.wait(people.ann, later.turn_id)).state is TurnState.ANSWERED
+    assert accepted.conversation_id in await listed()
 
 
 async def test_a_turn_is_attached_to_whatever_became_of_its_collection_and_its_agent(

@@ -40,7 +40,14 @@ from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa.type.v1.collection_kind_pb2 import CollectionKind
 from responsa_server.calls import status
-from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError, Unavailable
+from responsa_server.domain.errors import (
+    DeadlinePassed,
+    Exhausted,
+    NotFound,
+    Reason,
+    ResponsaError,
+    Unavailable,
+)
 
 CONVERSATION = "0192f3c8-0000-7000-8000-00000000c0de"
 MARKDOWN = "A **lease** <script>alert(1)</script> ends."
@@ -140,6 +147,7 @@ BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "refused": [RETRIEVING, other(refused={"reason": 1, "message": "Nothing says “*a* <b>”.", "suggestions": [SUGGESTION]})],
     "cancelled": [RETRIEVING, other(cancelled={"by": 1})],
     "failed": [RETRIEVING, failure(Unavailable(Reason.WORKER_LOST, "The worker was lost.", {"turn": "turns/x"}))],
+    "late": [GENERATING, failure(DeadlinePassed(Reason.TURN_TIME_LIMIT, "It took too long.", {"turn": "turns/x"}))],
     "model": [GENERATING, failure(Unavailable(Reason.MODEL_UNAVAILABLE, "The model cannot be reached.", {"model": "m"}))],
     "long": [GENERATING, *(delta(f"{number:05} " * 150) for number in range(2000)), answer("It was long.")],
 }  # fmt: skip

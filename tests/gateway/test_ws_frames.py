@@ -243,6 +243,21 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
             ),
         ],
     ),
+    "late": (
+        False,
+        [
+            (2, GENERATING),
+            (
+                3,
+                error(
+                    "LLM_ERROR",
+                    4,
+                    "It took too long.",
+                    {"reason": "TURN_TIME_LIMIT", "metadata": {"turn": "turns/x"}},
+                ),
+            ),
+        ],
+    ),
     "model": (
         True,
         [

@@ -4,7 +4,7 @@ prices.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -125,6 +125,8 @@ class ModelPrompt:
     passage. patience_seconds: the time limit until the first word, for all models of a chain together; None means the
     chain's default. prefix: the beginning of the answer, which the model continues; "" except for an adapter that
     `takes_prefix`. takeover: how another model takes up an answer that breaks off; None if no other model may.
+    silence_seconds: for how long the server may send nothing within an answer, asked when a silence begins; None means
+    no limit beside the server's own.
     """
 
     messages: Sequence[PromptMessage]
@@ -138,6 +140,7 @@ class ModelPrompt:
     patience_seconds: float | None = None
     prefix: str = ""
     takeover: Takeover | None = None
+    silence_seconds: Callable[[], float | None] = field(default=lambda: None, compare=False)
 
 
 class Fit(StrEnum):

@@ -118,7 +118,7 @@ class AnthropicMessages(HttpModel):
         return self._server.prefill != "none" or _TAKES_PREFIX.match(self._model) is not None
 
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
-        return self._events("/messages", self._body(prompt))
+        return self._events("/messages", self._body(prompt), None, prompt.silence_seconds)
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the events. An answer ends with a stop reason and then `message_stop`. The adapter skips

@@ -305,19 +305,25 @@ class _Misfit(Exception):
 
 @dataclass(slots=True)
 class _Call:
-    """A call of one model. keep: how many characters of the answer stay when the model's first text is sent. prefix:
-    whether the model continues the text itself. seam: compares the text with what stands; None for a text from the
-    answer's beginning. said: whether the model has sent a word or a tool request. placed: whether its first text was
-    sent on.
+    """A call of one model. members: the number of models that are left, among which patience is divided. keep: how many
+    characters of the answer stay when the model's first text is sent. prefix: whether the model continues the text itself.
+    seam: compares the text with what stands; None for a text from the answer's beginning. said: whether the model has sent
+    a word or a tool request. placed: whether its first text was sent on.
     """
 
     prompt: ModelPrompt
     patience_seconds: float
+    members: int
     keep: int = 0
     prefix: bool = False
     seam: Seam | None = None
     said: bool = False
     placed: bool = False
+
+    def silence_seconds(self) -> float | None:
+        """For how long the model may be silent within its answer."""
+        seconds = self.prompt.silence_seconds()
+        return None if seconds is None else seconds / self.members
 
 
 class _Answer:
@@ -361,7 +367,7 @@ class _Answer:
         if self._until is not None:
             # The remaining models share the remaining time equally. The last model gets all of the time that is left.
             patience = min(patience, max(0.0, self._until - self._clock()) / members)
-        return _Call(prompt, patience, keep, prefix, seam)
+        return _Call(prompt, patience, members, keep, prefix, seam)
 
     def withdraw(self, keep: int, *, again: bool) -> Withdrawn:
         """Keep only the first `keep` characters of the text. again: whether the model is called once more."""
@@ -515,7 +521,7 @@ class ModelChain:
     If all models fail, it raises the error of the last one; what stands of an answer then stays. It logs each failure.
     patience_seconds: the time that each model has to send its first word, including its retries. This limit applies to
     the last model too, because the agent can go on without a model. A prompt's own patience is divided among the
-    members.
+    members, and so is the time for which a server may send nothing within an answer.
     """
 
     def __init__(
@@ -604,7 +610,11 @@ class ModelChain:
         error: ModelError | None = None
         said = list[str]()
         try:
-            async with aclosing(member.model.stream(replace(prompt, patience_seconds=own))) as pieces:
+            async with aclosing(
+                member.model.stream(
+                    replace(prompt, patience_seconds=own, silence_seconds=call.silence_seconds)
+                )
+            ) as pieces:
                 while not call.said:
                     async with asyncio.timeout_at(begun + own) as patience:
                         with recorded.current():

@@ -334,12 +334,19 @@ class HttpModel(HttpServer, abc.ABC):
 
     @contextlib.asynccontextmanager
     async def _events(
-        self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: Mapping[str, object],
+        headers: Mapping[str, str] | None = None,
+        silence_seconds: Callable[[], float | None] = lambda: None,
     ) -> AsyncGenerator[Events, None]:
         """Sends a request and yields the events of its answer. Errors that occur while the events are read become
-        ModelError. At the end, the connection is closed or kept for later requests.
+        ModelError. At the end, the connection is closed or kept for later requests. silence_seconds: as of a prompt;
+        every byte ends a silence, also that of a ping or of the model's reasoning.
         """
         async with self._answer(path, body, _EVENT_STREAM, headers) as response:
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = _Heard(response.stream, silence_seconds)
             source = cast(
                 "AsyncGenerator[httpx2.ServerSentEvent, None]",
                 aiter(httpx2.EventSource(response, _MAX_EVENT_BYTES)),
@@ -354,6 +361,30 @@ class HttpModel(HttpServer, abc.ABC):
             async with asyncio.timeout(_REST_SECONDS):
                 async for _ in events:
                     pass
+
+
+class _Heard(httpx2.AsyncByteStream):
+    """The body of an answer. Raises ReadTimeout after too long a silence."""
+
+    def __init__(self, body: httpx2.AsyncByteStream, silence_seconds: Callable[[], float | None]) -> None:
+        self._body = body
+        self._silence_seconds = silence_seconds
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = aiter(self._body)
+        while True:
+            seconds = self._silence_seconds()
+            try:
+                async with asyncio.timeout(seconds):
+                    part = await anext(parts)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise httpx2.ReadTimeout(f"the server sent nothing for {seconds:g} s") from None
+            yield part
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
 
 
 def _transport(server: CompatibleSettings) -> httpx2.AsyncBaseTransport:

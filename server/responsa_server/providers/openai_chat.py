@@ -112,7 +112,7 @@ class OpenAiChat(HttpModel):
 
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
         label = {"x-client-request-id": prompt.label} if prompt.label else None
-        return self._events("/chat/completions", self._body(prompt), label)
+        return self._events("/chat/completions", self._body(prompt), label, prompt.silence_seconds)
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the chunks. An answer is complete after a finish reason. Then some servers send `[DONE]`, with or

@@ -116,10 +116,13 @@ class ModelServerSettings(BaseModel, extra="forbid"):
         default=5.0, ge=0.1, le=60, description="The longest time for opening a connection."
     )
     idle_seconds: float = Field(
-        default=60.0,
+        default=30.0,
         ge=1,
         le=600,
-        description="The longest time without data from the server, before or within an answer.",
+        description=(
+            "The longest time without data from the server, before or within an answer; for an answer to a "
+            "question, also half of the turn's remaining time, divided by the models that are left."
+        ),
     )
     concurrent: int = Field(
         default=64,
@@ -338,7 +341,10 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
         default=120.0,
         ge=1,
         le=600,
-        description="The longest time without data from the model, before or within an answer.",
+        description=(
+            "The longest time without data from the model, before or within an answer, with the same limit by "
+            "the turn's remaining time."
+        ),
     )
 
 

@@ -173,6 +173,18 @@ async def test_a_prompts_patience_is_divided_among_the_members() -> None:
         assert found == pytest.approx(shares, abs=0.5)
 
 
+async def test_the_time_of_a_silence_is_divided_among_the_members_that_are_left() -> None:
+    models = [Told([failing(ModelFault.OVERLOADED)], name=f"{name}:m") for name in "abcd"]
+    prompt = replace(PROMPT, silence_seconds=lambda: 12.0)
+    async with aclosing(chain(*models).stream(prompt)) as pieces:
+        for _ in models[1:]:
+            await anext(pieces)
+        await raises(ModelError, anext(pieces))
+    assert [model.prompts[0].silence_seconds() for model in models] == [3.0, 4.0, 6.0, 12.0]
+    await gathered(chain(models[0]))
+    assert models[0].prompts[-1].silence_seconds() is None
+
+
 async def test_whoever_was_silent_twice_is_asked_no_more_for_half_a_minute() -> None:
     clock = Clock()
     barred = Barred(clock)

@@ -9,8 +9,9 @@ import json
 import logging
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -371,6 +372,36 @@ async def test_a_server_that_is_not_there_or_silent(wire: WireServer) -> None:
     caught = await raises(ModelError, answer(model))
     await model.close()
     assert finds(caught) == (ModelFault.UNREACHABLE, True)
+
+
+async def test_a_server_that_falls_silent_is_left_and_a_ping_is_life(wire: WireServer) -> None:
+    """Each byte begins another silence, whose limit is asked then."""
+    begun, silences = asyncio.Semaphore(0), 0
+
+    def silence_seconds() -> float:
+        nonlocal silences
+        silences += 1
+        begun.release()
+        return 0.05 if silences > 4 else 3600.0
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.begin("text/event-stream")
+        # A comment is a ping, and an event of an unknown kind says nothing either.
+        for piece in (b"".join(wire.unfinished("a")), b": ping\n\n", b"".join(wire.strange()), b": ping\n\n"):
+            await begun.acquire()
+            await exchange.piece(piece)
+        await asyncio.Event().wait()
+
+    async with speaking(wire, handle, idle_seconds=3600.0) as model:
+        pieces = model.stream(replace(PROMPT, silence_seconds=silence_seconds))
+        async with asyncio.timeout(60), aclosing(pieces):
+            caught = await raises(ModelError, _read(pieces))
+    assert (finds(caught), silences) == ((ModelFault.TIMEOUT, False), 5)
+
+
+async def _read(pieces: AsyncGenerator[ModelPiece, None]) -> None:
+    async for _ in pieces:
+        pass
 
 
 async def test_closing_the_iterator_closes_the_socket(wire: WireServer) -> None:

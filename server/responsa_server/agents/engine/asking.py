@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
@@ -118,8 +118,8 @@ def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], pric
 
 
 def patience(run: Run, most: float = inf) -> float | None:
-    """How many seconds a model may take for its first word: half of the turn's remaining time, at most `most`; None for no
-    limit.
+    """How many seconds a model may take for its first word, or be silent within its answer: half of the turn's remaining
+    time, at most `most`; None for no limit.
     """
     left = min(most, _SHARE * max(0.0, run.until - asyncio.get_running_loop().time()))
     return None if left == inf else left
@@ -144,7 +144,7 @@ class ModelCall:
         shows: Callable[[], bool] = lambda: False,
     ) -> None:
         self._model = model
-        self._prompt = prompt
+        self._prompt = replace(prompt, silence_seconds=partial(patience, run))
         self._run = run
         self._price = price
         self._spending = _Spending(run, prompt.messages, price(model.name))

@@ -29,7 +29,12 @@ WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s
 {conversations} AND c.id = %(conversation)s;
 
 -- name: list_conversations
-{conversations} AND {where} ORDER BY {order} LIMIT %(limit)s;
+-- Without those that a question made that failed, and in which nothing else has happened.
+{conversations} AND {where}
+    AND (c.titled OR c.pinned OR t.id IS NOT NULL
+        OR EXISTS (SELECT FROM responsa.message AS m WHERE m.tenant_id = %(tenant)s AND m.conversation_id = c.id)
+        OR NOT EXISTS (SELECT FROM responsa.turn AS f WHERE f.tenant_id = %(tenant)s AND f.conversation_id = c.id AND f.state = 'failed'))
+ORDER BY {order} LIMIT %(limit)s;
 
 -- name: search_conversations
 -- An answer that the transaction's reader may not read does not match.

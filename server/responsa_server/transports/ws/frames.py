@@ -51,6 +51,8 @@ _CODES: Final[Mapping[int, str]] = {
     Code.NOT_FOUND: "NOT_FOUND",
 }
 """Maps the code of a Status to the code of a frame. All other codes become INTERNAL."""
+_OF_MODELS: Final = (Reason.MODEL_UNAVAILABLE, Reason.TURN_TIME_LIMIT)
+"""The reasons whose code is LLM_ERROR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,7 @@ def error(rpc_status: Status, *, turn: str = "", seq: int = 0, request_id: str =
     `turn`, the server refused a message. request_id: the id that the client gave its question.
     """
     info = ErrorInfo()
-    model = (
-        any(detail.Unpack(info) for detail in rpc_status.details) and info.reason == Reason.MODEL_UNAVAILABLE
-    )
+    model = any(detail.Unpack(info) for detail in rpc_status.details) and info.reason in _OF_MODELS
     content: dict[str, Json] = {
         "type": "error",
         "code": "LLM_ERROR" if model else _CODES.get(rpc_status.code, "INTERNAL"),
