@@ -51,6 +51,7 @@ from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptEr
 from responsa_server.calls.http import json_value
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.sources.mapping import ScheduleProblem, read_schedule
+from responsa_server.text.disarming import disarm_quoted
 from responsa_server.text.layout import blocks_of
 from responsa_server.text.shown import QuoteOrigin, shown_blocks
 from responsa_server.transports.ws.html import of_markdown
@@ -507,6 +508,7 @@ PROBES: Mapping[tuple[str, str], Probe] = {
         MARKDOWN_SHAPES,
         lambda text: shown_blocks(text, QuoteOrigin()),
     ),
+    ("markdown_it", "text/disarming.py"): (MARKDOWN_SHAPES, disarm_quoted),
     ("markdown_it", "transports/ws/html.py"): (MARKDOWN_SHAPES, of_markdown),
     ("markdown_it", "text/layout.py"): (MARKDOWN_SHAPES, lambda text: [*blocks_of(text)]),
     ("sqlalchemy", "databases/**"): (

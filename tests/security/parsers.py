@@ -113,6 +113,8 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("markdown_it", ["ingest/formats/markdown.py"], "documents", RunsIn.SANDBOX),
     Parser("markdown_it", ["text/shown.py"], "pieces of passages that an answer quotes", RunsIn.SERVER,
         "4 KiB a piece, and a nesting of 20", 4 * KIB),
+    Parser("markdown_it", ["text/disarming.py"], "answers, and what doors show of documents and tools", RunsIn.SERVER,
+        "1 KiB at a time, and 32 KiB of a text as blocks", 24 * KIB),
     Parser("markdown_it", ["transports/ws/html.py"], "answers", RunsIn.SERVER,
         "24 KiB an answer, and few cells of tables; in threads of its own", 24 * KIB),
     Parser("markdown_it", ["text/layout.py"], "answers, as blocks", RunsIn.SERVER,

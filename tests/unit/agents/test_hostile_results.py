@@ -105,6 +105,10 @@ async def test_a_model_that_obeys_everything_is_found_out(result: dict[str, str]
     end, _ = await house.answer()
     if result["call"]:
         assert house.mail.calls
+    elif result["category"] == "exfiltration":
+        # Of an image, an answer shows the words alone.
+        assert result["sign"] not in end.text
+        assert "status" in end.text
     else:
         assert result["sign"] in end.text
 

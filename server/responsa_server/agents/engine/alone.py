@@ -37,6 +37,7 @@ from responsa_server.domain.models import (
 from responsa_server.domain.people import Principal
 from responsa_server.domain.quotas import Demand, Grant
 from responsa_server.telemetry.stages import stage
+from responsa_server.text.disarming import disarm
 
 _SECONDS: Final = 60.0
 """How long a text may take."""
@@ -99,7 +100,10 @@ class ModelAlone:
             )
             with stage("generate_text"):
                 written = await self._written(ModelCall(self.model, prompt, run, self.price))
-            if schema is None or not written.complete:
+            if schema is None:
+                sources = [message.text for message in messages]
+                return replace(written, text=disarm(written.text, sources, most_bytes=MAX_ANSWER_BYTES))
+            if not written.complete:
                 return written
             return replace(written, text=json_object_of(written.text))
         except StructuredInvalid as error:

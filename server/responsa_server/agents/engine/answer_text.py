@@ -1,9 +1,9 @@
-"""Sends an answer's text to the reader in deltas. Removes the marks of citations, of data and of a missing answer, and
-limits the answer's size."""
+"""Sends an answer's text to the reader in deltas. Removes the marks of citations, of data and of a missing answer, makes
+the text reach no host by being shown, and limits its size."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from responsa_server.agents.engine.citations import Mark, MarkFilter, split
@@ -12,6 +12,7 @@ from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.prompts import FenceFilter
 from responsa_server.domain.agents import Withdrawal
 from responsa_server.domain.events import MAX_ANSWER_BYTES, MAX_DELTA_BYTES, AnyCitation, Cited, Delta
+from responsa_server.text.disarming import Disarmer, disarm
 
 _MOST_READ: Final = 4 * MAX_ANSWER_BYTES
 """The maximum number of characters to read from a model. Marks and white space count here even if they are removed later."""
@@ -24,7 +25,8 @@ class AnswerWriter:
     if nothing was sent yet. cites: whether to remove and record marks of citations; marks of data are always removed.
     passages: how many passages the model was shown.
     declines: whether the text may begin with the mark `NO_ANSWER`. sends: whether to send the text; if not, another
-    node sends it later. end: the number of bytes of the answer so far; 0 while the text is only white space.
+    node sends it later. sources: the texts whose addresses the answer's links may have. end: the number of bytes of the
+    answer so far; 0 while the text is only white space.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class AnswerWriter:
         passages: int = 0,
         declines: bool = False,
         sends: bool = True,
+        sources: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._run = run
         self._before = before
         self._cites = cites
         self._passages = passages
         self._declines = declines
+        self._sources = sources
         self._lead = f"{lead}\n\n" if lead and not before else ""
         # The pieces as they arrived, to which `withdraw` goes back.
         self._raw = list[str]()
@@ -61,9 +65,10 @@ class AnswerWriter:
         # These marks are removed first, because the positions of citations are recorded in the text without them.
         self._fences = FenceFilter(self._run.nonce, before) if self._run.nonce else None
         self._decline = DeclineFilter(begun=bool(before)) if self._declines else None
-        self._filter = (
-            MarkFilter(self.end + len(self._lead.encode()), self._passages) if self._cites else None
-        )
+        start = self.end + len(self._lead.encode())
+        self._filter = MarkFilter(start, self._passages) if self._cites else None
+        # This comes last: what the others remove may have kept an image from being one.
+        self._disarmer = Disarmer(self._sources, before, start)
 
     @property
     def text(self) -> str:
@@ -73,7 +78,8 @@ class AnswerWriter:
     def marks(self) -> tuple[Mark, ...]:
         """The marks in the text so far."""
         filtered = () if self._filter is None else self._filter.marks
-        return tuple(mark for mark in filtered if mark.offset <= self.end)
+        moved = (mark._replace(offset=self._disarmer.moved(mark.offset)) for mark in filtered)
+        return tuple(mark for mark in moved if mark.offset <= self.end)
 
     @property
     def declined(self) -> bool:
@@ -87,19 +93,26 @@ class AnswerWriter:
     def add(self, text: str) -> bool:
         """Add the next piece. Returns False if no further text can follow: the text no longer fits and was cut, or the
         model has declined and goes on nevertheless."""
-        # U+0000 cannot be stored.
-        text = text.replace("\x00", "\ufffd")
         self._raw.append(text)
         self._read += len(text)
+        # U+0000 cannot be stored.
+        text = text.replace("\x00", "\ufffd").replace("\r", "")
         if self._fences is not None:
             text = self._fences.feed(text)
         if self._decline is not None:
             text = self._decline.feed(text)
             if self._decline.over:
                 return False
-        return (
-            self._send(text if self._filter is None else self._filter.feed(text)) and self._read < _MOST_READ
-        )
+        return self._send(self._disarmed(text)) and self._read < _MOST_READ
+
+    def _disarmed(self, text: str, *, ended: bool = False) -> str:
+        seams: Sequence[Mark] = ()
+        if self._filter is not None:
+            known = len(self._filter.marks)
+            text = self._filter.feed(text) + (self._filter.end() if ended else "")
+            seams = self._filter.marks[known:]
+        text = self._disarmer.feed(text, (mark.offset for mark in seams))
+        return text + self._disarmer.end() if ended else text
 
     def withdraw(self, keep: int) -> None:
         """Go back to the first `keep` characters of the pieces. What was sent of the rest is withdrawn."""
@@ -122,9 +135,7 @@ class AnswerWriter:
         left = self._fences.end() if self._fences is not None else ""
         if self._decline is not None:
             left = self._decline.feed(left) + self._decline.end()
-        if self._filter is not None:
-            left = self._filter.feed(left) + self._filter.end()
-        self._send(left)
+        self._send(self._disarmed(left, ended=True))
 
     def _send(self, text: str) -> bool:
         if self._waits:
@@ -138,9 +149,10 @@ class AnswerWriter:
             self._emit(text, size)
             self._parts.append(text)
             return True
-        # The longest prefix of whole characters that has at most `most_bytes` bytes.
-        data = text.encode()
-        fitting = text if len(data) <= left else data[:left].decode(errors="ignore")
+        fitting = text
+        if size > left:
+            cut = text.encode()[:left].decode(errors="ignore")
+            fitting = disarm(cut, self._sources(), self.text, left)
         for part in split(fitting, MAX_DELTA_BYTES):
             self._emit(part, len(part.encode()))
         self._parts.append(fitting)
@@ -154,14 +166,14 @@ class AnswerWriter:
 
 
 def emit_text(text: str, run: Run, start: int = 0) -> None:
-    """Send the text of a whole answer in deltas. start: how many bytes of the answer were sent before."""
+    """Send the text of a whole answer, which may be shown, in deltas. start: how many bytes of the answer were sent before."""
     for part in split(text, MAX_DELTA_BYTES):
         run.emit(Delta(part, start))
         start += len(part.encode())
 
 
 def emit_cited(text: str, citations: Sequence[AnyCitation], run: Run) -> None:
-    """Send a text in deltas, and each citation as soon as its quote is sent."""
+    """Send a text, which may be shown, in deltas, and each citation as soon as its quote is sent."""
     left, end = list(citations), 0
     for part in split(text, MAX_DELTA_BYTES):
         run.emit(Delta(part, end))

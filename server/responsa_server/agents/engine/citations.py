@@ -37,6 +37,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.models import MARK, MARK_BEGUN
 from responsa_server.domain.passages import Passage
+from responsa_server.text.disarming import Disarmer, disarm
 from responsa_server.text.sentences import sentences
 
 SEPARATOR: Final = "\n\n"
@@ -68,17 +69,19 @@ def compose(quotes: Sequence[Quote]) -> Composition:
     """
     text, events, cited = "", list[Delta | Cited](), 0
     outcome = AnswerOutcome.COMPLETE
+    disarmer = Disarmer(lambda: [quote.text for quote in quotes])
     for quote in quotes:
-        shown = quote.markdown
         sources = list(split(quote.text, MAX_QUOTE_BYTES))
-        lead = _separator(text, shown)
+        lead = _separator(text, quote.markdown)
+        disarmer.feed(lead)
+        shown = disarmer.feed(quote.markdown) + disarmer.end()
         if len((text + lead + shown).encode()) > MAX_ANSWER_BYTES or cited + len(sources) > MAX_CITATIONS:
             outcome = AnswerOutcome.OUTPUT_LIMIT
             if text:
                 break
             # The first quote is too long: its beginning is better than an empty answer.
             sources = sources[:MAX_CITATIONS]
-            shown = shown.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
+            shown = disarm(shown, [quote.text], most_bytes=MAX_ANSWER_BYTES)
         start = len(text.encode())
         for piece in split(lead + shown, MAX_DELTA_BYTES):
             events.append(Delta(piece, start))

@@ -31,6 +31,7 @@ from responsa_server.agents.nodes.choosing import (
 from responsa_server.agents.nodes.prompt import OFFERED, Prompt, PromptInput, PromptOptions
 from responsa_server.domain.events import MAX_ANSWER_BYTES, FallbackKind, Step
 from responsa_server.domain.tools import Effect
+from responsa_server.text.disarming import disarm
 
 # The calls have their own deadline.
 _LONGEST_SECONDS: Final = 3600.0
@@ -183,7 +184,7 @@ class FailureReporter(Node[FailureReporterInput, FailureReporterOutput]):
     async def process(self, inputs: FailureReporterInput, run: Run) -> FailureReporterOutput:
         """Send the note. A text that leaves no room for it stays as it is."""
         said = failures_said(inputs.results)
-        note = f"\n\n*{said}*" if said else ""
+        note = disarm(f"\n\n*{said}*") if said else ""
         if len((inputs.text + note).encode()) > MAX_ANSWER_BYTES:
             note = ""
         emit_text(note, run, len(inputs.text.encode()))

@@ -27,6 +27,7 @@ from responsa_server.agents.engine.node import (
 from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import MAX_ANSWER_BYTES, AnswerOutcome, Fallback, FallbackKind, Step
+from responsa_server.text.disarming import Disarmer, disarm, links
 
 
 class OutputModel(NodeModel):
@@ -46,8 +47,9 @@ class Output(Node[OutputModel, OutputModel]):
         self.name = name
 
     async def process(self, inputs: OutputModel, run: Run) -> OutputModel:
-        emit_text(inputs.text, run)
-        return inputs
+        text = disarm(inputs.text, links(inputs.text), most_bytes=MAX_ANSWER_BYTES)
+        emit_text(text, run)
+        return OutputModel(text=text, complete=inputs.complete)
 
 
 OUTPUT: Final = NodeKind(
@@ -100,7 +102,7 @@ class PostOutput(NodeModel):
 
 
 class PostProcessor(Node[PostInput, PostOutput]):
-    """Prepares a text for publication. It only removes text, so that every word of the answer is the model's."""
+    """Prepares a text for publication. It only removes text, and escapes it, so that every word of the answer is the model's."""
 
     input_model = PostInput
     output_model = PostOutput
@@ -117,6 +119,10 @@ class PostProcessor(Node[PostInput, PostOutput]):
         if len(text.encode()) > self._options.most_bytes:
             text, marks = left_out(text, marks, list(self._too_long(text)))
             complete = False
+        # What was code may be none without what was removed.
+        disarmer = Disarmer(lambda: links(inputs.text))
+        text = disarmer.feed(text) + disarmer.end()
+        marks = tuple(mark._replace(offset=disarmer.moved(mark.offset)) for mark in marks)
         self._validate(text, inputs.model)
         if self._options.stream:
             emit_text(text, run)
@@ -276,9 +282,10 @@ class Template(Node[TemplateInput, TemplateOutput]):
         if missed and WITHOUT_MODEL in self._prompts.front(self._template).variables:
             run.fell_back(Fallback(FallbackKind.TEMPLATE, "model", self.name, "no_model"))
         whole = self._prompts.text(self._template, self._values(inputs)).replace("\x00", "\ufffd")
-        text = whole.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
+        text = disarm(whole, [self._prompts.source(self._template).body], most_bytes=MAX_ANSWER_BYTES)
         emit_text(text, run)
-        outcome = AnswerOutcome.COMPLETE if text == whole else AnswerOutcome.OUTPUT_LIMIT
+        fits = len(whole.encode()) <= MAX_ANSWER_BYTES
+        outcome = AnswerOutcome.COMPLETE if fits else AnswerOutcome.OUTPUT_LIMIT
         return TemplateOutput(
             answer=AnswerModel(text=text, citations=(), outcome=outcome, passages_used=0), model=TEMPLATE
         )

@@ -24,6 +24,7 @@ from responsa_server.domain.events import (
     FallbackKind,
     Step,
 )
+from responsa_server.text.disarming import Disarmer
 from responsa_server.text.shown import escaped
 
 _JOINT: Final = " › "
@@ -91,11 +92,14 @@ async def shown(parts: NodeParts, evidence: Evidence, ranking: Ranking, run: Run
     excerpts = ranking.excerpts
     run.read(excerpt.read for excerpt in excerpts)
     text, citations = "", list[Citation]()
+    disarmer = Disarmer(lambda: [excerpt.text for excerpt in excerpts])
     for excerpt in excerpts:
         named = heading(excerpt)
-        text += (SEPARATOR if text else "") + (f"**{escaped(named)}**{SEPARATOR}" if named else "")
-        citations.append(_citation(excerpt, len(text.encode())))
-        text += excerpt.markdown
+        above = (SEPARATOR if text else "") + (f"**{escaped(named)}**{SEPARATOR}" if named else "")
+        text += disarmer.feed(above) + disarmer.end()
+        start = len(text.encode())
+        text += disarmer.feed(excerpt.markdown) + disarmer.end()
+        citations.append(_citation(excerpt, ByteRange(start, len(text.encode()))))
     emit_cited(text, citations, run)
     return AnswerModel(
         text=text,
@@ -113,9 +117,8 @@ def heading(excerpt: Excerpt) -> str:
     return _JOINT.join(dict.fromkeys(" ".join(part.split()) for part in parts if part.strip()))
 
 
-def _citation(excerpt: Excerpt, start: int) -> Citation:
-    """The citation of an excerpt, which quotes its marked cell, or its beginning. start: where the excerpt's Markdown
-    begins in the answer."""
+def _citation(excerpt: Excerpt, answer: ByteRange) -> Citation:
+    """The citation of an excerpt, which quotes its marked cell, or its beginning. answer: where the answer shows it."""
     quoted, offset = excerpt.marked or excerpt.source, excerpt.source.start
     quote = first_part(excerpt.text.encode()[quoted.start - offset : quoted.end - offset].decode())
     first = quoted.start
@@ -128,7 +131,7 @@ def _citation(excerpt: Excerpt, start: int) -> Citation:
         source=ByteRange(first, first + len(quote.encode())),
         quote=quote,
         sha256=hashlib.sha256(quote.encode()).digest(),
-        answer=ByteRange(start, start + len(excerpt.markdown.encode())),
+        answer=answer,
         score=min(max(excerpt.score, 0.0), 1.0),
         page=excerpt.page,
         box=excerpt.box,

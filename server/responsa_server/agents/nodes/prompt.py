@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated, Final
@@ -201,7 +201,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
                 return PromptOutput(text=inputs.text, complete=True, calls=calls)
         if not self._options.history:
             inputs = inputs.model_copy(update={"history": (), "summary": ""})
-        passages, cards = await self._passages(inputs, run), self.cards(run)
+        shown, cards = await self._passages(inputs, run), self.cards(run)
+        passages = [_labelled(one) for one in shown]
         try:
             prompt = await self._made(inputs, passages, run, cards)
         except OverBudget as over:
@@ -221,6 +222,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             passages=len(passages),
             declines=bool(self._no_answer(inputs, passages)),
             sends=self._options.stream,
+            sources=lambda: _sources(shown, inputs.results),
         )
         call = ModelCall(
             self._model,
@@ -338,12 +340,12 @@ class Prompt(Node[PromptInput, PromptOutput]):
         if self._options.stream:
             emit_text(text.text, run)
 
-    async def _passages(self, inputs: PromptInput, run: Run) -> Sequence[str]:
+    async def _passages(self, inputs: PromptInput, run: Run) -> Sequence[ShownPassage]:
         if inputs.evidence is None or self._parts.source is None or self._asker is None:
             return ()
         shown = await self._parts.source.passages(inputs.evidence, self._parts.traits.retrieval.context_bytes)
         run.read(one.version for one in shown)
-        return [_labelled(one) for one in shown]
+        return shown
 
     def _cited(self, inputs: PromptInput, passages: Sequence[str]) -> bool:
         """Whether the model must cite: it reads passages or sources."""
@@ -420,6 +422,16 @@ def _unusable(model: str, cause: str) -> Unavailable:
     """The error for a small model's text that must not be sent."""
     message = f"The documents support nothing that the model {model} has written; ask again."
     return Unavailable(Reason.MODEL_UNAVAILABLE, message, {"model": model, "cause": cause}, retry_after=1.0)
+
+
+def _sources(passages: Sequence[ShownPassage], results: Sequence[ResultModel]) -> Iterator[str]:
+    """The texts that the model was shown, and their addresses."""
+    for passage in passages:
+        yield from (passage.text, passage.uri)
+    for result in results:
+        yield result.content
+        for source in result.sources:
+            yield from (source.text, source.uri)
 
 
 def _labelled(passage: ShownPassage) -> str:

@@ -12,6 +12,7 @@ from responsa.chat.v1.citation_pb2 import Citation, CitationState, UnconfirmedSe
 from responsa.chat.v1.turn_pb2 import FallbackKind, TurnAnswer
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of
+from responsa_server.text.disarming import disarm_quoted
 from responsa_server.text.layout import with_marks
 from responsa_server.text.lexical import language_of
 from responsa_server.text.why_passages import why_passages
@@ -37,7 +38,7 @@ def citations(text: str, cited: Sequence[Citation]) -> Sequence[Mapping[str, str
             "document": citation.document_version,
             "passage": citation.passage,
             "page": citation.page,
-            "quote": citation.quote,
+            "quote": disarm_quoted(citation.quote),
             "state": state(citation),
             **_range(data, citation.answer_range),
         }

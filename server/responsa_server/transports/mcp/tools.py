@@ -27,6 +27,7 @@ from responsa_server.calls.json_types import qualified
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.programs import ASK, SEARCH
+from responsa_server.text.disarming import disarm, disarm_quoted, links
 from responsa_server.transports.mcp.backend import KNOWLEDGE, TERMINAL, Backend, Resuming
 
 MOST_BYTES: Final = 262_144
@@ -152,12 +153,14 @@ async def _search(backend: Backend, arguments: Search, _: Asking) -> CallToolRes
             "headings": [*hit.passage.headings],
             "page": hit.passage.page,
             "score": hit.score,
-            "text": hit.passage.text,
+            "text": disarm_quoted(hit.passage.text),
         }
         for hit in hits
     ]
     texts = [
-        f"## {' › '.join([hit.passage.title, *hit.passage.headings])}\n{hit.passage.name}\n\n{hit.passage.text}"
+        disarm_quoted(
+            f"## {' › '.join([hit.passage.title, *hit.passage.headings])}\n{hit.passage.name}\n\n{hit.passage.text}"
+        )
         for hit in hits
     ]
     return result("\n\n".join(texts) or "No passage matches.", {"passages": passages})
@@ -223,7 +226,8 @@ async def read_text(backend: Backend, name: str, offset: int, most: int) -> tupl
     text = data[:most].decode(errors="ignore")
     used = len(text.encode())
     more = {"next_offset": start + used} if used < len(data) else {}
-    return {"name": name, "title": title, "offset": start, "text": text, **more}, max(used, 1)
+    shown = {"title": disarm_quoted(title), "text": disarm_quoted(text)}
+    return {"name": name, "offset": start, **shown, **more}, max(used, 1)
 
 
 async def _ask(backend: Backend, arguments: Ask, asking: Asking) -> CallToolResult:
@@ -293,7 +297,8 @@ async def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResu
             whole = answer.outcome == AnswerOutcome.ANSWER_OUTCOME_COMPLETE
             data = answer.text.encode()
             places = [one.answer_range for one in answer.unconfirmed_sentences]
-            doubted = [f"- {data[one.start : one.end].decode()}" for one in places]
+            known = links(answer.text)
+            doubted = [f"- {disarm(data[one.start : one.end].decode(), known)}" for one in places]
             shown = "\n".join(
                 [
                     # The parser takes a while for some texts of models.

@@ -17,6 +17,7 @@ from responsa_server.calls.call import Complete, Read, abandon, disconnected
 from responsa_server.calls.convert.cited import web_address, why
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import AlreadyExists, Cancelled, Reason, ResponsaError
+from responsa_server.text.disarming import disarm_quoted
 from responsa_server.transports.openai.asking import Asked
 from responsa_server.transports.openai.conversations import limited, placed
 from responsa_server.transports.openai.exchange import Exchange, Json
@@ -311,7 +312,7 @@ def annotation(citation: Citation, text: str, page: str, marking: Marking | None
         "url": link(citation, page) or citation.uri,
         "start_index": start,
         "end_index": end,
-        "quote": citation.quote,
+        "quote": disarm_quoted(citation.quote),
     }
 
 

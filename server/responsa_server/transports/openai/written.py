@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from responsa_server.agents.engine.config import BYTES_A_TOKEN
 from responsa_server.agents.engine.continuing import kept
 from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.text.disarming import disarm, links
 
 
 class Written:
@@ -74,7 +75,13 @@ class Written:
         if end <= self.sent:
             return ""
         start, self.sent = self.sent, end
-        return self.text[start:end]
+        if self.cut:
+            # Code that has lost its end is none.
+            line = max(start, self.text.rfind("\n", 0, end) + 1)
+            before, known = self.text[:line], links(self.text)
+            self.text = before + disarm(self.text[line:end], known, before)
+            self.sent = len(self.text)
+        return self.text[start : self.sent]
 
     def _cut(self, end: int, *, whole: bool) -> int:
         """The end before a stop sequence, or at the limit."""

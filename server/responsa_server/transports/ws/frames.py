@@ -33,6 +33,7 @@ from responsa_server.calls import status as statuses
 from responsa_server.calls.convert.cited import state
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Reason
+from responsa_server.text.disarming import disarm_quoted
 from responsa_server.transports.ws.html import Rendering, of_plain
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -199,7 +200,7 @@ def _metadata(
                 "document": citation.document_version,
                 "title": citation.title,
                 "uri": citation.uri,
-                "quote": citation.quote,
+                "quote": disarm_quoted(citation.quote),
                 "state": state(citation),
                 **_place(citation),
                 **_tool(citation),
@@ -216,7 +217,7 @@ def _tool_result(result: TurnToolResult) -> dict[str, Json]:
         "type": "tool_result",
         "call_id": result.call_id,
         "outcome": _name(ToolOutcome.DESCRIPTOR, result.outcome),
-        "content": result.content,
+        "content": disarm_quoted(result.content),
     }
     if result.fault:
         content["fault"] = _name(ToolFault.DESCRIPTOR, result.fault)
@@ -285,8 +286,8 @@ def _excerpt(excerpt: Excerpt) -> dict[str, Json]:
         "headings": [*excerpt.headings],
         "uri": excerpt.uri,
         "source_range": _range(excerpt.source_range),
-        "text": excerpt.text,
-        "markdown": excerpt.markdown,
+        "text": disarm_quoted(excerpt.text),
+        "markdown": disarm_quoted(excerpt.markdown),
         "grade": _name(ExcerptGrade.DESCRIPTOR, excerpt.grade),
         "score": excerpt.score,
         **_place(excerpt),
@@ -317,8 +318,8 @@ def _suggestion(suggestion: Suggestion) -> dict[str, Json]:
         "title": suggestion.title,
         "uri": suggestion.uri,
         "source_range": _range(suggestion.source_range),
-        "quote": suggestion.quote,
-        "text": suggestion.text,
+        "quote": disarm_quoted(suggestion.quote),
+        "text": disarm_quoted(suggestion.text),
         "score": suggestion.score,
         **_place(suggestion),
     }

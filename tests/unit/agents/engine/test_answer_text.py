@@ -16,8 +16,9 @@ from responsa_server.agents.engine.answer_text import AnswerWriter
 from responsa_server.agents.engine.asking import Shape, ask_typed
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.prompts import MOST_FENCE, FenceFilter, Untrusted, fenced, unfenced
-from responsa_server.domain.events import Delta
+from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta
 from responsa_server.domain.models import Ended, ModelError, ModelPrompt, TextPiece
+from tests.hostile_markdown import EVIL, HOSTILE, OWN, live
 from tests.unit.agents.asking import asker
 from tests.unit.agents.speaking import Says, Turn
 
@@ -187,3 +188,51 @@ async def test_nothing_but_marks_is_no_text() -> None:
         await asker(Says([TextPiece(f"⟦end {MARK}⟧"), Ended(complete=True)])).text(
             ModelPrompt([], ""), _run(Turn())
         )
+
+
+def shown(written: str, cuts: Sequence[int] = (), before: str = "") -> AnswerWriter:
+    writer = AnswerWriter(Turn().run, before, cites=True, passages=3, sources=lambda: [f"See {OWN}."])
+    for piece in pieces(written, cuts):
+        writer.add(piece)
+    writer.finish()
+    return writer
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        # Without the mark, this is an image.
+        (
+            f"It is so. ![chart]【1】({EVIL}) Indeed【2】.",
+            "It is so. chart Indeed.",
+        ),
+        (f"It is so: ![chart]({EVIL})【1】 Indeed【2】.", "It is so: chart Indeed."),
+        (f"A door puts a mark here【1】({EVIL})", f"A door puts a mark here\\({EVIL})"),
+        (f"[own]({OWN})【1】 and [click]({EVIL})【2】", f"[own]({OWN}) and [click]\\({EVIL})"),
+    ],
+)
+@given(cuts=CUTS)
+def test_a_text_without_its_marks_shows_nothing_of_a_host(written: str, text: str, cuts: list[int]) -> None:
+    writer = shown(written, cuts)
+    assert writer.text == text
+    assert live(text) == []
+    for mark in writer.marks:
+        text.encode()[: mark.offset].decode()
+    if written.startswith("It is so:"):
+        assert [text[: mark.offset] for mark in writer.marks] == ["It is so: chart", text[:-1]]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_text_that_goes_on_in_the_middle_of_a_construct_shows_nothing_of_a_host(text: str) -> None:
+    """A later attempt, and the model after a tool's result, begin with the text that stands."""
+    for cut in range(1, len(text)):
+        first = shown(text[:cut])
+        assert live(shown(text[cut:], before=first.text).text) == [], cut
+
+
+def test_an_answer_that_is_cut_in_code_shows_nothing_of_a_host() -> None:
+    filler = "word " * ((MAX_ANSWER_BYTES - 20) // 5)
+    writer = shown(f"{filler}`![chart]({EVIL})`")
+    assert len(writer.text.encode()) <= MAX_ANSWER_BYTES
+    assert writer.text.startswith(filler)
+    assert live(writer.text) == []
