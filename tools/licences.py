@@ -62,6 +62,7 @@ KNOWN: Final[Mapping[str, str]] = {
     "docutils": "BSD-2-Clause AND CC-PDDC",
     "protobuf": "BSD-3-Clause",
     "pypdfium2": "BSD-3-Clause AND Apache-2.0",
+    "pyrage": "MIT",
     "zxcvbn-rs-py": "MIT",
 }
 """Packages whose metadata do not say their licence in either way, each with the licence in its repository."""

@@ -27,7 +27,7 @@ from obstore.store import S3Store
 from psycopg import sql
 
 from responsa_client import CitationVerdict, Responsa
-from responsa_server.cli.local.archive import Member, read, read_header, writing
+from responsa_server.cli.local.archive import Member, parse_header, read, writing
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.vectors import fit_index
@@ -232,7 +232,7 @@ def with_settings(archive: Path, text: str) -> Path:
     """The same backup with another settings file."""
     forged = archive.with_suffix(".forged")
     with archive.open("rb") as file:
-        header, _ = read_header(file)
+        header = parse_header(file.readline())
 
     with forged.open("wb") as file, writing(file, header, None) as writer:
 

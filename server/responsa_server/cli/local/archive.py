@@ -1,10 +1,9 @@
-"""The file of a backup: one line of JSON that anyone can read, then a compressed tar, which is encrypted if there is a key.
+"""The file of a backup: one line of JSON, then a compressed tar. With a key, both are encrypted by age.
 
 The last member of the tar is a manifest with the size and the SHA-256 of every other member. The tar has plain files
 and folders alone, each with one name that leads nowhere but down, and a reader refuses everything else before it gives
-a member away. With a key, the tar is divided into chunks of CHUNK bytes. Each chunk is sealed with AES-256-GCM under a
-key of this file alone; its number and whether it is the last one are its nonce, so a file that lacks chunks, or has
-them in another order, does not open.
+a member away. An encrypted file begins with a line that has age's identity of this file alone, which the key opens. The
+recipient of the identity is written nowhere, so only who has the key can write such a file.
 """
 
 from __future__ import annotations
@@ -14,29 +13,31 @@ import gzip
 import hashlib
 import io
 import json
-import secrets
+import os
 import tarfile
 import zlib
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Any, Final, Literal, cast
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.fernet import Fernet, InvalidToken
 from pydantic import StringConstraints, TypeAdapter
 from pydantic_core import from_json
+from pyrage import decrypt_io, encrypt_io, x25519
 
 from responsa_server.embedded.errors import EmbeddedError
 
 FORMAT: Final = 1
 CHUNK: Final = 1 << 20
+"""So much of a member is read at once."""
 MIN_KEY_BYTES: Final = 32
+_SEALED: Final = b"age "
+"""Begins an encrypted file."""
 _MANIFEST: Final = "manifest.json"
-_TAG_BYTES: Final = 16
 _MOST_HEADER_BYTES: Final = 1 << 20
 _MOST_MANIFEST_BYTES: Final = 64 << 20
 """Enough for the files of a database of hundreds of terabytes."""
@@ -66,13 +67,10 @@ class NewerArchive(EmbeddedError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first line of the file. kind: `base` for the files of a PostgreSQL, `dump` for the rows of its tables.
-    release: the version of Responsa.
-    time: when the backup began, RFC 3339. migrations: the name and the SHA-256 (hexadecimal) of each migration of the database, in order.
-    postgres: PostgreSQL's major version. machine: the architecture of the processor, such as `x86_64`. left_out: the
-    secrets that the settings file has and the backup lacks. salt: of the key, hexadecimal; empty if
-    the file is not encrypted. key_check: what the key of this file derives to, hexadecimal, so that a wrong key can be
-    told from a damaged file.
+    """The first line. kind: `base` for the files of a PostgreSQL, `dump` for the rows of its tables. release: the version
+    of Responsa. time: when the backup began, RFC 3339. migrations: the name and the SHA-256 (hexadecimal) of each
+    migration of the database, in order. postgres: PostgreSQL's major version. machine: the architecture of the processor,
+    such as `x86_64`. left_out: the secrets that the settings file has and the backup lacks.
     """
 
     kind: Kind
@@ -82,8 +80,6 @@ class Header:
     postgres: int
     machine: Shown
     left_out: Sequence[Shown]
-    salt: str = ""
-    key_check: str = ""
 
 
 _HEADER: Final = TypeAdapter(Header)
@@ -142,29 +138,21 @@ class Writer:
 @contextmanager
 def writing(file: IO[bytes], header: Header, key: bytes | None) -> Generator[Writer]:
     """An archive that is complete at the end of the block. key: the content of the key file. Raises OSError."""
-    sealing = None
-    if key is not None:
-        header = replace(header, salt=secrets.token_hex(32))
-        sealing, check = _keys(key, header.salt)
-        header = replace(header, key_check=check)
     first_line = json.dumps({"responsa_backup": FORMAT, **asdict(header)}).encode() + b"\n"
-    file.write(first_line)
-    target = file if sealing is None else _Sealing(file, sealing, first_line)
-    # The fastest level: the files of a database shrink to a third, and higher levels take several times as long for a few percent.
-    with (
-        gzip.GzipFile(fileobj=target, mode="wb", compresslevel=1, filename="", mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        writer = Writer(tar)
-        yield writer
-        writer.finish(first_line)
-    if isinstance(target, _Sealing):
-        target.finish()
+    with nullcontext(file) if key is None else _encrypting(file, key) as target:
+        target.write(first_line)
+        # The fastest level: the files of a database shrink to a third, and higher levels take several times as long for a few percent.
+        with (
+            gzip.GzipFile(fileobj=target, mode="wb", compresslevel=1, filename="", mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            writer = Writer(tar)
+            yield writer
+            writer.finish(first_line)
 
 
-def read_header(file: IO[bytes]) -> tuple[Header, bytes]:
-    """Read the first line of a backup. Returns also its bytes. Raises DamagedArchive, NewerArchive."""
-    line = file.readline(_MOST_HEADER_BYTES)
+def parse_header(line: bytes) -> Header:
+    """The header in the first line of a backup. Raises DamagedArchive, NewerArchive."""
     try:
         content = cast("dict[str, Any]", from_json(line))
         version = int(content.pop("responsa_backup"))
@@ -176,7 +164,7 @@ def read_header(file: IO[bytes]) -> tuple[Header, bytes]:
             "restore it with that version or a newer one",
         )
     try:
-        return _HEADER.validate_python(content), line
+        return _HEADER.validate_python(content)
     except ValueError as error:
         raise _damaged("its first line is damaged") from error
 
@@ -192,9 +180,8 @@ def read(opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[Me
         DamagedArchive, NewerArchive, WrongKey: the archive cannot be restored.
         OSError: the file cannot be read.
     """
-    with opening() as file:
-        header, first_line = read_header(file)
-        source = _opened(file, header, first_line, key)
+    with opening() as file, _opened(file, key) as (first_line, source):
+        header = parse_header(first_line)
         members, complete = _Members(), False
         try:
             with gzip.GzipFile(fileobj=source, mode="rb") as packed:
@@ -326,31 +313,96 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-def _opened(file: IO[bytes], header: Header, first_line: bytes, key: bytes | None) -> IO[bytes]:
-    if not header.salt:
+@contextmanager
+def _encrypting(file: IO[bytes], key: bytes) -> Generator[IO[bytes]]:
+    identity = x25519.Identity.generate()
+    file.write(_SEALED + _cipher(key).encrypt(str(identity).encode()) + b"\n")
+    recipients = [identity.to_public()]
+    with _piped(file, "wb", lambda clear, sealed: encrypt_io(clear, sealed, recipients)) as clear:
+        yield clear
+
+
+@contextmanager
+def _opened(file: IO[bytes], key: bytes | None) -> Generator[tuple[bytes, IO[bytes]]]:
+    """The first line of a backup, and what follows, without their encryption."""
+    first_line = file.readline(_MOST_HEADER_BYTES)
+    if not first_line.startswith(_SEALED):
+        parse_header(first_line)
         if key is not None:
             raise WrongKey("The backup is not encrypted", "leave out --key-file if you trust this file")
-        return file
+        yield first_line, file
+        return
     if key is None:
         raise WrongKey(
             "The backup is encrypted", "name the key file with which it was made, with --key-file FILE"
         )
-    sealing, check = _keys(key, header.salt)
-    if check != header.key_check:
+    try:
+        identity = x25519.Identity.from_str(_cipher(key).decrypt(first_line.removeprefix(_SEALED)).decode())
+    except InvalidToken as error:
+        if not first_line.endswith(b"\n"):
+            raise _damaged("it is truncated or altered") from error
         raise WrongKey(
             "The key is not the one with which the backup was made", "name that key file with --key-file FILE"
-        )
-    return cast("IO[bytes]", _Opening(file, sealing, first_line))
+        ) from error
+    with _piped(file, "rb", lambda clear, sealed: decrypt_io(sealed, clear, [identity])) as clear:
+        yield clear.readline(_MOST_HEADER_BYTES), clear
 
 
-def _keys(key: bytes, salt: str) -> tuple[AESGCM, str]:
-    """The cipher of one file, and a value that shows whether the key is the right one."""
-    derived = HKDF(hashes.SHA256(), 48, salt.encode(), b"responsa backup").derive(key)
-    return AESGCM(derived[:32]), derived[32:].hex()
+def _cipher(key: bytes) -> Fernet:
+    return Fernet(urlsafe_b64encode(hashlib.sha256(key).digest()))
 
 
-def _nonce(number: int, last: bool) -> bytes:
-    return number.to_bytes(11, "big") + (b"\1" if last else b"\0")
+@contextmanager
+def _piped(
+    file: IO[bytes], mode: Literal["rb", "wb"], work: Callable[[IO[bytes], IO[bytes]], None]
+) -> Generator[IO[bytes]]:
+    """One end of a pipe. work: called in a thread with the other end and the file.
+
+    Raises what the file raises, and DamagedArchive if `work` fails otherwise.
+    """
+    watched = _Watched(file)
+    reading, writing = os.pipe()
+    ours, theirs = (reading, writing) if mode == "rb" else (writing, reading)
+
+    def run() -> None:
+        with os.fdopen(theirs, "wb" if mode == "rb" else "rb") as pipe:
+            work(cast("IO[bytes]", pipe), cast("IO[bytes]", watched))
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run)
+        try:
+            with os.fdopen(ours, mode) as pipe:
+                yield cast("IO[bytes]", pipe)
+        finally:
+            failure = running.exception()
+            if watched.error is not None:
+                raise watched.error
+    if failure is not None:
+        raise _damaged("it is truncated or altered") from failure
+
+
+class _Watched:
+    """Keeps the error of a file, of which pyrage tells the text alone."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        return self._watch(self._file.read, size)
+
+    def write(self, data: bytes) -> int:
+        return self._watch(self._file.write, data)
+
+    def flush(self) -> None:
+        self._watch(self._file.flush)
+
+    def _watch(self, call: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return call(*arguments)
+        except Exception as error:
+            self.error = error
+            raise
 
 
 class _Content:
@@ -372,74 +424,6 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
     if len(data := file.read(size)) != size:
         raise EOFError
     return data
-
-
-class _Sealing(io.RawIOBase):
-    """Encrypts what is written. The chunk that is not yet full waits for more, because the last chunk is sealed as the last."""
-
-    def __init__(self, file: IO[bytes], cipher: AESGCM, first_line: bytes) -> None:
-        super().__init__()
-        self._file = file
-        self._cipher = cipher
-        self._first_line = first_line
-        self._waiting = bytearray()
-        self._number = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._waiting += data
-        while len(self._waiting) > CHUNK:
-            self._seal(bytes(self._waiting[:CHUNK]), last=False)
-            del self._waiting[:CHUNK]
-        return len(data)
-
-    def finish(self) -> None:
-        self._seal(bytes(self._waiting), last=True)
-
-    def _seal(self, chunk: bytes, *, last: bool) -> None:
-        self._file.write(self._cipher.encrypt(_nonce(self._number, last), chunk, self._first_line))
-        self._number += 1
-
-
-class _Opening(io.RawIOBase):
-    """Decrypts what is read. Raises DamagedArchive for a chunk that is altered or is not in its place."""
-
-    def __init__(self, file: IO[bytes], cipher: AESGCM, first_line: bytes) -> None:
-        super().__init__()
-        self._file = file
-        self._cipher = cipher
-        self._first_line = first_line
-        self._next = file.read(CHUNK + _TAG_BYTES)
-        self._clear = memoryview(b"")
-        self._number = 0
-        self._ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        parts: list[memoryview] = []
-        wanted = size if size >= 0 else 1 << 62
-        while wanted and (self._clear or not self._ended):
-            if not self._clear:
-                self._open()
-            taken = self._clear[:wanted]
-            self._clear = self._clear[len(taken) :]
-            wanted -= len(taken)
-            parts.append(taken)
-        return b"".join(parts)
-
-    def _open(self) -> None:
-        sealed, self._next = self._next, self._file.read(CHUNK + _TAG_BYTES)
-        self._ended = not self._next
-        try:
-            clear = self._cipher.decrypt(_nonce(self._number, self._ended), sealed, self._first_line)
-        except InvalidTag as error:
-            raise _damaged("it is truncated or altered") from error
-        self._number += 1
-        self._clear = memoryview(clear)
 
 
 def _shown(text: object) -> str:

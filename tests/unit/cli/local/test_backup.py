@@ -24,7 +24,8 @@ from responsa_server.stores.postgres.migrate import load
 
 HEADER = Header("base", "1.0", "2026-11-26T12:00:00+00:00", [], int(MAJOR), platform.machine(), [])
 KEY = secrets.token_hex(32)
-FRAME = CHUNK + 16
+FRAME = (64 << 10) + 16
+"""A sealed chunk of age."""
 LEDGER = [(one.name, one.sha256.hex()) for one in load()]
 
 
@@ -68,13 +69,18 @@ def cut(data: bytes) -> bytes:
     return data[:-1]
 
 
+def body(data: bytes) -> int:
+    """Where the chunks of age begin, behind its header and a nonce of 16 bytes."""
+    return data.index(b"\n", data.index(b"\n--- ") + 1) + 17
+
+
 def without_the_last_chunk(data: bytes) -> bytes:
-    start = data.index(b"\n") + 1
+    start = body(data)
     return data[: start + (len(data) - start) // FRAME * FRAME]
 
 
 def swapped(data: bytes) -> bytes:
-    start = data.index(b"\n") + 1
+    start = body(data)
     first, second = data[start : start + FRAME], data[start + FRAME : start + 2 * FRAME]
     return data[:start] + second + first + data[start + 2 * FRAME :]
 
@@ -96,11 +102,14 @@ def no_backup(data: bytes) -> bytes:
     return data[1:]
 
 
-@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "plain"])
+PLAIN = (cut, flipped, redated, longer, no_backup)
+SEALED = (cut, without_the_last_chunk, swapped, flipped, longer, no_backup)
+
+
 @pytest.mark.parametrize(
-    "damage",
-    [cut, without_the_last_chunk, swapped, flipped, redated, longer, no_backup],
-    ids=lambda one: one.__name__,
+    ("damage", "sealed"),
+    [*((damage, False) for damage in PLAIN), *((damage, True) for damage in SEALED)],
+    ids=lambda value: value.__name__ if callable(value) else ("plain", "sealed")[value],
 )
 def test_a_damaged_backup(
     backup: Callable[..., Path], refused: Callable[..., str], damage: Callable[[bytes], bytes], sealed: bool
@@ -110,6 +119,32 @@ def test_a_damaged_backup(
     said = refused(archive, "key" if sealed else None)
     assert "The backup cannot be used" in said
     assert "use another backup" in said
+
+
+def test_the_content_of_another_backup_with_the_same_key(
+    backup: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    first_line, _, _ = backup().read_bytes().partition(b"\n")
+    archive = backup()
+    _, _, content = archive.read_bytes().partition(b"\n")
+    archive.write_bytes(first_line + b"\n" + content)
+    assert "The backup cannot be used" in refused(archive)
+
+
+def test_an_encrypted_backup_shows_nothing(backup: Callable[..., Path]) -> None:
+    content = backup(replace(HEADER, release="7.7.7")).read_bytes()
+    assert b"7.7.7" not in content
+    assert b"age1" not in content
+
+
+def test_a_full_disk() -> None:
+    """The error of the file arrives, and not what age makes of it."""
+    with (
+        pytest.raises(OSError, match="No space left"),
+        Path("/dev/full").open("wb", buffering=0) as full,
+        writing(full, HEADER, KEY.encode()) as writer,
+    ):
+        writer.bytes("postgres/x", secrets.token_bytes(3 * CHUNK))
 
 
 def test_a_wrong_key(backup: Callable[..., Path], refused: Callable[..., str], home: Path) -> None:
@@ -134,9 +169,12 @@ def test_a_newer_backup(backup: Callable[..., Path], refused: Callable[..., str]
         "Responsa 9.9, whose migration 9999_pre_later this version does not know; restore it with"
         in refused(archive)
     )
+    archive = backup(replace(HEADER, release="9.9"), sealed=False)
     line, _, rest = archive.read_bytes().partition(b"\n")
     archive.write_bytes(json.dumps({**json.loads(line), "responsa_backup": 2}).encode() + b"\n" + rest)
-    assert "Responsa 9.9, whose format 2 this version does not know; restore it with" in refused(archive)
+    assert "Responsa 9.9, whose format 2 this version does not know; restore it with" in refused(
+        archive, None
+    )
 
 
 def test_a_backup_with_other_content_of_a_migration(
