@@ -10,7 +10,11 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
 from responsa_server.app.settings import environment
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
@@ -20,7 +24,6 @@ from responsa_server.private_files import create_private
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
     from obstore import ReadableFile, WritableFile
-    from obstore.store import S3Store
 
 _SCHEME: Final = "s3://"
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/]*)")
@@ -34,30 +37,6 @@ _PARTS: Final = 2
 
 Opening = Callable[[], IO[bytes]]
 """Opens a backup from its beginning. Raises OSError, EmbeddedError."""
-
-
-class BackupPlace(Protocol):
-    """Keeps backups by their names. All methods raise EmbeddedError."""
-
-    def writing(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-        """A file for a new backup. It has its name only once the block has ended without an error."""
-        ...
-
-    def names(self, prefix: str, suffix: str) -> Sequence[str]:
-        """The sorted names of the complete backups that begin and end so."""
-        ...
-
-    def address(self, name: str) -> str:
-        """What `restore` takes to find this backup."""
-        ...
-
-    def size(self, name: str) -> int:
-        """The size of a backup in bytes."""
-        ...
-
-    def delete(self, name: str) -> None:
-        """Delete a backup."""
-        ...
 
 
 def place(destination: str) -> BackupPlace:
@@ -109,14 +88,15 @@ def _check_endpoints() -> None:
 
 
 class Folder:
-    """Implements `BackupPlace` in a folder, which is made if it is missing."""
+    """Keeps backups by their names in a folder, which is created if it is missing. All methods raise EmbeddedError."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @contextmanager
     def writing(self, name: str) -> Generator[IO[bytes]]:
-        """The draft's name begins with a dot. A draft of a backup that was killed is deleted first."""
+        """A file for a new backup. It has its name only once the block has ended without an error; until then, its name
+        begins with a dot. A draft of a backup that was killed is deleted first."""
         target, draft = self._folder / name, self._folder / f".{name}"
         stem = name.rpartition("-")[0]
         try:
@@ -138,9 +118,11 @@ class Folder:
                 draft.unlink(missing_ok=True)
 
     def names(self, prefix: str, suffix: str) -> Sequence[str]:
+        """The sorted names of the complete backups that begin and end so."""
         return sorted(path.name for path in self._folder.glob(f"{prefix}*{suffix}"))
 
     def address(self, name: str) -> str:
+        """What `restore` takes to find this backup."""
         return str(self._folder / name)
 
     def size(self, name: str) -> int:
@@ -163,7 +145,7 @@ def _locked(file: IO[bytes]) -> bool:
 
 
 class Bucket:
-    """Implements `BackupPlace` in a bucket. Credentials, region and endpoint come from the variables of AWS' tools
+    """What `Folder` does, in a bucket. Credentials, region and endpoint come from the variables of AWS' tools
     (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL), or from the role of the machine."""
 
     def __init__(self, url: str) -> None:
@@ -171,10 +153,8 @@ class Bucket:
         self._url = url.rstrip("/")
         _check_endpoints()
         with self._failures():
-            from obstore.store import S3Store
-
             # The store compares each part with its sum before it takes it.
-            self._store: S3Store = S3Store.from_url(
+            self._store = S3Store.from_url(
                 self._url, checksum_algorithm="SHA256", retry_config={"max_retries": _TRIES}
             )
 
@@ -182,11 +162,9 @@ class Bucket:
     def writing(self, name: str) -> Generator[IO[bytes]]:
         """Uploads while it is written, so no room on the disk is needed. A backup that fails gives the upload up; what
         is left of one that was killed has no name, and the bucket's rule for incomplete uploads removes it."""
-        import obstore
-
         file = obstore.open_writer(self._store, name, buffer_size=_PART_BYTES, max_concurrency=_PARTS)
         try:
-            yield cast("IO[bytes]", _Upload(file, self._failures))
+            yield cast("IO[bytes]", _Remote(file, self._failures))
         except BaseException as error:
             with contextlib.suppress(Exception):
                 # This gives the upload up.
@@ -197,16 +175,13 @@ class Bucket:
 
     def open(self, name: str) -> IO[bytes]:
         """Read a backup from its beginning."""
-        import obstore
-
         with self._failures():
             file = obstore.open_reader(self._store, name, buffer_size=_READ_BYTES)
-        return cast("IO[bytes]", io.BufferedReader(_Download(file, self._failures), _READ_BYTES))
+        return cast("IO[bytes]", io.BufferedReader(_Remote(file, self._failures), _READ_BYTES))
 
     def names(self, prefix: str, suffix: str) -> Sequence[str]:
         with self._failures():
-            batches = self._store.list()  # pyright: ignore[reportUnknownMemberType] its form for Arrow has no type
-            paths = [entry["path"] for batch in batches for entry in batch]
+            paths = [entry["path"] for entries in self._store.list() for entry in entries]  # pyright: ignore[reportUnknownMemberType] its form for Arrow has no type
         return sorted(path for path in paths if path.startswith(prefix) and path.endswith(suffix))
 
     def address(self, name: str) -> str:
@@ -222,8 +197,6 @@ class Bucket:
 
     @contextmanager
     def _failures(self) -> Generator[None]:
-        from obstore.exceptions import BaseError
-
         try:
             yield
         except FileNotFoundError as error:
@@ -239,32 +212,22 @@ class Bucket:
             ) from error
 
 
-_Failures = Callable[[], contextlib.AbstractContextManager[None]]
+class _Remote(io.RawIOBase):
+    """A file of the store. Only closing the store's own file completes an upload."""
 
-
-class _Upload(io.RawIOBase):
-    """Writes an upload, which only closing the store's own file completes."""
-
-    def __init__(self, file: WritableFile, failures: _Failures) -> None:
+    def __init__(
+        self,
+        file: ReadableFile | WritableFile,
+        failures: Callable[[], contextlib.AbstractContextManager[None]],
+    ) -> None:
         super().__init__()
-        self._file = file
-        self._failures = failures
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: ReadableBuffer, /) -> int:
-        with self._failures():
-            return self._file.write(bytes(data))
-
-
-class _Download(io.RawIOBase):
-    def __init__(self, file: ReadableFile, failures: _Failures) -> None:
-        super().__init__()
-        self._file = file
+        self._file = cast("Any", file)
         self._failures = failures
 
     def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -273,3 +236,10 @@ class _Download(io.RawIOBase):
             data = memoryview(self._file.read(len(into)))
         into[: len(data)] = data
         return len(data)
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        with self._failures():
+            return self._file.write(bytes(data))
+
+
+BackupPlace = Folder | Bucket
