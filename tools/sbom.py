@@ -148,12 +148,6 @@ BUNDLES: Final[Sequence[Bundle]] = (
             "from uvloop.loop import libuv_get_version; n = libuv_get_version(); print(f'{n >> 16}.{n >> 8 & 255}.{n & 255}')"
         ),
     ),
-    Bundle(
-        "zstandard",
-        "zstd",
-        "pkg:github/facebook/zstd@v",
-        _printed("import zstandard; print('.'.join(map(str, zstandard.ZSTD_VERSION)))"),
-    ),
 )
 
 

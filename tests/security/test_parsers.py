@@ -23,7 +23,7 @@ LEAST_SHAPES, LEAST_PARSERS = 10, 20
 NO_PARSERS = {
     **dict.fromkeys(("Stemmer", "sentencex", "text_to_num", "tokenizers"), "reads plain text word by word"),
     **dict.fromkeys(("argon2", "bcrypt"), "hashes"),
-    **dict.fromkeys(("numpy", "onnx", "onnxruntime", "safetensors", "xllamacpp"), "reads numbers and shipped models"),
+    **dict.fromkeys(("numpy", "onnxruntime", "safetensors", "xllamacpp"), "reads numbers and shipped models"),
     **dict.fromkeys(
         ("pgvector", "psycopg", "psycopg_pool", "procrastinate", "redis", "limits", "qdrant_client"),
         "speaks to the installation's own stores",

@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import os
 import platform
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from responsa_server.instance import model_folder
+from responsa_server.private_files import write_private
 from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, Float, Precision
 
 if TYPE_CHECKING:
@@ -191,7 +191,6 @@ def silent_onnxruntime() -> ModuleType:
 
 
 def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool) -> None:
-    """Writes the ONNX file under a temporary name and then renames it, so that no reader finds an incomplete file."""
     # These modules are slow to import, and are needed only once per cache folder.
     from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType] -- its PathLike lacks a parameter
 
@@ -203,18 +202,9 @@ def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool
         raise EmbeddingModelUnavailable(
             f"{weights.name} has SHA-256 {digest}, not the pinned {WEIGHTS_SHA256}."
         )
-    model = build(load_file(weights), precision, unpacked=unpacked).SerializeToString()
+    model = build(load_file(weights), precision, unpacked=unpacked)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(model)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
+    write_private(path, model)
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:

@@ -10,14 +10,13 @@ rounded weights are stored as floats.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, Float, Precision
 
@@ -28,6 +27,37 @@ HEADS: Final = 12
 LAYER_NORM_EPSILON: Final = 1e-12
 BLOCK: Final = 32
 _CONTRIB: Final = "com.microsoft"
+_FLOAT, _INT32, _INT64 = 1, 6, 7
+"""The numbers of ONNX's types of elements."""
+_TYPES: Final = {"float32": _FLOAT, "uint8": 2, "int64": _INT64, "float16": 10}
+
+
+def encode(*fields: tuple[int, int | float | str | bytes]) -> bytes:
+    """A message of protobuf. fields: their numbers and values. The package onnx would do it too, but needs 37 MB."""
+    parts: list[bytes] = []
+    for number, value in fields:
+        if isinstance(value, float):
+            parts += _varint(number << 3 | 5), struct.pack("<f", value)
+        elif isinstance(value, int):
+            parts += _varint(number << 3), _varint(value % (1 << 64))
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            parts += _varint(number << 3 | 2), _varint(len(data)), data
+    return b"".join(parts)
+
+
+def _varint(value: int) -> bytes:
+    digits = bytearray()
+    while value > 0x7F:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*digits, value])
+
+
+def _tensor(name: str, kind: int, *sizes: str | int) -> bytes:
+    """A ValueInfoProto: what goes in or out. sizes: of the dimensions, or their names."""
+    dimensions = [(1, encode((1 if isinstance(size, int) else 2, size))) for size in sizes]
+    return encode((1, name), (2, encode((1, encode((1, kind), (2, encode(*dimensions)))))))
 
 
 @dataclass(slots=True)
@@ -37,11 +67,13 @@ class _Graph:
     weights: Weights
     precision: Precision
     unpacked: bool
-    nodes: list[onnx.NodeProto]
-    constants: list[onnx.TensorProto]
+    nodes: list[bytes]
+    constants: list[bytes]
 
     def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        sizes = [(1, size) for size in value.shape]
+        # The fields of a TensorProto.
+        self.constants.append(encode(*sizes, (2, _TYPES[value.dtype.name]), (8, name), (9, value.tobytes())))
         return name
 
     def weight(self, name: str) -> str:
@@ -50,9 +82,15 @@ class _Graph:
     def node(
         self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: float
     ) -> str:
-        made = onnx.NodeProto(op_type=operator, input=inputs, output=[output], name=output, domain=domain)
-        made.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
-        self.nodes.append(made)
+        # The fields of an AttributeProto, and of a NodeProto.
+        kinds = [
+            encode((1, key), (2, value), (20, 1))
+            if isinstance(value, float)
+            else encode((1, key), (3, value), (20, 2))
+            for key, value in sorted(attributes.items())
+        ]
+        ends = (2, output), (3, output), (4, operator), *((5, kind) for kind in kinds), (7, domain)
+        self.nodes.append(encode(*((1, name) for name in inputs), *ends))
         return output
 
     def linear(self, value: str, weight: str, output: str) -> str:
@@ -105,33 +143,25 @@ def restore_blocks(packed: npt.NDArray[np.uint8], scales: Float) -> Float:
     return restored.reshape(packed.shape[0], -1)
 
 
-def build(weights: Weights, precision: Precision, *, unpacked: bool) -> onnx.ModelProto:
-    """The model. unpacked: store the rounded weights of "int8" as floats. Its inputs are `ids` and `mask`, both int64
-    [texts, tokens]. Its output is `vectors`, float32 [texts, 384], each of length one.
+def build(weights: Weights, precision: Precision, *, unpacked: bool) -> bytes:
+    """The model, a ModelProto. unpacked: store the rounded weights of "int8" as floats. Its inputs are `ids` and `mask`,
+    both int64 [texts, tokens]. Its output is `vectors`, float32 [texts, 384], each of length one.
     """
     graph = _Graph(weights, precision, unpacked, [], [])
     state = _embeddings(graph)
-    mask = graph.node("Cast", ["mask"], "mask32", to=TensorProto.INT32)
+    mask = graph.node("Cast", ["mask"], "mask32", to=_INT32)
     for layer in range(LAYERS):
         state = _layer(graph, layer, state, mask, f"state{layer}")
     _pooling(graph, state)
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "all-MiniLM-L6-v2",
-            [
-                helper.make_tensor_value_info(name, TensorProto.INT64, ["texts", "tokens"])
-                for name in ("ids", "mask")
-            ],
-            [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["texts", DIMENSIONS])],
-            graph.constants,
-        ),
-        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid(_CONTRIB, 1)],
-        producer_name="responsa",
-        producer_version=str(BUILDER_VERSION),
+    content = encode(
+        *((1, node) for node in graph.nodes),
+        (2, "all-MiniLM-L6-v2"),
+        *((5, constant) for constant in graph.constants),
+        *((11, _tensor(name, _INT64, "texts", "tokens")) for name in ("ids", "mask")),
+        (12, _tensor("vectors", _FLOAT, "texts", DIMENSIONS)),
     )
-    model.ir_version = 10
-    return model
+    operators = (8, encode((1, ""), (2, 17))), (8, encode((1, _CONTRIB), (2, 1)))
+    return encode((1, 10), (2, "responsa"), (3, str(BUILDER_VERSION)), (7, content), *operators)
 
 
 def _embeddings(graph: _Graph) -> str:
@@ -147,7 +177,7 @@ def _embeddings(graph: _Graph) -> str:
     )
     word = graph.node("Gather", [graph.constant("words", words), "ids"], "word16")
     if graph.precision == "int8":
-        word = graph.node("Cast", [word], "word", to=TensorProto.FLOAT)
+        word = graph.node("Cast", [word], "word", to=_FLOAT)
     graph.node("Shape", ["ids"], "ids_shape")
     tokens = graph.node("Gather", ["ids_shape", graph.constant("one", np.array([1], np.int64))], "tokens")
     start = graph.constant("start", np.array([0], np.int64))
@@ -203,9 +233,7 @@ def _layer(graph: _Graph, layer: int, state: str, mask: str, output: str) -> str
 def _pooling(graph: _Graph, state: str) -> None:
     last = graph.constant("last", np.array([2], np.int64))
     second = graph.constant("second", np.array([1], np.int64))
-    kept = graph.node(
-        "Unsqueeze", [graph.node("Cast", ["mask"], "maskf", to=TensorProto.FLOAT), last], "kept"
-    )
+    kept = graph.node("Unsqueeze", [graph.node("Cast", ["mask"], "maskf", to=_FLOAT), last], "kept")
     total = graph.node("ReduceSum", [graph.node("Mul", [state, kept], "masked"), second], "total", keepdims=0)
     count = graph.node("ReduceSum", [kept, second], "count", keepdims=0)
     graph.node("LpNormalization", [graph.node("Div", [total, count], "mean")], "vectors", axis=-1, p=2)
