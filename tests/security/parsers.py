@@ -172,6 +172,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("gzip", ["cli/local/archive.py"], "backups", RunsIn.COMMAND),
     Parser("tarfile", ["cli/local/archive.py", "embedded/base_backup.py"], "backups", RunsIn.COMMAND),
     Parser("obstore", ["cli/local/backup_places.py"], "what the store of the backups says", RunsIn.COMMAND),
+    Parser("pyrage", ["cli/local/archive.py"], "encrypted backups, whose identity only the key opens", RunsIn.COMMAND),
     # command lines
     Parser("shlex", ["cli/**"], "nothing: it quotes", RunsIn.COMMAND),
 )  # fmt: skip
