@@ -7,7 +7,7 @@ VECTORS := server/responsa_server/ingest/shipped.vectors
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test clients ready packages programs check coverage slowest soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr qdrant optimise ray wheel pack sbom licences deploy-check site clean
+.PHONY: up install test clients ready packages check soak fuzz generate baseline bench load embedded-model ocr qdrant optimise ray wheel sbom licences deploy-check site clean
 
 up:
 	@$(MAKE) --no-print-directory -j2 install
@@ -16,8 +16,9 @@ up:
 # What `up` needs: the page is built while Python's packages are installed.
 install: .venv/.runtime $(CLIENT)/blocking/methods.py $(VECTORS) clients/web/dist/index.html
 
+# COVERAGE=1 also measures the coverage of the server, the laboratory and the Python client, and fails below 85 %.
 test: ready
-	@exec $(BIN)/python tools/run_tests.py
+	@exec $(BIN)/python tools/run_tests.py $(if $(COVERAGE),--coverage)
 
 # Builds and tests the clients whose languages `make test` does not need (Go, Java, Rust). Fails by name without a language's toolchain.
 clients: ready
@@ -25,23 +26,12 @@ clients: ready
 
 # Installs what `test` needs, all at the same time. Python compiles what the tests import, which takes less CPU time than compiling all packages.
 ready:
-	@UV_COMPILE_BYTECODE=0 $(MAKE) --no-print-directory -j3 packages programs
+	@$(PYTHON) tools/programs.py & UV_COMPILE_BYTECODE=0 $(MAKE) --no-print-directory -j2 packages; made=$$?; wait $$! && exit $$made
 
 packages: .venv/.dev $(VECTORS) node_modules/.installed
 
-programs:
-	@$(PYTHON) tools/programs.py
-
 check: packages
 	@exec $(BIN)/python tools/run_tests.py --static
-
-# All tests again, with the coverage of the server, the laboratory and the Python client. Fails below 85 %.
-coverage: ready
-	@exec $(BIN)/python tools/run_tests.py --coverage
-
-# Lists the slowest tests of the last `make test`.
-slowest:
-	@exec $(BIN)/python tools/run_tests.py --slowest
 
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).
 # Each campaign adds a line to soak/RUNS.md, which is to be committed.
@@ -51,16 +41,6 @@ soak: .venv/.dev $(VECTORS) clients/web/dist/index.html .venv/.ray .venv/optimis
 # COUNT=100000 mutated documents of all formats, and as many mutated requests to all doors; counts may be summed over runs (soak/*.jsonl).
 fuzz: .venv/.dev $(VECTORS) clients/web/dist/index.html
 	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s --runs=soak/RUNS.md tests/security/test_fuzzing.py tests/system/test_fuzzed_doors.py
-
-# Compares a live provider with what its adapter assumes: PROVIDER=openai:gpt-…, with the key in the environment. It prints the most that it costs first.
-# EMBEDDINGS=1 verifies an embedding model.
-verify-provider: .venv/.runtime
-	@exec $(BIN)/python -m responsa_lab.verifying "$(PROVIDER)" $(if $(EMBEDDINGS),--embeddings)
-
-# Asks the questions of evals/reading with a model, and lets a model judge: MODEL=openai:gpt-…, with the key in the environment. It prints the most that it costs and asks first;
-# YES=1 goes on at once. JUDGE=… is another judge, FOLDER=… the documents of all sources. With QUESTIONS=…, FOLDER has one's own documents. RUNNING=1 asks a running instance.
-verify-answers: .venv/.runtime $(CLIENT)/blocking/methods.py clients/web/dist/index.html
-	@exec $(BIN)/python -m responsa_lab.verifying.answers "$(MODEL)" $(FOLDER) $(if $(QUESTIONS),--questions "$(QUESTIONS)") $(if $(JUDGE),--judge "$(JUDGE)") $(if $(PART),--part $(PART)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(RUNNING),--running) $(if $(YES),--yes)
 
 # The docs as a site with search, in build/site.
 site: .venv/site/.installed
@@ -111,10 +91,6 @@ wheel: .venv/.dev clients/web/dist/index.html
 	@rm -rf build/dist
 	@$(BIN)/python -m hatchling build --directory build/dist
 	@exec $(BIN)/python -m tools.clients.pack build/dist python
-
-# The packages of the clients, in build/dist; CLIENTS="python go" packs these alone. Go, Rust and Java need their toolchains.
-pack: .venv/.dev clients/typescript/dist/index.js
-	@exec $(BIN)/python -m tools.clients.pack build/dist $(CLIENTS)
 
 # CycloneDX lists of what the product contains, in build/sbom: of Python's packages with what their wheels bundle, of the page's, and of the images and actions that deploy/ and continuous integration name.
 sbom: packages

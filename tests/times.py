@@ -1,4 +1,4 @@
-"""A pytest plugin that writes how long each test took: `--times FILE`. `make slowest` reads the file of the last `make test`."""
+"""A pytest plugin that writes how long each test took: `--times FILE`. `run_tests.py --slowest` reads the file of the last `make test`."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def chromium() -> str:
         path = shutil.which(name)
         if path is not None:
             return path
-    pytest.fail("Chromium is missing: `make programs` installs it")
+    pytest.fail("Chromium is missing: `make ready` installs it")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -1,4 +1,4 @@
-"""`make verify-answers`: what it costs, what it asks, and what the judge's verdicts and the citations come to."""
+"""`python -m responsa_lab.verifying.answers`: what it costs, what it asks, and what the judge's verdicts and the citations come to."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def measured() -> Path:
     folder = ROOT / "soak" / "mutants" / state.hexdigest()[:12]
     if not (folder / TIMES).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        # Without the settings of `make coverage`, whose branches would take gigabytes with each test.
+        # Without the settings of coverage, whose branches would take gigabytes with each test.
         measuring = ("--cov=responsa_server", "--cov-config=/dev/null", "--cov-context=test", "--cov-report=")
         measuring += ("--hypothesis-seed=0", f"--times={folder / TIMES}")
         _pytest(folder, "-n", "2", "--dist", "loadfile", *measuring, *FOLDERS)
