@@ -206,11 +206,17 @@ class Instance:
         return [sys.executable, "-m", "responsa_server", *arguments]
 
     def run(
-        self, *arguments: str, stdin: str | None = None, check: bool = True, **environment: str
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        check: bool = True,
+        module: str = "",
+        **environment: str,
     ) -> subprocess.CompletedProcess[str]:
-        """Run the `responsa` command line against this instance."""
+        """Run the `responsa` command line, or a module, against this instance."""
+        program = [sys.executable, "-m", module] if module else responsa()
         done = subprocess.run(
-            [*self.within, *self.command(*arguments)] if self.within else [*responsa(), *arguments],
+            [*self.within, *self.command(*arguments)] if self.within else [*program, *arguments],
             cwd=self.home.parent,
             env={**self.environment, **environment},
             input=stdin,

@@ -43,12 +43,18 @@ class CommandLine:
         return {name: value for name, value in passed.items() if value}
 
     async def __call__(
-        self, *arguments: str | bytes | Path, stdin: bytes = b"", cwd: Path | None = None, **environment: str
+        self,
+        *arguments: str | bytes | Path,
+        stdin: bytes = b"",
+        cwd: Path | None = None,
+        module: str = "",
+        **environment: str,
     ) -> Done:
+        """module: run this one instead of the command line."""
         # A fork has its modules already, so what a command imports is seen in a new process.
         new = "PYTHONPROFILEIMPORTTIME" in environment
         process = await asyncio.create_subprocess_exec(
-            *((sys.executable, "-m", "responsa_server") if new else responsa()),
+            *((sys.executable, "-m", module or "responsa_server") if new or module else responsa()),
             *arguments,
             env=self.environment(**environment),
             cwd=cwd or self.folder,

@@ -8,7 +8,6 @@ same way as without a model. No marks of a prompt are left in a text. Questions 
 
 from __future__ import annotations
 
-import json
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -198,15 +197,16 @@ def test_a_code_assistant_shows_whole_sections_of_the_source_that_was_chosen(ben
 
 
 def test_people_are_answered_from_their_own_records(bench: Bench) -> None:
-    """As the README says: a command makes the account of a person of the sample database, and the key is that person's.
+    """As the README says: a script makes the account of a person of the sample database, and the key is that person's.
     A second call changes nothing."""
     said = golden("personal")
-    made = dict[str, dict[str, Any]]()
+    script = "responsa_server.samples"
+    files = dict[str, Path]()
     for person in sorted({one["person"] for one in said["answered"]}):
-        made[person] = json.loads(bench.instance.run("samples", "person", person, "--json").stdout)
-        assert (made[person]["made"], made[person]["documents"]) == (True, 3)
-        assert Path(made[person]["keyFile"]).stat().st_mode & 0o777 == 0o600
-    keys = {person: Path(one["keyFile"]).read_text(encoding="ascii").strip() for person, one in made.items()}
+        assert ": 3 documents." in bench.instance.run(person, module=script).stdout
+        files[person] = bench.instance.home / "people" / f"{person}.key"
+        assert files[person].stat().st_mode & 0o777 == 0o600
+    keys = {person: file.read_text(encoding="ascii").strip() for person, file in files.items()}
     for case in said["answered"]:
         end = bench.ask_as(keys[case["person"]], case["question"], "personal")
         assert end.WhichOneof("event") == "answer", (case["id"], end)
@@ -217,22 +217,22 @@ def test_people_are_answered_from_their_own_records(bench: Bench) -> None:
         assert end.WhichOneof("event") == "refused", (case["id"], end)
         reason = turn_pb2.RefusalReason.Name(end.refused.reason).removeprefix("REFUSAL_REASON_")
         assert reason in case["reasons"], case["id"]
-    mira = made["mira.holt"]
-    again = json.loads(bench.instance.run("samples", "person", "1", "--json").stdout)
-    assert again == mira | {"made": False}
-    assert Path(mira["keyFile"]).read_text(encoding="ascii").strip() == keys["mira.holt"]
-    # Without the key, the command does not take the account over unasked.
-    Path(mira["keyFile"]).unlink()
-    refused = bench.instance.run("samples", "person", "mira.holt@example.org", check=False)
+    mira = files["mira.holt"]
+    assert ": 3 documents." in bench.instance.run("1", module=script).stdout
+    assert mira.read_text(encoding="ascii").strip() == keys["mira.holt"]
+    # Without the key, the script does not take the account over unasked.
+    mira.unlink()
+    refused = bench.instance.run("mira.holt@example.org", module=script, check=False)
     assert refused.returncode == 1
     assert "Give --new-key" in refused.stderr
-    bench.instance.run("samples", "person", "mira.holt", "--new-key")
-    assert Path(mira["keyFile"]).read_text(encoding="ascii").strip() != keys["mira.holt"]
+    bench.instance.run("mira.holt", "--new-key", module=script)
+    assert mira.read_text(encoding="ascii").strip() != keys["mira.holt"]
     with pytest.raises(grpc.RpcError):
         bench.ask_as(keys["mira.holt"], "How open am I?", "personal")
     # People without the role make no accounts.
-    of_jonas = made["jonas.reed"]["keyFile"]
-    refused = bench.instance.run("samples", "person", "ana.lind", check=False, RESPONSA_API_KEY_FILE=of_jonas)
+    refused = bench.instance.run(
+        "ana.lind", module=script, check=False, RESPONSA_API_KEY_FILE=str(files["jonas.reed"])
+    )
     assert (refused.returncode, "Only administrators" in refused.stderr) == (1, True), refused
 
 

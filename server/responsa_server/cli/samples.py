@@ -1,9 +1,9 @@
-"""`responsa samples load`: the sample documents and teachers of agents, and sample databases.
+"""`responsa samples load`: the sample documents and teachers of agents.
 
 A folder of samples may contain the folder `corpus` and the files `synonyms.txt` and `teachers.toml`. It is the folder
 `samples` of an agent's folder or, for agents whose samples the package leaves out, a folder of the checkout's
 `samples`. A document's source key is its path below `corpus`, such as wren-2.md, and each teacher has a fixed id.
-Samples can therefore be loaded repeatedly without making duplicates. `sample_databases.py` loads sample databases.
+Samples can therefore be loaded repeatedly without making duplicates.
 """
 
 from __future__ import annotations
@@ -33,13 +33,10 @@ from responsa_server.cli.output import (
     reporting,
 )
 from responsa_server.cli.progress import Progress
-from responsa_server.cli.sample_databases import load_database
-from responsa_server.cli.sample_people import load_account
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
 from responsa_server.domain.formatting import counted
 from responsa_server.instance import CHECKOUT, SHIPPED_AGENTS
-from responsa_server.samples import SAMPLE_DATABASES, SampleDatabase
 
 OF_CHECKOUT: Final = CHECKOUT / "samples"
 """The samples that are not part of the package, in one folder for each agent. An installed package has no such folder."""
@@ -94,11 +91,10 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Load the sample documents and teachers of agents, and sample databases. Create accounts for the people in them.",
+        help="Load the sample documents and teachers of agents.",
         rich_markup_mode=None,
     )
     group.command("load")(load)
-    group.command("person")(load_account)
     app.add_typer(group, name=name)
 
 
@@ -107,7 +103,7 @@ def load(
         list[str] | None,
         typer.Argument(
             metavar="[SAMPLES]...",
-            help="The ids of agents, and names of sample databases. Default: all, the databases last.",
+            help="The ids of agents. Default: all.",
         ),
     ] = None,
     folder: Annotated[
@@ -125,25 +121,22 @@ def load(
         bool,
         typer.Option(
             "--json",
-            help="Print one JSON object per agent (agent, collection, documents, teachers) and per database (database, sources).",
+            help="Print one JSON object per agent (agent, collection, documents, teachers).",
         ),
     ] = False,
 ) -> None:
     """Load agents' sample documents into the collections that these agents answer from, and create the agents' sample
-    teachers. Load sample databases: create the database on this machine, and run the sources that read it, which takes
-    some minutes. Each line of the output names samples that can be used from then on. Ctrl-C stops the command; the
-    server finishes the runs.
+    teachers. Each line of the output names samples that can be used from then on.
 
-    A second load skips unchanged documents and teachers, and follows unfinished runs. Without the role ADMIN,
-    the command skips the teachers and says so. Without this role and without named samples, it also skips the
-    databases.
+    A second load skips unchanged documents and teachers. Without the role ADMIN, the command skips the teachers and
+    says so.
 
     Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
     """
     with reporting(json=json):
-        folders, databases = _chosen(agents or (), sample_folders(folder or OF_CHECKOUT))
+        folders = _chosen(agents or (), sample_folders(folder or OF_CHECKOUT))
         found = [read(name, folder) for name, folder in folders.items()]
-        if asyncio.run(_load(found, databases, strict=bool(agents), json=json)):
+        if asyncio.run(_load(found, strict=bool(agents), json=json)):
             raise typer.Exit(EXIT_FAILED)
 
 
@@ -207,14 +200,12 @@ def _teachers(file: Path) -> Sequence[SampleTeacher]:
         raise CommandFailed(f"{file}: {place}: {first['msg']}.", "", EXIT_USAGE) from None
 
 
-def _chosen(
-    names: Sequence[str], folders: Mapping[str, Path]
-) -> tuple[Mapping[str, Path], Sequence[SampleDatabase]]:
-    """The folders of samples, by agent, and the databases, that these names mean. A name that both have means the database."""
+def _chosen(names: Sequence[str], folders: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The folders of samples, by agent, that these names mean."""
     if not names:
-        return folders, list(SAMPLE_DATABASES.values())
+        return folders
     named = dict.fromkeys(name.removeprefix("agents/") for name in names)
-    missing = [name for name in named if name not in folders and name not in SAMPLE_DATABASES]
+    missing = [name for name in named if name not in folders]
     if left_out := [name for name in missing if name in _LEFT_OUT]:
         raise CommandFailed(
             f"The samples of {' and '.join(left_out)} are not part of the installed package.",
@@ -224,20 +215,16 @@ def _chosen(
     if missing:
         raise CommandFailed(
             f"There are no samples for {', '.join(missing)}.",
-            f"These agents have samples: {', '.join(folders)}. Sample databases: {', '.join(SAMPLE_DATABASES)}.",
+            f"These agents have samples: {', '.join(folders)}.",
             EXIT_USAGE,
         )
-    databases = [SAMPLE_DATABASES[name] for name in named if name in SAMPLE_DATABASES]
-    return {name: folders[name] for name in named if name not in SAMPLE_DATABASES}, databases
+    return {name: folders[name] for name in named}
 
 
-async def _load(
-    sample_sets: Sequence[Samples], databases: Sequence[SampleDatabase], *, strict: bool, json: bool
-) -> bool:
-    """Load samples, and print what each agent and each database has got as soon as it can be used. Returns whether a document failed.
+async def _load(sample_sets: Sequence[Samples], *, strict: bool, json: bool) -> bool:
+    """Load samples, and print what each agent has got as soon as it can be used. Returns whether a document failed.
 
-    strict: whether an agent that the server lacks, and a database that cannot be loaded, end the command. Otherwise
-    they are skipped, and the command says so.
+    strict: whether an agent that the server lacks ends the command. Otherwise it is skipped, and the command says so.
     """
     failed = False
     async with open_async_client() as client:
@@ -254,21 +241,6 @@ async def _load(
                 one = await _load_one(client, samples, collection, progress)
             _print(one, json=json)
             failed |= one.documents.failed > 0
-        for database in databases:
-            try:
-                filled = await load_database(client, database)
-            except CommandFailed as failure:
-                if strict:
-                    raise
-                print_error(
-                    f"The sample database {database.name} was skipped. {failure.sentence} {failure.remedy}".strip()
-                )
-                continue
-            if json:
-                print_json(filled.plain)
-            else:
-                print_text(filled.lines)
-            failed |= filled.failed
     return failed
 
 

@@ -27,7 +27,8 @@ SAMPLE_COLLECTIONS: Final = (
     "scarb",
     "tutor",
 )
-"""The collections into which `responsa samples load` loads the samples of the shipped agents and the sample databases."""
+"""The collections into which `responsa samples load` loads the samples of the shipped agents, and
+`python -m responsa_server.samples` the sample database."""
 
 
 def kind_of(collection_id: str) -> CollectionKind:
