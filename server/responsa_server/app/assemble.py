@@ -108,6 +108,10 @@ from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 
 # Of the connections of the large pool.
+_RERANKING_SECONDS: Final = 4.0
+"""The longest time for the reranking model; then the search's own order stays."""
+_BACKGROUND_SECONDS: Final = 30.0
+"""The longest time of one call of a model for background work."""
 _SHARE_OF_TURNS: Final = 0.5
 
 
@@ -271,7 +275,7 @@ async def _reranking(settings: Settings, models: ModelTable, stack: AsyncExitSta
         return None
     return Reranking(
         model,
-        seconds=retrieval.reranking_seconds,
+        seconds=_RERANKING_SECONDS,
         most=retrieval.reranked,
         most_bytes=retrieval.reranked_bytes,
         breakers=models.breakers,
@@ -281,18 +285,16 @@ async def _reranking(settings: Settings, models: ModelTable, stack: AsyncExitSta
 def ingestion_model(settings: IngestionSettings, models: Models, key: str) -> BackgroundModel | None:
     """Return the model that the setting `key` names, or None if it names no model. Raises Fixable if the model is not available."""
     name = str(getattr(settings, key))
-    return background_model(
-        f"ingestion.{key}", name, models, "document", ingestion_prompts, settings.model_seconds
-    )
+    return background_model(f"ingestion.{key}", name, models, "document", ingestion_prompts)
 
 
 def background_model(
-    key: str, name: str, models: Models, subject: str, prompts: Callable[[], PromptSet], seconds: float
+    key: str, name: str, models: Models, subject: str, prompts: Callable[[], PromptSet]
 ) -> BackgroundModel | None:
     """Return the model that the setting `key` names, for background work on texts of others, or None if it names no
     model. Raises Fixable if the model is not available."""
     model = _named_model(key, name, models)
-    return None if model is None else BackgroundModel(model, subject, prompts, seconds=seconds)
+    return None if model is None else BackgroundModel(model, subject, prompts, seconds=_BACKGROUND_SECONDS)
 
 
 def citation_model(settings: CitationSettings, models: Models) -> Asker | None:

@@ -32,6 +32,8 @@ from responsa_server.providers.table import ModelTable, Provider, TableOptions, 
 EMBEDDED: Final = "embedded"
 EMBEDDED_MODEL: Final = "smollm2"
 SCRIPTED: Final = "scripted"
+_EMBEDDED_IDLE_SECONDS: Final = 120.0
+"""The longest time without data from the embedded model, before or within an answer."""
 # Embedded and scripted models, and those in a folder, cost nothing.
 _FREE: Final = (EMBEDDED, SCRIPTED, ONNX)
 _NOT_SCRIPTED: Final = "The scripted models are turned off: set RESPONSA_MODELS__SCRIPTED=true to use them, but not in production."
@@ -130,9 +132,9 @@ def _embedded(settings: ModelSettings, layout: Layout) -> Provider:
     embedded = settings.embedded
     server = CompatibleSettings(
         url="http://embedded/v1",
-        idle_seconds=embedded.idle_seconds,
+        idle_seconds=_EMBEDDED_IDLE_SECONDS,
         concurrent=embedded.concurrent,
-        wait_seconds=embedded.idle_seconds,
+        wait_seconds=_EMBEDDED_IDLE_SECONDS,
         uds=str(layout.model_socket),
         # The embedded server sometimes closes a connection just as the next request arrives on it.
         keep_alive=False,

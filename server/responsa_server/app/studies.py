@@ -70,6 +70,4 @@ def studies(parts: Parts) -> Extension:
 def insight_model(settings: InsightSettings, models: Models) -> BackgroundModel | None:
     """Return the model that gives titles to patterns of questions, or None if the settings name no model. Raises
     Fixable if the model is not available."""
-    return background_model(
-        "insight.model", settings.model, models, "question", insight_prompts, settings.model_seconds
-    )
+    return background_model("insight.model", settings.model, models, "question", insight_prompts)

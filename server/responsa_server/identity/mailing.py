@@ -28,6 +28,8 @@ from responsa_server.stores.postgres.mail import PostgresMailStore
 from responsa_server.telemetry import instruments
 
 # How often a worker without a mail server looks at a mail again: another worker may have one.
+_TIMEOUT_SECONDS: Final = 30.0
+"""The longest time of one step of sending an e-mail."""
 _NO_MAILER_SECONDS: Final = 60.0
 _HOURLY: Final = (
     "\nYou get at most one such e-mail an hour. Each reports everything since the previous one.\n"
@@ -247,7 +249,7 @@ class SmtpMailer:
                 port=settings.port,
                 username=settings.user or None,
                 password=password or None,
-                timeout=settings.timeout_seconds,
+                timeout=_TIMEOUT_SECONDS,
                 use_tls=settings.tls is MailTls.TLS,
                 start_tls=settings.tls is MailTls.STARTTLS,
                 tls_context=self._context,

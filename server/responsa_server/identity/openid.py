@@ -71,6 +71,8 @@ MOST_AT_ONCE: Final = 64
 one leaves the others theirs."""
 LEAST_AT_ONCE: Final = 8
 """The least part of a provider."""
+_FLOW_SECONDS: Final = 600
+"""How long a sign-in may take at the provider."""
 RETRY_SECONDS: Final = 2.0
 MAX_COOKIE: Final = 4096
 LEAST_PORT: Final = 1024
@@ -268,7 +270,7 @@ class OpenId:
         )
         with self._place(provider):
             uri = await provider.authorization_uri(flow.redirect_uri, flow.state, flow.nonce, flow.verifier)
-        return StartedFlow(uri, self._sealed(provider, flow), self._options.oidc.flow_seconds)
+        return StartedFlow(uri, self._sealed(provider, flow), _FLOW_SECONDS)
 
     async def finish(
         self, provider_id: str, cookie: str, parameters: Mapping[str, str], origin: Origin
@@ -292,7 +294,7 @@ class OpenId:
             raise failed()
         subject = await self._count(origin)
         tenant_id = self._tenant(provider)
-        seconds = self._options.oidc.flow_seconds + RECENT_SECONDS
+        seconds = _FLOW_SECONDS + RECENT_SECONDS
         if not await self._store.use_state(tenant_id, digest(flow.state), seconds):
             self._log_refusal(provider, "a repeated reply, or the tenant does not exist")
             raise failed()
@@ -554,7 +556,7 @@ class OpenId:
         flow = _Flow(**content, session=None if session is None else _Session(**session))  # pyright: ignore[reportArgumentType]
         # Another replica, whose clock is ahead, may have begun it a moment ago.
         age = self._clock() - flow.begun
-        return flow if -LEEWAY_SECONDS <= age <= self._options.oidc.flow_seconds else None
+        return flow if -LEEWAY_SECONDS <= age <= _FLOW_SECONDS else None
 
     @contextmanager
     def _place(self, provider: OpenIdProvider) -> Generator[None]:

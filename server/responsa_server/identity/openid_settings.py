@@ -191,9 +191,6 @@ class OidcSettings(BaseModel, extra="forbid"):
             "and https for others."
         ),
     )
-    flow_seconds: int = Field(
-        default=600, ge=60, le=3600, description="How long a sign-in may take at the provider."
-    )
     connect_seconds: float = Field(
         default=5.0, ge=0.1, le=60, description="The longest time for opening a connection to a provider."
     )

@@ -207,9 +207,6 @@ class MailSettings(BaseModel, extra="forbid"):
             "loopback, the default is `http://localhost` with `port`; otherwise e-mails need it."
         ),
     )
-    timeout_seconds: float = Field(
-        default=30.0, ge=1, le=300, description="How long one step of sending an e-mail may take."
-    )
     per_account: int = Field(
         default=5,
         ge=1,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pydantic import BaseModel, Field
 
 from responsa_server.ingest.containers import MIB
+
+_PAGE_SECONDS: Final = 10
+"""The longest time for rendering one page of a PDF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +91,6 @@ class IngestionSettings(BaseModel, extra="forbid"):
         le=16_384,
         description="The most memory for parsing one document, beyond the parser's own.",
     )
-    page_seconds: float = Field(
-        default=10.0, ge=1, le=600, description="The longest time for rendering one page of a PDF."
-    )
-    drawings: int = Field(
-        default=2,
-        ge=1,
-        le=64,
-        description="The most pages that a server renders at a time.",
-    )
     kept_versions: int = Field(
         default=10,
         ge=0,
@@ -127,14 +122,6 @@ class IngestionSettings(BaseModel, extra="forbid"):
             "follow only the structure."
         ),
     )
-    model_seconds: float = Field(
-        default=30.0,
-        ge=1,
-        le=600,
-        description=(
-            "The longest time of one call of these two models; then the document is ingested without."
-        ),
-    )
     allow_unconfined: bool | None = Field(
         default=None,
         description=(
@@ -148,8 +135,8 @@ class IngestionSettings(BaseModel, extra="forbid"):
     def page_limits(self) -> ParseLimits:
         return ParseLimits(
             memory_bytes=self.parser_memory_mib * MIB,
-            cpu_seconds=max(1, int(self.page_seconds)),
-            wall_seconds=self.page_seconds * 1.5,
+            cpu_seconds=_PAGE_SECONDS,
+            wall_seconds=_PAGE_SECONDS * 1.5,
             result_bytes=16 * MIB,
         )
 

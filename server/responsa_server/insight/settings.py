@@ -15,9 +15,3 @@ class InsightSettings(BaseModel, extra="forbid"):
             "questions of tenants that allow it. Empty: no titles."
         ),
     )
-    model_seconds: float = Field(
-        default=30.0,
-        ge=1,
-        le=600,
-        description="The longest time of one call of `model`; an hour later, it is asked again.",
-    )

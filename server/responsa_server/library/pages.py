@@ -30,6 +30,8 @@ from responsa_server.text.drawn import DrawnPage, png
 
 MAX_IMAGE_BYTES: Final = 3 * 1024 * 1024
 # The maximum size of the images that are kept.
+_DRAWINGS: Final = 2
+"""The most pages that a server renders at a time."""
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _PIECE_BYTES: Final = 1024 * 1024
 _MAX_WAITING: Final = 32
@@ -56,7 +58,7 @@ class PageImages:
         self._documents = documents
         self._drawer = drawer
         self._limits = settings.page_limits
-        self._slots = asyncio.Semaphore(settings.drawings)
+        self._slots = asyncio.Semaphore(_DRAWINGS)
         self._waiting = 0
         self._cache: LruCache[_Key, PageImage] = LruCache(_CACHE_BYTES)
 

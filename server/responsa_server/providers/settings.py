@@ -337,15 +337,6 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
         le=8192,
         description="The most tokens of a prompt and its answer together.",
     )
-    idle_seconds: float = Field(
-        default=120.0,
-        ge=1,
-        le=600,
-        description=(
-            "The longest time without data from the model, before or within an answer, with the same limit by "
-            "the turn's remaining time."
-        ),
-    )
 
 
 class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):

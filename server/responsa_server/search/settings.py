@@ -98,12 +98,6 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "(your own server with `models.servers.NAME.rerank`) or `onnx:` and a folder. Empty: none."
         ),
     )
-    reranking_seconds: float = Field(
-        default=4.0,
-        ge=0.1,
-        le=60,
-        description="The longest time for the reranking model; then the search's own order stays.",
-    )
     reranked: int = Field(
         default=30,
         ge=1,

@@ -60,6 +60,7 @@ from responsa_server.turns.worker import WorkerParts
 from responsa_server.turns.writer import LogWriter
 
 _PARTITION_SECONDS: Final = 6 * 3600.0
+_PARTITION_DAYS_AHEAD: Final = 14
 _PATIENCE_SECONDS: Final = 5.0
 _LEAST_DRAIN_SECONDS: Final = 2.0
 
@@ -158,7 +159,7 @@ class Turns:
 
     async def start(self) -> None:
         """Create partitions for the log, and begin to listen, to write, to check followers and to claim. Raises Unavailable."""
-        await self.store.make_partitions(self._runtime.options.partition_days_ahead)
+        await self.store.make_partitions(_PARTITION_DAYS_AHEAD)
         await self._relay.start(self._process, self._heard)
         self._writer.start()
         self._following.start()
@@ -543,7 +544,7 @@ class Turns:
                 assert_never(hint)
 
     async def _partition(self) -> None:
-        await self.store.make_partitions(self._runtime.options.partition_days_ahead)
+        await self.store.make_partitions(_PARTITION_DAYS_AHEAD)
 
     async def _prune(self) -> None:
         if self._runtime.pause.paused():  # the turns of the backup need their checkpoints

@@ -178,20 +178,6 @@ class TurnSettings:
             ),
         ),
     ] = 24.0
-    prune_seconds: Annotated[
-        float,
-        Field(
-            ge=1, le=86_400, description="How often a worker deletes events and checkpoints that are too old."
-        ),
-    ] = 3600.0
-    partition_days_ahead: Annotated[
-        int,
-        Field(
-            ge=2,
-            le=90,
-            description="How many days ahead partitions of the event log are made.",
-        ),
-    ] = 14
     share_days: Annotated[
         int,
         Field(
@@ -217,7 +203,8 @@ class TurnOptions(TurnSettings):
     flight, neighbouring deltas are merged into deltas of at most this many bytes; 0 disables merging.
     slots: how many turns that ask no language model work at a time in this process; the others wait.
     alone_seconds: how long a turn that may stop its worker waits for the other turns of its process to end, and
-    then how long it has the process for itself.
+    then how long it has the process for itself. prune_seconds: how often a worker deletes events and checkpoints that
+    are too old.
     """
 
     works: bool = True
@@ -225,3 +212,4 @@ class TurnOptions(TurnSettings):
     merge_bytes: int = MAX_DELTA_BYTES
     slots: int = 8
     alone_seconds: float = 10.0
+    prune_seconds: float = 3600.0
