@@ -86,6 +86,7 @@ async def test_a_sign_in_makes_tokens_that_identify_the_user(people: People) -> 
     assert timedelta(days=29) < signed.refresh_expire_time - datetime.now(UTC) < timedelta(days=31)
     who = await people.identity.authenticate(token(signed))
     assert who == Principal("acme", user.id, Role.USER, "token")
+    assert who.expires == signed.access_expire_time.timestamp()
     (session,) = (await people.accounts.store.sessions(who, NEWEST)).items
     assert (session.id, session.address, session.user_agent) == (
         who.session_id,

@@ -60,6 +60,7 @@ async def test_a_token_says_who_calls_and_no_more(database: Database) -> None:
     tokens = people_of(database).tokens
     token, kid, expires = await tokens.sign(WHO, datetime.now(UTC))
     assert await tokens.verify(token) == WHO
+    assert (await tokens.verify(token)).expires == expires
     header, body, _ = token.split(".")
     assert json.loads(plain(header)) == {"alg": "EdDSA", "typ": "at+jwt", "kid": kid}
     found = json.loads(plain(body))

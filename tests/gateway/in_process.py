@@ -4,8 +4,10 @@ stand-in's answers are therefore the same on every transport.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from math import inf
 from typing import Any, NoReturn
 from uuid import NAMESPACE_OID, uuid5
 
@@ -29,12 +31,15 @@ _metadata: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("metadata")
 
 
 class Parsing(Interceptor[None]):
-    """Parses a message, and keeps the metadata for the servicers. Each key is another user of the tenant `one`."""
+    """Parses a message, and keeps the metadata for the servicers. Each key is another user of the tenant `one`; a key
+    `KEY~SECONDS` is a token of the user of `KEY` that expires in so many seconds."""
 
     async def on_start(self, call: Call) -> None:
         _metadata.set(tuple((name, value) for name, values in call.metadata.items() for value in values))
         key = "".join(call.metadata.get("authorization", ()))
-        call.principal = Principal("one", uuid5(NAMESPACE_OID, key), Role.USER, "api_key")
+        user, _, seconds = key.partition("~")
+        expires = time.time() + float(seconds) if seconds else inf
+        call.principal = Principal("one", uuid5(NAMESPACE_OID, user), Role.USER, "api_key", expires=expires)
 
     def on_request(self, call: Call, message: object) -> object:
         assert isinstance(message, Received)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import MutableMapping, Sequence
 from typing import Any
 
@@ -143,3 +144,55 @@ async def test_a_socket_that_closes_is_watched_no_more(calls: Calls) -> None:
     found.gate.set()
     # The watch ends because nothing is left to ask about.
     await asyncio.gather(*(task for task in asyncio.all_tasks() if "open calls" in task.get_name()))
+
+
+async def test_a_socket_says_that_its_token_expires_and_closes_when_it_does(calls: Calls) -> None:
+    opened = Opened(Bridge(calls))
+    opened.say(type="auth", token="rsp_good~1")
+    opened.say(content="script answer hang=2", request_id="expires")
+    frames, code = await opened.ends()
+    kinds = [frame["type"] for frame in frames if "turn" not in frame]
+    assert kinds == ["credential_ends", "error"]
+    (ending,) = [frame for frame in frames if frame["type"] == "credential_ends"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", ending["expire_time"])
+    assert frames[-1]["status"]["details"][0]["reason"] == "TOKEN_INVALID"
+    assert code == 1008
+
+
+async def test_a_renewed_token_goes_on_with_the_turns_and_the_rest_of_the_socket(calls: Calls) -> None:
+    bridge = Bridge(calls, limits=(counted := Counted()))
+    opened = Opened(bridge)
+    opened.say(type="auth", token="rsp_good~59")
+    assert (await opened.frame())["type"] == "credential_ends"
+    opened.say(content="script answer hang=2", request_id="renewed")
+    begun = await opened.frame()
+    opened.say(type="auth", token="rsp_good~3600")
+    opened.say(type="ping")
+    while (await opened.frame())["type"] != "pong":
+        pass
+    # What expires has been replaced, also for the turn that is followed.
+    assert [task.get_name() for task in asyncio.all_tasks()].count("token expires") == 1
+    opened.say(type="cancel", turn=begun["turn"])
+    while (frame := await opened.frame())["type"] != "message":
+        pass
+    assert frame["metadata"]["outcome"] == "cancelled"
+    assert [*bridge.of(OWNER)] == [opened.session]
+    assert counted.held == 1
+    await opened.close()
+    assert counted.held == 0
+
+
+class Counted:
+    """Counts sockets."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    async def socket(self, caller: Principal, member: str) -> Counted:
+        """See `SocketLimits`."""
+        self.held += 1
+        return self
+
+    def release(self) -> None:
+        """See `Held`."""
+        self.held -= 1

@@ -85,12 +85,15 @@ def test_who_sends_no_token_is_not_waited_for(hasty: Place) -> None:
         assert client.closed() == 1008
 
 
-def test_nobody_changes_in_the_midst(place: Place) -> None:
-    with Client(place.target, key=f"{KEY}7") as client:
-        whose(client.say(type="auth", token=f"{KEY}8"))
-        frame = client.say(type="auth", token=f"{KEY}7").hear()
-        assert (frame["code"], reason_of(frame)) == ("INVALID_INPUT", "INVALID_FIELD")
-        assert whose(client)["type"] == "message"
+def test_a_socket_takes_another_token_of_its_user_alone(place: Place) -> None:
+    for asked in (False, True):
+        with Client(place.target, key=f"{KEY}7") as client:
+            if asked:
+                whose(client)
+            assert whose(client.say(type="auth", token=f"{KEY}7~3600"))["type"] == "message"
+            frame = client.say(type="auth", token=f"{KEY}8").hear()
+            assert (frame["code"], reason_of(frame)) == ("UNAUTHENTICATED", "CREDENTIAL_OF_OTHER_USER")
+            assert client.closed() == 1008
 
 
 def test_a_token_in_the_address_is_nowhere_afterwards(hasty: Place) -> None:

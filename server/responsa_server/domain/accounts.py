@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from math import inf
 from typing import Final
 from uuid import UUID
 
@@ -34,13 +35,15 @@ class Connection:
 @dataclass(frozen=True, slots=True)
 class Claims:
     """The content of an access token. resource: the only resource at which it counts; "" for the token of a user's own
-    session, which counts everywhere. scopes: what its holder may do at the resource."""
+    session, which counts everywhere. scopes: what its holder may do at the resource. expires: when a token that was verified
+    expires, in seconds since 1970."""
 
     tenant_id: str
     user_id: UUID
     session_id: UUID
     resource: str = ""
     scopes: frozenset[str] = frozenset()
+    expires: float = field(default=inf, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from math import inf
 from typing import Final
 from uuid import UUID
 
@@ -42,7 +43,8 @@ class Principal:
     a widget, or works for a question that was asked with one; it reads as `acting_role` says, and `role` is USER.
     limited_as: the role whose limits and quotas apply, if it is not `role`. agent: the agent that the key of a widget
     asks, as in `ApiKey`. act: what the audit log calls the call, by the option `audit_action` of its method; "" outside
-    a call and for methods without it. scopes: what a connected program may do for the user; None for other callers. Two
+    a call and for methods without it. scopes: what a connected program may do for the user; None for other callers. expires: when
+    the access token expires, in seconds since 1970; infinite for other credentials. Two
     principals are equal if they have the same tenant, user, role and credential, and either both are widgets or neither
     is.
     """
@@ -63,6 +65,7 @@ class Principal:
     agent: str = field(default="", compare=False)
     scopes: frozenset[str] | None = field(default=None, compare=False)
     act: str = field(default="", compare=False)
+    expires: float = field(default=inf, compare=False)
 
     @property
     def acting_role(self) -> str:

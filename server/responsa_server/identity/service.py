@@ -452,7 +452,7 @@ class Identity:
         session = await self.store.find_token_session(claims.session_id)
         if session is None or session.expired:
             raise token_invalid()
-        principal = session.principal
+        principal = replace(session.principal, expires=claims.expires)
         if (principal.tenant_id, principal.user_id) != (claims.tenant_id, claims.user_id):
             raise token_invalid()
         if session.suspended:

@@ -207,12 +207,15 @@ class Tokens:
             audience, scope = content["aud"], content.get("scope")
             if not isinstance(audience, str) or (scope is None and audience != self._settings.audience):
                 raise token_invalid()
-            claims = Claims(str(content["tenant"]), UUID(content["sub"]), UUID(content["sid"]))
+            expires = float(content["exp"])
+            claims = Claims(
+                str(content["tenant"]), UUID(content["sub"]), UUID(content["sid"]), expires=expires
+            )
             if scope is not None:
                 claims = replace(claims, resource=audience, scopes=frozenset(scope.split()))
             while len(self._verified) >= _MOST_VERIFIED:
                 self._verified.popitem(last=False)
-            self._verified[name] = _Verified(claims, key.kid, float(content["exp"]))
+            self._verified[name] = _Verified(claims, key.kid, expires)
             return claims
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise token_invalid() from error

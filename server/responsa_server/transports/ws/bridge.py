@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -25,7 +27,7 @@ from responsa_server.calls.interceptors.lasting import CredentialWatch, Watched
 from responsa_server.calls.status import Code
 from responsa_server.domain import names
 from responsa_server.domain.addresses import network_of
-from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason, ResponsaError
+from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason, ResponsaError, Unauthenticated
 from responsa_server.domain.people import Principal
 from responsa_server.transports.ws import frames
 from responsa_server.transports.ws.auth import Handshake, Metadata, bearer, handshake_of, missing
@@ -67,11 +69,12 @@ _LAST_WORDS_SECONDS: Final = 5.0
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Times in seconds. heartbeat_seconds: how long a socket is silent before a heartbeat. credential_seconds: how long
-    the server waits for a token.
+    the server waits for a token. notice_seconds: how long before a token expires the server says so.
     call_seconds: the time limit for a call that is not a stream."""
 
     heartbeat_seconds: float = 15.0
     credential_seconds: float = 10.0
+    notice_seconds: float = 60.0
     call_seconds: float = 10.0
 
 
@@ -198,8 +201,8 @@ class Session:
         self._watched: Watched | None = None
         self._lost: ResponsaError | None = None
         self._watching_again: asyncio.Task[None] | None = None
+        self._expiring: asyncio.Task[None] | None = None
         self._address: str | None = None
-        self._asked = False
         self._newest: Follower | None = None
         self._followers: dict[asyncio.Task[None], Follower] = {}
         self._ends: dict[str, None] = {}
@@ -230,8 +233,8 @@ class Session:
             await asyncio.wait({writer}, timeout=_LAST_WORDS_SECONDS)
         finally:
             self._unwatch()
-            again = () if self._watching_again is None else (self._watching_again,)
-            await self._stop(reader, writer, ended, *again, *self._followers)
+            others = [task for task in (self._watching_again, self._expiring) if task is not None]
+            await self._stop(reader, writer, ended, *others, *self._followers)
             self._end_wait()
             if self._held is not None:
                 self._held.release()
@@ -323,7 +326,7 @@ class Session:
         raise missing()
 
     async def _sign_in(self, metadata: Metadata) -> None:
-        """Make the credential's user the owner of the socket. Raises ResponsaError."""
+        """Make the credential's user the owner of the socket, or go on with the owner's new credential. Raises ResponsaError."""
         caller = Caller(
             self._bridge.calls,
             {
@@ -335,25 +338,44 @@ class Session:
             self._bridge.timing.call_seconds,
         )
         principal = await caller.principal()
-        if self._owner is not None:
-            self._bridge.exit(self._owner, self)
-            self._owner = None
         owner = Owner(names.tenant(principal.tenant_id), names.user(principal.user_id))
-        if self._held is not None:
-            self._held.release()
-            self._held = None
-        if self._bridge.limits is not None:
-            self._held = await self._bridge.limits.socket(principal, uuid4().hex)
-        self._bridge.enter(owner, self)
+        if self._owner is None:
+            if self._bridge.limits is not None:
+                self._held = await self._bridge.limits.socket(principal, uuid4().hex)
+            self._bridge.enter(owner, self)
+        elif owner != self._owner:
+            raise Unauthenticated(
+                Reason.CREDENTIAL_OF_OTHER_USER,
+                "This token belongs to a user other than the one of this socket. Open another socket.",
+            )
         self._owner, self._caller = owner, caller
+        for follower in self._followers.values():
+            follower.caller = caller
         self._watch(principal)
         self._log = self._log.bind(tenant=principal.tenant_id, user=str(principal.user_id))
         self._end_wait()
         if self._bridge.leaving:
             self.leave()
 
+    async def _expire(self, expires: float) -> None:
+        await asyncio.sleep(expires - self._bridge.timing.notice_seconds - time.time())
+        await self._outbox.control(frames.credential_ends(expires))
+        await asyncio.sleep(expires - time.time())
+        self._lose(
+            Unauthenticated(
+                Reason.TOKEN_INVALID, "The token of this socket has expired. Refresh it, then resume."
+            )
+        )
+
     def _watch(self, caller: Principal) -> None:
         self._unwatch()
+        if self._expiring is not None:
+            self._expiring.cancel()
+        self._expiring = (
+            asyncio.create_task(self._expire(caller.expires), name="token expires")
+            if caller.expires < inf
+            else None
+        )
         if self._bridge.watch is not None:
             self._watched = self._bridge.watch.add(caller, self._lose)
 
@@ -407,7 +429,10 @@ class Session:
             case Ping():
                 await self._outbox.control(frames.PONG)
             case SignIn():
-                await self._sign_in_again(message)
+                try:
+                    await self._sign_in({**bearer(message.token), **self._handshake.users})
+                except ResponsaError as error:
+                    await self._refuse(error)
             case QuestionMessage():
                 # If the stream breaks off before its turn is known, the follower sends the question again. The same
                 # request_id attaches it to the same turn.
@@ -421,18 +446,7 @@ class Session:
                 follower.turn, follower.after_seq = message.turn, message.after_seq
                 self._start(follower, partial(self._resume, follower), message)
             case Cancel():
-                self._asked = True
                 await self._cancel(message.turn)
-
-    async def _sign_in_again(self, message: SignIn) -> None:
-        if self._asked:
-            raise InvalidRequest.of_field(
-                "type", "auth.first", "sign in before the first question, or over another socket"
-            )
-        try:
-            await self._sign_in({**bearer(message.token), **self._handshake.users})
-        except ResponsaError as error:
-            await self._refuse(error)
 
     async def _ask(self, before: Follower | None, follower: Follower, request: AskRequest) -> None:
         """Ask once the earlier question was accepted or refused: questions keep their order, and of too many, a limit refuses the last."""
@@ -452,7 +466,6 @@ class Session:
 
     def _follower(self, message: QuestionMessage | Resume) -> Follower:
         """Create the follower for a message. Raises Exhausted (OVERLOADED) if the socket already follows the maximum number of turns."""
-        self._asked = True
         most = self._bridge.settings.turns
         if sum(not follower.ended for follower in self._followers.values()) >= most:
             raise Exhausted(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, TypeAlias, cast
 
 from google.protobuf import json_format
@@ -70,6 +71,12 @@ class Frame:
 
 PONG: Final = Frame({"type": "pong"})
 HEARTBEAT: Final = Frame({"type": "heartbeat"})
+
+
+def credential_ends(expires: float) -> Frame:
+    """Says that the credential of the socket will end. expires: in seconds since 1970."""
+    time = datetime.fromtimestamp(int(expires), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Frame({"type": "credential_ends", "expire_time": time})
 
 
 def delta(turn: str, seq: int, text: str) -> Frame:

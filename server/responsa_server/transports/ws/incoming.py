@@ -41,7 +41,7 @@ class Ping(_Message):
 
 
 class SignIn(_Message):
-    """The first message of a client that cannot send a token with the handshake."""
+    """The first message of a client that cannot send a token with the handshake, or a renewed token of the same user."""
 
     type: Literal["auth"]
     token: str = Field(repr=False)
