@@ -1000,7 +1000,8 @@ impl Client {
         self.call("/responsa.chat.v1.ChatService/GetConversation", true, &request).await
     }
 
-    /// ListConversations lists the caller's conversations, most recently changed first by default.
+    /// ListConversations lists the caller's conversations, most recently changed first by default. It leaves out a conversation
+    /// without a title of its own in which questions failed and nothing else has happened.
     ///
     /// Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     pub async fn list_conversations(&self, request: chat::v1::ListConversationsRequest) -> Result<chat::v1::ListConversationsResponse, Error> {

@@ -102,7 +102,8 @@ type ChatServiceClient interface {
 	CreateConversation(ctx context.Context, in *CreateConversationRequest, opts ...grpc.CallOption) (*Conversation, error)
 	// GetConversation returns one conversation. Errors: RESOURCE_NOT_FOUND.
 	GetConversation(ctx context.Context, in *GetConversationRequest, opts ...grpc.CallOption) (*Conversation, error)
-	// ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	// ListConversations lists the caller's conversations, most recently changed first by default. It leaves out a conversation without a title of its own in which questions failed and
+	// nothing else has happened. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListConversations(ctx context.Context, in *ListConversationsRequest, opts ...grpc.CallOption) (*ListConversationsResponse, error)
 	// SearchConversations finds the caller's conversations by the words of their titles and messages, most recently changed first by default. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID,
 	// FILTER_INVALID, ORDER_BY_INVALID.
@@ -498,7 +499,8 @@ type ChatServiceServer interface {
 	CreateConversation(context.Context, *CreateConversationRequest) (*Conversation, error)
 	// GetConversation returns one conversation. Errors: RESOURCE_NOT_FOUND.
 	GetConversation(context.Context, *GetConversationRequest) (*Conversation, error)
-	// ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	// ListConversations lists the caller's conversations, most recently changed first by default. It leaves out a conversation without a title of its own in which questions failed and
+	// nothing else has happened. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListConversations(context.Context, *ListConversationsRequest) (*ListConversationsResponse, error)
 	// SearchConversations finds the caller's conversations by the words of their titles and messages, most recently changed first by default. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID,
 	// FILTER_INVALID, ORDER_BY_INVALID.

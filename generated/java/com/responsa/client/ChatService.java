@@ -230,7 +230,8 @@ public final class ChatService {
     }
 
     /**
-     * ListConversations lists the caller's conversations, most recently changed first by default.
+     * ListConversations lists the caller's conversations, most recently changed first by default. It leaves out a conversation without a
+     * title of its own in which questions failed and nothing else has happened.
      *
      * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
      */

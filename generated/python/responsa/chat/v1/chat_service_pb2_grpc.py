@@ -283,7 +283,8 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListConversations(self, request, context):
-        """ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListConversations lists the caller's conversations, most recently changed first by default. It leaves out a conversation without a title of its own in which questions failed and
+        nothing else has happened. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -80,7 +80,9 @@ class ChatServiceStub:
     GetConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetConversationRequest, _conversation_pb2.Conversation]
     """GetConversation returns one conversation. Errors: RESOURCE_NOT_FOUND."""
     ListConversations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListConversationsRequest, _chat_service_pb2.ListConversationsResponse]
-    """ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    """ListConversations lists the caller's conversations, most recently changed first by default. It leaves out a conversation without a title of its own in which questions failed and
+    nothing else has happened. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    """
     SearchConversations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.SearchConversationsRequest, _chat_service_pb2.SearchConversationsResponse]
     """SearchConversations finds the caller's conversations by the words of their titles and messages, most recently changed first by default. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID,
     FILTER_INVALID, ORDER_BY_INVALID.
@@ -259,7 +261,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ListConversationsRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ListConversationsRequest, _abc.Awaitable[_chat_service_pb2.ListConversationsResponse]],
     ) -> _abc.Awaitable[_chat_service_pb2.ListConversationsResponse]:
-        """ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+        """ListConversations lists the caller's conversations, most recently changed first by default. It leaves out a conversation without a title of its own in which questions failed and
+        nothing else has happened. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def SearchConversations(

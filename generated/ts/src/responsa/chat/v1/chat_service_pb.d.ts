@@ -1591,7 +1591,8 @@ export declare const ChatService: GenService<{
     output: typeof ConversationSchema;
   },
   /**
-   * ListConversations lists the caller's conversations, most recently changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListConversations lists the caller's conversations, most recently changed first by default. It leaves out a conversation without a title of its own in which questions failed and
+   * nothing else has happened. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ListConversations
    */
