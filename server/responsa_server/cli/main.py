@@ -131,20 +131,12 @@ COMMANDS: tuple[Command, ...] = (
         waits=True,
     ),
     Command(
-        "usage",
-        "responsa_server.cli.usage",
-        "Show what your questions have used of your quota.",
-        Section.PEOPLE,
-        waits=True,
-    ),
-    Command(
         "open",
         "responsa_server.cli.open_page",
         "Print a new URL that signs a browser in.",
         Section.PEOPLE,
         waits=True,
     ),
-    Command("version", "responsa_server.cli.main", "Print the version.", Section.SERVER),
 )
 
 _ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
@@ -224,16 +216,6 @@ def build(chosen: str | None) -> typer.Typer:
                 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             importlib.import_module(command.module).register(app, command.name)
     return app
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command `version`."""
-    app.command(name)(version)
-
-
-def version(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """Print the version of this command line, without calling a server."""
-    typer.echo(f'{{"version": "{__version__}"}}' if json else f"responsa {__version__}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -357,7 +339,7 @@ def _end(code: int) -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        version()
+        typer.echo(f"responsa {__version__}")
         raise typer.Exit
 
 
