@@ -16,7 +16,7 @@ async def test_declarations_are_checked_without_a_server(
     folder = tmp_path / "home" / "tools"
     folder.mkdir(parents=True)
     (folder / "berlin.toml").write_text('kind = "knowledge_search"\ntitel = "Berlin"\n')
-    line = "berlin.toml:2: titel: the kind knowledge_search has no key “titel”. Did you mean “title”?"
+    line = "berlin.toml: titel: the kind knowledge_search has no key “titel”. Did you mean “title”?"
     for named in ((), (str(folder),)):
         done = await responsa("tools", "check", *named, RESPONSA_API_KEY="")
         assert done.code == 2

@@ -134,14 +134,14 @@ async def test_a_broken_file_leaves_the_old_version_serving_and_is_told(town: To
         (_, broken) = await agents.reload()
         assert (broken.version, broken.changed) == ("agents/own/versions/1", False)
         (problem,) = broken.problems
-        assert (problem.file, problem.line) == ("prompts/greeting.md", 2)
+        assert (problem.file, problem.line) == ("prompts/greeting.md", 0)
         assert "“nobody”" in problem.message
         assert await said(agents.named("own")) == "One."
         assert agents.problems() == [broken]
         report = await agents.check()
         assert report.health is Health.DEGRADED
         assert report.detail.startswith(
-            "The agent own stays in its last valid version: own/prompts/greeting.md:2: "
+            "The agent own stays in its last valid version: own/prompts/greeting.md: "
         )
         folder.write("own", "Two.")
         (_, mended) = await agents.reload()
@@ -182,7 +182,7 @@ async def test_at_the_start_a_broken_shipped_agent_or_default_ends_it(town: Town
     (other / "agent.toml").write_text(
         'name = "Other"\nstart = "nowhere"\n[nodes]\nend = { kind = "refuse" }\n'
     )
-    with pytest.raises(AgentsBroken, match=r"other/agent\.toml:2: start: there is no node “nowhere”"):
+    with pytest.raises(AgentsBroken, match=r"other/agent\.toml: start: there is no node “nowhere”"):
         async with town.process():
             pass
     shutil.rmtree(other)

@@ -45,7 +45,6 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol
 from zxcvbn_rs_py import zxcvbn
 
-from responsa_server.agents.config.problems import positions
 from responsa_server.agents.engine.calling import fits, schema_problem
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptError, PromptSet, PromptSource
 from responsa_server.calls.http import json_value
@@ -255,7 +254,6 @@ def _template(text: str) -> object:
     prompts = PromptSet({"a": PromptSource("a", FrontMatter.model_validate({}), text)})
     try:
         prompts.unknown_words("a")
-        prompts.where("a", "a", system=True)
         return prompts.variables("a")
     except PromptError as error:
         return error
@@ -263,10 +261,9 @@ def _template(text: str) -> object:
 
 def _toml(text: str) -> object:
     try:
-        rtoml.loads(text)
+        return rtoml.loads(text)
     except rtoml.TomlParsingError as error:
         return error
-    return positions(text)
 
 
 def _messages(text: str) -> object:

@@ -57,8 +57,6 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("rtoml", ["agents/config/**", "app/settings.py", "sources/declarations.py"],
         "files of the owner: agents, declarations, settings", RunsIn.SERVER, "the size of a file; the library refuses deep nesting",
         256 * KIB),
-    Parser("tree_sitter", ["agents/config/problems.py"], "the lines of the same files", RunsIn.SERVER, "reads only what `rtoml` has read"),
-    Parser("tree_sitter_toml", ["agents/config/problems.py"], "its grammar", RunsIn.SERVER, "see `tree_sitter`"),
     Parser("rtoml", ["sources/mapping_text.py"], "mappings, by administrators of tenants", RunsIn.SANDBOX, "`sources/sandbox.py`"),
     Parser("tomllib", ["cli/**", "samples/**"], "files of the command's user, and shipped ones", RunsIn.COMMAND),
     Parser("tomllib", ["search/contradicting.py", "text/quantities.py"], "shipped words of form", RunsIn.SERVER, "no text of others"),

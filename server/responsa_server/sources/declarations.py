@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from responsa_server.agents.config.declarations import SecretTable
 from responsa_server.agents.config.files import file_text
-from responsa_server.agents.config.problems import Problem, from_validation, placed, syntax_problem
+from responsa_server.agents.config.problems import Problem, from_validation, syntax_problem
 from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.domain.sources import (
     DatabaseConnection,
@@ -200,9 +200,9 @@ def read_table(
     except rtoml.TomlParsingError as error:
         return None, [syntax_problem(file, error, 1)]
     except ValidationError as error:
-        return None, placed(from_validation(error, model, file=file), {file: (text, 1)})
+        return None, list(from_validation(error, model, file=file))
     problem = unfit(table)
-    return (table, []) if problem is None else (None, placed([problem], {file: (text, 1)}))
+    return (table, []) if problem is None else (None, [problem])
 
 
 def _read(path: Path) -> DeclaredConnection:

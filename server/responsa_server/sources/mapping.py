@@ -17,7 +17,7 @@ from typing import Final, Literal, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from responsa_server.agents.config.problems import Key, Place, Problem, closest, quoted
+from responsa_server.agents.config.problems import Key, Problem, closest, quoted
 from responsa_server.domain.sources import MAX_TEXT_BYTES, SourceConnection, WebConnection, bytes_of
 from responsa_server.outbound.addresses import origin_of
 
@@ -160,7 +160,7 @@ class MappedPages:
 @dataclass(frozen=True, slots=True)
 class SourceMapping:
     """A mapping. text: its TOML. cron: "" if no runs begin by themselves. queries: those that a document uses. pages:
-    None for a mapping of rows. places: where the keys stand that problems may name, by their paths."""
+    None for a mapping of rows."""
 
     text: str
     connection: str
@@ -170,7 +170,6 @@ class SourceMapping:
     time_zone: str
     queries: Sequence[MappedQuery]
     pages: MappedPages | None
-    places: Mapping[str, Place]
 
     @property
     def schedule(self) -> Schedule | None:
@@ -179,12 +178,10 @@ class SourceMapping:
 
     def problem(self, message: str, key: Key, suggestion: str = "") -> Problem:
         """A problem at a key of the mapping."""
-        found = Problem(FILE, message, key, suggestion)
-        line, column = self.places.get(found.path, (None, None))
-        return Problem(FILE, message, key, suggestion, line, column)
+        return Problem(FILE, message, key, suggestion)
 
     def unfit(self, connection: SourceConnection) -> Problem | None:
-        """Why the mapping cannot be used with the connection that it names, with its line; None if it can."""
+        """Why the mapping cannot be used with the connection that it names; None if it can."""
         if not isinstance(connection, WebConnection):
             if self.pages is None:
                 return None
@@ -199,12 +196,6 @@ class SourceMapping:
                 message = f"“{address}” is not at a site of the connection “{self.connection}”; its sites are {quoted(connection.sites)}"
                 return self.problem(message, ("pages", field))
         return None
-
-    def place(self, query: str, field: str) -> str:
-        """The line and the key of a statement, for messages. field: “sql” or “one_subject”."""
-        path = f"queries.{query}.{field}"
-        line, _ = self.places.get(path, (0, 0))
-        return f"{f'line {line}: ' if line else ''}{path}"
 
 
 def finished(

@@ -9,19 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Final, cast
+from typing import Annotated, Any, Final, cast
 
 import rtoml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from responsa_server.agents.config.problems import (
     Key,
-    Place,
     Problem,
     closest,
     from_validation,
-    placed,
-    positions,
     quoted,
     syntax_problem,
 )
@@ -44,7 +41,6 @@ from responsa_server.sources.mapping import (
 
 _NAME: Final = "^[a-z][a-z0-9_]{0,30}$"
 _COLLECTION: Final = "^[a-z0-9][a-z0-9-]{0,62}$"
-_LONG_QUOTES: Final = ('"""', "'''")
 _PLACE: Final = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
 _SELECT: Final = re.compile(r"\s*(SELECT|WITH|VALUES)\b", re.IGNORECASE)
 _MAX_TITLE_BYTES: Final = 512
@@ -171,14 +167,7 @@ class DocumentTemplates:
         """Raises ValueError for a text that is no mapping."""
         table = MappingTable.model_validate(rtoml.loads(text))
         self._documents = table.documents
-        self._templates = PromptSet(
-            {
-                _template(kind, key): PromptSource(FILE, FrontMatter.model_validate({}), body)
-                for kind, document in self._documents.items()
-                for key, body in _bodies(kind, document)
-            },
-            in_sandbox=True,
-        )
+        self._templates = _templates(table)
         self._json = {
             name: [column for column, one in query.columns.items() if one.type == "json"]
             for name, query in table.queries.items()
@@ -254,7 +243,7 @@ class DocumentTemplates:
 
 
 def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
-    """The mapping, or all its problems with their lines."""
+    """The mapping, or all its problems."""
     return finished(*parse_mapping(text))
 
 
@@ -262,36 +251,35 @@ def parse_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
     """As `read_mapping`, but without a look at the schedule, and with the mapping also if there are problems in its
     details. Runs in the sandbox."""
     try:
-        table = MappingTable.model_validate(rtoml.loads(text))
+        raw = rtoml.loads(text)
     except rtoml.TomlParsingError as error:
         return None, [syntax_problem(FILE, error, 1)]
+    try:
+        table = MappingTable.model_validate(raw)
     except ValidationError as error:
-        places = positions(text)
-        found = [_written(one, places) for one in from_validation(error, MappingTable, file=FILE)]
-        return None, placed(found, {FILE: (text, 1)})
-    places = positions(text)
+        return None, [_written(problem, raw) for problem in from_validation(error, MappingTable, file=FILE)]
     problems = list[Problem]()
     problems += _of_pages(table)
     for name, query in table.queries.items():
         problems += _of_query(("queries", name), query)
-    lines, sources, on_one_line = text.split("\n"), dict[str, PromptSource](), set[Key]()
-    for kind, document in table.documents.items():
-        for key, body in _bodies(kind, document):
-            line = places.get(key, (1, 1))[0]
-            begins = line + 1 if lines[line - 1].rstrip().endswith(_LONG_QUOTES) else line
-            if not any(quotes in lines[line - 1] for quotes in _LONG_QUOTES):
-                on_one_line.add(key)  # its line breaks are escapes
-            sources[_template(kind, key)] = PromptSource(FILE, FrontMatter.model_validate({}), body, begins)
-    templates = PromptSet(sources, in_sandbox=True)
+    templates = _templates(table)
     for kind, document in table.documents.items():
         problems += _of_document(kind, document, table, templates)
-    problems = [
-        replace(problem, line=None) if problem.key in on_one_line else problem for problem in problems
-    ]
-    return _plain(text, table, places), placed(problems, {FILE: (text, 1)})
+    return _plain(text, table), problems
 
 
-def _plain(text: str, table: MappingTable, places: Mapping[Key, Place]) -> SourceMapping:
+def _templates(table: MappingTable) -> PromptSet:
+    return PromptSet(
+        {
+            _template(kind, key): PromptSource(FILE, FrontMatter.model_validate({}), body)
+            for kind, document in table.documents.items()
+            for key, body in _bodies(kind, document)
+        },
+        in_sandbox=True,
+    )
+
+
+def _plain(text: str, table: MappingTable) -> SourceMapping:
     queries = [
         MappedQuery(
             name,
@@ -303,9 +291,6 @@ def _plain(text: str, table: MappingTable, places: Mapping[Key, Place]) -> Sourc
         for name, one in table.queries.items()
         if any(document.query == name for document in table.documents.values())
     ]
-    named: list[Key] = [("connection",), ("collection",), ("schedule",), ("time_zone",)]
-    named += [("pages", "sitemaps"), ("pages", "addresses")]
-    named += [("queries", name, field) for name in table.queries for field in ("sql", "one_subject")]
     return SourceMapping(
         text,
         table.connection,
@@ -315,14 +300,16 @@ def _plain(text: str, table: MappingTable, places: Mapping[Key, Place]) -> Sourc
         table.time_zone,
         queries,
         None if table.pages is None else MappedPages(table.pages.sitemaps, table.pages.addresses),
-        {".".join(map(str, key)): places[key] for key in named if key in places},
     )
 
 
-def _written(problem: Problem, places: Mapping[Key, Place]) -> Problem:
+def _written(problem: Problem, raw: Any) -> Problem:
     """A problem with the key as the mapping writes it: the short form of a column has no key `type`."""
-    short = problem.key[-1:] == ("type",) and problem.key not in places and problem.key[:-1] in places
-    return replace(problem, key=problem.key[:-1]) if short else problem
+    if problem.key[-1:] != ("type",):
+        return problem
+    for part in problem.key[:-1]:
+        raw = raw[part]
+    return problem if isinstance(raw, dict) else replace(problem, key=problem.key[:-1])
 
 
 def _of_pages(table: MappingTable) -> Sequence[Problem]:
@@ -379,7 +366,7 @@ def _of_document(
     for key, _ in _bodies(kind, document):
         name = _template(kind, key)
         if broken := templates.broken.get(name):
-            problems += [Problem(FILE, one.message, key, line=one.line) for one in broken]
+            problems += [Problem(FILE, one.message, key) for one in broken]
             continue
         for unknown_word in templates.unknown_words(name):
             problems.append(
@@ -388,13 +375,11 @@ def _of_document(
                     unknown_word.message,
                     key,
                     unknown_word.synonym or closest(unknown_word.word, unknown_word.known),
-                    unknown_word.line,
                 )
             )
         for variable in sorted(templates.variables(name).all - query.columns.keys()):
-            _, line = templates.where(name, variable, system=True)
             message = f"there is no column “{variable}” in the query {document.query}; it declares {quoted(query.columns)}"
-            problems.append(Problem(FILE, message, key, closest(variable, query.columns), line))
+            problems.append(Problem(FILE, message, key, closest(variable, query.columns)))
     return problems
 
 

@@ -141,11 +141,11 @@ async def _batches(
                     async for batch in batches:
                         yield batch
     except SchemaProblem as error:
-        message = f"{mapping.place(name, field)}: {error}"
+        message = f"queries.{name}.{field}: {error}"
         raise unreadable(connection.name, name, DatabaseFault.SCHEMA, message) from error
     except DatabaseProblem as error:
         of_query = error.fault in _OF_QUERY
-        message = f"{mapping.place(name, field)}: {error.message}" if of_query else error.message
+        message = f"queries.{name}.{field}: {error.message}" if of_query else error.message
         raise unreadable(connection.name, name, error.fault, message) from error
 
 

@@ -113,52 +113,52 @@ def test_a_result_without_a_column_names_what_breaks() -> None:
     ("old", "new", "said"),
     [
         ('collection = "people"', "", "“collection” is missing."),
-        ('collection = "people"', 'collection = "A b"', 'mapping:2:1: collection: “A b” is not'),
-        ('query = "people"', 'query = "peple"', "mapping:17:1: documents.profile.query: there is no query “peple”"),
-        ("# {{ name }}", "# {{ nmae }}", "mapping:22: documents.profile.text: there is no column “nmae”"),
-        ("Profile of {{ name }}", "{{ name", "mapping:19:1: documents.profile.title: "),
-        ("Profile of {{ name }}", "Profile\\n\\nof {{ nmae }}", "mapping:19:1: documents.profile.title: there is no column “nmae”"),
-        ("Profile of {{ name }}", "{% include 'x' %}", "mapping:19:1: documents.profile.title: "),
-        ("WHERE mail = :subject", "", "mapping:6:1: queries.people.one_subject: does not use “:subject”"),
-        ('sql = "SELECT', 'sql = "DROP TABLE a; SELECT', "mapping:5:1: queries.people.sql: must be one SELECT"),
-        ("FROM employee\"\n", "FROM employee; COMMIT\"\n", "mapping:5:1: queries.people.sql: must be one statement"),
-        ("FROM employee\"\n", "FROM employee WHERE id = :user\"\n", "mapping:5:1: queries.people.sql: has the place “:user”"),
+        ('collection = "people"', 'collection = "A b"', 'mapping: collection: must match pattern “^[a-z0-9][a-z0-9-]{0,62}$”, not “A b”'),
+        ('query = "people"', 'query = "peple"', "mapping: documents.profile.query: there is no query “peple”"),
+        ("# {{ name }}", "# {{ nmae }}", "mapping: documents.profile.text: there is no column “nmae”"),
+        ("Profile of {{ name }}", "{{ name", "mapping: documents.profile.title: "),
+        ("Profile of {{ name }}", "Profile\\n\\nof {{ nmae }}", "mapping: documents.profile.title: there is no column “nmae”"),
+        ("Profile of {{ name }}", "{% include 'x' %}", "mapping: documents.profile.title: "),
+        ("WHERE mail = :subject", "", "mapping: queries.people.one_subject: does not use “:subject”"),
+        ('sql = "SELECT', 'sql = "DROP TABLE a; SELECT', "mapping: queries.people.sql: must be one SELECT"),
+        ("FROM employee\"\n", "FROM employee; COMMIT\"\n", "mapping: queries.people.sql: must be one statement"),
+        ("FROM employee\"\n", "FROM employee WHERE id = :user\"\n", "mapping: queries.people.sql: has the place “:user”"),
         ("subject = \"{{ mail or '' }}\"\n", "", "documents.profile.subject: is missing"),
         ('id = "integer"', 'id = "string"', (
-            "mapping:9:1: queries.people.columns.id: must be “text”, “integer”, “number”, “boolean”, "
-            "“date”, “time” or “json”, not the text “string”. Did you mean “text”?"
+            "mapping: queries.people.columns.id: must be “text”, “integer”, “number”, “boolean”, "
+            "“date”, “time” or “json”, not “string”."
         )),
         ('id = "integer"', 'id = "itneger"', (
             "columns.id: must be “text”, “integer”, “number”, “boolean”, “date”, “time” or “json”, "
-            "not the text “itneger”. Did you mean “integer”?"
+            "not “itneger”. Did you mean “integer”?"
         )),
-        ('type = "text", null', 'type = "str", null', "mapping:11:10: queries.people.columns.mail.type: must be “text”"),
-        ('id = "integer"', "id = 7", "mapping:9:1: queries.people.columns.id: must be a type such as \"text\", or a table such as"),
+        ('type = "text", null', 'type = "str", null', "mapping: queries.people.columns.mail.type: must be “text”"),
+        ('id = "integer"', "id = 7", "mapping: queries.people.columns.id: must be a type such as \"text\", or a table such as"),
         ("# {{ name }}", "# {{ name | upcase }}", (
-            "mapping:22: documents.profile.text: templates have no filter “upcase”. Did you mean "
+            "mapping: documents.profile.text: templates have no filter “upcase”. Did you mean "
             "“upper”?"
         )),
         ("# {{ name }}", "{% if id == 0 %}{% filter uper %}x{% endfilter %}{% endif %}", (
-            "mapping:22: documents.profile.text: templates have no filter “uper”. Did you mean "
+            "mapping: documents.profile.text: templates have no filter “uper”. Did you mean "
             "“upper”?"
         )),
         ("# {{ name }}", "{% if mail is not defind %}x{% endif %}", (
-            "mapping:22: documents.profile.text: templates have no test “defind”. Did you mean "
+            "mapping: documents.profile.text: templates have no test “defind”. Did you mean "
             "“defined”?"
         )),
         ('key = "{{ id }}"', 'ky = "{{ id }}"', "documents.profile.ky: there is no key “ky” here. Did you mean “key”?"),
         ("[documents.profile]", "[documents.profile", "mapping:16"),
-        ("[queries.people]", "[pages]\nsitemaps = []\n[queries.people]", "mapping:4:2: pages: cannot be used together with queries"),
+        ("[queries.people]", "[pages]\nsitemaps = []\n[queries.people]", "mapping: pages: cannot be used together with queries"),
         (GOOD[GOOD.index("[queries"):], "", "queries: “queries” is missing; a mapping has queries and documents, or pages"),
-        (GOOD[GOOD.index("[queries"):], "[pages]", "mapping:4:2: pages: needs “sitemaps” or “addresses”"),
+        (GOOD[GOOD.index("[queries"):], "[pages]", "mapping: pages: needs “sitemaps” or “addresses”"),
         (
             GOOD[GOOD.index("[queries") :],
             "[pages]\naddresses = ['ftp://a']",
-            "mapping:5:1: pages.addresses: “ftp://a”: the address does not begin with",
+            "mapping: pages.addresses: “ftp://a”: the address does not begin with",
         ),
     ],
 )  # fmt: skip
-def test_mistakes_are_named_with_their_line(old: str, new: str, said: str) -> None:
+def test_mistakes_are_named_with_their_key(old: str, new: str, said: str) -> None:
     assert old in GOOD
     found, problems = read_mapping(GOOD.replace(old, new, 1))
     assert found is None
@@ -191,6 +191,6 @@ def test_a_mapping_that_does_not_fit_its_connection_says_why() -> None:
         mapping().unfit(web)
     )
     assert (
-        "mapping:5:1: pages.addresses: “https://b.example/” is not at a site of the connection “staff”; its sites are “https://a.example”"
+        "mapping: pages.addresses: “https://b.example/” is not at a site of the connection “staff”; its sites are “https://a.example”"
         in str(pages.unfit(web))
     )

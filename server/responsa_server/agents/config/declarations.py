@@ -23,7 +23,6 @@ from responsa_server.agents.config.problems import (
     Problem,
     closest,
     from_validation,
-    placed,
     quoted,
     syntax_problem,
 )
@@ -138,12 +137,11 @@ class KindOfTool(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTool:
-    """A file of the tools' folder: its declaration, or its problems. text: what the file says; "" if there is no file."""
+    """A file of the tools' folder: its declaration, or its problems."""
 
     name: str
     declaration: Declaration | None
     problems: Sequence[Problem] = ()
-    text: str = ""
 
 
 def read_tools(folder: Path, kinds: Mapping[str, KindOfTool]) -> Sequence[DeclaredTool]:
@@ -185,8 +183,8 @@ def _read(path: Path, kinds: Mapping[str, KindOfTool]) -> DeclaredTool:
                 )
             )
     if problems:
-        return DeclaredTool(name, None, placed(problems, {file: (text, 1)}))
-    return DeclaredTool(name, declaration, text=text)
+        return DeclaredTool(name, None, problems)
+    return DeclaredTool(name, declaration)
 
 
 def declared(

@@ -22,7 +22,6 @@ from responsa_server.agents.config.problems import (
     AGENT_FILE,
     Problem,
     from_validation,
-    placed,
     syntax_problem,
 )
 from responsa_server.agents.engine.config import AgentConfig
@@ -43,14 +42,13 @@ _FENCE: Final = "+++"
 
 @dataclass(frozen=True, slots=True)
 class PromptFiles:
-    """The prompts and partials of a folder, by name, and their problems. texts: the front matter of each file, with the
-    number of its first line. examples: the bytes of the files of examples, by their paths in the folder.
+    """The prompts and partials of a folder, by name, and their problems. examples: the bytes of the files of examples, by
+    their paths in the folder.
     """
 
     prompts: Mapping[str, PromptSource]
     partials: Mapping[str, Partial]
     problems: Sequence[Problem]
-    texts: Mapping[str, tuple[str, int]]
     examples: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
@@ -59,13 +57,13 @@ class AgentFolder:
     """An agent's files as they were read.
 
     config: `agent.toml` as plain values, None if it cannot be parsed. problems: the problems found while reading.
-    texts: the TOML of each file and the number of its first line; the line of a key is computed from these.
+    text: the text of `agent.toml`; "" if there is none.
     """
 
     files: AgentFiles
     config: Mapping[str, object] | None
     problems: Sequence[Problem]
-    texts: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +85,17 @@ def examine(folder: Path, surroundings: Surroundings, shared: Path | None = None
 
 
 def checked(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
-    """The configuration (None if there is a problem) and the problems with their lines.
+    """The configuration (None if there is a problem) and the problems.
 
     The problems of `agent.toml` come first; the others follow by file and line.
     """
     config, all_problems = None, list(folder.problems)
     if folder.config is not None:
-        config, problems = check(folder.texts[AGENT_FILE][0], folder.files, surroundings)
+        config, problems = check(folder.text, folder.files, surroundings)
         all_problems += problems
     if not all_problems:
         return config, all_problems
-    return None, sorted(placed(all_problems, folder.texts), key=_order)
+    return None, sorted(all_problems, key=_order)
 
 
 def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str = "") -> AgentFolder:
@@ -109,16 +107,16 @@ def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str =
     if not isinstance(shared, PromptFiles):
         shared = read_shared(shared or SHIPPED / SHARED)
     own = read_prompts(folder, "")
-    problems, texts = [*shared.problems, *own.problems], {**shared.texts, **own.texts}
+    problems = [*shared.problems, *own.problems]
     examples = {**shared.examples, **_examples(folder, "", problems)}
-    config = _config(folder, problems, texts)
+    config, text = _config(folder, problems)
     files = AgentFiles(
         identity or Path(os.path.abspath(folder)).name,  # noqa: PTH100 - Path.resolve would follow links
         {**shared.prompts, **own.prompts},
         {**shared.partials, **own.partials},
         examples,
     )
-    return AgentFolder(files, config, problems, texts)
+    return AgentFolder(files, config, problems, text)
 
 
 def read_shared(folder: Path) -> PromptFiles:
@@ -143,7 +141,6 @@ def _examples(folder: Path, prefix: str, problems: list[Problem]) -> Mapping[str
 def read_prompts(folder: Path, prefix: str) -> PromptFiles:
     """Read the prompts below `prompts` in this folder. prefix: what stands before the names of files in problems. Raises OSError."""
     problems: list[Problem] = []
-    texts: dict[str, tuple[str, int]] = {}
     prompts: dict[str, PromptSource] = {}
     partials: dict[str, Partial] = {}
     base = folder / PROMPTS
@@ -155,29 +152,26 @@ def read_prompts(folder: Path, prefix: str) -> PromptFiles:
         if name.startswith(f"{_PARTS}/"):
             partials[name] = Partial(file, text)
         else:
-            prompts[name.removesuffix(".md")] = _prompt(file, text, problems, texts)
-    return PromptFiles(prompts, partials, problems, texts)
+            prompts[name.removesuffix(".md")] = _prompt(file, text, problems)
+    return PromptFiles(prompts, partials, problems)
 
 
-def _config(
-    folder: Path, problems: list[Problem], texts: dict[str, tuple[str, int]]
-) -> Mapping[str, object] | None:
+def _config(folder: Path, problems: list[Problem]) -> tuple[Mapping[str, object] | None, str]:
     path = folder / AGENT_FILE
     if not path.is_file():
         problems.append(Problem(AGENT_FILE, "is missing from the folder"))
-        return None
+        return None, ""
     text = file_text(path, AGENT_FILE, problems)
     if text is None:
-        return None
-    texts[AGENT_FILE] = (text, 1)
+        return None, ""
     try:
-        return rtoml.loads(text)
+        return rtoml.loads(text), text
     except rtoml.TomlParsingError as error:
         problems.append(syntax_problem(AGENT_FILE, error, 1))
-        return None
+        return None, text
 
 
-def _prompt(file: str, text: str, problems: list[Problem], texts: dict[str, tuple[str, int]]) -> PromptSource:
+def _prompt(file: str, text: str, problems: list[Problem]) -> PromptSource:
     lines = text.split("\n")
     nothing = FrontMatter.model_validate({})
     if lines[0].rstrip() != _FENCE:
@@ -187,7 +181,6 @@ def _prompt(file: str, text: str, problems: list[Problem], texts: dict[str, tupl
         problems.append(Problem(file, f"the front matter does not end with a line “{_FENCE}”", line=1))
         return PromptSource(file, nothing, text, sound=False)
     front = "\n".join(lines[1:end])
-    texts[file] = (front, 2)
     source = PromptSource(file, nothing, "\n".join(lines[end + 1 :]), end + 2, sound=False)
     try:
         front_matter = FrontMatter.model_validate(rtoml.loads(front))
@@ -222,8 +215,8 @@ def _bytes(path: Path, file: str, problems: list[Problem]) -> bytes | None:
     return path.read_bytes()
 
 
-def _order(problem: Problem) -> tuple[bool, str, int, int]:
-    return problem.file != AGENT_FILE, problem.file, problem.line or 0, problem.column or 0
+def _order(problem: Problem) -> tuple[bool, str, int]:
+    return problem.file != AGENT_FILE, problem.file, problem.line or 0
 
 
 def agents_in(folder: Path) -> Iterator[Path]:

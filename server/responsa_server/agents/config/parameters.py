@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-from responsa_server.agents.config.problems import TYPE_NAMES, closest, quoted
+from responsa_server.agents.config.problems import closest, quoted
 from responsa_server.agents.engine.config import RESOURCE, TEACHERS, ParametersTable
 from responsa_server.agents.engine.schemas import CheckedSchema
 from responsa_server.agents.nodes.teacher import teacher_id
@@ -22,6 +22,15 @@ MOST_CHOICES: Final = 200
 _PATH: Final = "options.parameters"
 _MOST_VIOLATIONS: Final = 16
 _MOST_SHOWN: Final = 64
+_TYPE_NAMES: Final[Mapping[object, str]] = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "an array",
+    "object": "a table",
+}
+"""The words for JSON Schema's types in messages."""
 
 
 def schema_of(parameters: ParametersTable) -> dict[str, Any]:
@@ -135,4 +144,4 @@ def _wanted(schema: Mapping[str, Any]) -> str:
     if schema.get(RESOURCE) == TEACHERS:
         return "a teacher's id (GetAgent lists the ids that you may give)"
     bounds = [text.format(schema[name]) for name, text in _BOUNDS.items() if name in schema]
-    return " ".join([TYPE_NAMES.get(schema.get("type"), "a value"), ", ".join(bounds)]).strip()
+    return " ".join([_TYPE_NAMES.get(schema.get("type"), "a value"), ", ".join(bounds)]).strip()

@@ -17,7 +17,7 @@ from responsa_server.agents.config.declarations import (
     declared,
     read_tools,
 )
-from responsa_server.agents.config.problems import Problem, closest, placed
+from responsa_server.agents.config.problems import Problem, closest
 from responsa_server.agents.engine.calling import schema_problem
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import (
@@ -226,9 +226,8 @@ def line(problem: ToolProblem) -> str:
 
 def _unfit(tool: DeclaredTool, error: ToolUnfit) -> Problem:
     """The problem of a declaration whose tools cannot be made."""
-    file = _file(tool.name)
-    problem = Problem(file, str(error).rstrip("."), error.key, closest(error.unknown, error.known))
-    return placed([problem], {file: (tool.text, 1)})[0]
+    message = str(error).rstrip(".")
+    return Problem(_file(tool.name), message, error.key, closest(error.unknown, error.known))
 
 
 def _check(tools: Sequence[Tool], declaration: Declaration, parameters: Sequence[str]) -> None:

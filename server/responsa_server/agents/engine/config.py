@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from responsa_server.domain.agents import HISTORY_MESSAGES, TIME_LIMIT_SECONDS
 
@@ -39,7 +39,25 @@ RESOURCE: Final = "x-resource"
 TEACHERS: Final = "teachers"
 
 
+def _check_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ValueError(f"“{name}” is listed twice; remove one")
+    return names
+
+
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
+Names = Annotated[Texts, AfterValidator(_check_once)]
+CollectionIds = Annotated[
+    tuple[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], ...],
+    Field(strict=False),
+    AfterValidator(_check_once),
+]
+ToolNames = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^([a-z][a-z0-9_-]{0,126}|\*)$")], ...],
+    Field(strict=False),
+    AfterValidator(_check_once),
+]
 Scalar = bool | int | float | str
 
 
@@ -54,7 +72,7 @@ class Table(BaseModel):
 class ModelTable(Table):
     """`model`: the models that write."""
 
-    chain: Texts = Field(
+    chain: Names = Field(
         (DEFAULT_MODEL,),
         min_length=1,
         max_length=100,
@@ -110,7 +128,9 @@ class ConversationTable(Table):
 class SourceTable(Table):
     """`retrieval.sources.NAME`: where a search looks if a question chooses this source."""
 
-    collections: Texts = Field((), description="The collections to search; empty: those of the agent.")
+    collections: CollectionIds = Field(
+        (), description="The collections to search; empty: those of the agent."
+    )
     filter: str = Field(
         "", description="A filter that the documents must meet, as in a search; empty: all documents."
     )
@@ -124,7 +144,7 @@ class SourceTable(Table):
 class RetrievalTable(Table):
     """`retrieval`: where and how to search documents."""
 
-    collections: Texts = Field(
+    collections: CollectionIds = Field(
         (),
         description=(
             "The collections to search if a question names none; empty: all that the caller may read."
@@ -208,7 +228,7 @@ class CallLimits:
 class ToolsTable(Table):
     """`tools`: the tools that the agent's nodes may call."""
 
-    use: Texts = Field(
+    use: ToolNames = Field(
         (),
         max_length=64,
         description=(
@@ -230,7 +250,9 @@ class ParametersTable(Table):
     """`parameters`: the parameters of a question, as one flat JSON Schema."""
 
     required: Texts = Field((), max_length=100, description="The parameters that a question must have.")
-    properties: Mapping[str, Mapping[str, JsonValue]] = Field(
+    properties: Mapping[
+        Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")], Mapping[str, JsonValue]
+    ] = Field(
         default_factory=dict[str, Mapping[str, JsonValue]],
         max_length=100,
         description="The JSON Schema of each parameter.",
@@ -271,7 +293,7 @@ class NodeTable(BaseModel):
         default_factory=dict[str, str],
         description="For each renamed input: its own name, and the field of the state to read.",
     )
-    writes: Mapping[str, str] = Field(
+    writes: Mapping[str, Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]] = Field(
         default_factory=dict[str, str],
         description="For each renamed output: its own name, and the field of the state to write.",
     )

@@ -227,7 +227,6 @@ _MOST_READ: Final = 1_000_000_000
 _GLOBALS: Final = ("debug", "range", "cycler", "joiner", "namespace", "dict")
 _INCLUDE: Final = re.compile(r"\{%[-+]?\s*include\s*(['\"])(?P<name>[^'\"\\]*)\1\s*[-+]?%\}")
 _MOST_NESTED: Final = 50
-_QUOTED: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 _WORD: Final = re.compile(
     r"(?:(?:\||^\{%[-+]?\s*filter\b)\s*(?P<filter>[A-Za-z_]\w*))|\bis\s+(?:not\s+)?(?P<test>[A-Za-z_]\w*)"
 )
@@ -491,23 +490,6 @@ class PromptSet:
                     known = filters if kind == "filter" else tests
                     words.setdefault((kind, word), UnknownWord(part.file, line, kind, word, known))
         return list(words.values())
-
-    def where(self, name: str, variable: str, *, system: bool) -> tuple[str, int | None]:
-        """The file and the line where a part of a prompt, or a partial in that part, first uses a variable.
-
-        Raises KeyError, PromptError.
-        """
-        parts = self._sound(name)
-        part = parts[0] if system else parts[1] or parts[0]
-        tag = re.compile(r"\{[{%](?:[^{}]|\{(?![{%]))*\b" + re.escape(variable) + r"\b")
-        for template in self._reached([part.template]):
-            text = _QUOTED.sub(lambda one: " " * len(one.group()), self._texts[template])
-            if found := tag.search(text):
-                within = (
-                    part if template == part.template else _Part(template, self._partials[template].file, 1)
-                )
-                return within.file, _line(within, self._texts[template], found.start())
-        return part.file, None
 
     def render(
         self, name: str, trusted: Mapping[str, object], untrusted: Untrusted, mark: str

@@ -44,20 +44,6 @@ def test_no_secret_is_repeated(tmp_path: Path) -> None:
     assert secret not in " ".join(map(str, found.problems))
 
 
-def test_what_a_condition_asks_for_was_made_of_something(tmp_path: Path) -> None:
-    """A condition on the ranking holds only if the ranking exists. Without evidence, no ranking can exist."""
-    edge = '  { from = "route", to = "hello", when = { field = "intent", is = "chat" } },\n'
-    other = '  { from = "route", to = "write", when = { field = "intent", is = "out_of_scope" } },\n'
-    end = '{ from = "write", to = "quote", on = "unavailable" }'
-    asks = (
-        '{ from = "write", to = "quote", on = "unavailable", when = { field = "ranking.near", is = true } }'
-    )
-    opened = write(tmp_path / "a", ("agent.toml", edge, edge + other))
-    assert "needs “ranking”" in str(examine(opened, SURROUNDINGS, tmp_path / "none").problems[0])
-    asked = write(tmp_path / "b", ("agent.toml", edge, edge + other), ("agent.toml", end, asks))
-    assert examine(asked, SURROUNDINGS, tmp_path / "none").problems == []
-
-
 def test_what_is_kept_until_it_is_known_may_be_refused_or_told(tmp_path: Path) -> None:
     """With `stream = false`, no node emits text before a refusal. This is the remedy for a refusal after emitted text."""
     kept = (

@@ -229,8 +229,6 @@ def test_variables_are_known_through_partials() -> None:
     )
     assert prompt_set.variables("p").system == {"tone"}
     assert prompt_set.variables("p").user == {"question"}
-    assert prompt_set.where("p", "tone", system=True) == ("prompts/parts/tone.md", 1)
-    assert prompt_set.where("p", "question", system=False) == ("prompts/p.md", 7)
 
 
 def test_a_template_for_people_has_no_fences() -> None:

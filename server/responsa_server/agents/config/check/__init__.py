@@ -1,4 +1,4 @@
-"""Checks an agent's files. One check finds all mistakes, each with its place and, where possible, a suggestion."""
+"""Checks an agent's files. One check finds all mistakes, each with its file, key and, where possible, a suggestion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 import rtoml
 
 from responsa_server.agents.config.check import tables
-from responsa_server.agents.config.check.flow import Flow
+from responsa_server.agents.config.check.graph import Fields, edges
 from responsa_server.agents.config.check.inputs import (
     AgentFiles,
     ModelNames,
@@ -18,7 +18,6 @@ from responsa_server.agents.config.check.inputs import (
     Surroundings,
 )
 from responsa_server.agents.config.check.prompts import prompt_files
-from responsa_server.agents.config.check.shape import shape, without_model
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.agents.engine.config import AgentConfig
 
@@ -70,7 +69,6 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
         return None, problems
     problems += [
         *tables.parameters(agent),
-        *tables.collections(agent),
         *tables.subject(agent),
         *tables.sources(agent, surroundings),
         *tables.tools(agent),
@@ -79,11 +77,8 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
     nodes_whole = not any(one.key[:1] == ("nodes",) and len(one.key) < 3 for one in wrong)
     graph_whole = nodes_whole and not any(one.key[:1] == ("graph",) for one in wrong)
     if graph_whole:
-        problems += shape(agent, surroundings)
-    if all(table.kind in surroundings.kinds for table in agent.nodes.values()):
-        flow = Flow(agent, surroundings)
-        if graph_whole:
-            problems += [*flow.problems(), *without_model(agent, surroundings)]
-        if nodes_whole:
-            problems += flow.choices()
+        problems += edges(agent, surroundings)
+    if nodes_whole and all(table.kind in surroundings.kinds for table in agent.nodes.values()):
+        fields = Fields(agent, surroundings)
+        problems += [*(fields.problems() if graph_whole else ()), *fields.choices()]
     return agent, problems

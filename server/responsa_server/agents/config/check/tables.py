@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
-from responsa_server.agents.config.check.flow import options_of
+from responsa_server.agents.config.check.graph import options_of
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.problems import (
     Key,
@@ -25,6 +24,7 @@ from responsa_server.agents.engine.config import (
     FORMER_MODELS,
     PASSAGES,
     RESOURCE,
+    TEACHERS,
     AgentConfig,
     NodeTable,
 )
@@ -34,9 +34,6 @@ from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.tools import EVERY_TOOL
-
-_COLLECTION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_PARAMETER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 def tables(config: Mapping[str, object]) -> tuple[AgentConfig | None, Sequence[Problem]]:
@@ -48,11 +45,19 @@ def tables(config: Mapping[str, object]) -> tuple[AgentConfig | None, Sequence[P
     try:
         return AgentConfig.model_validate(config), []
     except ValidationError as error:
-        found = list(from_validation(error, AgentConfig))
+        problems = list(from_validation(error, AgentConfig))
+    keys = set[Key]()
+    for problem in problems:
+        key = problem.key
+        while key and isinstance(
+            key[-1], int
+        ):  # a list stays whole, so that its elements keep their positions
+            key = key[:-1]
+        keys.add(key)
     try:
-        return AgentConfig.model_validate(_without(config, {one.key for one in found})), found
+        return AgentConfig.model_validate(_without(config, keys)), problems
     except ValidationError:
-        return None, found
+        return None, problems
 
 
 def _without(value: object, keys: set[Key], at: Key = ()) -> object:
@@ -75,13 +80,9 @@ def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Ite
         kind_name = cast("str", values["kind"])
         kind = surroundings.kinds.get(kind_name)
         if kind is None:
-            at, message = ("nodes", name, "kind"), f"there is no kind of node “{kind_name}”"
-            if (successor := FORMER.get(kind_name)) is not None:
-                yield in_config(
-                    at, f"the kind of node “{kind_name}” no longer exists; “{successor}” replaces it"
-                )
-            else:
-                yield in_config(at, message, closest(kind_name, surroundings.kinds))
+            message, successor = f"there is no kind of node “{kind_name}”", FORMER.get(kind_name, "")
+            suggestion = successor or closest(kind_name, surroundings.kinds)
+            yield in_config(("nodes", name, "kind"), message, suggestion)
             continue
         common = NodeTable.model_fields
         try:
@@ -104,21 +105,14 @@ def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Ite
 def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
     """Models of the chain that are not available, or that no turn would ask."""
     chain = config.model.chain
-    for place, name in enumerate(chain):
-        key: Key = ("model", "chain", place)
-        if name in chain[:place]:
-            yield in_config(
-                key,
-                f"“{name}” is in the chain twice; an unavailable model is not asked again, so remove it here",
-            )
-        elif name == PASSAGES:
-            if place < len(chain) - 1:
-                yield in_config(
-                    key,
-                    "“passages” is never unavailable, so the models after it are never asked; move it to the end",
-                )
+    for index, name in enumerate(chain):
+        key: Key = ("model", "chain", index)
+        if name == PASSAGES:
+            if index < len(chain) - 1:
+                message = "“passages” is never unavailable, so the models after it are never asked; move it to the end"
+                yield in_config(key, message)
         elif name in FORMER_MODELS:
-            yield in_config(key, f"the model “{name}” no longer exists; “{FORMER_MODELS[name]}” replaces it")
+            yield in_config(key, f"there is no model “{name}”", FORMER_MODELS[name])
         elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
             message = f"the model “{name}” is not available: {clause(why)}"
             yield in_config(key, message, _suggested_model(name, surroundings))
@@ -129,30 +123,6 @@ def _suggested_model(name: str, surroundings: Surroundings) -> str:
     provider, _, model = name.partition(":")
     close = closest(provider, surroundings.providers) if provider not in surroundings.providers else ""
     return f"{close}:{model}" if close and model else closest(name, surroundings.suggested_models)
-
-
-def collections(config: AgentConfig) -> Iterator[Problem]:
-    """Malformed and repeated names of collections."""
-    table = config.retrieval
-    lists: list[tuple[Key, Sequence[str]]] = [
-        (("retrieval", "collections"), table.collections),
-        *(
-            (("retrieval", "sources", name, "collections"), one.collections)
-            for name, one in table.sources.items()
-        ),
-    ]
-    for at, names in lists:
-        for place, name in enumerate(names):
-            key: Key = (*at, place)
-            if not _COLLECTION.fullmatch(name):
-                likely = re.sub(r"[\s_.]+", "-", name.removeprefix("collections/").strip().lower())
-                yield in_config(
-                    key,
-                    f"“{name}” is not a valid id of a collection: use at most 63 lower-case letters, digits and “-”, and no “-” first",
-                    likely if _COLLECTION.fullmatch(likely) else "",
-                )
-            elif name in names[:place]:
-                yield in_config(key, f"the collection “{name}” is listed twice")
 
 
 def subject(config: AgentConfig) -> Iterator[Problem]:
@@ -169,135 +139,91 @@ def subject(config: AgentConfig) -> Iterator[Problem]:
 def sources(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
     """Sources that no question can choose, values that choose no source, filters that cannot be read, sources that a
     model would have to choose unseen, and examples with sources that do not exist."""
-    table = config.retrieval
-    key: Key = ("retrieval", "source_parameter")
-    if bool(table.sources) != bool(table.source_parameter):
+    table, properties = config.retrieval, config.parameters.properties
+    name, key = table.source_parameter, ("retrieval", "source_parameter")
+    if bool(table.sources) != bool(name):
         missing = "source_parameter" if table.sources else "sources"
         yield in_config(("retrieval",), f"sources and source_parameter need each other; add {missing}")
-    elif table.sources:
-        schema = config.parameters.properties.get(table.source_parameter)
-        if schema is None:
-            yield in_config(
-                key,
-                f"there is no parameter “{table.source_parameter}”",
-                closest(table.source_parameter, config.parameters.properties),
-            )
-        else:
-            values = cast("Sequence[object]", schema.get("enum", ()))
-            if set(values) != set(table.sources):
-                yield in_config(
-                    key,
-                    (
-                        f"the values (enum) of the parameter “{table.source_parameter}” must be the names of the "
-                        f"sources: {quoted(sorted(table.sources))}"
-                    ),
-                )
-    for name, entry in table.sources.items():
+    elif name and name not in properties:
+        yield in_config(key, f"there is no parameter “{name}”", closest(name, properties))
+    elif name and set(cast("Sequence[object]", properties[name].get("enum", ()))) != set(table.sources):
+        message = f"the values (enum) of the parameter “{name}” must be the names of the sources: {quoted(sorted(table.sources))}"
+        yield in_config(key, message)
+    for source, entry in table.sources.items():
         try:
             parse_filter(SEARCHED, entry.filter)
         except InvalidRequest as error:
-            yield in_config(
-                ("retrieval", "sources", name, "filter"),
-                f"is not a valid filter: {error.message.removeprefix('filter: ')}",
-            )
-    for name, node in config.nodes.items():
-        if node.kind != "query_expander":
+            message = f"is not a valid filter: {error.message.removeprefix('filter: ')}"
+            yield in_config(("retrieval", "sources", source, "filter"), message)
+    for node, settings in config.nodes.items():
+        if settings.kind != "query_expander":
             continue
-        examples: Any = getattr(options_of(surroundings.kinds[node.kind], node), "examples", ())
-        for place, example in enumerate(examples):
-            for source in example.sources:
-                if source not in table.sources:
-                    yield in_config(
-                        ("nodes", name, "examples", place, "sources"),
-                        f"there is no source “{source}”; the sources are {quoted(sorted(table.sources)) or 'none'}",
-                        closest(source, table.sources),
-                    )
-        if node.options.get("sources") is not True:
+        examples: Any = getattr(options_of(surroundings.kinds[settings.kind], settings), "examples", ())
+        for index, example in enumerate(examples):
+            for source in set(example.sources) - table.sources.keys():
+                yield in_config(
+                    ("nodes", node, "examples", index, "sources"),
+                    f"there is no source “{source}”; the sources are {quoted(sorted(table.sources)) or 'none'}",
+                    closest(source, table.sources),
+                )
+        if settings.options.get("sources") is not True:
             continue
         if not table.sources:
-            yield in_config(
-                ("nodes", name, "sources"),
-                "there are no sources to choose from; describe them in retrieval.sources",
-            )
+            message = "there are no sources to choose from; describe them in retrieval.sources"
+            yield in_config(("nodes", node, "sources"), message)
         for source, entry in table.sources.items():
             if not entry.description:
-                yield in_config(
-                    ("retrieval", "sources", source),
-                    f"needs a description, because “{name}” lets a model choose among the sources",
-                )
+                message = f"needs a description, because “{node}” lets a model choose among the sources"
+                yield in_config(("retrieval", "sources", source), message)
 
 
-_TEACHERS: Final = "teachers"
 _TYPES: Final = ("string", "integer", "number", "boolean")
-_MOST_BYTES: Final = 16 * 1024
-_MOST_NESTED: Final = 5
-_MOST_SUBSCHEMAS: Final = 100
+_MAX_BYTES: Final = 16 * 1024
+_WITHIN: Final = ("oneOf", "anyOf", "allOf", "not", "if", "then", "else")
 _KEYWORDS: Final = (
     *("type", "enum", "const", "default", "title", "description", "examples", "format", "pattern"),
     *("minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-    *("oneOf", "anyOf", "allOf", "not", "if", "then", "else", "deprecated", "readOnly", "writeOnly"),
-    *("$comment", RESOURCE),
+    *("deprecated", "readOnly", "writeOnly", "$comment", RESOURCE, *_WITHIN),
 )
 """The keywords of the schema of a parameter, which is a text, a number, or true or false."""
 
 
 def parameters(config: AgentConfig) -> Iterator[Problem]:
     """Schemas of parameters that are malformed or contradict themselves."""
-    properties, problems = config.parameters.properties, list[Problem]()
-    for name, schema in properties.items():
-        key: Key = ("parameters", "properties", name)
-        if not _PARAMETER.fullmatch(name):
-            yield in_config(
-                key,
-                f"“{name}” is not a valid name for a parameter: use at most 63 letters, digits and “_”, and no digit first",
-                re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") if not name[:1].isdigit() else "",
-            )
-        problems += _parameter(schema, key)
+    properties = config.parameters.properties
+    problems = [
+        problem
+        for name, schema in properties.items()
+        for problem in _parameter(schema, ("parameters", "properties", name))
+    ]
     yield from problems
     try:
         CheckedSchema({"properties": properties})
     except ValueError as error:
         if not problems:
             yield in_config(("parameters",), f"all parameters together: {str(error).splitlines()[0]}")
-    for place, name in enumerate(config.parameters.required):
+    for index, name in enumerate(config.parameters.required):
         if name not in properties:
-            yield in_config(
-                ("parameters", "required", place),
-                f"the required parameter “{name}” is not among the properties",
-                closest(name, properties),
-            )
+            message = f"the required parameter “{name}” is not among the properties"
+            yield in_config(("parameters", "required", index), message, closest(name, properties))
 
 
 def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
-    if len(json.dumps(schema, ensure_ascii=False).encode()) > _MOST_BYTES:
-        yield in_config(key, f"has more than {_MOST_BYTES // 1024} KiB; shorten it")
+    if len(json.dumps(schema, ensure_ascii=False).encode()) > _MAX_BYTES:
+        yield in_config(key, f"has more than {_MAX_BYTES // 1024} KiB; shorten it")
         return
-    nested = list(_nested(schema))
-    if len(nested) > _MOST_SUBSCHEMAS or any(level > _MOST_NESTED for level, _, _ in nested):
-        message = f"has more than {_MOST_SUBSCHEMAS} schemas, or more than {_MOST_NESTED} within one another; use “enum” for a choice"
-        yield in_config(key, message)
-        return
-    # Other keywords that begin with x- are the author's own notes, unless they look like a misspelt RESOURCE.
-    unknown = [
-        (*at, word)
-        for _, at, one in nested
-        for word in one
-        if word not in _KEYWORDS and (not word.startswith("x-") or closest(word, [RESOURCE]))
-    ]
-    for at in unknown:
-        message = f"the schema of a parameter has no keyword “{at[-1]}”"
-        yield in_config((*key, *at), message, closest(str(at[-1]), _KEYWORDS))
+    unknown = list(_unknown_keywords(schema, key))
+    yield from unknown
     if unknown:
         return
-    kind = schema.get("type")
+    kind, listed = schema.get("type"), cast("Sequence[object]", schema.get("enum", ()))
     if kind is not None and kind not in _TYPES:
         yield in_config((*key, "type"), f"must be one of {quoted(_TYPES)}", closest(str(kind), _TYPES))
         return
-    resource = schema.get(RESOURCE)
-    if resource not in (None, _TEACHERS):
-        message = f"must be “{_TEACHERS}”"
-        yield in_config((*key, RESOURCE), message, closest(str(resource), [_TEACHERS]))
-    elif resource is not None and kind != "string":
+    resource = schema.get(RESOURCE, TEACHERS)
+    if resource != TEACHERS:
+        yield in_config((*key, RESOURCE), f"must be “{TEACHERS}”", closest(resource, [TEACHERS]))
+    elif RESOURCE in schema and kind != "string":
         yield in_config(key, f"a parameter with {RESOURCE} needs type = “string”")
     try:
         checked = CheckedSchema(schema)
@@ -306,59 +232,45 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
         why = str(getattr(error, "message", error)).splitlines()[0]
         yield in_config((*key, *at), f"is not a valid JSON Schema: {why}")
         return
-    listed = cast("Sequence[object]", schema.get("enum", ()))
     if kind is None and not listed and "const" not in schema:
         yield in_config(key, "a parameter needs a type, or a list of its values (enum)")
         return
-    values: list[tuple[Key, object]] = [(("enum", place), one) for place, one in enumerate(listed)]
+    values: list[tuple[Key, object]] = [(("enum", index), value) for index, value in enumerate(listed)]
     if "default" in schema:
         values.append((("default",), schema["default"]))
     for at, value in values:
         if (error := checked.error(value)) is not None:
-            yield in_config(
-                (*key, *at),
-                f"does not match its schema: {error.message.splitlines()[0]}",
-                closest(value, [item for item in listed if isinstance(item, str) and item != value]),
-            )
+            message = f"does not match its schema: {error.message.splitlines()[0]}"
+            texts = [item for item in listed if isinstance(item, str)]
+            yield in_config((*key, *at), message, closest(value, texts))
 
 
-def _nested(schema: Mapping[str, Any]) -> Iterator[tuple[int, Key, Mapping[str, Any]]]:
-    """A schema and all within it, each with its level and its place, and none below the level after the deepest that is allowed."""
-    left: list[tuple[int, Key, Mapping[str, Any]]] = [(0, (), schema)]
-    for level, at, one in left:
-        yield level, at, one
-        if level > _MOST_NESTED:
+def _unknown_keywords(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
+    """The unknown keywords of a schema and of all schemas within it."""
+    for word, value in schema.items():
+        # Other keywords that begin with x- are the author's own notes, unless they look like a misspelt RESOURCE.
+        if word not in _KEYWORDS and (not word.startswith("x-") or closest(word, [RESOURCE])):
+            message = f"the schema of a parameter has no keyword “{word}”"
+            yield in_config((*key, word), message, closest(word, _KEYWORDS))
+        if word not in _WITHIN:
             continue
-        for word in ("oneOf", "anyOf", "allOf", "not", "if", "then", "else"):
-            value = cast("object", one.get(word))
-            several = cast("list[object]", value) if isinstance(value, list) else ()
-            found: list[tuple[Key, object]] = [
-                ((*at, word, place), item) for place, item in enumerate(several)
-            ]
-            for where, item in [*found, ((*at, word), cast("object", value))]:
-                if isinstance(item, dict):
-                    left.append((level + 1, where, cast("dict[str, Any]", item)))
-
-
-_TOOL: Final = re.compile(r"[a-z][a-z0-9_-]{0,126}|\*")
+        parts: list[tuple[Key, Any]] = [((word,), value)]
+        if isinstance(value, list):
+            parts = [((word, index), part) for index, part in enumerate(cast("list[Any]", value))]
+        for at, part in parts:
+            if isinstance(part, dict):
+                yield from _unknown_keywords(cast("dict[str, Any]", part), (*key, *at))
 
 
 def tools(config: AgentConfig) -> Iterator[Problem]:
-    """Problems of the table `tools`, and of nodes that request tools which nothing calls. `missing_tools` says which tools do not exist."""
-    use = config.tools.use
-    for place, name in enumerate(use):
-        if not _TOOL.fullmatch(name):
-            message = f"“{name}” is not a valid name of a tool: use lower-case letters, digits, “-” and “_”, with a letter first"
-            yield in_config(("tools", "use", place), message)
-        elif name in use[:place]:
-            yield in_config(("tools", "use", place), f"“{name}” is listed twice; remove one")
+    """Nodes that request tools which nothing calls. `missing_tools` says which tools do not exist."""
     calls = any(table.kind == "tool_caller" for table in config.nodes.values())
     for name, table in config.nodes.items():
         asks = table.kind == "prompt" and table.options.get("tools") is True
         if not asks and table.kind not in ("tool_chooser", "tool_requester"):
             continue
         key = ("nodes", name, "tools" if asks else "kind")
-        if not use:
+        if not config.tools.use:
             message = f"“{name}” may request tools, but the agent uses none; name them in tools.use"
             yield in_config(key, message)
         if not calls:
