@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from responsa.rules import validate_pb2
 from responsa_server.calls.json_types import one_of
@@ -25,49 +27,26 @@ EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 """A UUID for examples."""
 _SLUG_FORM = "1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen"
 _MAX_KEY_CHARS = 64
-# A rule refuses 0 only for fields that have a default. A caller gets the default by leaving the field out.
-_OMIT = "; leave it out for the default"
 
 # What stands in the regular expressions of names, as a reader sees it, and an example.
 _PARTS = (
     (_UUID, "{uuid}", EXAMPLE),
+    (r"(/versions/[1-9][0-9]{0,8})?", "[/versions/{n}]", "/versions/2"),
     (r"[a-z0-9][a-z0-9-]{0,62}", "{id}", "handbook"),
     (r"[1-9][0-9]{0,8}", "{n}", "2"),
+    (r"[a-z][a-z0-9_-]{0,126}", "{tool}", "knowledge_search"),
+    ("(turns|messages)", "{turns or messages}", "turns"),
+    ("$|@", " or an e-mail address", ""),
 )
-_UNKNOWN = "does not have the form that the contract requires"
-
-# The requirement of each regular expression of the contract other than that of a single form of names, in words.
-_PATTERNS: Mapping[str, str] = {
-    r"[^\s]": "must contain at least one character that is not white space",
-    r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
-    r"^[a-z0-9][a-z0-9-]{0,31}$": "must be the name of a provider, e.g. openai",
-    r"^[A-Za-z0-9_./@:+-]{1,200}$": "must be what the provider calls the model, e.g. gpt-5.6-luna",
-    r"^[A-Z][A-Z0-9_]{0,55}_API_KEY$": (
-        "must be the name of a secret file or an environment variable, e.g. OPENAI_API_KEY; "
-        "never enter the key itself"
-    ),
-    r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": (
-        f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
-        "or of one of its versions; e.g. agents/default or agents/default/versions/1"
-    ),
-    r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",
-    r"^tools/[a-z][a-z0-9_-]{0,126}$": "must be the name of a tool, tools/{id}, e.g. tools/knowledge_search",
-    f"^users/{_UUID}$|@": f"must be the name of a user, e.g. users/{EXAMPLE}, or an e-mail address such as ada@example.org",
-    f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as returned by the server, e.g. turns/{EXAMPLE}",
-    f"^documents/{_UUID}(/versions/[1-9][0-9]{{0,8}})?$": "must be the name of a document or of one of its versions, "
-    f"e.g. documents/{EXAMPLE}/versions/1",
-}
 
 
 def in_words(pattern: str) -> str:
     """The requirement of a regular expression of the contract, in words."""
-    if pattern in _PATTERNS:
-        return _PATTERNS[pattern]
+    if pattern == r"[^\s]":
+        return "must contain at least one character that is not white space"
     form = example = pattern.removeprefix("^").removesuffix("$")
     for expression, placeholder, value in _PARTS:
         form, example = form.replace(expression, placeholder), example.replace(expression, value)
-    if re.escape(form) != re.sub(r"([{}])", r"\\\1", form):
-        return _UNKNOWN
     whose_id = f", where the id is {_SLUG_FORM}" if "{id}" in form else " as returned by the server"
     return f"must be a name of the form {form}{whose_id}; e.g. {example}"
 
@@ -163,57 +142,36 @@ def not_utf8(path: str) -> FieldViolation:
 
 def nul_characters(message: Message) -> InvalidRequest | None:
     """The error for texts with U+0000; None if no text contains it."""
-    search = _NulSearch()
-    search.message(message)
-    return invalid(search.described, search.count) if search.count else None
+    paths = list(_texts_with_nul(message, ""))
+    if not paths:
+        return None
+    described = [FieldViolation.of_nul(path.removeprefix(".")) for path in paths[:MAX_VIOLATIONS]]
+    return invalid(described, len(paths))
 
 
-class _NulSearch:
-    """Walks through a message. The current path is kept in pieces, which are joined only to describe a violation."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.described: list[FieldViolation] = []
-        self._pieces: list[str] = []
-
-    def message(self, message: Message) -> None:
-        for field, value in message.ListFields():
-            self._pieces.append(f".{field.name}")
-            if field.message_type is not None and field.message_type.GetOptions().map_entry:
-                for key, item in value.items():
-                    self._inside(f'["{_cut(str(key))}"]', item)
-                    self._value(key)
-            elif field.is_repeated:
-                for index, item in enumerate(value):
-                    self._inside(f"[{index}]", item)
-            elif field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
-                self._value(value)
-            self._pieces.pop()
-
-    def _inside(self, piece: str, value: Any) -> None:
-        self._pieces.append(piece)
-        self._value(value)
-        self._pieces.pop()
-
-    def _value(self, value: Any) -> None:
-        # Inside plain JSON, the path consists of the JSON's keys. The protobuf fields that carry the JSON are left out.
-        if isinstance(value, Struct):
-            for key, item in value.fields.items():
-                self._value(key)
-                self._inside(f".{_cut(key)}", item)
-        elif isinstance(value, ListValue):
-            for index, item in enumerate(value.values):
-                self._inside(f"[{index}]", item)
-        elif isinstance(value, Value):
-            kind = value.WhichOneof("kind")
-            self._value(None if kind is None else getattr(value, kind))
-        elif isinstance(value, Message):
-            self.message(value)
-        elif isinstance(value, str) and "\x00" in value:
-            self.count += 1
-            if self.count <= MAX_VIOLATIONS:
-                path = "".join(self._pieces).removeprefix(".")
-                self.described.append(FieldViolation.of_nul(path))
+def _texts_with_nul(value: Any, path: str) -> Iterator[str]:
+    # Inside plain JSON, the path consists of the JSON's keys. The protobuf fields that carry the JSON are left out.
+    if isinstance(value, str):
+        if "\x00" in value:
+            yield path
+    elif isinstance(value, Struct):
+        for key, item in value.fields.items():
+            yield from _texts_with_nul(key, path)
+            yield from _texts_with_nul(item, f"{path}.{_cut(key)}")
+    elif isinstance(value, ListValue):
+        yield from _texts_with_nul(list(value.values), path)
+    elif isinstance(value, Value):
+        yield from _texts_with_nul(getattr(value, value.WhichOneof("kind") or "", None), path)
+    elif isinstance(value, Message):
+        for field, item in value.ListFields():
+            yield from _texts_with_nul(item, f"{path}.{field.name}")
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[object, object]", value).items():
+            yield from _texts_with_nul(key, path)
+            yield from _texts_with_nul(item, f'{path}["{_cut(str(key))}"]')
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
+        for index, item in enumerate(cast("Sequence[object]", value)):
+            yield from _texts_with_nul(item, f"{path}[{index}]")
 
 
 def _path(violation: Violation) -> str:
@@ -253,38 +211,21 @@ def _choices(descriptor: Descriptor, violation: Violation) -> str:
 
 
 def _remedy(violation: Violation, descriptor: Descriptor) -> str:
-    limit, value = violation.rule_value, violation.field_value
+    value, message = violation.field_value, violation.proto.message or "breaks a rule of the contract"
     match violation.proto.rule_id:
         case "string.pattern":
-            return in_words(str(limit))
-        case "string.uuid":
-            return f"must be a UUID, e.g. {EXAMPLE}, or empty"
-        case "string.min_bytes" | "bytes.min_len" if limit == 1:
+            return in_words(str(violation.rule_value))
+        case "string.min_bytes" | "bytes.min_len" if violation.rule_value == 1:
             return "must not be empty"
         case "string.max_bytes" if isinstance(value, str):
-            return f"must be at most {limit} bytes of UTF-8, but has {len(value.encode())}; shorten it"
+            return f"{message} of UTF-8, but has {len(value.encode())}; shorten it"
         case "bytes.max_len" if isinstance(value, bytes):
-            return f"must be at most {limit} bytes, but has {len(value)}; send it in smaller pieces"
-        case "repeated.min_items" if limit == 1:
-            return "must contain at least one entry"
-        case "int32.gte" | "int64.gte":
-            return f"must be {limit} or more{_OMIT if value == 0 else ''}"
-        case "int32.gte_lte" if value == 0:
-            return f"{violation.proto.message}{_OMIT}"
-        case "repeated.unique":
-            return "must not contain the same entry twice"
+            return f"{message}, but has {len(value)}; send it in smaller pieces"
         case "enum.defined_only" | "enum.not_in":
             return _choices(descriptor, violation)
-        case "bool.const":
-            return f"must be {str(limit).lower()}, or be left out"
         case "required":
-            return (
-                "exactly one of its fields must be given"
-                if "oneof" in (violation.proto.message or "")
-                else "must be given"
-            )
+            return "exactly one of its fields must be given" if "oneof" in message else "must be given"
         case _:
-            message = violation.proto.message or "breaks a rule of the contract"
             # The name of the field stands in front of the remedy.
             return message.removeprefix(f"{_inner(violation)} ")
 
@@ -293,66 +234,36 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_KEY_CHARS else text[:_MAX_KEY_CHARS] + "…"
 
 
-_VARINT, _FIXED64, _LENGTH, _GROUP, _GROUP_END, _FIXED32 = range(6)
 _MAX_DEPTH = 16
+_LENGTH = 2
+"""The wire type of texts and messages."""
 MAX_PARTS = 10_000
-"""The maximum number of values that the search reads before it gives up. A request within the contract's limits has fewer values."""
+"""The maximum number of values of a message in which a text is searched. A request within the contract's limits has fewer."""
 
 
-def invalid_text(descriptor: Descriptor, data: bytes) -> str | None:
+def invalid_text(descriptor: Descriptor, data: bytes, depth: int = 0) -> str | None:
     """The path of the first text field whose bytes are not UTF-8, e.g. `options.scope.collections[1]`; None if all are
     UTF-8. It runs only after parsing has failed, so its code favours clarity over speed."""
-    return _Search().within(descriptor, data, 0)
-
-
-class _Search:
-    def __init__(self) -> None:
-        self._parts = 0
-
-    def within(self, descriptor: Descriptor, data: bytes, depth: int) -> str | None:
-        seen: dict[int, int] = {}
-        position = 0
-        while position < len(data) and depth < _MAX_DEPTH and self._parts < MAX_PARTS:
-            self._parts += 1
-            tag, position = _varint(data, position)
-            number, kind = tag >> 3, tag & 7
-            if kind == _LENGTH:
-                length, position = _varint(data, position)
-                value = data[position : position + length]
-                position += length
-                field = descriptor.fields_by_number.get(number)
-                if field is None:
-                    continue
-                name = field.name
-                if field.is_repeated:
-                    name = f"{name}[{seen.get(number, 0)}]"
-                    seen[number] = seen.get(number, 0) + 1
-                if field.type == FieldDescriptor.TYPE_STRING and not _is_text(value):
-                    return name
-                if field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type is not None:
-                    inner = self.within(field.message_type, value, depth + 1)
-                    if inner is not None:
-                        return f"{name}.{inner}"
-            elif kind == _VARINT:
-                _, position = _varint(data, position)
-            elif kind in (_FIXED32, _FIXED64):
-                position += 4 if kind == _FIXED32 else 8
-            else:
-                return None
+    try:
+        values = UnknownFieldSet(Empty.FromString(data))
+    except DecodeError:
         return None
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    result = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            return 0, len(data)
-        byte = data[position]
-        position += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, position
-    return 0, len(data)
+    if len(values) > MAX_PARTS:
+        return None
+    seen = Counter[int]()
+    for value in values:
+        field = descriptor.fields_by_number.get(value.field_number)
+        if field is None or value.wire_type != _LENGTH:
+            continue
+        name = f"{field.name}[{seen[field.number]}]" if field.is_repeated else field.name
+        seen[field.number] += 1
+        if field.type == FieldDescriptor.TYPE_STRING and not _is_text(value.data):
+            return name
+        if field.message_type is not None and depth < _MAX_DEPTH:
+            inner = invalid_text(field.message_type, value.data, depth + 1)
+            if inner is not None:
+                return f"{name}.{inner}"
+    return None
 
 
 def _is_text(value: bytes) -> bool:
