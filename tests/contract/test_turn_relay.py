@@ -18,7 +18,6 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.breakers import Circuit, CircuitState
 from responsa_server.domain.parts import Health
 from responsa_server.domain.relay import Committed, EpochAdvanced, Hint, Interest, Reload, Work
 from responsa_server.domain.turns import LogRow
@@ -30,15 +29,12 @@ from tests.contract.turn_house import RELAY_KEY
 
 SEQS = st.integers(1, 2**62)
 ROWS = st.builds(LogRow, SEQS, SEQS, st.booleans(), st.binary(max_size=300))
-LINES = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=30)
-SECONDS = st.floats(0, allow_nan=False)
 HINTS = st.one_of(
     st.builds(Committed, st.uuids(), st.lists(ROWS, max_size=5), st.booleans()),
     st.builds(Interest, st.uuids(), st.lists(st.uuids(), max_size=5)),
     st.builds(EpochAdvanced, st.uuids(), SEQS),
     st.just(Work()),
     st.just(Reload()),
-    st.builds(Circuit, LINES, st.sampled_from(CircuitState), LINES, SECONDS, SECONDS),
 )
 
 
@@ -47,7 +43,7 @@ def test_a_hint_is_what_it_was_after_its_way(sender: UUID, hint: Hint) -> None:
     assert decode(encode(sender, hint)) == (sender, hint)
 
 
-@given(st.binary(max_size=100), st.sampled_from([b"", b"c", b"i", b"t", b"w", b"r", b"b", b"?"]))
+@given(st.binary(max_size=100), st.sampled_from([b"", b"c", b"i", b"t", b"w", b"r", b"?"]))
 def test_what_nobody_understands_is_passed_over(noise: bytes, kind: bytes) -> None:
     decode(kind + noise)  # must not raise an error
     assert decode(b"?" + bytes(16)) is None

@@ -521,14 +521,12 @@ async def build_turns(
 ) -> tuple[Turns, AgentParts]:
     """Build `Turns` and the agents that answer questions. The caller must close `Turns`.
 
-    gate: the limits of users; None in a process that accepts no questions. breakers: the circuit breakers that this
-    process shares with others. turn_queries: replaces the turn store's SQL in tests. traces: how turns are traced.
+    gate: the limits of users; None in a process that accepts no questions. breakers: the circuit breakers of
+    models and tools. turn_queries: replaces the turn store's SQL in tests. traces: how turns are traced.
     pause: the pause after a restore. Raises the same errors as `build_agents`.
     """
     codec = AskFrames()
     relay = RedisRelay(redis_url(settings, layout), relay_key(settings, layout))
-    breakers = breakers or Breakers()
-    breakers.tell = relay.tell_all
     agents = await build_agents(
         settings,
         layout,
@@ -538,7 +536,7 @@ async def build_turns(
         faults,
         lambda: relay.tell_all(Reload()),
         stack,
-        breakers,
+        breakers or Breakers(),
     )
 
     conversations = PostgresConversationStore(database)
@@ -570,7 +568,6 @@ async def build_turns(
         agents.agents.want_reload,
         prune,
         gate,
-        breakers.heard,
         database.presence.worker,
     )
     return turns, agents

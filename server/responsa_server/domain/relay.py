@@ -1,7 +1,7 @@
-"""Hints that processes send each other about turns, agents and circuit breakers.
+"""Hints that processes send each other about turns and agents.
 
 A lost hint does no harm: the database holds the facts about turns, and each process polls the database, so a process learns the
-facts within half a second. A process that misses a hint about a circuit breaker makes a call that fails.
+facts within half a second.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from responsa_server.domain.breakers import Circuit
 from responsa_server.domain.turns import LogRow
 
 
@@ -52,7 +51,7 @@ class Reload:
     """A process has reloaded the agents' files, and all other processes should reload them too."""
 
 
-Hint = Committed | Interest | EpochAdvanced | Work | Reload | Circuit
+Hint = Committed | Interest | EpochAdvanced | Work | Reload
 
 
 class Relay(Protocol):

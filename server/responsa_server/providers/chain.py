@@ -245,19 +245,18 @@ class Barred:
 
     If the provider rejects a key, all models with this key are barred at once. If the key is valid but may not use the
     model, only the model is barred. A model is also barred after two failures in a row that were timeouts, or failures
-    to reach the server after a long wait. After timeouts, a call with at least twice the patience of the last failed
-    call is still allowed. A server that refuses connections at once is not barred, because such a call costs no time
-    and the server may be back the next moment.
+    to reach the server after a long wait. A server that refuses connections at once is not barred, because such a call
+    costs no time and the server may be back the next moment.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.breakers = Breakers(clock)
 
-    def admit(self, member: ChainModel, patience_seconds: float) -> ModelFault | Sequence[str]:
-        """The circuits that the call probes; or, if the model is barred for calls with this patience, the fault that caused it."""
+    def admit(self, member: ChainModel) -> ModelFault | Sequence[str]:
+        """The circuits that the call probes; or, if the model is barred, the fault that caused it."""
         probed: list[str] = []
         for name in _circuits(member):
-            found = self.breakers.admit(name, patience_seconds)
+            found = self.breakers.admit(name)
             if isinstance(found, BarredCall):
                 self.left(probed)
                 return ModelFault(found.cause)
@@ -270,28 +269,20 @@ class Barred:
         for name in probed:
             self.breakers.left(name)
 
-    def failed(
-        self, member: ChainModel, error: ModelError, patience_seconds: float, waited_seconds: float
-    ) -> None:
-        """Records a failed call. patience_seconds: the patience of the call. waited_seconds: the time from the call to its failure."""
+    def failed(self, member: ChainModel, error: ModelError, waited_seconds: float) -> None:
+        """Records a failed call. waited_seconds: the time from the call to its failure."""
         key, model = _circuits(member)
         if error.fault is ModelFault.CREDENTIAL:
             self.breakers.open(model if error.own else key, error.fault)
         elif error.fault is ModelFault.TIMEOUT or (
             error.fault is ModelFault.UNREACHABLE and waited_seconds >= _LONG_SECONDS
         ):
-            silent = error.fault is ModelFault.TIMEOUT
-            self.breakers.failed(model, error.fault, _MOST_STRIKES, 2 * patience_seconds if silent else inf)
+            self.breakers.failed(model, error.fault, _MOST_STRIKES)
 
     def answered(self, member: ChainModel) -> None:
         """Records that the answer to a call has begun."""
         for name in _circuits(member):
             self.breakers.succeeded(name)
-
-    def fault(self, member: ChainModel, patience_seconds: float) -> ModelFault | None:
-        """If a model is now barred for calls with this patience, the fault that caused the bar; None if the call is allowed."""
-        causes = (self.breakers.cause(name, patience_seconds) for name in _circuits(member))
-        return next((ModelFault(cause) for cause in causes if cause), None)
 
 
 def _circuits(member: ChainModel) -> tuple[str, str]:
@@ -589,7 +580,7 @@ class ModelChain:
         clock = asyncio.get_running_loop().time
         prompt, own, held = call.prompt, call.patience_seconds, ""
         begun, patience = clock(), asyncio.timeout(None)
-        probed = self._barred.admit(member, own)
+        probed = self._barred.admit(member)
         if isinstance(probed, ModelFault):
             error = ModelError(probed, "an earlier call failed in this way, so the model was not called")
             error.model = member.name
@@ -705,7 +696,7 @@ class ModelChain:
         instruments.MODEL_CALLS.add(1, member.name, error.fault.value)
         log_failed(member.name, call.prompt, error)
         if not call.said or error.fault is ModelFault.CREDENTIAL:
-            self._barred.failed(member, error, call.patience_seconds, waited_seconds)
+            self._barred.failed(member, error, waited_seconds)
 
     def _priced(self, piece: Spent, member: ChainModel) -> Spent:
         named = replace(piece, model=member.name)

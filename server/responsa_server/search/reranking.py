@@ -51,7 +51,7 @@ class Reranking:
         self, model: Reranker, *, seconds: float, most: int, most_bytes: int, breakers: Breakers
     ) -> None:
         """seconds: the maximum time of a call. most: the number of passages that the model reads. most_bytes: the
-        maximum size of a passage for the model. breakers: those of all models, shared with the other processes.
+        maximum size of a passage for the model. breakers: those of all models.
         """
         self._model = model
         self._seconds = seconds

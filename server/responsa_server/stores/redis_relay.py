@@ -26,7 +26,6 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.breakers import Circuit, CircuitState
 from responsa_server.domain.relay import Committed, EpochAdvanced, Hint, Interest, Reload, Work
 from responsa_server.domain.turns import LogRow
 from responsa_server.stores.redis import PATIENCE, redis_client, refusal_of
@@ -51,7 +50,6 @@ _HEAD: Final = struct.Struct(">c16s")
 _COMMITTED: Final = struct.Struct(">16s?H")
 _ROW: Final = struct.Struct(">qq?I")
 _EPOCH_ADVANCED: Final = struct.Struct(">16sq")
-_CIRCUIT: Final = struct.Struct(">dd")
 _UUID_BYTES: Final = 16
 _CODE_BYTES: Final = 16
 
@@ -75,10 +73,6 @@ def encode(sender: UUID, hint: Hint) -> bytes:
             return _HEAD.pack(b"w", sender.bytes)
         case Reload():
             return _HEAD.pack(b"r", sender.bytes)
-        case Circuit():
-            # The last line break shows that the message is whole.
-            texts = f"{hint.name}\n{hint.state.value}\n{hint.cause}\n".encode()
-            return _HEAD.pack(b"b", sender.bytes) + _CIRCUIT.pack(hint.seconds, hint.patience_seconds) + texts
         case _:
             assert_never(hint)
 
@@ -117,10 +111,6 @@ def _decode(kind: bytes, message: bytes, at: int) -> Hint | None:
         return EpochAdvanced(UUID(bytes=turn), epoch)
     if kind == b"r":
         return Reload()
-    if kind == b"b":
-        seconds, patience = _CIRCUIT.unpack_from(message, at)
-        name, state, cause, _ = message[at + _CIRCUIT.size :].decode().split("\n")
-        return Circuit(name, CircuitState(state), cause, seconds, patience)
     return Work() if kind == b"w" else None
 
 

@@ -12,7 +12,6 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.agents import Agent, Agents
 from responsa_server.domain.background import Background
-from responsa_server.domain.breakers import Circuit
 from responsa_server.domain.conversations import ConversationStore
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -69,10 +68,6 @@ def _nothing() -> None:
     """Do nothing: this process does not read agents' files."""
 
 
-def _nothing_of(hint: Circuit) -> None:
-    """Do nothing: this process shares no circuit breakers."""
-
-
 class Turns:
     """The turns that callers ask for in this process, and the turns that this process runs. Call `start` before use, and `drain` and
     `close` at the end.
@@ -88,12 +83,11 @@ class Turns:
         reload: Callable[[], None] = _nothing,
         prune: Callable[[], Awaitable[None]] | None = None,
         gate: MessageGate | None = None,
-        circuits: Callable[[Circuit], None] = _nothing_of,
         process: UUID | None = None,
     ) -> None:
         """reload: a function to call when another process has reloaded the agents' files. prune: deletes other old
         records, as often as old events of turns are deleted. gate: decides whether a user may ask another question now;
-        without it, users are not limited. circuits: takes hints about circuit breakers.
+        without it, users are not limited.
         process: the id of this process; a new one by default.
         """
         self._gate = gate
@@ -104,7 +98,6 @@ class Turns:
         self._relay = relay
         self._runtime = runtime
         self._reload = reload
-        self._circuits = circuits
         self._log = runtime.log
         self._process = process or runtime.new_id()
         self._hub = Hub(self._process, relay, runtime.options.poll_seconds, loop_time)
@@ -538,8 +531,6 @@ class Turns:
                 self._claiming.wake()
             case Reload():
                 self._reload()
-            case Circuit():
-                self._circuits(hint)
             case _:
                 assert_never(hint)
 

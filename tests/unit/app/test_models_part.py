@@ -56,6 +56,6 @@ async def test_a_server_of_models_is_asked_until_it_has_answered_once(
     assert [await part.check() for _ in range(2)] == [PartReport(Health.OK)] * 2
     assert requests == ["GET", "GET"]
     models.breakers.open("model:lab:m", ModelFault.TIMEOUT)
-    assert (await part.check()).detail.startswith("The model lab:m has failed for ")
+    assert (await part.check()).detail.startswith("The model lab:m has failed.")
     await models.close()
     await server.close()

@@ -192,14 +192,9 @@ async def test_whoever_was_silent_twice_is_asked_no_more_for_half_a_minute() -> 
     assert silent.calls == 2
     other = Told(WHOLE, name="a:other")
     assert await gathered(chain(other, barred=barred)) == (WHOLE, None)
-    # A model that was silent in a short call may be asked again with more time.
-    await gathered(chain(silent, barred=barred, patience=600.0))
-    assert silent.calls == 3
-    await gathered(chain(silent, barred=barred, patience=600.0))
-    assert silent.calls == 3
     clock.now = 30.0
     await gathered(chain(silent, barred=barred))
-    assert silent.calls == 4
+    assert silent.calls == 3
 
 
 @pytest.mark.parametrize("fault", [ModelFault.TIMEOUT, ModelFault.UNREACHABLE])
@@ -216,12 +211,12 @@ async def test_a_server_that_is_not_there_is_left_alone_if_that_takes_long() -> 
     member = ChainModel("a:m", "a", Told(WHOLE))
     for waited, found in ((5.0, ModelFault.UNREACHABLE), (4.9, None)):
         barred = Barred(Clock())
-        barred.failed(member, gone, 30.0, waited)
-        assert barred.fault(member, 30.0) is None
-        barred.failed(member, gone, 30.0, waited)
-        assert barred.fault(member, 600.0) is found
+        barred.failed(member, gone, waited)
+        assert barred.admit(member) == []
+        barred.failed(member, gone, waited)
+        assert barred.admit(member) == (found or [])
         barred.answered(member)
-        assert barred.fault(member, 30.0) is None
+        assert barred.admit(member) == []
     # A model whose server refuses connections at once is asked each time, so it is used as soon as it recovers.
     one = Told([gone], [gone], [gone], WHOLE, name="a:m")
     shared = Barred(Clock())

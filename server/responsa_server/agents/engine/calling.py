@@ -267,7 +267,7 @@ class ToolCaller:
             barred = ToolResult(ToolOutcome.ERROR, _PAUSED, error=ToolFault.PAUSED)
             run.emit(returned(plan.call_id, barred))
             return _modelled(plan, barred)
-        circuit = self._circuits.admit(tool.card.id, seconds)
+        circuit = self._circuits.admit(tool.card.id)
         if isinstance(circuit, ToolResult):
             refused = _doubted(plan, circuit)
             run.emit(returned(plan.call_id, refused))

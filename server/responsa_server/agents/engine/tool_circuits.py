@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil
 from typing import Final
 
 from responsa_server.domain.breakers import BarredCall, Breakers, Probe
@@ -53,17 +53,13 @@ class ToolCircuits:
         self._user = user
         self._endpoint = endpoint
 
-    def admit(self, tool: str, seconds: float) -> ToolCircuit | ToolResult:
-        """Whether a call that may take this many seconds is made: its circuits, or the result of a call that is not made."""
+    def admit(self, tool: str) -> ToolCircuit | ToolResult:
+        """Whether a call is made: its circuits, or the result of a call that is not made."""
         endpoint = self._endpoint(tool)
         if not endpoint:
-            return ToolCircuit(self._breakers, None, seconds)
+            return ToolCircuit(self._breakers, None)
         name = f"{self._tenant}/{endpoint}"
-        circuit = ToolCircuit(
-            self._breakers,
-            _Names(KIND + name, f"{KIND_OF_USERS}{name}/{self._user}"),
-            seconds,
-        )
+        circuit = ToolCircuit(self._breakers, _Names(KIND + name, f"{KIND_OF_USERS}{name}/{self._user}"))
         refused = circuit.admitted()
         if refused is None:
             return circuit
@@ -110,18 +106,17 @@ class _Names:
 class ToolCircuit:
     """The circuits of one call. Call `ended` if the call has a result, and `left` in any case."""
 
-    def __init__(self, breakers: Breakers, names: _Names | None, seconds: float) -> None:
+    def __init__(self, breakers: Breakers, names: _Names | None) -> None:
         """names: None for a tool without a circuit."""
         self._breakers = breakers
         self._names = names
-        self._seconds = seconds
         # The circuits whose other calls wait for the outcome of this one.
         self._probed: list[str] = []
 
     def admitted(self) -> BarredCall | None:
         """Ask both circuits. Returns why the call must not be made; None if it may be made."""
         for name in self._names.both if self._names else ():
-            found = self._breakers.admit(name, self._seconds)
+            found = self._breakers.admit(name)
             if isinstance(found, BarredCall):
                 self.left()
                 return found
@@ -138,8 +133,7 @@ class ToolCircuit:
             for name in self._names.both:
                 self._breakers.succeeded(name)
         elif fault is ToolFault.TIMEOUT:
-            # A call that was given more time may still succeed.
-            self._failed(fault, 1, 2 * self._seconds)
+            self._failed(fault, 1)
         elif fault is ToolFault.UNREACHABLE:
             most = 1 if took_seconds >= _SLOW_SECONDS else _MOST_STRIKES
             self._breakers.failed(self._names.tenant, fault, most)
@@ -155,9 +149,7 @@ class ToolCircuit:
             self._breakers.left(name)
         self._probed.clear()
 
-    def _failed(self, fault: ToolFault, most: int, patience_seconds: float = inf) -> None:
+    def _failed(self, fault: ToolFault, most: int) -> None:
         assert self._names is not None, "the outcome of a call is recorded only if its tool has circuits"
-        self._breakers.failed(self._names.user, fault, most, patience_seconds)
-        self._breakers.failed(
-            self._names.tenant, fault, _MOST_USERS, patience_seconds, caller=self._names.user
-        )
+        self._breakers.failed(self._names.user, fault, most)
+        self._breakers.failed(self._names.tenant, fault, _MOST_USERS, self._names.user)
