@@ -13,7 +13,6 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import (
     CandidateQuery,
-    FoundPassage,
     NewPassage,
     Passage,
     PassageCosines,
@@ -29,7 +28,6 @@ from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.embedder import Embedder, Embedders, OneEmbedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.search.settings import RetrievalSettings
-from responsa_server.stores.cached import NOT_CACHED, SharedCache
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable, PostgresLexicalIndex
 from responsa_server.text.canonical import Block, BlockKind
@@ -88,11 +86,10 @@ def lexical_of(
     database: Database,
     search_seconds: float = RETRIEVAL.search_seconds,
     *,
-    cached: SharedCache[FoundPassage] = NOT_CACHED,
     breadth: int = RETRIEVAL.hnsw_ef_search,
 ) -> PostgresLexicalIndex:
     """PostgreSQL's index."""
-    return PostgresLexicalIndex(database, search_seconds=search_seconds, breadth=breadth, cached=cached)
+    return PostgresLexicalIndex(database, search_seconds=search_seconds, breadth=breadth)
 
 
 class VectorsOf:

@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import pytest
-from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges, SearchMode
-from responsa_server.domain.passages import FoundPassage
-from responsa_server.domain.people import Principal, Server
+from responsa_server.domain.people import Principal
 from responsa_server.search.embedder import QuestionEmbedder
 from responsa_server.search.retrieve import Retrieval, Retriever
 from responsa_server.stores import redis
 from responsa_server.stores.cached import (
     MOST_BYTES,
-    NOT_CACHED,
     RAW,
     Entry,
     SharedCache,
     Value,
     plain,
-    reader_key,
 )
-from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.documents import DocumentStore
-from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis import RedisCache
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People, new_turn
+from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
 from tests.contract.test_access import ELBE, RHINE, put, share
-from tests.contract.turn_steps import (
-    append,
-    append_of,
-    cancelled,
-    checkpoint,
-    claim_all,
-    claim_of,
-    row,
-    run_out,
-)
-from tests.plain_codec import PlainCodec
-from tests.raising import raises
 
 
 class Counted(SharedCache[Value]):
@@ -122,23 +101,15 @@ async def test_an_entry_that_is_not_what_was_stored_is_a_miss(servers: Servers) 
 
 
 async def test_with_a_ttl_of_0_no_key_is_written(house: House, people: People, servers: Servers) -> None:
-    off = {
-        kind: servers.cache(kind, seconds=0)
-        for kind in ("vectors", "searches", "documents", "passages", "checkpoints")
-    }
+    off = {kind: servers.cache(kind, seconds=0) for kind in ("vectors", "searches")}
     await QuestionEmbedder(house.embedder, off["vectors"]).embed("acme", ["Elbe"])
     await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
-    document = await put(house, people.ann, ELBE)
-    index = lexical_of(house.database, cached=off["passages"])
+    await put(house, people.ann, ELBE)
+    index = lexical_of(house.database)
     found = await Retriever(index, house.embedders, off["vectors"], off["searches"]).search(
         people.ann, ["Elbe"]
     )
     assert found.passages
-    documents = DocumentStore(house.database, house.queue, uuid7, cached=off["documents"])
-    await documents.canonical(people.ann, document, None, 0, 10)
-    turns, new = PostgresTurnStore(house.database, PlainCodec(), checkpoints=off["checkpoints"]), new_turn()
-    await turns.accept(people.ann, new, cancelled)
-    await append(turns, claim_of(new), row(2), checkpoint=checkpoint(2))
     assert await servers.keys() == []
 
 
@@ -214,91 +185,3 @@ async def test_a_search_by_names_of_collections_is_not_ended_by_others(
     assert await cached()
     await put(house, people.ann, RHINE, "b.md")
     assert not await cached()
-
-
-async def test_a_cached_document_and_a_cached_passage_end_with_the_right_to_read_them(
-    house: House, people: People, servers: Servers
-) -> None:
-    ann, bob = people.ann, people.bob
-    texts, passages = servers.cache("documents"), servers.cache("passages", plain(FoundPassage))
-    documents = [DocumentStore(house.database, house.queue, uuid7, cached=texts) for _ in range(2)]
-    indexes = [lexical_of(house.database, cached=passages) for _ in range(2)]
-    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
-    elbe = await put(house, ann, ELBE)
-    await share(house, ann, CollectionReader(user_id=bob.user_id))
-    ids = [
-        one.found.passage.id for one in (await searching(house, NOT_CACHED).search(ann, ["Elbe"])).passages
-    ]
-    wanted = {None: dict.fromkeys(ids, False)}
-
-    async def documents_found(server: int) -> tuple[bytes, list[bytes]]:
-        piece = await documents[server].canonical(bob, elbe, None, 0, 100)
-        return piece.data, [
-            plain(FoundPassage).encode(one) for one in (await indexes[server].passages(bob, wanted))[None]
-        ]
-
-    written = await documents_found(0)
-    assert (texts.last, passages.last) == ((0, 1), (0, len(ids)))
-    assert await documents_found(1) == written
-    assert (texts.last, passages.last) == ((1, 0), (len(ids), 0))
-    # A new version has another text under the same key.
-    await put(house, ann, ELBE.replace("1094", "1,094"))
-    assert b"1,094" in (await documents_found(1))[0]
-    assert texts.last == (0, 1)
-    await share(house, ann)
-    await raises(NotFound, documents[1].canonical(bob, elbe, None, 0, 100))
-    assert await indexes[1].passages(bob, wanted) == {None: []}
-    assert reader_key(bob) != reader_key(ann) != reader_key(Server("acme"))
-
-
-async def test_a_takeover_uses_the_cached_checkpoint_only_if_it_is_the_last(
-    people: People, servers: Servers, database_urls: DatabaseUrls, database: Database
-) -> None:
-    caches = servers.cache("checkpoints"), servers.cache("checkpoints")
-    here, there = (PostgresTurnStore(database, PlainCodec(), checkpoints=cache) for cache in caches)
-
-    async def taken_over(
-        between: Callable[[UUID], Awaitable[object]],
-    ) -> tuple[bytes | None, tuple[int, int]]:
-        """The state with which the second server goes on, and whether it is from the cache."""
-        new = new_turn()
-        await here.accept(people.ann, new, cancelled)
-        for state in (b"old", b"state"):
-            await append(here, claim_of(new), checkpoint=checkpoint(1, 0, state))
-            await database.background.drain(30.0)
-        await between(new.id)
-        run_out(database_urls, new.id)
-        (claimed,) = await claim_all(there)
-        assert claimed.checkpoint is not None
-        await there.cancel(people.ann, new.id, True, cancelled)
-        await database.background.drain(30.0)
-        return claimed.checkpoint.state, caches[1].last
-
-    async def nothing(_: UUID) -> None: ...
-
-    async def older(turn_id: UUID) -> None:
-        """The cache has lost the last write of the turn: it has a checkpoint of the same epoch and seq."""
-        old = Entry(hashlib.sha256(b"old").digest(), b"old")
-        await caches[0].put("acme", {turn_id.hex: old})
-
-    async def lost(turn_id: UUID) -> None:
-        await servers.redis.forget("")
-
-    assert await taken_over(nothing) == (b"state", (1, 0))
-    assert await taken_over(older) == (b"state", (0, 1))
-    assert await taken_over(lost) == (b"state", (0, 1))
-    # A turn that has ended, here by a cancel, leaves nothing.
-    assert await servers.keys() == []
-
-
-async def test_a_worker_of_an_older_epoch_caches_nothing(
-    people: People, servers: Servers, database_urls: DatabaseUrls, database: Database
-) -> None:
-    cache = servers.cache("checkpoints")
-    turns, new = PostgresTurnStore(database, PlainCodec(), checkpoints=cache), new_turn()
-    await turns.accept(people.ann, new, cancelled)
-    run_out(database_urls, new.id)
-    await claim_all(turns)
-    assert await turns.append([append_of(claim_of(new), checkpoint=checkpoint(1, 0, b"late"))])
-    await database.background.drain(30.0)
-    assert await servers.keys() == []

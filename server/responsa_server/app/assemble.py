@@ -79,7 +79,7 @@ from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.reranking import Reranking
 from responsa_server.search.resident import Residents
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
-from responsa_server.stores.cached import NOT_CACHED, SharedCache, entries_of
+from responsa_server.stores.cached import entries_of
 from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
@@ -167,7 +167,7 @@ async def build_knowledge(
     if vectors is not None:
         stack.push_async_callback(vectors.close)
     lexical = PostgresLexicalIndex(
-        database, search_seconds=seconds, breadth=settings.retrieval.hnsw_ef_search, cached=caches.passages
+        database, search_seconds=seconds, breadth=settings.retrieval.hnsw_ef_search
     )
     residents = Residents(
         ResidentStore(database, search_seconds=seconds), memory_mib(settings, visible()) << 20
@@ -197,7 +197,6 @@ async def build_knowledge(
         external_vectors=external,
         kept_versions=settings.ingestion.kept_versions,
         parsers=[one.parsed_by for one in FORMATS],
-        cached=caches.documents,
     )
     operations = OperationStore(database, queue, external_vectors=external)
     collections = CollectionStore(database, queue if external else None)
@@ -512,7 +511,6 @@ async def build_turns(
     faults: Faults,
     stack: AsyncExitStack,
     *,
-    checkpoints: SharedCache[bytes] = NOT_CACHED,
     turn_queries: NamedQueries | None = None,
     gate: MessageGate | None = None,
     breakers: Breakers | None = None,
@@ -549,9 +547,7 @@ async def build_turns(
             structlog.get_logger("turns").info("conversations_pruned", conversations=deleted)
 
     turns = Turns(
-        PostgresTurnStore(
-            database, codec, rules=settings.quotas.rules, queries=turn_queries, checkpoints=checkpoints
-        ),
+        PostgresTurnStore(database, codec, rules=settings.quotas.rules, queries=turn_queries),
         conversations,
         agents.agents,
         relay,

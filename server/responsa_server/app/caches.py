@@ -6,7 +6,6 @@ from responsa_server.app.layout import Layout
 from responsa_server.app.resources import cache_key
 from responsa_server.app.settings import Settings
 from responsa_server.domain.cache import Cache
-from responsa_server.domain.passages import FoundPassage
 from responsa_server.search.retrieve import Retrieval
 from responsa_server.stores.cached import RAW, SharedCache, plain
 
@@ -18,6 +17,3 @@ class Caches:
         kept, secret = settings.cache, cache_key(settings, layout)
         self.vectors = SharedCache(cache, "vectors", kept.vectors_seconds, RAW, secret)
         self.searches = SharedCache(cache, "searches", kept.searches_seconds, plain(Retrieval), secret)
-        self.documents = SharedCache(cache, "documents", kept.documents_seconds, RAW, secret)
-        self.passages = SharedCache(cache, "passages", kept.passages_seconds, plain(FoundPassage), secret)
-        self.checkpoints = SharedCache(cache, "checkpoints", kept.checkpoints_seconds, RAW, secret)

@@ -193,7 +193,6 @@ async def running(
             models,
             faults or NoFaults(),
             stack,
-            checkpoints=caches.checkpoints,
             turn_queries=turn_queries,
             gate=limiter,
             breakers=models.breakers,

@@ -18,10 +18,6 @@ class Cache(Protocol):
         """Store entries for at most this many seconds, if possible."""
         ...
 
-    async def drop(self, key: str) -> None:
-        """Remove an entry, if possible."""
-        ...
-
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")

@@ -104,11 +104,6 @@ class SharedCache(Generic[Value]):
                 made[name] = self._code(name, stamp, data) + stamp + data
         await self._cache.put(made, self._seconds)
 
-    async def drop(self, tenant_id: str, key: str) -> None:
-        """Remove an entry."""
-        if self._cache is not None:
-            await self._cache.drop(self._name(tenant_id, key))
-
     async def through(
         self,
         tenant_id: str,

@@ -61,16 +61,6 @@ class RedisCache:
         except (RedisError, OSError, TimeoutError):
             self._lost()
 
-    async def drop(self, key: str) -> None:
-        if self.away:
-            return
-        try:
-            with exchange("DEL", **REDIS):
-                async with asyncio.timeout(PATIENCE):
-                    await self._client.delete(self._prefix + key)
-        except (RedisError, OSError, TimeoutError):
-            self._lost()
-
     async def forget(self, prefix: str) -> int:
         """Remove all entries whose keys begin with this text. Returns their number; 0 also if Redis cannot be reached,
         where entries end by themselves."""

@@ -20,15 +20,6 @@ class CacheSettings(BaseModel, extra="forbid"):
         le=3600,
         description="The results of searches, for each reader, in Redis.",
     )
-    documents_seconds: int = Field(
-        default=0,
-        ge=0,
-        le=3600,
-        description="The texts that GetDocumentContent returns, for each reader, in Redis.",
-    )
-    passages_seconds: int = Field(
-        default=0, ge=0, le=3600, description="The passages that searches read, for each reader, in Redis."
-    )
     credentials_seconds: float = Field(
         default=0.8,
         ge=0,
@@ -37,10 +28,4 @@ class CacheSettings(BaseModel, extra="forbid"):
             "API keys, sessions and tokens, in the memory of each server. Other servers refuse an ended "
             "credential within this time; with 0, at once."
         ),
-    )
-    checkpoints_seconds: int = Field(
-        default=0,
-        ge=0,
-        le=86_400,
-        description="The last checkpoints of running turns, in Redis.",
     )

@@ -267,8 +267,8 @@ CACHE_LOOKUPS: Final = _counter(
     "responsa.cache.lookups",
     "{lookup}",
     (
-        "Lookups in caches. `cache`: `vectors`, `searches`, `documents`, `passages`, "
-        "`credentials`, `checkpoints` or `collections` (those in memory); `result`: `hit` or "
+        "Lookups in caches. `cache`: `vectors`, `searches`, "
+        "`credentials` or `collections` (those in memory); `result`: `hit` or "
         "`miss`."
     ),
     "cache",

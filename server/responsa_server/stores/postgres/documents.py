@@ -35,7 +35,6 @@ from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role, Server
 from responsa_server.domain.sources import OfRun, RunClaim
 from responsa_server.domain.turns import NewId
-from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache, reader_key
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.collections import new_key
@@ -120,15 +119,12 @@ class DocumentStore:
         external_vectors: bool = False,
         kept_versions: int = 10,
         parsers: Collection[str] = (),
-        cached: SharedCache[bytes] = NOT_CACHED,
     ) -> None:
         """external_vectors: whether a `VectorStore` holds the vectors. If so, a deletion enqueues the job that removes
         the vectors. kept_versions: the number of versions of a document that are kept in addition to the searchable
         version and the cited versions. parsers: the parsers of this release, as they are stored with versions. An
-        upload of the same bytes reads a version of any other parser again; without parsers, it never does. cached:
-        parts of texts.
+        upload of the same bytes reads a version of any other parser again; without parsers, it never does.
         """
-        self._cached = cached
         self._external_vectors = external_vectors
         self._kept_versions = kept_versions
         self._parsers = frozenset(parsers)
@@ -407,15 +403,12 @@ class DocumentStore:
         """Read a part of the canonical text. version: None means the searchable version. Raises NotFound, also for a
         version without text.
         """
-        key = f"{reader_key(reader)}:{document_id}:{version}:{start}:{count}"
-        kept = (await self._cached.get(reader.tenant_id, [key])).get(key)
         values = {
             "tenant": reader.tenant_id,
             "id": document_id,
             "version": version,
             "start": start,
             "count": count,
-            "known": None if kept is None else kept.stamp,
         }
         async with self._database.reading(reader) as connection:
             cursor = connection.cursor(binary=True)
@@ -423,13 +416,7 @@ class DocumentStore:
             row = await cursor.fetchone()
         if row is None:
             raise _version_not_found(document_id, version)
-        stored_version, data, length, sha256 = row
-        if kept is not None and data is None:
-            self._cached.count(1, 0)
-            return CanonicalPiece(stored_version, kept.value, length)
-        self._cached.count(0, 1)
-        await self._cached.put(reader.tenant_id, {key: Entry(sha256, data)})
-        return CanonicalPiece(stored_version, data, length)
+        return CanonicalPiece(*row)
 
     @shielded
     async def version(self, reader: Reader, document_id: UUID, version: int | None) -> DocumentVersion:

@@ -167,10 +167,7 @@ INSERT INTO responsa.deleted_document (tenant_id, id, collection_id, subject)
     SELECT tenant_id, id, collection_id, subject FROM gone WHERE version > 0;
 
 -- name: canonical
--- known: the hash of a text of which the caller has this part; the part is then NULL.
-SELECT v.version, CASE WHEN v.canonical_sha256 = %(known)s::bytea THEN NULL
-    ELSE substring(coalesce(v.canonical, v.original) FROM %(start)s::int + 1 FOR %(count)s::int) END,
-    v.canonical_bytes, v.canonical_sha256
+SELECT v.version, substring(coalesce(v.canonical, v.original) FROM %(start)s::int + 1 FOR %(count)s::int), v.canonical_bytes
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version = coalesce(%(version)s::int, d.version)

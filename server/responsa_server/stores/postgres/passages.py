@@ -46,7 +46,6 @@ from responsa_server.domain.passages import (
     TermStatistics,
 )
 from responsa_server.domain.people import Reader
-from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache, reader_key
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -396,7 +395,7 @@ class PassageWordsStore:
 class PostgresLexicalIndex:
     """Implements the port `LexicalIndex` with a GIN index, and with the vectors in the database if there are any.
     search_seconds: the maximum time of one statement, including the wait for locks. breadth: HNSW's ef_search, from 1
-    to 1,000. A larger value finds more passages and takes longer. cached: passages.
+    to 1,000. A larger value finds more passages and takes longer.
     """
 
     def __init__(
@@ -405,12 +404,10 @@ class PostgresLexicalIndex:
         *,
         search_seconds: float,
         breadth: int,
-        cached: SharedCache[FoundPassage] = NOT_CACHED,
     ) -> None:
         self._database = database
         self._search_seconds = search_seconds
         self._breadth = breadth
-        self._cached = cached
         self._queries = Queries("passages.sql", "vectors.sql")
         self._candidates = {
             near: sql.SQL(self._queries["candidates"]).format(
@@ -516,20 +513,8 @@ class PostgresLexicalIndex:
         self, reader: Reader, wanted: Mapping[QuestionVector | None, Mapping[UUID, bool]]
     ) -> Mapping[QuestionVector | None, Sequence[FoundPassage]]:
         ids = list(dict.fromkeys(chain.from_iterable(wanted.values())))
-        keys = {f"{reader_key(reader)}:{id_}": id_ for id_ in ids if self._cached.on}
-        # A passage never changes, but the reader may have lost it.
-        kept = {
-            keys[key]: entry.value for key, entry in (await self._cached.get(reader.tenant_id, keys)).items()
-        }
-        values: dict[str, object] = {
-            "tenant": reader.tenant_id,
-            "ids": uuid_array(id_ for id_ in ids if id_ not in kept),
-            "known": uuid_array(kept),
-            "searched": True,
-        }
-        statements: list[Statement] = [
-            (self._queries[name], values) for name in ("passages", *(("known_passages",) if kept else ()))
-        ]
+        values: dict[str, object] = {"tenant": reader.tenant_id, "ids": uuid_array(ids), "searched": True}
+        statements: list[Statement] = [(self._queries["passages"], values)]
         having = {question: [id_ for id_, pieces in of.items() if pieces] for question, of in wanted.items()}
         of_pieces: list[QuestionVector | None] = []
         for question, some in having.items():
@@ -544,15 +529,9 @@ class PostgresLexicalIndex:
         part = VECTORS_PART if of_pieces else TEXT_PART
         rows = await self._database.search(reader, part, statements, self._search_seconds, _binary_cursor)
         read = found_passages(rows[0])
-        known = rows[1] if kept else ()
-        good = {id_: kept[id_] for [id_] in known}
-        self._cached.count(len(good), len(read))
-        fresh = {key: Entry(b"", read[id_]) for key, id_ in keys.items() if id_ in read}
-        await self._cached.put(reader.tenant_id, fresh)
         pieces: dict[QuestionVector | None, dict[UUID, bytes]] = {question: {} for question in wanted}
-        for question, found in zip(of_pieces, rows[len(statements) - len(of_pieces) :], strict=True):
+        for question, found in zip(of_pieces, rows[1:], strict=True):
             pieces[question].update(found)
-        read |= good
         return {
             question: [
                 replace(read[id_], pieces=read_pieces(data))

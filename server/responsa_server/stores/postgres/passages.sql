@@ -252,10 +252,6 @@ FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND (p.live OR NOT %(searched)s::boolean);
 
--- name: known_passages
--- Those of the passages that the caller has already, and that a search may still show.
-SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(known)s::uuid[]) AND live;
-
 -- name: tenants_with_passages
 SELECT id FROM responsa.all_tenants() WHERE end_time IS NULL ORDER BY id;
 

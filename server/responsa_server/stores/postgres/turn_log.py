@@ -5,7 +5,6 @@ tool calls and ends. This module also cancels turns from outside their workers.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -55,7 +54,6 @@ from responsa_server.domain.turns import (
     TurnLost,
     TurnState,
 )
-from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -105,10 +103,8 @@ class TurnLog:
         database: Database,
         codec: FrameCodec,
         queries: NamedQueries,
-        checkpoints: SharedCache[bytes] = NOT_CACHED,
     ) -> None:
         self._database = database
-        self._checkpoints = checkpoints
         self._codec = codec
         self._queries = queries
         self._audit = AuditLog()
@@ -187,18 +183,9 @@ class TurnLog:
         tools: dict[UUID, dict[str, ToolRecord]] = {}
         # A first attempt has no checkpoint.
         if turns := [row["id"] for row in rows if row["attempt"] > 1]:
-            kept = await self._cached_states(
-                {row["id"]: row["tenant_id"] for row in rows if row["attempt"] > 1}
-            )
-            known = {"known": list(kept), "hashes": [one.stamp for one in kept.values()]}
-            for row in await self._all(connection, "checkpoints", {"turns": turns, **known}):
-                state, turn_id = row["state"], row["turn_id"]
-                self._checkpoints.count(state is None, state is not None)
-                checkpoints[turn_id] = Checkpoint(
-                    row["last_seq"],
-                    row["text_bytes"],
-                    usage_of(row),
-                    kept[turn_id].value if state is None else state,
+            for row in await self._all(connection, "checkpoints", {"turns": turns}):
+                checkpoints[row["turn_id"]] = Checkpoint(
+                    row["last_seq"], row["text_bytes"], usage_of(row), row["state"]
                 )
             for row in await self._all(connection, "tools", {"turns": turns}):
                 tools.setdefault(row["turn_id"], {})[row["call_id"]] = record_of(row)
@@ -274,30 +261,7 @@ class TurnLog:
         if not batch:
             return {}
         async with self._database.writer() as connection:
-            left_out = await self._write(connection, batch)
-        if self._checkpoints.on:
-            for one in batch:
-                if one.checkpoint is not None and one.claim.turn_id not in left_out:
-                    state = one.checkpoint.state
-                    entry = Entry(hashlib.sha256(state).digest(), state)
-                    kept = self._checkpoints.put(one.claim.tenant_id, {one.claim.turn_id.hex: entry})
-                    self._database.background.start(kept)  # the other turns of the batch do not wait for it
-        return left_out
-
-    async def _cached_states(self, tenants: Mapping[UUID, str]) -> Mapping[UUID, Entry[bytes]]:
-        """The states of turns' checkpoints that the cache has. tenants: of the turns."""
-        found: dict[UUID, Entry[bytes]] = {}
-        for tenant in set(tenants.values()) if self._checkpoints.on else ():
-            keys = {id_.hex: id_ for id_, of in tenants.items() if of == tenant}
-            kept = await self._checkpoints.get(tenant, keys)
-            found |= {keys[key]: entry for key, entry in kept.items()}
-        return found
-
-    def _forget_checkpoint(self, tenant_id: str, turn_id: UUID) -> None:
-        """Remove the checkpoint of a turn that has ended from the cache. Without it, no worker uses the entry, because
-        the database has no checkpoint any more."""
-        if self._checkpoints.on:
-            self._database.background.start(self._checkpoints.drop(tenant_id, turn_id.hex))
+            return await self._write(connection, batch)
 
     async def _write(
         self, connection: Connection, batch: Sequence[Append]
@@ -358,7 +322,6 @@ class TurnLog:
         promoted = await self._finishing.put(end)
         if promoted is None:
             promoted = await self._finish_alone(end)
-        self._forget_checkpoint(claim.tenant_id, claim.turn_id)
         return promoted
 
     async def _finish_together(self, ends: Sequence[_End]) -> Sequence[bool | None]:
@@ -469,7 +432,6 @@ class TurnLog:
         ended = await self._row(connection, "end_turn", parameters)
         if ended is None:
             raise AssertionError("a turn ended while its row was locked")
-        self._forget_checkpoint(row["tenant_id"], row["id"])
         return EndedTurn(row["id"], ended["epoch"], ending.row)
 
     async def _settle(self, connection: Connection, tenant_id: str, ended: Sequence[EndedTurn]) -> None:

@@ -84,13 +84,8 @@ RETURNING t.id;
 -- name: checkpoints (log)
 -- `checkpoints` and `tools` are separate statements after the claim, because they must see everything that the last worker committed
 -- before the claim locked the turn's row.
--- known: the hashes of the states that the caller has; such a state is NULL. Its own epoch is not enough of a mark,
--- because a worker may write several checkpoints at one seq.
-SELECT c.turn_id, c.last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens,
-    CASE WHEN k.hash IS NOT NULL AND sha256(c.state) = k.hash THEN NULL ELSE c.state END AS state
-FROM responsa.turn_checkpoint AS c
-LEFT JOIN unnest(%(known)s::uuid[], %(hashes)s::bytea[]) AS k (id, hash) ON k.id = c.turn_id
-WHERE c.turn_id = ANY (%(turns)s::uuid[]);
+SELECT turn_id, last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, state
+FROM responsa.turn_checkpoint WHERE turn_id = ANY (%(turns)s::uuid[]);
 
 -- name: tools (log)
 SELECT turn_id, call_id, outcome, content, data, sources, fault, effect FROM responsa.turn_tool WHERE turn_id = ANY (%(turns)s::uuid[]);

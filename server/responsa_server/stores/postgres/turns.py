@@ -38,7 +38,6 @@ from responsa_server.domain.turns import (
     Turn,
     TurnState,
 )
-from responsa_server.stores.cached import NOT_CACHED, SharedCache
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -89,9 +88,8 @@ class PostgresTurnStore(TurnLog):
         *,
         rules: QuotaRules | None = None,
         queries: NamedQueries | None = None,
-        checkpoints: SharedCache[bytes] = NOT_CACHED,
     ) -> None:
-        super().__init__(database, codec, queries or turn_queries(), checkpoints)
+        super().__init__(database, codec, queries or turn_queries())
         self._rules = rules or QuotaRules()
         self._accepting: Gathered[tuple[Principal, Mapping[str, object]], bool] = Gathered(
             self._accept_together, MOST_TURNS, database.background, lambda: self._window()
