@@ -169,8 +169,8 @@ def _origin(answer: Json) -> Json:
 
 
 def _written(answer: Json) -> Json:
-    """What wrote an answer, which of its sentences nothing confirms, and what to ask next."""
-    names = {"model": "model", "unsupportedSentences": "unsupported_sentences", "followUps": "follow_ups"}
+    """What wrote an answer, and which of its sentences nothing confirms."""
+    names = {"model": "model", "unsupportedSentences": "unsupported_sentences"}
     written: Json = {to: answer[name] for name, to in names.items() if name in answer}
     names = {"passage": "passage", "document": "documentVersion"}
     if unconfirmed := answer.get("unconfirmedSentences"):

@@ -123,19 +123,6 @@ async def test_a_chip_shows_its_quote_and_an_answer_is_copied_with_its_sources(p
         assert copied.count(f"[^{number}]") == 2
         assert f"[^{number}]: {one.title}, lighthouse.md: “" in copied
 
-    # The questions of the model are offered until one is asked.
-    offered = tab.page.get_by_role("list", name="Ask next").get_by_role("button")
-    follow_ups = [*turn.terminal_event.answer.follow_ups]
-    assert follow_ups
-    for _ in range(2):
-        await expect(offered).to_have_text(follow_ups)
-        await tab.page.reload()
-    await offered.first.click()
-    await expect(tab.questions).to_have_text(
-        [re.compile(re.escape(one)) for one in (WHO_BUILT, follow_ups[0])]
-    )
-    await expect(offered.get_by_text(follow_ups[0], exact=True)).to_have_count(0)
-
 
 async def test_the_cited_bytes_are_marked_in_the_rendered_document(person: Person) -> None:
     person.add(SENSOR, "sensor.md")

@@ -101,7 +101,6 @@ def answer(text: str, **fields: Any) -> TurnEvent:
     event.answer.model = fields.get("model", "")
     event.answer.unsupported_sentences = fields.get("unsupported", 0)
     event.answer.unconfirmed_sentences.extend(fields.get("unconfirmed", ()))
-    event.answer.follow_ups.extend(fields.get("follow_ups", ()))
     event.answer.suggestions.extend(fields.get("suggestions", ()))
     event.answer.excerpts.extend(fields.get("excerpts", ()))
     event.answer.more_excerpts.extend(fields.get("more_excerpts", ()))
@@ -130,7 +129,7 @@ GENERATING = stepped(4, "Generating response...")
 BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "answer": [RETRIEVING, GENERATING, delta("A **lease** "), delta("<script>alert(1)</script> "), delta("ends."),
                other(citation=CITATION), answer(MARKDOWN)],
-    "limit": [answer("Much.", outcome=2, model="openai:m", unsupported=2, unconfirmed=UNCONFIRMED, follow_ups=["Why?"])],
+    "limit": [answer("Much.", outcome=2, model="openai:m", unsupported=2, unconfirmed=UNCONFIRMED)],
     "fetched": [other(tool_call={"call_id": "tool-1", "tool": "tools/web_search"}),
                 other(tool_result={"call_id": "tool-1", "outcome": 1, "content": "A page."}),
                 answer("A page.", cited=FETCHED)],

@@ -130,7 +130,6 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
                             },
                             {"answer_range": {"start": 0, "end": 5}},
                         ],
-                        "follow_ups": ["Why?"],
                     },
                 ),
             )

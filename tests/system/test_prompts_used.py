@@ -23,10 +23,6 @@ from tests.wire.lab import Plug, purpose
 TUTOR, CHAT = "tutor-lab", "chat-lab"
 # The summary covers messages that are older than the history. The history is short here, so that three questions are enough.
 CHANGES = {'chain = ["default"]': 'chain = ["alpha:strong"]', "messages = 10": "messages = 2"}
-FOLLOW_UPS = {
-    "[nodes]": '[nodes]\nnext = { kind = "follow_ups", most = 2 }',
-    '{ from = "write", to = "finish" },': '{ from = "write", to = "next" },\n{ from = "cite", to = "next" },',
-}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +30,7 @@ def strong(bench: Bench) -> Iterator[Bench]:
     """The bench with the shipped agents, whose model server is a scripted strong model."""
     bench.lab.plug(Plug.STRONG)
     bench.copied("tutor", TUTOR, CHANGES)
-    bench.copied("chat", CHAT, CHANGES | FOLLOW_UPS)
+    bench.copied("chat", CHAT, CHANGES)
     eventually(lambda: all(map(bench.version, (TUTOR, CHAT))), lambda: bench.instance.log("server")[-2000:])
     yield bench
     bench.lab.plug()
@@ -43,8 +39,7 @@ def strong(bench: Bench) -> Iterator[Bench]:
 
 
 def purposes(bench: Bench, question: str, agent: str, conversation: str = "") -> tuple[Counter[str], str]:
-    """The prompts that were sent to the model in an answered turn, and the turn's conversation. Only an answer with the
-    prompt for follow-ups offers any."""
+    """The prompts that were sent to the model in an answered turn, and the turn's conversation."""
     bodies = bench.lab.stations[0].asked
     bodies.clear()
     given = golden(agent)["parameters"]
@@ -54,7 +49,6 @@ def purposes(bench: Bench, question: str, agent: str, conversation: str = "") ->
     # No prompt depends on whether a busy machine searches by words alone.
     assert {one.kind for one in end.answer.fallbacks} <= {turn_pb2.FALLBACK_KIND_TEXT_ONLY}, end
     used = Counter(map(purpose, bodies))
-    assert bool(used["follow_ups"]) == (0 < len(end.answer.follow_ups) <= 2), end
     return used, started.conversation
 
 
@@ -66,13 +60,11 @@ def test_a_talk_with_chat(strong: Bench) -> None:
     """The test asks a question, a follow-up, and a third question, for which there are earlier messages to summarise."""
     first, second = (one["question"] for one in golden(CHAT)["dialogues"][0]["turns"])
     used, talk = purposes(strong, first, CHAT)
-    assert used == Counter(["intent_classification", "response_synthesis", "follow_ups"])
+    assert used == Counter(["intent_classification", "response_synthesis"])
     used, _ = purposes(strong, second, CHAT, talk)
-    assert used == Counter(["intent_classification", "kb_search_query", "response_synthesis", "follow_ups"])
+    assert used == Counter(["intent_classification", "kb_search_query", "response_synthesis"])
     used, _ = purposes(strong, golden(CHAT)["answered"][0]["question"], CHAT, talk)
-    assert used == Counter(
-        ["intent_classification", "conversation_summary", "response_synthesis", "follow_ups"]
-    )
+    assert used == Counter(["intent_classification", "conversation_summary", "response_synthesis"])
 
 
 def test_a_question_to_the_tutor(strong: Bench) -> None:

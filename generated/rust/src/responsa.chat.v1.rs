@@ -1026,9 +1026,6 @@ pub struct TurnAnswer {
     /// How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation.
     #[prost(int32, tag = "20")]
     pub unsupported_sentences: i32,
-    /// Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to.
-    #[prost(string, repeated, tag = "21")]
-    pub follow_ups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none.
     #[prost(message, repeated, tag = "22")]
     pub unconfirmed_sentences: ::prost::alloc::vec::Vec<UnconfirmedSentence>,

@@ -13,7 +13,6 @@ from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
     Evidence,
     EvidenceSource,
-    FoundSource,
     Ranked,
     Ranking,
     SearchOptions,
@@ -92,11 +91,6 @@ class _NoDocuments:
 
     async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
         return ranking
-
-    async def with_sources(
-        self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
-    ) -> Evidence:
-        return Evidence(0, 0, {})
 
 
 def checked_tools(folder: Path) -> LiveTools:

@@ -50,8 +50,8 @@ def answer_body(answer: turn_pb2.TurnAnswer) -> str:
 
 
 def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the text below the answer: whether it was cut, whether sentences lack a source, its numbered sources, and
-    questions to ask next. It may be empty."""
+    """Return the text below the answer: whether it was cut, whether sentences lack a source, and its numbered
+    sources. It may be empty."""
     notes: list[str] = []
     if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
         notes.append("(The answer was cut off at its length limit.)")
@@ -61,8 +61,6 @@ def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
         )
     if answer.citations:
         notes.append("Sources\n" + "\n".join(_sources(answer.citations, _places(answer.citations))))
-    if answer.follow_ups:
-        notes.append("Ask next\n" + "\n".join(f"- {one_line(one, 160)}" for one in answer.follow_ups))
     return "\n\n".join(notes)
 
 

@@ -236,16 +236,6 @@ class EvidenceSource(Protocol):
         is shown. Raises Unavailable."""
         ...
 
-    async def with_sources(
-        self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
-    ) -> Evidence:
-        """Return the evidence with the texts of these sources as further passages, the best first. `passages` and the
-        judge treat them like the passages of documents.
-
-        question: one of the phrasings that the search used. evidence: None if nothing was searched.
-        """
-        ...
-
 
 class SectionSource(Protocol):
     """Finds the whole sections that the passages of evidence are from."""

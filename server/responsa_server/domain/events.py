@@ -31,7 +31,6 @@ MAX_EXCERPTS = 3
 """The maximum number of excerpts that an answer or a refusal shows."""
 MAX_MORE_EXCERPTS = 5
 """The maximum number of further excerpts of an answer."""
-MAX_FOLLOW_UPS = 3
 """The maximum number of questions that an answer suggests to ask next."""
 MAX_EXCERPT_BYTES = MAX_BYTES["Excerpt.text"]
 """The maximum size of an excerpt's text."""
@@ -367,7 +366,7 @@ class Answered:
     if the question or its agent named the collections. excerpts: the passages that the text shows, best first, if the
     author is `passages`; more_excerpts: further ones.
     unsupported: the number of sentences that name a passage or a result and that nothing confirms; unconfirmed: what
-    each of them names. follow_ups: questions that the user may ask next, written by a model.
+    each of them names.
     """
 
     text: str
@@ -387,7 +386,6 @@ class Answered:
     excerpts: Sequence[Excerpt] = ()
     more_excerpts: Sequence[Excerpt] = ()
     unsupported: int = 0
-    follow_ups: Sequence[str] = ()
     unconfirmed: Sequence[Unconfirmed] = ()
 
 

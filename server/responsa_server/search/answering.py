@@ -32,7 +32,7 @@ from responsa_server.search.reranking import Reranking, RerankScores, order, rer
 from responsa_server.search.retrieve import KIND_MARGIN, Retrieval, Retriever, ScoredPassage
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
 from responsa_server.search.sections import rank_sections, whole_sections
-from responsa_server.search.tool_sources import NO_COLLECTION, whole_source, with_sources
+from responsa_server.search.tool_sources import whole_source
 from responsa_server.telemetry.stages import stage
 from responsa_server.text.instructing import NEAR_BYTES, without_instructions
 
@@ -124,15 +124,9 @@ class LibraryEvidence:
         if not evidence.passages:
             return Ranked(evidence, Ranking())
         retrieval = self._read(evidence).retrieval
-        documents = [
-            passage for passage in retrieval.passages if passage.found.passage.collection_id != NO_COLLECTION
-        ]
-        sources = [
-            passage for passage in retrieval.passages if passage.found.passage.collection_id == NO_COLLECTION
-        ]
         documents, reranked = await self._reordered(
             question,
-            distinct(retrieval, documents, self._retriever.analyzer),
+            distinct(retrieval, retrieval.passages, self._retriever.analyzer),
             retrieval.kept,
         )
         around = await self._retriever.around(
@@ -145,7 +139,7 @@ class LibraryEvidence:
         documents = await self._with_headers(caller, documents)
         retrieval = replace(
             retrieval,
-            passages=[*documents, *sources],
+            passages=documents,
             neighbours=neighbours_of([document.found for document in documents[:READ]], around),
             kept=0,
         )
@@ -156,10 +150,7 @@ class LibraryEvidence:
     async def _chosen(
         self, retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]]
     ) -> Sequence[ChosenExcerpt]:
-        documents = [one for one in retrieval.passages if one.found.passage.collection_id != NO_COLLECTION]
-        return await self._retriever.analyse(
-            lambda analyzer: choose(replace(retrieval, passages=documents), around, analyzer)
-        )
+        return await self._retriever.analyse(lambda analyzer: choose(retrieval, around, analyzer))
 
     async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
         found = self._read(evidence)
@@ -206,19 +197,6 @@ class LibraryEvidence:
             return ()
         found = self._read(evidence)
         return await self._retriever.analyse(lambda _: list(map(_prompted, found.shown(most_bytes))))
-
-    async def with_sources(
-        self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
-    ) -> Evidence:
-        if not sources:
-            return evidence or Evidence(0, 0, {})
-        # Without a search, the evidence has no content.
-        found = self._read(evidence).retrieval if evidence and evidence.content else None
-        both = await self._retriever.analyse(
-            lambda analyzer: with_sources(found, question, sources, analyzer)
-        )
-        kept = evidence or Evidence(0, 0, {})
-        return replace(kept, passages=len(both.passages), content=Found(both))
 
     async def sections(
         self, caller: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
@@ -271,9 +249,7 @@ def _prompted(prompt_passage: PromptPassage) -> ShownPassage:
         without_instructions(prompt_passage.text, prompt_passage.instructing),
         passage.read,
         passage.uri,
-        None
-        if passage.origin is not None
-        else SourcePassage(passage.id, passage.document_id, passage.version, prompt_passage.source),
+        SourcePassage(passage.id, passage.document_id, passage.version, prompt_passage.source),
         prompt_passage.text,
         tuple(map(without_instructions, passage.headings)),
         passage.date,
@@ -281,21 +257,9 @@ def _prompted(prompt_passage: PromptPassage) -> ShownPassage:
 
 
 def _shown(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:
-    """What a prompt shows: passages of documents, then those of tools' sources. If there are both, the sources get at
-    most half of the bytes."""
-    documents = [
-        passage.found
-        for passage in retrieval.passages
-        if passage.found.passage.collection_id != NO_COLLECTION
-    ]
-    sources = [
-        passage.found
-        for passage in retrieval.passages
-        if passage.found.passage.collection_id == NO_COLLECTION
-    ]
-    shown = prompt_passages(sources, {}, most_bytes // 2 if documents else most_bytes)
-    used = sum(len((one.found.passage.title + one.text).encode()) for one in shown)
-    return [*prompt_passages(documents, retrieval.neighbours, most_bytes - used), *shown]
+    """What a prompt shows."""
+    documents = [passage.found for passage in retrieval.passages]
+    return prompt_passages(documents, retrieval.neighbours, most_bytes)
 
 
 def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:

@@ -13,7 +13,6 @@ from responsa_server.domain.agents import AnswerTask
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
     Evidence,
-    FoundSource,
     Quote,
     Ranked,
     Ranking,
@@ -132,11 +131,6 @@ class Shelf:
 
     async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
         return replace(self.ranking, made=True)
-
-    async def with_sources(
-        self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
-    ) -> Evidence:
-        return replace(evidence or Evidence(0, 0, {}), passages=1 + len(sources))
 
     async def sections(
         self, caller: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool

@@ -76,11 +76,6 @@ def test_a_citation_that_an_earlier_release_stored_is_unconfirmed() -> None:
     assert answer_text(answer).startswith("A. [1][unconfirmed] B. [2]\n")
 
 
-def test_questions_to_ask_next_come_last() -> None:
-    answer = turn_pb2.TurnAnswer(text="A.", citations=[cited(2, 0)], follow_ups=["Why?", "When\n\x1b[2J?"])
-    assert answer_text(answer).endswith('    "q"\n\nAsk next\n- Why?\n- When \x1b[2J?')
-
-
 def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:
     assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(1, 0)])).startswith("é [1]!")
     assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(99, 0)])).startswith("é! [1]\n")

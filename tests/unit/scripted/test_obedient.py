@@ -53,7 +53,6 @@ async def test_clean_texts_are_answered_as_the_strong_one_does(agent: str, model
             "greeting",
             "unreachable",
             "look",
-            "follow_ups",
         ):
             continue
         history = TALK if name == "conversation_summary" else ()

@@ -17,11 +17,8 @@ from responsa_server.domain.events import (
     ToolSource,
 )
 from responsa_server.search.answering import check_claims
-from responsa_server.search.retrieve import Retrieval, ScoredPassage
-from responsa_server.search.scoring import Score
-from responsa_server.search.tool_sources import NO_COLLECTION, read_sources, whole_source, with_sources
-from responsa_server.text.lexical import Analyzer, language_of
-from tests.unit.search.test_excerpts import passage_of, weights_of
+from responsa_server.search.tool_sources import whole_source
+from responsa_server.text.lexical import Analyzer
 
 FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
 NILE = (
@@ -45,34 +42,6 @@ def exact(quotes: Sequence[Quote], texts: Sequence[str]) -> bool:
         == quote.text.encode()
         for quote in quotes
     )
-
-
-def test_the_passages_of_sources_are_ranked_by_the_words_of_the_question() -> None:
-    sources = [source(RECIPE, title="Bread"), source(NILE, index=1)]
-    retrieval = with_sources(None, "How long is the Nile?", sources, Analyzer())
-    assert [passage.found.passage.title for passage in retrieval.passages] == ["Rivers", "Bread"]
-    assert with_sources(None, "Who?", [source("")], Analyzer()).passages == []
-
-
-def test_passages_of_documents_stay_first_and_keep_their_readings() -> None:
-    question = "How long is the Nile?"
-    in_book = passage_of("The Nile is a river in Africa.", title="Book")
-    searched = Retrieval(
-        (question,),
-        [ScoredPassage(in_book, Score(0.6, 5.0, 0.6, 0.6, 0.6), 0)],
-        (weights_of(question),),
-        (language_of(question),),
-    )
-    both = with_sources(searched, question, [source(NILE)], Analyzer())
-    assert both.passages[0] == searched.passages[0]
-    assert (both.weights[0], both.reading(0, "default").weights) == (searched.weights[0], searched.weights[0])
-    assert both.reading(0, NO_COLLECTION).weights.passages == len(both.passages) - 1
-    # A source that is a passage of a document is not shown twice, and its citation is one of the document.
-    passage = in_book.passage
-    place = SourcePassage(passage.id, passage.document_id, passage.version, passage.source)
-    known = source(passage.text)
-    known = FoundSource(known.origin, replace(known.source, passage=place))
-    assert with_sources(searched, question, [known], Analyzer()).passages == searched.passages
 
 
 def test_a_source_that_is_a_documents_passage_is_cited_as_one() -> None:
@@ -108,16 +77,3 @@ def test_claims_are_held_against_the_sources_that_they_name() -> None:
     checked = check_claims(claims, excerpts, Analyzer())
     assert [one.quoted for one in checked] == [True, False, False, True, False, False]
     assert exact([one.quote for one in checked if one.quoted and one.quote], (RECIPE, NILE))
-
-
-def test_long_sources_are_cut_into_passages_at_sentences() -> None:
-    text = "\n\n".join(f"Sentence number {number} stands here, all of it." for number in range(400))
-    passages = read_sources([source(text)], 1_000)
-    assert len(passages) > 10
-    data = text.encode()
-    for passage in passages:
-        place = passage.passage.source
-        assert data[place.start : place.end].decode() == passage.passage.text
-        assert place.end - place.start <= 1_000
-    assert len({passage.passage.id for passage in passages}) == len(passages)
-    assert sum(len(passage.pieces) for passage in passages) == 400

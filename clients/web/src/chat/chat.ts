@@ -301,12 +301,11 @@ export class ChatView {
     if (last) void this.#offer(last.name, last.terminalEvent);
   }
 
-  /** Offer what to ask after the last answer: the questions of its model, or else headings of its documents that ask. */
+  /** Offer what to ask after the last answer: headings of its documents that ask. */
   async #offer(turn: string, end: TurnEvent | undefined): Promise<void> {
     if (end?.event.case !== "answer") return;
     const { signal } = this.#showing;
-    const { followUps, excerpts } = end.event.value;
-    const found = followUps.length > 0 ? followUps : await askedBy(this.#api, excerpts, signal).catch(() => []); // without the documents, there is nothing to offer
+    const found = await askedBy(this.#api, end.event.value.excerpts, signal).catch(() => []); // without the documents, there is nothing to offer
     if (signal.aborted || this.#live.length > 0 || this.#talk.last !== turn) return;
     const fresh = [...new Set(found.map(cleanName))].filter((one) => one && !this.#talk.asked(one));
     this.#talk.offer(fresh.slice(0, FOLLOW_UPS), (question) => void this.#askAgain(question));

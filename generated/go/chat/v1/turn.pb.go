@@ -1409,8 +1409,6 @@ type TurnAnswer struct {
 	MoreExcerpts []*Excerpt `protobuf:"bytes,19,rep,name=more_excerpts,json=moreExcerpts,proto3" json:"more_excerpts,omitempty"`
 	// How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation.
 	UnsupportedSentences int32 `protobuf:"varint,20,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
-	// Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to.
-	FollowUps []string `protobuf:"bytes,21,rep,name=follow_ups,json=followUps,proto3" json:"follow_ups,omitempty"`
 	// The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none.
 	UnconfirmedSentences []*UnconfirmedSentence `protobuf:"bytes,22,rep,name=unconfirmed_sentences,json=unconfirmedSentences,proto3" json:"unconfirmed_sentences,omitempty"`
 	unknownFields        protoimpl.UnknownFields
@@ -1578,13 +1576,6 @@ func (x *TurnAnswer) GetUnsupportedSentences() int32 {
 		return x.UnsupportedSentences
 	}
 	return 0
-}
-
-func (x *TurnAnswer) GetFollowUps() []string {
-	if x != nil {
-		return x.FollowUps
-	}
-	return nil
 }
 
 func (x *TurnAnswer) GetUnconfirmedSentences() []*UnconfirmedSentence {
@@ -2398,7 +2389,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\tTurnDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1f\n" +
 	"\vbyte_offset\x18\x02 \x01(\x03R\n" +
-	"byteOffset\"\x8a\b\n" +
+	"byteOffset\"\xeb\a\n" +
 	"\n" +
 	"TurnAnswer\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
@@ -2424,9 +2415,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\vsuggestions\x18\x11 \x03(\v2\x1c.responsa.chat.v1.SuggestionR\vsuggestions\x125\n" +
 	"\bexcerpts\x18\x12 \x03(\v2\x19.responsa.chat.v1.ExcerptR\bexcerpts\x12>\n" +
 	"\rmore_excerpts\x18\x13 \x03(\v2\x19.responsa.chat.v1.ExcerptR\fmoreExcerpts\x123\n" +
-	"\x15unsupported_sentences\x18\x14 \x01(\x05R\x14unsupportedSentences\x12\x1d\n" +
-	"\n" +
-	"follow_ups\x18\x15 \x03(\tR\tfollowUps\x12Z\n" +
+	"\x15unsupported_sentences\x18\x14 \x01(\x05R\x14unsupportedSentences\x12Z\n" +
 	"\x15unconfirmed_sentences\x18\x16 \x03(\v2%.responsa.chat.v1.UnconfirmedSentenceR\x14unconfirmedSentencesJ\x04\b\t\x10\n" +
 	"\"\xf8\x02\n" +
 	"\vTurnRefused\x127\n" +

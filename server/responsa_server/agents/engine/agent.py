@@ -283,7 +283,6 @@ def _written(
         intent=str(state.get("intent", "")),
         category=str(state.get("category", "")),
         model=str(state.get("model", "")),
-        follow_ups=cast("Sequence[str]", state.get("follow_ups", ())),
     )
 
 

@@ -203,7 +203,6 @@ SCHEMAS: Final = (
     "need",
     "query",
     "queries",
-    "questions",
     "verdict",
     "metadata",
     "begins",

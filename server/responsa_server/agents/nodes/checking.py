@@ -100,7 +100,6 @@ class CitationCheckerInput(NodeModel):
     shown: int = Field(default=0, ge=0)
     evidence: Evidence = _NOTHING
     results: tuple[ResultModel, ...] = ()
-    gathered: int = Field(default=0, ge=0)
     model: str = ""
     problem: str = ""
 
@@ -215,7 +214,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         self, text_claims: Sequence[Claimed], inputs: CitationCheckerInput
     ) -> Sequence[CheckedClaim]:
         """What is known of each claim. Numbers greater than those of the passages name the tools' sources."""
-        sources = found_sources(inputs.results[inputs.gathered :])
+        sources = found_sources(inputs.results)
         of_passages = [one for one in text_claims if one.passage <= inputs.shown or not sources]
         of_sources = [one for one in text_claims if one.passage > inputs.shown and sources]
         asked = [CitedSentence(one.text, one.passage, one.quote) for one in of_passages]

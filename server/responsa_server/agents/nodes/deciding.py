@@ -362,21 +362,3 @@ RETRIEVAL_NEED: Final = NodeKind(
     offers=OFFERED,
     labels=lambda _: (RETRIEVE, DIRECT),
 )
-
-
-class ConditionModel(NodeModel):
-    """The node's input and output. They have no fields, because the edges hold the conditions."""
-
-
-class Condition(Node[ConditionModel, ConditionModel]):
-    """Does nothing itself. Its edges choose the next node."""
-
-    name = "condition"
-    input_model = ConditionModel
-    output_model = ConditionModel
-
-    async def process(self, inputs: ConditionModel, run: Run) -> ConditionModel:
-        return inputs
-
-
-CONDITION: Final = NodeKind(lambda _, __, ___: Condition(), ConditionModel, ConditionModel)

@@ -111,8 +111,7 @@ class PromptOptions(NodeOptions):
 class PromptInput(NodeModel):
     """The question, the history, and the turn so far: the text that was sent and the results of tools.
 
-    choice: the value of the field that chooses among prompts. evidence: the evidence to show to the model. gathered:
-    how many results the evidence contains.
+    choice: the value of the field that chooses among prompts. evidence: the evidence to show to the model.
     fallbacks: the fallbacks of the turn so far. problem: why a checker rejected the model's last text; "" if none was rejected.
     """
 
@@ -126,7 +125,6 @@ class PromptInput(NodeModel):
     persona: str = ""
     parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     evidence: Evidence | None = None
-    gathered: int = Field(default=0, ge=0)
     fallbacks: tuple[Fallback, ...] = ()
     problem: str = ""
 
@@ -351,7 +349,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """Whether the model must cite: it reads passages or sources."""
         if not self._options.cites or self._asker is None:
             return False
-        return bool(passages) or any(result.sources for result in inputs.results[inputs.gathered :])
+        return bool(passages) or any(result.sources for result in inputs.results)
 
     def _no_answer(self, inputs: PromptInput, passages: Sequence[str]) -> str:
         """The mark that the model may write instead of an answer; "" if it must write a text."""
@@ -452,13 +450,13 @@ def prompt_messages(inputs: PromptInput, *, cites: bool = False) -> Sequence[Pro
 
 
 def done(inputs: PromptInput, mark: str = "", shown: int | None = None) -> Sequence[PromptMessage]:
-    """The text and the tool calls of this turn so far. Results whose sources are in the evidence are left out.
+    """The text and the tool calls of this turn so far.
 
     mark: the turn's number in the marks around the tools' results; "" for no marks. shown: the number of passages in
     the prompt, after which the tools' sources are numbered; None if the model does not cite.
     """
     messages: list[PromptMessage] = []
-    results = [one for place, one in enumerate(inputs.results) if place >= inputs.gathered or not one.sources]
+    results = inputs.results
     if inputs.text or results:
         asked = [
             ToolRequest(result.call.call_id, result.call.tool, result.call.arguments, result.call.signature)

@@ -10,8 +10,6 @@ from typing import Annotated, Any, Final
 from pydantic import Field, JsonValue, create_model
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
-from responsa_server.agents.engine.calling import ResultModel
-from responsa_server.agents.engine.citations import found_sources
 from responsa_server.agents.engine.config import RetrievalTable, SourceTable, Texts
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import (
@@ -423,47 +421,4 @@ class Rank(Node[RankInput, RankOutput]):
 
 RANKER: Final = NodeKind(
     lambda parts, _, __: Rank(required(parts.source, "source of evidence")), RankInput, RankOutput
-)
-
-
-class GatherInput(NodeModel):
-    """The question, its evidence if the documents were searched, and the results of tools. gathered: how many results
-    the evidence contains already."""
-
-    question: str
-    standalone_question: str = ""
-    evidence: Evidence | None = None
-    results: tuple[ResultModel, ...] = ()
-    gathered: int = Field(default=0, ge=0)
-
-
-class GatherOutput(NodeModel):
-    """The evidence with the texts of the tools' sources. gathered: how many results it contains; prompts do not show these again."""
-
-    evidence: Evidence
-    gathered: int = Field(ge=0)
-
-
-class Gather(Node[GatherInput, GatherOutput]):
-    """Adds the texts of the tools' sources to the passages, so that prompts show them, and answers quote and cite them,
-    like passages of documents."""
-
-    name = "gather"
-    input_model = GatherInput
-    output_model = GatherOutput
-    # Repeating this step is faster than storing its result, as with the evidence (see Retrieve).
-    policy = Policy(keep_after_seconds=1.0)
-
-    def __init__(self, source: EvidenceSource) -> None:
-        self._source = source
-
-    async def process(self, inputs: GatherInput, run: Run) -> GatherOutput:
-        question = inputs.standalone_question or inputs.question
-        added = found_sources(inputs.results[inputs.gathered :])
-        evidence = await self._source.with_sources(question, inputs.evidence, added)
-        return GatherOutput(evidence=evidence, gathered=len(inputs.results))
-
-
-SOURCE_GATHERER: Final = NodeKind(
-    lambda parts, _, __: Gather(required(parts.source, "source of evidence")), GatherInput, GatherOutput
 )

@@ -404,7 +404,6 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     more_excerpts=[excerpt(one) for one in what.more_excerpts],
                     unsupported_sentences=what.unsupported,
                     unconfirmed_sentences=[unconfirmed(one) for one in what.unconfirmed],
-                    follow_ups=what.follow_ups,
                 )
             )
         case Refused():

@@ -158,8 +158,6 @@ async def of_event(
                 metadata["unconfirmed_sentences"] = [
                     _unconfirmed(sentence) for sentence in answer.unconfirmed_sentences
                 ]
-            if answer.follow_ups:
-                metadata["follow_ups"] = [*answer.follow_ups]
             metadata |= _named(answer.collection, answer.collection_kind, answer.also_found)
             metadata |= _shown(answer.excerpts, answer.more_excerpts) | _suggested(answer.suggestions)
             html = await rendering.of_markdown(answer.text)

@@ -112,7 +112,7 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "prompts/write.md:7: templates have no filter “uper”. Did you mean “upper”?"]),
     "22 unknown schema": ([("prompts/write.md", "variables = { question", 'schema = "intnt"\nvariables = { question')], [
         ("prompts/write.md: schema: there is no schema “intnt”; use one of “intent”, “category”, “need”, “query”, “queries”, "
-         "“questions”, “verdict”, “metadata”, “begins”, “tools”, “arguments”. Did you mean “intent”?")]),
+         "“verdict”, “metadata”, “begins”, “tools”, “arguments”. Did you mean “intent”?")]),
     "22 two user parts": ([("prompts/write.md", "{{ question }}", "{{ question }}\n=== user\nAgain.")], [
         ("prompts/write.md:8: there is a second line “=== user”, but the one in line 6 already ends the instructions; remove one of "
          "them.")]),

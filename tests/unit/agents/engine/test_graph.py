@@ -15,8 +15,6 @@ from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
-    Fallback,
-    FallbackKind,
     RefusalReason,
     Status,
     Usage,
@@ -27,7 +25,7 @@ from tests.raising import raises
 from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.agents.evidence import Shelf, task
 from tests.unit.agents.shipping import NILE, SHOWN
-from tests.unit.agents.speaking import Says, answer_in, refusal_in, text, told_by
+from tests.unit.agents.speaking import Says, refusal_in, text, told_by
 
 VERSION = "agents/test/versions/1"
 
@@ -119,38 +117,6 @@ async def test_a_node_is_told_and_run_as_its_table_says(tmp_path: Path) -> None:
 
 
 # Fallback edges
-
-
-POST = [
-    ("agent.toml", 'kind = "prompt", prompt = "write"', 'kind = "prompt", prompt = "write", stream = false'),
-    (
-        "agent.toml",
-        "quote = {",
-        'post = { kind = "post_processor", prefixes = ["Post:"], must_not_have = ["buy"] }\nquote = {',
-    ),
-    (
-        "agent.toml",
-        '  { from = "write", to = "quote"',
-        '  { from = "write", to = "post" },\n  { from = "post", to = "quote", on = "unavailable" },\n  { from = "write", to = "quote"',
-    ),
-]
-
-
-async def test_a_text_is_made_fit_before_it_is_told_or_gives_way(tmp_path: Path) -> None:
-    shelf = Shelf(NILE)
-    folder = write(tmp_path, *POST)
-    fit = Says([TextPiece("Post: "), TextPiece("The Nile."), Ended(complete=True)])
-    events = await told_by(agent(folder, NodeParts(shelf, model=fit)), task("How long is the Nile?"))
-    end = answer_in(events)
-    assert (end.text, end.model) == (text(events), "m") == ("The Nile.", "m")
-    unfit = Says([TextPiece("Buy the Nile."), Ended(complete=False)])
-    events = await told_by(agent(folder, NodeParts(shelf, model=unfit)), task("How long is the Nile?"))
-    end = answer_in(events)
-    assert (end.text, end.model, end.outcome) == (SHOWN, "passages", AnswerOutcome.COMPLETE)
-    assert end.text == text(events)
-    assert list(end.fallbacks) == [
-        Fallback(FallbackKind.PASSAGES, "model", "quote", "model_unavailable:unfit")
-    ]
 
 
 async def test_without_an_edge_that_fits_the_failure_stands(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def drafting(folder: Path, *, limits: str, stream: bool = False) -> Path:
         f'write = {{ kind = "prompt", prompt = "write", stream = {str(stream).lower()} }}\n'
         f'check = {{ kind = "{"rewriter" if stream else "prompt"}", prompt = "write"{"" if stream else ", stream = false"} }}\n'
     )
-    nodes += 'out = { kind = "condition" }' if stream else 'out = { kind = "output" }'
-    edges = '  { from = "write", to = "check" },\n  { from = "check", to = "out" },\n]'
+    nodes += "" if stream else 'out = { kind = "output" }'
+    edges = f'  {{ from = "write", to = "check" }},\n  {{ from = "check", to = "{"finish" if stream else "out"}" }},\n]'
     return write(
         folder,
         ("agent.toml", "steps = 20", limits),

@@ -155,14 +155,6 @@ async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() 
     assert AnswerModel.model_validate(plain["answer"]) == output.answer
 
 
-async def test_results_that_the_evidence_contains_have_no_numbers_of_their_own() -> None:
-    judge = Believes({})
-    given = written("It sings. [3]", evidence=evidence(2))
-    update = {"results": (result("tool-1", "a"),), "gathered": 1}
-    await CitationChecker(judge).process(given.model_copy(update=update), Turn().run)
-    assert (judge.asked[0][0], judge.fetched) == ([CitedSentence("It sings.", 3)], [])
-
-
 async def test_a_text_that_is_held_is_sent_with_its_citations_if_all_of_them_pass() -> None:
     node = CitationChecker(Believes({"It boils.": quote("Water boils.")}), hold=True)
     turn = Turn()

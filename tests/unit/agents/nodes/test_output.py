@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from responsa_server.agents.engine.answer_text import AnswerWriter
 from responsa_server.agents.engine.citations import Mark
@@ -15,15 +13,9 @@ from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, Prompt
 from responsa_server.agents.nodes.output import (
     Output,
     OutputModel,
-    PostInput,
-    PostOptions,
-    PostOutput,
-    PostProcessor,
     Template,
     TemplateInput,
-    left_out,
 )
-from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind
 from tests.unit.agents.speaking import Turn
 
@@ -100,83 +92,6 @@ async def test_an_output_tells_a_text_that_was_kept() -> None:
     assert await Output("out").process(given, turn.run) == given
     assert whole(turn) == given.text
     assert len(deltas(turn)) == 3
-
-
-# Post-processor
-
-
-async def made(text: str, marks: Sequence[Mark] = (), **options: object) -> tuple[PostOutput, Turn]:
-    turn = Turn()
-    node = PostProcessor("post", PostOptions.model_validate(options))
-    given = PostInput(text=text, complete=True, model="a:x", marks=tuple(marks))
-    return await node.process(given, turn.run), turn
-
-
-@pytest.mark.parametrize(
-    ("text", "options", "expected"),
-    [
-        ("As it is.", {}, "As it is."),
-        ("```md\nIn a fence.\n```\n", {}, "In a fence."),
-        ("```md\nIn a fence.\n```", {"unfence": False}, "```md\nIn a fence.\n```"),
-        ("See:\n```\ncode\n```", {}, "See:\n```\ncode\n```"),
-        ("  POST: Read this.", {"prefixes": ["Post:", "Draft:"]}, "Read this."),
-        ("A  \n\n\n\nB\t\n", {}, "A\n\nB"),
-        ("One. Two is longer. Three.", {"most_bytes": 20}, "One. Two is longer."),
-        ("x" * 30, {"most_bytes": 20}, "x" * 20),
-    ],
-)
-async def test_only_what_does_not_belong_there_is_left_out(
-    text: str, options: dict[str, object], expected: str
-) -> None:
-    output, turn = await made(text, (), **options)
-    assert output.text == whole(turn) == expected
-    assert output.complete is ("most_bytes" not in options)
-
-
-async def test_marks_stay_with_their_words() -> None:
-    text = "```\n  Größe eins.\n\n\n\nZwei.\n```"
-    data = text.encode()
-    marks = [Mark(data.index(b".\n\n") + 1, 1), Mark(data.index(b"Zwei.") + 5, 2)]
-    output, _ = await made(text, marks)
-    assert output.text == "Größe eins.\n\nZwei."
-    after = output.text.encode()
-    assert [after[:offset].decode()[-5:] for offset, *_ in output.marks] == ["eins.", "Zwei."]
-    assert [mark.passage for mark in output.marks] == [1, 2]
-
-
-def test_a_mark_within_what_is_left_out_goes_to_its_place() -> None:
-    assert left_out("abcdef", [Mark(1, 1), Mark(3, 2), Mark(6, 3)], [(2, 4)]) == (
-        "abef",
-        (Mark(1, 1), Mark(2, 2), Mark(4, 3)),
-    )
-
-
-@given(
-    st.text("aü \n", max_size=40),
-    st.lists(st.integers(0, 80), max_size=8),
-    st.lists(st.integers(0, 90), max_size=6),
-)
-def test_marks_move_by_what_was_left_out_before_them(
-    text: str, places: list[int], offsets: list[int]
-) -> None:
-    ends = sorted({min(place, len(text)) for place in places})
-    cuts = list(zip(ends[::2], ends[1::2], strict=False))
-    marks = [Mark(offset, 1) for offset in sorted(offsets)]
-    found, moved = left_out(text, marks, cuts)
-    gone = [one for start, end in cuts for one in range(len(text[:start].encode()), len(text[:end].encode()))]
-    assert len(found.encode()) == len(text.encode()) - len(gone)
-    assert [one for one, *_ in moved] == [offset - sum(one < offset for one in gone) for offset, *_ in marks]
-
-
-@pytest.mark.parametrize(
-    ("text", "options"),
-    [("Buy now!", {"must_not_have": ["buy NOW"]}), ("Hm.", {"must_have": ["#"]}), ("``` \n\n```", {})],
-)
-async def test_a_text_that_is_not_fit_is_not_to_be_had(text: str, options: dict[str, object]) -> None:
-    with pytest.raises(Unavailable) as caught:
-        await made(text, (), **options)
-    assert caught.value.reason is Reason.MODEL_UNAVAILABLE
-    assert caught.value.metadata == {"model": "a:x", "cause": "unfit"}
 
 
 # Template

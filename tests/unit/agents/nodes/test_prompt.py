@@ -212,16 +212,14 @@ async def test_a_model_that_cites_gets_the_tools_sources_with_their_numbers() ->
 
     then = datetime(2026, 11, 22, tzinfo=UTC)
     rivers = ToolSource("https://example.org/rivers", "Rivers", then, "The Nile is long.")
-    nile = ToolSource("https://example.org/nile", "Nile", then, "It is in Africa.")
     lakes = ToolSource("https://example.org/lakes", "", then, "The Victoria is wide.")
     results = [
-        result("tool-1", "Already shown.", nile),
         result("tool-1", "Nothing to cite."),
         result("tool-2", "Rivers: The Nile is long.", rivers),
         result("tool-2", "Rivers: The Nile is long.", rivers),
         result("tool-3", "1 page", lakes),
     ]
-    given = PromptInput.model_validate({"question": "And?", "results": results, "gathered": 2})
+    given = PromptInput.model_validate({"question": "And?", "results": results})
     assert [one.text for one in done(given, shown=2) if one.role is Role.TOOL] == [
         "Nothing to cite.",
         "Rivers: [3] The Nile is long.",

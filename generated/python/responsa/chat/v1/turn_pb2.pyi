@@ -717,7 +717,6 @@ class TurnAnswer(_message.Message):
     EXCERPTS_FIELD_NUMBER: _builtins.int
     MORE_EXCERPTS_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
-    FOLLOW_UPS_FIELD_NUMBER: _builtins.int
     UNCONFIRMED_SENTENCES_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The answer; at most 24 KiB."""
@@ -784,10 +783,6 @@ class TurnAnswer(_message.Message):
         """
 
     @_builtins.property
-    def follow_ups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to."""
-
-    @_builtins.property
     def unconfirmed_sentences(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.UnconfirmedSentence]:
         """The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none."""
 
@@ -813,12 +808,11 @@ class TurnAnswer(_message.Message):
         excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         more_excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         unsupported_sentences: _builtins.int = ...,
-        follow_ups: _abc.Iterable[_builtins.str] | None = ...,
         unconfirmed_sentences: _abc.Iterable[_citation_pb2.UnconfirmedSentence] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "follow_ups", b"follow_ups", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "suggestions", b"suggestions", "support", b"support", "text", b"text", "unconfirmed_sentences", b"unconfirmed_sentences", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "suggestions", b"suggestions", "support", b"support", "text", b"text", "unconfirmed_sentences", b"unconfirmed_sentences", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

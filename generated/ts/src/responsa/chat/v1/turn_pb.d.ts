@@ -621,13 +621,6 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   unsupportedSentences: number;
 
   /**
-   * Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to.
-   *
-   * @generated from field: repeated string follow_ups = 21;
-   */
-  followUps: string[];
-
-  /**
    * The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none.
    *
    * @generated from field: repeated responsa.chat.v1.UnconfirmedSentence unconfirmed_sentences = 22;
