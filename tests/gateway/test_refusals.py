@@ -381,8 +381,8 @@ def test_an_escaped_slash_stays_escaped(http: httpx2.Client) -> None:
     assert http.get("/v1/turns/a%2Fb").json() == {"name": "turns/a%2Fb"}
 
 
-@pytest.mark.parametrize("path", ["/nope.v1.Service/Method", "/grpc.channelz.v1.Channelz/GetServers"])
-async def test_unknown_services_over_grpc_and_grpc_web(place: Place, http: httpx2.Client, path: str) -> None:
+async def test_unknown_services_over_grpc_and_grpc_web(place: Place, http: httpx2.Client) -> None:
+    path = "/nope.v1.Service/Method"
     async with grpc.aio.insecure_channel(place.target) as channel:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
         raised = await raises(grpc.aio.AioRpcError, call(b""))

@@ -516,7 +516,7 @@ async def serving(
         logger=lines,
     )
     calls.add(a2a.methods(calls, "", secure=False))
-    server = RpcServer(calls, SERVED, address, channelz=True)
+    server = RpcServer(calls, SERVED, address)
     await turns.start()
     await server.start()
     await server.ready()

@@ -11,7 +11,6 @@ import grpc.aio
 import httpx2
 import pytest
 import structlog
-from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from structlog.contextvars import merge_contextvars
@@ -334,28 +333,6 @@ async def test_reflection(served: Served, version: str) -> None:
     names = {one.name for one in listed.list_services_response.service}
     assert set(SERVICES) <= names
     assert file.file_descriptor_response.file_descriptor_proto
-
-
-async def test_channelz_tells_owners_of_connections(served: Served) -> None:
-    stub = channelz_pb2_grpc.ChannelzStub(served.channel)
-    found = await stub.GetServers(channelz_pb2.GetServersRequest(), metadata=served.ann.metadata)
-    assert any(server.data.calls_started for server in found.server)
-    # Servers of other tests may be there too: their connections are gone.
-    refs = [
-        ref
-        for server in found.server
-        for ref in (
-            await stub.GetServerSockets(
-                channelz_pb2.GetServerSocketsRequest(server_id=server.ref.server_id),
-                metadata=served.ann.metadata,
-            )
-        ).socket_ref
-    ]
-    assert refs
-    unknown = stub.GetSocket(channelz_pb2.GetSocketRequest(socket_id=1 << 40), metadata=served.ann.metadata)
-    assert (await failed(unknown)).reason == "RESOURCE_NOT_FOUND"
-    refused = stub.GetServers(channelz_pb2.GetServersRequest(), metadata=served.bob.metadata)
-    assert (await failed(refused)).reason == "ROLE_REQUIRED"
 
 
 async def test_compressed_requests_are_read(served: Served) -> None:

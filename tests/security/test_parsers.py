@@ -29,7 +29,7 @@ NO_PARSERS = {
         "speaks to the installation's own stores",
     ),
     **dict.fromkeys(("aiosmtplib", "opentelemetry", "prometheus_client"), "speaks to servers that the settings name"),
-    **dict.fromkeys(("grpc", "grpc_channelz", "grpc_health", "grpc_reflection"), "carries messages of `google.protobuf`, behind Envoy"),
+    **dict.fromkeys(("grpc", "grpc_health", "grpc_reflection"), "carries messages of `google.protobuf`, behind Envoy"),
     **dict.fromkeys(("google", "protovalidate", "responsa", "mcp_types"), "is made of messages that are read already"),
     **dict.fromkeys(("rich", "typer", "watchfiles", "responsa_client", "responsa_lab"), "belongs to commands"),
     "_typeshed": "is for types",

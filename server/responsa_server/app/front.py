@@ -205,7 +205,6 @@ class Callers:
             SERVICES,
             str(self._grpc),
             reflects=settings.serves_reflection,
-            channelz=settings.channelz,
             health=health,
             traces=traces,
         )

@@ -312,13 +312,6 @@ class Settings(BaseSettings):
         default=None,
         description="Whether gRPC reflection is served. Empty: except in production.",
     )
-    channelz: bool = Field(
-        default=False,
-        description=(
-            "Whether a server serves gRPC's channelz to owners of the installation, on its own gRPC "
-            "address. Not allowed in production."
-        ),
-    )
     log_level: LogLevel = Field(
         default=LogLevel.INFO,
         description="The least severe level that is logged: `debug`, `info`, `warning` or `error`.",
@@ -547,8 +540,6 @@ class Settings(BaseSettings):
             raise ValueError("testing.agent is not for production")
         if self.models.scripted and self.environment is Environment.PRODUCTION:
             raise ValueError("models.scripted is not for production")
-        if self.channelz and self.environment is Environment.PRODUCTION:
-            raise ValueError("channelz is not for production")
         return self
 
     @model_validator(mode="after")

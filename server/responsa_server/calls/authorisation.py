@@ -23,7 +23,6 @@ class Rule(StrEnum):
 
 
 _OPERATIONS: Final = "/google.longrunning.Operations/"
-CHANNELZ: Final = "/grpc.channelz.v1.Channelz/"
 
 
 def _of_contract() -> Mapping[str, Rule]:
@@ -66,13 +65,6 @@ RULES: Final[Mapping[str, Rule]] = {
         )
     },
     # The connections and calls of all tenants.
-    CHANNELZ + "GetTopChannels": Rule.OWNER,
-    CHANNELZ + "GetServers": Rule.OWNER,
-    CHANNELZ + "GetServer": Rule.OWNER,
-    CHANNELZ + "GetServerSockets": Rule.OWNER,
-    CHANNELZ + "GetChannel": Rule.OWNER,
-    CHANNELZ + "GetSubchannel": Rule.OWNER,
-    CHANNELZ + "GetSocket": Rule.OWNER,
 }
 """The rule of each method. A method without one is closed to everyone."""
 

@@ -162,7 +162,7 @@ def test_reflection_is_off_in_production_unless_asked_for(monkeypatch: pytest.Mo
     assert load().serves_reflection
 
 
-@pytest.mark.parametrize("name", ["channelz", "testing.agent"])
+@pytest.mark.parametrize("name", ["models.scripted", "testing.agent"])
 def test_what_is_for_tests_is_not_for_production(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"RESPONSA_{name.replace('.', '__').upper()}", "true")
     assert attrgetter(name)(load())

@@ -7,7 +7,6 @@ from a2a.types import a2a_pb2
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc_channelz.v1 import channelz_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -17,7 +16,7 @@ from responsa_server.calls.methods import METHODS, SERVICES
 from responsa_server.transports.a2a.routes import SERVICE as A2A
 from responsa_server.transports.grpc.health import HEALTH
 
-STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, channelz_pb2.DESCRIPTOR, a2a_pb2.DESCRIPTOR)
+STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, a2a_pb2.DESCRIPTOR)
 
 
 def services() -> list[ServiceDescriptor]:
@@ -29,7 +28,6 @@ def services() -> list[ServiceDescriptor]:
             *SERVICES,
             HEALTH,
             "grpc.reflection.v1alpha.ServerReflection",
-            "grpc.channelz.v1.Channelz",
             A2A,
         )
     ]

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeGuard
 from google.protobuf.descriptor import Descriptor
 
 from responsa.type.v1 import method_pb2
-from responsa_server.calls.authorisation import CHANNELZ, RULES, Rule
+from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call, Interceptor
 from responsa_server.calls.methods import METHODS
 from responsa_server.domain import names
@@ -67,7 +67,6 @@ ACTS: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
     **_of_contract(),
     _OPERATIONS + "CancelOperation": ("operation.cancel", ("name",)),
     _OPERATIONS + "DeleteOperation": ("operation.delete", ("name",)),
-    **{method: ("status.read", ()) for method in RULES if method.startswith(CHANNELZ)},
 }
 """For each method whose refusals are in the audit log: the action, and the paths of the request's fields that name the
 resources, or the name itself, which has a slash. `_ME` stands for the caller's name."""

@@ -1,22 +1,16 @@
-"""The gRPC server: its start, its stop, and the services that it adds to those of the contract (health, reflection, channelz)."""
+"""The gRPC server: its start, its stop, and the services that it adds to those of the contract (health, reflection)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import grpc.aio
-from google.protobuf import message_factory
-from google.protobuf.message import Message
-from grpc_channelz.v1 import channelz_pb2
-from grpc_channelz.v1.channelz import ChannelzServicer
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from responsa_server.calls.chain import FAREWELL_SECONDS, Calls, Method
 from responsa_server.calls.health import ServerHealth
-from responsa_server.domain.errors import NotFound
 from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.transports.grpc.handlers import MAX_MESSAGE_BYTES, Handlers
 from responsa_server.transports.grpc.health import HEALTH, Health
@@ -63,14 +57,13 @@ class RpcServer:
         address: str,
         *,
         reflects: bool = True,
-        channelz: bool = False,
         health: ServerHealth | None = None,
         traces: Traces = OFF,
     ) -> None:
         """Build the server; call this in the running event loop. calls: the calls to serve; health and reflection are
         added to them. services: the full names of the services that health reports. address: `unix:PATH` or
-        `HOST:PORT`; port 0 means any free port. reflects, channelz: whether to serve reflection and channelz. health:
-        says which parts are lacking, so that nothing can be answered. traces: how calls are traced."""
+        `HOST:PORT`; port 0 means any free port. reflects: whether to serve reflection. health: says which parts are
+        lacking, so that nothing can be answered. traces: how calls are traced."""
         self._calls = calls
         self._address = address
         names = (*services, HEALTH)
@@ -81,8 +74,6 @@ class RpcServer:
                 _reflection(name, calls, (*names, *calls.later, reflection.SERVICE_NAME))
                 for name in (_REFLECTION_INFO, _REFLECTION_INFO_V1)
             )
-        if channelz:
-            calls.add(channelz_methods())
         interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
         if traces.provider is not None:
             from responsa_server.transports.grpc.spans import Spans
@@ -91,7 +82,7 @@ class RpcServer:
         self._server = grpc.aio.server(
             handlers=(Handlers(calls),),
             interceptors=interceptors,
-            options=(*OPTIONS.items(), ("grpc.enable_channelz", int(channelz))),
+            options=tuple(OPTIONS.items()),
         )
 
     async def start(self) -> int:
@@ -139,29 +130,3 @@ def _reflection(name: str, calls: Calls, services: Sequence[str]) -> Method:
         client_streaming=True,
         server_streaming=True,
     )
-
-
-def channelz_methods() -> Iterator[Method]:
-    """The methods of channelz. gRPC counts for them only in a server with the option `grpc.enable_channelz`."""
-    service: Any = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"]  # its stubs name another class
-    for method in service.methods:
-        yield Method(
-            f"/{service.full_name}/{method.name}",
-            message_factory.GetMessageClass(method.input_type),
-            partial(_call, getattr(ChannelzServicer, method.name)),
-        )
-
-
-async def _call(method: Callable[[Message, object], Message], request: Message) -> Message:
-    return method(request, _Errors())
-
-
-class _Errors:
-    """Stands for gRPC's context, in which the library reports that nothing has the id of a request."""
-
-    def set_code(self, code: object) -> None:
-        """Do nothing: the details follow."""
-
-    def set_details(self, details: str) -> None:
-        """Raises NotFound."""
-        raise NotFound.of("channelz", details)
