@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from tests.instance import Instance
 
-WAYS: Final = {"JSON-RPC": ("JSONRPC", "1.0"), "gRPC": ("GRPC", "1.0"), "JSON-RPC 0.3": ("JSONRPC", "0.3")}
+WAYS: Final = {"JSON-RPC": ("JSONRPC", "1.0"), "gRPC": ("GRPC", "1.0")}
 
 
 class Asking:

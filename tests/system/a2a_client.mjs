@@ -7,16 +7,13 @@ const [quick, endless] = process.argv.slice(2);
 const base = `${process.env.A2A_URL}/a2a/testing/`;
 const fetchImpl = (url, init) =>
   fetch(url, { ...init, headers: { ...init?.headers, authorization: `Bearer ${process.env.A2A_KEY}` } });
-const legacyCompat = { enabled: true };
-const cardResolver = new DefaultAgentCardResolver({ fetchImpl, legacyCompat });
+const cardResolver = new DefaultAgentCardResolver({ fetchImpl });
 const factory = new ClientFactory({
-  transports: [new JsonRpcTransportFactory({ fetchImpl, legacyCompat })],
+  transports: [new JsonRpcTransportFactory({ fetchImpl })],
   cardResolver,
 });
 const card = await cardResolver.resolve(base);
 const client = await factory.createFromAgentCard(card);
-const supportedInterfaces = card.supportedInterfaces.filter((one) => one.protocolVersion === "0.3");
-const legacy = await factory.createFromAgentCard({ ...card, supportedInterfaces });
 
 const asked = (text, configuration) => ({
   message: { messageId: randomUUID(), role: 1, parts: [{ content: { $case: "text", value: text } }] },
@@ -31,7 +28,6 @@ for await (const { payload } of client.sendMessageStream(asked(quick))) {
   if (payload.$case !== "artifactUpdate") continue;
   streamed = (payload.value.append ? streamed : "") + textOf(payload.value.artifact);
 }
-const old = await legacy.sendMessage(asked(quick));
 
 const running = await client.sendMessage(asked(endless, { acceptedOutputModes: [], returnImmediately: true }));
 const followed = [];
@@ -49,7 +45,6 @@ console.log(
   JSON.stringify({
     answer: textOf(task.artifacts[0]),
     streamed,
-    legacy: textOf(old.artifacts[0]),
     followed,
     cancelled: TaskState[cancelled.status.state],
     error,

@@ -35,7 +35,7 @@ def test_a_card_has_the_addresses_that_its_reader_can_use(
     base: str, secure: bool, forwarded: dict[str, str], rpc: str, grpc: str, oauth: bool
 ) -> None:
     card = card_at(base, "", forwarded, secure=secure)
-    assert [one["url"] for one in card["supportedInterfaces"]] == [rpc, grpc, rpc]
+    assert [one["url"] for one in card["supportedInterfaces"]] == [rpc, grpc]
     # A program asks for tokens for the address of the card, so they are the same, or there are no tokens.
     assert resources(card) == ([rpc] if oauth else [])
 
@@ -43,7 +43,7 @@ def test_a_card_has_the_addresses_that_its_reader_can_use(
 def test_a_card_has_the_public_address_wherever_it_is_read() -> None:
     card = card_at("http://10.0.0.7:8080", "https://answers.example", {}, secure=False)
     rpc = "https://answers.example/a2a"
-    assert [one["url"] for one in card["supportedInterfaces"]] == [rpc, "answers.example:443", rpc]
+    assert [one["url"] for one in card["supportedInterfaces"]] == [rpc, "answers.example:443"]
     assert resources(card) == [rpc]
 
 

@@ -92,5 +92,4 @@ def _interfaces(base: str, tenant: str) -> Sequence[a2a.AgentInterface]:
         a2a.AgentInterface(
             url=f"{found.netloc}{port}", protocol_binding="GRPC", protocol_version="1.0", tenant=tenant
         ),
-        a2a.AgentInterface(url=url, protocol_binding="JSONRPC", protocol_version="0.3"),
     ]

@@ -33,13 +33,13 @@ from responsa_server.calls.methods import GET_ME
 from responsa_server.domain.errors import ResponsaError
 
 if TYPE_CHECKING:
-    from responsa_server.transports.a2a.dialects import Operation
+    from responsa_server.transports.a2a.operations import Operation
 
 SERVICE: Final = "lf.a2a.v1.A2AService"
 _PATHS: Final = ("/a2a", "/a2a/{agent}")
 _CARD: Final = "/.well-known/agent-card.json"
 _GET_CARD: Final = f"/{SERVICE}/GetExtendedAgentCard"
-_VERSIONS: Final = ("", "0.3", "1.0")
+_VERSION: Final = "1.0"
 
 
 def add_service(calls: Calls, public_url: str, *, secure: bool) -> None:
@@ -64,9 +64,9 @@ def a2a_routes(calls: Calls, public_url: str = "", *, secure: bool) -> Iterator[
         yield Route(path, _Door(calls, public_url))
 
 
-async def _dialects() -> Any:
+async def _operations() -> Any:
     # In a thread, because the server would stand still meanwhile.
-    return await asyncio.to_thread(importlib.import_module, f"{__package__}.dialects")
+    return await asyncio.to_thread(importlib.import_module, f"{__package__}.operations")
 
 
 def _metadata(request: Request) -> Mapping[str, Sequence[str]]:
@@ -92,22 +92,22 @@ class _Cards:
         self._secure = secure
 
     async def public(self, request: Request) -> Response:
-        dialects = await _dialects()
+        operations = await _operations()
         from responsa_server.transports.a2a.cards import base_of, public_card
 
         base = base_of(_metadata(request), self._public_url, secure=self._secure)
         resource = resource_of(request.headers, self._public_url, _PATHS[0])
-        return self._response(dialects.card_json(public_card(base, resource)))
+        return self._response(operations.card_json(public_card(base, resource)))
 
     async def of_agent(self, request: Request) -> Response:
         """Raises ResponsaError."""
-        dialects = await _dialects()
+        operations = await _operations()
         from a2a.types.a2a_pb2 import AgentCard, GetExtendedAgentCardRequest
 
         resource = resource_of(request.headers, self._public_url, _PATHS[0])
         call = Call(_GET_CARD, _metadata(request), _peer(request), resource=resource)
         wanted = GetExtendedAgentCardRequest(tenant=request.path_params["agent"])
-        return self._response(dialects.card_json(await self._calls.answer(call, wanted, AgentCard)))
+        return self._response(operations.card_json(await self._calls.answer(call, wanted, AgentCard)))
 
     @staticmethod
     def _response(card: object) -> Response:
@@ -142,14 +142,14 @@ class _Door:
             await reply.fail(self._calls.unforeseen(reply.call(scope["path"]), error), SERVER_ERROR)
 
     async def _serve(self, request: Request, reply: _Reply, method: str, params: object) -> None:
-        dialects = await _dialects()
+        operations = await _operations()
         from responsa_server.transports.a2a.errors import refused, rpc_code, translated
 
-        operation: Operation | None = dialects.operation(method)
+        operation: Operation | None = operations.operation(method)
         try:
             version = request.headers.get("a2a-version", "")
-            if ".".join(version.split(".")[:2]) not in _VERSIONS:
-                raise refused("A2A-Version", "must be 1.0 or 0.3", "VERSION_NOT_SUPPORTED")
+            if ".".join(version.split(".")[:2]) != _VERSION:
+                raise refused("A2A-Version", "must be 1.0", "VERSION_NOT_SUPPORTED")
             if operation is None:
                 raise status.no_route()
             message = operation.request(params)
