@@ -1,4 +1,4 @@
-"""The open sockets of a user."""
+"""The open sockets of a process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from starlette.websockets import WebSocket
 
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.limits import Admission
-from responsa_server.transports.ws.bridge import Bridge, Owner, Session
-
-ANNE, BERT, NAMESAKE = (
-    Owner("tenants/a", "users/1"),
-    Owner("tenants/a", "users/2"),
-    Owner("tenants/b", "users/1"),
-)
+from responsa_server.transports.ws.bridge import Bridge, Session
 
 
 class Leaving(Session):
@@ -37,34 +31,21 @@ def bridge_of(most_per_address: int = 0) -> Bridge:
     return Bridge(Calls((), Admission(1), structlog.get_logger("test")), most_per_address=most_per_address)
 
 
-def test_sockets_by_user_and_teacher() -> None:
-    bridge = bridge_of()
-    first, second, other = Leaving(bridge), Leaving(bridge), Leaving(bridge)
-    bridge.enter(ANNE, first)
-    bridge.enter(ANNE, second)
-    bridge.enter(NAMESAKE, other)
-    bridge.about(ANNE, second, "t1")
-    assert [*bridge.of(ANNE)] == [first, second]
-    assert [*bridge.of(ANNE, "t1")] == [second]
-    assert [*bridge.of(ANNE, "")] == [first]
-    assert [*bridge.of(NAMESAKE)] == [other]
-    assert [*bridge.of(BERT)] == []
-    bridge.exit(ANNE, second)
-    bridge.exit(ANNE, second)
-    # A socket that has left is not recorded again.
-    bridge.about(ANNE, second, "t1")
-    assert [*bridge.of(ANNE)] == [first]
-
-
 def test_all_are_asked_to_leave() -> None:
     bridge = bridge_of()
     sockets = [Leaving(bridge) for _ in range(3)]
-    for owner, socket in zip((ANNE, ANNE, BERT), sockets, strict=True):
-        bridge.enter(owner, socket)
+    for socket in sockets:
+        bridge.enter(socket)
+    gone = Leaving(bridge)
+    bridge.enter(gone)
+    bridge.exit(gone)
+    bridge.exit(gone)
+    assert bridge.sockets == len(sockets)
     assert not bridge.leaving
     bridge.leave()
     assert bridge.leaving
     assert [one.times for one in sockets] == [1, 1, 1]
+    assert gone.times == 0
 
 
 def test_sockets_before_their_sign_in_are_counted_by_address() -> None:

@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import Any, Final, Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
-from google.protobuf import json_format
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, CancelTurnRequest
@@ -25,7 +24,6 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import SessionCookie
 from responsa_server.calls.interceptors.lasting import CredentialWatch, Watched
 from responsa_server.calls.status import Code
-from responsa_server.domain import names
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason, ResponsaError, Unauthenticated
 from responsa_server.domain.people import Principal
@@ -40,7 +38,6 @@ from responsa_server.transports.ws.incoming import (
     Resume,
     SignIn,
     parse,
-    teacher_in,
 )
 from responsa_server.transports.ws.outbox import Lane, Outbox
 from responsa_server.transports.ws.settings import SocketSettings
@@ -78,14 +75,6 @@ class Timing:
     call_seconds: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The owner of a socket: a user (`users/{uuid}`) and the user's tenant."""
-
-    tenant: str
-    user: str
-
-
 class Held(Protocol):
     """A counted socket."""
 
@@ -103,7 +92,7 @@ class SocketLimits(Protocol):
 
 
 class Bridge:
-    """All sockets of this process by user, each with the teacher of its last question."""
+    """All sockets of this process."""
 
     def __init__(
         self,
@@ -131,7 +120,7 @@ class Bridge:
         self.rendering = Rendering()
         self.leaving = False
         """Whether all clients were asked to reconnect elsewhere."""
-        self._sockets: dict[Owner, dict[Session, str]] = {}
+        self._sockets = set[Session]()
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one socket to its end."""
@@ -140,14 +129,13 @@ class Bridge:
     @property
     def sockets(self) -> int:
         """The number of open sockets, signed in or not."""
-        return self._waiting.total() + sum(len(of_user) for of_user in tuple(self._sockets.values()))
+        return self._waiting.total() + len(self._sockets)
 
     def leave(self) -> None:
         """Ask the clients of all sockets, including sockets that are still opening, to reconnect elsewhere."""
         self.leaving = True
-        for sockets in [*self._sockets.values()]:
-            for session in [*sockets]:
-                session.leave()
+        for session in [*self._sockets]:
+            session.leave()
 
     def wait(self, address: str) -> bool:
         """Count a socket that waits for its sign-in, if there is room. Returns whether there is. address: the network
@@ -165,26 +153,13 @@ class Bridge:
         if self._waiting[address] <= 0:
             del self._waiting[address]
 
-    def enter(self, owner: Owner, session: Session) -> None:
-        """Add a user's socket."""
-        self._sockets.setdefault(owner, {})[session] = ""
+    def enter(self, session: Session) -> None:
+        """Add a socket that has signed in."""
+        self._sockets.add(session)
 
-    def about(self, owner: Owner, session: Session, teacher: str) -> None:
-        """Record the teacher of a socket's last question; "" if the question named no teacher."""
-        if session in self._sockets.get(owner, {}):
-            self._sockets[owner][session] = teacher
-
-    def exit(self, owner: Owner, session: Session) -> None:
+    def exit(self, session: Session) -> None:
         """Remove a socket. This has no effect if the socket is not registered."""
-        sockets = self._sockets.get(owner, {})
-        sockets.pop(session, None)
-        if not sockets:
-            self._sockets.pop(owner, None)
-
-    def of(self, owner: Owner, teacher: str | None = None) -> Collection[Session]:
-        """A user's sockets. With a teacher, only the sockets whose last question was for that teacher."""
-        found = self._sockets.get(owner, {})
-        return [session for session, last in found.items() if teacher is None or last == teacher]
+        self._sockets.discard(session)
 
 
 class Session:
@@ -195,8 +170,9 @@ class Session:
         self._bridge = bridge
         self._outbox = Outbox()
         self._handshake = handshake_of(socket, bridge.cookie)
+        self._owner: tuple[str, UUID] | None = None
+        """The tenant and the user of the first credential."""
         self._caller: Caller | None = None
-        self._owner: Owner | None = None
         self._held: Held | None = None
         self._watched: Watched | None = None
         self._lost: ResponsaError | None = None
@@ -238,8 +214,7 @@ class Session:
             self._end_wait()
             if self._held is not None:
                 self._held.release()
-            if self._owner is not None:
-                self._bridge.exit(self._owner, self)
+            self._bridge.exit(self)
 
     def _begin_to_wait(self) -> bool:
         """Count this socket until its sign-in. Returns whether there is room."""
@@ -338,11 +313,11 @@ class Session:
             self._bridge.timing.call_seconds,
         )
         principal = await caller.principal()
-        owner = Owner(names.tenant(principal.tenant_id), names.user(principal.user_id))
+        owner = principal.tenant_id, principal.user_id
         if self._owner is None:
             if self._bridge.limits is not None:
                 self._held = await self._bridge.limits.socket(principal, uuid4().hex)
-            self._bridge.enter(owner, self)
+            self._bridge.enter(self)
         elif owner != self._owner:
             raise Unauthenticated(
                 Reason.CREDENTIAL_OF_OTHER_USER,
@@ -440,7 +415,6 @@ class Session:
                 follower = self._follower(message)
                 before, self._newest = self._newest, follower
                 self._start(follower, partial(self._ask, before, follower, request), message)
-                self._about(message.teacher)
             case Resume():
                 follower = self._follower(message)
                 follower.turn, follower.after_seq = message.turn, message.after_seq
@@ -455,14 +429,8 @@ class Session:
         await follower.ask(request)
 
     async def _resume(self, follower: Follower) -> None:
-        found = await follower.look_up()
-        if found is not None:
-            self._about(teacher_in(json_format.MessageToDict(found.parameters)))
+        await follower.look_up()
         await follower.resume()
-
-    def _about(self, teacher: str) -> None:
-        if self._owner is not None:
-            self._bridge.about(self._owner, self, teacher)
 
     def _follower(self, message: QuestionMessage | Resume) -> Follower:
         """Create the follower for a message. Raises Exhausted (OVERLOADED) if the socket already follows the maximum number of turns."""

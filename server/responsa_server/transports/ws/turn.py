@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
@@ -120,14 +121,10 @@ class Follower:
         """Follow `turn` from `after_seq` on. Raises the same errors as `ask`."""
         await self._follow(_RESUME, self._rest())
 
-    async def look_up(self) -> Turn | None:
-        """The turn to resume; None if it cannot be read. In that case, `resume` raises the reason."""
-        try:
-            found = await self._get()
-        except ResponsaError:
-            return None
-        self.conversation = found.conversation
-        return found
+    async def look_up(self) -> None:
+        """Learn the conversation of the turn to resume. If the turn cannot be read, `resume` raises the reason."""
+        with contextlib.suppress(ResponsaError):
+            self.conversation = (await self._get()).conversation
 
     async def put(self, frame: frames.Frame) -> None:
         """Add a frame after the turn's earlier frames."""
