@@ -61,11 +61,6 @@ class Recorder:
         """The token offsets that the real model computes."""
         return self.model.token_offsets(text)
 
-    @property
-    def texts_a_call(self) -> int:
-        """The number of texts in a call of the real model."""
-        return self.model.texts_a_call
-
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Return zeros."""
         self.runs.append(list(texts))

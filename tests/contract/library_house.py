@@ -125,10 +125,6 @@ class GatedEmbedder:
     def languages(self) -> frozenset[str] | None:
         return self._embedder.languages
 
-    @property
-    def texts_a_call(self) -> int:
-        return self._embedder.texts_a_call
-
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         return self._embedder.token_offsets(text)
 

@@ -59,7 +59,6 @@ class Failing:
         self.dimensions = embedder.dimensions
         self.max_tokens = embedder.max_tokens
         self.languages = embedder.languages
-        self.texts_a_call = embedder.texts_a_call
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         return self._embedder.token_offsets(text)

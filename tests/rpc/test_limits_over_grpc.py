@@ -13,7 +13,9 @@ import pytest
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_server.domain.knowledge import Hit
 from responsa_server.domain.people import Role
+from responsa_server.domain.sharing import SHARED
 from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.identity.settings import AddressLimitSettings, LimitSettings
 from responsa_server.stores.postgres.database import Database
@@ -221,3 +223,60 @@ async def test_a_service_asks_a_hundred_questions_at_once_under_the_default_limi
             await served.bob.StartTurn(start)
         refused = await failed(served.bob.StartTurn(start))
         assert (refused.reason, refused.metadata["limit"]) == ("RATE_LIMIT", "messages_per_minute")
+
+
+async def test_searches_of_a_user_wait_for_each_other_and_are_then_refused(
+    serve: Serve, house: House, database: Database, redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, running = asyncio.Event(), 0
+
+    async def search(*_: object) -> list[Hit]:
+        nonlocal running
+        running += 1
+        await gate.wait()
+        return []
+
+    monkeypatch.setattr(house.library, "search", search)
+    waiting = SHARED["searches"].waiting
+    async with limiter(database, redis.url, limits(searches=2)) as one, serve(limiter=one) as served:
+        request = knowledge.SearchRequest(terms=["Nile"])
+        calls = {asyncio.ensure_future(served.bob.Search(request)) for _ in range(2 + waiting + 5)}
+        refused = set[asyncio.Future[object]]()
+        while len(refused) < 5:
+            refused |= (await asyncio.wait(calls - refused, return_when=asyncio.FIRST_COMPLETED))[0]
+        for call in refused:
+            error = await failed(call)
+            assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED")
+            assert error.metadata == {"limit": "searches", "scope": "user", "value": "2"}
+            assert error.retry_after is not None
+        assert running == 2
+        # Another user has two of her own.
+        other = asyncio.ensure_future(served.ann.Search(request))
+        # Callers that leave also leave the line.
+        left = set(list(calls - refused)[:20])
+        for call in left:
+            call.cancel()
+        await served.lines.calls("CANCELLED", len(left))
+        gate.set()
+        await other
+        await asyncio.gather(*(calls - refused - left))
+        assert running <= 2 + (waiting - len(left) + 2) + 1
+
+
+async def test_texts_to_embed_are_limited_by_their_tokens(
+    serve: Serve, database: Database, redis: EmbeddedRedis
+) -> None:
+    settings = limits(embedded_tokens_per_minute=20)
+    async with limiter(database, redis.url, settings) as one, serve(limiter=one) as served:
+        for text, reason in (
+            ("Nile " * 12, ""),
+            ("Nile " * 12, "RATE_LIMIT"),
+            ("Nile " * 30, "LIMIT_REACHED"),
+        ):
+            call = served.bob.EmbedTexts(texts=[text])
+            if not reason:
+                assert (await call).tokens == 12
+                continue
+            error = await failed(call)
+            assert (error.reason, error.metadata["limit"]) == (reason, "embedded_tokens_per_minute")
+        await served.ann.EmbedTexts(texts=["Nile " * 12])

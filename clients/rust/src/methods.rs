@@ -1361,7 +1361,8 @@ impl Client {
 
     /// Search returns the passages that match the terms best. The best passage comes first.
     ///
-    /// Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE.
+    /// Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), LIMIT_REACHED (the user has too many searches at
+    /// a time), OVERLOADED, PART_UNAVAILABLE.
     pub async fn search(&self, request: knowledge::v1::SearchRequest) -> Result<knowledge::v1::SearchResponse, Error> {
         self.call("/responsa.knowledge.v1.KnowledgeService/Search", true, &request).await
     }
@@ -1370,7 +1371,8 @@ impl Client {
     /// would return. If one of the searches fails, the call fails and returns nothing. All searches together may ask for at
     /// most 640 passages.
     ///
-    /// Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of a scope), PART_UNAVAILABLE.
+    /// Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of a scope), LIMIT_REACHED (the user has too many searches at a
+    /// time), OVERLOADED, PART_UNAVAILABLE.
     pub async fn batch_search(&self, request: knowledge::v1::BatchSearchRequest) -> Result<knowledge::v1::BatchSearchResponse, Error> {
         self.call("/responsa.knowledge.v1.KnowledgeService/BatchSearch", true, &request).await
     }
@@ -1378,7 +1380,8 @@ impl Client {
     /// EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that
     /// is longer than the model reads is cut.
     ///
-    /// Errors: INVALID_FIELD, EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+    /// Errors: INVALID_FIELD, EMBEDDING_UNKNOWN, EMBEDDING_FAILED, RATE_LIMIT (tokens in a minute), LIMIT_REACHED (the user has
+    /// too many of these calls at a time), OVERLOADED, PART_UNAVAILABLE.
     pub async fn embed_texts(&self, request: knowledge::v1::EmbedTextsRequest) -> Result<knowledge::v1::EmbedTextsResponse, Error> {
         self.call("/responsa.knowledge.v1.KnowledgeService/EmbedTexts", true, &request).await
     }

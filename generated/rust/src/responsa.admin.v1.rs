@@ -1892,6 +1892,12 @@ pub struct Limits {
     /// The maximum number of collections that belong to the user.
     #[prost(int64, optional, tag = "11")]
     pub collections: ::core::option::Option<i64>,
+    /// The maximum number of searches that may run at the same time on one server. Further ones wait, and only then are refused.
+    #[prost(int64, optional, tag = "12")]
+    pub searches: ::core::option::Option<i64>,
+    /// The maximum number of tokens of the texts in EmbedTexts in any 60 seconds.
+    #[prost(int64, optional, tag = "13")]
+    pub embedded_tokens_per_minute: ::core::option::Option<i64>,
 }
 impl ::prost::Name for Limits {
     const NAME: &'static str = "Limits";

@@ -181,6 +181,7 @@ async def build_knowledge(
         embedding_seconds=settings.retrieval.embedding_seconds,
         outside=vectors,
         residents=residents,
+        database_searches=max(1, settings.database_pool // 2),
     )
     reranking = await _reranking(settings, models, stack)
     ingestion = settings.ingestion

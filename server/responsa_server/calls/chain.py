@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
-from google.protobuf import message_factory
+from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
@@ -38,8 +38,8 @@ class Method:
     name: the path, `/package.Service/Method`. request: the type of the method's requests. handler: a function that
     takes the parsed request, or an async iterator of requests if the client streams. It returns a coroutine of the
     response, or an async generator of responses (messages or their bytes) if the server streams. waits: whether the
-    method has one response and only waits for other work to end. Such a method is cancelled when its caller
-    disconnects; other methods with one response run to their end.
+    method has one response and only waits for other work to end. dropped: whether a method with one response is
+    cancelled when its caller disconnects, because it waits or has no side effects; other methods run to their end.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Method:
     client_streaming: bool = False
     server_streaming: bool = False
     waits: bool = False
+    dropped: bool = False
 
 
 def methods_of(
@@ -64,6 +65,8 @@ def methods_of(
             method.client_streaming,
             method.server_streaming,
             method.name in waiting,
+            method.name in waiting
+            or method.GetOptions().idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS,
         )
 
 
@@ -133,7 +136,7 @@ class Calls:
 
     One task serves a call, including the sending of its responses. The task passes the responses to a function and does
     not yield them. Therefore the task notices a cancellation or a deadline at any point. A generator that is suspended
-    at a `yield` would notice neither. A call with a single response runs in a separate task. If the caller disconnects,
+    at a `yield` would notice neither. A call with a single response and side effects runs in a separate task. If the caller disconnects,
     that work runs to its end and its response is dropped, so no database call is interrupted.
     """
 
@@ -319,7 +322,7 @@ class Calls:
         else:
             message = self._received(call, method, await _only(method, read))
             work = method.handler(message)
-            await send(await (work if method.waits else self._uncut(call, work)))
+            await send(await (work if method.dropped else self._uncut(call, work)))
 
     async def _messages(self, call: Call, method: Method, read: Read) -> AsyncGenerator[object, None]:
         while (data := await read()) is not None:

@@ -43,7 +43,8 @@ class Limits:
     messages_per_minute: accepted questions. calls_per_minute: calls over any transport. streams: long calls at a time.
     sockets: signed-in WebSockets, at a time. pending_turns: turns that have not ended. uploads: uploads at a time.
     upload_bytes_per_day: the bytes of uploads in 24 hours. storage_bytes: the bytes that `PostgresLimits` counts.
-    api_keys: API keys that are neither revoked nor expired. conversations, collections: those that exist.
+    api_keys: API keys that are neither revoked nor expired. conversations, collections: those that exist. searches:
+    calls of Search and BatchSearch at a time, of one process. embedded_tokens_per_minute: tokens of EmbedTexts.
     """
 
     messages_per_minute: int = NO_LIMIT
@@ -57,6 +58,8 @@ class Limits:
     api_keys: int = NO_LIMIT
     conversations: int = NO_LIMIT
     collections: int = NO_LIMIT
+    searches: int = NO_LIMIT
+    embedded_tokens_per_minute: int = NO_LIMIT
 
     def with_exceptions(self, exceptions: Mapping[str, int]) -> Limits:
         """Replace the limits that have an exception. exceptions: the values by name."""
@@ -104,6 +107,9 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "api_keys": ("API key", "API keys"),
     "conversations": ("conversation", "conversations"),
     "collections": ("collection", "collections"),
+    "searches": ("search at a time", "searches at a time"),
+    "embeddings": ("call of EmbedTexts at a time", "calls of EmbedTexts at a time"),
+    "embedded_tokens_per_minute": ("embedded token a minute", "embedded tokens a minute"),
 }
 _REMEDIES: Final[Mapping[str, str]] = {
     "streams": "Close one",
@@ -115,6 +121,9 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "api_keys": "Revoke one",
     "conversations": "Delete conversations, or ask an administrator for a higher limit",
     "collections": "Delete collections, or ask an administrator for a higher limit",
+    "searches": "Wait until one has ended",
+    "embeddings": "Wait until it has ended",
+    "embedded_tokens_per_minute": "Send fewer texts",
 }
 _REMEDIES_OF_TENANTS: Final[Mapping[str, str]] = {"storage_bytes": "Delete documents"}
 _HOLDERS: Final[Mapping[Scope, str]] = {

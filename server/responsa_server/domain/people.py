@@ -11,8 +11,10 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.addresses import network_of
 from responsa_server.domain.contract import Role
 from responsa_server.domain.errors import AlreadyExists, NotPermitted, Reason, Unauthenticated
+from responsa_server.domain.sharing import PARTY, Party
 
 OK: Final = "OK"
 """The outcome of an act that was not refused."""
@@ -99,6 +101,18 @@ def as_subject(caller: Principal) -> Principal:
     """The same user with the rights of a user: whatever the user's role, the only documents about people that the user
     reads are the documents about the user. A widget stays one, and reads none."""
     return replace(caller, role=Role.USER)
+
+
+def work_for(reader: Reader, deadline: float | None = None, *, background: bool = False) -> None:
+    """Note for whom the running task works, see `Party`. The turn of a widget's visitor stays the visitor's."""
+    user, known = "", PARTY.get()
+    if isinstance(reader, Principal):
+        user = str(reader.user_id)
+        if reader.widget and reader.address:
+            user += f" {network_of(reader.address)}"
+        elif reader.widget and known.tenant == reader.tenant_id and known.user.startswith(user):
+            user = known.user
+    PARTY.set(Party(reader.tenant_id, user, background, deadline))
 
 
 def not_logged(_tenant_id: str) -> None:

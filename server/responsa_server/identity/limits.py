@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
@@ -17,10 +18,11 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.background import Background
-from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.errors import Exhausted, Unavailable
 from responsa_server.domain.limits import (
     DAY,
     MINUTE,
+    MOST,
     AcceptLimits,
     CountsAway,
     Limits,
@@ -33,6 +35,7 @@ from responsa_server.domain.limits import (
 )
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.quotas import UserUsage
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.identity.settings import LimitSettings, TenantLimitSettings, UserLimitSettings
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.quotas import PostgresQuotas
@@ -199,6 +202,7 @@ class Limiter:
         self._holds = holds
         self._messages = messages
         self._renew_seconds = renew_seconds
+        self._turns = {name: Scheduler(name) for name in ("searches", "embeddings")}
         self._stored: dict[UUID | str, _Stored] = {}
         self._held: dict[str, set[str]] = {}
         self._released: dict[str, list[str]] = defaultdict(list)
@@ -225,6 +229,27 @@ class Limiter:
         if most := self._settings.generations_per_minute:
             key = f"generations:user:{caller.tenant_id}/{caller.user_id}"
             await self._rate([Room(key, "generations_per_minute", Scope.USER, most)])
+
+    @asynccontextmanager
+    async def at_a_time(self, caller: Principal, name: str) -> AsyncGenerator[None]:
+        """A block that is one of the "searches" or "embeddings" of a user. Waits while as many run as the user may have.
+        Raises Exhausted (LIMIT_REACHED)."""
+        limits, service = await self.book.of(caller), caller.limit_role is Role.SERVICE
+        # A service is a whole back end.
+        most = limits.searches or MOST if name == "searches" else 16 if service else 1
+        try:
+            release = await self._turns[name].take(most)
+        except Exhausted as error:
+            raise too_many(name, Scope.USER, most, retry_after=error.retry_after) from error
+        try:
+            yield
+        finally:
+            release()
+
+    async def embedded(self, caller: Principal, tokens: int) -> None:
+        """Count the tokens of texts before they are embedded. Raises Exhausted: RATE_LIMIT; LIMIT_REACHED if the texts
+        alone have more tokens than the limit."""
+        await self._rate(await self._rooms(caller, "embedded_tokens_per_minute"), MINUTE, tokens)
 
     async def stream(self, caller: Principal, address: str, member: str) -> Hold:
         """Count a call that lasts. member: a name that no other call has. Raises Exhausted (LIMIT_REACHED)."""

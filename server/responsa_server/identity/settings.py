@@ -336,6 +336,8 @@ _STORAGE: Final = (
 )
 _CONVERSATIONS: Final = "Conversations."
 _COLLECTIONS: Final = "Collections that belong to the user."
+_SEARCHES: Final = "Searches at a time in one process. Further ones wait, up to 32 of them."
+_EMBEDDED: Final = "Tokens of texts in 60 seconds whose vectors the user asks for (`EmbedTexts`)."
 
 
 class UserLimitSettings(BaseModel, extra="forbid"):
@@ -352,6 +354,8 @@ class UserLimitSettings(BaseModel, extra="forbid"):
     api_keys: int = _limit(50, "API keys that are neither revoked nor expired.")
     conversations: int = _limit(10_000, _CONVERSATIONS)
     collections: int = _limit(200, _COLLECTIONS)
+    searches: int = _limit(4, _SEARCHES)
+    embedded_tokens_per_minute: int = _limit(300_000, _EMBEDDED)
 
 
 class AdministratorLimitSettings(UserLimitSettings):
@@ -366,6 +370,8 @@ class AdministratorLimitSettings(UserLimitSettings):
     storage_bytes: int = _limit(256 * 1024**3, _STORAGE)
     conversations: int = _limit(0, _CONVERSATIONS)
     collections: int = _limit(1_000, _COLLECTIONS)
+    searches: int = _limit(16, _SEARCHES)
+    embedded_tokens_per_minute: int = _limit(3_000_000, _EMBEDDED)
 
 
 class ServiceLimitSettings(AdministratorLimitSettings):
@@ -373,6 +379,7 @@ class ServiceLimitSettings(AdministratorLimitSettings):
 
     streams: int = _limit(400, _STREAMS)
     pending_turns: int = _limit(400, _PENDING)
+    searches: int = _limit(400, _SEARCHES)
 
 
 class WidgetLimitSettings(BaseModel, extra="forbid"):

@@ -377,14 +377,10 @@ class Indexer:
         # Group texts of similar length, because the model needs as long for each text of a run as for the longest one.
         missing = sorted((digest for digest in texts if digest not in known), key=lambda one: len(texts[one]))
         made: dict[bytes, bytes] = {}
-        # A question must wait until the model has finished the current run.
-        length = self._embedder.texts_a_call
-        for start in range(0, len(missing), length):
-            run = missing[start : start + length]
-            vectors = await self._embedder.embed([texts[digest] for digest in run])
-            for digest, vector in zip(run, vectors, strict=True):
+        if missing:
+            vectors = await self._embedder.embed([texts[digest] for digest in missing])
+            for digest, vector in zip(missing, vectors, strict=True):
                 made[digest] = np.ascontiguousarray(vector, "<f4").tobytes()
-        if made:
             await self._cache.cache_vectors(tenant_id, model, made)
         return known | made
 

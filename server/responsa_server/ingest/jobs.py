@@ -42,7 +42,7 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import NewPassage, VectorStore
-from responsa_server.domain.people import Server
+from responsa_server.domain.people import Server, work_for
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.describing import Describer, Topics
@@ -420,6 +420,7 @@ class KnowledgeJobs:
 
     def _giving_back(self, work: Work) -> Work:
         async def worked(tenant_id: str, identity: UUID, attempts: int) -> float | None:
+            work_for(Server(tenant_id), background=True)
             try:
                 return await work(tenant_id, identity, attempts)
             finally:

@@ -18,6 +18,7 @@ from responsa_server.domain.events import Usage
 from responsa_server.domain.insight import Grouping
 from responsa_server.domain.models import Spent
 from responsa_server.domain.parts import NOT_PAUSED, Pause
+from responsa_server.domain.people import Server, work_for
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.insight.grouping import Float, as_bytes, middle
 from responsa_server.insight.periodic import PeriodicTask
@@ -28,6 +29,7 @@ from responsa_server.stores.postgres.patterns import PostgresPatterns
 MOST_TITLE_BYTES: Final = 100
 _TITLE_WORDS: Final = 6
 _MOST_QUESTION_CHARS: Final = 300
+_AT_ONCE: Final = 16
 # How often a process asks PostgreSQL for what another process, which has ended since, has left, and for deleted
 # questions and missing titles.
 _LOOK_SECONDS: Final = (20.0, 30.0)
@@ -98,6 +100,7 @@ class PatternKeeper(PeriodicTask):
 
     async def _one(self, tenant_id: str) -> bool:
         """Make a round for a tenant. Returns whether it has grouped questions, so that there may be more."""
+        work_for(Server(tenant_id), background=True)
         embedder = await self._embedders.declared()
         questions = await self._store.waiting(tenant_id)
         if questions:
@@ -121,8 +124,8 @@ class PatternKeeper(PeriodicTask):
         questions = QuestionEmbedder(embedder, self._cached_vectors)
         unique = list(dict.fromkeys(texts))
         vectors: dict[str, Float] = {}
-        for start in range(0, len(unique), embedder.texts_a_call):
-            some = unique[start : start + embedder.texts_a_call]
+        for start in range(0, len(unique), _AT_ONCE):
+            some = unique[start : start + _AT_ONCE]
             began = monotonic()
             vectors.update(zip(some, await questions.embed(tenant_id, some), strict=True))
             await asyncio.sleep(_REST * (monotonic() - began))

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import IO, Final, TypeAlias
 from uuid import UUID
 
-import numpy as np
-
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
     DocumentRejected,
-    Exhausted,
     FieldViolation,
     InvalidRequest,
     NotFound,
@@ -47,6 +44,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.domain.sources import OfRun
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.sniff import decide_format
@@ -77,8 +75,6 @@ _STORED_AT_ONCE: Final = 4
 # The longest canonical text: an office file may expand to more text than its bytes (ParseLimits.result_bytes).
 MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
 # The maximum number of comparisons that run or wait. They run one after the other, because each holds two whole texts.
-_MAX_COMPARING: Final = 8
-_RETRY_SECONDS: Final = 2.0
 # The number of violations that a status describes.
 _MOST_MISTAKES: Final = 16
 Check: TypeAlias = Callable[[Principal], Awaitable[None]]
@@ -152,8 +148,7 @@ class Library:
         self._spool_dir = spool_dir
         self._deciding = asyncio.Semaphore(_DECIDED_AT_ONCE)
         self._storing = asyncio.Semaphore(_STORED_AT_ONCE)
-        self._comparison = asyncio.Semaphore(1)
-        self._comparing = 0
+        self._comparisons = Scheduler("comparisons", 1)
 
     async def create_collection(
         self,
@@ -269,17 +264,20 @@ class Library:
             request_id=request_id,
         )
 
-    async def embed(self, texts: Sequence[str], embedding: str = "") -> EmbeddedTexts:
-        """The vectors of texts by the model `provider:model`; by default, the model of new collections. Raises
-        InvalidRequest (EMBEDDING_UNKNOWN), Unavailable, Precondition."""
+    async def embed(
+        self, texts: Sequence[str], embedding: str = "", count: Callable[[int], Awaitable[None]] | None = None
+    ) -> EmbeddedTexts:
+        """The vectors of texts by the model `provider:model`; by default, the model of new collections. count: takes
+        the number of tokens before the model reads them. Raises InvalidRequest (EMBEDDING_UNKNOWN), Unavailable,
+        Precondition, Exhausted (OVERLOADED), and the errors of `count`."""
         embedder = await self._embedders.declared(embedding)
-        # Questions that wait for the model come in between.
-        most = max(1, embedder.texts_a_call)
-        vectors = [await embedder.embed(texts[first : first + most]) for first in range(0, len(texts), most)]
         tokens = await asyncio.to_thread(
             lambda: sum(min(len(embedder.token_offsets(text)), embedder.max_tokens) for text in texts)
         )
-        return EmbeddedTexts(embedding or self._embedders.configured, np.concatenate(vectors), tokens)
+        if count is not None:
+            await count(tokens)
+        vectors = await embedder.embed(texts)
+        return EmbeddedTexts(embedding or self._embedders.configured, vectors, tokens)
 
     async def activate_generation(
         self, caller: Principal, collection_id: str, number: int, request_id: UUID | None = None
@@ -440,27 +438,16 @@ class Library:
         """Compare the canonical texts of two versions. other: None means the searchable version. Raises NotFound (also
         for a version without text), Exhausted (OVERLOADED).
         """
-        if self._comparing >= _MAX_COMPARING:
-            raise Exhausted(
-                Reason.OVERLOADED,
-                "The server is already comparing as many versions as it can; try again in a few seconds.",
-                {"limit": str(_MAX_COMPARING)},
-                retry_after=_RETRY_SECONDS,
-            )
-        self._comparing += 1
-        try:
-            async with self._comparison:
-                versions = self.documents
-                first = await versions.version(caller, document_id, base)
-                second = await versions.version(caller, document_id, other)
-                texts = [
-                    (await versions.canonical(caller, document_id, of, 0, MAX_TEXT_BYTES)).data
-                    for of in (first.version, second.version)
-                ]
-                found = await asyncio.to_thread(compare, *texts)
-                return ComparedVersions(first, second, found, *texts)
-        finally:
-            self._comparing -= 1
+        async with self._comparisons.turn():
+            versions = self.documents
+            first = await versions.version(caller, document_id, base)
+            second = await versions.version(caller, document_id, other)
+            texts = [
+                (await versions.canonical(caller, document_id, of, 0, MAX_TEXT_BYTES)).data
+                for of in (first.version, second.version)
+            ]
+            found = await asyncio.to_thread(compare, *texts)
+            return ComparedVersions(first, second, found, *texts)
 
     async def restore(
         self,

@@ -13,7 +13,6 @@ from responsa_server.domain import names
 from responsa_server.domain.cache import LruCache
 from responsa_server.domain.errors import (
     DocumentRejected,
-    Exhausted,
     InvalidRequest,
     Precondition,
     Reason,
@@ -21,6 +20,7 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.knowledge import DocumentVersion, PageImage
 from responsa_server.domain.people import Reader
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.pool import ParserPool
@@ -34,8 +34,6 @@ _DRAWINGS: Final = 2
 """The most pages that a server renders at a time."""
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _PIECE_BYTES: Final = 1024 * 1024
-_MAX_WAITING: Final = 32
-_RETRY_SECONDS: Final = 2.0
 # Each attempt halves the size of the image at least, so a page of noise fits after three.
 _ATTEMPTS: Final = 4
 _SMALLER: Final = 0.7
@@ -58,8 +56,7 @@ class PageImages:
         self._documents = documents
         self._drawer = drawer
         self._limits = settings.page_limits
-        self._slots = asyncio.Semaphore(_DRAWINGS)
-        self._waiting = 0
+        self._slots = Scheduler("drawings", _DRAWINGS)
         self._cache: LruCache[_Key, PageImage] = LruCache(_CACHE_BYTES)
 
     async def draw(
@@ -77,19 +74,8 @@ class PageImages:
         kept = self._cache.get(key)
         if kept is not None:
             return document_version, kept
-        if self._waiting >= _MAX_WAITING:
-            raise Exhausted(
-                Reason.OVERLOADED,
-                "The server is already rendering as many pages as it can; try again in a few seconds.",
-                {"limit": str(_MAX_WAITING)},
-                retry_after=_RETRY_SECONDS,
-            )
-        self._waiting += 1
-        try:
-            async with self._slots:
-                image = await self._image(reader, document_version, format_name, page, width)
-        finally:
-            self._waiting -= 1
+        async with self._slots.turn():
+            image = await self._image(reader, document_version, format_name, page, width)
         self._cache.put(key, image, len(image.png))
         return document_version, image
 

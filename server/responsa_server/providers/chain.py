@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
@@ -22,6 +22,7 @@ import structlog
 from aiolimiter import AsyncLimiter
 
 from responsa_server.domain.breakers import BarredCall, Breakers, Probe
+from responsa_server.domain.errors import Exhausted
 from responsa_server.domain.models import (
     MARK,
     MARK_BEGUN,
@@ -41,6 +42,7 @@ from responsa_server.domain.models import (
     ToolRequest,
     Withdrawn,
 )
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.models import model_attributes
 from responsa_server.telemetry.parts import took
@@ -63,47 +65,34 @@ _SEAM_SECONDS: Final = 0.12
 
 class KeyLimits:
     """The limits for the requests of one key, shared by all models that use the key. Calls beyond the limits wait here
-    in order of arrival, because the provider would refuse them.
+    for their turns, because the provider would refuse them.
     """
 
     def __init__(self, concurrent: int, a_minute: int, wait_seconds: float) -> None:
         """concurrent: the maximum number of answers at a time. a_minute: the maximum number of requests per minute; 0
         means no limit. wait_seconds: the maximum time that a request waits.
         """
-        self._places = asyncio.Semaphore(concurrent)
+        self._places = Scheduler("model keys", concurrent)
         self._rate = AsyncLimiter(a_minute, 60) if a_minute else None
         self._wait_seconds = wait_seconds
-
-    @property
-    def full(self) -> bool:
-        return self._places.locked()
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None, None]:
         """Waits for a place, and holds it. Raises ModelError (OVERLOADED, RATE_LIMITED) if no place becomes free in
         time. This error is not retried."""
         fault = ModelFault.OVERLOADED
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._places.acquire()
-                if self._rate is not None:
-                    fault = ModelFault.RATE_LIMITED
-                    await self._paced(self._rate)
-        except TimeoutError:
-            raise ModelError(
-                fault, f"the limits of this key allowed no call within {self._wait_seconds:g} s"
-            ) from None
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._wait_seconds):
+                    await stack.enter_async_context(self._places.turn())
+                    if self._rate is not None:
+                        fault = ModelFault.RATE_LIMITED
+                        await self._rate.acquire()
+            except (TimeoutError, Exhausted):
+                raise ModelError(
+                    fault, f"the limits of this key allowed no call within {self._wait_seconds:g} s"
+                ) from None
             yield
-        finally:
-            self._places.release()
-
-    async def _paced(self, rate: AsyncLimiter) -> None:
-        try:
-            await rate.acquire()
-        except BaseException:
-            self._places.release()
-            raise
 
 
 class Limited:

@@ -7,7 +7,6 @@ ONNX file exists at a start, the weights are not read again.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import platform
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.instance import model_folder
 from responsa_server.private_files import write_private
 from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, Float, Precision
@@ -38,7 +38,10 @@ _CPU_INFO: Final = Path("/proc/cpuinfo")
 _WINDOW: Final = 256
 _MARKS: Final = 2
 _BATCH_TEXTS: Final = 16
-_BATCH_TOKENS: Final = 1024
+_BATCH_TOKENS: Final = 512
+# What a turn reads, in characters, and the part of a text that counts: the model reads little more of it. So a turn is two long texts.
+_TURN_CHARACTERS: Final = 1536
+_READ_CHARACTERS: Final = 768
 # What a run of the model costs apart from its tokens: as much as about six of them (measured at one and two threads).
 _BATCH_COST: Final = 6
 
@@ -50,8 +53,8 @@ class EmbeddingModelUnavailable(Exception):
 class MiniLmEmbedder:
     """The embedded English model (an `Embedder` of `search/embedder.py`).
 
-    The embedder has one session and one thread. Concurrent callers of `embed` wait for each other; on few cores this is faster than
-    running at the same time. A text is cut after 254 tokens. Split a longer text into windows with `token_offsets`.
+    The embedder has one session and one thread, at which the callers of `embed` take turns; on few cores this is faster than running at
+    the same time. A text is cut after 254 tokens. Split a longer text into windows with `token_offsets`.
     """
 
     def __init__(self, session: ort.InferenceSession, tokenizer_json: str, name: str) -> None:
@@ -65,6 +68,7 @@ class MiniLmEmbedder:
         self._whole.no_padding()
         self._name = name
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
+        self._turns = Scheduler("embedding", 1)
 
     @property
     def name(self) -> str:
@@ -87,11 +91,6 @@ class MiniLmEmbedder:
         """The languages (ISO 639-1) that the model knows. Texts in other languages must not be ranked by their vectors."""
         return frozenset({"en"})
 
-    @property
-    def texts_a_call(self) -> int:
-        """16: a question waits until the current call ends, so calls are short."""
-        return _BATCH_TEXTS
-
     def embed_sync(self, texts: Sequence[str]) -> Float:
         """The vectors of the texts, in the same order: float32 [n, 384], each of length one. Blocks the caller."""
         vectors = np.empty((len(texts), DIMENSIONS), np.float32)
@@ -103,8 +102,9 @@ class MiniLmEmbedder:
         return vectors
 
     async def embed(self, texts: Sequence[str]) -> Float:
-        """Like `embed_sync`, but runs in the model's own thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self.embed_sync, texts)
+        """Like `embed_sync`, but in the model's own thread, a few texts in a turn. Raises Exhausted (OVERLOADED)."""
+        units = [await self._turns.run(self._thread, self.embed_sync, unit) for unit in _units(texts)]
+        return np.concatenate(units) if units else self.embed_sync(())
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """The character range (start, end) of each token of the whole text, in order."""
@@ -205,6 +205,18 @@ def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool
     model = build(load_file(weights), precision, unpacked=unpacked)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_private(path, model)
+
+
+def _units(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The texts in runs that hold the thread for a short time each."""
+    first = size = 0
+    for place, text in enumerate(texts):
+        size += (length := min(len(text), _READ_CHARACTERS))
+        if size > _TURN_CHARACTERS:
+            yield texts[first:place]
+            first, size = place, length
+    if texts:
+        yield texts[first:]
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:

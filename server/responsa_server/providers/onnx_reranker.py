@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
+from responsa_server.domain.errors import Exhausted
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import ModelError, ModelFault, Reranked
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.providers.http_model import shown
 from responsa_server.providers.minilm import silent_onnxruntime
 
@@ -38,8 +39,6 @@ _SHIFTED_POSITIONS: Final = {"roberta", "xlm-roberta", "camembert", "longformer"
 _LEAST_TOKENS: Final = 16
 _BATCH_TEXTS: Final = 16
 _BATCH_TOKENS: Final = 4096
-# One call runs, and this number of further calls may wait for it.
-_MOST_WAITING: Final = 8
 
 
 class RerankerUnusable(Exception):
@@ -47,7 +46,7 @@ class RerankerUnusable(Exception):
 
 
 class OnnxReranker:
-    """A `Reranker`. All calls run one after the other in one extra thread. Call `close` at the end."""
+    """A `Reranker`. All calls take turns at one extra thread. Call `close` at the end."""
 
     def __init__(self, folder: Path, *, threads: int = 0) -> None:
         """folder: has `model.onnx` (or `onnx/model.onnx`, or one of these with `model_quantized.onnx`) and
@@ -74,7 +73,7 @@ class OnnxReranker:
         outputs = [output.name for output in self._session.get_outputs()]
         self._output = "logits" if "logits" in outputs else outputs[0]
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rerank")
-        self._waiting = 0
+        self._turns = Scheduler("reranking", 1)
         # A graph with other shapes is noticed now, not with the first question.
         try:
             self._rank("a question", ["a text", "another one"], threading.Event())
@@ -89,16 +88,12 @@ class OnnxReranker:
 
     async def rank(self, query: str, texts: Sequence[str]) -> Reranked:
         """See `Reranker.rank`. A call that is cancelled stops after its current batch."""
-        if self._waiting > _MOST_WAITING:
-            raise ModelError(ModelFault.OVERLOADED, f"{self._waiting} calls are already waiting")
         left = threading.Event()
-        self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._rank, query, texts, left
-            )
+            return await self._turns.run(self._thread, self._rank, query, texts, left)
+        except Exhausted as error:
+            raise ModelError(ModelFault.OVERLOADED, "too many calls are already waiting") from error
         finally:
-            self._waiting -= 1
             left.set()
 
     def close(self) -> None:

@@ -42,13 +42,9 @@ class Embedder(Protocol):
         """The ISO 639-1 codes of the languages that the model supports; None if it supports all languages."""
         ...
 
-    @property
-    def texts_a_call(self) -> int:
-        """The number of texts that one call of `embed` should have at most while questions wait for the model."""
-        ...
-
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of the texts, in the same order. Raises Unavailable or Precondition if the model is on another server."""
+        """The vectors of the texts, in the same order. Questions of others pass between. Raises Exhausted (OVERLOADED),
+        and Unavailable or Precondition if the model is on another server."""
         ...
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:

@@ -39,6 +39,7 @@ from responsa_server.domain.passages import (
     VectorKind,
 )
 from responsa_server.domain.people import Reader
+from responsa_server.domain.sharing import pause
 from responsa_server.search.scoring import K1, B
 from responsa_server.stores.cached import reader_key
 from responsa_server.stores.postgres.resident import (
@@ -57,6 +58,9 @@ _MOST_VECTORS: Final = 50_000
 search is left to the database's graph."""
 _VECTORS_AT_ONCE: Final = 5_000
 """More vectors than these are compared on a thread, so that no other call waits for it."""
+_MOST_COMPARED: Final = 20_000_000
+"""The most words × passages of a search, which take the event loop about two seconds, in slices. For six million, the
+database takes five times as much of a processor; more than these would hold up other searches."""
 _MOST_SCOPES: Final = 10_000
 _AGAIN_SECONDS: Final = 1.0
 """A collection that has changed is read again after this time, and a scope is looked at again after it if a collection
@@ -136,11 +140,12 @@ class ResidentCollection:
         found: Floats = np.maximum.reduceat(np.append(values, _NONE), self.first[:-1])
         return np.where(self.first[:-1] < self.first[1:], found, _NONE)
 
-    def bm25(self, query: LexicalQuery) -> NDArray[np.float64]:
+    async def bm25(self, query: LexicalQuery) -> NDArray[np.float64]:
         """The BM25 of each passage."""
         norm = K1 * (1 - B + B * self.lengths / max(query.mean_length, 1.0))
         scores = np.zeros(len(self.lengths))
         for at, (term, weight) in enumerate(zip(query.terms, query.weights, strict=True)):
+            await pause()
             counts = self._counted(term)
             for option in query.alternatives[at] if query.alternatives else ():
                 # An alternative of several words occurs as often as its rarest word.
@@ -182,11 +187,15 @@ class ResidentIndex:
         statistics: dict[str, TermStatistics] = {}
         for collection_id, one in self._collections.items():
             rows = one.rows
-            counts = ((term, len(one.postings(term)[0])) for term in terms)
+            counts: dict[str, int] = {}
+            for term in terms:
+                await pause()
+                if count := len(one.postings(term)[0]):
+                    counts[term] = count
             statistics[collection_id] = TermStatistics(
                 len(rows.passages),
                 rows.terms,
-                {term: count for term, count in counts if count},
+                counts,
                 rows.synonyms_sha256,
                 rows.kind,
                 rows.embedding,
@@ -207,7 +216,7 @@ class ResidentIndex:
 
     async def _candidates(self, query: CandidateQuery) -> Sequence[LexicalCandidate]:
         within = self._within(query.collections)
-        ids = self._matching(query.words)
+        ids = await self._matching(query.words)
         near = await self._nearest(within, query, ids)
         ids |= near.keys()
         candidates: list[LexicalCandidate] = []
@@ -216,6 +225,7 @@ class ResidentIndex:
             wanted = np.array(places, np.int32)
             having: list[tuple[list[int], list[int]]] = [([], []) for _ in places]
             for number, term in enumerate(query.terms):
+                await pause()
                 owners, counts = collection.postings(term)
                 at = np.searchsorted(owners, wanted)
                 at[at == len(owners)] = 0  # any valid index: the comparison below rejects it
@@ -232,13 +242,13 @@ class ResidentIndex:
                 )
         return candidates
 
-    def _matching(self, queries: Sequence[LexicalQuery]) -> set[UUID]:
+    async def _matching(self, queries: Sequence[LexicalQuery]) -> set[UUID]:
         """The passages that these queries select."""
         ids = set[UUID]()
         for query in queries:
             ranked: list[tuple[float, UUID]] = []
             for one in (self._collections[collection_id] for collection_id in query.collections):
-                scores = one.bm25(query)
+                scores = await one.bm25(query)
                 best = np.arange(len(scores))
                 if len(scores) > query.limit:
                     best = np.argpartition(-scores, query.limit)[: query.limit]
@@ -360,15 +370,18 @@ class Residents:
     async def close(self) -> None:
         await self.background.cancel()
 
-    def index(self, scope: SearchScope) -> ResidentIndex | None:
-        """The index of a scope; None if a collection of it is not in memory. Then it is read in the background.
+    def index(self, scope: SearchScope, words: int = 0) -> ResidentIndex | None:
+        """The index of a scope; None for too much work, or if a collection of it is not in memory. Then it is read in the background.
 
         scope: one without `documents` and `own`, at which nothing here looks. The caller leaves all others to the database.
+        words: how many words are searched.
         """
         if not self._most_bytes:
             return None
         stamps, tenant = self._scopes.get(_key(scope)), scope.reader.tenant_id
         searched = [one for one in stamps or () if one.passages]
+        if words * sum(one.passages for one in searched) > _MOST_COMPARED:
+            return None
         loaded = {one.id: self._loaded.get((tenant, one.id)) for one in searched}
         collections = {
             one.id: kept

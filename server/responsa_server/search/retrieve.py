@@ -7,7 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final, Protocol, TypeVar
@@ -40,6 +40,7 @@ from responsa_server.domain.passages import (
     stored_generation,
 )
 from responsa_server.domain.people import Principal, Reader, as_subject
+from responsa_server.domain.sharing import Scheduler, pause, work_within
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
 from responsa_server.search.evidence import CALIBRATED, ParsedQuestion, judge, read_question
 from responsa_server.search.outside import OutsideIndex
@@ -70,6 +71,7 @@ _MOST_TRIES: Final = 3
 _MOST_SCOPES: Final = 10_000
 # The begin and end tokens that a model reads around every text.
 _SPECIAL_TOKENS: Final = 2
+_TOKEN_CHARACTERS: Final = 16
 # A model that no search needs for this time may belong to no collection any more.
 _MISSED_SECONDS: Final = 300.0
 
@@ -219,10 +221,12 @@ class Retriever:
         embedding_seconds: float | None = None,
         outside: VectorStore | None = None,
         residents: Residents | None = None,
+        database_searches: int = 4,
     ) -> None:
         """residents: the collections in memory; None to search the database alone. outside: where the vectors are if
         they are not in the database. It knows no readers, so it searches only within what the reader may read.
-        cached_vectors: of questions. embedding_seconds: the maximum time for the vectors of a search."""
+        cached_vectors: of questions. embedding_seconds: the maximum time for the vectors of a search, without the time
+        during which they wait for the model. database_searches: how many searches may hold a connection."""
         self._lexical = lexical
         self.index: PassageIndex = lexical if outside is None else OutsideIndex(lexical, outside)
         """What a search reads that is not in memory."""
@@ -242,10 +246,13 @@ class Retriever:
         # One thread is enough. Its work holds the interpreter's lock, so more threads would not be faster.
         self._threads_analyzer = Analyzer()
         self._thread = ThreadPoolExecutor(1, "passages")
+        self._analyses = Scheduler("passages", 1)
+        self._slices = Scheduler("loop", 1)
+        self._database_searches = Scheduler("database searches", database_searches)
 
     async def analyse(self, work: Callable[[Analyzer], Result]) -> Result:
-        """Runs `work` on a thread of its own, outside the event loop. The calls run one after the other."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._threads_analyzer)
+        """Runs `work` on a thread of its own, outside the event loop. The calls take turns. Raises Exhausted (OVERLOADED)."""
+        return await self._analyses.run(self._thread, work, self._threads_analyzer)
 
     async def about(self, reader: Reader) -> DocumentSet:
         """The documents about the reader, whatever the reader's role. Raises Unavailable, and ValueError for the server itself."""
@@ -303,6 +310,8 @@ class Retriever:
         terms = (*expansions, *terms)
         request = (terms, asked_from, collections, own, about, top_k, mode, threshold, rerank)
         languages = [language_of(term) for term in terms]
+        words = sum(len(term.split()) for term in terms)
+        self._slices.slice_up()
 
         async def search_with(vectors: _Vectors, mode: SearchMode, *, strict: bool) -> Retrieval:
             async def within(index: ResidentIndex | None) -> Retrieval:
@@ -323,7 +332,7 @@ class Retriever:
 
             # What documents' fields say, and whom documents are about, only the database knows.
             small = self._residents if own is None and not filters else None
-            if small is not None and (index := small.index(named)) is not None:
+            if small is not None and (index := small.index(named, words)) is not None:
                 proposed = await within(index)
                 if await index.holds([one.found.passage.id for one in proposed.passages]):
                     return proposed
@@ -450,7 +459,10 @@ class Retriever:
         the collections in memory; None to search the database."""
         limit, begun = max(top_k, RERANKED), monotonic()
         at = self.index if index is None else index
-        async with self._lexical.session(named) if index is None else nullcontext():
+        async with AsyncExitStack() as stack:
+            if index is None:
+                await stack.enter_async_context(self._database_searches.turn())
+                await stack.enter_async_context(self._lexical.session(named))
             scope = named if index is not None else await self._scope(named, filters)
             with stage("words") as recorded:
                 strings = await self._weigh(at, scope, terms, languages)
@@ -512,7 +524,10 @@ class Retriever:
         most of its words, and otherwise in the guessed one. A string of more than MOST_GUESSED_CHARACTERS is read in
         the guessed language.
         """
-        read = [self._stems(*string) for string in zip(terms, languages, strict=True)]
+        read: list[Mapping[str, Sequence[str]]] = []
+        for string in zip(terms, languages, strict=True):
+            await pause()
+            read.append(self._stems(*string))
         words = dict.fromkeys(word for stems in read for taken in stems.values() for word in taken)
         every = await at.statistics(scope, list(words))
         return [
@@ -541,12 +556,13 @@ class Retriever:
     ) -> _Read:
         words = stems[language]
         alternatives, statistics = await self._synonyms.expand(at, scope, term, language, of_all)
-        readings = {
-            name: TermReading(weigh(words, one, alternatives.get(name)), language)
-            for name, one in statistics.items()
-        }
+        readings: dict[str, TermReading] = {}
+        for name, one in statistics.items():
+            await pause()
+            readings[name] = TermReading(weigh(words, one, alternatives.get(name)), language)
         together = TermReading(weigh(words, _sum(statistics.values())), language)
         for name in [name for name, one in readings.items() if one.weights.missing]:
+            await pause()
             collection_statistics = of_all[name]
             # The first of several that are as good.
             code = max(
@@ -603,7 +619,7 @@ class Retriever:
     ) -> _Embedded | None:
         """The strings as one model sees them; None if the settings do not declare the model."""
         try:
-            async with asyncio.timeout(self._embedding_seconds):
+            async with work_within(self._embedding_seconds):
                 embedder = await (self._embedders.named(model) if model else self._embedders.declared())
                 if embedder is None:
                     return None
@@ -644,11 +660,11 @@ class Retriever:
         mode: SearchMode,
     ) -> Sequence[_Ranked]:
         """The passages that the strings find, with their scores."""
-        queries = [
-            (place, string, model, query)
-            for place, string in enumerate(strings)
-            for model, query in _queries(scope, string, place, vectors, mode).items()
-        ]
+        queries: list[tuple[int, _Read, str, CandidateQuery]] = []
+        for place, string in enumerate(strings):
+            await pause()
+            by_model = _queries(scope, string, place, vectors, mode)
+            queries += ((place, string, model, query) for model, query in by_model.items())
         found = await at.candidates(scope.reader, [query for *_, query in queries]) if queries else ()
         text_votes = mode is not SearchMode.VECTOR
         ranked: list[_Ranked] = []
@@ -659,6 +675,7 @@ class Retriever:
                 for name in query.collections or ()
             }
             for candidate in candidates:
+                await pause()
                 votes = question is not None and (
                     not text_votes or _knows(vectors.by_model[model].embedder, candidate.language)
                 )
@@ -752,8 +769,10 @@ def _knows(embedder: Embedder, language: str, text: str = "") -> bool:
 def _tokens(embedded: _Embedded, terms: Sequence[str]) -> int:
     """The number of tokens that the model read."""
     embedder = embedded.embedder
+    # No model reads more of a text, unless its words are very long.
+    most = embedder.max_tokens * _TOKEN_CHARACTERS
     return sum(
-        min(len(embedder.token_offsets(term)), embedder.max_tokens) + _SPECIAL_TOKENS
+        min(len(embedder.token_offsets(term[:most])), embedder.max_tokens) + _SPECIAL_TOKENS
         for term, vector in zip(terms, embedded.vectors, strict=True)
         if vector is not None
     )

@@ -67,8 +67,8 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         ge=0.1,
         le=60,
         description=(
-            "The longest time for the vectors of a question. Then a turn searches by words only, and a "
-            "call of `Search` fails."
+            "The longest time for the vectors of a question, from the beginning of the work. Then a turn "
+            "searches by words only, and a call of `Search` fails."
         ),
     )
     memory_mib: int = Field(

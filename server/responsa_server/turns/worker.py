@@ -36,6 +36,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.insight import facts_of
+from responsa_server.domain.people import work_for
 from responsa_server.domain.turns import (
     WITHHELD,
     Claim,
@@ -235,6 +236,7 @@ class Run:
     async def run(self) -> RunOutcome:
         """Run the turn to its end, or until it is taken away or given up. Does not raise for faults of the agent or the store."""
         bind_contextvars(**self.ids)
+        work_for(self._claimed.caller)
         self._took = add_up()
         if not self._parts.runtime.traces.on:
             return await self._run(IDLE)

@@ -71,7 +71,7 @@ async def test_no_more_requests_a_minute_than_are_allowed() -> None:
     assert isinstance(results[2], ModelError)
     assert (results[2].fault, results[2].passing, model.calls) == (ModelFault.RATE_LIMITED, False, 2)
     # A rejected call holds no slot.
-    assert not limits.full
+    assert limits._places._free
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
@@ -90,5 +90,5 @@ async def test_a_place_is_given_back_whoever_leaves(cancelled: bool) -> None:
         model.gate.set()
         async with aclosing(limited.stream(PROMPT)) as pieces:
             await anext(pieces)
-    assert not limits.full
+    assert limits._places._free
     assert model.running == 0

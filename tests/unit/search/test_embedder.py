@@ -36,7 +36,6 @@ class Counting:
     dimensions = 2
     max_tokens = 254
     languages: frozenset[str] | None = None
-    texts_a_call = 16
 
     def __init__(self, name: str = "model/1") -> None:
         self.name = name

@@ -58,7 +58,6 @@ class Numbered:
     dimensions = 1
     max_tokens = 254
     languages: frozenset[str] | None = None
-    texts_a_call = 16
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         return np.array([[list(NEAR).index(text)] for text in texts], np.float32)

@@ -19,6 +19,8 @@ const ROWS: readonly [LimitOf, ...LimitOf[]] = [
   ["storageBytes", "storage_bytes", t("storage"), BYTES],
   ["conversations", "conversations", t("conversationsLimit"), NUMBER],
   ["collections", "collections", t("collectionsLimit"), NUMBER],
+  ["searches", "searches", t("searchesAtATime"), NUMBER],
+  ["embeddedTokensPerMinute", "embedded_tokens_per_minute", t("embeddedTokensPerMinute"), NUMBER],
   ["apiKeys", "api_keys", t("apiKeys"), NUMBER],
 ];
 type LimitOf = readonly [field: Field, path: string, label: string, unit: Unit];

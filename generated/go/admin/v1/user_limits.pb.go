@@ -46,9 +46,13 @@ type Limits struct {
 	// The maximum number of conversations.
 	Conversations *int64 `protobuf:"varint,10,opt,name=conversations,proto3,oneof" json:"conversations,omitempty"`
 	// The maximum number of collections that belong to the user.
-	Collections   *int64 `protobuf:"varint,11,opt,name=collections,proto3,oneof" json:"collections,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Collections *int64 `protobuf:"varint,11,opt,name=collections,proto3,oneof" json:"collections,omitempty"`
+	// The maximum number of searches that may run at the same time on one server. Further ones wait, and only then are refused.
+	Searches *int64 `protobuf:"varint,12,opt,name=searches,proto3,oneof" json:"searches,omitempty"`
+	// The maximum number of tokens of the texts in EmbedTexts in any 60 seconds.
+	EmbeddedTokensPerMinute *int64 `protobuf:"varint,13,opt,name=embedded_tokens_per_minute,json=embeddedTokensPerMinute,proto3,oneof" json:"embedded_tokens_per_minute,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -158,6 +162,20 @@ func (x *Limits) GetCollections() int64 {
 	return 0
 }
 
+func (x *Limits) GetSearches() int64 {
+	if x != nil && x.Searches != nil {
+		return *x.Searches
+	}
+	return 0
+}
+
+func (x *Limits) GetEmbeddedTokensPerMinute() int64 {
+	if x != nil && x.EmbeddedTokensPerMinute != nil {
+		return *x.EmbeddedTokensPerMinute
+	}
+	return 0
+}
+
 // UserLimits are the limits of a user. Each limit is the default of the user's role, unless an administrator sets an exception. The defaults are settings of
 // the server.
 type UserLimits struct {
@@ -227,7 +245,7 @@ var File_responsa_admin_v1_user_limits_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_user_limits_proto_rawDesc = "" +
 	"\n" +
-	"#responsa/admin/v1/user_limits.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xde\x06\n" +
+	"#responsa/admin/v1/user_limits.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\x95\b\n" +
 	"\x06Limits\x12G\n" +
 	"\x13messages_per_minute\x18\x01 \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x00R\x11messagesPerMinute\x88\x01\x01\x12A\n" +
 	"\x10calls_per_minute\x18\x02 \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x01R\x0ecallsPerMinute\x88\x01\x01\x121\n" +
@@ -241,7 +259,9 @@ const file_responsa_admin_v1_user_limits_proto_rawDesc = "" +
 	"\rconversations\x18\n" +
 	" \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\tR\rconversations\x88\x01\x01\x129\n" +
 	"\vcollections\x18\v \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\n" +
-	"R\vcollections\x88\x01\x01B\x16\n" +
+	"R\vcollections\x88\x01\x01\x123\n" +
+	"\bsearches\x18\f \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\vR\bsearches\x88\x01\x01\x12T\n" +
+	"\x1aembedded_tokens_per_minute\x18\r \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\fR\x17embeddedTokensPerMinute\x88\x01\x01B\x16\n" +
 	"\x14_messages_per_minuteB\x13\n" +
 	"\x11_calls_per_minuteB\n" +
 	"\n" +
@@ -255,7 +275,9 @@ const file_responsa_admin_v1_user_limits_proto_rawDesc = "" +
 	"\x0e_storage_bytesB\v\n" +
 	"\t_api_keysB\x10\n" +
 	"\x0e_conversationsB\x0e\n" +
-	"\f_collections\"\xf9\x01\n" +
+	"\f_collectionsB\v\n" +
+	"\t_searchesB\x1d\n" +
+	"\x1b_embedded_tokens_per_minute\"\xf9\x01\n" +
 	"\n" +
 	"UserLimits\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12=\n" +

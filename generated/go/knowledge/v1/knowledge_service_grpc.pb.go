@@ -169,14 +169,15 @@ type KnowledgeServiceClient interface {
 	// of any other format with DOCUMENT_TYPE_UNSUPPORTED.
 	ListFormats(ctx context.Context, in *ListFormatsRequest, opts ...grpc.CallOption) (*ListFormatsResponse, error)
 	// Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
-	// scope), PART_UNAVAILABLE.
+	// scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
 	// BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would return. If one of the
 	// searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
-	// collection of a scope), PART_UNAVAILABLE.
+	// collection of a scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
 	BatchSearch(ctx context.Context, in *BatchSearchRequest, opts ...grpc.CallOption) (*BatchSearchResponse, error)
 	// EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer than the model reads is cut. Errors: INVALID_FIELD,
-	// EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+	// EMBEDDING_UNKNOWN, EMBEDDING_FAILED, RATE_LIMIT (tokens in a minute), LIMIT_REACHED (the user has too many of these calls at a time), OVERLOADED,
+	// PART_UNAVAILABLE.
 	EmbedTexts(ctx context.Context, in *EmbedTextsRequest, opts ...grpc.CallOption) (*EmbedTextsResponse, error)
 }
 
@@ -625,14 +626,15 @@ type KnowledgeServiceServer interface {
 	// of any other format with DOCUMENT_TYPE_UNSUPPORTED.
 	ListFormats(context.Context, *ListFormatsRequest) (*ListFormatsResponse, error)
 	// Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
-	// scope), PART_UNAVAILABLE.
+	// scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
 	// BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would return. If one of the
 	// searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
-	// collection of a scope), PART_UNAVAILABLE.
+	// collection of a scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
 	BatchSearch(context.Context, *BatchSearchRequest) (*BatchSearchResponse, error)
 	// EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer than the model reads is cut. Errors: INVALID_FIELD,
-	// EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+	// EMBEDDING_UNKNOWN, EMBEDDING_FAILED, RATE_LIMIT (tokens in a minute), LIMIT_REACHED (the user has too many of these calls at a time), OVERLOADED,
+	// PART_UNAVAILABLE.
 	EmbedTexts(context.Context, *EmbedTextsRequest) (*EmbedTextsResponse, error)
 	mustEmbedUnimplementedKnowledgeServiceServer()
 }

@@ -25,7 +25,7 @@ from responsa_server.calls.call import (
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unauthenticated
-from responsa_server.domain.people import Principal, Role, owner_required
+from responsa_server.domain.people import Principal, Role, owner_required, work_for
 from responsa_server.identity.service import Credential, Identity
 
 SESSION_COOKIE = "responsa_session"
@@ -101,6 +101,7 @@ class CredentialCheck(Interceptor[None]):
             caller = await self._identity.act_for(caller, credential.secret, on_behalf_of)
             call.principal = replace(caller, address=call.address, call_id=call.id, act=call.act)
         confirm_user(call.metadata.get(USER, ()), caller)
+        work_for(call.principal, call.deadline)
 
 
 def _confine(call: Call, key_id: UUID | None, widgets: Mapping[UUID, frozenset[str]]) -> None:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
@@ -13,7 +21,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa.knowledge.v1 import collection_pb2, document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as pb
-from responsa_server.calls.call import caller
+from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import knowledge
 from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing, Unfiltered
@@ -23,6 +31,7 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.knowledge import SearchQuery, file_name
 from responsa_server.domain.limits import NO_LIMIT
+from responsa_server.domain.people import work_for
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import Limiter, Storing
 from responsa_server.insight.reports import Insight
@@ -47,8 +56,8 @@ class KnowledgeService:
         limiter: Limiter | None = None,
     ) -> None:
         """accounts: checks whether a sign-in is recent. insight: counts searches. work: holds the tasks that continue
-        when the caller has left. limiter: the limits of uploads, of what they store, and of collections; None for no
-        limits."""
+        when the caller has left. limiter: the limits of uploads, of what they store, of collections, searches and
+        embedded texts; None for no limits."""
         self._library = library
         self._accounts = accounts
         self._insight = insight
@@ -345,13 +354,15 @@ class KnowledgeService:
 
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         query = knowledge.search_query(request)
-        hits = await self._library.search(caller(), query)
+        async with self._at_a_time("searches"):
+            hits = await self._library.search(caller(), query)
         self._count([query])
         return pb.SearchResponse(hits=[knowledge.hit(hit) for hit in hits])
 
     async def BatchSearch(self, request: pb.BatchSearchRequest) -> pb.BatchSearchResponse:
         queries = knowledge.search_queries(request)
-        found = await self._library.search_all(caller(), queries)
+        async with self._at_a_time("searches"):
+            found = await self._library.search_all(caller(), queries)
         self._count(queries)
         response = pb.BatchSearchResponse(
             responses=[pb.SearchResponse(hits=[knowledge.hit(hit) for hit in hits]) for hits in found]
@@ -366,12 +377,18 @@ class KnowledgeService:
         return response
 
     async def EmbedTexts(self, request: pb.EmbedTextsRequest) -> pb.EmbedTextsResponse:
-        found = await self._library.embed(request.texts, request.embedding)
+        work_for(caller(), current().deadline, background=True)
+        count = None if self._limiter is None else partial(self._limiter.embedded, caller())
+        async with self._at_a_time("embeddings"):
+            found = await self._library.embed(request.texts, request.embedding, count)
         return pb.EmbedTextsResponse(
             embedding=found.embedding,
             vectors=[pb.TextVector(values=vector) for vector in found.vectors],
             tokens=found.tokens,
         )
+
+    def _at_a_time(self, name: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._limiter is None else self._limiter.at_a_time(caller(), name)
 
     def _count(self, queries: Sequence[SearchQuery]) -> None:
         """Count the searches. The caller does not wait for it."""

@@ -175,6 +175,8 @@ def unavailable(cause: Exception | None = None, *, full: bool = False) -> Unavai
             happened = "Another call was changing the same data at the same moment"
         case errors.QueryCanceled() | errors.LockNotAvailable() | errors.TransactionTimeout():
             happened = "The database took too long"
+        case PoolTimeout():
+            happened = "All connections to the database are in use"
         case _:
             happened = "The database cannot be reached at the moment"
     return Unavailable(
@@ -652,7 +654,7 @@ class Database:
                 self._found_full_at = time.monotonic()
             away = self._away(pool) if isinstance(error, PoolTimeout) else _no_connection(error)
             full = self._full() or (away and self._lately_full(away=True))
-            raise unavailable(error, full=full) from error
+            raise unavailable(None if away else error, full=full) from error
 
     def _lately_full(self, *, away: bool = False) -> bool:
         """Whether PostgreSQL has lately found its disk full. away: whether it cannot be reached now; as long as that

@@ -7,7 +7,7 @@ document raise the transaction's statement timeout to ten minutes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -46,6 +46,7 @@ from responsa_server.domain.passages import (
     TermStatistics,
 )
 from responsa_server.domain.people import Reader
+from responsa_server.domain.sharing import pause
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -81,6 +82,8 @@ _FEW: Final = 10_000
 _FEW_MATCHES: Final = 5_000
 # The number of passages of a word whose number is not known. Such a word counts as common.
 _UNKNOWN: Final = 2**31 - 1
+# So many passages take some milliseconds, with a long question.
+_COUNTED_AT_ONCE: Final = 50
 # The parts of `candidates`: what finds the nearest passages, and what computes the cosines.
 _PARTS: Final = {"near": "cosines", "near_of_generations": "cosines_of_generations", "": "no_cosines"}
 _UNUSED: Final = ("delete_unused_terms", "delete_unused_terms_of_subjects", "delete_unused_subjects")
@@ -488,7 +491,7 @@ class PostgresLexicalIndex:
             await self._database.search(reader, part, statements, self._search_seconds, _binary_cursor)
         )
         return [
-            _candidates(query.terms, list(chain.from_iterable(next(rows) for _ in of_query)))
+            await _candidates(query.terms, list(chain.from_iterable(next(rows) for _ in of_query)))
             for query, of_query in zip(queries, parts, strict=True)
         ]
 
@@ -631,12 +634,17 @@ def _parts(question: QuestionVector | None) -> Sequence[str]:
     return [*found, "near_of_generations"] if later(question) else found or [""]
 
 
-def _candidates(terms: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Sequence[LexicalCandidate]:
+async def _candidates(terms: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Sequence[LexicalCandidate]:
     """The candidates of these rows. terms: those that are counted."""
     places = {term: place for place, term in enumerate(terms)}
-    stored = iter(WantedTerms(terms).counts([row[4] for row in rows if row[4] is not None]))
+    wanted = WantedTerms(terms)
+    stored: Iterator[Mapping[str, int]] = iter(())
     candidates: dict[UUID, LexicalCandidate] = {}
-    for id_, collection, language, length, words, counted, window, piece in rows:
+    for row, (id_, collection, language, length, words, counted, window, piece) in enumerate(rows):
+        if row % _COUNTED_AT_ONCE == 0:
+            await pause()
+            some = rows[row : row + _COUNTED_AT_ONCE]
+            stored = iter(wanted.counts([one[4] for one in some if one[4] is not None]))
         counts: Mapping[str, int] = next(stored) if words is not None else counted or {}
         # The rows of each table have the cosines of its own vectors.
         cosines = None if window is None and piece is None else PassageCosines(window, piece)

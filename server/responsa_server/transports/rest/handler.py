@@ -110,8 +110,8 @@ class _Exchange:
         async def keep(message: Message | bytes) -> None:
             replies.append(message)
 
-        if not self._binding.method.waits:
-            # A call that does not wait runs to its end also without its caller, so nothing watches for the caller to leave.
+        if not self._binding.method.dropped:
+            # Such a call runs to its end also without its caller, so nothing watches for the caller to leave.
             await self._calls.serve(self._call, self._read, keep)
         elif not await self._calls.serve_until(self._left(), self._call, self._read, keep):
             return

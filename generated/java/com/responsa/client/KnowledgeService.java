@@ -433,7 +433,8 @@ public final class KnowledgeService {
     /**
      * Search returns the passages that match the terms best. The best passage comes first.
      *
-     * <p>Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE.
+     * <p>Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), LIMIT_REACHED (the user has too many searches at a
+     * time), OVERLOADED, PART_UNAVAILABLE.
      */
     public SearchResponse search(SearchRequest request) {
         return calls.unary(SEARCH, request, true, timeout);
@@ -443,7 +444,8 @@ public final class KnowledgeService {
      * BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would
      * return. If one of the searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages.
      *
-     * <p>Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of a scope), PART_UNAVAILABLE.
+     * <p>Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of a scope), LIMIT_REACHED (the user has too many searches at a time),
+     * OVERLOADED, PART_UNAVAILABLE.
      */
     public BatchSearchResponse batchSearch(BatchSearchRequest request) {
         return calls.unary(BATCH_SEARCH, request, true, timeout);
@@ -453,7 +455,8 @@ public final class KnowledgeService {
      * EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer
      * than the model reads is cut.
      *
-     * <p>Errors: INVALID_FIELD, EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+     * <p>Errors: INVALID_FIELD, EMBEDDING_UNKNOWN, EMBEDDING_FAILED, RATE_LIMIT (tokens in a minute), LIMIT_REACHED (the user has too
+     * many of these calls at a time), OVERLOADED, PART_UNAVAILABLE.
      */
     public EmbedTextsResponse embedTexts(EmbedTextsRequest request) {
         return calls.unary(EMBED_TEXTS, request, true, timeout);

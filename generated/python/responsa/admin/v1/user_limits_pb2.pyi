@@ -33,6 +33,8 @@ class Limits(_message.Message):
     API_KEYS_FIELD_NUMBER: _builtins.int
     CONVERSATIONS_FIELD_NUMBER: _builtins.int
     COLLECTIONS_FIELD_NUMBER: _builtins.int
+    SEARCHES_FIELD_NUMBER: _builtins.int
+    EMBEDDED_TOKENS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     messages_per_minute: _builtins.int
     """The maximum number of questions in any 60 seconds."""
     calls_per_minute: _builtins.int
@@ -55,6 +57,10 @@ class Limits(_message.Message):
     """The maximum number of conversations."""
     collections: _builtins.int
     """The maximum number of collections that belong to the user."""
+    searches: _builtins.int
+    """The maximum number of searches that may run at the same time on one server. Further ones wait, and only then are refused."""
+    embedded_tokens_per_minute: _builtins.int
+    """The maximum number of tokens of the texts in EmbedTexts in any 60 seconds."""
     def __init__(
         self,
         *,
@@ -69,10 +75,12 @@ class Limits(_message.Message):
         api_keys: _builtins.int | None = ...,
         conversations: _builtins.int | None = ...,
         collections: _builtins.int | None = ...,
+        searches: _builtins.int | None = ...,
+        embedded_tokens_per_minute: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_keys", b"_api_keys", "_calls_per_minute", b"_calls_per_minute", "_collections", b"_collections", "_conversations", b"_conversations", "_messages_per_minute", b"_messages_per_minute", "_pending_turns", b"_pending_turns", "_sockets", b"_sockets", "_storage_bytes", b"_storage_bytes", "_streams", b"_streams", "_upload_bytes_per_day", b"_upload_bytes_per_day", "_uploads", b"_uploads", "api_keys", b"api_keys", "calls_per_minute", b"calls_per_minute", "collections", b"collections", "conversations", b"conversations", "messages_per_minute", b"messages_per_minute", "pending_turns", b"pending_turns", "sockets", b"sockets", "storage_bytes", b"storage_bytes", "streams", b"streams", "upload_bytes_per_day", b"upload_bytes_per_day", "uploads", b"uploads"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_keys", b"_api_keys", "_calls_per_minute", b"_calls_per_minute", "_collections", b"_collections", "_conversations", b"_conversations", "_embedded_tokens_per_minute", b"_embedded_tokens_per_minute", "_messages_per_minute", b"_messages_per_minute", "_pending_turns", b"_pending_turns", "_searches", b"_searches", "_sockets", b"_sockets", "_storage_bytes", b"_storage_bytes", "_streams", b"_streams", "_upload_bytes_per_day", b"_upload_bytes_per_day", "_uploads", b"_uploads", "api_keys", b"api_keys", "calls_per_minute", b"calls_per_minute", "collections", b"collections", "conversations", b"conversations", "embedded_tokens_per_minute", b"embedded_tokens_per_minute", "messages_per_minute", b"messages_per_minute", "pending_turns", b"pending_turns", "searches", b"searches", "sockets", b"sockets", "storage_bytes", b"storage_bytes", "streams", b"streams", "upload_bytes_per_day", b"upload_bytes_per_day", "uploads", b"uploads"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_keys", b"_api_keys", "_calls_per_minute", b"_calls_per_minute", "_collections", b"_collections", "_conversations", b"_conversations", "_messages_per_minute", b"_messages_per_minute", "_pending_turns", b"_pending_turns", "_sockets", b"_sockets", "_storage_bytes", b"_storage_bytes", "_streams", b"_streams", "_upload_bytes_per_day", b"_upload_bytes_per_day", "_uploads", b"_uploads", "api_keys", b"api_keys", "calls_per_minute", b"calls_per_minute", "collections", b"collections", "conversations", b"conversations", "messages_per_minute", b"messages_per_minute", "pending_turns", b"pending_turns", "sockets", b"sockets", "storage_bytes", b"storage_bytes", "streams", b"streams", "upload_bytes_per_day", b"upload_bytes_per_day", "uploads", b"uploads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_keys", b"_api_keys", "_calls_per_minute", b"_calls_per_minute", "_collections", b"_collections", "_conversations", b"_conversations", "_embedded_tokens_per_minute", b"_embedded_tokens_per_minute", "_messages_per_minute", b"_messages_per_minute", "_pending_turns", b"_pending_turns", "_searches", b"_searches", "_sockets", b"_sockets", "_storage_bytes", b"_storage_bytes", "_streams", b"_streams", "_upload_bytes_per_day", b"_upload_bytes_per_day", "_uploads", b"_uploads", "api_keys", b"api_keys", "calls_per_minute", b"calls_per_minute", "collections", b"collections", "conversations", b"conversations", "embedded_tokens_per_minute", b"embedded_tokens_per_minute", "messages_per_minute", b"messages_per_minute", "pending_turns", b"pending_turns", "searches", b"searches", "sockets", b"sockets", "storage_bytes", b"storage_bytes", "streams", b"streams", "upload_bytes_per_day", b"upload_bytes_per_day", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__api_keys: _TypeAlias = _typing.Literal["api_keys"]  # noqa: Y015
     _WhichOneofArgType__api_keys: _TypeAlias = _typing.Literal["_api_keys", b"_api_keys"]  # noqa: Y015
@@ -82,10 +90,14 @@ class Limits(_message.Message):
     _WhichOneofArgType__collections: _TypeAlias = _typing.Literal["_collections", b"_collections"]  # noqa: Y015
     _WhichOneofReturnType__conversations: _TypeAlias = _typing.Literal["conversations"]  # noqa: Y015
     _WhichOneofArgType__conversations: _TypeAlias = _typing.Literal["_conversations", b"_conversations"]  # noqa: Y015
+    _WhichOneofReturnType__embedded_tokens_per_minute: _TypeAlias = _typing.Literal["embedded_tokens_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__embedded_tokens_per_minute: _TypeAlias = _typing.Literal["_embedded_tokens_per_minute", b"_embedded_tokens_per_minute"]  # noqa: Y015
     _WhichOneofReturnType__messages_per_minute: _TypeAlias = _typing.Literal["messages_per_minute"]  # noqa: Y015
     _WhichOneofArgType__messages_per_minute: _TypeAlias = _typing.Literal["_messages_per_minute", b"_messages_per_minute"]  # noqa: Y015
     _WhichOneofReturnType__pending_turns: _TypeAlias = _typing.Literal["pending_turns"]  # noqa: Y015
     _WhichOneofArgType__pending_turns: _TypeAlias = _typing.Literal["_pending_turns", b"_pending_turns"]  # noqa: Y015
+    _WhichOneofReturnType__searches: _TypeAlias = _typing.Literal["searches"]  # noqa: Y015
+    _WhichOneofArgType__searches: _TypeAlias = _typing.Literal["_searches", b"_searches"]  # noqa: Y015
     _WhichOneofReturnType__sockets: _TypeAlias = _typing.Literal["sockets"]  # noqa: Y015
     _WhichOneofArgType__sockets: _TypeAlias = _typing.Literal["_sockets", b"_sockets"]  # noqa: Y015
     _WhichOneofReturnType__storage_bytes: _TypeAlias = _typing.Literal["storage_bytes"]  # noqa: Y015
@@ -105,9 +117,13 @@ class Limits(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversations) -> _WhichOneofReturnType__conversations | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__embedded_tokens_per_minute) -> _WhichOneofReturnType__embedded_tokens_per_minute | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__messages_per_minute) -> _WhichOneofReturnType__messages_per_minute | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pending_turns) -> _WhichOneofReturnType__pending_turns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__searches) -> _WhichOneofReturnType__searches | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sockets) -> _WhichOneofReturnType__sockets | None: ...
     @_typing.overload

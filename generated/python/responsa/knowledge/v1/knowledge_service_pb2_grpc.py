@@ -434,7 +434,7 @@ class KnowledgeServiceServicer:
 
     def Search(self, request, context):
         """Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
-        scope), PART_UNAVAILABLE.
+        scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -443,7 +443,7 @@ class KnowledgeServiceServicer:
     def BatchSearch(self, request, context):
         """BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would return. If one of the
         searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
-        collection of a scope), PART_UNAVAILABLE.
+        collection of a scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -451,7 +451,8 @@ class KnowledgeServiceServicer:
 
     def EmbedTexts(self, request, context):
         """EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer than the model reads is cut. Errors: INVALID_FIELD,
-        EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+        EMBEDDING_UNKNOWN, EMBEDDING_FAILED, RATE_LIMIT (tokens in a minute), LIMIT_REACHED (the user has too many of these calls at a time), OVERLOADED,
+        PART_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -153,16 +153,17 @@ class KnowledgeServiceStub:
     """
     Search: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.SearchRequest, _knowledge_service_pb2.SearchResponse]
     """Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
-    scope), PART_UNAVAILABLE.
+    scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
     """
     BatchSearch: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.BatchSearchRequest, _knowledge_service_pb2.BatchSearchResponse]
     """BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would return. If one of the
     searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
-    collection of a scope), PART_UNAVAILABLE.
+    collection of a scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
     """
     EmbedTexts: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.EmbedTextsRequest, _knowledge_service_pb2.EmbedTextsResponse]
     """EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer than the model reads is cut. Errors: INVALID_FIELD,
-    EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+    EMBEDDING_UNKNOWN, EMBEDDING_FAILED, RATE_LIMIT (tokens in a minute), LIMIT_REACHED (the user has too many of these calls at a time), OVERLOADED,
+    PART_UNAVAILABLE.
     """
 
 class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -461,7 +462,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_knowledge_service_pb2.SearchRequest, _abc.Awaitable[_knowledge_service_pb2.SearchResponse]],
     ) -> _abc.Awaitable[_knowledge_service_pb2.SearchResponse]:
         """Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
-        scope), PART_UNAVAILABLE.
+        scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -472,7 +473,7 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_knowledge_service_pb2.BatchSearchResponse]:
         """BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would return. If one of the
         searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
-        collection of a scope), PART_UNAVAILABLE.
+        collection of a scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -482,7 +483,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_knowledge_service_pb2.EmbedTextsRequest, _abc.Awaitable[_knowledge_service_pb2.EmbedTextsResponse]],
     ) -> _abc.Awaitable[_knowledge_service_pb2.EmbedTextsResponse]:
         """EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer than the model reads is cut. Errors: INVALID_FIELD,
-        EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+        EMBEDDING_UNKNOWN, EMBEDDING_FAILED, RATE_LIMIT (tokens in a minute), LIMIT_REACHED (the user has too many of these calls at a time), OVERLOADED,
+        PART_UNAVAILABLE.
         """
 
 def add_KnowledgeServiceServicer_to_server(servicer: KnowledgeServiceServicer, server: _aio.Server) -> None: ...

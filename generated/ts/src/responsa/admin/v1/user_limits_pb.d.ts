@@ -92,6 +92,20 @@ export declare type Limits = Message<"responsa.admin.v1.Limits"> & {
    * @generated from field: optional int64 collections = 11;
    */
   collections?: bigint | undefined;
+
+  /**
+   * The maximum number of searches that may run at the same time on one server. Further ones wait, and only then are refused.
+   *
+   * @generated from field: optional int64 searches = 12;
+   */
+  searches?: bigint | undefined;
+
+  /**
+   * The maximum number of tokens of the texts in EmbedTexts in any 60 seconds.
+   *
+   * @generated from field: optional int64 embedded_tokens_per_minute = 13;
+   */
+  embeddedTokensPerMinute?: bigint | undefined;
 };
 
 /**

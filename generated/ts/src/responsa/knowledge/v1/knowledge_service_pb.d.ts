@@ -1858,7 +1858,7 @@ export declare const KnowledgeService: GenService<{
   },
   /**
    * Search returns the passages that match the terms best. The best passage comes first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the
-   * scope), PART_UNAVAILABLE.
+   * scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.Search
    */
@@ -1870,7 +1870,7 @@ export declare const KnowledgeService: GenService<{
   /**
    * BatchSearch makes 1 to 64 searches in one call. The responses are in the order of the requests, and each is what Search would return. If one of the
    * searches fails, the call fails and returns nothing. All searches together may ask for at most 640 passages. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a
-   * collection of a scope), PART_UNAVAILABLE.
+   * collection of a scope), LIMIT_REACHED (the user has too many searches at a time), OVERLOADED, PART_UNAVAILABLE.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.BatchSearch
    */
@@ -1881,7 +1881,8 @@ export declare const KnowledgeService: GenService<{
   },
   /**
    * EmbedTexts computes the vectors of texts with one of the installation's embedding models. Nothing is stored. A text that is longer than the model reads is cut. Errors: INVALID_FIELD,
-   * EMBEDDING_UNKNOWN, EMBEDDING_FAILED, PART_UNAVAILABLE.
+   * EMBEDDING_UNKNOWN, EMBEDDING_FAILED, RATE_LIMIT (tokens in a minute), LIMIT_REACHED (the user has too many of these calls at a time), OVERLOADED,
+   * PART_UNAVAILABLE.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.EmbedTexts
    */

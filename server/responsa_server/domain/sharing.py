@@ -1,0 +1,260 @@
+"""What calls of different users share, and the scheduler of the parts that have no order of their own.
+
+Questions come before everything else, which gets a tenth. Tenants have equal shares by measured cost, and so have the
+users of a tenant. Whoever returns after a pause has saved nothing up (start-time fair queueing, Goyal et al. 1996,
+doi:10.1145/248157.248171).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import partial
+from time import monotonic
+from typing import Final, NamedTuple, TypeVar
+
+from responsa_server.domain.errors import Exhausted, Reason
+
+Result = TypeVar("Result")
+
+SLICE_SECONDS: Final = 0.005
+_ANY: Final = 1_000_000
+_TENTH: Final = 9
+"""While questions wait, they get this many times as much as everything else."""
+_LATEST: Final = 0.1
+"""How much the latest turn counts in the mean cost of a turn."""
+_MOST_KNOWN: Final = 1_000
+
+
+class Shared(NamedTuple):
+    """A part that calls of different users share. unit: a unit of work, and what it costs at most. modules: what gives
+    it out. user: how much of it one user may have. order: who comes next; by default, turns are taken (`Scheduler`).
+    waiting: how many calls of a user may wait for a turn."""
+
+    unit: str
+    modules: Collection[str]
+    user: str = "an equal share"
+    order: str = "turns"
+    waiting: int = _ANY
+
+
+_FIRST: Final = "whoever came first"
+_OWN: Final = "all but the connections for credentials, turns and deletions"
+_JOBS: Final = "all that nobody else wants, but for those kept for small documents"
+SHARED: Final[Mapping[str, Shared]] = {
+    "embedding": Shared("512 tokens: .1 s of a processor", ["providers.minilm"]),
+    "reranking": Shared("the texts of a search: 1 s", ["providers.onnx_reranker"], waiting=8),
+    "loop": Shared("a slice of a search: 5 ms", ["search.retrieve"]),
+    "passages": Shared("a ranking of ten passages: .2 s", ["search.retrieve"]),
+    "database searches": Shared("a search: retrieval.search_seconds", ["search.retrieve"]),
+    "drawings": Shared("a page, with its original: seconds", ["library.pages"], waiting=16),
+    "comparisons": Shared("two texts: 1 s", ["library.library"], waiting=16),
+    "model keys": Shared("an answer: the agent's time_limit_seconds", ["providers.chain"]),
+    "searches": Shared("a call", ["identity.limits"], "limits.*.searches", waiting=32),
+    "embeddings": Shared("a call", ["identity.limits"], "1, a service 16", waiting=16),
+    "sandboxes": Shared(
+        "a document: ingestion.document_seconds", ["ingest.sandbox.pool"], _JOBS, "rotation (jobs.sql)"
+    ),
+    "PostgreSQL": Shared(
+        "a statement: 30 s", ["stores.postgres.database", "stores.postgres.jobs"], _OWN, _FIRST
+    ),
+    "Redis": Shared("a command: milliseconds", ["stores.rates"], "limits.*.calls_per_minute", _FIRST),
+    "uploads": Shared("a document's bytes", ["library.library"], "limits.*.uploads", _FIRST),
+    "turns": Shared("a question without a model", ["turns.pace"], "limits.*.pending_turns", _FIRST),
+    "passwords": Shared("a hash: .1 s", ["identity.passwords"], "passwords.attempts_per_address", _FIRST),
+    "HTML": Shared("an answer: milliseconds", ["transports.ws.html"], "limits.*.sockets", _FIRST),
+    "sources": Shared("a query: its own limit", ["databases.reading"], "administrators alone", _FIRST),
+}
+"""All such parts: each module that makes a pool, a semaphore or a thread is here."""
+
+
+class Party(NamedTuple):
+    """For whom work is done. user: a user's id; for a widget's visitor, with the network of the address. background:
+    whether it is no question. deadline: when the caller stops waiting (`time.monotonic`); None: never."""
+
+    tenant: str = ""
+    user: str = ""
+    background: bool = True
+    deadline: float | None = None
+
+
+PARTY: Final[ContextVar[Party]] = ContextVar("responsa_party", default=Party())  # noqa: B039 -- it is a tuple
+"""For whom the running task, and those that it starts, work."""
+_PAUSE: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("responsa_pause", default=None)
+_LIMIT: ContextVar[asyncio.Timeout | None] = ContextVar("responsa_work_limit", default=None)
+
+
+async def pause() -> None:
+    """Called often in long work on the event loop: gives the loop to others once the slice is used up (`Scheduler.slice_up`)."""
+    if (own := _PAUSE.get()) is not None:
+        await own()
+
+
+@asynccontextmanager
+async def work_within(seconds: float | None) -> AsyncGenerator[None]:
+    """Limit the time for a block. The time during which it waits for a turn does not count. Raises TimeoutError."""
+    async with asyncio.timeout(seconds) as limit:
+        token = _LIMIT.set(limit)
+        try:
+            yield
+        finally:
+            _LIMIT.reset(token)
+
+
+_Part = tuple[object, ...]
+"""Whether work is background; the same and its tenant; the same and its user."""
+_User = tuple[_Part, _Part, _Part]
+
+
+class Scheduler:
+    """Gives out the turns at a shared part. A turn is that of the party for which the running task works."""
+
+    def __init__(self, part: str, slots: int = _ANY) -> None:
+        """part: its name in `SHARED`. slots: how many turns there are at a time."""
+        self._waiting_a_user = SHARED[part].waiting
+        self._slots = self._free = slots
+        self._mean = 0.0
+        # By key: what work has cost, how many calls wait or run, and what had been spent by whoever of them came last.
+        self._spent: defaultdict[_Part, float] = defaultdict(float)
+        self._calls = Counter[_Part]()
+        self._clock: defaultdict[_Part, float] = defaultdict(float)
+        self._running = Counter[_User]()
+        self._waiting: dict[_User, deque[asyncio.Future[None]]] = {}
+        self._most: dict[_User, int] = {}
+
+    @asynccontextmanager
+    async def turn(self, most: int = _ANY) -> AsyncGenerator[None]:
+        """A block that is a turn. See `take`."""
+        release = await self.take(most)
+        try:
+            yield
+        finally:
+            release()
+
+    async def run(self, executor: Executor, work: Callable[..., Result], *args: object) -> Result:
+        """Blocking work on a thread, as a turn that ends with the work, whether or not the caller is still there. See `take`."""
+        release = await self.take()
+        future = asyncio.get_running_loop().run_in_executor(executor, work, *args)
+        future.add_done_callback(lambda _: release())
+        return await asyncio.shield(future)
+
+    def slice_up(self) -> None:
+        """Let `pause` give turns of `SLICE_SECONDS` to what the running task, and those that it starts, compute on the event loop."""
+        until = 0.0
+
+        async def pause() -> None:
+            nonlocal until
+            if monotonic() >= until:
+                await asyncio.sleep(0)
+                # A turn ends when the work next waits for anything.
+                asyncio.get_running_loop().call_soon(await self.take())
+                until = monotonic() + SLICE_SECONDS
+
+        _PAUSE.set(pause)
+
+    async def take(self, most: int = _ANY) -> Callable[[], None]:
+        """Wait for a turn. Returns the function that ends it. most: how many turns the party may have at a time. Raises
+        Exhausted (OVERLOADED): too many of its calls wait, or the turn would come after its deadline."""
+        party = PARTY.get()
+        user = (party[2:3], (party.background, party.tenant), (party.background, party.tenant, party.user))
+        wait = self._expected(user, most)
+        free = self._free and self._running[user] < most
+        late = party.deadline is not None and monotonic() + wait > party.deadline
+        if not free and (late or len(self._line(user)) >= self._waiting_a_user):
+            raise Exhausted(
+                Reason.OVERLOADED,
+                "The server has more work than it can do in time; try again soon.",
+                {"limit": str(self._waiting_a_user)},
+                retry_after=max(wait, 0.1),
+            )
+        self._most[user] = most
+        self._enter(user)
+        try:
+            if free:
+                self._begin(user)
+            else:
+                await self._wait(user)
+        except BaseException:
+            self._leave(user)
+            raise
+        return partial(self._release, user, monotonic(), self._mean)
+
+    async def _wait(self, user: _User) -> None:
+        loop, limit, left = asyncio.get_running_loop(), _LIMIT.get(), 0.0
+        if limit is not None and (when := limit.when()) is not None:
+            left = when - loop.time()
+            limit.reschedule(None)
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiting.setdefault(user, deque()).append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():  # its turn had come
+                self._end(user)
+            raise
+        if limit is not None and left:
+            limit.reschedule(loop.time() + left)
+
+    def _release(self, user: _User, begun: float, charged: float) -> None:
+        cost = monotonic() - begun
+        self._mean += _LATEST * (cost - self._mean)
+        self._charge(user, cost - charged)
+        self._end(user)
+        self._leave(user)
+
+    def _end(self, user: _User) -> None:
+        self._running[user] -= 1
+        self._free += 1
+        while self._free:
+            ready = [other for other in self._waiting if self._running[other] < self._most[other]]
+            if not ready:
+                return
+            user = min(ready, key=lambda user: [(self._spent[part], part == (True,)) for part in user])
+            waiter = self._waiting[user].popleft()
+            if not self._waiting[user]:
+                del self._waiting[user]
+            if not waiter.done():
+                waiter.set_result(None)
+                self._begin(user)
+
+    def _line(self, user: _User) -> Sequence[asyncio.Future[None]]:
+        """The calls of a user that wait and whose callers are still there."""
+        return [waiter for waiter in self._waiting.get(user, ()) if not waiter.done()]
+
+    def _begin(self, user: _User) -> None:
+        for part in user:
+            self._clock[part[:-1]] = max(self._clock[part[:-1]], self._spent[part])
+        self._running[user] += 1
+        self._free -= 1
+        self._charge(user, self._mean)
+
+    def _charge(self, user: _User, cost: float) -> None:
+        for part in user:
+            self._spent[part] += cost * (_TENTH if part == (True,) else 1)
+
+    def _enter(self, user: _User) -> None:
+        for part in user:
+            if not self._calls[part]:
+                self._spent[part] = max(self._spent[part], self._clock[part[:-1]])
+            self._calls[part] += 1
+
+    def _leave(self, user: _User) -> None:
+        self._calls.subtract(user)
+        if not self._calls[user[-1]]:
+            for of_user in (self._running, self._most, self._waiting):
+                of_user.pop(user, None)
+        if len(self._spent) > _MOST_KNOWN:
+            for part in [part for part in self._spent if len(part) > 1 and not self._calls[part]]:
+                for kept in (self._spent, self._calls, self._clock):
+                    kept.pop(part, None)
+
+    def _expected(self, user: _User, most: int) -> float:
+        """About how many seconds a further call of a user waits."""
+        own = len(self._line(user)) + 1
+        everything = (sum(map(len, self._waiting.values())) + 1) / self._slots
+        shared = min(own * len({*self._waiting, user}), everything)
+        return self._mean * max(own / min(self._slots, most), shared)

@@ -1,0 +1,244 @@
+"""What a plain user may call, at its dearest and many times at once, takes the service from nobody: the others' calls
+succeed, refusals are typed, and the server lives.
+
+The requests are made from the descriptors, so a new method is among them by itself: `make soak CAMPAIGN=fairness` makes
+each of them 32 at a time, for COUNT seconds, and also measures the others' calls. `make test` has the three dearest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+from google.longrunning import operations_proto_pb2 as operations
+from google.protobuf import duration_pb2
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc import StatusCode, aio
+
+from responsa.admin.v1 import admin_service_pb2 as admin
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.auth.v1 import user_pb2
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_server.calls.methods import GET_ME, METHODS
+from responsa_server.identity.settings import UserLimitSettings
+from tests.callers import Credential, Registry
+from tests.faults.forms import Form, Report, forms
+from tests.instance import Instance
+from tests.system.dearest import WORDS, dearest, document, methods_of_users
+
+_KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
+_UPDATE_LIMITS: Final = "/responsa.admin.v1.AdminService/UpdateUserLimits"
+_CHAT: Final = "/responsa.chat.v1.ChatService/"
+_AT_A_TIME: Final = 32
+_PASSAGES: Final = 1_500
+_FEW_PASSAGES: Final = 300
+_MOST_SEARCH_SECONDS: Final = 1.0
+_MOST_GET_ME_SECONDS: Final = 0.5
+_LIMITS: Final = ("searches", "embedded_tokens_per_minute")
+"""The limits of a user on a new instance that the shared one has lifted."""
+_DEAREST: Final = tuple(_KNOWLEDGE + name for name in ("EmbedTexts", "Search", "BatchSearch"))
+_COLLECTION: Final = "responsa.example.org/Collection"
+_DOCUMENT: Final = "responsa.example.org/Document"
+
+
+@dataclass
+class Person:
+    """Somebody with a key. Requests and responses are bytes, because the caller shares the machine with the server."""
+
+    channel: aio.Channel
+    key: str
+
+    async def call(self, path: str, request: Message, seconds: float = 60.0) -> Sequence[bytes]:
+        """The messages of the response. Raises AioRpcError."""
+        method, data = METHODS[path], request.SerializeToString()
+        metadata = (("authorization", f"Bearer {self.key}"),)
+        if method.client_streaming:
+            return [await self.channel.stream_unary(path)(iter([data]), metadata=metadata, timeout=seconds)]
+        if method.server_streaming:
+            stream = self.channel.unary_stream(path)(data, metadata=metadata, timeout=seconds)
+            return [message async for message in stream]
+        return [await self.channel.unary_unary(path)(data, metadata=metadata, timeout=seconds)]
+
+    async def upload(self, collection: str, text: str) -> str:
+        """Create a document and wait until it is searched. Returns its name."""
+        request = knowledge.CreateDocumentRequest(text=text)
+        request.metadata.collection = collection
+        request.metadata.source_key = f"{time.monotonic_ns()}.md"
+        [made] = await self.call(_KNOWLEDGE + "CreateDocument", request)
+        operation = operations.Operation.FromString(made)
+        while not operation.done:
+            wait = operations.WaitOperationRequest(
+                name=operation.name, timeout=duration_pb2.Duration(seconds=30)
+            )
+            [waited] = await self.call("/google.longrunning.Operations/WaitOperation", wait)
+            operation = operations.Operation.FromString(waited)
+        assert operation.WhichOneof("result") == "response", operation
+
+    async def names(self, collection: str) -> Mapping[str, Sequence[str]]:
+        """The names of this caller's collection and of its documents, by type."""
+        listed = knowledge.ListDocumentsRequest(parent=collection)
+        [page] = await self.call(_KNOWLEDGE + "ListDocuments", listed)
+        documents = knowledge.ListDocumentsResponse.FromString(page).documents
+        return {_COLLECTION: [collection], _DOCUMENT: [one.name for one in documents]}
+
+
+@dataclass
+class Crowd:
+    """What a user's many calls came to. codes: how many ended with which code and reason. odd: those whose end has no type."""
+
+    codes: Counter[str] = field(default_factory=Counter[str])
+    odd: list[str] = field(default_factory=list[str])
+
+    def refused(self, error: aio.AioRpcError) -> float:
+        """Count an error. Returns how many seconds it asks to wait."""
+        status, info = Status(), ErrorInfo()
+        trailers: Mapping[str, Any] = dict(error.trailing_metadata() or ())
+        status.ParseFromString(trailers.get("grpc-status-details-bin", b""))
+        typed = any(detail.Unpack(info) for detail in status.details)
+        self.codes[f"{error.code().name} {info.reason}"] += 1
+        late = error.code() is StatusCode.DEADLINE_EXCEEDED  # the caller's own clock also ends calls
+        if not (typed or late) or error.code() in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
+            self.odd.append(f"{error.code()} {error.details()}")
+        return 0.1
+
+
+@dataclass
+class Other:
+    """A user of another tenant, who searches, asks and calls GetMe, one after the other."""
+
+    person: Person
+    words: Iterator[str]
+    failed: list[str] = field(default_factory=list[str])
+
+    async def look(self, report: Report) -> None:
+        """Make one of each call, and note how long it took."""
+        # No two questions are the same, so nothing answers from a cache.
+        text = f"Where does the ferry to Skye leave, {next(self.words)}?"
+        calls: Sequence[tuple[str, str, Message]] = (
+            ("Search", _KNOWLEDGE + "Search", knowledge.SearchRequest(terms=[text])),
+            ("GetMe", GET_ME, auth.GetMeRequest()),
+            ("Ask", _CHAT + "Ask", chat.AskRequest(text=text)),
+        )
+        for name, path, request in calls:
+            begun = time.monotonic()
+            try:
+                messages = await self.person.call(path, request)
+            except aio.AioRpcError as error:
+                self.failed.append(f"{name}: {error.code()} {error.details()}")
+            else:
+                if name == "Search" and not knowledge.SearchResponse.FromString(messages[0]).hits:
+                    self.failed.append("Search: nothing")
+                if name == "Ask" and not chat.AskResponse.FromString(messages[-1]).events[-1].HasField(
+                    "answer"
+                ):
+                    self.failed.append(f"Ask: {chat.AskResponse.FromString(messages[-1])}")
+            report.measured(name, time.monotonic() - begun)
+
+
+@dataclass
+class Town:
+    """An instance with a user who calls too much, and with another one."""
+
+    instance: Instance
+    greedy: Person
+    own: Mapping[str, Sequence[str]]
+    other: Other
+
+    @property
+    def server(self) -> int:
+        """The process id of the server."""
+        return self.instance.processes()["server"].pid
+
+    async def crowd(self, path: str, form: Form, report: Report, dice: random.Random) -> Crowd:
+        """Make a method's dearest request many times at once, while the other user makes calls: for so many seconds or,
+        in the short form, so many rounds."""
+        crowd, requests = Crowd(), itertools.cycle([dearest(path, self.own, dice) for _ in range(4)])
+        over = False
+
+        async def call_again() -> None:
+            while not over:
+                try:
+                    await self.greedy.call(path, next(requests), 20.0)
+                    crowd.codes["OK"] += 1
+                except aio.AioRpcError as error:
+                    await asyncio.sleep(crowd.refused(error))
+
+        async with asyncio.TaskGroup() as group:
+            calling = [group.create_task(call_again()) for _ in range(_AT_A_TIME)]
+            rounds, until = 0, time.monotonic() + form.count
+            while time.monotonic() < until if form.limits else rounds < form.count:
+                await self.other.look(report)
+                rounds += 1
+            over = True
+            for task in calling:
+                task.cancel()
+        return crowd
+
+
+@asynccontextmanager
+async def town_of(
+    instance: Instance, registry: Registry, passages: int, dice: random.Random
+) -> AsyncGenerator[Town]:
+    """The greedy user has a collection with so many passages, and the limits of a user. The other one has a document."""
+    channels = [
+        aio.insecure_channel(instance.target, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(2)
+    ]
+    tenant = registry.new_tenant()
+    greedy = Person(channels[0], tenant.key())
+    [me] = await greedy.call(GET_ME, auth.GetMeRequest())
+    update = admin.UpdateUserLimitsRequest()
+    update.user_limits.name = f"{user_pb2.User.FromString(me).name}/limits"
+    for name in _LIMITS:
+        setattr(update.user_limits.exceptions, name, UserLimitSettings.model_fields[name].default)
+        update.update_mask.paths.append(f"exceptions.{name}")
+    await Person(channels[0], tenant.key(Credential.ADMIN)).call(_UPDATE_LIMITS, update)
+    other = Person(channels[1], registry.new_tenant().key())
+    await greedy.call(_KNOWLEDGE + "CreateCollection", knowledge.CreateCollectionRequest(collection_id="big"))
+    for _ in range(0, passages, 500):
+        await greedy.upload("collections/big", document(min(passages, 500), dice))
+    await other.upload(
+        "collections/default", "# A ferry\n\nThe ferry to Skye leaves from Mallaig at six in the morning.\n"
+    )
+    words = (" ".join(three) for three in itertools.product(WORDS, repeat=3))
+    try:
+        yield Town(instance, greedy, await greedy.names("collections/big"), Other(other, words))
+    finally:
+        for channel in channels:
+            await channel.close()
+
+
+@forms(long=20, short=3)
+async def test_no_callers_of_the_dearest_requests_take_the_service_from_others(
+    form: Form, instance: Instance, registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    report, dice = Report("fairness", form), form.dice()
+    methods = methods_of_users() if form.limits else _DEAREST
+    async with town_of(instance, registry, _PASSAGES if form.limits else _FEW_PASSAGES, dice) as town:
+        server = town.server
+        for path in methods:
+            times = Report(path, form)
+            crowd = await town.crowd(path, form, times, dice)
+            assert not crowd.odd, f"{path}: {crowd.odd[:3]}"
+            assert not town.other.failed, f"{path}: {town.other.failed[:3]}; {times.line()}"
+            assert town.server == server, f"{path} ended the server"
+            report.count("methods")
+            report.count("calls", crowd.codes.total())
+            for name, seconds in times.samples.items():
+                report.measured(name, seconds)
+            print(times.line(), dict(crowd.codes), flush=True)
+    report.count("others' calls", sum(map(len, report.samples.values())))
+    report.tell(request)
+    if form.limits:
+        assert report.quantile("Search", 0.95) <= _MOST_SEARCH_SECONDS
+        assert report.quantile("GetMe", 0.99) <= _MOST_GET_ME_SECONDS
