@@ -22,6 +22,7 @@ from bench.processes import Place
 from bench.report import Line
 from bench.run import Run
 from responsa_server.domain.passage_words import pack
+from responsa_server.domain.passages import ANALYSIS_VERSION
 from responsa_server.embedded import EmbeddedPostgres, Layout
 
 TITLE: Final = "Searching words in 100,000 passages compared with 10,000; words as frequent as in real text (Zipf), 50 to 130 a passage"
@@ -34,7 +35,7 @@ _WORDS_ASKED: Final = 5
 _CALLS: Final = 150
 _COLUMNS: Final = (
     "id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, "
-    "title, uri, text, language, tokens, length, terms, words, live"
+    "title, uri, text, language, tokens, length, terms, words, analysis, live"
 )
 
 
@@ -92,6 +93,7 @@ def write_passages(at: Place, size: int) -> None:
                         len(words),
                         terms,
                         pack(Counter(words), [[], words]),
+                        ANALYSIS_VERSION,
                         True,
                     )
                 )

@@ -16,7 +16,7 @@ CREATE TABLE responsa.conversation (
     turn_bytes bigint NOT NULL DEFAULT 0,
     pinned boolean NOT NULL DEFAULT false,
     archived boolean NOT NULL DEFAULT false,
-    origin text NOT NULL DEFAULT '' CHECK (origin IN ('', 'page', 'program')), -- '': a server of an earlier release did not record it
+    origin text NOT NULL CHECK (origin IN ('page', 'program')), -- what began it
     UNIQUE (tenant_id, id),
     CHECK ((request_id IS NULL) = (request IS NULL)),
     FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id)
@@ -51,8 +51,8 @@ CREATE TABLE responsa.conversation_summary (
     through_message uuid NOT NULL, -- the last message that it covers
     summary text NOT NULL CHECK (octet_length(summary) <= 4096),
     update_time timestamptz NOT NULL DEFAULT now(),
-    read_documents uuid[], -- as in responsa.turn; NULL: everything that the conversation's turns have read
-    read_versions int[],
+    read_documents uuid[] NOT NULL, -- as in responsa.turn
+    read_versions int[] NOT NULL,
     FOREIGN KEY (tenant_id, conversation_id) REFERENCES responsa.conversation (tenant_id, id) ON DELETE CASCADE
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.conversation_summary TO responsa_app;
@@ -89,17 +89,13 @@ CREATE TABLE responsa.turn (
     reserved_micros bigint,
     short_of_tokens boolean NOT NULL DEFAULT false, -- the quota had less left than the turn can use
     short_of_micros boolean NOT NULL DEFAULT false,
-    -- The versions of documents that reached a model or the answer: read_versions[i] is the version of read_documents[i]. A version may occur more than once. NULL: the
-    -- terminal event names what it has read.
-    read_documents uuid[],
-    read_versions int[],
+    -- The versions of documents that reached a model or the answer: read_versions[i] is the version of read_documents[i]. A version may occur more than once.
+    read_documents uuid[] NOT NULL DEFAULT '{}',
+    read_versions int[] NOT NULL DEFAULT '{}',
     alone boolean NOT NULL DEFAULT false, -- whether it runs alone in its worker's process; if the worker is lost meanwhile, the turn is the cause
     traceparent text CHECK (length(traceparent) = 55), -- W3C Trace Context of the call that asked: every worker that runs the turn continues its trace. NULL if no traces are made
-    -- Whether the turn's end was written together with its row in usage_event. Turns that an earlier release ended get that row from the backfill.
-    counted boolean NOT NULL DEFAULT false,
-    first_words_time timestamptz, -- NULL: no part of the text was readable before the end, or an earlier release ran the turn
-    -- Whether a widget has asked. Who takes the turn over reads as the widget does; `role` is then 'user', so that a worker of an earlier release has the least rights.
-    widget boolean NOT NULL DEFAULT false,
+    first_words_time timestamptz, -- NULL: no part of the text was readable before the end
+    widget boolean NOT NULL DEFAULT false, -- whether a widget has asked; `role` is then 'user', and who takes the turn over reads as the widget does
     CONSTRAINT turn_open_check CHECK ((state IN ('queued', 'pending', 'running')) = (terminal IS NULL)),
     CONSTRAINT turn_check1 CHECK ((terminal IS NULL) = (end_time IS NULL)),
     CONSTRAINT turn_check2 CHECK (state <> 'running' OR (owner IS NOT NULL AND lease_until IS NOT NULL)),
@@ -115,8 +111,6 @@ CREATE INDEX turn_ended_unanswered ON responsa.turn (user_id, state, create_time
 -- Lists of a tenant's turns by their time: without this index, PostgreSQL reads all turns of the time, those of other tenants too. It holds only ended turns, so that no statement
 -- that finds a turn by its key, and is planned while the table is nearly empty, takes it for as good as the key.
 CREATE INDEX turn_of_tenant ON responsa.turn (tenant_id, create_time, id) WHERE end_time IS NOT NULL;
--- Empty once the backfill is done: the end of a turn sets `counted`, too.
-CREATE INDEX turn_uncounted ON responsa.turn (user_id, create_time, id) WHERE end_time IS NOT NULL AND NOT counted;
 -- Waiting for a worker, and waiting for the conversation: both few.
 CREATE INDEX turn_pending ON responsa.turn (id) WHERE state = 'pending';
 CREATE INDEX turn_queued ON responsa.turn (conversation_id, create_time, id) WHERE state = 'queued';
@@ -130,9 +124,8 @@ CREATE POLICY open_turns ON responsa.turn FOR SELECT TO CURRENT_USER USING (stat
 -- Finish is one transaction over the turn and its conversation; it takes the tenant from the turn's row and is the app role's work: the log's role ends no turn. The owner
 -- is written when a turn is accepted and when it is claimed.
 GRANT SELECT, INSERT, DELETE, UPDATE (state, epoch, lease_until, last_seq, terminal, embedding_tokens, end_time, input_tokens, output_tokens, cost_micros, unpriced_tokens,
-    reserved_tokens, reserved_micros, short_of_tokens, short_of_micros, read_documents, read_versions, counted) ON responsa.turn TO responsa_app;
-GRANT SELECT, UPDATE (state, owner, epoch, lease_until, last_seq, attempt, losses, begin_time, read_documents, read_versions, alone, counted,
-    first_words_time) ON responsa.turn TO responsa_log;
+    reserved_tokens, reserved_micros, short_of_tokens, short_of_micros, read_documents, read_versions) ON responsa.turn TO responsa_app;
+GRANT SELECT, UPDATE (state, owner, epoch, lease_until, last_seq, attempt, losses, begin_time, read_documents, read_versions, alone, first_words_time) ON responsa.turn TO responsa_log;
 
 -- Whether a user may have another open turn, as responsa_app with the tenant set; 0: no limit. The function is volatile, so that the user's count sees the turns that
 -- other calls of the user have committed while this one waited for the lock, which ends with the transaction. No lock guards the tenant's count, because users would wait
@@ -206,7 +199,7 @@ CREATE TABLE responsa.citation (
     source_index smallint CHECK (source_index >= 0),
     fetch_time timestamptz,
     date text NOT NULL DEFAULT '', -- that a cited document states for its content, as YYYY-MM-DD; '' for documents without a date
-    state text NOT NULL DEFAULT '' CHECK (state IN ('', 'quoted', 'supported')), -- what was checked of it (docs/adr/0094); '': an earlier release stored the citation
+    state text NOT NULL CHECK (state IN ('quoted', 'supported')), -- what was checked of it (docs/adr/0094)
     PRIMARY KEY (message_id, place),
     CHECK (source_start < source_end AND answer_start < answer_end),
     CONSTRAINT citation_origin CHECK (
@@ -230,8 +223,8 @@ CREATE TABLE responsa.message_feedback (
     note text NOT NULL DEFAULT '' CHECK (octet_length(note) <= 2048),
     resolver_id uuid, -- who changed the state last; NULL: nobody, or an erased user
     resolve_time timestamptz,
-    agent text, -- of the answer, like the pattern, so that feedback is counted without its turns. NULL: not noted; they follow from the turn
-    pattern_id uuid,
+    agent text NOT NULL, -- of the answer, like the pattern, so that feedback is counted without its turns
+    pattern_id uuid, -- NULL: its question has none yet
     score smallint CHECK (score BETWEEN 1 AND 5), -- gives the rating; NULL: none
     PRIMARY KEY (tenant_id, message_id),
     CHECK (rating IS NOT NULL OR score IS NOT DISTINCT FROM 3),
@@ -241,7 +234,6 @@ CREATE INDEX message_feedback_by_update ON responsa.message_feedback (tenant_id,
 CREATE INDEX message_feedback_of_resolver ON responsa.message_feedback (tenant_id, resolver_id) WHERE resolver_id IS NOT NULL;
 CREATE INDEX message_feedback_of_pattern ON responsa.message_feedback (pattern_id, update_time) WHERE pattern_id IS NOT NULL;
 CREATE INDEX message_feedback_without_pattern ON responsa.message_feedback (tenant_id, update_time) WHERE pattern_id IS NULL;
-CREATE INDEX message_feedback_without_agent ON responsa.message_feedback (tenant_id, update_time) WHERE agent IS NULL;
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.message_feedback TO responsa_app;
 
 -- The log. A row is what was committed together, deltas only or no deltas, as the frame that goes over the wire. No foreign key to or from it, so that a
@@ -404,13 +396,11 @@ CREATE TABLE responsa.turn_spent (
     output_tokens bigint NOT NULL,
     cost_micros bigint NOT NULL DEFAULT 0,
     unpriced_tokens bigint NOT NULL DEFAULT 0,
-    counted boolean NOT NULL DEFAULT false, -- as in responsa.turn: the backfill of a turn adds what is not counted
     PRIMARY KEY (turn_id, epoch)
 );
 CREATE POLICY log_writes ON responsa.turn_spent FOR INSERT TO responsa_log WITH CHECK (true);
-CREATE POLICY log_reads ON responsa.turn_spent FOR SELECT TO responsa_log USING (true);
 GRANT SELECT, INSERT, DELETE ON responsa.turn_spent TO responsa_app;
-GRANT SELECT, INSERT ON responsa.turn_spent TO responsa_log;
+GRANT INSERT ON responsa.turn_spent TO responsa_log;
 
 -- Through which processes watched turns are followed, and until when that counts.
 CREATE TABLE responsa.turn_follower (
@@ -460,7 +450,7 @@ CREATE TABLE responsa.agent_version (
     agent_id text NOT NULL CHECK (agent_id ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
     version int NOT NULL CHECK (version >= 1),
     ordinal bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
-    engine int NOT NULL CHECK (engine >= 0), -- the number of the code that reads it; 0: code of a release before configurations
+    engine int NOT NULL CHECK (engine >= 0), -- the number of the code that reads it
     sha256 bytea NOT NULL CHECK (length(sha256) = 32),
     content bytea NOT NULL CHECK (octet_length(content) <= 4194304),
     create_time timestamptz NOT NULL DEFAULT now(),

@@ -480,13 +480,13 @@ GRANT EXECUTE ON FUNCTION responsa.unreadable_documents TO responsa_app, respons
 RESET ROLE;
 REVOKE CREATE ON SCHEMA responsa FROM responsa_search;
 
--- What a turn has read. The names of documents in events are ASCII text.
-CREATE FUNCTION responsa.documents_read(recorded uuid[], terminal bytea) RETURNS uuid[]
+-- The documents that a terminal event names. Their names are ASCII text in it.
+CREATE FUNCTION responsa.documents_named(terminal bytea) RETURNS uuid[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS $$
-        SELECT CASE WHEN recorded IS NOT NULL THEN recorded WHEN terminal IS NULL THEN '{}' ELSE ARRAY(
+        SELECT ARRAY(
             SELECT DISTINCT m.found[1]::uuid
-            FROM regexp_matches(encode(terminal, 'escape'), 'documents/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})', 'g') AS m (found)) END
+            FROM regexp_matches(encode(terminal, 'escape'), 'documents/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})', 'g') AS m (found))
     $$;
 -- Those of the turns that have read something that the transaction's caller may not read.
 CREATE FUNCTION responsa.withheld_turns(wanted uuid[]) RETURNS SETOF uuid
@@ -499,14 +499,14 @@ CREATE FUNCTION responsa.withheld_turns(wanted uuid[]) RETURNS SETOF uuid
             RETURN;
         END IF;
         lost := responsa.unreadable_documents(ARRAY(
-            SELECT DISTINCT r.id FROM responsa.turn AS t CROSS JOIN LATERAL unnest(responsa.documents_read(t.read_documents, t.terminal)) AS r (id)
+            SELECT DISTINCT r.id FROM responsa.turn AS t CROSS JOIN LATERAL unnest(t.read_documents) AS r (id)
             WHERE t.tenant_id = responsa.current_tenant() AND t.id = ANY (wanted)));
         IF cardinality(lost) = 0 THEN
             RETURN;
         END IF;
         RETURN QUERY
             SELECT t.id FROM responsa.turn AS t
-            WHERE t.tenant_id = responsa.current_tenant() AND t.id = ANY (wanted) AND responsa.documents_read(t.read_documents, t.terminal) && lost;
+            WHERE t.tenant_id = responsa.current_tenant() AND t.id = ANY (wanted) AND t.read_documents && lost;
     END
     $$;
 -- Those of the turns that have read something that their users may not read, over all tenants. For turns that run, and for streams that are open. A widget's turn may show what
@@ -519,7 +519,7 @@ CREATE FUNCTION responsa.withheld_from_users(turns uuid[]) RETURNS SETOF uuid
     BEGIN
         FOR reader IN
             SELECT t.tenant_id, t.user_id, t.widget, array_agg(t.id) AS ids FROM responsa.turn AS t
-            WHERE t.id = ANY (turns) AND (t.terminal IS NOT NULL OR cardinality(t.read_documents) > 0)
+            WHERE t.id = ANY (turns) AND cardinality(t.read_documents) > 0
             GROUP BY t.tenant_id, t.user_id, t.widget
         LOOP
             PERFORM set_config('responsa.tenant_id', reader.tenant_id, true), set_config('responsa.user_id', reader.user_id::text, true),

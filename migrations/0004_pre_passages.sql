@@ -135,17 +135,15 @@ CREATE TABLE responsa.passage (
     -- the passage, as a whole: no column per value is needed.
     places json,
     subject text NOT NULL DEFAULT '', -- the document's
-    -- Its words in the compact form of `domain/passage_words.py`, so that a search splits no text into terms. Rows of earlier releases have NULL until a job has analysed them; the
-    -- first byte is the version of the form. Uncompressed, because a search reads about a hundred of them.
+    -- Its words in the compact form of `domain/passage_words.py`, so that a search splits no text into terms. The first byte is the version of the form.
+    -- Uncompressed, because a search reads about a hundred of them.
     words bytea STORAGE EXTERNAL,
-    -- The headings above its first byte, and those within: [[first byte, level, title], …]. NULL: none, or an earlier release stored the passage. Always read with the passage, as
-    -- a whole.
+    -- The headings above its first byte, and those within: [[first byte, level, title], …]. NULL: none. Always read with the passage, as a whole.
     outline json,
     -- Where it, or the text near it, gives instructions to an assistant (`text/instructing.py`), so that a question reads no text with patterns: the version of the patterns, then
-    -- the first byte and the end of each range. NULL until a job has analysed the passage.
+    -- the first byte and the end of each range.
     instructing int[],
-    -- By which version of `text/lexical.py` its terms were made. Earlier releases store passages without it; a job makes their terms again.
-    analysis smallint NOT NULL DEFAULT 1,
+    analysis smallint NOT NULL, -- by which version of `text/lexical.py` its terms were made; a job makes those of others again
     UNIQUE (tenant_id, document_id, version, ordinal)
 ) WITH (toast_tuple_target = 8160);
 -- The target keeps lexemes uncompressed in the row: ranking matches them once a term, and decompressing each time cost four fifths of a search.

@@ -33,8 +33,8 @@ _FILL = """
 WITH made AS (
     INSERT INTO responsa.passage
         (id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, text, language,
-            tokens, length, terms, live, subject)
-    SELECT uuidv7(), 'acme', %(collection)s, gen_random_uuid(), 1, 0, 0, 1, '', '', 'x', '', 1, 1, 'x:1'::tsvector, true, %(subject)s
+            tokens, length, terms, live, subject, analysis)
+    SELECT uuidv7(), 'acme', %(collection)s, gen_random_uuid(), 1, 0, 0, 1, '', '', 'x', '', 1, 1, 'x:1'::tsvector, true, %(subject)s, 2
     FROM generate_series(1, %(count)s)
     RETURNING id
 ), counted AS (

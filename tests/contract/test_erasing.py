@@ -36,6 +36,7 @@ from responsa_server.domain.events import (
     CancelCause,
     Cancelled,
     Citation,
+    CitationState,
     Cited,
     Delta,
     NumberedEvent,
@@ -161,6 +162,7 @@ def citation_of(operation: Operation, quote: str = SECRET) -> Citation:
         sha256=hashlib.sha256(quote.encode()).digest(),
         answer=ByteRange(0, size),
         score=0.9,
+        state=CitationState.QUOTED,
     )
 
 

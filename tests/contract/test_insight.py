@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.calls.frames import AskFrames, facts_of_terminal
+from responsa_server.calls.frames import AskFrames
 from responsa_server.domain import lists
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
@@ -47,7 +47,6 @@ from responsa_server.domain.insight import (
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import NewTurn
-from responsa_server.insight.periodic import InsightKeeper
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.patterns import PostgresPatterns
@@ -238,34 +237,6 @@ async def test_a_turn_names_its_slowest_tool(
     assert [(one.slowest_tool, one.slowest_tool_ms) for one in listed] == [("seats", 4100), ("", 0)]
 
 
-async def test_the_turns_of_an_earlier_release_are_counted_as_if_they_ended_now(
-    database: Database, people: People, insight: PostgresInsight, database_urls: DatabaseUrls
-) -> None:
-    store, dice = PostgresTurnStore(database, CODEC), random.Random(7)
-    for _ in range(TURNS // 2):
-        await turn(store, people.ann, dice)
-    while await insight.fold():
-        pass
-    usage = await insight.usage("acme", people.ann.user_id, WHOLE, Granularity.HOUR, ALL)
-    before = await quality(insight)
-    # The terminal events of cancelled turns that turn_steps writes are no events.
-    database_urls.ask(
-        (
-            "DELETE FROM responsa.usage_hour; DELETE FROM responsa.quality_hour; DELETE FROM "
-            "responsa.usage_day; DELETE FROM responsa.quality_day; UPDATE responsa.turn_spent SET "
-            "counted = false; UPDATE responsa.turn SET counted = false, first_words_time = "
-            "coalesce(first_words_time, end_time), terminal = CASE state WHEN 'cancelled' THEN '' "
-            "ELSE terminal END"
-        ),
-    )
-    assert (await insight.usage("acme", EVERYBODY, WHOLE, None, ())).recounting
-    await InsightKeeper(insight, facts_of_terminal).count()
-    after = await insight.usage("acme", people.ann.user_id, WHOLE, Granularity.HOUR, ALL)
-    assert not after.recounting
-    assert after.rows == usage.rows
-    assert await quality(insight) == before
-
-
 def test_percentiles_are_within_nine_percent() -> None:
     dice = random.Random(3)
     times = sorted(dice.lognormvariate(6, 1) for _ in range(5000))
@@ -298,13 +269,13 @@ FULL = (
         SELECT tenant_id, true, date_trunc('month', day, 'UTC'), pattern_id, sum(answered), sum(refused), sum(no_support), 0, 0,
             sum(cited_answers), sum(citations), 0, min(day), max(day)
         FROM responsa.pattern_day WHERE %s > 0 GROUP BY 1, 3, 4""",
-    """WITH c AS (INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled)
-            SELECT gen_random_uuid(), 'acme', id, 'x', true FROM responsa.app_user WHERE tenant_id = 'acme' LIMIT 1
+    """WITH c AS (INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, origin)
+            SELECT gen_random_uuid(), 'acme', id, 'x', true, 'page' FROM responsa.app_user WHERE tenant_id = 'acme' LIMIT 1
             RETURNING id, user_id),
         t AS (INSERT INTO responsa.turn (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version,
-                state, last_seq, terminal, end_time, create_time, counted)
+                state, last_seq, terminal, end_time, create_time)
             SELECT gen_random_uuid(), 'acme', c.user_id, c.id, '', sha256(''), 'agents/default/versions/1', 'answered', 2, '',
-                now(), now() - random() * interval '365 days', true FROM c, generate_series(1, %s / 10)
+                now(), now() - random() * interval '365 days' FROM c, generate_series(1, %s / 10)
             RETURNING id, create_time),
         m AS (INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content)
             SELECT gen_random_uuid(), 'acme', c.id, t.id, 'assistant', 'x' FROM c, t RETURNING id, turn_id)

@@ -14,7 +14,6 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import insight_prompts
-from responsa_server.calls.frames import facts_of_terminal
 from responsa_server.domain.errors import Conflict
 from responsa_server.domain.events import NumberedEvent, RefusalReason, Refused, Usage
 from responsa_server.domain.insight import (
@@ -308,7 +307,7 @@ async def test_feedback_counts_for_the_pattern_whenever_it_is_given(inn: House, 
 
 async def test_a_process_looks_for_questions_when_it_has_added_events(inn: House, people: People) -> None:
     patterns = inn.keeper()
-    sums = InsightKeeper(inn.insight, facts_of_terminal, added=patterns.wake)
+    sums = InsightKeeper(inn.insight, added=patterns.wake)
     for number, (add, left) in enumerate(((sums.count, 0), (inn.insight.fold, 1), (sums.count, 0))):
         await inn.refuse(people.ann, TOPICS[number][0], RefusalReason.NO_SUPPORT)
         await add()

@@ -75,9 +75,8 @@ async def test_a_finish_writes_everything_at_once(
 ) -> None:
     new = await accepted_turn(turn_store, people.ann, "How long is the Nile?", request_id=uuid7())
     created = await conversation_store.get(people.ann, new.conversation_id)
-    # An earlier release stored the third citation.
-    quoted, supported, old = (replace(citation(), state=state) for state in (*CitationState, None))
-    conclusion = answered(quoted, supported, old)
+    quoted, supported = (replace(citation(), state=state) for state in CitationState)
+    conclusion = answered(quoted, supported)
     fetched = ToolOrigin("tool-1", "web_search", 2, datetime(2026, 11, 22, 23, 40, tzinfo=UTC))
     unconfirmed = (
         Unconfirmed(ByteRange(26, 40), uuid7(), uuid7(), 3),
@@ -105,7 +104,7 @@ async def test_a_finish_writes_everything_at_once(
     assert conversation.etag != created.etag
     asked, replied = await conversation_store.history(people.ann, new.conversation_id, 10)
     assert (asked.speaker, asked.text) == (Speaker.USER, "How long is the Nile?")
-    assert (replied.speaker, list(replied.citations)) == (Speaker.ASSISTANT, [quoted, supported, old])
+    assert (replied.speaker, list(replied.citations)) == (Speaker.ASSISTANT, [quoted, supported])
     assert (list(asked.unconfirmed), tuple(replied.unconfirmed)) == ([], unconfirmed)
     assert await conversation_store.answer_of(people.ann, new.id) == replied
     again = await turn_store.accept(

@@ -41,8 +41,8 @@ from tests.edited import Edited
 from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
-_CONVERSATIONS = """INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled)
-    SELECT uuidv7(), 'acme', %s, 'x', true FROM generate_series(1, 6000)"""
+_CONVERSATIONS = """INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, origin)
+    SELECT uuidv7(), 'acme', %s, 'x', true, 'page' FROM generate_series(1, 6000)"""
 _TURNS = """INSERT INTO responsa.turn
     (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, owner, lease_until, last_seq, terminal,
         create_time, end_time)

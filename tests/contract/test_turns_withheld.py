@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -250,25 +251,16 @@ async def test_a_stream_ends_when_its_reader_loses_the_role_that_may_read(
         await script.closed.wait()
 
 
-async def test_a_turn_of_the_release_before_has_read_what_its_terminal_event_names(
-    house: House, database: Database, people: People
+async def test_the_documents_that_a_terminal_event_names_are_found_in_its_bytes(
+    database_urls: DatabaseUrls,
 ) -> None:
-    read = await shared(house, people)
-    services = Services(database)
-    async with services.turns(Script(quoting(read)), OPEN) as turns:
-        turn, _ = await ask(turns, people.bob)
-        async with database.log() as connection:
-            await connection.execute(
-                "UPDATE responsa.turn SET read_documents = NULL, read_versions = NULL WHERE id = %s", (turn,)
-            )
-        await share(house, people.ann)
-        # The codec of these tests names no documents in terminal events, so that the turn is as one that has read nothing.
-        assert (await turns.store.get(people.bob, turn)).state is TurnState.ANSWERED
-    name = f"documents/{read.document_id}/versions/1".encode()
-    found = await services.value(
-        "SELECT responsa.documents_read(NULL, %s)", b"\x00\xff\\" + name + b"\x08" + name
-    )
-    assert found == [read.document_id]
+    document = uuid7()
+    name = f"documents/{document}/versions/1".encode()
+    with psycopg.connect(database_urls.app) as connection:
+        found = connection.execute(
+            "SELECT responsa.documents_named(%s)", [b"\x00\xff\\" + name + b"\x08" + name]
+        ).fetchone()
+    assert found == ([document],)
 
 
 async def test_a_widget_loses_its_answer_with_the_share_by_name(

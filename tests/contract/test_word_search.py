@@ -27,7 +27,7 @@ PASSAGES = 4_000
 SHARES = 1 / np.arange(1, 241)
 BEST = 10
 _COPY = """COPY responsa.passage (id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, text,
-    language, tokens, length, terms, live) FROM STDIN"""
+    language, tokens, length, terms, live, analysis) FROM STDIN"""
 
 
 class Corpus:
@@ -49,7 +49,7 @@ class Corpus:
                     for word in counts.nonzero()[0]
                 )
                 places = (id_, "acme", collection, uuid7(), 1, 0, 0, 1, "", "", "x", "en", 1)
-                copy.write_row((*places, int(length), terms, True))
+                copy.write_row((*places, int(length), terms, True, 2))
 
     def weights(self, words: Sequence[int]) -> Weights:
         frequencies = {f"w{word}": int(self.frequencies[word]) for word in words}

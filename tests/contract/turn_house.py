@@ -19,6 +19,7 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     ByteRange,
     Citation,
+    CitationState,
     Fallback,
     Status,
     Step,
@@ -71,6 +72,7 @@ def citation(quote: str = "The Nile is 6,650 km long.") -> Citation:
         box=(100, 200, 900, 250),
         path="Rivers!A4",
         date="2025-02-01",
+        state=CitationState.QUOTED,
     )
 
 

@@ -35,7 +35,6 @@ from responsa.chat.v1.citation_pb2 import (
     UnconfirmedSentence,
 )
 from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
-from responsa.chat.v1.suggestion_pb2 import Suggestion
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa.type.v1.collection_kind_pb2 import CollectionKind
@@ -60,16 +59,12 @@ CITATION = Citation(
 FETCHED = Citation(
     title="A page", uri="https://example.org/page", quote="A lease ends.",
     tool_result=CitedToolResult(call_id="tool-1", tool="tools/web_search", fetch_time=Timestamp(seconds=1_795_000_000)),
+    state=CitationState.CITATION_STATE_SUPPORTED,
 )  # fmt: skip
 UNCONFIRMED = [
     UnconfirmedSentence(answer_range=ByteRange(end=5), passage="passages/p", document_version="documents/d/versions/2"),
     UnconfirmedSentence(answer_range=ByteRange(end=5)),
 ]  # fmt: skip
-SUGGESTION = Suggestion(
-    passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", quote="4 leases",
-    text="4 leases",
-    source_range=ByteRange(start=7, end=15), score=0.5, page=2, path="Sheet2!A4:C4",
-)  # fmt: skip
 EXCERPT = Excerpt(
     passage="passages/p", document_version="documents/d/versions/2", collection="collections/c",
     collection_kind=CollectionKind.COLLECTION_KIND_OWN, title="Leases", headings=["Turns", "Ends"],
@@ -101,7 +96,6 @@ def answer(text: str, **fields: Any) -> TurnEvent:
     event.answer.model = fields.get("model", "")
     event.answer.unsupported_sentences = fields.get("unsupported", 0)
     event.answer.unconfirmed_sentences.extend(fields.get("unconfirmed", ()))
-    event.answer.suggestions.extend(fields.get("suggestions", ()))
     event.answer.excerpts.extend(fields.get("excerpts", ()))
     event.answer.more_excerpts.extend(fields.get("more_excerpts", ()))
     return event
@@ -138,12 +132,12 @@ BODIES: Mapping[str, Sequence[TurnEvent]] = {
                   delta("A lease."), answer("A lease.")],
     "post": [stepped(6, "Classifying your query..."), other(provider_switched={"source": "a:b", "target": "c:d", "cause": "timeout"}),
              stepped(7, "Checking the sources..."), other(usage={"model": "c:d"}),
-             answer("Read this.", intent="post", suggestions=[SUGGESTION])],
+             answer("Read this.", intent="post")],
     "passages": [RETRIEVING, answer("A lease ends.", model="passages", excerpts=[EXCERPT], more_excerpts=[FURTHER])],
     "near": [other(refused={"reason": 1, "message": "No.", "excerpts": [FURTHER]})],
     "needs_model": [other(refused={"reason": 12, "message": "A post needs a model.", "intent": "post"})],
     "out_of_scope": [other(refused={"reason": 2, "message": "Not here.", "intent": "out_of_scope"})],
-    "refused": [RETRIEVING, other(refused={"reason": 1, "message": "Nothing says “*a* <b>”.", "suggestions": [SUGGESTION]})],
+    "refused": [RETRIEVING, other(refused={"reason": 1, "message": "Nothing says “*a* <b>”."})],
     "cancelled": [RETRIEVING, other(cancelled={"by": 1})],
     "failed": [RETRIEVING, failure(Unavailable(Reason.WORKER_LOST, "The worker was lost.", {"turn": "turns/x"}))],
     "late": [GENERATING, failure(DeadlinePassed(Reason.TURN_TIME_LIMIT, "It took too long.", {"turn": "turns/x"}))],

@@ -24,19 +24,6 @@ SOURCES = [
         "box": [100, 250, 900, 300],
     }
 ]
-SUGGESTION = {
-    "passage": "passages/s",
-    "document": "documents/s/versions/1",
-    "collection": "collections/c",
-    "title": "Sheet",
-    "uri": "",
-    "source_range": {"start": 7, "end": 15},
-    "quote": "4 leases",
-    "text": "4 leases",
-    "score": 0.5,
-    "page": 2,
-    "path": "Sheet2!A4:C4",
-}
 EXCERPT: Json = {
     "passage": "passages/p",
     "document": "documents/d/versions/2",
@@ -76,7 +63,7 @@ FETCHED = {
     "title": "A page",
     "uri": "https://example.org/page",
     "quote": "A lease ends.",
-    "state": "unconfirmed",
+    "state": "supported",
     "tool": "tools/web_search",
     "call_id": "tool-1",
     "fetch_time": "2026-11-18T11:06:40Z",
@@ -161,7 +148,7 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
         [
             (2, {"type": "status", "step": "routing", "message": "Classifying your query..."}),
             (4, {"type": "status", "step": "verifying", "message": "Checking the sources..."}),
-            (6, message("<p>Read this.</p>\n", METADATA | {"intent": "post", "suggestions": [SUGGESTION]})),
+            (6, message("<p>Read this.</p>\n", METADATA | {"intent": "post"})),
         ],
     ),
     "passages": (
@@ -221,7 +208,7 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
                 3,
                 message(
                     "<p>Nothing says “*a* &lt;b&gt;”.</p>",
-                    NOTHING | {"outcome": "refused", "reason": "no_support", "suggestions": [SUGGESTION]},
+                    NOTHING | {"outcome": "refused", "reason": "no_support"},
                 ),
             ),
         ],

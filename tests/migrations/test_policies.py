@@ -163,13 +163,13 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     "turn": Table(
         app=(
             "SELECT INSERT DELETE "
-            "UPDATE(cost_micros,counted,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,"
+            "UPDATE(cost_micros,embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,"
             "output_tokens,read_documents,read_versions,reserved_micros,reserved_tokens,short_of_micros,"
             "short_of_tokens,state,terminal,unpriced_tokens)"
         ),
         log=(
             "SELECT "
-            "UPDATE(alone,attempt,begin_time,counted,epoch,first_words_time,last_seq,lease_until,losses,owner,"
+            "UPDATE(alone,attempt,begin_time,epoch,first_words_time,last_seq,lease_until,losses,owner,"
             "read_documents,read_versions,state)"
         ),
         policies=(LOG, OPEN),
@@ -183,8 +183,8 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     "turn_follower": Table(app="SELECT DELETE", log="SELECT INSERT DELETE UPDATE(until)", policies=(LOG,)),
     "turn_spent": Table(
         app="SELECT INSERT DELETE",
-        log="SELECT INSERT",
-        policies=(("responsa_log", "SELECT", "true", None), ("responsa_log", "INSERT", None, "true")),
+        log="INSERT",
+        policies=(("responsa_log", "INSERT", None, "true"),),
     ),
     "pattern_loss": Table(app="SELECT INSERT DELETE", log="SELECT(tenant_id)", policies=(READS_LOG,)),
     "quality_day": Table(app="SELECT", log="SELECT INSERT UPDATE", policies=(LOG,)),

@@ -58,6 +58,7 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     ByteRange,
     Citation,
+    CitationState,
     Cited,
     Delta,
     RefusalReason,
@@ -240,12 +241,23 @@ class ScriptedAgent:
             yield Delta(piece, offset)
             offset += len(piece)
         sha256, whole = hashlib.sha256(ANSWER.encode()).digest(), ByteRange(0, offset)
-        cited = Citation(uuid7(), uuid7(), 1, "Rivers", "rivers.md", whole, ANSWER, sha256, whole, 0.9)
+        state = CitationState.QUOTED
+        cited = Citation(
+            uuid7(), uuid7(), 1, "Rivers", "rivers.md", whole, ANSWER, sha256, whole, 0.9, state=state
+        )
         if "fetch" in text:
             start = PAGE.text.encode().index(ANSWER.encode())
             origin = ToolOrigin("tool-1", "web_search", 0, PAGE.fetch_time)
             cited = ToolCitation(
-                origin, PAGE.title, PAGE.uri, ByteRange(start, start + offset), ANSWER, sha256, whole, 0.9
+                origin,
+                PAGE.title,
+                PAGE.uri,
+                ByteRange(start, start + offset),
+                ANSWER,
+                sha256,
+                whole,
+                0.9,
+                state,
             )
         yield Cited(cited)
         yield Answered(ANSWER, sha256, [cited], AnswerOutcome.COMPLETE, 3, Usage(5))

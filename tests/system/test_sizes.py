@@ -133,7 +133,6 @@ COPIES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "begin_time": "r.at",
             "first_words_time": "r.at + interval '1 s'",
             "end_time": "r.at + interval '1 s' * (1 + r.n % 9)",
-            "counted": "true",
         },
     ),
     "turn_event": (

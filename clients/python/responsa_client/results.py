@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from responsa.admin.v1 import replay_pb2, source_pb2
-from responsa.chat.v1 import excerpt_pb2, suggestion_pb2, turn_pb2
+from responsa.chat.v1 import excerpt_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, generation_pb2
 from responsa_client.errors import BrokenAnswer, Cancelled, ResponsaError, error_of_status
 from responsa_client.frames import check_answer
@@ -119,8 +119,7 @@ class Outcome:
     text: the answer, or the reason why there is no answer.
     intent: the intent of the message, as the agent's file names it.
     category: the kind of question, as the agent's file names it.
-    model: the model or method that wrote the text: `provider:model`, "passages" or "template"; of turns of earlier
-    releases also "extractive".
+    model: the model or method that wrote the text: `provider:model`, "passages" or "template".
     fallbacks: the turn's fallbacks, in order.
     input_tokens: the tokens that all models read.
     output_tokens: the tokens that all models wrote, including withdrawn text.
@@ -129,7 +128,6 @@ class Outcome:
     excerpts: the passages that an answer shows if its model is "passages", or those that come closest to an answer if
     the turn was refused; best first, at most 3.
     more_excerpts: further passages of an answer, best first, at most 5.
-    suggestions: what a turn of an earlier release has instead of excerpts.
     """
 
     kind: str
@@ -144,7 +142,6 @@ class Outcome:
     cost_usd_micros: int
     excerpts: Sequence[excerpt_pb2.Excerpt] = ()
     more_excerpts: Sequence[excerpt_pb2.Excerpt] = ()
-    suggestions: Sequence[suggestion_pb2.Suggestion] = ()
 
     @property
     def cost(self) -> Decimal:
@@ -161,17 +158,16 @@ def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
     fallbacks: Sequence[turn_pb2.Fallback] = ()
     excerpts: Sequence[excerpt_pb2.Excerpt] = ()
     more: Sequence[excerpt_pb2.Excerpt] = ()
-    suggestions: Sequence[suggestion_pb2.Suggestion] = ()
     match kind:
         case "answer":
             ended = event.answer
             text, intent, category, model = ended.text, ended.intent, ended.category, ended.model
-            usage, fallbacks, suggestions = ended.usage, ended.fallbacks, ended.suggestions
+            usage, fallbacks = ended.usage, ended.fallbacks
             excerpts, more = ended.excerpts, ended.more_excerpts
         case "refused":
             text, intent = event.refused.message, event.refused.intent
             usage, fallbacks = event.refused.usage, event.refused.fallbacks
-            excerpts, suggestions = event.refused.excerpts, event.refused.suggestions
+            excerpts = event.refused.excerpts
         case "failed":
             text, usage, fallbacks = event.failed.status.message, event.failed.usage, event.failed.fallbacks
         case "cancelled":
@@ -191,5 +187,4 @@ def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
         usage.cost_usd_micros,
         tuple(excerpts),
         tuple(more),
-        tuple(suggestions),
     )

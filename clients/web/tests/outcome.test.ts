@@ -54,7 +54,6 @@ describe("cost", () => {
 describe("answeredBy", () => {
   it.each([
     ["Tutor", "gemini:flash", { costUsdMicros: 2100n }, "Answered by Tutor with gemini:flash; 0.0021 USD."],
-    ["Tutor", "extractive", {}, "Answered by Tutor with sentences of the documents."],
     ["Chat", "template", {}, "Answered by Chat with a template."],
     ["Default", "", {}, "Answered by Default."],
     ["", "openai:x", {}, "Answered with openai:x."],
@@ -69,7 +68,6 @@ describe("fallbacks", () => {
     [fallback(FallbackKind.TEXT_ONLY), /by words only, not by meaning\.$/],
     [fallback(FallbackKind.PROVIDER, "openai:a", "gemini:b", "rate_limited"), /^openai:a was not available; gemini:b was used instead \(it has reached its rate limit\)\.$/],
     [fallback(FallbackKind.PROVIDER), /^The first model was not available; another model was used/],
-    [fallback(FallbackKind.EXTRACTIVE, "write", "quote", "unreachable"), /^No model was available, so the answer quotes sentences of the documents \(it could not be reached\)\.$/],
     [fallback(FallbackKind.TEMPLATE), /template\.$/],
     [fallback(FallbackKind.CLASSIFIER), /^A trained classifier/],
     [fallback(FallbackKind.RULE), /^A rule decided/],

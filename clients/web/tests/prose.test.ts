@@ -53,7 +53,7 @@ describe("the chip of a citation", () => {
     ["in a list", "- {one}\n- {two\n  - three}\n\nfour", "<ul><li><p>one{1}</p></li><li><p>two</p><ul><li><p>three{2}</p></li></ul></li></ul><p>four</p>"],
     ["in a table", "| {a} | b |\n|---|---|\n| {c | d} |", '<div className="table" role="group" ariaLabel="Table" tabIndex="0"><table><thead><tr><th scope="col">a{1}</th><th scope="col">b</th></tr></thead><tbody><tr><td>c</td><td>d{2}</td></tr></tbody></table></div>'],
     ["behind code", "{```\nmake up\n```}\n\nend", `${code("make up")}<p className="chips">{1}</p><p>end</p>`],
-    ["in an answer of the extractive model", "{A lead sentence.}\n\n- {mode: **fast**; battery: 4 months}\n- {```\n  make up\n  ```}\n- {last}\n\n{```\nmake\n```}\n\n{End.}", `<p>A lead sentence.{1}</p><ul><li><p>mode: <strong>fast</strong>; battery: 4 months{2}</p></li><li>${code("make up")}<p className="chips">{3}</p></li><li><p>last{4}</p></li></ul>${code("make")}<p className="chips">{5}</p><p>End.{6}</p>`],
+    ["in several blocks", "{A lead sentence.}\n\n- {mode: **fast**; battery: 4 months}\n- {```\n  make up\n  ```}\n- {last}\n\n{```\nmake\n```}\n\n{End.}", `<p>A lead sentence.{1}</p><ul><li><p>mode: <strong>fast</strong>; battery: 4 months{2}</p></li><li>${code("make up")}<p className="chips">{3}</p></li><li><p>last{4}</p></li></ul>${code("make")}<p className="chips">{5}</p><p>End.{6}</p>`],
     ["two behind code", "{{```\nmake up\n```}}", `${code("make up")}<p className="chips">{1}{2}</p>`],
     ["two at one place, in their order", "{{One.}} Two.", "<p>One.{1}{2} Two.</p>"],
     ["in parts that lie in each other", "{One {two} three.}", "<p>One two{2} three.{1}</p>"],

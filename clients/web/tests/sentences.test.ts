@@ -25,7 +25,6 @@ describe("sentenceOf", () => {
     expect(about("users/b", "conversation.delete", "conversations/x")).toBe("Ada, for Bob $& <b>, deleted a conversation.");
     expect(about("users/b", "collection.update", "collections/x")).toBe("Ada, for Bob $& <b>, changed collections/x.");
     expect(about("users/c", "document.delete", "documents/x")).toBe("Ada, for Bob $& <b>, deleted a document of users/c.");
-    // An event of an earlier release.
     expect(sentenceOf(event("document.delete", "documents/x", "OK", "users/a", "users/b"), NAMES)).toBe("Ada, for Bob $& <b>, deleted a document of another user.");
   });
 

@@ -594,7 +594,7 @@ pub struct Quality {
     #[prost(double, tag = "17")]
     pub latency_p95_ms: f64,
     /// The time in milliseconds within which the user could read the first words of half of the answers and refusals, from the question on; 0 without turns. The first words of what came as a
-    /// whole are its end. Turns that a release before this field answered are left out. This value and p95 differ from the exact ones by at most 9 percent.
+    /// whole are its end. This value and p95 differ from the exact ones by at most 9 percent.
     #[prost(double, tag = "18")]
     pub first_words_p50_ms: f64,
     /// The same for 95 percent.
@@ -3973,9 +3973,6 @@ pub struct QueryUsageResponse {
     /// Everything that was committed up to this time is counted.
     #[prost(message, optional, tag = "2")]
     pub complete_through: ::core::option::Option<::prost_types::Timestamp>,
-    /// Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-    #[prost(bool, tag = "3")]
-    pub recounting: bool,
 }
 impl ::prost::Name for QueryUsageResponse {
     const NAME: &'static str = "QueryUsageResponse";
@@ -4129,9 +4126,6 @@ pub struct GetQualityStatsResponse {
     /// Everything that was committed up to this time is counted.
     #[prost(message, optional, tag = "2")]
     pub complete_through: ::core::option::Option<::prost_types::Timestamp>,
-    /// Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-    #[prost(bool, tag = "3")]
-    pub recounting: bool,
     /// With a granularity, all agents together in each period, ordered by time. Periods in which nothing happened are left out. The ratings are those that were given in the period.
     #[prost(message, repeated, tag = "4")]
     pub periods: ::prost::alloc::vec::Vec<Quality>,
@@ -4248,9 +4242,6 @@ pub struct ListQuestionPatternsResponse {
     /// Questions of turns that ended up to this time have been grouped.
     #[prost(message, optional, tag = "4")]
     pub complete_through: ::core::option::Option<::prost_types::Timestamp>,
-    /// Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-    #[prost(bool, tag = "5")]
-    pub recounting: bool,
 }
 impl ::prost::Name for ListQuestionPatternsResponse {
     const NAME: &'static str = "ListQuestionPatternsResponse";

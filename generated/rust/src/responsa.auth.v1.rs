@@ -787,9 +787,6 @@ pub struct QueryMyUsageResponse {
     /// Everything that was committed up to this time is counted.
     #[prost(message, optional, tag = "2")]
     pub complete_through: ::core::option::Option<::prost_types::Timestamp>,
-    /// Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-    #[prost(bool, tag = "3")]
-    pub recounting: bool,
 }
 impl ::prost::Name for QueryMyUsageResponse {
     const NAME: &'static str = "QueryMyUsageResponse";

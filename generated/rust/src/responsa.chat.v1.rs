@@ -233,7 +233,7 @@ impl ::prost::Name for PageBox {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum CitationState {
-    /// An earlier release stored the citation, and nothing is known of it: show it as unconfirmed.
+    /// Only of a citation whose source the caller may not read.
     Unspecified = 0,
     /// The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked.
     Quoted = 1,
@@ -410,80 +410,6 @@ impl ExcerptGrade {
             "EXCERPT_GRADE_CLOSEST" => Some(Self::Closest),
             _ => None,
         }
-    }
-}
-/// Suggestion belongs to turns of earlier releases; later ones have excerpts. It is a quote that may answer the question but is not part of the answer: the answer consists of other quotes, or the server refused to answer. Like
-/// a citation, a suggestion stays complete when its source changes or is deleted.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Suggestion {
-    /// The passage with the quote, `passages/{uuid}`. The passage may have been deleted after the turn ran.
-    #[prost(string, tag = "1")]
-    pub passage: ::prost::alloc::string::String,
-    /// The version of the document, `documents/{uuid}/versions/{n}`.
-    #[prost(string, tag = "2")]
-    pub document_version: ::prost::alloc::string::String,
-    /// The collection of the document, `collections/{id}`.
-    #[prost(string, tag = "3")]
-    pub collection: ::prost::alloc::string::String,
-    /// The title that the document had when the turn ran.
-    #[prost(string, tag = "4")]
-    pub title: ::prost::alloc::string::String,
-    /// Where the document came from: its URI or its source_key. May be empty.
-    #[prost(string, tag = "5")]
-    pub uri: ::prost::alloc::string::String,
-    /// The position of the quote in the version's canonical text.
-    #[prost(message, optional, tag = "6")]
-    pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The quoted text, exactly as in the source; at most 1 KiB. A longer text is cut at a character boundary, if possible after a word.
-    #[prost(string, tag = "7")]
-    pub quote: ::prost::alloc::string::String,
-    /// How well the quote supports an answer, from 0 to 1. See TurnAnswer.support.
-    #[prost(double, tag = "8")]
-    pub score: f64,
-    /// The quote as Markdown, as an answer would show it: for example, a row of a table with the names of its columns; at most 1 KiB.
-    #[prost(string, tag = "9")]
-    pub text: ::prost::alloc::string::String,
-    /// The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages.
-    #[prost(int32, tag = "10")]
-    pub page: i32,
-    /// The part of that page in which the quote begins; unset if it is not known.
-    #[prost(message, optional, tag = "11")]
-    pub r#box: ::core::option::Option<PageBox>,
-    /// The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
-    #[prost(string, tag = "12")]
-    pub path: ::prost::alloc::string::String,
-}
-impl ::prost::Name for Suggestion {
-    const NAME: &'static str = "Suggestion";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.Suggestion".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.Suggestion".into()
-    }
-}
-/// AlsoFound names a document that also supports an answer, in a collection that the answer does not use.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AlsoFound {
-    /// The collection of the document, `collections/{id}`.
-    #[prost(string, tag = "1")]
-    pub collection: ::prost::alloc::string::String,
-    /// The title that the document had when the turn ran.
-    #[prost(string, tag = "2")]
-    pub title: ::prost::alloc::string::String,
-    /// The version of the document, `documents/{uuid}/versions/{n}`.
-    #[prost(string, tag = "3")]
-    pub document_version: ::prost::alloc::string::String,
-}
-impl ::prost::Name for AlsoFound {
-    const NAME: &'static str = "AlsoFound";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.AlsoFound".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.AlsoFound".into()
     }
 }
 /// ToolSource is a source on which a tool's result is based.
@@ -997,8 +923,7 @@ pub struct TurnAnswer {
     /// The category of the question, as the agent's file names it; empty for agents without categories.
     #[prost(string, tag = "11")]
     pub category: ::prost::alloc::string::String,
-    /// The writer of the text: a model as `provider:model`, "passages" if the answer shows passages of the documents (see `excerpts`), or "template". Turns of
-    /// earlier releases may have "extractive": their text consists of sentences of the documents.
+    /// The writer of the text: a model as `provider:model`, "passages" if the answer shows passages of the documents (see `excerpts`), or "template".
     #[prost(string, tag = "12")]
     pub model: ::prost::alloc::string::String,
     /// The collection that the passages for the answer come from, `collections/{id}`; empty if the answer uses no passages or passages of several collections.
@@ -1008,13 +933,6 @@ pub struct TurnAnswer {
     /// collections of several kinds, or the question or its agent named the collections.
     #[prost(enumeration = "super::super::r#type::v1::CollectionKind", tag = "15")]
     pub collection_kind: i32,
-    /// Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The answer's text does not use these documents.
-    /// Only turns of earlier releases have them.
-    #[prost(message, repeated, tag = "16")]
-    pub also_found: ::prost::alloc::vec::Vec<AlsoFound>,
-    /// Other quotes that may answer the question, the best first; at most 3. Only turns of earlier releases have them, and only if `model` is "extractive".
-    #[prost(message, repeated, tag = "17")]
-    pub suggestions: ::prost::alloc::vec::Vec<Suggestion>,
     /// The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
     /// excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
     #[prost(message, repeated, tag = "18")]
@@ -1026,7 +944,7 @@ pub struct TurnAnswer {
     /// How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation.
     #[prost(int32, tag = "20")]
     pub unsupported_sentences: i32,
-    /// The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none.
+    /// The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24.
     #[prost(message, repeated, tag = "22")]
     pub unconfirmed_sentences: ::prost::alloc::vec::Vec<UnconfirmedSentence>,
 }
@@ -1061,9 +979,6 @@ pub struct TurnRefused {
     /// The fallbacks of the turn, in the order in which they happened; at most 16.
     #[prost(message, repeated, tag = "6")]
     pub fallbacks: ::prost::alloc::vec::Vec<Fallback>,
-    /// The quotes that come closest to an answer, the best first; at most 3. Only turns of earlier releases have them.
-    #[prost(message, repeated, tag = "8")]
-    pub suggestions: ::prost::alloc::vec::Vec<Suggestion>,
     /// The passages that come closest to an answer, the best first; at most 3, and at most two from one document. They are in the scope of the question, and
     /// the caller could read them when the turn ran. Set only for the reasons NO_SUPPORT and NEEDS_MODEL, and empty if no passage is close enough.
     #[prost(message, repeated, tag = "9")]
@@ -1482,8 +1397,6 @@ pub enum FallbackKind {
     TextOnly = 2,
     /// A model of the agent failed, and a later model in the agent's list answered.
     Provider = 3,
-    /// No model was available; the answer quotes sentences of the documents. Only turns of earlier releases have this kind.
-    Extractive = 4,
     /// A template, not a model, wrote the text.
     Template = 5,
     /// A trained classifier, not a language model, decided.
@@ -1512,7 +1425,6 @@ impl FallbackKind {
             Self::WithoutRetrieval => "FALLBACK_KIND_WITHOUT_RETRIEVAL",
             Self::TextOnly => "FALLBACK_KIND_TEXT_ONLY",
             Self::Provider => "FALLBACK_KIND_PROVIDER",
-            Self::Extractive => "FALLBACK_KIND_EXTRACTIVE",
             Self::Template => "FALLBACK_KIND_TEMPLATE",
             Self::Classifier => "FALLBACK_KIND_CLASSIFIER",
             Self::Rule => "FALLBACK_KIND_RULE",
@@ -1530,7 +1442,6 @@ impl FallbackKind {
             "FALLBACK_KIND_WITHOUT_RETRIEVAL" => Some(Self::WithoutRetrieval),
             "FALLBACK_KIND_TEXT_ONLY" => Some(Self::TextOnly),
             "FALLBACK_KIND_PROVIDER" => Some(Self::Provider),
-            "FALLBACK_KIND_EXTRACTIVE" => Some(Self::Extractive),
             "FALLBACK_KIND_TEMPLATE" => Some(Self::Template),
             "FALLBACK_KIND_CLASSIFIER" => Some(Self::Classifier),
             "FALLBACK_KIND_RULE" => Some(Self::Rule),
@@ -1798,7 +1709,7 @@ impl ::prost::Name for Conversation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ConversationOrigin {
-    /// An earlier release began the conversation, and did not record with what.
+    /// Never sent.
     Unspecified = 0,
     /// A person in a browser, with a session: the page.
     Page = 1,

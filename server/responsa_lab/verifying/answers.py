@@ -43,7 +43,7 @@ from responsa_server.agents.engine.prompts import fenced, meaning
 from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import Settings, SettingsError, load
-from responsa_server.calls.convert.cited import UNCONFIRMED, state
+from responsa_server.calls.convert.cited import state
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -250,7 +250,7 @@ async def measured(client: AsyncResponsa, case_set: Given, judge: ChatModel) -> 
                     verdict = None
             progress.advance()
             states = Counter(state(one) for one in answer.citations)
-            states[UNCONFIRMED] += len(answer.unconfirmed_sentences)
+            states["unconfirmed"] += len(answer.unconfirmed_sentences)
             return CaseOutcome(case, verdict, answer.model, len(answer.citations), len(valid), states)
 
         return await several(case_set.cases, ask)
@@ -278,7 +278,7 @@ def report(outcomes: Sequence[CaseOutcome]) -> Sequence[str]:
         f"{'citations':<15} {citations}: valid {valid}; answers with a citation {cited} of {len(answered)}"
     )
     states = sum((Counter(one.states) for one in outcomes), Counter[str]())
-    counted = [f"{name} {states[name]}" for name in (*map(str, CitationState), UNCONFIRMED)]
+    counted = [f"{name} {states[name]}" for name in (*map(str, CitationState), "unconfirmed")]
     report_lines.append(f"{'sentences':<15} {', '.join(counted)}")
     writers = Counter(one.model for one in answered)
     report_lines.append(

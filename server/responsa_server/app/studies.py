@@ -8,7 +8,7 @@ from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import background_model, insight_prompts
 from responsa_server.app.extension import Extension, Jobs, Parts, Periodic
 from responsa_server.app.resources import new_id
-from responsa_server.calls.frames import AskFrames, facts_of_terminal, reason_of_terminal
+from responsa_server.calls.frames import AskFrames, reason_of_terminal
 from responsa_server.calls.services.administration.experiments import ExperimentService
 from responsa_server.calls.services.administration.replays import ReplayService
 from responsa_server.domain.knowledge import JobKind
@@ -61,7 +61,7 @@ def studies(parts: Parts) -> Extension:
             errors,
             parts.pause,
         )
-        sums = InsightKeeper(PostgresInsight(database), facts_of_terminal, turns.errors, patterns.wake)
+        sums = InsightKeeper(PostgresInsight(database), turns.errors, patterns.wake)
         return (sums, patterns, ExperimentKeeper(experiments, catalogue, turns.errors))
 
     return Extension(services, jobs, periodic)

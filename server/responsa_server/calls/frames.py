@@ -17,7 +17,6 @@ from responsa_server.calls.convert import chat, enums, structs
 from responsa_server.calls.convert.chat import event as convert_event
 from responsa_server.domain import names
 from responsa_server.domain.events import Delta, NumberedEvent
-from responsa_server.domain.insight import NO_FACTS, TurnFacts
 from responsa_server.domain.turns import (
     WITHHELD,
     Followed,
@@ -104,11 +103,9 @@ class AskFrames:
                 )
                 event.refused.CopyFrom(refused)
                 return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=True)
-            removed = _without(answer.also_found, documents) + _without(answer.suggestions, documents)
-            removed += _without(answer.more_excerpts, documents)
+            removed = _without(answer.more_excerpts, documents)
         elif kind == "refused":
-            removed = _without(event.refused.suggestions, documents)
-            removed += _without(event.refused.excerpts, documents)
+            removed = _without(event.refused.excerpts, documents)
         else:
             return WithoutDocuments(terminal, withdrawn=False)
         if not removed:
@@ -133,26 +130,6 @@ class AskFrames:
         )
         event.refused.CopyFrom(refused)
         return event.SerializeToString(deterministic=True)
-
-
-def facts_of_terminal(terminal: bytes) -> TurnFacts:
-    """What is counted of a terminal event. terminal: the bytes that the turn stores."""
-    event = turn_pb2.TurnEvent.FromString(terminal)
-    kind = event.WhichOneof("event")
-    if kind not in ("answer", "refused", "failed"):
-        return NO_FACTS
-    fallbacks = tuple(
-        found.value
-        for one in getattr(event, kind).fallbacks
-        if (found := enums.FALLBACK_KIND.value(one.kind)) is not None
-    )
-    if kind == "answer":
-        answer = event.answer
-        collection = answer.collection.removeprefix("collections/")
-        cited = len(answer.citations)
-        return TurnFacts(answer.model, collection, "", cited, answer.unsupported_sentences, fallbacks)
-    reason = enums.REFUSAL_REASON.value(event.refused.reason) if kind == "refused" else None
-    return TurnFacts(refusal=reason.value if reason else "", fallbacks=fallbacks)
 
 
 def reason_of_terminal(terminal: bytes) -> str:

@@ -40,12 +40,7 @@ def answer_body(answer: turn_pb2.TurnAnswer) -> str:
 
     data = answer.text.encode()
     marks = [*marks_of(answer.text, answer.citations, _places(answer.citations))]
-    # Of a citation without a state, which an earlier release stored, nothing is known.
-    doubted = [one for one in answer.citations if not one.state]
-    marks += [
-        (characters(data, one.answer_range.end), UNCONFIRMED)
-        for one in (*doubted, *answer.unconfirmed_sentences)
-    ]
+    marks += [(characters(data, one.answer_range.end), UNCONFIRMED) for one in answer.unconfirmed_sentences]
     return with_marks(answer.text, sorted(marks, key=lambda mark: mark[0]))
 
 
@@ -170,7 +165,6 @@ _INSTEAD = {
     turn_pb2.FALLBACK_KIND_WITHOUT_RETRIEVAL: "The documents could not be searched; the answer does not use them",
     turn_pb2.FALLBACK_KIND_TEXT_ONLY: "Vectors were not available; the search used words only",
     turn_pb2.FALLBACK_KIND_PROVIDER: "The first model did not answer; another model did",
-    turn_pb2.FALLBACK_KIND_EXTRACTIVE: "No model was available; the answer consists of quotes from the documents",
     turn_pb2.FALLBACK_KIND_TEMPLATE: "No model wrote this answer; it is a filled-in template",
     turn_pb2.FALLBACK_KIND_CLASSIFIER: "A trained classifier decided, not a model",
     turn_pb2.FALLBACK_KIND_RULE: "A rule decided, not a model",
@@ -181,7 +175,6 @@ _INSTEAD = {
     turn_pb2.FALLBACK_KIND_WITHOUT_RERANKER: "The reranking model was not available; the search's own order was kept",
 }
 _WRITERS = {
-    "extractive": "sentences from the documents",
     "passages": "passages of the documents",
     "template": "a template",
 }

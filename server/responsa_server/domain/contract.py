@@ -333,9 +333,6 @@ class FallbackKind(StrEnum):
     """No vectors were available; the search used words alone."""
     PROVIDER = "provider"
     """A model of the agent failed, and a later model in the agent's list answered."""
-    EXTRACTIVE = "extractive"
-    """No model was available; the answer quotes sentences of the documents. Only turns of earlier releases have this
-    kind."""
     TEMPLATE = "template"
     """A template, not a model, wrote the text."""
     CLASSIFIER = "classifier"
@@ -978,7 +975,6 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "Source.mapping": 131072,
     "StartTurnRequest.text": 16384,
     "SubmitFeedbackRequest.comment": 2048,
-    "Suggestion.quote": 1024,
     "SyncSourceRequest.subject": 255,
     "Teacher.display_name": 200,
     "Teacher.persona": 8192,

@@ -20,7 +20,7 @@ MAX_TITLE_BYTES = MAX_BYTES["Conversation.title"]
 
 
 class ConversationOrigin(StrEnum):
-    """What began a conversation: a browser's session, or a program's key or token; UNSPECIFIED if an earlier release did not record it."""
+    """What began a conversation: a browser's session, or a program's key or token."""
 
     UNSPECIFIED = ""
     PAGE = "page"

@@ -77,7 +77,7 @@ class Citation:
     source: the byte range of the quote in the canonical text. sha256: the SHA-256 of the quote's bytes, 32 bytes.
     answer: the byte range of the supported text in the answer. score: how well the quote supports the answer, from 0 to
     1. page, box, path: where the quote begins in the original file, as in `PlacedBlock`. date: as in `Passage`. state:
-       None if an earlier release stored the citation.
+    None only if nothing may be said of the source.
     """
 
     passage_id: UUID

@@ -113,12 +113,10 @@ def whole_months(start: datetime, end: datetime) -> tuple[datetime, datetime]:
 @dataclass(frozen=True, slots=True)
 class Report:
     """The rows of a report: the counts of one period and one group each. A dimension by which the report is not grouped
-    is "". complete_through: everything that was committed by then is counted. recounting: whether turns that an earlier
-    release has ended are still being counted, so that they are missing."""
+    is "". complete_through: everything that was committed by then is counted."""
 
     rows: Sequence[Row]
     complete_through: datetime
-    recounting: bool
 
 
 @dataclass(slots=True)
@@ -245,10 +243,8 @@ class PatternLoss:
 @dataclass(frozen=True, slots=True)
 class PatternReport:
     """A page of patterns, whose `examples` are turns, the latest first. others: how many questions with the wanted
-    outcome are in no pattern. complete_through: everything that was committed by then has its pattern. recounting: see
-    Report."""
+    outcome are in no pattern. complete_through: everything that was committed by then has its pattern."""
 
     page: Page[Row]
     others: int
     complete_through: datetime
-    recounting: bool

@@ -227,8 +227,8 @@ class FrameCodec(Protocol):
         self, terminal: bytes, documents: Collection[UUID], notice: str, *, has_read: bool
     ) -> WithoutDocuments:
         """Remove erased documents from a stored terminal event. An answer that quotes one of them, or whose turn has
-        read one (has_read), becomes a refusal (SOURCE_ERASED) with this notice. A refusal's suggestions of them, and
-        what else was found in them, are left out. The event keeps its seq, its time and its usage.
+        read one (has_read), becomes a refusal (SOURCE_ERASED) with this notice. Excerpts of them are left out. The event keeps its seq, its
+        time and its usage.
         """
         ...
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import ClassVar, Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.insight import TurnFacts
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.telemetry.unexpected import Loops, note
 
 SECONDS: Final = 5.0
 """The time between two looks."""
-_PAUSE_SECONDS: Final = 0.2
-"""The pause after each batch of the turns of an earlier release, so that questions do not wait for a year of turns to be counted."""
 
 
 class PeriodicTask:
@@ -54,31 +50,21 @@ class PeriodicTask:
 
 class InsightKeeper(PeriodicTask):
     """One process works at a time, in batches; a process that is killed leaves nothing that another one does not
-    finish. facts: what is counted of a terminal event's bytes. added: called after each batch."""
+    finish. added: called after each batch."""
 
     name = "insight"
 
     def __init__(
         self,
         store: PostgresInsight,
-        facts: Callable[[bytes], TurnFacts],
         errors: UnexpectedErrors | None = None,
         added: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(errors)
         self._store = store
-        self._facts = facts
         self._added = added
 
     async def count(self) -> None:
-        """Add all events to the sums, then those of turns that an earlier release has ended. Raises Unavailable."""
+        """Add all events to the sums. Raises Unavailable."""
         while await self._store.fold():
             self._added()
-        turns = 0
-        while recounted := await self._store.recount(self._facts):
-            turns += recounted
-            await self._store.fold()
-            self._added()
-            await asyncio.sleep(_PAUSE_SECONDS)
-        if turns:
-            self._log.info("turns_recounted", turns=turns)

@@ -69,13 +69,6 @@ def test_unconfirmed_sentences_are_marked_and_counted(number: int, note: str) ->
     assert note in answer_text(answer)
 
 
-def test_a_citation_that_an_earlier_release_stored_is_unconfirmed() -> None:
-    old = cited(2, 0)
-    old.ClearField("state")
-    answer = turn_pb2.TurnAnswer(text="A. B.", citations=[old, cited(5, 3)])
-    assert answer_text(answer).startswith("A. [1][unconfirmed] B. [2]\n")
-
-
 def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:
     assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(1, 0)])).startswith("é [1]!")
     assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(99, 0)])).startswith("é! [1]\n")
@@ -260,7 +253,6 @@ def remarks_on(version: str = VERSION, **answer: object) -> list[str]:
 
 
 def test_who_answered() -> None:
-    assert remarks_on(model="extractive") == ["tutor answered with sentences from the documents."]
     assert remarks_on(model="template") == ["tutor answered with a template."]
     assert remarks_on("", model="openai:x\n") == ["answered with openai:x."]
     # An older server reports nothing, so the client prints nothing.

@@ -12,7 +12,7 @@ import { plainText, Prose } from "../text/prose.js";
 import { closestView, type CardHooks, type OpenSource } from "./passages.js";
 import { tipped } from "../widgets/tip.js";
 import { cleanName } from "../text/names.js";
-import { t } from "../language/language.js";
+import { t, type Key } from "../language/language.js";
 
 /** The number of characters of a quote that a chip's tip shows. */
 const QUOTED = 400;
@@ -94,13 +94,11 @@ export class AnswerView {
     const citation = this.#citations[index]!;
     const { quote } = citation;
     const title = cleanName([citation.title || citation.uri, placeOf(citation), datedOf(citation), fetchedBy(citation)].filter(Boolean).join(", "));
-    // An earlier release has stored it, and nobody knows what was checked.
-    const unknown = citation.state === CitationState.UNSPECIFIED;
-    const label = t(unknown ? "unconfirmedSourceIs" : "sourceIs", { number: index + 1, title });
-    const chip = button(`${index + 1}${unknown ? "?" : ""}`, () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": label });
+    const label = t("sourceIs", { number: index + 1, title });
+    const chip = button(`${index + 1}`, () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": label });
     tipped(chip, () => {
-      const text = plainText(quote);
-      return [element("q", WRITTEN, text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text), element("span", { class: "note", ...WRITTEN }, title), element("span", { class: "note" }, t(STATES[citation.state]))];
+      const [text, stated] = [plainText(quote), STATES[citation.state]];
+      return [element("q", WRITTEN, text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text), element("span", { class: "note", ...WRITTEN }, title), ...(stated ? [element("span", { class: "note" }, t(stated))] : [])];
     });
     chip.dataset["of"] = String(index);
     for (const kind of ["pointerenter", "pointerleave", "focus", "blur"]) chip.addEventListener(kind, () => this.#light());
@@ -115,7 +113,7 @@ export class AnswerView {
   }
 }
 
-const STATES = { [CitationState.UNSPECIFIED]: "stateUnknown", [CitationState.QUOTED]: "stateQuoted", [CitationState.SUPPORTED]: "stateSupported" } as const;
+const STATES: Partial<Record<CitationState, Key>> = { [CitationState.QUOTED]: "stateQuoted", [CitationState.SUPPORTED]: "stateSupported" };
 
 /** Stands behind a sentence that nothing confirms. */
 function doubt(): HTMLElement {

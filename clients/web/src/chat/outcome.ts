@@ -57,7 +57,7 @@ export function cost(usage: Usage | undefined): string {
 
 /** Describes who answered, and the cost. `agent` is the agent's display name, and `model` is the model as in TurnAnswer; both are "" if unknown. */
 export function answeredBy(agent: string, model: string, usage: Usage | undefined): string {
-  const how = model && ({ extractive: t("withSentences"), template: t("withTemplate") }[model] ?? t("withModel", { model }));
+  const how = model && (model === "template" ? t("withTemplate") : t("withModel", { model }));
   const price = cost(usage);
   if (!agent && !how && !price) return "";
   return `${agent ? t("answeredBy", { agent }) : t("answered")}${how}${price && `; ${price}`}.`;
@@ -107,7 +107,6 @@ function meant(kind: FallbackKind, source: string, target: string): string {
 const FALLBACKS: Partial<Record<FallbackKind, Key>> = {
   [FallbackKind.WITHOUT_RETRIEVAL]: "withoutRetrieval",
   [FallbackKind.TEXT_ONLY]: "textOnly",
-  [FallbackKind.EXTRACTIVE]: "quotesSentences",
   [FallbackKind.TEMPLATE]: "isTemplate",
   [FallbackKind.CLASSIFIER]: "byClassifier",
   [FallbackKind.RULE]: "byRule",

@@ -108,8 +108,7 @@ export class OverviewView implements Part {
       const plots: readonly Write[] = [questions, firstWords, wholeAnswers, (all) => this.#cost(periods, all), opinions];
       plots.forEach((plotted, index) => this.#plots[index]!.show(periods, plotted(figures, total)));
       this.#problem.textContent = "";
-      const through = usage.completeThrough ? t("countedThrough", { time: moment(usage.completeThrough) }) : "";
-      this.#state.textContent = usage.recounting ? `${through} ${t("recounting")}` : through;
+      this.#state.textContent = usage.completeThrough ? t("countedThrough", { time: moment(usage.completeThrough) }) : "";
     } catch (error) {
       if (read !== this.#reads) return;
       this.#problem.textContent = failureOf(error).message;

@@ -5400,10 +5400,8 @@ type QueryUsageResponse struct {
 	Rows []*v11.UsageRow `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
 	// Everything that was committed up to this time is counted.
 	CompleteThrough *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=complete_through,json=completeThrough,proto3" json:"complete_through,omitempty"`
-	// Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-	Recounting    bool `protobuf:"varint,3,opt,name=recounting,proto3" json:"recounting,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *QueryUsageResponse) Reset() {
@@ -5448,13 +5446,6 @@ func (x *QueryUsageResponse) GetCompleteThrough() *timestamppb.Timestamp {
 		return x.CompleteThrough
 	}
 	return nil
-}
-
-func (x *QueryUsageResponse) GetRecounting() bool {
-	if x != nil {
-		return x.Recounting
-	}
-	return false
 }
 
 // ListFeedbackRequest asks for one page of the feedback.
@@ -5831,8 +5822,6 @@ type GetQualityStatsResponse struct {
 	Qualities []*Quality `protobuf:"bytes,1,rep,name=qualities,proto3" json:"qualities,omitempty"`
 	// Everything that was committed up to this time is counted.
 	CompleteThrough *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=complete_through,json=completeThrough,proto3" json:"complete_through,omitempty"`
-	// Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-	Recounting bool `protobuf:"varint,3,opt,name=recounting,proto3" json:"recounting,omitempty"`
 	// With a granularity, all agents together in each period, ordered by time. Periods in which nothing happened are left out. The ratings are those that were given in the period.
 	Periods       []*Quality `protobuf:"bytes,4,rep,name=periods,proto3" json:"periods,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -5881,13 +5870,6 @@ func (x *GetQualityStatsResponse) GetCompleteThrough() *timestamppb.Timestamp {
 		return x.CompleteThrough
 	}
 	return nil
-}
-
-func (x *GetQualityStatsResponse) GetRecounting() bool {
-	if x != nil {
-		return x.Recounting
-	}
-	return false
 }
 
 func (x *GetQualityStatsResponse) GetPeriods() []*Quality {
@@ -6148,10 +6130,8 @@ type ListQuestionPatternsResponse struct {
 	OtherQuestions int64 `protobuf:"varint,3,opt,name=other_questions,json=otherQuestions,proto3" json:"other_questions,omitempty"`
 	// Questions of turns that ended up to this time have been grouped.
 	CompleteThrough *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=complete_through,json=completeThrough,proto3" json:"complete_through,omitempty"`
-	// Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-	Recounting    bool `protobuf:"varint,5,opt,name=recounting,proto3" json:"recounting,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ListQuestionPatternsResponse) Reset() {
@@ -6210,13 +6190,6 @@ func (x *ListQuestionPatternsResponse) GetCompleteThrough() *timestamppb.Timesta
 		return x.CompleteThrough
 	}
 	return nil
-}
-
-func (x *ListQuestionPatternsResponse) GetRecounting() bool {
-	if x != nil {
-		return x.Recounting
-	}
-	return false
 }
 
 // UpdateQuestionPatternRequest names a pattern and its new values.
@@ -6995,13 +6968,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\tstartTime\x12;\n" +
 	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\aendTime\x12R\n" +
 	"\vgranularity\x18\x04 \x01(\x0e2\".responsa.auth.v1.UsageGranularityB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\vgranularity\x12R\n" +
-	"\bgroup_by\x18\x05 \x03(\x0e2 .responsa.auth.v1.UsageDimensionB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10\x04\x18\x01\"\x05\x82\x01\x02\x10\x01R\agroupBy\"\xab\x01\n" +
+	"\bgroup_by\x18\x05 \x03(\x0e2 .responsa.auth.v1.UsageDimensionB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10\x04\x18\x01\"\x05\x82\x01\x02\x10\x01R\agroupBy\"\x8b\x01\n" +
 	"\x12QueryUsageResponse\x12.\n" +
 	"\x04rows\x18\x01 \x03(\v2\x1a.responsa.auth.v1.UsageRowR\x04rows\x12E\n" +
-	"\x10complete_through\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\x12\x1e\n" +
-	"\n" +
-	"recounting\x18\x03 \x01(\bR\n" +
-	"recounting\"\xce\x01\n" +
+	"\x10complete_through\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\"\xce\x01\n" +
 	"\x13ListFeedbackRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -7029,13 +6999,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\tstartTime\x12;\n" +
 	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\aendTime\x12R\n" +
-	"\vgranularity\x18\x03 \x01(\x0e2\".responsa.auth.v1.UsageGranularityB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\vgranularity\"\xf0\x01\n" +
+	"\vgranularity\x18\x03 \x01(\x0e2\".responsa.auth.v1.UsageGranularityB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\vgranularity\"\xd0\x01\n" +
 	"\x17GetQualityStatsResponse\x128\n" +
 	"\tqualities\x18\x01 \x03(\v2\x1a.responsa.admin.v1.QualityR\tqualities\x12E\n" +
-	"\x10complete_through\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\x12\x1e\n" +
-	"\n" +
-	"recounting\x18\x03 \x01(\bR\n" +
-	"recounting\x124\n" +
+	"\x10complete_through\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\x124\n" +
 	"\aperiods\x18\x04 \x03(\v2\x1a.responsa.admin.v1.QualityR\aperiods\"\xcf\x02\n" +
 	"\x16ListTenantTurnsRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
@@ -7061,15 +7028,12 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\aoutcome\x18\x05 \x01(\x0e2\".responsa.admin.v1.QuestionOutcomeB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\x12$\n" +
 	"\x06filter\x18\x06 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\bR\x06filterB\f\n" +
 	"\n" +
-	"_page_size\"\xa7\x02\n" +
+	"_page_size\"\x87\x02\n" +
 	"\x1cListQuestionPatternsResponse\x12O\n" +
 	"\x11question_patterns\x18\x01 \x03(\v2\".responsa.admin.v1.QuestionPatternR\x10questionPatterns\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12'\n" +
 	"\x0fother_questions\x18\x03 \x01(\x03R\x0eotherQuestions\x12E\n" +
-	"\x10complete_through\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\x12\x1e\n" +
-	"\n" +
-	"recounting\x18\x05 \x01(\bR\n" +
-	"recounting\"\xf8\x02\n" +
+	"\x10complete_through\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\"\xf8\x02\n" +
 	"\x1cUpdateQuestionPatternRequest\x12\x94\x02\n" +
 	"\x10question_pattern\x18\x01 \x01(\v2\".responsa.admin.v1.QuestionPatternB\xc4\x01\xe2A\x01\x02\xbaH\xbc\x01\xba\x01\xb5\x01\n" +
 	"\x15question_pattern.name\x126must be the name of a pattern, questionPatterns/{uuid}\x1adthis.name.matches('^questionPatterns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')\xc8\x01\x01R\x0fquestionPattern\x12A\n" +

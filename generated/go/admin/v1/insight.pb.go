@@ -510,7 +510,7 @@ type Quality struct {
 	// As latency_p50_ms for 95 percent.
 	LatencyP95Ms float64 `protobuf:"fixed64,17,opt,name=latency_p95_ms,json=latencyP95Ms,proto3" json:"latency_p95_ms,omitempty"`
 	// The time in milliseconds within which the user could read the first words of half of the answers and refusals, from the question on; 0 without turns. The first words of what came as a
-	// whole are its end. Turns that a release before this field answered are left out. This value and p95 differ from the exact ones by at most 9 percent.
+	// whole are its end. This value and p95 differ from the exact ones by at most 9 percent.
 	FirstWordsP50Ms float64 `protobuf:"fixed64,18,opt,name=first_words_p50_ms,json=firstWordsP50Ms,proto3" json:"first_words_p50_ms,omitempty"`
 	// The same for 95 percent.
 	FirstWordsP95Ms float64 `protobuf:"fixed64,19,opt,name=first_words_p95_ms,json=firstWordsP95Ms,proto3" json:"first_words_p95_ms,omitempty"`

@@ -180,10 +180,8 @@ type QueryMyUsageResponse struct {
 	Rows []*UsageRow `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
 	// Everything that was committed up to this time is counted.
 	CompleteThrough *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=complete_through,json=completeThrough,proto3" json:"complete_through,omitempty"`
-	// Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-	Recounting    bool `protobuf:"varint,3,opt,name=recounting,proto3" json:"recounting,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *QueryMyUsageResponse) Reset() {
@@ -228,13 +226,6 @@ func (x *QueryMyUsageResponse) GetCompleteThrough() *timestamppb.Timestamp {
 		return x.CompleteThrough
 	}
 	return nil
-}
-
-func (x *QueryMyUsageResponse) GetRecounting() bool {
-	if x != nil {
-		return x.Recounting
-	}
-	return false
 }
 
 // CreateSessionCodeRequest has no fields.
@@ -2258,13 +2249,10 @@ const file_responsa_auth_v1_auth_service_proto_rawDesc = "" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\tstartTime\x12;\n" +
 	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\aendTime\x12R\n" +
 	"\vgranularity\x18\x03 \x01(\x0e2\".responsa.auth.v1.UsageGranularityB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\vgranularity\x12R\n" +
-	"\bgroup_by\x18\x04 \x03(\x0e2 .responsa.auth.v1.UsageDimensionB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10\x04\x18\x01\"\x05\x82\x01\x02\x10\x01R\agroupBy\"\xad\x01\n" +
+	"\bgroup_by\x18\x04 \x03(\x0e2 .responsa.auth.v1.UsageDimensionB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10\x04\x18\x01\"\x05\x82\x01\x02\x10\x01R\agroupBy\"\x8d\x01\n" +
 	"\x14QueryMyUsageResponse\x12.\n" +
 	"\x04rows\x18\x01 \x03(\v2\x1a.responsa.auth.v1.UsageRowR\x04rows\x12E\n" +
-	"\x10complete_through\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\x12\x1e\n" +
-	"\n" +
-	"recounting\x18\x03 \x01(\bR\n" +
-	"recounting\"\x1a\n" +
+	"\x10complete_through\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\"\x1a\n" +
 	"\x18CreateSessionCodeRequest\"l\n" +
 	"\x19CreateSessionCodeResponse\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12;\n" +

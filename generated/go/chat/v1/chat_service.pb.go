@@ -2705,7 +2705,7 @@ var File_responsa_chat_v1_chat_service_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\n" +
-	"#responsa/chat/v1/chat_service.proto\x12\x10responsa.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a)responsa/chat/v1/found_conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a\x1cresponsa/chat/v1/share.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1bresponsa/chat/v1/turn.proto\x1a!responsa/type/v1/byte_range.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\xea\x03\n" +
+	"#responsa/chat/v1/chat_service.proto\x12\x10responsa.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a)responsa/chat/v1/found_conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a\x1cresponsa/chat/v1/share.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1bresponsa/chat/v1/turn.proto\x1a!responsa/type/v1/byte_range.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\xb8\x03\n" +
 	"\n" +
 	"AskOptions\x123\n" +
 	"\x05scope\x18\x02 \x01(\v2\x17.responsa.type.v1.ScopeB\x04\xe2A\x01\x01R\x05scope\x12?\n" +
@@ -2717,7 +2717,7 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\ahistory\x18\a \x03(\v2 .responsa.chat.v1.EarlierMessageB\f\xe2A\x01\x01\xbaH\x05\x92\x01\x02\x10 R\ahistory\x12<\n" +
 	"\x11max_output_tokens\x18\b \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x01H\x01R\x0fmaxOutputTokens\x88\x01\x01B\x16\n" +
 	"\x14_max_cost_usd_microsB\x14\n" +
-	"\x12_max_output_tokensJ\x04\b\x01\x10\x02J\x04\b\x04\x10\x05R\x0einclude_deltasR\x14cancel_on_disconnect\"\xe7\x02\n" +
+	"\x12_max_output_tokens\"\xe7\x02\n" +
 	"\x13GenerateTextRequest\x12f\n" +
 	"\x05agent\x18\x01 \x01(\tBP\xe2A\x01\x01\xfaA\x03\n" +
 	"\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01R\x05agent\x121\n" +

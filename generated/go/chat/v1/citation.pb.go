@@ -28,7 +28,7 @@ const (
 type CitationState int32
 
 const (
-	// An earlier release stored the citation, and nothing is known of it: show it as unconfirmed.
+	// Only of a citation whose source the caller may not read.
 	CitationState_CITATION_STATE_UNSPECIFIED CitationState = 0
 	// The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked.
 	CitationState_CITATION_STATE_QUOTED CitationState = 1

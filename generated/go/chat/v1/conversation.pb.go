@@ -27,7 +27,7 @@ const (
 type ConversationOrigin int32
 
 const (
-	// An earlier release began the conversation, and did not record with what.
+	// Never sent.
 	ConversationOrigin_CONVERSATION_ORIGIN_UNSPECIFIED ConversationOrigin = 0
 	// A person in a browser, with a session: the page.
 	ConversationOrigin_CONVERSATION_ORIGIN_PAGE ConversationOrigin = 1

@@ -265,8 +265,6 @@ const (
 	FallbackKind_FALLBACK_KIND_TEXT_ONLY FallbackKind = 2
 	// A model of the agent failed, and a later model in the agent's list answered.
 	FallbackKind_FALLBACK_KIND_PROVIDER FallbackKind = 3
-	// No model was available; the answer quotes sentences of the documents. Only turns of earlier releases have this kind.
-	FallbackKind_FALLBACK_KIND_EXTRACTIVE FallbackKind = 4
 	// A template, not a model, wrote the text.
 	FallbackKind_FALLBACK_KIND_TEMPLATE FallbackKind = 5
 	// A trained classifier, not a language model, decided.
@@ -292,7 +290,6 @@ var (
 		1:  "FALLBACK_KIND_WITHOUT_RETRIEVAL",
 		2:  "FALLBACK_KIND_TEXT_ONLY",
 		3:  "FALLBACK_KIND_PROVIDER",
-		4:  "FALLBACK_KIND_EXTRACTIVE",
 		5:  "FALLBACK_KIND_TEMPLATE",
 		6:  "FALLBACK_KIND_CLASSIFIER",
 		7:  "FALLBACK_KIND_RULE",
@@ -307,7 +304,6 @@ var (
 		"FALLBACK_KIND_WITHOUT_RETRIEVAL": 1,
 		"FALLBACK_KIND_TEXT_ONLY":         2,
 		"FALLBACK_KIND_PROVIDER":          3,
-		"FALLBACK_KIND_EXTRACTIVE":        4,
 		"FALLBACK_KIND_TEMPLATE":          5,
 		"FALLBACK_KIND_CLASSIFIER":        6,
 		"FALLBACK_KIND_RULE":              7,
@@ -1388,19 +1384,13 @@ type TurnAnswer struct {
 	Fallbacks []*Fallback `protobuf:"bytes,10,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
 	// The category of the question, as the agent's file names it; empty for agents without categories.
 	Category string `protobuf:"bytes,11,opt,name=category,proto3" json:"category,omitempty"`
-	// The writer of the text: a model as `provider:model`, "passages" if the answer shows passages of the documents (see `excerpts`), or "template". Turns of
-	// earlier releases may have "extractive": their text consists of sentences of the documents.
+	// The writer of the text: a model as `provider:model`, "passages" if the answer shows passages of the documents (see `excerpts`), or "template".
 	Model string `protobuf:"bytes,12,opt,name=model,proto3" json:"model,omitempty"`
 	// The collection that the passages for the answer come from, `collections/{id}`; empty if the answer uses no passages or passages of several collections.
 	Collection string `protobuf:"bytes,14,opt,name=collection,proto3" json:"collection,omitempty"`
 	// The kind of the collections that the passages for the answer come from. Unspecified in three cases: the answer uses no passages, it uses
 	// collections of several kinds, or the question or its agent named the collections.
 	CollectionKind v1.CollectionKind `protobuf:"varint,15,opt,name=collection_kind,json=collectionKind,proto3,enum=responsa.type.v1.CollectionKind" json:"collection_kind,omitempty"`
-	// Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The answer's text does not use these documents.
-	// Only turns of earlier releases have them.
-	AlsoFound []*AlsoFound `protobuf:"bytes,16,rep,name=also_found,json=alsoFound,proto3" json:"also_found,omitempty"`
-	// Other quotes that may answer the question, the best first; at most 3. Only turns of earlier releases have them, and only if `model` is "extractive".
-	Suggestions []*Suggestion `protobuf:"bytes,17,rep,name=suggestions,proto3" json:"suggestions,omitempty"`
 	// The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
 	// excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
 	Excerpts []*Excerpt `protobuf:"bytes,18,rep,name=excerpts,proto3" json:"excerpts,omitempty"`
@@ -1409,7 +1399,7 @@ type TurnAnswer struct {
 	MoreExcerpts []*Excerpt `protobuf:"bytes,19,rep,name=more_excerpts,json=moreExcerpts,proto3" json:"more_excerpts,omitempty"`
 	// How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation.
 	UnsupportedSentences int32 `protobuf:"varint,20,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
-	// The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none.
+	// The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24.
 	UnconfirmedSentences []*UnconfirmedSentence `protobuf:"bytes,22,rep,name=unconfirmed_sentences,json=unconfirmedSentences,proto3" json:"unconfirmed_sentences,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
@@ -1543,20 +1533,6 @@ func (x *TurnAnswer) GetCollectionKind() v1.CollectionKind {
 	return v1.CollectionKind(0)
 }
 
-func (x *TurnAnswer) GetAlsoFound() []*AlsoFound {
-	if x != nil {
-		return x.AlsoFound
-	}
-	return nil
-}
-
-func (x *TurnAnswer) GetSuggestions() []*Suggestion {
-	if x != nil {
-		return x.Suggestions
-	}
-	return nil
-}
-
 func (x *TurnAnswer) GetExcerpts() []*Excerpt {
 	if x != nil {
 		return x.Excerpts
@@ -1600,8 +1576,6 @@ type TurnRefused struct {
 	Intent string `protobuf:"bytes,7,opt,name=intent,proto3" json:"intent,omitempty"`
 	// The fallbacks of the turn, in the order in which they happened; at most 16.
 	Fallbacks []*Fallback `protobuf:"bytes,6,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
-	// The quotes that come closest to an answer, the best first; at most 3. Only turns of earlier releases have them.
-	Suggestions []*Suggestion `protobuf:"bytes,8,rep,name=suggestions,proto3" json:"suggestions,omitempty"`
 	// The passages that come closest to an answer, the best first; at most 3, and at most two from one document. They are in the scope of the question, and
 	// the caller could read them when the turn ran. Set only for the reasons NO_SUPPORT and NEEDS_MODEL, and empty if no passage is close enough.
 	Excerpts      []*Excerpt `protobuf:"bytes,9,rep,name=excerpts,proto3" json:"excerpts,omitempty"`
@@ -1677,13 +1651,6 @@ func (x *TurnRefused) GetIntent() string {
 func (x *TurnRefused) GetFallbacks() []*Fallback {
 	if x != nil {
 		return x.Fallbacks
-	}
-	return nil
-}
-
-func (x *TurnRefused) GetSuggestions() []*Suggestion {
-	if x != nil {
-		return x.Suggestions
 	}
 	return nil
 }
@@ -2316,7 +2283,7 @@ var File_responsa_chat_v1_turn_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\n" +
-	"\x1bresponsa/chat/v1/turn.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1eresponsa/chat/v1/excerpt.proto\x1a!responsa/chat/v1/suggestion.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a&responsa/type/v1/collection_kind.proto\"\xcb\x01\n" +
+	"\x1bresponsa/chat/v1/turn.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1eresponsa/chat/v1/excerpt.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a&responsa/type/v1/collection_kind.proto\"\xcb\x01\n" +
 	"\x05Usage\x12)\n" +
 	"\x10embedding_tokens\x18\x01 \x01(\x03R\x0fembeddingTokens\x12!\n" +
 	"\finput_tokens\x18\x02 \x01(\x03R\vinputTokens\x12#\n" +
@@ -2389,7 +2356,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\tTurnDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1f\n" +
 	"\vbyte_offset\x18\x02 \x01(\x03R\n" +
-	"byteOffset\"\xeb\a\n" +
+	"byteOffset\"\xe9\x06\n" +
 	"\n" +
 	"TurnAnswer\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
@@ -2409,24 +2376,19 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"collection\x18\x0e \x01(\tB$\xfaA!\n" +
 	"\x1fresponsa.example.org/CollectionR\n" +
 	"collection\x12I\n" +
-	"\x0fcollection_kind\x18\x0f \x01(\x0e2 .responsa.type.v1.CollectionKindR\x0ecollectionKind\x12:\n" +
-	"\n" +
-	"also_found\x18\x10 \x03(\v2\x1b.responsa.chat.v1.AlsoFoundR\talsoFound\x12>\n" +
-	"\vsuggestions\x18\x11 \x03(\v2\x1c.responsa.chat.v1.SuggestionR\vsuggestions\x125\n" +
+	"\x0fcollection_kind\x18\x0f \x01(\x0e2 .responsa.type.v1.CollectionKindR\x0ecollectionKind\x125\n" +
 	"\bexcerpts\x18\x12 \x03(\v2\x19.responsa.chat.v1.ExcerptR\bexcerpts\x12>\n" +
 	"\rmore_excerpts\x18\x13 \x03(\v2\x19.responsa.chat.v1.ExcerptR\fmoreExcerpts\x123\n" +
 	"\x15unsupported_sentences\x18\x14 \x01(\x05R\x14unsupportedSentences\x12Z\n" +
-	"\x15unconfirmed_sentences\x18\x16 \x03(\v2%.responsa.chat.v1.UnconfirmedSentenceR\x14unconfirmedSentencesJ\x04\b\t\x10\n" +
-	"\"\xf8\x02\n" +
+	"\x15unconfirmed_sentences\x18\x16 \x03(\v2%.responsa.chat.v1.UnconfirmedSentenceR\x14unconfirmedSentences\"\xb2\x02\n" +
 	"\vTurnRefused\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.responsa.chat.v1.RefusalReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12-\n" +
 	"\x05usage\x18\x03 \x01(\v2\x17.responsa.chat.v1.UsageR\x05usage\x12\x18\n" +
 	"\asupport\x18\x04 \x01(\x01R\asupport\x12\x16\n" +
 	"\x06intent\x18\a \x01(\tR\x06intent\x128\n" +
-	"\tfallbacks\x18\x06 \x03(\v2\x1a.responsa.chat.v1.FallbackR\tfallbacks\x12>\n" +
-	"\vsuggestions\x18\b \x03(\v2\x1c.responsa.chat.v1.SuggestionR\vsuggestions\x125\n" +
-	"\bexcerpts\x18\t \x03(\v2\x19.responsa.chat.v1.ExcerptR\bexcerptsJ\x04\b\x05\x10\x06\"\xbf\x01\n" +
+	"\tfallbacks\x18\x06 \x03(\v2\x1a.responsa.chat.v1.FallbackR\tfallbacks\x125\n" +
+	"\bexcerpts\x18\t \x03(\v2\x19.responsa.chat.v1.ExcerptR\bexcerpts\"\xbf\x01\n" +
 	"\n" +
 	"TurnFailed\x12*\n" +
 	"\x06status\x18\x01 \x01(\v2\x12.google.rpc.StatusR\x06status\x12\x1c\n" +
@@ -2498,13 +2460,12 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\x1cREFUSAL_REASON_SOURCE_ERASED\x10\n" +
 	"\x12 \n" +
 	"\x1cREFUSAL_REASON_NOT_PERMITTED\x10\v\x12\x1e\n" +
-	"\x1aREFUSAL_REASON_NEEDS_MODEL\x10\f*\x99\x03\n" +
+	"\x1aREFUSAL_REASON_NEEDS_MODEL\x10\f*\xfb\x02\n" +
 	"\fFallbackKind\x12\x1d\n" +
 	"\x19FALLBACK_KIND_UNSPECIFIED\x10\x00\x12#\n" +
 	"\x1fFALLBACK_KIND_WITHOUT_RETRIEVAL\x10\x01\x12\x1b\n" +
 	"\x17FALLBACK_KIND_TEXT_ONLY\x10\x02\x12\x1a\n" +
-	"\x16FALLBACK_KIND_PROVIDER\x10\x03\x12\x1c\n" +
-	"\x18FALLBACK_KIND_EXTRACTIVE\x10\x04\x12\x1a\n" +
+	"\x16FALLBACK_KIND_PROVIDER\x10\x03\x12\x1a\n" +
 	"\x16FALLBACK_KIND_TEMPLATE\x10\x05\x12\x1c\n" +
 	"\x18FALLBACK_KIND_CLASSIFIER\x10\x06\x12\x16\n" +
 	"\x12FALLBACK_KIND_RULE\x10\a\x12!\n" +
@@ -2575,15 +2536,13 @@ var file_responsa_chat_v1_turn_proto_goTypes = []any{
 	(*structpb.Struct)(nil),       // 27: google.protobuf.Struct
 	(*Citation)(nil),              // 28: responsa.chat.v1.Citation
 	(v1.CollectionKind)(0),        // 29: responsa.type.v1.CollectionKind
-	(*AlsoFound)(nil),             // 30: responsa.chat.v1.AlsoFound
-	(*Suggestion)(nil),            // 31: responsa.chat.v1.Suggestion
-	(*Excerpt)(nil),               // 32: responsa.chat.v1.Excerpt
-	(*UnconfirmedSentence)(nil),   // 33: responsa.chat.v1.UnconfirmedSentence
-	(*status.Status)(nil),         // 34: google.rpc.Status
-	(*structpb.Value)(nil),        // 35: google.protobuf.Value
-	(*ToolSource)(nil),            // 36: responsa.chat.v1.ToolSource
-	(ToolFault)(0),                // 37: responsa.chat.v1.ToolFault
-	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
+	(*Excerpt)(nil),               // 30: responsa.chat.v1.Excerpt
+	(*UnconfirmedSentence)(nil),   // 31: responsa.chat.v1.UnconfirmedSentence
+	(*status.Status)(nil),         // 32: google.rpc.Status
+	(*structpb.Value)(nil),        // 33: google.protobuf.Value
+	(*ToolSource)(nil),            // 34: responsa.chat.v1.ToolSource
+	(ToolFault)(0),                // 35: responsa.chat.v1.ToolFault
+	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
 }
 var file_responsa_chat_v1_turn_proto_depIdxs = []int32{
 	3,  // 0: responsa.chat.v1.Fallback.kind:type_name -> responsa.chat.v1.FallbackKind
@@ -2617,33 +2576,30 @@ var file_responsa_chat_v1_turn_proto_depIdxs = []int32{
 	7,  // 28: responsa.chat.v1.TurnAnswer.usage:type_name -> responsa.chat.v1.Usage
 	8,  // 29: responsa.chat.v1.TurnAnswer.fallbacks:type_name -> responsa.chat.v1.Fallback
 	29, // 30: responsa.chat.v1.TurnAnswer.collection_kind:type_name -> responsa.type.v1.CollectionKind
-	30, // 31: responsa.chat.v1.TurnAnswer.also_found:type_name -> responsa.chat.v1.AlsoFound
-	31, // 32: responsa.chat.v1.TurnAnswer.suggestions:type_name -> responsa.chat.v1.Suggestion
-	32, // 33: responsa.chat.v1.TurnAnswer.excerpts:type_name -> responsa.chat.v1.Excerpt
-	32, // 34: responsa.chat.v1.TurnAnswer.more_excerpts:type_name -> responsa.chat.v1.Excerpt
-	33, // 35: responsa.chat.v1.TurnAnswer.unconfirmed_sentences:type_name -> responsa.chat.v1.UnconfirmedSentence
-	2,  // 36: responsa.chat.v1.TurnRefused.reason:type_name -> responsa.chat.v1.RefusalReason
-	7,  // 37: responsa.chat.v1.TurnRefused.usage:type_name -> responsa.chat.v1.Usage
-	8,  // 38: responsa.chat.v1.TurnRefused.fallbacks:type_name -> responsa.chat.v1.Fallback
-	31, // 39: responsa.chat.v1.TurnRefused.suggestions:type_name -> responsa.chat.v1.Suggestion
-	32, // 40: responsa.chat.v1.TurnRefused.excerpts:type_name -> responsa.chat.v1.Excerpt
-	34, // 41: responsa.chat.v1.TurnFailed.status:type_name -> google.rpc.Status
-	7,  // 42: responsa.chat.v1.TurnFailed.usage:type_name -> responsa.chat.v1.Usage
-	8,  // 43: responsa.chat.v1.TurnFailed.fallbacks:type_name -> responsa.chat.v1.Fallback
-	7,  // 44: responsa.chat.v1.TurnUsage.usage:type_name -> responsa.chat.v1.Usage
-	27, // 45: responsa.chat.v1.TurnToolCall.arguments:type_name -> google.protobuf.Struct
-	5,  // 46: responsa.chat.v1.TurnToolResult.outcome:type_name -> responsa.chat.v1.ToolOutcome
-	35, // 47: responsa.chat.v1.TurnToolResult.data:type_name -> google.protobuf.Value
-	36, // 48: responsa.chat.v1.TurnToolResult.sources:type_name -> responsa.chat.v1.ToolSource
-	37, // 49: responsa.chat.v1.TurnToolResult.fault:type_name -> responsa.chat.v1.ToolFault
-	6,  // 50: responsa.chat.v1.TurnCancelled.by:type_name -> responsa.chat.v1.CancelCause
-	10, // 51: responsa.chat.v1.TurnSnapshot.terminal_event:type_name -> responsa.chat.v1.TurnEvent
-	38, // 52: responsa.chat.v1.TurnReconnect.after:type_name -> google.protobuf.Duration
-	53, // [53:53] is the sub-list for method output_type
-	53, // [53:53] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	30, // 31: responsa.chat.v1.TurnAnswer.excerpts:type_name -> responsa.chat.v1.Excerpt
+	30, // 32: responsa.chat.v1.TurnAnswer.more_excerpts:type_name -> responsa.chat.v1.Excerpt
+	31, // 33: responsa.chat.v1.TurnAnswer.unconfirmed_sentences:type_name -> responsa.chat.v1.UnconfirmedSentence
+	2,  // 34: responsa.chat.v1.TurnRefused.reason:type_name -> responsa.chat.v1.RefusalReason
+	7,  // 35: responsa.chat.v1.TurnRefused.usage:type_name -> responsa.chat.v1.Usage
+	8,  // 36: responsa.chat.v1.TurnRefused.fallbacks:type_name -> responsa.chat.v1.Fallback
+	30, // 37: responsa.chat.v1.TurnRefused.excerpts:type_name -> responsa.chat.v1.Excerpt
+	32, // 38: responsa.chat.v1.TurnFailed.status:type_name -> google.rpc.Status
+	7,  // 39: responsa.chat.v1.TurnFailed.usage:type_name -> responsa.chat.v1.Usage
+	8,  // 40: responsa.chat.v1.TurnFailed.fallbacks:type_name -> responsa.chat.v1.Fallback
+	7,  // 41: responsa.chat.v1.TurnUsage.usage:type_name -> responsa.chat.v1.Usage
+	27, // 42: responsa.chat.v1.TurnToolCall.arguments:type_name -> google.protobuf.Struct
+	5,  // 43: responsa.chat.v1.TurnToolResult.outcome:type_name -> responsa.chat.v1.ToolOutcome
+	33, // 44: responsa.chat.v1.TurnToolResult.data:type_name -> google.protobuf.Value
+	34, // 45: responsa.chat.v1.TurnToolResult.sources:type_name -> responsa.chat.v1.ToolSource
+	35, // 46: responsa.chat.v1.TurnToolResult.fault:type_name -> responsa.chat.v1.ToolFault
+	6,  // 47: responsa.chat.v1.TurnCancelled.by:type_name -> responsa.chat.v1.CancelCause
+	10, // 48: responsa.chat.v1.TurnSnapshot.terminal_event:type_name -> responsa.chat.v1.TurnEvent
+	36, // 49: responsa.chat.v1.TurnReconnect.after:type_name -> google.protobuf.Duration
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_turn_proto_init() }
@@ -2653,7 +2609,6 @@ func file_responsa_chat_v1_turn_proto_init() {
 	}
 	file_responsa_chat_v1_citation_proto_init()
 	file_responsa_chat_v1_excerpt_proto_init()
-	file_responsa_chat_v1_suggestion_proto_init()
 	file_responsa_chat_v1_tool_proto_init()
 	file_responsa_chat_v1_turn_proto_msgTypes[3].OneofWrappers = []any{
 		(*TurnEvent_Started)(nil),

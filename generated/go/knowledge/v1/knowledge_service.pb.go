@@ -3137,7 +3137,7 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\tread_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\breadMask\"\x14\n" +
 	"\x12ListFormatsRequest\"N\n" +
 	"\x13ListFormatsResponse\x127\n" +
-	"\aformats\x18\x01 \x03(\v2\x1d.responsa.knowledge.v1.FormatR\aformats\"\x95\x03\n" +
+	"\aformats\x18\x01 \x03(\v2\x1d.responsa.knowledge.v1.FormatR\aformats\"\x82\x03\n" +
 	"\rSearchRequest\x125\n" +
 	"\x05terms\x18\x01 \x03(\tB\x1f\xe2A\x01\x02\xbaH\x18\x92\x01\x15\b\x01\x10\b\"\x0fr\r \x01(\x80\x80\x012\x05[^\\s]R\x05terms\x12'\n" +
 	"\x05top_k\x18\x03 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x18d(\x01H\x00R\x04topK\x88\x01\x01\x129\n" +
@@ -3147,7 +3147,7 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\x06filter\x18\a \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12!\n" +
 	"\x06rerank\x18\b \x01(\bB\x04\xe2A\x01\x01H\x01R\x06rerank\x88\x01\x01B\b\n" +
 	"\x06_top_kB\t\n" +
-	"\a_rerankJ\x04\b\x02\x10\x03R\vcollections\"F\n" +
+	"\a_rerank\"F\n" +
 	"\x0eSearchResponse\x124\n" +
 	"\x04hits\x18\x01 \x03(\v2 .responsa.knowledge.v1.SearchHitR\x04hits\"f\n" +
 	"\x12BatchSearchRequest\x12P\n" +

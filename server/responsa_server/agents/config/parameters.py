@@ -110,16 +110,10 @@ class ParameterCheck:
         for name, schema in self._properties.items():
             if name not in parameters:
                 continue
-            try:
-                # Made only for the first question, because many agents may load at once.
-                if name not in self._checked:
-                    self._checked[name] = CheckedSchema(schema)
-                mismatch = self._checked[name].error(parameters[name])
-            except ValueError:  # an earlier release admitted the schema
-                message = "cannot be checked; the agent's owner must change its schema"
-                yield FieldViolation(f"{_PATH}.{name}", "parameters.schema", message)
-                continue
-            if mismatch is not None:
+            # Made only for the first question, because many agents may load at once.
+            if name not in self._checked:
+                self._checked[name] = CheckedSchema(schema)
+            if (mismatch := self._checked[name].error(parameters[name])) is not None:
                 message = f"is not valid; give {_wanted(schema)}"
                 yield FieldViolation(f"{_PATH}.{name}", f"parameters.{mismatch.kind.name}", message)
 

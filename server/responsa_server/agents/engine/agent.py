@@ -238,7 +238,7 @@ def ending(state: Mapping[str, object], ranking: Ranking, usage: Usage) -> Answe
             _written(answer.text, complete=whole, state=state, usage=usage, support=ranking.support),
             citations=[of_plain(citation) for citation in answer.citations],
             passages_used=answer.passages_used,
-            unsupported=len({one.answer for one in answer.unconfirmed}) or answer.unsupported,
+            unsupported=len({one.answer for one in answer.unconfirmed}),
             unconfirmed=answer.unconfirmed,
         )
         if end.model == PASSAGES:

@@ -361,7 +361,7 @@ class CitationModel(NodeModel):
 class AnswerModel(NodeModel):
     """A whole answer, as plain state. collections: the collections that its text is from; empty if the evidence says
     so. excerpts: how many of the ranking's excerpts the text shows, from the first. unconfirmed: the sentences that
-    name a passage and that nothing confirms. unsupported: their number, in state that an earlier release stored.
+    name a passage and that nothing confirms.
     """
 
     text: str = Field(min_length=1)
@@ -370,7 +370,6 @@ class AnswerModel(NodeModel):
     passages_used: int = Field(ge=0)
     collections: tuple[str, ...] = ()
     excerpts: int = Field(default=0, ge=0)
-    unsupported: int = Field(default=0, ge=0)
     unconfirmed: tuple[Unconfirmed, ...] = Field(default=(), max_length=MAX_CITATIONS)
 
 

@@ -28,9 +28,6 @@ it in the chain, the turn takes the edge `on = "unavailable"` of the node that w
 BYTES_A_TOKEN: Final = 4
 """The estimate of a token's size."""
 
-FORMER_MODELS: Final = {"extractive": PASSAGES}
-"""The names of earlier releases that are gone from chains, each with the name that replaces it."""
-
 TEMPLATE: Final = "template"
 """The model name of an answer that was made from a template."""
 WITHOUT_RETRIEVAL: Final = "I could not reach the documents, so this answer does not use them."

@@ -70,9 +70,6 @@ ENGINE_KEYS: Final = frozenset({"steps", "visits", "bytes_sent", "fallbacks", "d
 
 KNOWN_KEYS: Final = frozenset(GraphState.__annotations__)
 
-# The milestones of turns that began under an earlier release use these names.
-_FORMER_NAMES: Final = {"told": "bytes_sent"}
-
 _FORMAT: Final = b"\x01"
 # With these options, a value that is not plain is an error when a milestone is written, and not only after a takeover.
 _STRICT: Final = (
@@ -113,9 +110,7 @@ def _inner(value: object) -> object:
 
 
 def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, GraphState]:
-    """The next node and the state of a milestone, with the keys' names of today. keys: the keys that the graph's state
-    may have. Raises StateError.
-    """
+    """The next node and the state of a milestone. keys: the keys that the graph's state may have. Raises StateError."""
     if milestone[:1] != _FORMAT:
         raise StateError(
             f"the milestone has the format {milestone[:1].hex() or '(none)'}, not {_FORMAT.hex()}"
@@ -128,18 +123,16 @@ def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str,
     if len(parts) != 2 or not isinstance(parts[0], str) or not isinstance(parts[1], dict):
         raise StateError("the milestone does not consist of a node and a state")
     next_node, stored = parts[0], cast("dict[str, object]", parts[1])
-    # Today, a node's own field may have a former name.
-    plain = {key if key in keys else _FORMER_NAMES.get(key, key): value for key, value in stored.items()}
-    if unknown := set(plain) - (set(keys) - TASK_KEYS):
+    if unknown := set(stored) - (set(keys) - TASK_KEYS):
         raise StateError(f"the milestone's state has unknown keys: {', '.join(sorted(unknown))}")
-    return next_node, cast("GraphState", cast("object", plain))
+    return next_node, cast("GraphState", cast("object", stored))
 
 
 def has_text(milestone: bytes) -> bool:
     """Whether the answer of a milestone has a text that was sent. True for bytes that cannot be read."""
     try:
         _, state = cast("tuple[str, Mapping[str, object]]", ormsgpack.unpackb(milestone[1:]))
-        return any(state.get(key) for key in ("answer", *_FORMER_NAMES, *_FORMER_NAMES.values()))
+        return any(state.get(key) for key in ("answer", "bytes_sent"))
     except (ormsgpack.MsgpackDecodeError, ValueError, TypeError, AttributeError):
         return True
 

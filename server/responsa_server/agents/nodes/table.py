@@ -46,11 +46,4 @@ _OWN: Final[Mapping[str, NodeKind]] = {
     "failure_reporter": calling.FAILURE_REPORTER,
     "refuse": refuse.KIND,
 }
-FORMER: Final[Mapping[str, str]] = {
-    "extractive_answer": "passages",
-    "grader": "ranker",
-    "record_checker": "citation_checker",
-    "record_reader": "retriever",
-}
-"""The kinds of earlier releases that are gone, each with the kind that replaces it."""
 KINDS: Final[Mapping[str, NodeKind]] = {**_OWN, **joined(Group.NODES, NodeKind, _OWN)}

@@ -17,15 +17,10 @@ from responsa_server.text.layout import with_marks
 from responsa_server.text.lexical import language_of
 from responsa_server.text.why_passages import why_passages
 
-UNCONFIRMED: Final = "unconfirmed"
-"""The state of a citation that has none, because an earlier release stored it."""
-
 
 def state(citation: Citation) -> str:
-    """The state of a citation: "quoted", "supported" or "unconfirmed"."""
-    known = citation.state and citation.state in CitationState.values()
-    name = CitationState.Name(citation.state) if known else UNCONFIRMED
-    return name.removeprefix("CITATION_STATE_").lower()
+    """The state of a citation: "quoted" or "supported"."""
+    return CitationState.Name(citation.state).removeprefix("CITATION_STATE_").lower()
 
 
 def citations(text: str, cited: Sequence[Citation]) -> Sequence[Mapping[str, str | int]]:
@@ -103,13 +98,13 @@ def why(answer: TurnAnswer) -> str:
 
 
 def with_sources(answer: TurnAnswer) -> str:
-    """An answer with its marks, and below it why it shows passages, and the list of its sources. Citations without a
-    state are left out. Parses the text, which takes up to a second."""
-    text, confirmed = answer.text, [one for one in answer.citations if one.state]
+    """An answer with its marks, and below it why it shows passages, and the list of its sources. Parses the text,
+    which takes up to a second."""
+    text, cited = answer.text, answer.citations
     numbers = dict[Place, int]()
-    give_numbers(confirmed, numbers)
-    sources = listed(text, confirmed, numbers, lambda one: web_address(one.uri))
-    marked = with_marks(text, marks_of(text, confirmed, numbers))
+    give_numbers(cited, numbers)
+    sources = listed(text, cited, numbers, lambda one: web_address(one.uri))
+    marked = with_marks(text, marks_of(text, cited, numbers))
     return "\n\n".join(filter(None, [marked, why(answer), sources]))
 
 

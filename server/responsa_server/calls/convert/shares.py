@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 from uuid import UUID
 
 from responsa.chat.v1 import citation_pb2, share_pb2, turn_pb2
 from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
+from responsa_server.domain.events import FallbackKind
 from responsa_server.domain.people import Principal
 from responsa_server.stores.postgres.shares import Share
-
-_QUOTING: Final = ("passages", "extractive")
-"""The writers that are no model: their texts consist of texts of documents."""
 
 
 def share(value: Share, reader: Principal, *, answered: bool = True) -> share_pb2.Share:
@@ -38,7 +35,8 @@ def _readable(answer: turn_pb2.TurnAnswer, unreadable: Collection[UUID]) -> turn
         # A tool's source may be a document, and does not say which.
         return bool(unreadable) if not version else names.parse_document_version(version)[0] in unreadable
 
-    withheld = bool(unreadable) and answer.model in _QUOTING
+    # Without a model, the text consists of texts of documents.
+    withheld = bool(unreadable) and answer.model == FallbackKind.PASSAGES
     return turn_pb2.TurnAnswer(
         text="" if withheld else answer.text,
         citations=[

@@ -136,7 +136,6 @@ class AuthService:
         return pb.QueryMyUsageResponse(
             rows=[message(usage_report_pb2.UsageRow, row) for row in report.rows],
             complete_through=timestamp(report.complete_through),
-            recounting=report.recounting,
         )
 
     async def UpdateMe(self, request: pb.UpdateMeRequest) -> user_pb2.User:

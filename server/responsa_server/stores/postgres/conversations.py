@@ -443,18 +443,15 @@ def _withheld(message: Message) -> Message:
 
 
 def versions_of(row: Mapping[str, Any]) -> Sequence[VersionRead]:
-    """The versions of documents in the columns of a row. A version may be unknown (0) if a server of an earlier release
-    has written the row."""
-    documents: Sequence[UUID] = row["read_documents"] or ()
-    versions: Sequence[int] = row["read_versions"] or [0] * len(documents)
-    return tuple(VersionRead(*one) for one in zip(documents, versions, strict=True))
+    """The versions of documents in the columns of a row."""
+    return tuple(VersionRead(*one) for one in zip(row["read_documents"], row["read_versions"], strict=True))
 
 
 def _citation(row: Mapping[str, Any]) -> AnyCitation:
     ranges = {
         "source": ByteRange(row["source_start"], row["source_end"]),
         "answer": ByteRange(row["answer_start"], row["answer_end"]),
-        "state": CitationState(row["state"]) if row["state"] else None,
+        "state": CitationState(row["state"]),
     }
     if row["call_id"] is None:
         return build(Citation, row, **ranges, box=tuple(row["box"]) if row["box"] else None)

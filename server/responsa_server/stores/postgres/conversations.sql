@@ -155,7 +155,7 @@ WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.conversation_id = 
 ORDER BY m.create_time DESC, m.id DESC LIMIT %(most)s;
 
 -- name: read_by_turns
-SELECT id, responsa.documents_read(read_documents, terminal) AS read_documents, read_versions FROM responsa.turn
+SELECT id, read_documents, read_versions FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND id = ANY (%(turns)s);
 
 -- name: withheld_answers
@@ -180,15 +180,11 @@ WHERE c.tenant_id = %(tenant)s AND c.sources IS NOT NULL AND c.turn_id = (
             WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s)));
 
 -- name: find_summary
--- Only if the transaction's user may read all that the summary was drawn from. Servers of the release before have not
--- recorded that: then all turns count.
+-- Only if the transaction's user may read all that the summary was drawn from.
 SELECT s.summary, s.through_message, s.read_documents, s.read_versions
 FROM responsa.conversation_summary AS s JOIN responsa.conversation AS c ON c.id = s.conversation_id
 WHERE s.tenant_id = %(tenant)s AND c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND s.conversation_id = %(conversation)s
-    AND cardinality(responsa.unreadable_documents(s.read_documents)) = 0
-    AND (s.read_documents IS NOT NULL OR NOT EXISTS (
-        SELECT FROM responsa.withheld_turns(ARRAY(SELECT id FROM responsa.turn
-            WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s))));
+    AND cardinality(responsa.unreadable_documents(s.read_documents)) = 0;
 
 -- name: keep_summary
 -- Locks the conversation, so that a deletion either comes first or also deletes this summary.

@@ -284,8 +284,7 @@ SELECT document_id FROM responsa.erased_document WHERE tenant_id = %(tenant)s AN
 -- The log goes, as if it had been pruned: readers get a snapshot with the terminal event, whose seq stays the last one.
 WITH changed AS (
     UPDATE responsa.turn AS t SET state = %(state)s, terminal = %(terminal)b,
-        read_documents = CASE WHEN read_documents IS NULL THEN NULL ELSE k.documents END, read_versions = CASE
-            WHEN read_documents IS NULL THEN NULL ELSE k.versions END
+        read_documents = k.documents, read_versions = k.versions
     FROM (
         SELECT coalesce(array_agg(r.document ORDER BY r.place), '{}') AS documents, coalesce(array_agg(r.version
             ORDER BY r.place), '{}') AS versions

@@ -3,7 +3,7 @@ events; this module adds them up (docs/adr/0071)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, LiteralString
 from uuid import UUID
@@ -20,7 +20,6 @@ from responsa_server.domain.insight import (
     Quality,
     Report,
     Span,
-    TurnFacts,
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FEEDBACK, TENANT_TURNS
@@ -30,10 +29,8 @@ from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.rows import all_rows, build, carried, one_row
-from responsa_server.stores.postgres.turn_log import facts_columns
 
 _MOST_FOLDED: Final = 5000
-_MOST_RECOUNTED: Final = 500
 _LIST: Final[SqlList[Row]] = SqlList(
     FEEDBACK,
     {"user": "c.user_id", "agent": "split_part(t.agent_version, '/', 2)"},
@@ -60,18 +57,6 @@ class PostgresInsight:
                 return 0
             row = await one_row(connection, self._queries["fold"], {"most": _MOST_FOLDED})
         return int(row["count"]) if row else 0
-
-    @shielded
-    async def recount(self, facts: Callable[[bytes], TurnFacts]) -> int:
-        """Write the events of turns that an earlier release has ended, a limited number at a time. facts: what is
-        counted of a terminal event's bytes. Returns how many."""
-        async with self._database.log() as connection:
-            rows = await all_rows(connection, self._queries["uncounted"], {"most": _MOST_RECOUNTED})
-            found = {row["id"]: facts(bytes(row["terminal"])) for row in rows}
-            if found:
-                values = {"turns": list(found), **facts_columns(list(found.values()))}
-                await connection.execute(self._queries["count_turns"], values)
-        return len(found)
 
     @shielded
     async def note_searches(self, tenant_id: str, user_id: UUID, collections: Sequence[str]) -> None:
@@ -106,7 +91,7 @@ class PostgresInsight:
         rows, [state] = await self._database.together(
             tenant_id, [(self._queries["usage"], values), (self._queries["state"], values)]
         )
-        return Report([carried(row) for row in rows], state["complete_through"], state["recounting"])
+        return Report([carried(row) for row in rows], state["complete_through"])
 
     @shielded
     async def quality(
@@ -128,7 +113,7 @@ class PostgresInsight:
                 continue
             for agent in ("", row["agent"]):
                 qualities.setdefault(agent, Quality(agent)).add(*counted)
-        report = Report((), state["complete_through"], state["recounting"])
+        report = Report((), state["complete_through"])
         return list(qualities.values()), list(periods.values()), report
 
     @shielded

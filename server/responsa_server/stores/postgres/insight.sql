@@ -85,37 +85,6 @@ WITH events AS MATERIALIZED (
 )
 SELECT count(*) FROM events;
 
--- name: uncounted (log)
--- Turns that an earlier release has ended. They stay locked, so that another process takes others.
-SELECT id, terminal FROM responsa.turn WHERE end_time IS NOT NULL AND NOT counted
-ORDER BY user_id, create_time, id LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED;
-
--- name: count_turns (log)
--- The event of each of these turns, as its end would have written it.
-WITH facts AS (
-    SELECT * FROM unnest(%(turns)s::uuid[], %(models)s::text[], %(collections)s::text[], %(refusals)s::text[],
-        %(numbers_of_citations)s::int[], %(unsupported)s::int[], %(fallbacks)s::text[])
-        AS f (id, model, collection, refusal, citations, unsupported, fallbacks)
-), ended AS (
-    UPDATE responsa.turn AS t SET counted = true FROM facts AS f WHERE t.id = f.id
-        RETURNING t.*, f.model, f.collection, f.refusal, f.citations, f.unsupported, f.fallbacks
-)
-INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, collection, turn_id, tools,
-    embedding_tokens, input_tokens, output_tokens, cost_micros,
-    unpriced_tokens, milliseconds, first_words_milliseconds, refusal, citations, unsupported, fallbacks)
-SELECT tenant_id, user_id, create_time, state, split_part(agent_version, '/', 2), model, collection, id,
-    ARRAY(SELECT tool FROM responsa.turn_tool WHERE turn_id = ended.id), embedding_tokens + s.embedding,
-        input_tokens + s.input, output_tokens + s.output,
-    cost_micros + s.micros, unpriced_tokens + s.unpriced, extract(epoch
-        FROM end_time - create_time) * 1000, extract(epoch
-        FROM first_words_time - create_time) * 1000, refusal, citations, unsupported, fallbacks::text[]
-FROM ended CROSS JOIN LATERAL (
-    SELECT coalesce(sum(embedding_tokens), 0) AS embedding, coalesce(sum(input_tokens), 0) AS input,
-        coalesce(sum(output_tokens), 0) AS output,
-        coalesce(sum(cost_micros), 0) AS micros, coalesce(sum(unpriced_tokens), 0) AS unpriced
-    FROM responsa.turn_spent WHERE turn_id = ended.id AND NOT counted
-) AS s;
-
 -- name: hurry
 -- If PostgreSQL's machine fails, the searches of its last half second may go uncounted.
 SELECT set_config('synchronous_commit', 'off', true);
@@ -155,9 +124,8 @@ SELECT CASE %(granularity)s::text WHEN '' THEN %(start)s::timestamptz ELSE date_
 FROM found GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT %(most)s;
 
 -- name: state
--- When a reader of the same transaction sees what, and whether the turns of an earlier release are still being counted.
-SELECT now() AS complete_through, EXISTS (SELECT FROM responsa.turn
-    WHERE tenant_id = %(tenant)s AND end_time IS NOT NULL AND NOT counted) AS recounting;
+-- When a reader of the same transaction sees what.
+SELECT now() AS complete_through;
 
 -- name: quality
 -- The sums of each agent over the whole time, whose start_time is NULL; and with a granularity other than '', those of
@@ -235,30 +203,16 @@ WHERE tenant_id = %(tenant)s AND message_id = %(message)s RETURNING message_id;
 -- name: feedback_stats
 -- The counts of each agent over the whole time, whose start_time is NULL; and with a granularity other than '', those
 -- of all agents in each period.
--- The agent of feedback that an earlier release has stored follows from the turn. Feedback with an agent is added up
--- first, because PostgreSQL cannot tell how many agents the lookups give.
 WITH given AS (
     SELECT f.*, CASE %(granularity)s::text WHEN '' THEN NULL ELSE date_trunc(%(granularity)s::text, update_time,
         'UTC') END AS start_time FROM responsa.message_feedback AS f
     WHERE tenant_id = %(tenant)s AND update_time >= %(start)s AND update_time < %(end)s
 )
-SELECT start_time, coalesce(agent, '') AS agent, sum(up)::bigint AS up, sum(down)::bigint AS down,
-    sum(commented)::bigint AS commented, sum(open)::bigint AS open,
-    sum(scored)::bigint AS scored, sum(scores)::bigint AS scores, sum(neutral)::bigint AS neutral FROM (
-    SELECT agent, start_time, count(*) FILTER (WHERE rating = 'up') AS up,
-        count(*) FILTER (WHERE rating = 'down') AS down, count(*) FILTER (WHERE comment <> '') AS commented,
-        count(*) FILTER (WHERE state = 'open') AS open, count(score) AS scored, coalesce(sum(score), 0) AS scores,
-            count(*) FILTER (WHERE score = 3) AS neutral
-    FROM given WHERE agent IS NOT NULL GROUP BY 1, 2
-    UNION ALL
-    SELECT split_part(t.agent_version, '/', 2), start_time, coalesce(f.rating = 'up', false)::int,
-        coalesce(f.rating = 'down', false)::int, (f.comment <> '')::int, (f.state = 'open')::int,
-        (f.score IS NOT NULL)::int, coalesce(f.score, 0), coalesce(f.score = 3, false)::int
-    FROM given AS f
-    JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
-    JOIN responsa.turn AS t ON t.id = m.turn_id
-    WHERE f.agent IS NULL
-) AS found
+SELECT start_time, coalesce(agent, '') AS agent, count(*) FILTER (WHERE rating = 'up') AS up,
+    count(*) FILTER (WHERE rating = 'down') AS down, count(*) FILTER (WHERE comment <> '') AS commented,
+    count(*) FILTER (WHERE state = 'open') AS open, count(score) AS scored, coalesce(sum(score), 0)::bigint AS scores,
+    count(*) FILTER (WHERE score = 3) AS neutral
+FROM given
 GROUP BY GROUPING SETS ((agent), (start_time)) HAVING grouping(agent) = 0 OR %(granularity)s::text <> ''
 ORDER BY 1, 2;
 

@@ -246,7 +246,7 @@ class PostgresPatterns:
         )
         others = sum(row["count"] for row in rows if row["id"] == NO_PATTERN)
         found = [self._pattern(row) for row in rows if row["id"] != NO_PATTERN]
-        return PatternReport(_LIST.page(found, query), others, state["complete_through"], state["recounting"])
+        return PatternReport(_LIST.page(found, query), others, state["complete_through"])
 
     def _pattern(self, row: Mapping[str, Any]) -> Row:
         title = row["title"] if row["shows_title"] else ""

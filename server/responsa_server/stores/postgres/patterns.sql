@@ -235,5 +235,4 @@ ORDER BY count DESC, id DESC;
 -- Everything that was committed before the first event that waits has its pattern.
 SELECT least(now(), (SELECT min(create_time) FROM responsa.question_event WHERE tenant_id = %(tenant)s),
         (SELECT min(create_time) FROM responsa.usage_event WHERE tenant_id = %(tenant)s
-            AND kind IN ('answered', 'refused', 'failed', 'cancelled'))) AS complete_through,
-    EXISTS (SELECT FROM responsa.turn WHERE tenant_id = %(tenant)s AND end_time IS NOT NULL AND NOT counted) AS recounting;
+            AND kind IN ('answered', 'refused', 'failed', 'cancelled'))) AS complete_through;

@@ -37,8 +37,7 @@ FROM (
 
 -- name: read_usage
 -- One row, also for a user who has used nothing. The messages are the turns in the sums of insight.sql, those that have
--- ended and are in no sum yet, those that an earlier release has
--- ended and nobody has counted yet, and the open ones.
+-- ended and are in no sum yet, and the open ones.
 SELECT now() AS time, coalesce(u.reserved_tokens, 0) AS reserved_tokens, coalesce(u.reserved_micros, 0) AS reserved_micros,
     CASE WHEN u.day >= p.day THEN u.day_tokens ELSE 0 END AS day_tokens, CASE WHEN u.day >= p.day THEN u.day_micros
         ELSE 0 END AS day_micros,
@@ -55,9 +54,6 @@ CROSS JOIN LATERAL (
         UNION ALL
         SELECT time, 1 FROM responsa.usage_event
         WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND kind IN ('answered', 'refused', 'failed', 'cancelled')
-        UNION ALL
-        SELECT create_time, 1 FROM responsa.turn
-            WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND end_time IS NOT NULL AND NOT counted
         UNION ALL
         SELECT create_time, 1 FROM responsa.turn
             WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND state IN ('queued', 'pending', 'running')

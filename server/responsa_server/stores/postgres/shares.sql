@@ -18,8 +18,7 @@ SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND user_id = %(user)s
 -- name: get
 -- What the transaction's caller may not read of what the turn has read and of what its answer names.
 SELECT s.id, s.turn_id, s.user_id, p.display_name AS sharer, s.create_time, s.expire_time, t.create_time AS ask_time, t.request, t.terminal,
-    responsa.unreadable_documents(responsa.documents_read(t.read_documents, t.terminal) || responsa.documents_read(NULL,
-        t.terminal)) AS unreadable
+    responsa.unreadable_documents(t.read_documents || responsa.documents_named(t.terminal)) AS unreadable
 FROM responsa.share AS s JOIN responsa.turn AS t ON t.id = s.turn_id
     JOIN responsa.app_user AS p ON p.tenant_id = s.tenant_id AND p.id = s.user_id
 WHERE s.tenant_id = %(tenant)s AND s.id = %(id)s AND s.expire_time > now() AND t.state = 'answered';

@@ -800,7 +800,7 @@ def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
             "answer_start": one.answer.start,
             "answer_end": one.answer.end,
             "score": one.score,
-            "state": one.state or "",
+            "state": one.state,
             **_origin(one),
         }
         for place, one in enumerate(message.citations)

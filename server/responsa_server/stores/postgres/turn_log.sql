@@ -129,7 +129,7 @@ ON CONFLICT (turn_id, process) DO UPDATE SET until = excluded.until;
 -- the indexes of the turn's
 -- rows in the arrays of append_rows. saved is the index of its checkpoint, or 0. A checkpoint sets the count of lost
 -- workers to 0: an attempt repeats the events after the checkpoint, so only a checkpoint shows that the turn got
--- further. read_documents and read_versions are arrays as text, or '' to add nothing (NULL || an array is that array).
+-- further. read_documents and read_versions are arrays as text, or '' to add nothing.
 -- attempt is the attempt of the last row if it began after the claim, otherwise 0. words: whether the rows have text of
 -- the answer. With these indexes no part of the statement needs to
 -- join two long lists.
@@ -250,8 +250,8 @@ WITH fence AS MATERIALIZED (
 ), fenced AS (
     UPDATE responsa.turn AS t SET state = h.state, last_seq = h.last, terminal = h.terminal, embedding_tokens = h.embedding_tokens,
         input_tokens = h.input_tokens, output_tokens = h.output_tokens, cost_micros = h.cost_micros, unpriced_tokens = h.unpriced_tokens,
-        end_time = now(), lease_until = NULL, counted = true, read_documents = coalesce(t.read_documents, '{}') || h.docs::uuid[],
-        read_versions = coalesce(t.read_versions, '{}') || h.versions::int[]
+        end_time = now(), lease_until = NULL, read_documents = t.read_documents || h.docs::uuid[],
+        read_versions = t.read_versions || h.versions::int[]
     FROM held AS h WHERE t.tenant_id = %(tenant)s AND t.id = h.id AND t.id = ANY (%(turns)b::uuid[])
     RETURNING t.id, t.tenant_id, t.conversation_id, h.title, h.speaks, h.start, h.stop, h.finish,
         octet_length(t.request) + octet_length(t.terminal) AS bytes,
@@ -366,7 +366,7 @@ WITH kept AS (
     WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s
 ), ended AS (
     UPDATE responsa.turn SET state = 'cancelled', epoch = epoch + 1, last_seq = %(last)s, terminal = %(terminal)b,
-        end_time = now(), lease_until = NULL, counted = true,
+        end_time = now(), lease_until = NULL,
         embedding_tokens = coalesce((SELECT embedding_tokens FROM kept), 0), input_tokens = coalesce((SELECT input_tokens FROM kept), 0),
         output_tokens = coalesce((SELECT output_tokens FROM kept), 0), cost_micros = coalesce((SELECT cost_micros FROM kept), 0),
         unpriced_tokens = coalesce((SELECT unpriced_tokens FROM kept), 0)
@@ -422,9 +422,9 @@ WITH worked AS MATERIALIZED (
     SELECT id, tenant_id, user_id, create_time, agent_version FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
 ), booked AS (
     INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens,
-        cost_micros, unpriced_tokens, counted)
+        cost_micros, unpriced_tokens)
     SELECT id, %(epoch)s, tenant_id, %(embedding_tokens)s, %(input_tokens)s, %(output_tokens)s, %(cost_micros)s,
-        %(unpriced_tokens)s, true FROM worked
+        %(unpriced_tokens)s FROM worked
     ON CONFLICT DO NOTHING
     RETURNING tenant_id, input_tokens + output_tokens AS tokens, cost_micros AS micros, embedding_tokens, input_tokens,
         output_tokens, cost_micros, unpriced_tokens

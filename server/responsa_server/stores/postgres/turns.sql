@@ -91,7 +91,7 @@ SELECT responsa.pending_turns(%(max_pending)s::int) >= %(max_pending)s::int AS o
 -- after it; the search starts
 -- at the row with the next event. The events are found by the given id, so that the planner reads only the partition of
 -- that id. Only the first
--- returned row contains the terminal event, which the log itself does not have (those of earlier releases do).
+-- returned row contains the terminal event, which the log itself does not have.
 SELECT t.last_seq AS position, CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_seq, t.watched,
     CASE WHEN coalesce(e.place, 1) = 1 THEN t.terminal END AS terminal,
     CASE WHEN t.state = 'queued' THEN 1 + (
@@ -234,8 +234,8 @@ WITH old AS MATERIALIZED (
     RETURNING c.*
 ), spent AS (
     INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens,
-        cost_micros, unpriced_tokens, counted)
-    SELECT turn_id, -epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, true FROM gone
+        cost_micros, unpriced_tokens)
+    SELECT turn_id, -epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens FROM gone
     ON CONFLICT DO NOTHING
 ), noted AS (
     INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, turn_id, embedding_tokens, input_tokens,

@@ -21,7 +21,7 @@ from responsa_server.text.disarming import disarm_quoted
 from responsa_server.transports.openai.asking import Asked
 from responsa_server.transports.openai.conversations import limited, placed
 from responsa_server.transports.openai.exchange import Exchange, Json
-from responsa_server.transports.openai.marking import Marking, confirmed
+from responsa_server.transports.openai.marking import Marking
 from responsa_server.transports.openai.written import Written, restarted
 
 HEARTBEAT: Final = ": heartbeat\n\n"
@@ -151,7 +151,7 @@ class Reading:
 
     def known(self) -> Sequence[Citation]:
         """The citations so far, also of text that was not sent, without unchecked ones."""
-        return confirmed([one for _, one in self.citations])
+        return [one for _, one in self.citations]
 
 
 class Output(Protocol):

@@ -51,18 +51,13 @@ class Marking:
         return "".join(f"\n\n{part}" for part in found if part) + ("\n" if any(found) else "")
 
 
-def confirmed(citations: Sequence[Citation]) -> Sequence[Citation]:
-    """The citations with a state. The others are shown to no client, because it would take them for checked."""
-    return [one for one in citations if one.state]
-
-
 def is_written(message: Message, sent: str) -> bool:
     """Whether a text is the message as a client was sent it: with each of its marks or without it, and with or without
     what stands below it. White space at the ends does not count."""
     text, sent = message.text.strip(), sent.strip()
     if text == sent:
         return True
-    citations = confirmed(message.citations)
+    citations = message.citations
     if not citations or len(sent) < len(text) or text[:1] != sent[:1]:
         return False
     numbers = dict[Place, int]()

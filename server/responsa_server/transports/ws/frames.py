@@ -16,7 +16,6 @@ from google.rpc.status_pb2 import Status
 
 from responsa.chat.v1.citation_pb2 import Citation, UnconfirmedSentence
 from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
-from responsa.chat.v1.suggestion_pb2 import AlsoFound, Suggestion
 from responsa.chat.v1.tool_pb2 import ToolFault
 from responsa.chat.v1.turn_pb2 import (
     AnswerOutcome,
@@ -158,15 +157,15 @@ async def of_event(
                 metadata["unconfirmed_sentences"] = [
                     _unconfirmed(sentence) for sentence in answer.unconfirmed_sentences
                 ]
-            metadata |= _named(answer.collection, answer.collection_kind, answer.also_found)
-            metadata |= _shown(answer.excerpts, answer.more_excerpts) | _suggested(answer.suggestions)
+            metadata |= _named(answer.collection, answer.collection_kind)
+            metadata |= _shown(answer.excerpts, answer.more_excerpts)
             html = await rendering.of_markdown(answer.text)
             content = _message(html, metadata, answer.fallbacks)
         case "refused":
             refused = event.refused
             metadata = _metadata(conversation, refused.intent)
             metadata |= {"outcome": "refused", "reason": _name(RefusalReason.DESCRIPTOR, refused.reason)}
-            metadata |= _shown(refused.excerpts) | _suggested(refused.suggestions)
+            metadata |= _shown(refused.excerpts)
             # A refusal quotes the question, whose text is not Markdown.
             content = _message(of_plain(refused.message), metadata, refused.fallbacks)
         case "cancelled":
@@ -258,15 +257,11 @@ def _tool(statement: Citation | UnconfirmedSentence) -> dict[str, Json]:
     return {"tool": result.tool, "call_id": result.call_id, "fetch_time": result.fetch_time.ToJsonString()}
 
 
-def _named(collection: str, kind: CollectionKind.ValueType, also: Sequence[AlsoFound]) -> dict[str, Json]:
-    """Where the passages for an answer come from, and what else there is. Fields without a value are left out."""
+def _named(collection: str, kind: CollectionKind.ValueType) -> dict[str, Json]:
+    """Where the passages for an answer come from. Fields without a value are left out."""
     fields: dict[str, Json] = {
         "collection": collection,
         "collection_kind": _name(CollectionKind.DESCRIPTOR, kind) if kind else "",
-        "also_found": [
-            {"collection": one.collection, "document": one.document_version, "title": one.title}
-            for one in also
-        ],
     }
     return {name: value for name, value in fields.items() if value}
 
@@ -310,27 +305,7 @@ def _range(value: ByteRange) -> dict[str, Json]:
     return {"start": value.start, "end": value.end}
 
 
-def _suggested(suggestions: Sequence[Suggestion]) -> dict[str, Json]:
-    """What turns of earlier releases have instead of excerpts."""
-    return {"suggestions": [_suggestion(suggestion) for suggestion in suggestions]} if suggestions else {}
-
-
-def _suggestion(suggestion: Suggestion) -> dict[str, Json]:
-    return {
-        "passage": suggestion.passage,
-        "document": suggestion.document_version,
-        "collection": suggestion.collection,
-        "title": suggestion.title,
-        "uri": suggestion.uri,
-        "source_range": _range(suggestion.source_range),
-        "quote": disarm_quoted(suggestion.quote),
-        "text": disarm_quoted(suggestion.text),
-        "score": suggestion.score,
-        **_place(suggestion),
-    }
-
-
-def _place(quotation: Citation | Excerpt | Suggestion) -> dict[str, Json]:
+def _place(quotation: Citation | Excerpt) -> dict[str, Json]:
     """Where a quote begins in the original file, and the date that its document states. Fields without a value are left out."""
     fields: dict[str, Json] = {}
     if quotation.page:
@@ -339,7 +314,7 @@ def _place(quotation: Citation | Excerpt | Suggestion) -> dict[str, Json]:
         fields["box"] = [quotation.box.left, quotation.box.top, quotation.box.right, quotation.box.bottom]
     if quotation.path:
         fields["path"] = quotation.path
-    if not isinstance(quotation, Suggestion) and quotation.date:
+    if quotation.date:
         fields["date"] = quotation.date
     return fields
 

@@ -50,10 +50,6 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "questions: must have at most 20 items, not 21."]),
     "06 no kind": ([('grade = { kind = "ranker" }', "grade = { }")], [
         "nodes.grade: “kind” is missing."]),
-    "06 a kind of an earlier release": ([('grade = { kind = "ranker" }', 'grade = { kind = "grader" }')], [
-        "nodes.grade.kind: there is no kind of node “grader”. Did you mean “ranker”?"]),
-    "23 a model of an earlier release": ([('["default", "openai:gpt"]', '["default", "extractive"]')], [
-        "model.chain[1]: there is no model “extractive”. Did you mean “passages”?"]),
     "23 a model twice": ([('["default", "openai:gpt"]', '["default", "openai:gpt", "openai:gpt"]')], [
         "model.chain: “openai:gpt” is listed twice; remove one."]),
     "23 extractive alone": ([

@@ -52,7 +52,7 @@ def test_what_is_kept_until_it_is_known_may_be_refused_or_told(tmp_path: Path) -
     )
     ways = (
         '  { from = "write", to = "check" },\n'
-        '  { from = "check", to = "refuse", when = { field = "answer.unsupported", above = 2 } },\n'
+        '  { from = "check", to = "refuse", when = { field = "answer.passages_used", above = 2 } },\n'
         '  { from = "check", to = "out" },\n'
     )
     end = '  { from = "write", to = "quote", on = "unavailable" }'

@@ -54,9 +54,13 @@ def answered(state: Mapping[str, object], ranking: Ranking = GRADED) -> Answered
 
 
 def test_an_answer_tells_who_wrote_it_and_how_much_of_it_has_no_support() -> None:
-    cited = {**cast("dict[str, object]", CITED["answer"]), "unsupported": 2, "outcome": "output_limit"}
+    cited = {
+        **cast("dict[str, object]", CITED["answer"]),
+        "unconfirmed": [{"answer": {"start": 0, "end": 3}}],
+        "outcome": "output_limit",
+    }
     end = answered({**WRITTEN, "answer": cited})
-    assert (end.unsupported, end.outcome) == (2, AnswerOutcome.OUTPUT_LIMIT)
+    assert (end.unsupported, end.outcome) == (1, AnswerOutcome.OUTPUT_LIMIT)
     assert answered({**WRITTEN, "complete": False}).outcome is AnswerOutcome.OUTPUT_LIMIT
     assert answered(WRITTEN).model == "a:x"
     assert answered({**WRITTEN, **CITED}).model == "a:x"

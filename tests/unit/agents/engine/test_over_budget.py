@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.state import kept
 from responsa_server.domain.agents import Milestone
 from responsa_server.domain.events import (
     Answered,
@@ -24,7 +25,6 @@ from responsa_server.domain.quotas import Demand, Grant, Metric
 from responsa_server.domain.turns import Question
 from tests.unit.agents.asking import costing
 from tests.unit.agents.engine.test_graph import agent, write
-from tests.unit.agents.engine.test_state import TOLD
 from tests.unit.agents.evidence import Shelf, task
 from tests.unit.agents.shipping import NILE, SHOWN
 from tests.unit.agents.speaking import Says, answer_in, refusal_in, text, told_by
@@ -80,9 +80,10 @@ async def test_a_text_that_was_told_stays_also_after_a_takeover(tmp_path: Path) 
     assert (again.text, again.outcome) == (end.text, end.outcome)
 
 
-async def test_after_an_upgrade_the_answer_ends_at_the_byte_that_was_sent(tmp_path: Path) -> None:
+async def test_after_a_takeover_the_answer_ends_at_the_byte_that_was_sent(tmp_path: Path) -> None:
     one = agent(drafting(tmp_path, limits="steps = 4", stream=True), parts(Says()))
-    end = answer_in(await told_by(one, replace(task(QUESTION), resume=TOLD)))
+    sent = kept("check", {"text": "Größe. A draft", "complete": True, "bytes_sent": 8, "steps": 4})
+    end = answer_in(await told_by(one, replace(task(QUESTION), resume=sent)))
     assert (end.text, end.outcome) == ("Größe.", AnswerOutcome.OUTPUT_LIMIT)
 
 

@@ -40,7 +40,6 @@ export const de: Translated<typeof en> = {
   month: "Monat",
   year: "Jahr",
   countedThrough: "Gezählt bis {time}.",
-  recounting: "Fragen der früheren Version werden noch gezählt.",
   nobodyAsked: "Keine Fragen in diesem Zeitraum.",
   shareAnswered: "{share} beantwortet.",
   countRefused: { other: "{count} abgelehnt ({reasons})." },

@@ -37,7 +37,6 @@ export const en = {
   month: "Month",
   year: "Year",
   countedThrough: "Counted up to {time}.",
-  recounting: "Questions from the earlier release are still being counted.",
   nobodyAsked: "No questions in this period.",
   shareAnswered: "{share} answered.",
   countRefused: { other: "{count} refused ({reasons})." },

@@ -2755,9 +2755,6 @@ class QueryUsageResponse(_message.Message):
 
     ROWS_FIELD_NUMBER: _builtins.int
     COMPLETE_THROUGH_FIELD_NUMBER: _builtins.int
-    RECOUNTING_FIELD_NUMBER: _builtins.int
-    recounting: _builtins.bool
-    """Whether turns that an earlier release has answered are still being counted. Until then, they are missing."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[_usage_report_pb2.UsageRow]:
         """The rows, ordered by time, then by group. Periods and groups in which nothing happened have no row."""
@@ -2771,11 +2768,10 @@ class QueryUsageResponse(_message.Message):
         *,
         rows: _abc.Iterable[_usage_report_pb2.UsageRow] | None = ...,
         complete_through: _timestamp_pb2.Timestamp | None = ...,
-        recounting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "recounting", b"recounting", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2979,10 +2975,7 @@ class GetQualityStatsResponse(_message.Message):
 
     QUALITIES_FIELD_NUMBER: _builtins.int
     COMPLETE_THROUGH_FIELD_NUMBER: _builtins.int
-    RECOUNTING_FIELD_NUMBER: _builtins.int
     PERIODS_FIELD_NUMBER: _builtins.int
-    recounting: _builtins.bool
-    """Whether turns that an earlier release has answered are still being counted. Until then, they are missing."""
     @_builtins.property
     def qualities(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.Quality]:
         """First all agents together, then one entry for each agent that was asked."""
@@ -3000,12 +2993,11 @@ class GetQualityStatsResponse(_message.Message):
         *,
         qualities: _abc.Iterable[_insight_pb2.Quality] | None = ...,
         complete_through: _timestamp_pb2.Timestamp | None = ...,
-        recounting: _builtins.bool = ...,
         periods: _abc.Iterable[_insight_pb2.Quality] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "periods", b"periods", "qualities", b"qualities", "recounting", b"recounting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "periods", b"periods", "qualities", b"qualities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3151,13 +3143,10 @@ class ListQuestionPatternsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OTHER_QUESTIONS_FIELD_NUMBER: _builtins.int
     COMPLETE_THROUGH_FIELD_NUMBER: _builtins.int
-    RECOUNTING_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """The token of the next page; empty on the last page."""
     other_questions: _builtins.int
     """The questions with the wanted outcome that are in no pattern: they have not been grouped yet, their texts were deleted before that, or their patterns have ended. With these, a report without a filter counts each question once."""
-    recounting: _builtins.bool
-    """Whether turns that an earlier release has answered are still being counted. Until then, they are missing."""
     @_builtins.property
     def question_patterns(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.QuestionPattern]:
         """The patterns, those of the most questions with the wanted outcome first."""
@@ -3173,11 +3162,10 @@ class ListQuestionPatternsResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         other_questions: _builtins.int = ...,
         complete_through: _timestamp_pb2.Timestamp | None = ...,
-        recounting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "next_page_token", b"next_page_token", "other_questions", b"other_questions", "question_patterns", b"question_patterns", "recounting", b"recounting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "next_page_token", b"next_page_token", "other_questions", b"other_questions", "question_patterns", b"question_patterns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -337,7 +337,7 @@ class Quality(_message.Message):
     """As latency_p50_ms for 95 percent."""
     first_words_p50_ms: _builtins.float
     """The time in milliseconds within which the user could read the first words of half of the answers and refusals, from the question on; 0 without turns. The first words of what came as a
-    whole are its end. Turns that a release before this field answered are left out. This value and p95 differ from the exact ones by at most 9 percent.
+    whole are its end. This value and p95 differ from the exact ones by at most 9 percent.
     """
     first_words_p95_ms: _builtins.float
     """The same for 95 percent."""

@@ -108,9 +108,6 @@ class QueryMyUsageResponse(_message.Message):
 
     ROWS_FIELD_NUMBER: _builtins.int
     COMPLETE_THROUGH_FIELD_NUMBER: _builtins.int
-    RECOUNTING_FIELD_NUMBER: _builtins.int
-    recounting: _builtins.bool
-    """Whether turns that an earlier release has answered are still being counted. Until then, they are missing."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[_usage_report_pb2.UsageRow]:
         """The rows, ordered by time, then by group. Periods and groups in which nothing happened have no row."""
@@ -124,11 +121,10 @@ class QueryMyUsageResponse(_message.Message):
         *,
         rows: _abc.Iterable[_usage_report_pb2.UsageRow] | None = ...,
         complete_through: _timestamp_pb2.Timestamp | None = ...,
-        recounting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "recounting", b"recounting", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_through", b"complete_through", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ class _CitationState:
 class _CitationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CitationState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CITATION_STATE_UNSPECIFIED: _CitationState.ValueType  # 0
-    """An earlier release stored the citation, and nothing is known of it: show it as unconfirmed."""
+    """Only of a citation whose source the caller may not read."""
     CITATION_STATE_QUOTED: _CitationState.ValueType  # 1
     """The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked."""
     CITATION_STATE_SUPPORTED: _CitationState.ValueType  # 2
@@ -38,7 +38,7 @@ class CitationState(_CitationState, metaclass=_CitationStateEnumTypeWrapper):
     """CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence."""
 
 CITATION_STATE_UNSPECIFIED: CitationState.ValueType  # 0
-"""An earlier release stored the citation, and nothing is known of it: show it as unconfirmed."""
+"""Only of a citation whose source the caller may not read."""
 CITATION_STATE_QUOTED: CitationState.ValueType  # 1
 """The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked."""
 CITATION_STATE_SUPPORTED: CitationState.ValueType  # 2

@@ -27,7 +27,7 @@ class _ConversationOrigin:
 class _ConversationOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConversationOrigin.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CONVERSATION_ORIGIN_UNSPECIFIED: _ConversationOrigin.ValueType  # 0
-    """An earlier release began the conversation, and did not record with what."""
+    """Never sent."""
     CONVERSATION_ORIGIN_PAGE: _ConversationOrigin.ValueType  # 1
     """A person in a browser, with a session: the page."""
     CONVERSATION_ORIGIN_PROGRAM: _ConversationOrigin.ValueType  # 2
@@ -37,7 +37,7 @@ class ConversationOrigin(_ConversationOrigin, metaclass=_ConversationOriginEnumT
     """ConversationOrigin says what began a conversation."""
 
 CONVERSATION_ORIGIN_UNSPECIFIED: ConversationOrigin.ValueType  # 0
-"""An earlier release began the conversation, and did not record with what."""
+"""Never sent."""
 CONVERSATION_ORIGIN_PAGE: ConversationOrigin.ValueType  # 1
 """A person in a browser, with a session: the page."""
 CONVERSATION_ORIGIN_PROGRAM: ConversationOrigin.ValueType  # 2

@@ -14,7 +14,6 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.chat.v1 import excerpt_pb2 as _excerpt_pb2
-from responsa.chat.v1 import suggestion_pb2 as _suggestion_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
 from responsa.type.v1 import collection_kind_pb2 as _collection_kind_pb2
 import builtins as _builtins
@@ -186,8 +185,6 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     """No vectors were available; the search used words alone."""
     FALLBACK_KIND_PROVIDER: _FallbackKind.ValueType  # 3
     """A model of the agent failed, and a later model in the agent's list answered."""
-    FALLBACK_KIND_EXTRACTIVE: _FallbackKind.ValueType  # 4
-    """No model was available; the answer quotes sentences of the documents. Only turns of earlier releases have this kind."""
     FALLBACK_KIND_TEMPLATE: _FallbackKind.ValueType  # 5
     """A template, not a model, wrote the text."""
     FALLBACK_KIND_CLASSIFIER: _FallbackKind.ValueType  # 6
@@ -216,8 +213,6 @@ FALLBACK_KIND_TEXT_ONLY: FallbackKind.ValueType  # 2
 """No vectors were available; the search used words alone."""
 FALLBACK_KIND_PROVIDER: FallbackKind.ValueType  # 3
 """A model of the agent failed, and a later model in the agent's list answered."""
-FALLBACK_KIND_EXTRACTIVE: FallbackKind.ValueType  # 4
-"""No model was available; the answer quotes sentences of the documents. Only turns of earlier releases have this kind."""
 FALLBACK_KIND_TEMPLATE: FallbackKind.ValueType  # 5
 """A template, not a model, wrote the text."""
 FALLBACK_KIND_CLASSIFIER: FallbackKind.ValueType  # 6
@@ -712,8 +707,6 @@ class TurnAnswer(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     COLLECTION_FIELD_NUMBER: _builtins.int
     COLLECTION_KIND_FIELD_NUMBER: _builtins.int
-    ALSO_FOUND_FIELD_NUMBER: _builtins.int
-    SUGGESTIONS_FIELD_NUMBER: _builtins.int
     EXCERPTS_FIELD_NUMBER: _builtins.int
     MORE_EXCERPTS_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
@@ -737,9 +730,7 @@ class TurnAnswer(_message.Message):
     category: _builtins.str
     """The category of the question, as the agent's file names it; empty for agents without categories."""
     model: _builtins.str
-    """The writer of the text: a model as `provider:model`, "passages" if the answer shows passages of the documents (see `excerpts`), or "template". Turns of
-    earlier releases may have "extractive": their text consists of sentences of the documents.
-    """
+    """The writer of the text: a model as `provider:model`, "passages" if the answer shows passages of the documents (see `excerpts`), or "template"."""
     collection: _builtins.str
     """The collection that the passages for the answer come from, `collections/{id}`; empty if the answer uses no passages or passages of several collections."""
     collection_kind: _collection_kind_pb2.CollectionKind.ValueType
@@ -761,16 +752,6 @@ class TurnAnswer(_message.Message):
         """The fallbacks of the turn, in the order in which they happened; at most 16."""
 
     @_builtins.property
-    def also_found(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.AlsoFound]:
-        """Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The answer's text does not use these documents.
-        Only turns of earlier releases have them.
-        """
-
-    @_builtins.property
-    def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.Suggestion]:
-        """Other quotes that may answer the question, the best first; at most 3. Only turns of earlier releases have them, and only if `model` is "extractive"."""
-
-    @_builtins.property
     def excerpts(self) -> _containers.RepeatedCompositeFieldContainer[_excerpt_pb2.Excerpt]:
         """The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
         excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
@@ -784,7 +765,7 @@ class TurnAnswer(_message.Message):
 
     @_builtins.property
     def unconfirmed_sentences(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.UnconfirmedSentence]:
-        """The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none."""
+        """The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24."""
 
     def __init__(
         self,
@@ -803,8 +784,6 @@ class TurnAnswer(_message.Message):
         model: _builtins.str = ...,
         collection: _builtins.str = ...,
         collection_kind: _collection_kind_pb2.CollectionKind.ValueType = ...,
-        also_found: _abc.Iterable[_suggestion_pb2.AlsoFound] | None = ...,
-        suggestions: _abc.Iterable[_suggestion_pb2.Suggestion] | None = ...,
         excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         more_excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         unsupported_sentences: _builtins.int = ...,
@@ -812,7 +791,7 @@ class TurnAnswer(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "suggestions", b"suggestions", "support", b"support", "text", b"text", "unconfirmed_sentences", b"unconfirmed_sentences", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "unconfirmed_sentences", b"unconfirmed_sentences", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -830,7 +809,6 @@ class TurnRefused(_message.Message):
     SUPPORT_FIELD_NUMBER: _builtins.int
     INTENT_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
-    SUGGESTIONS_FIELD_NUMBER: _builtins.int
     EXCERPTS_FIELD_NUMBER: _builtins.int
     reason: Global___RefusalReason.ValueType
     """The reason, as a code for programs."""
@@ -849,10 +827,6 @@ class TurnRefused(_message.Message):
         """The fallbacks of the turn, in the order in which they happened; at most 16."""
 
     @_builtins.property
-    def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[_suggestion_pb2.Suggestion]:
-        """The quotes that come closest to an answer, the best first; at most 3. Only turns of earlier releases have them."""
-
-    @_builtins.property
     def excerpts(self) -> _containers.RepeatedCompositeFieldContainer[_excerpt_pb2.Excerpt]:
         """The passages that come closest to an answer, the best first; at most 3, and at most two from one document. They are in the scope of the question, and
         the caller could read them when the turn ran. Set only for the reasons NO_SUPPORT and NEEDS_MODEL, and empty if no passage is close enough.
@@ -867,12 +841,11 @@ class TurnRefused(_message.Message):
         support: _builtins.float = ...,
         intent: _builtins.str = ...,
         fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
-        suggestions: _abc.Iterable[_suggestion_pb2.Suggestion] | None = ...,
         excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "message", b"message", "reason", b"reason", "suggestions", b"suggestions", "support", b"support", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "message", b"message", "reason", b"reason", "support", b"support", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -21,7 +21,6 @@ from responsa_server.agents.config.problems import (
 )
 from responsa_server.agents.engine.config import (
     DEFAULT_MODEL,
-    FORMER_MODELS,
     PASSAGES,
     RESOURCE,
     TEACHERS,
@@ -29,7 +28,6 @@ from responsa_server.agents.engine.config import (
     NodeTable,
 )
 from responsa_server.agents.engine.schemas import CheckedSchema
-from responsa_server.agents.nodes.table import FORMER
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
@@ -80,9 +78,8 @@ def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Ite
         kind_name = cast("str", values["kind"])
         kind = surroundings.kinds.get(kind_name)
         if kind is None:
-            message, successor = f"there is no kind of node “{kind_name}”", FORMER.get(kind_name, "")
-            suggestion = successor or closest(kind_name, surroundings.kinds)
-            yield in_config(("nodes", name, "kind"), message, suggestion)
+            message = f"there is no kind of node “{kind_name}”"
+            yield in_config(("nodes", name, "kind"), message, closest(kind_name, surroundings.kinds))
             continue
         common = NodeTable.model_fields
         try:
@@ -111,8 +108,6 @@ def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]
             if index < len(chain) - 1:
                 message = "“passages” is never unavailable, so the models after it are never asked; move it to the end"
                 yield in_config(key, message)
-        elif name in FORMER_MODELS:
-            yield in_config(key, f"there is no model “{name}”", FORMER_MODELS[name])
         elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
             message = f"the model “{name}” is not available: {clause(why)}"
             yield in_config(key, message, _suggested_model(name, surroundings))

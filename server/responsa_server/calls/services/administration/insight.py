@@ -30,7 +30,6 @@ class InsightService:
         return pb.QueryUsageResponse(
             rows=[message(usage_report_pb2.UsageRow, row) for row in report.rows],
             complete_through=timestamp(report.complete_through),
-            recounting=report.recounting,
         )
 
     async def ListFeedback(self, request: pb.ListFeedbackRequest) -> pb.ListFeedbackResponse:
@@ -62,7 +61,6 @@ class InsightService:
         return pb.GetQualityStatsResponse(
             qualities=[insight.quality(*one) for one in agents],
             complete_through=timestamp(report.complete_through),
-            recounting=report.recounting,
             periods=[insight.quality(*one) for one in periods],
         )
 
@@ -91,7 +89,6 @@ class InsightService:
             next_page_token=listing.token(report.page),
             other_questions=report.others,
             complete_through=timestamp(report.complete_through),
-            recounting=report.recounting,
         )
 
     async def UpdateQuestionPattern(

@@ -2736,13 +2736,6 @@ export declare type QueryUsageResponse = Message<"responsa.admin.v1.QueryUsageRe
    * @generated from field: google.protobuf.Timestamp complete_through = 2;
    */
   completeThrough?: Timestamp | undefined;
-
-  /**
-   * Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-   *
-   * @generated from field: bool recounting = 3;
-   */
-  recounting: boolean;
 };
 
 /**
@@ -2963,13 +2956,6 @@ export declare type GetQualityStatsResponse = Message<"responsa.admin.v1.GetQual
   completeThrough?: Timestamp | undefined;
 
   /**
-   * Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-   *
-   * @generated from field: bool recounting = 3;
-   */
-  recounting: boolean;
-
-  /**
    * With a granularity, all agents together in each period, ordered by time. Periods in which nothing happened are left out. The ratings are those that were given in the period.
    *
    * @generated from field: repeated responsa.admin.v1.Quality periods = 4;
@@ -3156,13 +3142,6 @@ export declare type ListQuestionPatternsResponse = Message<"responsa.admin.v1.Li
    * @generated from field: google.protobuf.Timestamp complete_through = 4;
    */
   completeThrough?: Timestamp | undefined;
-
-  /**
-   * Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-   *
-   * @generated from field: bool recounting = 5;
-   */
-  recounting: boolean;
 };
 
 /**

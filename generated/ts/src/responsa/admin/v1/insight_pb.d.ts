@@ -321,7 +321,7 @@ export declare type Quality = Message<"responsa.admin.v1.Quality"> & {
 
   /**
    * The time in milliseconds within which the user could read the first words of half of the answers and refusals, from the question on; 0 without turns. The first words of what came as a
-   * whole are its end. Turns that a release before this field answered are left out. This value and p95 differ from the exact ones by at most 9 percent.
+   * whole are its end. This value and p95 differ from the exact ones by at most 9 percent.
    *
    * @generated from field: double first_words_p50_ms = 18;
    */

@@ -107,13 +107,6 @@ export declare type QueryMyUsageResponse = Message<"responsa.auth.v1.QueryMyUsag
    * @generated from field: google.protobuf.Timestamp complete_through = 2;
    */
   completeThrough?: Timestamp | undefined;
-
-  /**
-   * Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-   *
-   * @generated from field: bool recounting = 3;
-   */
-  recounting: boolean;
 };
 
 /**

@@ -288,7 +288,7 @@ export declare const PageBoxSchema: GenMessage<PageBox>;
  */
 export enum CitationState {
   /**
-   * An earlier release stored the citation, and nothing is known of it: show it as unconfirmed.
+   * Only of a citation whose source the caller may not read.
    *
    * @generated from enum value: CITATION_STATE_UNSPECIFIED = 0;
    */

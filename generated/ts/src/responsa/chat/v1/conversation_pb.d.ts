@@ -109,7 +109,7 @@ export declare const ConversationSchema: GenMessage<Conversation>;
  */
 export enum ConversationOrigin {
   /**
-   * An earlier release began the conversation, and did not record with what.
+   * Never sent.
    *
    * @generated from enum value: CONVERSATION_ORIGIN_UNSPECIFIED = 0;
    */

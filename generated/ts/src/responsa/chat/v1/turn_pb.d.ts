@@ -7,7 +7,6 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { Citation, UnconfirmedSentence } from "./citation_pb.js";
 import type { CollectionKind } from "../../type/v1/collection_kind_pb.js";
-import type { AlsoFound, Suggestion } from "./suggestion_pb.js";
 import type { Excerpt } from "./excerpt_pb.js";
 import type { Status } from "../../../google/rpc/status_pb.js";
 import type { ToolFault, ToolSource } from "./tool_pb.js";
@@ -560,8 +559,7 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   category: string;
 
   /**
-   * The writer of the text: a model as `provider:model`, "passages" if the answer shows passages of the documents (see `excerpts`), or "template". Turns of
-   * earlier releases may have "extractive": their text consists of sentences of the documents.
+   * The writer of the text: a model as `provider:model`, "passages" if the answer shows passages of the documents (see `excerpts`), or "template".
    *
    * @generated from field: string model = 12;
    */
@@ -581,21 +579,6 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
    * @generated from field: responsa.type.v1.CollectionKind collection_kind = 15;
    */
   collectionKind: CollectionKind;
-
-  /**
-   * Documents in other collections that also support an answer, one for each collection, the best first; at most 3. The answer's text does not use these documents.
-   * Only turns of earlier releases have them.
-   *
-   * @generated from field: repeated responsa.chat.v1.AlsoFound also_found = 16;
-   */
-  alsoFound: AlsoFound[];
-
-  /**
-   * Other quotes that may answer the question, the best first; at most 3. Only turns of earlier releases have them, and only if `model` is "extractive".
-   *
-   * @generated from field: repeated responsa.chat.v1.Suggestion suggestions = 17;
-   */
-  suggestions: Suggestion[];
 
   /**
    * The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
@@ -621,7 +604,7 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   unsupportedSentences: number;
 
   /**
-   * The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none.
+   * The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24.
    *
    * @generated from field: repeated responsa.chat.v1.UnconfirmedSentence unconfirmed_sentences = 22;
    */
@@ -681,13 +664,6 @@ export declare type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
    * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 6;
    */
   fallbacks: Fallback[];
-
-  /**
-   * The quotes that come closest to an answer, the best first; at most 3. Only turns of earlier releases have them.
-   *
-   * @generated from field: repeated responsa.chat.v1.Suggestion suggestions = 8;
-   */
-  suggestions: Suggestion[];
 
   /**
    * The passages that come closest to an answer, the best first; at most 3, and at most two from one document. They are in the scope of the question, and
@@ -1274,13 +1250,6 @@ export enum FallbackKind {
    * @generated from enum value: FALLBACK_KIND_PROVIDER = 3;
    */
   PROVIDER = 3,
-
-  /**
-   * No model was available; the answer quotes sentences of the documents. Only turns of earlier releases have this kind.
-   *
-   * @generated from enum value: FALLBACK_KIND_EXTRACTIVE = 4;
-   */
-  EXTRACTIVE = 4,
 
   /**
    * A template, not a model, wrote the text.
