@@ -55,11 +55,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.collection_reader TO responsa_a
 GRANT SELECT (tenant_id, collection_id, user_id, role) ON responsa.collection_reader TO responsa_search;
 
 SET LOCAL ROLE responsa_search;
--- The collections that the transaction's caller may read. For a widget, neither an owner nor everyone nor a role counts as a reader. It runs as responsa_search, because the policy of collection calls it.
+-- The collections that the transaction's caller may read, planned once a session. For a widget, neither an owner nor everyone nor a role counts as a reader.
+-- It runs as responsa_search, because the policy of collection calls it.
 CREATE FUNCTION responsa.readable_collections() RETURNS text[]
-    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan -- planned once a session
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
     AS $$
     DECLARE
         tenant CONSTANT text := responsa.current_tenant();
@@ -83,9 +82,7 @@ CREATE FUNCTION responsa.readable_collections() RETURNS text[]
     $$;
 -- The subjects whose documents the caller may read, '' among them; NULL: all. A widget reads documents without a subject alone.
 CREATE FUNCTION responsa.readable_subjects() RETURNS text[]
-    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
     AS $$
     DECLARE
         tenant CONSTANT text := responsa.current_tenant();
@@ -445,9 +442,7 @@ SELECT responsa.isolate_tenants(
 SET LOCAL ROLE responsa_search;
 -- Those of the documents that the transaction's caller may not read. A deleted document is among them if the caller could not read it if it were still there.
 CREATE FUNCTION responsa.unreadable_documents(wanted uuid[]) RETURNS uuid[]
-    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
     AS $$
     DECLARE
         tenant CONSTANT text := responsa.current_tenant();

@@ -257,10 +257,7 @@ SET LOCAL ROLE responsa_search;
 CREATE FUNCTION responsa.search_lexical_within(
     tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int, documents uuid[])
     RETURNS TABLE (passage_id uuid)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, responsa, public, pg_temp
-    SET plan_cache_mode = force_custom_plan -- the plan depends on the number of documents
-    SET enable_seqscan = off
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, responsa, public, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
     AS $$
     DECLARE
         subjects text[] := responsa.searched_subjects();
@@ -275,12 +272,9 @@ CREATE FUNCTION responsa.search_lexical_within(
         END IF;
         IF documents IS NULL THEN
             RETURN QUERY
-                SELECT p.id
-                FROM responsa.passage AS p
+                SELECT p.id FROM responsa.passage AS p
                 WHERE p.tenant_id = tenant
-                    AND p.live
-                    AND (collections IS NULL OR p.collection_id = ANY (collections))
-                    AND (subjects IS NULL OR p.subject = ANY (subjects))
+                    AND p.live AND (collections IS NULL OR p.collection_id = ANY (collections)) AND (subjects IS NULL OR p.subject = ANY (subjects))
                     AND p.lexemes @@ wanted
                 ORDER BY (SELECT sum(t.weight) FROM unnest(queries, weights) AS t (query, weight) WHERE p.lexemes @@ t.query)
                     / (0.7 + 0.3 * p.length / mean_length) DESC, p.id
@@ -288,13 +282,9 @@ CREATE FUNCTION responsa.search_lexical_within(
             RETURN;
         END IF;
         RETURN QUERY
-            SELECT p.id
-            FROM unnest(documents) AS d (id)
-            JOIN responsa.passage AS p ON p.document_id = d.id
+            SELECT p.id FROM unnest(documents) AS d (id) JOIN responsa.passage AS p ON p.document_id = d.id
             WHERE p.tenant_id = tenant
-                AND p.live
-                AND (collections IS NULL OR p.collection_id = ANY (collections))
-                AND (subjects IS NULL OR p.subject = ANY (subjects))
+                AND p.live AND (collections IS NULL OR p.collection_id = ANY (collections)) AND (subjects IS NULL OR p.subject = ANY (subjects))
                 AND p.lexemes @@ wanted
             ORDER BY (SELECT sum(t.weight) FROM unnest(queries, weights) AS t (query, weight) WHERE p.lexemes @@ t.query)
                 / (0.7 + 0.3 * p.length / mean_length) DESC, p.id
@@ -326,11 +316,7 @@ REVOKE ALL ON FUNCTION responsa.few_of_many FROM public;
 CREATE FUNCTION responsa.search_nearest_within(
     tenant text, collections text[], others text[], wanted halfvec, most int, breadth int, documents uuid[], exact boolean)
     RETURNS TABLE (passage_id uuid)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, responsa, public, pg_temp
-    SET plan_cache_mode = force_custom_plan
-    SET hnsw.iterative_scan = relaxed_order
-    SET hnsw.ef_search = 100
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, responsa, public, pg_temp SET plan_cache_mode = force_custom_plan SET hnsw.iterative_scan = relaxed_order SET hnsw.ef_search = 100
     AS $$
     DECLARE
         subjects text[] := responsa.searched_subjects();
@@ -349,22 +335,15 @@ CREATE FUNCTION responsa.search_nearest_within(
         THEN
             RETURN QUERY
                 WITH within AS MATERIALIZED (
-                    SELECT p.id
-                    FROM unnest(documents) AS d (id)
-                    JOIN responsa.passage AS p ON p.document_id = d.id
+                    SELECT p.id FROM unnest(documents) AS d (id) JOIN responsa.passage AS p ON p.document_id = d.id
                     WHERE p.tenant_id = tenant
-                        AND p.live
-                        AND (collections IS NULL OR p.collection_id = ANY (collections))
-                        AND (subjects IS NULL OR p.subject = ANY (subjects))
+                        AND p.live AND (collections IS NULL OR p.collection_id = ANY (collections)) AND (subjects IS NULL OR p.subject = ANY (subjects))
                         AND p.collection_id <> ALL (others)
                     UNION ALL
-                    SELECT p.id
-                    FROM responsa.passage AS p
+                    SELECT p.id FROM responsa.passage AS p
                     WHERE documents IS NULL
                         AND p.tenant_id = tenant
-                        AND p.live
-                        AND (collections IS NULL OR p.collection_id = ANY (collections))
-                        AND (subjects IS NULL OR p.subject = ANY (subjects))
+                        AND p.live AND (collections IS NULL OR p.collection_id = ANY (collections)) AND (subjects IS NULL OR p.subject = ANY (subjects))
                         AND p.collection_id <> ALL (others)
                 ), nearest AS MATERIALIZED (
                     SELECT v.passage_id AS id
@@ -381,9 +360,7 @@ CREATE FUNCTION responsa.search_nearest_within(
             WITH nearest AS MATERIALIZED (
                 SELECT v.passage_id AS id
                 FROM responsa.passage_vector AS v
-                WHERE v.tenant_id = tenant
-                    AND (collections IS NULL OR v.collection_id = ANY (collections))
-                    AND v.collection_id <> ALL (others)
+                WHERE v.tenant_id = tenant AND (collections IS NULL OR v.collection_id = ANY (collections)) AND v.collection_id <> ALL (others)
                     AND EXISTS (
                         SELECT FROM responsa.passage AS p
                         WHERE p.id = v.passage_id AND p.tenant_id = v.tenant_id AND p.live
@@ -401,11 +378,7 @@ CREATE FUNCTION responsa.search_nearest_within(
 CREATE FUNCTION responsa.search_generations(
     tenant text, generations uuid[], wanted halfvec, most int, breadth int, documents uuid[], exact boolean)
     RETURNS TABLE (passage_id uuid)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, responsa, public, pg_temp
-    SET plan_cache_mode = force_custom_plan
-    SET hnsw.iterative_scan = relaxed_order
-    SET hnsw.ef_search = 100
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, responsa, public, pg_temp SET plan_cache_mode = force_custom_plan SET hnsw.iterative_scan = relaxed_order SET hnsw.ef_search = 100
     AS $$
     DECLARE
         subjects text[] := responsa.searched_subjects();
@@ -423,18 +396,13 @@ CREATE FUNCTION responsa.search_generations(
         THEN
             RETURN QUERY
                 WITH within AS MATERIALIZED (
-                    SELECT p.id
-                    FROM unnest(documents) AS d (id)
-                    JOIN responsa.passage AS p ON p.document_id = d.id
+                    SELECT p.id FROM unnest(documents) AS d (id) JOIN responsa.passage AS p ON p.document_id = d.id
                     WHERE p.tenant_id = tenant AND p.live
-                        AND (readable IS NULL OR p.collection_id = ANY (readable))
-                        AND (subjects IS NULL OR p.subject = ANY (subjects))
+                        AND (readable IS NULL OR p.collection_id = ANY (readable)) AND (subjects IS NULL OR p.subject = ANY (subjects))
                     UNION ALL
-                    SELECT p.id
-                    FROM responsa.passage AS p
+                    SELECT p.id FROM responsa.passage AS p
                     WHERE documents IS NULL AND p.tenant_id = tenant AND p.live
-                        AND (readable IS NULL OR p.collection_id = ANY (readable))
-                        AND (subjects IS NULL OR p.subject = ANY (subjects))
+                        AND (readable IS NULL OR p.collection_id = ANY (readable)) AND (subjects IS NULL OR p.subject = ANY (subjects))
                 ), nearest AS MATERIALIZED (
                     SELECT v.passage_id AS id
                     FROM within
@@ -505,10 +473,7 @@ CREATE FUNCTION responsa.search_words(
     tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int, documents uuid[], few boolean,
     words text[], word_weights real[], frequencies int[])
     RETURNS TABLE (passage_id uuid)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, responsa, public, pg_temp
-    SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, responsa, public, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
     AS $$
     DECLARE
         collection text := collections[1];

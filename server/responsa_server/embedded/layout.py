@@ -9,7 +9,6 @@ import json
 import os
 import pwd
 import secrets
-import shutil
 import stat
 import tempfile
 from collections.abc import Sequence
@@ -498,19 +497,6 @@ class Layout:
             write_private(self.marker, MARKER_TEXT)
         elif stat.S_IMODE(self.home.stat().st_mode) & 0o077:
             self.home.chmod(0o700)
-
-    def move_former(self) -> None:
-        """If root runs Responsa, moves what earlier releases kept in the data folder to the place in which its part can
-        read it. The caller holds the lock of the home, and full capabilities.
-
-        Raises:
-            EmbeddedError: the disk is full.
-        """
-        with file_errors(self.home):
-            for target in (self.replicas, self.prometheus):
-                if target != (former := self.home / target.name) and former.is_dir():
-                    shutil.copytree(former, target, dirs_exist_ok=True)
-                    shutil.rmtree(former)
 
     def _prepare_root_place(self, place: Path) -> None:
         """Makes the folders of the parts. Each part reaches its own, and the sockets or files that it must."""

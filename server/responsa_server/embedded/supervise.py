@@ -248,7 +248,6 @@ class Supervisor:
         lock = FolderLock(self._layout.lock, "Responsa")
         lock.acquire()
         try:
-            self._layout.move_former()
             keep_capabilities(SUPERVISOR)
             for watched in self._watched:
                 watched.part.preflight()

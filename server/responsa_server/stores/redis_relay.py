@@ -67,7 +67,6 @@ def encode(sender: UUID, hint: Hint) -> bytes:
             ids = b"".join(one.bytes for one in turn_ids)
             return _HEAD.pack(b"i", sender.bytes) + process.bytes + ids
         case EpochAdvanced(turn_id=turn_id, epoch=epoch):
-            # The letter is of the kind's former name, because earlier releases know it.
             return _HEAD.pack(b"t", sender.bytes) + _EPOCH_ADVANCED.pack(turn_id.bytes, epoch)
         case Work():
             return _HEAD.pack(b"w", sender.bytes)

@@ -96,9 +96,8 @@ class CollectionStore:
             "display_name": display_name,
             "max_tokens": str(chunking.max_tokens),
             "overlap_tokens": str(chunking.overlap_tokens),
-            # Bodies of earlier releases lack these, so a body without them must stay the same.
-            **({"readers": " ".join(sorted(map(_written, readers)))} if readers else {}),
-            **({"suggested_questions": "\n".join(suggested_questions)} if suggested_questions else {}),
+            "readers": " ".join(sorted(map(_written, readers))),
+            "suggested_questions": "\n".join(suggested_questions),
         }
         async with self._database.tenant(caller.tenant_id) as connection:
             earlier = await self._requests.claim(connection, caller, request_id, "collection", body)

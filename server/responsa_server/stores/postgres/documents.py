@@ -165,10 +165,9 @@ class DocumentStore:
             "uri": stated.uri,
             "media_type": stated.media_type,
             "content": new.content.sha256.hex(),
-            # Bodies of earlier releases have neither, so a body without them must stay the same.
-            **({"labels": _sorted(stated.labels)} if stated.labels else {}),
-            **({"metadata": _sorted(stated.metadata)} if stated.metadata else {}),
-            **({"subject": stated.subject} if stated.subject else {}),
+            "labels": _sorted(stated.labels),
+            "metadata": _sorted(stated.metadata),
+            "subject": stated.subject or "",
         }
         values: dict[str, object] = {
             "tenant": caller.tenant_id,
