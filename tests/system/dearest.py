@@ -72,8 +72,9 @@ def methods_of_users() -> Sequence[str]:
 def dearest(path: str, own: Mapping[str, Sequence[str]], dice: random.Random) -> Message:
     """The dearest valid request of a method. own: the names of the caller's resources, by type."""
     names = {**resource_names(), **own}
-    request = next((one.request for one in tries(names) if one.method == path), b"")
-    message = message_factory.GetMessageClass(METHODS[path].input_type).FromString(request)
+    kind = message_factory.GetMessageClass(METHODS[path].input_type)
+    requests = [kind.FromString(made.request) for made in tries(names) if made.method == path]
+    message = next(filter(_is_valid, requests), kind())
     _enlarge(message, message, dice)
     return message
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Final
 
 from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.domain.formatting import counted, in_seconds
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.turns.runtime import loop_time
 
 # The rate that is assumed until one has been measured, in turns per second, and the seconds for which this guess counts as a measurement.
@@ -29,9 +29,9 @@ class Pace:
     """
 
     def __init__(self, slots: int, seconds: float, clock: Callable[[], float] = loop_time) -> None:
-        """slots: how many of these turns work at a time, the others wait in the order in which they came. seconds: the
+        """slots: how many of these turns work at a time, the others wait for their turns. seconds: the
         time within which an admitted turn should end. clock: returns the time in seconds."""
-        self.slots = asyncio.Semaphore(slots)
+        self.slots = Scheduler("turns", slots)
         """A turn holds one while its agent works."""
         self._few = slots
         self._seconds = seconds

@@ -37,6 +37,7 @@ from responsa_server.domain.faults import Fault
 from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.insight import facts_of
 from responsa_server.domain.people import work_for
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.domain.turns import (
     WITHHELD,
     Claim,
@@ -111,7 +112,7 @@ class Run:
         agent: Agent,
         claimed: ClaimedTurn,
         claimed_from: int | None = None,
-        slots: asyncio.Semaphore | None = None,
+        slots: Scheduler | None = None,
     ) -> None:
         """claimed_from: see `Claiming.begin`. slots: the agent holds one while it works; None if it needs none."""
         self._slots = slots
@@ -421,7 +422,7 @@ class Run:
             agent.exception()
 
     async def _consume(self) -> Terminal:
-        async with self._slots or nullcontext():
+        async with nullcontext() if self._slots is None else self._slots.turn():
             return await self._work()
 
     async def _work(self) -> Terminal:
