@@ -43,10 +43,7 @@ from tests.docs.reader import block_with, settings_in
 from tests.instance import ROOT
 
 NAME = "embedded:smollm2"
-PATIENT = ModelSettings.model_validate({"embedded": {"idle_seconds": 30}})
-"""Settings for a busy machine: a request fails after a silence of 30 seconds. A request that waits behind an endless answer gets nothing
-for longer than that, and fails.
-"""
+SETTINGS = ModelSettings()
 NODE = {
     "type": "object",
     "properties": {"a": {"$ref": "#/$defs/Node"}},
@@ -71,7 +68,7 @@ ENDLESS = asking(schema={**NODE, "$defs": {"Node": NODE}}, max_tokens=4000)
 
 
 @asynccontextmanager
-async def model_of(layout: Layout, settings: ModelSettings = PATIENT) -> AsyncGenerator[ChatModel]:
+async def model_of(layout: Layout, settings: ModelSettings = SETTINGS) -> AsyncGenerator[ChatModel]:
     models = model_table(settings, layout)
     chain = models.chain([NAME])
     assert chain is not None
@@ -140,11 +137,11 @@ async def test_what_is_longer_than_its_window_is_refused(part: EmbeddedLlama) ->
         with pytest.raises(ModelError) as caught:
             await answer(model, asking("word " * 6000))
     assert caught.value.fault is ModelFault.REFUSED
-    assert model_table(PATIENT, part.layout).window([NAME]) == 4096
+    assert model_table(SETTINGS, part.layout).window([NAME]) == 4096
 
 
 def test_it_counts_as_small(part: EmbeddedLlama) -> None:
-    assert model_table(PATIENT, part.layout).small([NAME]) == {NAME}
+    assert model_table(SETTINGS, part.layout).small([NAME]) == {NAME}
 
 
 def test_nobody_else_can_reach_it_and_it_is_told_no_keys(part: EmbeddedLlama) -> None:
