@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,26 +28,49 @@ EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 """A UUID for examples."""
 _SLUG_FORM = "1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen"
 _MAX_KEY_CHARS = 64
+# A rule refuses 0 only for fields that have a default. A caller gets the default by leaving the field out.
+_OMIT = "; leave it out for the default"
 
 # What stands in the regular expressions of names, as a reader sees it, and an example.
 _PARTS = (
     (_UUID, "{uuid}", EXAMPLE),
-    (r"(/versions/[1-9][0-9]{0,8})?", "[/versions/{n}]", "/versions/2"),
     (r"[a-z0-9][a-z0-9-]{0,62}", "{id}", "handbook"),
     (r"[1-9][0-9]{0,8}", "{n}", "2"),
-    (r"[a-z][a-z0-9_-]{0,126}", "{tool}", "knowledge_search"),
-    ("(turns|messages)", "{turns or messages}", "turns"),
-    ("$|@", " or an e-mail address", ""),
 )
+_UNKNOWN = "does not have the form that the contract requires"
+
+# The requirement of each regular expression of the contract other than that of a single form of names, in words.
+_PATTERNS: Mapping[str, str] = {
+    r"[^\s]": "must contain at least one character that is not white space",
+    r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
+    r"^[a-z0-9][a-z0-9-]{0,31}$": "must be the name of a provider, e.g. openai",
+    r"^[A-Za-z0-9_./@:+-]{1,200}$": "must be what the provider calls the model, e.g. gpt-5.6-luna",
+    r"^[A-Z][A-Z0-9_]{0,55}_API_KEY$": (
+        "must be the name of a secret file or an environment variable, e.g. OPENAI_API_KEY; "
+        "never enter the key itself"
+    ),
+    r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": (
+        f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
+        "or of one of its versions; e.g. agents/default or agents/default/versions/1"
+    ),
+    r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",
+    r"^tools/[a-z][a-z0-9_-]{0,126}$": "must be the name of a tool, tools/{id}, e.g. tools/knowledge_search",
+    f"^users/{_UUID}$|@": f"must be the name of a user, e.g. users/{EXAMPLE}, or an e-mail address such as ada@example.org",
+    f"^(turns|messages)/{_UUID}$": f"must be the name of a turn or a message as returned by the server, e.g. turns/{EXAMPLE}",
+    f"^documents/{_UUID}(/versions/[1-9][0-9]{{0,8}})?$": "must be the name of a document or of one of its versions, "
+    f"e.g. documents/{EXAMPLE}/versions/1",
+}
 
 
 def in_words(pattern: str) -> str:
     """The requirement of a regular expression of the contract, in words."""
-    if pattern == r"[^\s]":
-        return "must contain at least one character that is not white space"
+    if pattern in _PATTERNS:
+        return _PATTERNS[pattern]
     form = example = pattern.removeprefix("^").removesuffix("$")
     for expression, placeholder, value in _PARTS:
         form, example = form.replace(expression, placeholder), example.replace(expression, value)
+    if re.escape(form) != re.sub(r"([{}])", r"\\\1", form):
+        return _UNKNOWN
     whose_id = f", where the id is {_SLUG_FORM}" if "{id}" in form else " as returned by the server"
     return f"must be a name of the form {form}{whose_id}; e.g. {example}"
 
@@ -211,21 +235,38 @@ def _choices(descriptor: Descriptor, violation: Violation) -> str:
 
 
 def _remedy(violation: Violation, descriptor: Descriptor) -> str:
-    value, message = violation.field_value, violation.proto.message or "breaks a rule of the contract"
+    limit, value = violation.rule_value, violation.field_value
     match violation.proto.rule_id:
         case "string.pattern":
-            return in_words(str(violation.rule_value))
-        case "string.min_bytes" | "bytes.min_len" if violation.rule_value == 1:
+            return in_words(str(limit))
+        case "string.uuid":
+            return f"must be a UUID, e.g. {EXAMPLE}, or empty"
+        case "string.min_bytes" | "bytes.min_len" if limit == 1:
             return "must not be empty"
         case "string.max_bytes" if isinstance(value, str):
-            return f"{message} of UTF-8, but has {len(value.encode())}; shorten it"
+            return f"must be at most {limit} bytes of UTF-8, but has {len(value.encode())}; shorten it"
         case "bytes.max_len" if isinstance(value, bytes):
-            return f"{message}, but has {len(value)}; send it in smaller pieces"
+            return f"must be at most {limit} bytes, but has {len(value)}; send it in smaller pieces"
+        case "repeated.min_items" if limit == 1:
+            return "must contain at least one entry"
+        case "int32.gte" | "int64.gte":
+            return f"must be {limit} or more{_OMIT if value == 0 else ''}"
+        case "int32.gte_lte" if value == 0:
+            return f"{violation.proto.message}{_OMIT}"
+        case "repeated.unique":
+            return "must not contain the same entry twice"
         case "enum.defined_only" | "enum.not_in":
             return _choices(descriptor, violation)
+        case "bool.const":
+            return f"must be {str(limit).lower()}, or be left out"
         case "required":
-            return "exactly one of its fields must be given" if "oneof" in message else "must be given"
+            return (
+                "exactly one of its fields must be given"
+                if "oneof" in (violation.proto.message or "")
+                else "must be given"
+            )
         case _:
+            message = violation.proto.message or "breaks a rule of the contract"
             # The name of the field stands in front of the remedy.
             return message.removeprefix(f"{_inner(violation)} ")
 

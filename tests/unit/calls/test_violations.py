@@ -97,6 +97,8 @@ def test_each_field_says_what_is_wanted() -> None:
     assert descriptions["options.scope.collections[1]"] == violations.in_words(form)
     assert "where the id is" in descriptions["options.scope.collections[1]"]
     assert "as returned by the server" in descriptions["conversation"]
+    (example,) = re.findall(r"[0-9a-f-]{36}", descriptions["request_id"])
+    assert UUID(example)
 
 
 TURN = f"turns/{UUID(int=7)}"
@@ -127,7 +129,7 @@ TURN = f"turns/{UUID(int=7)}"
             "knowledge.v1.KnowledgeService/CreateCollection",
             shared(everyone=False),
             "collection.readers[0].everyone",
-            "must equal true",
+            "must be true, or be left out",
         ),
         (
             "admin.v1.AdminService/CreateUser",

@@ -391,14 +391,11 @@ var File_responsa_admin_v1_model_settings_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x04\n" +
-	"\fDefaultModel\x12\x99\x01\n" +
-	"\bprovider\x18\x01 \x01(\tB}\xe2A\x01\x01\xbaHv\xba\x01p\n" +
-	"\x16default_model.provider\x12+must be the name of a provider, e.g. openai\x1a)this.matches('^[a-z0-9][a-z0-9-]{0,31}$')\xd8\x01\x01R\bprovider\x12\xa6\x01\n" +
-	"\x05model\x18\x02 \x01(\tB\x8f\x01\xe2A\x01\x01\xbaH\x87\x01\xba\x01\x80\x01\n" +
-	"\x13default_model.model\x12<must be what the provider calls the model, e.g. gpt-5.6-luna\x1a+this.matches('^[A-Za-z0-9_./@:+-]{1,200}$')\xd8\x01\x01R\x05model\x12\xe2\x01\n" +
-	"\bkey_name\x18\x03 \x01(\tB\xc6\x01\xe2A\x01\x01\xbaH\xbe\x01\xba\x01\xb7\x01\n" +
-	"\x16default_model.key_name\x12mmust be the name of a secret file or an environment variable, e.g. OPENAI_API_KEY; never enter the key itself\x1a.this.matches('^[A-Z][A-Z0-9_]{0,55}_API_KEY$')\xd8\x01\x01R\akeyName\x12'\n" +
+	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x02\n" +
+	"\fDefaultModel\x12C\n" +
+	"\bprovider\x18\x01 \x01(\tB'\xe2A\x01\x01\xbaH r\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd8\x01\x01R\bprovider\x12?\n" +
+	"\x05model\x18\x02 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05model\x12G\n" +
+	"\bkey_name\x18\x03 \x01(\tB,\xe2A\x01\x01\xbaH%r 2\x1e^[A-Z][A-Z0-9_]{0,55}_API_KEY$\xd8\x01\x01R\akeyName\x12'\n" +
 	"\bbase_url\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\abaseUrl\"\xad\x02\n" +
 	"\rModelProvider\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12'\n" +
