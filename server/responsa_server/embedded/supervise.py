@@ -163,18 +163,23 @@ class _Listener(threading.Thread):
         self._part = part
         self._pid = pid
         self._patience = patience
+        self._interval = min(ASK_INTERVAL, patience / 4)
         self._answers = 0
-        self._stillness = Stillness(time.monotonic(), read_main_thread(pid), ASK_INTERVAL)
+        self._asks = False
+        self._stillness = Stillness(time.monotonic(), read_main_thread(pid), self._interval)
         self.over = threading.Event()
 
     def run(self) -> None:
         # A stop signal must interrupt the hook that runs on the main thread, so it must be delivered there.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        while not self.over.wait(min(ASK_INTERVAL, self._patience)):
-            self._answers += self._part.answers(_ANSWER_SECONDS)
+        while not self.over.wait(self._interval):
+            self._asks = True
+            self._asks = not self._part.answers(_ANSWER_SECONDS)
+            self._answers += not self._asks
 
     def stands_still(self) -> str:
-        """How the part stands still, as a sentence; "" if it does not."""
+        """How the part stands still, as a sentence; "" if it does not. Who has not been asked need not answer."""
+        self._answers += not self._asks
         seconds, how = self._stillness.after(self._answers, time.monotonic(), read_main_thread(self._pid))
         if seconds < self._patience:
             return ""
