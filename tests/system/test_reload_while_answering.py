@@ -71,13 +71,13 @@ def test_a_broken_edit_is_told_and_changes_nothing(echo: Bench) -> None:
 
     def reported() -> bool:
         parts = echo.call("AdminService", "GetSystemStatus", status).parts
-        return any(part.part == "agents" and "prompts/say.md:1" in part.detail for part in parts)
+        return any(part.part == "agents" and "prompts/say.md: uses" in part.detail for part in parts)
 
     eventually(reported, lambda: echo.instance.log("server")[-2000:])
     found = echo.call("AdminService", "ReloadAgents", admin.ReloadAgentsRequest()).agents
     (broken,) = [one for one in found if one.agent == "agents/echo"]
     assert (broken.version, broken.changed) == (version, False)
-    assert [(problem.file, problem.line) for problem in broken.problems] == [("prompts/say.md", 1)]
+    assert [problem.file for problem in broken.problems] == ["prompts/say.md"]
     assert echo.ask("Still there?", "echo").answer.text == "FIRST"
 
 
