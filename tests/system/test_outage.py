@@ -67,7 +67,7 @@ def test_what_is_broken_is_named_at_the_start(troubled: Instance) -> None:
     status = troubled.run("call", "AdminService.GetSystemStatus").stdout
     for words in (
         r"The agent mine is left out: mine/agent\.toml: nodes\.rank\.kind: "
-        r"the kind of node “grader” no longer exists; “ranker” replaces it\.",
+        r"there is no kind of node “grader”\. Did you mean “ranker”\?",
         r"The model lab:m does not answer: its server cannot be reached\. Check its address, and that it runs\.",
     ):
         assert re.search(rf"^Warning: {words}$", said, re.MULTILINE)
