@@ -145,19 +145,6 @@ def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: Layout) 
     assert layout.cluster.stat().st_uid == layout.account.uid
 
 
-def test_what_earlier_releases_kept_for_other_parts_moves_to_where_they_can_read_it(
-    start: Start, home: Path
-) -> None:
-    layout = Layout.of(home).prepare()
-    for name in ("replicas/replicas.json", "prometheus/wal/0"):
-        (home / name).parent.mkdir(parents=True)
-        (home / name).write_text("kept")
-    start().until_ready()
-    assert (layout.replicas / "replicas.json").read_text() == "kept"
-    assert (layout.prometheus / "wal" / "0").read_text() == "kept"
-    assert not (home / "replicas").exists()
-
-
 def test_a_change_of_the_owner_follows_no_link(tmp_path: Path) -> None:
     """The former owner may plant links in its folder, also to files that share a disk with it."""
     tmp_path.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A parser that imports late, or fails, as the document says: `import NAME`, `try NAME`, `decode CHARSET` or `fail`. Only
+"""A parser that imports late, or fails, as the document says: `import NAME`, `try NAME`, `decode CHARSET`, or a failure. Only
 the zygote loads this module, from a table that a test names."""
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def parse(original: Original) -> ParsedDocument:
                     title = b"a".decode(name)
             case "fail":
                 raise ArithmeticError(SECRET)
+            case "panic":
+                raise KeyboardInterrupt(SECRET)
             case "refused":
                 os.mkdir("/etc/responsa")  # noqa: PTH102 - the call itself is what is refused
             case "crash":

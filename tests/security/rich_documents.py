@@ -23,6 +23,21 @@ _MAPPINGS: Final = [
     for path in sorted(Path(responsa_server.__file__).parent.glob("samples/*/sources/*.toml"))
 ]
 
+_MAPPING: Final = """connection = "a"
+collection = "a"
+[queries.a]
+sql = "SELECT a"
+columns = { a = "text" }
+[documents.a]
+query = "a"
+key = "{{ a }}"
+text = "{{ a.b }}"
+"""
+
+
+def _lines(*values: object) -> bytes:
+    return b"\n".join(json.dumps(value).encode() for value in values)
+
 
 def _cells(cell: str, row: str) -> str:
     """The rows in markup. cell, row: the markup, with {} for the content."""
@@ -164,5 +179,6 @@ COMPUTED: Final[Mapping[str, bytes]] = {
         b"<?xml version='1.0' encoding='iso-8859-15'?><urlset xmlns='http://www.sitemaps.org/schemas/sitemap/0.9'><url><loc>https://a.example/\xe4</loc>"
         b"<lastmod>2026-03-02</lastmod></url></urlset>"
     ),
-    "in_sandbox:READ": b"\n".join(json.dumps(text).encode() for text in (*_MAPPINGS, "[queries.a]\nsql = 1")),
+    "in_sandbox:READ": _lines(*_MAPPINGS, "[queries.a]\nsql = 1", _MAPPING.replace("{{ a.b }}", "{{ a")),
+    "in_sandbox:FILL": _lines(_MAPPING, ["a", {"a": "b"}, True], ["a", {"a": None}, True]),
 }

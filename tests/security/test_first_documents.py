@@ -95,6 +95,9 @@ async def test_a_failure_says_its_place_and_nothing_of_the_document(
     source = (HERE / "late_parsers.py").read_text(encoding="utf-8").splitlines()
     assert "raise ArithmeticError" in source[line["line"] - 1]
     assert counts == [(PARSER_FAILURES, {"format": "TEXT", "error": "ArithmeticError"})]
+    # A panic of a library in Rust is no Exception.
+    result, (line,) = await log_of(late, "panic")
+    assert (result, line["error"]) == (Reason.DOCUMENT_MALFORMED.value, "KeyboardInterrupt")
     result, (line,) = await log_of(late, "refused")
     assert (result, line["error"]) == (Reason.DOCUMENT_PARSER_LIMIT.value, "PermissionError")
     result, (line,) = await log_of(late, "crash")

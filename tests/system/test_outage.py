@@ -108,7 +108,7 @@ def test_a_database_that_is_away_is_named(troubled: Instance) -> None:
         assert ended.endswith("`responsa doctor` names the part that is down.")
     finally:
         processes["supervisor"].resume()
-    troubled.run("documents", "list")  # it waits until PostgreSQL is back
+    troubled.run("collections", "list")  # it waits until PostgreSQL is back
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")

@@ -278,7 +278,7 @@ def _run(job: Job, source: int, target: int, zygote: _Zygote) -> NoReturn:
             _write(frame)
         except MemoryError:
             os._exit(EXIT_OUT_OF_MEMORY)
-        except (_LateImport, Exception) as error:
+        except BaseException as error:  # a panic of Rust, too
             _write(pack_failure(_describe(error, zygote)))
             os._exit(EXIT_REFUSED if getattr(error, "errno", None) in _REFUSALS else EXIT_FAILED)
     finally:
