@@ -97,7 +97,7 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     await page.get_by_role("link", name="New source").click()
     await expect(page.get_by_text("Connections that mappings can name: staff.")).to_be_visible()
 
-    # A mistake names its line, and the line is selected.
+    # A mistake names its key. That of syntax names its line, and the line is selected.
     mapping = page.get_by_label("Mapping", exact=True)
     await page.get_by_label("Start with").select_option("Pages of a website")
     await expect(mapping).to_have_value(re.compile(r"^\[pages\]$", re.MULTILINE))
@@ -106,10 +106,12 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     await button(tab, "Preview").click()
     mistakes = page.get_by_role("list", name="Mistakes in the mapping")
     await expect(mistakes).to_contain_text("there is no column “rloe”")
+    await mapping.fill(MAPPING.replace("text = ", "text = = "))
+    await button(tab, "Preview").click()
     await expect(mapping).to_be_focused()
     await expect(mapping).to_have_attribute("aria-invalid", "true")
     chosen = await mapping.evaluate("(one) => one.value.slice(one.selectionStart, one.selectionEnd)")
-    assert chosen.startswith("text = ")
+    assert chosen.startswith("text = = ")
     line = len(MAPPING[: MAPPING.index("text = ")].splitlines()) + 1
     await expect(page.locator(".line-numbers .wrong")).to_have_text(str(line))
     heights = await mapping.evaluate("(one) => [one.previousElementSibling.clientHeight, one.clientHeight]")

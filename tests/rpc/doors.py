@@ -225,6 +225,7 @@ class Doors:
     ) -> tuple[str, str, bytes]:
         # A browser says so with each request of the server's own page.
         own = [("sec-fetch-site", "same-origin"), ("accept", "application/json, text/event-stream")]
+        own.append(("a2a-version", "1.0"))
         url = httpx2.URL(path).copy_merge_params(params) if params else path
         found = await self.http.request(verb, url, json=body, headers=[*headers, *own])
         text = found.text

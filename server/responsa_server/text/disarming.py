@@ -23,6 +23,11 @@ MOST_HELD: Final = 1024
 _MOST_PARSED: Final = 32 * 1024
 """How many characters are parsed to find code within lists and quotes. After that, nothing there counts as code."""
 
+_MOST_SEARCHED: Final = 64 * 1024 * 1024
+"""How many characters of sources are searched for addresses. After that, further addresses are unknown."""
+_HIT_CHARACTERS: Final = 500
+"""As how many characters a place counts at which an address begins."""
+
 
 class _Markdown(MarkdownIt):
     def validateLink(self, url: str) -> bool:
@@ -47,6 +52,8 @@ _INDENT: Final = re.compile(r"[ \t]*")
 _ADDRESS: Final = re.compile(r"[ \t]*[^ \t<][^ \t]*[ \t]*")
 _FENCE: Final = re.compile(r"`{3,}|~{3,}")
 _RULER: Final = re.compile(r"[ \t>|:-]*")
+# What may stand before the beginning of a block: marks of quotes, lists, tasks and footnotes, and a byte order mark.
+_MARKS_OF_BLOCKS: Final = re.compile(r"(?:[ \t>\ufeff+*.)0-9-]|\[\^[^\]\s]*+\]:|\[[ xX]\])*+")
 _RUN: Final = re.compile(r"`+")
 _BRACKET: Final = re.compile(r"\\.|[\[\]]")
 _BAR: Final = re.compile(r"(?<!\\)(?:\\\\)*\|")
@@ -118,7 +125,8 @@ class Disarmer:
         self._held = ""
         # The current line so far, and the lines before it from the last one that begins a block at the outermost level.
         self._line, self._lines = "", list[str]()
-        self._parsed = 0
+        self._parsed = self._searched = 0
+        self._known = dict[str, bool]()
         self._was_blank = True
         # The last character, and whether it escapes the next one.
         self._last, self._escapes = "", False
@@ -144,7 +152,7 @@ class Disarmer:
         """Process the next piece. Returns what can be shown now, which may be empty. seams: the offsets of the marks
         that were removed, where a reader may put marks in."""
         self._seams.update(seams)
-        return self._scan(text.replace("\r", ""), ended=False)
+        return self._scan(text.replace("\r", "").replace("\0", "\ufffd"), ended=False)
 
     def end(self) -> str:
         """End the text. Returns the rest that was held back."""
@@ -194,6 +202,7 @@ class Disarmer:
         if self._is_code:
             end = text.find("\n", at)
             end = len(text) if end < 0 else end
+            self._has_bar = self._has_bar or (self._fence is None and "|" in self._line + text[at:end])
             self._pass(text[at:end], out)
             return end
         self._is_label = self._is_label and (self._last != "]" or char == ":")
@@ -236,6 +245,7 @@ class Disarmer:
         else:
             self._lines.append(line)
             self._fence = self._opened(line)
+            self._has_bar = self._has_bar or (self._fence is not None and "|" in line)
             self._is_muddled = not is_blank and (self._is_muddled or (self._open > 0 and self._fence is None))
             self._is_table = not is_blank and (self._is_table or _is_ruler(line))
             self._is_label = not is_blank and self._is_label
@@ -309,7 +319,7 @@ class Disarmer:
             self._is_muddled, self._has_bar = self._is_muddled or self._is_table, True
             self._open = 0 if self._is_table else self._open
         if char == "[":
-            self._is_label = not self._line.strip(" \t>-+*.)0123456789")
+            self._is_label = _MARKS_OF_BLOCKS.fullmatch(self._line) is not None
         if char in "\\`|[]":
             return same
         if not following and not ended and char in "!<":
@@ -352,7 +362,10 @@ class Disarmer:
         if ("    " not in before and "\t" not in before) or any("]:" in line for line in self._lines):
             return False
         code = self._code([*self._lines, self._line + char])
-        return code is not None and code.type == "code_block"
+        if code is None or code.type != "code_block" or not code.map:
+            return False
+        # Elsewhere, some renderers take it for the rest of a paragraph.
+        return code.map[0] == 0 or not self._lines[code.map[0] - 1].strip(" \t>")
 
     def _closes(self, line: str) -> bool:
         """Whether the rest of the line closes the open code, so that it is code in every reading."""
@@ -372,7 +385,7 @@ class Disarmer:
         name = tag["name"] or ""
         behind = look[1 + len(name) + (look[1] == "/") :] or ("\n" if others else "")
         ends = behind[:1].isspace() or behind[:1] in ("/", ">")
-        if ends and name.lower() in _HTML_BLOCKS and not self._line.strip(" \t>-+*.)0123456789"):
+        if ends and name.lower() in _HTML_BLOCKS and _MARKS_OF_BLOCKS.fullmatch(self._line):
             return escaped
         is_open = False
         for end in (tag.end(), link.end()):
@@ -393,18 +406,26 @@ class Disarmer:
     def _is_known(self, address: str) -> bool:
         if (scheme := _SCHEME.match(address)) is None or _UNPLAIN.search(address):
             return False
-        wanted = address[scheme.end() :] if scheme.group().lower() == "mailto:" else address
-        return bool(wanted) and any(_stands(wanted, source) for source in self._sources())
+        wanted = address
+        if scheme.group().lower() == "mailto:":
+            wanted = address[scheme.end() :]
+            if "@" not in wanted:
+                return False
+        if wanted not in self._known:
+            self._known[wanted] = any(self._stands(wanted, source) for source in self._sources())
+        return self._known[wanted]
 
-
-def _stands(address: str, text: str) -> bool:
-    """Whether an address stands in a text, and not only as the beginning or the end of another one."""
-    at = text.find(address)
-    while at >= 0:
-        if not text[max(0, at - 1) : at].isalnum() and _ADDRESS_END.match(text, at + len(address)):
-            return True
-        at = text.find(address, at + 1)
-    return False
+    def _stands(self, address: str, text: str) -> bool:
+        """Whether an address stands in a text, and not only as the beginning or the end of another one."""
+        at = -1
+        while self._searched < _MOST_SEARCHED:
+            start, at = at + 1, text.find(address, at + 1)
+            self._searched += (at if at >= 0 else len(text)) - start + _HIT_CHARACTERS
+            if at < 0:
+                return False
+            if not text[max(0, at - 1) : at].isalnum() and _ADDRESS_END.match(text, at + len(address)):
+                return True
+        return False
 
 
 def _is_ruler(line: str) -> bool:
@@ -473,7 +494,7 @@ def _target(line: str) -> tuple[int, str]:
 def _defines(line: str) -> bool:
     """Whether the rest of a line, which begins with the colon, may define a reference."""
     address = _ADDRESS.match(line, 1)
-    if address is None or "![" in line:
+    if address is None or "![" in line or "\\" in line:
         return True
     end = address.end()
     if title := line[end : end + 1] in ('"', "'", "(") and parseLinkTitle(line, end, len(line)):

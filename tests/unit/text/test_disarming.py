@@ -41,6 +41,39 @@ def test_a_hostile_text_shows_nothing_of_a_host(text: str) -> None:
     assert live(disarm(text, SOURCES)) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        # Not all renderers take the same for code, a mark or the end of an address.
+        (f"   * a\n\t>![x]({EVIL})", "   * a\n\t>x"),
+        (f"![r]\n\n[r]: {EVIL}\\\tx", f"![r]\n\n[r]\\: {EVIL}\\\tx"),
+        (f"[^1]: > - [r]: {EVIL}\n\n![r]", f"[^1]: > - [r]\\: {EVIL}\n\n![r]"),
+        (f"- [ ] [r]: {EVIL}\n\n![r]", f"- [ ] [r]\\: {EVIL}\n\n![r]"),
+        (f"\ufeff[r]: {EVIL}\n\n![r]", f"\ufeff[r]\\: {EVIL}\n\n![r]"),
+        (f"> ~~~ a | b\n> -|-\n> ![a]({EVIL})\n", f"> ~~~ a | b\n> \\-|-\n> ![a]({EVIL})\n"),
+        (f">     ![a]({EVIL}) | b\n-|-\n", f">     ![a]({EVIL}) | b\n\\-|-\n"),
+        ("<http://e.x/\0>", "\\<http://e.x/\ufffd>"),
+        ("[a](mailto:a)", "[a]\\(mailto:a)"),
+    ],
+)
+def test_what_one_renderer_alone_would_show_is_text(text: str, shown: str) -> None:
+    assert disarm_quoted(text) == shown
+    assert [part for part in live(shown, (EVIL,)) if part.startswith(("image", "html"))] == []
+
+
+def test_the_work_for_an_address_is_done_once() -> None:
+    class Counting(str):
+        calls = 0
+
+        def find(self, *arguments: object) -> int:
+            Counting.calls += 1
+            return super().find(*arguments)  # type: ignore[arg-type]
+
+    source = Counting("https://a.b/xq " * 500)
+    disarm("<https://a.b/> " * 500, [source])
+    assert Counting.calls < 1000
+
+
 @pytest.mark.parametrize("text", HARMLESS)
 def test_a_harmless_text_stays_as_it_is(text: str) -> None:
     assert disarm(text, SOURCES) == text

@@ -226,7 +226,8 @@ async def read_text(backend: Backend, name: str, offset: int, most: int) -> tupl
     text = data[:most].decode(errors="ignore")
     used = len(text.encode())
     more = {"next_offset": start + used} if used < len(data) else {}
-    shown = {"title": disarm_quoted(title), "text": disarm_quoted(text)}
+    # A long text may take a second.
+    shown = {"title": disarm_quoted(title), "text": await asyncio.to_thread(disarm_quoted, text)}
     return {"name": name, "offset": start, **shown, **more}, max(used, 1)
 
 

@@ -268,7 +268,8 @@ class Session:
         except ResponsaError as error:
             await self._refuse(error)
             return
-        while True:
+        # What follows a refused credential is nobody's.
+        while not self._ended.is_set():
             await self._take(await self._message())
 
     async def _message(self) -> str | None:
