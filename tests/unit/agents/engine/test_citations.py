@@ -243,7 +243,7 @@ def test_a_quote_that_is_too_long_is_cut_between_characters(text: str) -> None:
 
 
 # What quotes show has no images, HTML and links elsewhere (text.shown), so the text of an answer does not change it.
-WORDS = st.characters(exclude_characters="\r![]<\\`", exclude_categories=["Cs"])
+WORDS = st.characters(exclude_characters="\0\r![]<\\`", exclude_categories=["Cs"])
 SENTENCES = st.lists(
     st.one_of(st.text(WORDS, min_size=1, max_size=60), st.text(WORDS, min_size=900, max_size=2600)),
     min_size=1,
