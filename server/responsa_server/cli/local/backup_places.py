@@ -80,6 +80,8 @@ def _check_endpoints() -> None:
         if name.startswith("AWS_ENDPOINT") and address:
             try:
                 origin_of(address)
+                if "?" in address:
+                    raise OutboundError("contains a query")
             except OutboundError as error:
                 raise EmbeddedError(
                     f"{name} cannot be used: {str(error).partition('; ')[0]}",

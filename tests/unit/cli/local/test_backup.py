@@ -283,6 +283,7 @@ def test_two_restores_at_once(
         ("s3://bucket/name", "http://user:pw/ZZTOP2@127.0.0.1:9"),
         ("s3://bucket/name", "https://user:ZZTOP2@[::1:9"),
         ("s3://bucket/name", "user:ZZTOP2@127.0.0.1:9"),
+        ("s3://bucket/name", "https://127.0.0.1:9/?password=ZZTOP2"),
     ],
 )
 def test_no_message_shows_the_password_of_an_address(
