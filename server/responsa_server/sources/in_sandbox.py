@@ -16,7 +16,6 @@ from typing import Final
 
 import cronsim  # noqa: F401  # pyright: ignore[reportUnusedImport] - so does `mapping`, as `origin_of` below
 import httpx2  # noqa: F401  # pyright: ignore[reportUnusedImport] - `origin_of` imports it late, when the sandbox imports nothing
-import minijinja._internal  # noqa: F401  # pyright: ignore[reportUnusedImport, reportMissingModuleSource] - the library imports it for an error
 from pydantic import TypeAdapter
 
 from responsa_server.ingest.sandbox.computation import Computation, Write

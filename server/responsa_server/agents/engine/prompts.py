@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 import minijinja
+import minijinja._internal  # pyright: ignore[reportUnusedImport, reportMissingModuleSource] - the library imports it for an error
 from pydantic import Field
 
 from responsa_server.agents.engine.config import Table
