@@ -1,5 +1,5 @@
-"""Writes the contract's enums as those of the domain with their conversions, the gRPC code of each reason, the patterns
-of names and the limits of texts.
+"""Writes the contract's enums as those of the domain, the gRPC code of each reason, the patterns of names and the limits
+of texts.
 
 Usage: python tools/contract_facts.py
 """
@@ -10,8 +10,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +23,7 @@ from responsa.rules import validate_pb2
 _RESOURCE: Any = resource_pb2.resource
 _DEFINITION: Any = resource_pb2.resource_definition
 ROOT: Final = Path(__file__).resolve().parent.parent
-SERVER: Final = ROOT / "server/responsa_server"
-DOMAIN: Final = SERVER / "domain/contract.py"
-CONVERSIONS: Final = SERVER / "calls/convert/enums.py"
+PAGE: Final = ROOT / "generated/python/responsa_contract/__init__.py"
 NAMES: Final[Mapping[str, str]] = {
     "responsa.chat.v1.CitationVerdict": "Verdict",
     "responsa.chat.v1.ExcerptGrade": "Grade",
@@ -37,16 +34,15 @@ NAMES: Final[Mapping[str, str]] = {
     "responsa.auth.v1.UserRole": "Role",
 }
 """What the domain calls an enum, if not as the contract does."""
-IN_DOMAIN: Final[Mapping[str, str]] = {
-    "responsa.admin.v1.ExperimentMetric": "experiments",
-    "responsa.auth.v1.UsageGranularity": "insight",
-    "responsa.chat.v1.Rating": "conversations",
-    "responsa.chat.v1.TurnState": "turns",
-    "responsa.type.v1.CollectionKind": "kinds",
-}
-"""The enums with methods or an order of their own, and the modules of the domain in which they stand."""
 LEFT: Final = frozenset(
     {
+        # With methods or an order of their own, in modules of the domain.
+        "responsa.admin.v1.ExperimentMetric",
+        "responsa.auth.v1.UsageGranularity",
+        "responsa.chat.v1.Rating",
+        "responsa.chat.v1.TurnState",
+        "responsa.type.v1.CollectionKind",
+        # Whose values the domain does not need, or of which it has more.
         "responsa.admin.v1.ExperimentVerdict",
         "responsa.admin.v1.SyncStage",
         "responsa.chat.v1.ConversationOrigin",
@@ -54,16 +50,19 @@ LEFT: Final = frozenset(
         "responsa.type.v1.RecentSession",
     }
 )
-"""The enums whose values the domain does not need, or of which it has more."""
+"""The enums that are not generated."""
 UNNAMED: Final = frozenset({"etag", "filter", "name", "order_by", "page_token", "parent", "request_id"})
 REASONS: Final = "responsa.errors.v1.Reason"
-HEAD: Final = '''"""{title}
+HEAD: Final = '''"""The enums of the contract, the codes of its reasons, the names of its resources and the limits of its texts.
 
 `make generate` writes this file from protos/.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
 '''
 
 
@@ -109,12 +108,10 @@ def upper(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
 
 
-def domain() -> str:
+def page() -> str:
     """The enums: the value of `PREFIX_NAME` is `name`, that of a reason `NAME`. `PREFIX_UNSPECIFIED` is None."""
     parts, codes = list[str](), list[str]()
     for file, enum, comments in enums():
-        if f"{file.package}.{enum.name}" in IN_DOMAIN:
-            continue
         place = list(file.enum_type).index(enum)
         is_reason = f"{file.package}.{enum.name}" == REASONS
         parts.append(f"\n\nclass {class_of(file, enum)}(StrEnum):\n")
@@ -132,33 +129,9 @@ def domain() -> str:
     parts.append('"""The pattern of the names of each type of resource."""\n')
     parts.append("\n\nMAX_BYTES: Final[Mapping[str, int]] = {\n" + "".join(limits()) + "}\n")
     parts.append('"""The maximum length of each text in UTF-8, by `Message.field`."""\n')
-    imports = "from collections.abc import Mapping\nfrom enum import StrEnum\nfrom typing import Final\n"
-    return (
-        HEAD.format(
-            title="The enums of the contract, the codes of its reasons, the names of its resources and the limits of its texts."
-        )
-        + imports
-        + "".join(parts)
-    )
-
-
-def conversions() -> str:
-    imports, rows = defaultdict[str, list[str]](list), list[str]()
-    imports["responsa_server.calls.convert.values"] = ["EnumMap"]
-    for file, enum, _ in enums():
-        full, kind = f"{file.package}.{enum.name}", class_of(file, enum)
-        if full != REASONS:
-            module = Path(file.name).stem + "_pb2"
-            imports[file.package].append(module)
-            imports[f"responsa_server.domain.{IN_DOMAIN.get(full, 'contract')}"].append(kind)
-            rows.append(f"{upper(kind)}: Final = EnumMap({module}.{enum.name}, {kind})\n")
-    title = "Converts the enums of the contract to those of the domain and back."
-    lines = [f"from {module} import {_listed(found)}\n" for module, found in sorted(imports.items())]
-    return HEAD.format(title=title) + "".join(["from typing import Final\n\n", *lines, "\n", *rows])
-
-
-def _listed(names: Sequence[str]) -> str:
-    return "(\n" + "".join(f"    {name},\n" for name in sorted(set(names))) + ")"
+    command = [Path(sys.executable).with_name("ruff"), "format", "-"]
+    text = HEAD + "".join(parts)
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
 
 def _docstring(text: str) -> str:
@@ -174,20 +147,5 @@ def _text(comment: str) -> str:
     return " ".join(comment.split()).replace('"', "`")
 
 
-def files() -> Mapping[Path, str]:
-    """The files with their texts."""
-    return {path: _formatted(text) for path, text in ((DOMAIN, domain()), (CONVERSIONS, conversions()))}
-
-
-def _formatted(text: str) -> str:
-    command = [Path(sys.executable).with_name("ruff"), "format", "-"]
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-
-
-def main() -> None:
-    for path, text in files().items():
-        path.write_text(text, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(page(), encoding="utf-8")

@@ -139,8 +139,8 @@ def main() -> None:
             _without_empty_source_info(out / "descriptor.binpb")
         if "python" in wanted:
             python = out / "python"
-            shutil.rmtree(python, ignore_errors=True)
-            python.mkdir(parents=True)
+            shutil.rmtree(python / "responsa", ignore_errors=True)
+            python.mkdir(parents=True, exist_ok=True)
             # A program may have rules of another version of protovalidate, and two files of one name do not fit into a
             # process. So the client does not load ours.
             _without_rules(descriptor, build / "plain.binpb", ours)

@@ -38,7 +38,7 @@ from tools.clients.pack import pack_python
 from tools.install import DEFAULTS, UV, pip_settings, uv_variables
 
 PACKAGES = {
-    "responsa": ("server/responsa_server", "server/responsa_lab"),
+    "responsa": ("server/responsa_server", "server/responsa_lab", "generated/python/responsa_contract"),
     "responsa_client": (
         "clients/python/responsa_client",
         "generated/python/responsa",
@@ -443,7 +443,7 @@ def adds(folder: Path, row: str) -> str:
 def test_an_entry_that_cannot_be_used_names_its_distribution(
     value: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(adds(tmp_path, f"house = {value}"))
+    monkeypatch.setattr(sys, "path", [str(adds(tmp_path, f"house = {value}")), *sys.path])
     taken = ["house"] if "taken" in problem else []
     with pytest.raises(
         Fixable, match=rf"^wrong 2\.0 adds “house” to responsa\.nodes.*{problem}.*uninstall it"

@@ -14,8 +14,8 @@ from typing import Final
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from responsa_contract import REASON_CODES
 from responsa_server.calls.json_types import encoded
-from responsa_server.domain.contract import REASON_CODES
 from responsa_server.domain.errors import (
     FieldViolation,
     NotFound,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.contract import MAX_BYTES, Speaker
+from responsa_contract import MAX_BYTES, Speaker
 from responsa_server.domain.events import AnyCitation, RefusalReason, ToolSource, Unconfirmed, VersionRead
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from responsa_server.domain.contract import LeftOutKind as LeftOutKind
+from responsa_contract import LeftOutKind as LeftOutKind
 
 
 class StoredBytes(Protocol):

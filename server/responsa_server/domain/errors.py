@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from responsa_server.domain.contract import Reason
+from responsa_contract import Reason
 
 _MIB: Final = 1024 * 1024
 

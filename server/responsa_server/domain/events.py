@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from responsa_server.domain.contract import (
+from responsa_contract import (
     MAX_BYTES,
     AnswerOutcome,
     CancelCause,

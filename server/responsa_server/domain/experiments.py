@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
+from responsa_contract import ExperimentState, ExperimentUnit
 from responsa_server.domain import names
-from responsa_server.domain.contract import ExperimentState, ExperimentUnit
 
 
 class ExperimentMetric(StrEnum):

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.contract import GenerationState
+from responsa_contract import GenerationState
 from responsa_server.domain.passages import Passage, PassagePiece
 
 MAX_GENERATIONS: Final = 8

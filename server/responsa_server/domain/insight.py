@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.contract import Dimension as Dimension
-from responsa_server.domain.contract import FeedbackState as FeedbackState
-from responsa_server.domain.contract import QuestionOutcome as QuestionOutcome
-from responsa_server.domain.contract import QuestionPatternState as QuestionPatternState
+from responsa_contract import Dimension as Dimension
+from responsa_contract import FeedbackState as FeedbackState
+from responsa_contract import QuestionOutcome as QuestionOutcome
+from responsa_contract import QuestionPatternState as QuestionPatternState
 from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, Terminal
 from responsa_server.domain.listing import Page
 from responsa_server.domain.rows import Row

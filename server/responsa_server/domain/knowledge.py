@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
+from responsa_contract import DocumentState, IngestStage, SearchMode
 from responsa_server.domain import names
-from responsa_server.domain.contract import DocumentState, IngestStage, SearchMode
 from responsa_server.domain.documents import LeftOutKind, StoredBytes
 from responsa_server.domain.errors import Overtaken, Reason, ResponsaError, Unavailable
 from responsa_server.domain.events import ByteRange

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from responsa_server.domain.contract import ModelTestOutcome
+from responsa_contract import ModelTestOutcome
 from responsa_server.domain.people import Principal
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.contract import PATTERNS
+from responsa_contract import PATTERNS
 
 _UUID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _SLUG: Final = "[a-z0-9][a-z0-9-]{0,62}"

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.contract import DeliveryState
+from responsa_contract import DeliveryState
 from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.tools import SecretPlace
 

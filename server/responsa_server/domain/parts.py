@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from responsa_server.domain.contract import Health
+from responsa_contract import Health
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from math import inf
 from typing import Final
 from uuid import UUID
 
+from responsa_contract import Role
 from responsa_server.domain import names
 from responsa_server.domain.addresses import network_of
-from responsa_server.domain.contract import Role
 from responsa_server.domain.errors import AlreadyExists, NotPermitted, Reason, Unauthenticated
 from responsa_server.domain.sharing import PARTY, Party
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from responsa_contract import ReplayState as ReplayState
 from responsa_server.domain.agents import RecordedCall
-from responsa_server.domain.contract import ReplayState as ReplayState
 from responsa_server.domain.events import AnyCitation, Citation
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Question, TurnState

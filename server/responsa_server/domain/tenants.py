@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from responsa_contract import TenantState
 from responsa_server.domain.accounts import Invitation
-from responsa_server.domain.contract import TenantState
 from responsa_server.domain.errors import Precondition, Reason
 from responsa_server.domain.people import ApiKey, User
 

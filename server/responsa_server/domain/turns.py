@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
+from responsa_contract import MAX_BYTES, OnBusy, Verdict
 from responsa_server.domain import names
-from responsa_server.domain.contract import MAX_BYTES, OnBusy, Verdict
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Overtaken, Unavailable
 from responsa_server.domain.events import (

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Final, Literal, Protocol
 from uuid import UUID
 
+from responsa_contract import MAX_BYTES
 from responsa_server.domain import names
 from responsa_server.domain.accounts import Claims
 from responsa_server.domain.background import Background
-from responsa_server.domain.contract import MAX_BYTES
 from responsa_server.domain.errors import (
     AlreadyExists,
     FieldViolation,

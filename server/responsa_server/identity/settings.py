@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
-from responsa_server.domain.contract import Registration
+from responsa_contract import Registration
 from responsa_server.domain.limits import MOST
 from responsa_server.domain.people import Role
 from responsa_server.domain.quotas import MOST as MOST_QUOTA

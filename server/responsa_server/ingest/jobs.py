@@ -17,8 +17,8 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from responsa_contract import MAX_BYTES
 from responsa_server.domain import names
-from responsa_server.domain.contract import MAX_BYTES
 from responsa_server.domain.errors import (
     DocumentRejected,
     NotFound,

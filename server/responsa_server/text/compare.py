@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from responsa_server.domain.contract import HunkKind
+from responsa_contract import HunkKind
 from responsa_server.domain.events import ByteRange
 
 MAX_BYTES: Final = 8 * 1024 * 1024

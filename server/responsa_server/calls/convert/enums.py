@@ -1,26 +1,16 @@
-"""Converts the enums of the contract to those of the domain and back.
-
-`make generate` writes this file from protos/.
-"""
+"""Converts enums of the contract to those of the domain and back. Fields that are only written need no row here:
+`messages.message` converts the values of all enums."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from responsa.admin.v1 import (
-    delivery_pb2,
-    experiment_pb2,
     insight_pb2,
     model_settings_pb2,
-    replay_pb2,
     system_status_pb2,
-    tenant_pb2,
 )
-from responsa.auth.v1 import (
-    sign_in_pb2,
-    usage_report_pb2,
-    user_pb2,
-)
+from responsa.auth.v1 import sign_in_pb2, usage_report_pb2, user_pb2
 from responsa.chat.v1 import (
     chat_service_pb2,
     citation_pb2,
@@ -30,31 +20,16 @@ from responsa.chat.v1 import (
     tool_pb2,
     turn_pb2,
 )
-from responsa.knowledge.v1 import (
-    document_pb2,
-    document_version_pb2,
-    generation_pb2,
-    knowledge_service_pb2,
-)
-from responsa.type.v1 import (
-    collection_kind_pb2,
-)
-from responsa_server.calls.convert.values import (
-    EnumMap,
-)
-from responsa_server.domain.contract import (
+from responsa.knowledge.v1 import document_pb2, document_version_pb2, knowledge_service_pb2
+from responsa.type.v1 import collection_kind_pb2
+from responsa_contract import (
     AnswerOutcome,
     CancelCause,
     CitationState,
-    DeliveryState,
     Dimension,
-    DocumentState,
     Effect,
-    ExperimentState,
-    ExperimentUnit,
     FallbackKind,
     FeedbackState,
-    GenerationState,
     Grade,
     Health,
     HunkKind,
@@ -66,43 +41,25 @@ from responsa_server.domain.contract import (
     QuestionPatternState,
     RefusalReason,
     Registration,
-    ReplayState,
     Role,
     SearchMode,
     Speaker,
     Step,
-    TenantState,
     ToolFault,
     ToolOutcome,
     Verdict,
 )
-from responsa_server.domain.conversations import (
-    Rating,
-)
-from responsa_server.domain.experiments import (
-    ExperimentMetric,
-)
-from responsa_server.domain.insight import (
-    Granularity,
-)
-from responsa_server.domain.kinds import (
-    CollectionKind,
-)
-from responsa_server.domain.turns import (
-    TurnState,
-)
+from responsa_server.calls.convert.values import EnumMap
+from responsa_server.domain.conversations import Rating
+from responsa_server.domain.insight import Granularity
+from responsa_server.domain.kinds import CollectionKind
+from responsa_server.domain.turns import TurnState
 
-DELIVERY_STATE: Final = EnumMap(delivery_pb2.DeliveryState, DeliveryState)
-EXPERIMENT_UNIT: Final = EnumMap(experiment_pb2.ExperimentUnit, ExperimentUnit)
-EXPERIMENT_METRIC: Final = EnumMap(experiment_pb2.ExperimentMetric, ExperimentMetric)
-EXPERIMENT_STATE: Final = EnumMap(experiment_pb2.ExperimentState, ExperimentState)
 FEEDBACK_STATE: Final = EnumMap(insight_pb2.FeedbackState, FeedbackState)
 QUESTION_OUTCOME: Final = EnumMap(insight_pb2.QuestionOutcome, QuestionOutcome)
 QUESTION_PATTERN_STATE: Final = EnumMap(insight_pb2.QuestionPatternState, QuestionPatternState)
 MODEL_TEST_OUTCOME: Final = EnumMap(model_settings_pb2.ModelTestOutcome, ModelTestOutcome)
-REPLAY_STATE: Final = EnumMap(replay_pb2.ReplayState, ReplayState)
 HEALTH: Final = EnumMap(system_status_pb2.Health, Health)
-TENANT_STATE: Final = EnumMap(tenant_pb2.TenantState, TenantState)
 REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)
 GRANULARITY: Final = EnumMap(usage_report_pb2.UsageGranularity, Granularity)
 DIMENSION: Final = EnumMap(usage_report_pb2.UsageDimension, Dimension)
@@ -122,10 +79,8 @@ FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
 ANSWER_OUTCOME: Final = EnumMap(turn_pb2.AnswerOutcome, AnswerOutcome)
 TOOL_OUTCOME: Final = EnumMap(turn_pb2.ToolOutcome, ToolOutcome)
 CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
-DOCUMENT_STATE: Final = EnumMap(document_pb2.DocumentState, DocumentState)
 INGEST_STAGE: Final = EnumMap(document_pb2.IngestStage, IngestStage)
 LEFT_OUT_KIND: Final = EnumMap(document_pb2.LeftOutKind, LeftOutKind)
 HUNK_KIND: Final = EnumMap(document_version_pb2.HunkKind, HunkKind)
-GENERATION_STATE: Final = EnumMap(generation_pb2.GenerationState, GenerationState)
 SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)
 COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)
