@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from responsa_server.domain.intents import Classified
-from responsa_server.search.embedder import BlockingEmbedder, Vectors
+from responsa_server.search.embedder import BlockingEmbedder, Vectors, embed_once
 
 Half = npt.NDArray[np.float16]
 Float = npt.NDArray[np.float32]
@@ -129,9 +129,9 @@ class TrainedClassifier:
         return self.parameters.labels
 
     async def classify(self, text: str) -> Classified:
-        """Decide on one message. This takes one embedding, which is computed in a thread, and one matrix product."""
+        """Decide on one message. This takes one embedding, which the turn's search for the same text uses too, and one matrix product."""
         cut = text[:MOST_CHARACTERS]
-        scores = self._scores(await self._embedder.embed([cut]), [counted(cut)])
+        scores = self._scores(await embed_once(self._embedder, [cut]), [counted(cut)])
         best = int(scores[0].argmax())
         each = dict(zip(self.labels, map(float, probabilities(scores)[0]), strict=True))
         return Classified(

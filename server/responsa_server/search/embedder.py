@@ -12,6 +12,7 @@ import numpy.typing as npt
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Precondition, Reason
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.turn_scope import computed_in_turn
 from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache
 
 Vectors = npt.NDArray[np.float32]
@@ -83,6 +84,17 @@ class Embedders(Protocol):
     async def named(self, name: str) -> Embedder | None:
         """The model with this `Embedder.name`; None if the settings no longer declare it."""
         ...
+
+
+async def embed_once(embedder: Embedder, texts: Sequence[str]) -> Vectors:
+    """`embedder.embed` for those texts whose vectors this turn does not have."""
+    computed = computed_in_turn()
+    if computed is None or not texts:
+        return await embedder.embed(texts)
+    keys = [("vector", embedder.name, text) for text in texts]
+    if missing := [key for key in dict.fromkeys(keys) if key not in computed]:
+        computed.update(zip(missing, await embedder.embed([text for _, _, text in missing]), strict=True))
+    return np.stack([computed[key] for key in keys])
 
 
 class OneEmbedder:
@@ -167,7 +179,7 @@ class QuestionEmbedder:
     async def embed(self, tenant_id: str, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, in the same order. The model computes only the vectors that the cache does not have."""
         if not self._cache.on:
-            return await self._model.embed(texts)
+            return await embed_once(self._model, texts)
         keys = [f"{self._model.name}:{hashlib.sha256(text.encode()).hexdigest()}" for text in texts]
         dimensions = self._model.dimensions
         cached = {
@@ -182,7 +194,7 @@ class QuestionEmbedder:
             if key in cached:
                 result[place] = np.frombuffer(cached[key], dtype="<f4")
         if missing:
-            made = await self._model.embed([texts[place] for place in missing])
+            made = await embed_once(self._model, [texts[place] for place in missing])
             for place, vector in zip(missing, made, strict=True):
                 result[place] = vector
             entries = {

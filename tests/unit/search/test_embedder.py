@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from responsa_server.search.embedder import QuestionEmbedder, Vectors
+from responsa_server.domain.turn_scope import turn_scope
+from responsa_server.search.embedder import QuestionEmbedder, Vectors, embed_once
 from responsa_server.stores.cached import RAW, Entry, SharedCache, entries_of
 
 QUESTION = "How do plants make sugar?"
@@ -86,3 +87,15 @@ async def test_a_cached_vector_of_another_length_is_made_anew_and_no_cache_is_ne
     assert (await embedder(model, cache).embed("acme", [QUESTION])).any()
     await QuestionEmbedder(model).embed("acme", [QUESTION])
     assert len(model.texts) == 2
+
+
+async def test_a_turn_embeds_a_text_once_and_shares_it_with_no_other_turn() -> None:
+    model = Counting()
+    for _ in range(2):
+        with turn_scope():
+            (routed,) = await embed_once(model, [QUESTION])
+            searched = await QuestionEmbedder(model).embed("acme", ["Why?", QUESTION])
+            assert (searched[1] == routed).all()
+            assert len(await embed_once(model, [])) == 0
+    await embed_once(model, ["Why?"])
+    assert model.texts == [QUESTION, "Why?"] * 2 + ["Why?"]

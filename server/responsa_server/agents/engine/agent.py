@@ -37,6 +37,7 @@ from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.models import Price
 from responsa_server.domain.people import Principal
 from responsa_server.domain.quotas import Demand
+from responsa_server.domain.turn_scope import turn_scope
 from responsa_server.domain.turns import Question
 
 
@@ -190,7 +191,8 @@ class PlannedAgent:
         if self.asks_models:
             context.read(read_before)  # a model reads the history
         try:
-            ended = await self.compile().run(state, context)
+            with turn_scope():
+                ended = await self.compile().run(state, context)
             uncited = any(one.kind is FallbackKind.UNCITED for one in task.meter.fallbacks)
             ranking = _of_state(ended, "ranking", _RANKING) or _NO_RANKING
             shows = uncited or "refusal" in ended or ended.get("declined") or ended.get("model") == PASSAGES
