@@ -22,6 +22,7 @@ from responsa_server.domain.events import (
     Delta,
     Event,
     NumberedEvent,
+    Status,
     Terminal,
     ToolCalled,
     ToolReturned,
@@ -69,6 +70,8 @@ _SHORTEST_WINDOW: Final = 0.003
 _LONGEST_WINDOW: Final = 0.05
 # For how long events are gathered while no follower waits for them.
 _GATHERING_SECONDS: Final = 0.02
+# For how long statuses wait for further events, although a follower waits.
+_COMPANY_SECONDS: Final = 0.03
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
 
@@ -291,6 +294,7 @@ class TurnWriter:
         """The append to commit next: the append in flight if it was not committed, otherwise all collected events; None
         if there is nothing to commit."""
         self.queued = False
+        self._later = None
         if self._closing and self._in_flight is None:
             return None
         if self._in_flight is None and (self._pending or self._checkpoint is not None):
@@ -353,9 +357,16 @@ class TurnWriter:
 
     def _queue(self) -> None:
         """Let the process's writer take what has been collected: at once, or a little later if no follower waits for
-        it. The first text never waits."""
+        it. The first event and the first text never wait, and statuses after the first event wait for company."""
         nothing = not self._pending and self._checkpoint is None
         if self.queued or nothing or self._in_flight is not None or self._closing:
+            return
+        patient = not self._waiting_barriers and not self._flushing and self.last_seq > self._start.last_seq
+        if patient and all(isinstance(happened.event, Status) for happened in self._pending):
+            if self._later is None:
+                self._later = asyncio.get_running_loop().call_later(
+                    _COMPANY_SECONDS, self._process_writer.ready, self
+                )
             return
         if self._later is not None:
             self._later.cancel()

@@ -188,6 +188,26 @@ async def test_text_is_gathered_while_no_follower_waits_for_it_and_the_first_nev
     assert len(log.appends) == 2
 
 
+async def test_statuses_after_the_first_event_wait_for_company_but_no_barrier_waits_for_them() -> None:
+    async with writing_one() as (log, turn):
+        turn.put(STATUS)
+        await turn.writer.flush()
+        turn.put(STATUS, STATUS)
+        await asyncio.sleep(0)  # the process's writer runs, and has nothing
+        assert len(log.appends) == 1
+        turn.put(Delta("word", 0))
+        await turn.writer.flush()
+        assert len(log.appends) == 2
+        barrier = Barrier()
+        turn.put(STATUS, barrier)
+        await barrier.passed.wait()
+        # The time alone lets this one be written.
+        log.entered.clear()
+        turn.put(STATUS)
+        await log.entered.wait()
+        await turn.finish()
+
+
 async def test_a_turn_that_is_being_accepted_writes_nothing_before() -> None:
     log = ScriptedLog()
     async with writing(log) as begin:
