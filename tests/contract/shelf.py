@@ -56,7 +56,6 @@ def made(
         source,
         text,
         pieces(text, [Block(BlockKind.PARAGRAPH, 0, source.end)], language),
-        first=ordinal == 0,
     )
     # Embed each distinct text once, as the cache by hash does in production.
     distinct = list(dict.fromkeys(one.text for one in planned))

@@ -19,7 +19,7 @@ from responsa_server.domain.knowledge import SearchMode, SearchQuery
 from responsa_server.domain.passages import SearchScope
 from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.answering import Found, LibraryEvidence
+from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.stores.postgres.database import Database
@@ -239,9 +239,3 @@ async def test_an_agents_options_say_how_to_search(
     assert (await knowledge.search(people.ann, both, (), SearchOptions(top_k=1))).passages == 1
     assert (await knowledge.search(people.ann, both, (), SearchOptions(threshold=1.0))).passages == 0
     assert (await knowledge.search(people.ann, both, ("elsewhere",))).passages == 0
-    # With rerank, the ranking also uses the pieces of the passages.
-    for rerank in (True, False):
-        found = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(rerank=rerank))
-        assert isinstance(found.content, Found)
-        ranked = found.content.kept
-        assert (ranked.passages[0].score.evidence is not None) is rerank

@@ -1800,8 +1800,7 @@ pub struct SearchRequest {
     /// A filter on documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both.
     #[prost(string, tag = "7")]
     pub filter: ::prost::alloc::string::String,
-    /// Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row, and then by the reranking model if one is configured;
-    /// true if unset. In the mode VECTOR, passages are never ranked again.
+    /// Whether the reranking model, if one is configured, orders the passages; true if unset. In the mode VECTOR, it never does.
     #[prost(bool, optional, tag = "8")]
     pub rerank: ::core::option::Option<bool>,
 }
@@ -1878,7 +1877,8 @@ pub struct SearchHit {
     /// The parts of the score.
     #[prost(message, optional, tag = "3")]
     pub parts: ::core::option::Option<ScoreParts>,
-    /// The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the passage was not ranked again.
+    /// The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the
+    /// passage is not among the ten that the search ranks first.
     #[prost(message, optional, tag = "4")]
     pub piece_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
 }
@@ -1904,7 +1904,8 @@ pub struct ScoreParts {
     /// The index of the best-matching term in `terms`, counted from 0.
     #[prost(int32, tag = "3")]
     pub term: i32,
-    /// The score of the best piece of a passage that was ranked again, from 0 to 1. This is also the score of the passage. Unset if the passage was not ranked again.
+    /// How well the best piece of the passage fits the term, from 0 to 1. It does not affect the order. Unset if the passage is not among the ten that the search ranks
+    /// first.
     #[prost(double, optional, tag = "4")]
     pub piece: ::core::option::Option<f64>,
     /// The score of the reranking model, on the model's own scale. It only orders the passages. Unset if no reranking model is configured, if it failed, or if the

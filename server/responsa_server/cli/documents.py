@@ -137,7 +137,7 @@ def search(
     rerank: Annotated[
         bool,
         typer.Option(
-            "--rerank/--no-rerank", help="Rank the first ten passages again by their best sentence."
+            "--rerank/--no-rerank", help="Let the reranking model order the passages, if one is configured."
         ),
     ] = True,
     batch: Annotated[

@@ -125,7 +125,7 @@ class SearchOptions:
     """How to search.
 
     top_k: the maximum number of passages, from 1 to 50; None means the source's default. threshold: the lowest score of
-    a passage, from 0 to 1. rerank: whether the candidates are compared with the question a second time. expansions:
+    a passage, from 0 to 1. rerank: whether the reranking model, if one is configured, orders the passages. expansions:
     additional words to search for, which can add passages but never displace the better half of the others. filters:
     conditions that the documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only
     documents about the caller, whatever the caller's role, and documents without a subject in these collections; None

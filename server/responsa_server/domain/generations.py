@@ -42,15 +42,13 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class UnembeddedPassage:
-    """A passage that lacks vectors in a generation. first: whether it is its document's first passage. media_type: the
-    type of its document. header: the header of the table within which the passage begins, with a line feed; '' if there
-    is no such table. pieces: the pieces and headings of the passage, in order; empty if no generation has stored them.
+    """A passage that lacks vectors in a generation. header: the header of the table within which the passage begins,
+    with a line feed; '' if there is no such table. pieces: the pieces and headings of the passage, in order; empty if no
+    generation has stored them.
     """
 
     passage: Passage
     language: str
-    first: bool
-    media_type: str
     header: str
     pieces: Sequence[PassagePiece]
 

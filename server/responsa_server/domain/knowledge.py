@@ -212,8 +212,9 @@ class SearchQuery:
     """A search.
 
     terms: 1 to 8 search terms. collections: the collections to search; empty means all. top_k: the maximum number of
-    hits, from 1 to 100. threshold: the lowest score to return, from 0 to 1. rerank: whether the first passages are
-    ranked again by their best piece. filters: conditions that the documents must meet, on the fields of `lists.SEARCHED`.
+    hits, from 1 to 100. threshold: the lowest score to return, from 0 to 1. rerank: whether
+    the reranking model, if one is configured, orders the hits. filters: conditions that the documents must meet, on the
+    fields of `lists.SEARCHED`.
     """
 
     terms: tuple[str, ...]
@@ -230,10 +231,10 @@ class Hit:
     """A found passage.
 
     score: the overall score, from 0 to 1. text_score: the BM25 score, which has no upper limit. vector_score: the
-    cosine similarity, from -1 to 1. term: the index of the search term that matches best. piece_score: the score of the
-    best piece, from 0 to 1; None if the passage was not ranked again. reranker_score: the score of the reranking model, on
-    its own scale, which orders the hits; None if it did not read the passage. piece: the best piece's place in the
-    canonical text; None if the passage was not ranked again, or has no pieces.
+    cosine similarity, from -1 to 1. term: the index of the search term that matches best. piece_score: how well the best
+    piece fits, from 0 to 1; None if the passage has no pieces or is not among the first ten. reranker_score: the score
+    of the reranking model, on its own scale, which orders the hits; None if it did not read the passage. piece: the best
+    piece's place in the canonical text; None without `piece_score`.
     """
 
     passage: Passage

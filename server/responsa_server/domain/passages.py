@@ -34,7 +34,7 @@ class VectorKind(StrEnum):
 
     WINDOW: a stretch of text as long as the embedding model's input limit.
     SENTENCE, ITEM, CODE, ROW: pieces that an answer may quote.
-    HEADING, TITLE: texts that an answer never quotes.
+    HEADING: a text that an answer never quotes.
     """
 
     WINDOW = "window"
@@ -43,7 +43,6 @@ class VectorKind(StrEnum):
     CODE = "code"
     ROW = "row"
     HEADING = "heading"
-    TITLE = "title"
 
 
 class PlacedBlock(NamedTuple):

@@ -303,7 +303,6 @@ class Indexer:
             passage.source,
             passage.text,
             own,
-            first=unembedded_passage.first,
             columns=" | ".join(header_of(unembedded_passage.header)) if unembedded_passage.header else "",
         )
         return planned or [PlannedVector(VectorKind.WINDOW, passage.source, passage.text)]
@@ -354,7 +353,6 @@ class Indexer:
                 ByteRange(chunk.byte_start, chunk.byte_end),
                 chunk.text,
                 own,
-                first=chunk.ordinal == 0,
                 columns=columns,
                 most_pieces=most,
             )
@@ -363,7 +361,7 @@ class Indexer:
             texts = (
                 raw[vector.source.start - start : vector.source.end - start].decode()
                 for vector in vectors
-                if vector.kind not in (VectorKind.WINDOW, VectorKind.TITLE)
+                if vector.kind is not VectorKind.WINDOW
             )
             sequences = sequences_of(title, chunk.heading_path, texts, language, analyzer)
             words = pack(lexical.counts, sequences)
@@ -504,27 +502,20 @@ def plan_vectors(
     text: str,
     pieces: Sequence[Piece],
     *,
-    first: bool,
     columns: str = "",
     most_pieces: int = MAX_PIECES,
 ) -> list[PlannedVector]:
-    """Plan the vectors of a passage: vectors for windows that together cover the passage, for its pieces and headings
-    and, if it is the first passage, for the title.
+    """Plan the vectors of a passage: vectors for windows that together cover the passage, and for its pieces and headings.
 
     text: the canonical text of the bytes `source`. pieces: any pieces of the document; only those within the passage are used.
-    headings: the headings above the passage, outermost first. first: whether this is the document's first passage.
+    headings: the headings above the passage, outermost first.
     columns: the names of the columns, if the passage begins within a table. most_pieces: see `merged`.
     """
     context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
     if columns:
         context = f"{context}\n{plain(columns)[:_COLUMNS_CHARS]}"
     raw = text.encode()
-    planned = (
-        [PlannedVector(VectorKind.TITLE, ByteRange(source.start, source.start + 1), title)]
-        if first and title
-        else []
-    )
-    planned += _windows(embedder, context, source, text)
+    planned = _windows(embedder, context, source, text)
     own = [one for one in pieces if source.start <= one.byte_start and one.byte_end <= source.end]
     for piece in merged(own, len(raw), most_pieces):
         words = plain(raw[piece.byte_start - source.start : piece.byte_end - source.start].decode())

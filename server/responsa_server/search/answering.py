@@ -94,7 +94,6 @@ class LibraryEvidence:
                 collections or None,
                 top_k=most,
                 threshold=options.threshold,
-                rerank=options.rerank,
                 text_will_do=True,
                 expansions=options.expansions,
                 filters=options.filters,

@@ -226,11 +226,7 @@ def _best_pieces(
 ) -> Iterator[tuple[int, float]]:
     """The quotable pieces, the best first: the index of each, and the share of the question's words that are in it, its
     headings or its title."""
-    for place, piece in enumerate(passage.found.pieces):
-        if piece.source == passage.score.piece and piece.kind is not VectorKind.HEADING:
-            yield place, passage.score.titled  # the search has judged the pieces already
-            break
-    judged = judge(question, passage.found, passage.score.first, analyzer)
+    judged = judge(question, passage.found, passage.score.total, analyzer)
     for best in sorted(judged, key=lambda piece: -piece.score):
         yield best.place, best.titled
 

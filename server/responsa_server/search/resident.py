@@ -71,8 +71,6 @@ _NONE: Final = np.float32(-inf)
 _KINDS: Final = {kind.value[:1].encode(): kind for kind in VectorKind}
 """By the letters in `Vectors.kinds`."""
 _WINDOW: Final = VectorKind.WINDOW.value[:1].encode()
-_NO_PIECES: Final = (_WINDOW, VectorKind.TITLE.value[:1].encode())
-"""The vectors of whole windows and of titles, which are no pieces of a passage."""
 
 _LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 
@@ -322,7 +320,7 @@ class ResidentIndex:
                 None if values is None else float(values[at]),
             )
             for at in range(collection.first[place], collection.first[place + 1])
-            if vectors.kinds[at] not in _NO_PIECES
+            if vectors.kinds[at] != _WINDOW
         ]
 
     def _within(self, collections: Sequence[str] | None) -> Mapping[str, ResidentCollection]:

@@ -42,7 +42,13 @@ from responsa_server.domain.passages import (
 from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.domain.sharing import Scheduler, pause, work_within
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
-from responsa_server.search.evidence import CALIBRATED, ParsedQuestion, judge, read_question
+from responsa_server.search.evidence import (
+    CALIBRATED,
+    ParsedQuestion,
+    PieceEvidence,
+    judge,
+    read_question,
+)
 from responsa_server.search.outside import OutsideIndex
 from responsa_server.search.prompt_passages import Neighbours, with_pieces
 from responsa_server.search.reranking import Reranking, order, reranked_text
@@ -80,8 +86,8 @@ _LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 KIND_MARGIN: Final = 0.02
 """A passage of somebody's own documents stands before one of samples or of Responsa's documentation whose score (0 to
 1) is higher by at most this much."""
-RERANKED: Final = 10
-"""The number of passages at the top that are ranked again by their pieces."""
+WITH_PIECES: Final = 10
+"""The number of passages at the top that are read with their pieces."""
 NEAREST_VECTORS: Final = 100
 """The number of vectors that a search takes from the vector index. A passage has several vectors."""
 MOST_GUESSED_CHARACTERS: Final = 256
@@ -280,7 +286,6 @@ class Retriever:
         top_k: int = 10,
         mode: SearchMode = SearchMode.HYBRID,
         threshold: float = 0.0,
-        rerank: bool = True,
         text_will_do: bool = False,
         expansions: Sequence[str] = (),
         filters: Sequence[Filter] = (),
@@ -291,16 +296,16 @@ class Retriever:
 
         collections: the collections to search; None searches all collections of the tenant. threshold: passages with a
         lower score (0 to 1) are left out. Vectors are not used for a question or a passage in a language that the model
-        does not know, unless the mode is VECTOR. rerank: whether the first passages are ranked again by their pieces.
-        text_will_do: what happens in the mode HYBRID if vectors are not available. If true, the search uses only words,
-        and `Retrieval.text_only` is true; otherwise the search fails. If a collection's model is not declared any more,
-        only this collection is searched by words alone, in the mode HYBRID also if text_will_do is false; in the mode
-        VECTOR, the collection is left out if others remain. expansions: further strings. Their passages may replace the
-        worse half of the passages that the other strings find. filters: conditions that the passages' documents must
-        meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only documents about the reader,
-        whatever the reader's role, and documents without a subject in these collections. about: with `own`, whether
-        those about the reader are among them. Raises ValueError for `own` if the reader is the server itself. Raises
-        Unavailable, TooSlow, Precondition (EMBEDDING_FAILED, COLLECTION_EMBEDDING_DIFFERS).
+        does not know, unless the mode is VECTOR. text_will_do: what happens in the mode HYBRID if vectors are not
+        available. If true, the search uses only words, and `Retrieval.text_only` is true; otherwise the search fails.
+        If a collection's model is not declared any more, only this collection is searched by words alone, in the mode
+        HYBRID also if text_will_do is false; in the mode VECTOR, the collection is left out if others remain.
+        expansions: further strings. Their passages may replace the worse half of the passages that the other strings
+        find. filters: conditions that the passages' documents must meet, on the fields of `lists.SEARCHED`. own: if not
+        None, the search finds only documents about the reader, whatever the reader's role, and documents without a
+        subject in these collections. about: with `own`, whether those about the reader are among them. Raises
+        ValueError for `own` if the reader is the server itself. Raises Unavailable, TooSlow, Precondition
+        (EMBEDDING_FAILED, COLLECTION_EMBEDDING_DIFFERS).
         """
         if own is not None:
             reader = _as_subject(reader)
@@ -308,7 +313,7 @@ class Retriever:
         text_will_do = text_will_do and mode is not SearchMode.VECTOR
         asked_from = len(expansions)
         terms = (*expansions, *terms)
-        request = (terms, asked_from, collections, own, about, top_k, mode, threshold, rerank)
+        request = (terms, asked_from, collections, own, about, top_k, mode, threshold)
         languages = [language_of(term) for term in terms]
         words = sum(len(term.split()) for term in terms)
         self._slices.slice_up()
@@ -324,7 +329,6 @@ class Retriever:
                     mode,
                     top_k,
                     threshold,
-                    rerank=rerank,
                     asked_from=asked_from,
                     strict=strict,
                     index=index,
@@ -449,7 +453,6 @@ class Retriever:
         top_k: int,
         threshold: float,
         *,
-        rerank: bool,
         asked_from: int,
         strict: bool,
         index: ResidentIndex | None,
@@ -457,7 +460,7 @@ class Retriever:
         """named: the scope with the names that the reader uses. asked_from: the index of the first string that is not
         an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`. index:
         the collections in memory; None to search the database."""
-        limit, begun = max(top_k, RERANKED), monotonic()
+        limit, begun = top_k, monotonic()
         at = self.index if index is None else index
         async with AsyncExitStack() as stack:
             if index is None:
@@ -498,11 +501,6 @@ class Retriever:
             readings=[{shown[name]: of for name, of in one.readings.items()} for one in strings],
             kinds=kinds,
         )
-        if rerank and mode is not SearchMode.VECTOR and read:
-            with stage("rank", passages=len(read)):
-                read, alone = await self.analyse(
-                    lambda analyzer: [_reranked(retrieval, passages, analyzer) for passages in (read, alone)]
-                )
         instruments.SEARCH_SECONDS.add(monotonic() - begun, "passages")
         kept = _joined(alone, read, top_k) if asked_from else read[:top_k]
         return replace(retrieval, passages=[one for one in kept if one.score.total >= threshold])
@@ -692,7 +690,7 @@ class Retriever:
     async def _read(
         self, at: PassageIndex, reader: Reader, shown: Mapping[str, str], *lists: Sequence[_Ranked]
     ) -> Sequence[Sequence[ScoredPassage]]:
-        """One list of passages for each of these lists. Each of the first RERANKED passages has its pieces with their
+        """One list of passages for each of these lists. Each of the first WITH_PIECES passages has its pieces with their
         cosines to the string that found it. A passage in several lists is read once. shown: what the reader calls the
         collections.
         """
@@ -700,7 +698,7 @@ class Retriever:
         for ranked in lists:
             for place, passage in enumerate(ranked):
                 ids = by_question.setdefault(passage.question, {})
-                ids[passage.id] = ids.get(passage.id, False) or place < RERANKED
+                ids[passage.id] = ids.get(passage.id, False) or place < WITH_PIECES
         read: Mapping[tuple[QuestionVector | None, UUID], FoundPassage] = {
             (question, one.passage.id): _called(one, shown)
             for question, found in (await _found(at, reader, by_question)).items()
@@ -896,36 +894,6 @@ def _joined(
     return sorted(list(kept.values())[:top_k], key=lambda one: (-one.score.total, one.found.passage.id.bytes))
 
 
-def _reranked(
-    retrieval: Retrieval, passages: Sequence[ScoredPassage], analyzer: Analyzer
-) -> Sequence[ScoredPassage]:
-    """Sorts the first RERANKED passages by their best piece. The other passages follow in their old order."""
-    questions = ParsedQuestions(retrieval, analyzer)
-    judged: list[ScoredPassage] = []
-    for passage in passages[:RERANKED]:
-        weighed = judge(questions.of(passage), passage.found, passage.score.first, analyzer)
-        best = max(weighed, key=lambda piece: piece.score, default=None)
-        score = replace(passage.score, total=passage.score.first, evidence=passage.score.first)
-        if best is not None:
-            score = replace(
-                score, total=best.score, evidence=best.score, piece=best.piece.source, titled=best.titled
-            )
-        judged.append(replace(passage, score=score))
-    kinds = retrieval.kinds
-    judged.sort(
-        key=lambda one: (
-            -one.score.total - _edge(kinds[one.found.passage.collection_id]),
-            one.found.passage.id.bytes,
-        )
-    )
-    least = min((one.score.total for one in judged), default=1.0)
-    rest = [
-        replace(passage, score=replace(passage.score, total=min(passage.score.total, least)))
-        for passage in passages[RERANKED:]
-    ]
-    return [*judged, *rest]
-
-
 class ParsedQuestions:
     """Parses the searched strings of a retrieval, each as the collections of its passages read it."""
 
@@ -946,6 +914,13 @@ class ParsedQuestions:
         return parsed
 
 
+def _best_pieces(retrieval: Retrieval, analyzer: Analyzer) -> Sequence[PieceEvidence | None]:
+    """The best piece of each passage; None for a passage that was read without pieces."""
+    questions = ParsedQuestions(retrieval, analyzer)
+    judged = (judge(questions.of(one), one.found, one.score.total, analyzer) for one in retrieval.passages)
+    return [max(pieces, key=lambda piece: piece.score, default=None) for pieces in judged]
+
+
 class KnowledgeSearch:
     """Implements the port `Searcher` for the library. With a reranking model, it orders the passages of every search
     that asks for `rerank`, except by vectors alone."""
@@ -964,9 +939,9 @@ class KnowledgeSearch:
             top_k=query.top_k if reranking is None else max(query.top_k, reranking.most),
             mode=query.mode,
             threshold=query.threshold,
-            rerank=query.rerank,
             filters=query.filters,
         )
+        pieces = await self._retriever.analyse(lambda analyzer: _best_pieces(retrieval, analyzer))
         hits = [
             Hit(
                 passage.found.passage,
@@ -974,10 +949,10 @@ class KnowledgeSearch:
                 passage.score.bm25,
                 passage.score.vector or 0.0,
                 passage.term,
-                passage.score.evidence,
-                piece=passage.score.piece,
+                best and best.score,
+                piece=best and best.piece.source,
             )
-            for passage in retrieval.passages
+            for passage, best in zip(retrieval.passages, pieces, strict=True)
         ]
         if reranking is None:
             return hits

@@ -1,7 +1,7 @@
 """Computes how well a passage fits a question, from 0 to 1. Pure functions.
 
 The lexical score is BM25 (Robertson and Zaragoza 2009, doi:10.1561/1500000019), divided by the greatest value that the question's
-terms could reach. The vector score is the best cosine of a piece or title, plus half the best cosine of a window, divided by the
+terms could reach. The vector score is the best cosine of a piece, plus half the best cosine of a window, divided by the
 sum of the two weights. Neither score depends on the other passages of the result. Therefore a score means the same in every
 search, and a threshold makes sense. In all our measurements, ranking by the weighted sum of the two scores was also better than
 min-max scaling or reciprocal ranks (docs/retrieval.md).
@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import LexicalCandidate, PassageCosines, TermStatistics
 from responsa_server.text.lexical import missing_words
 from responsa_server.text.synonyms import Alternatives
@@ -68,19 +67,14 @@ class Score:
     """A passage's score and its parts.
 
     total: the score that ranks the passage. bm25: the unscaled BM25, 0 or more. lexical: bm25 divided by the
-    greatest possible value. vector: the weighted cosine; None if vectors are not used. first: the score by words
-    and vectors, before the pieces were judged. evidence, piece: the score and the place of the best piece; None if no piece was judged.
-    titled: the share of the question's words that are in this piece, its headings or its title. All scores except bm25 are from 0 to 1.
+    greatest possible value. vector: the weighted cosine; None if vectors are not used. All scores except bm25 are
+    from 0 to 1.
     """
 
     total: float
     bm25: float
     lexical: float
     vector: float | None
-    first: float
-    evidence: float | None = None
-    piece: ByteRange | None = None
-    titled: float = 0.0
 
 
 def weigh(
@@ -187,7 +181,7 @@ class PassageScorer:
             total = (lexical + VECTOR_WEIGHT * vector) / (1 + VECTOR_WEIGHT)
         else:
             total = vector
-        return Score(total, lexical_sum, lexical, vector, total)
+        return Score(total, lexical_sum, lexical, vector)
 
 
 def greatest_bm25(weights: Weights) -> float:

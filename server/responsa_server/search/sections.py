@@ -166,7 +166,7 @@ def _sections_of(
     if passage.id not in around:
         return
     start, text = _whole_characters(*around[passage.id])
-    judged = judge(question, scored_passage.found, scored_passage.score.first, analyzer)
+    judged = judge(question, scored_passage.found, scored_passage.score.total, analyzer)
     sections = divided.sections(scored_passage.found, start, text)
     for section in sections:
         source = section.source

@@ -47,7 +47,7 @@ _CHECK_SECONDS: Final = 2.0
 _POINTS_A_REQUEST: Final = 256
 # More vectors than any passage has, so that a query that compares all vectors of some passages returns all of them.
 _MOST_OF_PASSAGE: Final = 256
-_PIECES: Final = [kind.value for kind in VectorKind if kind not in (VectorKind.WINDOW, VectorKind.TITLE)]
+_PIECES: Final = [kind.value for kind in VectorKind if kind is not VectorKind.WINDOW]
 _INDEXES: Final[Mapping[str, models.PayloadSchemaType | models.KeywordIndexParams]] = {
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     "collection": models.PayloadSchemaType.KEYWORD,

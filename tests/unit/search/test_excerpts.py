@@ -62,7 +62,7 @@ def passage_of(
 
 def scored(passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Sequence[ScoredPassage]:
     score = 0.6 if vector is None else vector
-    return [ScoredPassage(passage, Score(score, 5.0, score, vector, score), 0) for passage in passages]
+    return [ScoredPassage(passage, Score(score, 5.0, score, vector), 0) for passage in passages]
 
 
 def retrieved(question: str, passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Retrieval:

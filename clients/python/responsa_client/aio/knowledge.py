@@ -189,7 +189,7 @@ class AsyncKnowledgeCalls(AsyncKnowledgeMethods):
             top_k: the maximum number of passages, from 1 to 100.
             threshold: the minimum score of a passage, from 0 to 1.
             mode: the indexes to search.
-            rerank: whether the first ten passages are ranked again by their best piece.
+            rerank: whether the reranking model, if one is configured, orders the passages.
             filter_by: a filter on documents, e.g. "labels.team = legal AND date >= 2025"; only matching documents are
                 searched. See Scope.filter in the contract.
 

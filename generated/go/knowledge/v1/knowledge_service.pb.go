@@ -2401,8 +2401,7 @@ type SearchRequest struct {
 	Scope *v1.Scope `protobuf:"bytes,6,opt,name=scope,proto3" json:"scope,omitempty"`
 	// A filter on documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both.
 	Filter string `protobuf:"bytes,7,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row, and then by the reranking model if one is configured;
-	// true if unset. In the mode VECTOR, passages are never ranked again.
+	// Whether the reranking model, if one is configured, orders the passages; true if unset. In the mode VECTOR, it never does.
 	Rerank        *bool `protobuf:"varint,8,opt,name=rerank,proto3,oneof" json:"rerank,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2634,7 +2633,8 @@ type SearchHit struct {
 	Score float64 `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`
 	// The parts of the score.
 	Parts *ScoreParts `protobuf:"bytes,3,opt,name=parts,proto3" json:"parts,omitempty"`
-	// The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the passage was not ranked again.
+	// The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the
+	// passage is not among the ten that the search ranks first.
 	PieceRange    *v1.ByteRange `protobuf:"bytes,4,opt,name=piece_range,json=pieceRange,proto3" json:"piece_range,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2707,7 +2707,8 @@ type ScoreParts struct {
 	Vector float64 `protobuf:"fixed64,2,opt,name=vector,proto3" json:"vector,omitempty"`
 	// The index of the best-matching term in `terms`, counted from 0.
 	Term int32 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
-	// The score of the best piece of a passage that was ranked again, from 0 to 1. This is also the score of the passage. Unset if the passage was not ranked again.
+	// How well the best piece of the passage fits the term, from 0 to 1. It does not affect the order. Unset if the passage is not among the ten that the search ranks
+	// first.
 	Piece *float64 `protobuf:"fixed64,4,opt,name=piece,proto3,oneof" json:"piece,omitempty"`
 	// The score of the reranking model, on the model's own scale. It only orders the passages. Unset if no reranking model is configured, if it failed, or if the
 	// passage was not among those that it read.

@@ -175,7 +175,7 @@ class RetrievalTable(Table):
     threshold: float = Field(0.0, ge=0, le=1, description="The least score of a passage.")
     rerank: bool = Field(
         True,
-        description="Whether the best passages are ranked again.",
+        description="Whether the reranking model, if one is configured, orders the passages.",
     )
     context_tokens: int = Field(
         6000,

@@ -429,12 +429,10 @@ class GenerationBuildStore:
                     tuple(headings),
                 ),
                 language,
-                first,
-                media_type,
                 bytes(header or b"").decode(),
                 pieces.get(id_, ()),
             )
-            for id_, document, version, title, uri, start, end, text, headings, language, first, media_type, header in rows
+            for id_, document, version, title, uri, start, end, text, headings, language, header in rows
         ]
 
     @shielded

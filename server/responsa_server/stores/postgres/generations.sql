@@ -140,7 +140,6 @@ SELECT FROM responsa.document
 -- name: unembedded
 -- The header of a table: see `before` in passages.sql.
 SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language,
-    p.ordinal = 0, coalesce(v.media_type, ''),
     CASE WHEN (p.places -> 0 ->> 1)::int < p.byte_start
     THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR
         (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)
@@ -165,7 +164,7 @@ CROSS JOIN LATERAL (
     SELECT passage_id, ordinal, kind, byte_start, byte_end FROM responsa.generation_vector
     WHERE generation_id = c.generation_id AND passage_id = ANY (%(ids)s::uuid[])
 ) AS v
-WHERE c.tenant_id = %(tenant)s AND c.id = %(collection)s AND v.kind NOT IN ('window', 'title')
+WHERE c.tenant_id = %(tenant)s AND c.id = %(collection)s AND v.kind <> 'window'
 ORDER BY v.passage_id, v.ordinal;
 
 -- name: hold_passages

@@ -35,9 +35,7 @@ _BUILD_MEMORY: Final = """SELECT set_config('maintenance_work_mem', greatest(
 )::text || 'kB', false)"""
 # A piece in `pieces` of vectors.sql, and the kinds of pieces by their first letters.
 _PIECE: Final = struct.Struct(">ciid")
-_KINDS: Final = {
-    kind.value[:1].encode(): kind for kind in VectorKind if kind not in (VectorKind.WINDOW, VectorKind.TITLE)
-}
+_KINDS: Final = {kind.value[:1].encode(): kind for kind in VectorKind if kind is not VectorKind.WINDOW}
 
 
 def half_vector(data: bytes) -> HalfVector:

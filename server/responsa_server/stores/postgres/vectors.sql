@@ -51,7 +51,7 @@ SELECT passage_id, string_agg(
             WHERE tenant_id = %(tenant)s AND (embedding <> %(model)s OR generation_id IS NOT NULL)))
             THEN 1 - (embedding <=> %(vector)b::halfvec) END, 'NaN')), '' ORDER BY ordinal)
 FROM responsa.passage_vector
-WHERE tenant_id = %(tenant)s AND passage_id = ANY (%(ids)s::uuid[]) AND kind NOT IN ('window', 'title')
+WHERE tenant_id = %(tenant)s AND passage_id = ANY (%(ids)s::uuid[]) AND kind <> 'window'
 GROUP BY passage_id;
 
 -- name: near_of_generations
@@ -76,5 +76,5 @@ SELECT v.passage_id, string_agg(
 FROM responsa.generation_vector AS v
 JOIN responsa.passage AS p ON p.id = v.passage_id
 JOIN responsa.collection AS c ON c.tenant_id = p.tenant_id AND c.id = p.collection_id AND c.generation_id = v.generation_id
-WHERE v.tenant_id = %(tenant)s AND v.passage_id = ANY (%(ids)s::uuid[]) AND v.kind NOT IN ('window', 'title')
+WHERE v.tenant_id = %(tenant)s AND v.passage_id = ANY (%(ids)s::uuid[]) AND v.kind <> 'window'
 GROUP BY v.passage_id;

@@ -1239,9 +1239,7 @@ class SearchRequest(_message.Message):
     filter: _builtins.str
     """A filter on documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both."""
     rerank: _builtins.bool
-    """Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row, and then by the reranking model if one is configured;
-    true if unset. In the mode VECTOR, passages are never ranked again.
-    """
+    """Whether the reranking model, if one is configured, orders the passages; true if unset. In the mode VECTOR, it never does."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 8 terms, each 1 byte to 16 KiB. A passage gets a score for each term. The highest of these scores is the score of the passage. A term can have several
@@ -1372,7 +1370,9 @@ class SearchHit(_message.Message):
 
     @_builtins.property
     def piece_range(self) -> _byte_range_pb2.ByteRange:
-        """The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the passage was not ranked again."""
+        """The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the
+        passage is not among the ten that the search ranks first.
+        """
 
     def __init__(
         self,
@@ -1408,7 +1408,9 @@ class ScoreParts(_message.Message):
     term: _builtins.int
     """The index of the best-matching term in `terms`, counted from 0."""
     piece: _builtins.float
-    """The score of the best piece of a passage that was ranked again, from 0 to 1. This is also the score of the passage. Unset if the passage was not ranked again."""
+    """How well the best piece of the passage fits the term, from 0 to 1. It does not affect the order. Unset if the passage is not among the ten that the search ranks
+    first.
+    """
     reranker: _builtins.float
     """The score of the reranking model, on the model's own scale. It only orders the passages. Unset if no reranking model is configured, if it failed, or if the
     passage was not among those that it read.

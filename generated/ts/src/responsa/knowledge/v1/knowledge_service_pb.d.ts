@@ -1247,8 +1247,7 @@ export declare type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest
   filter: string;
 
   /**
-   * Whether the first ten passages are ranked again by their best piece, such as a sentence or a table row, and then by the reranking model if one is configured;
-   * true if unset. In the mode VECTOR, passages are never ranked again.
+   * Whether the reranking model, if one is configured, orders the passages; true if unset. In the mode VECTOR, it never does.
    *
    * @generated from field: optional bool rerank = 8;
    */
@@ -1349,7 +1348,8 @@ export declare type SearchHit = Message<"responsa.knowledge.v1.SearchHit"> & {
   parts?: ScoreParts | undefined;
 
   /**
-   * The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the passage was not ranked again.
+   * The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the
+   * passage is not among the ten that the search ranks first.
    *
    * @generated from field: responsa.type.v1.ByteRange piece_range = 4;
    */
@@ -1390,7 +1390,8 @@ export declare type ScoreParts = Message<"responsa.knowledge.v1.ScoreParts"> & {
   term: number;
 
   /**
-   * The score of the best piece of a passage that was ranked again, from 0 to 1. This is also the score of the passage. Unset if the passage was not ranked again.
+   * How well the best piece of the passage fits the term, from 0 to 1. It does not affect the order. Unset if the passage is not among the ten that the search ranks
+   * first.
    *
    * @generated from field: optional double piece = 4;
    */
