@@ -217,8 +217,8 @@ def _range(value: Json) -> Json:
 def place_of(place: Json) -> Json:
     """Where the quote of a citation or an excerpt begins in the original file."""
     found: Json = {name: place[name] for name in ("page", "path", "date") if name in place}
-    if box := place.get("box"):
-        found["box"] = [box.get(edge, 0) for edge in ("left", "top", "right", "bottom")]
+    if boxes := place.get("boxes"):
+        found["boxes"] = [[box.get(edge, 0) for edge in ("left", "top", "right", "bottom")] for box in boxes]
     return found
 
 

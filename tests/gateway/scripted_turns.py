@@ -35,7 +35,7 @@ from responsa.chat.v1.citation_pb2 import (
     UnconfirmedSentence,
 )
 from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
-from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
+from responsa.chat.v1.turn_pb2 import Step, Turn, TurnEvent
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa.type.v1.collection_kind_pb2 import CollectionKind
 from responsa_server.calls import status
@@ -52,7 +52,7 @@ CONVERSATION = "0192f3c8-0000-7000-8000-00000000c0de"
 MARKDOWN = "A **lease** <script>alert(1)</script> ends."
 CITATION = Citation(
     passage="passages/p", document_version="documents/d/versions/2", title="Leases", uri="https://example.org/l", quote="A lease ends.",
-    page=3, box=PageBox(left=100, top=250, right=900, bottom=300),
+    page=3, boxes=[PageBox(left=100, top=250, right=900, bottom=300)],
     state=CitationState.CITATION_STATE_QUOTED,
 )  # fmt: skip
 
@@ -70,7 +70,7 @@ EXCERPT = Excerpt(
     collection_kind=CollectionKind.COLLECTION_KIND_OWN, title="Leases", headings=["Turns", "Ends"],
     uri="https://example.org/l", source_range=ByteRange(start=40, end=60), text="First. A lease ends.", markdown="First. A lease ends.",
     marked_range=ByteRange(start=47, end=60), marked_in_markdown=ByteRange(start=7, end=20), grade=ExcerptGrade.EXCERPT_GRADE_ANSWERS,
-    score=0.75, page=3, box=PageBox(left=100, top=250, right=900, bottom=300),
+    score=0.75, page=3, boxes=[PageBox(left=100, top=250, right=900, bottom=300)],
 )  # fmt: skip
 FURTHER = Excerpt(
     passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", text="4 leases",
@@ -109,7 +109,7 @@ def delta(text: str) -> TurnEvent:
 
 def stepped(step: int, message: str) -> TurnEvent:
     event = TurnEvent()
-    event.status.step = step
+    event.status.step = Step.ValueType(step)
     event.status.message = message
     return event
 
@@ -262,7 +262,9 @@ class ScriptedTurns:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
             if number == int(words.get("lost", "-1")):
                 lost = status.of(NotFound.of("turn", name))
-                await context.abort_with_status(rpc_status.to_status(lost))
+                await context.abort_with_status(
+                    rpc_status.to_status(lost)  # pyright: ignore[reportUnknownMemberType]: its stub is not typed
+                )
             if number == int(words.get("reconnect", "-1")):
                 yield AskResponse(turn=name, after_seq=sent, through_seq=sent, events=[other(reconnect={})])
                 return

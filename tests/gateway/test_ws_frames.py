@@ -21,7 +21,7 @@ SOURCES = [
         "quote": "A lease ends.",
         "state": "quoted",
         "page": 3,
-        "box": [100, 250, 900, 300],
+        "boxes": [[100, 250, 900, 300]],
     }
 ]
 EXCERPT: Json = {
@@ -40,7 +40,7 @@ EXCERPT: Json = {
     "grade": "answers",
     "score": 0.75,
     "page": 3,
-    "box": [100, 250, 900, 300],
+    "boxes": [[100, 250, 900, 300]],
 }
 FURTHER: Json = {
     "passage": "passages/s",

@@ -31,6 +31,13 @@ describe("what Markdown becomes", () => {
     expect(shown(text)).toBe(expected);
   });
 
+  it("of an extracted text is lists and tables alone, with all other characters as they are", () => {
+    const text = "# 5 *not* <b> [a](b) ~~c~~ 1\\*2\nsecond line\n===\n\n- one\n- `two`\n\nCountry | > 8 h\n---|---\nGermany | 14 EUR\n\n    deep\n\n> quoted";
+    expect(shown(text, { extracted: true })).toBe(
+      '<p># 5 *not* &lt;b> [a](b) ~~c~~ 1\\*2\nsecond line\n===</p><ul><li><p>one</p></li><li><p>`two`</p></li></ul><table><thead><tr><th scope="col">Country</th><th scope="col">> 8 h</th></tr></thead><tbody><tr><td>Germany</td><td>14 EUR</td></tr></tbody></table><p>deep</p><p>> quoted</p>',
+    );
+  });
+
   it("is the same for each part of a text that grows, whatever came before", () => {
     const text = "# T\n\npara\n#x\n\n- a\n- b\n\n  c\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```sh\nx\n\ny\n```\n> q\nlazy\n\n1. x\n\n   y\n2. z\n\n[r]: https://x.example/\n\nsee [r] **bold** and *it*\n===\n\n    code\n\n    more\n";
     const growing = new Markdown();

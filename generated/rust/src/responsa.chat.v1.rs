@@ -66,7 +66,7 @@ impl Rating {
 }
 /// Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
 /// quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
-/// `passage`, `document_version`, `page`, `box` and `path` are not set.
+/// `passage`, `document_version`, `page`, `boxes` and `path` are not set.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Citation {
     /// The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written.
@@ -97,12 +97,12 @@ pub struct Citation {
     /// How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer.
     #[prost(double, tag = "9")]
     pub score: f64,
-    /// The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages.
+    /// The page, slide or sheet of the original file on which most of the quote stands, counted from 1; 0 if it is not known or the format has no pages.
     #[prost(int32, tag = "10")]
     pub page: i32,
-    /// The part of that page in which the quote begins; unset if it is not known.
-    #[prost(message, optional, tag = "11")]
-    pub r#box: ::core::option::Option<PageBox>,
+    /// The parts of that page in which the quote stands, such as paragraphs, in the order of the text; empty if they are not known.
+    #[prost(message, repeated, tag = "11")]
+    pub boxes: ::prost::alloc::vec::Vec<PageBox>,
     /// The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
     #[prost(string, tag = "12")]
     pub path: ::prost::alloc::string::String,
@@ -351,12 +351,12 @@ pub struct Excerpt {
     /// How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
     #[prost(double, tag = "14")]
     pub score: f64,
-    /// The page, slide or sheet of the original file on which the marked cell, or else the excerpt, begins, counted from 1; 0 if it is not known or the format has no pages.
+    /// The page, slide or sheet of the original file on which most of the marked cell, or else of the excerpt, stands, counted from 1; 0 if it is not known or the format has no pages.
     #[prost(int32, tag = "15")]
     pub page: i32,
-    /// The part of that page in which it begins; unset if it is not known.
-    #[prost(message, optional, tag = "16")]
-    pub r#box: ::core::option::Option<PageBox>,
+    /// The parts of that page in which it stands, in the order of the text; empty if they are not known.
+    #[prost(message, repeated, tag = "16")]
+    pub boxes: ::prost::alloc::vec::Vec<PageBox>,
     /// Its place inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
     #[prost(string, tag = "17")]
     pub path: ::prost::alloc::string::String,

@@ -370,7 +370,7 @@ impl ::prost::Name for LeftOut {
     }
 }
 /// Passage is a stretch of the text of a document version. Passages are the units of search and citation.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Passage {
     /// `passages/{uuid}`.
     #[prost(string, tag = "1")]
@@ -399,12 +399,12 @@ pub struct Passage {
     /// SHA-256 of the text's UTF-8 bytes, 32 bytes.
     #[prost(bytes = "vec", tag = "9")]
     pub sha256: ::prost::alloc::vec::Vec<u8>,
-    /// The page, slide or sheet of the original file on which the passage begins, counted from 1; 0 if it is not known or the format has no pages.
+    /// The page, slide or sheet of the original file on which most of the passage stands, counted from 1; 0 if it is not known or the format has no pages.
     #[prost(int32, tag = "10")]
     pub page: i32,
-    /// The part of that page on which the passage stands; unset if it is not known.
-    #[prost(message, optional, tag = "11")]
-    pub r#box: ::core::option::Option<super::super::chat::v1::PageBox>,
+    /// The parts of that page on which the passage stands, in the order of the text; empty if they are not known.
+    #[prost(message, repeated, tag = "11")]
+    pub boxes: ::prost::alloc::vec::Vec<super::super::chat::v1::PageBox>,
     /// The place of the passage inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
     #[prost(string, tag = "12")]
     pub path: ::prost::alloc::string::String,

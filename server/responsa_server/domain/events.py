@@ -76,7 +76,7 @@ class Citation:
 
     source: the byte range of the quote in the canonical text. sha256: the SHA-256 of the quote's bytes, 32 bytes.
     answer: the byte range of the supported text in the answer. score: how well the quote supports the answer, from 0 to
-    1. page, box, path: where the quote begins in the original file, as in `PlacedBlock`. date: as in `Passage`. state:
+    1. page, boxes, path: where the quote stands in the original file, as in `SourcePlace`. date: as in `Passage`. state:
     None only if nothing may be said of the source.
     """
 
@@ -91,7 +91,7 @@ class Citation:
     answer: ByteRange
     score: float
     page: int = 0
-    box: tuple[int, int, int, int] | None = None
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
     path: str = ""
     date: str = ""
     state: CitationState | None = None
@@ -162,8 +162,8 @@ class Excerpt:
 
     headings: those above the excerpt, outermost first. source: the byte range of `text` in the canonical text. text:
     exactly these bytes, decoded, at most MAX_EXCERPT_BYTES.
-    markdown: the text as an answer shows it. score: from 0 to 1. page, box, path: where the marked cell, or else the
-    excerpt, begins in the original file, as in `PlacedBlock`. date: as in `Passage`. marked: the byte range, in the
+    markdown: the text as an answer shows it. score: from 0 to 1. page, boxes, path: where the marked cell, or else the
+    excerpt, stands in the original file, as in `SourcePlace`. date: as in `Passage`. marked: the byte range, in the
     canonical text, of the table cell whose row and column the question names; None if there is none. marked_shown: its
     byte range in `markdown`; None if the Markdown does not contain it in one piece.
     """
@@ -182,7 +182,7 @@ class Excerpt:
     grade: Grade
     score: float
     page: int = 0
-    box: tuple[int, int, int, int] | None = None
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
     path: str = ""
     date: str = ""
     marked: ByteRange | None = None

@@ -61,6 +61,15 @@ class PlacedBlock(NamedTuple):
     path: str
 
 
+class SourcePlace(NamedTuple):
+    """Where a range of the canonical text stands in the original file. page, path: those of the block that has most of
+    it, as in `PlacedBlock`. boxes: those of all its blocks on this page, in order."""
+
+    page: int = 0
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    path: str = ""
+
+
 class OutlinedHeading(NamedTuple):
     """A heading of a document. start: its first byte in the canonical text. level: 1 to 6. title: without markup; may be ''."""
 
@@ -118,11 +127,14 @@ class Passage:
         """The titles of the headings above a byte of the canonical text, outermost first."""
         return titles_of(open_headings(one for one in self.outline if one.start <= place)) or self.headings
 
-    def place_of(self, source: ByteRange) -> PlacedBlock | None:
-        """The place of the first block that has bytes of this range; None if no such block has a place."""
-        return next(
-            (place for place in self.places if place.start < source.end and source.start < place.end), None
-        )
+    def place_of(self, source: ByteRange) -> SourcePlace:
+        """The place of a range."""
+        blocks = [block for block in self.places if block.start < source.end and source.start < block.end]
+        if not blocks:
+            return SourcePlace()
+        main = max(blocks, key=lambda block: min(block.end, source.end) - max(block.start, source.start))
+        boxes = (block.box for block in blocks if block.box is not None and block.page == main.page)
+        return SourcePlace(main.page, tuple(dict.fromkeys(boxes)), main.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,8 +123,7 @@ class PassageParts:
         return self._size(first, last) <= MAX_EXCERPT_BYTES and self._page(first) == self._page(last)
 
     def _page(self, place: int) -> int:
-        found = self._found.passage.place_of(self._units[place].source)
-        return found.page if found else 0
+        return self._found.passage.place_of(self._units[place].source).page
 
     def alone(self, place: int) -> ExcerptPart:
         """The part that is nothing but the piece with the index `place`."""

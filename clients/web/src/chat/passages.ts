@@ -97,9 +97,9 @@ function prose(markdown: string, marked: (view: readonly View[]) => readonly Vie
 }
 
 /** An excerpt, or its marked cell, as a citation of no answer, which has no hash. */
-function quoteOf({ passage, documentVersion, title, uri, text, sourceRange, markedRange, page, box, path, date }: Excerpt): Citation {
+function quoteOf({ passage, documentVersion, title, uri, text, sourceRange, markedRange, page, boxes, path, date }: Excerpt): Citation {
   const cited = markedRange ?? sourceRange;
   const { start = 0n } = sourceRange ?? {};
   const [from, to] = markedRange ? unitsAt(text, [Number(markedRange.start - start), Number(markedRange.end - start)]) : [];
-  return create(CitationSchema, { passage, documentVersion, title, uri, quote: text.slice(from, to), page, path, date, ...(cited && { sourceRange: cited }), ...(box && { box }) });
+  return create(CitationSchema, { passage, documentVersion, title, uri, quote: text.slice(from, to), page, boxes, path, date, ...(cited && { sourceRange: cited }) });
 }

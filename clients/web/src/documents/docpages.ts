@@ -3,7 +3,7 @@
 import { ChevronLeft, ChevronRight } from "lucide";
 import type { PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { Api } from "../server/api.js";
-import { button, element, focused } from "../widgets/dom.js";
+import { button, element, focused, replace } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { cleanName } from "../text/names.js";
@@ -25,15 +25,15 @@ export class PagesView {
   readonly #zoom = button(t("larger"), () => this.#zoomed(), { class: "quiet", "aria-pressed": "false" });
   // A canvas needs no address, so the page's security policy does not have to allow images from elsewhere.
   readonly #canvas = element("canvas", { role: "img" });
-  readonly #mark = element("div", { class: "cited-box", hidden: true, "aria-hidden": "true" });
-  readonly #sheet = element("div", { class: "sheet-of-paper" }, this.#canvas, this.#mark);
+  readonly #marks = element("div", { "aria-hidden": "true" });
+  readonly #sheet = element("div", { class: "sheet-of-paper" }, this.#canvas, this.#marks);
   readonly #scroller = element("div", { class: "paper", tabindex: "0", role: "region", "aria-label": t("pageOfDocument") }, this.#sheet);
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #name = "";
   #title = "";
   #page = 1;
   #count = 0;
-  #cited: { readonly page: number; readonly box: PageBox | undefined } = { page: 0, box: undefined };
+  #cited: { readonly page: number; readonly boxes: readonly PageBox[] } = { page: 0, boxes: [] };
   #signal = AbortSignal.abort();
   #drawing = new AbortController();
 
@@ -51,11 +51,11 @@ export class PagesView {
     );
   }
 
-  /** Show the pages of `documents/{uuid}/versions/{n}`, or of the current version of `documents/{uuid}`. `page`: the page to begin with; 0 for the first one. `box`: the part of that page to mark. The signal aborts when the panel shows something else. */
-  async open(name: string, title: string, page: number, box: PageBox | undefined, signal: AbortSignal): Promise<void> {
+  /** Show the pages of `documents/{uuid}/versions/{n}`, or of the current version of `documents/{uuid}`. `page`: the page to begin with; 0 for the first one. `boxes`: the parts of that page to mark. The signal aborts when the panel shows something else. */
+  async open(name: string, title: string, page: number, boxes: readonly PageBox[], signal: AbortSignal): Promise<void> {
     this.#name = name;
     this.#title = title;
-    this.#cited = { page, box };
+    this.#cited = { page, boxes };
     this.#page = Math.max(page, 1);
     this.#count = 0;
     this.#signal = signal;
@@ -66,7 +66,7 @@ export class PagesView {
   clear(): void {
     this.#drawing.abort();
     this.#canvas.width = this.#canvas.height = 0;
-    this.#mark.hidden = true;
+    replace(this.#marks);
     this.#problem.textContent = "";
   }
 
@@ -111,9 +111,9 @@ export class PagesView {
       this.#problem.textContent = failureOf(error).message;
       return;
     }
-    const marked = this.#cited.page === page && this.#cited.box !== undefined;
+    const boxes = this.#cited.page === page ? this.#cited.boxes : [];
     const count = this.#count;
-    this.#canvas.setAttribute("aria-label", `${t("pageOfTitle", { page, count, title: cleanName(this.#title) })}${marked ? t("pageMarked") : ""}`);
+    this.#canvas.setAttribute("aria-label", `${t("pageOfTitle", { page, count, title: cleanName(this.#title) })}${boxes.length > 0 ? t("pageMarked") : ""}`);
     this.#of.textContent = t("ofCount", { count });
     this.#number.max = String(this.#count);
     const held = focused();
@@ -121,7 +121,7 @@ export class PagesView {
     this.#next.disabled = page >= this.#count;
     if (held === this.#back && this.#back.disabled) this.#next.focus();
     if (held === this.#next && this.#next.disabled) this.#back.focus();
-    this.#place(marked ? this.#cited.box : undefined);
+    this.#mark(boxes);
     if (isAnnounced) this.#say(t("pageOf", { page, count }));
   }
 
@@ -130,17 +130,14 @@ export class PagesView {
     return this.#page;
   }
 
-  #place(box: PageBox | undefined): void {
-    this.#mark.hidden = !box;
-    if (!box) {
-      this.#scroller.scrollTop = 0;
-      return;
-    }
-    const { style } = this.#mark;
-    style.left = `${box.left / 10}%`;
-    style.top = `${box.top / 10}%`;
-    style.width = `${(box.right - box.left) / 10}%`;
-    style.height = `${(box.bottom - box.top) / 10}%`;
-    this.#mark.scrollIntoView({ block: "center", inline: "nearest" });
+  #mark(boxes: readonly PageBox[]): void {
+    const marks = boxes.map(({ left, top, right, bottom }) => {
+      const mark = element("div", { class: "cited-box" });
+      Object.assign(mark.style, { left: `${left / 10}%`, top: `${top / 10}%`, width: `${(right - left) / 10}%`, height: `${(bottom - top) / 10}%` });
+      return mark;
+    });
+    replace(this.#marks, ...marks);
+    if (marks.length === 0) this.#scroller.scrollTop = 0;
+    marks[0]?.scrollIntoView({ block: marks.length > 1 ? "start" : "center", inline: "nearest" });
   }
 }

@@ -24,8 +24,12 @@ const SLACK = 16_384;
 /** The number of bytes from which the page learns whether code is open. */
 const CONTEXT = 1_048_576;
 
-/** The document whose text has links. */
-type From = Pick<Document, "sourceKey" | "collection">;
+const MARKDOWN = "text/markdown";
+/** The formats whose text the server shows as it is in the file; it extracts those of all others but Markdown. */
+const AS_IT_IS = /^text\/(?!html$)|^application\/(?:json|x-ndjson)$/;
+
+/** The document that a text is of. */
+type From = Pick<Document, "sourceKey" | "collection" | "mediaType">;
 
 export class TextView {
   readonly root = element("div", { class: "document-text", tabindex: "0", role: "region", "aria-label": t("textOf"), ...WRITTEN });
@@ -63,15 +67,16 @@ export class TextView {
     return { text, done: text.need(range.start - AROUND - CONTEXT, range.end + AROUND + SLACK, signal) };
   }
 
-  /** Show a text with the range marked. Returns the first marked element. `markdown`: the document if it is in Markdown, so that its text is rendered and its links lead to other documents. */
-  show(text: CanonicalText, range: Range, markdown: From | undefined, signal: AbortSignal): HTMLElement | undefined {
-    const parts = markdown === undefined ? plain(text, range) : rendered(text, range, markdown, this.#say);
+  /** Show a text with the range marked. Returns the first marked element. `of`: the document, by whose format the text is rendered, and whose links lead to other documents; undefined to show the text as it is. */
+  show(text: CanonicalText, range: Range, of: From | undefined, signal: AbortSignal): HTMLElement | undefined {
+    const asItIs = of === undefined || (of.mediaType !== MARKDOWN && AS_IT_IS.test(of.mediaType));
+    const parts = asItIs ? plain(text, range) : rendered(text, range, of, this.#say);
     const from = parts.startBefore(range.start - AROUND);
     const to = parts.endAfter(from, range.end + AROUND);
     replace(this.root, this.#before(parts, from, signal), parts.show(from, to), this.#behind(parts, to, signal));
     const first = this.toMark();
     // A range without any text to show, such as the address of a link, can only be marked in the source itself.
-    if (range.end > range.start && !first && markdown !== undefined) return this.show(text, range, undefined, signal);
+    if (range.end > range.start && !first && !asItIs) return this.show(text, range, undefined, signal);
     if (first) first.tabIndex = -1;
     return first;
   }
@@ -155,7 +160,8 @@ function plain(text: CanonicalText, range: Range): Parts {
   };
 }
 
-function rendered(text: CanonicalText, range: Range, { sourceKey, collection: near }: From, say: (text: string) => void): Parts {
+function rendered(text: CanonicalText, range: Range, { sourceKey, collection: near, mediaType }: From, say: (text: string) => void): Parts {
+  const extracted = mediaType !== MARKDOWN;
   const inside = (link: string) => {
     const keys = keysOf(link, sourceKey);
     return keys.length > 0 ? fragmentOfKeys({ keys, near }) : undefined;
@@ -181,9 +187,9 @@ function rendered(text: CanonicalText, range: Range, { sourceKey, collection: ne
     show: (from, to) => {
       const source = text.slice(from, to);
       const marked = unitsOf(source, from, range);
-      const blocks = new Markdown({ whole: true, front: from === 0, inside }).blocks(source);
+      const blocks = new Markdown({ whole: true, front: from === 0 && !extracted, extracted, inside }).blocks(source);
       const views = blocks.flatMap((block): readonly View[] => framed(wrapped(block.content, marked, "mark"), () => codeButton(say)));
-      return element("div", { class: "prose" }, ...views.map(made));
+      return element("div", { class: extracted ? "prose extracted" : "prose" }, ...views.map(made));
     },
   };
 }

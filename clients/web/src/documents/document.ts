@@ -28,7 +28,6 @@ import { TabList } from "../widgets/tablist.js";
 import { cleanName } from "../text/names.js";
 import { t } from "../language/documents/texts.js";
 
-const MARKDOWN = "text/markdown";
 const PDF = "application/pdf";
 /** Milliseconds between two looks at a document that the server reads. */
 const LOOK_AGAIN = 2_000;
@@ -85,12 +84,12 @@ interface Shown {
   readonly marked: string;
   /** The page to mark, counted from 1; 0 if it is not known. */
   readonly page: number;
-  readonly box: PageBox | undefined;
+  readonly boxes: readonly PageBox[];
   /** The tab to open; undefined for the one that suits the document. */
   readonly tab?: TabId | undefined;
 }
 
-const NOTHING = { range: { start: 0, end: 0 }, quote: "", marked: "", page: 0, box: undefined } as const;
+const NOTHING = { range: { start: 0, end: 0 }, quote: "", marked: "", page: 0, boxes: [] } as const;
 
 export class DocumentPanel {
   readonly root: HTMLElement;
@@ -191,8 +190,8 @@ export class DocumentPanel {
     const range = { start: Number(citation.sourceRange?.start ?? 0n), end: Number(citation.sourceRange?.end ?? 0n) };
     this.#badge.hidden = false;
     if (citation.origin.case === "toolResult") return this.#openFetched(cited, signal);
-    const { documentVersion: name, quote, page, box } = citation;
-    await Promise.all([this.#verify(cited, signal), this.#open({ name, title, range, quote, marked: t("citedMarked"), page, box }, signal)]);
+    const { documentVersion: name, quote, page, boxes } = citation;
+    await Promise.all([this.#verify(cited, signal), this.#open({ name, title, range, quote, marked: t("citedMarked"), page, boxes }, signal)]);
   }
 
   /** Show the quote of what a tool returned, and then the text around it. Nothing is fetched again. */
@@ -328,7 +327,7 @@ export class DocumentPanel {
     this.#filled.clear();
     this.#pages.clear();
     // A place with a box opens on its page, so its text may never be needed.
-    this.#content = shown.box ? undefined : this.#text.read(shown.name, shown.range, signal);
+    this.#content = shown.boxes.length > 0 ? undefined : this.#text.read(shown.name, shown.range, signal);
     this.#content?.done.catch(() => undefined); // it is awaited later
     const document = await this.#current(shown.name, signal);
     if (signal.aborted) return;
@@ -380,9 +379,9 @@ export class DocumentPanel {
       return;
     }
     this.#filled.add(open);
-    const { name, title, page, box } = this.#shown;
+    const { name, title, page, boxes } = this.#shown;
     if (open === "text") return this.#fillText(signal);
-    if (open === "pages") return this.#pages.open(name, title, page, box, signal);
+    if (open === "pages") return this.#pages.open(name, title, page, boxes, signal);
     if (!document) return;
     if (open === "passages") this.#passages.open(document, signal);
     else {
@@ -420,8 +419,7 @@ export class DocumentPanel {
     }
     if (signal.aborted) return;
     this.#note.textContent = this.#about;
-    const markdown = this.#document?.mediaType === MARKDOWN ? this.#document : undefined;
-    const first = this.#text.show(text, range, markdown, signal);
+    const first = this.#text.show(text, range, this.#document, signal);
     // Do not move the focus if the user has already moved it.
     if (first && focused() === this.#title) first.focus({ preventScroll: true });
   }
@@ -459,9 +457,9 @@ export class DocumentPanel {
   }
 }
 
-function shownPassage({ documentVersion: name, sourceRange, page, box }: Passage, title: string, piece = sourceRange): Shown {
+function shownPassage({ documentVersion: name, sourceRange, page, boxes }: Passage, title: string, piece = sourceRange): Shown {
   const range = { start: Number(piece?.start ?? 0n), end: Number(piece?.end ?? 0n) };
-  return { name, title, range, quote: "", marked: t(piece === sourceRange ? "passageMarked" : "sentenceMarked"), page, box };
+  return { name, title, range, quote: "", marked: t(piece === sourceRange ? "passageMarked" : "sentenceMarked"), page, boxes };
 }
 
 /** Whether two citations are of the same passage, or of the same source of a tool's call. */

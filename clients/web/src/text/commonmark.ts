@@ -27,13 +27,14 @@ export class CommonMark {
   readonly #whole: boolean;
   readonly #front: boolean;
   readonly #inside: (link: string) => string | undefined;
-  readonly #parser = parser.configure({ parseInline: [{ name: "Brackets", before: "LinkEnd", parse: (cx, next, at) => brackets(cx, next, at, this.#labels) }] });
+  readonly #parser;
   #text = "";
   #tree: Tree | undefined;
   #labels: ReadonlySet<string> = new Set();
   #kept: readonly Kept[] = [];
 
-  constructor({ whole = false, front = false, inside = () => undefined }: Options = {}) {
+  constructor({ whole = false, front = false, extracted = false, inside = () => undefined }: Options = {}) {
+    this.#parser = extracted ? listsAndTables : parser.configure({ parseInline: [{ name: "Brackets", before: "LinkEnd", parse: (cx, next, at) => brackets(cx, next, at, this.#labels) }] });
     this.#whole = whole;
     this.#front = front;
     this.#inside = inside;
@@ -138,6 +139,13 @@ const parser = commonMark.configure([
     ],
   },
 ]);
+
+const listsAndTables = parser.configure({
+  remove: [
+    ...["LinkReference", "IndentedCode", "FencedCode", "Blockquote", "HorizontalRule", "ATXHeading", "SetextHeading", "TaskList"],
+    ...["Escape", "Entity", "InlineCode", "Emphasis", "HardBreak", "Link", "Image", "LinkEnd", "Strikethrough", "Address"],
+  ],
+});
 
 /** Makes text of the rest of a line that lies too deep. */
 function tooDeep(cx: BlockContext, line: Line): boolean {

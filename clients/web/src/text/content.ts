@@ -37,6 +37,8 @@ export interface Block extends Place {
 export interface Options {
   /** Show what Markdown hides: the definitions of links. */
   readonly whole?: boolean;
+  /** The text is what the server has read from a file of another format: only its lists and tables are markup, and all other characters show themselves. */
+  readonly extracted?: boolean;
   /** Show lines between two lines of three hyphens at the start as front matter. */
   readonly front?: boolean;
   /** The fragment of this page to which a link without a scheme leads, such as one to another document; undefined if it leads nowhere. */

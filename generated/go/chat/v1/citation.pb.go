@@ -142,7 +142,7 @@ func (CitationVerdict) EnumDescriptor() ([]byte, []int) {
 
 // Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
 // quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
-// `passage`, `document_version`, `page`, `box` and `path` are not set.
+// `passage`, `document_version`, `page`, `boxes` and `path` are not set.
 type Citation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written.
@@ -164,10 +164,10 @@ type Citation struct {
 	AnswerRange *v1.ByteRange `protobuf:"bytes,8,opt,name=answer_range,json=answerRange,proto3" json:"answer_range,omitempty"`
 	// How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer.
 	Score float64 `protobuf:"fixed64,9,opt,name=score,proto3" json:"score,omitempty"`
-	// The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages.
+	// The page, slide or sheet of the original file on which most of the quote stands, counted from 1; 0 if it is not known or the format has no pages.
 	Page int32 `protobuf:"varint,10,opt,name=page,proto3" json:"page,omitempty"`
-	// The part of that page in which the quote begins; unset if it is not known.
-	Box *PageBox `protobuf:"bytes,11,opt,name=box,proto3" json:"box,omitempty"`
+	// The parts of that page in which the quote stands, such as paragraphs, in the order of the text; empty if they are not known.
+	Boxes []*PageBox `protobuf:"bytes,11,rep,name=boxes,proto3" json:"boxes,omitempty"`
 	// The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
 	Path string `protobuf:"bytes,12,opt,name=path,proto3" json:"path,omitempty"`
 	// The origin of a quote that is not from a passage.
@@ -286,9 +286,9 @@ func (x *Citation) GetPage() int32 {
 	return 0
 }
 
-func (x *Citation) GetBox() *PageBox {
+func (x *Citation) GetBoxes() []*PageBox {
 	if x != nil {
-		return x.Box
+		return x.Boxes
 	}
 	return nil
 }
@@ -597,7 +597,7 @@ var File_responsa_chat_v1_citation_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xb1\x05\n" +
+	"\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xb5\x05\n" +
 	"\bCitation\x12;\n" +
 	"\apassage\x18\x01 \x01(\tB!\xfaA\x1e\n" +
 	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
@@ -611,8 +611,8 @@ const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\fanswer_range\x18\b \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vanswerRange\x12\x14\n" +
 	"\x05score\x18\t \x01(\x01R\x05score\x12\x12\n" +
 	"\x04page\x18\n" +
-	" \x01(\x05R\x04page\x12+\n" +
-	"\x03box\x18\v \x01(\v2\x19.responsa.chat.v1.PageBoxR\x03box\x12\x12\n" +
+	" \x01(\x05R\x04page\x12/\n" +
+	"\x05boxes\x18\v \x03(\v2\x19.responsa.chat.v1.PageBoxR\x05boxes\x12\x12\n" +
 	"\x04path\x18\f \x01(\tR\x04path\x12D\n" +
 	"\vtool_result\x18\r \x01(\v2!.responsa.chat.v1.CitedToolResultH\x00R\n" +
 	"toolResult\x12\x12\n" +
@@ -679,7 +679,7 @@ var file_responsa_chat_v1_citation_proto_goTypes = []any{
 var file_responsa_chat_v1_citation_proto_depIdxs = []int32{
 	6, // 0: responsa.chat.v1.Citation.source_range:type_name -> responsa.type.v1.ByteRange
 	6, // 1: responsa.chat.v1.Citation.answer_range:type_name -> responsa.type.v1.ByteRange
-	5, // 2: responsa.chat.v1.Citation.box:type_name -> responsa.chat.v1.PageBox
+	5, // 2: responsa.chat.v1.Citation.boxes:type_name -> responsa.chat.v1.PageBox
 	4, // 3: responsa.chat.v1.Citation.tool_result:type_name -> responsa.chat.v1.CitedToolResult
 	0, // 4: responsa.chat.v1.Citation.state:type_name -> responsa.chat.v1.CitationState
 	6, // 5: responsa.chat.v1.UnconfirmedSentence.answer_range:type_name -> responsa.type.v1.ByteRange

@@ -113,10 +113,10 @@ type Excerpt struct {
 	Grade ExcerptGrade `protobuf:"varint,13,opt,name=grade,proto3,enum=responsa.chat.v1.ExcerptGrade" json:"grade,omitempty"`
 	// How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
 	Score float64 `protobuf:"fixed64,14,opt,name=score,proto3" json:"score,omitempty"`
-	// The page, slide or sheet of the original file on which the marked cell, or else the excerpt, begins, counted from 1; 0 if it is not known or the format has no pages.
+	// The page, slide or sheet of the original file on which most of the marked cell, or else of the excerpt, stands, counted from 1; 0 if it is not known or the format has no pages.
 	Page int32 `protobuf:"varint,15,opt,name=page,proto3" json:"page,omitempty"`
-	// The part of that page in which it begins; unset if it is not known.
-	Box *PageBox `protobuf:"bytes,16,opt,name=box,proto3" json:"box,omitempty"`
+	// The parts of that page in which it stands, in the order of the text; empty if they are not known.
+	Boxes []*PageBox `protobuf:"bytes,16,rep,name=boxes,proto3" json:"boxes,omitempty"`
 	// Its place inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
 	Path string `protobuf:"bytes,17,opt,name=path,proto3" json:"path,omitempty"`
 	// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
@@ -260,9 +260,9 @@ func (x *Excerpt) GetPage() int32 {
 	return 0
 }
 
-func (x *Excerpt) GetBox() *PageBox {
+func (x *Excerpt) GetBoxes() []*PageBox {
 	if x != nil {
-		return x.Box
+		return x.Boxes
 	}
 	return nil
 }
@@ -285,7 +285,7 @@ var File_responsa_chat_v1_excerpt_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_excerpt_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\xab\x06\n" +
+	"\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\xaf\x06\n" +
 	"\aExcerpt\x12;\n" +
 	"\apassage\x18\x01 \x01(\tB!\xfaA\x1e\n" +
 	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
@@ -307,8 +307,8 @@ const file_responsa_chat_v1_excerpt_proto_rawDesc = "" +
 	"\x12marked_in_markdown\x18\f \x01(\v2\x1b.responsa.type.v1.ByteRangeR\x10markedInMarkdown\x124\n" +
 	"\x05grade\x18\r \x01(\x0e2\x1e.responsa.chat.v1.ExcerptGradeR\x05grade\x12\x14\n" +
 	"\x05score\x18\x0e \x01(\x01R\x05score\x12\x12\n" +
-	"\x04page\x18\x0f \x01(\x05R\x04page\x12+\n" +
-	"\x03box\x18\x10 \x01(\v2\x19.responsa.chat.v1.PageBoxR\x03box\x12\x12\n" +
+	"\x04page\x18\x0f \x01(\x05R\x04page\x12/\n" +
+	"\x05boxes\x18\x10 \x03(\v2\x19.responsa.chat.v1.PageBoxR\x05boxes\x12\x12\n" +
 	"\x04path\x18\x11 \x01(\tR\x04path\x12\x12\n" +
 	"\x04date\x18\x12 \x01(\tR\x04date*~\n" +
 	"\fExcerptGrade\x12\x1d\n" +
@@ -344,7 +344,7 @@ var file_responsa_chat_v1_excerpt_proto_depIdxs = []int32{
 	3, // 2: responsa.chat.v1.Excerpt.marked_range:type_name -> responsa.type.v1.ByteRange
 	3, // 3: responsa.chat.v1.Excerpt.marked_in_markdown:type_name -> responsa.type.v1.ByteRange
 	0, // 4: responsa.chat.v1.Excerpt.grade:type_name -> responsa.chat.v1.ExcerptGrade
-	4, // 5: responsa.chat.v1.Excerpt.box:type_name -> responsa.chat.v1.PageBox
+	4, // 5: responsa.chat.v1.Excerpt.boxes:type_name -> responsa.chat.v1.PageBox
 	6, // [6:6] is the sub-list for method output_type
 	6, // [6:6] is the sub-list for method input_type
 	6, // [6:6] is the sub-list for extension type_name

@@ -876,10 +876,10 @@ type Passage struct {
 	Headings []string `protobuf:"bytes,8,rep,name=headings,proto3" json:"headings,omitempty"`
 	// SHA-256 of the text's UTF-8 bytes, 32 bytes.
 	Sha256 []byte `protobuf:"bytes,9,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	// The page, slide or sheet of the original file on which the passage begins, counted from 1; 0 if it is not known or the format has no pages.
+	// The page, slide or sheet of the original file on which most of the passage stands, counted from 1; 0 if it is not known or the format has no pages.
 	Page int32 `protobuf:"varint,10,opt,name=page,proto3" json:"page,omitempty"`
-	// The part of that page on which the passage stands; unset if it is not known.
-	Box *v11.PageBox `protobuf:"bytes,11,opt,name=box,proto3" json:"box,omitempty"`
+	// The parts of that page on which the passage stands, in the order of the text; empty if they are not known.
+	Boxes []*v11.PageBox `protobuf:"bytes,11,rep,name=boxes,proto3" json:"boxes,omitempty"`
 	// The place of the passage inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
 	Path string `protobuf:"bytes,12,opt,name=path,proto3" json:"path,omitempty"`
 	// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
@@ -988,9 +988,9 @@ func (x *Passage) GetPage() int32 {
 	return 0
 }
 
-func (x *Passage) GetBox() *v11.PageBox {
+func (x *Passage) GetBoxes() []*v11.PageBox {
 	if x != nil {
-		return x.Box
+		return x.Boxes
 	}
 	return nil
 }
@@ -1091,7 +1091,7 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\tocr_pages\x18\x05 \x01(\x05R\bocrPages\"W\n" +
 	"\aLeftOut\x126\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\".responsa.knowledge.v1.LeftOutKindR\x04kind\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x05R\x05count\"\x92\x05\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\"\x96\x05\n" +
 	"\aPassage\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12B\n" +
 	"\bdocument\x18\x02 \x01(\tB&\xe2A\x01\x03\xfaA\x1f\n" +
@@ -1108,8 +1108,8 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\bheadings\x18\b \x03(\tB\x04\xe2A\x01\x03R\bheadings\x12\x1c\n" +
 	"\x06sha256\x18\t \x01(\fB\x04\xe2A\x01\x03R\x06sha256\x12\x18\n" +
 	"\x04page\x18\n" +
-	" \x01(\x05B\x04\xe2A\x01\x03R\x04page\x121\n" +
-	"\x03box\x18\v \x01(\v2\x19.responsa.chat.v1.PageBoxB\x04\xe2A\x01\x03R\x03box\x12\x18\n" +
+	" \x01(\x05B\x04\xe2A\x01\x03R\x04page\x125\n" +
+	"\x05boxes\x18\v \x03(\v2\x19.responsa.chat.v1.PageBoxB\x04\xe2A\x01\x03R\x05boxes\x12\x18\n" +
 	"\x04path\x18\f \x01(\tB\x04\xe2A\x01\x03R\x04path\x12\x18\n" +
 	"\x04date\x18\r \x01(\tB\x04\xe2A\x01\x03R\x04date:H\xeaAE\n" +
 	"\x1cresponsa.example.org/Passage\x12\x12passages/{passage}*\bpassages2\apassage*\x81\x01\n" +
@@ -1188,7 +1188,7 @@ var file_responsa_knowledge_v1_document_proto_depIdxs = []int32{
 	7,  // 14: responsa.knowledge.v1.IngestResult.left_out:type_name -> responsa.knowledge.v1.LeftOut
 	2,  // 15: responsa.knowledge.v1.LeftOut.kind:type_name -> responsa.knowledge.v1.LeftOutKind
 	15, // 16: responsa.knowledge.v1.Passage.source_range:type_name -> responsa.type.v1.ByteRange
-	16, // 17: responsa.knowledge.v1.Passage.box:type_name -> responsa.chat.v1.PageBox
+	16, // 17: responsa.knowledge.v1.Passage.boxes:type_name -> responsa.chat.v1.PageBox
 	18, // [18:18] is the sub-list for method output_type
 	18, // [18:18] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name

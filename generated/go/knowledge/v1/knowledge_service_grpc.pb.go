@@ -129,8 +129,8 @@ type KnowledgeServiceClient interface {
 	// each. Browsers and curl get the bytes themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original.
 	// Errors: RESOURCE_NOT_FOUND.
 	GetDocumentOriginal(ctx context.Context, in *GetDocumentOriginalRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetDocumentOriginalResponse], error)
-	// GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.box and
-	// Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
+	// GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.boxes and
+	// Passage.boxes are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
 	// DOCUMENT_PARSER_LIMIT (rendering the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
 	GetDocumentPage(ctx context.Context, in *GetDocumentPageRequest, opts ...grpc.CallOption) (*DocumentPage, error)
 	// ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting
@@ -586,8 +586,8 @@ type KnowledgeServiceServer interface {
 	// each. Browsers and curl get the bytes themselves, as a download, from GET /v1/documents/{uuid}/original and GET /v1/documents/{uuid}/versions/{n}/original.
 	// Errors: RESOURCE_NOT_FOUND.
 	GetDocumentOriginal(*GetDocumentOriginalRequest, grpc.ServerStreamingServer[GetDocumentOriginalResponse]) error
-	// GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.box and
-	// Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
+	// GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.boxes and
+	// Passage.boxes are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
 	// DOCUMENT_PARSER_LIMIT (rendering the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
 	GetDocumentPage(context.Context, *GetDocumentPageRequest) (*DocumentPage, error)
 	// ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting

@@ -148,9 +148,9 @@ def citation_of(
         sha256=sha256,
         answer=answer,
         score=score,
-        page=place.page if place else 0,
-        box=place.box if place else None,
-        path=place.path if place else "",
+        page=place.page,
+        boxes=place.boxes,
+        path=place.path,
         date=passage.date,
         state=state,
     )
@@ -351,7 +351,7 @@ class CitationModel(NodeModel):
     answer: ByteRange
     score: float = Field(ge=0, le=1)
     page: int = Field(default=0, ge=0)
-    box: tuple[int, int, int, int] | None = None
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
     path: str = ""
     date: str = ""
     origin: ToolOrigin | None = None
@@ -520,7 +520,7 @@ def plain(citation: AnyCitation) -> CitationModel:
         answer=citation.answer,
         score=citation.score,
         page=citation.page,
-        box=citation.box,
+        boxes=citation.boxes,
         path=citation.path,
         date=citation.date,
         state=citation.state,
@@ -554,7 +554,7 @@ def of_plain(model: CitationModel) -> AnyCitation:
         answer=model.answer,
         score=model.score,
         page=model.page,
-        box=model.box,
+        boxes=model.boxes,
         path=model.path,
         date=model.date,
         state=model.state,

@@ -134,7 +134,7 @@ def _citation(excerpt: Excerpt, answer: ByteRange) -> Citation:
         answer=answer,
         score=min(max(excerpt.score, 0.0), 1.0),
         page=excerpt.page,
-        box=excerpt.box,
+        boxes=excerpt.boxes,
         path=excerpt.path,
         date=excerpt.date,
         state=CitationState.QUOTED,

@@ -254,7 +254,7 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
         answer_range=byte_range(value.answer),
         score=value.score,
         page=value.page,
-        box=None if value.box is None else page_box(value.box),
+        boxes=map(page_box, value.boxes),
         path=value.path,
         date=value.date,
         state=enums.CITATION_STATE.number(value.state),
@@ -302,7 +302,7 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
         grade=enums.GRADE.number(value.grade),
         score=value.score,
         page=value.page,
-        box=None if value.box is None else page_box(value.box),
+        boxes=map(page_box, value.boxes),
         path=value.path,
         date=value.date,
     )

@@ -289,9 +289,9 @@ def passage(value: Passage) -> document_pb2.Passage:
         text=value.text,
         headings=value.headings,
         sha256=hashlib.sha256(value.text.encode()).digest(),
-        page=0 if place is None else place.page,
-        box=None if place is None or place.box is None else page_box(place.box),
-        path="" if place is None else place.path,
+        page=place.page,
+        boxes=map(page_box, place.boxes),
+        path=place.path,
         date=value.date,
     )
 

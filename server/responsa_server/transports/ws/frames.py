@@ -310,8 +310,8 @@ def _place(quotation: Citation | Excerpt) -> dict[str, Json]:
     fields: dict[str, Json] = {}
     if quotation.page:
         fields["page"] = quotation.page
-    if quotation.HasField("box"):
-        fields["box"] = [quotation.box.left, quotation.box.top, quotation.box.right, quotation.box.bottom]
+    if quotation.boxes:
+        fields["boxes"] = [[box.left, box.top, box.right, box.bottom] for box in quotation.boxes]
     if quotation.path:
         fields["path"] = quotation.path
     if quotation.date:

@@ -103,7 +103,7 @@ def cleaned(*pieces: str, start: int = 0, shown: int = 3) -> tuple[str, list[Mar
     ],
 )
 def test_marks_are_taken_out_with_the_space_before_them(
-    written: str, text: str, marks: list[tuple[int, ...]]
+    written: str, text: str, marks: list[tuple[int, int]]
 ) -> None:
     expected = (text, [Mark(*mark) for mark in marks])
     assert cleaned(written) == expected
@@ -329,17 +329,20 @@ def test_splitting_loses_nothing_and_cuts_no_character(text: str, most: int) -> 
     assert all(0 < len(piece.encode()) <= most for piece in pieces)
 
 
-def test_a_citation_has_the_place_of_the_first_block_that_it_quotes() -> None:
+def test_a_citation_has_the_place_of_the_block_that_has_most_of_it_and_the_boxes_of_all_on_that_page() -> (
+    None
+):
     both_pages = quote("On page two. On page three.")
     start = both_pages.source.start
     places = (
-        PlacedBlock(start, start + 12, 2, (10, 20, 900, 40), ""),
-        PlacedBlock(start + 13, both_pages.source.end, 3, None, "Sheet1!A2"),
+        PlacedBlock(start, start + 3, 2, (10, 20, 900, 40), ""),
+        PlacedBlock(start + 3, start + 12, 2, (10, 50, 900, 70), ""),
+        PlacedBlock(start + 13, both_pages.source.end, 3, (10, 80, 900, 90), "Sheet1!A2"),
     )
     whole = replace(both_pages, passage=replace(both_pages.passage, places=places))
-    later = replace(whole, source=ByteRange(start + 13, both_pages.source.end), text="On page three.")
-    first, second = map(plain, compose([whole, later]).citations)
-    assert (first.page, first.box, first.path) == (2, (10, 20, 900, 40), "")
-    assert (second.page, second.box, second.path) == (3, None, "Sheet1!A2")
+    early = replace(whole, source=ByteRange(start, start + 12), text="On page two.")
+    first, second = map(plain, compose([whole, early]).citations)
+    assert (first.page, first.boxes, first.path) == (3, ((10, 80, 900, 90),), "Sheet1!A2")
+    assert (second.page, second.boxes, second.path) == (2, ((10, 20, 900, 40), (10, 50, 900, 70)), "")
     (none,) = map(plain, compose([both_pages]).citations)
-    assert (none.page, none.box, none.path) == (0, None, "")
+    assert (none.page, none.boxes, none.path) == (0, (), "")

@@ -333,7 +333,7 @@ public final class KnowledgeService {
 
     /**
      * GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open
-     * the PDF. Citation.box and Passage.box are positions on this image.
+     * the PDF. Citation.boxes and Passage.boxes are positions on this image.
      *
      * <p>Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
      * DOCUMENT_PARSER_LIMIT (rendering the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.

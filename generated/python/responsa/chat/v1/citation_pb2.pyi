@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from responsa.type.v1 import byte_range_pb2 as _byte_range_pb2
 import builtins as _builtins
@@ -87,7 +89,7 @@ Global___CitationVerdict: _TypeAlias = CitationVerdict  # noqa: Y015
 class Citation(_message.Message):
     """Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
     quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
-    `passage`, `document_version`, `page`, `box` and `path` are not set.
+    `passage`, `document_version`, `page`, `boxes` and `path` are not set.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -102,7 +104,7 @@ class Citation(_message.Message):
     ANSWER_RANGE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
-    BOX_FIELD_NUMBER: _builtins.int
+    BOXES_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     TOOL_RESULT_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
@@ -125,7 +127,7 @@ class Citation(_message.Message):
     score: _builtins.float
     """How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer."""
     page: _builtins.int
-    """The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages."""
+    """The page, slide or sheet of the original file on which most of the quote stands, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
     """The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     date: _builtins.str
@@ -143,8 +145,8 @@ class Citation(_message.Message):
         """The part of the answer's text that the quote supports."""
 
     @_builtins.property
-    def box(self) -> Global___PageBox:
-        """The part of that page in which the quote begins; unset if it is not known."""
+    def boxes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PageBox]:
+        """The parts of that page in which the quote stands, such as paragraphs, in the order of the text; empty if they are not known."""
 
     @_builtins.property
     def tool_result(self) -> Global___CitedToolResult:
@@ -163,16 +165,16 @@ class Citation(_message.Message):
         answer_range: _byte_range_pb2.ByteRange | None = ...,
         score: _builtins.float = ...,
         page: _builtins.int = ...,
-        box: Global___PageBox | None = ...,
+        boxes: _abc.Iterable[Global___PageBox] | None = ...,
         path: _builtins.str = ...,
         tool_result: Global___CitedToolResult | None = ...,
         date: _builtins.str = ...,
         not_permitted: _builtins.bool = ...,
         state: Global___CitationState.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "origin", b"origin", "source_range", b"source_range", "tool_result", b"tool_result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "origin", b"origin", "source_range", b"source_range", "tool_result", b"tool_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "date", b"date", "document_version", b"document_version", "not_permitted", b"not_permitted", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "state", b"state", "title", b"title", "tool_result", b"tool_result", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "boxes", b"boxes", "date", b"date", "document_version", b"document_version", "not_permitted", b"not_permitted", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "state", b"state", "title", b"title", "tool_result", b"tool_result", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_origin: _TypeAlias = _typing.Literal["tool_result"]  # noqa: Y015
     _WhichOneofArgType_origin: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015

@@ -73,7 +73,7 @@ class Excerpt(_message.Message):
     GRADE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
-    BOX_FIELD_NUMBER: _builtins.int
+    BOXES_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
@@ -97,7 +97,7 @@ class Excerpt(_message.Message):
     score: _builtins.float
     """How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn."""
     page: _builtins.int
-    """The page, slide or sheet of the original file on which the marked cell, or else the excerpt, begins, counted from 1; 0 if it is not known or the format has no pages."""
+    """The page, slide or sheet of the original file on which most of the marked cell, or else of the excerpt, stands, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
     """Its place inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     date: _builtins.str
@@ -121,8 +121,8 @@ class Excerpt(_message.Message):
         """The position of that cell in `markdown`, in bytes; unset if it does not stand there in one piece."""
 
     @_builtins.property
-    def box(self) -> _citation_pb2.PageBox:
-        """The part of that page in which it begins; unset if it is not known."""
+    def boxes(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.PageBox]:
+        """The parts of that page in which it stands, in the order of the text; empty if they are not known."""
 
     def __init__(
         self,
@@ -142,13 +142,13 @@ class Excerpt(_message.Message):
         grade: Global___ExcerptGrade.ValueType = ...,
         score: _builtins.float = ...,
         page: _builtins.int = ...,
-        box: _citation_pb2.PageBox | None = ...,
+        boxes: _abc.Iterable[_citation_pb2.PageBox] | None = ...,
         path: _builtins.str = ...,
         date: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "source_range", b"source_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "collection", b"collection", "collection_kind", b"collection_kind", "date", b"date", "document_version", b"document_version", "grade", b"grade", "headings", b"headings", "markdown", b"markdown", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "page", b"page", "passage", b"passage", "path", b"path", "score", b"score", "source_range", b"source_range", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "collection_kind", b"collection_kind", "date", b"date", "document_version", b"document_version", "grade", b"grade", "headings", b"headings", "markdown", b"markdown", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "page", b"page", "passage", b"passage", "path", b"path", "score", b"score", "source_range", b"source_range", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -523,7 +523,7 @@ class Passage(_message.Message):
     HEADINGS_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
-    BOX_FIELD_NUMBER: _builtins.int
+    BOXES_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -541,7 +541,7 @@ class Passage(_message.Message):
     sha256: _builtins.bytes
     """SHA-256 of the text's UTF-8 bytes, 32 bytes."""
     page: _builtins.int
-    """The page, slide or sheet of the original file on which the passage begins, counted from 1; 0 if it is not known or the format has no pages."""
+    """The page, slide or sheet of the original file on which most of the passage stands, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
     """The place of the passage inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     date: _builtins.str
@@ -555,8 +555,8 @@ class Passage(_message.Message):
         """The headings above the passage, the outermost first."""
 
     @_builtins.property
-    def box(self) -> _citation_pb2.PageBox:
-        """The part of that page on which the passage stands; unset if it is not known."""
+    def boxes(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.PageBox]:
+        """The parts of that page on which the passage stands, in the order of the text; empty if they are not known."""
 
     def __init__(
         self,
@@ -571,13 +571,13 @@ class Passage(_message.Message):
         headings: _abc.Iterable[_builtins.str] | None = ...,
         sha256: _builtins.bytes = ...,
         page: _builtins.int = ...,
-        box: _citation_pb2.PageBox | None = ...,
+        boxes: _abc.Iterable[_citation_pb2.PageBox] | None = ...,
         path: _builtins.str = ...,
         date: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "source_range", b"source_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "collection", b"collection", "date", b"date", "document", b"document", "document_version", b"document_version", "headings", b"headings", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "date", b"date", "document", b"document", "document_version", b"document_version", "headings", b"headings", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

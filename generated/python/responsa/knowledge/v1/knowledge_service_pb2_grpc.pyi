@@ -106,8 +106,8 @@ class KnowledgeServiceStub:
     Errors: RESOURCE_NOT_FOUND.
     """
     GetDocumentPage: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetDocumentPageRequest, _knowledge_service_pb2.DocumentPage]
-    """GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.box and
-    Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
+    """GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.boxes and
+    Passage.boxes are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
     DOCUMENT_PARSER_LIMIT (rendering the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
     """
     ListDocumentVersions: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListDocumentVersionsRequest, _knowledge_service_pb2.ListDocumentVersionsResponse]
@@ -361,8 +361,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.GetDocumentPageRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.GetDocumentPageRequest, _abc.Awaitable[_knowledge_service_pb2.DocumentPage]],
     ) -> _abc.Awaitable[_knowledge_service_pb2.DocumentPage]:
-        """GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.box and
-        Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
+        """GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.boxes and
+        Passage.boxes are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
         DOCUMENT_PARSER_LIMIT (rendering the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
         """
 

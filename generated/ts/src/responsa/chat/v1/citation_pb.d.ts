@@ -15,7 +15,7 @@ export declare const file_responsa_chat_v1_citation: GenFile;
 /**
  * Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
  * quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
- * `passage`, `document_version`, `page`, `box` and `path` are not set.
+ * `passage`, `document_version`, `page`, `boxes` and `path` are not set.
  *
  * @generated from message responsa.chat.v1.Citation
  */
@@ -85,18 +85,18 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
   score: number;
 
   /**
-   * The page, slide or sheet of the original file on which the quote begins, counted from 1; 0 if it is not known or the format has no pages.
+   * The page, slide or sheet of the original file on which most of the quote stands, counted from 1; 0 if it is not known or the format has no pages.
    *
    * @generated from field: int32 page = 10;
    */
   page: number;
 
   /**
-   * The part of that page in which the quote begins; unset if it is not known.
+   * The parts of that page in which the quote stands, such as paragraphs, in the order of the text; empty if they are not known.
    *
-   * @generated from field: responsa.chat.v1.PageBox box = 11;
+   * @generated from field: repeated responsa.chat.v1.PageBox boxes = 11;
    */
-  box?: PageBox | undefined;
+  boxes: PageBox[];
 
   /**
    * The place of the quote inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.

@@ -119,18 +119,18 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
   score: number;
 
   /**
-   * The page, slide or sheet of the original file on which the marked cell, or else the excerpt, begins, counted from 1; 0 if it is not known or the format has no pages.
+   * The page, slide or sheet of the original file on which most of the marked cell, or else of the excerpt, stands, counted from 1; 0 if it is not known or the format has no pages.
    *
    * @generated from field: int32 page = 15;
    */
   page: number;
 
   /**
-   * The part of that page in which it begins; unset if it is not known.
+   * The parts of that page in which it stands, in the order of the text; empty if they are not known.
    *
-   * @generated from field: responsa.chat.v1.PageBox box = 16;
+   * @generated from field: repeated responsa.chat.v1.PageBox boxes = 16;
    */
-  box?: PageBox | undefined;
+  boxes: PageBox[];
 
   /**
    * Its place inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.

@@ -496,18 +496,18 @@ export declare type Passage = Message<"responsa.knowledge.v1.Passage"> & {
   sha256: Uint8Array;
 
   /**
-   * The page, slide or sheet of the original file on which the passage begins, counted from 1; 0 if it is not known or the format has no pages.
+   * The page, slide or sheet of the original file on which most of the passage stands, counted from 1; 0 if it is not known or the format has no pages.
    *
    * @generated from field: int32 page = 10;
    */
   page: number;
 
   /**
-   * The part of that page on which the passage stands; unset if it is not known.
+   * The parts of that page on which the passage stands, in the order of the text; empty if they are not known.
    *
-   * @generated from field: responsa.chat.v1.PageBox box = 11;
+   * @generated from field: repeated responsa.chat.v1.PageBox boxes = 11;
    */
-  box?: PageBox | undefined;
+  boxes: PageBox[];
 
   /**
    * The place of the passage inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.

@@ -1747,8 +1747,8 @@ export declare const KnowledgeService: GenService<{
     output: typeof GetDocumentOriginalResponseSchema;
   },
   /**
-   * GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.box and
-   * Passage.box are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
+   * GetDocumentPage returns one page of a PDF as an image. The server renders the page in its sandbox, so that no client has to open the PDF. Citation.boxes and
+   * Passage.boxes are positions on this image. Errors: RESOURCE_NOT_FOUND, PAGES_UNSUPPORTED (the document is not a PDF), PAGE_OUT_OF_RANGE, DOCUMENT_MALFORMED,
    * DOCUMENT_PARSER_LIMIT (rendering the page needs too much memory or time), OVERLOADED, PART_UNAVAILABLE.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetDocumentPage
