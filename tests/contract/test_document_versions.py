@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -13,7 +12,6 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.errors import (
     AlreadyExists,
     DocumentRejected,
-    Exhausted,
     Reason,
 )
 from responsa_server.domain.knowledge import DocumentState, DocumentVersion, IngestStage, Operation
@@ -23,7 +21,6 @@ from responsa_server.domain.people import Principal, Server
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.jobs import Parser
 from responsa_server.stores.postgres.documents import DocumentStore
-from responsa_server.text.compare import HunkKind
 from tests.contract.conftest import People
 from tests.contract.library_house import GatedParser, House, OtherParser
 
@@ -80,8 +77,6 @@ async def test_an_older_version_is_restored_as_a_new_one(house: House, people: P
         (2, False, 1),
         (1, False, 1),
     ]
-    compared = await house.library.compare(people.ann, document_id, 1, None)
-    assert [hunk.kind for hunk in compared.comparison.hunks] == [HunkKind.EQUAL]
 
 
 async def test_the_same_text_is_unchanged(house: House, people: People) -> None:
@@ -186,12 +181,3 @@ async def test_an_original_can_be_had_before_it_is_read(house: House, people: Pe
     assert b"".join(data for _, _, data in pieces) == data
     assert [offset for _, offset, _ in pieces] == [0, 262_144, 524_288]
     assert all(version.version == 1 and not version.searchable for version, _, _ in pieces)
-
-
-async def test_comparisons_of_a_user_wait_for_each_other_up_to_a_number(house: House, people: People) -> None:
-    document_id = (await house.take_in(people.ann, TEXT)).document_id
-    made = await asyncio.gather(
-        *(house.library.compare(people.ann, document_id, 1, None) for _ in range(20)), return_exceptions=True
-    )
-    refused = [one for one in made if isinstance(one, BaseException)]
-    assert [isinstance(one, Exhausted) for one in refused] == [True] * 3

@@ -1293,14 +1293,6 @@ impl Client {
         self.call("/responsa.knowledge.v1.KnowledgeService/ListDocumentVersions", true, &request).await
     }
 
-    /// CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both
-    /// texts in order and without gaps.
-    ///
-    /// Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED.
-    pub async fn compare_document_versions(&self, request: knowledge::v1::CompareDocumentVersionsRequest) -> Result<knowledge::v1::CompareDocumentVersionsResponse, Error> {
-        self.call("/responsa.knowledge.v1.KnowledgeService/CompareDocumentVersions", true, &request).await
-    }
-
     /// RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the
     /// text again. If the version is the newest one and searchable, nothing changes. The operation and the permissions are the
     /// same as for UploadDocument.

@@ -734,19 +734,6 @@ class LeftOutKind(StrEnum):
     mark as a character."""
 
 
-class HunkKind(StrEnum):
-    """HunkKind says how two stretches of text differ."""
-
-    EQUAL = "equal"
-    """Both texts have these lines."""
-    INSERTED = "inserted"
-    """Only the second text has these lines."""
-    DELETED = "deleted"
-    """Only the first text has these lines."""
-    REPLACED = "replaced"
-    """The second text has other lines in place of these lines."""
-
-
 class GenerationState(StrEnum):
     """GenerationState is the state of a generation."""
 

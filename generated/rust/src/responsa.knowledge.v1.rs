@@ -616,76 +616,6 @@ impl ::prost::Name for DocumentVersion {
         "type.googleapis.com/responsa.knowledge.v1.DocumentVersion".into()
     }
 }
-/// VersionHunk is a stretch of whole lines in a comparison of two texts.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct VersionHunk {
-    /// How the two sides differ.
-    #[prost(enumeration = "HunkKind", tag = "1")]
-    pub kind: i32,
-    /// The lines in the canonical text of the first version; an empty range at the place of the insertion if the kind is INSERTED.
-    #[prost(message, optional, tag = "2")]
-    pub base_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The lines in the canonical text of the second version; an empty range at the place of the deletion if the kind is DELETED.
-    #[prost(message, optional, tag = "3")]
-    pub other_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The beginning of the first version's lines, at most 2 KiB; empty if the kind is EQUAL or INSERTED.
-    #[prost(string, tag = "4")]
-    pub base_text: ::prost::alloc::string::String,
-    /// The beginning of the second version's lines, at most 2 KiB; empty if the kind is EQUAL or DELETED.
-    #[prost(string, tag = "5")]
-    pub other_text: ::prost::alloc::string::String,
-}
-impl ::prost::Name for VersionHunk {
-    const NAME: &'static str = "VersionHunk";
-    const PACKAGE: &'static str = "responsa.knowledge.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.knowledge.v1.VersionHunk".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.knowledge.v1.VersionHunk".into()
-    }
-}
-/// HunkKind says how two stretches of text differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum HunkKind {
-    /// Never sent.
-    Unspecified = 0,
-    /// Both texts have these lines.
-    Equal = 1,
-    /// Only the second text has these lines.
-    Inserted = 2,
-    /// Only the first text has these lines.
-    Deleted = 3,
-    /// The second text has other lines in place of these lines.
-    Replaced = 4,
-}
-impl HunkKind {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "HUNK_KIND_UNSPECIFIED",
-            Self::Equal => "HUNK_KIND_EQUAL",
-            Self::Inserted => "HUNK_KIND_INSERTED",
-            Self::Deleted => "HUNK_KIND_DELETED",
-            Self::Replaced => "HUNK_KIND_REPLACED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "HUNK_KIND_UNSPECIFIED" => Some(Self::Unspecified),
-            "HUNK_KIND_EQUAL" => Some(Self::Equal),
-            "HUNK_KIND_INSERTED" => Some(Self::Inserted),
-            "HUNK_KIND_DELETED" => Some(Self::Deleted),
-            "HUNK_KIND_REPLACED" => Some(Self::Replaced),
-            _ => None,
-        }
-    }
-}
 /// Format is a document format that the server reads.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Format {
@@ -1566,54 +1496,6 @@ impl ::prost::Name for ListDocumentVersionsResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.knowledge.v1.ListDocumentVersionsResponse".into()
-    }
-}
-/// CompareDocumentVersionsRequest names two versions of a document.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CompareDocumentVersionsRequest {
-    /// The first version, `documents/{uuid}/versions/{n}`.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// The number of the second version; the searchable version if unset.
-    #[prost(int32, optional, tag = "2")]
-    pub other_version: ::core::option::Option<i32>,
-}
-impl ::prost::Name for CompareDocumentVersionsRequest {
-    const NAME: &'static str = "CompareDocumentVersionsRequest";
-    const PACKAGE: &'static str = "responsa.knowledge.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.knowledge.v1.CompareDocumentVersionsRequest".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.knowledge.v1.CompareDocumentVersionsRequest".into()
-    }
-}
-/// CompareDocumentVersionsResponse holds the differences of two texts.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CompareDocumentVersionsResponse {
-    /// The stretches of the two texts, in order; at most 500.
-    #[prost(message, repeated, tag = "1")]
-    pub hunks: ::prost::alloc::vec::Vec<VersionHunk>,
-    /// The first version.
-    #[prost(message, optional, tag = "2")]
-    pub base: ::core::option::Option<DocumentVersion>,
-    /// The second version.
-    #[prost(message, optional, tag = "3")]
-    pub other: ::core::option::Option<DocumentVersion>,
-    /// Whether the comparison was cut: the texts have more than 500 hunks, or differ in more text than the server compares (8 MiB or 100,000 lines of each
-    /// version). One hunk of the kind REPLACED then stands for all text that was not compared.
-    #[prost(bool, tag = "4")]
-    pub cut: bool,
-}
-impl ::prost::Name for CompareDocumentVersionsResponse {
-    const NAME: &'static str = "CompareDocumentVersionsResponse";
-    const PACKAGE: &'static str = "responsa.knowledge.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.knowledge.v1.CompareDocumentVersionsResponse".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.knowledge.v1.CompareDocumentVersionsResponse"
-            .into()
     }
 }
 /// RestoreDocumentVersionRequest names the version to restore.

@@ -52,7 +52,6 @@ SHARED: Final[Mapping[str, Shared]] = {
     "passages": Shared("a ranking of ten passages: .2 s", ["search.retrieve"]),
     "database searches": Shared("a search: retrieval.search_seconds", ["search.retrieve"]),
     "drawings": Shared("a page, with its original: seconds", ["library.pages"], waiting=16),
-    "comparisons": Shared("two texts: 1 s", ["library.library"], waiting=16),
     "model keys": Shared("an answer: the agent's time_limit_seconds", ["providers.chain"]),
     "searches": Shared("a call", ["identity.limits"], "limits.*.searches", waiting=32),
     "embeddings": Shared("a call", ["identity.limits"], "1, a service 16", waiting=16),

@@ -96,7 +96,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
         ge=0,
         le=1_000,
         description=(
-            "How many older versions of a document are kept to compare and restore. Those that an "
+            "How many older versions of a document are kept to show and restore. Those that an "
             "answer cites are kept anyway."
         ),
     )

@@ -44,7 +44,6 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.domain.sharing import Scheduler
 from responsa_server.domain.sources import OfRun
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.sniff import decide_format
@@ -59,7 +58,6 @@ from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.generations import GenerationStore
 from responsa_server.stores.postgres.operations import OperationStore
-from responsa_server.text.compare import Comparison, compare
 from responsa_server.text.synonyms import read_synonyms
 
 CONTENT_CHUNK_BYTES: Final = 64 * 1024
@@ -74,7 +72,6 @@ _DECIDED_AT_ONCE: Final = 2
 _STORED_AT_ONCE: Final = 4
 # The longest canonical text: an office file may expand to more text than its bytes (ParseLimits.result_bytes).
 MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
-# The maximum number of comparisons that run or wait. They run one after the other, because each holds two whole texts.
 # The number of violations that a status describes.
 _MOST_MISTAKES: Final = 16
 Check: TypeAlias = Callable[[Principal], Awaitable[None]]
@@ -88,17 +85,6 @@ class EmbeddedTexts:
     embedding: str
     vectors: Vectors
     tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedVersions:
-    """Two versions of a document with the differences of their texts."""
-
-    base: DocumentVersion
-    other: DocumentVersion
-    comparison: Comparison
-    base_text: bytes
-    other_text: bytes
 
 
 class Library:
@@ -148,7 +134,6 @@ class Library:
         self._spool_dir = spool_dir
         self._deciding = asyncio.Semaphore(_DECIDED_AT_ONCE)
         self._storing = asyncio.Semaphore(_STORED_AT_ONCE)
-        self._comparisons = Scheduler("comparisons", 1)
 
     async def create_collection(
         self,
@@ -431,23 +416,6 @@ class Library:
             data = await self.documents.original(caller, document_id, found.version, start, _READ_BYTES)
             for offset in range(0, len(data), ORIGINAL_CHUNK_BYTES):
                 yield found, start + offset, data[offset : offset + ORIGINAL_CHUNK_BYTES]
-
-    async def compare(
-        self, caller: Principal, document_id: UUID, base: int, other: int | None
-    ) -> ComparedVersions:
-        """Compare the canonical texts of two versions. other: None means the searchable version. Raises NotFound (also
-        for a version without text), Exhausted (OVERLOADED).
-        """
-        async with self._comparisons.turn():
-            versions = self.documents
-            first = await versions.version(caller, document_id, base)
-            second = await versions.version(caller, document_id, other)
-            texts = [
-                (await versions.canonical(caller, document_id, of, 0, MAX_TEXT_BYTES)).data
-                for of in (first.version, second.version)
-            ]
-            found = await asyncio.to_thread(compare, *texts)
-            return ComparedVersions(first, second, found, *texts)
 
     async def restore(
         self,

@@ -127,7 +127,7 @@ export class DocumentPanel {
       hooks.changed();
       await this.#again();
     };
-    this.#versions = new VersionsView(api, { say: hooks.say, changed, show: ({ name, title }) => void this.#go({ name, title, ...NOTHING }) });
+    this.#versions = new VersionsView(api, { changed, show: ({ name, title }) => void this.#go({ name, title, ...NOTHING }) });
     const address = () => `${location.origin}/${fragmentOf({ name: this.#shown.name, tab: undefined, page: 0 })}`;
     this.#details = new DetailsView(api, { say: hooks.say, changed: () => void changed(), address, user: hooks.me.name, administrator: hooks.me.role === UserRole.ADMIN });
     this.#tabs = new TabList(

@@ -12,7 +12,6 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
-	v1 "responsa.example.org/contract/type/v1"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -23,67 +22,6 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
-
-// HunkKind says how two stretches of text differ.
-type HunkKind int32
-
-const (
-	// Never sent.
-	HunkKind_HUNK_KIND_UNSPECIFIED HunkKind = 0
-	// Both texts have these lines.
-	HunkKind_HUNK_KIND_EQUAL HunkKind = 1
-	// Only the second text has these lines.
-	HunkKind_HUNK_KIND_INSERTED HunkKind = 2
-	// Only the first text has these lines.
-	HunkKind_HUNK_KIND_DELETED HunkKind = 3
-	// The second text has other lines in place of these lines.
-	HunkKind_HUNK_KIND_REPLACED HunkKind = 4
-)
-
-// Enum value maps for HunkKind.
-var (
-	HunkKind_name = map[int32]string{
-		0: "HUNK_KIND_UNSPECIFIED",
-		1: "HUNK_KIND_EQUAL",
-		2: "HUNK_KIND_INSERTED",
-		3: "HUNK_KIND_DELETED",
-		4: "HUNK_KIND_REPLACED",
-	}
-	HunkKind_value = map[string]int32{
-		"HUNK_KIND_UNSPECIFIED": 0,
-		"HUNK_KIND_EQUAL":       1,
-		"HUNK_KIND_INSERTED":    2,
-		"HUNK_KIND_DELETED":     3,
-		"HUNK_KIND_REPLACED":    4,
-	}
-)
-
-func (x HunkKind) Enum() *HunkKind {
-	p := new(HunkKind)
-	*p = x
-	return p
-}
-
-func (x HunkKind) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (HunkKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_responsa_knowledge_v1_document_version_proto_enumTypes[0].Descriptor()
-}
-
-func (HunkKind) Type() protoreflect.EnumType {
-	return &file_responsa_knowledge_v1_document_version_proto_enumTypes[0]
-}
-
-func (x HunkKind) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use HunkKind.Descriptor instead.
-func (HunkKind) EnumDescriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_document_version_proto_rawDescGZIP(), []int{0}
-}
 
 // DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, but that its
 // state becomes READY.
@@ -241,93 +179,11 @@ func (x *DocumentVersion) GetTextBytes() int64 {
 	return 0
 }
 
-// VersionHunk is a stretch of whole lines in a comparison of two texts.
-type VersionHunk struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// How the two sides differ.
-	Kind HunkKind `protobuf:"varint,1,opt,name=kind,proto3,enum=responsa.knowledge.v1.HunkKind" json:"kind,omitempty"`
-	// The lines in the canonical text of the first version; an empty range at the place of the insertion if the kind is INSERTED.
-	BaseRange *v1.ByteRange `protobuf:"bytes,2,opt,name=base_range,json=baseRange,proto3" json:"base_range,omitempty"`
-	// The lines in the canonical text of the second version; an empty range at the place of the deletion if the kind is DELETED.
-	OtherRange *v1.ByteRange `protobuf:"bytes,3,opt,name=other_range,json=otherRange,proto3" json:"other_range,omitempty"`
-	// The beginning of the first version's lines, at most 2 KiB; empty if the kind is EQUAL or INSERTED.
-	BaseText string `protobuf:"bytes,4,opt,name=base_text,json=baseText,proto3" json:"base_text,omitempty"`
-	// The beginning of the second version's lines, at most 2 KiB; empty if the kind is EQUAL or DELETED.
-	OtherText     string `protobuf:"bytes,5,opt,name=other_text,json=otherText,proto3" json:"other_text,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VersionHunk) Reset() {
-	*x = VersionHunk{}
-	mi := &file_responsa_knowledge_v1_document_version_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VersionHunk) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VersionHunk) ProtoMessage() {}
-
-func (x *VersionHunk) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_document_version_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VersionHunk.ProtoReflect.Descriptor instead.
-func (*VersionHunk) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_document_version_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *VersionHunk) GetKind() HunkKind {
-	if x != nil {
-		return x.Kind
-	}
-	return HunkKind_HUNK_KIND_UNSPECIFIED
-}
-
-func (x *VersionHunk) GetBaseRange() *v1.ByteRange {
-	if x != nil {
-		return x.BaseRange
-	}
-	return nil
-}
-
-func (x *VersionHunk) GetOtherRange() *v1.ByteRange {
-	if x != nil {
-		return x.OtherRange
-	}
-	return nil
-}
-
-func (x *VersionHunk) GetBaseText() string {
-	if x != nil {
-		return x.BaseText
-	}
-	return ""
-}
-
-func (x *VersionHunk) GetOtherText() string {
-	if x != nil {
-		return x.OtherText
-	}
-	return ""
-}
-
 var File_responsa_knowledge_v1_document_version_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_document_version_proto_rawDesc = "" +
 	"\n" +
-	",responsa/knowledge/v1/document_version.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\x1a!responsa/type/v1/byte_range.proto\"\x81\x05\n" +
+	",responsa/knowledge/v1/document_version.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\"\x81\x05\n" +
 	"\x0fDocumentVersion\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\x1e\n" +
 	"\aversion\x18\x02 \x01(\x05B\x04\xe2A\x01\x03R\aversion\x12\x1a\n" +
@@ -349,22 +205,7 @@ const file_responsa_knowledge_v1_document_version_proto_rawDesc = "" +
 	"createTime\x12#\n" +
 	"\n" +
 	"text_bytes\x18\r \x01(\x03B\x04\xe2A\x01\x03R\ttextBytes:u\xeaAr\n" +
-	"$responsa.example.org/DocumentVersion\x12'documents/{document}/versions/{version}*\x10documentVersions2\x0fdocumentVersion\"\xf8\x01\n" +
-	"\vVersionHunk\x123\n" +
-	"\x04kind\x18\x01 \x01(\x0e2\x1f.responsa.knowledge.v1.HunkKindR\x04kind\x12:\n" +
-	"\n" +
-	"base_range\x18\x02 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\tbaseRange\x12<\n" +
-	"\vother_range\x18\x03 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\n" +
-	"otherRange\x12\x1b\n" +
-	"\tbase_text\x18\x04 \x01(\tR\bbaseText\x12\x1d\n" +
-	"\n" +
-	"other_text\x18\x05 \x01(\tR\totherText*\x81\x01\n" +
-	"\bHunkKind\x12\x19\n" +
-	"\x15HUNK_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
-	"\x0fHUNK_KIND_EQUAL\x10\x01\x12\x16\n" +
-	"\x12HUNK_KIND_INSERTED\x10\x02\x12\x15\n" +
-	"\x11HUNK_KIND_DELETED\x10\x03\x12\x16\n" +
-	"\x12HUNK_KIND_REPLACED\x10\x04b\x06proto3"
+	"$responsa.example.org/DocumentVersion\x12'documents/{document}/versions/{version}*\x10documentVersions2\x0fdocumentVersionb\x06proto3"
 
 var (
 	file_responsa_knowledge_v1_document_version_proto_rawDescOnce sync.Once
@@ -378,27 +219,20 @@ func file_responsa_knowledge_v1_document_version_proto_rawDescGZIP() []byte {
 	return file_responsa_knowledge_v1_document_version_proto_rawDescData
 }
 
-var file_responsa_knowledge_v1_document_version_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_responsa_knowledge_v1_document_version_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_responsa_knowledge_v1_document_version_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_responsa_knowledge_v1_document_version_proto_goTypes = []any{
-	(HunkKind)(0),                 // 0: responsa.knowledge.v1.HunkKind
-	(*DocumentVersion)(nil),       // 1: responsa.knowledge.v1.DocumentVersion
-	(*VersionHunk)(nil),           // 2: responsa.knowledge.v1.VersionHunk
-	(DocumentState)(0),            // 3: responsa.knowledge.v1.DocumentState
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
-	(*v1.ByteRange)(nil),          // 5: responsa.type.v1.ByteRange
+	(*DocumentVersion)(nil),       // 0: responsa.knowledge.v1.DocumentVersion
+	(DocumentState)(0),            // 1: responsa.knowledge.v1.DocumentState
+	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
 }
 var file_responsa_knowledge_v1_document_version_proto_depIdxs = []int32{
-	3, // 0: responsa.knowledge.v1.DocumentVersion.state:type_name -> responsa.knowledge.v1.DocumentState
-	4, // 1: responsa.knowledge.v1.DocumentVersion.create_time:type_name -> google.protobuf.Timestamp
-	0, // 2: responsa.knowledge.v1.VersionHunk.kind:type_name -> responsa.knowledge.v1.HunkKind
-	5, // 3: responsa.knowledge.v1.VersionHunk.base_range:type_name -> responsa.type.v1.ByteRange
-	5, // 4: responsa.knowledge.v1.VersionHunk.other_range:type_name -> responsa.type.v1.ByteRange
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	1, // 0: responsa.knowledge.v1.DocumentVersion.state:type_name -> responsa.knowledge.v1.DocumentState
+	2, // 1: responsa.knowledge.v1.DocumentVersion.create_time:type_name -> google.protobuf.Timestamp
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_responsa_knowledge_v1_document_version_proto_init() }
@@ -412,14 +246,13 @@ func file_responsa_knowledge_v1_document_version_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_knowledge_v1_document_version_proto_rawDesc), len(file_responsa_knowledge_v1_document_version_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   2,
+			NumEnums:      0,
+			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_responsa_knowledge_v1_document_version_proto_goTypes,
 		DependencyIndexes: file_responsa_knowledge_v1_document_version_proto_depIdxs,
-		EnumInfos:         file_responsa_knowledge_v1_document_version_proto_enumTypes,
 		MessageInfos:      file_responsa_knowledge_v1_document_version_proto_msgTypes,
 	}.Build()
 	File_responsa_knowledge_v1_document_version_proto = out.File

@@ -1827,135 +1827,6 @@ func (x *ListDocumentVersionsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// CompareDocumentVersionsRequest names two versions of a document.
-type CompareDocumentVersionsRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The first version, `documents/{uuid}/versions/{n}`.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The number of the second version; the searchable version if unset.
-	OtherVersion  *int32 `protobuf:"varint,2,opt,name=other_version,json=otherVersion,proto3,oneof" json:"other_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CompareDocumentVersionsRequest) Reset() {
-	*x = CompareDocumentVersionsRequest{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[28]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CompareDocumentVersionsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CompareDocumentVersionsRequest) ProtoMessage() {}
-
-func (x *CompareDocumentVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[28]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CompareDocumentVersionsRequest.ProtoReflect.Descriptor instead.
-func (*CompareDocumentVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{28}
-}
-
-func (x *CompareDocumentVersionsRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *CompareDocumentVersionsRequest) GetOtherVersion() int32 {
-	if x != nil && x.OtherVersion != nil {
-		return *x.OtherVersion
-	}
-	return 0
-}
-
-// CompareDocumentVersionsResponse holds the differences of two texts.
-type CompareDocumentVersionsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The stretches of the two texts, in order; at most 500.
-	Hunks []*VersionHunk `protobuf:"bytes,1,rep,name=hunks,proto3" json:"hunks,omitempty"`
-	// The first version.
-	Base *DocumentVersion `protobuf:"bytes,2,opt,name=base,proto3" json:"base,omitempty"`
-	// The second version.
-	Other *DocumentVersion `protobuf:"bytes,3,opt,name=other,proto3" json:"other,omitempty"`
-	// Whether the comparison was cut: the texts have more than 500 hunks, or differ in more text than the server compares (8 MiB or 100,000 lines of each
-	// version). One hunk of the kind REPLACED then stands for all text that was not compared.
-	Cut           bool `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CompareDocumentVersionsResponse) Reset() {
-	*x = CompareDocumentVersionsResponse{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[29]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CompareDocumentVersionsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CompareDocumentVersionsResponse) ProtoMessage() {}
-
-func (x *CompareDocumentVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[29]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CompareDocumentVersionsResponse.ProtoReflect.Descriptor instead.
-func (*CompareDocumentVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{29}
-}
-
-func (x *CompareDocumentVersionsResponse) GetHunks() []*VersionHunk {
-	if x != nil {
-		return x.Hunks
-	}
-	return nil
-}
-
-func (x *CompareDocumentVersionsResponse) GetBase() *DocumentVersion {
-	if x != nil {
-		return x.Base
-	}
-	return nil
-}
-
-func (x *CompareDocumentVersionsResponse) GetOther() *DocumentVersion {
-	if x != nil {
-		return x.Other
-	}
-	return nil
-}
-
-func (x *CompareDocumentVersionsResponse) GetCut() bool {
-	if x != nil {
-		return x.Cut
-	}
-	return false
-}
-
 // RestoreDocumentVersionRequest names the version to restore.
 type RestoreDocumentVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1973,7 +1844,7 @@ type RestoreDocumentVersionRequest struct {
 
 func (x *RestoreDocumentVersionRequest) Reset() {
 	*x = RestoreDocumentVersionRequest{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[30]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +1856,7 @@ func (x *RestoreDocumentVersionRequest) String() string {
 func (*RestoreDocumentVersionRequest) ProtoMessage() {}
 
 func (x *RestoreDocumentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[30]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +1869,7 @@ func (x *RestoreDocumentVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreDocumentVersionRequest.ProtoReflect.Descriptor instead.
 func (*RestoreDocumentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{30}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RestoreDocumentVersionRequest) GetName() string {
@@ -2039,7 +1910,7 @@ type ReindexDocumentRequest struct {
 
 func (x *ReindexDocumentRequest) Reset() {
 	*x = ReindexDocumentRequest{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[31]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +1922,7 @@ func (x *ReindexDocumentRequest) String() string {
 func (*ReindexDocumentRequest) ProtoMessage() {}
 
 func (x *ReindexDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[31]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +1935,7 @@ func (x *ReindexDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReindexDocumentRequest.ProtoReflect.Descriptor instead.
 func (*ReindexDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{31}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReindexDocumentRequest) GetName() string {
@@ -2102,7 +1973,7 @@ type WatchOperationRequest struct {
 
 func (x *WatchOperationRequest) Reset() {
 	*x = WatchOperationRequest{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[32]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +1985,7 @@ func (x *WatchOperationRequest) String() string {
 func (*WatchOperationRequest) ProtoMessage() {}
 
 func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[32]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +1998,7 @@ func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOperationRequest.ProtoReflect.Descriptor instead.
 func (*WatchOperationRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{32}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WatchOperationRequest) GetName() string {
@@ -2157,7 +2028,7 @@ type WatchOperationResponse struct {
 
 func (x *WatchOperationResponse) Reset() {
 	*x = WatchOperationResponse{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[33]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2040,7 @@ func (x *WatchOperationResponse) String() string {
 func (*WatchOperationResponse) ProtoMessage() {}
 
 func (x *WatchOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[33]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2053,7 @@ func (x *WatchOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOperationResponse.ProtoReflect.Descriptor instead.
 func (*WatchOperationResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{33}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WatchOperationResponse) GetOperation() *longrunningpb.Operation {
@@ -2210,7 +2081,7 @@ type GetPassageRequest struct {
 
 func (x *GetPassageRequest) Reset() {
 	*x = GetPassageRequest{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[34]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2093,7 @@ func (x *GetPassageRequest) String() string {
 func (*GetPassageRequest) ProtoMessage() {}
 
 func (x *GetPassageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[34]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2106,7 @@ func (x *GetPassageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPassageRequest.ProtoReflect.Descriptor instead.
 func (*GetPassageRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{34}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetPassageRequest) GetName() string {
@@ -2260,7 +2131,7 @@ type GetSubjectProfileRequest struct {
 
 func (x *GetSubjectProfileRequest) Reset() {
 	*x = GetSubjectProfileRequest{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[35]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2143,7 @@ func (x *GetSubjectProfileRequest) String() string {
 func (*GetSubjectProfileRequest) ProtoMessage() {}
 
 func (x *GetSubjectProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[35]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2156,7 @@ func (x *GetSubjectProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSubjectProfileRequest.ProtoReflect.Descriptor instead.
 func (*GetSubjectProfileRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{35}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetSubjectProfileRequest) GetSubject() string {
@@ -2311,7 +2182,7 @@ type ListFormatsRequest struct {
 
 func (x *ListFormatsRequest) Reset() {
 	*x = ListFormatsRequest{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[36]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2323,7 +2194,7 @@ func (x *ListFormatsRequest) String() string {
 func (*ListFormatsRequest) ProtoMessage() {}
 
 func (x *ListFormatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[36]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2336,7 +2207,7 @@ func (x *ListFormatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFormatsRequest.ProtoReflect.Descriptor instead.
 func (*ListFormatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{36}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{34}
 }
 
 // ListFormatsResponse holds every format.
@@ -2350,7 +2221,7 @@ type ListFormatsResponse struct {
 
 func (x *ListFormatsResponse) Reset() {
 	*x = ListFormatsResponse{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[37]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2362,7 +2233,7 @@ func (x *ListFormatsResponse) String() string {
 func (*ListFormatsResponse) ProtoMessage() {}
 
 func (x *ListFormatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[37]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2375,7 +2246,7 @@ func (x *ListFormatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFormatsResponse.ProtoReflect.Descriptor instead.
 func (*ListFormatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{37}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListFormatsResponse) GetFormats() []*Format {
@@ -2409,7 +2280,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[38]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +2292,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[38]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +2305,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{38}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SearchRequest) GetTerms() []string {
@@ -2497,7 +2368,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[39]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2380,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[39]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2393,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{39}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SearchResponse) GetHits() []*SearchHit {
@@ -2543,7 +2414,7 @@ type BatchSearchRequest struct {
 
 func (x *BatchSearchRequest) Reset() {
 	*x = BatchSearchRequest{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[40]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2426,7 @@ func (x *BatchSearchRequest) String() string {
 func (*BatchSearchRequest) ProtoMessage() {}
 
 func (x *BatchSearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[40]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2439,7 @@ func (x *BatchSearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchSearchRequest.ProtoReflect.Descriptor instead.
 func (*BatchSearchRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{40}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BatchSearchRequest) GetRequests() []*SearchRequest {
@@ -2589,7 +2460,7 @@ type BatchSearchResponse struct {
 
 func (x *BatchSearchResponse) Reset() {
 	*x = BatchSearchResponse{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[41]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2601,7 +2472,7 @@ func (x *BatchSearchResponse) String() string {
 func (*BatchSearchResponse) ProtoMessage() {}
 
 func (x *BatchSearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[41]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2614,7 +2485,7 @@ func (x *BatchSearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchSearchResponse.ProtoReflect.Descriptor instead.
 func (*BatchSearchResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{41}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *BatchSearchResponse) GetResponses() []*SearchResponse {
@@ -2642,7 +2513,7 @@ type SearchHit struct {
 
 func (x *SearchHit) Reset() {
 	*x = SearchHit{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[42]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2525,7 @@ func (x *SearchHit) String() string {
 func (*SearchHit) ProtoMessage() {}
 
 func (x *SearchHit) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[42]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2538,7 @@ func (x *SearchHit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchHit.ProtoReflect.Descriptor instead.
 func (*SearchHit) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{42}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SearchHit) GetPassage() *Passage {
@@ -2719,7 +2590,7 @@ type ScoreParts struct {
 
 func (x *ScoreParts) Reset() {
 	*x = ScoreParts{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[43]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2731,7 +2602,7 @@ func (x *ScoreParts) String() string {
 func (*ScoreParts) ProtoMessage() {}
 
 func (x *ScoreParts) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[43]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2744,7 +2615,7 @@ func (x *ScoreParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoreParts.ProtoReflect.Descriptor instead.
 func (*ScoreParts) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{43}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ScoreParts) GetText() float64 {
@@ -2795,7 +2666,7 @@ type EmbedTextsRequest struct {
 
 func (x *EmbedTextsRequest) Reset() {
 	*x = EmbedTextsRequest{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[44]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2807,7 +2678,7 @@ func (x *EmbedTextsRequest) String() string {
 func (*EmbedTextsRequest) ProtoMessage() {}
 
 func (x *EmbedTextsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[44]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2820,7 +2691,7 @@ func (x *EmbedTextsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedTextsRequest.ProtoReflect.Descriptor instead.
 func (*EmbedTextsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{44}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *EmbedTextsRequest) GetTexts() []string {
@@ -2852,7 +2723,7 @@ type EmbedTextsResponse struct {
 
 func (x *EmbedTextsResponse) Reset() {
 	*x = EmbedTextsResponse{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[45]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2864,7 +2735,7 @@ func (x *EmbedTextsResponse) String() string {
 func (*EmbedTextsResponse) ProtoMessage() {}
 
 func (x *EmbedTextsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[45]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2877,7 +2748,7 @@ func (x *EmbedTextsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedTextsResponse.ProtoReflect.Descriptor instead.
 func (*EmbedTextsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{45}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *EmbedTextsResponse) GetEmbedding() string {
@@ -2912,7 +2783,7 @@ type TextVector struct {
 
 func (x *TextVector) Reset() {
 	*x = TextVector{}
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[46]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2924,7 +2795,7 @@ func (x *TextVector) String() string {
 func (*TextVector) ProtoMessage() {}
 
 func (x *TextVector) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[46]
+	mi := &file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2937,7 +2808,7 @@ func (x *TextVector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TextVector.ProtoReflect.Descriptor instead.
 func (*TextVector) Descriptor() ([]byte, []int) {
-	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{46}
+	return file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *TextVector) GetValues() []float32 {
@@ -3099,17 +2970,7 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"_page_size\"\x8a\x01\n" +
 	"\x1cListDocumentVersionsResponse\x12B\n" +
 	"\bversions\x18\x01 \x03(\v2&.responsa.knowledge.v1.DocumentVersionR\bversions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x96\x02\n" +
-	"\x1eCompareDocumentVersionsRequest\x12\xaa\x01\n" +
-	"\x04name\x18\x01 \x01(\tB\x95\x01\xe2A\x01\x02\xfaA&\n" +
-	"$responsa.example.org/DocumentVersion\xbaHerc2a^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/versions/[1-9][0-9]{0,8}$R\x04name\x125\n" +
-	"\rother_version\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x01H\x00R\fotherVersion\x88\x01\x01B\x10\n" +
-	"\x0e_other_version\"\xe7\x01\n" +
-	"\x1fCompareDocumentVersionsResponse\x128\n" +
-	"\x05hunks\x18\x01 \x03(\v2\".responsa.knowledge.v1.VersionHunkR\x05hunks\x12:\n" +
-	"\x04base\x18\x02 \x01(\v2&.responsa.knowledge.v1.DocumentVersionR\x04base\x12<\n" +
-	"\x05other\x18\x03 \x01(\v2&.responsa.knowledge.v1.DocumentVersionR\x05other\x12\x10\n" +
-	"\x03cut\x18\x04 \x01(\bR\x03cut\"\x9d\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9d\x02\n" +
 	"\x1dRestoreDocumentVersionRequest\x12\xaa\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x95\x01\xe2A\x01\x02\xfaA&\n" +
 	"$responsa.example.org/DocumentVersion\xbaHerc2a^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/versions/[1-9][0-9]{0,8}$R\x04name\x12\x1f\n" +
@@ -3185,7 +3046,7 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12SEARCH_MODE_HYBRID\x10\x01\x12\x16\n" +
 	"\x12SEARCH_MODE_VECTOR\x10\x02\x12\x14\n" +
-	"\x10SEARCH_MODE_TEXT\x10\x032\x94%\n" +
+	"\x10SEARCH_MODE_TEXT\x10\x032\xd2#\n" +
 	"\x10KnowledgeService\x12\x85\x01\n" +
 	"\x10CreateCollection\x12..responsa.knowledge.v1.CreateCollectionRequest\x1a!.responsa.knowledge.v1.Collection\"\x1e\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/collections\x12\x85\x01\n" +
 	"\rGetCollection\x12+.responsa.knowledge.v1.GetCollectionRequest\x1a!.responsa.knowledge.v1.Collection\"$\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=collections/*}\x12\x8d\x01\n" +
@@ -3210,8 +3071,7 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\x12GetDocumentContent\x120.responsa.knowledge.v1.GetDocumentContentRequest\x1a1.responsa.knowledge.v1.GetDocumentContentResponse\"W\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02MZ+\x12)/v1/{name=documents/*/versions/*}:content\x12\x1e/v1/{name=documents/*}:content0\x01\x12\xd9\x01\n" +
 	"\x13GetDocumentOriginal\x121.responsa.knowledge.v1.GetDocumentOriginalRequest\x1a2.responsa.knowledge.v1.GetDocumentOriginalResponse\"Y\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02OZ,\x12*/v1/{name=documents/*/versions/*}:original\x12\x1f/v1/{name=documents/*}:original0\x01\x12\xb8\x01\n" +
 	"\x0fGetDocumentPage\x12-.responsa.knowledge.v1.GetDocumentPageRequest\x1a#.responsa.knowledge.v1.DocumentPage\"Q\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02GZ(\x12&/v1/{name=documents/*/versions/*}:page\x12\x1b/v1/{name=documents/*}:page\x12\xae\x01\n" +
-	"\x14ListDocumentVersions\x122.responsa.knowledge.v1.ListDocumentVersionsRequest\x1a3.responsa.knowledge.v1.ListDocumentVersionsResponse\"-\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=documents/*}/versions\x12\xbf\x01\n" +
-	"\x17CompareDocumentVersions\x125.responsa.knowledge.v1.CompareDocumentVersionsRequest\x1a6.responsa.knowledge.v1.CompareDocumentVersionsResponse\"5\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02+\x12)/v1/{name=documents/*/versions/*}:compare\x12\xc8\x01\n" +
+	"\x14ListDocumentVersions\x122.responsa.knowledge.v1.ListDocumentVersionsRequest\x1a3.responsa.knowledge.v1.ListDocumentVersionsResponse\"-\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=documents/*}/versions\x12\xc8\x01\n" +
 	"\x16RestoreDocumentVersion\x124.responsa.knowledge.v1.RestoreDocumentVersionRequest\x1a\x1d.google.longrunning.Operation\"Y\xcaA\x1e\n" +
 	"\fIngestResult\x12\x0eIngestMetadata\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=documents/*/versions/*}:restore\x12\xaf\x01\n" +
 	"\x0fReindexDocument\x12-.responsa.knowledge.v1.ReindexDocumentRequest\x1a\x1d.google.longrunning.Operation\"N\xcaA\x1e\n" +
@@ -3239,164 +3099,156 @@ func file_responsa_knowledge_v1_knowledge_service_proto_rawDescGZIP() []byte {
 }
 
 var file_responsa_knowledge_v1_knowledge_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_responsa_knowledge_v1_knowledge_service_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_responsa_knowledge_v1_knowledge_service_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_responsa_knowledge_v1_knowledge_service_proto_goTypes = []any{
-	(SearchMode)(0),                         // 0: responsa.knowledge.v1.SearchMode
-	(*CreateCollectionRequest)(nil),         // 1: responsa.knowledge.v1.CreateCollectionRequest
-	(*GetCollectionRequest)(nil),            // 2: responsa.knowledge.v1.GetCollectionRequest
-	(*ListCollectionsRequest)(nil),          // 3: responsa.knowledge.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),         // 4: responsa.knowledge.v1.ListCollectionsResponse
-	(*UpdateCollectionRequest)(nil),         // 5: responsa.knowledge.v1.UpdateCollectionRequest
-	(*DeleteCollectionRequest)(nil),         // 6: responsa.knowledge.v1.DeleteCollectionRequest
-	(*ListGenerationsRequest)(nil),          // 7: responsa.knowledge.v1.ListGenerationsRequest
-	(*ListGenerationsResponse)(nil),         // 8: responsa.knowledge.v1.ListGenerationsResponse
-	(*ReindexCollectionRequest)(nil),        // 9: responsa.knowledge.v1.ReindexCollectionRequest
-	(*ActivateGenerationRequest)(nil),       // 10: responsa.knowledge.v1.ActivateGenerationRequest
-	(*DeleteGenerationRequest)(nil),         // 11: responsa.knowledge.v1.DeleteGenerationRequest
-	(*UploadDocumentRequest)(nil),           // 12: responsa.knowledge.v1.UploadDocumentRequest
-	(*UploadFinish)(nil),                    // 13: responsa.knowledge.v1.UploadFinish
-	(*UploadStart)(nil),                     // 14: responsa.knowledge.v1.UploadStart
-	(*CreateDocumentRequest)(nil),           // 15: responsa.knowledge.v1.CreateDocumentRequest
-	(*GetDocumentRequest)(nil),              // 16: responsa.knowledge.v1.GetDocumentRequest
-	(*ListDocumentsRequest)(nil),            // 17: responsa.knowledge.v1.ListDocumentsRequest
-	(*ListDocumentsResponse)(nil),           // 18: responsa.knowledge.v1.ListDocumentsResponse
-	(*UpdateDocumentRequest)(nil),           // 19: responsa.knowledge.v1.UpdateDocumentRequest
-	(*DeleteDocumentRequest)(nil),           // 20: responsa.knowledge.v1.DeleteDocumentRequest
-	(*GetDocumentContentRequest)(nil),       // 21: responsa.knowledge.v1.GetDocumentContentRequest
-	(*GetDocumentContentResponse)(nil),      // 22: responsa.knowledge.v1.GetDocumentContentResponse
-	(*GetDocumentOriginalRequest)(nil),      // 23: responsa.knowledge.v1.GetDocumentOriginalRequest
-	(*GetDocumentOriginalResponse)(nil),     // 24: responsa.knowledge.v1.GetDocumentOriginalResponse
-	(*GetDocumentPageRequest)(nil),          // 25: responsa.knowledge.v1.GetDocumentPageRequest
-	(*DocumentPage)(nil),                    // 26: responsa.knowledge.v1.DocumentPage
-	(*ListDocumentVersionsRequest)(nil),     // 27: responsa.knowledge.v1.ListDocumentVersionsRequest
-	(*ListDocumentVersionsResponse)(nil),    // 28: responsa.knowledge.v1.ListDocumentVersionsResponse
-	(*CompareDocumentVersionsRequest)(nil),  // 29: responsa.knowledge.v1.CompareDocumentVersionsRequest
-	(*CompareDocumentVersionsResponse)(nil), // 30: responsa.knowledge.v1.CompareDocumentVersionsResponse
-	(*RestoreDocumentVersionRequest)(nil),   // 31: responsa.knowledge.v1.RestoreDocumentVersionRequest
-	(*ReindexDocumentRequest)(nil),          // 32: responsa.knowledge.v1.ReindexDocumentRequest
-	(*WatchOperationRequest)(nil),           // 33: responsa.knowledge.v1.WatchOperationRequest
-	(*WatchOperationResponse)(nil),          // 34: responsa.knowledge.v1.WatchOperationResponse
-	(*GetPassageRequest)(nil),               // 35: responsa.knowledge.v1.GetPassageRequest
-	(*GetSubjectProfileRequest)(nil),        // 36: responsa.knowledge.v1.GetSubjectProfileRequest
-	(*ListFormatsRequest)(nil),              // 37: responsa.knowledge.v1.ListFormatsRequest
-	(*ListFormatsResponse)(nil),             // 38: responsa.knowledge.v1.ListFormatsResponse
-	(*SearchRequest)(nil),                   // 39: responsa.knowledge.v1.SearchRequest
-	(*SearchResponse)(nil),                  // 40: responsa.knowledge.v1.SearchResponse
-	(*BatchSearchRequest)(nil),              // 41: responsa.knowledge.v1.BatchSearchRequest
-	(*BatchSearchResponse)(nil),             // 42: responsa.knowledge.v1.BatchSearchResponse
-	(*SearchHit)(nil),                       // 43: responsa.knowledge.v1.SearchHit
-	(*ScoreParts)(nil),                      // 44: responsa.knowledge.v1.ScoreParts
-	(*EmbedTextsRequest)(nil),               // 45: responsa.knowledge.v1.EmbedTextsRequest
-	(*EmbedTextsResponse)(nil),              // 46: responsa.knowledge.v1.EmbedTextsResponse
-	(*TextVector)(nil),                      // 47: responsa.knowledge.v1.TextVector
-	(*Collection)(nil),                      // 48: responsa.knowledge.v1.Collection
-	(*fieldmaskpb.FieldMask)(nil),           // 49: google.protobuf.FieldMask
-	(*Generation)(nil),                      // 50: responsa.knowledge.v1.Generation
-	(*DocumentMetadata)(nil),                // 51: responsa.knowledge.v1.DocumentMetadata
-	(*Document)(nil),                        // 52: responsa.knowledge.v1.Document
-	(*DocumentVersion)(nil),                 // 53: responsa.knowledge.v1.DocumentVersion
-	(*VersionHunk)(nil),                     // 54: responsa.knowledge.v1.VersionHunk
-	(*longrunningpb.Operation)(nil),         // 55: google.longrunning.Operation
-	(*Format)(nil),                          // 56: responsa.knowledge.v1.Format
-	(*v1.Scope)(nil),                        // 57: responsa.type.v1.Scope
-	(*Passage)(nil),                         // 58: responsa.knowledge.v1.Passage
-	(*v1.ByteRange)(nil),                    // 59: responsa.type.v1.ByteRange
-	(*emptypb.Empty)(nil),                   // 60: google.protobuf.Empty
-	(*SubjectProfile)(nil),                  // 61: responsa.knowledge.v1.SubjectProfile
+	(SearchMode)(0),                       // 0: responsa.knowledge.v1.SearchMode
+	(*CreateCollectionRequest)(nil),       // 1: responsa.knowledge.v1.CreateCollectionRequest
+	(*GetCollectionRequest)(nil),          // 2: responsa.knowledge.v1.GetCollectionRequest
+	(*ListCollectionsRequest)(nil),        // 3: responsa.knowledge.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),       // 4: responsa.knowledge.v1.ListCollectionsResponse
+	(*UpdateCollectionRequest)(nil),       // 5: responsa.knowledge.v1.UpdateCollectionRequest
+	(*DeleteCollectionRequest)(nil),       // 6: responsa.knowledge.v1.DeleteCollectionRequest
+	(*ListGenerationsRequest)(nil),        // 7: responsa.knowledge.v1.ListGenerationsRequest
+	(*ListGenerationsResponse)(nil),       // 8: responsa.knowledge.v1.ListGenerationsResponse
+	(*ReindexCollectionRequest)(nil),      // 9: responsa.knowledge.v1.ReindexCollectionRequest
+	(*ActivateGenerationRequest)(nil),     // 10: responsa.knowledge.v1.ActivateGenerationRequest
+	(*DeleteGenerationRequest)(nil),       // 11: responsa.knowledge.v1.DeleteGenerationRequest
+	(*UploadDocumentRequest)(nil),         // 12: responsa.knowledge.v1.UploadDocumentRequest
+	(*UploadFinish)(nil),                  // 13: responsa.knowledge.v1.UploadFinish
+	(*UploadStart)(nil),                   // 14: responsa.knowledge.v1.UploadStart
+	(*CreateDocumentRequest)(nil),         // 15: responsa.knowledge.v1.CreateDocumentRequest
+	(*GetDocumentRequest)(nil),            // 16: responsa.knowledge.v1.GetDocumentRequest
+	(*ListDocumentsRequest)(nil),          // 17: responsa.knowledge.v1.ListDocumentsRequest
+	(*ListDocumentsResponse)(nil),         // 18: responsa.knowledge.v1.ListDocumentsResponse
+	(*UpdateDocumentRequest)(nil),         // 19: responsa.knowledge.v1.UpdateDocumentRequest
+	(*DeleteDocumentRequest)(nil),         // 20: responsa.knowledge.v1.DeleteDocumentRequest
+	(*GetDocumentContentRequest)(nil),     // 21: responsa.knowledge.v1.GetDocumentContentRequest
+	(*GetDocumentContentResponse)(nil),    // 22: responsa.knowledge.v1.GetDocumentContentResponse
+	(*GetDocumentOriginalRequest)(nil),    // 23: responsa.knowledge.v1.GetDocumentOriginalRequest
+	(*GetDocumentOriginalResponse)(nil),   // 24: responsa.knowledge.v1.GetDocumentOriginalResponse
+	(*GetDocumentPageRequest)(nil),        // 25: responsa.knowledge.v1.GetDocumentPageRequest
+	(*DocumentPage)(nil),                  // 26: responsa.knowledge.v1.DocumentPage
+	(*ListDocumentVersionsRequest)(nil),   // 27: responsa.knowledge.v1.ListDocumentVersionsRequest
+	(*ListDocumentVersionsResponse)(nil),  // 28: responsa.knowledge.v1.ListDocumentVersionsResponse
+	(*RestoreDocumentVersionRequest)(nil), // 29: responsa.knowledge.v1.RestoreDocumentVersionRequest
+	(*ReindexDocumentRequest)(nil),        // 30: responsa.knowledge.v1.ReindexDocumentRequest
+	(*WatchOperationRequest)(nil),         // 31: responsa.knowledge.v1.WatchOperationRequest
+	(*WatchOperationResponse)(nil),        // 32: responsa.knowledge.v1.WatchOperationResponse
+	(*GetPassageRequest)(nil),             // 33: responsa.knowledge.v1.GetPassageRequest
+	(*GetSubjectProfileRequest)(nil),      // 34: responsa.knowledge.v1.GetSubjectProfileRequest
+	(*ListFormatsRequest)(nil),            // 35: responsa.knowledge.v1.ListFormatsRequest
+	(*ListFormatsResponse)(nil),           // 36: responsa.knowledge.v1.ListFormatsResponse
+	(*SearchRequest)(nil),                 // 37: responsa.knowledge.v1.SearchRequest
+	(*SearchResponse)(nil),                // 38: responsa.knowledge.v1.SearchResponse
+	(*BatchSearchRequest)(nil),            // 39: responsa.knowledge.v1.BatchSearchRequest
+	(*BatchSearchResponse)(nil),           // 40: responsa.knowledge.v1.BatchSearchResponse
+	(*SearchHit)(nil),                     // 41: responsa.knowledge.v1.SearchHit
+	(*ScoreParts)(nil),                    // 42: responsa.knowledge.v1.ScoreParts
+	(*EmbedTextsRequest)(nil),             // 43: responsa.knowledge.v1.EmbedTextsRequest
+	(*EmbedTextsResponse)(nil),            // 44: responsa.knowledge.v1.EmbedTextsResponse
+	(*TextVector)(nil),                    // 45: responsa.knowledge.v1.TextVector
+	(*Collection)(nil),                    // 46: responsa.knowledge.v1.Collection
+	(*fieldmaskpb.FieldMask)(nil),         // 47: google.protobuf.FieldMask
+	(*Generation)(nil),                    // 48: responsa.knowledge.v1.Generation
+	(*DocumentMetadata)(nil),              // 49: responsa.knowledge.v1.DocumentMetadata
+	(*Document)(nil),                      // 50: responsa.knowledge.v1.Document
+	(*DocumentVersion)(nil),               // 51: responsa.knowledge.v1.DocumentVersion
+	(*longrunningpb.Operation)(nil),       // 52: google.longrunning.Operation
+	(*Format)(nil),                        // 53: responsa.knowledge.v1.Format
+	(*v1.Scope)(nil),                      // 54: responsa.type.v1.Scope
+	(*Passage)(nil),                       // 55: responsa.knowledge.v1.Passage
+	(*v1.ByteRange)(nil),                  // 56: responsa.type.v1.ByteRange
+	(*emptypb.Empty)(nil),                 // 57: google.protobuf.Empty
+	(*SubjectProfile)(nil),                // 58: responsa.knowledge.v1.SubjectProfile
 }
 var file_responsa_knowledge_v1_knowledge_service_proto_depIdxs = []int32{
-	48, // 0: responsa.knowledge.v1.CreateCollectionRequest.collection:type_name -> responsa.knowledge.v1.Collection
-	48, // 1: responsa.knowledge.v1.ListCollectionsResponse.collections:type_name -> responsa.knowledge.v1.Collection
-	48, // 2: responsa.knowledge.v1.UpdateCollectionRequest.collection:type_name -> responsa.knowledge.v1.Collection
-	49, // 3: responsa.knowledge.v1.UpdateCollectionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	50, // 4: responsa.knowledge.v1.ListGenerationsResponse.generations:type_name -> responsa.knowledge.v1.Generation
+	46, // 0: responsa.knowledge.v1.CreateCollectionRequest.collection:type_name -> responsa.knowledge.v1.Collection
+	46, // 1: responsa.knowledge.v1.ListCollectionsResponse.collections:type_name -> responsa.knowledge.v1.Collection
+	46, // 2: responsa.knowledge.v1.UpdateCollectionRequest.collection:type_name -> responsa.knowledge.v1.Collection
+	47, // 3: responsa.knowledge.v1.UpdateCollectionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	48, // 4: responsa.knowledge.v1.ListGenerationsResponse.generations:type_name -> responsa.knowledge.v1.Generation
 	14, // 5: responsa.knowledge.v1.UploadDocumentRequest.start:type_name -> responsa.knowledge.v1.UploadStart
 	13, // 6: responsa.knowledge.v1.UploadDocumentRequest.finish:type_name -> responsa.knowledge.v1.UploadFinish
-	51, // 7: responsa.knowledge.v1.UploadStart.metadata:type_name -> responsa.knowledge.v1.DocumentMetadata
-	51, // 8: responsa.knowledge.v1.CreateDocumentRequest.metadata:type_name -> responsa.knowledge.v1.DocumentMetadata
-	52, // 9: responsa.knowledge.v1.ListDocumentsResponse.documents:type_name -> responsa.knowledge.v1.Document
-	52, // 10: responsa.knowledge.v1.UpdateDocumentRequest.document:type_name -> responsa.knowledge.v1.Document
-	49, // 11: responsa.knowledge.v1.UpdateDocumentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	53, // 12: responsa.knowledge.v1.GetDocumentOriginalResponse.version:type_name -> responsa.knowledge.v1.DocumentVersion
-	53, // 13: responsa.knowledge.v1.ListDocumentVersionsResponse.versions:type_name -> responsa.knowledge.v1.DocumentVersion
-	54, // 14: responsa.knowledge.v1.CompareDocumentVersionsResponse.hunks:type_name -> responsa.knowledge.v1.VersionHunk
-	53, // 15: responsa.knowledge.v1.CompareDocumentVersionsResponse.base:type_name -> responsa.knowledge.v1.DocumentVersion
-	53, // 16: responsa.knowledge.v1.CompareDocumentVersionsResponse.other:type_name -> responsa.knowledge.v1.DocumentVersion
-	55, // 17: responsa.knowledge.v1.WatchOperationResponse.operation:type_name -> google.longrunning.Operation
-	49, // 18: responsa.knowledge.v1.GetSubjectProfileRequest.read_mask:type_name -> google.protobuf.FieldMask
-	56, // 19: responsa.knowledge.v1.ListFormatsResponse.formats:type_name -> responsa.knowledge.v1.Format
-	0,  // 20: responsa.knowledge.v1.SearchRequest.mode:type_name -> responsa.knowledge.v1.SearchMode
-	57, // 21: responsa.knowledge.v1.SearchRequest.scope:type_name -> responsa.type.v1.Scope
-	43, // 22: responsa.knowledge.v1.SearchResponse.hits:type_name -> responsa.knowledge.v1.SearchHit
-	39, // 23: responsa.knowledge.v1.BatchSearchRequest.requests:type_name -> responsa.knowledge.v1.SearchRequest
-	40, // 24: responsa.knowledge.v1.BatchSearchResponse.responses:type_name -> responsa.knowledge.v1.SearchResponse
-	58, // 25: responsa.knowledge.v1.SearchHit.passage:type_name -> responsa.knowledge.v1.Passage
-	44, // 26: responsa.knowledge.v1.SearchHit.parts:type_name -> responsa.knowledge.v1.ScoreParts
-	59, // 27: responsa.knowledge.v1.SearchHit.piece_range:type_name -> responsa.type.v1.ByteRange
-	47, // 28: responsa.knowledge.v1.EmbedTextsResponse.vectors:type_name -> responsa.knowledge.v1.TextVector
-	1,  // 29: responsa.knowledge.v1.KnowledgeService.CreateCollection:input_type -> responsa.knowledge.v1.CreateCollectionRequest
-	2,  // 30: responsa.knowledge.v1.KnowledgeService.GetCollection:input_type -> responsa.knowledge.v1.GetCollectionRequest
-	3,  // 31: responsa.knowledge.v1.KnowledgeService.ListCollections:input_type -> responsa.knowledge.v1.ListCollectionsRequest
-	5,  // 32: responsa.knowledge.v1.KnowledgeService.UpdateCollection:input_type -> responsa.knowledge.v1.UpdateCollectionRequest
-	6,  // 33: responsa.knowledge.v1.KnowledgeService.DeleteCollection:input_type -> responsa.knowledge.v1.DeleteCollectionRequest
-	7,  // 34: responsa.knowledge.v1.KnowledgeService.ListGenerations:input_type -> responsa.knowledge.v1.ListGenerationsRequest
-	9,  // 35: responsa.knowledge.v1.KnowledgeService.ReindexCollection:input_type -> responsa.knowledge.v1.ReindexCollectionRequest
-	10, // 36: responsa.knowledge.v1.KnowledgeService.ActivateGeneration:input_type -> responsa.knowledge.v1.ActivateGenerationRequest
-	11, // 37: responsa.knowledge.v1.KnowledgeService.DeleteGeneration:input_type -> responsa.knowledge.v1.DeleteGenerationRequest
-	12, // 38: responsa.knowledge.v1.KnowledgeService.UploadDocument:input_type -> responsa.knowledge.v1.UploadDocumentRequest
-	15, // 39: responsa.knowledge.v1.KnowledgeService.CreateDocument:input_type -> responsa.knowledge.v1.CreateDocumentRequest
-	16, // 40: responsa.knowledge.v1.KnowledgeService.GetDocument:input_type -> responsa.knowledge.v1.GetDocumentRequest
-	17, // 41: responsa.knowledge.v1.KnowledgeService.ListDocuments:input_type -> responsa.knowledge.v1.ListDocumentsRequest
-	19, // 42: responsa.knowledge.v1.KnowledgeService.UpdateDocument:input_type -> responsa.knowledge.v1.UpdateDocumentRequest
-	20, // 43: responsa.knowledge.v1.KnowledgeService.DeleteDocument:input_type -> responsa.knowledge.v1.DeleteDocumentRequest
-	21, // 44: responsa.knowledge.v1.KnowledgeService.GetDocumentContent:input_type -> responsa.knowledge.v1.GetDocumentContentRequest
-	23, // 45: responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal:input_type -> responsa.knowledge.v1.GetDocumentOriginalRequest
-	25, // 46: responsa.knowledge.v1.KnowledgeService.GetDocumentPage:input_type -> responsa.knowledge.v1.GetDocumentPageRequest
-	27, // 47: responsa.knowledge.v1.KnowledgeService.ListDocumentVersions:input_type -> responsa.knowledge.v1.ListDocumentVersionsRequest
-	29, // 48: responsa.knowledge.v1.KnowledgeService.CompareDocumentVersions:input_type -> responsa.knowledge.v1.CompareDocumentVersionsRequest
-	31, // 49: responsa.knowledge.v1.KnowledgeService.RestoreDocumentVersion:input_type -> responsa.knowledge.v1.RestoreDocumentVersionRequest
-	32, // 50: responsa.knowledge.v1.KnowledgeService.ReindexDocument:input_type -> responsa.knowledge.v1.ReindexDocumentRequest
-	33, // 51: responsa.knowledge.v1.KnowledgeService.WatchOperation:input_type -> responsa.knowledge.v1.WatchOperationRequest
-	35, // 52: responsa.knowledge.v1.KnowledgeService.GetPassage:input_type -> responsa.knowledge.v1.GetPassageRequest
-	36, // 53: responsa.knowledge.v1.KnowledgeService.GetSubjectProfile:input_type -> responsa.knowledge.v1.GetSubjectProfileRequest
-	37, // 54: responsa.knowledge.v1.KnowledgeService.ListFormats:input_type -> responsa.knowledge.v1.ListFormatsRequest
-	39, // 55: responsa.knowledge.v1.KnowledgeService.Search:input_type -> responsa.knowledge.v1.SearchRequest
-	41, // 56: responsa.knowledge.v1.KnowledgeService.BatchSearch:input_type -> responsa.knowledge.v1.BatchSearchRequest
-	45, // 57: responsa.knowledge.v1.KnowledgeService.EmbedTexts:input_type -> responsa.knowledge.v1.EmbedTextsRequest
-	48, // 58: responsa.knowledge.v1.KnowledgeService.CreateCollection:output_type -> responsa.knowledge.v1.Collection
-	48, // 59: responsa.knowledge.v1.KnowledgeService.GetCollection:output_type -> responsa.knowledge.v1.Collection
-	4,  // 60: responsa.knowledge.v1.KnowledgeService.ListCollections:output_type -> responsa.knowledge.v1.ListCollectionsResponse
-	48, // 61: responsa.knowledge.v1.KnowledgeService.UpdateCollection:output_type -> responsa.knowledge.v1.Collection
-	60, // 62: responsa.knowledge.v1.KnowledgeService.DeleteCollection:output_type -> google.protobuf.Empty
-	8,  // 63: responsa.knowledge.v1.KnowledgeService.ListGenerations:output_type -> responsa.knowledge.v1.ListGenerationsResponse
-	55, // 64: responsa.knowledge.v1.KnowledgeService.ReindexCollection:output_type -> google.longrunning.Operation
-	55, // 65: responsa.knowledge.v1.KnowledgeService.ActivateGeneration:output_type -> google.longrunning.Operation
-	60, // 66: responsa.knowledge.v1.KnowledgeService.DeleteGeneration:output_type -> google.protobuf.Empty
-	55, // 67: responsa.knowledge.v1.KnowledgeService.UploadDocument:output_type -> google.longrunning.Operation
-	55, // 68: responsa.knowledge.v1.KnowledgeService.CreateDocument:output_type -> google.longrunning.Operation
-	52, // 69: responsa.knowledge.v1.KnowledgeService.GetDocument:output_type -> responsa.knowledge.v1.Document
-	18, // 70: responsa.knowledge.v1.KnowledgeService.ListDocuments:output_type -> responsa.knowledge.v1.ListDocumentsResponse
-	52, // 71: responsa.knowledge.v1.KnowledgeService.UpdateDocument:output_type -> responsa.knowledge.v1.Document
-	60, // 72: responsa.knowledge.v1.KnowledgeService.DeleteDocument:output_type -> google.protobuf.Empty
-	22, // 73: responsa.knowledge.v1.KnowledgeService.GetDocumentContent:output_type -> responsa.knowledge.v1.GetDocumentContentResponse
-	24, // 74: responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal:output_type -> responsa.knowledge.v1.GetDocumentOriginalResponse
-	26, // 75: responsa.knowledge.v1.KnowledgeService.GetDocumentPage:output_type -> responsa.knowledge.v1.DocumentPage
-	28, // 76: responsa.knowledge.v1.KnowledgeService.ListDocumentVersions:output_type -> responsa.knowledge.v1.ListDocumentVersionsResponse
-	30, // 77: responsa.knowledge.v1.KnowledgeService.CompareDocumentVersions:output_type -> responsa.knowledge.v1.CompareDocumentVersionsResponse
-	55, // 78: responsa.knowledge.v1.KnowledgeService.RestoreDocumentVersion:output_type -> google.longrunning.Operation
-	55, // 79: responsa.knowledge.v1.KnowledgeService.ReindexDocument:output_type -> google.longrunning.Operation
-	34, // 80: responsa.knowledge.v1.KnowledgeService.WatchOperation:output_type -> responsa.knowledge.v1.WatchOperationResponse
-	58, // 81: responsa.knowledge.v1.KnowledgeService.GetPassage:output_type -> responsa.knowledge.v1.Passage
-	61, // 82: responsa.knowledge.v1.KnowledgeService.GetSubjectProfile:output_type -> responsa.knowledge.v1.SubjectProfile
-	38, // 83: responsa.knowledge.v1.KnowledgeService.ListFormats:output_type -> responsa.knowledge.v1.ListFormatsResponse
-	40, // 84: responsa.knowledge.v1.KnowledgeService.Search:output_type -> responsa.knowledge.v1.SearchResponse
-	42, // 85: responsa.knowledge.v1.KnowledgeService.BatchSearch:output_type -> responsa.knowledge.v1.BatchSearchResponse
-	46, // 86: responsa.knowledge.v1.KnowledgeService.EmbedTexts:output_type -> responsa.knowledge.v1.EmbedTextsResponse
-	58, // [58:87] is the sub-list for method output_type
-	29, // [29:58] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	49, // 7: responsa.knowledge.v1.UploadStart.metadata:type_name -> responsa.knowledge.v1.DocumentMetadata
+	49, // 8: responsa.knowledge.v1.CreateDocumentRequest.metadata:type_name -> responsa.knowledge.v1.DocumentMetadata
+	50, // 9: responsa.knowledge.v1.ListDocumentsResponse.documents:type_name -> responsa.knowledge.v1.Document
+	50, // 10: responsa.knowledge.v1.UpdateDocumentRequest.document:type_name -> responsa.knowledge.v1.Document
+	47, // 11: responsa.knowledge.v1.UpdateDocumentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	51, // 12: responsa.knowledge.v1.GetDocumentOriginalResponse.version:type_name -> responsa.knowledge.v1.DocumentVersion
+	51, // 13: responsa.knowledge.v1.ListDocumentVersionsResponse.versions:type_name -> responsa.knowledge.v1.DocumentVersion
+	52, // 14: responsa.knowledge.v1.WatchOperationResponse.operation:type_name -> google.longrunning.Operation
+	47, // 15: responsa.knowledge.v1.GetSubjectProfileRequest.read_mask:type_name -> google.protobuf.FieldMask
+	53, // 16: responsa.knowledge.v1.ListFormatsResponse.formats:type_name -> responsa.knowledge.v1.Format
+	0,  // 17: responsa.knowledge.v1.SearchRequest.mode:type_name -> responsa.knowledge.v1.SearchMode
+	54, // 18: responsa.knowledge.v1.SearchRequest.scope:type_name -> responsa.type.v1.Scope
+	41, // 19: responsa.knowledge.v1.SearchResponse.hits:type_name -> responsa.knowledge.v1.SearchHit
+	37, // 20: responsa.knowledge.v1.BatchSearchRequest.requests:type_name -> responsa.knowledge.v1.SearchRequest
+	38, // 21: responsa.knowledge.v1.BatchSearchResponse.responses:type_name -> responsa.knowledge.v1.SearchResponse
+	55, // 22: responsa.knowledge.v1.SearchHit.passage:type_name -> responsa.knowledge.v1.Passage
+	42, // 23: responsa.knowledge.v1.SearchHit.parts:type_name -> responsa.knowledge.v1.ScoreParts
+	56, // 24: responsa.knowledge.v1.SearchHit.piece_range:type_name -> responsa.type.v1.ByteRange
+	45, // 25: responsa.knowledge.v1.EmbedTextsResponse.vectors:type_name -> responsa.knowledge.v1.TextVector
+	1,  // 26: responsa.knowledge.v1.KnowledgeService.CreateCollection:input_type -> responsa.knowledge.v1.CreateCollectionRequest
+	2,  // 27: responsa.knowledge.v1.KnowledgeService.GetCollection:input_type -> responsa.knowledge.v1.GetCollectionRequest
+	3,  // 28: responsa.knowledge.v1.KnowledgeService.ListCollections:input_type -> responsa.knowledge.v1.ListCollectionsRequest
+	5,  // 29: responsa.knowledge.v1.KnowledgeService.UpdateCollection:input_type -> responsa.knowledge.v1.UpdateCollectionRequest
+	6,  // 30: responsa.knowledge.v1.KnowledgeService.DeleteCollection:input_type -> responsa.knowledge.v1.DeleteCollectionRequest
+	7,  // 31: responsa.knowledge.v1.KnowledgeService.ListGenerations:input_type -> responsa.knowledge.v1.ListGenerationsRequest
+	9,  // 32: responsa.knowledge.v1.KnowledgeService.ReindexCollection:input_type -> responsa.knowledge.v1.ReindexCollectionRequest
+	10, // 33: responsa.knowledge.v1.KnowledgeService.ActivateGeneration:input_type -> responsa.knowledge.v1.ActivateGenerationRequest
+	11, // 34: responsa.knowledge.v1.KnowledgeService.DeleteGeneration:input_type -> responsa.knowledge.v1.DeleteGenerationRequest
+	12, // 35: responsa.knowledge.v1.KnowledgeService.UploadDocument:input_type -> responsa.knowledge.v1.UploadDocumentRequest
+	15, // 36: responsa.knowledge.v1.KnowledgeService.CreateDocument:input_type -> responsa.knowledge.v1.CreateDocumentRequest
+	16, // 37: responsa.knowledge.v1.KnowledgeService.GetDocument:input_type -> responsa.knowledge.v1.GetDocumentRequest
+	17, // 38: responsa.knowledge.v1.KnowledgeService.ListDocuments:input_type -> responsa.knowledge.v1.ListDocumentsRequest
+	19, // 39: responsa.knowledge.v1.KnowledgeService.UpdateDocument:input_type -> responsa.knowledge.v1.UpdateDocumentRequest
+	20, // 40: responsa.knowledge.v1.KnowledgeService.DeleteDocument:input_type -> responsa.knowledge.v1.DeleteDocumentRequest
+	21, // 41: responsa.knowledge.v1.KnowledgeService.GetDocumentContent:input_type -> responsa.knowledge.v1.GetDocumentContentRequest
+	23, // 42: responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal:input_type -> responsa.knowledge.v1.GetDocumentOriginalRequest
+	25, // 43: responsa.knowledge.v1.KnowledgeService.GetDocumentPage:input_type -> responsa.knowledge.v1.GetDocumentPageRequest
+	27, // 44: responsa.knowledge.v1.KnowledgeService.ListDocumentVersions:input_type -> responsa.knowledge.v1.ListDocumentVersionsRequest
+	29, // 45: responsa.knowledge.v1.KnowledgeService.RestoreDocumentVersion:input_type -> responsa.knowledge.v1.RestoreDocumentVersionRequest
+	30, // 46: responsa.knowledge.v1.KnowledgeService.ReindexDocument:input_type -> responsa.knowledge.v1.ReindexDocumentRequest
+	31, // 47: responsa.knowledge.v1.KnowledgeService.WatchOperation:input_type -> responsa.knowledge.v1.WatchOperationRequest
+	33, // 48: responsa.knowledge.v1.KnowledgeService.GetPassage:input_type -> responsa.knowledge.v1.GetPassageRequest
+	34, // 49: responsa.knowledge.v1.KnowledgeService.GetSubjectProfile:input_type -> responsa.knowledge.v1.GetSubjectProfileRequest
+	35, // 50: responsa.knowledge.v1.KnowledgeService.ListFormats:input_type -> responsa.knowledge.v1.ListFormatsRequest
+	37, // 51: responsa.knowledge.v1.KnowledgeService.Search:input_type -> responsa.knowledge.v1.SearchRequest
+	39, // 52: responsa.knowledge.v1.KnowledgeService.BatchSearch:input_type -> responsa.knowledge.v1.BatchSearchRequest
+	43, // 53: responsa.knowledge.v1.KnowledgeService.EmbedTexts:input_type -> responsa.knowledge.v1.EmbedTextsRequest
+	46, // 54: responsa.knowledge.v1.KnowledgeService.CreateCollection:output_type -> responsa.knowledge.v1.Collection
+	46, // 55: responsa.knowledge.v1.KnowledgeService.GetCollection:output_type -> responsa.knowledge.v1.Collection
+	4,  // 56: responsa.knowledge.v1.KnowledgeService.ListCollections:output_type -> responsa.knowledge.v1.ListCollectionsResponse
+	46, // 57: responsa.knowledge.v1.KnowledgeService.UpdateCollection:output_type -> responsa.knowledge.v1.Collection
+	57, // 58: responsa.knowledge.v1.KnowledgeService.DeleteCollection:output_type -> google.protobuf.Empty
+	8,  // 59: responsa.knowledge.v1.KnowledgeService.ListGenerations:output_type -> responsa.knowledge.v1.ListGenerationsResponse
+	52, // 60: responsa.knowledge.v1.KnowledgeService.ReindexCollection:output_type -> google.longrunning.Operation
+	52, // 61: responsa.knowledge.v1.KnowledgeService.ActivateGeneration:output_type -> google.longrunning.Operation
+	57, // 62: responsa.knowledge.v1.KnowledgeService.DeleteGeneration:output_type -> google.protobuf.Empty
+	52, // 63: responsa.knowledge.v1.KnowledgeService.UploadDocument:output_type -> google.longrunning.Operation
+	52, // 64: responsa.knowledge.v1.KnowledgeService.CreateDocument:output_type -> google.longrunning.Operation
+	50, // 65: responsa.knowledge.v1.KnowledgeService.GetDocument:output_type -> responsa.knowledge.v1.Document
+	18, // 66: responsa.knowledge.v1.KnowledgeService.ListDocuments:output_type -> responsa.knowledge.v1.ListDocumentsResponse
+	50, // 67: responsa.knowledge.v1.KnowledgeService.UpdateDocument:output_type -> responsa.knowledge.v1.Document
+	57, // 68: responsa.knowledge.v1.KnowledgeService.DeleteDocument:output_type -> google.protobuf.Empty
+	22, // 69: responsa.knowledge.v1.KnowledgeService.GetDocumentContent:output_type -> responsa.knowledge.v1.GetDocumentContentResponse
+	24, // 70: responsa.knowledge.v1.KnowledgeService.GetDocumentOriginal:output_type -> responsa.knowledge.v1.GetDocumentOriginalResponse
+	26, // 71: responsa.knowledge.v1.KnowledgeService.GetDocumentPage:output_type -> responsa.knowledge.v1.DocumentPage
+	28, // 72: responsa.knowledge.v1.KnowledgeService.ListDocumentVersions:output_type -> responsa.knowledge.v1.ListDocumentVersionsResponse
+	52, // 73: responsa.knowledge.v1.KnowledgeService.RestoreDocumentVersion:output_type -> google.longrunning.Operation
+	52, // 74: responsa.knowledge.v1.KnowledgeService.ReindexDocument:output_type -> google.longrunning.Operation
+	32, // 75: responsa.knowledge.v1.KnowledgeService.WatchOperation:output_type -> responsa.knowledge.v1.WatchOperationResponse
+	55, // 76: responsa.knowledge.v1.KnowledgeService.GetPassage:output_type -> responsa.knowledge.v1.Passage
+	58, // 77: responsa.knowledge.v1.KnowledgeService.GetSubjectProfile:output_type -> responsa.knowledge.v1.SubjectProfile
+	36, // 78: responsa.knowledge.v1.KnowledgeService.ListFormats:output_type -> responsa.knowledge.v1.ListFormatsResponse
+	38, // 79: responsa.knowledge.v1.KnowledgeService.Search:output_type -> responsa.knowledge.v1.SearchResponse
+	40, // 80: responsa.knowledge.v1.KnowledgeService.BatchSearch:output_type -> responsa.knowledge.v1.BatchSearchResponse
+	44, // 81: responsa.knowledge.v1.KnowledgeService.EmbedTexts:output_type -> responsa.knowledge.v1.EmbedTextsResponse
+	54, // [54:82] is the sub-list for method output_type
+	26, // [26:54] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_responsa_knowledge_v1_knowledge_service_proto_init() }
@@ -3420,16 +3272,15 @@ func file_responsa_knowledge_v1_knowledge_service_proto_init() {
 	file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[16].OneofWrappers = []any{}
 	file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[24].OneofWrappers = []any{}
 	file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[26].OneofWrappers = []any{}
-	file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[28].OneofWrappers = []any{}
-	file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[38].OneofWrappers = []any{}
-	file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[43].OneofWrappers = []any{}
+	file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[36].OneofWrappers = []any{}
+	file_responsa_knowledge_v1_knowledge_service_proto_msgTypes[41].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_knowledge_v1_knowledge_service_proto_rawDesc), len(file_responsa_knowledge_v1_knowledge_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   47,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

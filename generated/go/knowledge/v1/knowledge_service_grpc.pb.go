@@ -21,35 +21,34 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	KnowledgeService_CreateCollection_FullMethodName        = "/responsa.knowledge.v1.KnowledgeService/CreateCollection"
-	KnowledgeService_GetCollection_FullMethodName           = "/responsa.knowledge.v1.KnowledgeService/GetCollection"
-	KnowledgeService_ListCollections_FullMethodName         = "/responsa.knowledge.v1.KnowledgeService/ListCollections"
-	KnowledgeService_UpdateCollection_FullMethodName        = "/responsa.knowledge.v1.KnowledgeService/UpdateCollection"
-	KnowledgeService_DeleteCollection_FullMethodName        = "/responsa.knowledge.v1.KnowledgeService/DeleteCollection"
-	KnowledgeService_ListGenerations_FullMethodName         = "/responsa.knowledge.v1.KnowledgeService/ListGenerations"
-	KnowledgeService_ReindexCollection_FullMethodName       = "/responsa.knowledge.v1.KnowledgeService/ReindexCollection"
-	KnowledgeService_ActivateGeneration_FullMethodName      = "/responsa.knowledge.v1.KnowledgeService/ActivateGeneration"
-	KnowledgeService_DeleteGeneration_FullMethodName        = "/responsa.knowledge.v1.KnowledgeService/DeleteGeneration"
-	KnowledgeService_UploadDocument_FullMethodName          = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
-	KnowledgeService_CreateDocument_FullMethodName          = "/responsa.knowledge.v1.KnowledgeService/CreateDocument"
-	KnowledgeService_GetDocument_FullMethodName             = "/responsa.knowledge.v1.KnowledgeService/GetDocument"
-	KnowledgeService_ListDocuments_FullMethodName           = "/responsa.knowledge.v1.KnowledgeService/ListDocuments"
-	KnowledgeService_UpdateDocument_FullMethodName          = "/responsa.knowledge.v1.KnowledgeService/UpdateDocument"
-	KnowledgeService_DeleteDocument_FullMethodName          = "/responsa.knowledge.v1.KnowledgeService/DeleteDocument"
-	KnowledgeService_GetDocumentContent_FullMethodName      = "/responsa.knowledge.v1.KnowledgeService/GetDocumentContent"
-	KnowledgeService_GetDocumentOriginal_FullMethodName     = "/responsa.knowledge.v1.KnowledgeService/GetDocumentOriginal"
-	KnowledgeService_GetDocumentPage_FullMethodName         = "/responsa.knowledge.v1.KnowledgeService/GetDocumentPage"
-	KnowledgeService_ListDocumentVersions_FullMethodName    = "/responsa.knowledge.v1.KnowledgeService/ListDocumentVersions"
-	KnowledgeService_CompareDocumentVersions_FullMethodName = "/responsa.knowledge.v1.KnowledgeService/CompareDocumentVersions"
-	KnowledgeService_RestoreDocumentVersion_FullMethodName  = "/responsa.knowledge.v1.KnowledgeService/RestoreDocumentVersion"
-	KnowledgeService_ReindexDocument_FullMethodName         = "/responsa.knowledge.v1.KnowledgeService/ReindexDocument"
-	KnowledgeService_WatchOperation_FullMethodName          = "/responsa.knowledge.v1.KnowledgeService/WatchOperation"
-	KnowledgeService_GetPassage_FullMethodName              = "/responsa.knowledge.v1.KnowledgeService/GetPassage"
-	KnowledgeService_GetSubjectProfile_FullMethodName       = "/responsa.knowledge.v1.KnowledgeService/GetSubjectProfile"
-	KnowledgeService_ListFormats_FullMethodName             = "/responsa.knowledge.v1.KnowledgeService/ListFormats"
-	KnowledgeService_Search_FullMethodName                  = "/responsa.knowledge.v1.KnowledgeService/Search"
-	KnowledgeService_BatchSearch_FullMethodName             = "/responsa.knowledge.v1.KnowledgeService/BatchSearch"
-	KnowledgeService_EmbedTexts_FullMethodName              = "/responsa.knowledge.v1.KnowledgeService/EmbedTexts"
+	KnowledgeService_CreateCollection_FullMethodName       = "/responsa.knowledge.v1.KnowledgeService/CreateCollection"
+	KnowledgeService_GetCollection_FullMethodName          = "/responsa.knowledge.v1.KnowledgeService/GetCollection"
+	KnowledgeService_ListCollections_FullMethodName        = "/responsa.knowledge.v1.KnowledgeService/ListCollections"
+	KnowledgeService_UpdateCollection_FullMethodName       = "/responsa.knowledge.v1.KnowledgeService/UpdateCollection"
+	KnowledgeService_DeleteCollection_FullMethodName       = "/responsa.knowledge.v1.KnowledgeService/DeleteCollection"
+	KnowledgeService_ListGenerations_FullMethodName        = "/responsa.knowledge.v1.KnowledgeService/ListGenerations"
+	KnowledgeService_ReindexCollection_FullMethodName      = "/responsa.knowledge.v1.KnowledgeService/ReindexCollection"
+	KnowledgeService_ActivateGeneration_FullMethodName     = "/responsa.knowledge.v1.KnowledgeService/ActivateGeneration"
+	KnowledgeService_DeleteGeneration_FullMethodName       = "/responsa.knowledge.v1.KnowledgeService/DeleteGeneration"
+	KnowledgeService_UploadDocument_FullMethodName         = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
+	KnowledgeService_CreateDocument_FullMethodName         = "/responsa.knowledge.v1.KnowledgeService/CreateDocument"
+	KnowledgeService_GetDocument_FullMethodName            = "/responsa.knowledge.v1.KnowledgeService/GetDocument"
+	KnowledgeService_ListDocuments_FullMethodName          = "/responsa.knowledge.v1.KnowledgeService/ListDocuments"
+	KnowledgeService_UpdateDocument_FullMethodName         = "/responsa.knowledge.v1.KnowledgeService/UpdateDocument"
+	KnowledgeService_DeleteDocument_FullMethodName         = "/responsa.knowledge.v1.KnowledgeService/DeleteDocument"
+	KnowledgeService_GetDocumentContent_FullMethodName     = "/responsa.knowledge.v1.KnowledgeService/GetDocumentContent"
+	KnowledgeService_GetDocumentOriginal_FullMethodName    = "/responsa.knowledge.v1.KnowledgeService/GetDocumentOriginal"
+	KnowledgeService_GetDocumentPage_FullMethodName        = "/responsa.knowledge.v1.KnowledgeService/GetDocumentPage"
+	KnowledgeService_ListDocumentVersions_FullMethodName   = "/responsa.knowledge.v1.KnowledgeService/ListDocumentVersions"
+	KnowledgeService_RestoreDocumentVersion_FullMethodName = "/responsa.knowledge.v1.KnowledgeService/RestoreDocumentVersion"
+	KnowledgeService_ReindexDocument_FullMethodName        = "/responsa.knowledge.v1.KnowledgeService/ReindexDocument"
+	KnowledgeService_WatchOperation_FullMethodName         = "/responsa.knowledge.v1.KnowledgeService/WatchOperation"
+	KnowledgeService_GetPassage_FullMethodName             = "/responsa.knowledge.v1.KnowledgeService/GetPassage"
+	KnowledgeService_GetSubjectProfile_FullMethodName      = "/responsa.knowledge.v1.KnowledgeService/GetSubjectProfile"
+	KnowledgeService_ListFormats_FullMethodName            = "/responsa.knowledge.v1.KnowledgeService/ListFormats"
+	KnowledgeService_Search_FullMethodName                 = "/responsa.knowledge.v1.KnowledgeService/Search"
+	KnowledgeService_BatchSearch_FullMethodName            = "/responsa.knowledge.v1.KnowledgeService/BatchSearch"
+	KnowledgeService_EmbedTexts_FullMethodName             = "/responsa.knowledge.v1.KnowledgeService/EmbedTexts"
 )
 
 // KnowledgeServiceClient is the client API for KnowledgeService service.
@@ -136,8 +135,6 @@ type KnowledgeServiceClient interface {
 	// ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting
 	// ingestion.kept_versions) and every version that an answer cites. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
 	ListDocumentVersions(ctx context.Context, in *ListDocumentVersionsRequest, opts ...grpc.CallOption) (*ListDocumentVersionsResponse, error)
-	// CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED.
-	CompareDocumentVersions(ctx context.Context, in *CompareDocumentVersionsRequest, opts ...grpc.CallOption) (*CompareDocumentVersionsResponse, error)
 	// RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text again. If the version is the
 	// newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
 	// for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, LIMIT_REACHED (stored bytes).
@@ -400,16 +397,6 @@ func (c *knowledgeServiceClient) ListDocumentVersions(ctx context.Context, in *L
 	return out, nil
 }
 
-func (c *knowledgeServiceClient) CompareDocumentVersions(ctx context.Context, in *CompareDocumentVersionsRequest, opts ...grpc.CallOption) (*CompareDocumentVersionsResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(CompareDocumentVersionsResponse)
-	err := c.cc.Invoke(ctx, KnowledgeService_CompareDocumentVersions_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 func (c *knowledgeServiceClient) RestoreDocumentVersion(ctx context.Context, in *RestoreDocumentVersionRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(longrunningpb.Operation)
@@ -593,8 +580,6 @@ type KnowledgeServiceServer interface {
 	// ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting
 	// ingestion.kept_versions) and every version that an answer cites. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
 	ListDocumentVersions(context.Context, *ListDocumentVersionsRequest) (*ListDocumentVersionsResponse, error)
-	// CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED.
-	CompareDocumentVersions(context.Context, *CompareDocumentVersionsRequest) (*CompareDocumentVersionsResponse, error)
 	// RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text again. If the version is the
 	// newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
 	// for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, LIMIT_REACHED (stored bytes).
@@ -702,9 +687,6 @@ func (UnimplementedKnowledgeServiceServer) GetDocumentPage(context.Context, *Get
 }
 func (UnimplementedKnowledgeServiceServer) ListDocumentVersions(context.Context, *ListDocumentVersionsRequest) (*ListDocumentVersionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDocumentVersions not implemented")
-}
-func (UnimplementedKnowledgeServiceServer) CompareDocumentVersions(context.Context, *CompareDocumentVersionsRequest) (*CompareDocumentVersionsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method CompareDocumentVersions not implemented")
 }
 func (UnimplementedKnowledgeServiceServer) RestoreDocumentVersion(context.Context, *RestoreDocumentVersionRequest) (*longrunningpb.Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method RestoreDocumentVersion not implemented")
@@ -1071,24 +1053,6 @@ func _KnowledgeService_ListDocumentVersions_Handler(srv interface{}, ctx context
 	return interceptor(ctx, in, info, handler)
 }
 
-func _KnowledgeService_CompareDocumentVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(CompareDocumentVersionsRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(KnowledgeServiceServer).CompareDocumentVersions(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: KnowledgeService_CompareDocumentVersions_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(KnowledgeServiceServer).CompareDocumentVersions(ctx, req.(*CompareDocumentVersionsRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 func _KnowledgeService_RestoreDocumentVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RestoreDocumentVersionRequest)
 	if err := dec(in); err != nil {
@@ -1314,10 +1278,6 @@ var KnowledgeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListDocumentVersions",
 			Handler:    _KnowledgeService_ListDocumentVersions_Handler,
-		},
-		{
-			MethodName: "CompareDocumentVersions",
-			Handler:    _KnowledgeService_CompareDocumentVersions_Handler,
 		},
 		{
 			MethodName: "RestoreDocumentVersion",

@@ -20,7 +20,7 @@ from responsa.chat.v1 import (
     tool_pb2,
     turn_pb2,
 )
-from responsa.knowledge.v1 import document_pb2, document_version_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa.type.v1 import collection_kind_pb2
 from responsa_contract import (
     AnswerOutcome,
@@ -32,7 +32,6 @@ from responsa_contract import (
     FeedbackState,
     Grade,
     Health,
-    HunkKind,
     IngestStage,
     LeftOutKind,
     ModelTestOutcome,
@@ -81,6 +80,5 @@ TOOL_OUTCOME: Final = EnumMap(turn_pb2.ToolOutcome, ToolOutcome)
 CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
 INGEST_STAGE: Final = EnumMap(document_pb2.IngestStage, IngestStage)
 LEFT_OUT_KIND: Final = EnumMap(document_pb2.LeftOutKind, LeftOutKind)
-HUNK_KIND: Final = EnumMap(document_version_pb2.HunkKind, HunkKind)
 SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)
 COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)

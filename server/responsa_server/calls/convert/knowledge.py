@@ -29,7 +29,6 @@ from responsa_server.calls.convert.values import named_slug, named_uuid, timesta
 from responsa_server.domain import lists, names
 from responsa_server.domain.documents import LeftOutKind
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.domain.events import ByteRange
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.generations import Generation
 from responsa_server.domain.knowledge import (
@@ -51,8 +50,6 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.passages import Passage
 from responsa_server.identity.service import required_email
 from responsa_server.ingest.formats.table import Format
-from responsa_server.library.library import ComparedVersions
-from responsa_server.text.compare import HunkKind
 
 DEFAULT_TOP_K = 10
 MAX_HUNK_BYTES = 2_048
@@ -255,26 +252,6 @@ def document_version(value: DocumentVersion) -> document_version_pb2.DocumentVer
         value,
         name=names.document_version(value.document_id, value.version),
     )
-
-
-def compared(value: ComparedVersions) -> knowledge_service_pb2.CompareDocumentVersionsResponse:
-    response = knowledge_service_pb2.CompareDocumentVersionsResponse(
-        base=document_version(value.base), other=document_version(value.other), cut=value.comparison.cut
-    )
-    for part in value.comparison.hunks:
-        hunk = response.hunks.add(
-            kind=enums.HUNK_KIND.number(part.kind),
-            base_range=byte_range(part.base),
-            other_range=byte_range(part.other),
-        )
-        if part.kind is not HunkKind.EQUAL:
-            hunk.base_text = _beginning(value.base_text, part.base)
-            hunk.other_text = _beginning(value.other_text, part.other)
-    return response
-
-
-def _beginning(text: bytes, part: ByteRange) -> str:
-    return text[part.start : min(part.end, part.start + MAX_HUNK_BYTES)].decode(errors="ignore")
 
 
 def passage(value: Passage) -> document_pb2.Passage:

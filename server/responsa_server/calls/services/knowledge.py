@@ -303,13 +303,6 @@ class KnowledgeService:
             next_page_token=listing.token(page),
         )
 
-    async def CompareDocumentVersions(
-        self, request: pb.CompareDocumentVersionsRequest
-    ) -> pb.CompareDocumentVersionsResponse:
-        document_id, base = knowledge.version_of_document(request.name)
-        other = request.other_version if request.HasField("other_version") else None
-        return knowledge.compared(await self._library.compare(caller(), document_id, base, other))
-
     async def RestoreDocumentVersion(
         self, request: pb.RestoreDocumentVersionRequest
     ) -> operations_pb2.Operation:

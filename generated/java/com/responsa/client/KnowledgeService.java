@@ -7,8 +7,6 @@ import com.responsa.knowledge.v1.ActivateGenerationRequest;
 import com.responsa.knowledge.v1.BatchSearchRequest;
 import com.responsa.knowledge.v1.BatchSearchResponse;
 import com.responsa.knowledge.v1.Collection;
-import com.responsa.knowledge.v1.CompareDocumentVersionsRequest;
-import com.responsa.knowledge.v1.CompareDocumentVersionsResponse;
 import com.responsa.knowledge.v1.CreateCollectionRequest;
 import com.responsa.knowledge.v1.CreateDocumentRequest;
 import com.responsa.knowledge.v1.DeleteCollectionRequest;
@@ -116,9 +114,6 @@ public final class KnowledgeService {
     static final MethodDescriptor<ListDocumentVersionsRequest, ListDocumentVersionsResponse> LIST_DOCUMENT_VERSIONS = Calls.method(
             MethodType.UNARY, "responsa.knowledge.v1.KnowledgeService/ListDocumentVersions",
             ListDocumentVersionsRequest.getDefaultInstance(), ListDocumentVersionsResponse.getDefaultInstance());
-    static final MethodDescriptor<CompareDocumentVersionsRequest, CompareDocumentVersionsResponse> COMPARE_DOCUMENT_VERSIONS = Calls.method(
-            MethodType.UNARY, "responsa.knowledge.v1.KnowledgeService/CompareDocumentVersions",
-            CompareDocumentVersionsRequest.getDefaultInstance(), CompareDocumentVersionsResponse.getDefaultInstance());
     static final MethodDescriptor<RestoreDocumentVersionRequest, Operation> RESTORE_DOCUMENT_VERSION = Calls.method(
             MethodType.UNARY, "responsa.knowledge.v1.KnowledgeService/RestoreDocumentVersion",
             RestoreDocumentVersionRequest.getDefaultInstance(), Operation.getDefaultInstance());
@@ -350,16 +345,6 @@ public final class KnowledgeService {
      */
     public ListDocumentVersionsResponse listDocumentVersions(ListDocumentVersionsRequest request) {
         return calls.unary(LIST_DOCUMENT_VERSIONS, request, true, timeout);
-    }
-
-    /**
-     * CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order
-     * and without gaps.
-     *
-     * <p>Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED.
-     */
-    public CompareDocumentVersionsResponse compareDocumentVersions(CompareDocumentVersionsRequest request) {
-        return calls.unary(COMPARE_DOCUMENT_VERSIONS, request, true, timeout);
     }
 
     /**

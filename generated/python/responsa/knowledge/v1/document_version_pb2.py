@@ -26,10 +26,9 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from responsa.knowledge.v1 import document_pb2 as responsa_dot_knowledge_dot_v1_dot_document__pb2
-from responsa.type.v1 import byte_range_pb2 as responsa_dot_type_dot_v1_dot_byte__range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,responsa/knowledge/v1/document_version.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\x1a!responsa/type/v1/byte_range.proto\"\x83\x04\n\x0f\x44ocumentVersion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x15\n\x07version\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nmedia_type\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x06 \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06parser\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08language\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rpassage_count\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x39\n\x05state\x18\n \x01(\x0e\x32$.responsa.knowledge.v1.DocumentStateB\x04\xe2\x41\x01\x03\x12\x18\n\nsearchable\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x18\n\ntext_bytes\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03:u\xea\x41r\n$responsa.example.org/DocumentVersion\x12\'documents/{document}/versions/{version}*\x10\x64ocumentVersions2\x0f\x64ocumentVersion\"\xc6\x01\n\x0bVersionHunk\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.responsa.knowledge.v1.HunkKind\x12/\n\nbase_range\x18\x02 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x30\n\x0bother_range\x18\x03 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x11\n\tbase_text\x18\x04 \x01(\t\x12\x12\n\nother_text\x18\x05 \x01(\t*\x81\x01\n\x08HunkKind\x12\x19\n\x15HUNK_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fHUNK_KIND_EQUAL\x10\x01\x12\x16\n\x12HUNK_KIND_INSERTED\x10\x02\x12\x15\n\x11HUNK_KIND_DELETED\x10\x03\x12\x16\n\x12HUNK_KIND_REPLACED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,responsa/knowledge/v1/document_version.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\"\x83\x04\n\x0f\x44ocumentVersion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x15\n\x07version\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nmedia_type\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x06 \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06parser\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08language\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rpassage_count\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x39\n\x05state\x18\n \x01(\x0e\x32$.responsa.knowledge.v1.DocumentStateB\x04\xe2\x41\x01\x03\x12\x18\n\nsearchable\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x18\n\ntext_bytes\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03:u\xea\x41r\n$responsa.example.org/DocumentVersion\x12\'documents/{document}/versions/{version}*\x10\x64ocumentVersions2\x0f\x64ocumentVersionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,10 +63,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENTVERSION'].fields_by_name['text_bytes']._serialized_options = b'\342A\001\003'
   _globals['_DOCUMENTVERSION']._loaded_options = None
   _globals['_DOCUMENTVERSION']._serialized_options = b'\352Ar\n$responsa.example.org/DocumentVersion\022\'documents/{document}/versions/{version}*\020documentVersions2\017documentVersion'
-  _globals['_HUNKKIND']._serialized_start=957
-  _globals['_HUNKKIND']._serialized_end=1086
-  _globals['_DOCUMENTVERSION']._serialized_start=238
-  _globals['_DOCUMENTVERSION']._serialized_end=753
-  _globals['_VERSIONHUNK']._serialized_start=756
-  _globals['_VERSIONHUNK']._serialized_end=954
+  _globals['_DOCUMENTVERSION']._serialized_start=203
+  _globals['_DOCUMENTVERSION']._serialized_end=718
 # @@protoc_insertion_point(module_scope)

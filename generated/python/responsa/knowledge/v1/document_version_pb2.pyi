@@ -6,9 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from responsa.knowledge.v1 import document_pb2 as _document_pb2
-from responsa.type.v1 import byte_range_pb2 as _byte_range_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,38 +17,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _HunkKind:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _HunkKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HunkKind.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    HUNK_KIND_UNSPECIFIED: _HunkKind.ValueType  # 0
-    """Never sent."""
-    HUNK_KIND_EQUAL: _HunkKind.ValueType  # 1
-    """Both texts have these lines."""
-    HUNK_KIND_INSERTED: _HunkKind.ValueType  # 2
-    """Only the second text has these lines."""
-    HUNK_KIND_DELETED: _HunkKind.ValueType  # 3
-    """Only the first text has these lines."""
-    HUNK_KIND_REPLACED: _HunkKind.ValueType  # 4
-    """The second text has other lines in place of these lines."""
-
-class HunkKind(_HunkKind, metaclass=_HunkKindEnumTypeWrapper):
-    """HunkKind says how two stretches of text differ."""
-
-HUNK_KIND_UNSPECIFIED: HunkKind.ValueType  # 0
-"""Never sent."""
-HUNK_KIND_EQUAL: HunkKind.ValueType  # 1
-"""Both texts have these lines."""
-HUNK_KIND_INSERTED: HunkKind.ValueType  # 2
-"""Only the second text has these lines."""
-HUNK_KIND_DELETED: HunkKind.ValueType  # 3
-"""Only the first text has these lines."""
-HUNK_KIND_REPLACED: HunkKind.ValueType  # 4
-"""The second text has other lines in place of these lines."""
-Global___HunkKind: _TypeAlias = HunkKind  # noqa: Y015
 
 @_typing.final
 class DocumentVersion(_message.Message):
@@ -127,45 +93,3 @@ class DocumentVersion(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DocumentVersion: _TypeAlias = DocumentVersion  # noqa: Y015
-
-@_typing.final
-class VersionHunk(_message.Message):
-    """VersionHunk is a stretch of whole lines in a comparison of two texts."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    KIND_FIELD_NUMBER: _builtins.int
-    BASE_RANGE_FIELD_NUMBER: _builtins.int
-    OTHER_RANGE_FIELD_NUMBER: _builtins.int
-    BASE_TEXT_FIELD_NUMBER: _builtins.int
-    OTHER_TEXT_FIELD_NUMBER: _builtins.int
-    kind: Global___HunkKind.ValueType
-    """How the two sides differ."""
-    base_text: _builtins.str
-    """The beginning of the first version's lines, at most 2 KiB; empty if the kind is EQUAL or INSERTED."""
-    other_text: _builtins.str
-    """The beginning of the second version's lines, at most 2 KiB; empty if the kind is EQUAL or DELETED."""
-    @_builtins.property
-    def base_range(self) -> _byte_range_pb2.ByteRange:
-        """The lines in the canonical text of the first version; an empty range at the place of the insertion if the kind is INSERTED."""
-
-    @_builtins.property
-    def other_range(self) -> _byte_range_pb2.ByteRange:
-        """The lines in the canonical text of the second version; an empty range at the place of the deletion if the kind is DELETED."""
-
-    def __init__(
-        self,
-        *,
-        kind: Global___HunkKind.ValueType = ...,
-        base_range: _byte_range_pb2.ByteRange | None = ...,
-        other_range: _byte_range_pb2.ByteRange | None = ...,
-        base_text: _builtins.str = ...,
-        other_text: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_range", b"base_range", "other_range", b"other_range"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_range", b"base_range", "base_text", b"base_text", "kind", b"kind", "other_range", b"other_range", "other_text", b"other_text"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___VersionHunk: _TypeAlias = VersionHunk  # noqa: Y015

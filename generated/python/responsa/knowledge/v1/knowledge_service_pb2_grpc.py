@@ -136,11 +136,6 @@ class KnowledgeServiceStub:
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsRequest.SerializeToString,
                 response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsResponse.FromString,
                 _registered_method=True)
-        self.CompareDocumentVersions = channel.unary_unary(
-                '/responsa.knowledge.v1.KnowledgeService/CompareDocumentVersions',
-                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsRequest.SerializeToString,
-                response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsResponse.FromString,
-                _registered_method=True)
         self.RestoreDocumentVersion = channel.unary_unary(
                 '/responsa.knowledge.v1.KnowledgeService/RestoreDocumentVersion',
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.RestoreDocumentVersionRequest.SerializeToString,
@@ -365,13 +360,6 @@ class KnowledgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def CompareDocumentVersions(self, request, context):
-        """CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def RestoreDocumentVersion(self, request, context):
         """RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text again. If the version is the
         newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
@@ -555,11 +543,6 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
                     servicer.ListDocumentVersions,
                     request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsRequest.FromString,
                     response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsResponse.SerializeToString,
-            ),
-            'CompareDocumentVersions': grpc.unary_unary_rpc_method_handler(
-                    servicer.CompareDocumentVersions,
-                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsRequest.FromString,
-                    response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsResponse.SerializeToString,
             ),
             'RestoreDocumentVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.RestoreDocumentVersion,
@@ -1122,33 +1105,6 @@ class KnowledgeService:
             '/responsa.knowledge.v1.KnowledgeService/ListDocumentVersions',
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsRequest.SerializeToString,
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListDocumentVersionsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def CompareDocumentVersions(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/responsa.knowledge.v1.KnowledgeService/CompareDocumentVersions',
-            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsRequest.SerializeToString,
-            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.CompareDocumentVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

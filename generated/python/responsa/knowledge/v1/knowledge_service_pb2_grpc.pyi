@@ -114,8 +114,6 @@ class KnowledgeServiceStub:
     """ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting
     ingestion.kept_versions) and every version that an answer cites. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
     """
-    CompareDocumentVersions: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CompareDocumentVersionsRequest, _knowledge_service_pb2.CompareDocumentVersionsResponse]
-    """CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED."""
     RestoreDocumentVersion: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.RestoreDocumentVersionRequest, _operations_pb2.Operation]
     """RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text again. If the version is the
     newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
@@ -375,14 +373,6 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListDocumentVersions lists the stored versions of a document, the newest first. The server keeps a number of older versions (the setting
         ingestion.kept_versions) and every version that an answer cites. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
         """
-
-    @_abc_1.abstractmethod
-    def CompareDocumentVersions(
-        self,
-        request: _knowledge_service_pb2.CompareDocumentVersionsRequest,
-        context: _aio.ServicerContext[_knowledge_service_pb2.CompareDocumentVersionsRequest, _abc.Awaitable[_knowledge_service_pb2.CompareDocumentVersionsResponse]],
-    ) -> _abc.Awaitable[_knowledge_service_pb2.CompareDocumentVersionsResponse]:
-        """CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED."""
 
     @_abc_1.abstractmethod
     def RestoreDocumentVersion(

@@ -2,11 +2,10 @@
 // @generated from file responsa/knowledge/v1/document_version.proto (package responsa.knowledge.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { DocumentState } from "./document_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ByteRange } from "../../type/v1/byte_range_pb.js";
 
 /**
  * Describes the file responsa/knowledge/v1/document_version.proto.
@@ -118,99 +117,4 @@ export declare type DocumentVersion = Message<"responsa.knowledge.v1.DocumentVer
  * Use `create(DocumentVersionSchema)` to create a new message.
  */
 export declare const DocumentVersionSchema: GenMessage<DocumentVersion>;
-
-/**
- * VersionHunk is a stretch of whole lines in a comparison of two texts.
- *
- * @generated from message responsa.knowledge.v1.VersionHunk
- */
-export declare type VersionHunk = Message<"responsa.knowledge.v1.VersionHunk"> & {
-  /**
-   * How the two sides differ.
-   *
-   * @generated from field: responsa.knowledge.v1.HunkKind kind = 1;
-   */
-  kind: HunkKind;
-
-  /**
-   * The lines in the canonical text of the first version; an empty range at the place of the insertion if the kind is INSERTED.
-   *
-   * @generated from field: responsa.type.v1.ByteRange base_range = 2;
-   */
-  baseRange?: ByteRange | undefined;
-
-  /**
-   * The lines in the canonical text of the second version; an empty range at the place of the deletion if the kind is DELETED.
-   *
-   * @generated from field: responsa.type.v1.ByteRange other_range = 3;
-   */
-  otherRange?: ByteRange | undefined;
-
-  /**
-   * The beginning of the first version's lines, at most 2 KiB; empty if the kind is EQUAL or INSERTED.
-   *
-   * @generated from field: string base_text = 4;
-   */
-  baseText: string;
-
-  /**
-   * The beginning of the second version's lines, at most 2 KiB; empty if the kind is EQUAL or DELETED.
-   *
-   * @generated from field: string other_text = 5;
-   */
-  otherText: string;
-};
-
-/**
- * Describes the message responsa.knowledge.v1.VersionHunk.
- * Use `create(VersionHunkSchema)` to create a new message.
- */
-export declare const VersionHunkSchema: GenMessage<VersionHunk>;
-
-/**
- * HunkKind says how two stretches of text differ.
- *
- * @generated from enum responsa.knowledge.v1.HunkKind
- */
-export enum HunkKind {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: HUNK_KIND_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Both texts have these lines.
-   *
-   * @generated from enum value: HUNK_KIND_EQUAL = 1;
-   */
-  EQUAL = 1,
-
-  /**
-   * Only the second text has these lines.
-   *
-   * @generated from enum value: HUNK_KIND_INSERTED = 2;
-   */
-  INSERTED = 2,
-
-  /**
-   * Only the first text has these lines.
-   *
-   * @generated from enum value: HUNK_KIND_DELETED = 3;
-   */
-  DELETED = 3,
-
-  /**
-   * The second text has other lines in place of these lines.
-   *
-   * @generated from enum value: HUNK_KIND_REPLACED = 4;
-   */
-  REPLACED = 4,
-}
-
-/**
- * Describes the enum responsa.knowledge.v1.HunkKind.
- */
-export declare const HunkKindSchema: GenEnum<HunkKind>;
 

@@ -2,18 +2,17 @@
 // @generated from file responsa/knowledge/v1/document_version.proto (package responsa.knowledge.v1, syntax proto3)
 /* eslint-disable */
 
-import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
 import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_responsa_knowledge_v1_document } from "./document_pb.js";
-import { file_responsa_type_v1_byte_range } from "../../type/v1/byte_range_pb.js";
 
 /**
  * Describes the file responsa/knowledge/v1/document_version.proto.
  */
 export const file_responsa_knowledge_v1_document_version = /*@__PURE__*/
-  fileDesc("CixyZXNwb25zYS9rbm93bGVkZ2UvdjEvZG9jdW1lbnRfdmVyc2lvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIoMECg9Eb2N1bWVudFZlcnNpb24SEgoEbmFtZRgBIAEoCUIE4kEBCBIVCgd2ZXJzaW9uGAIgASgFQgTiQQEDEhMKBXRpdGxlGAMgASgJQgTiQQEDEhgKCm1lZGlhX3R5cGUYBCABKAlCBOJBAQMSGAoKc2l6ZV9ieXRlcxgFIAEoA0IE4kEBAxIUCgZzaGEyNTYYBiABKAxCBOJBAQMSFAoGcGFyc2VyGAcgASgJQgTiQQEDEhYKCGxhbmd1YWdlGAggASgJQgTiQQEDEhsKDXBhc3NhZ2VfY291bnQYCSABKAVCBOJBAQMSOQoFc3RhdGUYCiABKA4yJC5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnRTdGF0ZUIE4kEBAxIYCgpzZWFyY2hhYmxlGAsgASgIQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIYCgp0ZXh0X2J5dGVzGA0gASgDQgTiQQEDOnXqQXIKJHJlc3BvbnNhLmV4YW1wbGUub3JnL0RvY3VtZW50VmVyc2lvbhInZG9jdW1lbnRzL3tkb2N1bWVudH0vdmVyc2lvbnMve3ZlcnNpb259KhBkb2N1bWVudFZlcnNpb25zMg9kb2N1bWVudFZlcnNpb24ixgEKC1ZlcnNpb25IdW5rEi0KBGtpbmQYASABKA4yHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuSHVua0tpbmQSLwoKYmFzZV9yYW5nZRgCIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEjAKC290aGVyX3JhbmdlGAMgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USEQoJYmFzZV90ZXh0GAQgASgJEhIKCm90aGVyX3RleHQYBSABKAkqgQEKCEh1bmtLaW5kEhkKFUhVTktfS0lORF9VTlNQRUNJRklFRBAAEhMKD0hVTktfS0lORF9FUVVBTBABEhYKEkhVTktfS0lORF9JTlNFUlRFRBACEhUKEUhVTktfS0lORF9ERUxFVEVEEAMSFgoSSFVOS19LSU5EX1JFUExBQ0VEEARiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_knowledge_v1_document, file_responsa_type_v1_byte_range]);
+  fileDesc("CixyZXNwb25zYS9rbm93bGVkZ2UvdjEvZG9jdW1lbnRfdmVyc2lvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIoMECg9Eb2N1bWVudFZlcnNpb24SEgoEbmFtZRgBIAEoCUIE4kEBCBIVCgd2ZXJzaW9uGAIgASgFQgTiQQEDEhMKBXRpdGxlGAMgASgJQgTiQQEDEhgKCm1lZGlhX3R5cGUYBCABKAlCBOJBAQMSGAoKc2l6ZV9ieXRlcxgFIAEoA0IE4kEBAxIUCgZzaGEyNTYYBiABKAxCBOJBAQMSFAoGcGFyc2VyGAcgASgJQgTiQQEDEhYKCGxhbmd1YWdlGAggASgJQgTiQQEDEhsKDXBhc3NhZ2VfY291bnQYCSABKAVCBOJBAQMSOQoFc3RhdGUYCiABKA4yJC5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnRTdGF0ZUIE4kEBAxIYCgpzZWFyY2hhYmxlGAsgASgIQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIYCgp0ZXh0X2J5dGVzGA0gASgDQgTiQQEDOnXqQXIKJHJlc3BvbnNhLmV4YW1wbGUub3JnL0RvY3VtZW50VmVyc2lvbhInZG9jdW1lbnRzL3tkb2N1bWVudH0vdmVyc2lvbnMve3ZlcnNpb259KhBkb2N1bWVudFZlcnNpb25zMg9kb2N1bWVudFZlcnNpb25iBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_knowledge_v1_document]);
 
 /**
  * Describes the message responsa.knowledge.v1.DocumentVersion.
@@ -21,25 +20,4 @@ export const file_responsa_knowledge_v1_document_version = /*@__PURE__*/
  */
 export const DocumentVersionSchema = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_document_version, 0);
-
-/**
- * Describes the message responsa.knowledge.v1.VersionHunk.
- * Use `create(VersionHunkSchema)` to create a new message.
- */
-export const VersionHunkSchema = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_document_version, 1);
-
-/**
- * Describes the enum responsa.knowledge.v1.HunkKind.
- */
-export const HunkKindSchema = /*@__PURE__*/
-  enumDesc(file_responsa_knowledge_v1_document_version, 0);
-
-/**
- * HunkKind says how two stretches of text differ.
- *
- * @generated from enum responsa.knowledge.v1.HunkKind
- */
-export const HunkKind = /*@__PURE__*/
-  tsEnum(HunkKindSchema);
 

@@ -8,7 +8,7 @@ import type { Collection, CollectionSchema } from "./collection_pb.js";
 import type { EmptySchema, FieldMask } from "@bufbuild/protobuf/wkt";
 import type { Generation } from "./generation_pb.js";
 import type { Document, DocumentMetadata, DocumentSchema, Passage, PassageSchema } from "./document_pb.js";
-import type { DocumentVersion, VersionHunk } from "./document_version_pb.js";
+import type { DocumentVersion } from "./document_version_pb.js";
 import type { Operation, OperationSchema } from "../../../google/longrunning/operations_pb.js";
 import type { Format } from "./format_pb.js";
 import type { Scope } from "../../type/v1/scope_pb.js";
@@ -919,75 +919,6 @@ export declare type ListDocumentVersionsResponse = Message<"responsa.knowledge.v
 export declare const ListDocumentVersionsResponseSchema: GenMessage<ListDocumentVersionsResponse>;
 
 /**
- * CompareDocumentVersionsRequest names two versions of a document.
- *
- * @generated from message responsa.knowledge.v1.CompareDocumentVersionsRequest
- */
-export declare type CompareDocumentVersionsRequest = Message<"responsa.knowledge.v1.CompareDocumentVersionsRequest"> & {
-  /**
-   * The first version, `documents/{uuid}/versions/{n}`.
-   *
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * The number of the second version; the searchable version if unset.
-   *
-   * @generated from field: optional int32 other_version = 2;
-   */
-  otherVersion?: number | undefined;
-};
-
-/**
- * Describes the message responsa.knowledge.v1.CompareDocumentVersionsRequest.
- * Use `create(CompareDocumentVersionsRequestSchema)` to create a new message.
- */
-export declare const CompareDocumentVersionsRequestSchema: GenMessage<CompareDocumentVersionsRequest>;
-
-/**
- * CompareDocumentVersionsResponse holds the differences of two texts.
- *
- * @generated from message responsa.knowledge.v1.CompareDocumentVersionsResponse
- */
-export declare type CompareDocumentVersionsResponse = Message<"responsa.knowledge.v1.CompareDocumentVersionsResponse"> & {
-  /**
-   * The stretches of the two texts, in order; at most 500.
-   *
-   * @generated from field: repeated responsa.knowledge.v1.VersionHunk hunks = 1;
-   */
-  hunks: VersionHunk[];
-
-  /**
-   * The first version.
-   *
-   * @generated from field: responsa.knowledge.v1.DocumentVersion base = 2;
-   */
-  base?: DocumentVersion | undefined;
-
-  /**
-   * The second version.
-   *
-   * @generated from field: responsa.knowledge.v1.DocumentVersion other = 3;
-   */
-  other?: DocumentVersion | undefined;
-
-  /**
-   * Whether the comparison was cut: the texts have more than 500 hunks, or differ in more text than the server compares (8 MiB or 100,000 lines of each
-   * version). One hunk of the kind REPLACED then stands for all text that was not compared.
-   *
-   * @generated from field: bool cut = 4;
-   */
-  cut: boolean;
-};
-
-/**
- * Describes the message responsa.knowledge.v1.CompareDocumentVersionsResponse.
- * Use `create(CompareDocumentVersionsResponseSchema)` to create a new message.
- */
-export declare const CompareDocumentVersionsResponseSchema: GenMessage<CompareDocumentVersionsResponse>;
-
-/**
  * RestoreDocumentVersionRequest names the version to restore.
  *
  * @generated from message responsa.knowledge.v1.RestoreDocumentVersionRequest
@@ -1768,16 +1699,6 @@ export declare const KnowledgeService: GenService<{
     methodKind: "unary";
     input: typeof ListDocumentVersionsRequestSchema;
     output: typeof ListDocumentVersionsResponseSchema;
-  },
-  /**
-   * CompareDocumentVersions compares the canonical texts of two versions of one document by lines. The hunks cover both texts in order and without gaps. Errors: RESOURCE_NOT_FOUND (also for a version whose text is not read yet), OVERLOADED.
-   *
-   * @generated from rpc responsa.knowledge.v1.KnowledgeService.CompareDocumentVersions
-   */
-  compareDocumentVersions: {
-    methodKind: "unary";
-    input: typeof CompareDocumentVersionsRequestSchema;
-    output: typeof CompareDocumentVersionsResponseSchema;
   },
   /**
    * RestoreDocumentVersion makes a new version from an older version's bytes and description. The present parser reads the text again. If the version is the
