@@ -46,6 +46,8 @@ from responsa_server.identity.settings import (
 )
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.transports.doors import GatewaySettings, build_app
@@ -176,7 +178,7 @@ def site_of(
     openid = OpenId(
         PostgresOpenIdStore(database),
         people.store,
-        PostgresUsers(database),
+        PostgresUsers(database, Outbox(JobQueue(urls.log, concurrency=1), uuid7)),
         PostgresAuditTrail(database),
         people.identity,
         people.cache,
@@ -378,6 +380,104 @@ async def test_nobody_else_comes_in_without_an_invitation(site: Site) -> None:
         assert (reply.status_code, reason(reply)) == (403, "OIDC_NOT_ADMITTED"), person
     assert site.events()[-1] == ("oidcProviders/corp", "session.create", "OIDC_NOT_ADMITTED")
     assert site.rows("SELECT 1 FROM responsa.app_user") == []
+
+
+async def test_userinfo_says_what_the_id_token_does_not(
+    site_with: SiteOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = site_with(role_claim="realm.roles", roles={"boss": "admin"})
+    site.provider.userinfo = {**ANN, "realm": {"roles": ["boss"]}}
+    # Both have the claim `name`; the id token is signed, so it counts.
+    site.provider.person = {"sub": "ann", "name": "Ann of the token"}
+    assert (await site.sign_in()).status_code == 200
+    user = await site.me()
+    assert (user.email, user.display_name, user.role) == ("ann@example.org", "Ann of the token", Role.ADMIN)
+    # An address of one reply says nothing of the other's, and nobody else's userinfo counts.
+    site.provider.person = {"sub": "bo", "email": "bo@example.org"}
+    for userinfo, why, cause in (
+        ({"sub": "bo", "email_verified": True}, "OIDC_NOT_ADMITTED", "email: email_verified is not true"),
+        ({**ANN}, "OIDC_FAILED", "userinfo: sub differs from the id token's"),
+    ):
+        site.provider.userinfo = userinfo
+        assert reason(await site.sign_in()) == why
+        assert caplog.messages[-1].endswith(f"corp refused: {cause}")
+    # A complete id token needs no userinfo.
+    site.provider.person = {**ANN, "realm": {"roles": []}}
+    site.provider.seen.clear()
+    assert (await site.sign_in()).status_code == 200
+    assert "/userinfo" not in site.provider.seen
+
+
+async def test_claims_are_named_to_a_provider_that_takes_them(site_with: SiteOf) -> None:
+    assert "claims" not in query_of(await site_with().start())
+    site = site_with(subject_claim="employee")
+    site.provider.configuration = {"claims_parameter_supported": True}
+    wanted = json.loads(query_of(await site.start())["claims"])
+    assert wanted == {"id_token": dict.fromkeys(["email", "email_verified", "employee", "name"])}
+
+
+async def test_each_refusal_says_its_rule_in_the_log(
+    site_with: SiteOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = site_with(role_claim="groups", roles={"staff": "user"}, role_required=True)
+    staff = {**ANN, "groups": "staff"}
+    code = await invitation(site, "other@example.org")
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"sub": "ann"}, "", "role_claim groups: is missing"),
+        ({**ANN, "groups": "guests"}, "", "role_claim groups: has no value of roles"),
+        ({"sub": "ann", "groups": "staff"}, "", "email: is missing in id token and userinfo"),
+        ({**staff, "email_verified": "true"}, "", "email: email_verified is not true"),
+        ({**staff, "email": "@example.org"}, "", "email: is not an e-mail address"),
+        (
+            {**staff, "email": "a@else.example"},
+            "",
+            "email: its domain is not in allowed_domains, and no invitation",
+        ),
+        (staff, code, "email: differs from the address in the invitation"),
+        (staff, f"rsi_{'A' * 43}", "CODE_INVALID"),
+    ]
+    for person, invited, cause in cases:
+        site.provider.person = person
+        caplog.clear()
+        await site.sign_in(**({"invitation": invited} if invited else {}))
+        assert caplog.messages == [f"sign-in with OpenID Connect provider corp refused: {cause}"]
+    site.provider.person = staff
+    await site.sign_in()
+    with psycopg.connect(site.urls.superuser) as connection:
+        connection.execute("UPDATE responsa.app_user SET disable_time = now()")
+    caplog.clear()
+    await site.sign_in()
+    assert caplog.messages[-1].endswith("the user is disabled here, or a service")
+
+
+async def test_a_name_and_a_verified_address_are_taken_over(site_with: SiteOf) -> None:
+    site = site_with()
+    await site.sign_in()
+    first = await site.me()
+    await site.people.identity.create_user("acme", "Bo", "bo@example.org", Role.USER)
+    site.provider.person = {**ANN, "name": "Ann Lee", "email": "lee@example.org"}
+    await site.sign_in()
+    user = await site.me()
+    assert (user.id, user.display_name, user.email) == (first.id, "Ann Lee", "lee@example.org")
+    (told,) = site.rows("SELECT kind, email FROM responsa.mail")
+    assert told == ("email_changed", "ann@example.org")
+    changed = ("oidcProviders/corp", "user.update", "OK")
+    assert site.events()[-4:-2] == [changed, changed]
+    # Neither an unverified address, nor one of another domain or of another user.
+    for person in (
+        {"email": "new@example.org", "email_verified": False},
+        {"email": "ann@else.example"},
+        {"email": "bo@example.org"},
+    ):
+        site.provider.person = {**ANN, "name": "Ann Lee", **person}
+        assert (await site.sign_in()).status_code == 200
+        assert (await site.me()).email == "lee@example.org"
+    assert ("oidcProviders/corp", "user.update", "RESOURCE_ALREADY_EXISTS") in site.events()
+    # Unless the settings leave it to the person.
+    kept = site_with(update_profile=False)
+    site.provider.person = dict(ANN)
+    assert (await kept.sign_in()).status_code == 200
+    assert (await kept.me()).email == "lee@example.org"
 
 
 async def test_an_invitation_admits_one_person(site_with: SiteOf) -> None:

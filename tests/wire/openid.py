@@ -61,6 +61,7 @@ class Provider:
     next id tokens; None takes a claim away.
     sign: replaces the signature. replies: replaces the handlers of paths. published: the keys at the provider's
     address. reuses_codes: whether a code works more than once.
+    userinfo: what userinfo says in place of the id token's claims of the person; None for a provider without userinfo.
     method: how the client proves itself: "basic" (in the header), "post" (in the body) or "none" (a public client).
     """
 
@@ -69,6 +70,7 @@ class Provider:
     id_claims: dict[str, Any] = field(default_factory=dict[str, Any])
     id_header: dict[str, Any] = field(default_factory=dict[str, Any])
     sign: Callable[[dict[str, Any], dict[str, Any]], str] | None = None
+    userinfo: dict[str, Any] | None = None
     configuration: dict[str, Any] = field(default_factory=dict[str, Any])
     replies: dict[str, Handler] = field(default_factory=dict[str, Handler])
     published: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -93,6 +95,7 @@ class Provider:
             "/keys": self._keys,
             "/authorize": self._authorize,
             "/token": self._token,
+            "/userinfo": self._userinfo,
             **self.replies,
         }
         handler = handlers.get(path)
@@ -109,6 +112,7 @@ class Provider:
             "jwks_uri": f"{self.issuer}/keys",
             "response_types_supported": ["code"],
             "code_challenge_methods_supported": ["S256"],
+            **({} if self.userinfo is None else {"userinfo_endpoint": f"{self.issuer}/userinfo"}),
             **self.configuration,
         }
         await exchange.reply(200, json.dumps(content).encode())
@@ -132,6 +136,10 @@ class Provider:
             query["code_challenge"], query["nonce"], query["redirect_uri"], dict(self.person)
         )
         return f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
+
+    async def _userinfo(self, exchange: Exchange) -> None:
+        good = exchange.request.headers.get("authorization") == "Bearer x"
+        await exchange.reply(200 if good else 401, json.dumps(self.userinfo).encode())
 
     async def _token(self, exchange: Exchange) -> None:
         body = {name: value for name, (value,) in parse_qs(exchange.request.body.decode()).items()}

@@ -65,7 +65,7 @@ class AccountParts:
         self.openid = OpenId(
             external,
             store,
-            PostgresUsers(database),
+            PostgresUsers(database, outbox),
             PostgresAuditTrail(database),
             self.identity,
             known,

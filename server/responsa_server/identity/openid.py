@@ -19,7 +19,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -82,6 +82,7 @@ _TEXT: Final = r"[A-Za-z0-9/_.~:?=&%-]"
 # The fragment may have the request of a program that the person connects after the sign-in.
 _RETURN: Final = re.compile(rf"/(\?{_TEXT}{{0,300}})?(#{_TEXT}{{0,1200}})?")
 _LOGGER: Final = logging.getLogger(__name__)
+_GONE: Final = "the user was disabled or deleted meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +304,11 @@ class OpenId:
                 person = await self._person(provider, flow, parameters)
             finished = await self._finish(provider, flow, person, origin)
         except (AlreadyExists, NotPermitted, Unauthenticated) as error:
+            if error.reason not in (
+                Reason.OIDC_FAILED,
+                Reason.OIDC_NOT_ADMITTED,
+            ):  # they are in the log already
+                self._log_refusal(provider, error.reason.value)
             who = flow.caller()
             if flow.link and who is not None:
                 caller = replace(who, address=origin.address, call_id=origin.call_id)
@@ -377,20 +383,22 @@ class OpenId:
         if user is None:
             user = await self._register(provider, flow, person, identity, role, origin)
         if user.disable_time is not None or user.role is Role.SERVICE:
-            raise _not_admitted()
+            raise self._refused(provider, "the user is disabled here, or a service")
         await self._keep(flow, user)
+        if settings.update_profile:
+            user = await self._take_over(provider, user, person, origin)
         if role is not None and user.role is not role:
-            await self._change_role(provider, user, role, origin)
+            user = await self._update(provider, user, UserChange(role=role), origin)
         if flow.tokens:
             signed = await self._begin_tokens(user, origin)
             if signed is None:
-                raise _not_admitted()
+                raise self._refused(provider, _GONE)
             return Finished(flow.return_to, signed_in=(signed, user))
         begun = await begin_browser_session(
             self._accounts, user, self._identity.new_id(), origin, self._options.session_seconds
         )
         if begun is None:
-            raise _not_admitted()
+            raise self._refused(provider, _GONE)
         await self._end(flow, origin)
         return Finished(flow.return_to, *begun)
 
@@ -412,17 +420,18 @@ class OpenId:
         if flow.invitation:
             invitation = await self._invitation(identity.tenant_id, flow.invitation)
             if invitation.email and invitation.email != email:
-                raise _not_admitted(
-                    "Your e-mail address at the provider is not the address in the invitation."
+                raise self._refused(
+                    provider,
+                    f"email: {_unusable(person) or 'differs from the address in the invitation'}",
+                    "Your e-mail address at the provider is not the address in the invitation.",
                 )
-        # The domain is compared as the provider sent it: folding could turn a foreign domain into an allowed one.
-        elif raw.rpartition("@")[2].lower() not in provider.settings.allowed_domains or not email:
-            raise _not_admitted()
-        names_given = (*person.texts("name"), *person.texts("preferred_username"), email)
-        shown = next((one.strip() for one in names_given if one.strip() and one.isprintable()), "")
-        cut = shown.encode()[:MAX_DISPLAY_NAME_BYTES].decode(errors="ignore")
+        elif not email:
+            raise self._refused(provider, f"email: {_unusable(person) or 'is not an e-mail address'}")
+        elif not _is_allowed(raw, provider):
+            raise self._refused(provider, "email: its domain is not in allowed_domains, and no invitation")
+        shown = _shown((*person.texts("name"), *person.texts("preferred_username"), email))
         chosen = role or (Role.USER if invitation is None else invitation.role)
-        user = new_user(self._identity.new_id(), identity.tenant_id, cut, email, chosen)
+        user = new_user(self._identity.new_id(), identity.tenant_id, shown, email, chosen)
         event = AuditEvent.of_origin(
             origin, user.tenant_id, names.user(user.id), "user.register", names.user(user.id)
         )
@@ -444,16 +453,36 @@ class OpenId:
             )
         return invitation
 
-    async def _change_role(self, provider: OpenIdProvider, user: User, role: Role, origin: Origin) -> None:
-        """Give a user the role that the provider's claim stands for. The last administrator stays one, and the audit log says so."""
+    async def _update(self, provider: OpenIdProvider, user: User, change: UserChange, origin: Origin) -> User:
+        """Change a user as the provider says. What cannot be changed stays, and the audit log says so: the role of the
+        last administrator, the role and the address of an owner, an address that another user has."""
         actor, name = names.oidc_provider(provider.name), names.user(user.id)
         event = AuditEvent.of_origin(origin, user.tenant_id, actor, "user.update", name)
         try:
-            await self._users.update(user.tenant_id, user.id, UserChange(role=role), "", event)
-        except (NotPermitted, Precondition) as error:  # owners stay administrators, too
+            return await self._users.update(user.tenant_id, user.id, change, "", event)
+        except (AlreadyExists, NotPermitted, Precondition) as error:
             await self._trail.record(replace(event, outcome=error.reason.value))
+            return user
         finally:
             self._cache.forget_user(user.id)
+
+    async def _take_over(self, provider: OpenIdProvider, user: User, person: Person, origin: Origin) -> User:
+        """Give a user the verified address and the name that the provider has now."""
+        raw, email = person.verified_email, ""
+        with contextlib.suppress(InvalidRequest):
+            email = fold_email(raw)
+        domains = provider.settings.allowed_domains
+        if email and domains and not _is_allowed(raw, provider):
+            email = ""
+        shown = _shown(person.texts("name"))
+        changes: list[UserChange] = []
+        if shown not in ("", user.display_name):
+            changes.append(UserChange(display_name=shown))
+        if email not in ("", user.email):
+            changes.append(UserChange(email=email))
+        for change in changes:
+            user = await self._update(provider, user, change, origin)
+        return user
 
     async def _check_link(self, provider: OpenIdProvider, caller: Principal | None) -> None:
         if caller is None or caller.session_id is None:
@@ -468,7 +497,11 @@ class OpenId:
 
     async def _may_link(self, provider: OpenIdProvider, caller: Principal, session_id: UUID) -> None:
         if caller.tenant_id != self._tenant(provider):
-            raise _not_admitted("This provider signs in people of another tenant.")
+            raise self._refused(
+                provider,
+                "a link by a user of another tenant",
+                "This provider signs in people of another tenant.",
+            )
         if not await self._accounts.signed_in_recently(caller, session_id, RECENT_SECONDS):
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
@@ -524,7 +557,8 @@ class OpenId:
             return None
         found = {settings.roles[text] for text in person.texts(settings.role_claim) if text in settings.roles}
         if not found and settings.role_required:
-            raise _not_admitted()
+            cause = "has no value of roles" if person.texts(settings.role_claim) else "is missing"
+            raise self._refused(provider, f"role_claim {settings.role_claim}: {cause}")
         return Role.ADMIN if "admin" in found else Role.USER
 
     def _provider(self, provider_id: str) -> OpenIdProvider:
@@ -539,6 +573,17 @@ class OpenId:
     def _log_refusal(self, provider: OpenIdProvider, cause: str) -> None:
         text = "sign-in with OpenID Connect provider %s refused: %s"
         _LOGGER.warning(text, provider.name, cause, extra={"tenant": self._tenant(provider)})
+
+    def _refused(self, provider: OpenIdProvider, cause: str, why: str = "") -> NotPermitted:
+        """The error for a person who may not sign in. cause: for the log, without anything that the provider sent."""
+        self._log_refusal(provider, cause)
+        return NotPermitted(
+            Reason.OIDC_NOT_ADMITTED,
+            (
+                f"{why or 'The provider knows you, but you may not sign in here.'} Ask an administrator "
+                "for an invitation, or to enable your account."
+            ),
+        )
 
     def _sealed(self, provider: OpenIdProvider, flow: _Flow) -> str:
         """A text of at most `MAX_COOKIE` characters; with escapes, the longest `sub` would need more."""
@@ -623,11 +668,20 @@ def _subject(person: Person, claim: str) -> str:
     return found if good and not found.startswith("users/") else ""
 
 
-def _not_admitted(why: str = "") -> NotPermitted:
-    return NotPermitted(
-        Reason.OIDC_NOT_ADMITTED,
-        (
-            f"{why or 'The provider knows you, but you may not sign in here.'} Ask an administrator "
-            "for an invitation, or to enable your account."
-        ),
-    )
+def _shown(texts: Sequence[str]) -> str:
+    """The first text that can be a name that people read; "" without one."""
+    shown = next((text.strip() for text in texts if text.strip() and text.isprintable()), "")
+    return shown.encode()[:MAX_DISPLAY_NAME_BYTES].decode(errors="ignore")
+
+
+def _is_allowed(raw: str, provider: OpenIdProvider) -> bool:
+    """Whether an address's domain is allowed. It is compared as the provider sent it: folding could turn a foreign
+    domain into an allowed one."""
+    return raw.rpartition("@")[2].lower() in provider.settings.allowed_domains
+
+
+def _unusable(person: Person) -> str:
+    """What is wrong with the address of a person, for the log; "" if it is verified."""
+    if not person.texts("email"):
+        return "is missing in id token and userinfo"
+    return "" if person.verified_email else "email_verified is not true"

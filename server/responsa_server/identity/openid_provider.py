@@ -1,5 +1,5 @@
-"""Speaks with an OpenID Connect provider: its configuration and keys, the exchange of a code, and the check of an id
-token (OpenID Connect Core 1.0, RFC 9700).
+"""Speaks with an OpenID Connect provider: its configuration and keys, the exchange of a code, the check of an id
+token, and userinfo (OpenID Connect Core 1.0, RFC 9700).
 
 Whatever a provider sends is limited in size and time. Addresses are https unless the provider is this machine;
 `outbound` decides which of them may be reached, and follows no redirects.
@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 CONFIGURATION_BYTES: Final = 65_536
 KEYS_BYTES: Final = 262_144
 TOKENS_BYTES: Final = 65_536
+USERINFO_BYTES: Final = 65_536
 ID_TOKEN_BYTES: Final = 32_768
 KEPT_SECONDS: Final = 3600.0
 """How long a configuration and keys are kept."""
@@ -59,6 +61,8 @@ _MAX_SUB: Final = 255
 _MOST_KEYS: Final = 100
 _REQUIRED: Final = ["iss", "sub", "aud", "exp", "iat", "nonce"]
 _LOOPBACK: Final = ("127.0.0.0/8", "::1")
+_EMAIL: Final = ("email", "email_verified")
+_BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _KEY_TYPES: Final[Mapping[str, str]] = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -72,17 +76,21 @@ class ProviderFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The parts of a provider's configuration that are used. names_itself: whether replies carry the issuer (RFC 9207)."""
+    """The parts of a provider's configuration that are used. userinfo: "" without one. names_itself: whether replies
+    carry the issuer (RFC 9207). takes_claims: whether requests may name claims (OpenID Connect Core, 5.5)."""
 
     authorization: str
     token: str
     keys: str
+    userinfo: str
     names_itself: bool
+    takes_claims: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person whom a provider has identified. claims: all claims of the id token."""
+    """A person whom a provider has identified. claims: all claims of the id token, and those that userinfo
+    alone has."""
 
     issuer: str
     sub: str
@@ -149,6 +157,8 @@ class OpenIdProvider:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
+        if configuration.takes_claims:
+            parameters["claims"] = json.dumps({"id_token": dict.fromkeys(sorted({*self._needed(), "name"}))})
         joint = "&" if urlsplit(configuration.authorization).query else "?"
         return configuration.authorization + joint + urlencode(parameters)
 
@@ -164,14 +174,15 @@ class OpenIdProvider:
             return found
 
     async def person(self, code: str, verifier: str, redirect_uri: str, nonce: str, begun: float) -> Person:
-        """Exchange a code and return the person that the id token identifies. begun: when the sign-in began, in seconds since 1970.
+        """Exchange a code and return the person that the id token identifies, with what userinfo adds. begun: when the
+        sign-in began, in seconds since 1970.
 
         Raises:
             ProviderFault: the code or the token is not good.
             Unavailable: the provider cannot be reached.
         """
         configuration = await self.configuration()
-        token = await self._exchange(configuration, code, verifier, redirect_uri)
+        token, access = await self._exchange(configuration, code, verifier, redirect_uri)
         claims = await self._verified(configuration, token)
         # PyJWT checks the types of iss, sub and aud.
         given, issued = claims["nonce"], claims["iat"]
@@ -188,7 +199,27 @@ class OpenIdProvider:
         sub = claims["sub"]
         if not sub or len(sub) > _MAX_SUB or not sub.isprintable():
             raise ProviderFault("sub")
+        if configuration.userinfo and access and not self._needed() <= claims.keys():
+            claims = _joined(claims, await self._userinfo(configuration.userinfo, access, sub))
         return Person(self.settings.issuer, sub, claims)
+
+    def _needed(self) -> set[str]:
+        """The claims without which userinfo is read. A claim within an object stands for its outermost object."""
+        own = (self.settings.role_claim, self.settings.subject_claim)
+        return {*_EMAIL, *(claim.partition(".")[0] for claim in own if claim)}
+
+    async def _userinfo(self, address: str, access: str, sub: str) -> Mapping[str, Any]:
+        """What the provider says of the person (OpenID Connect Core, 5.3). Raises ProviderFault, Unavailable."""
+        headers = {"authorization": f"Bearer {access}"}
+        status, content = await self._request("GET", address, USERINFO_BYTES, headers, None)
+        if status >= 500 or status == 429:
+            raise self._unavailable(f"userinfo: HTTP {status}")
+        if status != 200:
+            raise ProviderFault(f"userinfo: HTTP {status}")
+        said = _object(content)
+        if said.get("sub") != sub:
+            raise ProviderFault("userinfo: sub differs from the id token's")
+        return said
 
     async def _verified(self, configuration: Configuration, token: str) -> Mapping[str, Any]:
         try:
@@ -249,7 +280,8 @@ class OpenIdProvider:
 
     async def _exchange(
         self, configuration: Configuration, code: str, verifier: str, redirect_uri: str
-    ) -> str:
+    ) -> tuple[str, str]:
+        """Returns the id token, and the access token; "" without a usable one."""
         settings = self.settings
         secret = settings.client_secret.get_secret_value()
         body = {
@@ -275,10 +307,11 @@ class OpenIdProvider:
         if status != 200:
             # 401 means that the provider does not accept the client, 400 usually that the code is not good.
             raise ProviderFault(f"token endpoint: HTTP {status}")
-        token = _object(content).get("id_token")
+        tokens = _object(content)
+        token, access = tokens.get("id_token"), tokens.get("access_token")
         if not isinstance(token, str) or len(token) > ID_TOKEN_BYTES:
             raise ProviderFault("id_token missing")
-        return token
+        return token, access if isinstance(access, str) and _BEARER.fullmatch(access) else ""
 
     async def _read_configuration(self) -> Configuration:
         address = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
@@ -290,8 +323,10 @@ class OpenIdProvider:
             raise ProviderFault("configuration: PKCE with S256 is not supported")
         endpoints = ("authorization_endpoint", "token_endpoint", "jwks_uri")
         authorization, token, keys = (self._endpoint(content, endpoint) for endpoint in endpoints)
+        userinfo = self._endpoint(content, "userinfo_endpoint") if "userinfo_endpoint" in content else ""
         itself = content.get("authorization_response_iss_parameter_supported") is True
-        return Configuration(authorization, token, keys, itself)
+        takes = content.get("claims_parameter_supported") is True
+        return Configuration(authorization, token, keys, userinfo, itself, takes)
 
     def _endpoint(self, content: Mapping[str, Any], name: str) -> str:
         address = content.get(name)
@@ -369,6 +404,14 @@ def failed() -> Unauthenticated:
         Reason.OIDC_FAILED,
         "This sign-in took too long, was refused by the provider, or was not begun in this browser. Begin again.",
     )
+
+
+def _joined(token: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The claims of the id token, and those that userinfo alone has. The address and whether it is verified are from
+    the same source: one says nothing of the other's."""
+    pair = userinfo if "email" in userinfo and not set(_EMAIL) <= token.keys() else token
+    others = {name: value for name, value in {**userinfo, **token}.items() if name not in _EMAIL}
+    return {**others, **{name: pair[name] for name in _EMAIL if name in pair}}
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

@@ -158,6 +158,13 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
         default=False,
         description="Whether people without a value in `roles` cannot sign in.",
     )
+    update_profile: bool = Field(
+        default=True,
+        description=(
+            "Whether each sign-in takes over the person's name and verified e-mail address from the "
+            "provider. With `allowed_domains`, only addresses of these domains."
+        ),
+    )
     subject_claim: str = Field(
         default="",
         max_length=200,

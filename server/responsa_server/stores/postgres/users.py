@@ -20,6 +20,7 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import USERS
+from responsa_server.domain.notifications import MailKind
 from responsa_server.domain.people import (
     AuditEvent,
     Principal,
@@ -38,6 +39,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.key_families import revoke_keys_of
 from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.requests import CreationRequests, check_etag
 from responsa_server.stores.postgres.rows import (
     build,
@@ -58,8 +60,10 @@ class PostgresUsers:
     """The store of a tenant's users. Each change runs in one transaction, which also writes the change's audit event.
     Each call is for one tenant."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: Outbox | None = None) -> None:
+        """outbox: for a notice to an address that a change takes away; None for no notices."""
         self._database = database
+        self._outbox = outbox
         self._accounts = Queries("accounts.sql")
         self._requests = CreationRequests()
         self._audit = AuditLog()
@@ -229,6 +233,9 @@ class PostgresUsers:
         if wanted.email != user.email or wanted.owner is not user.owner:
             # They were sent to the earlier address, or handed out by somebody who may hand out none for an owner.
             await connection.execute(self._accounts["drop_reset_codes"], values)
+        if wanted.email != user.email and self._outbox is not None:
+            kind = MailKind.EMAIL_CHANGED
+            await self._outbox.notice(connection, user.tenant_id, user.id, kind, user.email)
         if _administers(user) and not _administers(wanted):
             # Nobody knows which of the tenant's codes the user has handed out.
             await connection.execute(self._accounts["drop_all_reset_codes"], values)
