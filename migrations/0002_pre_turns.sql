@@ -192,7 +192,7 @@ CREATE TABLE responsa.citation (
     answer_end int NOT NULL,
     score double precision NOT NULL,
     page int NOT NULL DEFAULT 0 CHECK (page >= 0), -- where the quote is in the original file; 0, NULL and '' for formats without places
-    box smallint[] CHECK (cardinality(box) = 4), -- left, top, right and bottom, in thousandths of the page
+    boxes smallint[] CHECK (cardinality(boxes) % 4 = 0), -- left, top, right and bottom of each, in thousandths of the page
     path text NOT NULL DEFAULT '',
     call_id text,
     tool text,

@@ -454,6 +454,6 @@ def _citation(row: Mapping[str, Any]) -> AnyCitation:
         "state": CitationState(row["state"]),
     }
     if row["call_id"] is None:
-        return build(Citation, row, **ranges, box=tuple(row["box"]) if row["box"] else None)
+        return build(Citation, row, **ranges, boxes=tuple(tuple(box) for box in row["boxes"] or ()))
     origin = ToolOrigin(row["call_id"], row["tool"], row["source_index"], row["fetch_time"])
     return build(ToolCitation, row, **ranges, origin=origin)

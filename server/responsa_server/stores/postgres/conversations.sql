@@ -164,7 +164,7 @@ SELECT id FROM responsa.withheld_turns(%(turns)s::uuid[]) AS w (id);
 
 -- name: citations
 SELECT message_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start,
-    answer_end, score, page, box, path,
+    answer_end, score, page, boxes, path,
     date, call_id, tool, source_index, fetch_time, state
 FROM responsa.citation
 WHERE tenant_id = %(tenant)s AND message_id = ANY (%(messages)s)

@@ -824,7 +824,7 @@ def _origin(citation: AnyCitation) -> dict[str, object]:
         "document_id": str(citation.document_id),
         "version": citation.version,
         "page": citation.page,
-        "box": citation.box,
+        "boxes": citation.boxes,
         "path": citation.path,
         "date": citation.date,
     }
