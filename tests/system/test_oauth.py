@@ -1,3 +1,4 @@
+# type: ignore  # like other files of tests, not among those that are checked
 """People connect programs to their accounts (OAuth), on a real instance: fastmcp in the three ways in which a program
 can be known, and attacks."""
 
@@ -42,19 +43,27 @@ class Person:
     http: httpx2.Client
     user: str
 
+    def begins(self, request: str) -> str:
+        """Go to the address of a request for authorisation as from another site. Returns the request's id."""
+        there = self.http.get(f"/oauth/authorize?{request}", headers={"sec-fetch-site": "cross-site"})
+        assert there.status_code == 303
+        page, _, identity = there.headers["location"].partition("?")
+        assert (page, len(identity)) == ("/#/connect", 22)
+        return identity
+
     def consent(self, request: str, **decision: bool) -> httpx2.Response:
         """What the server says to the page about a program's request."""
+        return self.decide(self.begins(request), **decision)
+
+    def decide(self, identity: str, **decision: bool) -> httpx2.Response:
+        """What the server says to the page about the request with an id."""
         headers = {"responsa-user": self.user}
-        return self.http.post("/oauth/consent", json={"request": request, **decision}, headers=headers)
+        return self.http.post("/oauth/consent", json={"request": identity, **decision}, headers=headers)
 
     def allows(self, address: str) -> str:
         """Go to the address of a request for authorisation as from another site, and allow it. Returns the address to
         which the browser goes back."""
-        there = self.http.get(address, headers={"sec-fetch-site": "cross-site"})
-        assert there.status_code == 303
-        page, _, request = there.headers["location"].partition("?")
-        assert page == "/#/connect"
-        return self._allowed(request)
+        return self._allowed(urlsplit(address).query)
 
     def reply(self, request: str) -> dict[str, str]:
         """The parameters of the reply to a request that the person allows."""
@@ -368,7 +377,7 @@ def test_a_program_without_the_scope_is_told_what_to_ask_for(person: Person, cli
 
 
 def test_only_the_page_of_a_person_who_is_signed_in_asks(person: Person, client_id: str) -> None:
-    wanted = {"request": request(client_id), "allow": True}
+    wanted = {"request": person.begins(request(client_id)), "allow": True}
     user = {"responsa-user": person.user}
     key = {"authorization": f"Bearer {person.instance.key}", **user}
     with httpx2.Client(base_url=person.instance.url, timeout=30) as other:
@@ -384,8 +393,29 @@ def test_only_the_page_of_a_person_who_is_signed_in_asks(person: Person, client_
         assert foreign.post("/oauth/consent", json=wanted, headers=stranger).status_code == 401
         assert foreign.post("/oauth/consent", json=wanted, headers={**key, **own}).status_code == 401
         assert foreign.post("/oauth/consent", json=wanted, headers=own).status_code == 200
+        # Once decided, the request is used up.
+        assert foreign.post("/oauth/consent", json=wanted, headers=own).status_code == 400
     page = person.http.get("/")
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+
+
+def test_a_request_waits_in_its_browser(person: Person, client_id: str) -> None:
+    state = "s" * 1024
+    back = person.consent(request(client_id, state=state), allow=True).json()["redirectUri"]
+    assert dict(parse_qsl(urlsplit(back).query))["state"] == state
+    first = person.begins(request(client_id, state=state))
+    assert person.decide(first).json()["displayName"] == "Ferryman"
+    second = person.begins(request(client_id))
+    # The browser keeps one request, and another browser none.
+    for identity in (first, second[:-1] + "~", ""):
+        refused = person.decide(identity)
+        assert (refused.status_code, "begin again in the program" in refused.text) == (400, True)
+    kept = f"responsa_connect_{person.instance.port}"
+    waiting = person.http.cookies[kept]
+    del person.http.cookies[kept]
+    assert person.decide(second).status_code == 400
+    person.http.cookies.set(kept, waiting, path="/oauth/consent")
+    assert person.decide(second).status_code == 200
 
 
 def test_the_browser_goes_only_where_the_program_may_send_it(person: Person, client_id: str) -> None:

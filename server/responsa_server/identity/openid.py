@@ -79,7 +79,6 @@ LEAST_PORT: Final = 1024
 MOST_PORT: Final = 65_535
 MAX_PARAMETER: Final = 4096
 _TEXT: Final = r"[A-Za-z0-9/_.~:?=&%-]"
-# The fragment may have the request of a program that the person connects after the sign-in.
 _RETURN: Final = re.compile(rf"/(\?{_TEXT}{{0,300}})?(#{_TEXT}{{0,1200}})?")
 _LOGGER: Final = logging.getLogger(__name__)
 _GONE: Final = "the user was disabled or deleted meanwhile"

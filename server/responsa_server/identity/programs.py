@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import re
+import secrets
 import ssl
 import time
 from collections import OrderedDict
@@ -48,6 +50,10 @@ MAX_DOCUMENT: Final = 16_384
 """The largest metadata of a client, in bytes, in a document and in a registration."""
 MAX_URI: Final = 1024
 MAX_STATE: Final = 1024
+HELD_SECONDS: Final = 600
+"""How long a request for authorisation waits for the person."""
+MAX_COOKIE: Final = 4096 - 64
+"""The longest cookie that browsers keep has 4,096 bytes with its name."""
 MAX_REDIRECTS: Final = 10
 MAX_NAME_BYTES: Final = 200
 MAX_CLIENT_ID: Final = 2048
@@ -66,6 +72,7 @@ _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _REGISTERED: Final = "rsd_"
 # No OpenID provider of the settings has a name with a space.
 _SEALED_FOR: Final = "dynamic registration"
+_HELD_FOR: Final = "connect request"
 _MOST_DOCUMENTS: Final = 256
 _DOCUMENT_SECONDS: Final = 600.0
 _TIMES: Final = Times(connect=3.0, all=8.0)
@@ -155,6 +162,33 @@ class Programs:
     def unused_days(self) -> int:
         """After how many days without use a connection ends."""
         return round(self._accounts.refresh_seconds / 86_400)
+
+    def hold(self, fields: Mapping[str, str]) -> tuple[str, str]:
+        """Keep a request for authorisation in the browser while the person signs in. Returns its id, of 128 random bits,
+        and the value of the browser's cookie; "" for a request that is too long."""
+        identity = secrets.token_urlsafe(16)
+        content = json.dumps([identity, self._clock(), dict(fields)], ensure_ascii=False)
+        sealed = self._secret.seal_flow(_HELD_FOR, content.encode())
+        return identity, sealed if len(sealed) <= MAX_COOKIE else ""
+
+    async def held(self, identity: str, sealed: str, *, decides: bool) -> Mapping[str, str]:
+        """The parameters of a request that `hold` has kept. decides: whether the person decides now, which counts once.
+        Raises InvalidRequest."""
+        content = self._secret.unseal_flow(_HELD_FOR, sealed) if len(sealed) <= MAX_COOKIE else None
+        if content is not None:
+            known, begun, fields = json.loads(content)
+            if hmac.compare_digest(known, identity) and -60 <= self._clock() - begun <= HELD_SECONDS:
+                once = [(self._secret.name("connect request", identity), 1)]
+                if not decides or await self._accounts.store.count_attempt(once, HELD_SECONDS) is None:
+                    return fields
+        raise InvalidRequest.of_field(
+            "request",
+            "connect_request",
+            (
+                f"is older than {HELD_SECONDS // 60} minutes, was decided already, is not of this browser, or "
+                "is too long; begin again in the program"
+            ),
+        )
 
     async def ask(self, caller: Principal, fields: Mapping[str, str], base: str) -> Asked:
         """Read a request for authorisation. caller: the user, in a browser's session. fields: its parameters. base: the

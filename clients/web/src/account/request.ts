@@ -1,8 +1,8 @@
-/** The address with the request of a program that wants to be connected: `#/connect?client_id=…`. */
+/** The address with the id of a request of a program that wants to be connected: `#/connect?ID`. */
 
-const REQUEST = /^#\/connect\?(.{1,4096})$/;
+const REQUEST = /^#\/connect\?([A-Za-z0-9_-]{22})$/;
 
-/** The request in a fragment; undefined without one. */
+/** The id of the request in a fragment; undefined without one. */
 export function requestAt(fragment: string): string | undefined {
   return REQUEST.exec(fragment)?.[1];
 }

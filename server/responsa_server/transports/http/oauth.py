@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -20,7 +20,7 @@ from responsa_server.calls import status
 from responsa_server.calls.call import USER, current
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import json_body, whole_body
-from responsa_server.calls.interceptors.access import confirm_user
+from responsa_server.calls.interceptors.access import confirm_user, cookie_of
 from responsa_server.calls.violations import malformed
 from responsa_server.domain.addresses import own_address
 from responsa_server.domain.errors import (
@@ -33,6 +33,7 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.people import Principal
 from responsa_server.domain.programs import RESOURCES
 from responsa_server.identity.programs import (
+    HELD_SECONDS,
     MAX_DOCUMENT,
     Asked,
     Faulty,
@@ -77,6 +78,7 @@ class OAuth:
         self._callers = parts.callers
         self._public_url = parts.public_url
         self._sessions = sessions
+        self._cookie = "responsa_connect" + sessions.cookie.name.rpartition("responsa_session")[2]
 
     def routes(self, calls: Calls) -> Iterator[BaseRoute]:
         """The routes of all paths."""
@@ -131,38 +133,49 @@ class OAuth:
         )
 
     async def _authorize(self, request: Request) -> Response:
-        """Send the browser to the page, with the parameters. The page signs the person in first. Only then does the
-        server look at the parameters, and may it fetch the program's document."""
+        """Send the browser to the page, with the id of the request, which waits in the cookie. The page signs the person
+        in first, perhaps at a provider. Only then does the server look at the parameters, and may it fetch the
+        program's document."""
         try:
             given = _parameters(request.url.query, MAX_QUERY)
         except InvalidRequest:  # the page says that the program is not known
             given = dict[str, str]()
-        headers = {"cache-control": "no-store"}
-        return RedirectResponse(f"/#/connect?{urlencode(given, quote_via=quote)}", 303, headers)
+        identity, sealed = self._programs.hold(given)
+        response = RedirectResponse(f"/#/connect?{identity}", 303, {"cache-control": "no-store"})
+        response.set_cookie(
+            self._cookie,
+            sealed,
+            max_age=HELD_SECONDS,
+            path=CONSENT_PATH,
+            secure=self._base(request).startswith("https:"),
+            httponly=True,
+            samesite="strict",
+        )
+        return response
 
     async def _consent(self, request: Request) -> Response:
-        """Serve POST with the body {"request": QUERY}, where QUERY has the parameters of the request for authorisation:
-        say what the program wants, as {"displayName", "vouched", "clientHost", "redirectHost", "loopback", "scopes",
-        "resource", "unusedDays"}. With "allow": true or false, the person has decided: {"redirectUri"}, to which the
-        browser goes. A request whose program may be told what is wrong with it gets {"problem", "redirectUri"}.
+        """Serve POST with the body {"request": ID}, where ID is of the request for authorisation in the cookie: say what
+        the program wants, as {"displayName", "vouched", "clientHost", "redirectHost", "loopback", "scopes", "resource",
+        "unusedDays"}. With "allow": true or false, the person has decided: {"redirectUri"}, to which the browser goes.
+        A request whose program may be told what is wrong with it gets {"problem", "redirectUri"}.
 
         Raises:
-            InvalidRequest: the body is not such an object, the header `responsa-user` is missing, or the program or its
-                address is not known.
+            InvalidRequest: the body is not such an object, the header `responsa-user` is missing, the browser has no such
+                request, or the program or its address is not known.
             Unauthenticated: nobody is signed in (CREDENTIAL_MISSING), or another user than the page says (CREDENTIAL_OF_OTHER_USER).
             ResponsaError: the errors of `Sessions.token` and `Programs.ask`.
         """
-        content = await json_of(request, MAX_QUERY + 256)
-        query, allow = content.get("request"), content.get("allow")
-        if not isinstance(query, str) or not (allow is None or isinstance(allow, bool)):
+        content = await json_of(request)
+        identity, allow = content.get("request"), content.get("allow")
+        if not isinstance(identity, str) or not (allow is None or isinstance(allow, bool)):
             raise InvalidRequest.of_field(
-                "request", "required", "must be the query of the request, and allow true or false"
+                "request", "required", "must be the id of the request, and allow true or false"
             )
         caller = await self._caller(request)
         try:
-            authorisation = await self._programs.ask(
-                caller, _parameters(query, MAX_QUERY), self._base(request)
-            )
+            sealed = cookie_of(request.headers.getlist("cookie"), self._cookie) or ""
+            given = await self._programs.held(identity, sealed, decides=allow is not None)
+            authorisation = await self._programs.ask(caller, given, self._base(request))
         except Faulty as faulty:
             return _private({"problem": faulty.description, "redirectUri": faulty.uri})
         if allow is None:
