@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import responsa_server
-from tests.unit.ingest import office_files, outlook_files, printed_pages
+from tests.unit.ingest import binary_sheets, office_files, outlook_files, printed_pages
 
 ROWS: Final = (
     ("Country", "Since", "Daily rate", "Share"),
@@ -153,6 +153,22 @@ DOCUMENTS: Final[Mapping[str, bytes]] = {
     "rates.pptx": _PPTX,
     "rates.xlsx": _XLSX,
     "rates.odt": _ODT,
+    "rates.ods": office_files.ods(
+        "<table:table table:name='Rates'>"
+        + _cells(
+            "<table:table-cell><text:p>{}</text:p></table:table-cell>",
+            "<table:table-row>{}</table:table-row>",
+        )
+        + "</table:table>"
+    ),
+    "rates.xls": binary_sheets.xls({"Rates": [*ROWS, [binary_sheets.Day(46000.5), 1.5, True]]}),
+    "rates.xlsb": binary_sheets.xlsb({"Rates": [*ROWS, [binary_sheets.Day(46000.5), 1.5, True]]}),
+    "rates.rtf": rb"{\rtf1\ansi\ansicpg932{\fonttbl{\f0\fcharset204 A;}{\f1\fcharset2 Symbol;}}{\stylesheet{\s1 heading 1;}}{\header H\par}"
+    rb"\pard\s1 Rates\par\pard\plain\f0\'cf{\f1 m}\f0 \u8364?{\footnote n}\par\trowd\cellx1\cellx2\intbl a\cell b\cell\row}",
+    "rates.epub": office_files.epub({"a.xhtml": _HTML}),
+    "rates.tnef": outlook_files.tnef("Rates", "Text", {"rates.docx": _DOCX}),
+    "rates.srt": b"1\n00:00:01,000 --> 00:00:02,000\n<i>Text</i> &amp; more\n",
+    "rates.yaml": b"rates:\n  daily: 28\n",
     "rates.csv": _CSV.encode("utf-16"),
     "rates.json": json.dumps([dict(zip(ROWS[0], texts, strict=True)) for texts in ROWS[1:]]).encode(),
     "rates.jsonl": b"\n".join(json.dumps({"a": 1e400, "b": [texts]}).encode() for texts in ROWS),

@@ -732,6 +732,19 @@ class LeftOutKind(StrEnum):
     UNPAIRED_QUOTE = "unpaired_quote"
     """A row of a CSV file with a quotation mark that does not close, or that text follows. The row is read with this
     mark as a character."""
+    HIDDEN_TEXT = "hidden_text"
+    """A text that the file has and its pages do not show: it is hidden, invisible, cut off or covered."""
+    NAVIGATION = "navigation"
+    """A part around the content of a page: navigation, a header or footer of the site, a notice about cookies, or a
+    table of contents."""
+    UNCERTAIN_TABLE = "uncertain_table"
+    """A table of a PDF whose cells are uncertain. Its lines are read as lines of text, not as rows."""
+    FOREIGN_LINE = "foreign_line"
+    """A line of a CSV file in another character set than the others. The line is read with a guess, and its place says
+    so."""
+    NUMBER_FORMAT = "number_format"
+    """A number of a workbook whose number format is not read, such as that of an .xls file. The number is read as it is
+    stored."""
 
 
 class GenerationState(StrEnum):

@@ -524,6 +524,16 @@ pub enum LeftOutKind {
     Formula = 8,
     /// A row of a CSV file with a quotation mark that does not close, or that text follows. The row is read with this mark as a character.
     UnpairedQuote = 9,
+    /// A text that the file has and its pages do not show: it is hidden, invisible, cut off or covered.
+    HiddenText = 10,
+    /// A part around the content of a page: navigation, a header or footer of the site, a notice about cookies, or a table of contents.
+    Navigation = 11,
+    /// A table of a PDF whose cells are uncertain. Its lines are read as lines of text, not as rows.
+    UncertainTable = 12,
+    /// A line of a CSV file in another character set than the others. The line is read with a guess, and its place says so.
+    ForeignLine = 13,
+    /// A number of a workbook whose number format is not read, such as that of an .xls file. The number is read as it is stored.
+    NumberFormat = 14,
 }
 impl LeftOutKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -542,6 +552,11 @@ impl LeftOutKind {
             Self::ScannedPage => "LEFT_OUT_KIND_SCANNED_PAGE",
             Self::Formula => "LEFT_OUT_KIND_FORMULA",
             Self::UnpairedQuote => "LEFT_OUT_KIND_UNPAIRED_QUOTE",
+            Self::HiddenText => "LEFT_OUT_KIND_HIDDEN_TEXT",
+            Self::Navigation => "LEFT_OUT_KIND_NAVIGATION",
+            Self::UncertainTable => "LEFT_OUT_KIND_UNCERTAIN_TABLE",
+            Self::ForeignLine => "LEFT_OUT_KIND_FOREIGN_LINE",
+            Self::NumberFormat => "LEFT_OUT_KIND_NUMBER_FORMAT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -557,6 +572,11 @@ impl LeftOutKind {
             "LEFT_OUT_KIND_SCANNED_PAGE" => Some(Self::ScannedPage),
             "LEFT_OUT_KIND_FORMULA" => Some(Self::Formula),
             "LEFT_OUT_KIND_UNPAIRED_QUOTE" => Some(Self::UnpairedQuote),
+            "LEFT_OUT_KIND_HIDDEN_TEXT" => Some(Self::HiddenText),
+            "LEFT_OUT_KIND_NAVIGATION" => Some(Self::Navigation),
+            "LEFT_OUT_KIND_UNCERTAIN_TABLE" => Some(Self::UncertainTable),
+            "LEFT_OUT_KIND_FOREIGN_LINE" => Some(Self::ForeignLine),
+            "LEFT_OUT_KIND_NUMBER_FORMAT" => Some(Self::NumberFormat),
             _ => None,
         }
     }

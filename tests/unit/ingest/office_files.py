@@ -180,3 +180,36 @@ def paths(document: ParsedDocument) -> list[str]:
 def _package(part: str, properties: str) -> str:
     links = {part: "officeDocument"} | ({"docProps/core.xml": "core-properties"} if properties else {})
     return relationships(links)
+
+
+def ods(sheets: str, *, automatic: str = "") -> bytes:
+    """An ODS file. sheets: the content of office:spreadsheet."""
+    return zipped(
+        {
+            "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
+            "content.xml": f"<office:document-content {ODF}><office:automatic-styles>{automatic}</office:automatic-styles>"
+            f"<office:body><office:spreadsheet>{sheets}</office:spreadsheet></office:body></office:document-content>",
+        }
+    )
+
+
+def epub(
+    chapters: Mapping[str, str], *, metadata: str = "", items: str = "", more: Mapping[str, str] | None = None
+) -> bytes:
+    """An EPUB file. chapters: by file name, in the order of the spine. items: further items of the manifest. more: further members."""
+    listed = "".join(
+        f'<item id="c{number}" href="{name}" media-type="application/xhtml+xml"/>'
+        for number, name in enumerate(chapters)
+    )
+    spine = "".join(f'<itemref idref="c{number}"/>' for number in range(len(chapters)))
+    return zipped(
+        {
+            "mimetype": "application/epub+zip",
+            "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+            '<rootfile full-path="OEBPS/book.opf"/></rootfiles></container>',
+            "OEBPS/book.opf": f'<package xmlns="http://www.idpf.org/2007/opf" {DC}><metadata>{metadata}</metadata>'
+            f"<manifest>{listed}{items}</manifest><spine>{spine}</spine></package>",
+            **{f"OEBPS/{name}": text for name, text in chapters.items()},
+            **(more or {}),
+        }
+    )

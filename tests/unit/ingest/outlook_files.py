@@ -111,3 +111,24 @@ def _stored(content: bytes, size: int, into: bytearray, fat: list[int]) -> int:
 
 def _numbers(values: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(values)}I", *values)
+
+
+def tnef(subject: str, body: str, files: Mapping[str, bytes], packed: bytes = b"") -> bytes:
+    """The file winmail.dat ([MS-OXTNEF]). packed: compressed RTF, in place of a plain body."""
+    parts = [_attribute(0x18004, subject.encode() + b"\0")]
+    if body:
+        parts.append(_attribute(0x2800C, body.encode() + b"\0"))
+    if packed:
+        value = struct.pack("<II", 1, len(packed)) + packed.ljust(-(-len(packed) // 4) * 4, b"\0")
+        parts.append(_attribute(0x69003, struct.pack("<IHH", 1, 0x102, 0x1009) + value))
+    for name, data in files.items():
+        wide = name.encode("utf-16-le")
+        named = struct.pack("<IHHII", 1, 0x1F, 0x3707, 1, len(wide)) + wide.ljust(
+            -(-len(wide) // 4) * 4, b"\0"
+        )
+        parts += [_attribute(0x69002, bytes(14)), _attribute(0x6800F, data), _attribute(0x69005, named)]
+    return b"\x78\x9f\x3e\x22\x01\x00" + b"".join(parts)
+
+
+def _attribute(number: int, data: bytes) -> bytes:
+    return struct.pack("<BII", 1 if number != 0x6800F else 2, number, len(data)) + data + bytes(2)

@@ -19,12 +19,12 @@ from responsa_server.ingest.formats import office_samples
 from responsa_server.ingest.formats.office import MAX_DEPTH
 from responsa_server.ingest.formats.office_samples import zipped
 from responsa_server.ingest.formats.sniff import decide_format, sniff
-from responsa_server.ingest.formats.table import DOCX, FORMATS, ODT, PPTX, XLSX, Format
+from responsa_server.ingest.formats.table import DOCX, EPUB, FORMATS, ODS, ODT, PPTX, XLSB, XLSX, Format
 from tests.unit.ingest.in_memory import InMemory
 from tests.unit.ingest.office_files import W, changed, docx, parse
 from tests.unit.ingest.originals import rejected
 
-OFFICE = [DOCX, PPTX, XLSX, ODT]
+OFFICE = [DOCX, PPTX, XLSX, XLSB, ODT, ODS, EPUB]
 ENCRYPTED = OLE_MAGIC + bytes(100_000) + "EncryptedPackage".encode("utf-16-le") + bytes(1000)
 BODY = "<w:p><w:r><w:t>Rye.</w:t></w:r></w:p>"
 
@@ -50,10 +50,10 @@ def test_the_members_of_an_archive_decide_its_format(row: Format) -> None:
         (zipped({"folder/word/document.xml": "x"}), "a.docx", Reason.DOCUMENT_TYPE_MISMATCH, "a ZIP archive"),
         (zipped({"a.txt": "x"}), "", Reason.DOCUMENT_TYPE_UNSUPPORTED, "a ZIP archive, which is not a supported"),
         (
-            zipped({"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "content.xml": "x"}),
+            zipped({"mimetype": "application/vnd.oasis.opendocument.presentation", "content.xml": "x"}),
             "a.odt",
             Reason.DOCUMENT_TYPE_MISMATCH,
-            "an OpenDocument spreadsheet",
+            "an OpenDocument presentation",
         ),
         (b"words", "a.xlsx", Reason.DOCUMENT_TYPE_MISMATCH, "but the content is text"),
         (b"<html><p>x</p></html>", "a.docx", Reason.DOCUMENT_TYPE_MISMATCH, "but the content is text"),
@@ -203,7 +203,7 @@ def test_elements_in_any_order_give_a_sound_document(xml: str) -> None:
 
 
 def test_the_table_names_no_member_twice() -> None:
-    assert [row.name for row in FORMATS if row.member is not None] == ["DOCX", "PPTX", "XLSX", "ODT"]
+    assert [row.name for row in FORMATS if row.member is not None] == [row.name for row in OFFICE]
     samples: Mapping[str, bytes] = {row.name: row.sample for row in OFFICE}
     for name, sample in samples.items():
         assert [row.name for row in OFFICE if row.matches_archive(Archive.open(sample))] == [name]

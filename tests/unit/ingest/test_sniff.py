@@ -84,9 +84,9 @@ def test_other_content_under_an_accepted_name_is_a_mismatch(data: bytes, words: 
 @pytest.mark.parametrize(
     ("data", "name", "content_type"),
     [
-        (b"{\\rtf1 hello}", "a.rtf", "application/rtf"),
-        (b"a: b", "a.yaml", ""),
-        (b"x", "", "application/yaml"),
+        (b"%!PS hello", "a.ps", "application/postscript"),
+        (b"a: b", "a.adoc", ""),
+        (b"x", "", "application/x-tex"),
     ],
 )
 def test_what_is_said_truly_but_not_taken_is_unsupported(data: bytes, name: str, content_type: str) -> None:

@@ -26,6 +26,11 @@ const KINDS = {
   [LeftOutKind.SCANNED_PAGE]: "scannedPages",
   [LeftOutKind.FORMULA]: "formulas",
   [LeftOutKind.UNPAIRED_QUOTE]: "unpairedQuotes",
+  [LeftOutKind.HIDDEN_TEXT]: "hiddenTexts",
+  [LeftOutKind.NAVIGATION]: "navigation",
+  [LeftOutKind.UNCERTAIN_TABLE]: "uncertainTables",
+  [LeftOutKind.FOREIGN_LINE]: "foreignLines",
+  [LeftOutKind.NUMBER_FORMAT]: "numberFormats",
 } as const satisfies Record<LeftOutKind, string>;
 
 /** Receives the share of the work that is done, from 0 to 1, and a word about the current step. */

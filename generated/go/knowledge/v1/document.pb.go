@@ -170,33 +170,53 @@ const (
 	LeftOutKind_LEFT_OUT_KIND_FORMULA LeftOutKind = 8
 	// A row of a CSV file with a quotation mark that does not close, or that text follows. The row is read with this mark as a character.
 	LeftOutKind_LEFT_OUT_KIND_UNPAIRED_QUOTE LeftOutKind = 9
+	// A text that the file has and its pages do not show: it is hidden, invisible, cut off or covered.
+	LeftOutKind_LEFT_OUT_KIND_HIDDEN_TEXT LeftOutKind = 10
+	// A part around the content of a page: navigation, a header or footer of the site, a notice about cookies, or a table of contents.
+	LeftOutKind_LEFT_OUT_KIND_NAVIGATION LeftOutKind = 11
+	// A table of a PDF whose cells are uncertain. Its lines are read as lines of text, not as rows.
+	LeftOutKind_LEFT_OUT_KIND_UNCERTAIN_TABLE LeftOutKind = 12
+	// A line of a CSV file in another character set than the others. The line is read with a guess, and its place says so.
+	LeftOutKind_LEFT_OUT_KIND_FOREIGN_LINE LeftOutKind = 13
+	// A number of a workbook whose number format is not read, such as that of an .xls file. The number is read as it is stored.
+	LeftOutKind_LEFT_OUT_KIND_NUMBER_FORMAT LeftOutKind = 14
 )
 
 // Enum value maps for LeftOutKind.
 var (
 	LeftOutKind_name = map[int32]string{
-		0: "LEFT_OUT_KIND_UNSPECIFIED",
-		1: "LEFT_OUT_KIND_COMMENT",
-		2: "LEFT_OUT_KIND_HIDDEN_SHEET",
-		3: "LEFT_OUT_KIND_HIDDEN_SLIDE",
-		4: "LEFT_OUT_KIND_PICTURE",
-		5: "LEFT_OUT_KIND_CHART",
-		6: "LEFT_OUT_KIND_EMBEDDED_FILE",
-		7: "LEFT_OUT_KIND_SCANNED_PAGE",
-		8: "LEFT_OUT_KIND_FORMULA",
-		9: "LEFT_OUT_KIND_UNPAIRED_QUOTE",
+		0:  "LEFT_OUT_KIND_UNSPECIFIED",
+		1:  "LEFT_OUT_KIND_COMMENT",
+		2:  "LEFT_OUT_KIND_HIDDEN_SHEET",
+		3:  "LEFT_OUT_KIND_HIDDEN_SLIDE",
+		4:  "LEFT_OUT_KIND_PICTURE",
+		5:  "LEFT_OUT_KIND_CHART",
+		6:  "LEFT_OUT_KIND_EMBEDDED_FILE",
+		7:  "LEFT_OUT_KIND_SCANNED_PAGE",
+		8:  "LEFT_OUT_KIND_FORMULA",
+		9:  "LEFT_OUT_KIND_UNPAIRED_QUOTE",
+		10: "LEFT_OUT_KIND_HIDDEN_TEXT",
+		11: "LEFT_OUT_KIND_NAVIGATION",
+		12: "LEFT_OUT_KIND_UNCERTAIN_TABLE",
+		13: "LEFT_OUT_KIND_FOREIGN_LINE",
+		14: "LEFT_OUT_KIND_NUMBER_FORMAT",
 	}
 	LeftOutKind_value = map[string]int32{
-		"LEFT_OUT_KIND_UNSPECIFIED":    0,
-		"LEFT_OUT_KIND_COMMENT":        1,
-		"LEFT_OUT_KIND_HIDDEN_SHEET":   2,
-		"LEFT_OUT_KIND_HIDDEN_SLIDE":   3,
-		"LEFT_OUT_KIND_PICTURE":        4,
-		"LEFT_OUT_KIND_CHART":          5,
-		"LEFT_OUT_KIND_EMBEDDED_FILE":  6,
-		"LEFT_OUT_KIND_SCANNED_PAGE":   7,
-		"LEFT_OUT_KIND_FORMULA":        8,
-		"LEFT_OUT_KIND_UNPAIRED_QUOTE": 9,
+		"LEFT_OUT_KIND_UNSPECIFIED":     0,
+		"LEFT_OUT_KIND_COMMENT":         1,
+		"LEFT_OUT_KIND_HIDDEN_SHEET":    2,
+		"LEFT_OUT_KIND_HIDDEN_SLIDE":    3,
+		"LEFT_OUT_KIND_PICTURE":         4,
+		"LEFT_OUT_KIND_CHART":           5,
+		"LEFT_OUT_KIND_EMBEDDED_FILE":   6,
+		"LEFT_OUT_KIND_SCANNED_PAGE":    7,
+		"LEFT_OUT_KIND_FORMULA":         8,
+		"LEFT_OUT_KIND_UNPAIRED_QUOTE":  9,
+		"LEFT_OUT_KIND_HIDDEN_TEXT":     10,
+		"LEFT_OUT_KIND_NAVIGATION":      11,
+		"LEFT_OUT_KIND_UNCERTAIN_TABLE": 12,
+		"LEFT_OUT_KIND_FOREIGN_LINE":    13,
+		"LEFT_OUT_KIND_NUMBER_FORMAT":   14,
 	}
 )
 
@@ -1123,7 +1143,7 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\x13INGEST_STAGE_QUEUED\x10\x01\x12\x18\n" +
 	"\x14INGEST_STAGE_PARSING\x10\x02\x12\x1a\n" +
 	"\x16INGEST_STAGE_EMBEDDING\x10\x03\x12\x15\n" +
-	"\x11INGEST_STAGE_DONE\x10\x04*\xb9\x02\n" +
+	"\x11INGEST_STAGE_DONE\x10\x04*\xda\x03\n" +
 	"\vLeftOutKind\x12\x1d\n" +
 	"\x19LEFT_OUT_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15LEFT_OUT_KIND_COMMENT\x10\x01\x12\x1e\n" +
@@ -1134,7 +1154,13 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\x1bLEFT_OUT_KIND_EMBEDDED_FILE\x10\x06\x12\x1e\n" +
 	"\x1aLEFT_OUT_KIND_SCANNED_PAGE\x10\a\x12\x19\n" +
 	"\x15LEFT_OUT_KIND_FORMULA\x10\b\x12 \n" +
-	"\x1cLEFT_OUT_KIND_UNPAIRED_QUOTE\x10\tB;\xeaA8\n" +
+	"\x1cLEFT_OUT_KIND_UNPAIRED_QUOTE\x10\t\x12\x1d\n" +
+	"\x19LEFT_OUT_KIND_HIDDEN_TEXT\x10\n" +
+	"\x12\x1c\n" +
+	"\x18LEFT_OUT_KIND_NAVIGATION\x10\v\x12!\n" +
+	"\x1dLEFT_OUT_KIND_UNCERTAIN_TABLE\x10\f\x12\x1e\n" +
+	"\x1aLEFT_OUT_KIND_FOREIGN_LINE\x10\r\x12\x1f\n" +
+	"\x1bLEFT_OUT_KIND_NUMBER_FORMAT\x10\x0eB;\xeaA8\n" +
 	"\x1eresponsa.example.org/Operation\x12\x16operations/{operation}b\x06proto3"
 
 var (

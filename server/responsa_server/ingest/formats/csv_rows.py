@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby, islice
 from typing import Final
 
@@ -157,9 +157,10 @@ def parse(original: Original) -> ParsedDocument:
     sample = text[start : start + _SAMPLE_CHARS]
     # Of two delimiters with the same share of equal rows, the one that makes more cells is right.
     _, width, delimiter = max((_form(sample, one) for one in candidates), key=lambda one: one[:2])
-    records = _Records(text, delimiter, start, width)
-    writer = _rows(records)
+    records = _Records(text, delimiter, start, width, original.foreign)
+    writer = _rows(records, records.foreign_rows)
     original.left_out[LeftOutKind.UNPAIRED_QUOTE] += records.misquoted
+    original.left_out[LeftOutKind.FOREIGN_LINE] += len(original.foreign)
     return writer.document(original)
 
 
@@ -167,9 +168,19 @@ class _Records:
     """The records of a text from the character `start` on. width: how many cells most of them have; 0 if that is not known.
 
     misquoted: how many of the records that were read have a quotation mark that begins a cell and was read as a character.
+    foreign: as in `Original`; foreign_rows: the character sets of such records, by their numbers from 1.
     """
 
-    def __init__(self, text: str, delimiter: str, start: int = 0, width: int = 0) -> None:
+    def __init__(
+        self,
+        text: str,
+        delimiter: str,
+        start: int = 0,
+        width: int = 0,
+        foreign: Mapping[int, str] | None = None,
+    ) -> None:
+        self._foreign = [*(foreign or {}).items()]
+        self.foreign_rows: dict[int, str] = {}
         self._text = text
         self._delimiter = delimiter
         self._at = start
@@ -177,6 +188,17 @@ class _Records:
         self.misquoted = 0
 
     def __iter__(self) -> Iterator[list[str]]:
+        if not self._foreign:
+            yield from self._all()
+            return
+        passed = 0
+        for number, record in enumerate(self._all(), 1):
+            while passed < len(self._foreign) and self._foreign[passed][0] < self._at:
+                self.foreign_rows[number] = self._foreign[passed][1]
+                passed += 1
+            yield record
+
+    def _all(self) -> Iterator[list[str]]:
         while line := _LINE.match(self._text, self._at):
             if '"' not in line.group():
                 self._at = line.end()
@@ -224,7 +246,7 @@ class _Records:
         return cells, misquoted
 
 
-def _rows(records: Iterable[Sequence[str]]) -> RowWriter:
+def _rows(records: Iterable[Sequence[str]], foreign: Mapping[int, str]) -> RowWriter:
     writer = RowWriter()
     rows = enumerate(([cell.strip() for cell in row] for row in records if _is_narrow(row)), 1)
     names: Sequence[str] = ()
@@ -241,23 +263,30 @@ def _rows(records: Iterable[Sequence[str]]) -> RowWriter:
         above = header = 0
         if held or not following:
             head = [*held, *head] if following else head
-            _write(writer, (), [] if following else held)
+            _write(writer, foreign, (), [] if following else held)
             held = head if len(head) == 1 else []
             sample = [row for _, row in head]
             above, header = header_rows(sample, sure=following is None)
             names = column_names(sample[above : above + header], spread=True) if header else ()
             forms = forms_of(sample[above + 1 :], max(map(len, sample)))
         if not held:
-            _write(writer, (), head[:above])
-            _write(writer, names, chain(head[above + header :], run))
-    _write(writer, (), held)
+            _write(writer, foreign, (), head[:above])
+            _write(writer, foreign, names, chain(head[above + header :], run))
+    _write(writer, foreign, (), held)
     return writer
 
 
-def _write(writer: RowWriter, names: Sequence[str], rows: Iterable[tuple[int, Sequence[str]]]) -> None:
+def _write(
+    writer: RowWriter,
+    foreign: Mapping[int, str],
+    names: Sequence[str],
+    rows: Iterable[tuple[int, Sequence[str]]],
+) -> None:
     for number, row in rows:
         named = ((names[place] if place < len(names) else "", cell) for place, cell in enumerate(row))
-        writer.row(named, f"row {number}")
+        writer.row(
+            named, f"row {number}, read as {foreign[number]}" if number in foreign else f"row {number}"
+        )
 
 
 def _is_narrow(row: Sequence[str]) -> bool:

@@ -37,6 +37,7 @@ from responsa_server.ingest.formats.office import (
     tidy_cell,
     understood,
     whole,
+    write_embedded,
     write_running,
 )
 from responsa_server.ingest.formats.sniff import Original
@@ -129,10 +130,12 @@ def parse(original: Original) -> ParsedDocument:
         reader.read(body)
     reader.finish()
     blocks = reader.blocks
+    title = said.title or blocks.collector.first_heading()
+    write_embedded(original, archive, part, blocks, Place())
     return document(
         original,
         blocks,
-        said.title or blocks.collector.first_heading(),
+        title,
         said,
         "The Word document has no text. Upload a document with visible text.",
         body_start,

@@ -1,14 +1,15 @@
 """HTML. The visible text is the canonical text. selectolax (Lexbor, an HTML5 parser) builds the tree.
 
 `pre` keeps its white space; elsewhere a run of white space becomes one space. The state of forms is text (see
-html_controls), and a definition
-begins with its term: "Child: 4 euros". Scripts, styles, templates, comments, fallback content and
-hidden elements are left out, and so is what stands around the content of a page (see html_content).
+html_controls), and a definition begins with its term: "Child: 4 euros". Scripts, styles, templates, comments and
+fallback content are left out. Hidden texts, pictures, embedded pages, and what stands around the content of a page (see
+html_content) are left out and counted.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter as CountsOf
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -16,12 +17,22 @@ from xml.etree.ElementTree import Element, TreeBuilder
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
 from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.grid import Cell, placed, write_table
-from responsa_server.ingest.formats.html_content import Content, content_of, is_hidden, is_shown, steps
+from responsa_server.ingest.formats.html_content import (
+    UNSEEN,
+    Content,
+    content_of,
+    is_aside,
+    is_hidden,
+    is_shown,
+    steps,
+)
 from responsa_server.ingest.formats.html_controls import CONTROLS, box, entry
+from responsa_server.ingest.formats.html_source import fill_slots, plain_source
 from responsa_server.ingest.formats.numbering import BULLET, NO_LABEL, Counter, Level
 from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
@@ -99,15 +110,18 @@ _BLOCKS = frozenset(
         "colgroup",
         "ul",
         "optgroup",
+        "ac:rich-text-body",
+        "ac:task",
     ]
 )
 _HEADINGS = {f"h{n}": n for n in range(1, 7)}
 _LISTS = frozenset({"ul", "ol", "menu", "dir"})
-_CODE = frozenset({"pre", "listing", "xmp", "plaintext"})
+_CODE = frozenset({"pre", "listing", "xmp", "plaintext", "ac:plain-text-body"})
 _CELLS = frozenset({"td", "th"})
 _ALL_ROWS = 65_534
 # A table that contains one of these elements is used for page layout, so its rows are not kept on one line.
 _LAYOUT_MARKS = frozenset({"table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "article", "section", "main"})
+_SHAPING = frozenset({"tr", "td", "th", "p", "div", "ul", "ol", "blockquote"})
 
 _NESTING_TAG = re.compile(
     r"<(?:!--.*?(?:-->|\Z)|(script|style|textarea|title|xmp|iframe|noembed|noframes)\b.*?(?:</\1|\Z)"
@@ -120,6 +134,12 @@ _SOFT_HYPHEN = "\u00ad"
 LINE_BREAK = "\x00"
 _SPACES = re.compile(r"[ \t\n\f\r]+")
 _SHIFTS = {"sup": 1, "sub": -1}
+_FRAMES = frozenset({"iframe", "object", "embed", "applet", "audio", "video"})
+_PICTURES = frozenset({"img", "svg", "canvas", "ac:image"})
+_NO_SIZE = ("0", "1", "0px", "1px")
+"""The width or height of a picture that only counts readers."""
+_LINKED = ("ri:content-title", "ri:filename", "ri:value")
+"""The attributes that name what a link of Confluence leads to."""
 _STRUCK = frozenset({"del", "s", "strike"})
 _LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s{0,9}:[^;:]{0,99}line-through", re.IGNORECASE)
 # Browsers do not agree on the font Symbol.
@@ -184,6 +204,7 @@ class TextWriter:
     """The terms that wait."""
     contents: Set[str] = frozenset()
     """The lines of a table of contents, which are left out."""
+    left_out: CountsOf[LeftOutKind] = field(default_factory=CountsOf[LeftOutKind])
 
     def take(self) -> str:
         """Return the inline text collected so far, with its white space normalised, and empty the buffer."""
@@ -271,7 +292,8 @@ def parse(original: Original) -> ParsedDocument:
     _bound_depth(original.text)
     # WO_EVENTS turns off mutation events, which only live pages need. With these events, the time for an element is quadratic in
     # its number of options.
-    tree = LexborHTMLParser(original.text, options=LexborDocumentOptions.WO_EVENTS)
+    tree = LexborHTMLParser(plain_source(original.text), options=LexborDocumentOptions.WO_EVENTS)
+    fill_slots(tree)
     root = tree.root
     body = tree.body
     writer = TextWriter()
@@ -284,7 +306,13 @@ def parse(original: Original) -> ParsedDocument:
         lines = [line for line in lines if line]
         if places := contents_lines(lines):
             writer = TextWriter(contents={lines[place] for place in places})
+            writer.left_out[LeftOutKind.NAVIGATION] += 1
             _write(writer, content, layout)
+        writer.left_out[LeftOutKind.NAVIGATION] += content.around
+    if original.depth:
+        # The file around a page counts its pictures.
+        del writer.left_out[LeftOutKind.PICTURE]
+    original.left_out.update(+writer.left_out)
     text = writer.blocks.text
     if not text.strip():
         raise rejections.empty("The HTML document shows no text. Upload a page with visible text.")
@@ -345,16 +373,42 @@ def _stated(tree: LexborHTMLParser, names: Sequence[str]) -> str:
     return next((contents[name] for name in names if name in contents), "")
 
 
+@dataclass(slots=True)
+class _Shape:
+    """What is known of an open table. cells: those of the open row. is_column: whether no row has several cells, or names."""
+
+    cells: int = 0
+    blocks: int = 0
+    is_column: bool = True
+
+    def add(self, tag: str) -> None:
+        if tag == "tr":
+            self.cells = 0
+        elif tag in _CELLS:
+            self.cells += 1
+            self.is_column = self.is_column and self.cells == 1 and tag == "td"
+        else:
+            self.blocks += 1
+
+
 def _layout_tables(top: LexborNode) -> set[int]:
-    """The node ids of the tables that are used for page layout rather than data."""
+    """The node ids of the tables that are used for page layout rather than data: those that say so, hold other tables or
+    sections, or are one column of blocks."""
     layout_tables: set[int] = set()
     open_tables: list[int] = []
+    shapes: list[_Shape] = []
+    """Those of the open tables."""
     for node, entering in steps(top, lambda _: True):
         tag = node.tag
         if not entering:
             if tag == "table":
-                open_tables.pop()
+                table = open_tables.pop()
+                shape = shapes.pop()
+                if shape.is_column and shape.blocks:
+                    layout_tables.add(table)
             continue
+        if shapes and tag in _SHAPING:
+            shapes[-1].add(tag)
         if tag in _LAYOUT_MARKS:
             # If a table is marked, all tables around it are marked already. So each table is marked only once.
             for table in reversed(open_tables):
@@ -363,6 +417,9 @@ def _layout_tables(top: LexborNode) -> set[int]:
                 layout_tables.add(table)
         if tag == "table":
             open_tables.append(node.mem_id)
+            shapes.append(_Shape())
+            if (node.attributes.get("role") or "").strip().lower() in ("presentation", "none"):
+                layout_tables.add(node.mem_id)
     return layout_tables
 
 
@@ -389,6 +446,10 @@ def _walk(top: LexborNode, writer: TextWriter, layout: Set[int], left_out: Set[i
             fonts.append(_font(tag, node, fonts[-1]))
             belongs = node.mem_id not in left_out and not _is_note_mark(tag, node, forms[-2])
             visible = belongs and is_shown(node)
+            if not tag.startswith("-"):
+                if belongs:
+                    _count(tag, node, writer, visible=visible)
+                visible = visible and not is_aside(node, tag)
             sign = box(tag, node) if visible else ""
             opaque = tag == "math" or (sign and node.first_child is None)
             shown.append((visible and not opaque) or tag == "-document")
@@ -403,6 +464,26 @@ def _walk(top: LexborNode, writer: TextWriter, layout: Set[int], left_out: Set[i
         elif shown.pop() and not tag.startswith("-"):
             _leave(tag, writer)
     writer.flush()
+
+
+def _count(tag: str, node: LexborNode, writer: TextWriter, *, visible: bool) -> None:
+    """Count an element that is left out. visible: whether it is shown."""
+    if is_hidden(node):
+        said = tag not in UNSEEN and node.text().strip()
+        writer.left_out[LeftOutKind.HIDDEN_TEXT] += bool(said)
+    elif tag in _FRAMES:
+        writer.left_out[LeftOutKind.EMBEDDED_FILE] += 1
+    elif tag in _PICTURES:
+        sizes = (node.attributes.get("width"), node.attributes.get("height"))
+        writer.left_out[LeftOutKind.PICTURE] += not any(size in _NO_SIZE for size in sizes)
+    elif visible and tag == "ac:link" and not node.text().strip():
+        named = (
+            one.attributes.get(name)
+            for one, _ in steps(node, lambda _: True)
+            for name in _LINKED
+            if one.is_element_node
+        )
+        writer.inline.append(_clean(next(filter(None, named), "")))
 
 
 def _fill(entered: str | None, writer: TextWriter) -> None:
@@ -495,6 +576,10 @@ def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: Set[int]) -> 
             writer.marker = f"{label} " if label else None
         elif label != BULLET:
             writer.inline.append(f"{label} ")
+    elif tag == "ac:task":
+        status = node.css_first("ac\\:task-status")
+        ticked = status is not None and status.text().strip() == "complete"
+        writer.inline.append(f"{TICKED if ticked else UNTICKED} ")
     elif tag == "blockquote":
         writer.quotes += 1
     elif tag == "table":

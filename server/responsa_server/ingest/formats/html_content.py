@@ -15,7 +15,7 @@ from typing import Final
 
 from selectolax.lexbor import LexborNode
 
-_SKIPPED = frozenset(
+UNSEEN: Final = frozenset(
     [
         "head",
         "script",
@@ -56,9 +56,40 @@ def is_shown(node: LexborNode) -> bool:
     """Whether a browser shows an element. Text and comments do not count as elements. A browser shows an element only
     if it also shows its parents."""
     tag = node.tag or ""
-    if tag.startswith("-") or tag in _SKIPPED or is_hidden(node):
+    if tag.startswith("-") or tag in UNSEEN or is_hidden(node):
         return False
     return tag != "dialog" or "open" in node.attributes
+
+
+_SIGN: Final = re.compile(
+    r"(?:^|[\s_-])(?:icons?|fa|katex|mathjax|anchor|headerlink)(?:$|[\s_-])", re.IGNORECASE
+)
+_GUTTER: Final = re.compile(
+    r"(?:^|[\s_-])(?:gutter|linenos?|linenodiv|line-?numbers?|lineno|blob-num|ln-numbers)(?:$|[\s_-])",
+    re.IGNORECASE,
+)
+# A browser shows no text of these. Confluence shows no parameter of a macro but its title.
+_PARAMETERS: Final = frozenset({"ac:parameter", "ac:task-id", "ac:task-status", "ac:placeholder"})
+
+
+def is_aside(node: LexborNode, tag: str) -> bool:
+    """Whether an element is shown but says nothing: an icon's name, the drawing of a formula that is read as MathML, the
+    mark of a heading's own link, the numbers of lines of code, or a parameter of a macro."""
+    attributes = node.attributes
+    if tag in _PARAMETERS:
+        return attributes.get("ac:name") not in ("title", "key")
+    if not attributes:
+        return False
+    names = attributes.get("class") or ""
+    if (attributes.get("aria-hidden") or "").lower() == "true" and (tag in ("a", "i") or _SIGN.search(names)):
+        return True
+    return bool(names and _GUTTER.search(names)) and _counts(node)
+
+
+def _counts(node: LexborNode) -> bool:
+    """Whether numbers are all that an element says."""
+    words = node.text(separator=" ").split()
+    return all(word.isdecimal() for word in words)
 
 
 def is_hidden(node: LexborNode) -> bool:
@@ -67,8 +98,6 @@ def is_hidden(node: LexborNode) -> bool:
     if not attributes:
         return False
     if "hidden" in attributes and attributes["hidden"] != "until-found":
-        return True
-    if (attributes.get("aria-hidden") or "").lower() == "true":
         return True
     return bool(_HIDING.search(attributes.get("style") or ""))
 
@@ -158,10 +187,11 @@ _HOLDS: Final = {_Role.MAIN: (_Role.ARTICLE,), _Role.ARTICLE: (), _Role.HEADER: 
 @dataclass(frozen=True, slots=True)
 class Content:
     """tops: the elements that hold the content of a page, in order. left_out: the ids of the elements below them that
-    do not belong to it."""
+    do not belong to it. around: how many parts of the page with text are left out."""
 
     tops: Sequence[LexborNode]
     left_out: Set[int]
+    around: int
 
 
 @dataclass(slots=True)
@@ -184,8 +214,8 @@ class _Part:
 
 def content_of(top: LexborNode) -> Content:
     """Find the content of a page. top: its body."""
-    page, parts, left_out = _parts(top)
-    whole = Content([top], frozenset())
+    page, parts, left_out, around = _parts(top)
+    whole = Content([top], frozenset(), 0)
     if page.chars < LEAST_CHARS:
         return whole
     for role in (_Role.MAIN, _Role.ARTICLE):
@@ -194,19 +224,21 @@ def content_of(top: LexborNode) -> Content:
         if chars >= max(LEAST_CHARS, page.chars * _MAIN_SHARE):
             # A header that is left holds the page's title.
             chosen = [part.node for part in parts if part.role in (role, _Role.HEADER)]
-            return Content(chosen, left_out)
-    return Content([top], left_out)
+            others = page.chars > sum(part.chars for part in parts if part.role in (role, _Role.HEADER))
+            return Content(chosen, left_out, around + others)
+    return Content([top], left_out, around)
 
 
-def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int]]:
-    """The page, its outermost headers, main elements and articles that are content, in order, and the ids of the elements that are not."""
+def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int], int]:
+    """The page, its outermost headers, main elements and articles that are content, in order, the ids of the elements
+    that are not, and how many of these have text."""
     titles = len(top.css("h1"))
     page = _Part(top, None)
     opened = [page]
     parts: list[_Part] = []
     left_out: set[int] = set()
     shown: list[bool] = []
-    sections = links = 0
+    sections = links = without = 0
     for node, entering in steps(top, lambda _: shown[-1]):
         tag = node.tag or ""
         if entering:
@@ -226,6 +258,7 @@ def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int]]:
             part = opened.pop()
             if not _is_content(part, titles):
                 left_out.add(node.mem_id)
+                without += part.chars > 0
                 continue
             around = opened[-1]
             around.own, around.linked = around.own + part.own, around.linked + part.linked
@@ -233,7 +266,7 @@ def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int]]:
             if part.role in _HOLDS:
                 parts[part.before :] = [one for one in parts[part.before :] if one.role in _HOLDS[part.role]]
                 parts.append(part)
-    return page, parts, left_out
+    return page, parts, left_out, without
 
 
 def _role(node: LexborNode, tag: str, *, within_section: bool) -> _Role | None:

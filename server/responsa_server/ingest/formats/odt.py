@@ -82,31 +82,14 @@ _NUMBER: Final = re.compile(r"%([1-9]|10)%")
 
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
-    archive = Archive.open(original.data)
-    if _is_encrypted(archive):
-        raise rejections.encrypted()
-    tree = read_tree(archive, _CONTENT)
-    said = properties(read_tree(archive, "meta.xml")) if "meta.xml" in archive else Stated()
-    trees = [read_tree(archive, "styles.xml"), tree] if "styles.xml" in archive else [tree]
-    reader = _Reader(
-        archive,
-        lists={name: levels for one in trees for name, levels in _lists(one)},
-        outline={
-            level: style
-            for one in trees
-            for top in one.iter("text:outline-style")
-            for level, style in _levels(top).items()
-        },
-        hidden={name for one in trees for name in _hidden_styles(one)},
-        styles={one.get("style:name", ""): one for top in trees for one in top.iter("style:style")},
-    )
+    tree, styles, said, reader = opened(original)
     for one in tree.iter("office:forms"):
         reader.controls.update(
             (node.get(name, ""), node) for node in one.iter() for name in ("form:id", "xml:id")
         )
     body_start = write_running(
         reader.blocks,
-        _running_lines(reader, trees[0]),
+        running_lines(reader, styles),
         {
             said.title,
             *(tidy_cell("".join(one.itertext())) for one in tree.iter() if one.tag in ("text:p", "text:h")),
@@ -114,8 +97,7 @@ def parse(original: Original) -> ParsedDocument:
     )
     for body in tree.iter("office:text"):
         reader.read(body)
-        for kind, tag in _LEFT_OUT.items():
-            original.left_out[kind] += sum(1 for _ in body.iter(tag))
+        count_left_out(original, body)
     reader.finish()
     blocks = reader.blocks
     return document(
@@ -128,7 +110,37 @@ def parse(original: Original) -> ParsedDocument:
     )
 
 
-def _running_lines(reader: _Reader, tree: Element) -> Iterator[tuple[str, str]]:
+def opened(original: Original) -> tuple[Element, Element, Stated, Reader]:
+    """The content, the styles with the layouts of pages, what is stated, and a reader. Raises DocumentRejected if the
+    file is damaged or protected."""
+    archive = Archive.open(original.data)
+    if _is_encrypted(archive):
+        raise rejections.encrypted()
+    tree = read_tree(archive, _CONTENT)
+    said = properties(read_tree(archive, "meta.xml")) if "meta.xml" in archive else Stated()
+    trees = [read_tree(archive, "styles.xml"), tree] if "styles.xml" in archive else [tree]
+    reader = Reader(
+        archive,
+        lists={name: levels for one in trees for name, levels in _lists(one)},
+        outline={
+            level: style
+            for one in trees
+            for top in one.iter("text:outline-style")
+            for level, style in _levels(top).items()
+        },
+        hidden={name for one in trees for name in _hidden_styles(one)},
+        styles={one.get("style:name", ""): one for top in trees for one in top.iter("style:style")},
+    )
+    return tree, trees[0], said, reader
+
+
+def count_left_out(original: Original, body: Element) -> None:
+    """Count the parts of a body that are not read."""
+    for kind, tag in _LEFT_OUT.items():
+        original.left_out[kind] += sum(1 for _ in body.iter(tag))
+
+
+def running_lines(reader: Reader, tree: Element) -> Iterator[tuple[str, str]]:
     """The paths and texts of the lines of headers and footers. tree: the styles, with the layouts of pages."""
     for node in (one for page in tree.iter("style:master-page") for one in page):
         kind = next((one for one in ("header", "footer") if node.tag.startswith(f"style:{one}")), "")
@@ -236,7 +248,9 @@ class _List:
 
 
 @dataclass(slots=True)
-class _Reader:
+class Reader:
+    """Reads the paragraphs, lists and tables of a body."""
+
     archive: Archive
     lists: Mapping[str, Mapping[int, Level]]
     outline: Mapping[int, Level]
@@ -489,13 +503,18 @@ class _Reader:
         if not self.path:
             self.follow()
 
+    def text_of(self, cell: Element) -> str:
+        """The text of a cell, on one line."""
+        lists, self.open, self.cell = self.open, [], []
+        self.read(cell)
+        text = tidy_cell("\n".join(self.cell))
+        self.open, self.cell = lists, None
+        return text
+
     def cells(self, row: Element, *, header: bool) -> Iterator[Cell]:
         """A row's cells, without those that a merged cell covers. header: whether the row names the columns."""
         for cell in row.findall("table:table-cell"):
-            lists, self.open, self.cell = self.open, [], []
-            self.read(cell)
-            text = tidy_cell("\n".join(self.cell))
-            self.open, self.cell = lists, None
+            text = self.text_of(cell)
             rows = whole(cell.get("table:number-rows-spanned"), 1, 9_999)
             columns = whole(cell.get("table:number-columns-spanned"), 1, 9_999)
             repeated = whole(cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED)

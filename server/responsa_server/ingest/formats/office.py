@@ -18,6 +18,7 @@ from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive, printable
 from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.nested import write_nested
 from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, one_line
 from responsa_server.text.inline import settled
@@ -268,6 +269,19 @@ def count_left_out(original: Original, archive: Archive) -> None:
             original.left_out[LeftOutKind.COMMENT] += sum(
                 1 for tag in tags if tag in ("w:comment", "x:comment") or tag.endswith(":cm")
             )
+
+
+def write_embedded(
+    original: Original, archive: Archive, part: str, blocks: BlockWriter, place: Place
+) -> None:
+    """Write the office documents that are embedded in a part, which then do not count as left out."""
+    embedded = {link.part for link in related(archive, part).values() if link.kind == "package"}
+    for name in sorted(embedded):
+        if name in archive and not name.endswith(".bin"):
+            original.left_out[LeftOutKind.EMBEDDED_FILE] -= 1
+            short = posixpath.basename(name)
+            blocks.write(f"Embedded file: {short}", BlockKind.HEADING, 2, place=place)
+            write_nested(original, archive.read(name), short, "", blocks, f"embedded file {short}")
 
 
 def first(node: Element | None, *names: str) -> Element | None:

@@ -33,6 +33,7 @@ from responsa_server.ingest.formats.office import (
     tidy_cell,
     understood,
     whole,
+    write_embedded,
     write_running,
 )
 from responsa_server.ingest.formats.sniff import Original
@@ -82,6 +83,7 @@ def parse(original: Original) -> ParsedDocument:
             original.left_out[LeftOutKind.HIDDEN_SLIDE] += 1
             continue
         slide.read(tree)
+        write_embedded(original, archive, link.part, blocks, slide.place)
         first_title = first_title or slide.title
     return document(
         original,

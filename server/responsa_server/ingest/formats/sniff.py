@@ -116,6 +116,7 @@ _CONTROLS = bytes(b for b in range(32) if b not in b"\t\n\f\r\x1b") + b"\x7f"
 _CONTROL_SHARE = 200
 _DETECT_BYTES = 64 * 1024
 _BACK_BYTES: Final = 4096
+_FOREIGN_LINES: Final = 1000
 _ASCII: Final = bytes(range(128))
 _FEW_LETTERS: Final = 7
 # Controls that no text has. Bytes that become them belong to another character set.
@@ -161,6 +162,9 @@ class Original:
     """The name of the format's row."""
     guessed_charset: str = ""
     """The character set that `text` was decoded with, if another one is nearly as likely; otherwise ''."""
+    foreign: dict[int, str] = field(default_factory=dict[int, str])
+    """The lines of a CSV file that are in another character set than most: where they begin in `text`, and the character
+    sets with which they were read."""
     depth: int = 0
     """How many files the document is inside of."""
     left_out: Counter[LeftOutKind] = field(default_factory=Counter[LeftOutKind])
@@ -275,10 +279,10 @@ def _declaration(name: str, content_type: str, formats: Formats) -> Declaration:
     charset = named.group(1).lower() if named else None
     suffix_match = _SUFFIX.search(name)
     suffix = suffix_match.group(1).lower() if suffix_match else ""
-    if (found := formats.with_suffix(suffix)) is not None:
-        return Declaration(found, f'The name ends in ".{suffix}"', charset)
     if suffix in _EXPORTED:
         return Declaration(None, "", charset)
+    if (found := formats.with_suffix(suffix)) is not None:
+        return Declaration(found, f'The name ends in ".{suffix}"', charset)
     if (found := formats.with_media_type(media)) is not None:
         return Declaration(found, f'The content type is "{media}"', charset)
     if suffix:
@@ -326,7 +330,7 @@ def _refuse_binary(original: Original) -> None:
     if few and not nul:
         return
     if head.startswith(OLE_MAGIC):
-        raise _not_as_declared("an old Office document (such as .doc, .xls or .ppt)", original)
+        raise _not_as_declared("an old Office document (such as .doc or .ppt)", original)
     media = _magic(head)
     if media is not None:
         raise _not_as_declared(_BINARY_NAMES.get(media, f'content of type "{media}"'), original)
@@ -414,6 +418,9 @@ def _detect(original: Original, error: UnicodeDecodeError) -> str:
     data = original.data
     letters = len(data.translate(None, _ASCII))
     valid = len(data.decode(errors="ignore").encode()) - (len(data) - letters)
+    declared = original.declaration.format
+    if declared is not None and declared.name == "CSV" and (text := _by_lines(original)) is not None:
+        return text
     if valid * 2 > letters:
         raise _undecodable(
             "utf-8", error
@@ -438,6 +445,28 @@ def _detect(original: Original, error: UnicodeDecodeError) -> str:
             original.guessed_charset = label
         return text
     raise _undecodable("utf-8", error) from None
+
+
+def _by_lines(original: Original) -> str | None:
+    """The text of a file of which few lines are in another character set than the others; None if the lines do not differ."""
+    lines = original.data.split(b"\n")
+    said = [line for line in lines if not line.isascii()]
+    utf8 = [line for line in said if _is_utf8(line)]
+    foreign = len(said) - len(utf8) if len(utf8) * 2 > len(said) else len(utf8)
+    if not 0 < foreign <= _FOREIGN_LINES or foreign == len(said):
+        return None
+    mostly = len(utf8) > foreign
+    likely = _likely(b"\n".join(line for line in said if not _is_utf8(line))[:_DETECT_BYTES])
+    label = likely[0][1] if likely and likely[0][0] >= _UNLIKELY else _GUESSED[0]
+    place = 0
+    parts: list[str] = []
+    for line in lines:
+        valid = _is_utf8(line)
+        parts.append(line.decode("utf-8" if valid else CHARSETS[label], "replace"))
+        if valid is not mostly and not line.isascii():
+            original.foreign[place] = "utf-8" if valid else label
+        place += len(parts[-1]) + 1
+    return "\n".join(parts)
 
 
 def _likely(sample: bytes) -> list[tuple[float, str]]:

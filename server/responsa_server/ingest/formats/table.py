@@ -243,7 +243,7 @@ HTML: Final = Format(
     media_types=("text/html", "application/xhtml+xml"),
     sample=b"<html lang='en'><title>Title</title><h1>Title</h1><p>Text &amp; <b>more</b>.</p></html>",
     parser="responsa_server.ingest.formats.html:parse",
-    version=6,
+    version=7,
     opening=re.compile(
         r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}+<(?:!doctype\s+html|html|head|body)\b",
         re.IGNORECASE | re.DOTALL,
@@ -285,7 +285,7 @@ DOCX: Final = Format(
     ),
     sample=office_samples.DOCX,
     parser="responsa_server.ingest.formats.docx:parse",
-    version=5,
+    version=6,
     member=Member(re.compile(r"word/document\d*\.xml")),
 )
 PPTX: Final = Format(
@@ -301,7 +301,7 @@ PPTX: Final = Format(
     ),
     sample=office_samples.PPTX,
     parser="responsa_server.ingest.formats.pptx:parse",
-    version=4,
+    version=5,
     member=Member(re.compile(r"ppt/presentation\d*\.xml")),
 )
 XLSX: Final = Format(
@@ -315,7 +315,7 @@ XLSX: Final = Format(
     ),
     sample=office_samples.XLSX,
     parser="responsa_server.ingest.formats.xlsx:parse",
-    version=5,
+    version=6,
     member=Member(re.compile(r"xl/workbook\d*\.xml")),
 )
 ODT: Final = Format(
@@ -333,6 +333,82 @@ ODT: Final = Format(
         re.compile("mimetype"), re.compile(rb"application/vnd\.oasis\.opendocument\.text(?:-template)?\s*\Z")
     ),
 )
+ODS: Final = Format(
+    name="ODS",
+    display_name="OpenDocument spreadsheet",
+    suffixes=("ods", "ots"),
+    media_types=(
+        "application/vnd.oasis.opendocument.spreadsheet",
+        "application/vnd.oasis.opendocument.spreadsheet-template",
+    ),
+    sample=office_samples.ODS,
+    parser="responsa_server.ingest.formats.ods:parse",
+    member=Member(
+        re.compile("mimetype"),
+        re.compile(rb"application/vnd\.oasis\.opendocument\.spreadsheet(?:-template)?\s*\Z"),
+    ),
+)
+XLSB: Final = Format(
+    name="XLSB",
+    display_name="binary Excel",
+    suffixes=("xlsb",),
+    media_types=("application/vnd.ms-excel.sheet.binary.macroenabled.12",),
+    sample=office_samples.XLSB,
+    parser="responsa_server.ingest.formats.binary_sheets:parse",
+    member=Member(re.compile(r"xl/workbook\d*\.bin")),
+)
+XLS: Final = Format(
+    name="XLS",
+    display_name="old Excel",
+    suffixes=("xls", "xlt"),
+    media_types=("application/vnd.ms-excel",),
+    sample=office_samples.XLS,
+    parser="responsa_server.ingest.formats.binary_sheets:parse",
+    # An OLE file with a stream of this name, and without the main streams of Word, PowerPoint and Outlook.
+    opening=re.compile(
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+        + b"".join(
+            rb"(?!(?s:.*)" + re.escape(name.encode("utf-16-le")) + rb")"
+            for name in ("WordDocument", "PowerPoint Document", "__properties_version1.0")
+        )
+        + rb"(?s:.*?)(?:W\x00o\x00r\x00k\x00b\x00|B\x00)o\x00o\x00k\x00\x00\x00"
+    ),
+)
+EPUB: Final = Format(
+    name="EPUB",
+    display_name="EPUB",
+    suffixes=("epub",),
+    media_types=("application/epub+zip",),
+    sample=office_samples.EPUB,
+    parser="responsa_server.ingest.formats.epub:parse",
+    member=Member(re.compile("mimetype"), re.compile(rb"application/epub\+zip\s*\Z")),
+)
+SUBTITLES: Final = Format(
+    name="SUBTITLES",
+    display_name="subtitles",
+    suffixes=("vtt", "srt"),
+    media_types=("text/vtt", "application/x-subrip"),
+    sample=b"WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>Text &amp; more\n",
+    parser="responsa_server.ingest.formats.subtitles:parse",
+    opening=re.compile(r"WEBVTT(?:\s|\Z)"),
+)
+LINES: Final = Format(
+    name="LINES",
+    display_name="text of lines",
+    suffixes=("yaml", "yml", "toml", "log"),
+    media_types=("application/yaml", "application/toml", "text/yaml", "text/x-log"),
+    sample=b"a: 1\n",
+    parser="responsa_server.ingest.formats.plain_text:parse_lines",
+)
+RTF: Final = Format(
+    name="RTF",
+    display_name="RTF",
+    suffixes=("rtf",),
+    media_types=("application/rtf", "text/rtf"),
+    sample=rb"{\rtf1\ansi{\fonttbl{\f0\fcharset204 Arial;}}\f0 Text \'e4\u8364?\par\trowd\cellx900\intbl a\cell\row}",
+    parser="responsa_server.ingest.formats.rtf:parse",
+    opening=re.compile(rb"\s{0,64}\{\\rtf"),
+)
 CSV: Final = Format(
     name="CSV",
     display_name="CSV",
@@ -340,7 +416,7 @@ CSV: Final = Format(
     media_types=("text/csv", "text/tab-separated-values"),
     sample=b'city;price\nBonn;"4"\n',
     parser="responsa_server.ingest.formats.csv_rows:parse",
-    version=3,
+    version=4,
 )
 JSON: Final = Format(
     name="JSON",
@@ -390,7 +466,7 @@ Text
 --b--
 """,
     parser="responsa_server.ingest.formats.eml:parse",
-    version=2,
+    version=3,
     opening=re.compile(
         r"(?:[A-Za-z][A-Za-z\-]{0,40}:[^\n]{0,998}\n(?:[ \t][^\n]{0,998}\n){0,20}+){0,40}?Content-Type:\s{0,9}multipart/",
         re.IGNORECASE,
@@ -415,17 +491,27 @@ MSG: Final = Format(
     media_types=("application/vnd.ms-outlook",),
     sample=office_samples.MSG,
     parser="responsa_server.ingest.formats.msg:parse",
-    version=2,
+    version=3,
     # An OLE file with a stream of this name; names are in UTF-16.
     opening=re.compile(
         rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?s:.*?)"
         + re.escape("__properties_version1.0".encode("utf-16-le"))
     ),
 )
+TNEF: Final = Format(
+    name="TNEF",
+    display_name="winmail.dat",
+    suffixes=("tnef",),
+    media_types=("application/ms-tnef", "application/vnd.ms-tnef"),
+    # The text of a message as it is sent, and compressed RTF in its properties.
+    sample=office_samples.TNEF,
+    parser="responsa_server.ingest.formats.tnef:parse",
+    opening=re.compile(rb"\x78\x9f\x3e\x22"),
+)
 
 _OWN: Final = (
-    *(MARKDOWN, RST, PLAIN_TEXT, HTML, PDF, DOCX, PPTX, XLSX, ODT),
-    *(CSV, JSON, JSON_LINES, EML, MSG, ICS),
+    *(MARKDOWN, RST, PLAIN_TEXT, LINES, HTML, PDF, DOCX, PPTX, XLSX, XLSB, XLS, ODT, ODS, RTF, EPUB),
+    *(CSV, JSON, JSON_LINES, EML, MSG, TNEF, ICS, SUBTITLES),
 )
 FORMATS: Final = Formats(
     (*_OWN, *joined(Group.FORMATS, Format, fit=lambda added: Formats((*_OWN, *added))).values())

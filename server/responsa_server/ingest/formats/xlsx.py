@@ -39,6 +39,7 @@ from responsa_server.ingest.formats.office import (
     tidy,
     tidy_cell,
     whole,
+    write_embedded,
     write_running,
 )
 from responsa_server.ingest.formats.sniff import Original
@@ -174,7 +175,7 @@ def parse(original: Original) -> ParsedDocument:
             place = Place(page=number, path=name)
             blocks.write(name or f"Sheet {number}", BlockKind.HEADING, 1, place=place)
             write_running(blocks, lines, running, number)
-            _write(blocks, sheet, number, name)
+            write_sheet(blocks, sheet.rows, number, name)
             for part, drawing in drawings.items():
                 charts = related(archive, part)
                 for node in drawing.iter():
@@ -182,6 +183,7 @@ def parse(original: Original) -> ParsedDocument:
                         blocks.write(text, BlockKind.PARAGRAPH, place=place)
                     elif node.tag == "c:chart" and (chart := charts.get(node.get("r:id", ""))) is not None:
                         write_chart(original, archive, chart.part, blocks, place, visible)
+        write_embedded(original, archive, link.part, blocks, Place(page=number, path=name))
     return document(
         original,
         blocks,
@@ -217,7 +219,8 @@ def _drawn(node: Element) -> str:
     return "".join(one.text or "" for one in node.iter("a:t"))
 
 
-def _write(blocks: BlockWriter, sheet: _Sheet, number: int, name: str) -> None:
+def write_sheet(blocks: BlockWriter, rows: Sequence[Row], number: int, name: str) -> None:
+    """Write the tables of a sheet. rows: those with content. number, name: the sheet's."""
     prefix = name if _PLAIN_SHEET_NAME.match(name) else "'" + name.replace("'", "''") + "'"
 
     def place(row: Row) -> Place:
@@ -225,7 +228,7 @@ def _write(blocks: BlockWriter, sheet: _Sheet, number: int, name: str) -> None:
         path = f"{prefix}!{_letters(first)}{row.number}"
         return Place(page=number, path=path if first == last else f"{path}:{_letters(last)}{row.number}")
 
-    for table in sheet_tables(sheet.rows):
+    for table in sheet_tables(rows):
         write_table(blocks, table, place)
 
 

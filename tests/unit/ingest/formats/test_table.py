@@ -279,26 +279,35 @@ def test_the_table_is_the_one_that_versions_were_parsed_by() -> None:
         ("MARKDOWN", "text/markdown"),
         ("RST", "text/x-rst"),
         ("TEXT", "text/plain"),
+        ("LINES", "application/yaml"),
         ("HTML", "text/html"),
         ("PDF", "application/pdf"),
         ("DOCX", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
         ("PPTX", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
         ("XLSX", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        ("XLSB", "application/vnd.ms-excel.sheet.binary.macroenabled.12"),
+        ("XLS", "application/vnd.ms-excel"),
         ("ODT", "application/vnd.oasis.opendocument.text"),
+        ("ODS", "application/vnd.oasis.opendocument.spreadsheet"),
+        ("RTF", "application/rtf"),
+        ("EPUB", "application/epub+zip"),
         ("CSV", "text/csv"),
         ("JSON", "application/json"),
         ("JSON_LINES", "application/x-ndjson"),
         ("EML", "message/rfc822"),
         ("MSG", "application/vnd.ms-outlook"),
+        ("TNEF", "application/ms-tnef"),
         ("ICS", "text/calendar"),
+        ("SUBTITLES", "text/vtt"),
     ]
     assert FORMATS.accepted == (
         "Markdown (.md, .markdown, .mdown, .mkd, .mdx), reStructuredText (.rst, .rest), plain "
-        "text (.txt, .text), HTML (.html, .htm, .xhtml), PDF (.pdf), Word (.docx, .docm, .dotx, "
+        "text (.txt, .text), text of lines (.yaml, .yml, .toml, .log), HTML (.html, .htm, .xhtml), PDF (.pdf), Word (.docx, .docm, .dotx, "
         ".dotm), PowerPoint (.pptx, .pptm, .ppsx, .ppsm, .potx), Excel (.xlsx, .xlsm, .xltx), "
-        "OpenDocument text (.odt, .ott), CSV (.csv, .tsv, .tab), JSON (.json), JSON Lines "
-        "(.jsonl, .ndjson), e-mail (.eml, .mht, .mhtml), Outlook e-mail (.msg) and iCalendar "
-        "(.ics) are accepted."
+        "binary Excel (.xlsb), old Excel (.xls, .xlt), OpenDocument text (.odt, .ott), OpenDocument spreadsheet "
+        "(.ods, .ots), RTF (.rtf), EPUB (.epub), CSV (.csv, .tsv, .tab), JSON (.json), JSON Lines "
+        "(.jsonl, .ndjson), e-mail (.eml, .mht, .mhtml), Outlook e-mail (.msg), winmail.dat (.tnef), "
+        "iCalendar (.ics) and subtitles (.vtt, .srt) are accepted."
     )
 
 
@@ -317,18 +326,26 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
         "MARKDOWN 2": "b223506681aa49f2",
         "RST": "5217472c80d83c5a",
         "TEXT": "3e9fe39129121c60",
-        "HTML 6": "0b75559376b62cce",
+        "LINES": "37b128c59f1f5097",
+        "HTML 7": "0b75559376b62cce",
         "PDF 5": "407840facd3855f7",
-        "DOCX 5": "71988c4d8e0803ba",
-        "PPTX 4": "a72c68580fd34c0c",
-        "XLSX 5": "e4b7581085a2a7e4",
+        "DOCX 6": "71988c4d8e0803ba",
+        "PPTX 5": "a72c68580fd34c0c",
+        "XLSX 6": "e4b7581085a2a7e4",
+        "XLSB": "a1f40adb842a4553",
+        "XLS": "a1f40adb842a4553",
         "ODT 5": "71988c4d8e0803ba",
-        "CSV 3": "03ac5ad975bea6e9",
+        "ODS": "59a4137b3f067bfc",
+        "RTF": "549126ec90892a35",
+        "EPUB": "71988c4d8e0803ba",
+        "CSV 4": "03ac5ad975bea6e9",
         "JSON": "a82a102f4d318515",
         "JSON_LINES": "1abb033ea7dcc984",
-        "EML 2": "3fbc83c2253e6f02",
-        "MSG 2": "07763a2cb237e139",
+        "EML 3": "3fbc83c2253e6f02",
+        "MSG 3": "07763a2cb237e139",
+        "TNEF": "71988c4d8e0803ba",
         "ICS": "c187a8088447d43f",
+        "SUBTITLES": "812d2b6b5b984e8f",
     }
 
 
@@ -370,7 +387,9 @@ def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: Modu
         decide_format(InMemory(FILE), "a.md", "", formats)
     with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is text"):
         decide_format(InMemory(b"words"), "a.toy", "", formats)
-    with rejected(Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"iCalendar \(.ics\) and toy \(.toy\)") as caught:
+    with rejected(
+        Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"subtitles \(.vtt, .srt\) and toy \(.toy\)"
+    ) as caught:
         decide_format(InMemory(b"words"), "a.adoc", "", formats)
     assert caught.value.metadata["accepted"] == ",".join(one.media_type for one in formats)
 

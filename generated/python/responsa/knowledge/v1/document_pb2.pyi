@@ -111,6 +111,16 @@ class _LeftOutKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeftOutKi
     """A formula that was saved without its result and cannot be computed, or whose result depends on the day or on chance."""
     LEFT_OUT_KIND_UNPAIRED_QUOTE: _LeftOutKind.ValueType  # 9
     """A row of a CSV file with a quotation mark that does not close, or that text follows. The row is read with this mark as a character."""
+    LEFT_OUT_KIND_HIDDEN_TEXT: _LeftOutKind.ValueType  # 10
+    """A text that the file has and its pages do not show: it is hidden, invisible, cut off or covered."""
+    LEFT_OUT_KIND_NAVIGATION: _LeftOutKind.ValueType  # 11
+    """A part around the content of a page: navigation, a header or footer of the site, a notice about cookies, or a table of contents."""
+    LEFT_OUT_KIND_UNCERTAIN_TABLE: _LeftOutKind.ValueType  # 12
+    """A table of a PDF whose cells are uncertain. Its lines are read as lines of text, not as rows."""
+    LEFT_OUT_KIND_FOREIGN_LINE: _LeftOutKind.ValueType  # 13
+    """A line of a CSV file in another character set than the others. The line is read with a guess, and its place says so."""
+    LEFT_OUT_KIND_NUMBER_FORMAT: _LeftOutKind.ValueType  # 14
+    """A number of a workbook whose number format is not read, such as that of an .xls file. The number is read as it is stored."""
 
 class LeftOutKind(_LeftOutKind, metaclass=_LeftOutKindEnumTypeWrapper):
     """LeftOutKind is a kind of what a file has and the text of its document does not."""
@@ -135,6 +145,16 @@ LEFT_OUT_KIND_FORMULA: LeftOutKind.ValueType  # 8
 """A formula that was saved without its result and cannot be computed, or whose result depends on the day or on chance."""
 LEFT_OUT_KIND_UNPAIRED_QUOTE: LeftOutKind.ValueType  # 9
 """A row of a CSV file with a quotation mark that does not close, or that text follows. The row is read with this mark as a character."""
+LEFT_OUT_KIND_HIDDEN_TEXT: LeftOutKind.ValueType  # 10
+"""A text that the file has and its pages do not show: it is hidden, invisible, cut off or covered."""
+LEFT_OUT_KIND_NAVIGATION: LeftOutKind.ValueType  # 11
+"""A part around the content of a page: navigation, a header or footer of the site, a notice about cookies, or a table of contents."""
+LEFT_OUT_KIND_UNCERTAIN_TABLE: LeftOutKind.ValueType  # 12
+"""A table of a PDF whose cells are uncertain. Its lines are read as lines of text, not as rows."""
+LEFT_OUT_KIND_FOREIGN_LINE: LeftOutKind.ValueType  # 13
+"""A line of a CSV file in another character set than the others. The line is read with a guess, and its place says so."""
+LEFT_OUT_KIND_NUMBER_FORMAT: LeftOutKind.ValueType  # 14
+"""A number of a workbook whose number format is not read, such as that of an .xls file. The number is read as it is stored."""
 Global___LeftOutKind: _TypeAlias = LeftOutKind  # noqa: Y015
 
 @_typing.final

@@ -692,6 +692,41 @@ export enum LeftOutKind {
    * @generated from enum value: LEFT_OUT_KIND_UNPAIRED_QUOTE = 9;
    */
   UNPAIRED_QUOTE = 9,
+
+  /**
+   * A text that the file has and its pages do not show: it is hidden, invisible, cut off or covered.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_HIDDEN_TEXT = 10;
+   */
+  HIDDEN_TEXT = 10,
+
+  /**
+   * A part around the content of a page: navigation, a header or footer of the site, a notice about cookies, or a table of contents.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_NAVIGATION = 11;
+   */
+  NAVIGATION = 11,
+
+  /**
+   * A table of a PDF whose cells are uncertain. Its lines are read as lines of text, not as rows.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_UNCERTAIN_TABLE = 12;
+   */
+  UNCERTAIN_TABLE = 12,
+
+  /**
+   * A line of a CSV file in another character set than the others. The line is read with a guess, and its place says so.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_FOREIGN_LINE = 13;
+   */
+  FOREIGN_LINE = 13,
+
+  /**
+   * A number of a workbook whose number format is not read, such as that of an .xls file. The number is read as it is stored.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_NUMBER_FORMAT = 14;
+   */
+  NUMBER_FORMAT = 14,
 }
 
 /**
