@@ -318,8 +318,7 @@ def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
             RESPONSA_DOCS="none",
             RESPONSA_MODELS__SCRIPTED="true",
             RESPONSA_ALLOWED_ORIGINS=FOREIGN_ORIGINS[0],
-            RESPONSA_TELEMETRY__OBSERVE="true",
-            RESPONSA_TELEMETRY__PROMETHEUS__SCRAPE_SECONDS="5",
+            RESPONSA_TELEMETRY__METRICS="true",
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",
             # A server whose searches waited has measured a low rate, and would admit few questions.
             RESPONSA_TURNS__ANSWER_SECONDS="60",

@@ -45,7 +45,6 @@ class User(IntEnum):
     ENVOY = 65531
     REDIS = 65530
     POSTGRES = 65529
-    PROMETHEUS = 65528
     LANGUAGE_MODEL = 65527
 
 

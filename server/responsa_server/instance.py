@@ -45,11 +45,6 @@ def generated(name: str) -> Path:
     return shipped(f"generated/{name}", name)
 
 
-def alert_rules() -> Path:
-    """The folder of Prometheus' rules."""
-    return shipped("deploy/prometheus/rules", "alert_rules")
-
-
 def installed(package: str, program: str, name: str, distribution: str, remedy: str = REINSTALL) -> Path:
     """The file of a program in an installed package. The package is not imported.
 

@@ -170,7 +170,6 @@ def test_a_wheel_holds_the_data_files_of_its_packages(wheels: Mapping[str, Path]
     added = tuple(
         f"responsa_server/{name}"
         for name in (
-            "alert_rules/",
             "envoy/",
             "migrations/",
             "descriptor.",

@@ -31,9 +31,8 @@ import pytest
 
 from responsa_client import Responsa
 from responsa_lab.testing.embeddings import vector_of
-from responsa_server.instance import alert_rules
 from tests.instance import Instance, eventually, instance_in
-from tests.system.test_monitoring import Prometheus
+from tests.prometheus import RULES, Prometheus, watching
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, Scene
 
@@ -148,16 +147,14 @@ def house() -> Iterator[House]:
     rules, agent = folder / "rules", folder / "agents" / "asking"
     try:
         rules.mkdir()
-        for path in alert_rules().glob("*.yml"):
+        for path in RULES.glob("*.yml"):
             (rules / path.name).write_text(shortened(path.read_text(encoding="utf-8")), encoding="utf-8")
         (agent / "prompts").mkdir(parents=True)
         (agent / "agent.toml").write_text(AGENT, encoding="utf-8")
         (agent / "prompts" / "reply.md").write_text(PROMPT, encoding="utf-8")
         settings = {
             "RESPONSA_SERVERS": "2",
-            "RESPONSA_TELEMETRY__OBSERVE": "true",
-            "RESPONSA_TELEMETRY__PROMETHEUS__RULES": str(rules),
-            "RESPONSA_TELEMETRY__PROMETHEUS__SCRAPE_SECONDS": "1",
+            "RESPONSA_TELEMETRY__METRICS": "true",
             "RESPONSA_DOCS": "none",
             "RESPONSA_AGENTS__FOLDER": str(agent.parent),
             "RESPONSA_LIMITS__USER__MESSAGES_PER_MINUTE": "1",
@@ -176,10 +173,10 @@ def house() -> Iterator[House]:
             "RESPONSA_MODELS__EMBEDDINGS": '{"lab:counting": {"max_tokens": 8192, "dimensions": 384}}',
             "RESPONSA_RETRIEVAL__EMBEDDING": "lab:counting",
         }
-        with instance_in(folder, **settings) as one:
+        with instance_in(folder, **settings) as one, watching(one, rules) as prometheus:
             user = one.run("admin", "create-user", "default", "Asker").stdout.strip()
             key = one.run("admin", "create-key", "default", user).stdout.strip()
-            yield House(one, vendor, Prometheus(one), key)
+            yield House(one, vendor, prometheus, key)
     finally:
         vendor.close()
         subprocess.run(["umount", folder], check=True)

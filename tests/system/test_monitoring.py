@@ -1,4 +1,4 @@
-"""A real Prometheus reads the shared instance: `responsa up` has started it. Every query of the dashboards and every rule is run there."""
+"""A real Prometheus reads the shared instance. Every query of the dashboards and every rule is run there."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Iterator, Sequence
 from urllib.request import Request, urlopen
 
 import pytest
@@ -16,6 +14,7 @@ import yaml
 
 from responsa_server.telemetry.instruments import TABLE, Kind
 from tests.instance import ROOT, Instance, eventually
+from tests.prometheus import RULES, Prometheus, watching
 
 RARE = frozenset(
     {
@@ -62,42 +61,21 @@ def known() -> frozenset[str]:
     return frozenset(one.exposed + end for one in TABLE for end in ends.get(one.kind, ("",)))
 
 
-class Prometheus:
-    """The API of the Prometheus of an instance."""
-
-    def __init__(self, instance: Instance) -> None:
-        self._url = re.findall(r"Metrics and alerts: (\S+)", instance.said())[-1]
-
-    def get(self, path: str) -> Any:
-        """The data of an answer. Raises HTTPError, for example for a query that cannot be parsed."""
-        with urlopen(Request(f"{self._url}/api/v1/{path}")) as answer:
-            return json.load(answer)["data"]
-
-    def query(self, expression: str) -> Sequence[Mapping[str, Any]]:
-        return self.get(f"query?query={quote(expression)}")["result"]
-
-    def names(self) -> frozenset[str]:
-        return frozenset(self.get("label/__name__/values"))
-
-    def firing(self) -> frozenset[str]:
-        """The names of the firing alerts."""
-        return frozenset(
-            alert["labels"]["alertname"]
-            for alert in self.get("alerts")["alerts"]
-            if alert["state"] == "firing"
-        )
-
-
 @pytest.fixture(scope="module")
-def prometheus(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Prometheus:
+def prometheus(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Prometheus, when it has read the metrics after an answer from a document."""
     page = tmp_path_factory.mktemp("pages") / "ferry.md"
     page.write_text("# Ferries\n\nThe ferry to Skye leaves Mallaig at 14:10.\n", encoding="utf-8")
     instance.run("ingest", str(page), "--collection", "ferries")
     instance.run("ask", "When does the ferry to Skye leave Mallaig?", "--collection", "ferries")
-    found = Prometheus(instance)
-    eventually(lambda: bool(found.query("responsa_turn_first_text_duration_seconds_count")), "an answer")
-    return found
+    rules = tmp_path_factory.mktemp("rules")
+    for path in RULES.glob("*.yml"):
+        # Each group is evaluated at once, not within a minute.
+        text = path.read_text(encoding="utf-8").replace("interval: 1m\n", "interval: 1s\n")
+        (rules / path.name).write_text(text, encoding="utf-8")
+    with watching(instance, rules) as found:
+        eventually(lambda: bool(found.query("responsa_turn_first_text_duration_seconds_count")), "an answer")
+        yield found
 
 
 def test_every_query_finds_its_metrics(prometheus: Prometheus) -> None:
@@ -113,9 +91,14 @@ def test_every_query_finds_its_metrics(prometheus: Prometheus) -> None:
 
 
 def test_the_rules_are_evaluated_without_an_error(prometheus: Prometheus) -> None:
-    groups = prometheus.get("rules")["groups"]
-    assert [group["name"] for group in groups] == ["responsa-alerts", "responsa-objectives"]
-    assert [rule["lastError"] for group in groups for rule in group["rules"] if rule.get("lastError")] == []
+    assert len(prometheus.rules()) == sum(
+        len(group["rules"])
+        for path in RULES.glob("*.yml")
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+    )
+    eventually(
+        lambda: {rule["health"] for rule in prometheus.rules()} == {"ok"}, lambda: str(prometheus.rules())
+    )
     assert not prometheus.firing() & {"ResponsaDown", "ResponsaPartDown", "ResponsaDisk"}
 
 
@@ -140,12 +123,6 @@ def test_an_exemplar_leads_from_the_first_words_to_the_trace(
         return json.dumps(prometheus.get(f"query_exemplars?query={series}&{times}"))
 
     eventually(lambda: trace in exemplars(), exemplars)
-
-
-def test_other_pages_of_a_browser_cannot_read_it(prometheus: Prometheus) -> None:
-    request = Request(f"{prometheus._url}/api/v1/alerts", headers={"Origin": "https://example.org"})
-    with urlopen(request) as answer:
-        assert "access-control-allow-origin" not in answer.headers
 
 
 def test_the_health_the_status_and_the_metrics_have_the_same_parts(

@@ -1,5 +1,5 @@
-"""Starts, supervises and purges real PostgreSQL, Redis and Envoy from the package registry, and the machine's
-Prometheus, without a container engine."""
+"""Starts, supervises and purges real PostgreSQL, Redis and Envoy from the package registry, without a
+container engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.part import ManagedProcess, ServerProcess, StartupTask
 from responsa_server.embedded.postgres import EmbeddedPostgres
-from responsa_server.embedded.prometheus import EmbeddedPrometheus
 from responsa_server.embedded.purge import purge, throwaway_layout, throwaway_postgres
 from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.embedded.supervise import Child, RestartPolicy, Supervisor
@@ -18,7 +17,6 @@ __all__ = [
     "EmbeddedEnvoy",
     "EmbeddedError",
     "EmbeddedPostgres",
-    "EmbeddedPrometheus",
     "EmbeddedRedis",
     "Layout",
     "ManagedProcess",

@@ -313,11 +313,6 @@ class Layout:
         return self._parts / "metrics"
 
     @property
-    def prometheus(self) -> Path:
-        """The data of Prometheus."""
-        return self._parts / "prometheus"
-
-    @property
     def redis_socket(self) -> Path:
         """The socket that Redis listens on."""
         return self.redis_run / "redis.sock"
@@ -515,9 +510,7 @@ class Layout:
             _root_folder(run, account.uid, 0, 0o2710)
         _root_folder(self.run, 0, envoy.gid, 0o2710)
         _root_folder(self.replicas, 0, envoy.gid, 0o750)
-        prometheus = Account.of(User.PROMETHEUS)
-        assert prometheus is not None
-        _root_folder(self.metrics, 0, prometheus.gid, 0o750)
+        _root_folder(self.metrics, 0, 0, 0o755)
 
     def _state_text(self) -> str:
         content = {

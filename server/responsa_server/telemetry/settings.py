@@ -35,35 +35,6 @@ class LangfuseSettings(BaseModel, extra="forbid"):
     )
 
 
-class PrometheusSettings(BaseModel, extra="forbid"):
-    """The Prometheus that `responsa up` starts."""
-
-    port: int = Field(
-        default=0,
-        ge=0,
-        le=65535,
-        description="The loopback port of the Prometheus of `responsa up`. 0: any free one.",
-    )
-    scrape_seconds: int = Field(
-        default=15,
-        ge=1,
-        le=60,
-        description="How often it reads the servers' metrics and evaluates the rules.",
-    )
-    runbooks: str = Field(
-        default="",
-        pattern=r"^(https?://[^\s#]+)?$",
-        description=(
-            "What the links of alerts begin with: where your people read `docs/runbooks.md`, such as "
-            "`https://docs.example.org/runbooks`. Empty: `docs/runbooks.md`."
-        ),
-    )
-    rules: Path | None = Field(
-        default=None,
-        description="The folder of its rules (`*.yml`). Empty: those that come with Responsa.",
-    )
-
-
 class TelemetrySettings(BaseModel, extra="forbid"):
     """Traces of calls and turns, which OpenTelemetry sends to a collector, and metrics."""
 
@@ -102,14 +73,6 @@ class TelemetrySettings(BaseModel, extra="forbid"):
             "all of these, or the name of a host."
         ),
     )
-    observe: bool = Field(
-        default=False,
-        description=(
-            "Whether `responsa up` also starts the machine's Prometheus and lets the servers serve "
-            "their metrics, like `responsa up --observe`."
-        ),
-    )
-    prometheus: PrometheusSettings = PrometheusSettings()
     langfuse: LangfuseSettings = LangfuseSettings()
     metrics: bool = Field(
         default=False,

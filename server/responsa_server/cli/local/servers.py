@@ -44,12 +44,9 @@ class Servers:
         layout: Layout,
         plan: Processes,
         on_ready: Callable[[], None],
-        *,
-        observed: bool = False,
     ) -> None:
-        """on_ready: called when the first server is ready. observed: whether Prometheus reads their metrics."""
+        """on_ready: called when the first server is ready."""
         self._settings = settings
-        self._observed = observed
         self._layout = layout
         self._plan = plan
         self._addresses: dict[ManagedProcess, Replica] = {}
@@ -135,8 +132,6 @@ class Servers:
             ),
             "RESPONSA_LIMITS__WITHOUT_REDIS": max(settings.limits.without_redis, self._plan.servers),
         }
-        if self._observed:
-            shares = {**shares, "RESPONSA_TELEMETRY__METRICS": True}
         return ServerProcess(
             self._layout,
             (*argv, *listen, "--http-listen", str(http)),

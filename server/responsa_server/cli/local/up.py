@@ -27,14 +27,12 @@ from responsa_server.embedded import (
     EmbeddedEnvoy,
     EmbeddedError,
     EmbeddedPostgres,
-    EmbeddedPrometheus,
     EmbeddedRedis,
     Layout,
     Supervisor,
 )
 from responsa_server.embedded.doctor import sandbox_finding
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
-from responsa_server.instance import alert_rules
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -42,12 +40,6 @@ def register(app: typer.Typer, name: str) -> None:
 
     @app.command(name)
     def up(  # pyright: ignore[reportUnusedFunction]  # typer keeps it
-        observe: Annotated[
-            bool,
-            typer.Option(
-                "--observe", help="Also start Prometheus, which reads metrics and evaluates alerts."
-            ),
-        ] = False,
         repair: Annotated[
             bool,
             typer.Option(
@@ -64,13 +56,13 @@ def register(app: typer.Typer, name: str) -> None:
         """
         with reporting():
             settings = load()
-            code = run(settings, observe=observe or settings.telemetry.observe, repair=repair)
+            code = run(settings, repair=repair)
         raise typer.Exit(code)
 
 
-def run(settings: Settings, *, observe: bool = False, repair: bool = False) -> int:
-    """Run until stopped, and return the exit code. observe: whether Prometheus runs too. repair: whether to make lost
-    files again first. Raises EmbeddedError if the start fails before any part has started."""
+def run(settings: Settings, *, repair: bool = False) -> int:
+    """Run until stopped, and return the exit code. repair: whether to make lost files again first. Raises EmbeddedError if
+    the start fails before any part has started."""
     for name in unknown_variables(environment()):
         print(f"{name} is not a setting; docs/settings.md lists all settings.", flush=True)
     if settings.models.default:
@@ -122,12 +114,9 @@ def run(settings: Settings, *, observe: bool = False, repair: bool = False) -> i
 
     # The files are written under the supervisor's lock, because a second start on the same folder must not change the
     # files that the first start uses.
-    servers = Servers(settings, layout, plan, write_files, observed=observe)
+    servers = Servers(settings, layout, plan, write_files)
     children.extend(servers.children)
     children.append(Child(_Envoy(layout, config, listen=listen, concurrency=plan.envoy_threads)))
-    prometheus = _prometheus(settings, layout) if observe else None
-    if prometheus is not None:
-        children.append(Child(prometheus, alongside=True))
 
     def announce() -> None:
         from responsa_server.cli.local import preparing
@@ -135,8 +124,6 @@ def run(settings: Settings, *, observe: bool = False, repair: bool = False) -> i
         code, pause = preparing.finish(settings, layout)
         for line in warnings(settings, layout.api_key.read_text(encoding="utf-8").strip()):
             print(line, flush=True)
-        if prometheus is not None:
-            print(f"Metrics and alerts: {prometheus.url}", flush=True)
         print(f"Responsa is ready: {url_of(settings)}/#code={code}", flush=True)
         if pause is not None:
             print(f"{pause.sentence}.", flush=True)
@@ -189,20 +176,6 @@ async def _away(store: VectorStore) -> str:
     finally:
         await store.close()
     return "" if report.health is Health.OK else report.detail
-
-
-def _prometheus(settings: Settings, layout: Layout) -> EmbeddedPrometheus:
-    from responsa_server.app.resources import targets_folder
-
-    chosen = settings.telemetry.prometheus
-    return EmbeddedPrometheus(
-        layout,
-        targets_folder(settings, layout),
-        chosen.rules or alert_rules(),
-        port=chosen.port,
-        seconds=chosen.scrape_seconds,
-        runbooks=chosen.runbooks,
-    )
 
 
 class _Envoy(EmbeddedEnvoy):

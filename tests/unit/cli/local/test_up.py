@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from responsa_server.app.settings import load
 from responsa_server.cli.local import up
@@ -107,24 +105,3 @@ def test_a_setting_that_envoy_cannot_use_is_named_before_any_part_starts(
     with pytest.raises(EmbeddedError, match=f"{setting}: .*correct the setting"):
         up.run(settings)
     assert not (tmp_path / "home").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "setting", "observed"), [([], "", False), (["--observe"], "", True), ([], "true", True)]
-)
-def test_prometheus_runs_if_the_option_or_the_setting_says_so(
-    words: list[str], setting: str, observed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requested: list[bool] = []
-
-    def run(_: object, *, observe: bool, repair: bool) -> int:
-        assert not repair
-        requested.append(observe)
-        return 0
-
-    monkeypatch.setattr(up, "run", run)
-    monkeypatch.setenv("RESPONSA_TELEMETRY__OBSERVE", setting or "false")
-    app = typer.Typer()
-    up.register(app, "up")
-    assert CliRunner().invoke(app, words).exit_code == 0
-    assert requested == [observed]
