@@ -161,9 +161,6 @@ CREATE TABLE responsa.message (
     content text NOT NULL,
     refusal text CHECK (refusal IN ('no_support', 'out_of_scope', 'unsafe', 'budget', 'quota', 'source_erased', 'needs_model')),
     create_time timestamptz NOT NULL DEFAULT now(),
-    -- The sentences that nothing confirms (docs/adr/0094): [{answer: [first byte, end], passage_id, document_id, version} or {answer, call_id, tool, source_index, fetch_time} or
-    -- {answer}, …]; NULL: none. Always read with the message, as a whole.
-    unconfirmed json,
     UNIQUE (turn_id, speaker),
     UNIQUE (tenant_id, id),
     CHECK (refusal IS NULL OR speaker = 'assistant'),
@@ -171,13 +168,13 @@ CREATE TABLE responsa.message (
 );
 CREATE INDEX message_of_conversation ON responsa.message (tenant_id, conversation_id, create_time, id);
 -- Only the erasing of a user updates.
-GRANT SELECT, INSERT, UPDATE (content, refusal, unconfirmed) ON responsa.message TO responsa_app;
+GRANT SELECT, INSERT, UPDATE (content, refusal) ON responsa.message TO responsa_app;
 
--- What an answer stands on. No foreign key to passages or documents: a citation outlives its source. A citation of what a tool returned names no document but the call and the
+-- What an answer names as its sources. No foreign key to passages or documents: a citation outlives its source. A citation of what a tool returned names no document but the call and the
 -- position of the source among the call's sources, from 0; the text of the source stays in the ledger of tools, as long as the turn's events.
 CREATE TABLE responsa.citation (
     message_id uuid NOT NULL,
-    place smallint NOT NULL CHECK (place BETWEEN 0 AND 23),
+    place smallint NOT NULL CHECK (place BETWEEN 0 AND 63),
     tenant_id text NOT NULL,
     passage_id uuid,
     document_id uuid,
@@ -199,7 +196,10 @@ CREATE TABLE responsa.citation (
     source_index smallint CHECK (source_index >= 0),
     fetch_time timestamptz,
     date text NOT NULL DEFAULT '', -- that a cited document states for its content, as YYYY-MM-DD; '' for documents without a date
-    state text NOT NULL CHECK (state IN ('quoted', 'supported')), -- what was checked of it (docs/adr/0094)
+    quote_origin text NOT NULL CHECK (quote_origin IN ('copied', 'chosen', 'not_found')), -- how the quote came about (docs/adr/0131); not_found: '' as quote
+    verdict text NOT NULL CHECK (verdict IN ('none', 'supported', 'denied', 'undecided')),
+    -- What differs in form, [{kind, answer: [first byte, end], source: the same or null}, …]; NULL: nothing. Always read with the citation, as a whole.
+    differences json,
     PRIMARY KEY (message_id, place),
     CHECK (source_start < source_end AND answer_start < answer_end),
     CONSTRAINT citation_origin CHECK (

@@ -169,18 +169,9 @@ def _origin(answer: Json) -> Json:
 
 
 def _written(answer: Json) -> Json:
-    """What wrote an answer, and which of its sentences nothing confirms."""
+    """What wrote an answer, and how many of its sentences cite what is not there."""
     names = {"model": "model", "unsupportedSentences": "unsupported_sentences"}
-    written: Json = {to: answer[name] for name, to in names.items() if name in answer}
-    names = {"passage": "passage", "document": "documentVersion"}
-    if unconfirmed := answer.get("unconfirmedSentences"):
-        written["unconfirmed_sentences"] = [
-            {"answer_range": _range(one["answerRange"])}
-            | {to: one[there] for to, there in names.items() if there in one}
-            | _fetched(one)
-            for one in unconfirmed
-        ]
-    return written
+    return {to: answer[name] for name, to in names.items() if name in answer}
 
 
 def _shown(end: Json) -> Json:
@@ -262,7 +253,9 @@ def _source(citation: Json) -> Json:
         "quote": "quote",
     }
     found = {name: citation.get(there, "") for name, there in names.items()} | place_of(citation)
-    found["state"] = citation["state"].removeprefix("CITATION_STATE_").lower()
+    found["quote_origin"] = citation["quoteOrigin"].removeprefix("QUOTE_ORIGIN_").lower()
+    found["verdict"] = citation["verdict"].removeprefix("JUDGE_VERDICT_").lower()
+    found["differences"] = citation.get("differences", [])
     return found | _fetched(citation)
 
 

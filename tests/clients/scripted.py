@@ -157,7 +157,8 @@ def citation(quote: str, start: int, source: int = 100) -> citation_pb2.Citation
         sha256=hashlib.sha256(quote.encode()).digest(),
         answer_range=byte_range_pb2.ByteRange(start=start, end=start + length),
         score=0.9,
-        state=citation_pb2.CITATION_STATE_QUOTED,
+        quote_origin=citation_pb2.QUOTE_ORIGIN_COPIED,
+        verdict=citation_pb2.JUDGE_VERDICT_NONE,
     )
 
 

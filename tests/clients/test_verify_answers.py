@@ -35,12 +35,13 @@ def own(folder: Path) -> tuple[Path, Path]:
 
 
 def checked(
-    event: turn_pb2.TurnEvent, state: citation_pb2.CitationState, unconfirmed: int = 0
+    event: turn_pb2.TurnEvent, verdict: citation_pb2.JudgeVerdict.ValueType, differences: int = 0
 ) -> turn_pb2.TurnEvent:
-    """The answer with a state of its citation, and with this number of unconfirmed sentences."""
-    event.answer.citations[0].state = state
-    for _ in range(unconfirmed):
-        event.answer.unconfirmed_sentences.add()
+    """The answer with a verdict and this number of differences of its citation."""
+    event.answer.citations[0].verdict = verdict
+    event.answer.citations[0].quote_origin = citation_pb2.QUOTE_ORIGIN_COPIED
+    for _ in range(differences):
+        event.answer.citations[0].differences.add()
     return event
 
 
@@ -52,10 +53,10 @@ async def test_answers_are_judged_and_their_citations_are_verified(
         library,
         {
             "What voltage?": checked(
-                writes("The lamp needs 12 volts.", VOLTS), citation_pb2.CITATION_STATE_SUPPORTED
+                writes("The lamp needs 12 volts.", VOLTS), citation_pb2.JUDGE_VERDICT_SUPPORTED
             ),
             "How long?": checked(
-                writes("Its cable costs 7 euros.", CABLE, CHANGED), citation_pb2.CITATION_STATE_QUOTED, 2
+                writes("Its cable costs 7 euros.", CABLE, CHANGED), citation_pb2.JUDGE_VERDICT_DENIED, 2
             ),
             "How blue?": writes("Very."),
         },
@@ -70,7 +71,7 @@ async def test_answers_are_judged_and_their_citations_are_verified(
         "answerable      2: right 1 (0.500), partly 0 (0.000), wrong 1 (0.500), refused 0 (0.000), without a verdict 0",
         "not answerable  2: right 0 (0.000), partly 0 (0.000), wrong 1 (0.500), refused 1 (0.500), without a verdict 0",
         "citations       2: valid 1; answers with a citation 2 of 3",
-        "sentences       quoted 1, supported 1, unconfirmed 2",
+        "cited as        copied 2, chosen 0, not_found 0, none 0, supported 1, denied 1, undecided 0, with a difference 1",
         "written by      scripted:labelled 3",
     ]
 

@@ -36,13 +36,13 @@ from responsa_server.domain.events import (
     CancelCause,
     Cancelled,
     Citation,
-    CitationState,
     Cited,
     Delta,
+    JudgeVerdict,
     NumberedEvent,
+    QuoteOrigin,
     RefusalReason,
     Started,
-    Unconfirmed,
     Usage,
     VersionRead,
 )
@@ -162,7 +162,8 @@ def citation_of(operation: Operation, quote: str = SECRET) -> Citation:
         sha256=hashlib.sha256(quote.encode()).digest(),
         answer=ByteRange(0, size),
         score=0.9,
-        state=CitationState.QUOTED,
+        quote_origin=QuoteOrigin.COPIED,
+        verdict=JudgeVerdict.NONE,
     )
 
 
@@ -215,7 +216,7 @@ async def answer(
     ]
     said = [
         NewMessage(uuid7(), Speaker.USER, new.question.text),
-        NewMessage(uuid7(), Speaker.ASSISTANT, text, citations, unconfirmed=[Unconfirmed(ByteRange(0, 1))]),
+        NewMessage(uuid7(), Speaker.ASSISTANT, text, citations),
     ]
     conclusion = Conclusion(TurnState.ANSWERED, CODEC.event(end), Usage(5), said, read=read)
     await turns.finish(claim, rows, conclusion)
@@ -513,7 +514,6 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
     reply = await conversations.answer_of(ann, cited.id)
     assert reply is not None
     assert (reply.text, reply.refusal, list(reply.citations)) == (NOTICE, RefusalReason.SOURCE_ERASED, [])
-    assert not reply.unconfirmed
     history = await conversations.history(ann, cited.conversation_id, 10)
     assert [one.text for one in history] == ["How heavy?", NOTICE]
     assert await turns.get(ann, other.id) == before

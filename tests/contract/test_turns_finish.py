@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -13,11 +12,13 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
+    MAX_CITATIONS,
     ByteRange,
-    CitationState,
+    Difference,
+    DifferenceKind,
+    JudgeVerdict,
+    QuoteOrigin,
     RefusalReason,
-    ToolOrigin,
-    Unconfirmed,
     Usage,
 )
 from responsa_server.domain.turns import Conclusion, LogRow, NewMessage, OnBusy, TurnLost, TurnState
@@ -75,16 +76,17 @@ async def test_a_finish_writes_everything_at_once(
 ) -> None:
     new = await accepted_turn(turn_store, people.ann, "How long is the Nile?", request_id=uuid7())
     created = await conversation_store.get(people.ann, new.conversation_id)
-    quoted, supported = (replace(citation(), state=state) for state in CitationState)
-    conclusion = answered(quoted, supported)
-    fetched = ToolOrigin("tool-1", "web_search", 2, datetime(2026, 11, 22, 23, 40, tzinfo=UTC))
-    unconfirmed = (
-        Unconfirmed(ByteRange(26, 40), uuid7(), uuid7(), 3),
-        Unconfirmed(ByteRange(41, 50), origin=fetched),
-        Unconfirmed(ByteRange(51, 60)),
+    differences = (
+        Difference(DifferenceKind.QUANTITY, ByteRange(4, 6), ByteRange(12, 17)),
+        Difference(DifferenceKind.NAME, ByteRange(7, 9)),
     )
-    question, reply = conclusion.messages
-    conclusion = replace(conclusion, messages=(question, replace(reply, unconfirmed=unconfirmed)))
+    cited = [
+        replace(citation(), quote_origin=origin, verdict=verdict)
+        for origin, verdict in zip((*QuoteOrigin, QuoteOrigin.COPIED), JudgeVerdict, strict=True)
+    ]
+    cited[0] = replace(cited[0], differences=differences)
+    cited[2] = replace(cited[2], quote="")
+    conclusion = answered(*cited)
     await turn_store.finish(claim_of(new), [row(2, 3, deltas=True), row(4), row(5)], conclusion)
     turn = await turn_store.get(people.ann, new.id)
     assert (turn.state, turn.last_seq, turn.terminal, turn.usage) == (
@@ -104,8 +106,7 @@ async def test_a_finish_writes_everything_at_once(
     assert conversation.etag != created.etag
     asked, replied = await conversation_store.history(people.ann, new.conversation_id, 10)
     assert (asked.speaker, asked.text) == (Speaker.USER, "How long is the Nile?")
-    assert (replied.speaker, list(replied.citations)) == (Speaker.ASSISTANT, [quoted, supported])
-    assert (list(asked.unconfirmed), tuple(replied.unconfirmed)) == ([], unconfirmed)
+    assert (replied.speaker, list(replied.citations)) == (Speaker.ASSISTANT, cited)
     assert await conversation_store.answer_of(people.ann, new.id) == replied
     again = await turn_store.accept(
         people.ann, new_turn("And now?", conversation=new.conversation_id), cancelled
@@ -151,7 +152,7 @@ async def test_a_finish_that_cannot_be_stored_leaves_nothing(
     before = count(database_urls)
     await raises(
         psycopg.errors.CheckViolation,
-        turn_store.finish(claim_of(new), [row(2)], answered(*[citation() for _ in range(25)])),
+        turn_store.finish(claim_of(new), [row(2)], answered(*[citation() for _ in range(MAX_CITATIONS + 1)])),
     )
     assert count(database_urls) == before
     assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING

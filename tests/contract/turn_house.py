@@ -19,8 +19,9 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     ByteRange,
     Citation,
-    CitationState,
     Fallback,
+    JudgeVerdict,
+    QuoteOrigin,
     Status,
     Step,
     Terminal,
@@ -72,7 +73,8 @@ def citation(quote: str = "The Nile is 6,650 km long.") -> Citation:
         boxes=((100, 200, 900, 250),),
         path="Rivers!A4",
         date="2025-02-01",
-        state=CitationState.QUOTED,
+        quote_origin=QuoteOrigin.COPIED,
+        verdict=JudgeVerdict.NONE,
     )
 
 

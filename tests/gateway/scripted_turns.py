@@ -29,10 +29,10 @@ from grpc_status import rpc_status
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, ResumeTurnRequest
 from responsa.chat.v1.citation_pb2 import (
     Citation,
-    CitationState,
     CitedToolResult,
+    JudgeVerdict,
     PageBox,
-    UnconfirmedSentence,
+    QuoteOrigin,
 )
 from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
 from responsa.chat.v1.turn_pb2 import Step, Turn, TurnEvent
@@ -53,18 +53,14 @@ MARKDOWN = "A **lease** <script>alert(1)</script> ends."
 CITATION = Citation(
     passage="passages/p", document_version="documents/d/versions/2", title="Leases", uri="https://example.org/l", quote="A lease ends.",
     page=3, boxes=[PageBox(left=100, top=250, right=900, bottom=300)],
-    state=CitationState.CITATION_STATE_QUOTED,
+    quote_origin=QuoteOrigin.QUOTE_ORIGIN_COPIED, verdict=JudgeVerdict.JUDGE_VERDICT_NONE,
 )  # fmt: skip
 
 FETCHED = Citation(
     title="A page", uri="https://example.org/page", quote="A lease ends.",
     tool_result=CitedToolResult(call_id="tool-1", tool="tools/web_search", fetch_time=Timestamp(seconds=1_795_000_000)),
-    state=CitationState.CITATION_STATE_SUPPORTED,
+    quote_origin=QuoteOrigin.QUOTE_ORIGIN_CHOSEN, verdict=JudgeVerdict.JUDGE_VERDICT_SUPPORTED,
 )  # fmt: skip
-UNCONFIRMED = [
-    UnconfirmedSentence(answer_range=ByteRange(end=5), passage="passages/p", document_version="documents/d/versions/2"),
-    UnconfirmedSentence(answer_range=ByteRange(end=5)),
-]  # fmt: skip
 EXCERPT = Excerpt(
     passage="passages/p", document_version="documents/d/versions/2", collection="collections/c",
     collection_kind=CollectionKind.COLLECTION_KIND_OWN, title="Leases", headings=["Turns", "Ends"],
@@ -95,7 +91,6 @@ def answer(text: str, **fields: Any) -> TurnEvent:
     event.answer.intent = fields.get("intent", "")
     event.answer.model = fields.get("model", "")
     event.answer.unsupported_sentences = fields.get("unsupported", 0)
-    event.answer.unconfirmed_sentences.extend(fields.get("unconfirmed", ()))
     event.answer.excerpts.extend(fields.get("excerpts", ()))
     event.answer.more_excerpts.extend(fields.get("more_excerpts", ()))
     return event
@@ -123,7 +118,7 @@ GENERATING = stepped(4, "Generating response...")
 BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "answer": [RETRIEVING, GENERATING, delta("A **lease** "), delta("<script>alert(1)</script> "), delta("ends."),
                other(citation=CITATION), answer(MARKDOWN)],
-    "limit": [answer("Much.", outcome=2, model="openai:m", unsupported=2, unconfirmed=UNCONFIRMED)],
+    "limit": [answer("Much.", outcome=2, model="openai:m", unsupported=2)],
     "fetched": [other(tool_call={"call_id": "tool-1", "tool": "tools/web_search"}),
                 other(tool_result={"call_id": "tool-1", "outcome": 1, "content": "A page."}),
                 answer("A page.", cited=FETCHED)],

@@ -19,7 +19,9 @@ SOURCES = [
         "title": "Leases",
         "uri": "https://example.org/l",
         "quote": "A lease ends.",
-        "state": "quoted",
+        "quote_origin": "copied",
+        "verdict": "none",
+        "differences": [],
         "page": 3,
         "boxes": [[100, 250, 900, 300]],
     }
@@ -57,13 +59,15 @@ FURTHER: Json = {
     "page": 2,
     "path": "Sheet2!A4:C4",
 }
-FETCHED = {
+FETCHED: Json = {
     "passage": "",
     "document": "",
     "title": "A page",
     "uri": "https://example.org/page",
     "quote": "A lease ends.",
-    "state": "supported",
+    "quote_origin": "chosen",
+    "verdict": "supported",
+    "differences": [],
     "tool": "tools/web_search",
     "call_id": "tool-1",
     "fetch_time": "2026-11-18T11:06:40Z",
@@ -109,14 +113,6 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
                         "outcome": "output_limit",
                         "model": "openai:m",
                         "unsupported_sentences": 2,
-                        "unconfirmed_sentences": [
-                            {
-                                "answer_range": {"start": 0, "end": 5},
-                                "passage": "passages/p",
-                                "document": "documents/d/versions/2",
-                            },
-                            {"answer_range": {"start": 0, "end": 5}},
-                        ],
                     },
                 ),
             )

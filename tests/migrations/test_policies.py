@@ -126,7 +126,7 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     ),
     "last_reader": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "mail": Table(app="SELECT INSERT DELETE"),
-    "message": Table(app="SELECT INSERT UPDATE(content,refusal,unconfirmed)"),
+    "message": Table(app="SELECT INSERT UPDATE(content,refusal)"),
     "message_count": Table(app="SELECT INSERT DELETE"),
     "oidc_state": Table(app="SELECT INSERT DELETE"),
     "passage": Table(app=ALL, search="SELECT", policies=(READS,)),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import grpc
@@ -58,9 +58,10 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     ByteRange,
     Citation,
-    CitationState,
     Cited,
     Delta,
+    JudgeVerdict,
+    QuoteOrigin,
     RefusalReason,
     Refused,
     Status,
@@ -241,9 +242,19 @@ class ScriptedAgent:
             yield Delta(piece, offset)
             offset += len(piece)
         sha256, whole = hashlib.sha256(ANSWER.encode()).digest(), ByteRange(0, offset)
-        state = CitationState.QUOTED
         cited = Citation(
-            uuid7(), uuid7(), 1, "Rivers", "rivers.md", whole, ANSWER, sha256, whole, 0.9, state=state
+            uuid7(),
+            uuid7(),
+            1,
+            "Rivers",
+            "rivers.md",
+            whole,
+            ANSWER,
+            sha256,
+            whole,
+            0.9,
+            quote_origin=QuoteOrigin.COPIED,
+            verdict=JudgeVerdict.NONE,
         )
         if "fetch" in text:
             start = PAGE.text.encode().index(ANSWER.encode())
@@ -257,7 +268,8 @@ class ScriptedAgent:
                 sha256,
                 whole,
                 0.9,
-                state,
+                QuoteOrigin.COPIED,
+                JudgeVerdict.NONE,
             )
         yield Cited(cited)
         yield Answered(ANSWER, sha256, [cited], AnswerOutcome.COMPLETE, 3, Usage(5))
@@ -417,8 +429,9 @@ class Served:
         """Send raw bytes to a unary method or to a method that streams its response. Stubs cannot send raw bytes."""
         metadata = () if caller is None else caller.metadata
         if not stream:
-            return await self.channel.unary_unary(method)(data, metadata=metadata)
-        return [one async for one in self.channel.unary_stream(method)(data, metadata=metadata)]
+            return await cast("Any", self.channel).unary_unary(method)(data, metadata=metadata)
+        messages = cast("Any", self.channel).unary_stream(method)(data, metadata=metadata)
+        return [message async for message in messages]
 
 
 async def caller(identity: Identity, channel: grpc.aio.Channel, tenant: str, role: Role) -> Caller:
@@ -480,7 +493,7 @@ async def serving(
             turns=turns,
             conversations=Conversations(conversations, house.documents, uuid7),
             library=house.library,
-            catalogue=cards,
+            catalogue=cast("Any", cards),
             agents=agents,
             tools=tools,
             users=UserAdministration(PostgresUsers(database), uuid7, people.cache),
@@ -519,7 +532,7 @@ async def serving(
                 ReplayService(
                     Replays(PostgresReplays(database, house.queue, codec, reason_of_terminal, uuid7), agents)
                 ),
-                ExperimentService(PostgresExperiments(database), cards, uuid7),
+                ExperimentService(PostgresExperiments(database), cast("Any", cards), uuid7),
             ),
             reports=PartReports((PostgresPart(database), part, *more_parts)),
         ),
@@ -567,7 +580,7 @@ class Failure:
 
 
 def failure(error: grpc.aio.AioRpcError) -> Failure:
-    encoded = rpc_status.from_call(error)
+    encoded = cast("Any", rpc_status).from_call(error)
     assert encoded is not None, error
     info, bad, retry = (
         error_details_pb2.ErrorInfo(),

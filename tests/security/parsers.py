@@ -59,7 +59,7 @@ PARSERS: Final[Sequence[Parser]] = (
         256 * KIB),
     Parser("rtoml", ["sources/mapping_text.py"], "mappings, by administrators of tenants", RunsIn.SANDBOX, "`sources/sandbox.py`"),
     Parser("tomllib", ["cli/**", "samples/**"], "files of the command's user, and shipped ones", RunsIn.COMMAND),
-    Parser("tomllib", ["search/contradicting.py", "text/quantities.py"], "shipped words of form", RunsIn.SERVER, "no text of others"),
+    Parser("tomllib", ["search/differing.py", "text/quantities.py"], "shipped words of form", RunsIn.SERVER, "no text of others"),
     # JSON and its kin
     Parser("json", ["**"], "bodies of requests, replies of models, tools and providers", RunsIn.SERVER,
         "4 MiB a body, and 200,000 values and names in it (`calls/http.py`); nesting ends in a typed RecursionError",

@@ -54,15 +54,19 @@ BUILT: Final[dict[str, dict[str, object]]] = {
     "responsa_server.calls.services.paging": {"pattern": "a(?>.*?b)(?>.*?c).*d"},
     "responsa_server.cli.markdown": {"brackets": "()"},
     "responsa_server.domain.names": {"kind": "Feedback"},
-    "responsa_server.search.citation_check": {"word": "abc", "exact": "a1"},
-    "responsa_server.search.contradicting": {"alternatives": "at least|at most"},
+    "responsa_server.search.differing": {
+        "word": "abc",
+        "sentence": "a1",
+        "span": (0, 2),
+        "words": {"affirmed": ["no more than", "no,"]},
+    },
     "responsa_server.tools.endpoint": {"self": SimpleNamespace(hidden=("q7Vx-2k9",))},
 }
 """Values for the local names of patterns that functions build."""
 CUT: Final = {
     "agents.engine.citations:_COPIED": 300,
     "ingest.formats.number_formats:_TOKEN": 300,
-    "search.citation_check:_BEGINS": 8,
+    "search.differing:_BEGINS": 8,
     "text.canonical:_UNSEEN": 2_400,
 }
 """The greatest length of a pattern's texts, where the line that uses it cuts them."""

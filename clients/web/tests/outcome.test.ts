@@ -73,7 +73,7 @@ describe("fallbacks", () => {
     [fallback(FallbackKind.RULE), /^A rule decided/],
     [fallback(FallbackKind.WITHOUT_SUMMARY), /older messages of this conversation/],
     [fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), /^No language model was available \(the agent has no model\)\.$/],
-    [fallback(FallbackKind.UNCITED), /^No sentence of this answer could be confirmed\.$/],
+    [fallback(FallbackKind.UNCITED), /^No sentence of this answer names a source\.$/],
     [fallback(FallbackKind.WITHOUT_TOOL, "counter", "passages", "no_model"), /^The tool counter was not used, because only a language model can choose it/],
     [fallback(FallbackKind.WITHOUT_RERANKER), /order of the search\.$/],
     [fallback(99 as FallbackKind, "", "", "news_of:later"), /^The agent used another fallback \(news of later\)\.$/],
@@ -108,11 +108,11 @@ describe("outcomeOf", () => {
     expect([found.who, found.fallbacks]).toEqual(["", [fellBack(value.fallbacks[1]!)]]);
   });
 
-  it("of an answer of which nothing is confirmed says so above the text, and not again below", () => {
-    const value = { model: "openai:x", moreExcerpts: [{ title: "Tides" }], unsupportedSentences: 2, fallbacks: [fallback(FallbackKind.UNCITED), fallback(FallbackKind.TEXT_ONLY)] };
+  it("of an answer that names no source says so, and shows the closest passages", () => {
+    const value = { model: "openai:x", moreExcerpts: [{ title: "Tides" }], fallbacks: [fallback(FallbackKind.UNCITED), fallback(FallbackKind.TEXT_ONLY)] };
     const found = outcomeOf(ended({ case: "answer", value } as Event), "Tutor")!;
-    expect([found.doubt, found.closest?.map((one) => one.title)]).toEqual(["No sentence of this answer could be confirmed.", ["Tides"]]);
-    expect(found.fallbacks).toEqual([fellBack(value.fallbacks[1]!)]);
+    expect(found.closest?.map((one) => one.title)).toEqual(["Tides"]);
+    expect(found.fallbacks).toEqual(["No sentence of this answer names a source.", fellBack(value.fallbacks[1]!)]);
   });
 
   it("names the writer once", () => {

@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
-import { CitationSchema, UnconfirmedSentenceSchema, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { CitationSchema, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { describe, expect, it } from "vitest";
 import { byteLength } from "@responsa/client/parts.js";
-import { ends, parts, placeOf, sources } from "../src/chat/parts.js";
+import { parts, placeOf, sources } from "../src/chat/parts.js";
 import { rememberTool } from "../src/chat/fetched.js";
 
 function citation(start: number, end: number, version = "documents/1/versions/1", title = "One"): Citation {
@@ -21,14 +21,6 @@ function citing(text: string, ...pieces: string[]): Citation[] {
 function texts(text: string, citations: readonly Citation[]): [string, number][] {
   return parts(text, citations).map(({ from, to, index }) => [text.slice(from, to), index]);
 }
-
-describe("ends", () => {
-  it("are where sentences end that nothing confirms, each once, behind their punctuation", () => {
-    const text = "Es kostet 7 €. Blau.";
-    const named = [[17, 21], [0, 15], [0, 15]].map(([start, end]) => create(UnconfirmedSentenceSchema, { answerRange: { start: BigInt(start!), end: BigInt(end!) } }));
-    expect(ends(text, named)).toEqual([14, text.length]);
-  });
-});
 
 describe("parts", () => {
   it("finds the cited parts in the order of their ends, not of the list of citations", () => {

@@ -189,16 +189,42 @@ class OnBusy(StrEnum):
     """The server cancels the turn in progress and all waiting turns, and starts the question at once."""
 
 
-class CitationState(StrEnum):
-    """CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence."""
+class QuoteOrigin(StrEnum):
+    """QuoteOrigin says how the quote of a citation came about. It says nothing of whether the sentence is right."""
 
-    QUOTED = "quoted"
-    """The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and
-    bounds are those of the quote. Whether it means the same, nothing has checked."""
+    COPIED = "copied"
+    """The quote is the words that the mark, or the sentence itself, copies from the source."""
+    CHOSEN = "chosen"
+    """The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most
+    300 bytes."""
+    NOT_FOUND = "not_found"
+    """The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the
+    source that the model has read."""
+
+
+class JudgeVerdict(StrEnum):
+    """JudgeVerdict is what the model that judges citations (the setting `citations.judge`) says of a sentence, when it
+    has read the sentence and all its quotes."""
+
+    NONE = "none"
+    """No model judges, or there is no quote to judge by."""
     SUPPORTED = "supported"
-    """A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote
-    supports it; nothing in form speaks against it. If the sentence copies no words of the source, the model has read
-    the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence."""
+    """The quotes support the sentence."""
+    DENIED = "denied"
+    """The quotes say something else, or do not say it."""
+    UNDECIDED = "undecided"
+    """The model could not tell from the quotes, or has not answered."""
+
+
+class DifferenceKind(StrEnum):
+    """DifferenceKind is what differs between a sentence and its source."""
+
+    QUANTITY = "quantity"
+    """A number, date, time, amount or unit of the sentence that the source does not have, or has with another value."""
+    NAME = "name"
+    """A name, an identifier or a quoted text that the source does not have."""
+    DENIAL = "denial"
+    """One of the two denies something, and the other does not."""
 
 
 class Verdict(StrEnum):
@@ -344,7 +370,7 @@ class FallbackKind(StrEnum):
     PASSAGES = "passages"
     """No language model is configured, or none was available: the answer shows the best passages of the documents."""
     UNCITED = "uncited"
-    """No sentence of the answer is confirmed (see CitationState), so the answer has no citations."""
+    """No mark of the answer names a passage or a result, so the answer has no citations."""
     WITHOUT_TOOL = "without_tool"
     """A tool could not be used, because only a language model can choose it and none was available. `source` names the
     tool."""
@@ -358,7 +384,7 @@ class AnswerOutcome(StrEnum):
     COMPLETE = "complete"
     """The answer is complete."""
     OUTPUT_LIMIT = "output_limit"
-    """The answer was cut because it reached a limit for answers (24 KiB or 24 citations) or the output limit of its
+    """The answer was cut because it reached a limit for answers (24 KiB or 64 citations) or the output limit of its
     model. Quotes are still whole sentences."""
 
 

@@ -565,10 +565,10 @@ pub struct Quality {
     /// The answers with citations.
     #[prost(int64, tag = "8")]
     pub cited_answers: i64,
-    /// The citations, each of which passed the check against its source.
+    /// The citations.
     #[prost(int64, tag = "9")]
     pub citations: i64,
-    /// The sentences that name a source that does not support them, and so got no citation.
+    /// The sentences with a citation whose words do not stand in its source, or which a model that judges has denied.
     #[prost(int64, tag = "10")]
     pub unsupported_sentences: i64,
     /// The answers that are rated UP.
@@ -659,7 +659,7 @@ pub struct TenantTurn {
     /// How many citations the answer has.
     #[prost(int32, tag = "15")]
     pub citations: i32,
-    /// How many sentences of the answer name a source that does not support them.
+    /// How many sentences of the answer have a citation whose words do not stand in its source, or which a model that judges has denied.
     #[prost(int32, tag = "16")]
     pub unsupported_sentences: i32,
     /// What the server did because it could not do a step as intended, with the causes.
@@ -722,10 +722,10 @@ pub struct QuestionPattern {
     /// The answers with citations.
     #[prost(int64, tag = "12")]
     pub cited_answers: i64,
-    /// The citations, each of which passed the check against its source.
+    /// The citations.
     #[prost(int64, tag = "13")]
     pub citations: i64,
-    /// The sentences that name a source that does not support them, and so got no citation.
+    /// The sentences with a citation whose words do not stand in its source, or which a model that judges has denied.
     #[prost(int64, tag = "14")]
     pub unsupported_sentences: i64,
     /// When the first of the questions was asked; unset if none was asked in the time of the report, and only feedback was given.

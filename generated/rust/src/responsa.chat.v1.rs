@@ -64,7 +64,31 @@ impl Rating {
         }
     }
 }
-/// Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
+/// CitationDifference is something in form that differs between a sentence and the sentences or rows around all its quotes, the headings above them and the title. A difference may be
+/// right (a sum, another name of the same thing), and a sentence without one may be wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CitationDifference {
+    /// What differs.
+    #[prost(enumeration = "DifferenceKind", tag = "1")]
+    pub kind: i32,
+    /// The part of the answer's text that differs.
+    #[prost(message, optional, tag = "2")]
+    pub answer_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+    /// What the source has instead, as a position like `Citation.source_range`; it may lie outside of the quote. Unset if the source has nothing there.
+    #[prost(message, optional, tag = "3")]
+    pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+}
+impl ::prost::Name for CitationDifference {
+    const NAME: &'static str = "CitationDifference";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.CitationDifference".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.CitationDifference".into()
+    }
+}
+/// Citation connects a part of an answer with the source that it names, and quotes the source. A citation stays complete when its source changes or is deleted, because it holds the
 /// quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
 /// `passage`, `document_version`, `page`, `boxes` and `path` are not set.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -78,23 +102,23 @@ pub struct Citation {
     /// The title that the document or the tool's source had when the answer was written.
     #[prost(string, tag = "3")]
     pub title: ::prost::alloc::string::String,
-    /// Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty. It never has a scheme whose URIs browsers run or show as pages of the
+    /// Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty; empty after the 24th citation of an answer whose event would be larger than 96 KiB. It never has a scheme whose URIs browsers run or show as pages of the
     /// document's author: about, blob, data, filesystem, javascript, vbscript and view-source are left out.
     #[prost(string, tag = "4")]
     pub uri: ::prost::alloc::string::String,
     /// The position of the quote in the version's canonical text, or in the text of the tool's source.
     #[prost(message, optional, tag = "5")]
     pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The quoted text, exactly as in the source; at most 1 KiB.
+    /// The quoted text, exactly as in the source; at most 1 KiB, and at most 300 bytes after the 24th citation of a model's answer. Empty if quote_origin is NOT_FOUND.
     #[prost(string, tag = "6")]
     pub quote: ::prost::alloc::string::String,
     /// SHA-256 of the quote's UTF-8 bytes, 32 bytes.
     #[prost(bytes = "vec", tag = "7")]
     pub sha256: ::prost::alloc::vec::Vec<u8>,
-    /// The part of the answer's text that the quote supports.
+    /// The part of the answer's text that names the source.
     #[prost(message, optional, tag = "8")]
     pub answer_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer.
+    /// How many of the words of that part of the answer the quote has, from 0 to 1; 1 for words that were copied. Compare scores only between citations of one answer.
     #[prost(double, tag = "9")]
     pub score: f64,
     /// The page, slide or sheet of the original file on which most of the quote stands, counted from 1; 0 if it is not known or the format has no pages.
@@ -112,9 +136,15 @@ pub struct Citation {
     /// Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
     #[prost(bool, tag = "15")]
     pub not_permitted: bool,
-    /// What was checked.
-    #[prost(enumeration = "CitationState", tag = "16")]
-    pub state: i32,
+    /// How the quote came about.
+    #[prost(enumeration = "QuoteOrigin", tag = "16")]
+    pub quote_origin: i32,
+    /// What a model that judges says of the sentence.
+    #[prost(enumeration = "JudgeVerdict", tag = "17")]
+    pub verdict: i32,
+    /// What differs in form between the part of the answer and all its quotes; at most 8.
+    #[prost(message, repeated, tag = "18")]
+    pub differences: ::prost::alloc::vec::Vec<CitationDifference>,
     /// The origin of a quote that is not from a passage.
     #[prost(oneof = "citation::Origin", tags = "13")]
     pub origin: ::core::option::Option<citation::Origin>,
@@ -137,43 +167,6 @@ impl ::prost::Name for Citation {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.chat.v1.Citation".into()
-    }
-}
-/// UnconfirmedSentence is a part of an answer that names a source, and that nothing confirms: it copies no words of the source, or others than stand there, or says something else
-/// than these words, or a model that judges has denied it. It has no quote.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct UnconfirmedSentence {
-    /// The part of the answer's text.
-    #[prost(message, optional, tag = "1")]
-    pub answer_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The passage that it names, `passages/{uuid}`; empty if it names a number that no passage has, and for a tool's source.
-    #[prost(string, tag = "2")]
-    pub passage: ::prost::alloc::string::String,
-    /// The version of the document that the passage is from, `documents/{uuid}/versions/{n}`; empty likewise.
-    #[prost(string, tag = "3")]
-    pub document_version: ::prost::alloc::string::String,
-    /// The origin of what it names if that is no passage.
-    #[prost(oneof = "unconfirmed_sentence::Origin", tags = "4")]
-    pub origin: ::core::option::Option<unconfirmed_sentence::Origin>,
-}
-/// Nested message and enum types in `UnconfirmedSentence`.
-pub mod unconfirmed_sentence {
-    /// The origin of what it names if that is no passage.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Origin {
-        /// The result of a tool.
-        #[prost(message, tag = "4")]
-        ToolResult(super::CitedToolResult),
-    }
-}
-impl ::prost::Name for UnconfirmedSentence {
-    const NAME: &'static str = "UnconfirmedSentence";
-    const PACKAGE: &'static str = "responsa.chat.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.chat.v1.UnconfirmedSentence".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.chat.v1.UnconfirmedSentence".into()
     }
 }
 /// CitedToolResult names a source that a tool returned and that an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
@@ -229,36 +222,117 @@ impl ::prost::Name for PageBox {
         "type.googleapis.com/responsa.chat.v1.PageBox".into()
     }
 }
-/// CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence.
+/// QuoteOrigin says how the quote of a citation came about. It says nothing of whether the sentence is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
-pub enum CitationState {
+pub enum QuoteOrigin {
     /// Only of a citation whose source the caller may not read.
     Unspecified = 0,
-    /// The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked.
-    Quoted = 1,
-    /// A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote supports it; nothing in form speaks against it. If the sentence
-    /// copies no words of the source, the model has read the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence.
-    Supported = 2,
+    /// The quote is the words that the mark, or the sentence itself, copies from the source.
+    Copied = 1,
+    /// The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most 300 bytes.
+    Chosen = 2,
+    /// The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the source that the model has read.
+    NotFound = 3,
 }
-impl CitationState {
+impl QuoteOrigin {
     /// String value of the enum field names used in the ProtoBuf definition.
     ///
     /// The values are not transformed in any way and thus are considered stable
     /// (if the ProtoBuf definition does not change) and safe for programmatic use.
     pub fn as_str_name(&self) -> &'static str {
         match self {
-            Self::Unspecified => "CITATION_STATE_UNSPECIFIED",
-            Self::Quoted => "CITATION_STATE_QUOTED",
-            Self::Supported => "CITATION_STATE_SUPPORTED",
+            Self::Unspecified => "QUOTE_ORIGIN_UNSPECIFIED",
+            Self::Copied => "QUOTE_ORIGIN_COPIED",
+            Self::Chosen => "QUOTE_ORIGIN_CHOSEN",
+            Self::NotFound => "QUOTE_ORIGIN_NOT_FOUND",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
     pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
         match value {
-            "CITATION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
-            "CITATION_STATE_QUOTED" => Some(Self::Quoted),
-            "CITATION_STATE_SUPPORTED" => Some(Self::Supported),
+            "QUOTE_ORIGIN_UNSPECIFIED" => Some(Self::Unspecified),
+            "QUOTE_ORIGIN_COPIED" => Some(Self::Copied),
+            "QUOTE_ORIGIN_CHOSEN" => Some(Self::Chosen),
+            "QUOTE_ORIGIN_NOT_FOUND" => Some(Self::NotFound),
+            _ => None,
+        }
+    }
+}
+/// JudgeVerdict is what the model that judges citations (the setting `citations.judge`) says of a sentence, when it has read the sentence and all its quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum JudgeVerdict {
+    /// Only of a citation whose source the caller may not read.
+    Unspecified = 0,
+    /// No model judges, or there is no quote to judge by.
+    None = 1,
+    /// The quotes support the sentence.
+    Supported = 2,
+    /// The quotes say something else, or do not say it.
+    Denied = 3,
+    /// The model could not tell from the quotes, or has not answered.
+    Undecided = 4,
+}
+impl JudgeVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "JUDGE_VERDICT_UNSPECIFIED",
+            Self::None => "JUDGE_VERDICT_NONE",
+            Self::Supported => "JUDGE_VERDICT_SUPPORTED",
+            Self::Denied => "JUDGE_VERDICT_DENIED",
+            Self::Undecided => "JUDGE_VERDICT_UNDECIDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "JUDGE_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "JUDGE_VERDICT_NONE" => Some(Self::None),
+            "JUDGE_VERDICT_SUPPORTED" => Some(Self::Supported),
+            "JUDGE_VERDICT_DENIED" => Some(Self::Denied),
+            "JUDGE_VERDICT_UNDECIDED" => Some(Self::Undecided),
+            _ => None,
+        }
+    }
+}
+/// DifferenceKind is what differs between a sentence and its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DifferenceKind {
+    /// Never sent.
+    Unspecified = 0,
+    /// A number, date, time, amount or unit of the sentence that the source does not have, or has with another value.
+    Quantity = 1,
+    /// A name, an identifier or a quoted text that the source does not have.
+    Name = 2,
+    /// One of the two denies something, and the other does not.
+    Denial = 3,
+}
+impl DifferenceKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DIFFERENCE_KIND_UNSPECIFIED",
+            Self::Quantity => "DIFFERENCE_KIND_QUANTITY",
+            Self::Name => "DIFFERENCE_KIND_NAME",
+            Self::Denial => "DIFFERENCE_KIND_DENIAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DIFFERENCE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "DIFFERENCE_KIND_QUANTITY" => Some(Self::Quantity),
+            "DIFFERENCE_KIND_NAME" => Some(Self::Name),
+            "DIFFERENCE_KIND_DENIAL" => Some(Self::Denial),
             _ => None,
         }
     }
@@ -895,7 +969,7 @@ pub struct TurnAnswer {
     /// SHA-256 of the text's UTF-8 bytes, 32 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub sha256: ::prost::alloc::vec::Vec<u8>,
-    /// All citations, in the order in which they appear in the text; at most 24.
+    /// All citations, in the order in which they appear in the text; at most 64.
     #[prost(message, repeated, tag = "3")]
     pub citations: ::prost::alloc::vec::Vec<Citation>,
     /// Whether the answer is complete.
@@ -941,12 +1015,9 @@ pub struct TurnAnswer {
     /// answer of a model has the fallback UNCITED.
     #[prost(message, repeated, tag = "19")]
     pub more_excerpts: ::prost::alloc::vec::Vec<Excerpt>,
-    /// How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation.
+    /// How many sentences of the text have a citation whose quote_origin is NOT_FOUND or whose verdict is DENIED.
     #[prost(int32, tag = "20")]
     pub unsupported_sentences: i32,
-    /// The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24.
-    #[prost(message, repeated, tag = "22")]
-    pub unconfirmed_sentences: ::prost::alloc::vec::Vec<UnconfirmedSentence>,
 }
 impl ::prost::Name for TurnAnswer {
     const NAME: &'static str = "TurnAnswer";
@@ -1407,7 +1478,7 @@ pub enum FallbackKind {
     WithoutSummary = 8,
     /// No language model is configured, or none was available: the answer shows the best passages of the documents.
     Passages = 9,
-    /// No sentence of the answer is confirmed (see CitationState), so the answer has no citations.
+    /// No mark of the answer names a passage or a result, so the answer has no citations.
     Uncited = 10,
     /// A tool could not be used, because only a language model can choose it and none was available. `source` names the tool.
     WithoutTool = 11,
@@ -1462,7 +1533,7 @@ pub enum AnswerOutcome {
     Unspecified = 0,
     /// The answer is complete.
     Complete = 1,
-    /// The answer was cut because it reached a limit for answers (24 KiB or 24 citations) or the output limit of its model. Quotes are still whole sentences.
+    /// The answer was cut because it reached a limit for answers (24 KiB or 64 citations) or the output limit of its model. Quotes are still whole sentences.
     OutputLimit = 2,
 }
 impl AnswerOutcome {
@@ -1768,9 +1839,6 @@ pub struct Message {
     /// The user's feedback on an answer; unset if the user has given none.
     #[prost(message, optional, tag = "9")]
     pub feedback: ::core::option::Option<Feedback>,
-    /// The sentences of an answer that name a source, and that nothing confirms. See TurnAnswer.unconfirmed_sentences.
-    #[prost(message, repeated, tag = "10")]
-    pub unconfirmed_sentences: ::prost::alloc::vec::Vec<UnconfirmedSentence>,
 }
 impl ::prost::Name for Message {
     const NAME: &'static str = "Message";
@@ -1877,7 +1945,7 @@ pub struct Share {
     /// The question.
     #[prost(string, tag = "3")]
     pub question: ::prost::alloc::string::String,
-    /// The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, unconfirmed_sentences, outcome, model and excerpts are set, and of its fallbacks the kind UNCITED. A citation of a document that
+    /// The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, outcome, model and excerpts are set, and of its fallbacks the kind UNCITED. A citation of a document that
     /// the caller may not read says not_permitted, and an excerpt of such a document is left out. If the turn has read such a document, all citations of tools' sources say not_permitted too. If no model wrote the text, because it quotes documents, the text is then empty.
     #[prost(message, optional, tag = "4")]
     pub answer: ::core::option::Option<TurnAnswer>,

@@ -1,9 +1,9 @@
-"""`responsa eval citations`: measures what the check of citations takes for quoted. The command needs no server.
+"""`responsa eval citations`: measures which differences between a sentence and its source are shown. The command needs no server.
 
 A folder holds sources.toml and pairs.jsonl. Each line of the latter is one JSON object: {source, document, language,
 kind, quote, true, false}. `true` and `false` are sentences about a document of the source, and `quote` has the words of
-the document that a careful writer would copy for both. The state of such a citation should be QUOTED for `true`, and
-not for `false`.
+the document that a careful writer would copy for both. A citation should have a difference for `false`, if its kind is
+one of form, and none for `true`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from uuid import UUID
 import typer
 from pydantic import BaseModel, ConfigDict, Field
 
+from responsa_contract import QuoteOrigin
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.metrics import rounded
 from responsa_lab.evaluation.reading import checked_folder, sources
@@ -36,7 +37,6 @@ from responsa_server.search.quoting import Quotable
 from responsa_server.text.lexical import Analyzer
 
 OURS: Final = CHECKOUT / "evals" / "citations"
-QUOTED: Final = "quoted"
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 
 
@@ -56,11 +56,11 @@ class Pair(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the check says of a pair's sentences: QUOTED, or why a sentence is not quoted."""
+    """The differences of a pair's sentences, as words of the sentences; None if the quote was not found."""
 
     pair: Pair
-    true: str
-    false: str
+    true: Sequence[str] | None
+    false: Sequence[str] | None
 
 
 def judged(pairs: Sequence[Pair], documents: Path) -> Iterator[Judged]:
@@ -72,7 +72,9 @@ def judged(pairs: Sequence[Pair], documents: Path) -> Iterator[Judged]:
         if file not in cut:
             cut[file] = list(_passages(file, pair.language))
         passage = next((one for one in cut[file] if Quotable(one.text).find(pair.quote)), None)
-        yield Judged(pair, *(_state(said, pair.quote, passage, analyzer) for said in (pair.true, pair.false)))
+        yield Judged(
+            pair, *(_differences(said, pair.quote, passage, analyzer) for said in (pair.true, pair.false))
+        )
 
 
 def _passages(file: Path, language: str) -> Iterator[PromptPassage]:
@@ -93,13 +95,16 @@ def _passages(file: Path, language: str) -> Iterator[PromptPassage]:
         yield PromptPassage(FoundPassage(passage, language, ()), source, chunk.text)
 
 
-def _state(said: str, quote: str, passage: PromptPassage | None, analyzer: Analyzer) -> str:
+def _differences(
+    said: str, quote: str, passage: PromptPassage | None, analyzer: Analyzer
+) -> Sequence[str] | None:
     if passage is None:
-        return "quote not found"
-    (found,) = check_claims([CitedSentence(said, 1, quote)], [passage], analyzer)
-    if found.quote is None:
-        return "contradicts the quote"
-    return QUOTED if found.quoted else "names or words not in the quote"
+        return None
+    data = said.encode()
+    (found,) = check_claims([CitedSentence(said, ByteRange(0, len(data)), 1, quote)], [passage], analyzer)
+    if found is None or found.origin is not QuoteOrigin.COPIED:
+        return None
+    return [f"{one.kind}: {data[one.answer.start : one.answer.end].decode()}" for one in found.differences]
 
 
 def eval_citations(
@@ -114,8 +119,8 @@ def eval_citations(
     ] = OURS,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check a true and a false sentence for each quote, and print how many false ones are quoted and how many true ones
-    are not, for each kind and each half.
+    """Compare a true and a false sentence with each quote, and print how many of each have a difference, for each kind
+    and each half.
 
     Lines with even numbers are there to improve the check with, and lines with odd numbers to report. Needs no server.
     """
@@ -138,8 +143,8 @@ def _figures(half: Sequence[Judged]) -> dict[str, Json]:
     return {
         kind: {
             "pairs": len(of),
-            "falseQuoted": rounded(sum(one.false == QUOTED for one in of) / len(of)),
-            "trueLost": rounded(sum(one.true != QUOTED for one in of) / len(of)),
+            "falseShown": rounded(sum(bool(one.false) for one in of) / len(of)),
+            "trueShown": rounded(sum(bool(one.true) for one in of) / len(of)),
         }
         for kind in (*kinds, "all")
         if (of := [one for one in half if kind in (one.pair.kind, "all")])
@@ -147,12 +152,14 @@ def _figures(half: Sequence[Judged]) -> dict[str, Json]:
 
 
 def _print(name: str, half: Sequence[Judged]) -> None:
-    print_text(f"{name} lines  pairs  falseQuoted  trueLost")
+    print_text(f"{name} lines  pairs  falseShown  trueShown")
     for kind, row in _figures(half).items():
         assert isinstance(row, dict)
-        print_text(f"  {kind:<9} {row['pairs']:>6} {row['falseQuoted']:>12} {row['trueLost']:>9}")
-    for one in half:
-        if one.false == QUOTED:
-            print_text(f"quoted though false: {one.pair.false} | {one.pair.quote}")
-        if one.true != QUOTED:
-            print_text(f"{one.true} though true: {one.pair.true} | {one.pair.quote}")
+        print_text(f"  {kind:<9} {row['pairs']:>6} {row['falseShown']:>11} {row['trueShown']:>10}")
+    for result in half:
+        if result.true is None:
+            print_text(f"quote not found: {result.pair.quote}")
+        elif result.true:
+            print_text(f"{', '.join(result.true)} though true: {result.pair.true} | {result.pair.quote}")
+        if result.false == []:
+            print_text(f"no difference though false: {result.pair.false} | {result.pair.quote}")

@@ -35,6 +35,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from responsa_client.aio import AsyncResponsa
+from responsa_contract import JudgeVerdict, QuoteOrigin
 from responsa_lab.evaluation.dataset import lines, spread
 from responsa_lab.evaluation.measuring import answering, loaded, several, valid_citations
 from responsa_lab.evaluation.reading import OURS, ReadingPart, ReadingSet, collection_of, sources
@@ -43,11 +44,10 @@ from responsa_server.agents.engine.prompts import fenced, meaning
 from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import Settings, SettingsError, load
-from responsa_server.calls.convert.cited import state
+from responsa_server.calls.convert.cited import checked
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
-from responsa_server.domain.events import CitationState
 from responsa_server.domain.models import (
     ChatModel,
     ModelError,
@@ -132,7 +132,7 @@ class Case:
 class CaseOutcome:
     """What became of a case. verdict: None if the turn failed or the judge gave no verdict. model: the writer of the
     answer, or "". citations, valid: how many the answer has, and how many of these are valid. states: how many of its
-    sentences were quoted, supported and unconfirmed.
+    citations have each origin and each verdict, and how many a difference.
     """
 
     case: Case
@@ -249,8 +249,12 @@ async def measured(client: AsyncResponsa, case_set: Given, judge: ChatModel) -> 
                 case _:
                     verdict = None
             progress.advance()
-            states = Counter(state(one) for one in answer.citations)
-            states["unconfirmed"] += len(answer.unconfirmed_sentences)
+            states = Counter[str]()
+            for one in answer.citations:
+                said = checked(answer.text, one)
+                states[said["quote_origin"]] += 1
+                states[said["verdict"]] += 1
+                states["with a difference"] += bool(one.differences)
             return CaseOutcome(case, verdict, answer.model, len(answer.citations), len(valid), states)
 
         return await several(case_set.cases, ask)
@@ -278,8 +282,10 @@ def report(outcomes: Sequence[CaseOutcome]) -> Sequence[str]:
         f"{'citations':<15} {citations}: valid {valid}; answers with a citation {cited} of {len(answered)}"
     )
     states = sum((Counter(one.states) for one in outcomes), Counter[str]())
-    counted = [f"{name} {states[name]}" for name in (*map(str, CitationState), "unconfirmed")]
-    report_lines.append(f"{'sentences':<15} {', '.join(counted)}")
+    counted = [
+        f"{name} {states[name]}" for name in (*map(str, (*QuoteOrigin, *JudgeVerdict)), "with a difference")
+    ]
+    report_lines.append(f"{'cited as':<15} {', '.join(counted)}")
     writers = Counter(one.model for one in answered)
     report_lines.append(
         f"{'written by':<15} {', '.join(f'{model} {count}' for model, count in writers.most_common())}"

@@ -17,43 +17,30 @@ from responsa.type.v1 import collection_kind_pb2
 from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
 from responsa_server.domain.formatting import counted
-from responsa_server.text.cited import Place, characters, give_numbers, marks_of, place_of
+from responsa_server.text.cited import Place, give_numbers, marks_of, place_of
 
 _QUOTE = 240
 _ARGUMENTS = 160
-UNCONFIRMED: Final = "[unconfirmed]"
-"""Stands behind a sentence that names a source, and that nothing confirms."""
-UNCITED: Final = "No sentence of this answer could be confirmed"
-"""Stands above an answer of a model without a citation."""
 
 
 def answer_body(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the answer as Markdown. A mark such as [1] follows each text that cites a source, and [unconfirmed] each
-    sentence that nothing confirms.
+    """Return the answer as Markdown. A mark such as [1] follows each text that cites a source.
 
     Citations of the same place share one number. The numbers increase in the order of the text.
     """
-    if not (answer.citations or answer.unconfirmed_sentences):
+    if not answer.citations:
         return answer.text
     # Imported late, because it loads the Markdown parser, which only answers with marks need.
     from responsa_server.text.layout import with_marks
 
-    data = answer.text.encode()
-    marks = [*marks_of(answer.text, answer.citations, _places(answer.citations))]
-    marks += [(characters(data, one.answer_range.end), UNCONFIRMED) for one in answer.unconfirmed_sentences]
-    return with_marks(answer.text, sorted(marks, key=lambda mark: mark[0]))
+    return with_marks(answer.text, marks_of(answer.text, answer.citations, _places(answer.citations)))
 
 
 def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the text below the answer: whether it was cut, whether sentences lack a source, and its numbered
-    sources. It may be empty."""
+    """Return the text below the answer: whether it was cut, and its numbered sources. It may be empty."""
     notes: list[str] = []
     if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
         notes.append("(The answer was cut off at its length limit.)")
-    if (number := answer.unsupported_sentences) and answer.citations:
-        notes.append(
-            f"({counted(number, 'sentence', 'sentences')} of this answer could not be confirmed, marked {UNCONFIRMED}.)"
-        )
     if answer.citations:
         notes.append("Sources\n" + "\n".join(_sources(answer.citations, _places(answer.citations))))
     return "\n\n".join(notes)
@@ -66,10 +53,6 @@ def _places(citations: Sequence[citation_pb2.Citation]) -> Mapping[Place, int]:
     return places
 
 
-_STATES: Final = {
-    citation_pb2.CITATION_STATE_QUOTED: "quoted",
-    citation_pb2.CITATION_STATE_SUPPORTED: "supported",
-}
 _KINDS: Final = {
     collection_kind_pb2.COLLECTION_KIND_SAMPLE: "This answer comes from sample documents, not from your own",
     collection_kind_pb2.COLLECTION_KIND_DOCS: "This answer comes from the documentation of Responsa, not from your documents",
@@ -86,10 +69,6 @@ def origin(answer: turn_pb2.TurnAnswer) -> str:
 
 def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[Place, int]) -> list[str]:
     first = {places[place_of(citation)]: citation for citation in reversed(citations)}
-    states: dict[int, dict[str, None]] = {}
-    for citation in citations:
-        if state := _STATES.get(citation.state):
-            states.setdefault(places[place_of(citation)], {})[state] = None
     lines: list[str] = []
     for number in sorted(first):
         citation = first[number]
@@ -98,7 +77,7 @@ def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[Place, 
             if citation.HasField("tool_result")
             else citation.uri or citation.document_version
         )
-        place = ", ".join((*place_parts(origin, citation), *states.get(number, ())))
+        place = ", ".join(place_parts(origin, citation))
         title = one_line(citation.title, 120) or "(untitled)"
         lines.append(f'[{number}] {title} ({place})\n    "{one_line(citation.quote, _QUOTE)}"')
     return lines
@@ -170,7 +149,7 @@ _INSTEAD = {
     turn_pb2.FALLBACK_KIND_RULE: "A rule decided, not a model",
     turn_pb2.FALLBACK_KIND_WITHOUT_SUMMARY: "Older messages were left out because they could not be summarized",
     turn_pb2.FALLBACK_KIND_PASSAGES: "No model was available; the answer shows passages of the documents",
-    turn_pb2.FALLBACK_KIND_UNCITED: UNCITED,
+    turn_pb2.FALLBACK_KIND_UNCITED: "No sentence of this answer names a source",
     turn_pb2.FALLBACK_KIND_WITHOUT_TOOL: "A tool could not be used without a model",
     turn_pb2.FALLBACK_KIND_WITHOUT_RERANKER: "The reranking model was not available; the search's own order was kept",
 }

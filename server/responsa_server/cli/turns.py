@@ -41,7 +41,6 @@ from responsa_server.cli.output import (
 from responsa_server.cli.parameters import REASONS, hint, shown_value, typed
 from responsa_server.cli.progress import LiveAnswer
 from responsa_server.cli.rendering import (
-    UNCITED,
     answer_body,
     answer_notes,
     origin,
@@ -485,8 +484,6 @@ class TurnPrinter:
                 excerpts.print_cards(event.answer.excerpts)
                 self._print_further(event.answer)
             case "answer":
-                if any(one.kind == turn_pb2.FALLBACK_KIND_UNCITED for one in event.answer.fallbacks):
-                    print_text(f"{UNCITED}.\n")
                 if body := answer_body(event.answer):
                     print_answer(body)
                 notes = answer_notes(event.answer), origin(event.answer)
@@ -505,7 +502,7 @@ class TurnPrinter:
             excerpts.print_cards(closest)
 
     def _print_further(self, answer: turn_pb2.TurnAnswer) -> None:
-        if answer.more_excerpts and not answer.excerpts:  # nothing of a model's answer is confirmed
+        if answer.more_excerpts and not answer.excerpts:  # the answer names no source
             self._print_closest(answer.more_excerpts)
         elif self._more:
             excerpts.print_cards(answer.more_excerpts, len(answer.excerpts) + 1)

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
+from responsa_contract import QuoteOrigin
 from responsa_server.domain.events import (
     ByteRange,
+    Difference,
     Excerpt,
     Fallback,
     SourcePassage,
@@ -167,27 +169,30 @@ class ShownPassage:
 
 @dataclass(frozen=True, slots=True)
 class CitedSentence:
-    """A sentence of an answer with its citation. passage: the position of the cited passage in the result of
-    `passages`, counted from 1. quote: the words that its mark copies from the passage; "" if it copies none.
+    """A sentence of an answer, or a part of one, and a passage that a mark names for it.
+
+    answer: its bytes in the answer. passage: the passage's number, from 1; those of tools' sources follow those of the
+    prompt's passages. quote: the words that the mark copies; "" if it copies none. sentence: the first byte of the
+    whole sentence.
     """
 
     text: str
+    answer: ByteRange
     passage: int
     quote: str = ""
+    sentence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedClaim:
-    """What is known of a cited sentence before a model judges.
-
-    passage: the one that it names; None if there is no such passage. quote: the words of the passage that it copies, or
-    the whole passage if that was asked for and it copies none; None if they are not there, or contradict it, so that no
-    model can confirm it. quoted: whether the quote holds it.
+    """What a cited sentence quotes. quote: of words that were not found, its text is "", and its place that of the
+    passage. around: the quote with the sentences or rows around it.
     """
 
-    passage: Passage | None = None
-    quote: Quote | None = None
-    quoted: bool = False
+    quote: Quote
+    around: Quote
+    origin: QuoteOrigin
+    differences: Sequence[Difference] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,20 +260,18 @@ class SectionSource(Protocol):
 
 
 class CitationJudge(Protocol):
-    """Decides what a citation can be without a model that judges."""
+    """Finds what the sentences of an answer quote."""
 
-    async def judge(
-        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
-        """What is known of each claim.
+    async def check(
+        self,
+        claims: Sequence[CitedSentence],
+        evidence: Evidence,
+        most_bytes: int,
+        sources: Sequence[FoundSource] = (),
+    ) -> Sequence[CheckedClaim | None]:
+        """What each claim quotes; None for a claim that names nothing.
 
         most_bytes: the value that was passed to `passages`, so that the claims' numbers refer to the same passages.
-        whole: whether a claim that copies no words quotes its whole passage.
+        sources: those of tools, whose numbers follow those of the passages.
         """
-        ...
-
-    async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
-        """The same for claims that cite sources of tools. Their numbers count the sources, from 1."""
         ...

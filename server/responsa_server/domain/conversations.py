@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_contract import MAX_BYTES, Speaker
-from responsa_server.domain.events import AnyCitation, RefusalReason, ToolSource, Unconfirmed, VersionRead
+from responsa_server.domain.events import AnyCitation, RefusalReason, ToolSource, VersionRead
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
@@ -79,7 +79,6 @@ class Message:
     create_time: datetime
     read: Sequence[VersionRead] = ()
     feedback: Row | None = None
-    unconfirmed: Sequence[Unconfirmed] = ()
 
 
 class ConversationStore(Protocol):

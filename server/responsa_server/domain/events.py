@@ -11,10 +11,12 @@ from responsa_contract import (
     MAX_BYTES,
     AnswerOutcome,
     CancelCause,
-    CitationState,
+    DifferenceKind,
     Effect,
     FallbackKind,
     Grade,
+    JudgeVerdict,
+    QuoteOrigin,
     RefusalReason,
     Step,
     ToolFault,
@@ -25,8 +27,14 @@ from responsa_server.domain.kinds import CollectionKind
 
 MAX_ANSWER_BYTES = 24 * 1024
 MAX_DELTA_BYTES = 1024
-MAX_CITATIONS = 24
+MAX_CITATIONS = 64
+MAX_FULL_CITATIONS = 24
+"""The number of citations of an answer after which quotes are short and addresses may be left out."""
 MAX_QUOTE_BYTES = MAX_BYTES["Citation.quote"]
+MAX_SHORT_QUOTE_BYTES = 300
+"""The maximum size of a quote that is chosen, or that is after the first MAX_FULL_CITATIONS."""
+MAX_DIFFERENCES = 8
+"""The maximum number of differences of a citation."""
 MAX_EXCERPTS = 3
 """The maximum number of excerpts that an answer or a refusal shows."""
 MAX_MORE_EXCERPTS = 5
@@ -71,13 +79,24 @@ class VersionRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Citation:
-    """A part of an answer and the source text that supports it.
+class Difference:
+    """What differs in form between a sentence and its source. answer, source: the bytes that differ, in the answer and
+    in the text that a citation quotes; `source` is None if there is nothing."""
 
-    source: the byte range of the quote in the canonical text. sha256: the SHA-256 of the quote's bytes, 32 bytes.
-    answer: the byte range of the supported text in the answer. score: how well the quote supports the answer, from 0 to
-    1. page, boxes, path: where the quote stands in the original file, as in `SourcePlace`. date: as in `Passage`. state:
-    None only if nothing may be said of the source.
+    kind: DifferenceKind
+    answer: ByteRange
+    source: ByteRange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A part of an answer and the source text that it names.
+
+    source: the byte range of the quote in the canonical text; of a quote that was not found, that of the passage.
+    quote: "" if it was not found. sha256: the SHA-256 of the quote's bytes, 32 bytes. answer: the byte range of the
+    sentence in the answer. score: how many of its words the quote has, from 0 to 1. page, boxes, path: where the
+    quote stands in the original file, as in `SourcePlace`. date: as in `Passage`. quote_origin, verdict: None only if nothing
+    may be said of the source. differences: at most MAX_DIFFERENCES.
     """
 
     passage_id: UUID
@@ -94,7 +113,9 @@ class Citation:
     boxes: tuple[tuple[int, int, int, int], ...] = ()
     path: str = ""
     date: str = ""
-    state: CitationState | None = None
+    quote_origin: QuoteOrigin | None = None
+    verdict: JudgeVerdict | None = None
+    differences: Sequence[Difference] = ()
 
     @property
     def read(self) -> VersionRead | None:
@@ -118,7 +139,7 @@ class ToolOrigin:
 
 @dataclass(frozen=True, slots=True)
 class ToolCitation:
-    """A part of an answer and the text that supports it, from a source that a tool returned.
+    """A part of an answer and the text that it names, from a source that a tool returned.
 
     title, uri: of the source. source: the byte range of the quote in the source's text. The other fields are those of `Citation`.
     """
@@ -131,26 +152,14 @@ class ToolCitation:
     sha256: bytes
     answer: ByteRange
     score: float
-    state: CitationState | None = None
+    quote_origin: QuoteOrigin | None = None
+    verdict: JudgeVerdict | None = None
+    differences: Sequence[Difference] = ()
 
     @property
     def read(self) -> VersionRead | None:
         """None: the quote is from no document."""
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class Unconfirmed:
-    """A sentence of an answer that names a passage or a tool's source, and that nothing confirms.
-
-    answer: its bytes in the answer. The others say what it names; all are empty if it names a number that no passage has.
-    """
-
-    answer: ByteRange
-    passage_id: UUID | None = None
-    document_id: UUID | None = None
-    version: int = 0
-    origin: ToolOrigin | None = None
 
 
 AnyCitation = Citation | ToolCitation
@@ -365,8 +374,7 @@ class Answered:
     collection_kind: the kind of the collections of these passages. None if there are several kinds or no passages, or
     if the question or its agent named the collections. excerpts: the passages that the text shows, best first, if the
     author is `passages`; more_excerpts: further ones.
-    unsupported: the number of sentences that name a passage or a result and that nothing confirms; unconfirmed: what
-    each of them names.
+    unsupported: the number of sentences with a citation whose words were not found or that a judge has denied.
     """
 
     text: str
@@ -386,7 +394,6 @@ class Answered:
     excerpts: Sequence[Excerpt] = ()
     more_excerpts: Sequence[Excerpt] = ()
     unsupported: int = 0
-    unconfirmed: Sequence[Unconfirmed] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,6 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolReturned,
     ToolSource,
-    Unconfirmed,
     Usage,
     VersionRead,
 )
@@ -398,7 +397,6 @@ class NewMessage:
     text: str
     citations: Sequence[AnyCitation] = ()
     refusal: RefusalReason | None = None
-    unconfirmed: Sequence[Unconfirmed] = ()
 
 
 @dataclass(frozen=True, slots=True)

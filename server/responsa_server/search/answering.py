@@ -211,29 +211,17 @@ class LibraryEvidence:
             )
         )
 
-    async def judge(
-        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
-        if not claims or not evidence.passages:
-            return [CheckedClaim()] * len(claims)
-        with stage("citation check", claims=len(claims)) as recorded:
-            found = self._read(evidence)
-            checked = await self._retriever.analyse(
-                lambda analyzer: check_claims(claims, found.shown(most_bytes), analyzer, whole=whole)
-            )
-            recorded.add(quoted=sum(one.quoted for one in checked))
-            return checked
-
-    async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
-        if not claims:
-            return ()
+    async def check(
+        self,
+        claims: Sequence[CitedSentence],
+        evidence: Evidence,
+        most_bytes: int,
+        sources: Sequence[FoundSource] = (),
+    ) -> Sequence[CheckedClaim | None]:
+        shown = self._read(evidence).shown(most_bytes) if evidence.content else ()
         with stage("citation check", claims=len(claims), sources=len(sources)):
             return await self._retriever.analyse(
-                lambda analyzer: check_claims(
-                    claims, [whole_source(source) for source in sources], analyzer, whole=whole
-                )
+                lambda analyzer: check_claims(claims, [*shown, *map(whole_source, sources)], analyzer)
             )
 
     def _read(self, evidence: Evidence) -> Found:

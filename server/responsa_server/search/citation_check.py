@@ -1,209 +1,225 @@
-"""Decides what of a sentence that cites a passage can be decided without understanding. Pure functions; no model is asked.
+"""Finds the quotes of the sentences that cite passages, and what differs. Pure functions; no model is asked.
 
-A sentence is *quoted* if the words that its mark copies stand in the passage, and the sentence says nothing else in
-form: each name, identifier and quoted string stands in these words or above them, enough of its other words do, and
-nothing in `contradicting.py` speaks against it. Everything else is unconfirmed, unless a model that judges is asked and
-nothing in `contradicting.py` speaks against it.
+Nothing here says that a sentence is right or wrong (ADR 0131).
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Final
 
+from responsa_contract import QuoteOrigin
 from responsa_server.domain.answers import CheckedClaim, CitedSentence, Quote
-from responsa_server.domain.events import ByteRange
-from responsa_server.search.contradicting import contradicts
+from responsa_server.domain.events import MAX_DIFFERENCES, MAX_SHORT_QUOTE_BYTES, ByteRange, Difference
+from responsa_server.search.differing import CitedText, Span, find_differences
 from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.search.quoting import Quotable
 from responsa_server.text.instructing import without_instructions
 from responsa_server.text.lexical import STOPWORDS, UNKNOWN, Analyzer, is_doubtful, language_of
-from responsa_server.text.quantities import MEASURES
-from responsa_server.text.sentences import plain
+from responsa_server.text.sentences import plain, sentences
 
-LEAST_SHARE: Final = 0.3
-"""The least share (0 to 1) of a sentence's words that stand in its quote, or in the title or the headings above it."""
-_MOST_WORDS: Final = 300
-"""The most words of a text that are compared."""
-_MOST_INITIALS: Final = 6
-_EXACT: Final = re.compile(
-    r"(?<!`)`++([^`\n]{1,300})`++|“([^“”\n]{1,300})”|„([^„“”\n]{1,300})[“”]|«([^«»\n]{1,300})»|\"([^\"\n]{1,300})\""
-)
-_IDENTIFIER: Final = re.compile(
-    r"https?://[^\s)\]>\"'”`]{1,500}(?<![.,;:!?])|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
-    r"|(?<![\w/.])(?:~|\.{1,2})?(?:/[\w.@-]{0,64}\w){1,20}/?|\b\w[\w.-]{0,64}(?:/[\w.-]{0,64}\w){2,20}|(?<![\w-])--[A-Za-z][\w-]{0,64}"
-    r"|\b(?=[\w.:]{0,64}[^\W\d_])\w{2,64}(?:(?:\.|::)\w{2,64}){1,20}\b|\b\w{0,64}[^\W_]_\w{1,64}\b"
-    r"|\b[a-z]{1,64}[A-Z]\w{0,64}|\b[^\W\d_]{1,64}\d\w{0,64}"
-)
-"""Addresses, paths, options, and words with a point, an underscore, a capital letter or a figure within."""
-_BEGINS: Final = re.compile(r"(?:^|[.!?:;•\n|)])\s*[\"“„'‘(*\[]*$")
+_ROW: Final = re.compile(r"\n(?=[ \t]*(?:\||[-*+•][ \t]|\d{1,3}[.)][ \t]|#{1,6}[ \t]))|(?<=\|)[ \t]*\n")
+"""Before a row, an item or a heading, and after a row."""
+_CELLS: Final = re.compile(r"\|")
+_ITEM: Final = re.compile(r"(?:[-*+•]|\d{1,3}[.)])[ \t]")
+_HEADING: Final = re.compile(r"#{1,6}[ \t]")
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """A word of a text. text: in lower case. terms: its term and, if it is a compound, those of its parts. content:
-    whether it is neither a function word nor a number."""
-
-    text: str
-    terms: frozenset[str]
-    name: bool
-    content: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A text that was read. said: without markup, and as it is. exact: its identifiers and quoted strings."""
-
-    said: str
-    words: Sequence[_Word]
-    terms: frozenset[str]
-    exact: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
 class _Source:
-    """A passage that sentences may cite. above: the title and the headings above a place of its text, in characters."""
+    """A passage that sentences may cite. units: the characters of its sentences, rows, items and headings, without those
+    that give instructions."""
 
-    passage: PromptPassage
-    text: Quotable
-    instructing: Sequence[tuple[int, int]]
+    def __init__(self, passage: PromptPassage) -> None:
+        self.passage = passage
+        self.quotable = Quotable(passage.text)
+        self.language = passage.found.language
+        self._instructing = passage.instructing
+        self.units = [unit for unit in _split(passage.text, self.language) if not self._instructs(unit)]
+
+    def find(self, words: str) -> Span | None:
+        """The place of words; None if they are not there, or give instructions, which no prompt shows."""
+        span = self.quotable.find(words)
+        return span if span is not None and not self._instructs(span) else None
+
+    def choose(self, sentence: str, language: str, analyzer: Analyzer) -> tuple[Span, float] | None:
+        """The unit that has most of the words of a sentence, rare ones first, and their share; None without a unit."""
+        stop = STOPWORDS.get(language or "en", frozenset())
+        wanted = set(analyzer.terms(sentence, language)) - stop
+        units = [unit for unit in self.units if _HEADING.match(self.passage.text, *unit) is None]
+        terms = [
+            wanted.intersection(analyzer.terms(self.passage.text[slice(*unit)], self.language))
+            for unit in units
+        ]
+        often = Counter(term for known in terms for term in known)
+        worth = {term: math.log(1 + len(units) / (1 + often[term])) for term in wanted}
+        shares = [sum(worth[term] for term in known) for known in terms]
+        if not units:
+            return None
+        best = max(range(len(units)), key=lambda place: (shares[place], -place))
+        start, end = units[best]
+        short = self.passage.text[start:end].encode()[:MAX_SHORT_QUOTE_BYTES].decode(errors="ignore")
+        return (start, start + len(short.rstrip())), shares[best] / (sum(worth.values()) or 1.0)
+
+    def around(self, span: Span) -> Sequence[Span]:
+        """The units around a range, with the header of their table or what introduces their list."""
+        within = [place for place, unit in enumerate(self.units) if unit[0] < span[1] and span[0] < unit[1]]
+        units = [self.units[place] for place in within]
+        text = self.passage.text
+        if within and within[0]:
+            for kind in (_CELLS, _ITEM):
+                place = within[0]
+                while place and kind.match(text, *self.units[place]):
+                    place -= 1
+                if place < within[0]:
+                    units += self.units[place : place + (2 if kind is _CELLS else 1)]
+        return units
 
     def above(self, place: int) -> str:
-        # The passage's outline says what stands above a place of the canonical text.
-        start = self.passage.source.start + len(self.passage.text[:place].encode())
-        path = self.passage.found.passage.path_at(start)
+        """The title and the headings above a place of the text."""
+        path = self.passage.found.passage.path_at(self._byte(place))
         return " ; ".join(map(without_instructions, (self.passage.found.passage.title, *path)))
+
+    def bytes_of(self, span: Span) -> ByteRange:
+        """A range of characters in bytes of the canonical text."""
+        return ByteRange(*map(self._byte, span))
+
+    def quote(self, span: Span, score: float) -> Quote:
+        text = self.passage.text[slice(*span)]
+        return Quote(self.passage.found.passage, self.bytes_of(span), text, score)
+
+    def _byte(self, place: int) -> int:
+        return self.passage.source.start + len(self.passage.text[:place].encode())
+
+    def _instructs(self, span: Span) -> bool:
+        return any(start < span[1] and span[0] < end for start, end in self._instructing)
+
+
+def _split(text: str, language: str) -> Iterator[Span]:
+    start = 0
+    for sentence in sentences(text, language or "en"):
+        first = start
+        ends = [*(match.end() for match in _ROW.finditer(sentence)), len(sentence)]
+        for end in ends:
+            part = text[first : start + end]
+            if part.strip():
+                yield first + len(part) - len(part.lstrip()), first + len(part.rstrip())
+            first = start + end
+        start += len(sentence)
+
+
+def _merge(spans: Sequence[Span]) -> Sequence[Span]:
+    """Spans in their order, with those joined that overlap."""
+    merged: list[Span] = []
+    for start, end in spans:
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a claim names, and the characters of its quote. span: those of the passage's text if nothing was found."""
+
+    claim: CitedSentence
+    source: _Source
+    span: Span
+    origin: QuoteOrigin
+    score: float
+
+    @property
+    def text(self) -> CitedText:
+        """As it is compared. Of a passage that a sentence names as a whole, all may be what it says."""
+        copied = self.origin is QuoteOrigin.COPIED
+        around = self.source.around(self.span) if copied else self.source.units
+        return CitedText(self.source.passage.text, self.source.language, self.span, around, copied)
+
+    def checked(self, differing: Sequence[Difference]) -> CheckedClaim:
+        quote = self.source.quote(self.span, self.score)
+        if self.origin is QuoteOrigin.NOT_FOUND:
+            quote = replace(quote, text="")
+            return CheckedClaim(quote, quote, self.origin)
+        parts = sorted({self.span, *self.source.around(self.span)})
+        around = replace(
+            quote, text="\n".join(self.source.passage.text[slice(*part)] for part in _merge(parts))
+        )
+        return CheckedClaim(quote, around, self.origin, differing[:MAX_DIFFERENCES])
 
 
 def check_claims(
-    claims: Sequence[CitedSentence],
-    passages: Sequence[PromptPassage],
-    analyzer: Analyzer,
-    *,
-    whole: bool = False,
-) -> Sequence[CheckedClaim]:
-    """What each claim quotes, and whether the words of the quote hold what it says. passages: those that the prompt
-    showed, which claims name by their positions, from 1. whole: whether a claim that copies no words quotes its whole
-    passage, if that has no instructions to machines.
+    claims: Sequence[CitedSentence], passages: Sequence[PromptPassage], analyzer: Analyzer
+) -> Sequence[CheckedClaim | None]:
+    """The quote of each claim, and what differs; None for a claim that names no passage. passages: those that the
+    prompt showed, which claims name by their positions, from 1.
     """
     # The language is detected for all claims together, because the language of a single sentence is often unknown.
     text = " ".join(claim.text for claim in claims)
     language = UNKNOWN if is_doubtful(text) else language_of(text)
     sources: dict[int, _Source] = {}
-    checked: list[CheckedClaim] = []
+    quotes: list[_Found | None] = []
     for claim in claims:
         if not 1 <= claim.passage <= len(passages):
-            checked.append(CheckedClaim())
+            quotes.append(None)
             continue
         if claim.passage not in sources:
-            passage = passages[claim.passage - 1]
-            sources[claim.passage] = _Source(passage, Quotable(passage.text), passage.instructing)
-        checked.append(_checked(claim, language, sources[claim.passage], analyzer, whole=whole))
-    return checked
+            sources[claim.passage] = _Source(passages[claim.passage - 1])
+        quotes.append(_find_quote(claim, language, sources[claim.passage], analyzer))
+    quotes = [quote and _name_others(quote, quotes, language, analyzer) for quote in quotes]
+    differing = _compare([quote for quote in quotes if quote is not None], language, analyzer)
+    return [quote and quote.checked(differing.get(id(quote), ())) for quote in quotes]
 
 
-def _checked(
-    claim: CitedSentence, language: str, source: _Source, analyzer: Analyzer, *, whole: bool
-) -> CheckedClaim:
-    passage, passage_language = source.passage, source.passage.found.language
-    said = plain(claim.text)
-    span = source.text.find(claim.quote or said)
-    if span is not None and any(start < span[1] and span[0] < end for start, end in source.instructing):
-        return CheckedClaim(passage.found.passage)
-    if span is None and (claim.quote or not whole or source.instructing):
-        # Nothing similar takes the place of words that are not there, and no citation quotes an instruction.
-        return CheckedClaim(passage.found.passage)
-    quote = _quote(passage, *(span or (0, len(passage.text))))
-    foreign = UNKNOWN not in (language, passage_language) and language != passage_language
-    words = plain(quote.text)
-    if contradicts(said, words, UNKNOWN if foreign else passage_language, analyzer, whole=span is None):
-        return CheckedClaim(passage.found.passage)
-    if span is None:
-        return CheckedClaim(passage.found.passage, quote)
-    above = source.above(span[0])
-    held = _holds(
-        claim.text,
-        language if foreign else passage_language,
-        f"{above} ; {quote.text}",
-        passage_language,
-        analyzer,
-        foreign=foreign,
-    )
-    return CheckedClaim(passage.found.passage, quote, quoted=held)
+def _find_quote(claim: CitedSentence, language: str, source: _Source, analyzer: Analyzer) -> _Found:
+    if (span := source.find(claim.quote or plain(claim.text))) is not None:
+        return _Found(claim, source, span, QuoteOrigin.COPIED, 1.0)
+    if not claim.quote and (chosen := source.choose(plain(claim.text), language, analyzer)) is not None:
+        return _Found(claim, source, chosen[0], QuoteOrigin.CHOSEN, chosen[1])
+    return _Found(claim, source, (0, len(source.passage.text)), QuoteOrigin.NOT_FOUND, 0.0)
 
 
-def _quote(passage: PromptPassage, start: int, end: int) -> Quote:
-    text = passage.text[start:end]
-    first = passage.source.start + len(passage.text[:start].encode())
-    return Quote(passage.found.passage, ByteRange(first, first + len(text.encode())), text, 1.0)
+def _name_others(quote: _Found, quotes: Sequence[_Found | None], language: str, analyzer: Analyzer) -> _Found:
+    """A mark with several numbers copies words of one passage, and names the others by their numbers alone."""
+    claim = quote.claim
+    if quote.origin is QuoteOrigin.NOT_FOUND and any(
+        other is not None
+        and other.origin is QuoteOrigin.COPIED
+        and (other.claim.answer, other.claim.quote) == (claim.answer, claim.quote)
+        for other in quotes
+    ):
+        return _find_quote(replace(claim, quote=""), language, quote.source, analyzer)
+    return quote
 
 
-def _holds(
-    claim: str, claim_language: str, quote: str, quote_language: str, analyzer: Analyzer, *, foreign: bool
-) -> bool:
-    """Whether the names, identifiers and quoted strings of a claim, and enough of its other words, stand in a quote.
-    foreign: whether the two are in different languages, so that only names and identifiers can be compared.
-    """
-    said, source = _read(claim, claim_language, analyzer), _read(quote, quote_language, analyzer)
-    if not said.words or not all(_said(exact, source) for exact in said.exact):
-        return False
-    content = [word for word in said.words if word.content]
-    stand = [
-        _stands(word, source.terms) or (word.name and _abbreviates(word.text, source)) for word in content
-    ]
-    if not all(stands for word, stands in zip(content, stand, strict=True) if word.name):
-        return False
-    return foreign or not content or sum(stand) >= LEAST_SHARE * len(content)
-
-
-def _stands(word: _Word, terms: frozenset[str]) -> bool:
-    """Whether a word stands among terms. Months and units are compared with their numbers."""
-    return not word.terms.isdisjoint(terms) or word.text in terms or word.text in MEASURES
-
-
-def _abbreviates(word: str, text: _Text) -> bool:
-    """Whether a short word consists of the initials of successive words with a capital letter, as EU does."""
-    if not 1 < len(word) < _MOST_INITIALS:
-        return False
-    spelled = re.compile(
-        r"\b" + r"[\s-]".join(rf"{re.escape(letter.upper())}[^\W\d_]{{1,40}}" for letter in word)
-    )
-    return spelled.search(text.said) is not None
-
-
-def _said(exact: str, text: _Text) -> bool:
-    whole = re.compile(rf"(?<!\w){re.escape(exact)}(?!\w)", re.IGNORECASE)
-    return whole.search(text.said) is not None
-
-
-def _read(text: str, language: str, analyzer: Analyzer) -> _Text:
-    exact: list[str] = []
-    for match in _EXACT.finditer(text):
-        quoted = next(group for group in match.groups() if group)
-        exact += quoted.split() if match.group().startswith("`") else [plain(quoted).rstrip(".,")]
-    original, text = text, plain(text)
-    exact += [match.group() for match in _IDENTIFIER.finditer(text)]
-    words = _words(text, language, analyzer)[:_MOST_WORDS]
-    terms = frozenset(term for word in words for term in word.terms)
-    return _Text(f"{text}\n{original}", words, terms, exact)
-
-
-def _words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]:
-    places: dict[tuple[int, int], set[str]] = {}
-    for token in analyzer.tokens(text, language):
-        places.setdefault((token.start, token.end), set()).add(token.term)
-    stop = STOPWORDS.get(language or "en", frozenset())
-    capitals = [text[start].isupper() and text[start:end].lower() not in stop for start, end in places]
-    words: list[_Word] = []
-    for place, ((start, end), terms) in enumerate(places.items()):
-        word = text[start:end]
-        acronym = len(word) > 1 and word.isupper()
-        content = (acronym or word.lower() not in stop) and not word[0].isdigit()
-        name = capitals[place] and _BEGINS.search(text[max(start - 8, 0) : start]) is None
-        if language == "de":
-            # An ordinary noun has a capital letter too. Beside another such word, it is probably a name.
-            name = name and any(capitals[max(place - 1, 0) : place] + capitals[place + 1 : place + 2])
-        words.append(_Word(word.lower(), frozenset(terms), name or acronym, content))
-    return words
+def _compare(quotes: Sequence[_Found], language: str, analyzer: Analyzer) -> dict[int, list[Difference]]:
+    """The differences of each claim, by its identity. All quotes of a sentence count together; a difference belongs to
+    the first citation that has something else, or to the first one."""
+    differing: dict[int, list[Difference]] = {}
+    quoted = [quote for quote in quotes if quote.origin is not QuoteOrigin.NOT_FOUND]
+    for _, sentence in groupby(quoted, key=lambda quote: quote.claim.sentence):
+        cited = list(sentence)
+        above = " ; ".join(dict.fromkeys(one.source.above(one.span[0]) for one in cited))
+        texts = [one.text for one in cited]
+        for answer in dict.fromkeys(one.claim.answer for one in cited):
+            own = [number for number, one in enumerate(cited) if one.claim.answer == answer]
+            text = cited[own[0]].claim.text
+            spoken = language or cited[own[0]].source.language
+            for difference in find_differences(text, spoken, texts, above, analyzer):
+                number, place = (
+                    difference.source
+                    if difference.source is not None and difference.source[0] in own
+                    else (own[0], None)
+                )
+                start = answer.start + len(text[: difference.said[0]].encode())
+                said = ByteRange(start, start + len(text[slice(*difference.said)].encode()))
+                there = None if place is None else cited[number].source.bytes_of(place)
+                if said.start < said.end:
+                    differing.setdefault(id(cited[number]), []).append(
+                        Difference(difference.kind, said, there)
+                    )
+    return differing

@@ -11,10 +11,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-LEAST_WORDS: Final = 4
-"""A quote with fewer words must be a whole line, such as a heading or a line of code, or a whole cell of a table."""
-_UNSPACED_CHARS: Final = 8
-"""The same for scripts without spaces."""
 _SKIPPED: Final = re.compile(r"\]\([^()\s]{0,1000}\)|</?[A-Za-z][^<>]{0,300}>|[*_`#>~\[\]\\|\u00ad]")
 _SPACE: Final = re.compile(r"\s+")
 _FOLDED: Final = str.maketrans(
@@ -23,8 +19,6 @@ _FOLDED: Final = str.maketrans(
 _ELLIPSIS: Final = re.compile(r"\[?(?:…|\.\.\.)\]?")
 _BOX: Final = re.compile(r"(?:[☐☑☒]|\[[ xX]\])[\s*_`]{0,8}\Z")
 _BOX_CHARS: Final = 12
-_MARKS: Final = " \t*_`#>~-+[]"
-_ENDS: Final = " \t*_`~:[]"
 
 
 def folded(text: str) -> tuple[str, list[int]]:
@@ -66,9 +60,9 @@ class Quotable:
         self._folded, self._places = folded(text)
 
     def find(self, quote: str) -> tuple[int, int] | None:
-        """The place of the quote in the text, as a range of characters; None if it is not there, or too short. An
-        ellipsis stands for words that are left out: the range goes from the first part to the last one. A box to tick
-        before the words belongs to them, because it says whether they hold.
+        """The place of the quote in the text, as a range of characters; None if it is not there. An ellipsis stands for
+        words that are left out: the range goes from the first part to the last one. A box to tick before the words
+        belongs to them, because it says whether they hold.
         """
         parts = [folded(part)[0] for part in _ELLIPSIS.split(quote)]
         parts = [part.strip('" ') for part in parts if part.strip('" .,;:')]
@@ -84,12 +78,7 @@ class Quotable:
         start, end = self._places[ranges[0][0]], self._places[ranges[-1][1] - 1] + 1
         if (box := _BOX.search(self._text, max(start - _BOX_CHARS, 0), start)) is not None:
             start = box.start()
-        words = sum(len(part.split()) for part in parts)
-        # A script without spaces has few words.
-        enough = words >= LEAST_WORDS or (
-            not " ".join(parts).isascii() and sum(map(len, parts)) >= _UNSPACED_CHARS and words == len(parts)
-        )
-        return (start, end) if enough or (len(parts) == 1 and self._is_whole(start, end)) else None
+        return start, end
 
     def _at(self, part: str, place: int) -> int | None:
         """Where the words stand, not within longer words."""
@@ -104,8 +93,3 @@ class Quotable:
                 return at
             place = at + 1
         return None
-
-    def _is_whole(self, start: int, end: int) -> bool:
-        """Whether a range is a whole line, or a whole cell of a table."""
-        before, after = self._text[:start].rstrip(_MARKS), self._text[end:].lstrip(_ENDS + ".,;")
-        return before[-1:] in ("", "\n", "\r", "|") and after[:1] in ("", "\n", "\r", "|")

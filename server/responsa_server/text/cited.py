@@ -24,8 +24,18 @@ class ToolResult(Protocol):
     def source_index(self) -> int: ...
 
 
+class Differing(Protocol):
+    """A difference between a sentence and its source."""
+
+    @property
+    def source_range(self) -> Range: ...
+
+
 class Cited(Protocol):
     """A citation of the contract, as far as it is numbered."""
+
+    @property
+    def quote(self) -> str: ...
 
     @property
     def document_version(self) -> str: ...
@@ -47,6 +57,14 @@ def place_of(citation: Cited) -> Place:
     result = citation.tool_result
     source = citation.document_version or f"{result.call_id}/{result.source_index}"
     return source, citation.source_range.start, citation.source_range.end
+
+
+def words_instead(citation: Cited, difference: Differing) -> str:
+    """What the source has in place of what differs; "" if it has nothing, or not in the quote."""
+    start = difference.source_range.start - citation.source_range.start
+    end = difference.source_range.end - citation.source_range.start
+    quote = citation.quote.encode()
+    return quote[start:end].decode(errors="ignore") if 0 <= start < end <= len(quote) else ""
 
 
 def in_order(citations: Iterable[AnyCited]) -> Sequence[AnyCited]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib.resources import files
 from itertools import takewhile
@@ -86,6 +86,9 @@ _UNITS: Final = {
 """Of each name of a unit the first name of the unit, the base unit, and how many of that it is."""
 MEASURES: Final = frozenset((*_MONTHS, *_UNITS))
 """The words in lower case that belong to quantities: months and units."""
+_MOST_SPELLED: Final = 16
+"""The most words that a number is spelled in."""
+_PLACED: Final = re.compile(r"\w+|[^\w\s]")
 _AFTER: Final = re.compile(r"[%€$£]|[^\W\d_]+")
 
 
@@ -97,7 +100,7 @@ class Quantity:
     unit: the sign before it, or the word or sign after it; or "".
     sizes: the values in the base unit, if the unit is known. near: the unit, and the terms of the next words before a
     function word. weak: whether it may be no quantity, as "one" in "one of them". exact: of a date, the value with all
-    its parts; the others lack some.
+    its parts; the others lack some. span: its characters in the text.
     """
 
     kind: str
@@ -107,6 +110,7 @@ class Quantity:
     near: frozenset[str] = frozenset()
     weak: bool = False
     exact: str = ""
+    span: tuple[int, int] = field(default=(0, 0), compare=False)
 
     def is_in(self, others: Sequence[Quantity]) -> bool:
         """Whether one of the others states the same quantity, and not only with another unit."""
@@ -117,30 +121,84 @@ class Quantity:
             return not counted or any(not self.values.isdisjoint(one.values) for one in counted)
         wanted = {self.exact} if self.exact else self.values
         same = [one for one in alike if not one.values.isdisjoint(wanted)]
-        return any(not self.unit or not one.near or self.unit in one.near for one in same) or any(
+        bare = self.kind == "ordinal" or not self.unit
+        # A unit is a word of its own; of other words, one in common says what is counted.
+        units = frozenset({self.unit}) if self.sizes else self.near
+        return any(bare or not one.near or not units.isdisjoint(one.near) for one in same) or any(
             not one.sizes.isdisjoint(self.sizes) for one in alike
+        )
+
+    def is_like(self, other: Quantity) -> bool:
+        """Whether the other may stand in this one's place: another value with this unit, or this value with another."""
+        if self.kind != other.kind or self.kind in ("date", "time"):
+            return self.kind == other.kind
+        return (
+            not self.near.isdisjoint(other.near)
+            or not self.values.isdisjoint(other.values)
+            or not {size.split()[1] for size in self.sizes}.isdisjoint(
+                size.split()[1] for size in other.sizes
+            )
         )
 
 
 def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantity]:
     """The quantities of a text, of which the first 4,096 characters are read. language: ISO 639-1, or "" if it is not known."""
-    text = text[:_MOST_CHARS]
+    text = original = text[:_MOST_CHARS]
     for sign, said in _SIGNS.items():
         text = text.replace(sign, said)
     spelled = not re.search(r"\b1\b", text)
     if language in _WORDS or not language:
         text = _in_digits(text, language or "en", 0)
+    digits = text
     quantities: list[Quantity] = []
     for kind, patterns in _FORMS.items():
         for pattern in patterns:
             for match in pattern.finditer(text):
-                if one := _read(kind, match, spelled):
-                    quantities.append(one)
+                if one := _read(kind, match, spelled, language, analyzer):
+                    quantities.append(replace(one, span=match.span()))
                     text = text[: match.start()] + " " * len(match.group()) + text[match.end() :]
-    return [*quantities, *_numbers(text, language, analyzer, spelled)]
+    quantities += _numbers(text, language, analyzer, spelled)
+    if digits == original:
+        return quantities
+    places = _align(original, digits)
+    return [replace(one, span=_map_span(places, one.span)) for one in quantities]
 
 
-def _read(kind: str, match: re.Match[str], spelled: bool) -> Quantity | None:
+def _align(original: str, digits: str) -> Sequence[tuple[int, int, int, int]]:
+    """Of each word of a text with its number words in digits, its place there, and the place in the original of the
+    words that it stands for."""
+    words, others = list(_PLACED.finditer(original)), list(_PLACED.finditer(digits))
+    places: list[tuple[int, int, int, int]] = []
+    at = to = 0
+    while to < len(others) and at < len(words):
+        # The fewest words on both sides after which the texts are the same again.
+        skips = ((skip, total - skip) for total in range(_MOST_SPELLED) for skip in range(total, -1, -1))
+        was, now = next(
+            (
+                (skip, made)
+                for skip, made in skips
+                if [one.group() for one in words[at + skip : at + skip + 1]]
+                == [one.group() for one in others[to + made : to + made + 1]]
+            ),
+            (len(words) - at, len(others) - to),
+        )
+        for one in others[to : to + now]:
+            places.append((*one.span(), words[at].start(), words[max(at + was - 1, at)].end()))
+        at, to = at + was, to + now
+        for word, one in zip(words[at : at + 1], others[to : to + 1], strict=False):
+            places.append((*one.span(), *word.span()))
+        at, to = at + 1, to + 1
+    return places
+
+
+def _map_span(places: Sequence[tuple[int, int, int, int]], span: tuple[int, int]) -> tuple[int, int]:
+    within = [place[2:] for place in places if place[0] < span[1] and span[0] < place[1]]
+    return (within[0][0], within[-1][1]) if within else (0, 0)
+
+
+def _read(
+    kind: str, match: re.Match[str], spelled: bool, language: str, analyzer: Analyzer
+) -> Quantity | None:
     said = match.groupdict()
     match kind:
         case "date":
@@ -163,7 +221,11 @@ def _read(kind: str, match: re.Match[str], spelled: bool) -> Quantity | None:
             return Quantity(kind, frozenset(f"{one}:{minute:02}" for one in hours))
         case "ordinal":
             number = said["n"] or said["g"]
-            return Quantity(kind, frozenset({number}), weak=spelled and number == "1")
+            near = _list_next(match.string, match.end(), language, analyzer)
+            unit = near[0] if near else ""
+            return Quantity(
+                kind, frozenset({number}), unit, near=frozenset(near), weak=spelled and number == "1"
+            )
         case _:
             of = int(said["of"]) if said.get("of") else _OF[said["word"][:3].lower()]
             count = said["n"] or "1"
@@ -184,13 +246,22 @@ def _numbers(text: str, language: str, analyzer: Analyzer, spelled: bool) -> Ite
         counts = _NAMED.search(text[max(match.start() - 40, 0) : match.start()]) is None
         said = (match["sign"] or (counts and match["unit"]) or "").strip(" -\u00a0\u202f").lower()
         unit = "" if said in stop and said != "per" else _unit(said, language, analyzer)
-        after = _AFTER.findall(text[match.end("digits") : match.end("digits") + 40].lower())[:3]
-        counted = takewhile(lambda word: word == "per" or word not in stop, after)
-        near = frozenset(filter(None, (unit, *(_unit(word, language, analyzer) for word in counted))))
+        near = frozenset(filter(None, (unit, *_list_next(text, match.end("digits"), language, analyzer))))
         values = _values(match["digits"], language)
-        yield Quantity(
-            "number", values, unit, _sizes(values, said), near, weak=spelled and values == frozenset({"1"})
-        )
+        weak = spelled and values == frozenset({"1"})
+        # A number ends with its unit; a word after it that is none, does not belong to it.
+        end = match.end() if said in _UNITS or not said.isalpha() else match.end("digits")
+        yield Quantity("number", values, unit, _sizes(values, said), near, weak, span=(match.start(), end))
+
+
+def _list_next(text: str, place: int, language: str, analyzer: Analyzer) -> Sequence[str]:
+    """The next words up to a function word, at most three."""
+    stop = STOPWORDS.get(language or "en", frozenset())
+    after = _AFTER.findall(text[place : place + 40].lower())[:3]
+    return [
+        _unit(word, language, analyzer)
+        for word in takewhile(lambda word: word == "per" or word not in stop, after)
+    ]
 
 
 def _unit(said: str, language: str, analyzer: Analyzer) -> str:

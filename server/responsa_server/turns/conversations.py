@@ -72,13 +72,14 @@ class Conversations:
     async def verify(
         self, caller: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Sequence[CitationCheck]:
-        """Check each citation of a turn's answer, or of a message: against the current documents, or against the text
-        that a tool returned. The results have the order of the citations. Where the caller may not read the document,
+        """Check each citation with a quote of a turn's answer, or of a message: against the current documents, or against
+        the text that a tool returned. The results have the order of the citations. Where the caller may not read the document,
         the citation is without the quote and without what describes its source.
 
         The result is empty for a refusal, a failure or a turn that has not ended. Raises NotFound.
         """
-        citations = await self.store.citations(caller, turn_id=turn_id, message_id=message_id)
+        all_citations = await self.store.citations(caller, turn_id=turn_id, message_id=message_id)
+        citations = [one for one in all_citations if one.quote]
         documents = [citation for citation in citations if isinstance(citation, Citation)]
         verdicts = iter(await self._verdicts(caller, documents) if documents else ())
         kept: Mapping[str, Sequence[ToolSource]] = {}

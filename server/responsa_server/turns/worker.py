@@ -580,7 +580,6 @@ def conclude(
                 Speaker.ASSISTANT,
                 terminal.text,
                 terminal.citations,
-                unconfirmed=terminal.unconfirmed,
             )
             state, usage = TurnState.ANSWERED, terminal.usage
         case Refused(reason=RefusalReason.NOT_PERMITTED):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from responsa_contract import QuoteOrigin
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
@@ -29,29 +30,28 @@ from tests.unit.agents.evidence import Shelf, excerpt, passages_of, quote, task
 ASHDOWN = UUID("62f746b4-84e6-4ceb-95bd-447e7184d454")
 
 
-def known(quote: Quote | None) -> CheckedClaim:
-    """What is known of a claim: that the quote holds it, or nothing."""
-    return CheckedClaim() if quote is None else CheckedClaim(quote.passage, quote, quoted=True)
+def known(quote: Quote | None) -> CheckedClaim | None:
+    """A claim that copies the quote; None if it names nothing."""
+    return None if quote is None else CheckedClaim(quote, quote, QuoteOrigin.COPIED)
 
 
 @dataclass
 class Judge:
-    """A CitationJudge. If the passage that a claim names has a quote, the quote supports the claim."""
+    """A CitationJudge. If the passage that a claim names has a quote, the claim has copied it."""
 
     quotes: Sequence[Quote] = ()
 
-    async def judge(
-        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
+    async def check(
+        self,
+        claims: Sequence[CitedSentence],
+        evidence: Evidence,
+        most_bytes: int,
+        sources: Sequence[FoundSource] = (),
+    ) -> Sequence[CheckedClaim | None]:
         return [
             known(self.quotes[claim.passage - 1] if 0 < claim.passage <= len(self.quotes) else None)
             for claim in claims
         ]
-
-    async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
-        return [CheckedClaim() for _ in claims]
 
 
 @dataclass
@@ -135,13 +135,14 @@ def parts_of(
 ) -> NodeParts:
     """The parts of a shipped agent: by default, a shelf with NILE, and a judge to whom QUOTE supports what names the first passage."""
     shelf = shelf or Shelf(NILE)
+    named: dict[str, Any] = {"classifiers": CLASSIFIERS, "sections": shelf, **more}
     return NodeParts(
         shelf,
         Judge(judged),
         Staff(),
         Notes(),
         model,
-        **{"classifiers": CLASSIFIERS, "sections": shelf, **more},
+        **named,
     )
 
 

@@ -14,7 +14,7 @@ from responsa_lab.scripted.obedient import OBEYED, Obedient
 from responsa_lab.scripted.reading import Reading
 from responsa_lab.scripted.strong import Calling
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.domain.answers import CheckedClaim, CitedSentence, FoundSource
+from responsa_server.domain.answers import CheckedClaim, CitedSentence, Evidence, FoundSource
 from responsa_server.domain.events import (
     Answered,
     Effect,
@@ -60,9 +60,13 @@ class Led(Obedient):
 class Checking(Judge):
     """Checks citations of tools' sources as the server does."""
 
-    async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
+    async def check(
+        self,
+        claims: Sequence[CitedSentence],
+        evidence: Evidence,
+        most_bytes: int,
+        sources: Sequence[FoundSource] = (),
+    ) -> Sequence[CheckedClaim | None]:
         return check_claims(claims, [whole_source(source) for source in sources], Analyzer())
 
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from responsa.chat.v1.citation_pb2 import Citation, CitationState, UnconfirmedSentence
-from responsa.type.v1.byte_range_pb2 import ByteRange
-from responsa_server.calls.convert.cited import citations, unconfirmed
+from google.protobuf.json_format import ParseDict
 
-TEXT = "Sïx. At night."
-SIX = ByteRange(start=0, end=5)
-QUOTED = Citation(state=CitationState.CITATION_STATE_QUOTED, answer_range=SIX)
-SUPPORTED = Citation(state=CitationState.CITATION_STATE_SUPPORTED, answer_range=SIX)
+from responsa.chat.v1.citation_pb2 import Citation
+from responsa_server.calls.convert.cited import citations
+
+TEXT = "Sïx hübs. At night."
 
 
-def test_a_citation_tells_its_state() -> None:
-    found = citations(TEXT, [QUOTED, SUPPORTED])
-    assert [one["state"] for one in found] == ["quoted", "supported"]
-
-
-def test_an_unconfirmed_sentence_is_a_part_of_the_text_with_what_it_names() -> None:
-    named = UnconfirmedSentence(
-        answer_range=ByteRange(start=6, end=15),
-        passage="passages/p",
-        document_version="documents/d/versions/1",
-    )
-    (found,) = unconfirmed(TEXT, [named])
-    assert found == {"document": "documents/d/versions/1", "passage": "passages/p", "start": 5, "end": 14}
+def test_a_citation_tells_how_its_quote_came_about_and_what_differs() -> None:
+    difference = {
+        "kind": "DIFFERENCE_KIND_QUANTITY",
+        "answerRange": {"end": 4},
+        "sourceRange": {"start": 17, "end": 22},
+    }
+    fields = {
+        "answerRange": {"end": 11},
+        "sourceRange": {"start": 10, "end": 30},
+        "quote": "It has Fünf hubs.",
+        "quoteOrigin": "QUOTE_ORIGIN_COPIED",
+        "verdict": "JUDGE_VERDICT_DENIED",
+        "differences": [difference, {**difference, "sourceRange": {"start": 40, "end": 44}}],
+    }
+    (found,) = citations(TEXT, [ParseDict(fields, Citation())])
+    assert (found["start"], found["end"]) == (0, 9)
+    assert (found["quote_origin"], found["verdict"]) == ("copied", "denied")
+    # The words of the source are told as far as the quote has them.
+    quantity = {"kind": "quantity", "start": 0, "end": 3}
+    assert found["differences"] == [{**quantity, "source": "Fünf"}, {**quantity, "source": ""}]

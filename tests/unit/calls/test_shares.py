@@ -28,9 +28,6 @@ def test_a_reader_sees_only_citations_of_what_they_may_read() -> None:
     )
     answer = turn_pb2.TurnAnswer(
         text="28 days.", citations=[*cited, fetched], model="openai:gpt", collection="collections/hr",
-        unconfirmed_sentences=[
-            citation_pb2.UnconfirmedSentence(document_version=f"documents/{OPEN}/versions/1", answer_range=byte_range_pb2.ByteRange(end=8))
-        ],
     )  # fmt: skip
     terminal = turn_pb2.TurnEvent(answer=answer).SerializeToString()
 
@@ -53,6 +50,3 @@ def test_a_reader_sees_only_citations_of_what_they_may_read() -> None:
     assert list(seen(CLOSED).citations)[:2] == [cited[0], hidden[0]]
     assert seen(CLOSED).citations[2].title == ""
     assert (seen(CLOSED).text, seen(CLOSED).collection) == ("28 days.", "")
-    # Which source a sentence names is nobody else's business, that nothing confirms it is.
-    (doubted,) = seen().unconfirmed_sentences
-    assert (doubted.answer_range.end, doubted.document_version) == (8, "")

@@ -30,7 +30,6 @@ def answer_text(answer: turn_pb2.TurnAnswer) -> str:
 def cited(end: int, source: int, quote: str = "q", title: str = "T") -> citation_pb2.Citation:
     return citation_pb2.Citation(
         document_version="documents/d/versions/1",
-        state=citation_pb2.CITATION_STATE_QUOTED,
         title=title,
         quote=quote,
         source_range=byte_range_pb2.ByteRange(start=source, end=source + 1),
@@ -46,27 +45,11 @@ def test_marks_share_numbers_and_stand_before_white_space() -> None:
     # Byte 8 is behind "W" of "Was", because é has two bytes. The mark stays there, and no character is split.
     assert text.startswith("Is é. W [1][2]as b. [2]\n\nEnd.")
     assert text.splitlines()[-4:] == [
-        "[1] T (documents/d/versions/1, bytes 5-6, quoted)",
+        "[1] T (documents/d/versions/1, bytes 5-6)",
         '    "q"',
-        "[2] T (documents/d/versions/1, bytes 9-10, quoted)",
+        "[2] T (documents/d/versions/1, bytes 9-10)",
         '    "q"',
     ]
-
-
-@pytest.mark.parametrize(
-    ("number", "note"),
-    [(1, "(1 sentence of this answer could not be confirmed"), (2, "(2 sentences of this answer could not")],
-)
-def test_unconfirmed_sentences_are_marked_and_counted(number: int, note: str) -> None:
-    unconfirmed = citation_pb2.UnconfirmedSentence(answer_range=byte_range_pb2.ByteRange(start=3, end=5))
-    answer = turn_pb2.TurnAnswer(
-        text="A. B. C.",
-        citations=[cited(2, 0)],
-        unsupported_sentences=number,
-        unconfirmed_sentences=[unconfirmed, unconfirmed],
-    )
-    assert answer_text(answer).startswith("A. [1] B. [unconfirmed] C.")
-    assert note in answer_text(answer)
 
 
 def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:
@@ -80,8 +63,8 @@ def test_a_source_names_its_page_or_cell() -> None:
     paged.page = 3
     cell.page, cell.path = 2, "Sheet2!A4:C4"
     text = answer_text(turn_pb2.TurnAnswer(text="One. Two.", citations=[paged, cell]))
-    assert "[1] T (documents/d/versions/1, page 3, quoted)" in text
-    assert "[2] T (documents/d/versions/1, Sheet2!A4:C4, quoted)" in text
+    assert "[1] T (documents/d/versions/1, page 3)" in text
+    assert "[2] T (documents/d/versions/1, Sheet2!A4:C4)" in text
 
 
 def test_a_source_of_a_tool_names_its_address_and_when_it_was_fetched() -> None:
@@ -92,7 +75,7 @@ def test_a_source_of_a_tool_names_its_address_and_when_it_was_fetched() -> None:
         one.tool_result.source_index = index
         one.tool_result.fetch_time.FromDatetime(datetime(2026, 11, 22, 23, 40, tzinfo=UTC))
     text = answer_text(turn_pb2.TurnAnswer(text="One. Two.", citations=[page, other]))
-    where = "fetched by web_search on 2026-11-22 at 23:40 UTC, bytes 5-6, quoted"
+    where = "fetched by web_search on 2026-11-22 at 23:40 UTC, bytes 5-6"
     assert f"[1] A page (https://example.org/\x1b[2J page, {where})" in text
     assert f"[2] (untitled) (https://example.org/\x1b[2J page, {where})" in text
 
@@ -143,7 +126,6 @@ def test_a_name_stays_on_its_line() -> None:
 def spans(*ranges: tuple[int, int]) -> list[citation_pb2.Citation]:
     return [
         citation_pb2.Citation(
-            state=citation_pb2.CITATION_STATE_QUOTED,
             document_version="documents/d/versions/1",
             source_range=byte_range_pb2.ByteRange(start=start, end=end),
             answer_range=byte_range_pb2.ByteRange(start=start, end=end),

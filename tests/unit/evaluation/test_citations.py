@@ -21,7 +21,7 @@ def pair(true: str, false: str, quote: str = QUOTE) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_it_counts_what_is_quoted_in_each_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_counts_what_differs_in_each_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "lamp.md").write_text(f"# Lamp\n\n{QUOTE}.\n")
     folder = tmp_path / "set"
@@ -38,14 +38,14 @@ def test_it_counts_what_is_quoted_in_each_half(tmp_path: Path, capsys: pytest.Ca
     (folder / "pairs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in pairs))
     eval_citations(tmp_path, folder, json=True)
     assert json.loads(capsys.readouterr().out) == {
-        "odd": {kind: {"pairs": 2, "falseQuoted": 0.5, "trueLost": 0.5} for kind in ("number", "all")},
-        "even": {kind: {"pairs": 1, "falseQuoted": 0.0, "trueLost": 1.0} for kind in ("number", "all")},
+        "odd": {kind: {"pairs": 2, "falseShown": 0.5, "trueShown": 0.5} for kind in ("number", "all")},
+        "even": {kind: {"pairs": 1, "falseShown": 0.0, "trueShown": 0.0} for kind in ("number", "all")},
     }
     eval_citations(tmp_path, folder)
     said = capsys.readouterr().out
-    assert f"quoted though false: The lamp can run for 48 hours. | {QUOTE}" in said
-    assert "quote not found though true: The lamp runs for long." in said
-    assert "contradicts the quote though true: The lamp runs for 47 hours." in said
+    assert f"no difference though false: The lamp can run for 48 hours. | {QUOTE}" in said
+    assert "quote not found: It runs for very long" in said
+    assert "quantity: 47 hours though true: The lamp runs for 47 hours." in said
 
 
 def test_our_pairs_name_known_sources_and_quote_little() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from responsa.chat.v1.citation_pb2 import CITATION_STATE_QUOTED, Citation
+from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.message_pb2 import Message
 from responsa_server.calls.convert.cited import listed
 from responsa_server.domain.errors import Reason, Unavailable
@@ -87,7 +87,7 @@ def cited(text: str, *pieces: str) -> list[Citation]:
     data = text.encode()
     citations: list[Citation] = []
     for number, piece in enumerate(pieces, 1):
-        one = Citation(document_version="documents/a/versions/1", title="A", state=CITATION_STATE_QUOTED)
+        one = Citation(document_version="documents/a/versions/1", title="A")
         one.answer_range.start = data.index(piece.encode())
         one.answer_range.end = one.answer_range.start + len(piece.encode())
         one.source_range.end = number

@@ -1,13 +1,13 @@
 /** Shows an answer's text with a chip after every part that a citation supports, and the list of the cited documents. */
 
-import { CitationState, type Citation, type UnconfirmedSentence } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { AskingHooks } from "./actions.js";
 import { codeButton, copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import { refusalText, refusalWords, type Origin, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
-import { datedOf, ends, parts, placeOf, sources } from "./parts.js";
+import { datedOf, parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
 import { closestView, type CardHooks, type OpenSource } from "./passages.js";
 import { tipped } from "../widgets/tip.js";
@@ -35,21 +35,14 @@ export class AnswerView {
     this.root.append(this.#prose.root);
   }
 
-  /** `unconfirmed`: the sentences that nothing confirms, which are known when the answer has ended. */
-  show(text: string, citations: readonly Citation[], unconfirmed: readonly UnconfirmedSentence[] = []): void {
+  show(text: string, citations: readonly Citation[]): void {
     this.#text = text;
     this.#citations = citations;
     const spots = parts(text, citations).map((one) => {
       const { passage, sourceRange } = citations[one.index]!;
       return { ...one, widget: { type: "widget" as const, key: `${one.index} ${passage} ${sourceRange?.start}`, make: () => this.#chip(one.index) } };
     });
-    const doubts = ends(text, unconfirmed).map((to) => ({ index: -1, from: to, to, widget: { type: "widget" as const, key: `unconfirmed ${to}`, make: doubt } }));
-    this.#prose.show(text, [...spots, ...doubts].sort((a, b) => a.to - b.to));
-  }
-
-  /** Show a line above the text that says that nothing of it is confirmed, unless it is empty. */
-  doubt(line: string): void {
-    if (line) this.root.prepend(element("p", { class: "doubted" }, line));
+    this.#prose.show(text, spots);
   }
 
   /** The text with a footnote for each citation. */
@@ -97,8 +90,9 @@ export class AnswerView {
     const label = t("sourceIs", { number: index + 1, title });
     const chip = button(`${index + 1}`, () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": label });
     tipped(chip, () => {
-      const [text, stated] = [plainText(quote), STATES[citation.state]];
-      return [element("q", WRITTEN, text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text), element("span", { class: "note", ...WRITTEN }, title), ...(stated ? [element("span", { class: "note" }, t(stated))] : [])];
+      const text = plainText(quote);
+      const notes = [title, t(ORIGINS[citation.quoteOrigin] ?? "quoteCopied"), citation.differences.length > 0 ? t("differs") : ""].filter(Boolean);
+      return [...(text ? [element("q", WRITTEN, text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text)] : []), ...notes.map((one) => element("span", { class: "note", ...WRITTEN }, one))];
     });
     chip.dataset["of"] = String(index);
     for (const kind of ["pointerenter", "pointerleave", "focus", "blur"]) chip.addEventListener(kind, () => this.#light());
@@ -113,12 +107,7 @@ export class AnswerView {
   }
 }
 
-const STATES: Partial<Record<CitationState, Key>> = { [CitationState.QUOTED]: "stateQuoted", [CitationState.SUPPORTED]: "stateSupported" };
-
-/** Stands behind a sentence that nothing confirms. */
-function doubt(): HTMLElement {
-  return element("span", { class: "doubt", title: t("unconfirmedWhy") }, t("unconfirmed"));
-}
+const ORIGINS: Partial<Record<QuoteOrigin, Key>> = { [QuoteOrigin.CHOSEN]: "quoteChosen", [QuoteOrigin.NOT_FOUND]: "quoteNotFound" };
 
 /** The address of a source. Only what a tool fetched from the web is a link, which opens in another tab. */
 function addressOf(uri: string, fetched: boolean): HTMLElement {

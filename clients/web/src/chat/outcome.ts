@@ -42,8 +42,6 @@ export interface Outcome {
   readonly passages?: { readonly why: string; readonly answer: TurnAnswer };
   /** The passages that come closest to an answer, below a refusal or an answer of which nothing is confirmed. */
   readonly closest?: readonly Excerpt[];
-  /** Stands above an answer of which nothing is confirmed. */
-  readonly doubt?: string;
 }
 
 /** The cost of the model calls; "" if no model was called. */
@@ -139,23 +137,17 @@ function answered(answer: TurnAnswer, agent: string): Outcome {
   const why = whyPassages(answer);
   // The line above the passages, or the fallback to a template, says who has written the answer.
   const said = why !== undefined || fallbacks.some((one) => one.kind === FallbackKind.TEMPLATE);
-  const [doubt, from] = [doubtOf(answer), originOf(answer)];
-  // The line above the text or the passages says these.
-  const above = [...(why === undefined ? [] : [FallbackKind.PASSAGES]), ...(doubt ? [FallbackKind.UNCITED] : [])];
+  const from = originOf(answer);
+  const uncited = fallbacks.some((one) => one.kind === FallbackKind.UNCITED);
   return {
     who: said ? spent(usage) : answeredBy(agent, model, usage),
-    fallbacks: [...sentences(fallbacks.filter((one) => !above.includes(one.kind)), answer.outcome), ...(doubt ? [] : unsupported(answer))],
+    fallbacks: [...sentences(fallbacks.filter((one) => why === undefined || one.kind !== FallbackKind.PASSAGES), answer.outcome), ...unsupported(answer)],
     ...(why === undefined ? from && { origin: from } : { passages: { why, answer } }),
-    ...(doubt && { doubt, closest: answer.moreExcerpts }),
+    ...(why === undefined && uncited && { closest: answer.moreExcerpts }),
   };
 }
 
-/** Says that nothing of an answer is confirmed; "" if something is, or if nobody has checked. */
-export function doubtOf({ excerpts, fallbacks }: TurnAnswer): string {
-  return excerpts.length === 0 && fallbacks.some((one) => one.kind === FallbackKind.UNCITED) ? `${t("uncited")}.` : "";
-}
-
-/** Says how many sentences of an answer are not confirmed. */
+/** Says how many sentences cite words that are not in their source, or were denied. */
 function unsupported({ unsupportedSentences: number }: TurnAnswer): readonly string[] {
   return number === 0 ? [] : [t("unsupported", { count: number })];
 }

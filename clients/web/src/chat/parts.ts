@@ -1,6 +1,6 @@
 /** Finds the cited parts of an answer and the documents that it cites. */
 
-import type { Citation, UnconfirmedSentence } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { fetchedBy } from "./fetched.js";
 import { unitsAt } from "@responsa/client/parts.js";
 import type { Place } from "../text/content.js";
@@ -28,16 +28,6 @@ export function parts(text: string, citations: readonly Citation[]): Part[] {
     })
     .filter(({ from, to }) => to > from)
     .sort((a, b) => a.to - b.to || a.index - b.index);
-}
-
-/** Where sentences end that nothing confirms, each once. */
-export function ends(text: string, unconfirmed: readonly UnconfirmedSentence[]): readonly number[] {
-  const found = unconfirmed.flatMap(({ answerRange }) => (answerRange ? [Number(answerRange.end)] : []));
-  return unitsAt(text, [...new Set(found)].sort((a, b) => a - b)).map((place) => {
-    let to = place;
-    while (to < text.length && CLOSING.test(text[to]!)) to += 1;
-    return to;
-  });
 }
 
 export interface Source {

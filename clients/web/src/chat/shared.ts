@@ -5,7 +5,6 @@ import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.j
 import type { Share } from "@responsa/contract/responsa/chat/v1/share_pb.js";
 import { AnswerView } from "./answer.js";
 import { whyPassages } from "./excerpts.js";
-import { doubtOf } from "./outcome.js";
 import { passagesView, type OpenSource } from "./passages.js";
 import { questionRow } from "./turnview.js";
 import type { DocumentPanel } from "../documents/document.js";
@@ -79,8 +78,7 @@ export class SharedView {
     if (why !== undefined) body.append(passagesView(question, why, { ...answer, citations }, { open, label: (name: string) => this.#labels.of(name), say: this.#say }));
     else if (answer.text) {
       const view = new AnswerView(open, this.#say);
-      view.show(answer.text, citations, answer.unconfirmedSentences);
-      view.doubt(doubtOf(answer));
+      view.show(answer.text, citations);
       view.finish();
       body.append(view.root);
     }

@@ -162,8 +162,7 @@ export class TalkView {
       body.append(passagesView(question, outcome.passages.why, outcome.passages.answer, hooks, this.#feedback(message)));
     } else {
       const view = new AnswerView(this.#opener(message.name), this.#hooks.say);
-      view.show(message.text, message.citations, message.unconfirmedSentences);
-      view.doubt(outcome?.doubt ?? "");
+      view.show(message.text, message.citations);
       view.finish(...actionsOf(question, hooks.asking, () => view.sourced), this.#feedback(message));
       body.append(view.root);
     }

@@ -3,7 +3,7 @@
 import { Pencil } from "lucide";
 import { create } from "@bufbuild/protobuf";
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Citation, UnconfirmedSentence } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { CancelCause, ToolOutcome, TurnToolCallSchema, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
@@ -147,7 +147,7 @@ export class TurnView {
         this.grow(reader);
         break;
       case "answer": {
-        const { text, citations, passagesUsed, unconfirmedSentences } = event.value;
+        const { text, citations, passagesUsed } = event.value;
         const feedback = this.#feedback(true);
         if (outcome?.passages) {
           const { why, answer } = outcome.passages;
@@ -157,12 +157,11 @@ export class TurnView {
           this.#hooks.say([why, ...answer.excerpts.map((one) => plainText(one.markdown)), ...outcome.fallbacks].join(" "));
           break;
         }
-        this.#show(text, citations, unconfirmedSentences);
-        this.#answer.doubt(outcome?.doubt ?? "");
+        this.#show(text, citations);
         this.#answer.finish(...actionsOf(this.#asked, this.#hooks.asking, () => this.#answer.sourced), ...feedback);
         this.#tell(outcome);
         this.#end(`${this.#in(t("answered"), at)}${passagesUsed > 0 ? ` ${t("fromPassages", { count: passagesUsed })}` : ""}`, at);
-        this.#hooks.say([outcome?.doubt ?? "", spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].filter(Boolean).join(" "));
+        this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));
         break;
       }
       case "refused": {
@@ -261,9 +260,9 @@ export class TurnView {
     if (note) this.#body.append(note);
   }
 
-  #show(text: string, citations: readonly Citation[], unconfirmed: readonly UnconfirmedSentence[] = []): void {
+  #show(text: string, citations: readonly Citation[]): void {
     if (!this.#answer.root.isConnected) this.#replace(this.#answer.root);
-    this.#answer.show(text, citations, unconfirmed);
+    this.#answer.show(text, citations);
   }
 
   #replace(...nodes: Node[]): void {

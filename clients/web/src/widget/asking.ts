@@ -9,14 +9,10 @@ export interface Citation {
   readonly answerRange?: { readonly start?: string; readonly end?: string };
 }
 
-/** A sentence that nothing confirms. */
-export type Unconfirmed = Pick<Citation, "answerRange">;
-
 /** The end of a turn: the answer, or a problem to show. */
 export interface Ended {
   readonly text: string;
   readonly citations: readonly Citation[];
-  readonly unconfirmed: readonly Unconfirmed[];
   readonly problem: string;
 }
 
@@ -26,7 +22,7 @@ interface Frame {
   readonly events?: readonly {
     readonly delta?: { readonly text?: string };
     readonly attemptRestarted?: object;
-    readonly answer?: { readonly text?: string; readonly citations?: readonly Citation[]; readonly unconfirmedSentences?: readonly Unconfirmed[] };
+    readonly answer?: { readonly text?: string; readonly citations?: readonly Citation[] };
     readonly refused?: object;
     readonly failed?: { readonly status?: { readonly message?: string } };
     readonly cancelled?: object;
@@ -52,7 +48,7 @@ export async function ask(server: string, key: string, question: { readonly text
       for await (const frame of frames(response.body)) {
         [turn, seq, tries] = [frame.turn, frame.throughSeq, 0];
         for (const { delta, attemptRestarted, answer, refused, failed: failure, cancelled } of frame.events ?? []) {
-          if (answer) return { text: answer.text ?? "", citations: answer.citations ?? [], unconfirmed: answer.unconfirmedSentences ?? [], problem: "" };
+          if (answer) return { text: answer.text ?? "", citations: answer.citations ?? [], problem: "" };
           if (refused) return failed(NONE);
           if (failure || cancelled) return failed(failure?.status?.message ?? LOST);
           if (attemptRestarted) text = "";
@@ -70,7 +66,7 @@ export async function ask(server: string, key: string, question: { readonly text
 }
 
 function failed(problem: string): Ended {
-  return { text: "", citations: [], unconfirmed: [], problem };
+  return { text: "", citations: [], problem };
 }
 
 async function* frames(body: ReadableStream<Uint8Array>): AsyncGenerator<Frame> {

@@ -14,7 +14,6 @@ export function style(): CSSStyleSheet {
     .note { opacity: .8; }
     .problem { color: light-dark(#a3261d, #ff9d93); }
     .chip { min-inline-size: 1.5rem; min-block-size: 1.5rem; margin-inline-start: .2rem; padding: 0 .3rem; font-size: .75rem; background: none; color: var(--accent); cursor: pointer; }
-    .doubt { margin-inline-start: .3rem; padding: 0 .3rem; font-size: .75rem; border: 1px solid var(--line); border-radius: .5rem; opacity: .8; }
     .sources { padding-inline-start: 1.5rem; font-size: .9rem; }
     summary { cursor: pointer; }
     blockquote { margin: .25rem 0 .5rem; padding-inline-start: .75rem; border-inline-start: 3px solid var(--line); white-space: pre-line; }

@@ -52,8 +52,8 @@ class Answers extends HTMLElement {
     this.#cite(end, prose, answer);
   }
 
-  /** Show the whole answer, with a number at the end of each cited part, "unconfirmed" behind what nothing confirms, and the quotes below. */
-  #cite({ text, citations, unconfirmed }: Ended, prose: Prose, answer: HTMLElement): void {
+  /** Show the whole answer, with a number at the end of each cited part, and the quotes below. */
+  #cite({ text, citations }: Ended, prose: Prose, answer: HTMLElement): void {
     const sources = citations.map((one, index) => source(one, index));
     const places = unitsAt(text, citations.flatMap(({ answerRange }) => [Number(answerRange?.start ?? 0), Number(answerRange?.end ?? 0)]));
     const spots = citations.map((one, index) => {
@@ -64,9 +64,7 @@ class Answers extends HTMLElement {
       const make = () => button(String(index + 1), open, { class: "chip", "aria-label": `Source ${index + 1}: ${one.title ?? ""}` });
       return { from: places[2 * index]!, to: places[2 * index + 1]!, index, widget: { type: "widget" as const, key: String(index), make } };
     });
-    const ends = [...new Set(unconfirmed.map(({ answerRange }) => Number(answerRange?.end ?? 0)))].sort((one, other) => one - other);
-    const doubts = unitsAt(text, ends).map((to) => ({ from: to, to, index: -1, widget: { type: "widget" as const, key: `unconfirmed ${to}`, make: () => element("span", { class: "doubt" }, "unconfirmed") } }));
-    prose.show(text, [...spots, ...doubts].sort((one, other) => one.to - other.to));
+    prose.show(text, [...spots].sort((one, other) => one.to - other.to));
     replace(answer, prose.root, element("ol", { class: "sources", "aria-label": "Sources" }, ...sources.map((one) => element("li", {}, one))));
   }
 }

@@ -490,9 +490,9 @@ type Quality struct {
 	Fallbacks map[string]int64 `protobuf:"bytes,7,rep,name=fallbacks,proto3" json:"fallbacks,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// The answers with citations.
 	CitedAnswers int64 `protobuf:"varint,8,opt,name=cited_answers,json=citedAnswers,proto3" json:"cited_answers,omitempty"`
-	// The citations, each of which passed the check against its source.
+	// The citations.
 	Citations int64 `protobuf:"varint,9,opt,name=citations,proto3" json:"citations,omitempty"`
-	// The sentences that name a source that does not support them, and so got no citation.
+	// The sentences with a citation whose words do not stand in its source, or which a model that judges has denied.
 	UnsupportedSentences int64 `protobuf:"varint,10,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
 	// The answers that are rated UP.
 	UpRatings int64 `protobuf:"varint,11,opt,name=up_ratings,json=upRatings,proto3" json:"up_ratings,omitempty"`
@@ -714,7 +714,7 @@ type TenantTurn struct {
 	Passages int32 `protobuf:"varint,14,opt,name=passages,proto3" json:"passages,omitempty"`
 	// How many citations the answer has.
 	Citations int32 `protobuf:"varint,15,opt,name=citations,proto3" json:"citations,omitempty"`
-	// How many sentences of the answer name a source that does not support them.
+	// How many sentences of the answer have a citation whose words do not stand in its source, or which a model that judges has denied.
 	UnsupportedSentences int32 `protobuf:"varint,16,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
 	// What the server did because it could not do a step as intended, with the causes.
 	Fallbacks []*v1.Fallback `protobuf:"bytes,17,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
@@ -917,9 +917,9 @@ type QuestionPattern struct {
 	DownRatings int64 `protobuf:"varint,11,opt,name=down_ratings,json=downRatings,proto3" json:"down_ratings,omitempty"`
 	// The answers with citations.
 	CitedAnswers int64 `protobuf:"varint,12,opt,name=cited_answers,json=citedAnswers,proto3" json:"cited_answers,omitempty"`
-	// The citations, each of which passed the check against its source.
+	// The citations.
 	Citations int64 `protobuf:"varint,13,opt,name=citations,proto3" json:"citations,omitempty"`
-	// The sentences that name a source that does not support them, and so got no citation.
+	// The sentences with a citation whose words do not stand in its source, or which a model that judges has denied.
 	UnsupportedSentences int64 `protobuf:"varint,14,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
 	// When the first of the questions was asked; unset if none was asked in the time of the report, and only feedback was given.
 	FirstTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"`

@@ -24,58 +24,179 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence.
-type CitationState int32
+// QuoteOrigin says how the quote of a citation came about. It says nothing of whether the sentence is right.
+type QuoteOrigin int32
 
 const (
 	// Only of a citation whose source the caller may not read.
-	CitationState_CITATION_STATE_UNSPECIFIED CitationState = 0
-	// The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked.
-	CitationState_CITATION_STATE_QUOTED CitationState = 1
-	// A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote supports it; nothing in form speaks against it. If the sentence
-	// copies no words of the source, the model has read the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence.
-	CitationState_CITATION_STATE_SUPPORTED CitationState = 2
+	QuoteOrigin_QUOTE_ORIGIN_UNSPECIFIED QuoteOrigin = 0
+	// The quote is the words that the mark, or the sentence itself, copies from the source.
+	QuoteOrigin_QUOTE_ORIGIN_COPIED QuoteOrigin = 1
+	// The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most 300 bytes.
+	QuoteOrigin_QUOTE_ORIGIN_CHOSEN QuoteOrigin = 2
+	// The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the source that the model has read.
+	QuoteOrigin_QUOTE_ORIGIN_NOT_FOUND QuoteOrigin = 3
 )
 
-// Enum value maps for CitationState.
+// Enum value maps for QuoteOrigin.
 var (
-	CitationState_name = map[int32]string{
-		0: "CITATION_STATE_UNSPECIFIED",
-		1: "CITATION_STATE_QUOTED",
-		2: "CITATION_STATE_SUPPORTED",
+	QuoteOrigin_name = map[int32]string{
+		0: "QUOTE_ORIGIN_UNSPECIFIED",
+		1: "QUOTE_ORIGIN_COPIED",
+		2: "QUOTE_ORIGIN_CHOSEN",
+		3: "QUOTE_ORIGIN_NOT_FOUND",
 	}
-	CitationState_value = map[string]int32{
-		"CITATION_STATE_UNSPECIFIED": 0,
-		"CITATION_STATE_QUOTED":      1,
-		"CITATION_STATE_SUPPORTED":   2,
+	QuoteOrigin_value = map[string]int32{
+		"QUOTE_ORIGIN_UNSPECIFIED": 0,
+		"QUOTE_ORIGIN_COPIED":      1,
+		"QUOTE_ORIGIN_CHOSEN":      2,
+		"QUOTE_ORIGIN_NOT_FOUND":   3,
 	}
 )
 
-func (x CitationState) Enum() *CitationState {
-	p := new(CitationState)
+func (x QuoteOrigin) Enum() *QuoteOrigin {
+	p := new(QuoteOrigin)
 	*p = x
 	return p
 }
 
-func (x CitationState) String() string {
+func (x QuoteOrigin) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (CitationState) Descriptor() protoreflect.EnumDescriptor {
+func (QuoteOrigin) Descriptor() protoreflect.EnumDescriptor {
 	return file_responsa_chat_v1_citation_proto_enumTypes[0].Descriptor()
 }
 
-func (CitationState) Type() protoreflect.EnumType {
+func (QuoteOrigin) Type() protoreflect.EnumType {
 	return &file_responsa_chat_v1_citation_proto_enumTypes[0]
 }
 
-func (x CitationState) Number() protoreflect.EnumNumber {
+func (x QuoteOrigin) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use CitationState.Descriptor instead.
-func (CitationState) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use QuoteOrigin.Descriptor instead.
+func (QuoteOrigin) EnumDescriptor() ([]byte, []int) {
 	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{0}
+}
+
+// JudgeVerdict is what the model that judges citations (the setting `citations.judge`) says of a sentence, when it has read the sentence and all its quotes.
+type JudgeVerdict int32
+
+const (
+	// Only of a citation whose source the caller may not read.
+	JudgeVerdict_JUDGE_VERDICT_UNSPECIFIED JudgeVerdict = 0
+	// No model judges, or there is no quote to judge by.
+	JudgeVerdict_JUDGE_VERDICT_NONE JudgeVerdict = 1
+	// The quotes support the sentence.
+	JudgeVerdict_JUDGE_VERDICT_SUPPORTED JudgeVerdict = 2
+	// The quotes say something else, or do not say it.
+	JudgeVerdict_JUDGE_VERDICT_DENIED JudgeVerdict = 3
+	// The model could not tell from the quotes, or has not answered.
+	JudgeVerdict_JUDGE_VERDICT_UNDECIDED JudgeVerdict = 4
+)
+
+// Enum value maps for JudgeVerdict.
+var (
+	JudgeVerdict_name = map[int32]string{
+		0: "JUDGE_VERDICT_UNSPECIFIED",
+		1: "JUDGE_VERDICT_NONE",
+		2: "JUDGE_VERDICT_SUPPORTED",
+		3: "JUDGE_VERDICT_DENIED",
+		4: "JUDGE_VERDICT_UNDECIDED",
+	}
+	JudgeVerdict_value = map[string]int32{
+		"JUDGE_VERDICT_UNSPECIFIED": 0,
+		"JUDGE_VERDICT_NONE":        1,
+		"JUDGE_VERDICT_SUPPORTED":   2,
+		"JUDGE_VERDICT_DENIED":      3,
+		"JUDGE_VERDICT_UNDECIDED":   4,
+	}
+)
+
+func (x JudgeVerdict) Enum() *JudgeVerdict {
+	p := new(JudgeVerdict)
+	*p = x
+	return p
+}
+
+func (x JudgeVerdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (JudgeVerdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_responsa_chat_v1_citation_proto_enumTypes[1].Descriptor()
+}
+
+func (JudgeVerdict) Type() protoreflect.EnumType {
+	return &file_responsa_chat_v1_citation_proto_enumTypes[1]
+}
+
+func (x JudgeVerdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use JudgeVerdict.Descriptor instead.
+func (JudgeVerdict) EnumDescriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{1}
+}
+
+// DifferenceKind is what differs between a sentence and its source.
+type DifferenceKind int32
+
+const (
+	// Never sent.
+	DifferenceKind_DIFFERENCE_KIND_UNSPECIFIED DifferenceKind = 0
+	// A number, date, time, amount or unit of the sentence that the source does not have, or has with another value.
+	DifferenceKind_DIFFERENCE_KIND_QUANTITY DifferenceKind = 1
+	// A name, an identifier or a quoted text that the source does not have.
+	DifferenceKind_DIFFERENCE_KIND_NAME DifferenceKind = 2
+	// One of the two denies something, and the other does not.
+	DifferenceKind_DIFFERENCE_KIND_DENIAL DifferenceKind = 3
+)
+
+// Enum value maps for DifferenceKind.
+var (
+	DifferenceKind_name = map[int32]string{
+		0: "DIFFERENCE_KIND_UNSPECIFIED",
+		1: "DIFFERENCE_KIND_QUANTITY",
+		2: "DIFFERENCE_KIND_NAME",
+		3: "DIFFERENCE_KIND_DENIAL",
+	}
+	DifferenceKind_value = map[string]int32{
+		"DIFFERENCE_KIND_UNSPECIFIED": 0,
+		"DIFFERENCE_KIND_QUANTITY":    1,
+		"DIFFERENCE_KIND_NAME":        2,
+		"DIFFERENCE_KIND_DENIAL":      3,
+	}
+)
+
+func (x DifferenceKind) Enum() *DifferenceKind {
+	p := new(DifferenceKind)
+	*p = x
+	return p
+}
+
+func (x DifferenceKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DifferenceKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_responsa_chat_v1_citation_proto_enumTypes[2].Descriptor()
+}
+
+func (DifferenceKind) Type() protoreflect.EnumType {
+	return &file_responsa_chat_v1_citation_proto_enumTypes[2]
+}
+
+func (x DifferenceKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DifferenceKind.Descriptor instead.
+func (DifferenceKind) EnumDescriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{2}
 }
 
 // CitationVerdict is the result of checking a citation against its source.
@@ -124,11 +245,11 @@ func (x CitationVerdict) String() string {
 }
 
 func (CitationVerdict) Descriptor() protoreflect.EnumDescriptor {
-	return file_responsa_chat_v1_citation_proto_enumTypes[1].Descriptor()
+	return file_responsa_chat_v1_citation_proto_enumTypes[3].Descriptor()
 }
 
 func (CitationVerdict) Type() protoreflect.EnumType {
-	return &file_responsa_chat_v1_citation_proto_enumTypes[1]
+	return &file_responsa_chat_v1_citation_proto_enumTypes[3]
 }
 
 func (x CitationVerdict) Number() protoreflect.EnumNumber {
@@ -137,10 +258,75 @@ func (x CitationVerdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CitationVerdict.Descriptor instead.
 func (CitationVerdict) EnumDescriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{1}
+	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{3}
 }
 
-// Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
+// CitationDifference is something in form that differs between a sentence and the sentences or rows around all its quotes, the headings above them and the title. A difference may be
+// right (a sum, another name of the same thing), and a sentence without one may be wrong.
+type CitationDifference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What differs.
+	Kind DifferenceKind `protobuf:"varint,1,opt,name=kind,proto3,enum=responsa.chat.v1.DifferenceKind" json:"kind,omitempty"`
+	// The part of the answer's text that differs.
+	AnswerRange *v1.ByteRange `protobuf:"bytes,2,opt,name=answer_range,json=answerRange,proto3" json:"answer_range,omitempty"`
+	// What the source has instead, as a position like `Citation.source_range`; it may lie outside of the quote. Unset if the source has nothing there.
+	SourceRange   *v1.ByteRange `protobuf:"bytes,3,opt,name=source_range,json=sourceRange,proto3" json:"source_range,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CitationDifference) Reset() {
+	*x = CitationDifference{}
+	mi := &file_responsa_chat_v1_citation_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CitationDifference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CitationDifference) ProtoMessage() {}
+
+func (x *CitationDifference) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_chat_v1_citation_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CitationDifference.ProtoReflect.Descriptor instead.
+func (*CitationDifference) Descriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CitationDifference) GetKind() DifferenceKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DifferenceKind_DIFFERENCE_KIND_UNSPECIFIED
+}
+
+func (x *CitationDifference) GetAnswerRange() *v1.ByteRange {
+	if x != nil {
+		return x.AnswerRange
+	}
+	return nil
+}
+
+func (x *CitationDifference) GetSourceRange() *v1.ByteRange {
+	if x != nil {
+		return x.SourceRange
+	}
+	return nil
+}
+
+// Citation connects a part of an answer with the source that it names, and quotes the source. A citation stays complete when its source changes or is deleted, because it holds the
 // quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
 // `passage`, `document_version`, `page`, `boxes` and `path` are not set.
 type Citation struct {
@@ -151,18 +337,18 @@ type Citation struct {
 	DocumentVersion string `protobuf:"bytes,2,opt,name=document_version,json=documentVersion,proto3" json:"document_version,omitempty"`
 	// The title that the document or the tool's source had when the answer was written.
 	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
-	// Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty. It never has a scheme whose URIs browsers run or show as pages of the
+	// Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty; empty after the 24th citation of an answer whose event would be larger than 96 KiB. It never has a scheme whose URIs browsers run or show as pages of the
 	// document's author: about, blob, data, filesystem, javascript, vbscript and view-source are left out.
 	Uri string `protobuf:"bytes,4,opt,name=uri,proto3" json:"uri,omitempty"`
 	// The position of the quote in the version's canonical text, or in the text of the tool's source.
 	SourceRange *v1.ByteRange `protobuf:"bytes,5,opt,name=source_range,json=sourceRange,proto3" json:"source_range,omitempty"`
-	// The quoted text, exactly as in the source; at most 1 KiB.
+	// The quoted text, exactly as in the source; at most 1 KiB, and at most 300 bytes after the 24th citation of a model's answer. Empty if quote_origin is NOT_FOUND.
 	Quote string `protobuf:"bytes,6,opt,name=quote,proto3" json:"quote,omitempty"`
 	// SHA-256 of the quote's UTF-8 bytes, 32 bytes.
 	Sha256 []byte `protobuf:"bytes,7,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	// The part of the answer's text that the quote supports.
+	// The part of the answer's text that names the source.
 	AnswerRange *v1.ByteRange `protobuf:"bytes,8,opt,name=answer_range,json=answerRange,proto3" json:"answer_range,omitempty"`
-	// How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer.
+	// How many of the words of that part of the answer the quote has, from 0 to 1; 1 for words that were copied. Compare scores only between citations of one answer.
 	Score float64 `protobuf:"fixed64,9,opt,name=score,proto3" json:"score,omitempty"`
 	// The page, slide or sheet of the original file on which most of the quote stands, counted from 1; 0 if it is not known or the format has no pages.
 	Page int32 `protobuf:"varint,10,opt,name=page,proto3" json:"page,omitempty"`
@@ -180,15 +366,19 @@ type Citation struct {
 	Date string `protobuf:"bytes,14,opt,name=date,proto3" json:"date,omitempty"`
 	// Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
 	NotPermitted bool `protobuf:"varint,15,opt,name=not_permitted,json=notPermitted,proto3" json:"not_permitted,omitempty"`
-	// What was checked.
-	State         CitationState `protobuf:"varint,16,opt,name=state,proto3,enum=responsa.chat.v1.CitationState" json:"state,omitempty"`
+	// How the quote came about.
+	QuoteOrigin QuoteOrigin `protobuf:"varint,16,opt,name=quote_origin,json=quoteOrigin,proto3,enum=responsa.chat.v1.QuoteOrigin" json:"quote_origin,omitempty"`
+	// What a model that judges says of the sentence.
+	Verdict JudgeVerdict `protobuf:"varint,17,opt,name=verdict,proto3,enum=responsa.chat.v1.JudgeVerdict" json:"verdict,omitempty"`
+	// What differs in form between the part of the answer and all its quotes; at most 8.
+	Differences   []*CitationDifference `protobuf:"bytes,18,rep,name=differences,proto3" json:"differences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Citation) Reset() {
 	*x = Citation{}
-	mi := &file_responsa_chat_v1_citation_proto_msgTypes[0]
+	mi := &file_responsa_chat_v1_citation_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -200,7 +390,7 @@ func (x *Citation) String() string {
 func (*Citation) ProtoMessage() {}
 
 func (x *Citation) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_citation_proto_msgTypes[0]
+	mi := &file_responsa_chat_v1_citation_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -213,7 +403,7 @@ func (x *Citation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Citation.ProtoReflect.Descriptor instead.
 func (*Citation) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{0}
+	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Citation) GetPassage() string {
@@ -330,11 +520,25 @@ func (x *Citation) GetNotPermitted() bool {
 	return false
 }
 
-func (x *Citation) GetState() CitationState {
+func (x *Citation) GetQuoteOrigin() QuoteOrigin {
 	if x != nil {
-		return x.State
+		return x.QuoteOrigin
 	}
-	return CitationState_CITATION_STATE_UNSPECIFIED
+	return QuoteOrigin_QUOTE_ORIGIN_UNSPECIFIED
+}
+
+func (x *Citation) GetVerdict() JudgeVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return JudgeVerdict_JUDGE_VERDICT_UNSPECIFIED
+}
+
+func (x *Citation) GetDifferences() []*CitationDifference {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
 }
 
 type isCitation_Origin interface {
@@ -347,104 +551,6 @@ type Citation_ToolResult struct {
 }
 
 func (*Citation_ToolResult) isCitation_Origin() {}
-
-// UnconfirmedSentence is a part of an answer that names a source, and that nothing confirms: it copies no words of the source, or others than stand there, or says something else
-// than these words, or a model that judges has denied it. It has no quote.
-type UnconfirmedSentence struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The part of the answer's text.
-	AnswerRange *v1.ByteRange `protobuf:"bytes,1,opt,name=answer_range,json=answerRange,proto3" json:"answer_range,omitempty"`
-	// The passage that it names, `passages/{uuid}`; empty if it names a number that no passage has, and for a tool's source.
-	Passage string `protobuf:"bytes,2,opt,name=passage,proto3" json:"passage,omitempty"`
-	// The version of the document that the passage is from, `documents/{uuid}/versions/{n}`; empty likewise.
-	DocumentVersion string `protobuf:"bytes,3,opt,name=document_version,json=documentVersion,proto3" json:"document_version,omitempty"`
-	// The origin of what it names if that is no passage.
-	//
-	// Types that are valid to be assigned to Origin:
-	//
-	//	*UnconfirmedSentence_ToolResult
-	Origin        isUnconfirmedSentence_Origin `protobuf_oneof:"origin"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *UnconfirmedSentence) Reset() {
-	*x = UnconfirmedSentence{}
-	mi := &file_responsa_chat_v1_citation_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *UnconfirmedSentence) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*UnconfirmedSentence) ProtoMessage() {}
-
-func (x *UnconfirmedSentence) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_citation_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use UnconfirmedSentence.ProtoReflect.Descriptor instead.
-func (*UnconfirmedSentence) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *UnconfirmedSentence) GetAnswerRange() *v1.ByteRange {
-	if x != nil {
-		return x.AnswerRange
-	}
-	return nil
-}
-
-func (x *UnconfirmedSentence) GetPassage() string {
-	if x != nil {
-		return x.Passage
-	}
-	return ""
-}
-
-func (x *UnconfirmedSentence) GetDocumentVersion() string {
-	if x != nil {
-		return x.DocumentVersion
-	}
-	return ""
-}
-
-func (x *UnconfirmedSentence) GetOrigin() isUnconfirmedSentence_Origin {
-	if x != nil {
-		return x.Origin
-	}
-	return nil
-}
-
-func (x *UnconfirmedSentence) GetToolResult() *CitedToolResult {
-	if x != nil {
-		if x, ok := x.Origin.(*UnconfirmedSentence_ToolResult); ok {
-			return x.ToolResult
-		}
-	}
-	return nil
-}
-
-type isUnconfirmedSentence_Origin interface {
-	isUnconfirmedSentence_Origin()
-}
-
-type UnconfirmedSentence_ToolResult struct {
-	// The result of a tool.
-	ToolResult *CitedToolResult `protobuf:"bytes,4,opt,name=tool_result,json=toolResult,proto3,oneof"`
-}
-
-func (*UnconfirmedSentence_ToolResult) isUnconfirmedSentence_Origin() {}
 
 // CitedToolResult names a source that a tool returned and that an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
 // fetched again.
@@ -597,7 +703,11 @@ var File_responsa_chat_v1_citation_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xb5\x05\n" +
+	"\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xca\x01\n" +
+	"\x12CitationDifference\x124\n" +
+	"\x04kind\x18\x01 \x01(\x0e2 .responsa.chat.v1.DifferenceKindR\x04kind\x12>\n" +
+	"\fanswer_range\x18\x02 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vanswerRange\x12>\n" +
+	"\fsource_range\x18\x03 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vsourceRange\"\xc2\x06\n" +
 	"\bCitation\x12;\n" +
 	"\apassage\x18\x01 \x01(\tB!\xfaA\x1e\n" +
 	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
@@ -617,17 +727,10 @@ const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\vtool_result\x18\r \x01(\v2!.responsa.chat.v1.CitedToolResultH\x00R\n" +
 	"toolResult\x12\x12\n" +
 	"\x04date\x18\x0e \x01(\tR\x04date\x12#\n" +
-	"\rnot_permitted\x18\x0f \x01(\bR\fnotPermitted\x125\n" +
-	"\x05state\x18\x10 \x01(\x0e2\x1f.responsa.chat.v1.CitationStateR\x05stateB\b\n" +
-	"\x06origin\"\xb8\x02\n" +
-	"\x13UnconfirmedSentence\x12>\n" +
-	"\fanswer_range\x18\x01 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vanswerRange\x12;\n" +
-	"\apassage\x18\x02 \x01(\tB!\xfaA\x1e\n" +
-	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
-	"\x10document_version\x18\x03 \x01(\tB)\xfaA&\n" +
-	"$responsa.example.org/DocumentVersionR\x0fdocumentVersion\x12D\n" +
-	"\vtool_result\x18\x04 \x01(\v2!.responsa.chat.v1.CitedToolResultH\x00R\n" +
-	"toolResultB\b\n" +
+	"\rnot_permitted\x18\x0f \x01(\bR\fnotPermitted\x12@\n" +
+	"\fquote_origin\x18\x10 \x01(\x0e2\x1d.responsa.chat.v1.QuoteOriginR\vquoteOrigin\x128\n" +
+	"\averdict\x18\x11 \x01(\x0e2\x1e.responsa.chat.v1.JudgeVerdictR\averdict\x12F\n" +
+	"\vdifferences\x18\x12 \x03(\v2$.responsa.chat.v1.CitationDifferenceR\vdifferencesB\b\n" +
 	"\x06origin\"\xbc\x01\n" +
 	"\x0fCitedToolResult\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x122\n" +
@@ -640,11 +743,23 @@ const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\x04left\x18\x01 \x01(\x05R\x04left\x12\x10\n" +
 	"\x03top\x18\x02 \x01(\x05R\x03top\x12\x14\n" +
 	"\x05right\x18\x03 \x01(\x05R\x05right\x12\x16\n" +
-	"\x06bottom\x18\x04 \x01(\x05R\x06bottom*h\n" +
-	"\rCitationState\x12\x1e\n" +
-	"\x1aCITATION_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15CITATION_STATE_QUOTED\x10\x01\x12\x1c\n" +
-	"\x18CITATION_STATE_SUPPORTED\x10\x02*\xbd\x01\n" +
+	"\x06bottom\x18\x04 \x01(\x05R\x06bottom*y\n" +
+	"\vQuoteOrigin\x12\x1c\n" +
+	"\x18QUOTE_ORIGIN_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13QUOTE_ORIGIN_COPIED\x10\x01\x12\x17\n" +
+	"\x13QUOTE_ORIGIN_CHOSEN\x10\x02\x12\x1a\n" +
+	"\x16QUOTE_ORIGIN_NOT_FOUND\x10\x03*\x99\x01\n" +
+	"\fJudgeVerdict\x12\x1d\n" +
+	"\x19JUDGE_VERDICT_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12JUDGE_VERDICT_NONE\x10\x01\x12\x1b\n" +
+	"\x17JUDGE_VERDICT_SUPPORTED\x10\x02\x12\x18\n" +
+	"\x14JUDGE_VERDICT_DENIED\x10\x03\x12\x1b\n" +
+	"\x17JUDGE_VERDICT_UNDECIDED\x10\x04*\x85\x01\n" +
+	"\x0eDifferenceKind\x12\x1f\n" +
+	"\x1bDIFFERENCE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18DIFFERENCE_KIND_QUANTITY\x10\x01\x12\x18\n" +
+	"\x14DIFFERENCE_KIND_NAME\x10\x02\x12\x1a\n" +
+	"\x16DIFFERENCE_KIND_DENIAL\x10\x03*\xbd\x01\n" +
 	"\x0fCitationVerdict\x12 \n" +
 	"\x1cCITATION_VERDICT_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CITATION_VERDICT_VALID\x10\x01\x12#\n" +
@@ -664,32 +779,37 @@ func file_responsa_chat_v1_citation_proto_rawDescGZIP() []byte {
 	return file_responsa_chat_v1_citation_proto_rawDescData
 }
 
-var file_responsa_chat_v1_citation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_responsa_chat_v1_citation_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_responsa_chat_v1_citation_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_responsa_chat_v1_citation_proto_goTypes = []any{
-	(CitationState)(0),            // 0: responsa.chat.v1.CitationState
-	(CitationVerdict)(0),          // 1: responsa.chat.v1.CitationVerdict
-	(*Citation)(nil),              // 2: responsa.chat.v1.Citation
-	(*UnconfirmedSentence)(nil),   // 3: responsa.chat.v1.UnconfirmedSentence
-	(*CitedToolResult)(nil),       // 4: responsa.chat.v1.CitedToolResult
-	(*PageBox)(nil),               // 5: responsa.chat.v1.PageBox
-	(*v1.ByteRange)(nil),          // 6: responsa.type.v1.ByteRange
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(QuoteOrigin)(0),              // 0: responsa.chat.v1.QuoteOrigin
+	(JudgeVerdict)(0),             // 1: responsa.chat.v1.JudgeVerdict
+	(DifferenceKind)(0),           // 2: responsa.chat.v1.DifferenceKind
+	(CitationVerdict)(0),          // 3: responsa.chat.v1.CitationVerdict
+	(*CitationDifference)(nil),    // 4: responsa.chat.v1.CitationDifference
+	(*Citation)(nil),              // 5: responsa.chat.v1.Citation
+	(*CitedToolResult)(nil),       // 6: responsa.chat.v1.CitedToolResult
+	(*PageBox)(nil),               // 7: responsa.chat.v1.PageBox
+	(*v1.ByteRange)(nil),          // 8: responsa.type.v1.ByteRange
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_responsa_chat_v1_citation_proto_depIdxs = []int32{
-	6, // 0: responsa.chat.v1.Citation.source_range:type_name -> responsa.type.v1.ByteRange
-	6, // 1: responsa.chat.v1.Citation.answer_range:type_name -> responsa.type.v1.ByteRange
-	5, // 2: responsa.chat.v1.Citation.boxes:type_name -> responsa.chat.v1.PageBox
-	4, // 3: responsa.chat.v1.Citation.tool_result:type_name -> responsa.chat.v1.CitedToolResult
-	0, // 4: responsa.chat.v1.Citation.state:type_name -> responsa.chat.v1.CitationState
-	6, // 5: responsa.chat.v1.UnconfirmedSentence.answer_range:type_name -> responsa.type.v1.ByteRange
-	4, // 6: responsa.chat.v1.UnconfirmedSentence.tool_result:type_name -> responsa.chat.v1.CitedToolResult
-	7, // 7: responsa.chat.v1.CitedToolResult.fetch_time:type_name -> google.protobuf.Timestamp
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	2,  // 0: responsa.chat.v1.CitationDifference.kind:type_name -> responsa.chat.v1.DifferenceKind
+	8,  // 1: responsa.chat.v1.CitationDifference.answer_range:type_name -> responsa.type.v1.ByteRange
+	8,  // 2: responsa.chat.v1.CitationDifference.source_range:type_name -> responsa.type.v1.ByteRange
+	8,  // 3: responsa.chat.v1.Citation.source_range:type_name -> responsa.type.v1.ByteRange
+	8,  // 4: responsa.chat.v1.Citation.answer_range:type_name -> responsa.type.v1.ByteRange
+	7,  // 5: responsa.chat.v1.Citation.boxes:type_name -> responsa.chat.v1.PageBox
+	6,  // 6: responsa.chat.v1.Citation.tool_result:type_name -> responsa.chat.v1.CitedToolResult
+	0,  // 7: responsa.chat.v1.Citation.quote_origin:type_name -> responsa.chat.v1.QuoteOrigin
+	1,  // 8: responsa.chat.v1.Citation.verdict:type_name -> responsa.chat.v1.JudgeVerdict
+	4,  // 9: responsa.chat.v1.Citation.differences:type_name -> responsa.chat.v1.CitationDifference
+	9,  // 10: responsa.chat.v1.CitedToolResult.fetch_time:type_name -> google.protobuf.Timestamp
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_citation_proto_init() }
@@ -697,18 +817,15 @@ func file_responsa_chat_v1_citation_proto_init() {
 	if File_responsa_chat_v1_citation_proto != nil {
 		return
 	}
-	file_responsa_chat_v1_citation_proto_msgTypes[0].OneofWrappers = []any{
-		(*Citation_ToolResult)(nil),
-	}
 	file_responsa_chat_v1_citation_proto_msgTypes[1].OneofWrappers = []any{
-		(*UnconfirmedSentence_ToolResult)(nil),
+		(*Citation_ToolResult)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_chat_v1_citation_proto_rawDesc), len(file_responsa_chat_v1_citation_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      4,
 			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -96,11 +96,9 @@ type Message struct {
 	// When the message was written.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// The user's feedback on an answer; unset if the user has given none.
-	Feedback *Feedback `protobuf:"bytes,9,opt,name=feedback,proto3" json:"feedback,omitempty"`
-	// The sentences of an answer that name a source, and that nothing confirms. See TurnAnswer.unconfirmed_sentences.
-	UnconfirmedSentences []*UnconfirmedSentence `protobuf:"bytes,10,rep,name=unconfirmed_sentences,json=unconfirmedSentences,proto3" json:"unconfirmed_sentences,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	Feedback      *Feedback `protobuf:"bytes,9,opt,name=feedback,proto3" json:"feedback,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
@@ -196,18 +194,11 @@ func (x *Message) GetFeedback() *Feedback {
 	return nil
 }
 
-func (x *Message) GetUnconfirmedSentences() []*UnconfirmedSentence {
-	if x != nil {
-		return x.UnconfirmedSentences
-	}
-	return nil
-}
-
 var File_responsa_chat_v1_message_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_message_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/chat/v1/message.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xb2\x05\n" +
+	"\x1eresponsa/chat/v1/message.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xd0\x04\n" +
 	"\aMessage\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12N\n" +
 	"\fconversation\x18\x02 \x01(\tB*\xe2A\x01\x03\xfaA#\n" +
@@ -220,9 +211,7 @@ const file_responsa_chat_v1_message_proto_rawDesc = "" +
 	"\x0erefusal_reason\x18\a \x01(\x0e2\x1f.responsa.chat.v1.RefusalReasonB\x04\xe2A\x01\x03R\rrefusalReason\x12A\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12<\n" +
-	"\bfeedback\x18\t \x01(\v2\x1a.responsa.chat.v1.FeedbackB\x04\xe2A\x01\x03R\bfeedback\x12`\n" +
-	"\x15unconfirmed_sentences\x18\n" +
-	" \x03(\v2%.responsa.chat.v1.UnconfirmedSentenceB\x04\xe2A\x01\x03R\x14unconfirmedSentences:H\xeaAE\n" +
+	"\bfeedback\x18\t \x01(\v2\x1a.responsa.chat.v1.FeedbackB\x04\xe2A\x01\x03R\bfeedback:H\xeaAE\n" +
 	"\x1cresponsa.example.org/Message\x12\x12messages/{message}*\bmessages2\amessage*?\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n" +
@@ -250,7 +239,6 @@ var file_responsa_chat_v1_message_proto_goTypes = []any{
 	(RefusalReason)(0),            // 3: responsa.chat.v1.RefusalReason
 	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
 	(*Feedback)(nil),              // 5: responsa.chat.v1.Feedback
-	(*UnconfirmedSentence)(nil),   // 6: responsa.chat.v1.UnconfirmedSentence
 }
 var file_responsa_chat_v1_message_proto_depIdxs = []int32{
 	0, // 0: responsa.chat.v1.Message.role:type_name -> responsa.chat.v1.Role
@@ -258,12 +246,11 @@ var file_responsa_chat_v1_message_proto_depIdxs = []int32{
 	3, // 2: responsa.chat.v1.Message.refusal_reason:type_name -> responsa.chat.v1.RefusalReason
 	4, // 3: responsa.chat.v1.Message.create_time:type_name -> google.protobuf.Timestamp
 	5, // 4: responsa.chat.v1.Message.feedback:type_name -> responsa.chat.v1.Feedback
-	6, // 5: responsa.chat.v1.Message.unconfirmed_sentences:type_name -> responsa.chat.v1.UnconfirmedSentence
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_message_proto_init() }

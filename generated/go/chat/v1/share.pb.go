@@ -33,7 +33,7 @@ type Share struct {
 	Turn string `protobuf:"bytes,2,opt,name=turn,proto3" json:"turn,omitempty"`
 	// The question.
 	Question string `protobuf:"bytes,3,opt,name=question,proto3" json:"question,omitempty"`
-	// The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, unconfirmed_sentences, outcome, model and excerpts are set, and of its fallbacks the kind UNCITED. A citation of a document that
+	// The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, outcome, model and excerpts are set, and of its fallbacks the kind UNCITED. A citation of a document that
 	// the caller may not read says not_permitted, and an excerpt of such a document is left out. If the turn has read such a document, all citations of tools' sources say not_permitted too. If no model wrote the text, because it quotes documents, the text is then empty.
 	Answer *TurnAnswer `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"`
 	// The display name of the user who shares the answer.

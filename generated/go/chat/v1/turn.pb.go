@@ -275,7 +275,7 @@ const (
 	FallbackKind_FALLBACK_KIND_WITHOUT_SUMMARY FallbackKind = 8
 	// No language model is configured, or none was available: the answer shows the best passages of the documents.
 	FallbackKind_FALLBACK_KIND_PASSAGES FallbackKind = 9
-	// No sentence of the answer is confirmed (see CitationState), so the answer has no citations.
+	// No mark of the answer names a passage or a result, so the answer has no citations.
 	FallbackKind_FALLBACK_KIND_UNCITED FallbackKind = 10
 	// A tool could not be used, because only a language model can choose it and none was available. `source` names the tool.
 	FallbackKind_FALLBACK_KIND_WITHOUT_TOOL FallbackKind = 11
@@ -350,7 +350,7 @@ const (
 	AnswerOutcome_ANSWER_OUTCOME_UNSPECIFIED AnswerOutcome = 0
 	// The answer is complete.
 	AnswerOutcome_ANSWER_OUTCOME_COMPLETE AnswerOutcome = 1
-	// The answer was cut because it reached a limit for answers (24 KiB or 24 citations) or the output limit of its model. Quotes are still whole sentences.
+	// The answer was cut because it reached a limit for answers (24 KiB or 64 citations) or the output limit of its model. Quotes are still whole sentences.
 	AnswerOutcome_ANSWER_OUTCOME_OUTPUT_LIMIT AnswerOutcome = 2
 )
 
@@ -1365,7 +1365,7 @@ type TurnAnswer struct {
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// SHA-256 of the text's UTF-8 bytes, 32 bytes.
 	Sha256 []byte `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	// All citations, in the order in which they appear in the text; at most 24.
+	// All citations, in the order in which they appear in the text; at most 64.
 	Citations []*Citation `protobuf:"bytes,3,rep,name=citations,proto3" json:"citations,omitempty"`
 	// Whether the answer is complete.
 	Outcome AnswerOutcome `protobuf:"varint,4,opt,name=outcome,proto3,enum=responsa.chat.v1.AnswerOutcome" json:"outcome,omitempty"`
@@ -1397,10 +1397,8 @@ type TurnAnswer struct {
 	// Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
 	// answer of a model has the fallback UNCITED.
 	MoreExcerpts []*Excerpt `protobuf:"bytes,19,rep,name=more_excerpts,json=moreExcerpts,proto3" json:"more_excerpts,omitempty"`
-	// How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation.
+	// How many sentences of the text have a citation whose quote_origin is NOT_FOUND or whose verdict is DENIED.
 	UnsupportedSentences int32 `protobuf:"varint,20,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
-	// The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24.
-	UnconfirmedSentences []*UnconfirmedSentence `protobuf:"bytes,22,rep,name=unconfirmed_sentences,json=unconfirmedSentences,proto3" json:"unconfirmed_sentences,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -1552,13 +1550,6 @@ func (x *TurnAnswer) GetUnsupportedSentences() int32 {
 		return x.UnsupportedSentences
 	}
 	return 0
-}
-
-func (x *TurnAnswer) GetUnconfirmedSentences() []*UnconfirmedSentence {
-	if x != nil {
-		return x.UnconfirmedSentences
-	}
-	return nil
 }
 
 // TurnRefused ends a turn without an answer.
@@ -2356,7 +2347,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\tTurnDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1f\n" +
 	"\vbyte_offset\x18\x02 \x01(\x03R\n" +
-	"byteOffset\"\xe9\x06\n" +
+	"byteOffset\"\x8d\x06\n" +
 	"\n" +
 	"TurnAnswer\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
@@ -2379,8 +2370,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\x0fcollection_kind\x18\x0f \x01(\x0e2 .responsa.type.v1.CollectionKindR\x0ecollectionKind\x125\n" +
 	"\bexcerpts\x18\x12 \x03(\v2\x19.responsa.chat.v1.ExcerptR\bexcerpts\x12>\n" +
 	"\rmore_excerpts\x18\x13 \x03(\v2\x19.responsa.chat.v1.ExcerptR\fmoreExcerpts\x123\n" +
-	"\x15unsupported_sentences\x18\x14 \x01(\x05R\x14unsupportedSentences\x12Z\n" +
-	"\x15unconfirmed_sentences\x18\x16 \x03(\v2%.responsa.chat.v1.UnconfirmedSentenceR\x14unconfirmedSentences\"\xb2\x02\n" +
+	"\x15unsupported_sentences\x18\x14 \x01(\x05R\x14unsupportedSentences\"\xb2\x02\n" +
 	"\vTurnRefused\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.responsa.chat.v1.RefusalReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12-\n" +
@@ -2537,12 +2527,11 @@ var file_responsa_chat_v1_turn_proto_goTypes = []any{
 	(*Citation)(nil),              // 28: responsa.chat.v1.Citation
 	(v1.CollectionKind)(0),        // 29: responsa.type.v1.CollectionKind
 	(*Excerpt)(nil),               // 30: responsa.chat.v1.Excerpt
-	(*UnconfirmedSentence)(nil),   // 31: responsa.chat.v1.UnconfirmedSentence
-	(*status.Status)(nil),         // 32: google.rpc.Status
-	(*structpb.Value)(nil),        // 33: google.protobuf.Value
-	(*ToolSource)(nil),            // 34: responsa.chat.v1.ToolSource
-	(ToolFault)(0),                // 35: responsa.chat.v1.ToolFault
-	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
+	(*status.Status)(nil),         // 31: google.rpc.Status
+	(*structpb.Value)(nil),        // 32: google.protobuf.Value
+	(*ToolSource)(nil),            // 33: responsa.chat.v1.ToolSource
+	(ToolFault)(0),                // 34: responsa.chat.v1.ToolFault
+	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
 }
 var file_responsa_chat_v1_turn_proto_depIdxs = []int32{
 	3,  // 0: responsa.chat.v1.Fallback.kind:type_name -> responsa.chat.v1.FallbackKind
@@ -2578,28 +2567,27 @@ var file_responsa_chat_v1_turn_proto_depIdxs = []int32{
 	29, // 30: responsa.chat.v1.TurnAnswer.collection_kind:type_name -> responsa.type.v1.CollectionKind
 	30, // 31: responsa.chat.v1.TurnAnswer.excerpts:type_name -> responsa.chat.v1.Excerpt
 	30, // 32: responsa.chat.v1.TurnAnswer.more_excerpts:type_name -> responsa.chat.v1.Excerpt
-	31, // 33: responsa.chat.v1.TurnAnswer.unconfirmed_sentences:type_name -> responsa.chat.v1.UnconfirmedSentence
-	2,  // 34: responsa.chat.v1.TurnRefused.reason:type_name -> responsa.chat.v1.RefusalReason
-	7,  // 35: responsa.chat.v1.TurnRefused.usage:type_name -> responsa.chat.v1.Usage
-	8,  // 36: responsa.chat.v1.TurnRefused.fallbacks:type_name -> responsa.chat.v1.Fallback
-	30, // 37: responsa.chat.v1.TurnRefused.excerpts:type_name -> responsa.chat.v1.Excerpt
-	32, // 38: responsa.chat.v1.TurnFailed.status:type_name -> google.rpc.Status
-	7,  // 39: responsa.chat.v1.TurnFailed.usage:type_name -> responsa.chat.v1.Usage
-	8,  // 40: responsa.chat.v1.TurnFailed.fallbacks:type_name -> responsa.chat.v1.Fallback
-	7,  // 41: responsa.chat.v1.TurnUsage.usage:type_name -> responsa.chat.v1.Usage
-	27, // 42: responsa.chat.v1.TurnToolCall.arguments:type_name -> google.protobuf.Struct
-	5,  // 43: responsa.chat.v1.TurnToolResult.outcome:type_name -> responsa.chat.v1.ToolOutcome
-	33, // 44: responsa.chat.v1.TurnToolResult.data:type_name -> google.protobuf.Value
-	34, // 45: responsa.chat.v1.TurnToolResult.sources:type_name -> responsa.chat.v1.ToolSource
-	35, // 46: responsa.chat.v1.TurnToolResult.fault:type_name -> responsa.chat.v1.ToolFault
-	6,  // 47: responsa.chat.v1.TurnCancelled.by:type_name -> responsa.chat.v1.CancelCause
-	10, // 48: responsa.chat.v1.TurnSnapshot.terminal_event:type_name -> responsa.chat.v1.TurnEvent
-	36, // 49: responsa.chat.v1.TurnReconnect.after:type_name -> google.protobuf.Duration
-	50, // [50:50] is the sub-list for method output_type
-	50, // [50:50] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	2,  // 33: responsa.chat.v1.TurnRefused.reason:type_name -> responsa.chat.v1.RefusalReason
+	7,  // 34: responsa.chat.v1.TurnRefused.usage:type_name -> responsa.chat.v1.Usage
+	8,  // 35: responsa.chat.v1.TurnRefused.fallbacks:type_name -> responsa.chat.v1.Fallback
+	30, // 36: responsa.chat.v1.TurnRefused.excerpts:type_name -> responsa.chat.v1.Excerpt
+	31, // 37: responsa.chat.v1.TurnFailed.status:type_name -> google.rpc.Status
+	7,  // 38: responsa.chat.v1.TurnFailed.usage:type_name -> responsa.chat.v1.Usage
+	8,  // 39: responsa.chat.v1.TurnFailed.fallbacks:type_name -> responsa.chat.v1.Fallback
+	7,  // 40: responsa.chat.v1.TurnUsage.usage:type_name -> responsa.chat.v1.Usage
+	27, // 41: responsa.chat.v1.TurnToolCall.arguments:type_name -> google.protobuf.Struct
+	5,  // 42: responsa.chat.v1.TurnToolResult.outcome:type_name -> responsa.chat.v1.ToolOutcome
+	32, // 43: responsa.chat.v1.TurnToolResult.data:type_name -> google.protobuf.Value
+	33, // 44: responsa.chat.v1.TurnToolResult.sources:type_name -> responsa.chat.v1.ToolSource
+	34, // 45: responsa.chat.v1.TurnToolResult.fault:type_name -> responsa.chat.v1.ToolFault
+	6,  // 46: responsa.chat.v1.TurnCancelled.by:type_name -> responsa.chat.v1.CancelCause
+	10, // 47: responsa.chat.v1.TurnSnapshot.terminal_event:type_name -> responsa.chat.v1.TurnEvent
+	35, // 48: responsa.chat.v1.TurnReconnect.after:type_name -> google.protobuf.Duration
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_turn_proto_init() }

@@ -202,7 +202,7 @@ class PlannedAgent:
                     ranking = await self.plan.source.excerpts(task.caller, evidence, ranking)
             end = ending(ended, ranking, task.meter.usage)
             if isinstance(end, Answered) and uncited and not (end.citations or end.excerpts):
-                # Nothing of the text is confirmed, so the reader gets the passages beside it.
+                # The text names no passage, so the reader gets the passages beside it.
                 end = replace(end, more_excerpts=_further(ranking, 0, ()))
         except OverBudget as over:
             task.meter.over_request = over.limit == "cost_micros" and context.limits.requested
@@ -240,8 +240,7 @@ def ending(state: Mapping[str, object], ranking: Ranking, usage: Usage) -> Answe
             _written(answer.text, complete=whole, state=state, usage=usage, support=ranking.support),
             citations=[of_plain(citation) for citation in answer.citations],
             passages_used=answer.passages_used,
-            unsupported=len({one.answer for one in answer.unconfirmed}),
-            unconfirmed=answer.unconfirmed,
+            unsupported=len({one.answer for one in answer.citations if one.fails}),
         )
         if end.model == PASSAGES:
             end = replace(

@@ -17,26 +17,29 @@ from pydantic import Field
 
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.node import NodeModel
-from responsa_server.domain.answers import FoundSource, Quote
+from responsa_server.domain.answers import CheckedClaim, CitedSentence, FoundSource, Quote
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     MAX_CITATIONS,
     MAX_DELTA_BYTES,
+    MAX_DIFFERENCES,
+    MAX_FULL_CITATIONS,
     MAX_QUOTE_BYTES,
+    MAX_SHORT_QUOTE_BYTES,
     AnswerOutcome,
     AnyCitation,
     ByteRange,
     Citation,
-    CitationState,
     Cited,
     Delta,
+    Difference,
+    JudgeVerdict,
+    QuoteOrigin,
     RefusalReason,
     ToolCitation,
     ToolOrigin,
-    Unconfirmed,
 )
 from responsa_server.domain.models import MARK, MARK_BEGUN
-from responsa_server.domain.passages import Passage
 from responsa_server.text.disarming import Disarmer, disarm
 from responsa_server.text.sentences import sentences
 
@@ -126,7 +129,9 @@ def citation_of(
     piece: str,
     source: ByteRange,
     answer: ByteRange,
-    state: CitationState = CitationState.QUOTED,
+    origin: QuoteOrigin = QuoteOrigin.COPIED,
+    verdict: JudgeVerdict = JudgeVerdict.NONE,
+    differences: Sequence[Difference] = (),
 ) -> AnyCitation:
     """The citation of a piece of a quote: its place in the document or in the tool's source, and in the answer."""
     passage = quote.passage
@@ -134,7 +139,17 @@ def citation_of(
     score = min(max(quote.score, 0.0), 1.0)
     if passage.origin is not None:
         return ToolCitation(
-            passage.origin, passage.title, passage.uri, source, piece, sha256, answer, score, state
+            passage.origin,
+            passage.title,
+            passage.uri,
+            source,
+            piece,
+            sha256,
+            answer,
+            score,
+            origin,
+            verdict,
+            differences,
         )
     place = passage.place_of(source)
     return Citation(
@@ -152,7 +167,9 @@ def citation_of(
         boxes=place.boxes,
         path=place.path,
         date=passage.date,
-        state=state,
+        quote_origin=origin,
+        verdict=verdict,
+        differences=differences,
     )
 
 
@@ -355,13 +372,19 @@ class CitationModel(NodeModel):
     path: str = ""
     date: str = ""
     origin: ToolOrigin | None = None
-    state: CitationState | None = None
+    quote_origin: QuoteOrigin = QuoteOrigin.COPIED
+    verdict: JudgeVerdict = JudgeVerdict.NONE
+    differences: tuple[Difference, ...] = Field(default=(), max_length=MAX_DIFFERENCES)
+
+    @property
+    def fails(self) -> bool:
+        """Whether the words of the citation were not found, or a model that judges has denied the sentence."""
+        return self.quote_origin is QuoteOrigin.NOT_FOUND or self.verdict is JudgeVerdict.DENIED
 
 
 class AnswerModel(NodeModel):
     """A whole answer, as plain state. collections: the collections that its text is from; empty if the evidence says
-    so. excerpts: how many of the ranking's excerpts the text shows, from the first. unconfirmed: the sentences that
-    name a passage and that nothing confirms.
+    so. excerpts: how many of the ranking's excerpts the text shows, from the first.
     """
 
     text: str = Field(min_length=1)
@@ -370,7 +393,6 @@ class AnswerModel(NodeModel):
     passages_used: int = Field(ge=0)
     collections: tuple[str, ...] = ()
     excerpts: int = Field(default=0, ge=0)
-    unconfirmed: tuple[Unconfirmed, ...] = Field(default=(), max_length=MAX_CITATIONS)
 
 
 class RefusalModel(NodeModel):
@@ -380,20 +402,8 @@ class RefusalModel(NodeModel):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A sentence and the passage to which its mark points. text: the sentence. source: the sentence's bytes in the answer.
-    passage: the passage's number, from 1. quote: the words that the mark copies; "" if it copies none.
-    """
-
-    text: str
-    source: ByteRange
-    passage: int
-    quote: str = ""
-
-
-def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
-    """The claims that the marks make, in the order of the text. Each pair of a sentence and a passage occurs once.
+def claims(text: str, marks: Sequence[Mark]) -> Sequence[CitedSentence]:
+    """The claims that the marks make, in the order of the text. Each quote of a passage occurs once for a sentence.
 
     A mark belongs to the sentence that contains the mark or ends at it, but only to the sentence's text before the
     mark. If a sentence has several marks, each mark belongs to the text since the previous mark. Adjacent marks belong
@@ -402,7 +412,7 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
     """
     data = text.encode()
     leading = _leading(data, marks)
-    distinct_claims = dict[tuple[int, int, int], Claimed]()
+    distinct_claims = dict[tuple[int, int, int, str], CitedSentence]()
     ranges = sentence_ranges(text)
     starts = [one.start for one in ranges]
     before = 0
@@ -423,8 +433,10 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
             source = _claim(data, near, min(before, offset), end)
         if source is not None:
             words = data[source.start : source.end].decode()
+            whole = starts[bisect_right(starts, source.start) - 1]
             distinct_claims.setdefault(
-                (source.start, source.end, passage), Claimed(words, source, passage, quote)
+                (source.start, source.end, passage, quote),
+                CitedSentence(words, source, passage, quote, whole),
             )
     return list(distinct_claims.values())
 
@@ -470,26 +482,21 @@ def found_sources(results: Sequence[ResultModel]) -> Sequence[FoundSource]:
     return list(found.values())
 
 
-def citation(claimed: Claimed, quote: Quote, state: CitationState) -> AnyCitation:
-    """The citation of a claim that a quote holds. A quote that is too long is cut at its end."""
-    words = first_part(quote.text)
-    start = quote.source.start
-    source = ByteRange(start, start + len(words.encode()))
-    return citation_of(quote, words, source, claimed.source, state)
+def citation(
+    claim: CitedSentence, checked: CheckedClaim, place: int, verdict: JudgeVerdict = JudgeVerdict.NONE
+) -> AnyCitation:
+    """The citation of a claim, the one at `place` of its answer, from 0. A quote that is too long is cut at its end."""
+    quote = checked.quote
+    words = first_part(quote.text, MAX_QUOTE_BYTES if place < MAX_FULL_CITATIONS else MAX_SHORT_QUOTE_BYTES)
+    source = (
+        ByteRange(quote.source.start, quote.source.start + len(words.encode())) if words else quote.source
+    )
+    return citation_of(quote, words, source, claim.answer, checked.origin, verdict, checked.differences)
 
 
-def unconfirmed(claimed: Claimed, passage: Passage | None) -> Unconfirmed:
-    """A claim that nothing confirms. passage: the one that it names; None if there is no such passage."""
-    if passage is None:
-        return Unconfirmed(claimed.source)
-    if passage.origin is not None:
-        return Unconfirmed(claimed.source, origin=passage.origin)
-    return Unconfirmed(claimed.source, passage.id, passage.document_id, passage.version)
-
-
-def first_part(text: str) -> str:
+def first_part(text: str, most_bytes: int = MAX_QUOTE_BYTES) -> str:
     """As much of a text as a citation can quote. A text that was cut does not end with the space at the cut."""
-    first = next(split(text, MAX_QUOTE_BYTES), "")
+    first = next(split(text, most_bytes), "")
     return first if first == text else first.removesuffix(" ")
 
 
@@ -506,7 +513,9 @@ def plain(citation: AnyCitation) -> CitationModel:
             answer=citation.answer,
             score=citation.score,
             origin=citation.origin,
-            state=citation.state,
+            quote_origin=citation.quote_origin or QuoteOrigin.COPIED,
+            verdict=citation.verdict or JudgeVerdict.NONE,
+            differences=tuple(citation.differences),
         )
     return CitationModel(
         passage_id=str(citation.passage_id),
@@ -523,7 +532,9 @@ def plain(citation: AnyCitation) -> CitationModel:
         boxes=citation.boxes,
         path=citation.path,
         date=citation.date,
-        state=citation.state,
+        quote_origin=citation.quote_origin or QuoteOrigin.COPIED,
+        verdict=citation.verdict or JudgeVerdict.NONE,
+        differences=tuple(citation.differences),
     )
 
 
@@ -540,7 +551,9 @@ def of_plain(model: CitationModel) -> AnyCitation:
             sha256,
             model.answer,
             model.score,
-            model.state,
+            model.quote_origin,
+            model.verdict,
+            model.differences,
         )
     return Citation(
         passage_id=UUID(model.passage_id),
@@ -557,5 +570,7 @@ def of_plain(model: CitationModel) -> AnyCitation:
         boxes=model.boxes,
         path=model.path,
         date=model.date,
-        state=model.state,
+        quote_origin=model.quote_origin,
+        verdict=model.verdict,
+        differences=model.differences,
     )

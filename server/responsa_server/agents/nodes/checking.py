@@ -1,10 +1,10 @@
-"""Checks the code and the citations of a model's text: a citation is sent only if rules or a model that judges confirmed it."""
+"""Checks the code of a model's text, and gives it its citations."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -20,14 +20,12 @@ from responsa_server.agents.engine.asking import (
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import (
     AnswerModel,
-    Claimed,
     Mark,
     citation,
     claims,
     found_sources,
     plain,
     sentence_ranges,
-    unconfirmed,
 )
 from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.agents.engine.declining import UNCITED
@@ -50,19 +48,18 @@ from responsa_server.domain.events import (
     MAX_CITATIONS,
     AnswerOutcome,
     AnyCitation,
-    CitationState,
+    ByteRange,
     Cited,
     Fallback,
     FallbackKind,
+    JudgeVerdict,
     Step,
 )
 from responsa_server.text.headed import fenced_code
 from responsa_server.text.instructing import without_instructions
 
 NO_MARKS: Final = "no_marks"
-"""The cause of a fallback if a model's text names no passage, although the model has read some."""
-UNSUPPORTED: Final = "unsupported"
-"""The cause of a fallback if a model's text names passages, but none of them supports its sentence."""
+"""The cause of a fallback if a model's text names no passage."""
 ASKED_BEFORE: Final = "asked_before"
 """The cause of a fallback if an earlier attempt may have asked the model that judges."""
 JUDGING: Final = "citation_judging"
@@ -76,10 +73,10 @@ _MOST_SHOWN: Final = 3
 
 
 class CitationCheckerOptions(NodeOptions):
-    """hold: whether the text, which an earlier node has not sent, is sent here, and only if at least one citation
-    remains, all sentences that name a passage are supported, and each sentence with a figure names one. Otherwise, the
-    first time, the text is dropped and `problem` says why, so that the model can write it again; the second time, the
-    node is unavailable.
+    """hold: whether the text, which an earlier node has not sent, is sent here, and only if it has a citation, each
+    sentence with a figure has one, the words of each were found, and a model that judges has denied none. Otherwise,
+    the first time, the text is dropped and `problem` says why, so that the model can write it again; the second time,
+    the node is unavailable.
     """
 
     hold: bool = False
@@ -105,8 +102,7 @@ class CitationCheckerInput(NodeModel):
 
 
 class CitationCheckerOutput(NodeModel):
-    """The cited answer; None if the text was dropped (`problem`). Sentences that name a passage and that nothing
-    confirms stay in the answer, unconfirmed."""
+    """The cited answer; None if the text was dropped (`problem`)."""
 
     answer: AnswerModel | None
     text: str
@@ -114,10 +110,10 @@ class CitationCheckerOutput(NodeModel):
 
 
 class Verdict(NodeModel):
-    """Whether its text carries a sentence. number: the sentence's, from 1."""
+    """What the texts of a sentence say of it. number: the sentence's, from 1."""
 
     number: int
-    carried: bool
+    verdict: Literal["supported", "denied", "undecided"]
 
 
 class Verdicts(NodeModel):
@@ -130,7 +126,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
     """Adds citations to a model's text. The text itself never changes.
 
     If there is a model that judges, it is asked once for each text. If it fails, or an earlier attempt at the turn may
-    have asked it, the rules alone decide.
+    have asked it, it has decided nothing.
     """
 
     name = "cite"
@@ -158,34 +154,40 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
     async def process(self, inputs: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
         """Send the citations in the order of the text. Raises Unavailable (MODEL_UNAVAILABLE) for the second text that must not be sent."""
         text_claims = claims(inputs.text, inputs.marks)
-        checked = list(zip(text_claims, await self._checked(text_claims, inputs), strict=True))
-        states = [CitationState.QUOTED if one.quoted else None for _, one in checked]
+        found: Sequence[CheckedClaim | None] = ()
+        if text_claims:
+            sources = found_sources(inputs.results)
+            found = await self._judge.check(text_claims, inputs.evidence, self._most_bytes, sources)
+        checked = [(claim, one) for claim, one in zip(text_claims, found, strict=True) if one is not None]
+        complete = inputs.complete and len(checked) <= MAX_CITATIONS
+        checked = checked[:MAX_CITATIONS]
+        verdicts: Mapping[ByteRange, JudgeVerdict] = {}
         if self._asker is not None:
-            states = await self._judged(self._asker, checked, states, run)
-        confirmed = [
-            (claimed, one.quote, state)
-            for (claimed, one), state in zip(checked, states, strict=True)
-            if state is not None and one.quote is not None
+            verdicts = await self._judged(self._asker, checked, run)
+        cited = [
+            citation(
+                claim,
+                one,
+                place,
+                verdicts.get(claim.answer, JudgeVerdict.NONE) if one.quote.text else JudgeVerdict.NONE,
+            )
+            for place, (claim, one) in enumerate(checked)
         ]
-        kept = [citation(claimed, quote, state) for claimed, quote, state in confirmed[:MAX_CITATIONS]]
-        sure = {claimed.source for claimed, _, _ in confirmed}
-        others = [(claimed, one.passage) for claimed, one in checked if claimed.source not in sure]
+        kept = [plain(one) for one in cited]
         if self._hold:
-            wrong = [claimed.text for claimed, _ in others]
-            bare = _without_source(inputs.text, text_claims)
+            wrong = [claim.text for (claim, _), one in zip(checked, kept, strict=True) if one.fails]
+            bare = _without_source(inputs.text, [claim for claim, _ in checked])
             if wrong or bare or not kept:
                 return self._dropped(inputs, wrong, bare)
         elif not kept:
-            cause = UNSUPPORTED if text_claims else NO_MARKS
-            run.fell_back(Fallback(FallbackKind.UNCITED, inputs.model, self.name, cause))
-        self._send(inputs.text, kept, run)
+            run.fell_back(Fallback(FallbackKind.UNCITED, inputs.model, self.name, NO_MARKS))
+        self._send(inputs.text, cited, run)
         answer = AnswerModel(
             text=inputs.text,
-            citations=tuple(plain(one) for one in kept),
-            outcome=AnswerOutcome.COMPLETE if inputs.complete else AnswerOutcome.OUTPUT_LIMIT,
+            citations=tuple(kept),
+            outcome=AnswerOutcome.COMPLETE if complete else AnswerOutcome.OUTPUT_LIMIT,
             passages_used=inputs.shown,
-            collections=_collections(quote for _, quote, _ in confirmed),
-            unconfirmed=tuple(unconfirmed(claimed, passage) for claimed, passage in others[:MAX_CITATIONS]),
+            collections=_collections(one.quote for _, one in checked),
         )
         return CitationCheckerOutput(answer=answer, text=inputs.text)
 
@@ -203,49 +205,25 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             message = "The model has twice written what the documents do not say; ask again."
             metadata = {"model": inputs.model, "cause": UNCITED}
             raise Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=1.0)
-        problem = "No sentence names a passage that supports it."
+        problem = "No sentence names a passage."
         if wrong:
-            problem = f"The passages that these sentences name do not support them: {_listed(wrong)}"
+            problem = f"The passages that these sentences name do not say what they say: {_listed(wrong)}"
         elif bare:
             problem = f"These sentences have a figure and name no passage: {_listed(bare)}"
         return CitationCheckerOutput(answer=None, text="", problem=problem)
 
-    async def _checked(
-        self, text_claims: Sequence[Claimed], inputs: CitationCheckerInput
-    ) -> Sequence[CheckedClaim]:
-        """What is known of each claim. Numbers greater than those of the passages name the tools' sources."""
-        sources = found_sources(inputs.results)
-        of_passages = [one for one in text_claims if one.passage <= inputs.shown or not sources]
-        of_sources = [one for one in text_claims if one.passage > inputs.shown and sources]
-        asked = [CitedSentence(one.text, one.passage, one.quote) for one in of_passages]
-        fetched = [CitedSentence(one.text, one.passage - inputs.shown, one.quote) for one in of_sources]
-        checked: dict[Claimed, CheckedClaim] = {}
-        whole = self._asker is not None
-        if asked:
-            judged = await self._judge.judge(asked, inputs.evidence, self._most_bytes, whole=whole)
-            checked |= zip(of_passages, judged, strict=True)
-        if fetched:
-            judged = await self._judge.judge_sources(fetched, sources, whole=whole)
-            checked |= zip(of_sources, judged, strict=True)
-        return [checked[one] for one in text_claims]
-
     async def _judged(
-        self,
-        asker: Asker,
-        checked: Sequence[tuple[Claimed, CheckedClaim]],
-        states: Sequence[CitationState | None],
-        run: Run,
-    ) -> list[CitationState | None]:
-        """The states after the model's verdicts. Sentences whose quote is not there, or contradicts them, are not asked
-        about, and neither are more than MAX_CITATIONS."""
-        after = list(states)
-        sentences = [
-            (place, claimed.text, one.quote)
-            for place, (claimed, one) in enumerate(checked)
-            if one.quote is not None
-        ][:MAX_CITATIONS]
-        if not sentences:
-            return after
+        self, asker: Asker, checked: Sequence[tuple[CitedSentence, CheckedClaim]], run: Run
+    ) -> Mapping[ByteRange, JudgeVerdict]:
+        """What the model says of each sentence with a quote, by the sentence's place."""
+        quotes: dict[ByteRange, list[Quote]] = {}
+        texts: dict[ByteRange, str] = {}
+        for claim, one in checked:
+            if one.quote.text:
+                quotes.setdefault(claim.answer, []).append(one.around)
+                texts[claim.answer] = claim.text
+        if not quotes:
+            return {}
         failure = ASKED_BEFORE
         if run.begin_at != self.name:
             # The milestone before this node is committed before the model is asked, so that no later attempt asks again.
@@ -253,34 +231,32 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             run.emit(committed)
             await committed.passed.wait()
             try:
-                carried = await self._verdicts(asker, [(text, quote) for _, text, quote in sentences], run)
+                said = await self._verdicts(asker, [(texts[one], quotes[one]) for one in quotes], run)
             except FAILURES as error:
                 failure = cause(error)
             else:
-                for (place, _, _), yes in zip(sentences, carried, strict=True):
-                    after[place] = (after[place] or CitationState.SUPPORTED) if yes else None
-                return after
+                return dict(zip(quotes, said, strict=True))
         run.fell_back(Fallback(FallbackKind.RULE, asker.model.name, self.name, failure))
-        return after
+        return dict.fromkeys(quotes, JudgeVerdict.UNDECIDED)
 
     async def _verdicts(
-        self, asker: Asker, sentences: Sequence[tuple[str, Quote]], run: Run
-    ) -> Sequence[bool]:
-        """Whether its quote carries each sentence. Raises one of FAILURES."""
-        shown = [_shown(quote) for _, quote in sentences]
-        texts = list(dict.fromkeys(shown))
+        self, asker: Asker, sentences: Sequence[tuple[str, Sequence[Quote]]], run: Run
+    ) -> Sequence[JudgeVerdict]:
+        """What the model says of each sentence. Raises one of FAILURES."""
+        shown = [[_shown(quote) for quote in quotes] for _, quotes in sentences]
+        texts = list(dict.fromkeys(text for those in shown for text in those))
         lines = [
-            f"{number}. [{texts.index(text) + 1}] {' '.join(sentence.split())}"
-            for number, ((sentence, _), text) in enumerate(zip(sentences, shown, strict=True), 1)
+            f"{number}. [{', '.join(str(texts.index(text) + 1) for text in dict.fromkeys(those))}] {' '.join(sentence.split())}"
+            for number, ((sentence, _), those) in enumerate(zip(sentences, shown, strict=True), 1)
         ]
         untrusted = Untrusted("", passages=texts, others={"sentences": "\n".join(lines)})
         prompt = asker.prompt(run, JUDGING, {"formats": self._shape.text}, untrusted, self._shape.schema)
         most = min(PATIENCE_SECONDS, _SHARE * self.policy.timeout_seconds)
         said = self._shape.read(await asker.raw(prompt, run, most), run.nonce).verdicts
-        found = {one.number: one.carried for one in said}
-        if len(said) != len(sentences) or sorted(found) != list(range(1, len(sentences) + 1)):
+        known = {one.number: JudgeVerdict(one.verdict) for one in said}
+        if len(said) != len(sentences) or sorted(known) != list(range(1, len(sentences) + 1)):
             raise StructuredInvalid("there is not one verdict for each sentence")
-        return [found[number] for number in sorted(found)]
+        return [known[number] for number in sorted(known)]
 
 
 def _shown(quote: Quote) -> str:
@@ -294,14 +270,14 @@ def _listed(sentences: Sequence[str]) -> str:
     return " ".join(f"“{sentence}”" for sentence in dict.fromkeys(sentences[:_MOST_SHOWN]))
 
 
-def _without_source(text: str, text_claims: Sequence[Claimed]) -> Sequence[str]:
+def _without_source(text: str, text_claims: Sequence[CitedSentence]) -> Sequence[str]:
     data = text.encode()
     return [
         sentence.strip()
         for sentence_range in sentence_ranges(text)
         if not any(
-            claimed.source.start < sentence_range.end and sentence_range.start < claimed.source.end
-            for claimed in text_claims
+            claim.answer.start < sentence_range.end and sentence_range.start < claim.answer.end
+            for claim in text_claims
         )
         for sentence in (data[sentence_range.start : sentence_range.end].decode(),)
         if any(character.isdigit() for character in _ITEM.sub("", sentence))

@@ -18,10 +18,11 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     ByteRange,
     Citation,
-    CitationState,
     Excerpt,
     Fallback,
     FallbackKind,
+    JudgeVerdict,
+    QuoteOrigin,
     Step,
 )
 from responsa_server.text.disarming import Disarmer
@@ -137,7 +138,8 @@ def _citation(excerpt: Excerpt, answer: ByteRange) -> Citation:
         boxes=excerpt.boxes,
         path=excerpt.path,
         date=excerpt.date,
-        state=CitationState.QUOTED,
+        quote_origin=QuoteOrigin.COPIED,
+        verdict=JudgeVerdict.NONE,
     )
 
 

@@ -48,7 +48,7 @@ from responsa_server.agents.nodes.choosing import (
     chooser_for,
     requests_tools,
 )
-from responsa_server.domain.answers import CheckedClaim, CitedSentence, Evidence, ShownPassage
+from responsa_server.domain.answers import CheckedClaim, Evidence, ShownPassage
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
@@ -324,16 +324,13 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return end, writer
 
     async def _send_checked(self, text: AnswerWriter, model: str, inputs: PromptInput, run: Run) -> None:
-        """Send a text that was held back. Raises Unavailable if no passage supports any part of the text."""
-        sentences = [
-            CitedSentence(claim.text, claim.passage, claim.quote) for claim in claims(text.text, text.marks)
-        ]
-        found: Sequence[CheckedClaim] = ()
-        if sentences and self._parts.judge is not None and inputs.evidence is not None:
-            found = await self._parts.judge.judge(
-                sentences, inputs.evidence, self._parts.traits.retrieval.context_bytes
-            )
-        if not any(one.quoted for one in found):
+        """Send a text that was held back. Raises Unavailable if no part of the text quotes a passage."""
+        text_claims = claims(text.text, text.marks)
+        found: Sequence[CheckedClaim | None] = ()
+        if text_claims and self._parts.judge is not None and inputs.evidence is not None:
+            most_bytes = self._parts.traits.retrieval.context_bytes
+            found = await self._parts.judge.check(text_claims, inputs.evidence, most_bytes)
+        if not any(one is not None and one.quote.text for one in found):
             raise _unusable(model, UNCITED)
         if self._options.stream:
             emit_text(text.text, run)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Final, assert_never, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, assert_never, cast
 
 from google.protobuf import json_format
 
@@ -53,7 +53,6 @@ from responsa_server.domain.events import (
     ToolOrigin,
     ToolReturned,
     ToolSource,
-    Unconfirmed,
     Usage,
 )
 from responsa_server.domain.filters import parse_filter
@@ -205,7 +204,6 @@ def message(value: Message) -> message_pb2.Message:
         role=enums.SPEAKER.number(value.speaker),
         text=value.text,
         citations=[citation(one) for one in value.citations],
-        unconfirmed_sentences=[unconfirmed(one) for one in value.unconfirmed],
         refusal_reason=enums.REFUSAL_REASON.number(value.refusal),
         create_time=timestamp(value.create_time),
         feedback=None if value.feedback is None else messages.message(feedback_pb2.Feedback, value.feedback),
@@ -241,7 +239,7 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
             answer_range=byte_range(value.answer),
             score=value.score,
             tool_result=_tool_result(value.origin),
-            state=enums.CITATION_STATE.number(value.state),
+            **_checked(value),
         )
     return citation_pb2.Citation(
         passage=names.passage(value.passage_id),
@@ -257,8 +255,23 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
         boxes=map(page_box, value.boxes),
         path=value.path,
         date=value.date,
-        state=enums.CITATION_STATE.number(value.state),
+        **_checked(value),
     )
+
+
+def _checked(value: AnyCitation) -> Mapping[str, Any]:
+    return {
+        "quote_origin": enums.QUOTE_ORIGIN.number(value.quote_origin),
+        "verdict": enums.JUDGE_VERDICT.number(value.verdict),
+        "differences": [
+            citation_pb2.CitationDifference(
+                kind=enums.DIFFERENCE_KIND.number(one.kind),
+                answer_range=byte_range(one.answer),
+                source_range=None if one.source is None else byte_range(one.source),
+            )
+            for one in value.differences
+        ],
+    }
 
 
 def _tool_result(origin: ToolOrigin) -> citation_pb2.CitedToolResult:
@@ -268,16 +281,6 @@ def _tool_result(origin: ToolOrigin) -> citation_pb2.CitedToolResult:
         source_index=origin.source_index,
         fetch_time=timestamp(origin.fetch_time),
     )
-
-
-def unconfirmed(value: Unconfirmed) -> citation_pb2.UnconfirmedSentence:
-    sentence = citation_pb2.UnconfirmedSentence(answer_range=byte_range(value.answer))
-    if value.origin is not None:
-        sentence.tool_result.CopyFrom(_tool_result(value.origin))
-    elif value.passage_id is not None and value.document_id is not None:
-        sentence.passage = names.passage(value.passage_id)
-        sentence.document_version = names.document_version(value.document_id, value.version)
-    return sentence
 
 
 def page_box(edges: tuple[int, int, int, int]) -> citation_pb2.PageBox:
@@ -403,7 +406,6 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     excerpts=[excerpt(one) for one in what.excerpts],
                     more_excerpts=[excerpt(one) for one in what.more_excerpts],
                     unsupported_sentences=what.unsupported,
-                    unconfirmed_sentences=[unconfirmed(one) for one in what.unconfirmed],
                 )
             )
         case Refused():

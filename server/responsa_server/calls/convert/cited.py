@@ -5,25 +5,38 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
-from responsa.chat.v1.citation_pb2 import Citation, CitationState, UnconfirmedSentence
+from responsa.chat.v1.citation_pb2 import Citation, DifferenceKind, JudgeVerdict, QuoteOrigin
 from responsa.chat.v1.turn_pb2 import FallbackKind, TurnAnswer
 from responsa.type.v1.byte_range_pb2 import ByteRange
-from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of
+from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of, words_instead
 from responsa_server.text.disarming import disarm_quoted
 from responsa_server.text.layout import with_marks
 from responsa_server.text.lexical import language_of
 from responsa_server.text.why_passages import why_passages
 
 
-def state(citation: Citation) -> str:
-    """The state of a citation: "quoted" or "supported"."""
-    return CitationState.Name(citation.state).removeprefix("CITATION_STATE_").lower()
+def checked(text: str, citation: Citation) -> dict[str, Any]:
+    """How the quote of a citation came about, what a model that judges says of it, and what differs. text: the answer,
+    in whose characters the differences are. A difference has the words of the source if the quote has them."""
+    data = text.encode()
+    return {
+        "quote_origin": QuoteOrigin.Name(citation.quote_origin).removeprefix("QUOTE_ORIGIN_").lower(),
+        "verdict": JudgeVerdict.Name(citation.verdict).removeprefix("JUDGE_VERDICT_").lower(),
+        "differences": [
+            {
+                "kind": DifferenceKind.Name(one.kind).removeprefix("DIFFERENCE_KIND_").lower(),
+                **_range(data, one.answer_range),
+                "source": disarm_quoted(words_instead(citation, one)),
+            }
+            for one in citation.differences
+        ],
+    }
 
 
-def citations(text: str, cited: Sequence[Citation]) -> Sequence[Mapping[str, str | int]]:
+def citations(text: str, cited: Sequence[Citation]) -> Sequence[Mapping[str, Any]]:
     """The citations of an answer. text: the answer. `start` and `end` are in its characters, the end exclusive."""
     data = text.encode()
     return [
@@ -34,19 +47,10 @@ def citations(text: str, cited: Sequence[Citation]) -> Sequence[Mapping[str, str
             "passage": citation.passage,
             "page": citation.page,
             "quote": disarm_quoted(citation.quote),
-            "state": state(citation),
+            **checked(text, citation),
             **_range(data, citation.answer_range),
         }
         for citation in cited
-    ]
-
-
-def unconfirmed(text: str, sentences: Sequence[UnconfirmedSentence]) -> Sequence[Mapping[str, str | int]]:
-    """The sentences of an answer that nothing confirms, as `citations` gives those that something does."""
-    data = text.encode()
-    return [
-        {"document": one.document_version, "passage": one.passage, **_range(data, one.answer_range)}
-        for one in sentences
     ]
 
 

@@ -25,7 +25,7 @@ from responsa.type.v1 import collection_kind_pb2
 from responsa_contract import (
     AnswerOutcome,
     CancelCause,
-    CitationState,
+    DifferenceKind,
     Dimension,
     Effect,
     FallbackKind,
@@ -33,11 +33,13 @@ from responsa_contract import (
     Grade,
     Health,
     IngestStage,
+    JudgeVerdict,
     LeftOutKind,
     ModelTestOutcome,
     OnBusy,
     QuestionOutcome,
     QuestionPatternState,
+    QuoteOrigin,
     RefusalReason,
     Registration,
     Role,
@@ -64,7 +66,9 @@ GRANULARITY: Final = EnumMap(usage_report_pb2.UsageGranularity, Granularity)
 DIMENSION: Final = EnumMap(usage_report_pb2.UsageDimension, Dimension)
 ROLE: Final = EnumMap(user_pb2.UserRole, Role)
 ON_BUSY: Final = EnumMap(chat_service_pb2.OnBusy, OnBusy)
-CITATION_STATE: Final = EnumMap(citation_pb2.CitationState, CitationState)
+QUOTE_ORIGIN: Final = EnumMap(citation_pb2.QuoteOrigin, QuoteOrigin)
+JUDGE_VERDICT: Final = EnumMap(citation_pb2.JudgeVerdict, JudgeVerdict)
+DIFFERENCE_KIND: Final = EnumMap(citation_pb2.DifferenceKind, DifferenceKind)
 VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)
 GRADE: Final = EnumMap(excerpt_pb2.ExcerptGrade, Grade)
 RATING: Final = EnumMap(feedback_pb2.Rating, Rating)

@@ -45,10 +45,6 @@ def _readable(answer: turn_pb2.TurnAnswer, unreadable: Collection[UUID]) -> turn
             else one
             for one in answer.citations
         ],
-        unconfirmed_sentences=[
-            citation_pb2.UnconfirmedSentence(answer_range=one.answer_range)
-            for one in (() if withheld else answer.unconfirmed_sentences)
-        ],
         outcome=answer.outcome,
         model=answer.model,
         fallbacks=[

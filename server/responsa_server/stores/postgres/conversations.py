@@ -25,12 +25,14 @@ from responsa_server.domain.events import (
     AnyCitation,
     ByteRange,
     Citation,
-    CitationState,
+    Difference,
+    DifferenceKind,
+    JudgeVerdict,
+    QuoteOrigin,
     RefusalReason,
     ToolCitation,
     ToolOrigin,
     ToolSource,
-    Unconfirmed,
     VersionRead,
 )
 from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
@@ -419,27 +421,15 @@ def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Messag
         text=row["content"],
         citations=citations,
         refusal=RefusalReason(row["refusal"]) if row["refusal"] else None,
-        unconfirmed=[_unconfirmed(one) for one in row["unconfirmed"] or ()],
         feedback=carried(row["feedback"]) if row.get("feedback") else None,
     )
-
-
-def _unconfirmed(fields: Mapping[str, Any]) -> Unconfirmed:
-    answer = ByteRange(*fields["answer"])
-    if "call_id" in fields:
-        fetched = datetime.fromisoformat(fields["fetch_time"])
-        origin = ToolOrigin(fields["call_id"], fields["tool"], fields["source_index"], fetched)
-        return Unconfirmed(answer, origin=origin)
-    if "passage_id" in fields:
-        return Unconfirmed(answer, UUID(fields["passage_id"]), UUID(fields["document_id"]), fields["version"])
-    return Unconfirmed(answer)
 
 
 def _withheld(message: Message) -> Message:
     """The message, for a reader without access to a document that its turn has read."""
     if message.speaker is Speaker.USER:
         return message
-    return replace(message, text=WITHHELD, citations=(), unconfirmed=(), refusal=RefusalReason.NOT_PERMITTED)
+    return replace(message, text=WITHHELD, citations=(), refusal=RefusalReason.NOT_PERMITTED)
 
 
 def versions_of(row: Mapping[str, Any]) -> Sequence[VersionRead]:
@@ -451,9 +441,16 @@ def _citation(row: Mapping[str, Any]) -> AnyCitation:
     ranges = {
         "source": ByteRange(row["source_start"], row["source_end"]),
         "answer": ByteRange(row["answer_start"], row["answer_end"]),
-        "state": CitationState(row["state"]),
+        "quote_origin": QuoteOrigin(row["quote_origin"]),
+        "verdict": JudgeVerdict(row["verdict"]),
+        "differences": tuple(map(_difference, row["differences"] or ())),
     }
     if row["call_id"] is None:
         return build(Citation, row, **ranges, boxes=tuple(tuple(box) for box in row["boxes"] or ()))
     origin = ToolOrigin(row["call_id"], row["tool"], row["source_index"], row["fetch_time"])
     return build(ToolCitation, row, **ranges, origin=origin)
+
+
+def _difference(fields: Mapping[str, Any]) -> Difference:
+    source = ByteRange(*fields["source"]) if fields["source"] else None
+    return Difference(DifferenceKind(fields["kind"]), ByteRange(*fields["answer"]), source)

@@ -110,13 +110,13 @@ DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SEL
 DELETE FROM responsa.conversation WHERE tenant_id = %(tenant)s AND id = %(conversation)s;
 
 -- name: list_messages
-SELECT id, conversation_id, turn_id, speaker, content, refusal, unconfirmed, create_time,
+SELECT id, conversation_id, turn_id, speaker, content, refusal, create_time,
     (SELECT to_jsonb(f) FROM responsa.message_feedback AS f WHERE f.tenant_id = %(tenant)s AND f.message_id = message.id) AS feedback
 FROM responsa.message WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND {where}
 ORDER BY {order} LIMIT %(limit)s;
 
 -- name: get_message
-SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.unconfirmed, m.create_time, to_jsonb(f) AS feedback
+SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.create_time, to_jsonb(f) AS feedback
 FROM responsa.message AS m JOIN responsa.conversation AS c ON c.id = m.conversation_id
 LEFT JOIN responsa.message_feedback AS f ON f.tenant_id = m.tenant_id AND f.message_id = m.id
 WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.id = %(message)s;
@@ -142,13 +142,13 @@ ON CONFLICT (tenant_id, message_id) DO UPDATE
 RETURNING *;
 
 -- name: answer_of_turn
-SELECT m.id, t.conversation_id, t.id AS turn_id, m.speaker, m.content, m.refusal, m.unconfirmed, m.create_time
+SELECT m.id, t.conversation_id, t.id AS turn_id, m.speaker, m.content, m.refusal, m.create_time
 FROM responsa.turn AS t
 LEFT JOIN responsa.message AS m ON m.tenant_id = %(tenant)s AND m.turn_id = t.id AND m.speaker = 'assistant'
 WHERE t.tenant_id = %(tenant)s AND t.user_id = %(user)s AND t.id = %(turn)s;
 
 -- name: last_messages
-SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.unconfirmed, m.create_time
+SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.create_time
 FROM responsa.message AS m JOIN responsa.conversation AS c ON c.id = m.conversation_id
 WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.conversation_id = %(conversation)s
     AND (%(before)s::timestamptz IS NULL OR m.create_time < %(before)s::timestamptz)
@@ -165,7 +165,7 @@ SELECT id FROM responsa.withheld_turns(%(turns)s::uuid[]) AS w (id);
 -- name: citations
 SELECT message_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start,
     answer_end, score, page, boxes, path,
-    date, call_id, tool, source_index, fetch_time, state
+    date, call_id, tool, source_index, fetch_time, quote_origin, verdict, differences
 FROM responsa.citation
 WHERE tenant_id = %(tenant)s AND message_id = ANY (%(messages)s)
 ORDER BY message_id, place;

@@ -309,7 +309,7 @@ SELECT id FROM changed;
 
 -- name: withdraw_message
 WITH changed AS (
-    UPDATE responsa.message SET content = %(notice)s, refusal = 'source_erased', unconfirmed = NULL
+    UPDATE responsa.message SET content = %(notice)s, refusal = 'source_erased'
     WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s AND speaker = 'assistant'
     RETURNING id
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final, LiteralString, Protocol
@@ -21,6 +21,7 @@ from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.events import (
     AnyCitation,
     ByteRange,
+    Difference,
     Effect,
     SourcePassage,
     ToolCalled,
@@ -29,7 +30,6 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolReturned,
     ToolSource,
-    Unconfirmed,
     Usage,
 )
 from responsa_server.domain.insight import TurnFacts
@@ -767,22 +767,7 @@ def _message(finish: int, message: NewMessage) -> dict[str, object]:
         "speaker": message.speaker.value,
         "content": message.text,
         "refusal": message.refusal.value if message.refusal else None,
-        "unconfirmed": [_unconfirmed(one) for one in message.unconfirmed] or None,
     }
-
-
-def _unconfirmed(sentence: Unconfirmed) -> dict[str, object]:
-    """A sentence in the form of the column `unconfirmed`."""
-    fields: dict[str, object] = {"answer": [sentence.answer.start, sentence.answer.end]}
-    if sentence.origin is not None:
-        fields |= asdict(sentence.origin) | {"fetch_time": sentence.origin.fetch_time.isoformat()}
-    elif sentence.passage_id is not None:
-        fields |= {
-            "passage_id": str(sentence.passage_id),
-            "document_id": str(sentence.document_id),
-            "version": sentence.version,
-        }
-    return fields
 
 
 def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
@@ -800,11 +785,20 @@ def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
             "answer_start": one.answer.start,
             "answer_end": one.answer.end,
             "score": one.score,
-            "state": one.state,
+            "quote_origin": one.quote_origin,
+            "verdict": one.verdict,
+            "differences": [_difference(difference) for difference in one.differences] or None,
             **_origin(one),
         }
         for place, one in enumerate(message.citations)
     ]
+
+
+def _difference(difference: Difference) -> dict[str, object]:
+    """A difference in the form of the column `differences`."""
+    answer, source = difference.answer, difference.source
+    place = None if source is None else [source.start, source.end]
+    return {"kind": difference.kind, "answer": [answer.start, answer.end], "source": place}
 
 
 def _origin(citation: AnyCitation) -> dict[str, object]:

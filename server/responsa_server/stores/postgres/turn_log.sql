@@ -274,21 +274,24 @@ WITH fence AS MATERIALIZED (
     FROM fenced AS f, unnest((%(seqs)b::int8[])[f.start:f.stop], (%(last_seqs)b::int8[])[f.start:f.stop],
         (%(deltas)b::bool[])[f.start:f.stop], (%(frames)b::bytea[])[f.start:f.stop]) AS r (seq, last_seq, deltas, frame)
 ), spoken AS (
-    INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content, refusal, unconfirmed)
-    SELECT m.id, f.tenant_id, f.conversation_id, f.id, speaker, content, refusal, unconfirmed
+    INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content, refusal)
+    SELECT m.id, f.tenant_id, f.conversation_id, f.id, speaker, content, refusal
     FROM fenced AS f JOIN jsonb_to_recordset(%(messages)s::jsonb) AS m (finish int8, id uuid, speaker text,
-        content text, refusal text, unconfirmed json) USING (finish)
+        content text, refusal text) USING (finish)
 ), cited AS (
     INSERT INTO responsa.citation (
         message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote,
             sha256, answer_start, answer_end, score, page,
-        boxes, path, date, call_id, tool, source_index, fetch_time, state)
+        boxes, path, date, call_id, tool, source_index, fetch_time, quote_origin,
+        verdict, differences)
     SELECT message_id, place, f.tenant_id, passage_id, document_id, version, c.title, uri, source_start, source_end, quote,
-        decode(sha256, 'hex'), answer_start, answer_end, score, page, boxes, path, date, call_id, tool, source_index, fetch_time, c.state
+        decode(sha256, 'hex'), answer_start, answer_end, score, page, boxes, path, date, call_id, tool, source_index, fetch_time,
+        quote_origin, verdict, differences
     FROM fenced AS f JOIN jsonb_to_recordset(%(citations)s::jsonb) AS c (finish int8, message_id uuid, place int2,
         passage_id uuid, document_id uuid, version int,
         title text, uri text, source_start int8, source_end int8, quote text, sha256 text, answer_start int, answer_end int, score float8,
-        page int, boxes int2[], path text, date text, call_id text, tool text, source_index int2, fetch_time timestamptz, state text)
+        page int, boxes int2[], path text, date text, call_id text, tool text, source_index int2, fetch_time timestamptz,
+        quote_origin text, verdict text, differences json)
         USING (finish)
 ), touched AS (
     UPDATE responsa.conversation AS c SET turn_bytes = c.turn_bytes + f.bytes,

@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from responsa.chat.v1.chat_service_pb2 import AskResponse
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, RefusalReason, Turn, TurnAnswer, TurnEvent, TurnState
-from responsa_server.calls.convert.cited import citations, unconfirmed
+from responsa_server.calls.convert.cited import citations
 from responsa_server.calls.status import broken_off
 
 _STATES: Final[Mapping[TurnState.ValueType, a2a.TaskState]] = {
@@ -62,10 +62,7 @@ def _artifact(text: str, answer: TurnAnswer | None = None) -> a2a.Artifact:
     if text:
         artifact.parts.add(text=text, media_type="text/markdown")
     if answer is not None:
-        cited = {
-            "citations": citations(answer.text, answer.citations),
-            "unconfirmed_sentences": unconfirmed(answer.text, answer.unconfirmed_sentences),
-        }
+        cited = {"citations": citations(answer.text, answer.citations)}
         _add_data(artifact.parts.add(), cited)
         whole = answer.outcome == AnswerOutcome.ANSWER_OUTCOME_COMPLETE
         artifact.metadata["outcome"] = "answered" if whole else "cut"

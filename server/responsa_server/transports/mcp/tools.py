@@ -22,12 +22,12 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.knowledge.v1.document_pb2 import Document, Passage
 from responsa.type.v1.scope_pb2 import Scope
 from responsa_server.calls import status
-from responsa_server.calls.convert.cited import citations, unconfirmed, with_sources
+from responsa_server.calls.convert.cited import citations, with_sources
 from responsa_server.calls.json_types import qualified
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.programs import ASK, SEARCH
-from responsa_server.text.disarming import disarm, disarm_quoted, links
+from responsa_server.text.disarming import disarm_quoted
 from responsa_server.transports.mcp.backend import KNOWLEDGE, TERMINAL, Backend, Resuming
 
 MOST_BYTES: Final = 262_144
@@ -286,7 +286,7 @@ async def _followed(
     return await _answer(terminal, {**names, "request_id": request_id})
 
 
-_NO_CITATIONS: Final[Mapping[str, Sequence[str]]] = {"citations": [], "unconfirmed_sentences": []}
+_NO_CITATIONS: Final[Mapping[str, Sequence[str]]] = {"citations": []}
 
 
 async def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResult:
@@ -296,22 +296,12 @@ async def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResu
         case "answer":
             answer = terminal.answer
             whole = answer.outcome == AnswerOutcome.ANSWER_OUTCOME_COMPLETE
-            data = answer.text.encode()
-            places = [one.answer_range for one in answer.unconfirmed_sentences]
-            known = links(answer.text)
-            doubted = [f"- {disarm(data[one.start : one.end].decode(), known)}" for one in places]
-            shown = "\n".join(
-                [
-                    # The parser takes a while for some texts of models.
-                    await asyncio.to_thread(with_sources, answer),
-                    *(["", "Unconfirmed:", *dict.fromkeys(doubted)] if doubted else []),
-                ]
-            )
+            # The parser takes a while for some texts of models.
+            shown = await asyncio.to_thread(with_sources, answer)
             said = {
                 "outcome": "answered" if whole else "cut",
                 "text": answer.text,
                 "citations": citations(answer.text, answer.citations),
-                "unconfirmed_sentences": unconfirmed(answer.text, answer.unconfirmed_sentences),
             }
             return result(shown, {**names, **said})
         case "refused":

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from responsa.chat.v1.citation_pb2 import Citation, UnconfirmedSentence
+from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
 from responsa.chat.v1.tool_pb2 import ToolFault
 from responsa.chat.v1.turn_pb2 import (
@@ -30,7 +30,7 @@ from responsa.chat.v1.turn_pb2 import (
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa.type.v1.collection_kind_pb2 import CollectionKind
 from responsa_server.calls import status as statuses
-from responsa_server.calls.convert.cited import state
+from responsa_server.calls.convert.cited import checked
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Reason
 from responsa_server.text.disarming import disarm_quoted
@@ -146,17 +146,15 @@ async def of_event(
             content = _tool_result(event.tool_result)
         case "answer":
             answer = event.answer
-            metadata = _metadata(conversation, answer.intent, answer.passages_used, answer.citations)
+            metadata = _metadata(
+                conversation, answer.intent, answer.passages_used, answer.text, answer.citations
+            )
             if answer.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT:
                 metadata["outcome"] = "output_limit"
             if answer.model:
                 metadata["model"] = answer.model
             if answer.unsupported_sentences:
                 metadata["unsupported_sentences"] = answer.unsupported_sentences
-            if answer.unconfirmed_sentences:
-                metadata["unconfirmed_sentences"] = [
-                    _unconfirmed(sentence) for sentence in answer.unconfirmed_sentences
-                ]
             metadata |= _named(answer.collection, answer.collection_kind)
             metadata |= _shown(answer.excerpts, answer.more_excerpts)
             html = await rendering.of_markdown(answer.text)
@@ -192,7 +190,11 @@ def _message(content: str, metadata: dict[str, Json], fallbacks: Sequence[Fallba
 
 
 def _metadata(
-    conversation: str, intent: str = "", used: int = 0, citations: Sequence[Citation] = ()
+    conversation: str,
+    intent: str = "",
+    used: int = 0,
+    text: str = "",
+    citations: Sequence[Citation] = (),
 ) -> dict[str, Json]:
     return {
         "intent": intent or None,
@@ -205,7 +207,7 @@ def _metadata(
                 "title": citation.title,
                 "uri": citation.uri,
                 "quote": disarm_quoted(citation.quote),
-                "state": state(citation),
+                **checked(text, citation),
                 **_place(citation),
                 **_tool(citation),
             }
@@ -239,21 +241,11 @@ def _tool_result(result: TurnToolResult) -> dict[str, Json]:
     return content
 
 
-def _unconfirmed(sentence: UnconfirmedSentence) -> dict[str, Json]:
-    """A sentence that nothing confirms, and what it names. Fields without a value are left out."""
-    named = {"passage": sentence.passage, "document": sentence.document_version}
-    return {
-        "answer_range": _range(sentence.answer_range),
-        **{name: value for name, value in named.items() if value},
-        **_tool(sentence),
-    }
-
-
-def _tool(statement: Citation | UnconfirmedSentence) -> dict[str, Json]:
+def _tool(citation: Citation) -> dict[str, Json]:
     """The call whose result is named; empty for a passage of a document."""
-    if not statement.HasField("tool_result"):
+    if not citation.HasField("tool_result"):
         return {}
-    result = statement.tool_result
+    result = citation.tool_result
     return {"tool": result.tool, "call_id": result.call_id, "fetch_time": result.fetch_time.ToJsonString()}
 
 

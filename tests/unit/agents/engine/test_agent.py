@@ -9,14 +9,15 @@ from typing import cast
 import pytest
 from pydantic import TypeAdapter
 
+from responsa_contract import JudgeVerdict, QuoteOrigin
 from responsa_lab.scripted.strong import Broken, Kind, Strong
 from responsa_server.agents.engine.agent import PlannedAgent, ending
-from responsa_server.agents.engine.citations import Claimed, citation, plain
+from responsa_server.agents.engine.citations import citation, plain
 from responsa_server.agents.engine.config import BEGIN
 from responsa_server.agents.engine.graph import FINISH, Plan, Route
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.domain.agents import Meter, Milestone
-from responsa_server.domain.answers import Evidence, Ranking
+from responsa_server.domain.answers import CheckedClaim, CitedSentence, Evidence, Ranking
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     MAX_FALLBACKS,
@@ -24,7 +25,6 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     ByteRange,
     Citation,
-    CitationState,
     Fallback,
     FallbackKind,
     RefusalReason,
@@ -46,7 +46,10 @@ CITED: Mapping[str, object] = {
 REFUSED: Mapping[str, object] = {"refusal": {"reason": "no_support", "message": "Nothing."}}
 NILE, LAKE, MORE = excerpt(LONG), excerpt("A lake.", title="Lakes"), excerpt("More.")
 GRADED = Ranking((NILE, LAKE), (MORE,), 0.7, near=True)
-CITATION = cast("Citation", citation(Claimed("x", ByteRange(0, 3), 1), QUOTE, CitationState.QUOTED))
+CITATION = cast(
+    "Citation",
+    citation(CitedSentence("x", ByteRange(0, 3), 1), CheckedClaim(QUOTE, QUOTE, QuoteOrigin.COPIED), 0),
+)
 
 
 def answered(state: Mapping[str, object], ranking: Ranking = GRADED) -> Answered:
@@ -56,8 +59,8 @@ def answered(state: Mapping[str, object], ranking: Ranking = GRADED) -> Answered
 def test_an_answer_tells_who_wrote_it_and_how_much_of_it_has_no_support() -> None:
     cited = {
         **cast("dict[str, object]", CITED["answer"]),
-        "unconfirmed": [{"answer": {"start": 0, "end": 3}}],
         "outcome": "output_limit",
+        "citations": [plain(CITATION), plain(replace(CITATION, verdict=JudgeVerdict.DENIED))],
     }
     end = answered({**WRITTEN, "answer": cited})
     assert (end.unsupported, end.outcome) == (1, AnswerOutcome.OUTPUT_LIMIT)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from responsa_contract import QuoteOrigin
 from responsa_server.agents.engine.citations import (
     MOST_HELD,
     MOST_MARKS,
-    Claimed,
     Composition,
     Mark,
     MarkFilter,
@@ -24,13 +24,15 @@ from responsa_server.agents.engine.citations import (
     plain,
     split,
 )
+from responsa_server.domain.answers import CheckedClaim, CitedSentence
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     MAX_CITATIONS,
+    MAX_FULL_CITATIONS,
     MAX_QUOTE_BYTES,
+    MAX_SHORT_QUOTE_BYTES,
     AnswerOutcome,
     ByteRange,
-    CitationState,
     Cited,
     Delta,
 )
@@ -188,7 +190,7 @@ def claimed(marked: str) -> list[tuple[str, int]]:
     text = marks.feed(marked) + marks.end()
     found = claims(text, marks.marks)
     for one in found:
-        assert text.encode()[one.source.start : one.source.end].decode() == one.text
+        assert text.encode()[one.answer.start : one.answer.end].decode() == one.text
     return [(one.text, one.passage) for one in found]
 
 
@@ -224,7 +226,8 @@ def test_marks_beyond_the_text_speak_for_its_end() -> None:
 
 def test_a_citation_has_the_quote_of_the_source_and_the_place_in_the_answer() -> None:
     given = quote("The Nile is long.", start=100, score=1.2)
-    made = citation(Claimed("Long it is.", ByteRange(3, 14), 1), given, CitationState.SUPPORTED)
+    claim = CitedSentence("Long it is.", ByteRange(3, 14), 1)
+    made = citation(claim, CheckedClaim(given, given, QuoteOrigin.COPIED), 0)
     assert (made.quote, made.source, made.answer) == (
         "The Nile is long.",
         ByteRange(100, 117),
@@ -236,10 +239,16 @@ def test_a_citation_has_the_quote_of_the_source_and_the_place_in_the_answer() ->
 
 @pytest.mark.parametrize("text", ["word " * 400, "é" * 1000])
 def test_a_quote_that_is_too_long_is_cut_between_characters(text: str) -> None:
-    made = citation(Claimed("x", ByteRange(0, 1), 1), quote(text, start=0), CitationState.QUOTED)
-    assert text.startswith(made.quote)
-    assert MAX_QUOTE_BYTES // 2 < len(made.quote.encode()) <= MAX_QUOTE_BYTES
-    assert made.source == ByteRange(0, len(made.quote.encode()))
+    given, claim = quote(text, start=0), CitedSentence("x", ByteRange(0, 1), 1)
+    checked = CheckedClaim(given, given, QuoteOrigin.COPIED)
+    for place, most in (
+        (MAX_FULL_CITATIONS - 1, MAX_QUOTE_BYTES),
+        (MAX_FULL_CITATIONS, MAX_SHORT_QUOTE_BYTES),
+    ):
+        made = citation(claim, checked, place)
+        assert text.startswith(made.quote)
+        assert most // 2 < len(made.quote.encode()) <= most
+        assert made.source == ByteRange(0, len(made.quote.encode()))
 
 
 # What quotes show has no images, HTML and links elsewhere (text.shown), so the text of an answer does not change it.
@@ -294,7 +303,7 @@ def test_of_one_sentence_that_is_too_long_the_beginning_is_kept() -> None:
     composition = compose([quote("y" * 30_000)])
     assert composition.text == "y" * MAX_ANSWER_BYTES
     assert composition.outcome is AnswerOutcome.OUTPUT_LIMIT
-    assert sum(len(citation.quote) for citation in composition.citations) == MAX_CITATIONS * MAX_QUOTE_BYTES
+    assert sum(len(citation.quote) for citation in composition.citations) == 30_000
 
 
 def test_the_parts_of_a_long_quote_follow_each_other_in_the_source_and_support_all_of_it() -> None:

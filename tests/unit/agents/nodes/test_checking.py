@@ -1,4 +1,4 @@
-"""Only sentences that the passages support get citations. The text stays as it was, or is held back until its citations passed."""
+"""Each mark that names a passage is a citation. The text stays as it was, or is held back until its citations are known."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from responsa_contract import QuoteOrigin
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.citations import AnswerModel, MarkFilter, of_plain
 from responsa_server.agents.nodes.checking import CitationChecker, CitationCheckerInput, CitationCheckerOutput
@@ -15,6 +16,8 @@ from responsa_server.domain.answers import CheckedClaim, CitedSentence, Evidence
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     MAX_CITATIONS,
+    MAX_FULL_CITATIONS,
+    MAX_SHORT_QUOTE_BYTES,
     AnswerOutcome,
     ByteRange,
     Cited,
@@ -32,22 +35,28 @@ from tests.unit.agents.speaking import Turn
 class Believes:
     """A judge with fixed verdicts by claim."""
 
-    def __init__(self, quotes: Mapping[str, Quote]) -> None:
+    def __init__(self, quotes: Mapping[str, Quote], invented: Sequence[str] = ()) -> None:
         self.quotes = quotes
-        self.asked: list[tuple[Sequence[CitedSentence], int]] = []
-        self.fetched: list[tuple[Sequence[CitedSentence], Sequence[FoundSource]]] = []
+        self.invented = invented
+        self.asked: list[tuple[Sequence[tuple[str, int]], int]] = []
+        self.sources: Sequence[FoundSource] = ()
 
-    async def judge(
-        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
-        self.asked.append((claims, most_bytes))
-        return [known(self.quotes.get(claim.text)) for claim in claims]
-
-    async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
-        self.fetched.append((claims, sources))
-        return [known(self.quotes.get(claim.text)) for claim in claims]
+    async def check(
+        self,
+        claims: Sequence[CitedSentence],
+        evidence: Evidence,
+        most_bytes: int,
+        sources: Sequence[FoundSource] = (),
+    ) -> Sequence[CheckedClaim | None]:
+        self.asked.append(([(claim.text, claim.passage) for claim in claims], most_bytes))
+        self.sources = sources
+        nothing = quote("")
+        return [
+            CheckedClaim(nothing, nothing, QuoteOrigin.NOT_FOUND)
+            if claim.text in self.invented
+            else known(self.quotes.get(claim.text))
+            for claim in claims
+        ]
 
 
 FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
@@ -67,22 +76,19 @@ def answer_of(output: CitationCheckerOutput) -> AnswerModel:
     return output.answer
 
 
-async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
+async def test_what_names_a_passage_is_cited() -> None:
     judge = Believes({"It boils.": quote("Water boils."), "It freezes.": quote("Water freezes.", score=0.5)})
     node = CitationChecker(judge, retrieval(context_tokens=175))
     turn = Turn()
     given = written("It boils. [1] It sings. [2] It freezes. [2] So it is.", evidence=evidence(3))
     output = await node.process(given, turn.run)
-    assert judge.asked == [
-        ([CitedSentence("It boils.", 1), CitedSentence("It sings.", 2), CitedSentence("It freezes.", 2)], 700)
-    ]
+    assert judge.asked == [([("It boils.", 1), ("It sings.", 2), ("It freezes.", 2)], 700)]
     answer = answer_of(output)
     assert answer.text == "It boils. It sings. It freezes. So it is."
     assert [(citation.quote, citation.answer, citation.score) for citation in answer.citations] == [
         ("Water boils.", ByteRange(0, 9), 0.8),
         ("Water freezes.", ByteRange(20, 31), 0.5),
     ]
-    assert len(answer.unconfirmed) == 1
     assert (answer.outcome, answer.passages_used) == (AnswerOutcome.COMPLETE, 2)
     assert [event.citation.quote for event in turn.events if isinstance(event, Cited)] == [
         "Water boils.",
@@ -110,10 +116,13 @@ async def test_a_text_without_marks_or_without_documents_is_an_answer_without_ci
 
 async def test_an_answer_has_no_more_citations_than_it_may() -> None:
     sentences = [f"Sentence {number} stands here." for number in range(MAX_CITATIONS + 3)]
-    node = CitationChecker(Believes({sentence: quote("Yes.") for sentence in sentences}))
+    node = CitationChecker(Believes({sentence: quote("Yes. " * 80) for sentence in sentences}))
     output = await node.process(written(" ".join(f"{sentence} [1]" for sentence in sentences)), Turn().run)
-    assert len(answer_of(output).citations) == MAX_CITATIONS
-    assert answer_of(output).unconfirmed == ()
+    answer = answer_of(output)
+    assert (len(answer.citations), answer.outcome) == (MAX_CITATIONS, AnswerOutcome.OUTPUT_LIMIT)
+    sizes = [len(one.quote) for one in answer.citations]
+    assert sizes[MAX_FULL_CITATIONS - 1] == 400
+    assert max(sizes[MAX_FULL_CITATIONS:]) <= MAX_SHORT_QUOTE_BYTES
 
 
 def result(call_id: str, *texts: str) -> ResultModel:
@@ -136,11 +145,9 @@ async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() 
     results = (result("tool-1", "a", "b"), result("tool-1", "a", "b"), result("tool-2", "c"))
     given = written("It boils. [1] It sings. [5] It freezes. [3]", evidence=evidence(2))
     output = await node.process(given.model_copy(update={"results": results}), Turn().run)
-    assert judge.asked[0][0] == [CitedSentence("It boils.", 1)]
-    ((claims, sources),) = judge.fetched
-    assert claims == [CitedSentence("It sings.", 3), CitedSentence("It freezes.", 1)]
-    assert [source.source.text for source in sources] == ["a", "b", "c"]
-    assert sources[2].origin == origin
+    assert judge.asked[0][0] == [("It boils.", 1), ("It sings.", 5), ("It freezes.", 3)]
+    assert [source.source.text for source in judge.sources] == ["a", "b", "c"]
+    assert judge.sources[2].origin == origin
     answer = answer_of(output)
     assert [of_plain(citation).answer for citation in answer.citations] == [
         ByteRange(0, 9),
@@ -149,7 +156,6 @@ async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() 
     cited = of_plain(answer.citations[1])
     assert isinstance(cited, ToolCitation)
     assert (cited.origin, cited.quote) == (origin, "It sings loudly.")
-    assert len(answer.unconfirmed) == 1
     # As state, and read back from it.
     plain = node.validate_output(output)
     assert AnswerModel.model_validate(plain["answer"]) == output.answer
@@ -166,12 +172,14 @@ async def test_a_text_that_is_held_is_sent_with_its_citations_if_all_of_them_pas
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("It boils. [1] It sings. [2]", "do not support them: “It sings.”"),
+        ("It boils. [1] It sings. [2]", "do not say what they say: “It sings.”"),
+        ("It boils. [1] It has 3 songs.", "have a figure and name no passage: “It has 3 songs.”"),
         ("It boils.", "No sentence names a passage"),
     ],
 )
 async def test_a_text_that_is_held_is_dropped_once_and_then_given_up(text: str, problem: str) -> None:
-    node = CitationChecker(Believes({"It boils.": quote("Water boils.")}), hold=True)
+    judge = Believes({"It boils.": quote("Water boils.")}, invented=["It sings."])
+    node = CitationChecker(judge, hold=True)
     given, turn = written(text, evidence=evidence()), Turn()
     output = await node.process(given, turn.run)
     assert (output.answer, output.text, turn.events) == (None, "", [])

@@ -318,9 +318,9 @@ class Quality(_message.Message):
     cited_answers: _builtins.int
     """The answers with citations."""
     citations: _builtins.int
-    """The citations, each of which passed the check against its source."""
+    """The citations."""
     unsupported_sentences: _builtins.int
-    """The sentences that name a source that does not support them, and so got no citation."""
+    """The sentences with a citation whose words do not stand in its source, or which a model that judges has denied."""
     up_ratings: _builtins.int
     """The answers that are rated UP."""
     down_ratings: _builtins.int
@@ -438,7 +438,7 @@ class TenantTurn(_message.Message):
     citations: _builtins.int
     """How many citations the answer has."""
     unsupported_sentences: _builtins.int
-    """How many sentences of the answer name a source that does not support them."""
+    """How many sentences of the answer have a citation whose words do not stand in its source, or which a model that judges has denied."""
     slowest_tool: _builtins.str
     """The tool whose call took longest; empty if the turn has called no tool, or once the turn's events are deleted."""
     slowest_tool_ms: _builtins.int
@@ -539,9 +539,9 @@ class QuestionPattern(_message.Message):
     cited_answers: _builtins.int
     """The answers with citations."""
     citations: _builtins.int
-    """The citations, each of which passed the check against its source."""
+    """The citations."""
     unsupported_sentences: _builtins.int
-    """The sentences that name a source that does not support them, and so got no citation."""
+    """The sentences with a citation whose words do not stand in its source, or which a model that judges has denied."""
     name: _builtins.str
     """`questionPatterns/{uid}`."""
     state: Global___QuestionPatternState.ValueType

@@ -21,33 +21,93 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _CitationState:
+class _QuoteOrigin:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _CitationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CitationState.ValueType], _builtins.type):
+class _QuoteOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuoteOrigin.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    CITATION_STATE_UNSPECIFIED: _CitationState.ValueType  # 0
+    QUOTE_ORIGIN_UNSPECIFIED: _QuoteOrigin.ValueType  # 0
     """Only of a citation whose source the caller may not read."""
-    CITATION_STATE_QUOTED: _CitationState.ValueType  # 1
-    """The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked."""
-    CITATION_STATE_SUPPORTED: _CitationState.ValueType  # 2
-    """A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote supports it; nothing in form speaks against it. If the sentence
-    copies no words of the source, the model has read the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence.
-    """
+    QUOTE_ORIGIN_COPIED: _QuoteOrigin.ValueType  # 1
+    """The quote is the words that the mark, or the sentence itself, copies from the source."""
+    QUOTE_ORIGIN_CHOSEN: _QuoteOrigin.ValueType  # 2
+    """The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most 300 bytes."""
+    QUOTE_ORIGIN_NOT_FOUND: _QuoteOrigin.ValueType  # 3
+    """The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the source that the model has read."""
 
-class CitationState(_CitationState, metaclass=_CitationStateEnumTypeWrapper):
-    """CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence."""
+class QuoteOrigin(_QuoteOrigin, metaclass=_QuoteOriginEnumTypeWrapper):
+    """QuoteOrigin says how the quote of a citation came about. It says nothing of whether the sentence is right."""
 
-CITATION_STATE_UNSPECIFIED: CitationState.ValueType  # 0
+QUOTE_ORIGIN_UNSPECIFIED: QuoteOrigin.ValueType  # 0
 """Only of a citation whose source the caller may not read."""
-CITATION_STATE_QUOTED: CitationState.ValueType  # 1
-"""The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked."""
-CITATION_STATE_SUPPORTED: CitationState.ValueType  # 2
-"""A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote supports it; nothing in form speaks against it. If the sentence
-copies no words of the source, the model has read the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence.
-"""
-Global___CitationState: _TypeAlias = CitationState  # noqa: Y015
+QUOTE_ORIGIN_COPIED: QuoteOrigin.ValueType  # 1
+"""The quote is the words that the mark, or the sentence itself, copies from the source."""
+QUOTE_ORIGIN_CHOSEN: QuoteOrigin.ValueType  # 2
+"""The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most 300 bytes."""
+QUOTE_ORIGIN_NOT_FOUND: QuoteOrigin.ValueType  # 3
+"""The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the source that the model has read."""
+Global___QuoteOrigin: _TypeAlias = QuoteOrigin  # noqa: Y015
+
+class _JudgeVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JudgeVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JudgeVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JUDGE_VERDICT_UNSPECIFIED: _JudgeVerdict.ValueType  # 0
+    """Only of a citation whose source the caller may not read."""
+    JUDGE_VERDICT_NONE: _JudgeVerdict.ValueType  # 1
+    """No model judges, or there is no quote to judge by."""
+    JUDGE_VERDICT_SUPPORTED: _JudgeVerdict.ValueType  # 2
+    """The quotes support the sentence."""
+    JUDGE_VERDICT_DENIED: _JudgeVerdict.ValueType  # 3
+    """The quotes say something else, or do not say it."""
+    JUDGE_VERDICT_UNDECIDED: _JudgeVerdict.ValueType  # 4
+    """The model could not tell from the quotes, or has not answered."""
+
+class JudgeVerdict(_JudgeVerdict, metaclass=_JudgeVerdictEnumTypeWrapper):
+    """JudgeVerdict is what the model that judges citations (the setting `citations.judge`) says of a sentence, when it has read the sentence and all its quotes."""
+
+JUDGE_VERDICT_UNSPECIFIED: JudgeVerdict.ValueType  # 0
+"""Only of a citation whose source the caller may not read."""
+JUDGE_VERDICT_NONE: JudgeVerdict.ValueType  # 1
+"""No model judges, or there is no quote to judge by."""
+JUDGE_VERDICT_SUPPORTED: JudgeVerdict.ValueType  # 2
+"""The quotes support the sentence."""
+JUDGE_VERDICT_DENIED: JudgeVerdict.ValueType  # 3
+"""The quotes say something else, or do not say it."""
+JUDGE_VERDICT_UNDECIDED: JudgeVerdict.ValueType  # 4
+"""The model could not tell from the quotes, or has not answered."""
+Global___JudgeVerdict: _TypeAlias = JudgeVerdict  # noqa: Y015
+
+class _DifferenceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DifferenceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DifferenceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIFFERENCE_KIND_UNSPECIFIED: _DifferenceKind.ValueType  # 0
+    """Never sent."""
+    DIFFERENCE_KIND_QUANTITY: _DifferenceKind.ValueType  # 1
+    """A number, date, time, amount or unit of the sentence that the source does not have, or has with another value."""
+    DIFFERENCE_KIND_NAME: _DifferenceKind.ValueType  # 2
+    """A name, an identifier or a quoted text that the source does not have."""
+    DIFFERENCE_KIND_DENIAL: _DifferenceKind.ValueType  # 3
+    """One of the two denies something, and the other does not."""
+
+class DifferenceKind(_DifferenceKind, metaclass=_DifferenceKindEnumTypeWrapper):
+    """DifferenceKind is what differs between a sentence and its source."""
+
+DIFFERENCE_KIND_UNSPECIFIED: DifferenceKind.ValueType  # 0
+"""Never sent."""
+DIFFERENCE_KIND_QUANTITY: DifferenceKind.ValueType  # 1
+"""A number, date, time, amount or unit of the sentence that the source does not have, or has with another value."""
+DIFFERENCE_KIND_NAME: DifferenceKind.ValueType  # 2
+"""A name, an identifier or a quoted text that the source does not have."""
+DIFFERENCE_KIND_DENIAL: DifferenceKind.ValueType  # 3
+"""One of the two denies something, and the other does not."""
+Global___DifferenceKind: _TypeAlias = DifferenceKind  # noqa: Y015
 
 class _CitationVerdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -86,8 +146,44 @@ CITATION_VERDICT_NOT_PERMITTED: CitationVerdict.ValueType  # 4
 Global___CitationVerdict: _TypeAlias = CitationVerdict  # noqa: Y015
 
 @_typing.final
+class CitationDifference(_message.Message):
+    """CitationDifference is something in form that differs between a sentence and the sentences or rows around all its quotes, the headings above them and the title. A difference may be
+    right (a sum, another name of the same thing), and a sentence without one may be wrong.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ANSWER_RANGE_FIELD_NUMBER: _builtins.int
+    SOURCE_RANGE_FIELD_NUMBER: _builtins.int
+    kind: Global___DifferenceKind.ValueType
+    """What differs."""
+    @_builtins.property
+    def answer_range(self) -> _byte_range_pb2.ByteRange:
+        """The part of the answer's text that differs."""
+
+    @_builtins.property
+    def source_range(self) -> _byte_range_pb2.ByteRange:
+        """What the source has instead, as a position like `Citation.source_range`; it may lie outside of the quote. Unset if the source has nothing there."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___DifferenceKind.ValueType = ...,
+        answer_range: _byte_range_pb2.ByteRange | None = ...,
+        source_range: _byte_range_pb2.ByteRange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "source_range", b"source_range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "kind", b"kind", "source_range", b"source_range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CitationDifference: _TypeAlias = CitationDifference  # noqa: Y015
+
+@_typing.final
 class Citation(_message.Message):
-    """Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
+    """Citation connects a part of an answer with the source that it names, and quotes the source. A citation stays complete when its source changes or is deleted, because it holds the
     quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
     `passage`, `document_version`, `page`, `boxes` and `path` are not set.
     """
@@ -109,7 +205,9 @@ class Citation(_message.Message):
     TOOL_RESULT_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
     NOT_PERMITTED_FIELD_NUMBER: _builtins.int
-    STATE_FIELD_NUMBER: _builtins.int
+    QUOTE_ORIGIN_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written."""
     document_version: _builtins.str
@@ -117,15 +215,15 @@ class Citation(_message.Message):
     title: _builtins.str
     """The title that the document or the tool's source had when the answer was written."""
     uri: _builtins.str
-    """Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty. It never has a scheme whose URIs browsers run or show as pages of the
+    """Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty; empty after the 24th citation of an answer whose event would be larger than 96 KiB. It never has a scheme whose URIs browsers run or show as pages of the
     document's author: about, blob, data, filesystem, javascript, vbscript and view-source are left out.
     """
     quote: _builtins.str
-    """The quoted text, exactly as in the source; at most 1 KiB."""
+    """The quoted text, exactly as in the source; at most 1 KiB, and at most 300 bytes after the 24th citation of a model's answer. Empty if quote_origin is NOT_FOUND."""
     sha256: _builtins.bytes
     """SHA-256 of the quote's UTF-8 bytes, 32 bytes."""
     score: _builtins.float
-    """How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer."""
+    """How many of the words of that part of the answer the quote has, from 0 to 1; 1 for words that were copied. Compare scores only between citations of one answer."""
     page: _builtins.int
     """The page, slide or sheet of the original file on which most of the quote stands, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
@@ -134,15 +232,17 @@ class Citation(_message.Message):
     """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source."""
     not_permitted: _builtins.bool
     """Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations."""
-    state: Global___CitationState.ValueType
-    """What was checked."""
+    quote_origin: Global___QuoteOrigin.ValueType
+    """How the quote came about."""
+    verdict: Global___JudgeVerdict.ValueType
+    """What a model that judges says of the sentence."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the quote in the version's canonical text, or in the text of the tool's source."""
 
     @_builtins.property
     def answer_range(self) -> _byte_range_pb2.ByteRange:
-        """The part of the answer's text that the quote supports."""
+        """The part of the answer's text that names the source."""
 
     @_builtins.property
     def boxes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PageBox]:
@@ -151,6 +251,10 @@ class Citation(_message.Message):
     @_builtins.property
     def tool_result(self) -> Global___CitedToolResult:
         """The result of a tool."""
+
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___CitationDifference]:
+        """What differs in form between the part of the answer and all its quotes; at most 8."""
 
     def __init__(
         self,
@@ -170,59 +274,19 @@ class Citation(_message.Message):
         tool_result: Global___CitedToolResult | None = ...,
         date: _builtins.str = ...,
         not_permitted: _builtins.bool = ...,
-        state: Global___CitationState.ValueType = ...,
+        quote_origin: Global___QuoteOrigin.ValueType = ...,
+        verdict: Global___JudgeVerdict.ValueType = ...,
+        differences: _abc.Iterable[Global___CitationDifference] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "origin", b"origin", "source_range", b"source_range", "tool_result", b"tool_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "boxes", b"boxes", "date", b"date", "document_version", b"document_version", "not_permitted", b"not_permitted", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "state", b"state", "title", b"title", "tool_result", b"tool_result", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "boxes", b"boxes", "date", b"date", "differences", b"differences", "document_version", b"document_version", "not_permitted", b"not_permitted", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "quote_origin", b"quote_origin", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "title", b"title", "tool_result", b"tool_result", "uri", b"uri", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_origin: _TypeAlias = _typing.Literal["tool_result"]  # noqa: Y015
     _WhichOneofArgType_origin: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_origin) -> _WhichOneofReturnType_origin | None: ...
 
 Global___Citation: _TypeAlias = Citation  # noqa: Y015
-
-@_typing.final
-class UnconfirmedSentence(_message.Message):
-    """UnconfirmedSentence is a part of an answer that names a source, and that nothing confirms: it copies no words of the source, or others than stand there, or says something else
-    than these words, or a model that judges has denied it. It has no quote.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ANSWER_RANGE_FIELD_NUMBER: _builtins.int
-    PASSAGE_FIELD_NUMBER: _builtins.int
-    DOCUMENT_VERSION_FIELD_NUMBER: _builtins.int
-    TOOL_RESULT_FIELD_NUMBER: _builtins.int
-    passage: _builtins.str
-    """The passage that it names, `passages/{uuid}`; empty if it names a number that no passage has, and for a tool's source."""
-    document_version: _builtins.str
-    """The version of the document that the passage is from, `documents/{uuid}/versions/{n}`; empty likewise."""
-    @_builtins.property
-    def answer_range(self) -> _byte_range_pb2.ByteRange:
-        """The part of the answer's text."""
-
-    @_builtins.property
-    def tool_result(self) -> Global___CitedToolResult:
-        """The result of a tool."""
-
-    def __init__(
-        self,
-        *,
-        answer_range: _byte_range_pb2.ByteRange | None = ...,
-        passage: _builtins.str = ...,
-        document_version: _builtins.str = ...,
-        tool_result: Global___CitedToolResult | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "origin", b"origin", "tool_result", b"tool_result"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "document_version", b"document_version", "origin", b"origin", "passage", b"passage", "tool_result", b"tool_result"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_origin: _TypeAlias = _typing.Literal["tool_result"]  # noqa: Y015
-    _WhichOneofArgType_origin: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_origin) -> _WhichOneofReturnType_origin | None: ...
-
-Global___UnconfirmedSentence: _TypeAlias = UnconfirmedSentence  # noqa: Y015
 
 @_typing.final
 class CitedToolResult(_message.Message):

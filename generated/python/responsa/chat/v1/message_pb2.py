@@ -30,7 +30,7 @@ from responsa.chat.v1 import feedback_pb2 as responsa_dot_chat_dot_v1_dot_feedba
 from responsa.chat.v1 import turn_pb2 as responsa_dot_chat_dot_v1_dot_turn__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/chat/v1/message.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xc6\x04\n\x07Message\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12@\n\x0c\x63onversation\x18\x02 \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/Conversation\x12\x30\n\x04turn\x18\x03 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Turn\x12*\n\x04role\x18\x04 \x01(\x0e\x32\x16.responsa.chat.v1.RoleB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\tcitations\x18\x06 \x03(\x0b\x32\x1a.responsa.chat.v1.CitationB\x04\xe2\x41\x01\x03\x12=\n\x0erefusal_reason\x18\x07 \x01(\x0e\x32\x1f.responsa.chat.v1.RefusalReasonB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\t \x01(\x0b\x32\x1a.responsa.chat.v1.FeedbackB\x04\xe2\x41\x01\x03\x12J\n\x15unconfirmed_sentences\x18\n \x03(\x0b\x32%.responsa.chat.v1.UnconfirmedSentenceB\x04\xe2\x41\x01\x03:H\xea\x41\x45\n\x1cresponsa.example.org/Message\x12\x12messages/{message}*\x08messages2\x07message*?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/chat/v1/message.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xfa\x03\n\x07Message\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12@\n\x0c\x63onversation\x18\x02 \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/Conversation\x12\x30\n\x04turn\x18\x03 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Turn\x12*\n\x04role\x18\x04 \x01(\x0e\x32\x16.responsa.chat.v1.RoleB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\tcitations\x18\x06 \x03(\x0b\x32\x1a.responsa.chat.v1.CitationB\x04\xe2\x41\x01\x03\x12=\n\x0erefusal_reason\x18\x07 \x01(\x0e\x32\x1f.responsa.chat.v1.RefusalReasonB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\t \x01(\x0b\x32\x1a.responsa.chat.v1.FeedbackB\x04\xe2\x41\x01\x03:H\xea\x41\x45\n\x1cresponsa.example.org/Message\x12\x12messages/{message}*\x08messages2\x07message*?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,12 +55,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESSAGE'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_MESSAGE'].fields_by_name['feedback']._loaded_options = None
   _globals['_MESSAGE'].fields_by_name['feedback']._serialized_options = b'\342A\001\003'
-  _globals['_MESSAGE'].fields_by_name['unconfirmed_sentences']._loaded_options = None
-  _globals['_MESSAGE'].fields_by_name['unconfirmed_sentences']._serialized_options = b'\342A\001\003'
   _globals['_MESSAGE']._loaded_options = None
   _globals['_MESSAGE']._serialized_options = b'\352AE\n\034responsa.example.org/Message\022\022messages/{message}*\010messages2\007message'
-  _globals['_ROLE']._serialized_start=825
-  _globals['_ROLE']._serialized_end=888
+  _globals['_ROLE']._serialized_start=749
+  _globals['_ROLE']._serialized_end=812
   _globals['_MESSAGE']._serialized_start=241
-  _globals['_MESSAGE']._serialized_end=823
+  _globals['_MESSAGE']._serialized_end=747
 # @@protoc_insertion_point(module_scope)

@@ -62,7 +62,6 @@ class Message(_message.Message):
     REFUSAL_REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     FEEDBACK_FIELD_NUMBER: _builtins.int
-    UNCONFIRMED_SENTENCES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`messages/{uuid}`."""
     conversation: _builtins.str
@@ -87,10 +86,6 @@ class Message(_message.Message):
     def feedback(self) -> _feedback_pb2.Feedback:
         """The user's feedback on an answer; unset if the user has given none."""
 
-    @_builtins.property
-    def unconfirmed_sentences(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.UnconfirmedSentence]:
-        """The sentences of an answer that name a source, and that nothing confirms. See TurnAnswer.unconfirmed_sentences."""
-
     def __init__(
         self,
         *,
@@ -103,11 +98,10 @@ class Message(_message.Message):
         refusal_reason: _turn_pb2.RefusalReason.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         feedback: _feedback_pb2.Feedback | None = ...,
-        unconfirmed_sentences: _abc.Iterable[_citation_pb2.UnconfirmedSentence] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "feedback", b"feedback"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "conversation", b"conversation", "create_time", b"create_time", "feedback", b"feedback", "name", b"name", "refusal_reason", b"refusal_reason", "role", b"role", "text", b"text", "turn", b"turn", "unconfirmed_sentences", b"unconfirmed_sentences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "conversation", b"conversation", "create_time", b"create_time", "feedback", b"feedback", "name", b"name", "refusal_reason", b"refusal_reason", "role", b"role", "text", b"text", "turn", b"turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

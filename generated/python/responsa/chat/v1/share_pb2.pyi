@@ -44,7 +44,7 @@ class Share(_message.Message):
     """The display name of the user who shares the answer."""
     @_builtins.property
     def answer(self) -> _turn_pb2.TurnAnswer:
-        """The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, unconfirmed_sentences, outcome, model and excerpts are set, and of its fallbacks the kind UNCITED. A citation of a document that
+        """The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, outcome, model and excerpts are set, and of its fallbacks the kind UNCITED. A citation of a document that
         the caller may not read says not_permitted, and an excerpt of such a document is left out. If the turn has read such a document, all citations of tools' sources say not_permitted too. If no model wrote the text, because it quotes documents, the text is then empty.
         """
 

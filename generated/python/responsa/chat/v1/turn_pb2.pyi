@@ -196,7 +196,7 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     FALLBACK_KIND_PASSAGES: _FallbackKind.ValueType  # 9
     """No language model is configured, or none was available: the answer shows the best passages of the documents."""
     FALLBACK_KIND_UNCITED: _FallbackKind.ValueType  # 10
-    """No sentence of the answer is confirmed (see CitationState), so the answer has no citations."""
+    """No mark of the answer names a passage or a result, so the answer has no citations."""
     FALLBACK_KIND_WITHOUT_TOOL: _FallbackKind.ValueType  # 11
     """A tool could not be used, because only a language model can choose it and none was available. `source` names the tool."""
     FALLBACK_KIND_WITHOUT_RERANKER: _FallbackKind.ValueType  # 12
@@ -224,7 +224,7 @@ FALLBACK_KIND_WITHOUT_SUMMARY: FallbackKind.ValueType  # 8
 FALLBACK_KIND_PASSAGES: FallbackKind.ValueType  # 9
 """No language model is configured, or none was available: the answer shows the best passages of the documents."""
 FALLBACK_KIND_UNCITED: FallbackKind.ValueType  # 10
-"""No sentence of the answer is confirmed (see CitationState), so the answer has no citations."""
+"""No mark of the answer names a passage or a result, so the answer has no citations."""
 FALLBACK_KIND_WITHOUT_TOOL: FallbackKind.ValueType  # 11
 """A tool could not be used, because only a language model can choose it and none was available. `source` names the tool."""
 FALLBACK_KIND_WITHOUT_RERANKER: FallbackKind.ValueType  # 12
@@ -242,7 +242,7 @@ class _AnswerOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerO
     ANSWER_OUTCOME_COMPLETE: _AnswerOutcome.ValueType  # 1
     """The answer is complete."""
     ANSWER_OUTCOME_OUTPUT_LIMIT: _AnswerOutcome.ValueType  # 2
-    """The answer was cut because it reached a limit for answers (24 KiB or 24 citations) or the output limit of its model. Quotes are still whole sentences."""
+    """The answer was cut because it reached a limit for answers (24 KiB or 64 citations) or the output limit of its model. Quotes are still whole sentences."""
 
 class AnswerOutcome(_AnswerOutcome, metaclass=_AnswerOutcomeEnumTypeWrapper):
     """AnswerOutcome says whether an answer is complete."""
@@ -252,7 +252,7 @@ ANSWER_OUTCOME_UNSPECIFIED: AnswerOutcome.ValueType  # 0
 ANSWER_OUTCOME_COMPLETE: AnswerOutcome.ValueType  # 1
 """The answer is complete."""
 ANSWER_OUTCOME_OUTPUT_LIMIT: AnswerOutcome.ValueType  # 2
-"""The answer was cut because it reached a limit for answers (24 KiB or 24 citations) or the output limit of its model. Quotes are still whole sentences."""
+"""The answer was cut because it reached a limit for answers (24 KiB or 64 citations) or the output limit of its model. Quotes are still whole sentences."""
 Global___AnswerOutcome: _TypeAlias = AnswerOutcome  # noqa: Y015
 
 class _ToolOutcome:
@@ -710,7 +710,6 @@ class TurnAnswer(_message.Message):
     EXCERPTS_FIELD_NUMBER: _builtins.int
     MORE_EXCERPTS_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
-    UNCONFIRMED_SENTENCES_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The answer; at most 24 KiB."""
     sha256: _builtins.bytes
@@ -738,10 +737,10 @@ class TurnAnswer(_message.Message):
     collections of several kinds, or the question or its agent named the collections.
     """
     unsupported_sentences: _builtins.int
-    """How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation."""
+    """How many sentences of the text have a citation whose quote_origin is NOT_FOUND or whose verdict is DENIED."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
-        """All citations, in the order in which they appear in the text; at most 24."""
+        """All citations, in the order in which they appear in the text; at most 64."""
 
     @_builtins.property
     def usage(self) -> Global___Usage:
@@ -763,10 +762,6 @@ class TurnAnswer(_message.Message):
         answer of a model has the fallback UNCITED.
         """
 
-    @_builtins.property
-    def unconfirmed_sentences(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.UnconfirmedSentence]:
-        """The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24."""
-
     def __init__(
         self,
         *,
@@ -787,11 +782,10 @@ class TurnAnswer(_message.Message):
         excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         more_excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         unsupported_sentences: _builtins.int = ...,
-        unconfirmed_sentences: _abc.Iterable[_citation_pb2.UnconfirmedSentence] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "unconfirmed_sentences", b"unconfirmed_sentences", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -256,14 +256,14 @@ export declare type Quality = Message<"responsa.admin.v1.Quality"> & {
   citedAnswers: bigint;
 
   /**
-   * The citations, each of which passed the check against its source.
+   * The citations.
    *
    * @generated from field: int64 citations = 9;
    */
   citations: bigint;
 
   /**
-   * The sentences that name a source that does not support them, and so got no citation.
+   * The sentences with a citation whose words do not stand in its source, or which a model that judges has denied.
    *
    * @generated from field: int64 unsupported_sentences = 10;
    */
@@ -453,7 +453,7 @@ export declare type TenantTurn = Message<"responsa.admin.v1.TenantTurn"> & {
   citations: number;
 
   /**
-   * How many sentences of the answer name a source that does not support them.
+   * How many sentences of the answer have a citation whose words do not stand in its source, or which a model that judges has denied.
    *
    * @generated from field: int32 unsupported_sentences = 16;
    */
@@ -579,14 +579,14 @@ export declare type QuestionPattern = Message<"responsa.admin.v1.QuestionPattern
   citedAnswers: bigint;
 
   /**
-   * The citations, each of which passed the check against its source.
+   * The citations.
    *
    * @generated from field: int64 citations = 13;
    */
   citations: bigint;
 
   /**
-   * The sentences that name a source that does not support them, and so got no citation.
+   * The sentences with a citation whose words do not stand in its source, or which a model that judges has denied.
    *
    * @generated from field: int64 unsupported_sentences = 14;
    */

@@ -13,7 +13,42 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_responsa_chat_v1_citation: GenFile;
 
 /**
- * Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
+ * CitationDifference is something in form that differs between a sentence and the sentences or rows around all its quotes, the headings above them and the title. A difference may be
+ * right (a sum, another name of the same thing), and a sentence without one may be wrong.
+ *
+ * @generated from message responsa.chat.v1.CitationDifference
+ */
+export declare type CitationDifference = Message<"responsa.chat.v1.CitationDifference"> & {
+  /**
+   * What differs.
+   *
+   * @generated from field: responsa.chat.v1.DifferenceKind kind = 1;
+   */
+  kind: DifferenceKind;
+
+  /**
+   * The part of the answer's text that differs.
+   *
+   * @generated from field: responsa.type.v1.ByteRange answer_range = 2;
+   */
+  answerRange?: ByteRange | undefined;
+
+  /**
+   * What the source has instead, as a position like `Citation.source_range`; it may lie outside of the quote. Unset if the source has nothing there.
+   *
+   * @generated from field: responsa.type.v1.ByteRange source_range = 3;
+   */
+  sourceRange?: ByteRange | undefined;
+};
+
+/**
+ * Describes the message responsa.chat.v1.CitationDifference.
+ * Use `create(CitationDifferenceSchema)` to create a new message.
+ */
+export declare const CitationDifferenceSchema: GenMessage<CitationDifference>;
+
+/**
+ * Citation connects a part of an answer with the source that it names, and quotes the source. A citation stays complete when its source changes or is deleted, because it holds the
  * quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
  * `passage`, `document_version`, `page`, `boxes` and `path` are not set.
  *
@@ -42,7 +77,7 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
   title: string;
 
   /**
-   * Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty. It never has a scheme whose URIs browsers run or show as pages of the
+   * Where the document came from: its URI or its source_key. For a tool's source, its URI. May be empty; empty after the 24th citation of an answer whose event would be larger than 96 KiB. It never has a scheme whose URIs browsers run or show as pages of the
    * document's author: about, blob, data, filesystem, javascript, vbscript and view-source are left out.
    *
    * @generated from field: string uri = 4;
@@ -57,7 +92,7 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
   sourceRange?: ByteRange | undefined;
 
   /**
-   * The quoted text, exactly as in the source; at most 1 KiB.
+   * The quoted text, exactly as in the source; at most 1 KiB, and at most 300 bytes after the 24th citation of a model's answer. Empty if quote_origin is NOT_FOUND.
    *
    * @generated from field: string quote = 6;
    */
@@ -71,14 +106,14 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
   sha256: Uint8Array;
 
   /**
-   * The part of the answer's text that the quote supports.
+   * The part of the answer's text that names the source.
    *
    * @generated from field: responsa.type.v1.ByteRange answer_range = 8;
    */
   answerRange?: ByteRange | undefined;
 
   /**
-   * How well the quote supports that part of the answer, from 0 to 1. Compare scores only between citations of one answer.
+   * How many of the words of that part of the answer the quote has, from 0 to 1; 1 for words that were copied. Compare scores only between citations of one answer.
    *
    * @generated from field: double score = 9;
    */
@@ -135,11 +170,25 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
   notPermitted: boolean;
 
   /**
-   * What was checked.
+   * How the quote came about.
    *
-   * @generated from field: responsa.chat.v1.CitationState state = 16;
+   * @generated from field: responsa.chat.v1.QuoteOrigin quote_origin = 16;
    */
-  state: CitationState;
+  quoteOrigin: QuoteOrigin;
+
+  /**
+   * What a model that judges says of the sentence.
+   *
+   * @generated from field: responsa.chat.v1.JudgeVerdict verdict = 17;
+   */
+  verdict: JudgeVerdict;
+
+  /**
+   * What differs in form between the part of the answer and all its quotes; at most 8.
+   *
+   * @generated from field: repeated responsa.chat.v1.CitationDifference differences = 18;
+   */
+  differences: CitationDifference[];
 };
 
 /**
@@ -147,56 +196,6 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
  * Use `create(CitationSchema)` to create a new message.
  */
 export declare const CitationSchema: GenMessage<Citation>;
-
-/**
- * UnconfirmedSentence is a part of an answer that names a source, and that nothing confirms: it copies no words of the source, or others than stand there, or says something else
- * than these words, or a model that judges has denied it. It has no quote.
- *
- * @generated from message responsa.chat.v1.UnconfirmedSentence
- */
-export declare type UnconfirmedSentence = Message<"responsa.chat.v1.UnconfirmedSentence"> & {
-  /**
-   * The part of the answer's text.
-   *
-   * @generated from field: responsa.type.v1.ByteRange answer_range = 1;
-   */
-  answerRange?: ByteRange | undefined;
-
-  /**
-   * The passage that it names, `passages/{uuid}`; empty if it names a number that no passage has, and for a tool's source.
-   *
-   * @generated from field: string passage = 2;
-   */
-  passage: string;
-
-  /**
-   * The version of the document that the passage is from, `documents/{uuid}/versions/{n}`; empty likewise.
-   *
-   * @generated from field: string document_version = 3;
-   */
-  documentVersion: string;
-
-  /**
-   * The origin of what it names if that is no passage.
-   *
-   * @generated from oneof responsa.chat.v1.UnconfirmedSentence.origin
-   */
-  origin: {
-    /**
-     * The result of a tool.
-     *
-     * @generated from field: responsa.chat.v1.CitedToolResult tool_result = 4;
-     */
-    value: CitedToolResult;
-    case: "toolResult";
-  } | { case: undefined; value?: undefined };
-};
-
-/**
- * Describes the message responsa.chat.v1.UnconfirmedSentence.
- * Use `create(UnconfirmedSentenceSchema)` to create a new message.
- */
-export declare const UnconfirmedSentenceSchema: GenMessage<UnconfirmedSentence>;
 
 /**
  * CitedToolResult names a source that a tool returned and that an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
@@ -282,38 +281,131 @@ export declare type PageBox = Message<"responsa.chat.v1.PageBox"> & {
 export declare const PageBoxSchema: GenMessage<PageBox>;
 
 /**
- * CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence.
+ * QuoteOrigin says how the quote of a citation came about. It says nothing of whether the sentence is right.
  *
- * @generated from enum responsa.chat.v1.CitationState
+ * @generated from enum responsa.chat.v1.QuoteOrigin
  */
-export enum CitationState {
+export enum QuoteOrigin {
   /**
    * Only of a citation whose source the caller may not read.
    *
-   * @generated from enum value: CITATION_STATE_UNSPECIFIED = 0;
+   * @generated from enum value: QUOTE_ORIGIN_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked.
+   * The quote is the words that the mark, or the sentence itself, copies from the source.
    *
-   * @generated from enum value: CITATION_STATE_QUOTED = 1;
+   * @generated from enum value: QUOTE_ORIGIN_COPIED = 1;
    */
-  QUOTED = 1,
+  COPIED = 1,
 
   /**
-   * A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote supports it; nothing in form speaks against it. If the sentence
-   * copies no words of the source, the model has read the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence.
+   * The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most 300 bytes.
    *
-   * @generated from enum value: CITATION_STATE_SUPPORTED = 2;
+   * @generated from enum value: QUOTE_ORIGIN_CHOSEN = 2;
    */
-  SUPPORTED = 2,
+  CHOSEN = 2,
+
+  /**
+   * The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the source that the model has read.
+   *
+   * @generated from enum value: QUOTE_ORIGIN_NOT_FOUND = 3;
+   */
+  NOT_FOUND = 3,
 }
 
 /**
- * Describes the enum responsa.chat.v1.CitationState.
+ * Describes the enum responsa.chat.v1.QuoteOrigin.
  */
-export declare const CitationStateSchema: GenEnum<CitationState>;
+export declare const QuoteOriginSchema: GenEnum<QuoteOrigin>;
+
+/**
+ * JudgeVerdict is what the model that judges citations (the setting `citations.judge`) says of a sentence, when it has read the sentence and all its quotes.
+ *
+ * @generated from enum responsa.chat.v1.JudgeVerdict
+ */
+export enum JudgeVerdict {
+  /**
+   * Only of a citation whose source the caller may not read.
+   *
+   * @generated from enum value: JUDGE_VERDICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * No model judges, or there is no quote to judge by.
+   *
+   * @generated from enum value: JUDGE_VERDICT_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * The quotes support the sentence.
+   *
+   * @generated from enum value: JUDGE_VERDICT_SUPPORTED = 2;
+   */
+  SUPPORTED = 2,
+
+  /**
+   * The quotes say something else, or do not say it.
+   *
+   * @generated from enum value: JUDGE_VERDICT_DENIED = 3;
+   */
+  DENIED = 3,
+
+  /**
+   * The model could not tell from the quotes, or has not answered.
+   *
+   * @generated from enum value: JUDGE_VERDICT_UNDECIDED = 4;
+   */
+  UNDECIDED = 4,
+}
+
+/**
+ * Describes the enum responsa.chat.v1.JudgeVerdict.
+ */
+export declare const JudgeVerdictSchema: GenEnum<JudgeVerdict>;
+
+/**
+ * DifferenceKind is what differs between a sentence and its source.
+ *
+ * @generated from enum responsa.chat.v1.DifferenceKind
+ */
+export enum DifferenceKind {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: DIFFERENCE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A number, date, time, amount or unit of the sentence that the source does not have, or has with another value.
+   *
+   * @generated from enum value: DIFFERENCE_KIND_QUANTITY = 1;
+   */
+  QUANTITY = 1,
+
+  /**
+   * A name, an identifier or a quoted text that the source does not have.
+   *
+   * @generated from enum value: DIFFERENCE_KIND_NAME = 2;
+   */
+  NAME = 2,
+
+  /**
+   * One of the two denies something, and the other does not.
+   *
+   * @generated from enum value: DIFFERENCE_KIND_DENIAL = 3;
+   */
+  DENIAL = 3,
+}
+
+/**
+ * Describes the enum responsa.chat.v1.DifferenceKind.
+ */
+export declare const DifferenceKindSchema: GenEnum<DifferenceKind>;
 
 /**
  * CitationVerdict is the result of checking a citation against its source.

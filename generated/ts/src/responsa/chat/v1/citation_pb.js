@@ -12,20 +12,20 @@ import { file_responsa_type_v1_byte_range } from "../../type/v1/byte_range_pb.js
  * Describes the file responsa/chat/v1/citation.proto.
  */
 export const file_responsa_chat_v1_citation = /*@__PURE__*/
-  fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIqUECghDaXRhdGlvbhIyCgdwYXNzYWdlGAEgASgJQiH6QR4KHHJlc3BvbnNhLmV4YW1wbGUub3JnL1Bhc3NhZ2USQwoQZG9jdW1lbnRfdmVyc2lvbhgCIAEoCUIp+kEmCiRyZXNwb25zYS5leGFtcGxlLm9yZy9Eb2N1bWVudFZlcnNpb24SDQoFdGl0bGUYAyABKAkSCwoDdXJpGAQgASgJEjEKDHNvdXJjZV9yYW5nZRgFIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEhcKBXF1b3RlGAYgASgJQgi6SAVyAyiACBIXCgZzaGEyNTYYByABKAxCB7pIBHoCaCASMQoMYW5zd2VyX3JhbmdlGAggASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USDQoFc2NvcmUYCSABKAESDAoEcGFnZRgKIAEoBRIoCgVib3hlcxgLIAMoCzIZLnJlc3BvbnNhLmNoYXQudjEuUGFnZUJveBIMCgRwYXRoGAwgASgJEjgKC3Rvb2xfcmVzdWx0GA0gASgLMiEucmVzcG9uc2EuY2hhdC52MS5DaXRlZFRvb2xSZXN1bHRIABIMCgRkYXRlGA4gASgJEhUKDW5vdF9wZXJtaXR0ZWQYDyABKAgSLgoFc3RhdGUYECABKA4yHy5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uU3RhdGVCCAoGb3JpZ2luIoUCChNVbmNvbmZpcm1lZFNlbnRlbmNlEjEKDGFuc3dlcl9yYW5nZRgBIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEjIKB3Bhc3NhZ2UYAiABKAlCIfpBHgoccmVzcG9uc2EuZXhhbXBsZS5vcmcvUGFzc2FnZRJDChBkb2N1bWVudF92ZXJzaW9uGAMgASgJQin6QSYKJHJlc3BvbnNhLmV4YW1wbGUub3JnL0RvY3VtZW50VmVyc2lvbhI4Cgt0b29sX3Jlc3VsdBgEIAEoCzIhLnJlc3BvbnNhLmNoYXQudjEuQ2l0ZWRUb29sUmVzdWx0SABCCAoGb3JpZ2luIpYBCg9DaXRlZFRvb2xSZXN1bHQSDwoHY2FsbF9pZBgBIAEoCRIsCgR0b29sGAIgASgJQh76QRsKGXJlc3BvbnNhLmV4YW1wbGUub3JnL1Rvb2wSFAoMc291cmNlX2luZGV4GAMgASgFEi4KCmZldGNoX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkMKB1BhZ2VCb3gSDAoEbGVmdBgBIAEoBRILCgN0b3AYAiABKAUSDQoFcmlnaHQYAyABKAUSDgoGYm90dG9tGAQgASgFKmgKDUNpdGF0aW9uU3RhdGUSHgoaQ0lUQVRJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIZChVDSVRBVElPTl9TVEFURV9RVU9URUQQARIcChhDSVRBVElPTl9TVEFURV9TVVBQT1JURUQQAiq9AQoPQ2l0YXRpb25WZXJkaWN0EiAKHENJVEFUSU9OX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIaChZDSVRBVElPTl9WRVJESUNUX1ZBTElEEAESIwofQ0lUQVRJT05fVkVSRElDVF9TT1VSQ0VfQ0hBTkdFRBACEiMKH0NJVEFUSU9OX1ZFUkRJQ1RfU09VUkNFX0RFTEVURUQQAxIiCh5DSVRBVElPTl9WRVJESUNUX05PVF9QRVJNSVRURUQQBGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_type_v1_byte_range]);
+  fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIqoBChJDaXRhdGlvbkRpZmZlcmVuY2USLgoEa2luZBgBIAEoDjIgLnJlc3BvbnNhLmNoYXQudjEuRGlmZmVyZW5jZUtpbmQSMQoMYW5zd2VyX3JhbmdlGAIgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USMQoMc291cmNlX3JhbmdlGAMgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2UilgUKCENpdGF0aW9uEjIKB3Bhc3NhZ2UYASABKAlCIfpBHgoccmVzcG9uc2EuZXhhbXBsZS5vcmcvUGFzc2FnZRJDChBkb2N1bWVudF92ZXJzaW9uGAIgASgJQin6QSYKJHJlc3BvbnNhLmV4YW1wbGUub3JnL0RvY3VtZW50VmVyc2lvbhINCgV0aXRsZRgDIAEoCRILCgN1cmkYBCABKAkSMQoMc291cmNlX3JhbmdlGAUgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USFwoFcXVvdGUYBiABKAlCCLpIBXIDKIAIEhcKBnNoYTI1NhgHIAEoDEIHukgEegJoIBIxCgxhbnN3ZXJfcmFuZ2UYCCABKAsyGy5yZXNwb25zYS50eXBlLnYxLkJ5dGVSYW5nZRINCgVzY29yZRgJIAEoARIMCgRwYWdlGAogASgFEigKBWJveGVzGAsgAygLMhkucmVzcG9uc2EuY2hhdC52MS5QYWdlQm94EgwKBHBhdGgYDCABKAkSOAoLdG9vbF9yZXN1bHQYDSABKAsyIS5yZXNwb25zYS5jaGF0LnYxLkNpdGVkVG9vbFJlc3VsdEgAEgwKBGRhdGUYDiABKAkSFQoNbm90X3Blcm1pdHRlZBgPIAEoCBIzCgxxdW90ZV9vcmlnaW4YECABKA4yHS5yZXNwb25zYS5jaGF0LnYxLlF1b3RlT3JpZ2luEi8KB3ZlcmRpY3QYESABKA4yHi5yZXNwb25zYS5jaGF0LnYxLkp1ZGdlVmVyZGljdBI5CgtkaWZmZXJlbmNlcxgSIAMoCzIkLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25EaWZmZXJlbmNlQggKBm9yaWdpbiKWAQoPQ2l0ZWRUb29sUmVzdWx0Eg8KB2NhbGxfaWQYASABKAkSLAoEdG9vbBgCIAEoCUIe+kEbChlyZXNwb25zYS5leGFtcGxlLm9yZy9Ub29sEhQKDHNvdXJjZV9pbmRleBgDIAEoBRIuCgpmZXRjaF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJDCgdQYWdlQm94EgwKBGxlZnQYASABKAUSCwoDdG9wGAIgASgFEg0KBXJpZ2h0GAMgASgFEg4KBmJvdHRvbRgEIAEoBSp5CgtRdW90ZU9yaWdpbhIcChhRVU9URV9PUklHSU5fVU5TUEVDSUZJRUQQABIXChNRVU9URV9PUklHSU5fQ09QSUVEEAESFwoTUVVPVEVfT1JJR0lOX0NIT1NFThACEhoKFlFVT1RFX09SSUdJTl9OT1RfRk9VTkQQAyqZAQoMSnVkZ2VWZXJkaWN0Eh0KGUpVREdFX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIWChJKVURHRV9WRVJESUNUX05PTkUQARIbChdKVURHRV9WRVJESUNUX1NVUFBPUlRFRBACEhgKFEpVREdFX1ZFUkRJQ1RfREVOSUVEEAMSGwoXSlVER0VfVkVSRElDVF9VTkRFQ0lERUQQBCqFAQoORGlmZmVyZW5jZUtpbmQSHwobRElGRkVSRU5DRV9LSU5EX1VOU1BFQ0lGSUVEEAASHAoYRElGRkVSRU5DRV9LSU5EX1FVQU5USVRZEAESGAoURElGRkVSRU5DRV9LSU5EX05BTUUQAhIaChZESUZGRVJFTkNFX0tJTkRfREVOSUFMEAMqvQEKD0NpdGF0aW9uVmVyZGljdBIgChxDSVRBVElPTl9WRVJESUNUX1VOU1BFQ0lGSUVEEAASGgoWQ0lUQVRJT05fVkVSRElDVF9WQUxJRBABEiMKH0NJVEFUSU9OX1ZFUkRJQ1RfU09VUkNFX0NIQU5HRUQQAhIjCh9DSVRBVElPTl9WRVJESUNUX1NPVVJDRV9ERUxFVEVEEAMSIgoeQ0lUQVRJT05fVkVSRElDVF9OT1RfUEVSTUlUVEVEEARiBnByb3RvMw", [file_buf_validate_validate, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_type_v1_byte_range]);
+
+/**
+ * Describes the message responsa.chat.v1.CitationDifference.
+ * Use `create(CitationDifferenceSchema)` to create a new message.
+ */
+export const CitationDifferenceSchema = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_citation, 0);
 
 /**
  * Describes the message responsa.chat.v1.Citation.
  * Use `create(CitationSchema)` to create a new message.
  */
 export const CitationSchema = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_citation, 0);
-
-/**
- * Describes the message responsa.chat.v1.UnconfirmedSentence.
- * Use `create(UnconfirmedSentenceSchema)` to create a new message.
- */
-export const UnconfirmedSentenceSchema = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_citation, 1);
 
 /**
@@ -43,24 +43,52 @@ export const PageBoxSchema = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_citation, 3);
 
 /**
- * Describes the enum responsa.chat.v1.CitationState.
+ * Describes the enum responsa.chat.v1.QuoteOrigin.
  */
-export const CitationStateSchema = /*@__PURE__*/
+export const QuoteOriginSchema = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_citation, 0);
 
 /**
- * CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence.
+ * QuoteOrigin says how the quote of a citation came about. It says nothing of whether the sentence is right.
  *
- * @generated from enum responsa.chat.v1.CitationState
+ * @generated from enum responsa.chat.v1.QuoteOrigin
  */
-export const CitationState = /*@__PURE__*/
-  tsEnum(CitationStateSchema);
+export const QuoteOrigin = /*@__PURE__*/
+  tsEnum(QuoteOriginSchema);
+
+/**
+ * Describes the enum responsa.chat.v1.JudgeVerdict.
+ */
+export const JudgeVerdictSchema = /*@__PURE__*/
+  enumDesc(file_responsa_chat_v1_citation, 1);
+
+/**
+ * JudgeVerdict is what the model that judges citations (the setting `citations.judge`) says of a sentence, when it has read the sentence and all its quotes.
+ *
+ * @generated from enum responsa.chat.v1.JudgeVerdict
+ */
+export const JudgeVerdict = /*@__PURE__*/
+  tsEnum(JudgeVerdictSchema);
+
+/**
+ * Describes the enum responsa.chat.v1.DifferenceKind.
+ */
+export const DifferenceKindSchema = /*@__PURE__*/
+  enumDesc(file_responsa_chat_v1_citation, 2);
+
+/**
+ * DifferenceKind is what differs between a sentence and its source.
+ *
+ * @generated from enum responsa.chat.v1.DifferenceKind
+ */
+export const DifferenceKind = /*@__PURE__*/
+  tsEnum(DifferenceKindSchema);
 
 /**
  * Describes the enum responsa.chat.v1.CitationVerdict.
  */
 export const CitationVerdictSchema = /*@__PURE__*/
-  enumDesc(file_responsa_chat_v1_citation, 1);
+  enumDesc(file_responsa_chat_v1_citation, 3);
 
 /**
  * CitationVerdict is the result of checking a citation against its source.

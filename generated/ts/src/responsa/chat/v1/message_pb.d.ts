@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message as Message$1 } from "@bufbuild/protobuf";
-import type { Citation, UnconfirmedSentence } from "./citation_pb.js";
+import type { Citation } from "./citation_pb.js";
 import type { RefusalReason } from "./turn_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Feedback } from "./feedback_pb.js";
@@ -82,13 +82,6 @@ export declare type Message = Message$1<"responsa.chat.v1.Message"> & {
    * @generated from field: responsa.chat.v1.Feedback feedback = 9;
    */
   feedback?: Feedback | undefined;
-
-  /**
-   * The sentences of an answer that name a source, and that nothing confirms. See TurnAnswer.unconfirmed_sentences.
-   *
-   * @generated from field: repeated responsa.chat.v1.UnconfirmedSentence unconfirmed_sentences = 10;
-   */
-  unconfirmedSentences: UnconfirmedSentence[];
 };
 
 /**

@@ -41,7 +41,7 @@ export declare type Share = Message<"responsa.chat.v1.Share"> & {
   question: string;
 
   /**
-   * The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, unconfirmed_sentences, outcome, model and excerpts are set, and of its fallbacks the kind UNCITED. A citation of a document that
+   * The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, outcome, model and excerpts are set, and of its fallbacks the kind UNCITED. A citation of a document that
    * the caller may not read says not_permitted, and an excerpt of such a document is left out. If the turn has read such a document, all citations of tools' sources say not_permitted too. If no model wrote the text, because it quotes documents, the text is then empty.
    *
    * @generated from field: responsa.chat.v1.TurnAnswer answer = 4;

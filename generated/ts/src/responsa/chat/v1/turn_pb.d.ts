@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
-import type { Citation, UnconfirmedSentence } from "./citation_pb.js";
+import type { Citation } from "./citation_pb.js";
 import type { CollectionKind } from "../../type/v1/collection_kind_pb.js";
 import type { Excerpt } from "./excerpt_pb.js";
 import type { Status } from "../../../google/rpc/status_pb.js";
@@ -495,7 +495,7 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   sha256: Uint8Array;
 
   /**
-   * All citations, in the order in which they appear in the text; at most 24.
+   * All citations, in the order in which they appear in the text; at most 64.
    *
    * @generated from field: repeated responsa.chat.v1.Citation citations = 3;
    */
@@ -597,18 +597,11 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   moreExcerpts: Excerpt[];
 
   /**
-   * How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation.
+   * How many sentences of the text have a citation whose quote_origin is NOT_FOUND or whose verdict is DENIED.
    *
    * @generated from field: int32 unsupported_sentences = 20;
    */
   unsupportedSentences: number;
-
-  /**
-   * The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24.
-   *
-   * @generated from field: repeated responsa.chat.v1.UnconfirmedSentence unconfirmed_sentences = 22;
-   */
-  unconfirmedSentences: UnconfirmedSentence[];
 };
 
 /**
@@ -1287,7 +1280,7 @@ export enum FallbackKind {
   PASSAGES = 9,
 
   /**
-   * No sentence of the answer is confirmed (see CitationState), so the answer has no citations.
+   * No mark of the answer names a passage or a result, so the answer has no citations.
    *
    * @generated from enum value: FALLBACK_KIND_UNCITED = 10;
    */
@@ -1334,7 +1327,7 @@ export enum AnswerOutcome {
   COMPLETE = 1,
 
   /**
-   * The answer was cut because it reached a limit for answers (24 KiB or 24 citations) or the output limit of its model. Quotes are still whole sentences.
+   * The answer was cut because it reached a limit for answers (24 KiB or 64 citations) or the output limit of its model. Quotes are still whole sentences.
    *
    * @generated from enum value: ANSWER_OUTCOME_OUTPUT_LIMIT = 2;
    */

@@ -1,0 +1,279 @@
+"""Finds what differs in form between a sentence and the text that it cites: quantities, names and denials. Pure functions.
+
+A difference decides nothing. It may be right, as a sum is, and a sentence without one may be wrong (ADR 0131).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final, NamedTuple, cast
+
+from responsa_contract import DifferenceKind
+from responsa_server.text.inline import STRUCK
+from responsa_server.text.lexical import STOPWORDS, Analyzer
+from responsa_server.text.quantities import MEASURES, Quantity, quantities
+
+Span = tuple[int, int]
+_MOST_WORDS: Final = 300
+"""The most words of a text that are compared."""
+_MOST_INITIALS: Final = 6
+_QUOTED: Final = re.compile(
+    r"(?<!`)`++([^`\n]{1,300})`++|“([^“”\n]{1,300})”|„([^„“”\n]{1,300})[“”]|«([^«»\n]{1,300})»|\"([^\"\n]{1,300})\""
+)
+_IDENTIFIER: Final = re.compile(
+    r"https?://[^\s)\]>\"'”`]{1,500}(?<![.,;:!?])|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
+    r"|(?<![\w/.])(?:~|\.{1,2})?(?:/[\w.@-]{0,64}\w){1,20}/?|\b\w[\w.-]{0,64}(?:/[\w.-]{0,64}\w){2,20}|(?<![\w-])--[A-Za-z][\w-]{0,64}"
+    r"|\b(?=[\w.:]{0,64}[^\W\d_])\w{2,64}(?:(?:\.|::)\w{2,64}){1,20}\b|\b\w{0,64}[^\W_]_\w{1,64}\b"
+    r"|\b[a-z]{1,64}[A-Z]\w{0,64}|\b[^\W\d_]{1,64}\d\w{0,64}"
+)
+"""Addresses, paths, options, and words with a point, an underscore, a capital letter or a figure within."""
+_BEGINS: Final = re.compile(r"(?:^|[.!?:;•\n|)])\s*[\"“„'‘(*\[]*$")
+_MARKUP: Final = re.compile(r"\]\([^()\s]{0,1000}\)|</?[A-Za-z][^<>]{0,300}>|(?<!\w)_+|_+(?!\w)|[*`\[\]]")
+_WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_CLAUSE_ENDS: Final = re.compile(r"[,;:.()–—]|\b(?:but|aber|sondern)\b")
+
+
+class Difference(NamedTuple):
+    """What differs. said: the characters of the sentence. source: the number of the text that has something else
+    instead, and its characters there; None if no text has."""
+
+    kind: DifferenceKind
+    said: Span
+    source: tuple[int, Span] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CitedText:
+    """A text that a sentence cites, with Markdown. quote: the characters that are quoted. around: the sentences or rows
+    around them, and what explains these. copied: whether the sentence's author has copied the quote."""
+
+    text: str
+    language: str
+    quote: Span
+    around: Sequence[Span]
+    copied: bool
+
+
+class _Word(NamedTuple):
+    """A word. terms: its term and, if it is a compound, those of its parts. name: whether it is a name by its form."""
+
+    text: str
+    span: Span
+    terms: frozenset[str]
+    name: bool
+
+
+def find_differences(
+    sentence: str, language: str, cited: Sequence[CitedText], above: str, analyzer: Analyzer
+) -> Sequence[Difference]:
+    """What a sentence says in another form than all the texts together that it cites, in the order of the sentence.
+
+    language: ISO 639-1, that of the sentence. above: the titles and the headings above the quotes.
+    """
+    bare = _blank(sentence)
+    said = quantities(bare, language, analyzer)
+    made = [
+        *_compare_quantities(said, cited, above, language, analyzer),
+        *_compare_names(sentence, bare, language, [one.span for one in said], cited, above, analyzer),
+        *_compare_denials(bare, language, {number: one for number, one in enumerate(cited) if one.copied}),
+    ]
+    return sorted(made, key=lambda one: one.said)
+
+
+def _blank(text: str) -> str:
+    """The text with spaces in place of its markup, and of what is struck, so that each character keeps its place."""
+    for pattern in (STRUCK, _MARKUP):
+        text = pattern.sub(lambda match: " " * len(match.group()), text)
+    return text
+
+
+def _list_parts(cited: CitedText) -> Iterator[tuple[int, str]]:
+    """What is compared with a sentence: the place of each part, and its text. The quote comes first."""
+    for start, end in (cited.quote, *cited.around):
+        yield start, _blank(cited.text[start:end])
+
+
+def _compare_quantities(
+    said: Sequence[Quantity], cited: Sequence[CitedText], above: str, language: str, analyzer: Analyzer
+) -> Iterator[Difference]:
+    if not said:
+        return
+    stated = [
+        (number, place, quantity)
+        for number, one in enumerate(cited)
+        for place, part in _list_parts(one)
+        for quantity in quantities(part, one.language, analyzer)
+    ]
+    known = [quantity for *_, quantity in stated]
+    headed = [one for one in quantities(above, language, analyzer) if one.kind == "date" or not one.unit]
+    for quantity in said:
+        if quantity.is_in(known) or (not quantity.weak and not quantity.unit and quantity.is_in(headed)):
+            continue
+        others = (
+            (number, (place + other.span[0], place + other.span[1]))
+            for number, place, other in stated
+            if quantity.is_like(other) and not other.is_in(said)
+        )
+        yield Difference(DifferenceKind.QUANTITY, quantity.span, next(others, None))
+
+
+def _compare_names(
+    sentence: str,
+    bare: str,
+    language: str,
+    counted: Sequence[Span],
+    cited: Sequence[CitedText],
+    above: str,
+    analyzer: Analyzer,
+) -> Iterator[Difference]:
+    parts = [
+        above,
+        *(
+            f"{part}\n{one.text[place : place + len(part)]}"
+            for one in cited
+            for place, part in _list_parts(one)
+        ),
+    ]
+    texts = "\n".join(parts)
+    terms = {
+        term
+        for part_language in {language, *(one.language for one in cited)}
+        for term in analyzer.terms(texts, part_language)
+    }
+    wanting = [
+        span
+        for span in _find_exact(sentence, bare)
+        if not re.search(rf"(?<!\w){re.escape(sentence[slice(*span)])}(?!\w)", texts, re.IGNORECASE)
+    ]
+    wanting += [
+        word.span
+        for word in _list_words(bare, language, analyzer)[:_MOST_WORDS]
+        if word.name
+        and not any(start < word.span[1] and word.span[0] < end for start, end in counted)
+        and word.terms.isdisjoint(terms)
+        and word.text not in terms
+        and word.text not in MEASURES
+        and not _abbreviates(word.text, texts)
+    ]
+    for span in _join(sorted(wanting), bare):
+        yield Difference(DifferenceKind.NAME, span)
+
+
+def _join(spans: Sequence[Span], text: str) -> Iterator[Span]:
+    """The same characters, with neighbours in one span: a name of several words is one difference."""
+    joined: Span | None = None
+    for start, end in spans:
+        if joined is not None and not text[joined[1] : start].strip():
+            joined = (joined[0], max(joined[1], end))
+            continue
+        if joined is not None:
+            yield joined
+        joined = (start, end)
+    if joined is not None:
+        yield joined
+
+
+def _find_exact(text: str, bare: str) -> Iterator[Span]:
+    """What is code, quoted, or an identifier."""
+    for match in _QUOTED.finditer(text):
+        group = next(place for place, said in enumerate(match.groups(), 1) if said)
+        start = match.start(group)
+        if match.group().startswith("`"):
+            yield from (
+                (start + word.start(), start + word.end()) for word in re.finditer(r"\S+", match[group])
+            )
+        else:
+            yield start, start + len(match[group].rstrip(".,"))
+    yield from (match.span() for match in _IDENTIFIER.finditer(bare))
+
+
+def _abbreviates(word: str, text: str) -> bool:
+    """Whether a short word consists of the initials of successive words with a capital letter, as EU does."""
+    if not 1 < len(word) < _MOST_INITIALS:
+        return False
+    spelled = re.compile(
+        r"\b" + r"[\s-]".join(rf"{re.escape(letter.upper())}[^\W\d_]{{1,40}}" for letter in word)
+    )
+    return spelled.search(text) is not None
+
+
+def _list_words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]:
+    places: dict[Span, set[str]] = {}
+    for token in analyzer.tokens(text, language):
+        places.setdefault((token.start, token.end), set()).add(token.term)
+    stop = STOPWORDS.get(language or "en", frozenset())
+    capitals = [text[start].isupper() and text[start:end].lower() not in stop for start, end in places]
+    words: list[_Word] = []
+    for place, ((start, end), terms) in enumerate(places.items()):
+        word = text[start:end]
+        name = capitals[place] and _BEGINS.search(text[max(start - 8, 0) : start]) is None
+        if language == "de":
+            # An ordinary noun has a capital letter too. Beside another such word, it is probably a name.
+            name = name and any(capitals[max(place - 1, 0) : place] + capitals[place + 1 : place + 2])
+        acronym = len(word) > 1 and word.isupper() and not word[0].isdigit()
+        words.append(_Word(word.lower(), (start, end), frozenset(terms), name or acronym))
+    return words
+
+
+def _compare_denials(sentence: str, language: str, copied: Mapping[int, CitedText]) -> Iterator[Difference]:
+    forms = _read_forms()
+    if not copied or language not in forms or any(one.language not in forms for one in copied.values()):
+        return
+    said = _find_denial(sentence, language)
+    if said is not None:
+        if not any(
+            _find_denial(part, one.language) for one in copied.values() for _, part in _list_parts(one)
+        ):
+            yield Difference(DifferenceKind.DENIAL, said)
+        return
+    places: list[tuple[int, Span]] = []
+    for number, one in copied.items():
+        start, end = _find_clause(one)
+        if (word := _find_denial(_blank(one.text[start:end]), one.language)) is None:
+            return  # what the sentence affirms
+        places.append((number, (start + word[0], start + word[1])))
+    yield Difference(DifferenceKind.DENIAL, (0, len(sentence)), places[0])
+
+
+def _find_clause(cited: CitedText) -> Span:
+    """The quote with the rest of its clause: a word that denies it may stand before it."""
+    first, last = cited.quote
+    start, end = next(((start, end) for start, end in cited.around if start <= first < end), cited.quote)
+    before = [match.end() for match in _CLAUSE_ENDS.finditer(cited.text, min(start, first), first)]
+    after = _CLAUSE_ENDS.search(cited.text, last, max(end, last))
+    return max([min(start, first), *before]), after.start() if after else max(end, last)
+
+
+def _find_denial(text: str, language: str) -> Span | None:
+    """The first word that denies something. A second denial seldom takes back the first: “do not and cannot”."""
+    negations, affirmed = _read_forms()[language]
+    text = affirmed.sub(lambda match: " " * len(match.group()), text.lower().replace("’", "'"))
+    return next((match.span() for match in _WORD.finditer(text) if match.group() in negations), None)
+
+
+@cache
+def _read_forms() -> Mapping[str, tuple[frozenset[str], re.Pattern[str]]]:
+    """The words that deny, and the phrases that have such a word and deny nothing, by language."""
+    text = (files("responsa_server.search") / "denials.toml").read_text("utf-8")
+    table = cast("dict[str, dict[str, list[str]]]", tomllib.loads(text))
+    return {
+        language: (
+            frozenset(words["negations"]),
+            re.compile("|".join(_make_pattern(phrase) for phrase in words["affirmed"])),
+        )
+        for language, words in table.items()
+    }
+
+
+def _make_pattern(phrase: str) -> str:
+    # “Yes,” and “No,” answer the question; only at the beginning.
+    return (
+        rf"\A\W*{re.escape(phrase[:-1])}\s?(?:[,.:;–—]|-\s)"
+        if phrase.endswith(",")
+        else rf"\b{re.escape(phrase)}\b"
+    )
