@@ -6,6 +6,7 @@ import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx2
@@ -20,6 +21,8 @@ from tests.browser.accounts import OTHER_PASSWORD, account, button, enter, fill
 from tests.browser.person import Person, Tab
 from tests.browser.rules import flaws
 from tests.callers import PASSWORD
+from tests.wire.keyed import KeyedServer
+from tests.wire.speaking import KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 HOSTILE = '<img src=x onerror="globalThis.broken=1"> ‮ $& {}'
@@ -235,6 +238,32 @@ async def test_an_owner_sets_the_model(owner: Person) -> None:
         await expect(page.get_by_text("No language model is set")).to_have_count(0)
     finally:
         owner.client.set_default_model(model_settings_pb2.DefaultModel())
+
+
+async def test_an_owner_pastes_a_key_and_chooses_among_the_providers_models(owner: Person) -> None:
+    tab = await owner.sign_in()
+    page = tab.page
+    async with KeyedServer() as url:
+        await page.get_by_role("link", name="Set a model").click()
+        await page.get_by_label("Provider").select_option(label="OpenAI-compatible server")
+        await page.get_by_label("Address").fill(url)
+        await expect(
+            page.get_by_text(f"Questions and passages are sent to {urlsplit(url).netloc}.")
+        ).to_be_visible()
+        await page.get_by_label("Key", exact=True).fill(KEY)
+        await button(tab, "Test").click()
+        await page.get_by_role("combobox", name="Model").select_option("vendor/m-2:latest")
+        try:
+            await button(tab, "Save").click()
+            await expect(page.get_by_text("compatible:vendor/m-2:latest writes the answers.")).to_be_visible()
+            await expect(page.get_by_text("Its key was entered here.")).to_be_visible()
+            await expect(page.get_by_label("Key", exact=True)).to_have_value("")
+            await page.get_by_role("textbox", name="Model").fill("m-1")
+            await button(tab, "Test").click()
+            await expect(page.get_by_text("The model has answered.")).to_be_visible()
+            assert await flaws(page) == []
+        finally:
+            owner.client.set_default_model(model_settings_pb2.DefaultModel())
 
 
 async def test_the_link_of_an_invitation_lets_one_person_register(person: Person) -> None:

@@ -23,6 +23,7 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
+from responsa_server.identity.tokens import Secret
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
@@ -97,7 +98,11 @@ class Town:
             parts, table, self.counters, replace(DEFAULTS, models=models.default if models else ())
         )
         settings = load(models=(models or ModelSettings()).model_dump())
-        stored = DefaultModels(settings, table, PostgresDefaultModel(self.database)) if stored_model else None
+        stored = (
+            DefaultModels(settings, table, PostgresDefaultModel(self.database), Secret(bytes(32)))
+            if stored_model
+            else None
+        )
         options = replace(
             options or LiveOptions(DEFAULT),
             notify=tell,

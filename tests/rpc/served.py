@@ -85,6 +85,7 @@ from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
+from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
@@ -511,7 +512,9 @@ async def serving(
             limits=book,
             limiter=limiter,
             installation=Installation("0.1.0", "test-embedding"),
-            models=DefaultModels(MODELS, model_table(MODELS.models), PostgresDefaultModel(database)),
+            models=DefaultModels(
+                MODELS, model_table(MODELS.models), PostgresDefaultModel(database), Secret(bytes(32))
+            ),
             insight=Insight(
                 PostgresInsight(database),
                 PostgresPatterns(database, AskFrames()),

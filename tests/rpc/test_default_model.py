@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import grpc
 import pytest
 
@@ -13,11 +15,16 @@ from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.model_settings import DefaultModel
+from responsa_server.domain.models import ModelError, ModelFault
+from responsa_server.identity.tokens import Secret
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from tests.rpc.served import Served, failed
+from tests.wire.anthropic import Anthropic
+from tests.wire.gemini import Gemini
+from tests.wire.keyed import KeyedServer
 from tests.wire.openai import OpenAi
-from tests.wire.speaking import KEY, Handler, Scene, complaining, telling
+from tests.wire.speaking import KEY, Handler, Scene, WireServer, complaining, speaking, telling
 
 STRONG = pb.DefaultModel(provider="scripted", model="strong")
 
@@ -63,12 +70,15 @@ async def test_an_owner_stores_a_model_that_works_and_the_log_says_so(served: Se
     [
         ("provider", pb.DefaultModel(provider="unheard", model="m")),
         ("provider", pb.DefaultModel(model="m")),
-        ("model", pb.DefaultModel(provider="openai")),
         ("model", pb.DefaultModel(provider="scripted", model="unheard")),
         # No other secret of the server can be sent to an address that somebody enters.
         ("key_name", pb.DefaultModel(provider="openai", model="m", key_name="WEATHER_API_KEY")),
         ("key_name", pb.DefaultModel(provider="compatible", model="m", key_name="OPENAI_API_KEY", base_url="https://a.example/v1")),
         ("key_name", pb.DefaultModel(provider="scripted", model="strong", key_name="MODEL_API_KEY")),
+        ("api_key", pb.DefaultModel(provider="scripted", model="strong", api_key=KEY)),
+        ("api_key", pb.DefaultModel(provider="openai", model="m", key_name="MODEL_API_KEY", api_key=KEY)),
+        ("api_key", pb.DefaultModel(provider="openai", model="m", api_key="two words")),
+        ("base_url", pb.DefaultModel(provider="compatible", model="m", base_url="http://a.example/v1", api_key=KEY)),
         ("base_url", pb.DefaultModel(provider="openai", model="m", base_url="https://a.example/v1")),
         ("base_url", pb.DefaultModel(provider="compatible", model="m")),
         ("base_url", pb.DefaultModel(provider="compatible", model="m", base_url="http://u:p@a.example/v1")),
@@ -117,19 +127,21 @@ async def test_a_test_says_what_is_wrong_and_never_the_key(
         assert named in said
     for said, named in (
         (await tried(answering, key="MODEL_NONE_API_KEY"), "KEY_MISSING There is no key under the name MODEL_NONE_API_KEY"),
-        (await tried(answering, host="127.0.0.2"), "ADDRESS_NOT_ALLOWED The server may not connect to 127.0.0.2"),
+        (await tried(answering, host="127.0.0.2", key=""), "ADDRESS_NOT_ALLOWED The server may not connect to 127.0.0.2"),
     ):  # fmt: skip
         assert said.startswith(named)
     log = (await served.ann.ListAuditEvents(filter='action = "default_model.test"')).audit_events
     assert len(log) == 9
-    assert KEY not in str(log) + str(served.lines)
+    assert KEY not in str(log) + str(served.lines.kept)
 
 
 async def test_the_problem_of_a_stored_model_says_that_the_server_may_not_connect(
     served: Served, database: Database
 ) -> None:
-    settings = load(models={"scripted": True})
-    models = DefaultModels(settings, model_table(settings.models), PostgresDefaultModel(database))
+    settings = load(models={"scripted": True}, listen="0.0.0.0")
+    models = DefaultModels(
+        settings, model_table(settings.models), PostgresDefaultModel(database), Secret(bytes(32))
+    )
     for url, host in (
         ("http://169.254.169.254/v1", "169.254.169.254"),
         ("http://localhost:1/v1", "localhost"),
@@ -144,13 +156,120 @@ async def test_the_problem_of_a_stored_model_says_that_the_server_may_not_connec
 
 async def test_what_the_operator_has_fixed_cannot_be_set(served: Served, database: Database) -> None:
     settings = load(models={"scripted": True, "default": ["scripted:strong"]})
-    models = DefaultModels(settings, model_table(settings.models), PostgresDefaultModel(database))
+    models = DefaultModels(
+        settings, model_table(settings.models), PostgresDefaultModel(database), Secret(bytes(32))
+    )
     await served.ann.SetDefaultModel(default_model=pb.DefaultModel(provider="scripted", model="obedient"))
     assert await models.refresh() == ("scripted:strong",)
     assert (await models.read()).fixed_by == "models.default"
     with pytest.raises(Precondition) as refused:
         await models.store(served.ann.who, DefaultModel("scripted", "priced"), skip_test=True)
     assert (refused.value.reason, refused.value.metadata) == ("MODEL_FIXED", {"setting": "models.default"})
+
+
+async def test_an_owner_pastes_a_key_chooses_among_the_models_and_nobody_sees_the_key_again(
+    served: Served, database: Database
+) -> None:
+    server = KeyedServer()
+    async with server as url:
+        asked = pb.DefaultModel(provider="compatible", base_url=url, api_key=KEY)
+        listed = await served.ann.TestModel(default_model=asked)
+        assert (listed.outcome, list(listed.models)) == (
+            pb.MODEL_TEST_OUTCOME_ANSWERED,
+            ["m-1", "vendor/m-2:latest"],
+        )
+        error = await failed(served.ann.SetDefaultModel(default_model=asked))
+        assert list(error.violations) == ["default_model.model"]
+        asked.model = "m-1"
+        stored = await served.ann.SetDefaultModel(default_model=asked)
+        assert (stored.key_in_use, stored.key_stored, stored.default_model.api_key) == ("stored", True, "")
+
+        # Another model of the same server is asked with the stored key.
+        asked.model, asked.api_key = "vendor/m-2:latest", ""
+        stored = await served.ann.SetDefaultModel(default_model=asked)
+        assert (stored.default_model.model, stored.key_stored) == ("vendor/m-2:latest", True)
+        wrong = pb.DefaultModel(provider="compatible", model="m-1", base_url=url, api_key="sk-wrong-1234567")
+        refused = await served.ann.TestModel(default_model=wrong)
+        assert (refused.outcome, "sk-wrong" in refused.message) == (pb.MODEL_TEST_OUTCOME_KEY_REFUSED, False)
+        async with database.no_tenant_statements() as connection:
+            row = await (
+                await connection.execute("SELECT default_model::text FROM responsa.default_model")
+            ).fetchone()
+        log = (await served.ann.ListAuditEvents(filter='action = "default_model.*"')).audit_events
+        assert KEY not in f"{row}{log}{served.lines.kept}{listed}{stored}"
+        assert KEY.encode().hex() not in str(row)
+
+        # The key is for this address alone: no other server gets it, and no redirect is followed.
+        other = KeyedServer(location=url + "/models")
+        async with other as elsewhere:
+            for model in ("", "m-1"):
+                moved = pb.DefaultModel(provider="compatible", model=model, base_url=elsewhere)
+                assert (
+                    await served.ann.TestModel(default_model=moved)
+                ).outcome != pb.MODEL_TEST_OUTCOME_ANSWERED
+            assert {key for _, key in other.asked} == {""}
+            before = len(server.asked)
+            moved.api_key = KEY
+            assert (await served.ann.TestModel(default_model=moved)).outcome != pb.MODEL_TEST_OUTCOME_ANSWERED
+            assert len(server.asked) == before
+            stored = await served.ann.SetDefaultModel(
+                default_model=pb.DefaultModel(provider="compatible", model="m-1", base_url=elsewhere),
+                skip_test=True,
+            )
+            assert (stored.key_in_use, stored.key_stored) == ("", False)
+
+
+async def test_a_key_that_this_server_cannot_decrypt_is_to_be_pasted_again_and_one_under_a_name_goes_before_it(
+    served: Served, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load()
+    wanted = DefaultModel("openai", "m-1", api_key=KEY)
+
+    def models_under(secret: bytes) -> DefaultModels:
+        return DefaultModels(
+            settings, model_table(settings.models), PostgresDefaultModel(database), Secret(secret)
+        )
+
+    models = models_under(b"one secret of the installation, 32")
+    await models.store(served.ann.who, wanted, skip_test=True)
+    assert await models.refresh() == ("openai:m-1",)
+    replaced = models_under(b"another secret of the installation")
+    assert await replaced.refresh() == ()
+    found = await replaced.read()
+    assert (found.problem.endswith("Paste the key again."), found.key_in_use, found.key_stored) == (
+        True,
+        "",
+        True,
+    )
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
+    assert await replaced.refresh() == ("openai:m-1",)
+    assert (await replaced.read()).key_in_use == "OPENAI_API_KEY"
+
+
+@pytest.mark.parametrize(
+    ("wire", "body", "path"),
+    [
+        (OpenAi(), {"object": "list", "data": [{"id": "m-1", "object": "model"}]}, "/models"),
+        (Anthropic(), {"data": [{"id": "m-1", "display_name": "M 1", "type": "model"}], "has_more": False}, "/models?limit=1000"),
+        (Gemini(), {"models": [{"name": "models/m-1", "displayName": "M 1"}]}, "/models?pageSize=1000"),
+    ],
+)  # fmt: skip
+async def test_each_vendor_lists_its_models(wire: WireServer, body: object, path: str) -> None:
+    async def handle(exchange: Exchange) -> None:
+        assert (exchange.request.method, exchange.request.path) == ("GET", wire.root + path)
+        assert KEY in str(exchange.request.headers)
+        await exchange.reply(200, json.dumps(body).encode())
+
+    async with speaking(wire, handle) as model:
+        assert await model.list_models() == ["m-1"]
+
+    async def babble(exchange: Exchange) -> None:
+        await exchange.reply(200, b'{"data": 1}')
+
+    async with speaking(wire, babble) as model:
+        with pytest.raises(ModelError) as failure:
+            await model.list_models()
+        assert failure.value.fault is ModelFault.MALFORMED
 
 
 async def test_a_test_needs_a_provider(served: Served) -> None:

@@ -954,6 +954,7 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "CreateTenantRequest.administrator_name": 200,
     "CreateTenantRequest.display_name": 200,
     "CreateTenantRequest.invitation_email": 254,
+    "DefaultModel.api_key": 1024,
     "DefaultModel.base_url": 2048,
     "DeleteMeRequest.hand_over_to": 254,
     "DeleteUserRequest.hand_over_to": 254,

@@ -904,7 +904,7 @@ impl QuestionPatternState {
         }
     }
 }
-/// DefaultModel is the language model that `default` stands for in the chains of agents. Keys are named and never sent.
+/// DefaultModel is the language model that `default` stands for in the chains of agents. A key is sent to the server alone, and never returned.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DefaultModel {
     /// The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty.
@@ -920,6 +920,10 @@ pub struct DefaultModel {
     /// The server's address up to and including the version, e.g. "<http://127.0.0.1:11434/v1".> Only for a provider with takes_base_url, which needs it.
     #[prost(string, tag = "4")]
     pub base_url: ::prost::alloc::string::String,
+    /// The provider's key itself. It is stored encrypted under the installation's secret. If it is empty, the stored key stays, unless provider or base_url change. A key that is
+    /// found under a name takes precedence over it. Empty if key_name is set.
+    #[prost(string, tag = "5")]
+    pub api_key: ::prost::alloc::string::String,
 }
 impl ::prost::Name for DefaultModel {
     const NAME: &'static str = "DefaultModel";
@@ -993,6 +997,12 @@ pub struct ModelSettings {
     /// The providers, ordered as people look for them.
     #[prost(message, repeated, tag = "6")]
     pub providers: ::prost::alloc::vec::Vec<ModelProvider>,
+    /// Where this server finds the key of the stored model: the name of the environment variable or secret file, or "stored" for the key of SetDefaultModel; empty if there is none.
+    #[prost(string, tag = "8")]
+    pub key_in_use: ::prost::alloc::string::String,
+    /// Whether a key of SetDefaultModel is stored.
+    #[prost(bool, tag = "9")]
+    pub key_stored: bool,
 }
 impl ::prost::Name for ModelSettings {
     const NAME: &'static str = "ModelSettings";
@@ -4342,7 +4352,7 @@ impl ::prost::Name for SetDefaultModelRequest {
 /// TestModelRequest names a model.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TestModelRequest {
-    /// The model, with a provider.
+    /// The model, with a provider. If `model` is empty, the provider is asked for its models.
     #[prost(message, optional, tag = "1")]
     pub default_model: ::core::option::Option<DefaultModel>,
 }
@@ -4368,6 +4378,9 @@ pub struct TestModelResponse {
     /// How long the test took.
     #[prost(message, optional, tag = "3")]
     pub duration: ::core::option::Option<::prost_types::Duration>,
+    /// The names of the provider's models, as it orders them, at most 1,000; empty if a model was tested.
+    #[prost(string, repeated, tag = "4")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for TestModelResponse {
     const NAME: &'static str = "TestModelResponse";

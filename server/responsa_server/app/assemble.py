@@ -37,7 +37,7 @@ from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.layout import Layout
 from responsa_server.app.models import by_name, doubles, known_models, model_table, open_reranker
 from responsa_server.app.processes import memory_mib
-from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
+from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key, secret_text
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.tools import live_tools
 from responsa_server.app.vector_stores import open_store
@@ -54,6 +54,7 @@ from responsa_server.domain.relay import Reload
 from responsa_server.fixable import Fixable
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.tenants import TenantKeeper
+from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing
 from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.describing import Describer, Topics
@@ -423,7 +424,9 @@ async def build_agents(
         faults,
     )
     folders = Folders(_agents_folder(settings, layout))
-    default_model = DefaultModels(settings, models, PostgresDefaultModel(database))
+    default_model = DefaultModels(
+        settings, models, PostgresDefaultModel(database), Secret(secret_text(settings, layout))
+    )
     agents = LiveAgents(
         folders,
         PostgresAgentVersions(database),

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
+from cryptography.exceptions import InvalidTag
 from pydantic import SecretStr, ValidationError
 
 from responsa_server.app.models import EMBEDDED, EMBEDDED_MODEL, SCRIPTED, known_models, unlimited_spending
@@ -32,7 +33,8 @@ from responsa_server.domain.models import ModelError, ModelFault, ModelPrompt, P
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
-from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
+from responsa_server.identity.tokens import Secret
+from responsa_server.outbound.addresses import Allowed, OutboundError, origin_of, read_allowed
 from responsa_server.outbound.connector import look_up
 from responsa_server.providers.http_model import NOT_ALLOWED
 from responsa_server.providers.settings import COMPATIBLE, GuardedSettings, ModelSettings
@@ -52,6 +54,9 @@ _RESOURCE: Final = "defaultModel/-"
 # Other secrets of the environment cannot be sent to an address that somebody enters on the page.
 _KEYS: Final = "MODEL_"
 _HTTP_NOT_FOUND: Final = 404
+STORED: Final = "stored"
+"""Where the key is that an owner has entered."""
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _PROMPT: Final = ModelPrompt(
     [PromptMessage(Role.USER, "Answer with the word OK.")], "model-test", max_tokens=16, purpose="model_test"
 )
@@ -69,7 +74,14 @@ _OUTCOMES: Final[Mapping[ModelFault, ModelTestOutcome]] = {
 class DefaultModels:
     """Implements `ModelAdministration`. `refresh` takes over what another process has stored."""
 
-    def __init__(self, settings: Settings, table: ModelTable, store: PostgresDefaultModel) -> None:
+    def __init__(
+        self, settings: Settings, table: ModelTable, store: PostgresDefaultModel, secret: Secret
+    ) -> None:
+        """secret: of the installation, under which the key that an owner enters is stored."""
+        self._secret = secret
+        # What only this machine can reach is the owner's own.
+        own = _LOOPBACK if settings.local else ()
+        self._allowed: Allowed = read_allowed([*settings.language_models.allow_private, *own])
         self._whole = settings
         self._settings = settings.language_models
         self._table = table
@@ -104,6 +116,7 @@ class DefaultModels:
         refused = "" if self._fixed or self._problem else await self._refused_address(stored)
         in_use = () if refused else self._in_use
         spending = unlimited_spending(self._whole, in_use)
+        _, key_in_use = await asyncio.to_thread(self._find_key, stored)
         return InstalledModels(
             in_use,
             FIXED_BY if self._fixed else "",
@@ -112,6 +125,8 @@ class DefaultModels:
             self._problem or refused,
             f"{spending[0]}: {spending[1]}." if spending else "",
             list(offered.values()),
+            key_in_use,
+            bool(stored.sealed_key),
         )
 
     async def store(self, caller: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
@@ -122,28 +137,47 @@ class DefaultModels:
             )
             raise Precondition(Reason.MODEL_FIXED, message, {"setting": FIXED_BY})
         if wanted != DefaultModel():
-            if skip_test:
-                await asyncio.to_thread(self._check, wanted)
-            elif (tested := await self._tested(wanted)).outcome is not ModelTestOutcome.ANSWERED:
+            offered = await asyncio.to_thread(self._check, wanted)
+            if not wanted.model:
+                raise _wrong("model", "must name a model of the provider")
+            wanted = await self._take_stored_key(wanted)
+            if (
+                not skip_test
+                and (tested := await self._ask_for(wanted, offered)).outcome is not ModelTestOutcome.ANSWERED
+            ):
                 outcome = {"outcome": tested.outcome.name}
                 raise Precondition(Reason.MODEL_TEST_FAILED, tested.message, outcome)
+        if wanted.api_key:
+            sealed = self._secret.seal_model_key(_server_of(wanted), wanted.api_key)
+            wanted = replace(wanted, api_key="", sealed_key=sealed)
         await self._store.put(wanted, AuditEvent.of_call(caller, _RESOURCE))
 
     async def test(self, caller: Principal, wanted: DefaultModel) -> ModelTest:
-        tested = await self._tested(wanted)
+        offered = await asyncio.to_thread(self._check, wanted)
+        tested = await self._ask_for(await self._take_stored_key(wanted), offered)
         await self._store.record(AuditEvent.of_call(caller, _RESOURCE))
         return tested
 
-    async def _tested(self, wanted: DefaultModel) -> ModelTest:
-        offered = await asyncio.to_thread(self._check, wanted)
+    async def _take_stored_key(self, wanted: DefaultModel) -> DefaultModel:
+        """The model with the stored key, if this is for the same server and no other key is given."""
+        stored, _ = await self._store.get()
+        if wanted.api_key or wanted.key_name or _server_of(stored) != _server_of(wanted):
+            return wanted
+        return replace(wanted, sealed_key=stored.sealed_key)
+
+    async def _ask_for(self, wanted: DefaultModel, offered: ModelProvider) -> ModelTest:
+        """Ask the model for a word; if none is named, its provider for the names of its models."""
+        if offered.models and not wanted.model:
+            return ModelTest(ModelTestOutcome.ANSWERED, _listed(offered.models), models=offered.models)
         provider, problem = await asyncio.to_thread(self._provider, wanted)
         if problem:
             missing = ModelTestOutcome.KEY_MISSING if offered.takes_key_name else ModelTestOutcome.FAILED
             return ModelTest(missing, problem)
         began = time.monotonic()
+        models: Sequence[str] = ()
         try:
             async with asyncio.timeout(TEST_SECONDS):
-                await self._ask(wanted, provider)
+                models = await self._ask(wanted, provider)
             outcome, kind = ModelTestOutcome.ANSWERED, ""
         except TimeoutError:
             outcome, kind = ModelTestOutcome.TOO_SLOW, ""
@@ -152,18 +186,26 @@ class DefaultModels:
             self._log.info(
                 "model_test_failed", model=wanted.name, cause=error.fault.value, detail=error.detail
             )
-        message = _message(outcome, wanted, offered, kind)
-        return ModelTest(outcome, message, time.monotonic() - began)
+        if outcome is ModelTestOutcome.ANSWERED and not wanted.model:
+            message = _listed(models)
+        else:
+            _, key = await asyncio.to_thread(self._find_key, wanted)
+            message = _message(outcome, wanted, offered, kind, key)
+        return ModelTest(outcome, message, time.monotonic() - began, models)
 
-    async def _ask(self, wanted: DefaultModel, provider: Provider | None) -> None:
+    async def _ask(self, wanted: DefaultModel, provider: Provider | None) -> Sequence[str]:
+        """The names of the provider's models if no model is named. Raises ModelError."""
         provider = provider or self._table.providers.get(wanted.provider)
         adapter = None if provider is None else provider.adapter(wanted.model)
         model = adapter or self._table.made(wanted.name)
         assert model is not None, "the name was checked"
         try:
+            if adapter is not None and not wanted.model:
+                return await adapter.list_models()
             async with aclosing(model.stream(_PROMPT)) as pieces:
                 async for _ in pieces:
                     pass
+            return ()
         finally:
             if adapter is not None:
                 await adapter.close()
@@ -176,7 +218,7 @@ class DefaultModels:
                 name,
                 (ModelSettings.model_fields[name].description or name).rstrip("."),
                 _own_key(name),
-                key_found=bool(self._key(DefaultModel(name))),
+                key_found=bool(self._find_key(DefaultModel(name))[0]),
                 takes_key_name=True,
                 base_url=section.url,
             )
@@ -201,10 +243,12 @@ class DefaultModels:
         provider = offered.get(wanted.provider)
         if provider is None:
             raise _wrong("provider", f"must be one of {', '.join(offered)}")
-        if provider.models and wanted.model not in provider.models:
+        if provider.models and wanted.model and wanted.model not in provider.models:
             raise _wrong("model", f"must be one of {', '.join(provider.models)}")
-        if not wanted.model:
-            raise _wrong("model", "must name a model of the provider")
+        if wanted.api_key and (wanted.key_name or not provider.takes_key_name):
+            raise _wrong(
+                "api_key", "must be empty beside key_name" if wanted.key_name else "must be empty here"
+            )
         own = wanted.key_name == provider.key_name
         if wanted.key_name and not (provider.takes_key_name and (own or wanted.key_name.startswith(_KEYS))):
             known = " or ".join(filter(None, [provider.key_name, f"a name that begins with {_KEYS}"]))
@@ -224,7 +268,8 @@ class DefaultModels:
         except (OutboundError, ValidationError):
             message = "must be an address such as http://127.0.0.1:11434/v1, without user, password and query"
             raise _wrong("base_url", message) from None
-        if wanted.key_name and origin.scheme == "http" and not self._settings.allow_private:
+        has_key = wanted.key_name or wanted.api_key
+        if has_key and origin.scheme == "http" and not self._allowed.names(origin.host):
             message = "must begin with https:// if there is a key, unless the setting models.allow_private names the host"
             raise _wrong("base_url", message)
 
@@ -235,11 +280,16 @@ class DefaultModels:
             return None, ""
         if wanted.provider != COMPATIBLE and wanted.provider not in self._settings.vendors:
             return None, self._table.problem(wanted.name) or ""
-        key = self._key(wanted)
+        key, _ = self._find_key(wanted)
         key_name = wanted.key_name or _own_key(wanted.provider)
+        if not key and wanted.sealed_key:
+            return (
+                None,
+                "This server cannot decrypt the stored key, because its secret is another one. Paste the key again.",
+            )
         if key_name and not key:
             return None, (
-                f"There is no key under the name {key_name}. Put the key into a file of this name in the "
+                f"There is no key under the name {key_name}. Paste the key, put it into a file of this name in the "
                 "folder RESPONSA_SECRETS_DIR, or set "
                 "the environment variable and start the server again."
             )
@@ -249,13 +299,12 @@ class DefaultModels:
         return replace(known, server=known.server.model_copy(update={"api_key": SecretStr(key)})), ""
 
     def _guarded(self, wanted: DefaultModel, key: str) -> GuardedSettings:
-        allowed = read_allowed(self._settings.allow_private)
-        return GuardedSettings(url=wanted.base_url, api_key=SecretStr(key), allowed=allowed)
+        return GuardedSettings(url=wanted.base_url, api_key=SecretStr(key), allowed=self._allowed)
 
     async def _refused_address(self, stored: DefaultModel) -> str:
         """Why the server may not connect to the address of the stored model; "" if it may, or if the address is not known now."""
         if stored.provider == COMPATIBLE:
-            origin, allowed = origin_of(stored.base_url), read_allowed(self._settings.allow_private)
+            origin, allowed = origin_of(stored.base_url), self._allowed
             with contextlib.suppress(OSError, ValueError):
                 async with asyncio.timeout(_LOOK_UP_SECONDS):
                     found = await look_up(origin.host, origin.port)
@@ -263,16 +312,32 @@ class DefaultModels:
                     return _not_allowed(stored.base_url)
         return ""
 
-    def _key(self, wanted: DefaultModel) -> str:
-        """The key, or "" if it is not found."""
+    def _find_key(self, wanted: DefaultModel) -> tuple[str, str]:
+        """The key, and the name under which it was found, `STORED`, or "" for one that was entered now; "", "" for no key."""
+        if wanted.api_key:
+            return wanted.api_key, ""
         name = wanted.key_name or _own_key(wanted.provider)
         folder = environment().get("RESPONSA_SECRETS_DIR")
         for place in (SecretPlace(env=name), SecretPlace(file=name)):
             if name and (place.env or folder):
                 with contextlib.suppress(ToolUnfit):
-                    return read_secret(place, Path(folder or ""))
+                    return read_secret(place, Path(folder or "")), name
         vendor = self._settings.vendors.get(wanted.provider)
-        return vendor.api_key.get_secret_value() if vendor and name == _own_key(wanted.provider) else ""
+        if vendor and name == _own_key(wanted.provider) and (key := vendor.api_key.get_secret_value()):
+            return key, name
+        if wanted.sealed_key:
+            with contextlib.suppress(InvalidTag):
+                return self._secret.unseal_model_key(_server_of(wanted), wanted.sealed_key), STORED
+        return "", ""
+
+
+def _server_of(model: DefaultModel) -> str:
+    """What a stored key is for."""
+    return f"{model.provider} {model.base_url}"
+
+
+def _listed(models: Sequence[str]) -> str:
+    return "Choose one of the models." if models else "The server names no models. Enter the model's name."
 
 
 def _own_key(provider: str) -> str:
@@ -299,23 +364,26 @@ def _not_allowed(url: str) -> str:
     )
 
 
-def _message(outcome: ModelTestOutcome, wanted: DefaultModel, provider: ModelProvider, kind: str) -> str:
+def _message(
+    outcome: ModelTestOutcome, wanted: DefaultModel, provider: ModelProvider, kind: str, key: str
+) -> str:
+    """key: the name of the key that was used; "" if it was entered now, or if there is none."""
     url = wanted.base_url or provider.base_url
     where = url or provider.display_name
-    key = wanted.key_name or provider.key_name
+    named = f"the key under the name {key}" if key not in ("", STORED) else "the key"
     match outcome:
         case ModelTestOutcome.ANSWERED:
             return "The model has answered."
-        case ModelTestOutcome.KEY_REFUSED if key:
-            return (
-                f"{where} refuses the key under the name {key}, or its account has no credit. Check the key."
-            )
+        case ModelTestOutcome.KEY_REFUSED if key or wanted.api_key:
+            return f"{where} refuses {named}, or its account has no credit. Check the key."
         case ModelTestOutcome.KEY_REFUSED:
-            return f"{where} needs a key. Enter the name of a secret file or an environment variable."
+            return f"{where} needs a key. Paste it, or enter the name of a secret file or an environment variable."
         case ModelTestOutcome.ADDRESS_NOT_ALLOWED:
             return _not_allowed(url)
         case ModelTestOutcome.UNREACHABLE:
             return f"No HTTP server answers at {where}. Check the address, and whether the server runs."
+        case ModelTestOutcome.NOT_FOUND if not wanted.model:
+            return f"{where} lists no models. Check that the address ends with the version, such as /v1, or enter the model's name."
         case ModelTestOutcome.NOT_FOUND:
             return f"{where} has no model “{wanted.model}”, or the address does not end with the version, such as /v1."
         case ModelTestOutcome.TOO_SLOW:

@@ -49,6 +49,7 @@ _PATTERNS: Mapping[str, str] = {
         "must be the name of a secret file or an environment variable, e.g. OPENAI_API_KEY; "
         "never enter the key itself"
     ),
+    r"^[!-~]+$": "must be the key alone, without spaces",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": (
         f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
         "or of one of its versions; e.g. agents/default or agents/default/versions/1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -14,13 +14,16 @@ from responsa_server.domain.people import Principal
 @dataclass(frozen=True, slots=True)
 class DefaultModel:
     """A model, by the names that the contract gives them. provider: "" for no model. key_name: of a secret file or an
-    environment variable. base_url: "" for the provider's own address.
+    environment variable. base_url: "" for the provider's own address. api_key: a key that was entered now. sealed_key:
+    the stored one, encrypted; b"" for none.
     """
 
     provider: str = ""
     model: str = ""
     key_name: str = ""
     base_url: str = ""
+    api_key: str = field(default="", repr=False)
+    sealed_key: bytes = field(default=b"", repr=False)
 
     @property
     def name(self) -> str:
@@ -45,7 +48,7 @@ class ModelProvider:
 @dataclass(frozen=True, slots=True)
 class InstalledModels:
     """The models in use on this server, and the stored model. fixed_by: the setting that fixes the models, or "".
-    update_time: None if no model was ever stored."""
+    update_time: None if no model was ever stored. key_in_use, key_stored: see the contract."""
 
     models: Sequence[str]
     fixed_by: str
@@ -54,15 +57,19 @@ class InstalledModels:
     problem: str
     warning: str
     providers: Sequence[ModelProvider]
+    key_in_use: str = ""
+    key_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ModelTest:
-    """The end of a test. message: a sentence with the remedy, without keys and texts of the provider."""
+    """The end of a test. message: a sentence with the remedy, without keys and texts of the provider. models: those that
+    the provider has, if it was asked for them."""
 
     outcome: ModelTestOutcome
     message: str
     seconds: float = 0.0
+    models: Sequence[str] = ()
 
 
 class ModelAdministration(Protocol):

@@ -92,6 +92,14 @@ class Allowed:
     hosts: frozenset[str] = frozenset()
     networks: Sequence[IpNetwork] = field(default=())
 
+    def names(self, host: str) -> bool:
+        """Whether the declaration names this host, or a network that has its address."""
+        try:
+            address = ip_address(host.strip("[]"))
+        except ValueError:
+            return host in self.hosts
+        return any(address in network for network in self.networks if network.version == address.version)
+
     def may_reach(self, host: str, address: IpAddress) -> bool:
         """Whether a connection to this host may go to this address, which the host's name stands for at this moment.
 

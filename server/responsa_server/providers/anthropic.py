@@ -106,6 +106,8 @@ class _Event(WireModel):
 class AnthropicMessages(HttpModel):
     """Anthropic's messages as a `ChatModel`."""
 
+    _models_path = "/models?limit=1000"
+
     def __init__(self, server: CompatibleSettings, model: str) -> None:
         headers = {"anthropic-version": _VERSION}
         if key := server.api_key.get_secret_value():

@@ -125,6 +125,8 @@ class _Chunk(_Model):
 class Gemini(HttpModel):
     """Gemini's `streamGenerateContent` as a `ChatModel`."""
 
+    _models_path = "/models?pageSize=1000"
+
     def __init__(self, server: CompatibleSettings, model: str) -> None:
         self._path = f"/models/{quote(model, safe='')}:streamGenerateContent?alt=sse"
         super().__init__(

@@ -54,6 +54,11 @@ _MAX_ERROR_BYTES: Final = 16 * 1024
 # its body was read to the end.
 _REST_SECONDS: Final = 1.0
 _EVENT_STREAM: Final = "text/event-stream"
+_JSON: Final = "application/json"
+_MAX_LIST_BYTES: Final = 4 << 20
+_MOST_MODELS: Final = 1000
+# As DefaultModel.model of the contract.
+_MODEL_NAME: Final = re.compile(r"[A-Za-z0-9_./@:+-]{1,200}")
 # The maximum size of an event. It is large enough for an event with all tool requests of an answer.
 _MAX_EVENT_BYTES: Final = 2 << 20
 _IDLE_SECONDS: Final = 30.0
@@ -97,6 +102,18 @@ Events: TypeAlias = AsyncIterator[httpx2.ServerSentEvent]
 class WireModel(BaseModel, defer_build=True):
     """The content of an event in a vendor's stream. Pydantic builds the validator only when the first event is read, so
     that the module loads fast."""
+
+
+class _ListedModel(WireModel):
+    id: str = ""
+    name: str = ""
+
+
+class _ModelList(WireModel):
+    """A list of models: OpenAI and Anthropic name theirs in `data`, Gemini in `models`."""
+
+    data: list[_ListedModel] = []
+    models: list[_ListedModel] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +193,24 @@ class HttpServer:
 
     @contextlib.asynccontextmanager
     async def _answer(
-        self, path: str, body: Mapping[str, object], kind: str, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: Mapping[str, object] | None,
+        kind: str,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[httpx2.Response, None]:
-        """Sends a request and yields its answer, whose body is still to be read. Errors that occur in the block become
+        """Sends a request (a GET without a body) and yields its answer, whose body is still to be read. Errors in the block become
         ModelError, and so do an HTTP error status and an answer of another content type than `kind`. At the end, the
         connection is closed or kept for later requests.
         """
         begun = False
-        sent = request("POST", *self._address).begin()
+        method, content = ("GET", None) if body is None else ("POST", json.dumps(body).encode())
+        sent = request(method, *self._address).begin()
         if (traceparent := traceparent_for(sent, "models", self._address[0])) is not None:
             headers = {**(headers or {}), "traceparent": traceparent}
         try:
             async with self.http.stream(
-                "POST", self._server.url + path, content=json.dumps(body).encode(), headers=headers
+                method, self._server.url + path, content=content, headers=headers
             ) as response:
                 begun = True
                 sent.add(**{"http.response.status_code": response.status_code})
@@ -280,6 +302,8 @@ class HttpModel(HttpServer, abc.ABC):
     A subclass sends a vendor's requests and reads its events.
     """
 
+    _models_path = "/models"
+
     def __init__(
         self,
         server: CompatibleSettings,
@@ -299,6 +323,21 @@ class HttpModel(HttpServer, abc.ABC):
     def takes_prefix(self) -> bool:
         """Whether the model continues the `prefix` of a prompt."""
         return False
+
+    async def list_models(self) -> Sequence[str]:
+        """The names of the server's models in its order, at most 1,000. Raises ModelError."""
+        received = bytearray()
+        async with self._answer(self._models_path, None, _JSON, {"accept": _JSON}) as response:
+            async for part in response.aiter_bytes():
+                received += part
+                if len(received) > _MAX_LIST_BYTES:
+                    raise ModelError(ModelFault.MALFORMED, f"the list has more than {_MAX_LIST_BYTES} bytes")
+        try:
+            models = _ModelList.model_validate_json(bytes(received))
+        except ValidationError as error:
+            raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
+        names = [entry.id or entry.name.removeprefix("models/") for entry in (*models.data, *models.models)]
+        return list(dict.fromkeys(filter(_MODEL_NAME.fullmatch, names)))[:_MOST_MODELS]
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:

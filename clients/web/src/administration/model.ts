@@ -1,4 +1,4 @@
-/** Shows owners of the installation the language model that agents use by default, tests another one, and stores it. Keys are named and never typed. */
+/** Shows owners of the installation the language model that agents use by default, tests another one, and stores it. A key that is entered goes to the server and is shown no more. */
 
 import { ModelTestOutcome, type DefaultModel, type ModelProvider, type ModelSettings } from "@responsa/contract/responsa/admin/v1/model_settings_pb.js";
 import { recently } from "../account/recent.js";
@@ -13,13 +13,14 @@ import type { Part } from "../widgets/tabbed.js";
 
 const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
 
-type Field = "provider" | "model" | "key_name" | "base_url";
+type Field = "provider" | "model" | "api_key" | "key_name" | "base_url";
 
 export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, say: (text: string) => void): Part {
   const state = element("div", { class: "stack", "aria-live": "polite" });
   const result = element("p", { role: "status" });
   const form = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("defaultModel") });
   let providers: readonly ModelProvider[] = [];
+  let stored: ModelSettings | undefined;
   let entries: Readonly<Record<Field, Entry>> | undefined;
 
   const tell = (text: string, kind = "note") => {
@@ -28,7 +29,7 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
   };
   const wanted = () => {
     const value = (name: Field) => (entries && form.contains(entries[name].root) ? entries[name].control.value.trim() : "");
-    return { provider: value("provider"), model: value("model"), keyName: value("key_name"), baseUrl: value("base_url") };
+    return { provider: value("provider"), model: value("model"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url") };
   };
   const act = async (meanwhile: string, does: () => Promise<void>) => {
     const all = entries;
@@ -44,7 +45,11 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
     }
   };
   const test = async () => {
-    const { outcome, message } = await recently(api, me, () => api.admin.testModel({ defaultModel: wanted() }));
+    const { outcome, message, models } = await recently(api, me, () => api.admin.testModel({ defaultModel: wanted() }));
+    if (models.length > 0) {
+      fill(wanted(), models);
+      entries?.model.control.focus();
+    }
     tell(message, outcome === ModelTestOutcome.ANSWERED ? "badge good" : "problem");
   };
   const save = async () => {
@@ -53,8 +58,8 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
     tell("");
     say(t(now.models.length > 0 ? "modelSaved" : "passagesSaved"));
   };
-  /** Draw the fields that the provider takes. */
-  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "keyName" | "baseUrl">> = {}) => {
+  /** Draw the fields that the provider takes. `listed`: the models that it says it has. */
+  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "apiKey" | "keyName" | "baseUrl">> = {}, listed: readonly string[] = []) => {
     const chosen = providers.find((one) => one.name === now.provider);
     const provider = choiceEntry(t("provider"), [["", t("noProvider")], ...providers.map((one) => [one.name, one.displayName] as const)]);
     provider.control.value = chosen?.name ?? "";
@@ -63,29 +68,40 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
       fill({ provider: provider.control.value });
       entries?.provider.control.focus();
     });
-    const known = (chosen?.models ?? []).map((one) => [one, one] as const);
-    const model = known.length > 0 ? choiceEntry(t("model"), known) : textEntry(t("model"), { required: true, maxlength: "200", ...PLAIN }, t("modelNote"));
-    if (now.model) model.control.value = now.model;
+    const known = (listed.length > 0 ? listed : chosen?.models ?? []).map((one) => [one, one] as const);
+    const model = known.length > 0 ? choiceEntry(t("model"), known) : textEntry(t("model"), { maxlength: "200", ...PLAIN }, t("modelNote"));
+    if (now.model && (known.length === 0 || known.some(([one]) => one === now.model))) model.control.value = now.model;
     const own = chosen?.keyName ?? "";
-    const usual = own ? t(chosen?.keyFound ? "keyFound" : "keyMissing", { key: own }) : t("keyNone");
-    const key = textEntry(t("nameOfKey"), { maxlength: "64", placeholder: own, ...PLAIN }, `${usual} ${t("keyNameNote")}`);
-    key.control.value = now.keyName ?? "";
+    const keeps = stored?.keyStored && stored.defaultModel?.provider === now.provider;
+    const key = textEntry(t("apiKey"), { type: "password", maxlength: "1024", ...PLAIN }, t(chosen?.keyFound ? "keyFound" : keeps ? "keyKept" : "keyNote", { key: own }));
+    key.control.value = now.apiKey ?? "";
+    const named = textEntry(t("nameOfKey"), { maxlength: "64", placeholder: own, ...PLAIN }, t("keyNameNote"));
+    named.control.value = now.keyName ?? "";
+    const elsewhere = element("details", { open: Boolean(now.keyName) }, element("summary", {}, t("keyElsewhere")), named.root);
     const url = textEntry(t("address"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
     url.control.value = now.baseUrl ?? "";
-    entries = { provider, model, key_name: key, base_url: url };
-    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), model, ...(chosen.takesKeyName ? [key] : [])] : [])];
-    const address = chosen && !chosen.takesBaseUrl && chosen.baseUrl ? [element("p", { class: "note" }, t("sentTo", { url: chosen.baseUrl }))] : [];
+    entries = { provider, base_url: url, api_key: key, key_name: named, model };
+    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model] : [])];
+    const host = element("p", { class: "note" });
+    const tellHost = () => {
+      const address = chosen?.takesBaseUrl ? url.control.value.trim() : chosen?.baseUrl ?? "";
+      host.textContent = URL.canParse(address) ? t("sentTo", { url: new URL(address).host }) : "";
+    };
+    url.control.addEventListener("input", tellHost);
+    tellHost();
     const buttons = [element("button", { type: "submit" }, t("save")), ...(chosen ? [button(t("test"), () => void act(t("askingModel"), test), { class: "quiet" })] : [])];
-    replace(form, ...fields.map((one) => one.root), ...address, element("div", { class: "row wrap" }, ...buttons), result);
+    replace(form, ...fields.map((one) => one.root), ...(chosen?.takesKeyName ? [elsewhere] : []), host, element("div", { class: "row wrap" }, ...buttons), result);
   };
   const draw = (found: ModelSettings) => {
-    const { models, fixedBy, problem, warning, updateTime } = found;
+    const { models, fixedBy, problem, warning, updateTime, keyInUse } = found;
+    stored = found;
     const since = updateTime && !fixedBy ? [" ", element("span", { class: "note" }, t("modelSince", { time: moment(updateTime) }))] : [];
     const inUse = models.length > 0
       ? element("p", {}, ...mixed(t("modelInUse", { model: "\0" }), element("strong", WRITTEN, models.join(t("thenModel")))), ...since)
       : element("p", {}, t("noModelInUse"));
+    const from = models.length > 0 && keyInUse ? [element("p", { class: "note" }, keyInUse === "stored" ? t("keyStored") : t("keyNamed", { key: keyInUse }))] : [];
     const fixed = element("p", { class: "access" }, ...mixed(t("modelFixed", { setting: "\0" }), element("code", {}, fixedBy)));
-    replace(state, inUse, ...[problem, warning].filter(Boolean).map((one) => element("p", { class: "warning", ...WRITTEN }, one)), ...(fixedBy ? [fixed] : []));
+    replace(state, inUse, ...from, ...[problem, warning].filter(Boolean).map((one) => element("p", { class: "warning", ...WRITTEN }, one)), ...(fixedBy ? [fixed] : []));
     form.hidden = fixedBy !== "";
     providers = found.providers;
     fill(found.defaultModel);

@@ -6434,7 +6434,7 @@ func (x *SetDefaultModelRequest) GetSkipTest() bool {
 // TestModelRequest names a model.
 type TestModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The model, with a provider.
+	// The model, with a provider. If `model` is empty, the provider is asked for its models.
 	DefaultModel  *DefaultModel `protobuf:"bytes,1,opt,name=default_model,json=defaultModel,proto3" json:"default_model,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -6485,7 +6485,9 @@ type TestModelResponse struct {
 	// The outcome in a sentence, with the remedy.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// How long the test took.
-	Duration      *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	Duration *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	// The names of the provider's models, as it orders them, at most 1,000; empty if a model was tested.
+	Models        []string `protobuf:"bytes,4,rep,name=models,proto3" json:"models,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6537,6 +6539,13 @@ func (x *TestModelResponse) GetMessage() string {
 func (x *TestModelResponse) GetDuration() *durationpb.Duration {
 	if x != nil {
 		return x.Duration
+	}
+	return nil
+}
+
+func (x *TestModelResponse) GetModels() []string {
+	if x != nil {
+		return x.Models
 	}
 	return nil
 }
@@ -7050,11 +7059,12 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\fdefaultModel\x12!\n" +
 	"\tskip_test\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\bskipTest\"^\n" +
 	"\x10TestModelRequest\x12J\n" +
-	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x02R\fdefaultModel\"\xa3\x01\n" +
+	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x02R\fdefaultModel\"\xbb\x01\n" +
 	"\x11TestModelResponse\x12=\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
-	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\xf3a\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x16\n" +
+	"\x06models\x18\x04 \x03(\tR\x06models2\xf3a\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +

@@ -374,8 +374,8 @@ type AdminServiceClient interface {
 	// while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
 	// must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
 	SetDefaultModel(ctx context.Context, in *SetDefaultModelRequest, opts ...grpc.CallOption) (*ModelSettings, error)
-	// TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call succeeds if the test fails;
-	// the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+	// TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. Without a model, it asks the provider which models
+	// it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
 	// ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
 	TestModel(ctx context.Context, in *TestModelRequest, opts ...grpc.CallOption) (*TestModelResponse, error)
 }
@@ -1448,8 +1448,8 @@ type AdminServiceServer interface {
 	// while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
 	// must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
 	SetDefaultModel(context.Context, *SetDefaultModelRequest) (*ModelSettings, error)
-	// TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call succeeds if the test fails;
-	// the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+	// TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. Without a model, it asks the provider which models
+	// it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
 	// ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
 	TestModel(context.Context, *TestModelRequest) (*TestModelResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()

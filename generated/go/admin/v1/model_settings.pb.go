@@ -104,7 +104,7 @@ func (ModelTestOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_responsa_admin_v1_model_settings_proto_rawDescGZIP(), []int{0}
 }
 
-// DefaultModel is the language model that `default` stands for in the chains of agents. Keys are named and never sent.
+// DefaultModel is the language model that `default` stands for in the chains of agents. A key is sent to the server alone, and never returned.
 type DefaultModel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty.
@@ -115,7 +115,10 @@ type DefaultModel struct {
 	// begins with MODEL_ and ends with _API_KEY. Empty: the provider's own name, or no key if it has none.
 	KeyName string `protobuf:"bytes,3,opt,name=key_name,json=keyName,proto3" json:"key_name,omitempty"`
 	// The server's address up to and including the version, e.g. "http://127.0.0.1:11434/v1". Only for a provider with takes_base_url, which needs it.
-	BaseUrl       string `protobuf:"bytes,4,opt,name=base_url,json=baseUrl,proto3" json:"base_url,omitempty"`
+	BaseUrl string `protobuf:"bytes,4,opt,name=base_url,json=baseUrl,proto3" json:"base_url,omitempty"`
+	// The provider's key itself. It is stored encrypted under the installation's secret. If it is empty, the stored key stays, unless provider or base_url change. A key that is
+	// found under a name takes precedence over it. Empty if key_name is set.
+	ApiKey        string `protobuf:"bytes,5,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -174,6 +177,13 @@ func (x *DefaultModel) GetKeyName() string {
 func (x *DefaultModel) GetBaseUrl() string {
 	if x != nil {
 		return x.BaseUrl
+	}
+	return ""
+}
+
+func (x *DefaultModel) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
 	}
 	return ""
 }
@@ -303,7 +313,11 @@ type ModelSettings struct {
 	// What an owner should know about the models in use, with the remedy, e.g. that they cost money and no quota limits what users spend; may be empty.
 	Warning string `protobuf:"bytes,7,opt,name=warning,proto3" json:"warning,omitempty"`
 	// The providers, ordered as people look for them.
-	Providers     []*ModelProvider `protobuf:"bytes,6,rep,name=providers,proto3" json:"providers,omitempty"`
+	Providers []*ModelProvider `protobuf:"bytes,6,rep,name=providers,proto3" json:"providers,omitempty"`
+	// Where this server finds the key of the stored model: the name of the environment variable or secret file, or "stored" for the key of SetDefaultModel; empty if there is none.
+	KeyInUse string `protobuf:"bytes,8,opt,name=key_in_use,json=keyInUse,proto3" json:"key_in_use,omitempty"`
+	// Whether a key of SetDefaultModel is stored.
+	KeyStored     bool `protobuf:"varint,9,opt,name=key_stored,json=keyStored,proto3" json:"key_stored,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -387,16 +401,31 @@ func (x *ModelSettings) GetProviders() []*ModelProvider {
 	return nil
 }
 
+func (x *ModelSettings) GetKeyInUse() string {
+	if x != nil {
+		return x.KeyInUse
+	}
+	return ""
+}
+
+func (x *ModelSettings) GetKeyStored() bool {
+	if x != nil {
+		return x.KeyStored
+	}
+	return false
+}
+
 var File_responsa_admin_v1_model_settings_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x02\n" +
+	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x02\n" +
 	"\fDefaultModel\x12C\n" +
 	"\bprovider\x18\x01 \x01(\tB'\xe2A\x01\x01\xbaH r\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd8\x01\x01R\bprovider\x12?\n" +
 	"\x05model\x18\x02 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05model\x12G\n" +
 	"\bkey_name\x18\x03 \x01(\tB,\xe2A\x01\x01\xbaH%r 2\x1e^[A-Z][A-Z0-9_]{0,55}_API_KEY$\xd8\x01\x01R\akeyName\x12'\n" +
-	"\bbase_url\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\abaseUrl\"\xad\x02\n" +
+	"\bbase_url\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\abaseUrl\x122\n" +
+	"\aapi_key\x18\x05 \x01(\tB\x19\xe2A\x01\x04\xbaH\x12r\r(\x80\b2\b^[!-~]+$\xd8\x01\x01R\x06apiKey\"\xad\x02\n" +
 	"\rModelProvider\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12\x1f\n" +
@@ -405,7 +434,7 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\x0etakes_key_name\x18\x05 \x01(\bB\x04\xe2A\x01\x03R\ftakesKeyName\x12*\n" +
 	"\x0etakes_base_url\x18\x06 \x01(\bB\x04\xe2A\x01\x03R\ftakesBaseUrl\x12\x1f\n" +
 	"\bbase_url\x18\a \x01(\tB\x04\xe2A\x01\x03R\abaseUrl\x12\x1c\n" +
-	"\x06models\x18\b \x03(\tB\x04\xe2A\x01\x03R\x06models\"\xe3\x02\n" +
+	"\x06models\x18\b \x03(\tB\x04\xe2A\x01\x03R\x06models\"\xac\x03\n" +
 	"\rModelSettings\x12\x1c\n" +
 	"\x06models\x18\x01 \x03(\tB\x04\xe2A\x01\x03R\x06models\x12\x1f\n" +
 	"\bfixed_by\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\afixedBy\x12J\n" +
@@ -414,7 +443,11 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"updateTime\x12\x1e\n" +
 	"\aproblem\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\aproblem\x12\x1e\n" +
 	"\awarning\x18\a \x01(\tB\x04\xe2A\x01\x03R\awarning\x12D\n" +
-	"\tproviders\x18\x06 \x03(\v2 .responsa.admin.v1.ModelProviderB\x04\xe2A\x01\x03R\tproviders*\xee\x02\n" +
+	"\tproviders\x18\x06 \x03(\v2 .responsa.admin.v1.ModelProviderB\x04\xe2A\x01\x03R\tproviders\x12\"\n" +
+	"\n" +
+	"key_in_use\x18\b \x01(\tB\x04\xe2A\x01\x03R\bkeyInUse\x12#\n" +
+	"\n" +
+	"key_stored\x18\t \x01(\bB\x04\xe2A\x01\x03R\tkeyStored*\xee\x02\n" +
 	"\x10ModelTestOutcome\x12\"\n" +
 	"\x1eMODEL_TEST_OUTCOME_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bMODEL_TEST_OUTCOME_ANSWERED\x10\x01\x12\"\n" +

@@ -12,14 +12,14 @@ from responsa_server.domain.model_settings import DefaultModel, InstalledModels,
 
 def wanted(model: pb.DefaultModel) -> DefaultModel:
     """Read the model of a request."""
-    return DefaultModel(model.provider, model.model, model.key_name, model.base_url)
+    return DefaultModel(model.provider, model.model, model.key_name, model.base_url, model.api_key)
 
 
 def settings(models: InstalledModels) -> pb.ModelSettings:
     return messages.message(
         pb.ModelSettings,
         models,
-        default_model=messages.message(pb.DefaultModel, models.default_model),
+        default_model=messages.message(pb.DefaultModel, models.default_model, api_key=""),
         providers=[messages.message(pb.ModelProvider, one) for one in models.providers],
     )
 
@@ -28,4 +28,6 @@ def test(model_test: ModelTest) -> admin_service_pb2.TestModelResponse:
     duration = Duration()
     duration.FromMilliseconds(round(model_test.seconds * 1000))
     outcome = enums.MODEL_TEST_OUTCOME.number(model_test.outcome)
-    return admin_service_pb2.TestModelResponse(outcome=outcome, message=model_test.message, duration=duration)
+    return admin_service_pb2.TestModelResponse(
+        outcome=outcome, message=model_test.message, duration=duration, models=model_test.models
+    )

@@ -35,7 +35,7 @@ class PostgresDefaultModel:
     async def put(self, model: DefaultModel, event: AuditEvent) -> None:
         """Store the model with the event. Raises Unavailable."""
         async with self._database.tenant(event.tenant_id) as connection:
-            await connection.execute(_QUERIES["put"], asdict(model))
+            await connection.execute(_QUERIES["put"], {**asdict(model), "api_key": None})
             await self._log.write(connection, event)
 
     @shielded

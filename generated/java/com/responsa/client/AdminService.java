@@ -1206,9 +1206,10 @@ public final class AdminService {
     }
 
     /**
-     * TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call
-     * succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a
-     * session, its sign-in must be at most ten minutes old.
+     * TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. Without a
+     * model, it asks the provider which models it has. The stored key is sent only to the stored address. The call succeeds if the test
+     * fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be
+     * at most ten minutes old.
      *
      * <p>Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
      */

@@ -3302,7 +3302,7 @@ class TestModelRequest(_message.Message):
     DEFAULT_MODEL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def default_model(self) -> _model_settings_pb2.DefaultModel:
-        """The model, with a provider."""
+        """The model, with a provider. If `model` is empty, the provider is asked for its models."""
 
     def __init__(
         self,
@@ -3326,6 +3326,7 @@ class TestModelResponse(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
     outcome: _model_settings_pb2.ModelTestOutcome.ValueType
     """The outcome."""
     message: _builtins.str
@@ -3334,16 +3335,21 @@ class TestModelResponse(_message.Message):
     def duration(self) -> _duration_pb2.Duration:
         """How long the test took."""
 
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the provider's models, as it orders them, at most 1,000; empty if a model was tested."""
+
     def __init__(
         self,
         *,
         outcome: _model_settings_pb2.ModelTestOutcome.ValueType = ...,
         message: _builtins.str = ...,
         duration: _duration_pb2.Duration | None = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "message", b"message", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "message", b"message", "models", b"models", "outcome", b"outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,7 +74,7 @@ Global___ModelTestOutcome: _TypeAlias = ModelTestOutcome  # noqa: Y015
 
 @_typing.final
 class DefaultModel(_message.Message):
-    """DefaultModel is the language model that `default` stands for in the chains of agents. Keys are named and never sent."""
+    """DefaultModel is the language model that `default` stands for in the chains of agents. A key is sent to the server alone, and never returned."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -82,6 +82,7 @@ class DefaultModel(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     KEY_NAME_FIELD_NUMBER: _builtins.int
     BASE_URL_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty."""
     model: _builtins.str
@@ -92,6 +93,10 @@ class DefaultModel(_message.Message):
     """
     base_url: _builtins.str
     """The server's address up to and including the version, e.g. "http://127.0.0.1:11434/v1". Only for a provider with takes_base_url, which needs it."""
+    api_key: _builtins.str
+    """The provider's key itself. It is stored encrypted under the installation's secret. If it is empty, the stored key stays, unless provider or base_url change. A key that is
+    found under a name takes precedence over it. Empty if key_name is set.
+    """
     def __init__(
         self,
         *,
@@ -99,10 +104,11 @@ class DefaultModel(_message.Message):
         model: _builtins.str = ...,
         key_name: _builtins.str = ...,
         base_url: _builtins.str = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "key_name", b"key_name", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "base_url", b"base_url", "key_name", b"key_name", "model", b"model", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,12 +179,18 @@ class ModelSettings(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     WARNING_FIELD_NUMBER: _builtins.int
     PROVIDERS_FIELD_NUMBER: _builtins.int
+    KEY_IN_USE_FIELD_NUMBER: _builtins.int
+    KEY_STORED_FIELD_NUMBER: _builtins.int
     fixed_by: _builtins.str
     """The setting of this server that fixes the models, "models.default"; empty if SetDefaultModel can change them."""
     problem: _builtins.str
     """Why this server cannot use the stored model, with the remedy; empty if it can."""
     warning: _builtins.str
     """What an owner should know about the models in use, with the remedy, e.g. that they cost money and no quota limits what users spend; may be empty."""
+    key_in_use: _builtins.str
+    """Where this server finds the key of the stored model: the name of the environment variable or secret file, or "stored" for the key of SetDefaultModel; empty if there is none."""
+    key_stored: _builtins.bool
+    """Whether a key of SetDefaultModel is stored."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The models that `default` stands for on this server, as `provider:model`; empty if answers show passages."""
@@ -205,10 +217,12 @@ class ModelSettings(_message.Message):
         problem: _builtins.str = ...,
         warning: _builtins.str = ...,
         providers: _abc.Iterable[Global___ModelProvider] | None = ...,
+        key_in_use: _builtins.str = ...,
+        key_stored: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "fixed_by", b"fixed_by", "models", b"models", "problem", b"problem", "providers", b"providers", "update_time", b"update_time", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "fixed_by", b"fixed_by", "key_in_use", b"key_in_use", "key_stored", b"key_stored", "models", b"models", "problem", b"problem", "providers", b"providers", "update_time", b"update_time", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

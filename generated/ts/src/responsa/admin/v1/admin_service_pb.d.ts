@@ -3266,7 +3266,7 @@ export declare const SetDefaultModelRequestSchema: GenMessage<SetDefaultModelReq
  */
 export declare type TestModelRequest = Message<"responsa.admin.v1.TestModelRequest"> & {
   /**
-   * The model, with a provider.
+   * The model, with a provider. If `model` is empty, the provider is asked for its models.
    *
    * @generated from field: responsa.admin.v1.DefaultModel default_model = 1;
    */
@@ -3305,6 +3305,13 @@ export declare type TestModelResponse = Message<"responsa.admin.v1.TestModelResp
    * @generated from field: google.protobuf.Duration duration = 3;
    */
   duration?: Duration | undefined;
+
+  /**
+   * The names of the provider's models, as it orders them, at most 1,000; empty if a model was tested.
+   *
+   * @generated from field: repeated string models = 4;
+   */
+  models: string[];
 };
 
 /**
@@ -4208,8 +4215,8 @@ export declare const AdminService: GenService<{
     output: typeof ModelSettingsSchema;
   },
   /**
-   * TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. The call succeeds if the test fails;
-   * the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+   * TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. Without a model, it asks the provider which models
+   * it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
    * ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
    *
    * @generated from rpc responsa.admin.v1.AdminService.TestModel

@@ -12,7 +12,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_responsa_admin_v1_model_settings: GenFile;
 
 /**
- * DefaultModel is the language model that `default` stands for in the chains of agents. Keys are named and never sent.
+ * DefaultModel is the language model that `default` stands for in the chains of agents. A key is sent to the server alone, and never returned.
  *
  * @generated from message responsa.admin.v1.DefaultModel
  */
@@ -45,6 +45,14 @@ export declare type DefaultModel = Message<"responsa.admin.v1.DefaultModel"> & {
    * @generated from field: string base_url = 4;
    */
   baseUrl: string;
+
+  /**
+   * The provider's key itself. It is stored encrypted under the installation's secret. If it is empty, the stored key stays, unless provider or base_url change. A key that is
+   * found under a name takes precedence over it. Empty if key_name is set.
+   *
+   * @generated from field: string api_key = 5;
+   */
+  apiKey: string;
 };
 
 /**
@@ -176,6 +184,20 @@ export declare type ModelSettings = Message<"responsa.admin.v1.ModelSettings"> &
    * @generated from field: repeated responsa.admin.v1.ModelProvider providers = 6;
    */
   providers: ModelProvider[];
+
+  /**
+   * Where this server finds the key of the stored model: the name of the environment variable or secret file, or "stored" for the key of SetDefaultModel; empty if there is none.
+   *
+   * @generated from field: string key_in_use = 8;
+   */
+  keyInUse: string;
+
+  /**
+   * Whether a key of SetDefaultModel is stored.
+   *
+   * @generated from field: bool key_stored = 9;
+   */
+  keyStored: boolean;
 };
 
 /**
