@@ -95,6 +95,10 @@ class DefaultModels:
     def in_use(self) -> Sequence[str]:
         return self._in_use
 
+    @property
+    def problem(self) -> str:
+        return self._problem
+
     async def refresh(self) -> Sequence[str]:
         """Let the table use the stored model. A model that cannot be used counts as none. Returns the models that
         `default` now stands for. Raises Unavailable."""
@@ -415,12 +419,13 @@ class ModelsPart:
         self._away: dict[str, tuple[float, str]] = {}
 
     async def check(self) -> PartReport:
-        """Report models as DEGRADED that do not answer, each in a line."""
+        """Report models as DEGRADED that do not answer, or that this server cannot use, each in a line."""
         circuits = await self._circuits.check()
         names = [one for one in self._administration.in_use if one not in self._reached]
         away = await asyncio.gather(*map(self._unreached, names))
         lines = [
             *([circuits.detail] if circuits.detail else []),
+            *([f"The default model: {problem}"] if (problem := self._administration.problem) else []),
             *(
                 f"The model {name} does not answer: {why}. Check its address, and that it runs."
                 for name, why in zip(names, away, strict=True)

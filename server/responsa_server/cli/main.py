@@ -99,6 +99,13 @@ COMMANDS: tuple[Command, ...] = (
         waits=("list", "show", "reload"),
     ),
     Command(
+        "model",
+        "responsa_server.cli.model",
+        "Show and set the default language model.",
+        Section.AGENTS,
+        waits=True,
+    ),
+    Command(
         "tools",
         "responsa_server.cli.tools",
         "Check declarations of tools, and accept those of MCP servers.",

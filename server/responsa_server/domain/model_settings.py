@@ -80,6 +80,11 @@ class ModelAdministration(Protocol):
         """The models that `default` stands for on this server."""
         ...
 
+    @property
+    def problem(self) -> str:
+        """Why this server cannot use the stored model, with the remedy; "" if it can, or if there is none."""
+        ...
+
     async def read(self) -> InstalledModels:
         """Raises Unavailable."""
         ...

@@ -24,6 +24,7 @@ AWAY = "The model lab:m does not answer: {}. Check its address, and that it runs
 @dataclass
 class Chosen:
     in_use: Sequence[str] = ("lab:m", "passages")
+    problem: str = ""
 
 
 async def test_a_server_of_models_is_asked_until_it_has_answered_once(
@@ -55,6 +56,9 @@ async def test_a_server_of_models_is_asked_until_it_has_answered_once(
     silent = False
     assert [await part.check() for _ in range(2)] == [PartReport(Health.OK)] * 2
     assert requests == ["GET", "GET"]
+    chosen.problem = "Paste the key again."
+    assert await part.check() == PartReport(Health.DEGRADED, detail="The default model: Paste the key again.")
+    chosen.problem = ""
     models.breakers.open("model:lab:m", ModelFault.TIMEOUT)
     assert (await part.check()).detail.startswith("The model lab:m has failed.")
     await models.close()

@@ -1,0 +1,127 @@
+"""The commands `responsa model show | set`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from responsa.admin.v1 import admin_service_pb2, model_settings_pb2
+from responsa_server.cli.login import asked_secret
+from responsa_server.cli.output import (
+    EXIT_USAGE,
+    CommandFailed,
+    one_line,
+    print_error,
+    print_json,
+    print_text,
+    reporting,
+)
+from responsa_server.cli.session import open_client
+from responsa_server.domain.formatting import counted
+
+_MOST_LISTED = 200
+_NO_MODEL = "none"
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the group `model`."""
+    group = typer.Typer(
+        no_args_is_help=True, help="Show and set the default language model.", rich_markup_mode=None
+    )
+    group.command("show")(show_model)
+    group.command("set")(set_model)
+    app.add_typer(group, name=name)
+
+
+def show_model(
+    json: Annotated[bool, typer.Option("--json", help="Print the ModelSettings, as proto-JSON.")] = False,
+) -> None:
+    """Show the model that answers by default, where its key comes from, and the providers."""
+    with reporting(json=json), open_client() as client:
+        settings = client.models()
+        if json:
+            print_json(settings)
+        else:
+            _print_settings(settings)
+
+
+def set_model(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="PROVIDER:MODEL, e.g. openai:gpt-5.6-luna; PROVIDER alone lists its models; `none` sets no model."
+        ),
+    ],
+    url: Annotated[
+        str,
+        typer.Option(
+            help="The address of the provider `compatible`, up to and including the version, e.g. http://127.0.0.1:11434/v1."
+        ),
+    ] = "",
+    key: Annotated[
+        bool,
+        typer.Option(
+            "--key",
+            help="Ask for the provider's key, or read it from standard input. It is stored encrypted.",
+        ),
+    ] = False,
+    key_name: Annotated[
+        str, typer.Option(help="The name of the secret file or environment variable that has the key.")
+    ] = "",
+    skip_test: Annotated[bool, typer.Option("--skip-test", help="Store the model without a test.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the ModelSettings, or the TestModelResponse, as proto-JSON.")
+    ] = False,
+) -> None:
+    """Set the model that answers by default, on all servers, without a restart. It is asked for a word first. A stored
+    key stays as long as provider and address do."""
+    with reporting(json=json), open_client() as client:
+        provider, _, named = ("", "", "") if model == _NO_MODEL else model.partition(":")
+        wanted = model_settings_pb2.DefaultModel(
+            provider=provider, model=named, base_url=url, key_name=key_name
+        )
+        if key:
+            wanted.api_key = asked_secret("Key", "key").strip()
+        if provider and not named:
+            tested = client.test_model(wanted)
+            if json:
+                print_json(tested)
+            else:
+                _print_models(provider, tested)
+            return
+        settings = client.set_default_model(wanted, skip_test=skip_test)
+        if json:
+            print_json(settings)
+        else:
+            _print_settings(settings)
+
+
+def _print_models(provider: str, tested: admin_service_pb2.TestModelResponse) -> None:
+    if tested.outcome != model_settings_pb2.MODEL_TEST_OUTCOME_ANSWERED:
+        raise CommandFailed(tested.message, "", EXIT_USAGE)
+    for name in tested.models[:_MOST_LISTED]:
+        print_text(f"{provider}:{one_line(name, 200)}")
+    further = max(len(tested.models) - _MOST_LISTED, 0)
+    if further:
+        print_error(f"and {counted(further, 'more model', 'more models')}")
+    print_error(tested.message)
+
+
+def _print_settings(settings: model_settings_pb2.ModelSettings) -> None:
+    models = ", then ".join(settings.models)
+    print_text(f"{models} writes the answers." if models else "No model is set: answers show passages.")
+    if settings.fixed_by:
+        print_text(f"The setting {settings.fixed_by} of this server fixes it.")
+    if settings.key_in_use:
+        stored = settings.key_in_use == "stored"
+        print_text(
+            "Its key was entered and is stored encrypted."
+            if stored
+            else f"Its key comes from {settings.key_in_use}."
+        )
+    for problem in filter(None, (settings.problem, settings.warning)):
+        print_text(problem)
+    if not models:
+        names = ", ".join(provider.name for provider in settings.providers)
+        print_text(f"Providers: {names}. `responsa model set PROVIDER --key` lists the models of one.")
