@@ -261,10 +261,13 @@ def _operation(binding: Binding, schemas: _Schemas) -> Tree:
         else f".{_singular(parsed(template)[0][1])}{len(parsed(template)[0])}"
     )
     taken = {variable.field for variable in binding.variables}
-    content = {LINES.media_type: _ref(schemas.named(method.output_type))}
+    answer = schemas.named(method.output_type)
+    content = {"application/json": _ref(answer)}
     description = "The response."
     if method.server_streaming:
-        description = "The response: a stream of these objects, one per line."
+        # As a text, because generated clients would read the whole body as one object.
+        content = {LINES.media_type: _TEXT}
+        description = f"The response: a stream of JSON objects, one per line, each a {answer}."
     if binding.method.name in EVENT_STREAMS:
         content[EVENTS.media_type] = _TEXT
         description += f" With `Accept: {EVENTS.media_type}`, a stream of server-sent events."

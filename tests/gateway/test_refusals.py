@@ -221,9 +221,9 @@ def test_event_streams_refuse_json_that_is_none(http: httpx2.Client, content: by
         ("application/json, Text/Event-Stream; q=0.5", "text/event-stream"),
         ("text/event-stream;q=0.01", "text/event-stream"),
         ("text/event-stream;q=1, text/html;q=0", "text/event-stream"),
-        ("text/event-stream;q=0", "application/json"),
-        ("application/json, text/event-stream;charset=utf-8 ; Q=0.00, text/html", "application/json"),
-        ("*/*", "application/json"),
+        ("text/event-stream;q=0", "application/x-ndjson"),
+        ("application/json, text/event-stream;charset=utf-8 ; Q=0.00, text/html", "application/x-ndjson"),
+        ("*/*", "application/x-ndjson"),
     ],
 )
 def test_a_client_that_refuses_event_streams_gets_none(http: httpx2.Client, accept: str, kind: str) -> None:
@@ -499,7 +499,7 @@ def test_headers_beyond_the_limits(http: httpx2.Client) -> None:
     assert http.get("/v1/users/me", headers={"x-long": "x" * 14_000}).status_code == 200
     refused(http.get("/v1/users/me", headers={"x-long": "x" * 20_000}), 400, 3, "MALFORMED_MESSAGE")
     refused(http.get("/v1/users/me", headers={f"x-{n}": "x" for n in range(80)}), 400, 3, "MALFORMED_MESSAGE")
-    refused(http.get("/v1/users/me", headers={"x_underscore": "x"}), 400, 3, "MALFORMED_MESSAGE")
+    assert http.get("/v1/users/me", headers={"x_underscore": "x"}).status_code == 200
 
 
 def test_bodies_beyond_the_limits(http: httpx2.Client) -> None:
@@ -620,8 +620,9 @@ def test_http_1_0_is_named_as_the_cause(place: Place) -> None:
 def test_a_compressed_body_is_named_as_the_cause(http: httpx2.Client, path: str, accept: str) -> None:
     packed = gzip.compress(b'{"text": "Who?"}')
     answer = http.post(path, content=packed, headers={"content-encoding": "gzip", "accept": accept})
-    problem = refused(answer, 400, 3, "MALFORMED_MESSAGE")
+    problem = refused(answer, 415, 3, "MALFORMED_MESSAGE")
     assert problem.message.endswith("send the body without content-encoding.")
+    assert answer.headers["accept-encoding"] == "identity"
 
 
 def test_a_body_whose_encoding_changes_nothing_passes(http: httpx2.Client) -> None:

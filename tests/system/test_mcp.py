@@ -1,3 +1,4 @@
+# type: ignore  # like other files of tests, not among those that are checked
 """MCP on a real instance, with the official SDK's client: over Streamable HTTP in both generations of the protocol, and over stdio."""
 
 from __future__ import annotations
@@ -345,3 +346,18 @@ def test_a_host_may_accept_one_type_or_say_none(second: Instance, accept: str) -
     kind = "text/event-stream" if accept in ("text/event-stream", "*/*") else "application/json"
     assert reply.headers["content-type"].startswith(kind)
     assert "Mallaig" in reply.text
+
+
+def test_a_host_that_began_with_a_handshake_may_name_any_version_that_is_spoken(second: Instance) -> None:
+    headers = {"authorization": f"Bearer {second.key}", "mcp-protocol-version": "2026-07-28"}
+    client = {"name": "host", "version": "1"}
+    begin = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
+    search = {"name": "search", "arguments": {"query": "ferry"}}
+    with httpx2.Client(base_url=second.url, timeout=30, headers=headers) as http:
+        begun = http.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": begin})
+        assert '"protocolVersion":"2025-06-18"' in begun.text.replace(" ", "")
+        call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": search}
+        session = {"mcp-session-id": begun.headers["mcp-session-id"]}
+        assert "Mallaig" in http.post("/mcp", json=call, headers=session).text
+        unknown = {**session, "mcp-protocol-version": "2031-01-01"}
+        assert http.post("/mcp", json=call, headers=unknown).status_code == 400

@@ -223,15 +223,16 @@ def test_a_program_takes_no_code_of_another_issuer(person: Person, browser: Brow
 
 def test_a_token_for_a2a_asks_there_alone(person: Person, client_id: str) -> None:
     url = f"{person.instance.url}/a2a"
-    reply = person.reply(request(client_id, resource=url))
+    reply = person.reply(request(client_id, resource=f"{url}/"))
     tokens = exchanged(person, exchanging(reply["code"], client_id, resource=url))
     assert tokens["scope"] == "ask"
     bearer = {"authorization": f"Bearer {tokens['access_token']}"}
     message = {"messageId": "1", "role": "ROLE_USER", "parts": [{"text": "When does the ferry leave?"}]}
     body = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message}}
     headers = {**bearer, "a2a-version": "1.0"}
-    asked = person.http.post("/a2a", json=body, headers=headers)
-    assert "TASK_STATE_COMPLETED" in asked.text
+    for path in ("/a2a", "/a2a/", "/a2a/default/"):
+        asked = person.http.post(path, json=body, headers=headers)
+        assert "TASK_STATE_COMPLETED" in asked.text
     listed = person.http.post("/a2a", json={**body, "method": "ListTasks", "params": {}}, headers=headers)
     assert "SCOPE_REQUIRED" in listed.text
     assert person.http.post("/mcp", json={}, headers=bearer).status_code == 401
@@ -249,11 +250,17 @@ def test_a_program_finds_out_how_to_get_a_token(person: Person) -> None:
     said = refused.headers["www-authenticate"]
     assert f'resource_metadata="{url}/.well-known/oauth-protected-resource/mcp"' in said
     assert 'scope="search ask"' in said
+    for path, resource in (("", "/mcp"), ("/mcp", "/mcp"), ("/mcp/", "/mcp/"), ("/a2a/", "/a2a/")):
+        metadata = person.http.get(f"/.well-known/oauth-protected-resource{path}").json()
+        assert metadata["resource"] == f"{url}{resource}"
+        if path:
+            refused = person.http.post(resource, json={}, headers={"cookie": ""})
+            said = refused.headers["www-authenticate"]
+            assert f'resource_metadata="{url}/.well-known/oauth-protected-resource{resource}"' in said
     for path in ("", "/mcp"):
-        found = person.http.get(f"/.well-known/oauth-protected-resource{path}").json()
-        assert found["resource"] == f"{url}/mcp"
-        assert found["authorization_servers"] == [url]
-        assert found["scopes_supported"] == ["search", "ask"]
+        metadata = person.http.get(f"/.well-known/oauth-protected-resource{path}").json()
+        assert metadata["authorization_servers"] == [url]
+        assert metadata["scopes_supported"] == ["search", "ask"]
     server = person.http.get("/.well-known/oauth-authorization-server").json()
     assert server["issuer"] == url
     assert server["code_challenge_methods_supported"] == ["S256"]
@@ -373,7 +380,8 @@ def test_a_program_without_the_scope_is_told_what_to_ask_for(person: Person, cli
     said = refused.headers["www-authenticate"]
     assert 'error="insufficient_scope", scope="ask search"' in said
     body = {**call, "params": {"name": "search", "arguments": {"query": "ferry"}}}
-    assert "Mallaig" in person.http.post("/mcp", json=body, headers=headers).text
+    for path in ("/mcp", "/mcp/"):
+        assert "Mallaig" in person.http.post(path, json=body, headers=headers).text
 
 
 def test_only_the_page_of_a_person_who_is_signed_in_asks(person: Person, client_id: str) -> None:

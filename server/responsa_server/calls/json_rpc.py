@@ -87,14 +87,15 @@ def resource_of(headers: Mapping[str, str], public_url: str, path: str) -> str:
 
 def headers_of(error: ResponsaError, *, authorised: bool, resource: str) -> dict[str, str]:
     """The headers of an error that has its own HTTP status; they say how a program gets a token (RFC 9728, 5.1).
-    authorised: whether the request has a credential. resource: its address."""
+    authorised: whether the request has a credential. resource: its address, with a slash at the end if the client asks
+    there: its metadata must name the same address (RFC 9728, 3.3)."""
     headers = {"cache-control": "no-store"}
     code = status.http_status(status.of(error))
     lacking = error.reason is Reason.SCOPE_REQUIRED
     if code == 401 or lacking:
         found = urlsplit(resource)
         metadata = f"{found.scheme}://{found.netloc}/.well-known/oauth-protected-resource{found.path}"
-        scope = error.metadata["scope"] if lacking else " ".join(RESOURCES[found.path])
+        scope = error.metadata["scope"] if lacking else " ".join(RESOURCES[found.path.removesuffix("/")])
         wrong = "insufficient_scope" if lacking else "invalid_token" if authorised else ""
         parts = {"realm": "responsa", "error": wrong, "scope": scope, "resource_metadata": metadata}
         said = ", ".join(f'{name}="{value}"' for name, value in parts.items() if value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
@@ -38,6 +38,7 @@ class LocalReply:
     first, last: the first and the last of Envoy's HTTP statuses that this reply covers. error: the error sent to
     callers. flags: Envoy's response flags; if any are given, the response must have one of them. grpc_code: the code
     for gRPC, if it differs from the error's code.
+    http: the HTTP status, if it differs from that of the error's code. headers: further ones, for all but gRPC.
     cause: if given, a part of the details that Envoy records about the response, which say why Envoy refused the request.
     """
 
@@ -47,6 +48,8 @@ class LocalReply:
     flags: Sequence[str] = ()
     grpc_code: int | None = None
     cause: str = ""
+    http: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 SMALL_BYTES: Final = 16 * 1024
@@ -101,14 +104,6 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         400,
         400,
         malformed(
-            "The name of a header contains an underscore, which this server does not accept; leave the header out, or write hyphens."
-        ),
-        cause="unexpected_underscore",
-    ),
-    LocalReply(
-        400,
-        400,
-        malformed(
             "The header grpc-timeout is not a timeout; send at most 8 digits and one of the units H, M, S, m, u and n, such as 30S."
         ),
         cause="direct_response",
@@ -128,6 +123,8 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         malformed(
             "This server does not accept a compressed body over REST; send the body without content-encoding."
         ),
+        http=415,
+        headers={"accept-encoding": "identity"},
     ),
     LocalReply(
         426,
@@ -161,8 +158,8 @@ _BODIES: Final[Mapping[str, Callable[[ResponsaError], str]]] = {
     r"(/v1(/agents/[^/]+)?)?/chat/completions|/v1/(responses|models)(/.*)?|/v1/embeddings": lambda error: (
         dumped({"error": error_of(error)})
     ),
-    "/mcp": lambda error: _json_rpc(error, reported(error, {})),
-    "/a2a(/[^/]+)?": lambda error: _json_rpc(error, json.loads(_status(error))["details"]),
+    "/mcp/?": lambda error: _json_rpc(error, reported(error, {})),
+    "/a2a(/[^/]*)*": lambda error: _json_rpc(error, json.loads(_status(error))["details"]),
     "/(auth|users|chat|agent|kb|jobs|analytics)(/.*)?|/feedback(/stats)?": lambda error: dumped(
         {"detail": error.message, "code": error.reason.value}
     ),
@@ -185,10 +182,11 @@ def _json_mapper(reply: LocalReply, paths: str, body: str) -> Tree:
     # Envoy's path includes the query.
     of_paths = _header_filter(":path", {"string_match": {"safe_regex": {"regex": rf"({paths})(\?.*)?"}}})
     wait = status.retry_after(reply.error)
+    headers = {**reply.headers, **({"retry-after": wait} if wait else {})}
     return {
         "filter": {"and_filter": {"filters": [*_filters(reply), *([of_paths] if paths != ".*" else [])]}},
-        "status_code": status.http_status(status.of(reply.error)),
-        **({"headers_to_add": [_header("retry-after", wait)]} if wait else {}),
+        "status_code": reply.http or status.http_status(status.of(reply.error)),
+        **({"headers_to_add": [_header(name, text) for name, text in headers.items()]} if headers else {}),
         "body_format_override": _body(body, "application/json"),
     }
 

@@ -41,7 +41,7 @@ def _reachable(url: str) -> str:
 
 def _origin(url: str) -> str:
     if url and urlsplit(_secure(url)).path not in ("", "/"):
-        raise ValueError("must be the address without a path, such as https://chat.example.org")
+        raise ValueError("must be a host of its own, without a path, such as https://chat.example.org")
     return url.rstrip("/")
 
 

@@ -107,7 +107,7 @@ def build_app(
         *(WebSocketRoute(path, sockets.serve) for path in PATHS),
         *original_routes(calls),
         *openai_routes(calls, settings.openai, settings.page_url),
-        Route(MCP_PATH, mcp),
+        *(Route(path, mcp) for path in (MCP_PATH, f"{MCP_PATH}/")),
         *a2a_routes(calls, public_url, secure=settings.secure_cookie),
         *(() if oauth is None else OAuth(oauth, browser_sessions).routes(calls)),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),

@@ -61,7 +61,8 @@ def a2a_routes(calls: Calls, public_url: str = "", *, secure: bool) -> Iterator[
     yield Route(_CARD, cards.public, methods=["GET"])
     yield Route(f"{_PATHS[1]}{_CARD}", cards.of_agent, methods=["GET"])
     for path in _PATHS:
-        yield Route(path, _Door(calls, public_url))
+        for address in (path, f"{path}/"):
+            yield Route(address, _Door(calls, public_url))
 
 
 async def _operations() -> Any:
@@ -127,6 +128,7 @@ class _Door:
         request = Request(scope, receive)
         resource = resource_of(request.headers, self._public_url, _PATHS[0])
         reply = _Reply(_metadata(request), _peer(request), resource, send)
+        reply.challenged += "/" * scope["path"].endswith("/")
         try:
             me = reply.call(GET_ME)
             body = await body_of(self._calls, me, request.method, request.headers, request.stream())
@@ -175,6 +177,8 @@ class _Reply:
     def __init__(self, metadata: Mapping[str, Sequence[str]], peer: str, resource: str, send: Send) -> None:
         self._resource = resource
         self._metadata = metadata
+        self.challenged = resource
+        """The address of the resource as the client writes it."""
         self._peer = peer
         self._send = send
         self._id: object = None
@@ -230,7 +234,7 @@ class _Reply:
         # Clients look for A2A's errors in successful responses alone.
         http = 405 if more else 200 if error.alias is not None else status.http_status(rpc_status)
         authorised = "authorization" in self._metadata
-        headers = headers_of(error, authorised=authorised, resource=self._resource)
+        headers = headers_of(error, authorised=authorised, resource=self.challenged)
         await self._whole(http, {**headers, **more}, body)
 
     def _message(self, result: object) -> bytes:

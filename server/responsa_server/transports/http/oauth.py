@@ -84,6 +84,7 @@ class OAuth:
         """The routes of all paths."""
         for path in RESOURCES:
             yield Route(RESOURCE_PATH + path, self._resource, methods=["GET"])
+            yield Route(f"{RESOURCE_PATH}{path}/", self._resource, methods=["GET"])
         yield Route(RESOURCE_PATH, self._resource, methods=["GET"])
         yield Route(SERVER_PATH, self._server, methods=["GET"])
         yield Route(AUTHORIZE_PATH, self._authorize, methods=["GET"])
@@ -97,13 +98,14 @@ class OAuth:
         return own_address(request.headers.get("host", ""), self._public_url)
 
     async def _resource(self, request: Request) -> Response:
-        """Serve the metadata of a protected resource (RFC 9728). The path without a suffix is MCP's, for clients that look there alone."""
+        """Serve the metadata of a protected resource (RFC 9728), which names the address that the client asks for, with
+        or without a slash at its end. The path without a suffix is MCP's, for clients that look there alone."""
         base, path = self._base(request), request.url.path.removeprefix(RESOURCE_PATH) or "/mcp"
         return _public(
             {
                 "resource": base + path,
                 "authorization_servers": [base],
-                "scopes_supported": RESOURCES[path],
+                "scopes_supported": RESOURCES[path.removesuffix("/")],
                 "bearer_methods_supported": ["header"],
                 "resource_name": "Responsa",
             }

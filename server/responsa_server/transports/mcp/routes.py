@@ -72,6 +72,8 @@ class Mcp:
         metadata = {CALL_ID: [uuid4().hex], **metadata_of_headers(headers)}
         resource = resource_of(request.headers, self._public_url, PATH)
         backend = InProcess(self._calls, metadata, f"mcp {peer_of(scope.get('client'))}", resource)
+        # Tokens are for the resource, in either form of its address.
+        resource += "/" * scope["path"].endswith("/")
         me = backend.call(GET_ME)
         begun = False
 
@@ -129,7 +131,14 @@ class Mcp:
         async def receive() -> Message:
             return pending.pop() if pending else await request.receive()
 
-        marks = _Marks(message, request.headers.get(_VERSION, ""), send)
+        from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+        version = request.headers.get(_VERSION, "")
+        if version in MODERN_PROTOCOL_VERSIONS and (session.id or method == "initialize"):
+            # The host has begun with a handshake, so it speaks an earlier version, whatever its header says.
+            pairs = [pair for pair in request.scope["headers"] if pair[0] != _VERSION.encode()]
+            request.scope["headers"], version = pairs, ""
+        marks = _Marks(message, version, send)
         backend.followed = marks.followed
 
         async def send_on(part: MutableMapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ _TYPES: Final = {
     field.name: field.json_name.encode() for field in TurnEvent.DESCRIPTOR.oneofs_by_name["event"].fields
 }
 LINES: Final = Format(
-    "application/json",
+    "application/x-ndjson",
     lambda message: encoded(message) + b"\n",
     lambda found: b'{"error":' + found + b"}\n",
     200,
