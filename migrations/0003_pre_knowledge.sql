@@ -278,11 +278,12 @@ CREATE TABLE responsa.document_version (
     canonical_sha256 bytea CHECK (length(canonical_sha256) = 32), -- NULL until it is parsed
     canonical_bytes bigint,
     parser text NOT NULL DEFAULT '', -- what made the canonical text, with its version
+    chunking int NOT NULL DEFAULT 0, -- the version of the rules that cut the text into passages; 0 until it is parsed
     language text NOT NULL DEFAULT '',
     state text NOT NULL DEFAULT 'indexing' CHECK (state IN ('indexing', 'ready', 'failed')),
     passage_count int NOT NULL DEFAULT 0,
     create_time timestamptz NOT NULL DEFAULT now(),
-    -- The version whose bytes this one reads again, with another parser; NULL for all other versions. If the text is the same, this version is removed and the operation
+    -- The version whose bytes this one reads again, with another parser; NULL for all other versions. If the text and the passages are the same, this version is removed and the operation
     -- ends as unchanged.
     reread_of int CHECK (reread_of < version),
     author text NOT NULL DEFAULT '', -- as the file states it, like date

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from uuid import UUID
 
 import pytest
@@ -115,7 +116,9 @@ async def test_another_text_is_a_new_version(house: House, people: People) -> No
     assert await original(house, people.ann, document_id, 2) == TEXT.encode()
 
 
-async def test_bytes_that_an_earlier_parser_read_are_read_again(house: House, people: People) -> None:
+async def test_what_an_earlier_parser_read_or_earlier_rules_cut_is_read_again(
+    house: House, people: People
+) -> None:
     parser = FORMATS.named("MARKDOWN")
     assert parser is not None
     documents = DocumentStore(house.database, house.queue, uuid7, parsers=[parser.parsed_by])
@@ -126,8 +129,8 @@ async def test_bytes_that_an_earlier_parser_read_are_read_again(house: House, pe
     assert await documents.read_outdated("acme", 10) == 0
     house.ask("UPDATE responsa.document_version SET parser = 'CARDS 2'")
     assert await documents.read_outdated("acme", 10) == 0, "no parser here reads this format"
-    for again in ("upload", "look"):
-        house.ask("UPDATE responsa.document_version SET parser = 'MARKDOWN 0'")
+    for again, earlier in product(("upload", "look"), ("parser = 'MARKDOWN 0'", "chunking = 1")):
+        house.ask(f"UPDATE responsa.document_version SET {earlier}")
         if again == "upload":
             reading = await house.upload(people.ann, TEXT)
         else:

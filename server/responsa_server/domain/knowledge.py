@@ -27,6 +27,11 @@ FIRST_DIMENSIONS = 384
 """The length of the vectors in the first table of vectors: that of the embedded model's vectors."""
 
 
+CHUNKING_VERSION: Final = 2
+"""The version of the rules by which documents are cut into passages. It rises with every change after which a document
+has other passages: each server then makes the documents anew that earlier rules have cut."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chunking:
     """How a document is split into passages.
@@ -396,7 +401,8 @@ class IngestTask:
     title, declared_type: the title and media type that the sender stated, or ''. media_type: the media type of the
     format that was recognised during the upload, or ''. size_bytes: the size of the original. original: its bytes, if
     they are few. seq: that of the operation. earlier_sha256: if the version reads the bytes of an earlier version
-    again, the SHA-256 of the earlier version's canonical text. earlier_parser: likewise what made that text.
+    again, the SHA-256 of the earlier version's canonical text. earlier_parser: likewise what made that text; ''
+    if its passages were cut by other rules.
     """
 
     claim: IngestClaim

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
@@ -89,6 +90,12 @@ def open_headings(headings: Iterable[OutlinedHeading]) -> tuple[OutlinedHeading,
     return tuple(found)
 
 
+def shared_headings(paths: Iterable[Sequence[OutlinedHeading]]) -> tuple[OutlinedHeading, ...]:
+    """The outermost headings that all paths begin with."""
+    levels = zip(*paths, strict=False)
+    return tuple(headings[0] for headings in takewhile(lambda headings: len({*headings}) == 1, levels))
+
+
 def titles_of(headings: Iterable[OutlinedHeading]) -> tuple[str, ...]:
     """The titles that are not ''."""
     return tuple(heading.title for heading in headings if heading.title)
@@ -100,7 +107,7 @@ class Passage:
     places: the places of the passage's blocks, in order; empty if the document's format keeps no places. If the passage
     begins within a table, the first one is the table's header, which stands before the passage. origin: the tool's
     source that the passage is; None for a passage of a document. date: the date that the document states, as
-    YYYY-MM-DD; '' if it states none. headings: those above most of the passage, outermost first. outline: the headings
+    YYYY-MM-DD; '' if it states none. headings: those above all of the passage, outermost first. outline: the headings
     above its first byte, and those within; () if the passage was stored by a release that kept none.
     """
 
@@ -123,6 +130,14 @@ class Passage:
         """The version of the document from which the text was read; None if the text comes from no document."""
         return None if self.origin is not None else VersionRead(self.document_id, self.version)
 
+    @property
+    def path(self) -> Sequence[OutlinedHeading]:
+        """The headings that all of the passage stands below, outermost first."""
+        edges = (self.source.start, *(one.start for one in self.outline if one.start > self.source.start))
+        return shared_headings(
+            [open_headings(one for one in self.outline if one.start <= edge) for edge in edges]
+        )
+
     def path_at(self, place: int) -> Sequence[str]:
         """The titles of the headings above a byte of the canonical text, outermost first."""
         return titles_of(open_headings(one for one in self.outline if one.start <= place)) or self.headings
@@ -141,8 +156,7 @@ class Passage:
 class PassageVector:
     """One vector of a passage.
 
-    source: the byte range of the canonical text that the vector represents. The range of a TITLE vector is only the
-    passage's first byte.
+    source: the byte range of the canonical text that the vector represents.
     """
 
     kind: VectorKind
@@ -462,6 +476,13 @@ class LexicalIndex(PassageIndex, Protocol):
         passage in its document: at most the last `most_bytes` bytes of it, without a character that is cut. Passages
         whose documents are gone are left out.
         """
+        ...
+
+    async def headings_near(
+        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
+    ) -> Mapping[UUID, Sequence[OutlinedHeading]]:
+        """Return the headings within each passage and within at most `most_bytes` before and after it, in order. Passages
+        without such headings are left out."""
         ...
 
     async def around(

@@ -1,10 +1,11 @@
-"""Cuts canonical text into passages along the structure of the text. A passage has a maximum number of tokens and repeats the last few
-tokens of the previous passage.
+"""Cuts canonical text into passages along the structure of the text. A passage has a maximum number of tokens and
+belongs to one section: it ends before each heading. Short neighbouring sections below the same heading are one passage.
+Within a section, a passage repeats the last sentences of the previous one.
 
 The text is divided into atoms, which are never cut. An atom is the text of one token, extended to whole
-user-perceived characters, or a stretch that the tokenizer skipped. A passage is a run of atoms. It ends at the best
-border within its last part. From best to worst, the borders are: before a heading, between blocks, after a line or
-sentence, between words.
+user-perceived characters, or a stretch that the tokenizer skipped. A passage is a run of atoms. Within a section, it
+ends at the best border within its last part. From best to worst, the borders are: before another subject, between
+blocks, after a sentence or a row, after a line, between words.
 Time and memory are linear in the text.
 """
 
@@ -17,12 +18,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from typing import Final
 
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.domain.passages import OutlinedHeading, open_headings, titles_of
+from responsa_server.domain.passages import OutlinedHeading, open_headings, shared_headings, titles_of
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, byte_positions, char_positions
 from responsa_server.text.sections import Headings
+from responsa_server.text.sentences import sentences
 
 TokenOffsets = Callable[[str], Sequence[tuple[int, int]]]
 """Returns the (start, end) character offsets of each token of a text, in order, without special tokens and without truncation."""
@@ -37,7 +40,10 @@ _MAX_CLUSTER_CHARS = 64
 # A passage ends before a stretch of blank space that is longer than this.
 _MAX_GAP_CHARS = 200
 
-_SENTENCE_END = re.compile(r"[.!?…。！？।؟]['\"”’»)\]]*\Z")
+JOINED_TOKENS: Final = 120
+"""Neighbouring sections that have fewer tokens together are one passage."""
+
+_LINK: Final = re.compile(r"\[[^\[\]\n]{1,300}\]\([^()\s]{1,1000}\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +51,9 @@ class Chunk:
     """Bytes [byte_start, byte_end) of the canonical text, which decode to `text` exactly.
 
     `ordinal` counts from 0. `tokens` is the tokenizer's count for the text, or more if one token covers a
-    very long stretch. `heading_path` holds the titles of the headings, outermost first, above the first character that
-    is not shared with the previous passage. `outline`: the headings above the first character, and those within; those
-    above the document's section have the place -1.
+    very long stretch. `heading_path` holds the titles of the headings, outermost first, that all of the passage stands
+    below; a heading stands below itself. `outline`: the headings above the first character, and those within; those above
+    the document's section have the place -1.
     """
 
     ordinal: int
@@ -64,16 +70,18 @@ class _Border(IntEnum):
 
     INSIDE_WORD = 0
     WORD = 1
-    SENTENCE = 2
-    BLOCK = 3
-    HEADING = 4
+    LINE = 2
+    SENTENCE = 3
+    BLOCK = 4
+    SUBJECT = 5
 
 
 # The kinds of borders. A passage may end at a border once it has the given share of the maximum number of tokens.
 _FILLED: tuple[tuple[_Border, float], ...] = (
-    (_Border.HEADING, 0.5),
+    (_Border.SUBJECT, 0.5),
     (_Border.BLOCK, 0.6),
     (_Border.SENTENCE, 0.6),
+    (_Border.LINE, 0.6),
     (_Border.WORD, 0.75),
 )
 
@@ -94,10 +102,12 @@ def chunk_document(
     chunking: Chunking,
     begins: Set[int] = frozenset(),
     above: Headings = (),
+    language: str = "",
 ) -> list[Chunk]:
     """Cut a document into passages, in order. Together the passages hold every visible character from `body_start` on.
-    Each passage begins at a later character than the previous passage. begins: the byte offsets of blocks before which
-    a passage should end, as before a heading. above: the open headings at the beginning, if the document is a section.
+    Each passage begins at a later character than the previous passage. begins: the byte offsets of blocks that begin
+    another subject. above: the open headings at the beginning, if the document is a section. language: its ISO 639-1
+    code, or ''.
 
     `chunking` must allow at least one token per passage, and an overlap that is smaller than a passage. Raises ValueError otherwise.
     """
@@ -112,12 +122,17 @@ def chunk_document(
     body = char_positions(data, [document.body_start])[0]
     atoms = _atoms(text, token_offsets, body)
     _mark_blocks(text, atoms, document.blocks, spans, begins)
-    paths = _HeadingPaths(document.blocks, spans, above)
-    ranges = list(_ranges(atoms, chunking))
-    corners = sorted({c for first, last, _ in ranges for c in (atoms.starts[first], atoms.ends[last - 1])})
+    outline = _Outline(document.blocks, spans, above)
+    totals = array("q", accumulate(atoms.weights, initial=0))
+    ranges: list[tuple[int, int]] = []
+    for group in _groups(atoms, totals, outline, min(JOINED_TOKENS, chunking.max_tokens)):
+        if totals[group.end] - totals[group.start] > chunking.max_tokens:
+            _mark_sentences(text, atoms, group, document.blocks, spans, language or "en")
+        ranges += _ranges(atoms, totals, group, chunking)
+    corners = sorted({c for first, last in ranges for c in (atoms.starts[first], atoms.ends[last - 1])})
     place = dict(zip(corners, byte_positions(text, corners), strict=True))
     chunks: list[Chunk] = []
-    for ordinal, (first, last, own) in enumerate(ranges):
+    for ordinal, (first, last) in enumerate(ranges):
         start, end = atoms.starts[first], atoms.ends[last - 1]
         chunks.append(
             Chunk(
@@ -125,9 +140,9 @@ def chunk_document(
                 byte_start=place[start],
                 byte_end=place[end],
                 text=text[start:end],
-                tokens=sum(atoms.weights[first:last]),
-                heading_path=paths.at(atoms.starts[own]),
-                outline=paths.outline(start, end),
+                tokens=totals[last] - totals[first],
+                heading_path=outline.path(start, end),
+                outline=outline.within(start, end),
             )
         )
     return chunks
@@ -214,16 +229,9 @@ def _append(atoms: _Atoms, text: str, start: int, end: int) -> None:
 
 def _border(text: str, previous_end: int, start: int) -> _Border:
     if start == previous_end:
-        # A script without spaces between words also has sentence ends.
-        return _Border.SENTENCE if start and text[start - 1] in "。！？" else _Border.INSIDE_WORD
+        return _Border.INSIDE_WORD
     gap = text[previous_end : min(start, previous_end + _MAX_GAP_CHARS)]
-    if "\n" in gap or "\r" in gap:
-        return _Border.SENTENCE
-    return (
-        _Border.SENTENCE
-        if _SENTENCE_END.search(text[max(0, previous_end - 4) : previous_end])
-        else _Border.WORD
-    )
+    return _Border.LINE if "\n" in gap or "\r" in gap else _Border.WORD
 
 
 def _may_cut(text: str, place: int) -> bool:
@@ -257,7 +265,7 @@ def _mark_blocks(
     begins: Set[int],
 ) -> None:
     """Raise the border before each block, so that passages end between blocks if possible. Remove the border after a
-    heading, because a heading belongs to the following text.
+    heading, because a heading belongs to the text below it.
     """
     after_heading = False
     previous_end = 0
@@ -273,38 +281,90 @@ def _mark_blocks(
         if after_heading:
             atoms.borders[first] = _Border.INSIDE_WORD
         else:
-            new = is_heading or block.byte_start in begins
-            atoms.borders[first] = _Border.HEADING if new else _Border.BLOCK
+            atoms.borders[first] = _Border.SUBJECT if block.byte_start in begins else _Border.BLOCK
         after_heading = is_heading
 
 
-def _ranges(atoms: _Atoms, chunking: Chunking) -> Iterator[tuple[int, int, int]]:
-    """Yield the atom indexes (first, last, own) of each passage. The passage holds the atoms [first, last). It shares
-    the atoms before `own` with the previous passage.
-    """
-    count = len(atoms.starts)
-    totals = array("q", accumulate(atoms.weights, initial=0))
-    gaps = array("q", (k for k in range(1, count) if atoms.starts[k] - atoms.ends[k - 1] > _MAX_GAP_CHARS))
-    first = own = 0
-    while own < count:
-        limit = max(bisect_right(totals, totals[first] + chunking.max_tokens) - 1, own + 1)
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Sections that are cut only if they are too long together: the atoms [start, end). section: the first atom of the
+    last one."""
+
+    start: int
+    section: int
+    end: int
+
+
+def _groups(atoms: _Atoms, totals: array[int], outline: _Outline, most: int) -> Iterator[_Group]:
+    """All atoms in order. A heading without text of its own stays with the section below it. A section is joined with
+    those after it that do not stand further out, while they have fewer than `most` tokens together."""
+    edges = [*(bisect_right(atoms.ends, start) for start in outline.starts), len(atoms.starts)]
+    units: list[tuple[int, _Group]] = []
+    level, is_lone = 0, False
+    for index, (start, end) in enumerate(pairwise(edges)):
+        if start == end:
+            continue
+        above, level = level, outline.level(index)
+        outer, first = units.pop() if is_lone and level > above else (level, _Group(start, start, end))
+        units.append((outer, _Group(first.start, start, end)))
+        is_lone = bisect_left(atoms.starts, outline.ends[index]) >= end
+    joined: list[tuple[int, _Group]] = []
+    for level, unit in units:
+        if joined:
+            outer, group = joined[-1]
+            if level >= outer and totals[unit.end] - totals[group.start] < most:
+                joined[-1] = outer, _Group(group.start, unit.section, unit.end)
+                continue
+        joined.append((level, unit))
+    return (group for _, group in joined)
+
+
+def _mark_sentences(
+    text: str,
+    atoms: _Atoms,
+    group: _Group,
+    blocks: Sequence[Block],
+    spans: Sequence[tuple[int, int]],
+    language: str,
+) -> None:
+    """Raise the borders before the sentences and the rows of a group. Remove the borders within its links."""
+    low, high = atoms.starts[group.start], atoms.ends[group.end - 1]
+    for place in range(bisect_right(spans, low, key=lambda span: span[1]), len(spans)):
+        (start, end), kind = spans[place], blocks[place].kind
+        if start >= high:
+            break
+        if kind in (BlockKind.HEADING, BlockKind.CODE):
+            continue
+        table = kind is BlockKind.TABLE
+        parts = text[start:end].splitlines(keepends=True) if table else sentences(text[start:end], language)
+        for edge in accumulate(map(len, parts), initial=start):
+            atom = bisect_left(atoms.starts, edge)
+            if start < edge < end and atom < group.end:
+                atoms.borders[atom] = max(atoms.borders[atom], _Border.SENTENCE)
+        for link in () if table else _LINK.finditer(text, start, end):
+            inside = slice(bisect_right(atoms.starts, link.start()), bisect_left(atoms.starts, link.end()))
+            atoms.borders[inside] = bytes([_Border.INSIDE_WORD]) * (inside.stop - inside.start)
+
+
+def _ranges(
+    atoms: _Atoms, totals: array[int], group: _Group, chunking: Chunking
+) -> Iterator[tuple[int, int]]:
+    """Yield the atoms [first, last) of each passage of a group."""
+    gaps = [
+        place
+        for place in range(group.start + 1, group.end)
+        if atoms.starts[place] - atoms.ends[place - 1] > _MAX_GAP_CHARS
+    ]
+    first = own = group.start
+    while own < group.end:
         gap = bisect_right(gaps, own)
-        if gap < len(gaps):
-            limit = min(limit, gaps[gap])
-        last = (
-            limit
-            if limit >= count or (gap < len(gaps) and limit == gaps[gap])
-            else _cut(atoms, totals, first, own, limit, chunking)
-        )
-        yield first, last, own
-        if last >= count:
-            return
-        shared = _shared_from(atoms, totals, last, chunking)
-        # The next passage must begin later than this one, and have room for at least one atom that is not shared.
-        shared = max(shared, first + 1, bisect_left(totals, totals[last + 1] - chunking.max_tokens))
-        if gap < len(gaps) and gaps[gap] == last:
-            shared = last
-        first, own = min(shared, last), last
+        stop = gaps[gap] if gap < len(gaps) else group.end
+        limit = max(bisect_right(totals, totals[first] + chunking.max_tokens) - 1, own + 1)
+        last = stop if limit >= stop else _cut(atoms, totals, first, own, limit, chunking)
+        yield first, last
+        own = last
+        if last < group.end:
+            first = last if last == stop else _shared_from(atoms, totals, group, first, last, chunking)
 
 
 def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, chunking: Chunking) -> int:
@@ -322,41 +382,47 @@ def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, ch
 
 def _latest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> int | None:
     """The last place in [lowest, highest] with a border of at least `kind`."""
-    found = max(borders.rfind(level, lowest, highest + 1) for level in range(kind, _Border.HEADING + 1))
+    found = max(borders.rfind(level, lowest, highest + 1) for level in range(kind, _Border.SUBJECT + 1))
     return found if found >= 0 else None
 
 
-def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunking) -> int:
-    """The atom where the overlap with the next passage begins. The overlap begins with a whole sentence if at least half of the
-    overlap then remains, else with a whole word.
-    """
-    lowest = bisect_left(totals, totals[last] - chunking.overlap_tokens)
-    half = bisect_left(totals, totals[last] - chunking.overlap_tokens // 2)
-    for kind, highest in ((_Border.SENTENCE, half), (_Border.WORD, last)):
-        # The first place in [lowest, highest) with a border of at least `kind`.
-        places = [atoms.borders.find(level, lowest, highest) for level in range(kind, _Border.HEADING + 1)]
-        found = min((place for place in places if place >= 0), default=None)
-        if found is not None:
-            return found
-    return lowest
+def _shared_from(
+    atoms: _Atoms, totals: array[int], group: _Group, first: int, last: int, chunking: Chunking
+) -> int:
+    """The first atom of the passage after [first, last): that of a whole sentence, row or block of the same section. The
+    passage has room for at least one atom that is not shared."""
+    room = max(totals[last] - chunking.overlap_tokens, totals[last + 1] - chunking.max_tokens)
+    lowest = max(first + 1, group.section, bisect_left(totals, room))
+    places = (
+        atoms.borders.find(level, lowest, last) for level in range(_Border.SENTENCE, _Border.SUBJECT + 1)
+    )
+    return min((place for place in places if place >= 0), default=last)
 
 
-class _HeadingPaths:
+class _Outline:
+    """The headings of a document. starts, ends: the characters of each, and before them 0 for what stands above the first one."""
+
     def __init__(self, blocks: Sequence[Block], spans: Sequence[tuple[int, int]], above: Headings) -> None:
-        found = [OutlinedHeading(-1, level, title) for level, title in above]
-        self._starts: list[int] = [0]
-        self._open: list[tuple[OutlinedHeading, ...]] = [open_headings(found)]
-        for block, (start, _) in zip(blocks, spans, strict=True):
+        self.starts: list[int] = [0]
+        self.ends: list[int] = [0]
+        self._open = [open_headings(OutlinedHeading(-1, level, title) for level, title in above)]
+        for block, (start, end) in zip(blocks, spans, strict=True):
             if block.kind is BlockKind.HEADING:
                 heading = OutlinedHeading(block.byte_start, block.level, block.title)
-                self._starts.append(start)
+                self.starts.append(start)
+                self.ends.append(end)
                 self._open.append(open_headings((*self._open[-1], heading)))
 
-    def at(self, place: int) -> tuple[str, ...]:
-        """The path at a character offset; a heading applies from its own first character."""
-        return titles_of(self._open[bisect_right(self._starts, place) - 1])
+    def level(self, index: int) -> int:
+        """The level of a heading; 0 if there is none."""
+        return self._open[index][-1].level if self._open[index] else 0
 
-    def outline(self, start: int, end: int) -> tuple[OutlinedHeading, ...]:
+    def path(self, start: int, end: int) -> tuple[str, ...]:
+        """What all characters of [start, end) stand below."""
+        first, last = bisect_right(self.starts, start) - 1, bisect_left(self.starts, end)
+        return titles_of(shared_headings(self._open[first:last]))
+
+    def within(self, start: int, end: int) -> tuple[OutlinedHeading, ...]:
         """The headings that are open before the character `start`, and those that begin in [start, end)."""
-        first, last = bisect_left(self._starts, max(start, 1)), bisect_left(self._starts, end)
+        first, last = bisect_left(self.starts, max(start, 1)), bisect_left(self.starts, end)
         return (*self._open[first - 1], *(self._open[place][-1] for place in range(first, last)))

@@ -8,7 +8,7 @@ import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, ParamSpec, Protocol, TypeVar
@@ -28,6 +28,8 @@ from responsa_server.domain.passages import (
     PassageVectors,
     PlacedBlock,
     VectorKind,
+    open_headings,
+    titles_of,
 )
 from responsa_server.domain.turns import NewId
 from responsa_server.ingest.chunk import Chunk, chunk_document
@@ -299,7 +301,7 @@ class Indexer:
         planned = plan_vectors(
             self._embedder,
             passage.title,
-            passage.headings,
+            passage.outline,
             passage.source,
             passage.text,
             own,
@@ -320,6 +322,7 @@ class Indexer:
                 chunking,
                 begins if index == 0 else frozenset(),
                 section.above,
+                language,
             )
             above, table = section_headers(section, media_type, [chunk.byte_start for chunk in chunks], table)
             sections.append(
@@ -349,7 +352,7 @@ class Indexer:
             vectors = plan_vectors(
                 self._embedder,
                 title,
-                chunk.heading_path,
+                chunk.outline,
                 ByteRange(chunk.byte_start, chunk.byte_end),
                 chunk.text,
                 own,
@@ -497,7 +500,7 @@ def _digest(text: str) -> bytes:
 def plan_vectors(
     embedder: Embedder,
     title: str,
-    headings: Sequence[str],
+    outline: Sequence[OutlinedHeading],
     source: ByteRange,
     text: str,
     pieces: Sequence[Piece],
@@ -508,15 +511,18 @@ def plan_vectors(
     """Plan the vectors of a passage: vectors for windows that together cover the passage, and for its pieces and headings.
 
     text: the canonical text of the bytes `source`. pieces: any pieces of the document; only those within the passage are used.
-    headings: the headings above the passage, outermost first.
+    outline: see `Passage`.
     columns: the names of the columns, if the passage begins within a table. most_pieces: see `merged`.
     """
-    context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
-    if columns:
-        context = f"{context}\n{plain(columns)[:_COLUMNS_CHARS]}"
     raw = text.encode()
-    planned = _windows(embedder, context, source, text)
     own = [one for one in pieces if source.start <= one.byte_start and one.byte_end <= source.end]
+    planned: list[PlannedVector] = []
+    for section, headings in _sections(outline, source, own):
+        context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
+        if columns and section.start == source.start:
+            context = f"{context}\n{plain(columns)[:_COLUMNS_CHARS]}"
+        within = raw[section.start - source.start : section.end - source.start].decode()
+        planned += _windows(embedder, context, section, within)
     for piece in merged(own, len(raw), most_pieces):
         words = plain(raw[piece.byte_start - source.start : piece.byte_end - source.start].decode())
         if words:
@@ -524,6 +530,26 @@ def plan_vectors(
                 PlannedVector(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), words)
             )
     return planned
+
+
+def _sections(
+    outline: Sequence[OutlinedHeading], source: ByteRange, pieces: Sequence[Piece]
+) -> Iterator[tuple[ByteRange, Sequence[str]]]:
+    """The sections of a passage, each with the titles above its text. A heading without text of its own is in the
+    section below it. pieces: those of the passage."""
+    texts = [piece.byte_start for piece in pieces if piece.kind is not PieceKind.HEADING]
+    headings = [*open_headings(heading for heading in outline if heading.start < source.start)]
+    start = source.start
+    for heading in outline:
+        if heading.start < source.start:
+            continue
+        has_text = bisect_left(texts, start) < bisect_left(texts, heading.start)
+        is_below = not headings or heading.level > headings[-1].level
+        if start < heading.start and (has_text or not is_below):
+            yield ByteRange(start, heading.start), titles_of(headings)
+            start = heading.start
+        headings = [*open_headings((*headings, heading))]
+    yield ByteRange(start, source.end), titles_of(headings)
 
 
 _KINDS: Final = {

@@ -1,5 +1,5 @@
-"""Reads documents again whose searched version was read by an earlier version of their format's parser, while searches
-go on with that version.
+"""Reads documents again whose searched version was read by an earlier version of their format's parser, or cut into
+passages by earlier rules, while searches go on with that version.
 
 It remembers nothing: it looks for such documents, and enqueues a job for each. A document whose job fails is not tried
 again until somebody uploads it or asks for it.
@@ -47,4 +47,4 @@ class Rereading:
                 begun += some
                 await asyncio.sleep(_BETWEEN_SECONDS)
         if begun:
-            self._log.info("documents are read again by newer parsers", documents=begun)
+            self._log.info("documents are read again by newer parsers or rules", documents=begun)

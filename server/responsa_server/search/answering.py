@@ -128,9 +128,9 @@ class LibraryEvidence:
             distinct(retrieval, retrieval.passages, self._retriever.analyzer),
             retrieval.kept,
         )
-        around = await self._retriever.around(
-            caller, [document.found.passage.id for document in documents[:READ]], NEAR_BYTES
-        )
+        ids = [document.found.passage.id for document in documents[:READ]]
+        around = await self._retriever.around(caller, ids, NEAR_BYTES)
+        headings = await self._retriever.headings_near(caller, ids, NEAR_BYTES)
         documents = [
             *(replace(document, found=with_pieces(document.found)) for document in documents[:READ]),
             *documents[READ:],
@@ -139,7 +139,7 @@ class LibraryEvidence:
         retrieval = replace(
             retrieval,
             passages=documents,
-            neighbours=neighbours_of([document.found for document in documents[:READ]], around),
+            neighbours=neighbours_of([document.found for document in documents[:READ]], around, headings),
             kept=0,
         )
         chosen = await self._chosen(retrieval, around)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
-from responsa_server.text.instructing import instructing_spans
+from responsa_server.domain.passages import FoundPassage, OutlinedHeading, PassagePiece, VectorKind, titles_of
+from responsa_server.text.instructing import NEAR_BYTES, instructing_spans
 from responsa_server.text.sentences import paragraph_pieces
 
+SHORT_BYTES: Final = 480
+"""The size of a section (120 tokens of 4 bytes) from which on it says enough alone."""
 LEAST_BYTES: Final = 160
 """The minimum size of a part of a passage; a shorter part says little."""
 
@@ -43,33 +45,50 @@ def _characters(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The text directly before and after a passage in its document, whole paragraphs; '' if there is none."""
+    """The text directly before and after a passage in its document, whole paragraphs; '' if there is none. headings:
+    those above the passage and this text. outline: see `Passage`, of the passage with this text."""
 
     before: str = ""
     after: str = ""
+    headings: Sequence[str] = ()
+    outline: Sequence[OutlinedHeading] = ()
 
 
 def neighbours_of(
-    passages: Sequence[FoundPassage], around: Mapping[UUID, tuple[int, bytes]]
+    passages: Sequence[FoundPassage],
+    around: Mapping[UUID, tuple[int, bytes]],
+    headings: Mapping[UUID, Sequence[OutlinedHeading]],
 ) -> Mapping[UUID, Neighbours]:
-    """The whole paragraphs next to each of these passages. around: the text around them, with the place of its first byte."""
+    """The whole paragraphs next to each of these passages, in the same section; next to a short section, the text of its
+    parent. around: at most NEAR_BYTES of text on both sides, with the place of its first byte. headings: those in this text.
+    """
     neighbours: dict[UUID, Neighbours] = {}
     for one in passages:
-        passage = one.passage
+        passage, source = one.passage, one.passage.source
         if passage.id not in around:
             continue
         start, text = around[passage.id]
-        before = text[: passage.source.start - start]
-        after = text[passage.source.end - start :]
-        if start:
+        path = passage.path
+        is_one = all(heading.start <= source.start for heading in passage.outline)
+        if is_one and source.end - source.start < SHORT_BYTES:
+            path = path[:-1]
+        level = path[-1].level if path else 0
+        near = headings.get(passage.id, ())
+        edges = [heading.start for heading in near if heading.level <= level]
+        first = max((edge for edge in edges if start <= edge <= source.start), default=0)
+        last = min((edge for edge in edges if edge >= source.end), default=0)
+        before = text[max(first - start, 0) : source.start - start]
+        after = text[source.end - start : last - start if last else None]
+        if start > first:
             cut = before.find(b"\n\n")
             before = before[cut + 2 :] if cut >= 0 else b""
-        # The text goes on to the end of the document if it is shorter than what was asked for; a whole paragraph ends
-        # there or before an empty line.
-        cut = after.rfind(b"\n\n")
-        after = after[: cut + 1] if cut >= 0 else b""
+        if not last and start + len(text) >= source.end + NEAR_BYTES:
+            cut = after.rfind(b"\n\n")
+            after = after[: cut + 1] if cut >= 0 else b""
         if before.strip() or after.strip():
-            neighbours[passage.id] = Neighbours(before.decode(errors="ignore"), after.decode(errors="ignore"))
+            neighbours[passage.id] = Neighbours(
+                before.decode(errors="ignore"), after.decode(errors="ignore"), titles_of(path), tuple(near)
+            )
     return neighbours
 
 
@@ -98,22 +117,20 @@ def prompt_passages(
         return kept
     for place, prompt_passage in enumerate(kept):
         found_passage = prompt_passage.found
+        beside = neighbours.get(found_passage.passage.id, Neighbours())
+        others = [
+            other.source
+            for other in kept
+            if other is not prompt_passage and other.found.passage.read == found_passage.passage.read
+        ]
         for after in (True, False):
-            beside = neighbours.get(found_passage.passage.id, Neighbours())
-            text = beside.after if after else beside.before
-            size = len(text.encode())
-            if not text or size > left:
+            text = (beside.after if after else beside.before).encode()
+            room = min(_distances(found_passage.passage.source, others, after=after), default=len(text))
+            text = (text[: max(room, 0)] if after else text[max(len(text) - room, 0) :]) if room > 0 else b""
+            if not text.strip() or len(text) > left:
                 continue
-            wider = _widened(found_passage, text, after=after)
-            if any(
-                _overlap(wider.passage.source, other.source)
-                for other in kept
-                if other is not prompt_passage
-                and other.found.passage.document_id == found_passage.passage.document_id
-            ):
-                continue
-            found_passage = wider
-            left -= size
+            found_passage = _widened(found_passage, text.decode(errors="ignore"), beside, after=after)
+            left -= len(text)
         if found_passage is not prompt_passage.found:
             kept[place] = PromptPassage(
                 found_passage, found_passage.passage.source, found_passage.passage.text
@@ -121,18 +138,29 @@ def prompt_passages(
     return kept
 
 
-def _overlap(span: ByteRange, other: ByteRange) -> bool:
-    return span.start < other.end and other.start < span.end
+def _distances(span: ByteRange, others: Sequence[ByteRange], *, after: bool) -> Iterator[int]:
+    """The bytes between a range and those after or before it; less than 0 if they overlap."""
+    for other in others:
+        if after and other.end > span.end:
+            yield other.start - span.end
+        elif not after and other.start < span.start:
+            yield span.start - other.end
 
 
-def _widened(found_passage: FoundPassage, text: str, *, after: bool) -> FoundPassage:
+def _widened(found_passage: FoundPassage, text: str, beside: Neighbours, *, after: bool) -> FoundPassage:
     """The passage with the text that follows or precedes it, of which it has no pieces."""
     passage, source = found_passage.passage, found_passage.passage.source
     size = len(text.encode())
     wide = ByteRange(source.start, source.end + size) if after else ByteRange(source.start - size, source.end)
     return replace(
         found_passage,
-        passage=replace(passage, source=wide, text=passage.text + text if after else text + passage.text),
+        passage=replace(
+            passage,
+            source=wide,
+            text=passage.text + text if after else text + passage.text,
+            headings=beside.headings,
+            outline=beside.outline,
+        ),
         words="",
     )
 

@@ -31,6 +31,7 @@ from responsa_server.domain.passages import (
     FoundPassage,
     LexicalIndex,
     LexicalQuery,
+    OutlinedHeading,
     PassageCosines,
     PassageIndex,
     QuestionVector,
@@ -268,6 +269,11 @@ class Retriever:
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:
         return await self._lexical.around(reader, ids, most_bytes)
+
+    async def headings_near(
+        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
+    ) -> Mapping[UUID, Sequence[OutlinedHeading]]:
+        return await self._lexical.headings_near(reader, ids, most_bytes)
 
     async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
         return await self._lexical.before(reader, ids, most_bytes)

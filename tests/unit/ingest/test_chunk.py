@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.domain.passages import OutlinedHeading, open_headings
-from responsa_server.ingest.chunk import PIECE_CHARS, Chunk, TokenOffsets, chunk_document
+from responsa_server.domain.passages import OutlinedHeading, open_headings, titles_of
+from responsa_server.ingest.chunk import JOINED_TOKENS, PIECE_CHARS, Chunk, TokenOffsets, chunk_document
 from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.text.canonical import BlockKind, ParsedDocument
+from responsa_server.text.canonical import Block, BlockKind, ParsedDocument
 from tests.unit.ingest.originals import original_of
 
 PARSERS = {row.name: row.load() for row in FORMATS}
@@ -151,6 +152,96 @@ def test_the_outline_of_a_passage_gives_the_path_at_each_of_its_places() -> None
             assert path == open_headings(one for one in headings if one.start <= place)
 
 
+def test_passages_of_the_documentation_belong_to_their_sections() -> None:
+    folder = Path(__file__).parents[3] / "docs"
+    link = re.compile(r"\[[^\[\]\n]*\]\([^()\s]*\)")
+    count = 0
+    for page in sorted(folder.rglob("*.md")):
+        document = parse(page.read_text())
+        data = document.canonical_text.encode()
+        headings = [one for one in document.blocks if one.kind is BlockKind.HEADING]
+        rows = {
+            start
+            for block in document.blocks
+            if block.kind is BlockKind.TABLE
+            for start in _lines(data, block.byte_start, block.byte_end)
+        }
+        links = [
+            range(
+                len(document.canonical_text[: match.start()].encode()) + 1,
+                len(document.canonical_text[: match.end()].encode()),
+            )
+            for match in link.finditer(document.canonical_text)
+        ]
+        previous = None
+        for chunk in chunk_document(document, words, Chunking(), language="en"):
+            count += 1
+            start, end = chunk.byte_start, chunk.byte_end
+            before = data[:start].decode()[-1:]
+            assert not (before.isalnum() and chunk.text[0].isalnum()), (page.name, chunk.text[:60])
+            assert not any(start in one for one in links), (page.name, chunk.text[:60])
+            # What it stands below is true of all of it.
+            edges = [start, *(one.byte_start for one in headings if start < one.byte_start < end)]
+            for edge in edges:
+                path = open_headings(
+                    OutlinedHeading(one.byte_start, one.level, one.title)
+                    for one in headings
+                    if one.byte_start <= edge
+                )
+                assert titles_of(path)[: len(chunk.heading_path)] == chunk.heading_path, page.name
+            assert len(edges) == 1 or chunk.tokens < JOINED_TOKENS or _is_lone(data, headings, edges)
+            if previous is not None and start < previous.byte_end:
+                shared = data[start : previous.byte_end].decode()
+                assert not any(start < one.byte_start < previous.byte_end for one in headings), page.name
+                assert start in rows or re.search(r"(^|[\n.:?!*)”`_|]\s*)$", data[:start].decode()), shared
+            previous = chunk
+    assert count > 500
+
+
+def _lines(data: bytes, start: int, end: int) -> Iterator[int]:
+    for line in data[start:end].splitlines(keepends=True):
+        yield start
+        start += len(line)
+
+
+def _is_lone(data: bytes, headings: Sequence[Block], edges: Sequence[int]) -> bool:
+    """Whether the passage has only headings before its last section."""
+    ends = {one.byte_start: one.byte_end for one in headings}
+    return all(
+        edge in ends and not data[ends[edge] : following].strip() for edge, following in pairwise(edges)
+    )
+
+
+def test_short_sections_below_the_same_heading_are_one_passage() -> None:
+    long = "It says more about this. " * 40
+    text = (
+        f"# Top\n\n## A\n\nOne.\n\n### A1\n\nTwo.\n\n## B\n\nThree.\n\n## C\n\n{long}\n\n### C1\n\nFour.\n\n"
+        f"## D\n\n## E\n\nFive.\n\n# Next\n\n## F\n\n{long}"
+    )
+    chunks = chunk_document(parse(text), words, Chunking())
+    assert [(chunk.heading_path, re.findall("(?m)^#+ (.*)$", chunk.text)) for chunk in chunks] == [
+        (("Top",), ["Top", "A", "A1", "B"]),
+        (("Top", "C"), ["C"]),
+        (("Top", "C", "C1"), ["C1"]),
+        (("Top",), ["D", "E"]),
+        (("Next",), ["Next", "F"]),
+    ]
+
+
+def test_the_overlap_is_whole_rows_and_whole_sentences() -> None:
+    rows = "".join(f"| row {n} | {n * 7} | some words for it |\n" for n in range(200))
+    table = f"# T\n\n| a | b | c |\n|---|---|---|\n{rows}"
+    prose = "# P\n\n" + " ".join(
+        f"Sentence {n} has\na [link with. Some words](https://example.org/{n})." for n in range(200)
+    )
+    for text, begin in ((table, "| row"), (prose, "Sentence")):
+        chunks = chunk_document(parse(text), words, Chunking(120, 40), language="en")
+        assert len(chunks) > 5
+        for chunk, following in pairwise(chunks):
+            assert following.text.startswith(begin)
+            assert following.byte_start < chunk.byte_end
+
+
 def test_headings_stay_with_what_follows_and_give_the_path() -> None:
     section = "\n\n".join(" ".join(f"w{n}x{m}" for m in range(12)) + "." for n in range(3))
     text = "# Top\n\n" + "\n\n".join(f"## Part {n}\n\n### Detail {n}\n\n{section}" for n in range(20))
@@ -193,8 +284,8 @@ def test_one_word_a_hundred_thousand_times_is_cut_in_pieces() -> None:
 
     chunks = chunk_document(parse("word " * 100_000, "TEXT"), watched, Chunking())
     assert longest <= PIECE_CHARS
-    assert {chunk.tokens for chunk in chunks[:-1]} == {500}
-    assert len(chunks) == 223
+    assert {chunk.tokens >= 300 for chunk in chunks[:-1]} == {True}
+    assert len(chunks) < 300
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,16 @@ from uuid import UUID
 import pytest
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
-from responsa_server.search.prompt_passages import LEAST_BYTES, prompt_passages
+from responsa_server.domain.passages import (
+    FoundPassage,
+    OutlinedHeading,
+    Passage,
+    PassagePiece,
+    VectorKind,
+    open_headings,
+    titles_of,
+)
+from responsa_server.search.prompt_passages import LEAST_BYTES, neighbours_of, prompt_passages
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.sentences import pieces
 
@@ -79,3 +87,60 @@ def test_a_short_rest_is_only_shown_where_nothing_else_is() -> None:
     assert texts([passage_of(), least], size + LEAST_BYTES) == [TEXT, "w" * (LEAST_BYTES - 1) + "."]
     assert len(texts([passage_of(), other], size + 3 * sentence_bytes + 20)) == 2
     assert texts([passage_of()], 10) == []
+
+
+LONG = "It says more about this, and it goes on. " * 20
+SECTIONS = (
+    f"# Leave\n\nAll leave is paid.\n\n## Holiday\n\nIt is 25 days.\n\n## Illness\n\nIt needs a note.\n\n# Travel\n\n"
+    f"## Trains\n\n{LONG}\n\n## Cars\n\nThey are rare.\n"
+)
+HEADINGS = [
+    OutlinedHeading(SECTIONS.index(f"{'#' * level} {title}\n"), level, title)
+    for level, title in (
+        (1, "Leave"),
+        (2, "Holiday"),
+        (2, "Illness"),
+        (1, "Travel"),
+        (2, "Trains"),
+        (2, "Cars"),
+    )
+]
+
+
+def section_of(title: str) -> FoundPassage:
+    """The passage that is a section of SECTIONS, which is ASCII."""
+    place = next(place for place, one in enumerate(HEADINGS) if one.title == title)
+    start = HEADINGS[place].start
+    end = HEADINGS[place + 1].start if place + 1 < len(HEADINGS) else len(SECTIONS)
+    path = open_headings(HEADINGS[: place + 1])
+    id_ = UUID(int=place + 1)
+    text = SECTIONS[start:end].rstrip()
+    source = ByteRange(start, start + len(text))
+    passage = Passage(id_, "default", UUID(int=99), 1, "", "", source, text, titles_of(path), outline=path)
+    return FoundPassage(passage, "en", ())
+
+
+def prompted(titles: Sequence[str], most_bytes: int) -> list[tuple[str, Sequence[str]]]:
+    found = [section_of(title) for title in titles]
+    ids = [one.passage.id for one in found]
+    around = neighbours_of(found, dict.fromkeys(ids, (0, SECTIONS.encode())), dict.fromkeys(ids, HEADINGS))
+    shown = prompt_passages(found, around, most_bytes)
+    for one in shown:
+        assert one.text == SECTIONS[one.source.start : one.source.end]
+    return [(one.text.strip(), one.found.passage.headings) for one in shown]
+
+
+def test_a_short_section_brings_its_parents_introduction_and_its_siblings() -> None:
+    leave = SECTIONS[: SECTIONS.index("# Travel")].strip()
+    assert prompted(["Holiday"], 10_000) == [(leave, ("Leave",))]
+    # The passages do not repeat each other, and none has the text of another section without its heading.
+    first, second = prompted(["Illness", "Holiday"], 10_000)
+    assert first == (leave[leave.index("## Illness") :], ("Leave", "Illness"))
+    assert second == (leave[: leave.index("## Illness")].strip(), ("Leave",))
+
+
+def test_a_long_section_stays_alone_and_so_does_a_short_one_without_room() -> None:
+    trains = section_of("Trains").passage.text
+    assert prompted(["Trains"], 10_000) == [(trains, ("Travel", "Trains"))]
+    holiday = section_of("Holiday").passage.text
+    assert prompted(["Holiday"], len(holiday) + 5) == [(holiday, ("Leave", "Holiday"))]

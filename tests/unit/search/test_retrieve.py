@@ -22,6 +22,7 @@ from responsa_server.domain.passages import (
     DocumentSet,
     FoundPassage,
     LexicalCandidate,
+    OutlinedHeading,
     PassageCosines,
     QuestionVector,
     SearchScope,
@@ -135,6 +136,11 @@ class Three:
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:
         raise NotImplementedError
+
+    async def headings_near(
+        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
+    ) -> Mapping[UUID, Sequence[OutlinedHeading]]:
+        return {}
 
     async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
         return {}

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, NotPermitted, Precondition, Reason
 from responsa_server.domain.knowledge import (
+    CHUNKING_VERSION,
     DEFAULT_COLLECTION,
     FIRST_DIMENSIONS,
     CanonicalPiece,
@@ -81,7 +82,8 @@ class _Newest:
 
     stored: the number of the version that `content` and `parser` describe. It is smaller than `version` if later
     versions had the same text and were removed.
-    content: None if the newest version failed and nothing of it was stored. parser: '' until the version is parsed.
+    content: None if the newest version failed and nothing of it was stored. parser: '' until the version is
+    parsed, and if its passages were cut by other rules.
     """
 
     version: int
@@ -247,10 +249,15 @@ class DocumentStore:
 
     @shielded
     async def read_outdated(self, tenant_id: str, most: int) -> int:
-        """Begin to read documents again whose searched version another parser than those of this release has read: at
-        most `most`, and none that has a newer version. Returns their number.
+        """Begin to read documents again whose searched version another parser than those of this release has read, or other
+        rules have cut: at most `most`, and none that has a newer version. Returns their number.
         """
-        values = {"tenant": tenant_id, "parsers": list(self._parsers), "most": most}
+        values = {
+            "tenant": tenant_id,
+            "parsers": list(self._parsers),
+            "chunking": CHUNKING_VERSION,
+            "most": most,
+        }
         async with self._database.tenant(tenant_id) as connection:
             rows = await (await connection.execute(self._queries["outdated"], values)).fetchall()
             for document_id, version, owner in rows:
@@ -700,6 +707,7 @@ class DocumentStore:
         return operation
 
     async def _newest(self, connection: Connection, values: Mapping[str, object]) -> _Newest:
+        values = {**values, "chunking": CHUNKING_VERSION}
         row = await (await connection.execute(self._queries["newest"], values)).fetchone()
         assert row is not None, "the row is locked"
         version, state, stored, sha256, title, uri, media_type, parser = row

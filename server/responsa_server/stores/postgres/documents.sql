@@ -38,7 +38,8 @@ WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(key)s AND d.source_key = 
 -- This is a separate statement, because a statement that waits for the lock still sees the versions from before the
 -- wait. In the state ready, the searchable
 -- version is the newest one that is stored: later ones had the same text and were removed.
-SELECT d.newest_version, d.state, v.version, v.sha256, v.declared_title, v.uri, v.media_type, v.parser
+SELECT d.newest_version, d.state, v.version, v.sha256, v.declared_title, v.uri, v.media_type,
+    CASE v.chunking WHEN %(chunking)s THEN v.parser END
 FROM responsa.document AS d
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id
     AND v.version = CASE d.state WHEN 'ready' THEN d.version ELSE d.newest_version END
@@ -51,7 +52,7 @@ SELECT revision, version, newest_version, state FROM responsa.document WHERE ten
 SELECT d.id, d.version, d.owner_id FROM responsa.document AS d
 JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version
 WHERE d.tenant_id = %(tenant)s AND d.version > 0 AND d.newest_version = d.version AND d.state = 'ready'
-    AND v.parser <> ALL (%(parsers)s::text[])
+    AND (v.parser <> ALL (%(parsers)s::text[]) OR v.chunking <> %(chunking)s)
     -- A document of a format that this server does not have would become one of another format.
     AND split_part(v.parser, ' ', 1) IN (SELECT split_part(one, ' ', 1) FROM unnest(%(parsers)s::text[]) AS one)
 LIMIT %(most)s FOR UPDATE OF d SKIP LOCKED;

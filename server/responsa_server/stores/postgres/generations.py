@@ -30,6 +30,7 @@ from responsa_server.domain.knowledge import IngestStage, JobKind, Operation
 from responsa_server.domain.passages import (
     BUILT,
     IndexingAttempt,
+    OutlinedHeading,
     Passage,
     PassagePiece,
     PassageVectors,
@@ -427,12 +428,13 @@ class GenerationBuildStore:
                     ByteRange(start, end),
                     text,
                     tuple(headings),
+                    outline=tuple(OutlinedHeading(*heading) for heading in outline or ()),
                 ),
                 language,
                 bytes(header or b"").decode(),
                 pieces.get(id_, ()),
             )
-            for id_, document, version, title, uri, start, end, text, headings, language, header in rows
+            for id_, document, version, title, uri, start, end, text, headings, outline, language, header in rows
         ]
 
     @shielded

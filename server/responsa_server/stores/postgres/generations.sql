@@ -139,7 +139,7 @@ SELECT FROM responsa.document
 
 -- name: unembedded
 -- The header of a table: see `before` in passages.sql.
-SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language,
+SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.outline, p.language,
     CASE WHEN (p.places -> 0 ->> 1)::int < p.byte_start
     THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR
         (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)

@@ -25,6 +25,7 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.knowledge import (
+    CHUNKING_VERSION,
     OCR_PAGES,
     CanonicalText,
     Chunking,
@@ -269,7 +270,8 @@ class IngestionStore:
             if begun is None:
                 return None
             document_id, version, epoch, seq = begun
-            values |= {"document": document_id, "version": version, "most": PIECE_BYTES}
+            values |= {"document": document_id, "version": version}
+            values |= {"most": PIECE_BYTES, "chunking": CHUNKING_VERSION}
             cursor = connection.cursor(binary=True)
             await cursor.execute(self._queries["task"], values)
             row = await cursor.fetchone()
@@ -369,6 +371,7 @@ class IngestionStore:
             "media_type": text.media_type,
             "language": text.language,
             "parser": text.parser,
+            "chunking": CHUNKING_VERSION,
             "author": text.description.author,
             "date": text.description.date,
             "summary": text.description.summary,

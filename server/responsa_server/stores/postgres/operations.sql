@@ -90,7 +90,8 @@ RETURNING document_id, version, epoch, seq;
 -- name: task
 SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.size_bytes,
     c.max_tokens, c.overlap_tokens, c.embedding,
-    o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END, o.parser
+    o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END,
+    CASE o.chunking WHEN %(chunking)s THEN o.parser END
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 LEFT JOIN responsa.document_version AS o ON o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.reread_of
@@ -121,6 +122,7 @@ WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(vers
 -- The canonical text is stored in addition to the original only if it differs. Returns whether the two are the same.
 UPDATE responsa.document_version SET canonical = NULL, canonical_sha256 = %(sha256)s,
     canonical_bytes = %(length)s, title = %(title)s, media_type = %(media_type)s, language = %(language)s, parser = %(parser)s,
+    chunking = %(chunking)s,
     author = %(author)s, date = %(date)s, summary = %(summary)s, keywords = %(keywords)s, body_start = %(body_start)s
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s
 RETURNING sha256 = %(sha256)s;

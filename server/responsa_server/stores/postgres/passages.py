@@ -558,6 +558,15 @@ class PostgresLexicalIndex:
         rows = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "around")
         return {id_: (start, bytes(text)) for id_, start, text in rows}
 
+    async def headings_near(
+        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
+    ) -> Mapping[UUID, Sequence[OutlinedHeading]]:
+        rows = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "headings_near")
+        near: dict[UUID, set[OutlinedHeading]] = {}
+        for id_, outline in rows:
+            near.setdefault(id_, set()).update(OutlinedHeading(*heading) for heading in outline)
+        return {id_: sorted(headings) for id_, headings in near.items()}
+
     async def _search(self, reader: Reader, values: Mapping[str, object], name: str) -> Sequence[Any]:
         """The rows of a statement."""
         statement: Statement = (self._queries[name], {**values, "tenant": reader.tenant_id})

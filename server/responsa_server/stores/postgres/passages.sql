@@ -327,6 +327,15 @@ FROM responsa.passage AS p
 JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
 
+-- name: headings_near
+-- The outlines of the passages near each passage. Short sections are joined, so more than sixteen are hardly ever near.
+SELECT p.id, n.outline
+FROM responsa.passage AS p
+JOIN responsa.passage AS n ON n.tenant_id = p.tenant_id AND n.document_id = p.document_id AND n.version = p.version
+    AND n.ordinal BETWEEN p.ordinal - 16 AND p.ordinal + 16
+    AND n.byte_start < p.byte_end + %(most)s::int AND n.byte_end > p.byte_start - %(most)s::int
+WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND n.outline IS NOT NULL;
+
 -- name: cached_vectors
 -- The last column: whether the vector was not used today.
 SELECT text_sha256, vector, use_time < now() - interval '1 day' FROM responsa.embedding_cache
