@@ -172,21 +172,21 @@ async def test_an_owner_pastes_a_key_chooses_among_the_models_and_nobody_sees_th
 ) -> None:
     server = KeyedServer()
     async with server as url:
-        asked = pb.DefaultModel(provider="compatible", base_url=url, api_key=KEY)
-        listed = await served.ann.TestModel(default_model=asked)
+        pasted = pb.DefaultModel(provider="compatible", base_url=url, api_key=KEY)
+        listed = await served.ann.TestModel(default_model=pasted)
         assert (listed.outcome, list(listed.models)) == (
             pb.MODEL_TEST_OUTCOME_ANSWERED,
             ["m-1", "vendor/m-2:latest"],
         )
-        error = await failed(served.ann.SetDefaultModel(default_model=asked))
+        error = await failed(served.ann.SetDefaultModel(default_model=pasted))
         assert list(error.violations) == ["default_model.model"]
-        asked.model = "m-1"
-        stored = await served.ann.SetDefaultModel(default_model=asked)
+        pasted.model = "m-1"
+        stored = await served.ann.SetDefaultModel(default_model=pasted)
         assert (stored.key_in_use, stored.key_stored, stored.default_model.api_key) == ("stored", True, "")
 
-        # Another model of the same server is asked with the stored key.
-        asked.model, asked.api_key = "vendor/m-2:latest", ""
-        stored = await served.ann.SetDefaultModel(default_model=asked)
+        # Another model of the same server is pasted with the stored key.
+        pasted.model, pasted.api_key = "vendor/m-2:latest", ""
+        stored = await served.ann.SetDefaultModel(default_model=pasted)
         assert (stored.default_model.model, stored.key_stored) == ("vendor/m-2:latest", True)
         wrong = pb.DefaultModel(provider="compatible", model="m-1", base_url=url, api_key="sk-wrong-1234567")
         refused = await served.ann.TestModel(default_model=wrong)
@@ -207,11 +207,11 @@ async def test_an_owner_pastes_a_key_chooses_among_the_models_and_nobody_sees_th
                 assert (
                     await served.ann.TestModel(default_model=moved)
                 ).outcome != pb.MODEL_TEST_OUTCOME_ANSWERED
-            assert {key for _, key in other.asked} == {""}
-            before = len(server.asked)
+            assert {key for _, key in other.pasted} == {""}
+            before = len(server.pasted)
             moved.api_key = KEY
             assert (await served.ann.TestModel(default_model=moved)).outcome != pb.MODEL_TEST_OUTCOME_ANSWERED
-            assert len(server.asked) == before
+            assert len(server.pasted) == before
             stored = await served.ann.SetDefaultModel(
                 default_model=pb.DefaultModel(provider="compatible", model="m-1", base_url=elsewhere),
                 skip_test=True,
