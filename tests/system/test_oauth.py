@@ -336,6 +336,27 @@ def test_a_code_counts_once_and_only_with_what_it_was_given_for(person: Person, 
     assert exchanged(person, refreshing(tokens["refresh_token"], client_id)) == "invalid_grant"
 
 
+def test_hosts_register_themselves_with_the_addresses_that_can_be_used(person: Person) -> None:
+    cursor = [
+        "cursor://anysphere.cursor-mcp/oauth/callback",
+        "https://www.cursor.com/agents/mcp/oauth/callback",
+        "http://localhost:8787/callback",
+    ]
+    code = ["https://vscode.dev/redirect", "http://127.0.0.1/", "http://127.0.0.1:33418/"]
+    evil = ["https://evil.example/back", "com.evil.app:/back", "cursor://evil/oauth/callback"]
+    for sent, kept in ((cursor, cursor), ([*evil, *code], code)):
+        body = {"client_name": "Host", "redirect_uris": sent, "client_uri": None, "scope": None}
+        made = person.http.post("/oauth/register", json=body | {"token_endpoint_auth_method": None})
+        assert (made.status_code, made.json()["redirect_uris"]) == (201, kept)
+        wanted = request(made.json()["client_id"], redirect_uri=kept[0])
+        asked = person.consent(wanted).json()
+        assert asked["redirectHost"] == ("cursor:" if sent == cursor else "vscode.dev")
+        assert asked["loopback"] is (sent == cursor)
+        assert person.consent(wanted, allow=True).json()["redirectUri"].startswith(f"{kept[0]}?code=")
+    refused = person.http.post("/oauth/register", json={"redirect_uris": evil})
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_redirect_uri")
+
+
 def test_a_name_that_could_deceive_is_refused(person: Person) -> None:
     body = {"client_name": "Go\u0338ogle", "redirect_uris": [REDIRECT]}
     refused = person.http.post("/oauth/register", json=body)
@@ -365,7 +386,9 @@ def test_a_refresh_token_that_is_used_twice_ends_the_connection(person: Person, 
 
 
 def test_a_program_without_the_scope_is_told_what_to_ask_for(person: Person, client_id: str) -> None:
-    reply = person.reply(request(client_id, scope="search", resource=f"{person.instance.url}/mcp"))
+    # Scopes that the server does not know are left out, and the tokens say so.
+    scope = "openid search offline_access"
+    reply = person.reply(request(client_id, scope=scope, resource=f"{person.instance.url}/mcp"))
     tokens = exchanged(person, exchanging(reply["code"], client_id))
     assert tokens["scope"] == "search"
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
@@ -441,7 +464,7 @@ def test_the_browser_goes_only_where_the_program_may_send_it(person: Person, cli
         ({"code_challenge_method": "plain"}, "invalid_request"),
         ({"code_challenge": ""}, "invalid_request"),
         ({"response_type": "token"}, "unsupported_response_type"),
-        ({"scope": "search admin"}, "invalid_scope"),
+        ({"scope": "admin offline_access"}, "invalid_scope"),
         ({"resource": "https://evil.example/mcp"}, "invalid_target"),
         ({"resource": f"{person.instance.url}/v1"}, "invalid_target"),
     ):

@@ -1084,7 +1084,7 @@ pub struct Program {
     /// The name to show to people when they connect the program: 1 to 200 bytes of UTF-8.
     #[prost(string, tag = "2")]
     pub display_name: ::prost::alloc::string::String,
-    /// The addresses to which people may be sent back, 1 to 10: an https address, or an http address of the loopback, whose port does not count.
+    /// The addresses to which people may be sent back, 1 to 10: an https address, an http address of the loopback, whose port does not count, or an address of a scheme with a period, such as com.example.app:/back.
     #[prost(string, repeated, tag = "3")]
     pub redirect_uris: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// When the program was registered.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field, FilePath
 
 from responsa_server.identity.openid_settings import PrivateHosts
@@ -15,14 +17,15 @@ class ProgramSettings(BaseModel, extra="forbid"):
         description=(
             "Whether a program may say what it is in a document at an https address, its `client_id` "
             "(Client ID Metadata Document). The server fetches it when a person who has signed in is "
-            "asked to connect the program."
+            "asked to connect the program. A server that reaches no public host does not announce this."
         ),
     )
-    dynamic_registration: bool = Field(
-        default=False,
+    dynamic_registration: Literal["known", "any", "none"] = Field(
+        default="known",
         description=(
-            "Whether programs may register themselves (RFC 7591), under any name. Connected programs "
-            "stay when this is switched off."
+            "Which programs may register themselves (RFC 7591), under any name: those that send people back "
+            "to the loopback or to an address that Responsa knows, such as Cursor's (`known`), `any`, or "
+            "`none`. Connected programs stay when this changes."
         ),
     )
     registration_days: int = Field(

@@ -8,6 +8,7 @@ code that is used twice ends the session as a refresh token does that is used tw
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -19,12 +20,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 from uuid import UUID
 
 import httpx2
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from responsa_server.domain.accounts import Connection, Proof
 from responsa_server.domain.addresses import network_of
@@ -41,6 +42,7 @@ from responsa_server.domain.programs import RESOURCES
 from responsa_server.domain.rows import Row
 from responsa_server.identity.accounts import Accounts, SignedIn
 from responsa_server.identity.credentials import SecretKind
+from responsa_server.identity.known_redirects import KNOWN_REDIRECTS
 from responsa_server.identity.program_settings import ProgramSettings
 from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.addresses import read_allowed
@@ -60,6 +62,10 @@ MAX_CLIENT_ID: Final = 2048
 ODD_MARKS: Final = (
     "has combining marks that do not join their letter, which could change what people read; leave them out"
 )
+REDIRECTS: Final = (
+    "an https address without a fragment, an http address of 127.0.0.1, [::1] or localhost, or an address of a "
+    "scheme with a period, such as com.example.app:/back"
+)
 REGISTRATIONS_PER_HOUR: Final = 20
 """How many programs may register themselves from one network address."""
 
@@ -73,6 +79,10 @@ _REGISTERED: Final = "rsd_"
 # No OpenID provider of the settings has a name with a space.
 _SEALED_FOR: Final = "dynamic registration"
 _HELD_FOR: Final = "connect request"
+PROBED_HOSTS: Final = ("https://vscode.dev", "https://claude.ai")
+"""Hosts of documents of programs, by which a server finds out whether it reaches public hosts."""
+_PROBE_SECONDS: Final = 3600.0
+_PRIVATE_USE: Final = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+:/[!-~]*")
 _MOST_DOCUMENTS: Final = 256
 _DOCUMENT_SECONDS: Final = 600.0
 _TIMES: Final = Times(connect=3.0, all=8.0)
@@ -85,6 +95,15 @@ class Metadata(BaseModel):
     client_name: str = Field(default="", max_length=MAX_NAME_BYTES)
     redirect_uris: list[str] = Field(min_length=1, max_length=MAX_REDIRECTS)
     token_endpoint_auth_method: str = Field(default="none", max_length=64)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, content: object) -> object:
+        """A field that is null is absent (RFC 7591, 2)."""
+        if not isinstance(content, dict):
+            return content
+        fields = cast("dict[str, object]", content)
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +176,8 @@ class Programs:
         self._reach = ReachableHosts(None, read_allowed(settings.allow_private))
         self._documents: OrderedDict[str, tuple[float, Client]] = OrderedDict()
         self._fetching: set[UUID] = set()
+        self._egress = False
+        self._next_probe = 0.0
 
     @property
     def unused_days(self) -> int:
@@ -231,13 +252,14 @@ class Programs:
         path = resource.removeprefix(base)
         if f"{base}{path}" != resource or path not in RESOURCES:
             raise faulty("invalid_target", f"resource must be one of {base} with {' or '.join(RESOURCES)}")
+        # Others, such as offline_access, are left out, and the reply with the tokens says so (RFC 6749, 3.3).
         wanted = fields.get("scope", "").split() or list(RESOURCES[path])
-        if unknown := [scope for scope in wanted if scope not in RESOURCES[path]]:
+        scopes = [scope for scope in RESOURCES[path] if scope in wanted]
+        if not scopes:
             raise faulty(
                 "invalid_scope",
-                f"the scopes of {path} are {' '.join(RESOURCES[path])}, not {unknown[0][:32]!r}",
+                f"the scopes of {path} are {' '.join(RESOURCES[path])}, not {wanted[0][:32]!r}",
             )
-        scopes = [scope for scope in RESOURCES[path] if scope in wanted]
         return Asked(client, redirect_uri, state, scopes, resource, challenge, base)
 
     async def connect(self, caller: Principal, authorisation: Asked, origin: Origin) -> str:
@@ -300,7 +322,7 @@ class Programs:
                     ),
                     retry_after=max(1.0, wait),
                 )
-        metadata, now = _metadata(body), int(self._clock())
+        metadata, now = _metadata(body, self._is_registrable), int(self._clock())
         end = now + self.settings.registration_days * 86_400
         content = json.dumps([metadata.client_name, metadata.redirect_uris, end])
         client_id = _REGISTERED + self._secret.seal_flow(_SEALED_FOR, content.encode())
@@ -318,7 +340,7 @@ class Programs:
             return Client(
                 client_id, found.display_name, found.redirect_uris, vouched=True, program_id=found.id
             )
-        if client_id.startswith(_REGISTERED) and self.settings.dynamic_registration:
+        if client_id.startswith(_REGISTERED) and self.settings.dynamic_registration != "none":
             return self._self_registered(client_id)
         if client_id.startswith("https://") and self.settings.documents:
             return await self._documented(caller, client_id)
@@ -334,7 +356,23 @@ class Programs:
             raise InvalidRequest.of_field(
                 "client_id", "client_id", "has expired; the program must register itself again"
             )
-        return Client(client_id, name, redirect_uris)
+        # The setting may have become narrower since.
+        return Client(client_id, name, [uri for uri in redirect_uris if self._is_registrable(uri)])
+
+    def _is_registrable(self, uri: str) -> bool:
+        """Whether a program that registers itself may send people back to this address."""
+        known = self.settings.dynamic_registration == "any" or uri in KNOWN_REDIRECTS
+        return is_redirect(uri) if known else _is_plain_loopback(uri)
+
+    async def documents_work(self) -> bool:
+        """Whether documents of programs can be fetched: the settings name where they are, or this server reaches a
+        public host. Asked of the network with the first question, and again an hour after it had none."""
+        if not self.settings.documents or self.settings.allow_private:
+            return self.settings.documents
+        if not self._egress and self._clock() >= self._next_probe:
+            self._next_probe = self._clock() + _PROBE_SECONDS
+            self._egress = await reaches_public_hosts(self._connector)
+        return self._egress
 
     async def _documented(self, caller: Principal, client_id: str) -> Client:
         """The program with a Client ID Metadata Document (draft-ietf-oauth-client-id-metadata-document), which is kept
@@ -362,7 +400,7 @@ class Programs:
         if reply.status != 200 or not re.fullmatch(r"application/(.+\+)?json", reply.media_type):
             raise _unread("the address does not answer with JSON")
         try:
-            metadata = _metadata(reply.body)
+            metadata = _metadata(reply.body, is_redirect)
         except InvalidRequest as error:
             raise _unread(error.message) from error
         if metadata.client_id != client_id or metadata.token_endpoint_auth_method != "none":  # noqa: S105  no secret
@@ -377,16 +415,29 @@ class Programs:
         return client
 
 
+async def reaches_public_hosts(connector: Connector) -> bool:
+    """Whether one of the hosts from which documents of programs are fetched answers, whatever it says."""
+    for host in PROBED_HOSTS:
+        with contextlib.suppress(httpx2.RequestError, TimeoutError):
+            await connector.fetch(
+                ReachableHosts(None, read_allowed(())), Outgoing("HEAD", host), _TIMES, MAX_DOCUMENT
+            )
+            return True
+    return False
+
+
 def is_redirect(uri: str) -> bool:
-    """Whether people may be sent back to this address: https, or http of the loopback."""
-    return _split(uri) is not None
+    """Whether people may be sent back to this address: https, http of the loopback, a private-use scheme with a period
+    (RFC 8252, 7.1), or one of the known addresses."""
+    private = _PRIVATE_USE.fullmatch(uri) is not None and len(uri) <= MAX_URI and "#" not in uri
+    return private or uri in KNOWN_REDIRECTS or _split(uri) is not None
 
 
 def is_loopback_redirect(uri: str) -> bool:
     """Whether a program on the user's own machine gets what is sent to this address, whichever program that is."""
     parts = _split(uri)
-    if parts is None:
-        return False
+    if parts is None:  # a scheme, which any program may claim
+        return is_redirect(uri)
     host = parts.hostname or ""
     found = _ip(host)
     return found.is_loopback if found else host == "localhost" or host.endswith(".localhost")
@@ -409,9 +460,14 @@ def matches(registered: str, redirect_uri: str) -> bool:
 
 
 def host_of(uri: str) -> str:
-    """The host of an address that has been checked, for people."""
+    """The host of an address that has been checked, for people; the scheme of one without a host, such as `com.example.app:`."""
     parts = _split(uri)
-    return "" if parts is None else parts.netloc
+    return parts.netloc if parts is not None else f"{uri.partition(':')[0]}:" if is_redirect(uri) else ""
+
+
+def _is_plain_loopback(uri: str) -> bool:
+    parts = _split(uri)
+    return parts is not None and parts.scheme == "http"
 
 
 def _split(uri: str) -> SplitResult | None:
@@ -443,27 +499,28 @@ def _dotted(path: str) -> bool:
     return any(part in (".", "..") for part in path.lower().replace("%2e", ".").split("/"))
 
 
-def _metadata(body: bytes) -> Metadata:
-    """Read what a program says of itself. Raises InvalidRequest (INVALID_FIELD)."""
+def _metadata(body: bytes, is_usable: Callable[[str], bool]) -> Metadata:
+    """Read what a program says of itself, without the addresses that cannot be used. Raises InvalidRequest (INVALID_FIELD)."""
     try:
         metadata = Metadata.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         raise InvalidRequest.of_field(path or "body", first["type"], first["msg"]) from None
-    for place, uri in enumerate(metadata.redirect_uris):
-        if len(uri) > MAX_URI or not is_redirect(uri):
-            raise InvalidRequest.of_field(
-                f"redirect_uris[{place}]",
-                "redirect_uri",
-                "must be an https address without a fragment, or an http address of 127.0.0.1, [::1] or localhost",
-            )
+    usable = [uri for uri in metadata.redirect_uris if len(uri) <= MAX_URI and is_usable(uri)]
+    if not usable:
+        raise InvalidRequest.of_field(
+            "redirect_uris",
+            "redirect_uri",
+            (
+                f'must have {REDIRECTS}; with programs.dynamic_registration = "known", a program that registers '
+                "itself only an http address of the loopback or an address that this server knows"
+            ),
+        )
     name = plain_name(metadata.client_name)
     if name is None:
         raise InvalidRequest.of_field("client_name", "marks", ODD_MARKS)
-    return metadata.model_copy(
-        update={"client_name": name or host_of(metadata.redirect_uris[0]), "client_id": metadata.client_id}
-    )
+    return metadata.model_copy(update={"client_name": name or host_of(usable[0]), "redirect_uris": usable})
 
 
 def _reply(redirect_uri: str, state: str, base: str, parameters: Mapping[str, str]) -> str:

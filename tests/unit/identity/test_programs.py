@@ -10,6 +10,7 @@ import pytest
 
 from responsa_server.domain.errors import Exhausted, InvalidRequest
 from responsa_server.domain.people import Origin, Principal, Role
+from responsa_server.identity import programs as programs_module
 from responsa_server.identity.program_settings import ProgramSettings
 from responsa_server.identity.programs import Programs, is_loopback_redirect, is_redirect, matches
 from responsa_server.identity.tokens import Secret
@@ -40,10 +41,14 @@ URI = "https://ferry.example/back"
         ("https://ferry.example/ back", False),
         ("javascript:alert(1)", False),
         ("ferry://back", False),
+        ("com.ferry.app:/back", True),
+        ("com.ferry.app:/back#x", False),
+        ("cursor://anysphere.cursor-mcp/oauth/callback", True),
+        ("cursor://anysphere.cursor-mcp/oauth/callback/", False),
         ("https://ferry.example/" + "x" * 2048, False),
     ],
 )
-def test_an_address_to_go_back_to_is_https_or_of_the_loopback(uri: str, good: bool) -> None:
+def test_an_address_to_go_back_to_is_of_a_kind_that_can_be_used(uri: str, good: bool) -> None:
     assert is_redirect(uri) is good
 
 
@@ -59,6 +64,7 @@ def test_people_are_warned_of_every_address_of_their_own_machine(host: str) -> N
         (URI, URI + "/", False),
         (URI, "https://ferry.example:443/back", False),
         (URI, "HTTPS://ferry.example/back", False),
+        ("com.ferry.app:/cb", "com.ferry.app:/cb?to=x", False),
         ("http://127.0.0.1/cb", "http://127.0.0.1:5/cb", True),
         ("http://127.0.0.1:7/cb", "http://127.0.0.1:5/cb", True),
         ("http://127.0.0.1/cb", "http://localhost:5/cb", False),
@@ -71,6 +77,21 @@ def test_an_address_is_exactly_the_registered_one_but_for_a_port_of_the_loopback
     registered: str, requested: str, same: bool
 ) -> None:
     assert matches(registered, requested) is same
+
+
+async def test_documents_are_announced_if_a_public_host_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000_000.0]
+
+    async def announced(**settings: Any) -> bool:
+        made = ProgramSettings(**settings)
+        programs = Programs(cast("Any", None), cast("Any", None), Secret(b"x" * 32), made, lambda: now[0])
+        return await programs.documents_work()
+
+    # A host of this machine is not public, so it is never asked.
+    monkeypatch.setattr(programs_module, "PROBED_HOSTS", ("https://127.0.0.1:9",))
+    assert not await announced()
+    assert await announced(allow_private="10.1.0.0/16")
+    assert not await announced(documents=False, allow_private="10.1.0.0/16")
 
 
 class Attempts:
@@ -87,7 +108,7 @@ class Attempts:
 
 async def test_a_registration_expires_and_few_are_made_from_one_address() -> None:
     now = [1_000_000.0]
-    settings = ProgramSettings(dynamic_registration=True, registration_days=1)
+    settings = ProgramSettings(dynamic_registration="any", registration_days=1)
     secret = Secret(b"x" * 32)
     programs = Programs(cast("Any", Attempts()), cast("Any", None), secret, settings, lambda: now[0])
     body = json.dumps({"client_name": "Ferry\u202eman\n", "redirect_uris": [URI], "scope": "admin"}).encode()

@@ -14,8 +14,8 @@ export function consentView(user: User, request: string, leave: () => void): { r
   const root = element("main", { class: "signed-out", "aria-busy": "true" }, heading, body, problem);
   let busy = false;
   const go = (address: string) => {
-    const { protocol } = new URL(address);
-    if (protocol === "https:" || protocol === "http:") location.assign(address); // never an address that runs a script
+    // Never an address that runs a script: schemes of programs have a period, but for Cursor's.
+    if (/^(https?|cursor|[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+):$/.test(new URL(address).protocol)) location.assign(address);
   };
   const decide = async (allow: boolean) => {
     if (busy) return;

@@ -30,7 +30,7 @@ type Program struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The name to show to people when they connect the program: 1 to 200 bytes of UTF-8.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// The addresses to which people may be sent back, 1 to 10: an https address, or an http address of the loopback, whose port does not count.
+	// The addresses to which people may be sent back, 1 to 10: an https address, an http address of the loopback, whose port does not count, or an address of a scheme with a period, such as com.example.app:/back.
 	RedirectUris []string `protobuf:"bytes,3,rep,name=redirect_uris,json=redirectUris,proto3" json:"redirect_uris,omitempty"`
 	// When the program was registered.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from typing import Annotated
@@ -28,8 +28,10 @@ from responsa_server.embedded import Layout, check_port, purge
 from responsa_server.embedded.doctor import Finding, diagnose, runs, sandbox_finding
 from responsa_server.embedded.purge import places
 from responsa_server.fixable import Fixable
+from responsa_server.identity.programs import reaches_public_hosts
 from responsa_server.instance import OLDEST_POSTGRES, model_folder
 from responsa_server.machine import visible
+from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.pause import PauseState, PostgresPause
 from responsa_server.stores.redis import RedisPart
 
@@ -103,6 +105,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
         )
     )
     findings.extend(_port(settings, layout))
+    findings.extend(_egress(settings))
     findings.append(sandbox_finding(capabilities(), allow_unconfined=settings.allows_unconfined_parsing))
     weights = model_folder()
     findings.append(
@@ -198,6 +201,16 @@ def _redis(url: str) -> Finding:
     if report.health is Health.OK:
         return Finding("REDIS_URL", True, f"Redis {report.version}")
     return Finding("REDIS_URL", False, report.detail)  # the detail names the remedy
+
+
+def _egress(settings: Settings) -> Generator[Finding]:
+    """Whether documents of programs that people connect can be fetched."""
+    if settings.programs.documents and not settings.programs.allow_private:
+        reached = asyncio.run(reaches_public_hosts(Connector()))
+        detail = (
+            "public hosts answer" if reached else "no public host answers, so programs register themselves"
+        )
+        yield Finding("documents of programs", True, detail)
 
 
 def _port(settings: Settings, layout: Layout) -> Sequence[Finding]:

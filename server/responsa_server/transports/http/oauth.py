@@ -91,7 +91,7 @@ class OAuth:
         yield entrance(calls, "POST", CONSENT_PATH, self._consent)
         yield entrance(calls, "POST", TOKEN_PATH, self._token, _refused)
         yield entrance(calls, "POST", REVOKE_PATH, self._revoke, _refused)
-        if self._programs.settings.dynamic_registration:
+        if self._programs.settings.dynamic_registration != "none":
             yield entrance(calls, "POST", REGISTER_PATH, self._register, _refused)
 
     def _base(self, request: Request) -> str:
@@ -113,14 +113,14 @@ class OAuth:
 
     async def _server(self, request: Request) -> Response:
         """Serve the metadata of the authorisation server (RFC 8414)."""
-        base, settings = self._base(request), self._programs.settings
+        base, registers = self._base(request), self._programs.settings.dynamic_registration != "none"
         return _public(
             {
                 "issuer": base,
                 "authorization_endpoint": base + AUTHORIZE_PATH,
                 "token_endpoint": base + TOKEN_PATH,
                 "revocation_endpoint": base + REVOKE_PATH,
-                **({"registration_endpoint": base + REGISTER_PATH} if settings.dynamic_registration else {}),
+                **({"registration_endpoint": base + REGISTER_PATH} if registers else {}),
                 "scopes_supported": sorted({scope for scopes in RESOURCES.values() for scope in scopes}),
                 "response_types_supported": ["code"],
                 "response_modes_supported": ["query"],
@@ -129,7 +129,7 @@ class OAuth:
                 "token_endpoint_auth_methods_supported": ["none"],
                 "revocation_endpoint_auth_methods_supported": ["none"],
                 "authorization_response_iss_parameter_supported": True,
-                "client_id_metadata_document_supported": settings.documents,
+                "client_id_metadata_document_supported": await self._programs.documents_work(),
                 "ui_locales_supported": ["en", "de"],
             }
         )

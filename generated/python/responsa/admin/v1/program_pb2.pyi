@@ -38,7 +38,7 @@ class Program(_message.Message):
     """A value that changes with every change of the program. A delete with an old etag fails with ETAG_MISMATCH."""
     @_builtins.property
     def redirect_uris(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The addresses to which people may be sent back, 1 to 10: an https address, or an http address of the loopback, whose port does not count."""
+        """The addresses to which people may be sent back, 1 to 10: an https address, an http address of the loopback, whose port does not count, or an address of a scheme with a period, such as com.example.app:/back."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

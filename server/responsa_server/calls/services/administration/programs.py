@@ -9,7 +9,7 @@ from responsa.admin.v1 import program_pb2
 from responsa_server.calls.services.administration.resource import ResourceCalls
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.formatting import plain_name
-from responsa_server.identity.programs import MAX_NAME_BYTES, ODD_MARKS, is_redirect
+from responsa_server.identity.programs import MAX_NAME_BYTES, ODD_MARKS, REDIRECTS, is_redirect
 from responsa_server.stores.postgres.resources import ResourceTable
 
 
@@ -25,7 +25,7 @@ class ProgramService:
                 raise InvalidRequest.of_field(
                     f"program.redirect_uris[{place}]",
                     "redirect_uri",
-                    "must be an https address without a fragment, or an http address of 127.0.0.1, [::1] or localhost",
+                    f"must be {REDIRECTS}",
                 )
         name = plain_name(request.program.display_name)
         if not name or len(name.encode()) > MAX_NAME_BYTES:

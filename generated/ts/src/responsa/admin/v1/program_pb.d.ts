@@ -32,7 +32,7 @@ export declare type Program = Message<"responsa.admin.v1.Program"> & {
   displayName: string;
 
   /**
-   * The addresses to which people may be sent back, 1 to 10: an https address, or an http address of the loopback, whose port does not count.
+   * The addresses to which people may be sent back, 1 to 10: an https address, an http address of the loopback, whose port does not count, or an address of a scheme with a period, such as com.example.app:/back.
    *
    * @generated from field: repeated string redirect_uris = 3;
    */
