@@ -62,7 +62,7 @@ CREATE TABLE responsa.mail (
     id uuid PRIMARY KEY,
     tenant_id text NOT NULL REFERENCES responsa.tenant (id),
     kind text NOT NULL CHECK (kind IN (
-        'register', 'reset', 'change_email', 'email_changed', 'password_changed', 'collections_received', 'run_failed', 'run_stopped', 'run_succeeded', 'ingestions_failed')),
+        'register', 'reset', 'change_email', 'email_changed', 'password_changed', 'collections_received', 'run_failed', 'run_stopped', 'ingestions_failed')),
     email text NOT NULL, -- where it goes
     user_id uuid, -- of notices to a user
     expire_time timestamptz NOT NULL, -- after this time it is useless, and is not sent

@@ -482,7 +482,6 @@ async def test_help_names_every_command_without_loading_any(responsa: CommandLin
         "ask",
         "chat",
         "resume",
-        "cancel",
         "search",
         "agents",
         "samples",

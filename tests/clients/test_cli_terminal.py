@@ -154,7 +154,10 @@ async def test_ctrl_c_leaves_a_turn_and_tells_how_to_go_on(server: Scripted, res
     server.on(f"{CHAT}/ResumeTurn", silent)
     follow = f"`responsa resume {TURN} --after 2`"
     for arguments, message in (
-        (("ask", "Who?"), f"{follow} follows it, `responsa cancel {TURN}` cancels it."),
+        (
+            ("ask", "Who?"),
+            f"{follow} follows it, `responsa call ChatService.CancelTurn --name {TURN}` cancels it.",
+        ),
         (
             ("ask", "Who?", "--cancel-on-disconnect"),
             f"{TURN} is cancelled in 10 seconds unless you follow it: {follow}.",

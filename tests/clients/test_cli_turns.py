@@ -24,16 +24,9 @@ from tests.clients.scripted import (
     whole_turn,
 )
 
-ASK, RESUME, CANCEL = f"{CHAT}/Ask", f"{CHAT}/ResumeTurn", f"{CHAT}/CancelTurn"
+ASK, RESUME = f"{CHAT}/Ask", f"{CHAT}/ResumeTurn"
 Frames = AsyncIterator[chat_service_pb2.AskResponse]
 MINE = "0192f3c8-0000-7000-8000-00000000000a"
-
-
-def ended(kind: str) -> turn_pb2.Turn:
-    """The turn, ended with an event of this kind."""
-    event = turn_pb2.TurnEvent(seq=3, attempt=1)
-    getattr(event, kind).SetInParent()
-    return turn_pb2.Turn(name=TURN, last_seq=3, terminal_event=event)
 
 
 async def test_every_event_is_printed_once_over_many_cuts(server: Scripted, responsa: CommandLine) -> None:
@@ -154,7 +147,7 @@ async def test_a_turn_that_cannot_be_resumed(
 
 
 async def test_a_turn_that_was_cancelled_exits_with_4(server: Scripted, responsa: CommandLine) -> None:
-    end = ended("cancelled").terminal_event
+    end = turn_pb2.TurnEvent(seq=3, attempt=1)
     end.cancelled.by = turn_pb2.CANCEL_CAUSE_ADMINISTRATOR
 
     async def script(_: Any, __: Context) -> Frames:
@@ -169,38 +162,6 @@ async def test_a_turn_that_was_cancelled_exits_with_4(server: Scripted, responsa
     ]
     done = await responsa("ask", "Who?", "--json")
     assert (done.code, done.lines[-1]["cancelled"]["by"]) == (4, "CANCEL_CAUSE_ADMINISTRATOR")
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("cancelled", "is cancelled"),
-        ("answer", "had already ended with an answer"),
-        ("refused", "had already ended with a refusal"),
-        ("failed", "had already ended with a failure"),
-    ],
-)
-async def test_cancel_tells_how_the_turn_ended(
-    server: Scripted, responsa: CommandLine, kind: str, message: str
-) -> None:
-    async def script(_: Any, __: Context) -> turn_pb2.Turn:
-        return ended(kind)
-
-    server.on(CANCEL, script)
-    done = await responsa("cancel", TURN)
-    assert (done.code, done.out) == (0, f"{TURN} {message}.\n")
-    (line,) = (await responsa("cancel", TURN.removeprefix("turns/"), "--json")).lines
-    assert kind in line["terminalEvent"]
-    assert {request.name for request in server.requests[CANCEL]} == {TURN}
-
-
-async def test_cancel_of_what_is_not_there(server: Scripted, responsa: CommandLine) -> None:
-    async def refuse(_: Any, context: Context) -> turn_pb2.Turn:
-        await abort(context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"))
-        return turn_pb2.Turn()
-
-    server.on(CANCEL, refuse)
-    assert (await responsa("cancel", TURN)).code == 2
 
 
 async def test_giving_up_tells_the_turn(server: Scripted, responsa: CommandLine) -> None:

@@ -55,7 +55,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 async def refuse(context: Context, status: Status) -> NoReturn:
-    await context.abort_with_status(rpc_status.to_status(status))
+    await context.abort_with_status(cast("Any", rpc_status).to_status(status))
     raise AssertionError
 
 
@@ -296,14 +296,13 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
         options=[("grpc.max_metadata_size", 24_576), ("grpc.absolute_max_metadata_size", 32_768)]
     )
     # Methods that the tests do not call stay unimplemented.
-    knowledge = Knowledge()
-    chat = Chat()
-    auth = Auth()
+    scripted: Any = Knowledge, Chat, Auth
+    knowledge, chat, auth = (one() for one in scripted)
     healthy = health.aio.HealthServicer()
     chat_service_pb2_grpc.add_ChatServiceServicer_to_server(chat, server)
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
     knowledge_service_pb2_grpc.add_KnowledgeServiceServicer_to_server(knowledge, server)
-    operations_pb2_grpc.add_OperationsServicer_to_server(Operations(knowledge), server)
+    cast("Any", operations_pb2_grpc).add_OperationsServicer_to_server(Operations(knowledge), server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection(["responsa.chat.v1.ChatService", reflection.SERVICE_NAME], server)
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -319,7 +318,7 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
         *((file.DESCRIPTOR.services_by_name[type(one).__name__ + "Service"], one) for file, one in services),
         (operations_proto_pb2.DESCRIPTOR.services_by_name["Operations"], Operations(knowledge)),
     )
-    bridge = Bridge(calls, SocketSettings(before_sign_in=16), timing, limits=ThreeSockets())
+    bridge = Bridge(calls, SocketSettings(), timing, limits=ThreeSockets())
     gateway = GatewayServer(
         build_app(
             GatewaySettings(Path(web_root), allowed_of(int(port)), secure_cookie=False),

@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket
 
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.limits import Admission
-from responsa_server.transports.ws.bridge import Bridge, Session
+from responsa_server.transports.ws.bridge import MOST_WAITING, Bridge, Session
 
 
 class Leaving(Session):
@@ -60,5 +60,4 @@ def test_sockets_before_their_sign_in_are_counted_by_address() -> None:
     bridge.waited("::1")
     assert bridge.wait("::1")
     # An unknown address has no limit of addresses, but the process has one.
-    most = bridge.settings.before_sign_in
-    assert [bridge.wait("") for _ in range(most)].count(True) == most - 4
+    assert [bridge.wait("") for _ in range(MOST_WAITING)].count(True) == MOST_WAITING - 4

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from responsa_server.calls.interceptors.access import SessionCookie
 from responsa_server.transports.ws.auth import handshake_of
+from responsa_server.transports.ws.bridge import MOST_WAITING
 from tests.gateway.conftest import OTHER_ORIGIN, Place, start_place
 from tests.gateway.scripted_turns import log_of, name_of
 from tests.gateway.sockets import KEY, LIBRARIES, Client, Closed, Json, reason_of
@@ -358,7 +359,7 @@ def test_a_server_that_ends_closes_what_is_left(leaving: Place) -> None:
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_sockets_that_wait_for_their_sign_in_are_limited(place: Place, library: str) -> None:
     with ExitStack() as stack:
-        waiting = [stack.enter_context(Client(place.target, library, key=None)) for _ in range(16)]
+        waiting = [stack.enter_context(Client(place.target, library, key=None)) for _ in range(MOST_WAITING)]
         # Each has been accepted and counted.
         for client in waiting:
             assert client.say(type="ping").hear() == {"type": "pong"}

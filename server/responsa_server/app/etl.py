@@ -126,8 +126,6 @@ def _mailed(settings: Settings) -> Set[NotifiedEvent]:
     if settings.mail.configured:
         if settings.sources.mails:
             mails |= {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED}
-        if settings.sources.success_mails:
-            mails.add(NotifiedEvent.SUCCEEDED)
         if settings.ingestion.mails:
             mails.add(NotifiedEvent.INGESTION_FAILED)
     return mails

@@ -38,6 +38,8 @@ is killed loses the spans that wait."""
 CLOSE_SECONDS: Final = 2.0
 """How long the end of a process waits for its last spans."""
 _TELL_SECONDS: Final = 60.0
+_SLOW_SECONDS: Final = 10.0
+"""A turn that takes this long is sent even if its trace was not sampled."""
 # What these loggers say once for each failure, `Sending` counts and logs once a minute.
 _LOUD: Final = (
     "opentelemetry.exporter.otlp",
@@ -167,7 +169,7 @@ class SentTraces:
             self._provider.get_tracer("responsa"),
             tracer(ALWAYS_ON).get_tracer("responsa"),
             log,
-            telemetry.slow_turn_seconds,
+            _SLOW_SECONDS,
             telemetry.texts,
             frozenset(telemetry.propagate_to),
             self._provider,

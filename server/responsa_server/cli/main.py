@@ -47,13 +47,6 @@ COMMANDS: tuple[Command, ...] = (
         waits=True,
     ),
     Command(
-        "cancel",
-        "responsa_server.cli.turns",
-        "Cancel a question that is being answered.",
-        Section.ASK,
-        waits=True,
-    ),
-    Command(
         "ingest",
         "responsa_server.cli.ingest",
         "Load documents into a collection.",

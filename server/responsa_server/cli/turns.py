@@ -1,4 +1,4 @@
-"""The commands `responsa ask`, `resume` and `cancel`. `ask` and `resume` follow one turn. They print its events as they
+"""The commands `responsa ask` and `resume`, which follow one turn. They print its events as they
 arrive, and then its result and the command that continues the conversation. After Ctrl-C, they print the command that
 resumes the turn.
 """
@@ -67,13 +67,6 @@ ON_BUSY = {
     OnBusy.QUEUE: chat_service_pb2.ON_BUSY_QUEUE,
     OnBusy.INTERRUPT: chat_service_pb2.ON_BUSY_INTERRUPT,
 }
-_ENDS = {
-    "answer": "had already ended with an answer",
-    "refused": "had already ended with a refusal",
-    "failed": "had already ended with a failure",
-    "cancelled": "is cancelled",
-}
-
 TurnArgument = Annotated[str, typer.Argument(help="The turn, as turns/{uuid} or as the UUID alone.")]
 AsEvents = Annotated[
     bool,
@@ -133,8 +126,8 @@ OnBusyOption = Annotated[
 
 
 def register(app: typer.Typer, name: str) -> None:
-    """Add one of the commands `ask`, `resume` and `cancel`. name: which of them."""
-    app.command(name)({"ask": ask, "resume": resume, "cancel": cancel}[name])
+    """Add one of the commands `ask` and `resume`. name: which of them."""
+    app.command(name)({"ask": ask, "resume": resume}[name])
 
 
 def ask(
@@ -249,25 +242,6 @@ def resume(
             with contextlib.suppress(ResponsaError):
                 print_next(_going_on_after(client, client.get_turn(stream.turn)))
     raise typer.Exit(code)
-
-
-def cancel(
-    turn: TurnArgument,
-    json: Annotated[bool, typer.Option("--json", help="Print the ended Turn as proto-JSON.")] = False,
-) -> None:
-    """Cancel an unfinished turn, even if its question was asked in another program or on another machine. The
-    command can be repeated safely.
-
-    Exit codes: 0 the turn is cancelled or had already ended, 1 any other failure, 2 the turn does not exist, 3 cannot
-    connect or sign in.
-    """
-    with reporting(json=json), open_client() as client:
-        ended = client.cancel(valid_text(turn, "The turn"))
-        if json:
-            print_json(ended)
-        else:
-            how = _ENDS.get(ended.terminal_event.WhichOneof("event") or "", "has ended")
-            print_text(f"{ended.name} {how}.")
 
 
 def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
@@ -520,7 +494,8 @@ class TurnPrinter:
         follow = going_on(stream.turn, self._printed)
         if cancel_on_disconnect:
             return f"Interrupted. {stream.turn} is cancelled in 10 seconds unless you follow it: {follow}."
-        return f"Interrupted. {stream.turn} continues: {follow} follows it, `responsa cancel {stream.turn}` cancels it."
+        cancel = f"`responsa call ChatService.CancelTurn --name {stream.turn}`"
+        return f"Interrupted. {stream.turn} continues: {follow} follows it, {cancel} cancels it."
 
 
 def print_answer(markdown: str) -> None:

@@ -124,7 +124,6 @@ class MailKind(StrEnum):
     COLLECTIONS_RECEIVED = "collections_received"
     RUN_FAILED = "run_failed"
     RUN_STOPPED = "run_stopped"
-    RUN_SUCCEEDED = "run_succeeded"
     INGESTIONS_FAILED = "ingestions_failed"
 
 

@@ -155,15 +155,6 @@ class Mailing:
                         f"sources/{mail.about or 'SOURCE'} --allow-deletions`.\n{_HOURLY}"
                     ),
                 )
-            case MailKind.RUN_SUCCEEDED:
-                return Text(
-                    f"{_runs(mail)} succeeded",
-                    (
-                        f"{_runs(mail)} of your organisation succeeded. `responsa operations list` shows what "
-                        "changed, and `responsa call AdminService.ListFailedRows --parent "
-                        f"sources/{mail.about or 'SOURCE'}` lists the rows that failed.\n{_HOURLY}"
-                    ),
-                )
             case MailKind.INGESTIONS_FAILED:
                 failed = "An ingestion" if mail.events == 1 else f"{mail.events:,} ingestions"
                 return Text(

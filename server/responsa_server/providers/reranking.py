@@ -64,7 +64,7 @@ class HttpReranker(JsonServer, abc.ABC):
                 content = self._read(answer)
                 return content, _in_order(content.scored, count)
 
-            answer, some = await self._json(self._server.rerank_path, body, read, "reranking_call_failed")
+            answer, some = await self._json("/rerank", body, read, "reranking_call_failed")
             scores += some
             usage += self._usage(answer, query, batch)
         return Reranked(scores, usage)

@@ -252,11 +252,6 @@ class CompatibleSettings(ModelServerSettings):
             "text-embeddings-inference). `jina`, `voyage`: these vendors' own."
         ),
     )
-    rerank_path: str = Field(
-        default="/rerank",
-        pattern=r"^/[A-Za-z0-9._/~-]{1,200}$",
-        description="The path of reranking requests, after `url`.",
-    )
     uds: str = Field(
         default="",
         description=("The Unix socket to connect to; only the path of `url` then counts. Empty for TCP."),

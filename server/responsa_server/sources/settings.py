@@ -31,10 +31,3 @@ class SourceSettings(BaseModel, extra="forbid"):
             "most one of each kind in an hour. Needs `mail`."
         ),
     )
-    success_mails: bool = Field(
-        default=False,
-        description=(
-            "Whether administrators get an e-mail when runs of a source have succeeded, at most one in an "
-            "hour. Needs `mail`."
-        ),
-    )

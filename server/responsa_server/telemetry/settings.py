@@ -56,12 +56,6 @@ class TelemetrySettings(BaseModel, extra="forbid"):
             "caller's trace is. Empty: OTEL_TRACES_SAMPLER decides; without it, all are sent."
         ),
     )
-    slow_turn_seconds: float = Field(
-        default=10.0,
-        gt=0,
-        le=3600,
-        description=("A turn that takes this long, or fails, is sent even if its trace was not sampled."),
-    )
     texts: bool = Field(
         default=False,
         description="Whether the spans of model calls contain prompts and answers.",

@@ -182,16 +182,12 @@ class TurnSettings:
         int,
         Field(
             ge=1,
-            le=3650,
+            le=365,
             description=(
                 "After how many days the link to a shared answer ends, unless its user chooses a time."
             ),
         ),
     ] = 30
-    max_share_days: Annotated[
-        int,
-        Field(ge=1, le=3650, description="For how many days at most users can share an answer."),
-    ] = 365
 
 
 @dataclass(frozen=True, slots=True)

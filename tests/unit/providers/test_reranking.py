@@ -102,11 +102,11 @@ async def test_each_text_gets_its_score_whatever_the_order_of_the_answer(wire: s
         asked.append(exchange)
         return False
 
-    async with served(wire, before, rerank_path="/rank/now") as one:
+    async with served(wire, before) as one:
         assert list((await one.reranker.rank(QUESTION, TEXTS)).scores) == SCORES
         assert one.reranker.name == "lab:m-1"
     [request] = [exchange.request for exchange in asked]
-    assert (request.method, request.path) == ("POST", "/v1/rank/now")
+    assert (request.method, request.path) == ("POST", "/v1/rerank")
     assert request.headers["authorization"] == f"Bearer {KEY}"
 
 

@@ -20,6 +20,7 @@ from responsa_server.stores.postgres.shares import PostgresShares
 from responsa_server.turns.settings import TurnSettings
 
 _SHORTEST: Final = timedelta(minutes=1)
+_MOST_DAYS: Final = 365
 
 
 class ShareService:
@@ -27,8 +28,7 @@ class ShareService:
 
     def __init__(self, store: PostgresShares, settings: TurnSettings) -> None:
         self._store = store
-        self._usual = timedelta(days=min(settings.share_days, settings.max_share_days))
-        self._most_days = settings.max_share_days
+        self._usual = timedelta(days=settings.share_days)
 
     async def ShareTurn(self, request: pb.ShareTurnRequest) -> share_pb2.Share:
         now = datetime.now(UTC)
@@ -36,11 +36,11 @@ class ShareService:
         if request.HasField("expire_time"):
             ends = to_datetime("expire_time", request.expire_time)
             # The page counts the days by its own clock.
-            if not _SHORTEST <= ends - now <= timedelta(days=self._most_days, hours=1):
+            if not _SHORTEST <= ends - now <= timedelta(days=_MOST_DAYS, hours=1):
                 raise InvalidRequest.of_field(
                     "expire_time",
                     "expire_time.range",
-                    f"must be at least a minute from now, and within {counted(self._most_days, 'day')}",
+                    f"must be at least a minute from now, and within {counted(_MOST_DAYS, 'day')}",
                 )
         made = await self._store.share(caller(), named_uuid("turn", "turns", request.turn), ends)
         return shares.share(made, caller(), answered=False)

@@ -49,7 +49,6 @@ _STEP_SECONDS: Final = 30
 _MAILS: Final[Mapping[NotifiedEvent, MailKind]] = {
     NotifiedEvent.FAILED: MailKind.RUN_FAILED,
     NotifiedEvent.CONFIRMATION_WANTED: MailKind.RUN_STOPPED,
-    NotifiedEvent.SUCCEEDED: MailKind.RUN_SUCCEEDED,
     NotifiedEvent.INGESTION_FAILED: MailKind.INGESTIONS_FAILED,
 }
 

@@ -51,6 +51,8 @@ _POLICY_VIOLATION: Final = 1008
 _OVER: Final = frozenset({Reason.TENANT_SUSPENDED, Reason.GRANT_REQUIRED})
 _SERVICE_RESTART: Final = 1012
 _TRY_AGAIN_LATER: Final = 1013
+MOST_WAITING: Final = 64
+"""The most connections of one process that wait for their sign-in."""
 _FIRST_MESSAGE_BYTES: Final = 8_192
 """The largest message before the sign-in, in bytes; a token is far shorter."""
 _FIRST_MESSAGES: Final = 128
@@ -140,7 +142,7 @@ class Bridge:
     def wait(self, address: str) -> bool:
         """Count a socket that waits for its sign-in, if there is room. Returns whether there is. address: the network
         address; "" if it is unknown."""
-        if self._waiting.total() >= self.settings.before_sign_in:
+        if self._waiting.total() >= MOST_WAITING:
             return False
         if address and 0 < self._most_per_address <= self._waiting[address]:
             return False

@@ -15,15 +15,6 @@ class SocketSettings(BaseModel, extra="forbid", frozen=True):
             "The agent for questions that name neither an agent nor a teacher. Empty: the default agent."
         ),
     )
-    before_sign_in: int = Field(
-        default=64,
-        ge=1,
-        le=10_000,
-        description=(
-            "The most connections of one process that wait for their sign-in. A further one is closed "
-            "after its handshake with the code 1013."
-        ),
-    )
     turns: int = Field(
         default=16,
         ge=1,
