@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+from responsa_contract import QuoteOrigin
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
     CheckedClaim,
@@ -83,17 +84,16 @@ class MemoryEvidence:
         """See `EvidenceSource.rank`."""
         return Ranked(evidence, Ranking((_EXCERPT,), (), support=0.9, near=True))
 
-    async def judge(
-        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
-        """See `CitationJudge.judge`."""
-        return [CheckedClaim(_PASSAGE, _quotes()[0], quoted=True) for _ in claims]
-
-    async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
-    ) -> Sequence[CheckedClaim]:
-        """See `CitationJudge.judge_sources`."""
-        return [CheckedClaim(_PASSAGE, _quotes()[0], quoted=True) for _ in claims]
+    async def check(
+        self,
+        claims: Sequence[CitedSentence],
+        evidence: Evidence,
+        most_bytes: int,
+        sources: Sequence[FoundSource] = (),
+    ) -> Sequence[CheckedClaim | None]:
+        """See `CitationJudge.check`."""
+        quote = _quotes()[0]
+        return [CheckedClaim(quote, quote, QuoteOrigin.COPIED) for _ in claims]
 
 
 def _quotes() -> Sequence[Quote]:

@@ -16,8 +16,8 @@ from langgraph.graph import END, START, StateGraph
 
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.agents.engine.citations import MarkFilter, citation, claims
-from responsa_server.domain.answers import CitedSentence, Evidence, Ranked
-from responsa_server.domain.events import CitationState, Cited, Delta, Status, Step
+from responsa_server.domain.answers import Evidence, Ranked
+from responsa_server.domain.events import Cited, Delta, Status, Step
 from responsa_server.domain.models import ChatModel, ModelPrompt, PromptMessage, Role, TextPiece
 from responsa_server.domain.people import Principal
 
@@ -114,15 +114,11 @@ class Handwritten:
         tell = get_stream_writer()
         tell(Status(Step.VERIFYING, "Checking the sources..."))
         text_claims = claims(state["text"], state["marks"])
-        checked = await self._evidence.judge(
-            [CitedSentence(one.text, one.passage, one.quote) for one in text_claims],
-            state["evidence"],
-            _MOST_BYTES,
-        )
+        checked = await self._evidence.check(text_claims, state["evidence"], _MOST_BYTES)
         cited = [
-            citation(claim, one.quote, CitationState.QUOTED)
-            for claim, one in zip(text_claims, checked, strict=True)
-            if one.quote is not None and one.quoted
+            citation(claim, one, place)
+            for place, (claim, one) in enumerate(zip(text_claims, checked, strict=True))
+            if one is not None
         ]
         for one in cited:
             tell(Cited(one))

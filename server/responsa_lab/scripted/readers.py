@@ -124,15 +124,18 @@ class Eager(_Reader):
         return f"{sentence} {mark(number, sentence)}"
 
 
-_MOST_QUOTED: Final = 25
-"""The most words of a quote."""
+_QUOTED: Final = 6
+"""How many words a quote has."""
 
 
 def mark(number: int, sentence: str) -> str:
-    """The mark of a passage, with the words of the sentence as its quote. A longer sentence, or one with a quotation mark, has none."""
-    words = sentence.strip("`").rstrip(".")
-    copied = len(words.split()) <= _MOST_QUOTED and not re.search('["“”„]', words)
-    return f'[{number}: "{words}"]' if copied else f"[{number}]"
+    """The mark of a passage, with words of the sentence as its quote: those around its first figure, or its first ones.
+    Words with a quotation mark are not quoted."""
+    words = sentence.strip("`").rstrip(".").split(" ")
+    figure = next((place for place, word in enumerate(words) if re.search(r"\d", word)), 0)
+    start = max(min(figure - _QUOTED // 2, len(words) - _QUOTED), 0)
+    quote = " ".join(words[start : start + _QUOTED])
+    return f"[{number}]" if re.search('["“”„]', quote) else f'[{number}: "{quote}"]'
 
 
 _FIGURE: Final = re.compile(r"(?<![\w.,])\d+(?![\w]|[.,]\d)")

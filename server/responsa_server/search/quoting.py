@@ -7,12 +7,14 @@ not count. What is found is the exact text of the passage.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
 _SKIPPED: Final = re.compile(r"\]\([^()\s]{0,1000}\)|</?[A-Za-z][^<>]{0,300}>|[*_`#>~\[\]\\|\u00ad]")
-_SPACE: Final = re.compile(r"\s+")
+_TAGS: Final = re.compile(r"\{#[\w.:-]{1,100}\}|\{%[^{}\n]{0,200}%\}")
+"""What prompts leave out, unless it is code."""
+_ADDRESS: Final = re.compile(r"\]\([^()\s]{0,1000}\)")
 _FOLDED: Final = str.maketrans(
     {**dict.fromkeys("“”„«»‟″‘’‚‛′´`", '"'), "'": '"', **dict.fromkeys("‐‑‒–—―−", "-")}
 )
@@ -57,39 +59,47 @@ class Quotable:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._folded, self._places = folded(text)
+        bare = _TAGS.sub(lambda match: " " * len(match.group()), text)
+        self._folds = [folded(one) for one in dict.fromkeys((text, bare))]
 
     def find(self, quote: str) -> tuple[int, int] | None:
         """The place of the quote in the text, as a range of characters; None if it is not there. An ellipsis stands for
         words that are left out: the range goes from the first part to the last one. A box to tick before the words
         belongs to them, because it says whether they hold.
         """
-        parts = [folded(part)[0] for part in _ELLIPSIS.split(quote)]
+        parts = [folded(part)[0] for part in _ELLIPSIS.split(_ADDRESS.sub("]", quote))]
         parts = [part.strip('" ') for part in parts if part.strip('" .,;:')]
         if not parts:
             return None
-        place, ranges = 0, list[tuple[int, int]]()
-        for part in parts:
-            at = self._at(part, place)
-            if at is None:
-                return None
-            ranges.append((at, at + len(part)))
-            place = at + len(part)
-        start, end = self._places[ranges[0][0]], self._places[ranges[-1][1] - 1] + 1
+        found = (_find(parts, *fold) for fold in self._folds)
+        if (span := next(filter(None, found), None)) is None:
+            return None
+        start, end = span
         if (box := _BOX.search(self._text, max(start - _BOX_CHARS, 0), start)) is not None:
             start = box.start()
         return start, end
 
-    def _at(self, part: str, place: int) -> int | None:
-        """Where the words stand, not within longer words."""
-        while (at := self._folded.find(part, place)) >= 0:
-            end = at + len(part)
-            cut = [self._folded[edge - 1 : edge + 1] for edge in (at, end) if 0 < edge < len(self._folded)]
-            if not any(
-                one.isalnum() and other.isalnum() and one.isascii() and other.isascii()
-                for pair in cut
-                for one, other in pairwise(pair)
-            ):
-                return at
-            place = at + 1
-        return None
+
+def _find(parts: Sequence[str], text: str, places: Sequence[int]) -> tuple[int, int] | None:
+    """Where the parts stand in a folded text, one after the other, as characters of the original."""
+    place, first = 0, None
+    for part in parts:
+        if (at := _find_words(part, text, place)) is None:
+            return None
+        first, place = at if first is None else first, at + len(part)
+    return (places[first], places[place - 1] + 1) if first is not None else None
+
+
+def _find_words(part: str, text: str, place: int) -> int | None:
+    """Where the words stand, not within longer words."""
+    while (at := text.find(part, place)) >= 0:
+        end = at + len(part)
+        cut = [text[edge - 1 : edge + 1] for edge in (at, end) if 0 < edge < len(text)]
+        if not any(
+            one.isalnum() and other.isalnum() and one.isascii() and other.isascii()
+            for pair in cut
+            for one, other in pairwise(pair)
+        ):
+            return at
+        place = at + 1
+    return None

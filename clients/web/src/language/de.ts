@@ -489,7 +489,7 @@ export const de: Messages = {
     "Responsa answers from your documents, shows what it found there, and says so when it finds nothing.": "Responsa antwortet aus Ihren Dokumenten, zeigt die Fundstellen und sagt es, wenn nichts zu finden ist.",
     "This agent talks with you, answers from the documents, drafts posts from them, and calls tools.": "Dieser Agent unterhält sich mit Ihnen, antwortet aus den Dokumenten, entwirft daraus Beiträge und ruft Werkzeuge auf.",
     "This agent looks in your documents, on the web and in the systems of your organisation, and says which of them gave what.": "Dieser Agent sucht in Ihren Dokumenten, im Web und in den Systemen Ihrer Organisation und sagt, was woher stammt.",
-    "This agent answers questions about you from your own record, and checks each answer against it before you see it.": "Dieser Agent beantwortet Fragen zu Ihnen aus Ihren eigenen Daten und prüft jede Antwort daran, bevor Sie sie sehen.",
+    "This agent answers questions about you from your own record, with its sources named.": "Dieser Agent beantwortet Fragen zu Ihnen aus Ihren eigenen Unterlagen und nennt seine Quellen.",
     "The tutor explains, step by step, in a teacher's voice.": "Der Tutor erklärt Schritt für Schritt, im Ton eines Lehrers.",
     "This agent answers questions about the Cairo language and Starknet contracts from their documentation, with its code.": "Dieser Agent beantwortet Fragen zur Sprache Cairo und zu Starknet-Verträgen aus deren Dokumentation, mit Code.",
     "This agent answers questions about Scarb, the build tool and package manager of Cairo, from its documentation.": "Dieser Agent beantwortet Fragen zu Scarb, dem Build-Werkzeug und Paketmanager von Cairo, aus der Dokumentation.",

@@ -171,6 +171,17 @@ class ConfiguredAgent(PlannedAgent):
         )
 
 
+_MARKS: Final = "parts/marks.md"
+_NUMBERS_ALONE: Final = (
+    "The passages are numbered, and each begins with its number in square brackets.\n"
+    "- End every sentence that rests on a passage with the passage's number in square brackets, before a space or a "
+    "line's end: `Water boils sooner on a mountain. [2]`\n"
+    "- Two passages for one sentence: [1][2]. Only numbers that were given to you count. A sentence of your own carries "
+    "no number. No list of sources at the end.\n"
+)
+"""What `marks.md` says to models that mark by numbers alone."""
+
+
 def build(content: Content, context: BuildContext) -> Built:
     """Build a version. Blocks. Raises BuildFailed."""
     models = context.models
@@ -191,7 +202,10 @@ def build(content: Content, context: BuildContext) -> Built:
             classifiers=trained,
             examples={path: one.examples for path, one in trained.items()},
         )
-        prompts = PromptSet(content.sources(), content.parts())
+        partials = dict(content.parts())
+        if config.model.marks == "number" and (marks := partials.get(_MARKS)) is not None:
+            partials[_MARKS] = replace(marks, text=_NUMBERS_ALONE)
+        prompts = PromptSet(content.sources(), partials)
         unpriced = [name for name in content.chain if models.price(name) is None]
         made = plan(config, parts, prompts, context.kinds, content.agent)
         return Built(content, config, made, trained, unpriced if config.limits.cost_micros else ())

@@ -80,6 +80,12 @@ class ModelTable(Table):
     temperature: float | None = Field(
         None, ge=0, le=2, description="How freely the model chooses its words; unset: the provider's default."
     )
+    marks: Literal["words", "number"] = Field(
+        "words",
+        description=(
+            "What a mark has beside the number of its passage: a few words of it, or nothing, which small models do more reliably."
+        ),
+    )
     max_output_tokens: int = Field(
         1024, ge=1, le=65536, description="The most tokens that a model writes in one call."
     )
@@ -178,7 +184,7 @@ class RetrievalTable(Table):
         description="Whether the reranking model, if one is configured, orders the passages.",
     )
     context_tokens: int = Field(
-        6000,
+        5000,
         ge=100,
         le=100_000,
         description=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -429,10 +430,24 @@ def _sources(passages: Sequence[ShownPassage], results: Sequence[ResultModel]) -
             yield from (source.text, source.uri)
 
 
+_KEPT_CODE: Final = r"(?P<code>```(?:[^`]|`(?!``))*(?:```|\Z)|`[^`\n]{1,1000}`)"
+_NOISE: Final = re.compile(
+    rf"{_KEPT_CODE}| ?{{#[\w.:-]{{1,100}}}}|{{%[^{{}}\n]{{0,200}}%}}|(?P<site>https?://[^\s/()<>\[\]\"']{{1,200}}/)[^\s()<>\[\]\"']{{40,}}"
+)
+"""What costs tokens and says nothing: anchors, tags of templates, and what long addresses have after their site. Code
+stays."""
+
+
+def without_noise(text: str) -> str:
+    """A text as a prompt shows it. The words that a model copies from it still stand in the original (`quoting.py`)."""
+    return _NOISE.sub(lambda match: match["code"] or (f"{match['site']}…" if match["site"] else ""), text)
+
+
 def _labelled(passage: ShownPassage) -> str:
     label = " › ".join(dict.fromkeys(one for one in (passage.title, *passage.headings) if one))
-    label = " ".join(filter(None, (label, f"({passage.date})" if passage.date else "")))
-    return f"{label}\n\n{passage.text}" if label else passage.text
+    label = " ".join(filter(None, (without_noise(label), f"({passage.date})" if passage.date else "")))
+    text = without_noise(passage.text)
+    return f"{label}\n\n{text}" if label else text
 
 
 def prompt_messages(inputs: PromptInput, *, cites: bool = False) -> Sequence[PromptMessage]:

@@ -21,9 +21,10 @@ from responsa_server.agents.config.build import (
     dearest,
 )
 from responsa_server.agents.config.content import Content, content_of
-from responsa_server.agents.config.files import checked, read
+from responsa_server.agents.config.files import SHIPPED, checked, read
 from responsa_server.agents.config.settings import CitationSettings
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.nodes.checking import CitationCheckerOptions
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.app.assemble import (
@@ -98,6 +99,36 @@ def test_the_dearest_is_taken_field_by_field_and_asked_for_each_time() -> None:
     assert dearest(models, chain) == price(9, 70)
 
 
+def built_parts(content: Content, models: Known) -> NodeParts:
+    """The parts that the agent's `prompt` node gets."""
+    seen = list[NodeParts]()
+    kind = TEST_KINDS["prompt"]
+
+    def make(parts: NodeParts, options: object, name: str) -> object:
+        seen.append(parts)
+        return kind.make(parts, options, name)
+
+    build(content, replace(workshop(models), kinds={**TEST_KINDS, "prompt": replace(kind, make=make)}))
+    (parts,) = seen
+    return parts
+
+
+@pytest.mark.parametrize(("marks", "form"), [("words", '[2: "at a lower'), ("number", "on a mountain. [2]`")])
+def test_a_model_is_told_to_mark_by_words_or_by_numbers_alone(marks: str, form: str, tmp_path: Path) -> None:
+    table = ("agent.toml", "model = { ", f'model = {{ marks = "{marks}", ')
+    folder = write(tmp_path, table, ("prompts/write.md", "parts/tone.md", "parts/marks.md"))
+    files = read(folder, SHIPPED / "shared")
+    config, problems = checked(files, SURROUNDINGS)
+    assert config is not None, problems
+    assert files.config is not None
+    content = content_of(files.config, config, files.files, DEFAULTS, TEST_KINDS)
+    prompts = built_parts(content, Known()).prompts
+    assert prompts is not None
+    (system, *_) = prompts.render("write", {}, Untrusted("Why?"), "")
+    assert form in system.text
+    assert (': "' in system.text) is (marks == "words")
+
+
 def test_an_agent_is_told_which_of_its_models_are_small(tmp_path: Path) -> None:
     class Little(Known):
         def chain(self, names: Sequence[str]) -> Says:
@@ -106,16 +137,7 @@ def test_an_agent_is_told_which_of_its_models_are_small(tmp_path: Path) -> None:
         def small(self, names: Sequence[str]) -> frozenset[str]:
             return frozenset(names[1:])
 
-    seen = list[NodeParts]()
-    kind = TEST_KINDS["prompt"]
-
-    def make(parts: NodeParts, options: object, name: str) -> object:
-        seen.append(parts)
-        return kind.make(parts, options, name)
-
-    shop = replace(workshop(Little()), kinds={**TEST_KINDS, "prompt": replace(kind, make=make)})
-    build(content(tmp_path, 0), shop)
-    (parts,) = seen
+    parts = built_parts(content(tmp_path, 0), Little())
     assert parts.small == {"lab:small"}
     assert parts.model is not None
     assert parts.larger is not None

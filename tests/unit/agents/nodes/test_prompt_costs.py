@@ -12,10 +12,16 @@ import pytest
 
 from responsa_server.agents.engine.asking import FREE, ModelCall, may_write
 from responsa_server.agents.engine.citations import Mark
-from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.config import ModelTable, Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
-from responsa_server.agents.nodes.prompt import Prompt, PromptInput, PromptOptions, PromptOutput
+from responsa_server.agents.nodes.prompt import (
+    Prompt,
+    PromptInput,
+    PromptOptions,
+    PromptOutput,
+    without_noise,
+)
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
 from responsa_server.domain.models import (
@@ -35,6 +41,7 @@ from responsa_server.domain.models import (
     ToolRequest,
 )
 from responsa_server.domain.tools import FixedTools
+from responsa_server.search.quoting import Quotable
 from tests.raising import raises
 from tests.unit.agents.asking import DEAR, NOTE, PROMPTS, costing
 from tests.unit.agents.evidence import Shelf, evidence, excerpt
@@ -178,7 +185,9 @@ async def written(
         model=model,
         prompts=PROMPTS,
         tools=FixedTools([NOTE]),
-        traits=Traits("Chat", shown=frozenset({"level"})),
+        traits=Traits(
+            "Chat", model=ModelTable.model_validate({"temperature": 0.1}), shown=frozenset({"level"})
+        ),
     )
     given_options = {"prompt": "response_synthesis", "cites": True, **options}
     node = Prompt(parts, "write", PromptOptions.model_validate(given_options))
@@ -205,7 +214,7 @@ async def test_a_prompt_is_made_of_all_that_is_known() -> None:
     for part in ("They spoke of rivers.", "level: beginner", "Why is the Nile long?", "Their number: 2"):
         assert part in question.text
     assert "secret" not in "".join(message.text for message in prompt.messages)
-    assert (prompt.purpose, prompt.max_tokens, prompt.temperature) == ("response_synthesis", 1024, 0.3)
+    assert (prompt.purpose, prompt.max_tokens, prompt.temperature) == ("response_synthesis", 1024, 0.1)
     assert (output.text, output.marks) == ("Rain. Why", (Mark(4, 2), Mark(9, 1), Mark(9, 2)))
 
 
@@ -297,3 +306,18 @@ async def test_what_a_provider_wants_back_with_a_request_goes_back() -> None:
 async def test_a_text_that_others_tell_is_kept() -> None:
     output, turn, _, _ = await written([TextPiece("So [1]."), END], stream=False)
     assert (output.text, output.marks, deltas(turn.events)) == ("So.", (Mark(2, 1),), [])
+
+
+def test_a_passage_is_shown_without_what_says_nothing_and_can_still_be_quoted() -> None:
+    long = "https://files.example.org/reports/2026/q3/" + "a" * 60
+    text = (
+        f"## Fees {{#fees-of-2026}}\n\nSee {long} or the [list]({long}) {{% page %}} for fees.\n"
+        "Short: https://example.org/a. Code: `{% if fees %}`\n\n```\n{% raw %}\n```\n"
+    )
+    shown = without_noise(text)
+    assert shown == (
+        "## Fees\n\nSee https://files.example.org/… or the [list](https://files.example.org/…)  for fees.\n"
+        "Short: https://example.org/a. Code: `{% if fees %}`\n\n```\n{% raw %}\n```\n"
+    )
+    for line in filter(None, shown.splitlines()):
+        assert line == "```" or Quotable(text).find(line) is not None
