@@ -12,6 +12,7 @@ from responsa_server.domain.answers import CitedSentence, FoundSource, Quote
 from responsa_server.domain.events import (
     ByteRange,
     Citation,
+    QuoteOrigin,
     SourcePassage,
     ToolOrigin,
     ToolSource,
@@ -34,6 +35,10 @@ def source(text: str, *, index: int = 0, title: str = "Rivers") -> FoundSource:
     return FoundSource(origin, ToolSource(f"https://example.org/{index}", title, FETCHED, text))
 
 
+def claim(text: str, passage: int, quote: str = "", *, place: int = 0) -> CitedSentence:
+    return CitedSentence(text, ByteRange(place, place + len(text.encode())), passage, quote, place)
+
+
 def exact(quotes: Sequence[Quote], texts: Sequence[str]) -> bool:
     """Whether each quote stands at its place in the text of its source."""
     return all(
@@ -50,30 +55,33 @@ def test_a_source_that_is_a_documents_passage_is_cited_as_one() -> None:
     place = SourcePassage(UUID(int=7), UUID(int=8), 3, range_)
     one = source(text)
     one = FoundSource(one.origin, replace(one.source, passage=place))
-    (found,) = check_claims([CitedSentence("The Nile is 6,650 km long.", 1)], [whole_source(one)], Analyzer())
+    (found,) = check_claims([claim("The Nile is 6,650 km long.", 1)], [whole_source(one)], Analyzer())
+    assert found is not None
     quote = found.quote
-    assert quote is not None
     cited = citation_of(quote, quote.text, quote.source, ByteRange(0, 5))
     assert isinstance(cited, Citation)
     assert (cited.passage_id, cited.document_id, cited.version) == (UUID(int=7), UUID(int=8), 3)
     assert cited.source == range_
 
 
-def test_claims_are_held_against_the_sources_that_they_name() -> None:
+def test_claims_quote_the_sources_that_they_name() -> None:
     excerpts = [
         whole_source(source(RECIPE)),
         whole_source(source(NILE, index=1)),
         whole_source(source("", index=2)),
     ]
     length, dough = "The Nile is 6,650 km long", "Let it rest overnight"
-    claims = [
-        CitedSentence("The Nile has a length of 6,650 km.", 2, length),
-        CitedSentence("The Nile has a length of 6,650 km.", 1, length),
-        CitedSentence("The Nile has a length of 9,999 km.", 2, length),
-        CitedSentence("The dough rests overnight.", 1, dough),
-        CitedSentence("The dough rests overnight.", 3, dough),
-        CitedSentence("The dough rests overnight.", 4, dough),
+    sentences = [
+        ("The Nile has a length of 6,650 km.", 2, length),
+        ("The Nile has a length of 6,650 km.", 1, length),
+        ("The Nile has a length of 9,999 km.", 2, length),
+        ("The dough rests overnight.", 1, dough),
+        ("The dough rests overnight.", 3, dough),
+        ("The dough rests overnight.", 4, dough),
     ]
+    claims = [claim(*sentence, place=100 * place) for place, sentence in enumerate(sentences)]
     checked = check_claims(claims, excerpts, Analyzer())
-    assert [one.quoted for one in checked] == [True, False, False, True, False, False]
-    assert exact([one.quote for one in checked if one.quoted and one.quote], (RECIPE, NILE))
+    copied, missing = QuoteOrigin.COPIED, QuoteOrigin.NOT_FOUND
+    assert [found and found.origin for found in checked] == [copied, missing, copied, copied, missing, None]
+    assert [len(found.differences) for found in checked[:4] if found] == [0, 0, 1, 0]
+    assert exact([found.quote for found in checked if found and found.origin is copied], (RECIPE, NILE))
