@@ -44,8 +44,16 @@ def lines(x: float, y: float, *texts: str, size: float = 10, leading: float = 12
     return [Text(x, y - place * leading, text, size) for place, text in enumerate(texts)]
 
 
-def pdf(*pages: Sequence[Text], more: Sequence[str] = (), catalog: str = "", page: str = "") -> bytes:
+def pdf(
+    *pages: Sequence[Text],
+    more: Sequence[str] = (),
+    catalog: str = "",
+    page: str = "",
+    below: str = "",
+    above: str = "",
+) -> bytes:
     """A PDF. more: further objects, from number 100 on. catalog, page: further entries of the catalog and of each page.
+    below, above: what each page draws before and after its texts.
 
     Letters are in Latin-1, but `{` to `~` are the Hebrew letters alef to dalet, and U+007F is the Arabic ligature lam-alef.
     """
@@ -57,7 +65,7 @@ def pdf(*pages: Sequence[Text], more: Sequence[str] = (), catalog: str = "", pag
         **{100 + n: text for n, text in enumerate(more)},
     }
     for number, texts in enumerate(pages):
-        drawn = "".join(map(_drawn, texts))
+        drawn = "\n".join([below, *map(_drawn, texts), above])
         objects[10 + 2 * number] = (
             f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 {WIDTH} {HEIGHT}]/Resources<</Font<</F 3 0 R>>>>"
             f"/Contents {11 + 2 * number} 0 R{page}>>"

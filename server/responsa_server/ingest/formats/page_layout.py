@@ -18,9 +18,10 @@ from itertools import chain, islice, pairwise, zip_longest
 from typing import cast
 
 from responsa_server.ingest.formats.blocks import line_of_cells
+from responsa_server.ingest.formats.ruled_tables import Area, Grid, Rule, bands, grids, row_edges
 from responsa_server.text.canonical import BlockKind
 from responsa_server.text.headed import contents_lines
-from responsa_server.text.headers import SAMPLE_ROWS, header_rows
+from responsa_server.text.headers import SAMPLE_ROWS, column_names, header_rows
 from responsa_server.text.lexical import STOPWORDS, language_of
 
 HYPHEN = "\ufffe"
@@ -39,6 +40,8 @@ _REPEATED = 3
 _HEADING = 1.15
 _MAX_HEADING_CHARS = 250
 _MAX_HEADING_LINES = 4
+_MAX_SENTENCE = 8
+"""Of more words with a period, size alone makes no heading."""
 _SMALL = 0.92
 _SAME_SIZE = 1.12
 _LEADING = 1.2
@@ -68,6 +71,19 @@ _MAX_JOINED_CHARS = 3000
 
 _HEADER_GAP = 2.0
 """The largest distance between the header of a table and its first row, in sizes of the text."""
+_MAX_RULED_LINES = 15
+"""Of an area with more lines, the rules are the frame of a text, not of a cell."""
+_MOST_WRAPPED = 2
+"""How many lines of all columns may belong to one row."""
+_TALLEST = 1.3
+"""How many times as high as its cell a text is at most. The notes of music are higher than the spaces between their lines."""
+_MAX_ACROSS = 0.2
+"""The greatest share of the lines of a table that may run across its rules."""
+_MAX_REPEATED = 200
+_CAPITAL = 1.8
+"""How many times as large as the text a capital is that begins a paragraph."""
+_SAME_EDGE = 4.0
+_TURNED_GAP = 3.0
 _COUNT = "\0"
 """Stands for a number that differs from page to page."""
 _PARTS = re.compile(r"[|,;·•/()\[\]]|(?<=\s)[-–—](?=\s)")
@@ -102,17 +118,22 @@ class Line:
     size: float
     rtl: bool = False
     alone: bool = False
+    table: Sequence[PageBlock] = ()
+    """The rows of a table that the line stands for."""
 
 
 @dataclass(slots=True)
 class Page:
-    """A page as it is shown. lines: in the order of the file. turned: the lines that are not horizontal."""
+    """A page as it is shown. lines: in the order of the file. turned: the lines that are not horizontal. rules: what
+    may separate the cells of tables. uncertain: how many of its tables are read as lines."""
 
     number: int
     width: float
     height: float
     lines: list[Line]
     turned: list[Line] = field(default_factory=list[Line])
+    rules: Sequence[Rule] = ()
+    uncertain: int = 0
 
 
 Box = tuple[float, float, float, float]
@@ -250,7 +271,18 @@ def _running(pages: Sequence[Page], body: float) -> set[int]:
             ]
             if len({number for _, number, _ in near[: 4 * least]}) >= least:
                 repeated.add(one)
-    return {one for page in pages for one in _outermost(page, repeated)} if repeated else repeated
+    running = {one for page in pages for one in _outermost(page, repeated)} if repeated else repeated
+    for page in pages:
+        for grid in grids(page.rules) if running else ():
+            # What repeats within a table with other text is part of it.
+            within = [
+                line
+                for line in page.lines
+                if grid.at((line.left + line.right) / 2, line.base - 0.3 * line.size) is not None
+            ]
+            if any(id(line) not in running for line in within):
+                running.difference_update(map(id, within))
+    return running
 
 
 def _running_blocks(pages: Sequence[Page], running: Container[int]) -> Iterator[PageBlock]:
@@ -302,7 +334,7 @@ def _outermost(page: Page, repeated: Container[int]) -> Iterator[int]:
     rows = _by_base(page.lines)
     no_row: list[Line] = []
     for ordered in (rows, rows[::-1]):
-        for row, after in zip(ordered, [*ordered[1:], no_row], strict=True):
+        for row, after in zip(ordered, [*ordered[1:], no_row], strict=False):
             # The names of the columns of a table stand close to its cells.
             if (
                 len(row) > 1 < len(after)
@@ -344,17 +376,236 @@ def _body_size(pages: Sequence[Page]) -> float:
 
 
 def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[PageBlock]:
-    areas = list(_areas(_foot_last(_with_markers(page.lines))))
+    lines = _with_capitals(_with_tables(page, compounds), body)
+    areas = list(_areas(_foot_last(_with_markers(_with_turned_names(page, lines)))))
     limit = _leading_limit([line for area in areas for line in area])
     indents: list[float] = []
     for area in areas:
         for item in _tables(_in_order(_stacks(area, limit))):
-            if isinstance(item, _Stack):
+            if isinstance(item, _Stack) and item.lines[0].table:
+                yield from item.lines[0].table
+            elif isinstance(item, _Stack):
                 yield _part(item, page, body, compounds, indents)
             else:
                 yield from _table_rows(item, page, compounds)
     for line in page.turned:
         yield PageBlock(BlockKind.PARAGRAPH, line.text, page, (line.left, line.top, line.right, line.bottom))
+
+
+def _with_tables(page: Page, compounds: _Compounds) -> list[Line]:
+    """The lines of the page, with one for each table that rules make in place of its lines."""
+    lines = list(page.lines)
+    if not page.rules:
+        return lines
+    for ruled in (
+        *grids(page.rules),
+        *(grid for run in bands(page.rules) if (grid := _row_grid(run, lines)) is not None),
+    ):
+        grid = _split_rows(ruled, lines)
+        cells: dict[Area, list[Line]] = {}
+        across = high = 0
+        for line in (*lines, *page.turned):
+            height = (line.top + line.bottom) / 2 if not line.size else line.base - 0.3 * line.size
+            area = grid.at((line.left + line.right) / 2, height)
+            if area is not None and not line.table:
+                cells.setdefault(area, []).append(line)
+                edges = grid.xs[area.column], grid.xs[area.column + area.columns]
+                high += line.size > _TALLEST * (grid.ys[area.row + area.rows] - grid.ys[area.row])
+                across += line.left < edges[0] - line.size or line.right > edges[1] + line.size
+        within = {id(line) for some in cells.values() for line in some}
+        if (
+            len({area.row for area in cells}) < 2
+            or len({area.column for area in cells}) < 2
+            or any(len(some) > _MAX_RULED_LINES for some in cells.values())
+            or high > _MAX_ACROSS * len(within)
+        ):
+            continue
+        first = next((number for number, line in enumerate(lines) if id(line) in within), len(lines))
+        if across > _MAX_ACROSS * len(within):
+            page.uncertain += 1
+            for line in lines:
+                line.alone = line.alone or id(line) in within
+            continue
+        table = list(_ruled_rows(grid, cells, page, compounds))
+        box = (grid.xs[0], grid.ys[0], grid.xs[-1], grid.ys[-1])
+        size = next(iter(cells.values()))[0].size or 1.0
+        lines.insert(first, Line("", *box, box[3] - 1, size, alone=True, table=table))
+        lines = [line for line in lines if id(line) not in within]
+        page.turned = [line for line in page.turned if id(line) not in within]
+    return lines
+
+
+def _row_grid(run: Sequence[Rule], lines: Sequence[Line]) -> Grid | None:
+    """The table whose rows stand between rules, if each has the lines of one row. Its columns are where the lines stand."""
+    rows = [
+        [
+            line
+            for line in lines
+            if above < line.base < below + 1 and run[0].start - 1 <= line.left < run[0].end
+        ]
+        for above, below in row_edges(run)
+    ]
+    xs: list[float] = []
+    right = 0.0
+    for line in sorted((line for row in rows for line in row), key=lambda one: one.left):
+        if xs and line.left > right:
+            xs.append((right + line.left) / 2)
+        elif not xs:
+            xs.append(min(run[0].start, line.left) - 1)
+        right = max(right, line.right)
+    if (
+        len(xs) < 2
+        or sum(len(row) > 1 for row in rows) < 2
+        or any(len(_pairs(row, xs[1])) > 1 for row in rows)
+    ):
+        return None
+    areas = [[Area(row, column, 1, 1) for column in range(len(xs))] for row in range(len(rows))]
+    return Grid([rule.place for rule in run], [*xs, max(right, run[0].end) + 1], areas)
+
+
+def _pairs(lines: Sequence[Line], edge: float) -> list[list[Line]]:
+    """The rows of lines with cells on both sides of an edge."""
+    return [
+        row
+        for row in _by_base(lines)
+        if min(line.left for line in row) < edge <= max(line.left for line in row)
+    ]
+
+
+def _split_rows(grid: Grid, lines: Sequence[Line]) -> Grid:
+    """The table, in which a row between rules that holds several rows is as many."""
+    ys: list[float] = []
+    begins: list[int] = []
+    for number, (top, bottom) in enumerate(pairwise(grid.ys)):
+        begins.append(len(ys))
+        ys.append(top)
+        within = [
+            line
+            for line in lines
+            if top < line.base - 0.3 * line.size < bottom and grid.xs[0] <= line.left < grid.xs[-1]
+        ]
+        first = grid.areas[number][0]
+        pairs = (
+            _pairs(within, grid.xs[first.columns]) if first.rows == 1 and first.columns < grid.columns else []
+        )
+        goes_on = any(line.text[:1].islower() for row in pairs[1:] for line in row)
+        if len(pairs) > _MOST_WRAPPED and not goes_on:
+            ys += [max(line.base - 0.9 * line.size for line in row) for row in pairs[1:]]
+    if len(ys) == len(grid.areas):
+        return grid
+    begins.append(len(ys))
+    areas: list[list[Area]] = []
+    for number, row in enumerate(grid.areas):
+        for place in range(begins[number], begins[number + 1]):
+            areas.append(
+                [
+                    Area(place, area.column, 1, area.columns)
+                    if area.rows == 1
+                    else Area(
+                        begins[area.row],
+                        area.column,
+                        begins[area.row + area.rows] - begins[area.row],
+                        area.columns,
+                    )
+                    for area in row
+                ]
+            )
+    return Grid([*ys, grid.ys[-1]], grid.xs, areas)
+
+
+def _ruled_rows(
+    grid: Grid, cells: dict[Area, list[Line]], page: Page, compounds: _Compounds
+) -> Iterator[PageBlock]:
+    texts: dict[Area, str] = {}
+    for area, some in cells.items():
+        ordered = [line for row in _by_base(some) for line in sorted(row, key=_start)]
+        text = ordered[0].text
+        for line in ordered[1:]:
+            text = compounds.joined(text, line.text)
+        texts[area] = text.replace(HYPHEN, "-").replace("\n", " ")
+    used = sorted({column for area in texts for column in range(area.column, area.column + area.columns)})
+    rows: list[list[str]] = []
+    boxes: list[Box] = []
+    for number, areas in enumerate(grid.areas):
+        some = {area: texts[area] for area in areas if area in texts}
+        if not some:
+            continue
+        box = (grid.xs[0], grid.ys[number], grid.xs[-1], grid.ys[number + 1])
+        if len(some) == 1 and not rows and next(iter(some)).columns > 1:
+            # A title above the names of the columns.
+            yield PageBlock(BlockKind.PARAGRAPH, next(iter(some.values())), page, box)
+            continue
+        row: list[str] = []
+        for column in used:
+            area = areas[column]
+            begins = area.row == number and area.column == column
+            repeated = len(some) > 1 and len(texts.get(area, "")) <= _MAX_REPEATED
+            row.append(texts.get(area, "") if begins or repeated else "")
+        rows.append(row)
+        boxes.append(box)
+    above, names = header_rows(rows[:SAMPLE_ROWS]) if len(used) > 1 else (0, 0)
+    if names:
+        rows[above : above + names] = [list(column_names(rows[above : above + names], spread=False))]
+        boxes[above : above + names] = [(*boxes[above][:3], boxes[above + names - 1][3])]
+    for number, (row, box) in enumerate(zip(rows, boxes, strict=True)):
+        ruler = f"\n{'|'.join(['---'] * len(row))}" if names and number == above else ""
+        if any(cell.strip("-:") for cell in row):
+            yield PageBlock(BlockKind.TABLE, line_of_cells(row) + ruler, page, box)
+
+
+def _with_capitals(lines: list[Line], body: float) -> list[Line]:
+    """The lines, in which a large capital at the beginning of a paragraph belongs to its word."""
+    made: list[Line] = []
+    for capital in lines:
+        beside = (
+            [
+                line
+                for line in lines
+                if line is not capital
+                and capital.right - 1 <= line.left < capital.right + 2 * line.size
+                and capital.top - line.size < line.base <= capital.base + 0.3 * line.size
+            ]
+            if len(capital.text) == 1 and capital.text.isalpha() and capital.size > _CAPITAL * body
+            else []
+        )
+        if not beside or beside[0].size * _CAPITAL > capital.size:
+            made.append(capital)
+            continue
+        first = min(beside, key=lambda line: line.base)
+        first.text = capital.text + first.text
+        for line in beside:
+            line.left = capital.left
+    return made
+
+
+def _with_turned_names(page: Page, lines: list[Line]) -> list[Line]:
+    """The lines, with the turned names of columns as a row above the rows that they head."""
+    groups: defaultdict[int, list[Line]] = defaultdict(list)
+    for line in page.turned:
+        groups[round(line.bottom / _SAME_EDGE)].append(line)
+        groups[-1 - round(line.top / _SAME_EDGE)].append(line)
+    for names in groups.values():
+        names = [line for line in names if line in page.turned]
+        bottom = max((line.bottom for line in names), default=0.0)
+        below = [line for line in lines if 0 < line.base - bottom < _TURNED_GAP * line.size]
+        headed = [
+            name
+            for name in names
+            if any(
+                line.left < name.right + line.size and name.left < line.right + line.size for line in below
+            )
+        ]
+        if len(headed) < 2:
+            continue
+        size = below[0].size
+        row = [
+            Line(name.text, name.left, bottom - size, name.right, bottom, bottom - 0.2 * size, size)
+            for name in sorted(headed, key=lambda one: one.left)
+        ]
+        place = next(number for number, line in enumerate(lines) if line is below[0])
+        lines = [*lines[:place], *row, *lines[place:]]
+        page.turned = [line for line in page.turned if line not in headed]
+    return lines
 
 
 def _foot_last(lines: list[Line]) -> list[Line]:
@@ -782,7 +1033,8 @@ def _part(stack: _Stack, page: Page, body: float, compounds: _Compounds, indents
         size >= _HEADING * body
         and len(text) <= _MAX_HEADING_CHARS
         and len(stack.lines) <= _MAX_HEADING_LINES
-        and any(map(str.isalpha, text))
+        and _FIRST_WORD.search(text)
+        and not (text.endswith((".", ",", ";")) and len(text.split()) > _MAX_SENTENCE)
     ):
         indents.clear()
         return PageBlock(BlockKind.HEADING, text.replace("\n", " "), page, stack.box, size=size)

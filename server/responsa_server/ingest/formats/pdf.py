@@ -23,6 +23,7 @@ from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.page_layout import Line, Page, PageBlock, arrange
+from responsa_server.ingest.formats.pdf_drawn import read_drawn
 from responsa_server.ingest.formats.pdf_file import form_of, opened
 from responsa_server.ingest.formats.pdf_lines import View, clean, read_lines
 from responsa_server.ingest.formats.pdf_pages import drawn
@@ -79,6 +80,7 @@ def parse(original: Original) -> ParsedDocument:
         author = _metadata(document, b"Author")
         date = _metadata(document, b"CreationDate")
     parts = [part for part in arrange(pages) if part.text.strip()]
+    original.left_out[LeftOutKind.UNCERTAIN_TABLE] += sum(page.uncertain for page in pages)
     if not parts:
         raise rejections.empty(
             "The PDF has no text layer: its pages are empty or show only images. "
@@ -165,12 +167,17 @@ def _page(page: Any, number: int, form: Any, original: Original) -> Page:
     _pdfium.FPDF_GetPageBoundingBox(page, box)
     view = View(box.left, box.bottom, box.right, box.top, _pdfium.FPDFPage_GetRotation(page))
     made = Page(number, view.width, view.height, [])
-    read_lines(page, view, made)
+    drawn_objects = read_drawn(page, view)
+    made.rules = drawn_objects.rules
+    hidden = read_lines(page, view, made, drawn_objects.hidden, turned=drawn_objects.turned)
+    original.left_out[LeftOutKind.HIDDEN_TEXT] += hidden
     if not made.lines and not made.turned and _is_scan(page):
         if original.reader is None:
             original.left_out[LeftOutKind.SCANNED_PAGE] += 1
         else:
             made.lines = _recognised(page, made, original)
+    else:
+        original.left_out[LeftOutKind.PICTURE] += drawn_objects.pictures
     for note in _notes(page, view, original):
         _insert(made.lines, note, joined=True)
     if form is not None:

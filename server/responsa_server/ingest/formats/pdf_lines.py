@@ -12,7 +12,7 @@ import unicodedata
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, compress, pairwise, repeat
 from operator import sub
 from statistics import median
@@ -22,6 +22,7 @@ from pypdfium2 import raw
 
 from responsa_server.ingest.formats.page_layout import HYPHEN, Box, Line, Page
 from responsa_server.ingest.formats.right_to_left import RIGHT_TO_LEFT, Glyph, is_mostly_rtl, logical_lines
+from responsa_server.ingest.formats.ruled_tables import Rule, merged
 from responsa_server.text.inline import lowered, raised
 from responsa_server.text.symbols import in_unicode
 
@@ -76,6 +77,7 @@ _DROP: Final = (0.04, 0.55)
 _TOUCHING: Final = 0.35
 """The greatest space before and after a power or an index."""
 _span = re.Match[str].span
+_MAX_RULES: Final = 1000
 _HYPHENS: Final = "\ufffe\x02"
 """What the library writes for a hyphen at the end of a line."""
 _LINE_END = re.compile(r"[\r\n\ufffe\x02][\r\n]*")
@@ -83,14 +85,21 @@ _SPACES = re.compile(r"[\s\u200b\ufeff]+")
 _UNPRINTED = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufff0-\ufffb\uffff\ud800-\udfff]")
 
 
-def read_lines(page: Any, view: View, made: Page) -> None:
-    """Read the lines of the library's page into `made`."""
+def read_lines(
+    page: Any, view: View, made: Page, hidden: Container[int] = (), *, turned: bool = False
+) -> int:
+    """Read the lines of the library's page into `made`. hidden: the addresses of the text objects that are not seen.
+    turned: whether some are not horizontal. Returns the number of texts that are not seen."""
     text = _pdfium.FPDFText_LoadPage(page)
-    if text:
-        try:
-            _TextReader(text, view).read_into(made)
-        finally:
-            _pdfium.FPDFText_ClosePage(text)
+    if not text:
+        return 0
+    try:
+        reader = _TextReader(text, view)
+        left_out = reader.leave_out(hidden) if hidden else 0
+        reader.read_into(made, turned=turned)
+        return left_out
+    finally:
+        _pdfium.FPDFText_ClosePage(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,11 +280,28 @@ class _TextReader:
             self._characters = _with_signs(text, self._characters)
         self._characters = self._with_shifts(self._characters)
 
-    def read_into(self, page: Page) -> None:
-        runs = self._runs(page.turned)
+    def leave_out(self, hidden: Container[int]) -> int:
+        """Leave out the characters of text objects. Returns the number of their runs."""
+        made = list(self._characters)
+        runs = 0
+        last = -1
+        for place in range(len(made)):
+            if _get_object(self._text, place) in hidden:
+                runs += last < 0 and not made[place].isspace()
+                last = place if last >= 0 or not made[place].isspace() else last
+                made[place] = "\r"
+            elif not made[place].isspace():
+                last = -1
+        self._characters = "".join(made)
+        return runs
+
+    def read_into(self, page: Page, *, turned: bool) -> None:
+        runs = self._runs(page.turned, turned_text=turned)
         if self._rtl:
             runs = list(self._logical(runs))
         self._find_spaces(runs)
+        if page.rules:
+            runs = list(self._cut_at_rules(runs, [rule for rule in merged(page.rules) if rule.upright]))
         lines = page.lines
         for run in self._cells(runs):
             line = run.line
@@ -283,9 +309,67 @@ class _TextReader:
             if line.text and not (lines and _attached(lines[-1], line)):
                 lines.append(line)
 
-    def _runs(self, turned: list[Line]) -> list[_Run]:
+    def _cut_at_rules(self, runs: Sequence[_Run], rules: Sequence[Rule]) -> Iterator[_Run]:
+        """The runs, cut where a rule stands in a space between two words."""
+        crossed: dict[int, list[float]] = {}
+        for number, run in enumerate(runs if len(rules) <= _MAX_RULES else ()):
+            line = run.line
+            middle = line.base - 0.3 * line.size
+            if run.end > run.start:
+                crossed[number] = [
+                    rule.place
+                    for rule in rules
+                    if rule.start < middle < rule.end and line.left < rule.place < line.right
+                ]
+        self._measure_spaces(
+            [runs[number] for number, places in crossed.items() if places and not runs[number].spaces]
+        )
+        for number, run in enumerate(runs):
+            for place in sorted(crossed.get(number, ())):
+                space = next(
+                    (one for one in run.spaces if one[0] - 1 <= place <= one[1] + 1), None
+                ) or self._seam(run, place)
+                if space is None:
+                    continue
+                low, high, cut = space
+                line = run.line
+                yield _part_of(run, run.start, cut, replace(line, right=low))
+                run = _part_of(run, cut, run.end, replace(line, left=high))
+            yield run
+
+    def _seam(self, run: _Run, place: float) -> _Space | None:
+        """Where another object of the file begins next to a rule, without a space."""
+        places = [number for number in range(run.start, run.end) if not self._characters[number].isspace()]
+        lefts, rights, _ = self._edges(places)
+        near = 2 * run.line.size
+        for number, (before, after) in enumerate(pairwise(places)):
+            apart = _get_object(self._text, before) != _get_object(self._text, after)
+            if apart and abs(lefts[number + 1] - place) < near:
+                return rights[number], lefts[number + 1], after
+        return None
+
+    def _apart(self, spans: Sequence[tuple[int, int, int, int]]) -> Iterator[tuple[int, int, int, int]]:
+        """The spans, cut where the direction of the letters changes, and between turned lines side by side."""
+        for start, end, _, _ in spans:
+            matrices = _matrices(self._text, range(start, end))
+            turns = [
+                self._characters[start + n].isspace() or _direction(*self._view.towards(a, b))
+                for n, (a, b) in enumerate(zip(matrices[0::6], matrices[1::6], strict=True))
+            ]
+            first = start
+            known: object = True
+            for place, turn in enumerate(turns, start):
+                if turn is not True and known is not True and turn != known:
+                    yield from _spans_within(self._characters, first, place)
+                    first = place
+                known = turn if turn is not True else known
+            yield from _spans_within(self._characters, first, end)
+
+    def _runs(self, turned: list[Line], *, turned_text: bool) -> list[_Run]:
         """The horizontal lines. The others are added to `turned`."""
         spans = _spans(self._characters)
+        if turned_text:
+            spans = list(self._apart(spans))
         middles = [self._visible(start, end) for start, end, _, _ in spans]
         matrices = _matrices(self._text, middles)
         runs: list[_Run] = []
@@ -870,6 +954,22 @@ def _spans(characters: str) -> list[tuple[int, int, int, int]]:
             made.append((start, last, first, first + len(visible) - 1))
         start = following
     return made
+
+
+def _spans_within(characters: str, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    for low, high, first, last in _spans(characters[start:end]):
+        yield start + low, start + high, start + first, start + last
+
+
+def _direction(x: float, y: float) -> tuple[int, int]:
+    """The direction of a letter that stands this way, to whole quarters of a turn."""
+    return (0, 1 if y > 0 else -1) if abs(y) > abs(x) else (1 if x > 0 else -1, 0)
+
+
+def _part_of(run: _Run, start: int, end: int, line: Line) -> _Run:
+    spaces = [space for space in run.spaces if line.left <= space[0] and space[1] <= line.right]
+    widest = max((high - low for low, high, _ in spaces), default=0.0)
+    return _Run(start, end, line, run.rtl, spaces, widest)
 
 
 def clean(text: str) -> str:

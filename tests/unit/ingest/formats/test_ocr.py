@@ -29,7 +29,7 @@ def test_without_ocr_a_scan_is_refused_and_the_refusal_names_the_setting() -> No
         DocumentRejected, match=r"`make ocr`, start the server with `RESPONSA_INGESTION__OCR=true`"
     ):
         parser.parse(original)
-    assert original.left_out == {LeftOutKind.SCANNED_PAGE: 1}
+    assert +original.left_out == {LeftOutKind.SCANNED_PAGE: 1}
 
 
 async def test_a_scan_is_read_in_the_sandbox_and_has_its_places() -> None:

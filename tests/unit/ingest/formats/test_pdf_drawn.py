@@ -1,0 +1,188 @@
+"""What a PDF page draws besides letters: rules make cells, what is not seen is left out and counted, turned names head
+their columns, and a large capital belongs to its word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import pytest
+
+from tests.unit.ingest.formats.test_more_formats import read
+from tests.unit.ingest.printed_pages import Text, pdf
+
+
+def ruled(xs: Sequence[float], ys: Sequence[float]) -> str:
+    """The rules of a table, each over its whole width or height."""
+    flat = (f"{xs[0]} {y} m {xs[-1]} {y} l S" for y in ys)
+    return "\n".join([*flat, *(f"{x} {ys[0]} m {x} {ys[-1]} l S" for x in xs)])
+
+
+def cells(xs: Sequence[float], y: float, *texts: str) -> list[Text]:
+    return [Text(x + 4, y, text) for x, text in zip(xs, texts, strict=False) if text]
+
+
+XS, YS = (50, 150, 250, 350), (700, 686, 658, 644)
+# The second row has two lines in one cell, at the pitch of the rows.
+WRAPPED = [
+    *cells(XS, 690, "Part", "Use", "Shelf"),
+    *cells(XS, 676, "Pump", "lifts water", "A1"),
+    Text(154, 662, "from the pit"),
+    *cells(XS, 648, "Valve", "stops it", "B2"),
+]
+TABLE = "Part | Use | Shelf\n---|---|---\nPump | lifts water from the pit | A1\nValve | stops it | B2"
+BOXES = "\n".join(
+    f"{x} {low} {right - x} {high - low} re S" for x, right in pairwise(XS) for high, low in pairwise(YS)
+)
+# Rows between rules, without verticals.
+LINED = "\n".join(f"50 {y} m 350 {y} l S" for y in YS)
+THIN = "\n".join(
+    [*(f"50 {y} 300 0.5 re f" for y in YS), *(f"{x} {YS[-1]} 0.5 {YS[0] - YS[-1]} re f" for x in XS)]
+)
+OPEN = "\n".join([*(f"50 {y} m 350 {y} l S" for y in YS), *(f"{x} 700 m {x} 644 l S" for x in XS[1:3])])
+FILLED = (
+    "0.9 0.9 1 rg\n"
+    + "\n".join(
+        f"{x} {low} {right - x - 1} {high - low - 1} re f"
+        for x, right in pairwise(XS)
+        for high, low in pairwise(YS)
+    )
+    + "\n0 g"
+)
+
+
+@pytest.mark.parametrize("drawn", [ruled(XS, YS), BOXES, LINED, THIN, OPEN, FILLED])
+def test_rules_make_cells_where_distances_do_not(drawn: str) -> None:
+    document, left_out = read(pdf(WRAPPED, below=drawn), "a.pdf")
+    assert (document.canonical_text, left_out) == (TABLE, {})
+
+
+@pytest.mark.parametrize(
+    ("texts", "drawn", "text"),
+    [
+        # A cell over two rows, and one over two columns.
+        (
+            [
+                *cells(XS, 690, "Team", "Day", "Room"),
+                *cells(XS, 676, "Blue", "Monday", "R7"),
+                *cells(XS, 662, "", "Tuesday", "R8"),
+            ],
+            "\n".join(f"{x} 700 m {x} 658 l S" for x in XS)
+            + "\n50 700 m 350 700 l S 50 686 m 350 686 l S 150 672 m 350 672 l S 50 658 m 350 658 l S",
+            "Team | Day | Room\n---|---|---\nBlue | Monday | R7\nBlue | Tuesday | R8",
+        ),
+        # Two words that stand close, on the two sides of a rule.
+        (
+            [
+                Text(50, 690, "Name"),
+                Text(103, 690, "Pay"),
+                Text(50, 676, "Anna Weber"),
+                Text(109, 676, "4120"),
+                Text(50, 662, "Ivo"),
+                Text(109, 662, "3890"),
+            ],
+            ruled((48, 105, 140), (700, 686, 672, 658)).replace("105", "105.6").replace("(103", "(107"),
+            None,
+        ),
+        # A frame around a text is no table.
+        (
+            [Text(60, 690 - 12 * n, "The ferry leaves the pier at noon and") for n in range(3)],
+            ruled((50, 300), (710, 650)),
+            "The ferry leaves the pier at noon and The ferry leaves the pier at noon and The ferry leaves the pier at noon and",
+        ),
+        # A title above the names of the columns.
+        (
+            [Text(60, 704, "Parts of the pump"), *WRAPPED],
+            ruled(XS, YS) + "\n50 714 m 350 714 l S 50 714 m 50 700 l S 350 714 m 350 700 l S",
+            f"Parts of the pump\n\n{TABLE}",
+        ),
+    ],
+)
+def test_cells(texts: Sequence[Text], drawn: str, text: str | None) -> None:
+    document, _ = read(pdf(list(texts), below=drawn), "a.pdf")
+    if text is None:
+        assert "Anna Weber | 4120" in document.canonical_text
+    else:
+        assert document.canonical_text == text
+
+
+SEEN = [Text(60, 700, "The fee is 90 euros.")]
+OLD = "BT /F 10 Tf 60 680 Td (The fee is 40 euros.) Tj ET"
+PICTURE = "<</Type/XObject/Subtype/Image/Width 1/Height 1/ColorSpace/DeviceGray/BitsPerComponent 8/Length 1>>stream\n\x7f\nendstream"
+
+
+@pytest.mark.parametrize(
+    ("page", "below", "above", "left_out"),
+    [
+        ("", "", f"3 Tr {OLD}", {"hidden_text": 1}),
+        ("", "", f"q 7 Tr {OLD} Q", {"hidden_text": 1}),
+        ("/CropBox[0 690 600 800]", "", OLD, {"hidden_text": 1}),
+        ("", "", f"q 0 0 600 100 re W n {OLD} Q", {"hidden_text": 1}),
+        ("", "", f"1 g {OLD}", {"hidden_text": 1}),
+        ("", "", f"0 0 1 rg 50 670 200 20 re f {OLD}", {"hidden_text": 1}),
+        ("", "", f"{OLD} 1 g 50 670 200 20 re f", {"hidden_text": 1}),
+        ("", "", f"{OLD} 0 g 50 670 200 20 re f", {"hidden_text": 1}),
+    ],
+)
+def test_text_that_is_not_seen_is_left_out_and_counted(
+    page: str, below: str, above: str, left_out: Mapping[str, int]
+) -> None:
+    document, counted = read(pdf(SEEN, page=page, below=below, above=above), "a.pdf")
+    assert (document.canonical_text, counted) == ("The fee is 90 euros.", left_out)
+
+
+@pytest.mark.parametrize(
+    ("below", "above"),
+    [
+        ("", f"0 0 0.4 rg 50 670 200 20 re f 1 g {OLD}"),
+        ("", f"{OLD} q 50 670 200 5 re f Q"),
+        ("", f"2 Tr {OLD}"),
+        ("", f"q 50 670 300 40 re W n {OLD} Q"),
+        ("1 1 0 rg 50 670 200 20 re f 0 g", OLD),
+    ],
+)
+def test_text_that_is_seen_is_read(below: str, above: str) -> None:
+    document, counted = read(pdf(SEEN, below=below, above=above), "a.pdf")
+    assert "The fee is 40 euros." in document.canonical_text
+    assert counted == {}
+
+
+def test_turned_names_head_their_columns() -> None:
+    names = [
+        Text(x, 700, name, turned=True) for x, name in ((162, "Monday"), (222, "Tuesday"), (282, "Friday"))
+    ]
+    rows = [
+        *cells((50, 150, 210, 270), 680, "Pool", "120", "95", "143"),
+        *cells((50, 150, 210, 270), 664, "Sauna", "40", "38", "51"),
+    ]
+    document, _ = read(pdf([*names, *rows]), "a.pdf")
+    lines = document.canonical_text.split("\n")
+    assert lines[0].strip("| ") == "Monday | Tuesday | Friday"
+    assert "Sauna | 40 | 38 | 51" in lines
+
+
+@pytest.mark.parametrize(
+    ("capital", "rest", "word"),
+    [("T", "he old ferry", "The old ferry"), ("Ü", "ber den Fluss", "Über den Fluss")],
+)
+def test_a_large_capital_belongs_to_its_word(capital: str, rest: str, word: str) -> None:
+    texts = [
+        Text(60, 676, capital, 40),
+        Text(92, 698, f"{rest} leaves the pier at noon and", 10),
+        Text(92, 686, "needs eleven minutes to the other", 10),
+        Text(60, 674, "side of the river, where it waits for the", 10),
+        Text(60, 662, "bus.", 10),
+    ]
+    document, _ = read(pdf(texts), "a.pdf")
+    assert document.canonical_text.startswith(f"{word} leaves the pier at noon and needs eleven minutes")
+    assert "\n\n" not in document.canonical_text
+
+
+def test_size_alone_makes_no_heading() -> None:
+    quote = Text(60, 740, "The ferry was never late in the eleven years of her service.", 14)
+    body = [
+        Text(60, 700 - 12 * n, f"A line of the text of this page, number {n}, which says little.")
+        for n in range(9)
+    ]
+    document, _ = read(pdf([quote, Text(60, 780, "7", 30), *body]), "a.pdf")
+    assert [block.title for block in document.blocks if block.title] == []
