@@ -236,7 +236,11 @@ func CheckAnswer(answer *chatv1.TurnAnswer) error {
 		if sum := sha256.Sum256([]byte(quote)); !bytes.Equal(sum[:], citation.GetSha256()) {
 			return broken("The quote of citation %d does not match its SHA-256.", i+1)
 		}
-		if source.GetEnd()-source.GetStart() != int64(len(quote)) {
+		quoted := source.GetEnd() - source.GetStart()
+		if citation.GetQuoteOrigin() == chatv1.QuoteOrigin_QUOTE_ORIGIN_NOT_FOUND {
+			quoted = 0
+		}
+		if quoted != int64(len(quote)) {
 			return broken("The quote of citation %d is not as long as its range in the source.", i+1)
 		}
 		if cited.GetStart() < 0 || cited.GetStart() > cited.GetEnd() || cited.GetEnd() > int64(len(answer.GetText())) {

@@ -253,7 +253,8 @@ def check_answer(answer: turn_pb2.TurnAnswer) -> None:
         if hashlib.sha256(quote).digest() != citation.sha256:
             raise BrokenAnswer(f"The quote of citation {number} does not match its SHA-256.")
         source, cited = citation.source_range, citation.answer_range
-        if source.end - source.start != len(quote):
+        found = citation.quote_origin != citation_pb2.QUOTE_ORIGIN_NOT_FOUND
+        if (source.end - source.start if found else 0) != len(quote):
             raise BrokenAnswer(f"The quote of citation {number} is not as long as its range in the source.")
         if not 0 <= cited.start <= cited.end <= len(text):
             raise BrokenAnswer(f"Citation {number} points beyond the answer's text.")

@@ -3,7 +3,7 @@ use std::time::Duration;
 use ring::digest::{SHA256, digest};
 
 use crate::chat::v1::{
-    Citation, ResumeTurnResponse, TurnAnswer, TurnAttemptRestarted, TurnEvent, TurnSnapshot, turn_event::Event,
+    Citation, QuoteOrigin, ResumeTurnResponse, TurnAnswer, TurnAttemptRestarted, TurnEvent, TurnSnapshot, turn_event::Event,
 };
 use crate::errors::{Error, Kind};
 
@@ -217,10 +217,11 @@ pub fn check_answer(answer: &TurnAnswer) -> Result<(), Error> {
     }
     for (index, citation) in answer.citations.iter().enumerate() {
         let (number, quote) = (index + 1, &citation.quote);
+        let found = citation.quote_origin() != QuoteOrigin::NotFound;
         let (source, cited) = (citation.source_range.unwrap_or_default(), citation.answer_range.unwrap_or_default());
         let wrong = if digest(&SHA256, quote.as_bytes()).as_ref() != citation.sha256 {
             format!("The quote of citation {number} does not match its SHA-256.")
-        } else if source.end - source.start != quote.len() as i64 {
+        } else if (if found { source.end - source.start } else { 0 }) != quote.len() as i64 {
             format!("The quote of citation {number} is not as long as its range in the source.")
         } else if cited.start < 0 || cited.start > cited.end || cited.end > answer.text.len() as i64 {
             format!("Citation {number} points beyond the answer's text.")

@@ -4,7 +4,7 @@
  * or ends its stream. Deltas that were not withdrawn add up to the answer's text, byte for byte.
  */
 
-import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { TurnAnswer, TurnAttemptRestarted, TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { byteLength, ByteText, sha256Hex, hex } from "./bytes.js";
 import { BrokenAnswer } from "./errors.js";
@@ -190,11 +190,12 @@ export class FrameReader {
 export function checkAnswer(answer: TurnAnswer): void {
   const length = BigInt(byteLength(answer.text));
   if (sha256Hex(answer.text) !== hex(answer.sha256)) throw new BrokenAnswer("the answer's text does not match its SHA-256");
-  answer.citations.forEach(({ quote, sha256, sourceRange, answerRange }, index) => {
+  answer.citations.forEach(({ quote, sha256, sourceRange, answerRange, quoteOrigin }, index) => {
     if (sha256Hex(quote) !== hex(sha256)) throw new BrokenAnswer(`the quote of citation ${index + 1} does not match its SHA-256`);
     const source = { start: 0n, end: 0n, ...sourceRange };
     const cited = { start: 0n, end: 0n, ...answerRange };
-    if (source.end - source.start !== BigInt(byteLength(quote))) throw new BrokenAnswer(`the quote of citation ${index + 1} is not as long as its range in the source`);
+    const quoted = quoteOrigin === QuoteOrigin.NOT_FOUND ? 0n : source.end - source.start;
+    if (quoted !== BigInt(byteLength(quote))) throw new BrokenAnswer(`the quote of citation ${index + 1} is not as long as its range in the source`);
     if (cited.start < 0n || cited.end < cited.start || cited.end > length) throw new BrokenAnswer(`citation ${index + 1} points beyond the answer's text`);
   });
 }

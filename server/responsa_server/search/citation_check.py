@@ -21,6 +21,7 @@ from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.search.quoting import Quotable
 from responsa_server.text.instructing import without_instructions
 from responsa_server.text.lexical import STOPWORDS, UNKNOWN, Analyzer, is_doubtful, language_of
+from responsa_server.text.quantities import quantities
 from responsa_server.text.sentences import plain, sentences
 
 _ROW: Final = re.compile(r"\n(?=[ \t]*(?:\||[-*+•][ \t]|\d{1,3}[.)][ \t]|#{1,6}[ \t]))|(?<=\|)[ \t]*\n")
@@ -47,7 +48,8 @@ class _Source:
         return span if span is not None and not self._instructs(span) else None
 
     def choose(self, sentence: str, language: str, analyzer: Analyzer) -> tuple[Span, float] | None:
-        """The unit that has most of the words of a sentence, rare ones first, and their share; None without a unit."""
+        """The unit that has most of the numbers and then of the words of a sentence, rare ones first, and the share of
+        the words; None without a unit."""
         stop = STOPWORDS.get(language or "en", frozenset())
         wanted = set(analyzer.terms(sentence, language)) - stop
         units = [unit for unit in self.units if _HEADING.match(self.passage.text, *unit) is None]
@@ -60,7 +62,12 @@ class _Source:
         shares = [sum(worth[term] for term in known) for known in terms]
         if not units:
             return None
-        best = max(range(len(units)), key=lambda place: (shares[place], -place))
+        said = quantities(sentence, language, analyzer)
+        numbers = [0] * len(units)
+        for place, unit in enumerate(units) if said else ():
+            stated = quantities(self.passage.text[slice(*unit)], self.language, analyzer)
+            numbers[place] = sum(not one.weak and one.is_in(stated) for one in said)
+        best = max(range(len(units)), key=lambda place: (numbers[place], shares[place], -place))
         start, end = units[best]
         short = self.passage.text[start:end].encode()[:MAX_SHORT_QUOTE_BYTES].decode(errors="ignore")
         return (start, start + len(short.rstrip())), shares[best] / (sum(worth.values()) or 1.0)

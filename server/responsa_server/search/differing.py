@@ -32,10 +32,11 @@ _IDENTIFIER: Final = re.compile(
     r"|\b[a-z]{1,64}[A-Z]\w{0,64}|\b[^\W\d_]{1,64}\d\w{0,64}"
 )
 """Addresses, paths, options, and words with a point, an underscore, a capital letter or a figure within."""
-_BEGINS: Final = re.compile(r"(?:^|[.!?:;•\n|)])\s*[\"“„'‘(*\[]*$")
+_BEGINS: Final = re.compile(r"(?:^|[.!?:;•–—\n|)]|\A(?:Yes|No|Ja|Nein),)\s*[\"“„'‘(*\[]*$")
 _MARKUP: Final = re.compile(r"\]\([^()\s]{0,1000}\)|</?[A-Za-z][^<>]{0,300}>|(?<!\w)_+|_+(?!\w)|[*`\[\]]")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_CLAUSE_ENDS: Final = re.compile(r"[,;:.()–—]|\b(?:but|aber|sondern)\b")
+_CLAUSE_ENDS: Final = re.compile(r"[,;:.()–—]|\b(?:and|but|und|aber|sondern)\b")
+_FIGURES: Final = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 class Difference(NamedTuple):
@@ -80,7 +81,9 @@ def find_differences(
     made = [
         *_compare_quantities(said, cited, above, language, analyzer),
         *_compare_names(sentence, bare, language, [one.span for one in said], cited, above, analyzer),
-        *_compare_denials(bare, language, {number: one for number, one in enumerate(cited) if one.copied}),
+        *_compare_denials(
+            bare, language, {number: one for number, one in enumerate(cited) if one.copied}, analyzer
+        ),
     ]
     return sorted(made, key=lambda one: one.said)
 
@@ -110,10 +113,16 @@ def _compare_quantities(
         for quantity in quantities(part, one.language, analyzer)
     ]
     known = [quantity for *_, quantity in stated]
+    figures = {value for quantity in known for value in quantity.values}
+    figures.update(
+        figure for one in cited for _, part in _list_parts(one) for figure in _FIGURES.findall(part)
+    )
     headed = [one for one in quantities(above, language, analyzer) if one.kind == "date" or not one.unit]
     for quantity in said:
         if quantity.is_in(known) or (not quantity.weak and not quantity.unit and quantity.is_in(headed)):
             continue
+        if quantity.kind == "number" and not quantity.sizes and not figures.isdisjoint(quantity.values):
+            continue  # without a unit of measure, a number may count the same things by another word
         others = (
             (number, (place + other.span[0], place + other.span[1]))
             for number, place, other in stated
@@ -220,21 +229,28 @@ def _list_words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]
     return words
 
 
-def _compare_denials(sentence: str, language: str, copied: Mapping[int, CitedText]) -> Iterator[Difference]:
+def _compare_denials(
+    sentence: str, language: str, copied: Mapping[int, CitedText], analyzer: Analyzer
+) -> Iterator[Difference]:
+    """A denial in one of two clauses that have at least half of their words in common: of a sentence in other words, its
+    form says nothing."""
     forms = _read_forms()
     if not copied or language not in forms or any(one.language not in forms for one in copied.values()):
         return
     said = _find_denial(sentence, language)
     if said is not None:
-        if not any(
-            _find_denial(part, one.language) for one in copied.values() for _, part in _list_parts(one)
-        ):
+        parts = [(part, one.language) for one in copied.values() for _, part in _list_parts(one)]
+        clause = sentence[slice(*_extend(sentence, said, (0, len(sentence))))]
+        if _is_of(clause, language, parts, analyzer) and not any(_find_denial(*part) for part in parts):
             yield Difference(DifferenceKind.DENIAL, said)
         return
     places: list[tuple[int, Span]] = []
     for number, one in copied.items():
         start, end = _find_clause(one)
-        if (word := _find_denial(_blank(one.text[start:end]), one.language)) is None:
+        quoted = _blank(one.text[start:end])
+        word = _find_denial(quoted, one.language)
+        clause = quoted[slice(*_extend(quoted, word, (0, len(quoted))))] if word else ""
+        if word is None or not _is_of(sentence, language, [(clause, one.language)], analyzer):
             return  # what the sentence affirms
         places.append((number, (start + word[0], start + word[1])))
     yield Difference(DifferenceKind.DENIAL, (0, len(sentence)), places[0])
@@ -242,11 +258,34 @@ def _compare_denials(sentence: str, language: str, copied: Mapping[int, CitedTex
 
 def _find_clause(cited: CitedText) -> Span:
     """The quote with the rest of its clause: a word that denies it may stand before it."""
-    first, last = cited.quote
-    start, end = next(((start, end) for start, end in cited.around if start <= first < end), cited.quote)
-    before = [match.end() for match in _CLAUSE_ENDS.finditer(cited.text, min(start, first), first)]
-    after = _CLAUSE_ENDS.search(cited.text, last, max(end, last))
-    return max([min(start, first), *before]), after.start() if after else max(end, last)
+    first = cited.quote[0]
+    within = next(((start, end) for start, end in cited.around if start <= first < end), cited.quote)
+    return _extend(cited.text, cited.quote, within)
+
+
+def _extend(text: str, span: Span, within: Span) -> Span:
+    """A range with the rest of its clause."""
+    (first, last), start, end = span, min(within[0], span[0]), max(within[1], span[1])
+    before = [match.end() for match in _CLAUSE_ENDS.finditer(text, start, first)]
+    after = _CLAUSE_ENDS.search(text, last, end)
+    return max([start, *before]), after.start() if after else end
+
+
+def _is_of(clause: str, language: str, parts: Sequence[tuple[str, str]], analyzer: Analyzer) -> bool:
+    """Whether at least half of the words of a clause stand in these texts. Each text comes with its language."""
+    words = _list_terms(clause, language, analyzer)
+    texts = {term for part in parts for term in _list_terms(*part, analyzer)}
+    return len(words & texts) * 2 >= len(words)
+
+
+def _list_terms(text: str, language: str, analyzer: Analyzer) -> set[str]:
+    """The terms of a text without function words and words that deny."""
+    left_out = STOPWORDS.get(language, frozenset()) | _read_forms()[language][0]
+    return {
+        token.term
+        for token in analyzer.tokens(text, language)
+        if text[token.start : token.end].lower() not in left_out
+    }
 
 
 def _find_denial(text: str, language: str) -> Span | None:

@@ -58,7 +58,7 @@ _FRACTIONS: Final = (
     re.compile(r"(?<![\d/.,])(?P<n>\d{1,3})\s?[/⁄]\s?(?P<of>[1-9]\d{0,2})(?![\d/])"),
     re.compile(r"\b(?P<n>\d{1,2}|an?|the)[\s-](?P<of>\d{1,2})(?:rd|th|nd)(?:s\b|\sof\b)", re.IGNORECASE),
     re.compile(
-        r"\b(?:(?P<n>\d{1,2}|ein|das)[\s-])?(?P<word>half|halves|halbe[nrsm]?|hälfte|quarters?|drittel|viertel|fünftel|zehntel)\b",
+        r"\b(?:(?P<n>\d{1,2}|ein|das)[\s-])?(?<!and\s)(?<!and\sa\s)(?P<word>half|halves|halbe[nrsm]?|hälfte|quarters?|drittel|viertel|fünftel|zehntel)\b(?!\s(?:past|to)\b)",
         re.IGNORECASE,
     ),
 )
@@ -146,7 +146,7 @@ def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantit
     text = original = text[:_MOST_CHARS]
     for sign, said in _SIGNS.items():
         text = text.replace(sign, said)
-    spelled = not re.search(r"\b1\b", text)
+    spelled = frozenset(figure for figure in "123" if not re.search(rf"\b{figure}\b", text))
     if language in _WORDS or not language:
         text = _in_digits(text, language or "en", 0)
     digits = text
@@ -197,7 +197,7 @@ def _map_span(places: Sequence[tuple[int, int, int, int]], span: tuple[int, int]
 
 
 def _read(
-    kind: str, match: re.Match[str], spelled: bool, language: str, analyzer: Analyzer
+    kind: str, match: re.Match[str], spelled: frozenset[str], language: str, analyzer: Analyzer
 ) -> Quantity | None:
     said = match.groupdict()
     match kind:
@@ -224,7 +224,11 @@ def _read(
             near = _list_next(match.string, match.end(), language, analyzer)
             unit = near[0] if near else ""
             return Quantity(
-                kind, frozenset({number}), unit, near=frozenset(near), weak=spelled and number == "1"
+                kind,
+                frozenset({number}),
+                unit,
+                near=frozenset(near),
+                weak=number == "1" and number in spelled,
             )
         case _:
             of = int(said["of"]) if said.get("of") else _OF[said["word"][:3].lower()]
@@ -239,7 +243,7 @@ def _read(
             )
 
 
-def _numbers(text: str, language: str, analyzer: Analyzer, spelled: bool) -> Iterator[Quantity]:
+def _numbers(text: str, language: str, analyzer: Analyzer, spelled: frozenset[str]) -> Iterator[Quantity]:
     stop = STOPWORDS.get(language or "en", frozenset())
     for match in _NUMBER.finditer(text):
         # The figure of "Wren 2" counts nothing, so that no unit follows it.
@@ -248,10 +252,12 @@ def _numbers(text: str, language: str, analyzer: Analyzer, spelled: bool) -> Ite
         unit = "" if said in stop and said != "per" else _unit(said, language, analyzer)
         near = frozenset(filter(None, (unit, *_list_next(text, match.end("digits"), language, analyzer))))
         values = _values(match["digits"], language)
-        weak = spelled and values == frozenset({"1"})
+        sizes = _sizes(values, said)
+        # “In two parts” counts what the source may not count.
+        weak = values <= spelled and ("1" in values or not sizes)
         # A number ends with its unit; a word after it that is none, does not belong to it.
         end = match.end() if said in _UNITS or not said.isalpha() else match.end("digits")
-        yield Quantity("number", values, unit, _sizes(values, said), near, weak, span=(match.start(), end))
+        yield Quantity("number", values, unit, sizes, near, weak, span=(match.start(), end))
 
 
 def _list_next(text: str, place: int, language: str, analyzer: Analyzer) -> Sequence[str]:

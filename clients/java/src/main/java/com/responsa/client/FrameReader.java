@@ -5,6 +5,7 @@ import static com.responsa.client.ResponsaException.broken;
 import com.google.protobuf.ByteString;
 import com.responsa.chat.v1.AskResponse;
 import com.responsa.chat.v1.Citation;
+import com.responsa.chat.v1.QuoteOrigin;
 import com.responsa.chat.v1.ResumeTurnResponse;
 import com.responsa.chat.v1.TurnAnswer;
 import com.responsa.chat.v1.TurnAttemptRestarted;
@@ -248,7 +249,8 @@ final class FrameReader {
             if (!sha256(quote).equals(citation.getSha256())) {
                 throw broken("The quote of citation %d does not match its SHA-256.", number);
             }
-            if (source.getEnd() - source.getStart() != quote.size()) {
+            boolean found = citation.getQuoteOrigin() != QuoteOrigin.QUOTE_ORIGIN_NOT_FOUND;
+            if ((found ? source.getEnd() - source.getStart() : 0) != quote.size()) {
                 throw broken("The quote of citation %d is not as long as its range in the source.", number);
             }
             if (range.getStart() < 0 || range.getStart() > range.getEnd() || range.getEnd() > answer.getTextBytes().size()) {
