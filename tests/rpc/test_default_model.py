@@ -184,7 +184,7 @@ async def test_an_owner_pastes_a_key_chooses_among_the_models_and_nobody_sees_th
         stored = await served.ann.SetDefaultModel(default_model=pasted)
         assert (stored.key_in_use, stored.key_stored, stored.default_model.api_key) == ("stored", True, "")
 
-        # Another model of the same server is pasted with the stored key.
+        # Another model of the same server is asked with the stored key.
         pasted.model, pasted.api_key = "vendor/m-2:latest", ""
         stored = await served.ann.SetDefaultModel(default_model=pasted)
         assert (stored.default_model.model, stored.key_stored) == ("vendor/m-2:latest", True)
@@ -207,11 +207,11 @@ async def test_an_owner_pastes_a_key_chooses_among_the_models_and_nobody_sees_th
                 assert (
                     await served.ann.TestModel(default_model=moved)
                 ).outcome != pb.MODEL_TEST_OUTCOME_ANSWERED
-            assert {key for _, key in other.pasted} == {""}
-            before = len(server.pasted)
+            assert {key for _, key in other.asked} == {""}
+            before = len(server.asked)
             moved.api_key = KEY
             assert (await served.ann.TestModel(default_model=moved)).outcome != pb.MODEL_TEST_OUTCOME_ANSWERED
-            assert len(server.pasted) == before
+            assert len(server.asked) == before
             stored = await served.ann.SetDefaultModel(
                 default_model=pb.DefaultModel(provider="compatible", model="m-1", base_url=elsewhere),
                 skip_test=True,
