@@ -7,8 +7,8 @@ from typing import Final
 
 
 class CollectionKind(StrEnum):
-    """Whose documents a collection holds. If a question names no collections, and its agent does not either, the answer
-    comes from the first kind, in this order, whose documents support an answer.
+    """Whose documents a collection holds. If nobody has chosen collections, only those of the kind OWN are searched, unless
+    there are none.
     """
 
     OWN = "own"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from itertools import takewhile
 from typing import Final, NamedTuple, Protocol
@@ -414,6 +415,20 @@ class FoundPassage:
         return [one for one in clipped if one.start < one.end]
 
 
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """What says which of several documents is the newer one. date: as YYYY-MM-DD; '' if it states none. create_time: of
+    its version. front: its front matter, at most 2 KB. headings: the titles of its first ones.
+    """
+
+    source_key: str
+    title: str
+    date: str
+    create_time: datetime
+    front: str
+    headings: Sequence[str]
+
+
 class PassageIndex(Protocol):
     """Passages and their vectors, as a search reads them.
 
@@ -476,6 +491,10 @@ class LexicalIndex(PassageIndex, Protocol):
         passage in its document: at most the last `most_bytes` bytes of it, without a character that is cut. Passages
         whose documents are gone are left out.
         """
+        ...
+
+    async def editions(self, reader: Reader, documents: Sequence[UUID]) -> Mapping[UUID, Edition]:
+        """Return what the searched versions of these documents say about their age."""
         ...
 
     async def headings_near(

@@ -29,7 +29,7 @@ from responsa_server.search.excerpts import READ, ChosenExcerpt, choose, distinc
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages, with_pieces
 from responsa_server.search.reranking import Reranking, RerankScores, order, reranked_text
-from responsa_server.search.retrieve import KIND_MARGIN, Retrieval, Retriever, ScoredPassage
+from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
 from responsa_server.search.sections import rank_sections, whole_sections
 from responsa_server.search.tool_sources import whole_source
@@ -40,6 +40,8 @@ TOP_K: Final = 16
 """The number of passages of a search, if its options name no number."""
 MOST_REFERENCES: Final = 8
 """The number of passages without a subject in a search for what is about the caller."""
+ABOUT_MARGIN: Final = 0.02
+"""In such a search, a passage about the caller stands before another whose score (0 to 1) is higher by at most this much."""
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
@@ -125,9 +127,13 @@ class LibraryEvidence:
         retrieval = self._read(evidence).retrieval
         documents, reranked = await self._reordered(
             question,
-            distinct(retrieval, retrieval.passages, self._retriever.analyzer),
+            distinct(retrieval.passages),
             retrieval.kept,
         )
+        ordered = await self._retriever.newest_first(
+            caller, question, [document.found.passage for document in documents]
+        )
+        documents = [documents[place] for place in ordered]
         ids = [document.found.passage.id for document in documents[:READ]]
         around = await self._retriever.around(caller, ids, NEAR_BYTES)
         headings = await self._retriever.headings_near(caller, ids, NEAR_BYTES)
@@ -257,7 +263,7 @@ def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:
         own,
         passages=sorted(
             passages,
-            key=lambda one: -one.score.total - KIND_MARGIN * (one.found.passage.document_id in about),
+            key=lambda one: -one.score.total - ABOUT_MARGIN * (one.found.passage.document_id in about),
         ),
         about=about,
         kinds={**references.kinds, **own.kinds},

@@ -35,8 +35,6 @@ from responsa_server.text.lexical import Analyzer
 
 READ: Final = 10
 """The number of passages, best first, of which excerpts are made."""
-_ALIKE: Final = 0.8
-"""The share of common words from which on two texts say the same."""
 
 ANSWERS: Final = 0.85
 """The least support of an excerpt of the grade ANSWERS. Grades rank the evidence; they do not say that the answer is there."""
@@ -50,52 +48,15 @@ UNKNOWN: Final = 0.7
 not know say little."""
 
 
-def distinct(
-    retrieval: Retrieval, passages: Sequence[ScoredPassage], analyzer: Analyzer
-) -> Sequence[ScoredPassage]:
-    """The passages in the same order, without those that say the same as an earlier one of another document. If such a
-    passage is of a newer document and has all the question's words that the earlier one has, it takes the place of the
-    earlier one.
-    """
-    questions = ParsedQuestions(retrieval, analyzer)
-
-    def mask_of(scored_passage: ScoredPassage, question: ParsedQuestion) -> int:
-        passage = scored_passage.found.passage
-        text = " ".join((passage.title, *passage.headings, passage.text))
-        return question.mask(frozenset(analyzer.terms(text, scored_passage.found.language)))
-
-    kept: list[tuple[ScoredPassage, frozenset[str]]] = []
-    for scored_passage in passages:
-        words = frozenset(scored_passage.found.passage.text.split())
-        document = scored_passage.found.passage.document_id
-        alike = (
-            place
-            for place, (other, earlier) in enumerate(kept)
-            if document != other.found.passage.document_id and _alike(words, earlier)
-        )
-        place = next(alike, None)
-        if place is None:
-            kept.append((scored_passage, words))
-            continue
-        earlier, question = kept[place][0], questions.of(scored_passage)
-        if _is_newer(scored_passage, earlier) and not mask_of(earlier, question) & ~mask_of(
-            scored_passage, question
-        ):
-            kept[place] = (scored_passage, words)
-    return [one for one, _ in kept]
-
-
-def _is_newer(passage: ScoredPassage, other: ScoredPassage) -> bool:
-    """Whether both documents state a date, and that of `passage` is later."""
-    date, other_date = passage.found.passage.date, other.found.passage.date
-    return bool(other_date) and date > other_date
-
-
-def _alike(words: frozenset[str], other: frozenset[str]) -> bool:
-    if min(len(words), len(other)) < _ALIKE * max(len(words), len(other)):
-        return False
-    common = len(words & other)
-    return common >= _ALIKE * (len(words) + len(other) - common)
+def distinct(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
+    """The passages in the same order, without those whose text is that of an earlier one of another document."""
+    first: dict[str, UUID] = {}
+    return [
+        one
+        for one in passages
+        if first.setdefault(" ".join(one.found.passage.text.split()), one.found.passage.document_id)
+        == one.found.passage.document_id
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +82,7 @@ class ChosenExcerpt:
             and 2 * shared > min(one.end - one.start, another.end - another.start)
         ):
             return True
-        return _alike(self.words, other.words)
+        return self.words == other.words
 
     def made(self, kinds: Mapping[str, CollectionKind], analyzer: Analyzer) -> Excerpt:
         """The excerpt. kinds: those of the collections."""

@@ -32,6 +32,7 @@ from responsa_server.domain.passages import (
     LexicalIndex,
     LexicalQuery,
     OutlinedHeading,
+    Passage,
     PassageCosines,
     PassageIndex,
     QuestionVector,
@@ -42,6 +43,7 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.domain.sharing import Scheduler, pause, work_within
+from responsa_server.search.editions import MOST, names_edition, newest_first
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
 from responsa_server.search.evidence import (
     CALIBRATED,
@@ -84,9 +86,6 @@ _MISSED_SECONDS: Final = 300.0
 
 _LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 
-KIND_MARGIN: Final = 0.02
-"""A passage of somebody's own documents stands before one of samples or of Responsa's documentation whose score (0 to
-1) is higher by at most this much."""
 WITH_PIECES: Final = 10
 """The number of passages at the top that are read with their pieces."""
 NEAREST_VECTORS: Final = 100
@@ -269,6 +268,13 @@ class Retriever:
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:
         return await self._lexical.around(reader, ids, most_bytes)
+
+    async def newest_first(self, reader: Reader, question: str, passages: Sequence[Passage]) -> Sequence[int]:
+        """See `editions.newest_first`. If the question names an edition, the passages stay in their order."""
+        documents = {one.document_id for one in passages[:MOST]}
+        if len(documents) < 2 or names_edition(question):
+            return range(len(passages))
+        return newest_first(passages, await self._lexical.editions(reader, [*documents]))
 
     async def headings_near(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
@@ -474,7 +480,8 @@ class Retriever:
                 await stack.enter_async_context(self._lexical.session(named))
             scope = named if index is not None else await self._scope(named, filters)
             with stage("words") as recorded:
-                strings = await self._weigh(at, scope, terms, languages)
+                chosen = named.collections is not None or named.own is not None or bool(filters)
+                strings = await self._weigh(at, scope, terms, languages, chosen=chosen)
                 statistics = {name: one for string in strings for name, one in string.statistics.items()}
                 recorded.add(collections=len(statistics))
             models = frozenset(one.embedding for one in statistics.values())
@@ -495,9 +502,9 @@ class Retriever:
             # Up to here, collections have the ids of the index; from here on, those of the reader's names.
             shown = {name: one.shown or name for name, one in statistics.items()}
             kinds = {shown[name]: one.kind for name, one in statistics.items()}
-            best = _best(ranked, shown, kinds)[:limit]
+            best = _best(ranked)[:limit]
             asked = [one for one in ranked if one.term >= asked_from] if asked_from else []
-            first = _best(asked, shown, kinds)[:limit]
+            first = _best(asked)[:limit]
             read, alone = await self._read(at, scope.reader, shown, best, first)
         retrieval = Retrieval(
             tuple(terms),
@@ -519,9 +526,16 @@ class Retriever:
         return named
 
     async def _weigh(
-        self, at: PassageIndex, scope: SearchScope, terms: Sequence[str], languages: Sequence[str]
+        self,
+        at: PassageIndex,
+        scope: SearchScope,
+        terms: Sequence[str],
+        languages: Sequence[str],
+        *,
+        chosen: bool,
     ) -> Sequence[_Read]:
-        """How collections read each string.
+        """How collections read each string. chosen: whether somebody has chosen what is searched. Otherwise, the
+        documentation of Responsa and the samples are left out if there are other documents.
 
         The language of a string is a guess, and what decides is how the collection's passages were read: unless all
         words are there, or the string is surely English, the collection reads it in the language in which it has the
@@ -534,6 +548,8 @@ class Retriever:
             read.append(self._stems(*string))
         words = dict.fromkeys(word for stems in read for taken in stems.values() for word in taken)
         every = await at.statistics(scope, list(words))
+        if not chosen:
+            every = {name: one for name, one in every.items() if one.kind is CollectionKind.OWN} or every
         return [
             await self._weigh_one(at, scope, *string, every)
             for string in zip(terms, languages, read, strict=True)
@@ -861,29 +877,19 @@ def _query(collections: Sequence[str], weights: Weights) -> LexicalQuery:
     )
 
 
-def _best(
-    ranked: Iterable[_Ranked], shown: Mapping[str, str], kinds: Mapping[str, CollectionKind]
-) -> Sequence[_Ranked]:
-    """Each passage once, with the string that the passage fits best. The best passage is first. Of passages that are
-    about as good, those of the first kind of collection come first."""
+def _best(ranked: Iterable[_Ranked]) -> Sequence[_Ranked]:
+    """Each passage once, with the string that the passage fits best. The best passage is first."""
     best: dict[UUID, _Ranked] = {}
     for passage in ranked:
         earlier = best.get(passage.id)
         if earlier is None or passage.score.total > earlier.score.total:
             best[passage.id] = passage
-    return sorted(
-        best.values(),
-        key=lambda one: (-one.score.total - _edge(kinds[shown[one.collection_id]]), one.id.bytes),
-    )
+    return sorted(best.values(), key=lambda one: (-one.score.total, one.id.bytes))
 
 
 def _rounded(cosine: float | None) -> float | None:
     """A cosine with the digits that all indexes agree on: each adds up in another order."""
     return None if cosine is None else round(cosine, 4)
-
-
-def _edge(kind: CollectionKind) -> float:
-    return KIND_MARGIN if kind is CollectionKind.OWN else 0.0
 
 
 def _joined(
@@ -961,8 +967,14 @@ class KnowledgeSearch:
             for passage, best in zip(retrieval.passages, pieces, strict=True)
         ]
         if reranking is None:
-            return hits
+            return await self._newest_first(reader, query, hits)
         texts = [reranked_text(hit.passage) for hit in hits]
         scores = (await reranking.scores("\n".join(query.terms), texts)).scores
         scored = [replace(hit, reranker_score=score) for hit, score in zip(hits, scores, strict=True)]
-        return [scored[place] for place in order(scores)[: query.top_k]]
+        best = [scored[place] for place in order(scores)[: query.top_k]]
+        return await self._newest_first(reader, query, best)
+
+    async def _newest_first(self, reader: Reader, query: SearchQuery, hits: Sequence[Hit]) -> Sequence[Hit]:
+        passages = [hit.passage for hit in hits]
+        ordered = await self._retriever.newest_first(reader, " ".join(query.terms), passages)
+        return [hits[place] for place in ordered]

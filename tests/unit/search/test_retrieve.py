@@ -20,6 +20,7 @@ from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import (
     CandidateQuery,
     DocumentSet,
+    Edition,
     FoundPassage,
     LexicalCandidate,
     OutlinedHeading,
@@ -136,6 +137,9 @@ class Three:
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:
         raise NotImplementedError
+
+    async def editions(self, reader: Reader, documents: Sequence[UUID]) -> Mapping[UUID, Edition]:
+        return {}
 
     async def headings_near(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int

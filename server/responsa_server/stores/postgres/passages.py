@@ -32,6 +32,7 @@ from responsa_server.domain.passages import (
     VECTORS_PART,
     CandidateQuery,
     DocumentSet,
+    Edition,
     FoundPassage,
     LexicalCandidate,
     LexicalQuery,
@@ -557,6 +558,20 @@ class PostgresLexicalIndex:
     ) -> Mapping[UUID, tuple[int, bytes]]:
         rows = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "around")
         return {id_: (start, bytes(text)) for id_, start, text in rows}
+
+    async def editions(self, reader: Reader, documents: Sequence[UUID]) -> Mapping[UUID, Edition]:
+        rows = await self._search(reader, {"ids": uuid_array(documents)}, "editions")
+        return {
+            id_: Edition(
+                key,
+                title,
+                date,
+                create_time,
+                bytes(front).decode(errors="ignore"),
+                [title for outline in outlines for _, _, title in outline],
+            )
+            for id_, key, title, date, create_time, front, outlines in rows
+        }
 
     async def headings_near(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int

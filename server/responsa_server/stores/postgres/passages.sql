@@ -327,6 +327,16 @@ FROM responsa.passage AS p
 JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
 
+-- name: editions
+SELECT d.id, d.source_key, v.title, coalesce(to_char(v.date AT TIME ZONE 'UTC', 'YYYY-MM-DD'), ''), v.create_time,
+    substring(coalesce(v.canonical, v.original) FROM 1 FOR least(v.body_start, 2000)),
+    coalesce((SELECT json_agg(p.outline) FROM responsa.passage AS p
+        WHERE p.tenant_id = v.tenant_id AND p.document_id = v.document_id AND p.version = v.version AND p.ordinal < 32
+            AND p.outline IS NOT NULL), '[]')
+FROM responsa.document AS d
+JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version
+WHERE d.tenant_id = %(tenant)s AND d.id = ANY (%(ids)s::uuid[]);
+
 -- name: headings_near
 -- The outlines of the passages near each passage. Short sections are joined, so more than sixteen are hardly ever near.
 SELECT p.id, n.outline

@@ -1,0 +1,76 @@
+"""Editions: documents of which one is newer than another on the same subject. Of two passages that stand in the same
+place of two editions, that of the newer one comes first; none is left out.
+
+A document is newer than another if it says in its front matter that it replaces the other; if both have one source key
+and it is dated or stored later; or if both have one title but for numbers, at least .8 of their headings in common, and
+a date in the front matter or a year in the title, its own being the later one. Pure functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain.passages import Edition, Passage
+
+MOST: Final = 10
+"""How many passages, best first, are compared."""
+_SAME_HEADINGS: Final = 0.8
+_NAMED: Final = re.compile(r"\b(?:19|20)\d\d\b|\bv\d|\d\.\d|\bversion\s+\d", re.IGNORECASE)
+_YEAR: Final = re.compile(r"\b(?:19|20)\d\d(?:-\d\d){0,2}\b")
+_NUMBERS: Final = re.compile(r"[\W_]*\d[\d.]*")
+_REPLACES: Final = re.compile(r"^(?:replaces|supersedes)\s*[:=]\s*(.+)$", re.MULTILINE | re.IGNORECASE)
+
+
+def names_edition(question: str) -> bool:
+    """Whether a question names a year or a version, and so may mean an older edition."""
+    return _NAMED.search(question) is not None
+
+
+def newest_first(passages: Sequence[Passage], editions: Mapping[UUID, Edition]) -> Sequence[int]:
+    """The order of the passages: that of a newer edition stands directly before that of the older one, if it would
+    otherwise come later."""
+    ordered = list(range(len(passages)))
+    for older in ordered[:MOST]:
+        for newer in ordered[ordered.index(older) + 1 : MOST]:
+            if _is_newer(passages[newer], passages[older], editions):
+                ordered.remove(newer)
+                ordered.insert(ordered.index(older), newer)
+    return ordered
+
+
+def _is_newer(newer: Passage, older: Passage, editions: Mapping[UUID, Edition]) -> bool:
+    """Whether both stand in the same place of two editions, and the first one in the newer edition."""
+    if [*map(_folded, newer.headings)] != [*map(_folded, older.headings)]:
+        return False
+    first = editions.get(newer.document_id)
+    second = editions.get(older.document_id)
+    if first is None or second is None or first is second:
+        return False
+    called = {second.title.lower(), second.source_key.lower(), second.source_key.rpartition("/")[2].lower()}
+    replaced = [name.strip(" '\"[]").lower() for name in _REPLACES.findall(first.front)]
+    if not (called - {""}).isdisjoint(replaced):
+        return True
+    dates = _date(first), _date(second)
+    if first.source_key == second.source_key:
+        return dates[0] > dates[1] if all(dates) else first.create_time > second.create_time
+    headings, others = ({*map(_folded, one.headings)} for one in (first, second))
+    return (
+        all(dates)
+        and dates[0] > dates[1]
+        and _folded(first.title) == _folded(second.title)
+        and len(headings & others) >= _SAME_HEADINGS * len(headings | others)
+    )
+
+
+def _date(edition: Edition) -> str:
+    """As YYYY-MM-DD or YYYY; '' if it states none."""
+    if edition.date:
+        return edition.date
+    return max(_YEAR.findall(edition.title), default="")
+
+
+def _folded(text: str) -> str:
+    return _NUMBERS.sub("", text).strip().lower()
