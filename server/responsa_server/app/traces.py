@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from base64 import b64encode
+from collections import deque
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Final
@@ -17,8 +18,8 @@ from opentelemetry.context import Context
 from opentelemetry.propagate import set_global_textmap
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -31,7 +32,11 @@ from responsa_server.telemetry.settings import LangfuseSettings
 from responsa_server.telemetry.stages import DebugLog, Traces, context_of
 
 MOST_WAITING: Final = 4096
-"""The maximum number of spans that wait to be sent to one receiver. Further spans are dropped."""
+"""The maximum number of spans that wait to be sent to one receiver. Of more, the oldest are dropped."""
+BATCH_SPANS: Final = 512
+RETRY_SECONDS: Final = 1.0
+"""How long a receiver that took no spans is left alone."""
+REFUSED_SECONDS: Final = 600.0
 SEND_SECONDS: Final = 0.5
 """How long a span waits for others, to be sent with them, unless OTEL_BSP_SCHEDULE_DELAY says otherwise. A process that
 is killed loses the spans that wait."""
@@ -41,82 +46,105 @@ _TELL_SECONDS: Final = 60.0
 _SLOW_SECONDS: Final = 10.0
 """A turn that takes this long is sent even if its trace was not sampled."""
 # What these loggers say once for each failure, `Sending` counts and logs once a minute.
-_LOUD: Final = (
-    "opentelemetry.exporter.otlp",
-    "opentelemetry.sdk._shared_internal",
-    "opentelemetry.sdk.trace.export",
-)
+_LOUD: Final = ("opentelemetry.exporter.otlp",)
 
 
-class Sending(SpanExporter):
-    """Sends spans to one receiver, and counts those that were dropped, because too many waited or the receiver did not take them.
-
-    receiver: its name in the log.
-    """
+class Sending(SpanProcessor):
+    """Sends spans to one receiver, and keeps those that it does not take. Of more than MOST_WAITING, the oldest are
+    dropped and counted; so is a batch that the receiver has refused for REFUSED_SECONDS."""
 
     def __init__(self, receiver: str, exporter: SpanExporter) -> None:
+        """receiver: its name in the log."""
+        self.dropped = 0
+        """The number of spans that were dropped since the process started."""
         self._receiver = receiver
         self._exporter = exporter
         self._log = structlog.get_logger("server")
-        # Each of these is written by one thread: the first two by the event loop's, the others by the sender's.
-        self.queued = 0
-        self._refused = 0
-        self._taken = 0
-        self._lost = 0
+        self._pause = float(environment().get("OTEL_BSP_SCHEDULE_DELAY", SEND_SECONDS * 1000)) / 1000
+        self._waiting = deque[ReadableSpan]()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._ends = False
+        self._failing_since: float | None = None
         self._told = 0
         self._told_at = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"spans-{receiver}", daemon=True)
+        self._thread.start()
 
-    @property
-    def dropped(self) -> int:
-        """The number of spans that were dropped since the process started."""
-        return self._refused + self._lost
-
-    def queue(self) -> bool:
-        """Whether there is room for one more span. It then counts as waiting."""
-        if self.queued - self._taken >= MOST_WAITING:
-            self._refused += 1
-            instruments.DROPPED.add(1, "spans")
-            return False
-        self.queued += 1
-        return True
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        try:
-            result = self._exporter.export(spans)
-        except Exception:  # whatever an exporter raises, its spans are lost and the next ones are sent
-            result = SpanExportResult.FAILURE
-        self._taken += len(spans)
-        if result is not SpanExportResult.SUCCESS:
-            self._lost += len(spans)
-            instruments.DROPPED.add(len(spans), "spans")
-        self._tell()
-        return result
+    def on_end(self, span: ReadableSpan) -> None:
+        """Let a span wait."""
+        if span.context is not None and span.context.trace_flags.sampled:
+            with self._lock:
+                self._waiting.append(span)
+                self._keep(MOST_WAITING)
+            if len(self._waiting) >= BATCH_SPANS and self._failing_since is None:
+                self._wake.set()
 
     def shutdown(self) -> None:
+        """Try each span that waits once more."""
+        self._ends = True
+        self._wake.set()
+        self._thread.join()
         self._exporter.shutdown()
+
+    def cut(self) -> None:
+        """End a `shutdown` that takes too long."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Not supported: spans are sent soon anyway."""
+        return False
+
+    def _run(self) -> None:
+        while not self._ends:
+            self._wake.wait(self._pause if self._failing_since is None else max(self._pause, RETRY_SECONDS))
+            self._wake.clear()
+            while self._send() and len(self._waiting) >= BATCH_SPANS:
+                pass
+            self._tell()
+        while self._waiting:
+            if not self._send():
+                with self._lock:
+                    self._keep(0)
+        self._tell()
+
+    def _send(self) -> bool:
+        """Send the oldest spans. Returns whether the receiver took them."""
+        with self._lock:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH_SPANS, len(self._waiting)))]
+        if not batch:
+            return True
+        try:
+            taken = self._exporter.export(batch) is SpanExportResult.SUCCESS
+        except Exception:  # whatever an exporter raises, its spans wait
+            taken = False
+        if taken:
+            self._failing_since = None
+            return True
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        with self._lock:
+            if now - self._failing_since >= REFUSED_SECONDS:  # it may be the batch, and not the receiver
+                self.dropped += len(batch)
+                instruments.DROPPED.add(len(batch), "spans")
+                self._failing_since = now
+            else:
+                self._waiting.extendleft(reversed(batch))
+                self._keep(MOST_WAITING)
+        return False
+
+    def _keep(self, most: int) -> None:
+        """Drop the oldest spans of more than `most`. The caller has the lock."""
+        while len(self._waiting) > most:
+            self._waiting.popleft()
+            self.dropped += 1
+            instruments.DROPPED.add(1, "spans")
 
     def _tell(self) -> None:
         dropped, now = self.dropped, time.monotonic()
         if dropped > self._told and (not self._told_at or now - self._told_at >= _TELL_SECONDS):
             self._log.warning("spans_dropped", receiver=self._receiver, spans=dropped - self._told)
             self._told, self._told_at = dropped, now
-
-
-class _Bounded(BatchSpanProcessor):
-    """Passes spans on while there is room for them."""
-
-    def __init__(self, sending: Sending) -> None:
-        own = "OTEL_BSP_SCHEDULE_DELAY" not in environment()
-        super().__init__(
-            sending,
-            max_queue_size=MOST_WAITING,
-            schedule_delay_millis=SEND_SECONDS * 1000 if own else None,
-        )
-        self._sending = sending
-
-    def on_end(self, span: ReadableSpan) -> None:
-        if span.context is not None and span.context.trace_flags.sampled and self._sending.queue():
-            super().on_end(span)
 
 
 class Traceparent(TraceContextTextMapPropagator):
@@ -147,7 +175,6 @@ class SentTraces:
         telemetry = settings.telemetry
         self.sending = [Sending(name, exporter) for name, exporter in _exporters(settings)]
         """The receivers, with the number of spans that each has not got."""
-        processors = [_Bounded(one) for one in self.sending]
         resource = Resource(
             {
                 SERVICE_NAME: "responsa",
@@ -158,7 +185,7 @@ class SentTraces:
 
         def tracer(sampler: Sampler | None) -> TracerProvider:
             provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
-            for one in processors:
+            for one in self.sending:
                 provider.add_span_processor(one)
             return provider
 
@@ -182,7 +209,7 @@ class SentTraces:
         await asyncio.to_thread(ending.join, 0.75 * CLOSE_SECONDS)
         if ending.is_alive():
             for one in self.sending:
-                one.shutdown()
+                one.cut()
             await asyncio.to_thread(ending.join, 0.25 * CLOSE_SECONDS)
 
 

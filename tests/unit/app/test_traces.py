@@ -65,19 +65,33 @@ async def test_langfuse_gets_its_own_key_and_not_the_collectors(
     assert len(receiver.spans) == 1
 
 
-async def test_what_a_receiver_does_not_take_is_dropped_and_counted(
+async def test_spans_wait_for_a_receiver_and_the_oldest_are_dropped(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(traces, "MOST_WAITING", 600)
+    monkeypatch.setattr(traces, "RETRY_SECONDS", 0.01)
     receiver.answer = 400
     sent = SentTraces(load(telemetry={"endpoint": receiver.http}), None)
     await record(sent, 2000)
-    await asyncio.to_thread(eventually, lambda: sent.sending[0].dropped == 2000, "all are dropped")
+    await asyncio.to_thread(eventually, lambda: sent.sending[0].dropped == 1400, "the oldest are dropped")
     assert not receiver.spans
     receiver.answer = 200
+    # Nothing more need happen: they are sent again.
+    await asyncio.to_thread(eventually, lambda: len(receiver.spans) == 600, "the others arrive")
     await record(sent, 1)
     await sent.close()
-    assert len(receiver.spans) == 1
+    assert (len(receiver.spans), sent.sending[0].dropped) == (601, 1400)
+
+
+async def test_a_batch_that_is_refused_for_long_is_given_up(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "REFUSED_SECONDS", 0.0)
+    receiver.answer = 400
+    sent = SentTraces(load(telemetry={"endpoint": receiver.http}), None)
+    await record(sent, 3)
+    await asyncio.to_thread(eventually, lambda: sent.sending[0].dropped == 3, "they are given up")
+    await sent.close()
 
 
 async def test_a_receiver_that_is_away_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
