@@ -77,6 +77,7 @@ PAGES: Mapping[str, tuple[str, Sequence[str]]] = {
             "sources",
             "sockets",
             "openai",
+            "originals",
             "testing",
         ),
     ),

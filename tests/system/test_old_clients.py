@@ -111,13 +111,20 @@ def test_the_platform(
     answer = client.post("/agent/query", query=ASKED, conversation_id=None, model="x", stream=False)
     assert "1912" in answer["answer"]
     talk = answer["conversation_id"]
+    asked = http.get(f"/v1/turns/{answer['id']}", headers=client.headers).json()
+    assert asked["agentVersion"].startswith("agents/knowledge/")
+    # A client that remembers its chat itself, and names the agent as the original did.
+    chat = [{"role": "human", "content": "Good evening."}, {"role": "assistant", "content": "Good evening!"}]
+    remembered = {"query": ASKED, "agent_id": "default", "chat_history": chat, "conversation_id": talk}
+    assert "1912" in client.post("/agents/process", **remembered)["answer"]
+    assert client.wrong("/agents/process", query=ASKED, chat_history=[{"role": "tool"}]) == ["chat_history"]
     again = client.post("/agents/process", input=ASKED, conversation_id=talk, agent="default")
     assert again["sources"] == answer["sources"]
     assert client.post("/feedback", turn_id=answer["id"], rating=5)["score"] == 5
     (listed,) = client.get("/agent/conversations", page=1, size=20)["conversations"]
     whole = client.get(f"/agent/conversations/{talk}")
     assert {**listed, "messages": whole["messages"], "next_page_token": None} == whole
-    assert [one["role"] for one in whole["messages"]] == ["user", "assistant"] * 2
+    assert [one["role"] for one in whole["messages"]] == ["user", "assistant"] * 3
     assert client.get(f"/agent/conversations/{talk}", skip=1, limit=2)["messages"] == whole["messages"][1:3]
     shown = whole["messages"][1]
     assert (shown["content"], shown["sources"], shown["feedback"]["score"]) == (answer["answer"], answer["sources"], 5)  # fmt: skip

@@ -226,6 +226,7 @@ class Callers:
                 name=settings.page_name,
                 mark=settings.page_mark,
                 openai=settings.openai,
+                originals=settings.originals,
                 page_url=settings.mail.page_url.rstrip("/"),
             )
             app = build_app(

@@ -59,6 +59,7 @@ from responsa_server.search.settings import RetrievalSettings
 from responsa_server.sources.settings import SourceSettings
 from responsa_server.stores.settings import CacheSettings
 from responsa_server.telemetry.settings import Otlp, TelemetrySettings
+from responsa_server.transports.http.original_settings import OriginalSettings
 from responsa_server.transports.openai.settings import OpenAiSettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings
@@ -497,6 +498,7 @@ class Settings(BaseSettings):
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()
     openai: OpenAiSettings = OpenAiSettings()
+    originals: OriginalSettings = OriginalSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     testing: TestingSettings = TestingSettings()
 

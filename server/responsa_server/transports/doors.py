@@ -32,6 +32,7 @@ from responsa_server.transports.http.openid import (
     OpenIdSessions,
 )
 from responsa_server.transports.http.original.serving import original_routes
+from responsa_server.transports.http.original_settings import OriginalSettings
 from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
 from responsa_server.transports.http.originals import Originals
 from responsa_server.transports.http.page import NAME, StaticPage
@@ -68,6 +69,7 @@ class GatewaySettings:
     name: str = NAME
     mark: Path | None = None
     openai: OpenAiSettings = field(default_factory=OpenAiSettings)
+    originals: OriginalSettings = field(default_factory=OriginalSettings)
     page_url: str = ""
 
 
@@ -105,7 +107,7 @@ def build_app(
         Route("/v1/uploads", Uploads(calls).put, methods=["PUT", "POST"]),
         *(Route(path, Originals(calls), methods=["GET"]) for path in ORIGINAL_PATHS),
         *(WebSocketRoute(path, sockets.serve) for path in PATHS),
-        *original_routes(calls),
+        *original_routes(calls, settings.originals),
         *openai_routes(calls, settings.openai, settings.page_url),
         *(Route(path, mcp) for path in (MCP_PATH, f"{MCP_PATH}/")),
         *a2a_routes(calls, public_url, secure=settings.secure_cookie),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, cast
 
 from google.protobuf.empty_pb2 import Empty
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import citation_pb2, conversation_pb2, feedback_pb2, message_pb2, turn_pb2
 from responsa_server.calls.methods import CHAT
+from responsa_server.domain.errors import InvalidRequest
 from responsa_server.transports.http.original.rows import (
+    DEFAULT_AGENT,
     IDENTIFIED,
     MAX_QUESTION_BODY,
     PAGE_SIZE,
@@ -51,14 +53,19 @@ def _exchange(turn: turn_pb2.Turn) -> dict[str, object]:
 
 
 def _sources(citations: Iterable[citation_pb2.Citation]) -> list[Json]:
+    """The sources of an answer: documents by their ids, and results of tools by the names of the tools."""
     return [
         {
             "title": citation.title,
             "quote": citation.quote,
-            "document_id": citation.document_version.split("/")[1],
+            **(
+                {"document_id": citation.document_version.split("/")[1]}
+                if citation.document_version
+                else {"tool": citation.tool_result.tool}
+            ),
         }
         for citation in citations
-        if citation.document_version
+        if citation.document_version or citation.HasField("tool_result")
     ]
 
 
@@ -82,20 +89,21 @@ def _message(message: message_pb2.Message) -> Json:
     }
 
 
-def _answer(path: str, question: str, agent: str = "") -> Row:
-    """A path that answers a question. question: the field with its text. agent: the agent that answers unless the
-    request names another one; the tenant's default for ""."""
+def _answer(path: str, *questions: str) -> Row:
+    """A path that answers a question. questions: the fields that may have its text. The agent of the settings answers
+    unless the request names another one."""
 
     def request(values: Given) -> chat.AnswerRequest:
-        asked = values.get("agent") or agent
+        asked = values.get("agent") or values.get("agent_id") or values[DEFAULT_AGENT]
         request = chat.AnswerRequest(
-            text=values.get(question, ""),
+            text=next((values[name] for name in questions if name in values), ""),
             conversation=_conversation(values),
             agent=name_of("agents", asked) if asked else "",
             request_id=values.get("request_id", ""),
         )
         if "parameters" in values:
             request.options.parameters.update(values["parameters"])
+        request.options.history.extend(_earlier(values.get("chat_history", ())))
         return request
 
     return Row(
@@ -105,15 +113,36 @@ def _answer(path: str, question: str, agent: str = "") -> Row:
         request,
         turn_pb2.Turn,
         lambda found, _: _exchange(found),
-        {question: str, "conversation_id": str, "agent": str, "parameters": dict, "request_id": str},
+        {
+            **dict.fromkeys(questions, str),
+            "conversation_id": str,
+            "agent": str,
+            "agent_id": str,
+            "chat_history": list,
+            "parameters": dict,
+            "request_id": str,
+        },
         renamed={
-            "text": (question,),
+            "text": questions,
+            "agent": ("agent", "agent_id"),
             "conversation": ("conversation_id",),
             "options.parameters": ("parameters",),
         },
         remedies=_CONVERSATION_ID,
         most=MAX_QUESTION_BODY,
     )
+
+
+def _earlier(history: Sequence[object]) -> Iterator[chat.EarlierMessage]:
+    """The messages of a chat that the client remembers; the last ones, if there are too many. Raises InvalidRequest."""
+    for message in history[-MOST_EARLIER:]:
+        fields = cast("Json", message if isinstance(message, dict) else {})
+        role, text = _ROLES.get(fields.get("role")), fields.get("content")
+        if role is None or not isinstance(text, str):
+            raise InvalidRequest.of_field(
+                "chat_history", "type", "must be a list of objects with role (user or assistant) and content"
+            )
+        yield chat.EarlierMessage(role=role, text=text)
 
 
 def _feedback(feedback: feedback_pb2.Feedback) -> Json:
@@ -125,6 +154,13 @@ def _feedback(feedback: feedback_pb2.Feedback) -> Json:
     }
 
 
+MOST_EARLIER: Final = 32
+_ROLES: Final[Mapping[object, message_pb2.Role.ValueType]] = {
+    "user": message_pb2.ROLE_USER,
+    "human": message_pb2.ROLE_USER,
+    "assistant": message_pb2.ROLE_ASSISTANT,
+    "ai": message_pb2.ROLE_ASSISTANT,
+}
 _RATINGS: Final = {"up": feedback_pb2.RATING_UP, "down": feedback_pb2.RATING_DOWN}
 _NO_SCORE: Final = -1
 
@@ -154,9 +190,9 @@ _CONVERSATION_ID: Final = {"conversation_id": f"must be {UUID}, or new"}
 
 
 ROWS: Final[Sequence[Row]] = (
-    _answer("/chat/question", "question", agent="personal"),
+    _answer("/chat/question", "question"),
     _answer("/agent/query", "query"),
-    _answer("/agents/process", "input"),
+    _answer("/agents/process", "input", "query"),
     Row(
         ("GET",),
         "/agent/conversations",
