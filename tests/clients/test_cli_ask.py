@@ -79,9 +79,9 @@ async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: Comm
         "Émile wrote it. [1] It was in 1898. [2]",
         "",
         "Sources",
-        "[1] Letters (letters.md, bytes 100-116)",
+        "[1] Letters (letters.md)",
         '    "Émile wrote it."',
-        "[2] Letters (letters.md, bytes 300-315)",
+        "[2] Letters (letters.md)",
         '    "It was in 1898."',
     ]
     assert server.authorizations == [f"Bearer {KEY}"]

@@ -32,8 +32,8 @@ CANCEL = f"{CHAT}/CancelTurn"
 GO_ON = f"responsa: `responsa chat --conversation {CONVERSATION}` continues this conversation."
 WRITTEN = (
     "Émile wrote it. [1] It was in 1898. [2]\n\nSources\n"
-    '[1] Letters (letters.md, bytes 100-116, quoted)\n    "Émile wrote it."\n'
-    '[2] Letters (letters.md, bytes 300-315, quoted)\n    "It was in 1898."\n'
+    '[1] Letters (letters.md)\n    "Émile wrote it."\n'
+    '[2] Letters (letters.md)\n    "It was in 1898."\n'
 )
 """The answer in a pipe."""
 
@@ -101,7 +101,7 @@ async def test_a_talk_on_a_terminal(server: Scripted, responsa: CommandLine) -> 
     await terminal.then("> ")
     terminal.types("Who?\r")
     await terminal.then("Émile wrote it. [1] It was in 1898. [2]")
-    await terminal.then("[1] Letters (letters.md, bytes 100-116, quoted)")
+    await terminal.then("[1] Letters (letters.md)")
     await terminal.then("> ")
     terminal.types("busy\r")
     await terminal.then("responsa: It is busy.")

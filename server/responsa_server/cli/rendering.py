@@ -6,18 +6,18 @@ fallbacks and the cost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from google.protobuf import json_format
 
 from responsa.chat.v1 import citation_pb2, excerpt_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2
-from responsa.type.v1 import collection_kind_pb2
+from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
 from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
 from responsa_server.domain.formatting import counted
-from responsa_server.text.cited import Place, give_numbers, marks_of, place_of
+from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of, words_instead
 
 _QUOTE = 240
 _ARGUMENTS = 160
@@ -36,13 +36,16 @@ def answer_body(answer: turn_pb2.TurnAnswer) -> str:
     return with_marks(answer.text, marks_of(answer.text, answer.citations, _places(answer.citations)))
 
 
-def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the text below the answer: whether it was cut, and its numbered sources. It may be empty."""
+def answer_notes(answer: turn_pb2.TurnAnswer, *, verbose: bool = False) -> str:
+    """Return the text below the answer: whether it was cut, and its numbered sources. It may be empty.
+
+    verbose: whether sources without another place have their byte ranges.
+    """
     notes: list[str] = []
     if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
         notes.append("(The answer was cut off at its length limit.)")
     if answer.citations:
-        notes.append("Sources\n" + "\n".join(_sources(answer.citations, _places(answer.citations))))
+        notes.append("Sources\n" + "\n".join(_sources(answer, _places(answer.citations), verbose=verbose)))
     return "\n\n".join(notes)
 
 
@@ -67,20 +70,52 @@ def origin(answer: turn_pb2.TurnAnswer) -> str:
     return f"{kind} (collection {collection})." if collection else f"{kind}."
 
 
-def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[Place, int]) -> list[str]:
-    first = {places[place_of(citation)]: citation for citation in reversed(citations)}
-    lines: list[str] = []
-    for number in sorted(first):
-        citation = first[number]
-        origin = (
-            _fetched(citation)
-            if citation.HasField("tool_result")
-            else citation.uri or citation.document_version
-        )
-        place = ", ".join(place_parts(origin, citation))
-        title = one_line(citation.title, 120) or "(untitled)"
-        lines.append(f'[{number}] {title} ({place})\n    "{one_line(citation.quote, _QUOTE)}"')
-    return lines
+_ORIGINS: Final = {
+    citation_pb2.QUOTE_ORIGIN_CHOSEN: "Closest words, found by search.",
+    citation_pb2.QUOTE_ORIGIN_NOT_FOUND: "The words that the model copies are not there.",
+}
+
+
+def _sources(answer: turn_pb2.TurnAnswer, places: Mapping[Place, int], *, verbose: bool) -> Sequence[str]:
+    data = answer.text.encode()
+    entries: dict[int, dict[str, None]] = {}
+    for citation in in_order(answer.citations):
+        number = places[place_of(citation)]
+        lines = entries.setdefault(number, {})
+        if not lines:
+            lines[f"[{number}] {_source(citation, verbose=verbose)}"] = None
+            if citation.quote:
+                lines[f'    "{one_line(citation.quote, _QUOTE)}"'] = None
+        for note in _notes(citation, data):
+            lines[f"    {note}"] = None
+    return [line for _, lines in sorted(entries.items()) for line in lines]
+
+
+def _source(citation: citation_pb2.Citation, *, verbose: bool) -> str:
+    tool = citation.HasField("tool_result")
+    where = _fetched(citation) if tool else citation.uri or citation.document_version
+    parts = place_parts(where, citation)
+    place = ", ".join(parts if verbose or place_within(citation) else parts[:-1])
+    return f"{one_line(citation.title, 120) or '(untitled)'} ({place})"
+
+
+def _notes(citation: citation_pb2.Citation, answer: bytes) -> Iterator[str]:
+    """What a reader should know of a citation: how its quote came about, what differs, and that a model denies it."""
+
+    def show(part: byte_range_pb2.ByteRange) -> str:
+        return one_line(answer[part.start : part.end].decode(errors="ignore"), _QUOTE)
+
+    if origin := _ORIGINS.get(citation.quote_origin):
+        yield origin
+    for difference in citation.differences:
+        if difference.kind == citation_pb2.DIFFERENCE_KIND_DENIAL:
+            yield f'One of the two denies something: "{show(difference.answer_range)}".'
+        elif words := one_line(words_instead(citation, difference), _QUOTE):
+            yield f'Differs: "{show(difference.answer_range)}"; the passage says "{words}".'
+        else:
+            yield f'Differs: the passage does not say "{show(difference.answer_range)}".'
+    if citation.verdict == citation_pb2.JUDGE_VERDICT_DENIED:
+        yield f'A second model denies this: "{show(citation.answer_range)}"'
 
 
 def _fetched(citation: citation_pb2.Citation) -> str:

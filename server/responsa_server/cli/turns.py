@@ -120,6 +120,10 @@ MoreOption = Annotated[
     bool,
     typer.Option("--more", help="Without a language model: also print the further passages in full."),
 ]
+VerboseOption = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Print the byte range of each source that has no other place."),
+]
 OnBusyOption = Annotated[
     OnBusy, typer.Option(help="What to do if the conversation already has a running turn.")
 ]
@@ -148,6 +152,7 @@ def ask(
     param: ParametersOption = None,
     max_cost: MaxCostOption = "",
     more: MoreOption = False,
+    verbose: VerboseOption = False,
     on_busy: OnBusyOption = OnBusy.REJECT,
     cancel_on_disconnect: Annotated[
         bool,
@@ -185,7 +190,7 @@ def ask(
                 raise  # the command has waited long enough
             except ResponsaError:
                 pass  # whatever is wrong with the agent's name, the question itself reports
-        printer = TurnPrinter(json=json, begin="Asking...", more=more)
+        printer = TurnPrinter(json=json, begin="Asking...", more=more, verbose=verbose)
         stream = client.ask(
             text,
             conversation_name(conversation) or None,
@@ -222,6 +227,7 @@ def resume(
     ] = 0,
     deltas: Deltas = True,
     more: MoreOption = False,
+    verbose: VerboseOption = False,
     json: AsEvents = False,
 ) -> None:
     """Follow a turn that was asked earlier, here or elsewhere, while it runs or after it has ended.
@@ -231,7 +237,7 @@ def resume(
     those of `ask`.
     """
     with reporting(json=json), open_client(SILENCE_SECONDS) as client:
-        printer = TurnPrinter(json=json, begin="Following...", more=more)
+        printer = TurnPrinter(json=json, begin="Following...", more=more, verbose=verbose)
         name = valid_text(turn, "The turn")
         stream = client.resume(
             name, after, deltas if json else printer.wants_deltas, on_notice=printer.notice
@@ -371,12 +377,12 @@ class TurnPrinter:
     and the result is printed at the end; then the agent and model, each fallback, and the cost are printed on stderr.
 
     conversation: the turn's conversation; "" until the turn's first event has arrived. more: whether the further
-    passages are printed whole.
+    passages are printed whole. verbose: whether sources without another place have their byte ranges.
     """
 
-    def __init__(self, *, json: bool, begin: str, more: bool = False) -> None:
+    def __init__(self, *, json: bool, begin: str, more: bool = False, verbose: bool = False) -> None:
         self._json = json
-        self._more = more
+        self._more, self._verbose = more, verbose
         self._further = False
         self._live = LiveAnswer(wanted=not json, begin=begin)
         self._agent_version = ""
@@ -460,7 +466,7 @@ class TurnPrinter:
             case "answer":
                 if body := answer_body(event.answer):
                     print_answer(body)
-                notes = answer_notes(event.answer), origin(event.answer)
+                notes = answer_notes(event.answer, verbose=self._verbose), origin(event.answer)
                 if any(notes):
                     print_text("\n" + "\n\n".join(filter(None, notes)))
                 self._print_further(event.answer)

@@ -30,6 +30,8 @@ MAX_DELTA_BYTES = 1024
 MAX_CITATIONS = 64
 MAX_FULL_CITATIONS = 24
 """The number of citations of an answer after which quotes are short and addresses may be left out."""
+MAX_FULL_EVENT_BYTES = 96 * 1024
+"""The size of an answer's event above which only its first MAX_FULL_CITATIONS citations have addresses."""
 MAX_QUOTE_BYTES = MAX_BYTES["Citation.quote"]
 MAX_SHORT_QUOTE_BYTES = 300
 """The maximum size of a quote that is chosen, or that is after the first MAX_FULL_CITATIONS."""

@@ -45,11 +45,40 @@ def test_marks_share_numbers_and_stand_before_white_space() -> None:
     # Byte 8 is behind "W" of "Was", because é has two bytes. The mark stays there, and no character is split.
     assert text.startswith("Is é. W [1][2]as b. [2]\n\nEnd.")
     assert text.splitlines()[-4:] == [
-        "[1] T (documents/d/versions/1, bytes 5-6)",
+        "[1] T (documents/d/versions/1)",
         '    "q"',
-        "[2] T (documents/d/versions/1, bytes 9-10)",
+        "[2] T (documents/d/versions/1)",
         '    "q"',
     ]
+
+
+def test_below_each_source_stands_what_a_reader_should_know() -> None:
+    chosen, lost, copied = cited(21, 0), cited(30, 40, ""), cited(21, 60, "It costs 28 euros. No.")
+    chosen.quote_origin = citation_pb2.QUOTE_ORIGIN_CHOSEN
+    lost.quote_origin = citation_pb2.QUOTE_ORIGIN_NOT_FOUND
+    copied.quote_origin = citation_pb2.QUOTE_ORIGIN_COPIED
+    copied.verdict = citation_pb2.JUDGE_VERDICT_DENIED
+    for kind, start, end, there in (("QUANTITY", 9, 17, 9), ("NAME", 0, 2, 0), ("DENIAL", 0, 17, 0)):
+        one = copied.differences.add(kind=f"DIFFERENCE_KIND_{kind}")
+        one.answer_range.start, one.answer_range.end = start, end
+        if there:
+            one.source_range.start, one.source_range.end = 60 + there, 60 + there + 8
+    answer = turn_pb2.TurnAnswer(text="It costs 38 euros now, and so on.", citations=[copied, chosen, lost])
+    assert answer_notes(answer, verbose=True).splitlines() == [
+        "Sources",
+        "[1] T (documents/d/versions/1, bytes 60-61)",
+        '    "It costs 28 euros. No."',
+        '    Differs: "38 euros"; the passage says "28 euros".',
+        '    Differs: the passage does not say "It".',
+        '    One of the two denies something: "It costs 38 euros".',
+        '    A second model denies this: "It costs 38 euros now"',
+        "[2] T (documents/d/versions/1, bytes 0-1)",
+        '    "q"',
+        "    Closest words, found by search.",
+        "[3] T (documents/d/versions/1, bytes 40-41)",
+        "    The words that the model copies are not there.",
+    ]
+    assert "bytes" not in answer_notes(answer)
 
 
 def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:
@@ -75,7 +104,7 @@ def test_a_source_of_a_tool_names_its_address_and_when_it_was_fetched() -> None:
         one.tool_result.source_index = index
         one.tool_result.fetch_time.FromDatetime(datetime(2026, 11, 22, 23, 40, tzinfo=UTC))
     text = answer_text(turn_pb2.TurnAnswer(text="One. Two.", citations=[page, other]))
-    where = "fetched by web_search on 2026-11-22 at 23:40 UTC, bytes 5-6"
+    where = "fetched by web_search on 2026-11-22 at 23:40 UTC"
     assert f"[1] A page (https://example.org/\x1b[2J page, {where})" in text
     assert f"[2] (untitled) (https://example.org/\x1b[2J page, {where})" in text
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from responsa.chat.v1.citation_pb2 import Citation
+from responsa.chat.v1.citation_pb2 import (
+    DIFFERENCE_KIND_QUANTITY,
+    JUDGE_VERDICT_NONE,
+    QUOTE_ORIGIN_COPIED,
+    Citation,
+)
 from responsa.chat.v1.message_pb2 import Message
 from responsa_server.calls.convert.cited import listed
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.text.cited import marks_of, place_of
 from responsa_server.text.layout import with_marks
+from responsa_server.transports.openai.following import annotation
 from responsa_server.transports.openai.marking import Marking, is_written
 from responsa_server.transports.openai.written import Written
 
@@ -93,6 +99,22 @@ def cited(text: str, *pieces: str) -> list[Citation]:
         one.source_range.end = number
         citations.append(one)
     return citations
+
+
+async def test_an_annotation_says_how_its_quote_came_about_and_what_differs() -> None:
+    text = FIRST + SECOND
+    first, second = cited(text, FIRST.strip(), SECOND.strip())
+    second.quote_origin, second.verdict = QUOTE_ORIGIN_COPIED, JUDGE_VERDICT_NONE
+    difference = second.differences.add(kind=DIFFERENCE_KIND_QUANTITY)
+    difference.answer_range.start = len(FIRST.encode())
+    difference.answer_range.end = len(FIRST.encode()) + 2
+    marking = Marking()
+    sent = await marking.part(text, 0, len(text), [first, second])
+    found = annotation(second, text, "", marking)
+    (differs,) = found["differences"]
+    assert sent[found["start_index"] : found["end_index"]] == SECOND.strip()
+    assert sent[differs["start"] : differs["end"]] == SECOND[:2]
+    assert (found["quote_origin"], found["verdict"], differs["kind"]) == ("copied", "none", "quantity")
 
 
 async def test_a_mark_is_sent_with_its_sentence_or_never() -> None:

@@ -32,6 +32,8 @@ from responsa_server.domain.conversations import (
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
     MAX_FALLBACKS,
+    MAX_FULL_CITATIONS,
+    MAX_FULL_EVENT_BYTES,
     Answered,
     AnyCitation,
     AttemptRestarted,
@@ -408,6 +410,9 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     unsupported_sentences=what.unsupported,
                 )
             )
+            if result.answer.ByteSize() > MAX_FULL_EVENT_BYTES:
+                for one in result.answer.citations[MAX_FULL_CITATIONS:]:
+                    one.ClearField("uri")
         case Refused():
             result.refused.reason = enums.REFUSAL_REASON.number(what.reason)
             result.refused.message = what.message

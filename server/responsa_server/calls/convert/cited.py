@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -16,6 +16,11 @@ from responsa_server.text.disarming import disarm_quoted
 from responsa_server.text.layout import with_marks
 from responsa_server.text.lexical import language_of
 from responsa_server.text.why_passages import why_passages
+
+
+def sources(cited: Iterable[Citation]) -> Sequence[Citation]:
+    """The citations that are sources of an answer: those that no model that judges has denied."""
+    return [citation for citation in cited if citation.verdict != JudgeVerdict.JUDGE_VERDICT_DENIED]
 
 
 def checked(text: str, citation: Citation) -> dict[str, Any]:
@@ -37,7 +42,7 @@ def checked(text: str, citation: Citation) -> dict[str, Any]:
 
 
 def citations(text: str, cited: Sequence[Citation]) -> Sequence[Mapping[str, Any]]:
-    """The citations of an answer. text: the answer. `start` and `end` are in its characters, the end exclusive."""
+    """The sources of an answer. text: the answer. `start` and `end` are in its characters, the end exclusive."""
     data = text.encode()
     return [
         {
@@ -50,7 +55,7 @@ def citations(text: str, cited: Sequence[Citation]) -> Sequence[Mapping[str, Any
             **checked(text, citation),
             **_range(data, citation.answer_range),
         }
-        for citation in cited
+        for citation in sources(cited)
     ]
 
 
@@ -104,12 +109,12 @@ def why(answer: TurnAnswer) -> str:
 def with_sources(answer: TurnAnswer) -> str:
     """An answer with its marks, and below it why it shows passages, and the list of its sources. Parses the text,
     which takes up to a second."""
-    text, cited = answer.text, answer.citations
+    text, cited = answer.text, sources(answer.citations)
     numbers = dict[Place, int]()
     give_numbers(cited, numbers)
-    sources = listed(text, cited, numbers, lambda one: web_address(one.uri))
+    below = listed(text, cited, numbers, lambda one: web_address(one.uri))
     marked = with_marks(text, marks_of(text, cited, numbers))
-    return "\n\n".join(filter(None, [marked, why(answer), sources]))
+    return "\n\n".join(filter(None, [marked, why(answer), below]))
 
 
 def is_list(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from google.protobuf.message import Message
@@ -14,7 +14,7 @@ from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, Turn, TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import Complete, Read, abandon, disconnected
-from responsa_server.calls.convert.cited import web_address, why
+from responsa_server.calls.convert.cited import checked, sources, web_address, why
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import AlreadyExists, Cancelled, Reason, ResponsaError
 from responsa_server.text.disarming import disarm_quoted
@@ -115,7 +115,7 @@ class Reading:
             case "delta":
                 self.written.add(event.delta.text)
             case "citation":
-                self.citations.append((event.seq, event.citation))
+                self.citations += [(event.seq, one) for one in sources([event.citation])]
             case "attempt_restarted":
                 first = event.attempt_restarted.discard_from_seq
                 self.citations = [one for one in self.citations if one[0] < first]
@@ -137,7 +137,7 @@ class Reading:
         self.terminal = event
         if event.HasField("answer"):
             self.written.text = event.answer.text
-            self.citations = [(0, one) for one in event.answer.citations]
+            self.citations = [(0, one) for one in sources(event.answer.citations)]
         if whole or event.HasField("answer"):
             # A client that resumes a response names the number of its last event, which counts the characters
             # (`responses.FIRST`). After the text, each event counts one more: a client that has two of these events
@@ -145,12 +145,12 @@ class Reading:
             self.written.sent = min(self.written.sent, len(self.written.text))
 
     def cited(self) -> Sequence[Citation]:
-        """The citations of what was sent. Unchecked ones are left out, because a client takes every annotation to be checked."""
+        """The sources of what was sent."""
         most = len(self.text.encode())
         return [one for one in self.known() if one.answer_range.end <= most]
 
     def known(self) -> Sequence[Citation]:
-        """The citations so far, also of text that was not sent, without unchecked ones."""
+        """The sources so far, also of text that was not sent."""
         return [one for _, one in self.citations]
 
 
@@ -302,17 +302,23 @@ class Followed:
 
 def annotation(citation: Citation, text: str, page: str, marking: Marking | None = None) -> Json:
     """A citation as `url_citation`. text: the answer. page: the address of the page. marking: has put marks into the
-    answer. The range is in characters of what was sent, its end exclusive."""
+    answer. The ranges are in characters of what was sent, their ends exclusive."""
     data, cited = text.encode(), citation.answer_range
-    start, end = len(data[: cited.start].decode()), len(data[: cited.end].decode())
+    fields: dict[str, Any] = {
+        "start": len(data[: cited.start].decode()),
+        "end": len(data[: cited.end].decode()),
+        **checked(text, citation),
+    }
     if marking is not None:
-        start, end = marking.place(start), marking.place(end, ends=True)
+        for one in (fields, *fields["differences"]):
+            one["start"], one["end"] = marking.place(one["start"]), marking.place(one["end"], ends=True)
     return {
         "title": citation.title,
         "url": link(citation, page) or citation.uri,
-        "start_index": start,
-        "end_index": end,
+        "start_index": fields.pop("start"),
+        "end_index": fields.pop("end"),
         "quote": disarm_quoted(citation.quote),
+        **fields,
     }
 
 

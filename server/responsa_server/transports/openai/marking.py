@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.message_pb2 import Message
-from responsa_server.calls.convert.cited import is_list, listed
+from responsa_server.calls.convert.cited import is_list, listed, sources
 from responsa_server.text.cited import Place, give_numbers, marks_of
 from responsa_server.text.layout import insertions
 from responsa_server.text.why_passages import without_why
@@ -57,7 +57,7 @@ def is_written(message: Message, sent: str) -> bool:
     text, sent = message.text.strip(), sent.strip()
     if text == sent:
         return True
-    citations = message.citations
+    citations = sources(message.citations)
     if not citations or len(sent) < len(text) or text[:1] != sent[:1]:
         return False
     numbers = dict[Place, int]()
