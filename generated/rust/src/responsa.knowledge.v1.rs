@@ -1696,7 +1696,8 @@ pub struct SearchRequest {
     /// Whether the search uses words, vectors or both.
     #[prost(enumeration = "SearchMode", tag = "5")]
     pub mode: i32,
-    /// The documents to search. If unset, the server searches every document that the caller may read.
+    /// The documents to search. If neither this nor `filter` is set, the server searches every document that the caller may read, but Responsa's documentation and the
+    /// samples only if there are no others.
     #[prost(message, optional, tag = "6")]
     pub scope: ::core::option::Option<super::super::r#type::v1::Scope>,
     /// A filter on documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both.
@@ -1719,7 +1720,7 @@ impl ::prost::Name for SearchRequest {
 /// SearchResponse holds the passages that were found.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SearchResponse {
-    /// The passages, best first.
+    /// The passages, best first; of two editions of a document, that of the newer one first, unless a term names a year or a version.
     #[prost(message, repeated, tag = "1")]
     pub hits: ::prost::alloc::vec::Vec<SearchHit>,
 }

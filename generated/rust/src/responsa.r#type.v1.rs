@@ -142,8 +142,9 @@ impl RecentSession {
 /// Scope limits the documents that an answer or a search may use.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Scope {
-    /// The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If empty, a search reads every collection that the caller may
-    /// read, and a question reads the collections of its agent (see Agent.collections).
+    /// The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If this and `filter` are empty, a search reads every collection that the
+    /// caller may read, but Responsa's documentation and the samples only if there are no others, and a question reads the collections of its agent (see
+    /// Agent.collections).
     #[prost(string, repeated, tag = "1")]
     pub collections: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// A filter (AIP-160) on these fields: source_key, uri, title, media_type, language, author, owner, collection, labels.KEY, metadata.KEY, date, create_time,

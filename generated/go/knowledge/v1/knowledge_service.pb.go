@@ -2268,7 +2268,8 @@ type SearchRequest struct {
 	Threshold float64 `protobuf:"fixed64,4,opt,name=threshold,proto3" json:"threshold,omitempty"`
 	// Whether the search uses words, vectors or both.
 	Mode SearchMode `protobuf:"varint,5,opt,name=mode,proto3,enum=responsa.knowledge.v1.SearchMode" json:"mode,omitempty"`
-	// The documents to search. If unset, the server searches every document that the caller may read.
+	// The documents to search. If neither this nor `filter` is set, the server searches every document that the caller may read, but Responsa's documentation and the
+	// samples only if there are no others.
 	Scope *v1.Scope `protobuf:"bytes,6,opt,name=scope,proto3" json:"scope,omitempty"`
 	// A filter on documents, with the fields and limits of Scope.filter. If the scope has a filter too, a document must match both.
 	Filter string `protobuf:"bytes,7,opt,name=filter,proto3" json:"filter,omitempty"`
@@ -2360,7 +2361,7 @@ func (x *SearchRequest) GetRerank() bool {
 // SearchResponse holds the passages that were found.
 type SearchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The passages, best first.
+	// The passages, best first; of two editions of a document, that of the newer one first, unless a term names a year or a version.
 	Hits          []*SearchHit `protobuf:"bytes,1,rep,name=hits,proto3" json:"hits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -140,9 +140,9 @@ type KnowledgeServiceClient interface {
 	// for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, LIMIT_REACHED (stored bytes).
 	RestoreDocumentVersion(ctx context.Context, in *RestoreDocumentVersionRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error)
 	// ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text,
-	// or is another version than the one that read it, that becomes a new version; citations of the old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the
-	// response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-	// ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
+	// or is another version than the one that read it, or if another version of the rules cuts the text into passages, that becomes a new version; citations of the
+	// old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the response is its
+	// running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
 	ReindexDocument(ctx context.Context, in *ReindexDocumentRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error)
 	// WatchOperation streams the states of an operation until the operation has ended. Every stored change of an operation has a greater seq than the change
 	// before it.
@@ -585,9 +585,9 @@ type KnowledgeServiceServer interface {
 	// for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, LIMIT_REACHED (stored bytes).
 	RestoreDocumentVersion(context.Context, *RestoreDocumentVersionRequest) (*longrunningpb.Operation, error)
 	// ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text,
-	// or is another version than the one that read it, that becomes a new version; citations of the old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the
-	// response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-	// ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
+	// or is another version than the one that read it, or if another version of the rules cuts the text into passages, that becomes a new version; citations of the
+	// old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the response is its
+	// running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
 	ReindexDocument(context.Context, *ReindexDocumentRequest) (*longrunningpb.Operation, error)
 	// WatchOperation streams the states of an operation until the operation has ended. Every stored change of an operation has a greater seq than the change
 	// before it.

@@ -25,8 +25,9 @@ const (
 // Scope limits the documents that an answer or a search may use.
 type Scope struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If empty, a search reads every collection that the caller may
-	// read, and a question reads the collections of its agent (see Agent.collections).
+	// The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If this and `filter` are empty, a search reads every collection that the
+	// caller may read, but Responsa's documentation and the samples only if there are no others, and a question reads the collections of its agent (see
+	// Agent.collections).
 	Collections []string `protobuf:"bytes,1,rep,name=collections,proto3" json:"collections,omitempty"`
 	// A filter (AIP-160) on these fields: source_key, uri, title, media_type, language, author, owner, collection, labels.KEY, metadata.KEY, date, create_time,
 	// update_time. The server uses only the documents that match the filter. Comparisons are joined by AND, OR and NOT, with parentheses; OR binds tighter than

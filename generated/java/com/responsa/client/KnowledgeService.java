@@ -361,9 +361,9 @@ public final class KnowledgeService {
 
     /**
      * ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text, or
-     * is another version than the one that read it, that becomes a new version; citations of the old version stay valid as for any older
-     * version. Otherwise, nothing changes. If a version is being indexed, the response is its running operation. The operation and the
-     * permissions are the same as for UploadDocument.
+     * is another version than the one that read it, or if another version of the rules cuts the text into passages, that becomes a new
+     * version; citations of the old version stay valid as for any older version. Otherwise, nothing changes. If a version is being
+     * indexed, the response is its running operation. The operation and the permissions are the same as for UploadDocument.
      *
      * <p>Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document
      * could be read).

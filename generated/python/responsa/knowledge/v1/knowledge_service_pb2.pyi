@@ -1178,7 +1178,9 @@ class SearchRequest(_message.Message):
 
     @_builtins.property
     def scope(self) -> _scope_pb2.Scope:
-        """The documents to search. If unset, the server searches every document that the caller may read."""
+        """The documents to search. If neither this nor `filter` is set, the server searches every document that the caller may read, but Responsa's documentation and the
+        samples only if there are no others.
+        """
 
     def __init__(
         self,
@@ -1215,7 +1217,7 @@ class SearchResponse(_message.Message):
     HITS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchHit]:
-        """The passages, best first."""
+        """The passages, best first; of two editions of a document, that of the newer one first, unless a term names a year or a version."""
 
     def __init__(
         self,

@@ -121,9 +121,9 @@ class KnowledgeServiceStub:
     """
     ReindexDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ReindexDocumentRequest, _operations_pb2.Operation]
     """ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text,
-    or is another version than the one that read it, that becomes a new version; citations of the old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the
-    response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-    ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
+    or is another version than the one that read it, or if another version of the rules cuts the text into passages, that becomes a new version; citations of the
+    old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the response is its
+    running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
     """
     WatchOperation: _aio.UnaryStreamMultiCallable[_knowledge_service_pb2.WatchOperationRequest, _knowledge_service_pb2.WatchOperationResponse]
     """WatchOperation streams the states of an operation until the operation has ended. Every stored change of an operation has a greater seq than the change
@@ -392,9 +392,9 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_knowledge_service_pb2.ReindexDocumentRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text,
-        or is another version than the one that read it, that becomes a new version; citations of the old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the
-        response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-        ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
+        or is another version than the one that read it, or if another version of the rules cuts the text into passages, that becomes a new version; citations of the
+        old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the response is its
+        running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
         """
 
     @_abc_1.abstractmethod

@@ -34,8 +34,9 @@ class Scope(_message.Message):
     """
     @_builtins.property
     def collections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If empty, a search reads every collection that the caller may
-        read, and a question reads the collections of its agent (see Agent.collections).
+        """The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If this and `filter` are empty, a search reads every collection that the
+        caller may read, but Responsa's documentation and the samples only if there are no others, and a question reads the collections of its agent (see
+        Agent.collections).
         """
 
     def __init__(

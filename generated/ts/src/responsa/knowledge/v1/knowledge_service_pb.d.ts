@@ -1164,7 +1164,8 @@ export declare type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest
   mode: SearchMode;
 
   /**
-   * The documents to search. If unset, the server searches every document that the caller may read.
+   * The documents to search. If neither this nor `filter` is set, the server searches every document that the caller may read, but Responsa's documentation and the
+   * samples only if there are no others.
    *
    * @generated from field: responsa.type.v1.Scope scope = 6;
    */
@@ -1198,7 +1199,7 @@ export declare const SearchRequestSchema: GenMessage<SearchRequest>;
  */
 export declare type SearchResponse = Message<"responsa.knowledge.v1.SearchResponse"> & {
   /**
-   * The passages, best first.
+   * The passages, best first; of two editions of a document, that of the newer one first, unless a term names a year or a version.
    *
    * @generated from field: repeated responsa.knowledge.v1.SearchHit hits = 1;
    */
@@ -1714,9 +1715,9 @@ export declare const KnowledgeService: GenService<{
   },
   /**
    * ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text,
-   * or is another version than the one that read it, that becomes a new version; citations of the old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the
-   * response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
-   * ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
+   * or is another version than the one that read it, or if another version of the rules cuts the text into passages, that becomes a new version; citations of the
+   * old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the response is its
+   * running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ReindexDocument
    */

@@ -17,8 +17,9 @@ export declare const file_responsa_type_v1_scope: GenFile;
  */
 export declare type Scope = Message<"responsa.type.v1.Scope"> & {
   /**
-   * The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If empty, a search reads every collection that the caller may
-   * read, and a question reads the collections of its agent (see Agent.collections).
+   * The names of the collections to read, `collections/{id}`: at most 64, without duplicates. If this and `filter` are empty, a search reads every collection that the
+   * caller may read, but Responsa's documentation and the samples only if there are no others, and a question reads the collections of its agent (see
+   * Agent.collections).
    *
    * @generated from field: repeated string collections = 1;
    */
