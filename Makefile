@@ -1,4 +1,4 @@
-# Two commands do: `make up` runs Responsa, `make test` runs all tests. Each installs what it needs. (Programs of the system are installed only by root.)
+# Two commands do: `make up` runs Responsa, `make test` runs the tests but for the long campaigns (`make soak`). Each installs what it needs. (Programs of the system are installed only by root.)
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python tools/install.py

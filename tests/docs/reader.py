@@ -6,12 +6,12 @@ The info string of a fenced block says what the block is:
 | info string | what the reader does with the block |
 |---|---|
 | `sh` | runs the block; `exit=N` expects that exit code, `terminal=N` types the block into another terminal,
-`elsewhere` leaves it to the test that the page names |
+`elsewhere` leaves it to a test that the page names and that reads the page, and `unread` to the human reader |
 | `sh start` | starts the instances that the block's `responsa up` lines name, with the settings before `responsa up` |
 | `console` | runs each line that begins with `$ `, and compares the lines below the command with its output; `until`
 repeats the command until the two agree |
 | `text` | compares the block with the output of the block before |
-| `python` | runs the block; all Python blocks of a page share one namespace. `elsewhere` is as for `sh` |
+| `python` | runs the block; all Python blocks of a page share one namespace. `elsewhere` and `unread` are as for `sh` |
 | `html`, `js`, `json`, `toml`, `yaml`, `md` and a path | writes the block to that file |
 | `json`, `jsonl`, `toml` | checks that the block parses; JSON is parsed as a whole or line by line |
 | `mermaid`, `tree` | does nothing, because the block is a drawing |
@@ -46,6 +46,7 @@ ELSEWHERE: Final = ("nginx", "haproxy", "ini")
 _FENCED: Final = re.compile(
     r"^```(?P<kind>[\w-]*)(?: (?P<rest>[^\n]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+_LEFT: Final = ("elsewhere", "unread")
 _UP: Final = re.compile(r"(?:\.venv/bin/)?responsa up|make up")
 _SET: Final = re.compile(r"[A-Z_]+=")
 _PORT: Final = re.compile(r"127\.0\.0\.1:\d+")
@@ -71,7 +72,7 @@ def blocks(page: str) -> Iterator[Block]:
         path = ""
         for word in shlex.split(fence["rest"] or ""):
             name, equals, value = word.partition("=")
-            if equals or word == "elsewhere" or fence["kind"] in ("sh", "console"):
+            if equals or word in _LEFT or fence["kind"] in ("sh", "console"):
                 words[name] = value
             else:
                 path = word
@@ -181,7 +182,7 @@ class Reader:
         printed = ""
         for block in blocks(page.read_text(encoding="utf-8")):
             where = f"{page.name}:{block.line}"
-            if "elsewhere" in block.words:
+            if any(word in block.words for word in _LEFT):
                 continue
             text = self._here(block.text)
             match block.kind:
