@@ -211,9 +211,30 @@ def _mail_part(part: Message[Any, Any]) -> MailPart:
     else:
         data = cast("bytes", part.get_payload(decode=True))
     kind = part.get_content_type()
+    if kind == "text/plain" and str(part.get_param("format", "")).lower() == "flowed":
+        data = _unflowed(data, delete=str(part.get_param("delsp", "")).lower() == "yes")
     charset = str(part.get_content_charset() or "")
     declared = f"{kind}; charset={charset}" if charset in CHARSETS else kind
     return MailPart(_clean(part.get_filename() or ""), data, declared)
+
+
+def _unflowed(data: bytes, *, delete: bool) -> bytes:
+    """The paragraphs of flowed text (RFC 3676), each on one line. delete: whether the space at the end of a line is only
+    its mark."""
+    made: list[bytes] = []
+    depth = -1
+    for line in data.replace(b"\r\n", b"\n").split(b"\n"):
+        left = line.lstrip(b">")
+        quoted = len(line) - len(left)
+        left = left.removeprefix(b" ")
+        if depth == quoted and left != b"-- ":
+            made[-1] += left
+        else:
+            made.append(line[:quoted] + b" " * bool(quoted) + left)
+        depth = quoted if left.endswith(b" ") and left != b"-- " else -1
+        if depth >= 0 and delete:
+            made[-1] = made[-1][:-1]
+    return b"\n".join(made)
 
 
 def _clean(text: str) -> str:

@@ -1,5 +1,5 @@
-"""Markdown (CommonMark with tables). The decoded file is the canonical text; of MDX, only its Markdown is.
-markdown-it-py finds its structure.
+"""Markdown (CommonMark with tables). The decoded file is the canonical text, without the marks of Obsidian; of MDX, only
+its Markdown is. markdown-it-py finds its structure.
 
 Only block structure is parsed: inline markup stays as written, and link definitions count as paragraphs. The marks with
 which site generators extend Markdown (containers, admonitions, tabs) do not count as text: the title of such a
@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from responsa_server.ingest.formats.mdx import markdown_of
+from responsa_server.ingest.formats.obsidian import plain
 from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument, one_line
 from responsa_server.text.front_matter import front_matter
@@ -47,6 +48,7 @@ def parse(original: Original) -> ParsedDocument:
     if original.name.lower().endswith(".mdx"):
         text = markdown_of(text)
     body_start, fields = front_matter(text)
+    text = text[:body_start] + plain(text[body_start:], original.left_out)
     collector = BlockCollector()
     _collect(text, body_start, collector)
 

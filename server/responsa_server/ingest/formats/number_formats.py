@@ -2,7 +2,7 @@
 
 Decimals, thousands, percentages, currencies, literal text, dates and times are shown as in the sheet, with English
 names of months and days. Conditions such as [<0.9] choose among the sections of a format. Dates in a format that
-depends on the reader's country are shown as 2024-02-29. Fractions and scientific formats fall back to the plain number.
+depends on the reader's country are shown as 2024-02-29. Scientific formats fall back to the plain number.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Final
 
 from responsa_server.text.canonical import DAYS, MONTHS
@@ -25,6 +26,8 @@ BUILT_IN: Final = {
     4: "#,##0.00",
     9: "0%",
     10: "0.00%",
+    12: "# ?/?",
+    13: "# ??/??",
     14: "yyyy-mm-dd",
     15: "d-mmm-yy",
     16: "d-mmm",
@@ -54,6 +57,10 @@ _TOKEN = re.compile(
     r"|(?P<date>y+|m+|d+|h+|s+|e+)|(?P<digits>[0#?][0#?,]*(?:\.[0#?]*)?,*(?:E[+-][0#?]+)?|\.[0#?]+)|(?P<other>.)",
     re.IGNORECASE | re.DOTALL,
 )
+_FRACTION: Final = re.compile(
+    r"(?:(?P<whole>[#0?]+) +)?[#0?]+ */ *(?:(?P<digits>[#0?]{1,4})|(?P<fixed>[1-9]\d{0,4}))"
+)
+"""A format of fractions: with a whole number before them or not, and with a number of digits or a fixed denominator."""
 _Token = tuple[str, str]
 _CONDITION = re.compile(r"\[(<>|[<>]=?|=)(-?(?:\d++(?:\.\d*+)?|\.\d++)(?:E[+-]?\d{1,3})?)\]", re.IGNORECASE)
 _COMPARED: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -79,8 +86,12 @@ def general(number: float) -> str:
 
 def compiled(code: str, *, since_1904: bool) -> Shown:
     """The function that shows numbers in the format `code`. since_1904: whether the workbook counts days from 1904."""
-    sections = [_tokens(section) for section in _sections(" ".join(code[:_MAX_CODE].split()))]
-    showing = [_shown(section, since_1904) for section in sections[:3]]
+    codes = _sections(" ".join(code[:_MAX_CODE].split()))
+    sections = [_tokens(section) for section in codes]
+    showing = [
+        _fractional(found) if (found := _FRACTION.fullmatch(code.strip())) else _shown(section, since_1904)
+        for code, section in zip(codes, sections[:3], strict=False)
+    ]
     if any(kind == "condition" for section in sections for kind, _ in section):
         return _conditional(sections[:3], showing)
 
@@ -187,6 +198,31 @@ def _shown(tokens: Sequence[_Token], since_1904: bool) -> Shown:
             text = head.zfill(min(least, 30)) + dot + tail
         sign = "-" if number < 0 and text.strip("0.,") else ""
         return f"{sign}{before}{text}{after}".strip()
+
+    return shown
+
+
+def _fractional(form: re.Match[str]) -> Shown:
+    """Shows a number as a fraction: 2 1/2."""
+    fixed = int(form.group("fixed") or 0)
+    most = 10 ** len(form.group("digits") or "") - 1
+
+    def shown(number: float) -> str:
+        if not math.isfinite(number):
+            return general(number)
+        value = Fraction(abs(number))
+        whole = int(value) if form.group("whole") else 0
+        value -= whole
+        part = Fraction(round(value * fixed), fixed) if fixed else value.limit_denominator(most)
+        if form.group("whole") and part == 1:
+            whole, part = whole + 1, Fraction(0)
+        above, below = part.numerator, part.denominator
+        if fixed:
+            above, below = above * (fixed // below), fixed
+        sign = "-" if number < 0 and (whole or above) else ""
+        if not above or (below == 1 and not whole):
+            return f"{sign}{whole or above}"
+        return f"{sign}{whole} {above}/{below}" if whole else f"{sign}{above}/{below}"
 
     return shown
 

@@ -100,6 +100,29 @@ _LAST_WORD = re.compile(r"(?<![^\W\d_])(?:(?<![^\W\d_]-)[^\W\d_]++)?(?:-[^\W\d_]
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 _WORDS = re.compile(r"(?<![^\W\d_])(?<![^\W\d_]-)[^\W\d_]++(?:-[^\W\d_]++)*+(?!-?\Z)")
 _SAMPLE_LINES = 100
+# English words that rather begin a compound with a hyphen than a word without, and how such words go on.
+_WHOLE_HEADS = frozenset(
+    (
+        "long",
+        "short",
+        "high",
+        "low",
+        "well",
+        "self",
+        "half",
+        "full",
+        "real",
+        "large",
+        "small",
+        "two",
+        "three",
+        "four",
+        "first",
+    )
+)
+_ENDINGS = frozenset(
+    ("ness", "ware", "ways", "land", "hand", "time", "ened", "ages", "fall", "hood", "some", "stand", "breed")
+)
 
 
 @dataclass(slots=True)
@@ -1097,9 +1120,13 @@ class _Compounds:
         return frozenset(word for text in lines for word in _WORDS.findall(text))
 
     @cached_property
-    def _common(self) -> frozenset[str]:
+    def _language(self) -> str:
         sample = islice((line.text for page in self._pages for line in page.lines), _SAMPLE_LINES)
-        return STOPWORDS.get(language_of(" ".join(sample)), frozenset())
+        return language_of(" ".join(sample))
+
+    @property
+    def _common(self) -> frozenset[str]:
+        return STOPWORDS.get(self._language, frozenset())
 
     def joined(self, before: str, after: str, separator: str = " ") -> str:
         mark, first = before[-1:], after[:1]
@@ -1118,6 +1145,8 @@ class _Compounds:
         if head.rpartition("-")[2] + tail.lower() in self._words:
             return stem + after
         if f"{head}-{tail}".lower() in self._words or (first.isupper() and not stem.isupper()):
+            return f"{stem}-{after}"
+        if head in _WHOLE_HEADS and len(tail) > 3 and tail not in _ENDINGS and self._language == "en":
             return f"{stem}-{after}"
         if tail in self._common and after[len(tail) :][:1] in ("", " "):
             return f"{stem}- {after}"

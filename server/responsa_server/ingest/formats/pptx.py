@@ -1,15 +1,17 @@
 """PPTX (PresentationML, ISO/IEC 29500-1): the slides in order, each with its title as a heading.
 
-A slide without a title has the heading "Slide 3". The shapes follow in the order of the file, the slide's notes last. Hidden slides, hidden
+A slide without a title has the heading "Slide 3". The shapes follow by their places if the file has no order
+of reading, the slide's notes last. Hidden slides, hidden
 shapes, comments, dates and slide numbers are left out. A footer comes once, on its first slide.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 from responsa_server.domain.documents import LeftOutKind
@@ -42,6 +44,7 @@ from responsa_server.text.inline import Form, marked
 from responsa_server.text.symbols import in_unicode
 
 _TITLES: Final = frozenset({"title", "ctrTitle"})
+_FAR: Final = 999_999_999
 _FURNITURE: Final = frozenset({"dt", "ftr", "sldNum", "hdr", "sldImg"})
 # Placeholders of these types have bullets in the usual layouts. A placeholder without a type is a body.
 _BULLETED: Final = frozenset({"", "body", "obj"})
@@ -109,7 +112,13 @@ class _Slide:
 
     def read(self, tree: Element) -> None:
         self.place = Place(page=self.number, path=f"slide {self.number}")
-        shapes = [one for top in tree.iter("p:spTree") for one in _shapes(top)]
+        layout = next((link.part for link in self.links.values() if link.kind == "slideLayout"), None)
+        spots: dict[str, _Spot] = {}
+        if layout is not None and layout in self.archive:
+            for one in read_tree(self.archive, layout).iter("p:sp"):
+                if (index := _index(one)) and (spot := _spot(one)) is not None:
+                    spots[index] = spot
+        shapes = [one for top in tree.iter("p:spTree") for one in _shapes(top, spots)]
         titles = [one for one in shapes if _placeholder(one) in _TITLES]
         self.title = " ".join(tidy_cell(_text(one)) for shape in titles for one in shape.iter("a:p")).strip()
         for shape in shapes:
@@ -198,20 +207,65 @@ class _Slide:
                 self.blocks.write(text, BlockKind.PARAGRAPH, place=self.place)
 
 
-def _shapes(node: Element) -> Iterator[Element]:
+def _shapes(node: Element, layout: Mapping[str, _Spot] | None = None) -> Iterator[Element]:
+    """The shapes that are shown, by their places if the order of the file goes up again within a column. The shapes of a
+    group stay together. layout: the places of placeholders."""
+    items: list[tuple[_Spot | None, list[Element]]] = []
     for child in node:
         if any(is_on(one.get("hidden")) for part in child for one in part.findall("p:cNvPr")):
             continue
         match child.tag:
             case "p:sp" | "p:cxnSp" | "p:graphicFrame":
-                yield child
+                items.append((_spot(child) or (layout or {}).get(_index(child)), [child]))
             case "p:grpSp":
-                yield from _shapes(child)
+                items.append((_spot(child), list(_shapes(child))))
             case "mc:AlternateContent":
                 if (variant := understood(child)) is not None:
-                    yield from _shapes(variant)
+                    items += [(_spot(one), [one]) for one in _shapes(variant)]
             case _:
                 pass
+    spots = [spot for spot, shapes in items if spot is not None and any(map(_text, shapes))]
+    rising = any(after.top < before.top and after.left < before.right for before, after in pairwise(spots))
+    if rising:
+        rows: list[list[tuple[_Spot | None, list[Element]]]] = []
+        for spot, shapes in sorted(items, key=lambda item: item[0].top if item[0] is not None else -1):
+            last = rows[-1][0][0] if rows else None
+            if spot is not None and last is not None and spot.top < (last.top + last.bottom) / 2:
+                rows[-1].append((spot, shapes))
+            else:
+                rows.append([(spot, shapes)])
+        items = [
+            item
+            for row in rows
+            for item in sorted(row, key=lambda item: item[0].left if item[0] is not None else -1)
+        ]
+    for _, shapes in items:
+        yield from shapes
+
+
+class _Spot(NamedTuple):
+    """The place of a shape on the slide or in its group."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def _spot(shape: Element) -> _Spot | None:
+    for path in ("p:spPr/a:xfrm", "p:grpSpPr/a:xfrm", "p:xfrm"):
+        frame = first(shape, *path.split("/"))
+        place, size = first(frame, "a:off"), first(frame, "a:ext")
+        if place is not None and size is not None:
+            x, y = whole(place.get("x"), 0, _FAR), whole(place.get("y"), 0, _FAR)
+            return _Spot(x, y, x + whole(size.get("cx"), 0, _FAR), y + whole(size.get("cy"), 0, _FAR))
+    return None
+
+
+def _index(shape: Element) -> str:
+    """The number of the placeholder that a shape fills; '' if it fills none."""
+    found = next((one for part in shape for one in part.iter("p:ph")), None)
+    return found.get("idx", "0") if found is not None else ""
 
 
 def _placeholder(shape: Element) -> str | None:

@@ -172,7 +172,7 @@ MARKDOWN: Final = Format(
     media_types=("text/markdown", "text/x-markdown"),
     sample=b"# Title\n\nText with *emphasis*.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
     parser="responsa_server.ingest.formats.markdown:parse",
-    version=2,
+    version=3,
 )
 RST: Final = Format(
     name="RST",
