@@ -174,7 +174,6 @@ async def test_a_conversation_goes_on_with_the_same_options(server: Scripted, re
         yield chat_service_pb2.AskResponse()
 
     server.on(ASK, malformed)
-    # Earlier releases used -c for the collection.
     done = await responsa("ask", "Who?", "--conversation", "notes")
     assert done.code == 2
     assert "--collection selects a collection." in done.err

@@ -406,19 +406,6 @@ async def test_the_vectors_of_a_deleted_generation_go_in_parts_after_the_call(
     }
 
 
-async def test_a_generation_that_an_earlier_release_cancelled_is_abandoned_while_another_is_built(
-    filled: House, people: People
-) -> None:
-    house, ann = filled, people.ann
-    cancelled = await house.library.reindex_collection(ann, "notes", WORDS)
-    house.ask("UPDATE responsa.operation SET stage = 'done' WHERE id = %s", cancelled.id)
-    running = await house.library.reindex_collection(ann, "notes", WORDS)
-    assert await house.reindex().work("acme", cancelled.id, 0) is None
-    assert await states(house, ann) == {3: BUILDING, 1: ACTIVE}
-    async with house.working():
-        assert (await house.ended(ann, running)).error is None
-
-
 async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_stored(
     filled: House, people: People
 ) -> None:

@@ -20,7 +20,6 @@ from tests.contract.library_house import House
 from tests.disks import small_disk
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
-CHANGED = TEXT.replace("1094", "1112")
 
 
 async def test_one_request_id_sent_at_once_makes_one_document(house: House, people: People) -> None:
@@ -28,19 +27,6 @@ async def test_one_request_id_sent_at_once_makes_one_document(house: House, peop
     made = await asyncio.gather(*(house.upload(people.ann, TEXT, request_id=request_id) for _ in range(8)))
     assert len({operation.id for operation in made}) == 1
     assert house.rows()["document"] == 1
-
-
-async def ending_early() -> AsyncIterator[bytes]:
-    for _ in range(40):
-        yield b"x" * 65_536
-    raise ConnectionResetError("the caller is gone")
-
-
-async def test_an_upload_that_ends_early_leaves_nothing(house: House, people: People) -> None:
-    with pytest.raises(ConnectionResetError):
-        await house.library.upload(people.ann, DocumentMetadata("", "a.md"), ending_early(), None)
-    assert house.rows() == {}
-    assert list(house.spool.iterdir()) == []
 
 
 async def test_an_upload_has_no_name_while_it_comes(house: House, people: People) -> None:

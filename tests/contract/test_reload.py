@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.agents.config.build import ConfiguredAgent
 from responsa_server.agents.config.content import ENGINE
-from responsa_server.agents.config.files import SHIPPED, Folders, Watch
+from responsa_server.agents.config.files import Folders, Watch
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason, Unavailable
@@ -347,22 +347,6 @@ async def test_versions_of_another_engine_are_left_to_those_who_know_them(
     await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
     async with town.process() as agents:
         assert list(agents.versions) == ["agents/default/versions/1"]
-
-
-async def test_turns_of_the_default_agent_when_it_was_code_are_finished_by_the_shipped_one(
-    town: Town, turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
-) -> None:
-    database_urls.ask(
-        "INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content)"
-        " SELECT id, 1, 0, sha256(''), '' FROM unnest(ARRAY['default', 'other']) AS id"
-    )
-    for agent in ("default", "other"):
-        await accepted_turn(turn_store, people.ann, version=f"agents/{agent}/versions/1", pending=True)
-    async with town.process(Folders(None, SHIPPED), options=LiveOptions(DEFAULT, strict=False)) as agents:
-        assert agents.named("").version == "agents/default/versions/2"
-        assert agents.at("agents/default/versions/1").version == "agents/default/versions/1"
-        # A turn of an agent that exists no more is claimed too, so that it ends.
-        assert "agents/other/versions/1" in agents.versions
 
 
 async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -182,20 +181,6 @@ async def ended(turns: Turns, caller: Principal, turn_id: UUID) -> TurnState:
 SOON = replace(QUICK, disconnect_seconds=0.2)
 
 
-async def test_a_watched_turn_ends_when_its_caller_leaves_and_nobody_follows(
-    services: Services, people: People
-) -> None:
-    script = endless()
-    async with services.turns(script, SOON) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
-        stream = Stream(turns, people.ann, accepted.turn_id)
-        await stream.told.wait()
-        await stream.leave()
-        await script.closed.wait()
-        end = events_of(await followed(turns, people.ann, accepted.turn_id))[-1]
-        assert (end["kind"], end["by"]) == ("cancelled", "disconnect")
-
-
 async def test_who_may_not_see_a_turn_ends_nothing_by_leaving(services: Services, people: People) -> None:
     script = endless()
     async with services.turns(script, SOON) as turns:
@@ -233,25 +218,6 @@ async def test_it_goes_on_while_somebody_follows_it_from_another_process(
         assert (await other.store.get(people.ann, accepted.turn_id)).state is TurnState.RUNNING
         await second.leave()
         assert await ended(turns, people.ann, accepted.turn_id) is TurnState.CANCELLED
-
-
-async def test_a_turn_that_nobody_asked_to_watch_goes_on_without_its_caller(
-    services: Services, people: People
-) -> None:
-    gate = asyncio.Event()
-    script = Script([SEARCHING, gate, answer()])
-    async with services.turns(script, SOON) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        witness = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
-        streams: list[Any] = [
-            Stream(turns, who, one.turn_id) for who, one in ((people.ann, accepted), (people.bob, witness))
-        ]
-        for stream in streams:
-            await stream.told.wait()
-            await stream.leave()
-        assert await ended(turns, people.bob, witness.turn_id) is TurnState.CANCELLED
-        gate.set()
-        assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
 
 
 async def test_a_process_that_goes_away_cancels_nothing(services: Services, people: People) -> None:

@@ -21,14 +21,12 @@ from responsa_server.domain.agents import AgentEvent, AnswerTask, Emit
 from responsa_server.domain.errors import (
     AlreadyExists,
     Exhausted,
-    InvalidRequest,
     NotFound,
     NotPermitted,
     Reason,
     Unavailable,
 )
 from responsa_server.domain.events import (
-    Cited,
     Delta,
     Fallback,
     FallbackKind,
@@ -43,7 +41,7 @@ from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import CONVERSATIONS, TURNS
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import Heartbeat, LogRow, Question, TurnState
+from responsa_server.domain.turns import LogRow, Question, TurnState
 from responsa_server.stores.postgres.backlog import Backlog
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
@@ -53,55 +51,11 @@ from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.turn_house import SEARCHING, Cast, Line, Script, Services, answer, citation, followed
+from tests.contract.turn_house import SEARCHING, Cast, Line, Script, Services, answer, followed
 from tests.plain_codec import events_of
 from tests.raising import raises
 
 RIVER = Question("How long is the river?")
-
-
-async def test_a_question_is_answered_and_followed_to_its_end(services: Services, people: People) -> None:
-    cited = citation()
-    script = Script([SEARCHING, Delta("It ", 0), Delta("is.", 3), Cited(cited), answer()])
-    async with services.turns(script) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        events = events_of(await followed(turns, people.ann, accepted.turn_id))
-        assert [event["kind"] for event in events] == [
-            "started",
-            "status",
-            "delta",
-            "delta",
-            "cited",
-            "answered",
-        ]
-        assert [event["seq"] for event in events] == [1, 2, 3, 4, 5, 6]
-        assert events[0]["created"] is True
-        turn = await turns.wait(people.ann, accepted.turn_id)
-        assert (turn.state, turn.usage, turn.question) == (TurnState.ANSWERED, Usage(5), RIVER)
-        # A late follower gets the same events. After the last seq the stream is empty. A resume from beyond the last seq
-        # fails.
-        assert events_of(await followed(turns, people.ann, accepted.turn_id)) == events
-        assert await followed(turns, people.ann, accepted.turn_id, 6) == []
-        caught = await raises(InvalidRequest, followed(turns, people.ann, accepted.turn_id, 7))
-        assert caught.reason is Reason.AFTER_SEQ_BEYOND_END
-        assert caught.metadata == {"turn": f"turns/{accepted.turn_id}", "last_seq": "6"}
-    assert script.tasks[0].history == ()
-
-
-async def test_the_next_question_gets_the_history_and_the_same_request_id_the_same_turn(
-    services: Services, people: People
-) -> None:
-    script = Script()
-    async with services.turns(script) as turns:
-        request_id = uuid7()
-        first = await turns.accept(people.ann, RIVER, request_id)
-        await turns.wait(people.ann, first.turn_id)
-        second = await turns.accept(people.ann, Question("Why?", first.conversation_id), None)
-        await turns.wait(people.ann, second.turn_id)
-        again = await turns.accept(people.ann, RIVER, request_id)
-    assert (again.turn_id, again.attached) == (first.turn_id, True)
-    assert len(script.tasks) == 2
-    assert [one.text for one in script.tasks[1].history] == ["How long is the river?", "It is."]
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -154,46 +108,6 @@ async def test_a_reader_that_leaves_everything_lying_gets_it_from_the_log(
     events = events_of([row for row in seen if isinstance(row, LogRow)])
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["kind"] == "answered"
-
-
-async def test_a_silent_turn_sends_heartbeats(services: Services, people: People) -> None:
-    gate = asyncio.Event()
-    options = TurnOptions(heartbeat_seconds=0.05)
-    async with services.turns(Script([SEARCHING, gate, answer()]), options) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        beats, rows = 0, list[LogRow]()
-        async with aclosing(turns.follow(people.ann, accepted.turn_id)) as news:
-            async for one in news:
-                if isinstance(one, LogRow):
-                    rows.append(one)
-                    continue
-                assert one == Heartbeat(0)
-                beats += 1
-                if beats == 3:
-                    gate.set()
-    assert [event["kind"] for event in events_of(rows)] == ["started", "status", "answered"]
-
-
-async def test_who_asks_may_leave_and_the_turn_goes_on(services: Services, people: People) -> None:
-    gate = asyncio.Event()
-    script = Script([SEARCHING, gate, answer()])
-    async with services.turns(script) as turns:
-        request_id = uuid7()
-
-        async def ask() -> None:
-            accepted = await turns.accept(people.ann, RIVER, request_id)
-            async with aclosing(turns.follow(people.ann, accepted.turn_id)) as rows:
-                async for _ in rows:
-                    pass
-
-        call = asyncio.create_task(ask())
-        await script.begun.wait()
-        call.cancel()
-        await raises(asyncio.CancelledError, call)
-        gate.set()
-        attached = await turns.accept(people.ann, RIVER, request_id)
-        assert attached.attached
-        assert (await turns.wait(people.ann, attached.turn_id)).state is TurnState.ANSWERED
 
 
 @dataclass

@@ -441,25 +441,6 @@ def test_an_original_is_a_download_that_cannot_run(server: Server, http: httpx2.
     assert (refused.status_code, of_rest(refused).reason) == (400, "INVALID_FIELD")
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-def test_a_broken_upload_leaves_nothing(server: Server, http: httpx2.Client, chunked: bool) -> None:
-    length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 5000000"
-    head = (
-        f"PUT /v1/uploads?source_key=broken-{chunked}.md HTTP/1.1\r\nHost: {server.target}\r\n"
-        f"Authorization: Bearer {server.key}\r\n{length}\r\n\r\n"
-    )
-    part = b"A sentence of it. " * 50_000
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(head.encode())
-        connection.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n" if chunked else part)
-    # A later upload is stored, and the broken one is not.
-    ingest(http, server, f"after-{chunked}.md", TEXT)
-    documents = http.get("/v1/collections/default/documents", headers=server.bearer).json()["documents"]
-    keys = {document["sourceKey"] for document in documents}
-    assert f"after-{chunked}.md" in keys
-    assert f"broken-{chunked}.md" not in keys
-
-
 def test_problems_of_uploads_are_told_by_field(server: Server, http: httpx2.Client) -> None:
     def problem(query: str, content: bytes) -> Problem:
         return of_rest(http.put(f"/v1/uploads?{query}", content=content, headers=server.bearer))

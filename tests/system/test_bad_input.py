@@ -5,89 +5,21 @@ from __future__ import annotations
 import io
 import json
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import grpc
 import pytest
-from google.protobuf.json_format import MessageToDict, ParseDict
-from google.rpc.status_pb2 import Status
 
-from responsa.knowledge.v1 import knowledge_service_pb2 as pb
 from tests.callers import Credential, Registry, Tenant
 from tests.instance import Instance, eventually
 from tests.system.test_journey import answer
-from tests.transports import Call, Json, Way, Ways, method_of, stub_of
-
-LIMIT = 64 * 1024 * 1024
-CHUNK = 256 * 1024
+from tests.transports import Json, Ways
 
 
 def left(instance: Instance, registry: Registry, tenant: Tenant) -> tuple[Any, Sequence[str]]:
     """The number of the tenant's rows in each table, and the files outside the database."""
     files = sorted(str(path) for path in (instance.home / "data").rglob("*") if path.is_file())
     return registry.rows(*tenant.names), files
-
-
-def uploading(
-    key: str, pieces: Iterator[bytes], size: int | None = None
-) -> Iterator[pb.UploadDocumentRequest]:
-    start = pb.UploadStart(size_bytes=size)
-    start.metadata.source_key = key
-    yield pb.UploadDocumentRequest(start=start)
-    sent = 0
-    for piece in pieces:
-        sent += len(piece)
-        yield pb.UploadDocumentRequest(chunk=piece)
-    yield pb.UploadDocumentRequest(finish=pb.UploadFinish(size_bytes=sent))
-
-
-def pieces_of(size: int) -> Iterator[bytes]:
-    piece = b"All work and no play. " * 12_000
-    while size > 0:
-        yield piece[: min(CHUNK, size)]
-        size -= CHUNK
-
-
-def test_a_file_over_the_limit(instance: Instance, registry: Registry, tenant: Tenant, ways: Ways) -> None:
-    headers = tenant.headers(Credential.USER)
-    before = left(instance, registry, tenant)
-    method = method_of("KnowledgeService/UploadDocument")
-    announced = (
-        ways.by_name[Way.GRPC]
-        .call(Call(method, [*uploading("big.md", iter(()), LIMIT + 1)], headers=headers))
-        .problem
-    )
-    assert announced is not None
-    assert announced["details"][0]["reason"] == "DOCUMENT_TOO_LARGE"
-    assert announced["details"][0]["metadata"] == {"limit_bytes": str(LIMIT), "source_key": "big.md"}
-    # The size is not announced, but the bytes are sent.
-    with pytest.raises(grpc.RpcError) as raised:
-        stub_of(ways.channel, "KnowledgeService").UploadDocument(
-            uploading("big.md", pieces_of(LIMIT + 1)), metadata=[*headers.items()], timeout=60
-        )
-    trailers: dict[str, Any] = dict(raised.value.trailing_metadata())  # pyright: ignore
-    assert MessageToDict(Status.FromString(trailers["grpc-status-details-bin"])) == announced
-    # Over HTTP, the body comes once with a content-length, and once in chunks of unknown total size.
-    content = b"".join(pieces_of(LIMIT + 1))
-    for body in (content, iter([content[:LIMIT], content[LIMIT:]])):
-        response = ways.http.put(
-            "/v1/uploads", params={"source_key": "big.md"}, content=body, headers=headers
-        )
-        assert response.status_code == 400
-        assert MessageToDict(ParseDict(response.json(), Status())) == announced
-    assert left(instance, registry, tenant) == before
-
-
-def test_a_request_over_four_mebibytes(
-    instance: Instance, registry: Registry, tenant: Tenant, ways: Ways
-) -> None:
-    headers = tenant.headers(Credential.USER)
-    before = left(instance, registry, tenant)
-    body = json.dumps({"metadata": {"sourceKey": "big.md"}, "text": "x" * 5_000_000}).encode()
-    response = ways.http.post("/v1/documents", content=body, headers=headers)
-    assert (response.status_code, response.json()["details"][0]["reason"]) == (400, "DOCUMENT_TOO_LARGE")
-    assert left(instance, registry, tenant) == before
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -105,26 +37,6 @@ def test_an_upload_that_ends_early_over_http(
     with socket.create_connection(("127.0.0.1", instance.port)) as connection:
         connection.sendall(head.encode())
         connection.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n" if chunked else part)
-    until_no_upload_runs(instance)
-    assert left(instance, registry, tenant) == before
-
-
-def test_an_upload_that_ends_early_over_grpc(
-    instance: Instance, registry: Registry, tenant: Tenant, ways: Ways
-) -> None:
-    headers = tenant.headers(Credential.USER)
-    before = left(instance, registry, tenant)
-    holder: list[Any] = []
-
-    def cut() -> Iterator[bytes]:
-        yield from pieces_of(4 * CHUNK)
-        holder[0].cancel()
-
-    stub = stub_of(ways.channel, "KnowledgeService")
-    call = stub.UploadDocument.future(uploading("cut.md", cut()), metadata=[*headers.items()], timeout=60)
-    holder.append(call)
-    with pytest.raises(grpc.FutureCancelledError):
-        call.result()
     until_no_upload_runs(instance)
     assert left(instance, registry, tenant) == before
 

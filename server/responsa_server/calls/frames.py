@@ -67,8 +67,7 @@ class AskFrames:
                     collections=[names.collection(collection) for collection in sorted(question.collections)],
                     filter=question.document_filter,
                 ),
-                # REJECT is omitted, because the bytes of questions are compared. A question that was encoded before this field existed
-                # does not contain REJECT, and must still equal the same question today.
+                # REJECT is omitted, because the bytes of questions are compared, and who says nothing means REJECT.
                 on_busy=enums.ON_BUSY.number(None if question.on_busy is OnBusy.REJECT else question.on_busy),
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
                 # If the question sets no limits, these fields are omitted for the same reason, and the agent's own limits apply.

@@ -174,8 +174,7 @@ class StoredVersion:
 
     number: the version's number within its agent, from 1. ordinal: the version's number within the installation;
     ordinals increase in the order in which versions become visible. content: the bytes of `NewVersion`. engine: the
-    number of the engine that can run it; 0 for a version that was code, before agents had configurations, and whose
-    content is empty.
+    number of the engine that can run it.
     """
 
     agent: str

@@ -499,7 +499,6 @@ class Layout:
             place.parent.parent.mkdir(parents=True, exist_ok=True)
             place.parent.mkdir(mode=0o755, exist_ok=True)
             place.parent.chmod(0o755)
-        # First, because in earlier releases it belonged to an account that could plant links in it.
         _root_folder(place, 0, 0, 0o711)
         postgres, redis, envoy = self.account, Account.of(User.REDIS), Account.of(User.ENVOY)
         assert postgres is not None

@@ -57,7 +57,7 @@ def own_name(number: int, *, twin: bool) -> str:
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is one that `responsa up` gives. In earlier releases, `up` was the only one."""
+    """Whether a name is one that `responsa up` gives."""
     return _OWN.fullmatch(name) is not None
 
 

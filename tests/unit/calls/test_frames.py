@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
-from responsa.type.v1 import scope_pb2
 from responsa_server.calls import frames, status
 from responsa_server.calls.convert import chat
 from responsa_server.calls.convert.chat import event as converted
@@ -273,66 +272,12 @@ def test_parameters_in_another_order_are_the_same_question() -> None:
     assert codec.decode_question(codec.encode_question(other)) == one
 
 
-def test_questions_that_were_kept_before_there_were_agents_and_policies() -> None:
-    # The database stores and compares these bytes, so the bytes of a question must never change.
-    old = chat_service_pb2.StartTurnRequest(
-        text="Why?",
-        conversation=f"conversations/{UUID(int=5)}",
-        options=chat_service_pb2.AskOptions(scope=scope_pb2.Scope(collections=["collections/a"])),
-    ).SerializeToString(deterministic=True)
-    assert old.hex() == (
-        "0a32636f6e766572736174696f6e732f30303030303030302d303030302d303030302d303030302d303030303030303030303035"
-        "12045768793f2211120f0a0d636f6c6c656374696f6e732f61"
-    )
-    question = Question("Why?", UUID(int=5), ("a",))
-    assert AskFrames().decode_question(old) == question
-    assert AskFrames().encode_question(question) == old
-    bare = AskFrames().encode_question(Question("Why?"))
-    assert bare.hex() == "12045768793f22021200"
+def test_who_says_reject_asks_the_same_question_as_who_says_nothing() -> None:
     explicit = chat_service_pb2.AskRequest(
         text="Why?", options=chat_service_pb2.AskOptions(on_busy=chat_service_pb2.ON_BUSY_REJECT)
     )
-    assert AskFrames().encode_question(chat.question(explicit)) == bare
-
-
-def test_a_question_with_everything_has_the_bytes_that_8e1076a_stored() -> None:
-    stored = bytes.fromhex(
-        "0a32636f6e766572736174696f6e732f30303030303030302d303030302d303030302d303030302d303030303030303030303035"
-        "1216576965206c616e67206973742064696520456c62653f224f121e0a0d636f6c6c656374696f6e732f610a0d636f6c6c656374"
-        "696f6e732f6218022a270a110a056c6576656c12081a066578706572740a120a05776f726473120911000000000000284030a09c"
-        "012a0c6167656e74732f7475746f72"
-    )
-    parameters = '{"level":"expert","words":12}'
-    question = Question(
-        "Wie lang ist die Elbe?", UUID(int=5), ("a", "b"), "tutor", OnBusy.QUEUE, parameters, 20_000
-    )
-    assert AskFrames().encode_question(question) == stored
-    assert AskFrames().decode_question(stored) == question
-    pinned = replace(question, agent_version=3)
-    assert AskFrames().encode_question(pinned) == stored.replace(
-        b"\x2a\x0cagents/tutor", b"\x2a\x17agents/tutor/versions/3"
-    )
-    assert AskFrames().decode_question(AskFrames().encode_question(pinned)) == pinned
-
-
-def test_an_answer_of_8e1076a_keeps_its_bytes_when_a_reader_resumes_within_its_row() -> None:
-    """The answer's intent is an enum in field 9, which today's messages do not have. If the answer was parsed and encoded again, the field
-    would move to the end.
-    """
-    event = bytes.fromhex(
-        "2251080810011a0608809bfed70642430a045965732e12200101010101010101010101010101010101010101010101010101010101"
-        "010101200128013208080710011802200348025a04666163746203613a62"
-    )
-    head = b"\x0a\x2a" + f"turns/{UUID(int=1)}".encode()
-    status = bytes.fromhex("221c080710011a0608809bfed7062a0e0804120a57726974696e672e2e2e")
-    stored = head + b"\x10\x06\x18\x08" + status + event
-    assert frames.rest(stored, 7) == head + b"\x10\x07\x18\x08" + event
-    assert frames.rest(stored, 6) == stored
-    assert frames.rest(stored, 8) == head + b"\x10\x08\x18\x08"
-    answer = chat_service_pb2.AskResponse.FromString(stored).events[1].answer
-    assert (answer.text, answer.intent, answer.category, answer.model) == ("Yes.", "", "fact", "a:b")
-    parsed = chat_service_pb2.AskResponse.FromString(stored).SerializeToString(deterministic=True)
-    assert (parsed == stored, sorted(parsed) == sorted(stored)) == (False, True)
+    codec = AskFrames()
+    assert codec.encode_question(chat.question(explicit)) == codec.encode_question(Question("Why?"))
 
 
 @given(st.integers(0, 2**40), st.integers(0, 2**40), st.integers(0, 3))
@@ -415,12 +360,11 @@ async def test_frames_follow_each_other_without_a_hole(
     wanted: list[int] = []
     seq = 0
     for length, deltas, heartbeat in shape:
-        sent_of = {
-            False: lambda _: True,
-            True: lambda _: include_deltas,
-            None: lambda n: include_deltas or n % 2,
-        }
-        wanted += filter(sent_of[deltas], range(seq + 1, seq + length + 1))
+        wanted += [
+            number
+            for number in range(seq + 1, seq + length + 1)
+            if deltas is False or include_deltas or (deltas is None and number % 2)
+        ]
         # Rows that end at or before after_seq are not read.
         if seq + length > after_seq:
             rows.append(row(seq + 1, seq + length, deltas=deltas))

@@ -49,7 +49,7 @@ from responsa_server.stores.postgres.database import (
     shielded,
     uuid_array,
 )
-from responsa_server.stores.postgres.generation_table import FIRST_TABLE, GenerationTable, values_of
+from responsa_server.stores.postgres.generation_table import FIRST_TABLE, GenerationTable
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.readers import (
@@ -314,7 +314,6 @@ class GenerationBuildStore:
             claimed = await (await connection.execute(self._queries["claim"], values)).fetchone()
             if claimed is None:
                 self._rounds.pop(operation_id, None)
-                await self._settle(connection, tenant_id, operation_id)
                 return None
             collection_id, number, epoch, rate_time = claimed
             values |= {"collection": collection_id, "number": number}
@@ -544,18 +543,6 @@ class GenerationBuildStore:
             for (generation,) in found:
                 await self._vectors.drop_generation(tenant_id, generation)
         return False
-
-    async def _settle(self, connection: Connection, tenant_id: str, operation_id: UUID) -> None:
-        """Abandon the generation of an operation that a server of an earlier release has cancelled."""
-        try:
-            operation = await operations.find(self._operations, connection, tenant_id, operation_id)
-        except NotFound:
-            return
-        values = values_of(operation)
-        await connection.execute(self._queries["lock_collection"], values)
-        running = await connection.execute(self._queries["running"], values)
-        if await running.fetchone() is None:
-            await self._table.abandon(connection, operation, failed=False)
 
 
 def _by_version(
