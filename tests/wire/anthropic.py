@@ -62,6 +62,31 @@ class Anthropic:
             _event("message_stop"),
         ]
 
+    def citing(self, *blocks: tuple[str, Sequence[tuple[int, str]]]) -> Sequence[bytes]:
+        """An answer in blocks of text, each with what it cites: the document's index, and the words."""
+        events = [self._start(7, 0, 0)]
+        for index, (text, cited) in enumerate(blocks):
+            half = len(text) // 2
+            events += self._text(index, text[:half])
+            for document, words in cited:
+                citation = {
+                    "type": "char_location",
+                    "cited_text": words,
+                    "document_index": document,
+                    "document_title": f"[{document + 1}]",
+                    "start_char_index": 0,
+                    "end_char_index": len(words),
+                }
+                delta = {"type": "citations_delta", "citation": citation}
+                events.append(_event("content_block_delta", index=index, delta=delta))
+            events += self._text(index, text[half:])[1:]
+            events.append(_event("content_block_stop", index=index))
+        return [
+            *events,
+            _event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 9}),
+            _event("message_stop"),
+        ]
+
     def unfinished(self, *texts: str) -> Sequence[bytes]:
         return [self._start(7, 0, 0), *self._text(0, *texts)]
 

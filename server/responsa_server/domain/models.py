@@ -99,7 +99,8 @@ class PromptMessage:
 
     requests: the tool calls that an ASSISTANT message requests. answers: the call_id that a TOOL message answers.
     place: USER or RETRIEVED for a USER message; one message never holds texts of both places. For every other role, the
-    role determines the place, and a given place is ignored.
+    role determines the place, and a given place is ignored. documents: the passages of a RETRIEVED message, in the
+    order of their numbers, for an adapter whose provider cites documents itself; `text` has them too.
     """
 
     role: Role
@@ -107,6 +108,7 @@ class PromptMessage:
     requests: Sequence[ToolRequest] = ()
     answers: str = ""
     place: Provenance = Provenance.USER
+    documents: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.role in _PLACES:

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
+    MOST_QUOTED,
     ModelError,
     ModelFault,
     ModelPiece,
@@ -52,10 +53,16 @@ _KINDS: Final = {
     "message_start",
     "content_block_start",
     "content_block_delta",
+    "content_block_stop",
     "message_delta",
     "message_stop",
     "error",
 }
+_UNMARKED: Final = (
+    "The numbered passages are documents here, and what you write from them is cited by itself: write no marks for them. "
+    "Only results of tools have marks."
+)
+_QUOTED_WORDS: Final = 12
 _FAULTS: Final = {
     "authentication_error": ModelFault.CREDENTIAL,
     "permission_error": ModelFault.CREDENTIAL,
@@ -79,8 +86,14 @@ class _Message(WireModel):
     usage: _Usage = _Usage()
 
 
+class _Cited(WireModel):
+    cited_text: str = ""
+    document_index: int = -1
+
+
 class _Delta(WireModel):
     type: str = ""
+    citation: _Cited = _Cited()
     text: str = ""
     partial_json: str = ""
     stop_reason: str | None = None
@@ -127,6 +140,7 @@ class AnthropicMessages(HttpModel):
         unknown kinds of events, blocks and deltas."""
         requested, spent, reason, stopped, said = RequestParts(), _Usage(), "", False, False
         model: object = None
+        cited = _Citing(active=self._cites(prompt))
         async for event in events:
             if not event.data or event.event not in _KINDS:
                 continue
@@ -141,10 +155,14 @@ class AnthropicMessages(HttpModel):
                         requested.add(data.index, block.id, block.name)
                     elif block.type == "text" and block.text:
                         said = True
-                        yield TextPiece(block.text)
+                        yield TextPiece(cited.add(block.text))
                 case "content_block_delta" if data.delta.type == "text_delta" and data.delta.text:
                     said = True
-                    yield TextPiece(data.delta.text)
+                    yield TextPiece(cited.add(data.delta.text))
+                case "content_block_delta" if data.delta.type == "citations_delta":
+                    cited.marks.append(data.delta.citation)
+                case "content_block_stop" if marks := cited.end():
+                    yield TextPiece(marks)
                 case "content_block_delta" if data.delta.type == "input_json_delta":
                     requested.add(data.index, arguments=data.delta.partial_json)
                 case "message_delta":
@@ -166,16 +184,23 @@ class AnthropicMessages(HttpModel):
             yield request
         yield ending(prompt, stop_of(reason, _STOPS), said=said or bool(requested), model=model)
 
+    def _cites(self, prompt: ModelPrompt) -> bool:
+        """Whether the passages are documents, which the model cites itself. No schema is accepted beside them."""
+        documents = any(message.documents for message in prompt.messages)
+        return self._server.documents and prompt.cites and prompt.schema is None and documents
+
     def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
         """The JSON body of the request. This version of the API does not accept a temperature."""
+        documents = self._cites(prompt)
         body: dict[str, Any] = {
             "model": self._model,
             "stream": True,
             "max_tokens": prompt.max_tokens,
-            "messages": messages(with_prefix(prompt)),
+            "messages": messages(with_prefix(prompt), documents=documents),
         }
-        if system := [message.text for message in prompt.messages if message.role is Role.SYSTEM]:
-            body["system"] = [{"type": "text", "text": text} for text in system if text]
+        system = [message.text for message in prompt.messages if message.role is Role.SYSTEM]
+        if system := [text for text in (*system, _UNMARKED if documents else "") if text]:
+            body["system"] = [{"type": "text", "text": text} for text in system]
         if prompt.schema is not None:
             body["output_config"] = {"format": {"type": "json_schema", "schema": dict(prompt.schema)}}
         if prompt.tools:
@@ -186,10 +211,50 @@ class AnthropicMessages(HttpModel):
         return body
 
 
-def messages(prompt_messages: Sequence[PromptMessage]) -> list[dict[str, Any]]:
+class _Citing:
+    """Writes the citations of a block of text as marks behind it: `[2: "the words"]`. White space at the end of a piece
+    is held back, so that a mark stands before it."""
+
+    def __init__(self, *, active: bool) -> None:
+        self.marks: list[_Cited] = []
+        self._active = active
+        self._space = ""
+
+    def add(self, text: str) -> str:
+        """The text that can be passed on, which may be empty."""
+        if not self._active:
+            return text
+        whole = self._space + text
+        shown = whole.rstrip()
+        self._space = whole[len(shown) :]
+        return shown
+
+    def end(self) -> str:
+        """The marks of a block that ends."""
+        marks = dict.fromkeys(
+            # The first paragraph of a document is its title.
+            f' [{cited.document_index + 1}: "{_first_words(cited.cited_text)}"]'
+            for cited in self.marks
+            if cited.document_index >= 0 and cited.cited_text.strip()
+        )
+        self.marks.clear()
+        return "".join(marks)
+
+
+def _first_words(text: str) -> str:
+    paragraph = text.strip().rpartition("\n\n")[2]
+    return " ".join(paragraph.split()[:_QUOTED_WORDS])[:MOST_QUOTED]
+
+
+def messages(prompt_messages: Sequence[PromptMessage], *, documents: bool = False) -> list[dict[str, Any]]:
     """A prompt's messages without the system message. Successive messages of one role are joined into one message,
-    which begins with its tool results."""
-    made = alternating(prompt_messages, _blocks, assistant="assistant", field="content")
+    which begins with its tool results. documents: whether passages are blocks of their own, which the model cites."""
+    made = alternating(
+        prompt_messages,
+        lambda message: _documents(message) if documents and message.documents else _blocks(message),
+        assistant="assistant",
+        field="content",
+    )
     for one in made:
         one["content"].sort(key=_late)
     return made
@@ -197,6 +262,18 @@ def messages(prompt_messages: Sequence[PromptMessage]) -> list[dict[str, Any]]:
 
 def _late(block: Mapping[str, Any]) -> bool:
     return block["type"] != "tool_result"
+
+
+def _documents(message: PromptMessage) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "document",
+            "source": {"type": "text", "media_type": "text/plain", "data": text},
+            "title": f"[{number}]",
+            "citations": {"enabled": True},
+        }
+        for number, text in enumerate(message.documents, 1)
+    ]
 
 
 def _blocks(message: PromptMessage) -> list[dict[str, Any]]:

@@ -235,6 +235,10 @@ class CompatibleSettings(ModelServerSettings):
             "(DeepSeek, Mistral)."
         ),
     )
+    documents: bool = Field(
+        default=False,
+        description="Whether a server with Anthropic's protocol takes passages as documents, and cites them itself.",
+    )
     window: int | None = Field(
         default=None,
         ge=512,

@@ -291,7 +291,12 @@ def providers(settings: ModelSettings) -> dict[str, Provider]:
         name: Provider(
             # OpenAI's newer models refuse `max_tokens`.
             CompatibleSettings.model_validate(
-                {**dict(section), "wire": name, "completion_limit": name == "openai"}
+                {
+                    **dict(section),
+                    "wire": name,
+                    "completion_limit": name == "openai",
+                    "documents": name == "anthropic",
+                }
             ),
             needs_key=f"{name.upper()}_API_KEY",
         )

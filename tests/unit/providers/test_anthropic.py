@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from responsa_lab.testing.loopback import Exchange
+from responsa_server.agents.engine.citations import MarkFilter
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     Ended,
     ModelFault,
+    ModelPrompt,
     PromptMessage,
+    Provenance,
     Role,
     Spent,
     Stop,
@@ -135,3 +144,61 @@ def test_outcomes_of_tools_come_first_and_together_and_nothing_is_empty() -> Non
             ],
         },
     ]
+
+
+CITING = ModelPrompt(
+    [
+        PromptMessage(Role.SYSTEM, "Answer."),
+        PromptMessage(
+            Role.USER,
+            "[1]\nRivers…",
+            place=Provenance.RETRIEVED,
+            documents=["Rivers\n\nThe Nile is long. It flows.", "Lakes\n\nThe lake is deep."],
+        ),
+        PromptMessage(Role.USER, "How long?"),
+    ],
+    "a",
+    cites=True,
+)
+
+
+async def test_passages_are_documents_whose_citations_become_marks() -> None:
+    events = WIRE.citing(
+        ("The Nile is long", [(0, "Rivers\n\nThe Nile is long. ")]),
+        (".\n\n", []),
+        ("It is beside a lake.\n", [(1, "The lake\nis deep."), (0, "It flows." + " on" * 20)]),
+        ("So it is.", []),
+    )
+    bodies: list[Mapping[str, Any]] = []
+
+    async def handle(exchange: Exchange) -> None:
+        bodies.append(WIRE.check(exchange))
+        await telling(WIRE, events)(exchange)
+
+    async def written(prompt: ModelPrompt) -> str:
+        async with speaking(WIRE, handle, documents=True) as model, aclosing(model.stream(prompt)) as pieces:
+            return "".join([piece.text async for piece in pieces if isinstance(piece, TextPiece)])
+
+    marked = await written(CITING)
+    on = "on " * 9 + "on"
+    assert marked == (
+        'The Nile is long [1: "The Nile is long."].\n\nIt is beside a lake. [2: "The lake is deep."]'
+        f' [1: "It flows. {on}"]\nSo it is.'
+    )
+    marks = MarkFilter()
+    assert marks.feed(marked) + marks.end() == "The Nile is long.\n\nIt is beside a lake.\nSo it is."
+    assert [mark.passage for mark in marks.marks] == [1, 2, 1]
+    (body,) = bodies
+    first, second, question = body["messages"][0]["content"]
+    assert (first["type"], first["citations"], first["title"]) == ("document", {"enabled": True}, "[1]")
+    assert second["source"] == {
+        "type": "text",
+        "media_type": "text/plain",
+        "data": "Lakes\n\nThe lake is deep.",
+    }
+    assert question["text"] == "How long?"
+    assert "write no marks" in body["system"][-1]["text"]
+    # Where the model does not cite, or has a schema, passages are text.
+    for prompt in (replace(CITING, cites=False), replace(CITING, schema={"type": "object"})):
+        await written(prompt)
+        assert bodies[-1]["messages"][0]["content"][0] == {"type": "text", "text": "[1]\nRivers…"}

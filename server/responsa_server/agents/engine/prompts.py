@@ -514,7 +514,14 @@ class PromptSet:
                 f"[{number}]\n{fenced('passage', one, mark)}"
                 for number, one in enumerate(untrusted.passages, 1)
             )
-            messages.append(PromptMessage(Role.USER, "\n\n".join(numbered), place=Provenance.RETRIEVED))
+            messages.append(
+                PromptMessage(
+                    Role.USER,
+                    "\n\n".join(numbered),
+                    place=Provenance.RETRIEVED,
+                    documents=[neutral(one) for one in untrusted.passages],
+                )
+            )
         question = fenced("question", untrusted.question, mark)
         if user is None:
             messages.append(PromptMessage(Role.USER, question, place=Provenance.USER))
