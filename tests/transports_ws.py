@@ -195,7 +195,13 @@ def _excerpt(excerpt: Json) -> Json:
     }
     if kind := excerpt.get("collectionKind"):
         passage["collection_kind"] = kind.removeprefix("COLLECTION_KIND_").lower()
-    for name, key in (("marked_range", "markedRange"), ("marked_in_markdown", "markedInMarkdown")):
+    if section := excerpt.get("sectionMarkdown"):
+        passage["section_markdown"] = section
+    for name, key in (
+        ("piece_range", "pieceRange"),
+        ("marked_range", "markedRange"),
+        ("marked_in_markdown", "markedInMarkdown"),
+    ):
         if marked := excerpt.get(key):
             passage[name] = _range(marked)
     return passage

@@ -48,7 +48,7 @@ from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.outbound.connector import Connector
 from responsa_server.search.embedder import OneEmbedder
-from responsa_server.search.retrieve import KnowledgeSearch
+from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.sandbox import SourceSandboxes
 from responsa_server.sources.service import SubjectProfiles

@@ -99,7 +99,7 @@ async def test_below_an_answer_that_names_no_source_stand_the_closest_passages(
     assert done.out.splitlines() == [
         "Émile wrote it.",
         "",
-        "Closest in the documents",
+        "Closest passages",
         "",
         "[1] Letters › Authors (post, more.md, bytes 0-13)",
         "    Anna read it.",
@@ -110,7 +110,7 @@ async def test_without_a_model_the_passages_are_printed(server: Scripted, respon
     replies(server, [started(), step(2), passages(3)])
     done = await responsa("ask", "Who wrote it?")
     shown = [
-        "No language model is configured. These passages of your documents fit best.",
+        "No language model is configured. Closest passages:",
         "",
         "[1] Letters › Authors (post, letters.md, bytes 0-16)",
         "    Émile wrote it.",
@@ -132,7 +132,7 @@ async def test_a_refusal_is_followed_by_the_closest_passages(server: Scripted, r
     assert (await responsa("ask", "Who?")).out.splitlines() == [
         "Nothing in the documents supports an answer.",
         "",
-        "Closest in the documents",
+        "Closest passages",
         "",
         "[1] Letters › Authors (post, letters.md, bytes 0-16)",
         "    Émile wrote it.",

@@ -23,7 +23,8 @@ from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import Embedder, Embedders, OneEmbedder, Vectors
-from responsa_server.search.retrieve import KnowledgeSearch, Retriever
+from responsa_server.search.hits import KnowledgeSearch
+from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore

@@ -21,7 +21,7 @@ from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import Embedder, Vectors
-from responsa_server.search.retrieve import KnowledgeSearch
+from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People

@@ -21,8 +21,8 @@ from responsa_server.providers.prices import Prices, shipped
 from responsa_server.providers.reranking import TeiReranker
 from responsa_server.providers.settings import CompatibleSettings
 from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.search.reranking import Reranking
-from responsa_server.search.retrieve import KnowledgeSearch
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import retriever_of

@@ -11,7 +11,7 @@ from responsa_server.domain.knowledge import IngestStage, Operation
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
-from responsa_server.search.retrieve import KnowledgeSearch
+from responsa_server.search.hits import KnowledgeSearch
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
 from tests.contract.shelf import retriever_of

@@ -37,6 +37,8 @@ EXCERPT: Json = {
     "source_range": {"start": 40, "end": 60},
     "text": "First. A lease ends.",
     "markdown": "First. A lease ends.",
+    "piece_range": {"start": 40, "end": 60},
+    "section_markdown": "More.",
     "marked_range": {"start": 47, "end": 60},
     "marked_in_markdown": {"start": 7, "end": 20},
     "grade": "answers",

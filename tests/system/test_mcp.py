@@ -119,7 +119,7 @@ def test_a_host_searches_reads_asks_and_cancels(second: Instance, way: str) -> N
             assert steps
             again = await client.call_tool("ask", asking)
             assert data(again) == answer
-            best = "These passages of your documents fit best."
+            best = "Closest passages:"
             assert f"\n\nNo language model is configured. {best}\n\nSources:\n\n1. " in again.content[0].text
 
             assert refused(await client.call_tool("ask", {"question": FERRY, "agent": "nobody"})) == (

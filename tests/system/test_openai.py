@@ -73,7 +73,7 @@ def test_an_answer_and_its_citations_are_those_of_grpc(
     content = choice.message.content or ""
     text, _, sources = content.partition("\n\nSources:\n\n")
     text, _, why = text.rpartition("\n\n")
-    assert why == "No language model is configured. These passages of your documents fit best."
+    assert why == "No language model is configured. Closest passages:"
     assert (MARK.sub("", text), choice.finish_reason) == (answer.text, "stop")
     assert (completion.model, completion.system_fingerprint) == ("default", turn.agent_version)
     assert raw.headers["x-responsa-conversation"] == turn.conversation

@@ -103,7 +103,7 @@ describe("outcomeOf", () => {
   it("of an answer of passages says once why there are passages, and lists only other fallbacks", () => {
     const value = { model: "passages", excerpts: [{ title: "Tides" }], fallbacks: [fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), fallback(FallbackKind.TEXT_ONLY)] };
     const found = outcomeOf(ended({ case: "answer", value } as Event), "Tutor")!;
-    expect(found.passages?.why).toBe("No language model is configured. These passages of your documents fit best.");
+    expect(found.passages?.why).toBe("No language model is configured.");
     expect(found.passages?.answer.excerpts.map((one) => one.title)).toEqual(["Tides"]);
     expect([found.who, found.fallbacks]).toEqual(["", [fellBack(value.fallbacks[1]!)]]);
   });
@@ -146,6 +146,7 @@ describe("words", () => {
     expect(new Set(reasons.map((one) => refusalWords(one).heading)).size).toBe(reasons.length);
     expect(refusalWords(99 as RefusalReason)).toEqual(refusalWords(RefusalReason.NO_SUPPORT));
     expect(refusalWords(RefusalReason.NO_SUPPORT).heading).toBe("I found nothing that fits");
+    expect(refusalWords(RefusalReason.NO_SUPPORT, true).heading).toBe("The language model found no answer.");
   });
 
   it("has a name for every step whose status has no message", () => {

@@ -3,39 +3,20 @@ import { ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js
 import { FallbackKind, TurnAnswerSchema } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
-import { headingOf, kindOf, pathOf, whyPassages, wordsIn } from "../src/chat/excerpts.js";
+import { kindOf, pathOf, whyPassages, wordsIn } from "../src/chat/excerpts.js";
 
 const excerpt = (given: MessageInitShape<typeof ExcerptSchema>) => create(ExcerptSchema, given);
 const why = (...causes: readonly string[]) => whyPassages(create(TurnAnswerSchema, { excerpts: [{}], fallbacks: causes.map((cause) => ({ kind: FallbackKind.PASSAGES, cause })) }));
 
 describe("the line above the passages", () => {
   it.each([
-    [[], /^These passages/],
-    [["no_model"], /^No language model is configured\. These/],
-    [["model_unavailable:timeout"], /^The language model is not available at the moment\. These/],
-    [["uncited"], /^The language model wrote nothing that the documents support\. These/],
-    [["budget:tokens"], /^An answer by the language model would exceed a limit\. These/],
-    [["model_unavailable:timeout", "no_model"], /^No language model is configured/],
-  ])("%s", (causes, line) => expect(why(...causes)).toMatch(line));
-
-  it("does not call Responsa’s documentation the reader’s", () => {
-    const line = (...kinds: readonly CollectionKind[]) => whyPassages(create(TurnAnswerSchema, { excerpts: kinds.map((collectionKind) => ({ collectionKind })) }));
-    expect(line(CollectionKind.DOCS, CollectionKind.DOCS)).toBe("These passages of Responsa’s documentation fit best.");
-    expect(line(CollectionKind.DOCS, CollectionKind.OWN)).toBe("These passages fit best.");
-    expect(line(CollectionKind.OWN, CollectionKind.SAMPLE)).toBe("These passages of your documents fit best.");
-    const heading = (...kinds: readonly CollectionKind[]) => headingOf(kinds.map((collectionKind) => excerpt({ collectionKind })));
-    expect(heading(CollectionKind.DOCS)).toBe("From Responsa’s documentation");
-    expect(heading(CollectionKind.DOCS, CollectionKind.OWN)).toBe("From your documents and Responsa’s documentation");
-    expect(heading(CollectionKind.OWN)).toBe("From your documents");
-  });
-
-  it("does not call documents the reader’s that somebody shares", () => {
-    const shared = (...kinds: readonly CollectionKind[]) => kinds.map((collectionKind) => excerpt({ collectionKind }));
-    expect(whyPassages(create(TurnAnswerSchema, { excerpts: shared(CollectionKind.OWN) }), false)).toBe("These passages fit best.");
-    expect(headingOf(shared(CollectionKind.OWN), false)).toBe("Passages");
-    expect(headingOf(shared(CollectionKind.OWN, CollectionKind.DOCS), false)).toBe("Passages");
-    expect(headingOf(shared(CollectionKind.DOCS), false)).toBe("From Responsa’s documentation");
-  });
+    [[], ""],
+    [["no_model"], "No language model is configured."],
+    [["model_unavailable:timeout"], "The language model is not available at the moment."],
+    [["uncited"], "The language model wrote nothing that the documents support."],
+    [["budget:tokens"], "An answer by the language model would exceed a limit."],
+    [["model_unavailable:timeout", "no_model"], "No language model is configured."],
+  ])("%s", (causes, line) => expect(why(...causes)).toBe(line));
 
   it("is not there without passages", () => expect(whyPassages(create(TurnAnswerSchema, { fallbacks: [{ kind: FallbackKind.PASSAGES }] }))).toBeUndefined());
 });
@@ -52,11 +33,11 @@ describe("a card", () => {
     expect(kindOf(excerpt({ collectionKind: CollectionKind.SAMPLE }))).toBe("sample documents");
   });
 
-  it("sets off the words of the question, and begins at the line that has most of them", () => {
-    const said = (question: string, text: string) => wordsIn(question, text).map(({ from, to, best }) => (best ? "!" : "") + text.slice(from, to));
+  it("sets off the words of the question", () => {
+    const said = (question: string, text: string) => wordsIn(question, text).map(({ from, to }) => text.slice(from, to));
     const rows = "| Isle 7 | every 9 hours |\n| Isle 27 | every 29 hours |";
-    expect(said("How often does the ferry go to Isle 27?", rows)).toEqual(["Isle", "!Isle", "!27"]);
-    expect(said("Wer darf Überstunden (C++) machen?", "Überstunde, überall. C++")).toEqual(["!Überstunde"]);
+    expect(said("How often does the ferry go to Isle 27?", rows)).toEqual(["Isle", "Isle", "27"]);
+    expect(said("Wer darf Überstunden (C++) machen?", "Überstunde, überall. C++")).toEqual(["Überstunde"]);
     expect(said("??", "??")).toEqual([]);
   });
 });

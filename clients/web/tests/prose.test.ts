@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { byteLength } from "@responsa/client/parts.js";
 import { withSources } from "../src/chat/copy.js";
 import { parts } from "../src/chat/parts.js";
-import { blocksRound, Cited, plainText, type Spot } from "../src/text/prose.js";
+import { Cited, plainText, type Spot } from "../src/text/prose.js";
 import { wrapped } from "../src/text/view.js";
 import { every, html, tree } from "./trees.js";
 
@@ -153,21 +153,4 @@ describe("plain text", () => {
   it("is what a reader sees, in one line", () => {
     expect(plainText("# One\n\n- *two*\n- `three`\n\n| a | b |\n|---|---|\n| c | d |\n\n[x]: https://x.example")).toBe("One two three a b c d");
   });
-});
-
-describe("the blocks round a place", () => {
-  const text = "# Title\n\nOne.\n\nTwo is here.\n\nThree.";
-  const round = (passage: string, words: string, least: number) => {
-    const from = passage.indexOf(words);
-    const found = blocksRound(passage, { from, to: from + words.length }, least);
-    return [found.markdown, found.markdown.slice(found.from, found.to)];
-  };
-
-  it("are its own block, and its neighbours if that is short", () => {
-    expect(round(text, "Two", 1)).toEqual(["Two is here.", "Two"]);
-    expect(round(text, "Two", 15)).toEqual(["Two is here.\n\nThree.", "Two"]);
-    expect(round(text, "Two", 500)).toEqual(["One.\n\nTwo is here.\n\nThree.", "Two"]);
-  });
-
-  it("are those after the code in which the passage begins", () => expect(round("x = 1\n```\n\nAfter it.", "After", 100)).toEqual(["After it.", "After"]));
 });

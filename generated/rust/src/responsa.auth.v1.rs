@@ -471,7 +471,7 @@ pub struct UsageRow {
     /// The tool, `tools/{id}`; empty if the report is not grouped by tool, and for what is no call of a tool.
     #[prost(string, tag = "5")]
     pub tool: ::prost::alloc::string::String,
-    /// The turns that ended with an answer.
+    /// The turns that ended with an answer, or with passages in place of one.
     #[prost(int64, tag = "6")]
     pub answered_turns: i64,
     /// The turns that ended with a refusal.
@@ -510,6 +510,9 @@ pub struct UsageRow {
     /// The tokens of models without a known price.
     #[prost(int64, tag = "18")]
     pub unpriced_tokens: i64,
+    /// Of answered_turns, those that showed passages of the documents, which no model has judged.
+    #[prost(int64, tag = "19")]
+    pub passages_turns: i64,
 }
 impl ::prost::Name for UsageRow {
     const NAME: &'static str = "UsageRow";

@@ -379,7 +379,7 @@ impl CitationVerdict {
         }
     }
 }
-/// Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, that a search found. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the excerpt's first 1 KiB. Like a citation, an excerpt stays complete when its source changes or is deleted.
+/// Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt stays complete when its source changes or is deleted.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Excerpt {
     /// The passage that was found, `passages/{uuid}`. The passage may have been deleted after the turn ran.
@@ -425,7 +425,7 @@ pub struct Excerpt {
     /// How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
     #[prost(double, tag = "14")]
     pub score: f64,
-    /// The page, slide or sheet of the original file on which most of the marked cell, or else of the excerpt, stands, counted from 1; 0 if it is not known or the format has no pages.
+    /// The page, slide or sheet of the original file on which most of the marked cell, or else of the piece, stands, counted from 1; 0 if it is not known or the format has no pages.
     #[prost(int32, tag = "15")]
     pub page: i32,
     /// The parts of that page in which it stands, in the order of the text; empty if they are not known.
@@ -437,6 +437,12 @@ pub struct Excerpt {
     /// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
     #[prost(string, tag = "18")]
     pub date: ::prost::alloc::string::String,
+    /// The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range.
+    #[prost(message, optional, tag = "19")]
+    pub piece_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+    /// The passage, or up to 2,000 bytes of it round the excerpt, as Markdown, for a reader who wants to see more; empty if `markdown` shows all of it.
+    #[prost(string, tag = "20")]
+    pub section_markdown: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Excerpt {
     const NAME: &'static str = "Excerpt";
@@ -1008,7 +1014,7 @@ pub struct TurnAnswer {
     #[prost(enumeration = "super::super::r#type::v1::CollectionKind", tag = "15")]
     pub collection_kind: i32,
     /// The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
-    /// excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
+    /// excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked cell or the piece.
     #[prost(message, repeated, tag = "18")]
     pub excerpts: ::prost::alloc::vec::Vec<Excerpt>,
     /// Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the

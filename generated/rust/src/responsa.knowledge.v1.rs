@@ -1780,10 +1780,10 @@ pub struct SearchHit {
     /// The parts of the score.
     #[prost(message, optional, tag = "3")]
     pub parts: ::core::option::Option<ScoreParts>,
-    /// The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the
-    /// passage is not among the ten that the search ranks first.
+    /// What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` and `grade` say nothing here. Unset
+    /// if the passage is not among the ten that the search ranks first, or has nothing to show.
     #[prost(message, optional, tag = "4")]
-    pub piece_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+    pub excerpt: ::core::option::Option<super::super::chat::v1::Excerpt>,
 }
 impl ::prost::Name for SearchHit {
     const NAME: &'static str = "SearchHit";

@@ -77,9 +77,10 @@ from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.providers.table import ModelTable
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.search.reranking import Reranking
 from responsa_server.search.resident import Residents
-from responsa_server.search.retrieve import KnowledgeSearch, Retriever
+from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.cached import entries_of
 from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions

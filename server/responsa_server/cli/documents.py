@@ -9,8 +9,10 @@ from typing import Annotated, Final, TextIO
 
 import typer
 
+from responsa.chat.v1 import excerpt_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import Responsa, SearchHit, search_request
+from responsa_server.cli.excerpts import MOST_CARDS, print_cards
 from responsa_server.cli.labels import (
     FilterOption,
     escaped,
@@ -20,15 +22,16 @@ from responsa_server.cli.output import (
     CommandFailed,
     as_json,
     one_line,
+    print_error,
     print_json,
     print_text,
     reporting,
     shown_name,
     valid_text,
 )
-from responsa_server.cli.rendering import place_within
 from responsa_server.cli.session import open_client
 from responsa_server.cli.tables import facts
+from responsa_server.domain.formatting import counted
 
 _NAME: Final = re.compile(r"documents/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -149,6 +152,7 @@ def search(
             help="Search once for each line of this file (- reads standard input). Give either terms or this option.",
         ),
     ] = None,
+    more: Annotated[bool, typer.Option("--more", help="Print all passages in full.")] = False,
     json: Annotated[
         bool,
         typer.Option(
@@ -176,7 +180,7 @@ def search(
                 found = client.search(
                     searches[0], named, top_k, threshold, indexes, rerank=rerank, filter_by=filter_by
                 )
-                _print_hits(found, json=json)
+                _print_hits(found, json=json, more=more)
                 return
             requests = [
                 search_request(one, named, top_k, threshold, indexes, rerank=rerank, filter_by=filter_by)
@@ -190,7 +194,7 @@ def search(
                         print_json({"search": line, "hits": [as_json(hit) for hit in hits]})
                         continue
                     print_text(one_line(line, _EXCERPT))
-                    _print_hits(hits, json=False)
+                    _print_hits(hits, json=False, more=more)
 
 
 def _lines(file: TextIO | None) -> list[list[str]]:
@@ -206,29 +210,39 @@ def _batch_size(top_k: int) -> int:
     return max(1, min(64, 640 // top_k))
 
 
-def _print_hits(hits: Sequence[SearchHit], *, json: bool) -> None:
-    for number, hit in enumerate(hits, start=1):
-        if json:
+def _print_hits(hits: Sequence[SearchHit], *, json: bool, more: bool) -> None:
+    if json:
+        for hit in hits:
             print_json(hit)
-            continue
-        passage = hit.passage
-        place = one_line(heading_path(passage.title, passage.headings), 120)
-        if within := place_within(passage):
-            place += f" ({within})"
-        if hit.parts.HasField("reranker"):
-            place += f" (reranker {hit.parts.reranker:.3f})"
-        print_text(f"{number:>2}. {hit.score:.3f}  {place}\n    {one_line(passage.text, _EXCERPT)}")
-    if not hits and not json:
+        return
+    print_cards([_card(hit) for hit in hits], notes=[_scores(hit) for hit in hits], whole=more)
+    if not hits:
         print_text("Nothing found.")
+    if not more and (left := len(hits) - MOST_CARDS) > 0:
+        print_error(f"{counted(left, 'more passage', 'more passages')}: --more prints all of them in full.")
 
 
-def heading_path(title: str, headings: Sequence[str]) -> str:
-    """Return the place of a passage in its document, e.g. "Security › Sessions".
+def _card(hit: SearchHit) -> excerpt_pb2.Excerpt:
+    """What to show of a hit; of one that the search ranks low, all of its passage."""
+    if hit.HasField("excerpt"):
+        return hit.excerpt
+    passage = hit.passage
+    return excerpt_pb2.Excerpt(
+        document_version=passage.document_version,
+        collection=passage.collection,
+        title=passage.title,
+        headings=passage.headings,
+        source_range=passage.source_range,
+        markdown=passage.text,
+        page=passage.page,
+        path=passage.path,
+        date=passage.date,
+    )
 
-    If the document's first heading equals the document's title, the text is shown once.
-    """
-    repeated = bool(headings) and headings[0].strip() == title.strip()
-    return " › ".join(part for part in (title, *headings[repeated:]) if part)
+
+def _scores(hit: SearchHit) -> str:
+    reranker = f", reranker {hit.parts.reranker:.3f}" if hit.parts.HasField("reranker") else ""
+    return f"score {hit.score:.3f}{reranker}"
 
 
 def list_documents(

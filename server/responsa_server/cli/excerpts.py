@@ -1,7 +1,9 @@
-"""Prints the passages that an answer or a refusal shows, as numbered cards. ">>" and "<<" stand around a marked cell."""
+"""Prints the passages that an answer, a refusal or a search shows, as numbered cards. ">>" and "<<" stand around a marked cell."""
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,8 +13,10 @@ from responsa_server.cli.output import one_line, print_text
 from responsa_server.cli.rendering import place_parts
 from responsa_server.text.why_passages import why_passages
 
+MOST_CARDS: Final = 3
+_MOST_LINES: Final = 8
 _INDENT: Final = 4
-_GLANCE: Final = 120
+_WIDEST: Final = 100
 _KINDS: Final = {
     collection_kind_pb2.COLLECTION_KIND_SAMPLE: "sample documents",
     collection_kind_pb2.COLLECTION_KIND_DOCS: "Responsa's documentation",
@@ -25,23 +29,42 @@ def introduction(answer: turn_pb2.TurnAnswer) -> str:
     return why_passages([fallback.cause for fallback in answer.fallbacks if fallback.kind == kind])
 
 
-def print_cards(excerpts: Sequence[excerpt_pb2.Excerpt], first: int = 1) -> None:
-    """Print the excerpts on stdout, with a blank line before each. first: the number of the first one."""
-    for number, excerpt in enumerate(excerpts, first):
+def print_cards(
+    excerpts: Sequence[excerpt_pb2.Excerpt], *, notes: Sequence[str] = (), whole: bool = False
+) -> None:
+    """Print the excerpts on stdout, with a blank line before each.
+
+    notes: what stands behind the place of each. whole: whether to print the section of each; otherwise, at most eight
+    lines of each of the first three.
+    """
+    for number, excerpt in enumerate(excerpts if whole else excerpts[:MOST_CARDS], 1):
+        note = notes[number - 1] if notes else ""
         print_text("")
-        print_text(f"[{number}] {path(excerpt)} ({_place(excerpt)})")
-        print_text("\n".join(f"{' ' * _INDENT}{line}".rstrip() for line in _marked(excerpt).split("\n")))
-
-
-def glances(excerpts: Sequence[excerpt_pb2.Excerpt]) -> str:
-    """Return the title and the beginning of each excerpt, in a line each."""
-    return "\n".join(f'- {path(excerpt)}: "{one_line(excerpt.markdown, _GLANCE)}"' for excerpt in excerpts)
+        print_text(f"[{number}] {path(excerpt)} ({', '.join(filter(None, (_place(excerpt), note)))})")
+        lines = _lines(excerpt)
+        if whole:
+            lines = (excerpt.section_markdown or _marked(excerpt)).split("\n")
+        print_text("\n".join(f"{' ' * _INDENT}{line}".rstrip() for line in lines))
 
 
 def path(excerpt: excerpt_pb2.Excerpt) -> str:
     """Return the title of the document and the headings above the excerpt on one line, each once."""
     parts = dict.fromkeys((excerpt.title or "(untitled)", *excerpt.headings))
     return " › ".join(one_line(part, 120) for part in parts)
+
+
+def _lines(excerpt: excerpt_pb2.Excerpt) -> Sequence[str]:
+    """The Markdown, folded at the terminal's width but for tables and code."""
+    width = min(shutil.get_terminal_size().columns, _WIDEST) - _INDENT
+    lines: list[str] = []
+    code = False
+    for line in _marked(excerpt).split("\n"):
+        code ^= line.startswith("```")
+        kept = code or line.startswith(("|", "```"))
+        lines += (
+            [line] if kept else textwrap.wrap(line, width, break_on_hyphens=False, break_long_words=False)
+        )
+    return lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"]
 
 
 def _marked(excerpt: excerpt_pb2.Excerpt) -> str:
@@ -55,6 +78,4 @@ def _marked(excerpt: excerpt_pb2.Excerpt) -> str:
 def _place(excerpt: excerpt_pb2.Excerpt) -> str:
     where = one_line(excerpt.uri or excerpt.document_version, 300)
     collection = _KINDS.get(excerpt.collection_kind) or excerpt.collection.removeprefix("collections/")
-    # A marked cell is the place itself; otherwise, the place is where the excerpt begins.
-    goes_on = "\n" in excerpt.text.strip() and bool(excerpt.path) and not excerpt.HasField("marked_range")
-    return ", ".join((collection, *place_parts(where, excerpt, goes_on=goes_on)))
+    return ", ".join((collection, *place_parts(where, excerpt)))

@@ -153,17 +153,11 @@ def tool_line(call: turn_pb2.TurnToolCall, result: turn_pb2.TurnToolResult, seco
 def place_parts(
     origin: str,
     source: citation_pb2.Citation | excerpt_pb2.Excerpt,
-    *,
-    goes_on: bool = False,
 ) -> Sequence[str]:
     """Return where a text comes from: its document, the date, and the place in the original file. If none is known, the
     byte range in the text that Responsa has read stands for it.
-
-    goes_on: whether the text goes on behind its place, e.g. with further rows.
     """
     place = place_within(source)
-    if place and goes_on:
-        place = f"from {place}"
     byte_range = f"bytes {source.source_range.start}-{source.source_range.end}"
     return [origin, *([f"dated {source.date}"] if source.date else []), place or byte_range]
 

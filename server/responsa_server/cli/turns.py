@@ -48,6 +48,7 @@ from responsa_server.cli.rendering import (
     tool_line,
 )
 from responsa_server.cli.session import open_client
+from responsa_server.domain.formatting import counted
 
 _MAX_STDIN = 1024 * 1024
 
@@ -383,7 +384,7 @@ class TurnPrinter:
     def __init__(self, *, json: bool, begin: str, more: bool = False, verbose: bool = False) -> None:
         self._json = json
         self._more, self._verbose = more, verbose
-        self._further = False
+        self._further = 0
         self._live = LiveAnswer(wanted=not json, begin=begin)
         self._agent_version = ""
         # The seq of the last event that was printed completely. If Ctrl-C interrupts the printing of an event, that
@@ -448,7 +449,8 @@ class TurnPrinter:
             for sentence in remarks(outcome(terminal), self._agent_version):
                 print_error(sentence)
             if self._further:
-                print_error(f"`responsa resume {turn} --more` prints them in full.")
+                passages = counted(self._further, "more passage", "more passages")
+                print_error(f"{passages}: `responsa resume {turn} --more` prints all of them in full.")
         error = turn_error(terminal)
         if error is None:
             return 0
@@ -461,15 +463,14 @@ class TurnPrinter:
         match event.WhichOneof("event"):
             case "answer" if event.answer.excerpts:
                 print_text(excerpts.introduction(event.answer))
-                excerpts.print_cards(event.answer.excerpts)
-                self._print_further(event.answer)
+                self._print_passages([*event.answer.excerpts, *event.answer.more_excerpts])
             case "answer":
                 if body := answer_body(event.answer):
                     print_answer(body)
                 notes = answer_notes(event.answer, verbose=self._verbose), origin(event.answer)
                 if any(notes):
                     print_text("\n" + "\n\n".join(filter(None, notes)))
-                self._print_further(event.answer)
+                self._print_closest(event.answer.more_excerpts)
             case "refused":
                 print_text(event.refused.message)
                 self._print_closest(event.refused.excerpts)
@@ -478,17 +479,12 @@ class TurnPrinter:
 
     def _print_closest(self, closest: Sequence[excerpt_pb2.Excerpt]) -> None:
         if closest:
-            print_text("\nClosest in the documents")
-            excerpts.print_cards(closest)
+            print_text("\nClosest passages")
+            self._print_passages(closest)
 
-    def _print_further(self, answer: turn_pb2.TurnAnswer) -> None:
-        if answer.more_excerpts and not answer.excerpts:  # the answer names no source
-            self._print_closest(answer.more_excerpts)
-        elif self._more:
-            excerpts.print_cards(answer.more_excerpts, len(answer.excerpts) + 1)
-        elif answer.more_excerpts:
-            self._further = True
-            print_text(f"\nMore passages\n{excerpts.glances(answer.more_excerpts)}")
+    def _print_passages(self, passages: Sequence[excerpt_pb2.Excerpt]) -> None:
+        excerpts.print_cards(passages, whole=self._more)
+        self._further = 0 if self._more else max(len(passages) - excerpts.MOST_CARDS, 0)
 
     def left(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> str:
         """Describe how to follow or cancel the turn, which goes on without this command."""

@@ -97,8 +97,8 @@ class Ranking:
     """The passages that a turn shows without a language model, best first.
 
     excerpts: at most MAX_EXCERPTS, of which at most two are from one document. more: at most MAX_MORE_EXCERPTS further
-    ones. support: how well the best of them fits the question, from 0 to 1. near: whether the excerpts are worth
-    showing as an answer; otherwise they are the closest that was found, which may be none.
+    ones. support: how well the best of them fits the question, from 0 to 1. near: whether there are excerpts that have
+    something of the question; otherwise none is shown.
     made: whether the excerpts are made; otherwise there are none yet, and `EvidenceSource.excerpts` makes them.
     """
 
@@ -132,8 +132,6 @@ class SearchOptions:
     conditions that the documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only
     documents about the caller, whatever the caller's role, and documents without a subject in these collections; None
     means all documents that the caller may read.
-    refers_to_earlier: whether the last of several questions cannot be understood without the others. It is then not
-    searched for.
     """
 
     top_k: int | None = None
@@ -142,7 +140,6 @@ class SearchOptions:
     expansions: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()
     own: tuple[str, ...] | None = None
-    refers_to_earlier: bool = False
 
 
 DEFAULT_SEARCH: Final = SearchOptions()

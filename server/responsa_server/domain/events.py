@@ -169,14 +169,15 @@ AnyCitation = Citation | ToolCitation
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A part of a document that a turn shows.
+    """A part of a document that a turn or a search shows.
 
     headings: those above the excerpt, outermost first. source: the byte range of `text` in the canonical text. text:
     exactly these bytes, decoded, at most MAX_EXCERPT_BYTES.
     markdown: the text as an answer shows it. score: from 0 to 1. page, boxes, path: where the marked cell, or else the
-    excerpt, stands in the original file, as in `SourcePlace`. date: as in `Passage`. marked: the byte range, in the
+    piece, stands in the original file, as in `SourcePlace`. date: as in `Passage`. marked: the byte range, in the
     canonical text, of the table cell whose row and column the question names; None if there is none. marked_shown: its
-    byte range in `markdown`; None if the Markdown does not contain it in one piece.
+    byte range in `markdown`; None if the Markdown does not contain it in one piece. piece: the byte range of the piece
+    that fits best, within `source`. section: the Markdown of the passage round the excerpt; '' if `markdown` shows all of it.
     """
 
     passage_id: UUID
@@ -198,6 +199,13 @@ class Excerpt:
     date: str = ""
     marked: ByteRange | None = None
     marked_shown: ByteRange | None = None
+    piece: ByteRange | None = None
+    section: str = ""
+
+    @property
+    def quoted(self) -> ByteRange:
+        """What a citation of the excerpt quotes."""
+        return self.marked or self.piece or self.source
 
     @property
     def read(self) -> VersionRead:

@@ -15,7 +15,7 @@ from responsa_contract import DocumentState, IngestStage, SearchMode
 from responsa_server.domain import names
 from responsa_server.domain.documents import LeftOutKind, StoredBytes
 from responsa_server.domain.errors import Overtaken, Reason, ResponsaError, Unavailable
-from responsa_server.domain.events import ByteRange
+from responsa_server.domain.events import ByteRange, Excerpt
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import Passage
@@ -238,8 +238,8 @@ class Hit:
     score: the overall score, from 0 to 1. text_score: the BM25 score, which has no upper limit. vector_score: the
     cosine similarity, from -1 to 1. term: the index of the search term that matches best. piece_score: how well the best
     piece fits, from 0 to 1; None if the passage has no pieces or is not among the first ten. reranker_score: the score
-    of the reranking model, on its own scale, which orders the hits; None if it did not read the passage. piece: the best
-    piece's place in the canonical text; None without `piece_score`.
+    of the reranking model, on its own scale, which orders the hits; None if it did not read the passage. excerpt: what to
+    show of the passage; None without `piece_score`.
     """
 
     passage: Passage
@@ -249,7 +249,7 @@ class Hit:
     term: int
     piece_score: float | None = None
     reranker_score: float | None = None
-    piece: ByteRange | None = None
+    excerpt: Excerpt | None = None
 
 
 class OperationKind(StrEnum):

@@ -22,12 +22,11 @@ from responsa_server.domain.answers import (
     ShownPassage,
 )
 from responsa_server.domain.events import SourcePassage
-from responsa_server.domain.passages import VectorKind
 from responsa_server.domain.people import Principal
 from responsa_server.search.citation_check import check_claims
 from responsa_server.search.excerpts import READ, ChosenExcerpt, choose, distinct, ranking, with_excerpts
-from responsa_server.search.parts import READ_BEFORE_BYTES
-from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages, with_pieces
+from responsa_server.search.hits import with_surroundings
+from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages
 from responsa_server.search.reranking import Reranking, RerankScores, order, reranked_text
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
@@ -82,8 +81,6 @@ class LibraryEvidence:
         collections: tuple[str, ...],
         options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
-        # A question that refers back cannot be searched for alone.
-        searched = questions[:-1] if options.refers_to_earlier and len(questions) > 1 else questions
         top_k = TOP_K if options.top_k is None else options.top_k
         # The reranking model chooses among more passages than are kept.
         kept = top_k if self._reranking is not None and options.rerank else 0
@@ -92,7 +89,7 @@ class LibraryEvidence:
         async def retrieve(own: tuple[str, ...] | None, *, about: bool) -> Retrieval:
             return await self._retriever.search(
                 caller,
-                searched,
+                questions,
                 collections or None,
                 top_k=most,
                 threshold=options.threshold,
@@ -134,14 +131,9 @@ class LibraryEvidence:
             caller, question, [document.found.passage for document in documents]
         )
         documents = [documents[place] for place in ordered]
+        documents, around = await with_surroundings(self._retriever, caller, documents)
         ids = [document.found.passage.id for document in documents[:READ]]
-        around = await self._retriever.around(caller, ids, NEAR_BYTES)
         headings = await self._retriever.headings_near(caller, ids, NEAR_BYTES)
-        documents = [
-            *(replace(document, found=with_pieces(document.found)) for document in documents[:READ]),
-            *documents[READ:],
-        ]
-        documents = await self._with_headers(caller, documents)
         retrieval = replace(
             retrieval,
             passages=documents,
@@ -179,23 +171,6 @@ class LibraryEvidence:
             question, [reranked_text(passage.found.passage) for passage in passages]
         )
         return [passages[place] for place in order(found.scores)[:kept]], found
-
-    async def _with_headers(
-        self, caller: Principal, passages: Sequence[ScoredPassage]
-    ) -> Sequence[ScoredPassage]:
-        """The passages, with the header of the table that one of the first passages begins in: it may be in an earlier passage."""
-        within = [
-            passage.found.passage.id
-            for passage in passages[:READ]
-            if passage.found.pieces and passage.found.pieces[0].kind is VectorKind.ROW
-        ]
-        if not within:
-            return passages
-        before = await self._retriever.before(caller, within, READ_BEFORE_BYTES)
-        return [
-            replace(passage, found=replace(passage.found, before=before.get(passage.found.passage.id, "")))
-            for passage in passages
-        ]
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         if not evidence.content:  # nothing was searched

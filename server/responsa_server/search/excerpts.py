@@ -1,10 +1,10 @@
 """Makes the excerpts that a turn shows without a language model, in the order of the search, and grades how well they
 fit the question. Pure functions.
 
-An excerpt is a passage, or what stands around its best piece. Of a table, the cell is marked whose row and column the
-question names (docs/adr/0103-marked-cells.md). Named is what has all words of the question that any other of its kind
-has, and more: of the columns `2025 Plan` and `2026 Plan`, "the plan of 2026" names the second one, and "the plan" none.
-No sentence is marked: no score of ours is right often enough about a single sentence (docs/adr/0096-search-results.md).
+An excerpt is the best piece of a passage with its neighbours, short enough to read at a glance; its section is to
+unfold (docs/adr/0132-short-cards.md). Of a table, the cell is marked whose row and column the question names
+(docs/adr/0103-marked-cells.md). Named is what has all words of the question that any other of its kind has, and more:
+of the columns `2025 Plan` and `2026 Plan`, "the plan of 2026" names the second one, and "the plan" none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.passages import FoundPassage, VectorKind
-from responsa_server.search.evidence import ParsedQuestion, judge, readable
+from responsa_server.search.evidence import ParsedQuestion, PieceEvidence, judge, readable
 from responsa_server.search.parts import CUT, ExcerptPart, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.instructing import without_instructions
@@ -38,11 +38,9 @@ READ: Final = 10
 
 ANSWERS: Final = 0.85
 """The least support of an excerpt of the grade ANSWERS. Grades rank the evidence; they do not say that the answer is there."""
-NEAR: Final = 0.5
-"""The support of the best excerpt below which nothing is shown as an answer. Of the parts fit and choose of
-evals/reading, .94 of the answerable questions and .13 of those that are about other things have an excerpt from here
-on.
-"""
+PERHAPS: Final = 0.5
+"""The least support of an excerpt of the grade PERHAPS. Of the parts fit and choose of evals/reading, .94 of the
+answerable questions and .13 of those that are about other things have an excerpt from here on."""
 UNKNOWN: Final = 0.7
 """The greatest support if no passage has any word of the question: the cosines of words that the embedding model does
 not know say little."""
@@ -61,14 +59,16 @@ def distinct(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
 
 @dataclass(frozen=True, slots=True)
 class ChosenExcerpt:
-    """What an excerpt shows, before its Markdown is made. question: as the passage's collection reads it. text: its
-    bytes in the canonical text, decoded. words: of the text. support: how well it fits the question, from 0 to 1."""
+    """What an excerpt shows, before its Markdown is made. question: as the passage's collection reads it. best: its
+    best piece. part: the section round it. alone: whether only the piece itself may be shown. words: of the section.
+    support: how well the section fits the question, from 0 to 1."""
 
     question: ParsedQuestion
     passage: ScoredPassage
     parts: PassageParts
+    best: PieceEvidence
     part: ExcerptPart
-    text: str
+    alone: bool
     words: frozenset[str]
     support: float
 
@@ -86,11 +86,23 @@ class ChosenExcerpt:
 
     def made(self, kinds: Mapping[str, CollectionKind], analyzer: Analyzer) -> Excerpt:
         """The excerpt. kinds: those of the collections."""
-        found = self.passage.found
-        passage, source = found.passage, self.part.source
-        marked = _named_cell(found, self.parts, self.part, self.question, analyzer)
-        markdown = self.parts.markdown(self.part) or CUT
-        place = passage.place_of(marked or source)
+        found_passage, parts = self.passage.found, self.parts
+        passage = found_passage.passage
+        row, marked = _named_cell(found_passage, parts, self.part, self.question, analyzer) or (
+            self.best.place,
+            None,
+        )
+
+        def weigh(line: str) -> float:
+            return self.question.covered(
+                self.question.mask(frozenset(analyzer.terms(readable(line), found_passage.language)))
+            )
+
+        card = self.part if self.alone else parts.card(row, weigh)
+        source, piece = card.source, found_passage.pieces[row].source
+        piece = ByteRange(max(piece.start, source.start), min(piece.end, source.end))
+        markdown = parts.markdown(card) or CUT
+        place = passage.place_of(marked or piece)
         return Excerpt(
             passage.id,
             passage.collection_id,
@@ -98,10 +110,10 @@ class ChosenExcerpt:
             passage.document_id,
             passage.version,
             without_instructions(passage.title),
-            list(map(without_instructions, self.parts.headings(self.part))),
+            list(map(without_instructions, parts.headings(card))),
             passage.uri,
             source,
-            self.text,
+            parts.text(source),
             markdown,
             _grade(self.support),
             self.support,
@@ -110,8 +122,24 @@ class ChosenExcerpt:
             place.path,
             passage.date,
             marked,
-            self.parts.marked(replace(self.part, marked=marked), markdown),
+            parts.marked(replace(card, marked=marked), markdown),
+            piece,
+            "" if source == self.part.source else parts.markdown(self.part),
         )
+
+
+def excerpts_of(
+    passage: ScoredPassage,
+    around: tuple[int, bytes] | None,
+    retrieval: Retrieval,
+    questions: ParsedQuestions,
+    analyzer: Analyzer,
+) -> Iterator[ChosenExcerpt]:
+    """The excerpts round the pieces of a passage that can be shown, each once, that of the best piece first; none
+    without the text around the passage."""
+    return (
+        iter(()) if around is None else _excerpts(passage, around, questions.of(passage), retrieval, analyzer)
+    )
 
 
 def choose(
@@ -123,7 +151,7 @@ def choose(
     chosen: list[ChosenExcerpt] = []
     for passage in retrieval.passages[:READ]:
         near = around.get(passage.found.passage.id)
-        each = () if near is None else _excerpts(passage, near, questions.of(passage), retrieval, analyzer)
+        each = excerpts_of(passage, near, retrieval, questions, analyzer)
         excerpt = next((one for one in each if not any(one.repeats(other) for other in chosen)), None)
         chosen += () if excerpt is None else (excerpt,)
         if len(chosen) == MAX_EXCERPTS + MAX_MORE_EXCERPTS:
@@ -134,7 +162,7 @@ def choose(
 def ranking(chosen: Sequence[ChosenExcerpt]) -> Ranking:
     """How well the best of the excerpts fits that a turn shows first. The excerpts are not made."""
     support = max((one.support for one in chosen[:MAX_EXCERPTS]), default=0.0)
-    return Ranking(support=support, near=support >= NEAR, made=False)
+    return Ranking(support=support, near=support > 0, made=False)
 
 
 def with_excerpts(
@@ -144,7 +172,7 @@ def with_excerpts(
     analyzer: Analyzer,
 ) -> Ranking:
     """The ranking with its excerpts. kinds: those of the collections."""
-    first = [one for one in chosen[:MAX_EXCERPTS] if ranked.near or one.support > 0]
+    first = chosen[:MAX_EXCERPTS] if ranked.near else ()
     more = chosen[MAX_EXCERPTS:] if ranked.near else ()
     return replace(
         ranked,
@@ -163,11 +191,13 @@ def _excerpts(
 ) -> Iterator[ChosenExcerpt]:
     """The excerpts round the pieces of a passage that can be shown, each once, that of the best piece first."""
     parts, tried = PassageParts(passage.found, around), set[ByteRange]()
-    for place, titled in _best_pieces(passage, question, analyzer):
+    judged = judge(question, passage.found, passage.score.total, analyzer)
+    for best in sorted(judged, key=lambda piece: -piece.score):
+        place, alone = best.place, False
         part = parts.of(place)
         if part is not None and part.source not in tried and parts.instructs(part.source):
             # An instruction to an assistant is nobody's answer. The sentence next to it is shown without it.
-            part = parts.alone(place)
+            part, alone = parts.alone(place), True
             too_long = part.source.end - part.source.start > MAX_EXCERPT_BYTES
             part = None if too_long or parts.instructs(part.source) else part
         if part is None or part.source in tried:
@@ -176,20 +206,10 @@ def _excerpts(
         text = parts.text(part.source)
         if not any(map(str.isalnum, text)):
             continue
-        value = _support(passage, question, place, titled, part, analyzer)
+        value = _support(passage, question, place, best.titled, part, analyzer)
         if not retrieval.weights[passage.term].terms:
             value = min(value, UNKNOWN if question.weights else 0.0)
-        yield ChosenExcerpt(question, passage, parts, part, text, frozenset(text.split()), value)
-
-
-def _best_pieces(
-    passage: ScoredPassage, question: ParsedQuestion, analyzer: Analyzer
-) -> Iterator[tuple[int, float]]:
-    """The quotable pieces, the best first: the index of each, and the share of the question's words that are in it, its
-    headings or its title."""
-    judged = judge(question, passage.found, passage.score.total, analyzer)
-    for best in sorted(judged, key=lambda piece: -piece.score):
-        yield best.place, best.titled
+        yield ChosenExcerpt(question, passage, parts, best, part, alone, frozenset(text.split()), value)
 
 
 def _support(
@@ -236,7 +256,7 @@ def support(cosine: float | None, share: float) -> float:
 def _grade(value: float) -> Grade:
     if value >= ANSWERS:
         return Grade.ANSWERS
-    return Grade.PERHAPS if value >= NEAR else Grade.CLOSEST
+    return Grade.PERHAPS if value >= PERHAPS else Grade.CLOSEST
 
 
 def _named_cell(
@@ -245,9 +265,10 @@ def _named_cell(
     part: ExcerptPart,
     question: ParsedQuestion,
     analyzer: Analyzer,
-) -> ByteRange | None:
-    """The bytes of the cell of a part whose row and column the question names. None if there is none, if several tables
-    have one, or if what stands beside the tables has as many of the question's words, by weight.
+) -> tuple[int, ByteRange] | None:
+    """The cell of a part whose row and column the question names: the index of its row, and its bytes. None if there
+    is none, if several tables have one, or if what stands beside the tables has as many of the question's words, by
+    weight.
     """
     tables = parts.tables(part)
     if not tables:
@@ -256,20 +277,20 @@ def _named_cell(
     masks = [question.mask(frozenset(terms)) for terms in pieces]
     rows = [_named({place: masks[place] for place in table}) for table in tables]
     cells = [
-        cell
+        (row, *cell)
         for row in rows
         if row is not None and part.first <= row <= part.last
         if (cell := _cell(parts, row, passage.language, question, analyzer)) is not None
     ]
     if len(cells) != 1:
         return None
-    [(mask, cell)] = cells
+    [(row, mask, cell)] = cells
     beside = (
         masks[place]
         for place in range(part.first, part.last + 1)
         if passage.pieces[place].kind not in (VectorKind.ROW, VectorKind.HEADING)
     )
-    return cell if all(question.covered(other) < question.covered(mask) for other in beside) else None
+    return (row, cell) if all(question.covered(other) < question.covered(mask) for other in beside) else None
 
 
 def _named(masks: Mapping[int, int]) -> int | None:

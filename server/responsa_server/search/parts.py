@@ -1,19 +1,21 @@
-"""Finds what an excerpt shows: a passage, or as much of it round a piece as fits.
+"""Finds what a card shows of a passage: a piece and its neighbours, and the passage around them to unfold.
 
-The pieces of a passage say where its sentences, items, rows and code are. An excerpt is one range of the canonical text, byte for byte.
+The pieces of a passage say where its sentences, items, rows and code are. A card is one range of the canonical text,
+byte for byte.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from responsa_server.domain.events import MAX_EXCERPT_BYTES, ByteRange
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.search.evidence import readable
 from responsa_server.text.instructing import instructing_spans, without_instructions
 from responsa_server.text.rows import NAMED_ROWS, named_cells, value_start
 from responsa_server.text.shown import (
@@ -27,23 +29,29 @@ from responsa_server.text.shown import (
     shown_blocks,
     shown_code,
     shown_heading,
-    shown_row,
+    shown_table,
     visible,
 )
 
 READ_BEFORE_BYTES: Final = 16 * 1024
 """How much of the text before a passage is read to find the header of the table that the passage begins in, if the
 header's place is not stored."""
+CARD_WORDS: Final = 60
+CARD_CHARACTERS: Final = 600
+"""As CARD_WORDS, for languages without spaces between words."""
+CARD_LINES: Final = 8
+"""The most items, rows with their header, and lines of code on a card."""
 CUT: Final = "…"
 """Stands in an excerpt for the items, rows or lines that were cut off."""
 _EDGES: Final = "\U00010a50", "\U00010a51"
 """Stand at the beginning and the end of a marked cell while its Markdown is made. They are punctuation, so that
 emphasis may begin behind one, and of a script that documents hardly have."""
 _shown_blocks = lru_cache(maxsize=1_024)(shown_blocks)  # of at most MAX_EXCERPT_BYTES each
-_shown_row = lru_cache(maxsize=1_024)(shown_row)
 _MARKED: Final = re.compile(r"[`*_\[{<\\]")
 _PARAGRAPH_END: Final = re.compile(rb"\n[ \t>\r]*\n")
 _LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
+_WORD: Final = re.compile(r"\w\S*")
+_CARD_TEXT: Final = re.compile(rf"\s*+(?:\S++\s++){{0,{CARD_WORDS - 1}}}+\S++")
 _EMPTY_LINE: Final = re.compile(r"^[ \t>\r]*\n", re.MULTILINE)
 # A character that is cut at the beginning of the text is left out.
 _CUT_BYTES: Final = 4
@@ -118,6 +126,71 @@ class PassageParts:
         while self._units[high].kind is VectorKind.HEADING:
             high -= 1
         return self._part(low, high, cut_before=self._cuts(low - 1), cut_after=self._cuts(high))
+
+    def card(self, place: int, weigh: Callable[[str], float]) -> ExcerptPart:
+        """The piece with the index `place` with its neighbours, of its paragraph, list, table or code first, as far as
+        they fit on a card and no heading stands between them. Of longer code, the lines that weigh most."""
+        if self._share(place) > self._room(place, place):
+            return self._shortened(place, weigh)
+        first = last = place
+        for low, high in (self._group(place), self._under_heading(place)):
+            grown = True
+            while grown:
+                grown = False
+                if last < high and self._fits_card(first, last + 1):
+                    last, grown = last + 1, True
+                if first > low and self._fits_card(first - 1, last):
+                    first, grown = first - 1, True
+        return self._part(first, last, cut_before=self._cuts(first - 1), cut_after=self._cuts(last))
+
+    def _fits_card(self, first: int, last: int) -> bool:
+        shares = sum(map(self._share, range(first, last + 1)))
+        return shares <= self._room(first, last) and self._page(first) == self._page(last)
+
+    def _room(self, first: int, last: int) -> float:
+        """How much of a card is left for units without the header of a table."""
+        rows = any(unit.kind is VectorKind.ROW for unit in self._units[first : last + 1])
+        return 1 - rows / CARD_LINES
+
+    def _share(self, place: int) -> float:
+        """How much of a card a unit fills."""
+        kind, text = self._units[place].kind, self.text(self._units[place].source)
+        if kind is VectorKind.CODE:
+            return (text.strip("\n").count("\n") + 1) / CARD_LINES
+        text = readable(text)
+        words = max(len(_WORD.findall(text)) / CARD_WORDS, len(text) / CARD_CHARACTERS)
+        return words if kind is VectorKind.SENTENCE else max(words, 1 / CARD_LINES)
+
+    def _under_heading(self, place: int) -> tuple[int, int]:
+        """The first and the last unit round a unit that no heading divides from it."""
+        first = last = place
+        while first and self._units[first - 1].kind is not VectorKind.HEADING:
+            first -= 1
+        while last + 1 < len(self._units) and self._units[last + 1].kind is not VectorKind.HEADING:
+            last += 1
+        return first, last
+
+    def _shortened(self, at: int, weigh: Callable[[str], float]) -> ExcerptPart:
+        """As much of a unit as fits on a card: the lines of code that weigh most, or the first words."""
+        source = self._units[at].source
+        data = self.bytes_of(source)
+        if self._units[at].kind is VectorKind.ROW:
+            return self._lines(at)
+        if self._units[at].kind is not VectorKind.CODE:
+            text = self.text(source)[:CARD_CHARACTERS]
+            shown = found.group() if (found := _CARD_TEXT.match(text)) else text
+            return ExcerptPart(ByteRange(source.start, source.start + len(shown.encode())), at, at)
+        lines = data.splitlines(keepends=True)
+        weights = [weigh(line.decode(errors="ignore")) for line in lines]
+        first = max(
+            range(max(len(lines) - CARD_LINES, 0) + 1), key=lambda at: sum(weights[at : at + CARD_LINES])
+        )
+        start = source.start + sum(map(len, lines[:first]))
+        size = min(sum(map(len, lines[first : first + CARD_LINES])), MAX_EXCERPT_BYTES)
+        end = start + len(data[start - source.start :][:size].decode(errors="ignore").encode())
+        return ExcerptPart(
+            ByteRange(start, end), at, at, cut_before=first > 0, cut_after=first + CARD_LINES < len(lines)
+        )
 
     def _fits(self, first: int, last: int) -> bool:
         return self._size(first, last) <= MAX_EXCERPT_BYTES and self._page(first) == self._page(last)
@@ -267,7 +340,7 @@ class PassageParts:
             elif not self._markdown:
                 last = min(self._group(at)[1], last)
             end = min(self._units[last].source.end, part.source.end)
-            text = self._edged(ByteRange(self._units[at].source.start, end), marked)
+            text = self._edged(ByteRange(max(self._units[at].source.start, part.source.start), end), marked)
             # Only a sentence that leads to a list has a paragraph's end in it.
             listed = kind is VectorKind.ITEM or (kind is VectorKind.SENTENCE and "\n\n" in text)
             origin = QuoteOrigin(self._markdown, self._indent(at), listed=listed)
@@ -289,17 +362,14 @@ class PassageParts:
         """Table rows below the names of their columns."""
         texts = [self._edged(unit.source, marked) for unit in units]
         if self._named:
-            return "\n".join(
-                f"- {shown}" for text in texts if (shown := _shown_row(text, QuoteOrigin(False, named=True)))
-            )
+            return shown_table((), texts, QuoteOrigin(False, named=True))
         header = self._header(units[0].source)
         if header is None and self._markdown:
             return self._table(self._edged(ByteRange(units[0].source.start, units[-1].source.end), marked))
         if header is None:
             header, texts = cells_of(texts[0]), texts[1:]
         if not header or not self._markdown:
-            origin = QuoteOrigin(self._markdown, 0, tuple(header))
-            return "\n".join(f"- {shown}" for text in texts if (shown := _shown_row(text, origin)))
+            return shown_table(header, texts, QuoteOrigin(self._markdown))
         names = " | ".join(escaped(one).replace("|", "\\|") for one in header)
         body = self._edged(ByteRange(units[0].source.start, units[-1].source.end), marked)
         return self._table(f"| {names} |\n|{'---|' * len(header)}\n{body}")

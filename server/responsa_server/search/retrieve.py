@@ -22,7 +22,7 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server import __version__
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.kinds import CollectionKind
-from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
+from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import (
     VECTORS_PART,
@@ -45,16 +45,9 @@ from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.domain.sharing import Scheduler, pause, work_within
 from responsa_server.search.editions import MOST, names_edition, newest_first
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
-from responsa_server.search.evidence import (
-    CALIBRATED,
-    ParsedQuestion,
-    PieceEvidence,
-    judge,
-    read_question,
-)
+from responsa_server.search.evidence import CALIBRATED, ParsedQuestion, read_question
 from responsa_server.search.outside import OutsideIndex
 from responsa_server.search.prompt_passages import Neighbours, with_pieces
-from responsa_server.search.reranking import Reranking, order, reranked_text
 from responsa_server.search.resident import ResidentIndex, Residents
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 from responsa_server.search.synonyms import SynonymReader
@@ -924,57 +917,3 @@ class ParsedQuestions:
             parsed = read_question(text, reading.weights, reading.language, self._analyzer)
             self._parsed[key] = parsed
         return parsed
-
-
-def _best_pieces(retrieval: Retrieval, analyzer: Analyzer) -> Sequence[PieceEvidence | None]:
-    """The best piece of each passage; None for a passage that was read without pieces."""
-    questions = ParsedQuestions(retrieval, analyzer)
-    judged = (judge(questions.of(one), one.found, one.score.total, analyzer) for one in retrieval.passages)
-    return [max(pieces, key=lambda piece: piece.score, default=None) for pieces in judged]
-
-
-class KnowledgeSearch:
-    """Implements the port `Searcher` for the library. With a reranking model, it orders the passages of every search
-    that asks for `rerank`, except by vectors alone."""
-
-    def __init__(self, retriever: Retriever, reranking: Reranking | None = None) -> None:
-        self._retriever = retriever
-        self._reranking = reranking
-
-    async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
-        wanted = query.rerank and query.mode is not SearchMode.VECTOR
-        reranking = self._reranking if wanted else None
-        retrieval = await self._retriever.search(
-            reader,
-            query.terms,
-            query.collections or None,
-            top_k=query.top_k if reranking is None else max(query.top_k, reranking.most),
-            mode=query.mode,
-            threshold=query.threshold,
-            filters=query.filters,
-        )
-        pieces = await self._retriever.analyse(lambda analyzer: _best_pieces(retrieval, analyzer))
-        hits = [
-            Hit(
-                passage.found.passage,
-                passage.score.total,
-                passage.score.bm25,
-                passage.score.vector or 0.0,
-                passage.term,
-                best and best.score,
-                piece=best and best.piece.source,
-            )
-            for passage, best in zip(retrieval.passages, pieces, strict=True)
-        ]
-        if reranking is None:
-            return await self._newest_first(reader, query, hits)
-        texts = [reranked_text(hit.passage) for hit in hits]
-        scores = (await reranking.scores("\n".join(query.terms), texts)).scores
-        scored = [replace(hit, reranker_score=score) for hit, score in zip(hits, scores, strict=True)]
-        best = [scored[place] for place in order(scores)[: query.top_k]]
-        return await self._newest_first(reader, query, best)
-
-    async def _newest_first(self, reader: Reader, query: SearchQuery, hits: Sequence[Hit]) -> Sequence[Hit]:
-        passages = [hit.passage for hit in hits]
-        ordered = await self._retriever.newest_first(reader, " ".join(query.terms), passages)
-        return [hits[place] for place in ordered]

@@ -1,7 +1,7 @@
 """How a quoted part of a document is shown: as Markdown that reads like the document, without the markup of the site it was written for.
 
 A citation keeps the exact bytes of its source. An answer shows the same words in Markdown: emphasis, code, lists and
-links stay; a table row is said with the names of its columns; raised and lowered text is in plain characters; HTML,
+links stay; table rows stand below the names of their columns; raised and lowered text is in plain characters; HTML,
 images and the marks of site generators (containers, shortcodes, attributes, footnotes) go. Everything else is text, and
 is escaped where a Markdown renderer would take it for markup. So a document can show no HTML, no image and no address
 that its own reader does not see as a link.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,6 +34,8 @@ MAX_PARSED_BYTES: Final = 4 * 1024
 MARKDOWN: Final = "text/markdown"
 """The media type of the documents whose text is Markdown."""
 _MAX_NESTING: Final = 20
+_MOST_COLUMNS: Final = 8
+"""A wider table is not readable on a card."""
 _MAX_ADDRESS: Final = 2_000
 
 # --- Marks of site generators. None of them is part of CommonMark. ---
@@ -142,14 +144,12 @@ class QuoteOrigin:
     """Where a quoted text comes from.
 
     markdown: whether its document is Markdown; otherwise all of it is visible text. indent: the columns before the text
-    on its first line. header: the names of the columns, if the text is a table row; '' for a column without a name.
-    named: whether the cells of table rows begin with the names of their columns (see text.rows). listed: whether each
+    on its first line. named: whether the cells of table rows begin with the names of their columns (see text.rows). listed: whether each
     line of a text that is not Markdown is an item of a list or a part of one.
     """
 
     markdown: bool = True
     indent: int = 0
-    header: Sequence[str] = ()
     named: bool = False
     listed: bool = False
 
@@ -197,27 +197,42 @@ def shown_code(text: str, origin: QuoteOrigin) -> str:
     return _code_of(body)
 
 
-def shown_row(text: str, origin: QuoteOrigin) -> str:
-    """A table row, as `**Port**: 8080; **Meaning**: …`; '' if all its cells are empty. A column without a name is said without one."""
-    text = _readable(text)
-    if not _is_parsed(text, origin):
+def shown_table(header: Sequence[str], rows: Sequence[str], origin: QuoteOrigin) -> str:
+    """Table rows below the names of their columns; '' if all cells are empty. header: the names; () if they are not
+    known, or if each row says them (`origin.named`), and then a row of many columns is a list of its cells."""
+    texts = [_readable(row) for row in rows]
+    if not all(_is_parsed(text, origin) for text in texts):
         origin = replace(origin, markdown=False)
+    names = [escaped(name) for name in header]
     if origin.named:
-        said = named_cells(text)
-        names, cells = [name for name, _ in said], [_cell(value, origin) for _, value in said]
+        said = list(map(_by_name, texts))
+        columns = list(dict.fromkeys(name for row in said for name in row))
+        if len(columns) > _MOST_COLUMNS:
+            return "\n".join(f"- {_listed(row, origin)}" for row in said if any(row.values()))
+        names = [escaped(name) for name in columns]
+        cells = [[_cell(row.get(name, ""), origin) for name in columns] for row in said]
     else:
-        cells = [_cell(one, origin) for one in cells_of(text)]
-        names = list(origin.header[: len(cells)])
-        # A single cell in a table of several columns is the title of the rows below it. The empty cells at the end of a row may be missing.
-        if len(names) < len(cells) or len(cells) == 1 < len(origin.header):
-            names = [""] * len(cells)
-    return _begun(
-        "; ".join(
-            f"**{escaped(name)}**: {cell}" if name else cell
-            for name, cell in zip(names, cells, strict=True)
-            if cell
-        )
-    )
+        cells = [[_cell(cell, origin) for cell in cells_of(text)] for text in texts]
+    cells = [row for row in cells if any(row)]
+    if not cells:
+        return ""
+    width = max(len(names), *map(len, cells))
+    bars = ([cell.replace("|", "\\|") for cell in row] for row in (names, *cells))
+    head, *body = (f"| {' | '.join([*row, *[''] * (width - len(row))])} |" for row in bars)
+    return "\n".join((head, f"|{'---|' * width}", *body))
+
+
+def _by_name(row: str) -> Mapping[str, str]:
+    """The values of a row's cells by the names of their columns."""
+    cells: dict[str, str] = {}
+    for name, value in named_cells(row):
+        cells[name] = f"{cells[name]} {value}" if name in cells else value
+    return cells
+
+
+def _listed(row: Mapping[str, str], origin: QuoteOrigin) -> str:
+    cells = ((name, _cell(value, origin)) for name, value in row.items())
+    return _begun("; ".join(f"**{escaped(name)}**: {cell}" if name else cell for name, cell in cells if cell))
 
 
 def cells_of(row: str) -> list[str]:
@@ -507,7 +522,7 @@ def _table(node: SyntaxTreeNode) -> str:
 
 def _cell(text: str, origin: QuoteOrigin) -> str:
     if not origin.markdown:
-        return _escaped_but_struck(_SPACES.sub(" ", text))
+        return _escaped_but_struck(_SPACES.sub(" ", text.replace("\\|", "|")))
     # A backslash before a bar belongs to the table and not to the cell, even in code.
     return _inline(_MARKDOWN.parseInline(text.replace("\\|", "|")), begins=False).replace("  \n", " ").strip()
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-_BEST: Final[Mapping[str, str]] = {
-    "en": "These passages of your documents fit best.",
-    "de": "Diese Stellen Ihrer Dokumente passen am besten.",
+_TITLES: Final[Mapping[str, str]] = {
+    "en": "Closest passages:",
+    "de": "Nächstliegende Stellen:",
 }
 _CAUSES: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {
@@ -29,22 +29,23 @@ _CAUSES: Final[Mapping[str, Mapping[str, str]]] = {
 _FAULT: Final = re.compile(r"[a-z0-9_]{1,80}")
 _LINE: Final = re.compile(
     "|".join(
-        rf"(?:(?:{'|'.join(map(re.escape, _CAUSES[language].values()))})(?: \([a-z0-9 ]{{1,80}}\))?\. )?{re.escape(best)}"
-        for language, best in _BEST.items()
+        rf"(?:(?:{'|'.join(map(re.escape, _CAUSES[language].values()))})(?: \([a-z0-9 ]{{1,80}}\))?\. )?{re.escape(title)}"
+        for language, title in _TITLES.items()
     )
 )
 
 
 def why_passages(causes: Sequence[str], language: str = "en") -> str:
-    """The line. causes: of the answer's fallbacks to passages, such as "no_model" or "model_unavailable:rate_limited";
-    the last one counts, and without one, the agent asks no language model. language: "de"; anything else is English."""
-    language = language if language in _BEST else "en"
+    """The line above the passages, which claims nothing of them. causes: of the answer's fallbacks to passages, such as
+    "no_model" or "model_unavailable:rate_limited"; the last one counts, and without one, the agent asks no language
+    model. language: "de"; anything else is English."""
+    language = language if language in _TITLES else "en"
     if not causes:
-        return _BEST[language]
+        return _TITLES[language]
     kind, _, fault = causes[-1].rpartition(":")
     known = _CAUSES[language].get(kind or fault, "")
     unknown = f" ({fault.replace('_', ' ')})" if not known and _FAULT.fullmatch(fault) else ""
-    return f"{known or _CAUSES[language]['']}{unknown}. {_BEST[language]}"
+    return f"{known or _CAUSES[language]['']}{unknown}. {_TITLES[language]}"
 
 
 def without_why(text: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from responsa.chat.v1 import excerpt_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
-from responsa_server.cli.excerpts import glances, introduction, print_cards
+from responsa_server.cli.excerpts import introduction, print_cards
 
 
 def excerpt(markdown: str, **fields: object) -> excerpt_pb2.Excerpt:
@@ -23,8 +23,8 @@ def excerpt(markdown: str, **fields: object) -> excerpt_pb2.Excerpt:
     return made
 
 
-def printed(capsys: pytest.CaptureFixture[str], *excerpts: excerpt_pb2.Excerpt, first: int = 1) -> str:
-    print_cards(excerpts, first)
+def printed(capsys: pytest.CaptureFixture[str], *excerpts: excerpt_pb2.Excerpt) -> str:
+    print_cards(excerpts)
     return capsys.readouterr().out
 
 
@@ -32,31 +32,35 @@ def test_a_card_names_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     card = excerpt(
         "Für alle.\nSend them\n\nwithin 30 days.", headings=["Trips", "Expenses"], page=2, date="2025-02-01"
     )
-    assert printed(capsys, card, first=4) == (
-        "\n[4] Trips › Expenses (notes, trips.md, dated 2025-02-01, page 2)\n"
-        "    Für alle.\n    Send them\n\n    within 30 days.\n"
+    assert printed(capsys, card) == (
+        "\n[1] Trips › Expenses (notes, trips.md, dated 2025-02-01, page 2)\n"
+        "    Für alle.\n    Send them\n    within 30 days.\n"
     )
 
 
-def test_a_card_of_rows_names_the_first_row_or_the_row_of_the_marked_cell(
+def test_three_cards_are_printed_of_eight_lines_each_and_their_sections_on_demand(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    rows = excerpt("- a\n- b", uri="prices.csv", path="row 2")
-    cell = excerpt("- a\n- b", uri="prices.csv", path="row 3", marked_range=byte_range_pb2.ByteRange(end=1))
-    row = excerpt("- a", uri="prices.csv", path="row 2")
-    cards = printed(capsys, rows, cell, row).splitlines()
-    assert [line for line in cards if line.startswith("[")] == [
-        "[1] Trips (notes, prices.csv, from row 2)",
-        "[2] Trips (notes, prices.csv, row 3)",
-        "[3] Trips (notes, prices.csv, row 2)",
-    ]
+    long = excerpt("word " * 60 + "\n\n" + "\n".join(f"- item {number}" for number in range(9)))
+    table = excerpt("| " + "a" * 200 + " |\n|---|\n| b |", section_markdown="All\nof\nit.")
+    lines = printed(capsys, long, table, long, long).splitlines()
+    assert sum(line.startswith("[") for line in lines) == 3
+    first = lines[2 : lines.index("", 2)]
+    assert len(first) == 8
+    assert (max(map(len, first)) <= 80, first[-1]) == (True, "    …")
+    assert f"    | {'a' * 200} |" in lines
+    print_cards([table, long, long, long], whole=True)
+    whole = capsys.readouterr().out
+    assert "    All\n    of\n    it.\n" in whole
+    assert "[4]" in whole
+    assert whole.count("- item 8") == 3
 
 
 def test_a_marked_cell_stands_between_signs(capsys: pytest.CaptureFixture[str]) -> None:
-    row = "- **Größe**: 25 cm; **Gewicht**: 9 kg"
+    row = "| 25 cm | 9 kg |"
     start = row.encode().index(b"9 kg")
     card = excerpt(row, marked_in_markdown=byte_range_pb2.ByteRange(start=start, end=start + 4))
-    assert printed(capsys, card).endswith("    - **Größe**: 25 cm; **Gewicht**: >>9 kg<<\n")
+    assert printed(capsys, card).endswith("    | 25 cm | >>9 kg<< |\n")
 
 
 def test_cards_name_their_collection_and_say_nothing_of_their_grade(
@@ -80,24 +84,17 @@ def test_a_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("fallbacks", "line"),
     [
-        ([], "These passages"),
-        (["no_model"], "No language model is configured. These passages"),
+        ([], "Closest passages:"),
+        (["no_model"], "No language model is configured. Closest passages:"),
         (
             ["model_unavailable:rate_limited"],
-            "The language model is not available at the moment (rate limited). These passages",
+            "The language model is not available at the moment (rate limited). Closest passages:",
         ),
-        (["uncited"], "The language model wrote nothing that the documents support. These passages"),
-        (["budget:tokens"], "An answer by the language model would exceed a limit. These passages"),
+        (["uncited"], "The language model wrote nothing that the documents support. Closest passages:"),
+        (["budget:tokens"], "An answer by the language model would exceed a limit. Closest passages:"),
     ],
 )
 def test_one_line_says_why_there_are_passages(fallbacks: list[str], line: str) -> None:
     kind = turn_pb2.FALLBACK_KIND_PASSAGES
     answer = turn_pb2.TurnAnswer(fallbacks=[turn_pb2.Fallback(kind=kind, cause=cause) for cause in fallbacks])
-    assert introduction(answer) == f"{line} of your documents fit best."
-
-
-def test_further_passages_are_a_line_each() -> None:
-    lines = glances([excerpt("Low\nwater."), excerpt("High " * 99)])
-    first, second = lines.splitlines()
-    assert first == '- Trips: "Low water."'
-    assert len(second) < 150
+    assert introduction(answer) == line

@@ -139,6 +139,40 @@ def test_long_lists_and_code_are_cut_with_a_mark_and_prose_without() -> None:
     assert CUT not in some
 
 
+def card(text: str, words: str, *, name: str = "page.md", wanted: str = "") -> str:
+    """The Markdown of the card round the first piece with these words. wanted: what weighs in code."""
+    whole = passage_of(text, name=name)
+    parts = PassageParts(whole)
+    place = next(at for at, piece in enumerate(whole.pieces) if words in parts.text(piece.source))
+    return parts.markdown(parts.card(place, lambda line: line.count(wanted) if wanted else 0.0))
+
+
+def test_a_card_is_a_piece_with_its_neighbours_below_the_same_heading() -> None:
+    assert card(PAGE, "built in") == "The tower stands on the hill. It was built in 1712.\n\nBees make honey."
+    assert card(PAGE, "443") == "| Port | Use |\n|---|---|\n| 80 | `http` |\n| 443 | https |"
+    prose = " ".join(f"Sentence {number} of many stands here." for number in range(80))
+    shown = card(prose, "Sentence 40 ")
+    assert "Sentence 40 " in shown
+    assert 50 < len(shown.split()) <= 60
+    assert len(card(f"It is {'very ' * 200}long.", "very").split()) == 60
+    assert len(card("\u6c34" * 900 + "\u3002", "\u6c34")) <= 602
+
+
+def test_a_card_has_at_most_eight_items_rows_or_lines() -> None:
+    items = card("\n".join(f"- item {number}" for number in range(30)), "item 12")
+    assert ("- item 12" in items, items.count("- item"), items.count(CUT)) == (True, 8, 2)
+    csv = "city,area\n" + "\n".join(f"town {number},{number}" for number in range(30))
+    for table in (
+        card(csv, "town 12", name="a.csv"),
+        card(csv.replace(",", " | ").replace("area", "area\n---|---"), "town 12"),
+    ):
+        assert "| town 12 | 12 |" in table
+        assert table.count("| town") == 7
+    code = "\n".join(f"line_{number} = {number}" for number in range(30))
+    lines = card(f"```py\n{code}\n```\n", "line_0", wanted="line_20 ")
+    assert ("line_20 = 20" in lines, lines.count(" = "), lines.count("```")) == (True, 8, 2)
+
+
 def test_the_headings_of_a_part_are_those_above_it() -> None:
     one = passage_of(PAGE)
     parts = PassageParts(one)
@@ -182,7 +216,7 @@ def test_other_formats_show_their_visible_text() -> None:
     )
     html = shown(page, "80", name="page.html")
     assert html.startswith("Use \\*one\\* of \\<these>.")
-    assert "\n\n- **Port**: 80; **Use**: web\n\n" in html
+    assert "\n\n| Port | Use |\n|---|---|\n| 80 | web |\n\n" in html
     assert "Second." in html
     assert shown("# no heading, 2 * 3 * 4 <b>", "2 *", name="a.txt") == "\\# no heading, 2 * 3 * 4 \\<b>"
 
@@ -205,8 +239,11 @@ def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header()
     whole = passage_of(table, name="lamps.html", cut="Last | of")
     assert len(whole.before) > READ_BEFORE_BYTES
     for before, expected in (
-        (whole.before[-READ_BEFORE_BYTES:], "- Last; of; all"),
-        ("Lamp | Material | Colour\n---|---|---\n", "- **Lamp**: Last; **Material**: of; **Colour**: all"),
+        (whole.before[-READ_BEFORE_BYTES:], "|  |  |  |\n|---|---|---|\n| Last | of | all |"),
+        (
+            "Lamp | Material | Colour\n---|---|---\n",
+            "| Lamp | Material | Colour |\n|---|---|---|\n| Last | of | all |",
+        ),
     ):
         parts, last = part(replace(whole, before=before), "Last")
         assert last is not None
@@ -217,7 +254,7 @@ def test_tables_next_to_each_other_have_their_own_columns() -> None:
     page = "<table><tr><th>Team<th>Plan<tr><td>Kitchen<td>120</table><table><tr><th>Item<th>Width<tr><td>Door<td>90</table>"
     assert (
         shown(page, "Kitchen", name="a.html")
-        == "- **Team**: Kitchen; **Plan**: 120\n\n- **Item**: Door; **Width**: 90"
+        == "| Team | Plan |\n|---|---|\n| Kitchen | 120 |\n\n| Item | Width |\n|---|---|\n| Door | 90 |"
     )
     markdown = "| Team | Plan |\n|---|---|\n| Kitchen | 120 |\n\n| Item | Width |\n|---|---|\n| Door | 90 |\n"
     assert shown(markdown, "Kitchen").count("|---|---|") == 2

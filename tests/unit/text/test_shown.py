@@ -22,7 +22,7 @@ from responsa_server.text.shown import (
     is_header,
     shown_blocks,
     shown_code,
-    shown_row,
+    shown_table,
 )
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -128,20 +128,23 @@ def test_sentences_with_what_they_announce_keep_its_form() -> None:
     assert shown_blocks(table, QuoteOrigin()) == "The ports:\n\n| Port | Use |\n|---|---|\n| 80 | `a\\|b` |"
 
 
-@pytest.mark.parametrize(
-    ("row", "header", "shown"),
-    [
-        ("| `8080` | [page](x.md) |", ["Port", "Use"], "**Port**: `8080`; **Use**: page"),
-        ("| a |  | *b* |", ["", "Empty", "B_1"], "a; **B_1**: *b*"),
-        ("| a | b |", ["Three", "names", "here"], "**Three**: a; **names**: b"),
-        ("| a | b | c |", ["Two", "names"], "a; b; c"),
-        ("Winter", ["Two", "names"], "Winter"),
-        (r"| a \| b | c |", ["Or", "C"], "**Or**: a | b; **C**: c"),
-        ("|  |  |", ["A", "B"], ""),
-    ],
-)
-def test_a_row_is_said_with_the_names_of_its_columns(row: str, header: list[str], shown: str) -> None:
-    assert shown_row(row, QuoteOrigin(header=header)) == shown
+def test_rows_stand_below_the_names_of_their_columns() -> None:
+    rows = ["| `8080` | [page](x.md) |", r"| a \| b |  |", "| *c* | d | e |", "|  |  |"]
+    assert shown_table(["B_1", "Use"], rows, QuoteOrigin()) == (
+        "| B_1 | Use |  |\n|---|---|---|\n| `8080` | page |  |\n| a \\| b |  |  |\n| *c* | d | e |"
+    )
+    assert shown_table(["A"], ["|  |"], QuoteOrigin()) == ""
+    assert shown_table((), ["~~Tea~~ | *3*"], PLAIN) == "|  |  |\n|---|---|\n| ~~Tea~~ | \\*3\\* |"
+
+
+def test_rows_that_say_the_names_of_their_columns_are_a_table_and_wide_ones_a_list() -> None:
+    named = QuoteOrigin(False, named=True)
+    rows = ["city: Bonn | area: 141", "city: Ulm | note: small | note: old"]
+    assert shown_table((), rows, named) == (
+        "| city | area | note |\n|---|---|---|\n| Bonn | 141 |  |\n| Ulm |  | small old |"
+    )
+    wide = " | ".join(f"c{number}: {number}" for number in range(9))
+    assert shown_table((), [wide], named).startswith("- **c0**: 0; **c1**: 1; ")
 
 
 def test_the_header_of_a_row() -> None:
@@ -172,8 +175,11 @@ def test_text_of_other_formats_is_shown_unchanged(text: str) -> None:
 
 def test_what_a_document_strikes_is_shown_struck() -> None:
     assert shown_blocks("The fee is ~~80 *euros*~~ 65.", PLAIN) == "The fee is ~~80 \\*euros\\*~~ 65."
-    assert shown_row("~~Tea~~ | 3", PLAIN) == "~~Tea~~; 3"
     assert shown_blocks("The half ~~of", PLAIN) == "The half \\~\\~of"
+
+
+def _row(text: str, origin: QuoteOrigin) -> str:
+    return shown_table((), [text], origin)
 
 
 HOSTILE = st.lists(
@@ -195,7 +201,7 @@ def test_no_markdown_shows_html_or_an_image(text: str) -> None:
     for made in (
         shown_blocks(text, QuoteOrigin()),
         shown_blocks(text, QuoteOrigin()),
-        shown_row(f"| {text.replace(chr(10), ' ')} |", QuoteOrigin(header=["<b>"])),
+        shown_table(["<b>"], [f"| {text.replace(chr(10), ' ')} |"], QuoteOrigin()),
     ):
         check(made)
 
@@ -215,7 +221,7 @@ def test_no_markdown_shows_html_or_an_image(text: str) -> None:
 )
 def test_hostile_text_takes_bounded_time(text: str) -> None:
     begun = time.process_time()
-    for show in (shown_blocks, shown_code, shown_row):
+    for show in (shown_blocks, shown_code, _row):
         check(show(text, QuoteOrigin()))
     assert time.process_time() - begun < 30
 

@@ -10,22 +10,22 @@ from responsa_server.text.why_passages import why_passages, without_why
 @pytest.mark.parametrize(
     ("causes", "language", "line"),
     [
-        ([], "en", "These passages of your documents fit best."),
-        (["no_model"], "fr", "No language model is configured. These passages of your documents fit best."),
+        ([], "en", "Closest passages:"),
+        (["no_model"], "fr", "No language model is configured. Closest passages:"),
         (
             ["declined", "no_model"],
             "de",
-            "Es ist kein Sprachmodell eingestellt. Diese Stellen Ihrer Dokumente passen am besten.",
+            "Es ist kein Sprachmodell eingestellt. Nächstliegende Stellen:",
         ),
         (
             ["model_unavailable:rate_limited"],
             "de",
-            "Das Sprachmodell ist gerade nicht verfügbar (rate limited). Diese Stellen Ihrer Dokumente passen am besten.",
+            "Das Sprachmodell ist gerade nicht verfügbar (rate limited). Nächstliegende Stellen:",
         ),
         (
             ["model_unavailable:It's\x1b[2J"],
             "en",
-            "The language model is not available at the moment. These passages of your documents fit best.",
+            "The language model is not available at the moment. Closest passages:",
         ),
     ],
 )
@@ -36,5 +36,5 @@ def test_the_line_is_written_and_taken_out_again(causes: list[str], language: st
 
 
 def test_other_texts_stay() -> None:
-    for text in ("", "No language model is configured.", "A. These passages of your documents fit best."):
+    for text in ("", "No language model is configured.", "A. Closest passages:"):
         assert without_why(text) == text

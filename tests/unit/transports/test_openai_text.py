@@ -157,7 +157,7 @@ def test_what_was_sent_is_known_with_any_of_its_marks(sent: str) -> None:
         "",
         "\n\nSources:\n\n1. [A](http://another.example/#/documents/a)\n",
         "\n\nQuellen:\n\n1. A, Seite 3",
-        "\n\nNo language model is configured. These passages of your documents fit best.\n\nSources:\n\n1. A: “x”",
+        "\n\nNo language model is configured. Closest passages:\n\nSources:\n\n1. A: “x”",
     ):
         assert is_written(message, written.strip() + below)
     for changed in (

@@ -8,11 +8,14 @@ import { button, element, WRITTEN } from "../widgets/dom.js";
 import { refusalText, refusalWords, type Origin, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
 import { datedOf, parts, placeOf, sources } from "./parts.js";
+import { flawsOf } from "./flaws.js";
+import type { Place } from "../text/content.js";
 import { plainText, Prose } from "../text/prose.js";
+import { unsourced } from "../text/unsourced.js";
 import { closestView, type CardHooks, type OpenSource } from "./passages.js";
 import { tipped } from "../widgets/tip.js";
 import { cleanName } from "../text/names.js";
-import { t, type Key } from "../language/language.js";
+import { t } from "../language/language.js";
 
 /** The number of characters of a quote that a chip's tip shows. */
 const QUOTED = 400;
@@ -38,11 +41,16 @@ export class AnswerView {
   show(text: string, citations: readonly Citation[]): void {
     this.#text = text;
     this.#citations = citations;
-    const spots = parts(text, citations).map((one) => {
-      const { passage, sourceRange } = citations[one.index]!;
-      return { ...one, widget: { type: "widget" as const, key: `${one.index} ${passage} ${sourceRange?.start}`, make: () => this.#chip(one.index) } };
+    this.#paint();
+  }
+
+  #paint(apart: readonly Place[] = []): void {
+    const spots = parts(this.#text, this.#citations).map((one) => {
+      const citation = this.#citations[one.index]!;
+      const flaws = flawsOf(this.#text, citation);
+      return { ...one, widget: { type: "widget" as const, key: `${one.index} ${citation.passage} ${citation.sourceRange?.start} ${flaws.join()}`, make: () => this.#chip(one.index, flaws) } };
     });
-    this.#prose.show(text, spots);
+    this.#prose.show(this.#text, spots, apart);
   }
 
   /** The text with a footnote for each citation. */
@@ -54,6 +62,9 @@ export class AnswerView {
   finish(...more: readonly HTMLElement[]): void {
     this.#showSources();
     if (!this.#text) return;
+    this.root.querySelector(".bare")?.remove();
+    const bare = this.#citations.length > 0 ? unsourced(this.#text, parts(this.#text, this.#citations)) : [];
+    if (bare.length > 0) this.root.append(switched(t("unsourced", { count: bare.length }), (on) => this.#paint(on ? bare : [])));
     const copy = copyButton(t("copyAnswer"), () => this.#text, this.#say);
     const actions = element("div", { class: "actions" }, copy);
     if (this.#citations.length > 0) actions.append(copyButton(t("copySources"), () => this.sourced, this.#say, { sources: true }));
@@ -83,16 +94,20 @@ export class AnswerView {
     this.root.append(list);
   }
 
-  #chip(index: number): HTMLElement {
+  #chip(index: number, flaws: readonly string[]): HTMLElement {
     const citation = this.#citations[index]!;
-    const { quote } = citation;
     const title = cleanName([citation.title || citation.uri, placeOf(citation), datedOf(citation), fetchedBy(citation)].filter(Boolean).join(", "));
-    const label = t("sourceIs", { number: index + 1, title });
+    const label = [t("sourceIs", { number: index + 1, title }), ...(flaws.length > 0 ? [t("differs"), ...flaws] : [])].join("; ");
     const chip = button(`${index + 1}`, () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": label });
+    if (flaws.length > 0) {
+      chip.classList.add("flawed");
+      chip.append(element("span", WRITTEN, flaws[0]!));
+    }
     tipped(chip, () => {
-      const text = plainText(quote);
-      const notes = [title, t(ORIGINS[citation.quoteOrigin] ?? "quoteCopied"), citation.differences.length > 0 ? t("differs") : ""].filter(Boolean);
-      return [...(text ? [element("q", WRITTEN, text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text)] : []), ...notes.map((one) => element("span", { class: "note", ...WRITTEN }, one))];
+      const quote = plainText(citation.quote);
+      const notes = [title, citation.quoteOrigin === QuoteOrigin.CHOSEN ? t("quoteChosen") : ""].filter(Boolean);
+      const lines = [...flaws.map((one) => element("strong", WRITTEN, one)), ...notes.map((one) => element("span", { class: "note", ...WRITTEN }, one))];
+      return [...(quote ? [element("q", WRITTEN, quote.length > QUOTED ? `${quote.slice(0, QUOTED)}…` : quote)] : []), ...lines];
     });
     chip.dataset["of"] = String(index);
     for (const kind of ["pointerenter", "pointerleave", "focus", "blur"]) chip.addEventListener(kind, () => this.#light());
@@ -107,7 +122,15 @@ export class AnswerView {
   }
 }
 
-const ORIGINS: Partial<Record<QuoteOrigin, Key>> = { [QuoteOrigin.CHOSEN]: "quoteChosen", [QuoteOrigin.NOT_FOUND]: "quoteNotFound" };
+/** A line that can be pressed, and says whether it is. */
+function switched(label: string, turn: (on: boolean) => void): HTMLElement {
+  const made = button(label, () => {
+    const on = made.getAttribute("aria-pressed") !== "true";
+    made.setAttribute("aria-pressed", String(on));
+    turn(on);
+  }, { class: "plain bare", "aria-pressed": "false" });
+  return made;
+}
 
 /** The address of a source. Only what a tool fetched from the web is a link, which opens in another tab. */
 function addressOf(uri: string, fetched: boolean): HTMLElement {
@@ -116,12 +139,10 @@ function addressOf(uri: string, fetched: boolean): HTMLElement {
   return element("span", { class: "note", ...WRITTEN }, uri);
 }
 
-/** Shows a refusal, which is an outcome like an answer but has no sources. What the server or the agent's author wrote stays below the page's own sentence: it says more of this question. */
-export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks): HTMLElement {
-  const own = refusalText(reason, text);
-  const said = own === text ? [] : [element("p", { class: "note", ...WRITTEN }, text)];
+/** Shows a refusal, which is an outcome like an answer but has no sources. `declined`: whether passages stand below it. */
+export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks, declined = false): HTMLElement {
   const ways = reason === RefusalReason.NO_SUPPORT ? [waysOn(question, asking)] : [];
-  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, own), ...said, ...ways);
+  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason, declined).heading), element("p", WRITTEN, refusalText(reason, text, declined)), ...ways);
 }
 
 /** The ways on if nothing fits the question. */

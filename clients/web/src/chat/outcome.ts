@@ -141,15 +141,10 @@ function answered(answer: TurnAnswer, agent: string): Outcome {
   const uncited = fallbacks.some((one) => one.kind === FallbackKind.UNCITED);
   return {
     who: said ? spent(usage) : answeredBy(agent, model, usage),
-    fallbacks: [...sentences(fallbacks.filter((one) => why === undefined || one.kind !== FallbackKind.PASSAGES), answer.outcome), ...unsupported(answer)],
+    fallbacks: [...sentences(fallbacks.filter((one) => why === undefined || one.kind !== FallbackKind.PASSAGES), answer.outcome)],
     ...(why === undefined ? from && { origin: from } : { passages: { why, answer } }),
     ...(why === undefined && uncited && { closest: answer.moreExcerpts }),
   };
-}
-
-/** Says how many sentences cite words that are not in their source, or were denied. */
-function unsupported({ unsupportedSentences: number }: TurnAnswer): readonly string[] {
-  return number === 0 ? [] : [t("unsupported", { count: number })];
 }
 
 const KINDS: Partial<Record<CollectionKind, Key>> = { [CollectionKind.SAMPLE]: "fromSamples", [CollectionKind.DOCS]: "fromDocs" };
@@ -196,14 +191,19 @@ const REFUSALS: Partial<Record<RefusalReason, readonly [heading: Key, did: Key, 
   [RefusalReason.QUOTA]: ["refusedQuota", "didStop", "endQuota"],
 };
 
-export function refusalWords(reason: RefusalReason): RefusalWords {
-  const [heading, did, end] = REFUSALS[reason] ?? ["refusedNoSupport", "didSearch", "endNoSupport"];
+/** `declined`: whether passages were found in which the model saw no answer. */
+export function refusalWords(reason: RefusalReason, declined = false): RefusalWords {
+  const [heading, did, end] = REFUSALS[reason] ?? (declined ? ["modelDeclined", "didSearch", "endDeclined"] : ["refusedNoSupport", "didSearch", "endNoSupport"]);
   return { heading: t(heading), did: t(did), end: t(end) };
 }
 
-/** Why a turn was refused, in a sentence: the page's own, or else the server's, which is English. */
-export function refusalText(reason: RefusalReason, message: string): string {
-  return reasoned(RefusalReason[reason] ?? "", message);
+/** What the server says in English, of which the page has a sentence of its own. An agent's author may write in the reader's language. */
+const ENGLISH = /\b(?:the|you|and|it)\b/i;
+
+/** Why a turn was refused: in the server's words, or in the page's own if the reader's language is another one. */
+export function refusalText(reason: RefusalReason, message: string, declined = false): string {
+  if (!ENGLISH.test(message) || isEnglish()) return message;
+  return declined && !(reason in REFUSALS) ? t("declinedWhy") : reasoned(RefusalReason[reason] ?? "", message);
 }
 
 /** Why a tool failed: what the server or the tool says, which is English, or the kind of the failure. */

@@ -6,10 +6,10 @@ import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js"
 import type { TurnAnswer } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { actionsOf, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton } from "./copy.js";
-import { headingOf, kindOf, pathOf, wordsIn } from "./excerpts.js";
+import { kindOf, pathOf, wordsIn } from "./excerpts.js";
 import { datedOf, placeOf } from "./parts.js";
 import { unitsAt } from "@responsa/client/parts.js";
-import { element, WRITTEN } from "../widgets/dom.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
 import { t } from "../language/language.js";
 import type { Place } from "../text/content.js";
 import { Markdown } from "../text/markdown.js";
@@ -35,7 +35,7 @@ export interface CardHooks extends ShownHooks {
 
 /** The passages of an answer below the line that says why they are shown. `more`: further controls. */
 export function passagesView(question: string, line: string, { text, citations, excerpts, moreExcerpts }: TurnAnswer, hooks: ShownHooks & Partial<CardHooks>, ...more: readonly HTMLElement[]): HTMLElement {
-  const root = element("div", { class: "passages" }, element("div", {}, element("strong", {}, headingOf(excerpts, hooks.asking !== undefined)), element("p", { class: "note" }, line)), cards(question, excerpts, t("passages"), hooks, citations));
+  const root = element("div", { class: "passages" }, element("div", {}, element("strong", {}, t("closest")), element("p", { class: "note" }, line)), cards(question, excerpts, t("passages"), hooks, citations));
   if (moreExcerpts.length > 0) {
     const summary = element("summary", {}, t("passagesMore", { count: moreExcerpts.length }));
     root.append(element("details", { class: "further" }, summary, cards(question, moreExcerpts, t("morePassages"), hooks)));
@@ -46,7 +46,7 @@ export function passagesView(question: string, line: string, { text, citations, 
 
 /** The passages that come closest to an answer, below a refusal. */
 export function closestView(question: string, excerpts: readonly Excerpt[], hooks: ShownHooks): HTMLElement {
-  return element("div", { class: "passages" }, element("p", { class: "note" }, `${t("closest")}:`), cards(question, excerpts, t("closest"), hooks));
+  return element("div", { class: "passages" }, element("strong", {}, t("closest")), cards(question, excerpts, t("closest"), hooks));
 }
 
 /** One card for each excerpt. `cited`: the citations of the answer. */
@@ -64,42 +64,34 @@ function card(question: string, excerpt: Excerpt, { open, label, say }: ShownHoo
   const collection = element("span", WRITTEN);
   void label(excerpt.collection).then((text) => (collection.textContent = text));
   const notes = [placeOf(excerpt), datedOf(excerpt), kindOf(excerpt)].filter(Boolean).map((one) => ` · ${one}`);
-  const words = wordsIn(question, excerpt.markdown);
-  const { markedInMarkdown: cell } = excerpt;
-  const [from = 0, to = 0] = cell ? unitsAt(excerpt.markdown, [Number(cell.start), Number(cell.end)]) : [];
-  return element("li", { class: "excerpt" }, named, element("p", { class: "note" }, collection, ...notes), prose(excerpt.markdown, (view) => words.reduce((views, word) => wrapped(views, word, "b", { className: word.best ? "word best" : "word" }), wrapped(view, { from, to }, "mark")), say));
+  return element("li", { class: "excerpt" }, named, element("p", { class: "note" }, collection, ...notes), shownExcerpt(question, excerpt, say));
 }
 
-/** A Markdown text with a place in it marked. */
-export function markedProse(markdown: string, place: Place, say: (text: string) => void): HTMLElement {
-  return prose(markdown, (view) => wrapped(view, place, "mark", { dataCitation: 0 }), say);
-}
-
-function prose(markdown: string, marked: (view: readonly View[]) => readonly View[], say: (text: string) => void): HTMLElement {
-  const views = new Markdown().blocks(markdown).flatMap(({ content }) => framed(marked(content), () => codeButton(say)));
-  const root = element("div", { class: "prose", ...WRITTEN }, ...views.map(made));
-  // A long text scrolls within its card, where the keyboard must reach it, and begins with what is marked in sight. Its size is known only when the card is not folded away, and changes with the width of the page.
-  let seen = false;
-  const scrolls = () => {
-    if (root.clientHeight === 0) return;
-    const long = root.scrollHeight > root.clientHeight;
-    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", t("passage")]] as const) {
-      if (long) root.setAttribute(name, value);
-      else root.removeAttribute(name);
-    }
-    if (!long || seen) return;
-    seen = true;
-    const mark = root.querySelector("mark") ?? root.querySelector(".best");
-    if (mark) root.scrollTop = mark.getBoundingClientRect().bottom - root.getBoundingClientRect().top - root.clientHeight / 2;
-  };
-  new ResizeObserver(scrolls).observe(root);
+/** The text of an excerpt, with a button that unfolds its section. The question's words and a marked cell are set off. */
+export function shownExcerpt(question: string, { markdown, sectionMarkdown, markedInMarkdown: cell }: Excerpt, say: (text: string) => void): HTMLElement {
+  const [from = 0, to = 0] = cell ? unitsAt(markdown, [Number(cell.start), Number(cell.end)]) : [];
+  const root = element("div", {}, prose(question, markdown, say, { from, to }));
+  if (!sectionMarkdown) return root;
+  const more = button(t("showMore"), () => {
+    const whole = more.getAttribute("aria-expanded") !== "true";
+    more.setAttribute("aria-expanded", String(whole));
+    more.textContent = t(whole ? "showLess" : "showMore");
+    root.firstElementChild!.replaceWith(whole ? prose(question, sectionMarkdown, say) : prose(question, markdown, say, { from, to }));
+  }, { class: "plain unfold", "aria-expanded": "false" });
+  root.append(more);
   return root;
 }
 
-/** An excerpt, or its marked cell, as a citation of no answer, which has no hash. */
-function quoteOf({ passage, documentVersion, title, uri, text, sourceRange, markedRange, page, boxes, path, date }: Excerpt): Citation {
-  const cited = markedRange ?? sourceRange;
+function prose(question: string, markdown: string, say: (text: string) => void, cell: Place = { from: 0, to: 0 }): HTMLElement {
+  const marked = (views: readonly View[]) => wordsIn(question, markdown).reduce((found, word) => wrapped(found, word, "b", { className: "word" }), wrapped(views, cell, "mark"));
+  const views = new Markdown().blocks(markdown).flatMap(({ content }) => framed(marked(content), () => codeButton(say)));
+  return element("div", { class: "prose", ...WRITTEN }, ...views.map(made));
+}
+
+/** What an excerpt quotes, as a citation of no answer, which has no hash. */
+function quoteOf({ passage, documentVersion, title, uri, text, sourceRange, pieceRange, markedRange, page, boxes, path, date }: Excerpt): Citation {
+  const cited = markedRange ?? pieceRange ?? sourceRange;
   const { start = 0n } = sourceRange ?? {};
-  const [from, to] = markedRange ? unitsAt(text, [Number(markedRange.start - start), Number(markedRange.end - start)]) : [];
+  const [from, to] = cited ? unitsAt(text, [Number(cited.start - start), Number(cited.end - start)]) : [];
   return create(CitationSchema, { passage, documentVersion, title, uri, quote: text.slice(from, to), page, boxes, path, date, ...(cited && { sourceRange: cited }) });
 }

@@ -72,7 +72,7 @@ export class SharedView {
     // Without a hash, the panel does not ask the server to check the citation, which only the asker may do.
     const citations = answer.citations.map((one): Citation => ({ ...one, sha256: new Uint8Array(), ...(one.notPermitted && { title: t("hiddenDocument") }) }));
     const hidden = citations.filter((one) => one.notPermitted).length;
-    const why = whyPassages(answer, false);
+    const why = whyPassages(answer);
     const body = element("div", { class: "answer" });
     if (hidden > 0) body.append(element("p", { class: "note withheld" }, why !== undefined || answer.text ? t("hiddenSources", { count: hidden }) : t("hiddenAnswer")));
     if (why !== undefined) body.append(passagesView(question, why, { ...answer, citations }, { open, label: (name: string) => this.#labels.of(name), say: this.#say }));

@@ -165,12 +165,14 @@ export class TurnView {
         break;
       }
       case "refused": {
-        const { heading, did, end } = refusalWords(event.value.reason);
-        this.#replace(refusal(this.#asked, event.value.message, event.value.reason, this.#hooks.asking));
+        const { message, reason, excerpts } = event.value;
+        const declined = excerpts.length > 0;
+        const { heading, did, end } = refusalWords(reason, declined);
+        this.#replace(refusal(this.#asked, message, reason, this.#hooks.asking, declined));
         this.#tell(outcome);
         this.#body.append(element("div", { class: "actions" }, ...actionsOf(this.#asked, this.#hooks.asking), ...this.#feedback(false)));
         this.#end(`${this.#in(did, at)} ${end}`, at);
-        this.#hooks.say(`${heading}. ${refusalText(event.value.reason, event.value.message)}`);
+        this.#hooks.say(`${heading}. ${refusalText(reason, message, declined)}`);
         break;
       }
       case "failed":

@@ -2,24 +2,21 @@
 
 import type { Document, Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { SearchHit } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
-import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
+import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
 import type { Api } from "../server/api.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
 import { quoted } from "../server/filters.js";
 import { placeOf } from "../chat/parts.js";
-import { markedProse } from "../chat/passages.js";
-import { unitsAt } from "@responsa/client/parts.js";
-import { blocksRound } from "../text/prose.js";
+import { shownExcerpt } from "../chat/passages.js";
 import { t } from "../language/documents/texts.js";
 
-const MOST = 20;
-const LEAST = 280; // characters of a passage that are shown, if it has them
+const MOST = 10;
 
 export class PassagesView {
   readonly root: HTMLElement;
   readonly #api: Pick<Api, "knowledge">;
-  readonly #show: (passage: Passage, piece: ByteRange | undefined) => void;
+  readonly #show: (passage: Passage | Excerpt) => void;
   readonly #say: (text: string) => void;
   readonly #term = element("input", { type: "search", id: "passage-term", autocomplete: "off", dir: "auto", required: true, maxlength: "1000" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
@@ -30,7 +27,7 @@ export class PassagesView {
   #finding = new AbortController();
 
   /** `show` opens a passage in the text or on its page, and marks its best piece. */
-  constructor(api: Pick<Api, "knowledge">, show: (passage: Passage, piece: ByteRange | undefined) => void, say: (text: string) => void) {
+  constructor(api: Pick<Api, "knowledge">, show: (passage: Passage | Excerpt) => void, say: (text: string) => void) {
     this.#api = api;
     this.#say = say;
     this.#show = show;
@@ -79,19 +76,12 @@ export class PassagesView {
     }
   }
 
-  #row({ passage, pieceRange }: SearchHit): HTMLElement {
+  #row({ passage, excerpt }: SearchHit): HTMLElement {
     if (!passage) return element("li", { class: "excerpt" });
-    const place = [passage.headings.join(" › "), placeOf(passage)].filter(Boolean).join(" · ");
-    const prose = piece(passage, pieceRange, this.#say);
-    const open = button(t("show"), () => this.#show(passage, pieceRange), { "aria-label": t("showPassage", { text: (prose.textContent ?? "").slice(0, 60) }) });
+    const source = excerpt ?? passage;
+    const place = [source.headings.join(" › "), placeOf(source)].filter(Boolean).join(" · ");
+    const prose = excerpt ? shownExcerpt(this.#term.value, excerpt, this.#say) : element("p", WRITTEN, passage.text);
+    const open = button(t("show"), () => this.#show(source), { "aria-label": t("showPassage", { text: (prose.textContent ?? "").slice(0, 60) }) });
     return element("li", { class: "excerpt" }, element("div", { class: "hit-head" }, element("span", { class: "note", ...WRITTEN }, place), open), prose);
   }
-}
-
-/** The lines of a passage round its best piece, which is marked; those at its beginning if the piece is not known. */
-export function piece({ text, sourceRange }: Passage, range: ByteRange | undefined, say: (text: string) => void): HTMLElement {
-  const start = Number(sourceRange?.start ?? 0n);
-  const [from = 0, to = 0] = range ? unitsAt(text, [Number(range.start) - start, Number(range.end) - start]) : [];
-  const { markdown, ...place } = blocksRound(text, { from, to }, LEAST);
-  return markedProse(markdown, place, say);
 }

@@ -6,9 +6,9 @@
 import { X } from "lucide";
 import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { CitationCheck } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
+import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
 import { CitationVerdict, type Citation, type PageBox } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { DocumentState, type Document, type Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
-import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import type { Me } from "./access.js";
 import type { Api } from "../server/api.js";
 import { DetailsView } from "./docdetails.js";
@@ -122,7 +122,7 @@ export class DocumentPanel {
     this.#hooks = hooks;
     this.#text = new TextView(api, hooks.say, (why) => (this.#note.textContent = why));
     this.#pages = new PagesView(api, hooks.say, () => this.#moved());
-    this.#passages = new PassagesView(api, (passage, piece) => void this.#go(shownPassage(passage, this.#shown.title, piece)), (text) => this.#hooks.say(text));
+    this.#passages = new PassagesView(api, (passage) => void this.#go(shownPassage(passage, this.#shown.title)), (text) => this.#hooks.say(text));
     const changed = async () => {
       hooks.changed();
       await this.#again();
@@ -212,10 +212,10 @@ export class DocumentPanel {
     if (mark && focused() === this.#title) mark.focus({ preventScroll: true });
   }
 
-  /** Open a passage of a document's version. `piece`: the part of it to mark, if that is not the whole passage. */
-  async openPassage(passage: Passage, by: HTMLElement, piece?: ByteRange): Promise<void> {
+  /** Open a passage of a document's version, or what an excerpt shows of it. */
+  async openPassage(passage: Passage | Excerpt, by: HTMLElement): Promise<void> {
     const title = passage.title || t("document");
-    await this.#open(shownPassage(passage, title, piece), this.#begin(title, by));
+    await this.#open(shownPassage(passage, title), this.#begin(title, by));
   }
 
   /** Open a document by its name, `documents/{uuid}`. */
@@ -457,9 +457,11 @@ export class DocumentPanel {
   }
 }
 
-function shownPassage({ documentVersion: name, sourceRange, page, boxes }: Passage, title: string, piece = sourceRange): Shown {
-  const range = { start: Number(piece?.start ?? 0n), end: Number(piece?.end ?? 0n) };
-  return { name, title, range, quote: "", marked: t(piece === sourceRange ? "passageMarked" : "sentenceMarked"), page, boxes };
+/** A passage, or the piece that an excerpt is round. */
+function shownPassage(source: Passage | Excerpt, title: string): Shown {
+  const { start = 0n, end = 0n } = ("pieceRange" in source ? (source.markedRange ?? source.pieceRange) : undefined) ?? source.sourceRange ?? {};
+  const name = source.documentVersion;
+  return { name, title, range: { start: Number(start), end: Number(end) }, quote: "", marked: t("passageMarked"), page: source.page, boxes: source.boxes };
 }
 
 /** Whether two citations are of the same passage, or of the same source of a tool's call. */

@@ -5,7 +5,7 @@ import { SearchMode, type SearchHit } from "@responsa/contract/responsa/knowledg
 import type { Api } from "../server/api.js";
 import { datedOf, placeOf } from "../chat/parts.js";
 import { byteLength } from "@responsa/client/parts.js";
-import { piece } from "./docpassages.js";
+import { shownExcerpt } from "../chat/passages.js";
 import type { DocumentPanel } from "./document.js";
 import { element, field, replace, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
@@ -164,21 +164,21 @@ export class SearchView {
     this.#hooks.say(said);
   }
 
-  #row({ passage, score, parts, pieceRange }: SearchHit, index: number, mode: SearchMode, strongest: number, term: string): HTMLElement {
+  #row({ passage, score, parts, excerpt }: SearchHit, index: number, mode: SearchMode, strongest: number, term: string): HTMLElement {
     if (!passage) return element("li", { class: "excerpt" });
     const title = passage.title || t("document");
-    const headings = passage.headings.filter((one) => one !== title).map((one) => element("span", WRITTEN, ` › ${one}`));
-    const open: HTMLElement = element("button", { type: "button", class: "plain open", click: () => void this.#panel.openPassage(passage, open, pieceRange) }, element("strong", WRITTEN, title), ...headings);
+    const headings = (excerpt ?? passage).headings.filter((one) => one !== title).map((one) => element("span", WRITTEN, ` › ${one}`));
+    const open: HTMLElement = element("button", { type: "button", class: "plain open", click: () => void this.#panel.openPassage(excerpt ?? passage, open) }, element("strong", WRITTEN, title), ...headings);
     const collection = { name: passage.collection, label: this.#label(passage.collection) };
     const ask = iconButton(MessageCircle, t("askAbout"), () => this.#hooks.ask(term, collection));
     const words = parts?.text ?? 0;
-    const notes = [placeOf(passage), datedOf(passage)].filter(Boolean).map((one) => ` · ${one}`);
+    const notes = [placeOf(excerpt ?? passage), datedOf(passage)].filter(Boolean).map((one) => ` · ${one}`);
     return element(
       "li",
       { class: "excerpt" },
       element("div", { class: "hit-head" }, open, ask),
       element("p", { class: "note" }, element("span", WRITTEN, collection.label), ...notes),
-      piece(passage, pieceRange, this.#hooks.say),
+      excerpt ? shownExcerpt(term, excerpt, this.#hooks.say) : element("p", WRITTEN, passage.text),
       element(
         "dl",
         { class: "scores" },

@@ -170,14 +170,17 @@ export class OverviewView implements Part {
 const questions: Write = (figures, total) => {
   const all = figures.reduce((sum, { usage }) => sum + turnsOf(usage), 0);
   const reasons = Object.entries(total?.refusals ?? {}).map(([reason, number]) => `${reasonOf(reason)}: ${number.toLocaleString(locale())}`);
-  const parts = [t("shareAnswered", { share: share(Number(total?.answeredTurns ?? 0), all) }), reasons.length > 0 && t("countRefused", { count: Number(total?.refusedTurns ?? 0), reasons: reasons.join("; ") }), total?.failedTurns && t("countFailed", { count: Number(total.failedTurns) })];
+  const shown = figures.reduce((sum, { usage }) => sum + Number(usage?.passagesTurns ?? 0), 0);
+  const answered = Number(total?.answeredTurns ?? 0) - shown;
+  const parts = [answered > 0 && t("shareAnswered", { share: share(answered, all) }), shown > 0 && t("shareShown", { share: share(shown, all) }), reasons.length > 0 && t("countRefused", { count: Number(total?.refusedTurns ?? 0), reasons: reasons.join("; ") }), total?.failedTurns && t("countFailed", { count: Number(total.failedTurns) })];
   return {
     title: t("questions"),
     figure: all.toLocaleString(locale()),
     summary: all > 0 ? parts.filter(Boolean).join(" ") : t("nobodyAsked"),
     bars: true,
     series: [
-      { label: t("answered"), colour: "--lake", values: figures.map(({ usage }) => Number(usage?.answeredTurns ?? 0)) },
+      { label: t("answered"), colour: "--lake", values: figures.map(({ usage }) => Number((usage?.answeredTurns ?? 0n) - (usage?.passagesTurns ?? 0n))) },
+      { label: t("shownPassages"), colour: "--leaf", values: figures.map(({ usage }) => Number(usage?.passagesTurns ?? 0)) },
       { label: t("refused"), colour: "--amber", values: figures.map(({ usage }) => Number(usage?.refusedTurns ?? 0)) },
       { label: t("failedOrStopped"), colour: "--coral", values: figures.map(({ usage }) => Number((usage?.failedTurns ?? 0n) + (usage?.cancelledTurns ?? 0n))) },
     ],

@@ -2,7 +2,7 @@
 
 import { element } from "../widgets/dom.js";
 import type { Block, Place } from "./content.js";
-import { Markdown, withoutFrontMatter } from "./markdown.js";
+import { Markdown } from "./markdown.js";
 import { paint } from "./paint.js";
 import { alone, framed, placed, textOf, wrapped, type View, type Widget } from "./view.js";
 
@@ -31,16 +31,17 @@ export class Cited {
     this.#copy = copy;
   }
 
-  /** The trees of a text with its cited parts, which are in the order of their ends. */
-  views(text: string, spots: readonly Spot[]): readonly View[] {
+  /** The trees of a text with its cited parts, which are in the order of their ends. `apart`: the places that are set off. */
+  views(text: string, spots: readonly Spot[], apart: readonly Place[] = []): readonly View[] {
     const blocks = this.#markdown.blocks(text);
     const homes = spots.map((one) => blocks.findLastIndex((block) => block.from < one.to && block.content.length > 0));
     this.#kept = blocks.map((block, index) => {
       const here = spots.filter((_, number) => homes[number] === index);
       const near = spots.filter((one) => one.from < block.to && one.to > block.from);
-      const key = [...here, ...near].map((one) => `${one.widget.key} ${one.from} ${one.to}`).join();
+      const off = apart.filter((one) => one.from < block.to && one.to > block.from);
+      const key = [...[...here, ...near].map((one) => `${one.widget.key} ${one.from} ${one.to}`), ...off.map(({ from, to }) => `${from} ${to}`)].join();
       const known = this.#kept[index];
-      return known?.block === block && known.spots === key ? known : { block, spots: key, views: this.#views(block, near, here) };
+      return known?.block === block && known.spots === key ? known : { block, spots: key, views: this.#views(block, near, here, off) };
     });
     // A part whose text Markdown hides, at the start of the text.
     const homeless = spots.filter((_, number) => homes[number] === -1).map((one) => alone(one.widget, one.to));
@@ -52,13 +53,14 @@ export class Cited {
     return this.#markdown.outside(end);
   }
 
-  #views(block: Block, near: readonly Spot[], here: readonly Spot[]): readonly View[] {
+  #views(block: Block, near: readonly Spot[], here: readonly Spot[], off: readonly Place[]): readonly View[] {
     let views: readonly View[] = block.content;
     let covered = 0;
     for (const one of near) {
       views = wrapped(views, { from: Math.max(one.from, covered), to: one.to }, "span", { className: "supported", dataCitation: one.index });
       covered = Math.max(covered, one.to);
     }
+    for (const one of off) views = wrapped(views, one, "span", { className: "unsourced" });
     for (const one of here) views = placed(views, one.to, one.widget) ?? [...views, alone(one.widget, one.to)];
     return framed(views, this.#copy);
   }
@@ -74,9 +76,9 @@ export class Prose {
     this.#cited = new Cited(copy);
   }
 
-  /** Show a text and its cited parts, which are in the order of their ends. Existing nodes change only where the text does. */
-  show(text: string, spots: readonly Spot[]): void {
-    const views = this.#cited.views(text, spots);
+  /** Show a text and its cited parts, which are in the order of their ends, with some places set off. Existing nodes change only where the text does. */
+  show(text: string, spots: readonly Spot[], apart: readonly Place[] = []): void {
+    const views = this.#cited.views(text, spots, apart);
     paint(this.root, this.#shown, views);
     this.#shown = views;
   }
@@ -85,32 +87,6 @@ export class Prose {
   outside(end: number): { readonly end: number; readonly block: boolean } {
     return this.#cited.outside(end);
   }
-}
-
-const FENCES = /^[ \t>]*(?:```|~~~).*$/gm;
-
-/**
- * The blocks round a place of a passage in Markdown, of at least `least` characters together if it has them, and the place within them. Headings that come first are left out,
- * and so is the rest of a block of code in which the passage begins before the place.
- */
-export function blocksRound(passage: string, { from, to }: Place, least: number): { readonly markdown: string } & Place {
-  const fences = [...passage.matchAll(FENCES)];
-  const end = fences[0] ? fences[0].index + fences[0][0].length : 0;
-  const cut = fences.length % 2 === 1 && /[`~]\s*$/.test(fences[0]![0]) && end <= from ? end : passage.length - withoutFrontMatter(passage).length;
-  const text = passage.slice(cut);
-  const blocks = new Markdown().blocks(text).filter((one) => one.content.length > 0);
-  const place = Math.max(0, blocks.findIndex((one) => one.to > from - cut));
-  let first = place;
-  let last = Math.max(place, blocks.findLastIndex((one) => one.from < to - cut));
-  const size = () => (blocks[last]?.to ?? 0) - (blocks[first]?.from ?? 0);
-  while (size() < least && (last + 1 < blocks.length || first > 0)) {
-    if (last + 1 < blocks.length) last += 1;
-    else first -= 1;
-  }
-  const isHeading = ({ content }: Block) => content.some((one) => one.type === "element" && /^h\d$/.test(one.tagName));
-  while (first < last && isHeading(blocks[first]!) && (first < place || to <= from)) first += 1;
-  const start = blocks[first]?.from ?? 0;
-  return { markdown: text.slice(start, blocks[last]?.to ?? 0), from: from - cut - start, to: to - cut - start };
 }
 
 /** The text that a reader sees of a Markdown text, in one line. */

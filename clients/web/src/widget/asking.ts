@@ -7,12 +7,17 @@ export interface Citation {
   readonly uri?: string;
   readonly quote?: string;
   readonly answerRange?: { readonly start?: string; readonly end?: string };
+  readonly quoteOrigin?: string;
+  readonly verdict?: string;
+  readonly differences?: readonly object[];
 }
 
 /** The end of a turn: the answer, or a problem to show. */
 export interface Ended {
   readonly text: string;
   readonly citations: readonly Citation[];
+  /** Whether the text is passages, which nobody has read for the question. */
+  readonly passages: boolean;
   readonly problem: string;
 }
 
@@ -22,7 +27,7 @@ interface Frame {
   readonly events?: readonly {
     readonly delta?: { readonly text?: string };
     readonly attemptRestarted?: object;
-    readonly answer?: { readonly text?: string; readonly citations?: readonly Citation[] };
+    readonly answer?: { readonly text?: string; readonly model?: string; readonly citations?: readonly Citation[] };
     readonly refused?: object;
     readonly failed?: { readonly status?: { readonly message?: string } };
     readonly cancelled?: object;
@@ -32,7 +37,7 @@ interface Frame {
 /** Milliseconds before each further connection; after the last, the question has failed. */
 const WAITS = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000];
 const LOST = "The connection was lost. Ask again.";
-const NONE = "The documents have no answer to this.";
+export const NONE = "The documents have no answer to this.";
 
 /** Ask, and call `show` with the text that has arrived. The same request id makes a repeated request the same question. */
 export async function ask(server: string, key: string, question: { readonly text: string; readonly agent: string }, show: (text: string) => void, signal: AbortSignal): Promise<Ended> {
@@ -48,7 +53,7 @@ export async function ask(server: string, key: string, question: { readonly text
       for await (const frame of frames(response.body)) {
         [turn, seq, tries] = [frame.turn, frame.throughSeq, 0];
         for (const { delta, attemptRestarted, answer, refused, failed: failure, cancelled } of frame.events ?? []) {
-          if (answer) return { text: answer.text ?? "", citations: answer.citations ?? [], problem: "" };
+          if (answer) return { text: answer.text ?? "", citations: answer.citations ?? [], passages: answer.model === "passages", problem: "" };
           if (refused) return failed(NONE);
           if (failure || cancelled) return failed(failure?.status?.message ?? LOST);
           if (attemptRestarted) text = "";
@@ -66,7 +71,7 @@ export async function ask(server: string, key: string, question: { readonly text
 }
 
 function failed(problem: string): Ended {
-  return { text: "", citations: [], problem };
+  return { text: "", citations: [], passages: false, problem };
 }
 
 async function* frames(body: ReadableStream<Uint8Array>): AsyncGenerator<Frame> {

@@ -14,6 +14,9 @@ export function style(): CSSStyleSheet {
     .note { opacity: .8; }
     .problem { color: light-dark(#a3261d, #ff9d93); }
     .chip { min-inline-size: 1.5rem; min-block-size: 1.5rem; margin-inline-start: .2rem; padding: 0 .3rem; font-size: .75rem; background: none; color: var(--accent); cursor: pointer; }
+    .flawed { border: 2px solid currentColor; border-radius: 3px; font-weight: 600; }
+    .bare { background: none; border: none; padding: 0; color: var(--accent); text-decoration: underline; cursor: pointer; font-size: .9rem; }
+    .unsourced { text-decoration: underline dotted 2px; text-underline-offset: 4px; }
     .sources { padding-inline-start: 1.5rem; font-size: .9rem; }
     summary { cursor: pointer; }
     blockquote { margin: .25rem 0 .5rem; padding-inline-start: .75rem; border-inline-start: 3px solid var(--line); white-space: pre-line; }

@@ -6,8 +6,9 @@
 import { unitsAt } from "@responsa/client/parts.js";
 import { loadMarkdown } from "../text/markdown.js";
 import { Prose } from "../text/prose.js";
+import { unsourced } from "../text/unsourced.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { ask, type Citation, type Ended } from "./asking.js";
+import { ask, NONE, type Citation, type Ended } from "./asking.js";
 import { style } from "./style.js";
 
 const SERVER = new URL((document.currentScript as HTMLScriptElement).src).origin;
@@ -48,12 +49,12 @@ class Answers extends HTMLElement {
     await loadMarkdown();
     const end = await ask(SERVER, this.getAttribute("key") ?? "", question, show, signal);
     if (signal.aborted) return;
-    if (end.problem) return replace(answer, element("p", { class: "problem" }, end.problem));
+    if (end.problem) return replace(answer, element("p", { class: end.problem === NONE ? "note" : "problem" }, end.problem));
     this.#cite(end, prose, answer);
   }
 
-  /** Show the whole answer, with a number at the end of each cited part, and the quotes below. */
-  #cite({ text, citations }: Ended, prose: Prose, answer: HTMLElement): void {
+  /** Show the whole answer, with a number at the end of each cited part, a line about the sentences without one, and the quotes below. */
+  #cite({ text, citations, passages }: Ended, prose: Prose, answer: HTMLElement): void {
     const sources = citations.map((one, index) => source(one, index));
     const places = unitsAt(text, citations.flatMap(({ answerRange }) => [Number(answerRange?.start ?? 0), Number(answerRange?.end ?? 0)]));
     const spots = citations.map((one, index) => {
@@ -61,16 +62,34 @@ class Answers extends HTMLElement {
         sources[index]!.open = true;
         sources[index]!.scrollIntoView({ block: "nearest" });
       };
-      const make = () => button(String(index + 1), open, { class: "chip", "aria-label": `Source ${index + 1}: ${one.title ?? ""}` });
+      const flaw = flawOf(one);
+      const label = `Source ${index + 1}: ${one.title ?? ""}${flaw && `; differs; ${flaw}`}`;
+      const make = () => button(`${index + 1}${flaw && ` ${flaw}`}`, open, { class: flaw ? "chip flawed" : "chip", "aria-label": label });
       return { from: places[2 * index]!, to: places[2 * index + 1]!, index, widget: { type: "widget" as const, key: String(index), make } };
     });
-    prose.show(text, [...spots].sort((one, other) => one.to - other.to));
-    replace(answer, prose.root, element("ol", { class: "sources", "aria-label": "Sources" }, ...sources.map((one) => element("li", {}, one))));
+    const sorted = [...spots].sort((one, other) => one.to - other.to);
+    const bare = passages || spots.length === 0 ? [] : unsourced(text, spots);
+    const line = button(bare.length === 1 ? "1 sentence names no source" : `${bare.length} sentences name no source`, () => {
+      const on = line.getAttribute("aria-pressed") !== "true";
+      line.setAttribute("aria-pressed", String(on));
+      prose.show(text, sorted, on ? bare : []);
+    }, { class: "bare", "aria-pressed": "false" });
+    prose.show(text, sorted);
+    const title = passages ? [element("p", {}, element("strong", {}, "Closest passages"))] : [];
+    replace(answer, ...title, prose.root, ...(bare.length > 0 ? [line] : []), element("ol", { class: "sources", "aria-label": "Sources" }, ...sources.map((one) => element("li", {}, one))));
   }
 }
 
-function source({ title, uri, quote }: Citation, index: number): HTMLDetailsElement {
-  return element("details", {}, element("summary", WRITTEN, title || uri || `Source ${index + 1}`), element("blockquote", WRITTEN, quote ?? ""));
+/** What stands against a citation, in a few words; "" for a valid one. */
+function flawOf({ quoteOrigin, verdict, differences }: Citation): string {
+  if (quoteOrigin === "QUOTE_ORIGIN_NOT_FOUND") return "words not in the passage";
+  if (verdict === "JUDGE_VERDICT_DENIED") return "a second model denies it";
+  return differences?.length ? "the passage differs" : "";
+}
+
+function source({ title, uri, quote, quoteOrigin }: Citation, index: number): HTMLDetailsElement {
+  const chosen = quoteOrigin === "QUOTE_ORIGIN_CHOSEN" ? [element("p", { class: "note" }, "Closest words, found by search.")] : [];
+  return element("details", {}, element("summary", WRITTEN, title || uri || `Source ${index + 1}`), element("blockquote", WRITTEN, quote ?? ""), ...chosen);
 }
 
 customElements.define("responsa-answers", Answers);

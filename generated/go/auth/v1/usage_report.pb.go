@@ -159,7 +159,7 @@ type UsageRow struct {
 	Collection string `protobuf:"bytes,4,opt,name=collection,proto3" json:"collection,omitempty"`
 	// The tool, `tools/{id}`; empty if the report is not grouped by tool, and for what is no call of a tool.
 	Tool string `protobuf:"bytes,5,opt,name=tool,proto3" json:"tool,omitempty"`
-	// The turns that ended with an answer.
+	// The turns that ended with an answer, or with passages in place of one.
 	AnsweredTurns int64 `protobuf:"varint,6,opt,name=answered_turns,json=answeredTurns,proto3" json:"answered_turns,omitempty"`
 	// The turns that ended with a refusal.
 	RefusedTurns int64 `protobuf:"varint,7,opt,name=refused_turns,json=refusedTurns,proto3" json:"refused_turns,omitempty"`
@@ -185,8 +185,10 @@ type UsageRow struct {
 	CostUsdMicros int64 `protobuf:"varint,17,opt,name=cost_usd_micros,json=costUsdMicros,proto3" json:"cost_usd_micros,omitempty"`
 	// The tokens of models without a known price.
 	UnpricedTokens int64 `protobuf:"varint,18,opt,name=unpriced_tokens,json=unpricedTokens,proto3" json:"unpriced_tokens,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Of answered_turns, those that showed passages of the documents, which no model has judged.
+	PassagesTurns int64 `protobuf:"varint,19,opt,name=passages_turns,json=passagesTurns,proto3" json:"passages_turns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UsageRow) Reset() {
@@ -345,11 +347,18 @@ func (x *UsageRow) GetUnpricedTokens() int64 {
 	return 0
 }
 
+func (x *UsageRow) GetPassagesTurns() int64 {
+	if x != nil {
+		return x.PassagesTurns
+	}
+	return 0
+}
+
 var File_responsa_auth_v1_usage_report_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_usage_report_proto_rawDesc = "" +
 	"\n" +
-	"#responsa/auth/v1/usage_report.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x06\n" +
+	"#responsa/auth/v1/usage_report.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x06\n" +
 	"\bUsageRow\x12?\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\tstartTime\x129\n" +
@@ -376,7 +385,8 @@ const file_responsa_auth_v1_usage_report_proto_rawDesc = "" +
 	"\finput_tokens\x18\x0f \x01(\x03B\x04\xe2A\x01\x03R\vinputTokens\x12)\n" +
 	"\routput_tokens\x18\x10 \x01(\x03B\x04\xe2A\x01\x03R\foutputTokens\x12,\n" +
 	"\x0fcost_usd_micros\x18\x11 \x01(\x03B\x04\xe2A\x01\x03R\rcostUsdMicros\x12-\n" +
-	"\x0funpriced_tokens\x18\x12 \x01(\x03B\x04\xe2A\x01\x03R\x0eunpricedTokens*\xa5\x01\n" +
+	"\x0funpriced_tokens\x18\x12 \x01(\x03B\x04\xe2A\x01\x03R\x0eunpricedTokens\x12+\n" +
+	"\x0epassages_turns\x18\x13 \x01(\x03B\x04\xe2A\x01\x03R\rpassagesTurns*\xa5\x01\n" +
 	"\x10UsageGranularity\x12!\n" +
 	"\x1dUSAGE_GRANULARITY_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16USAGE_GRANULARITY_HOUR\x10\x01\x12\x19\n" +

@@ -81,7 +81,7 @@ func (ExcerptGrade) EnumDescriptor() ([]byte, []int) {
 	return file_responsa_chat_v1_excerpt_proto_rawDescGZIP(), []int{0}
 }
 
-// Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, that a search found. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the excerpt's first 1 KiB. Like a citation, an excerpt stays complete when its source changes or is deleted.
+// Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt stays complete when its source changes or is deleted.
 type Excerpt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The passage that was found, `passages/{uuid}`. The passage may have been deleted after the turn ran.
@@ -113,16 +113,20 @@ type Excerpt struct {
 	Grade ExcerptGrade `protobuf:"varint,13,opt,name=grade,proto3,enum=responsa.chat.v1.ExcerptGrade" json:"grade,omitempty"`
 	// How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
 	Score float64 `protobuf:"fixed64,14,opt,name=score,proto3" json:"score,omitempty"`
-	// The page, slide or sheet of the original file on which most of the marked cell, or else of the excerpt, stands, counted from 1; 0 if it is not known or the format has no pages.
+	// The page, slide or sheet of the original file on which most of the marked cell, or else of the piece, stands, counted from 1; 0 if it is not known or the format has no pages.
 	Page int32 `protobuf:"varint,15,opt,name=page,proto3" json:"page,omitempty"`
 	// The parts of that page in which it stands, in the order of the text; empty if they are not known.
 	Boxes []*PageBox `protobuf:"bytes,16,rep,name=boxes,proto3" json:"boxes,omitempty"`
 	// Its place inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
 	Path string `protobuf:"bytes,17,opt,name=path,proto3" json:"path,omitempty"`
 	// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
-	Date          string `protobuf:"bytes,18,opt,name=date,proto3" json:"date,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Date string `protobuf:"bytes,18,opt,name=date,proto3" json:"date,omitempty"`
+	// The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range.
+	PieceRange *v1.ByteRange `protobuf:"bytes,19,opt,name=piece_range,json=pieceRange,proto3" json:"piece_range,omitempty"`
+	// The passage, or up to 2,000 bytes of it round the excerpt, as Markdown, for a reader who wants to see more; empty if `markdown` shows all of it.
+	SectionMarkdown string `protobuf:"bytes,20,opt,name=section_markdown,json=sectionMarkdown,proto3" json:"section_markdown,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Excerpt) Reset() {
@@ -281,11 +285,25 @@ func (x *Excerpt) GetDate() string {
 	return ""
 }
 
+func (x *Excerpt) GetPieceRange() *v1.ByteRange {
+	if x != nil {
+		return x.PieceRange
+	}
+	return nil
+}
+
+func (x *Excerpt) GetSectionMarkdown() string {
+	if x != nil {
+		return x.SectionMarkdown
+	}
+	return ""
+}
+
 var File_responsa_chat_v1_excerpt_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_excerpt_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\xaf\x06\n" +
+	"\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\x98\a\n" +
 	"\aExcerpt\x12;\n" +
 	"\apassage\x18\x01 \x01(\tB!\xfaA\x1e\n" +
 	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
@@ -310,7 +328,10 @@ const file_responsa_chat_v1_excerpt_proto_rawDesc = "" +
 	"\x04page\x18\x0f \x01(\x05R\x04page\x12/\n" +
 	"\x05boxes\x18\x10 \x03(\v2\x19.responsa.chat.v1.PageBoxR\x05boxes\x12\x12\n" +
 	"\x04path\x18\x11 \x01(\tR\x04path\x12\x12\n" +
-	"\x04date\x18\x12 \x01(\tR\x04date*~\n" +
+	"\x04date\x18\x12 \x01(\tR\x04date\x12<\n" +
+	"\vpiece_range\x18\x13 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\n" +
+	"pieceRange\x12)\n" +
+	"\x10section_markdown\x18\x14 \x01(\tR\x0fsectionMarkdown*~\n" +
 	"\fExcerptGrade\x12\x1d\n" +
 	"\x19EXCERPT_GRADE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15EXCERPT_GRADE_ANSWERS\x10\x01\x12\x19\n" +
@@ -345,11 +366,12 @@ var file_responsa_chat_v1_excerpt_proto_depIdxs = []int32{
 	3, // 3: responsa.chat.v1.Excerpt.marked_in_markdown:type_name -> responsa.type.v1.ByteRange
 	0, // 4: responsa.chat.v1.Excerpt.grade:type_name -> responsa.chat.v1.ExcerptGrade
 	4, // 5: responsa.chat.v1.Excerpt.boxes:type_name -> responsa.chat.v1.PageBox
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	3, // 6: responsa.chat.v1.Excerpt.piece_range:type_name -> responsa.type.v1.ByteRange
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_excerpt_proto_init() }

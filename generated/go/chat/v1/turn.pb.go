@@ -1392,7 +1392,7 @@ type TurnAnswer struct {
 	// collections of several kinds, or the question or its agent named the collections.
 	CollectionKind v1.CollectionKind `protobuf:"varint,15,opt,name=collection_kind,json=collectionKind,proto3,enum=responsa.type.v1.CollectionKind" json:"collection_kind,omitempty"`
 	// The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
-	// excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
+	// excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked cell or the piece.
 	Excerpts []*Excerpt `protobuf:"bytes,18,rep,name=excerpts,proto3" json:"excerpts,omitempty"`
 	// Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
 	// answer of a model has the fallback UNCITED.

@@ -14,6 +14,7 @@ import (
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	reflect "reflect"
+	v11 "responsa.example.org/contract/chat/v1"
 	v1 "responsa.example.org/contract/type/v1"
 	sync "sync"
 	unsafe "unsafe"
@@ -2505,9 +2506,9 @@ type SearchHit struct {
 	Score float64 `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`
 	// The parts of the score.
 	Parts *ScoreParts `protobuf:"bytes,3,opt,name=parts,proto3" json:"parts,omitempty"`
-	// The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the
-	// passage is not among the ten that the search ranks first.
-	PieceRange    *v1.ByteRange `protobuf:"bytes,4,opt,name=piece_range,json=pieceRange,proto3" json:"piece_range,omitempty"`
+	// What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` and `grade` say nothing here. Unset
+	// if the passage is not among the ten that the search ranks first, or has nothing to show.
+	Excerpt       *v11.Excerpt `protobuf:"bytes,4,opt,name=excerpt,proto3" json:"excerpt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2563,9 +2564,9 @@ func (x *SearchHit) GetParts() *ScoreParts {
 	return nil
 }
 
-func (x *SearchHit) GetPieceRange() *v1.ByteRange {
+func (x *SearchHit) GetExcerpt() *v11.Excerpt {
 	if x != nil {
-		return x.PieceRange
+		return x.Excerpt
 	}
 	return nil
 }
@@ -2823,7 +2824,7 @@ var File_responsa_knowledge_v1_knowledge_service_proto protoreflect.FileDescript
 
 const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\n" +
-	"-responsa/knowledge/v1/knowledge_service.proto\x12\x15responsa.knowledge.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a&responsa/knowledge/v1/collection.proto\x1a$responsa/knowledge/v1/document.proto\x1a,responsa/knowledge/v1/document_version.proto\x1a\"responsa/knowledge/v1/format.proto\x1a&responsa/knowledge/v1/generation.proto\x1a+responsa/knowledge/v1/subject_profile.proto\x1a!responsa/type/v1/byte_range.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\xdd\x01\n" +
+	"-responsa/knowledge/v1/knowledge_service.proto\x12\x15responsa.knowledge.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1eresponsa/chat/v1/excerpt.proto\x1a&responsa/knowledge/v1/collection.proto\x1a$responsa/knowledge/v1/document.proto\x1a,responsa/knowledge/v1/document_version.proto\x1a\"responsa/knowledge/v1/format.proto\x1a&responsa/knowledge/v1/generation.proto\x1a+responsa/knowledge/v1/subject_profile.proto\x1a!responsa/type/v1/byte_range.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\xdd\x01\n" +
 	"\x17CreateCollectionRequest\x12I\n" +
 	"\rcollection_id\x18\x01 \x01(\tB$\xe2A\x01\x02\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\fcollectionId\x12G\n" +
 	"\n" +
@@ -3016,13 +3017,12 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\x12BatchSearchRequest\x12P\n" +
 	"\brequests\x18\x01 \x03(\v2$.responsa.knowledge.v1.SearchRequestB\x0e\xe2A\x01\x02\xbaH\a\x92\x01\x04\b\x01\x10@R\brequests\"Z\n" +
 	"\x13BatchSearchResponse\x12C\n" +
-	"\tresponses\x18\x01 \x03(\v2%.responsa.knowledge.v1.SearchResponseR\tresponses\"\xd2\x01\n" +
+	"\tresponses\x18\x01 \x03(\v2%.responsa.knowledge.v1.SearchResponseR\tresponses\"\xc9\x01\n" +
 	"\tSearchHit\x128\n" +
 	"\apassage\x18\x01 \x01(\v2\x1e.responsa.knowledge.v1.PassageR\apassage\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x127\n" +
-	"\x05parts\x18\x03 \x01(\v2!.responsa.knowledge.v1.ScorePartsR\x05parts\x12<\n" +
-	"\vpiece_range\x18\x04 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\n" +
-	"pieceRange\"\x9f\x01\n" +
+	"\x05parts\x18\x03 \x01(\v2!.responsa.knowledge.v1.ScorePartsR\x05parts\x123\n" +
+	"\aexcerpt\x18\x04 \x01(\v2\x19.responsa.chat.v1.ExcerptR\aexcerpt\"\x9f\x01\n" +
 	"\n" +
 	"ScoreParts\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\x01R\x04text\x12\x16\n" +
@@ -3158,7 +3158,7 @@ var file_responsa_knowledge_v1_knowledge_service_proto_goTypes = []any{
 	(*Format)(nil),                        // 53: responsa.knowledge.v1.Format
 	(*v1.Scope)(nil),                      // 54: responsa.type.v1.Scope
 	(*Passage)(nil),                       // 55: responsa.knowledge.v1.Passage
-	(*v1.ByteRange)(nil),                  // 56: responsa.type.v1.ByteRange
+	(*v11.Excerpt)(nil),                   // 56: responsa.chat.v1.Excerpt
 	(*emptypb.Empty)(nil),                 // 57: google.protobuf.Empty
 	(*SubjectProfile)(nil),                // 58: responsa.knowledge.v1.SubjectProfile
 }
@@ -3187,7 +3187,7 @@ var file_responsa_knowledge_v1_knowledge_service_proto_depIdxs = []int32{
 	38, // 21: responsa.knowledge.v1.BatchSearchResponse.responses:type_name -> responsa.knowledge.v1.SearchResponse
 	55, // 22: responsa.knowledge.v1.SearchHit.passage:type_name -> responsa.knowledge.v1.Passage
 	42, // 23: responsa.knowledge.v1.SearchHit.parts:type_name -> responsa.knowledge.v1.ScoreParts
-	56, // 24: responsa.knowledge.v1.SearchHit.piece_range:type_name -> responsa.type.v1.ByteRange
+	56, // 24: responsa.knowledge.v1.SearchHit.excerpt:type_name -> responsa.chat.v1.Excerpt
 	45, // 25: responsa.knowledge.v1.EmbedTextsResponse.vectors:type_name -> responsa.knowledge.v1.TextVector
 	1,  // 26: responsa.knowledge.v1.KnowledgeService.CreateCollection:input_type -> responsa.knowledge.v1.CreateCollectionRequest
 	2,  // 27: responsa.knowledge.v1.KnowledgeService.GetCollection:input_type -> responsa.knowledge.v1.GetCollectionRequest

@@ -59,6 +59,13 @@ def standalone(question: str, history: Sequence[StateMessage]) -> str | None:
     return rewritten if before and len(rewritten.encode()) <= MAX_QUESTION_BYTES else None
 
 
+def after_previous(question: str, history: Sequence[StateMessage]) -> str | None:
+    """The question with the last answered question before it; None if there is none."""
+    before = _answered(history)
+    joined = f"{question.strip()} ({before[-1]})" if before else ""
+    return joined if joined and len(joined.encode()) <= MAX_QUESTION_BYTES else None
+
+
 def needs_context(question: str) -> bool:
     """Whether the question has a pronoun that points back, or begins in the middle of a talk ("And in Rome?")."""
     return _GOES_ON.search(question) is not None or points_back(question)

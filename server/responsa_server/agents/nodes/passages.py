@@ -119,8 +119,8 @@ def heading(excerpt: Excerpt) -> str:
 
 
 def _citation(excerpt: Excerpt, answer: ByteRange) -> Citation:
-    """The citation of an excerpt, which quotes its marked cell, or its beginning. answer: where the answer shows it."""
-    quoted, offset = excerpt.marked or excerpt.source, excerpt.source.start
+    """The citation of an excerpt, which quotes its marked cell or its piece. answer: where the answer shows it."""
+    quoted, offset = excerpt.quoted, excerpt.source.start
     quote = first_part(excerpt.text.encode()[quoted.start - offset : quoted.end - offset].decode())
     first = quoted.start
     return Citation(

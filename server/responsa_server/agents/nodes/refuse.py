@@ -158,6 +158,8 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         place = place or "all documents that you may read"
         sentence = f"I searched {place} for “{question}” and found nothing that fits."
         if inputs.evidence is not None and inputs.evidence.passages:
+            if self._has_model:  # passages were found, and the turn shows them
+                sentence = f"The language model found no answer to “{question}” in {place}."
             remedy = (
                 "Name the subject in full, ask about one thing at a time, or add a document that covers it."
             )

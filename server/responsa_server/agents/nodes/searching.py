@@ -22,7 +22,7 @@ from responsa_server.agents.engine.node import (
     Run,
 )
 from responsa_server.agents.engine.prompts import Untrusted, neutral
-from responsa_server.agents.engine.rewriting import needs_context, standalone
+from responsa_server.agents.engine.rewriting import after_previous, standalone
 from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.answers import Evidence, EvidenceSource, Ranking, SearchOptions
 from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
@@ -264,7 +264,8 @@ class RetrieveInput(NodeModel):
 
     standalone_question: the rewritten question; "" if the question needs no rewriting. expansions: other queries for
     the question. sources: the sources that a model has chosen for it; empty for all. document_filter: a filter on
-    documents, or "". parameters: the question's parameters, one of which may choose a source.
+    documents, or "". parameters: the question's parameters, one of which may choose a source. history: the messages
+    before the question.
     """
 
     question: str
@@ -274,6 +275,7 @@ class RetrieveInput(NodeModel):
     collections: tuple[str, ...] = ()
     document_filter: str = ""
     parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    history: tuple[StateMessage, ...] = ()
 
 
 class RetrieveOutput(NodeModel):
@@ -293,8 +295,12 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     # 10 ms, so it is stored only if the search took more than a second.
     policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
 
-    def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
+    def __init__(
+        self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL, *, has_model: bool = True
+    ) -> None:
+        """has_model: whether a model rewrites questions. Without one, a question is also searched with the one before it."""
         self._source = source
+        self._has_model = has_model
         self._sources = {
             name: (source.collections, tuple(parse_filter(SEARCHED, source.filter)))
             for name, source in table.sources.items()
@@ -346,11 +352,12 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         self, inputs: RetrieveInput, run: Run, collections: tuple[str, ...], filters: tuple[Filter, ...]
     ) -> Evidence:
         questions = wordings(inputs)
+        if not self._has_model and (joined := after_previous(inputs.question, inputs.history)) is not None:
+            questions = (joined, inputs.question)
         options = replace(
             self._options,
             expansions=tuple(distinct(inputs.expansions, except_for=questions)),
             filters=(*filters, *parse_filter(SEARCHED, inputs.document_filter)),
-            refers_to_earlier=needs_context(inputs.question),
         )
         evidence = await self._source.search(run.caller, questions, collections or self._collections, options)
         run.spend(Usage(evidence.embedding_tokens))
@@ -373,7 +380,11 @@ def wordings(inputs: RetrieveInput) -> tuple[str, ...]:
 
 
 RETRIEVER: Final = NodeKind(
-    lambda parts, _, __: Retrieve(required(parts.source, "source of evidence"), parts.traits.retrieval),
+    lambda parts, _, __: Retrieve(
+        required(parts.source, "source of evidence"),
+        parts.traits.retrieval,
+        has_model=parts.model is not None,
+    ),
     RetrieveInput,
     RetrieveOutput,
     fallback=FallbackKind.WITHOUT_RETRIEVAL,

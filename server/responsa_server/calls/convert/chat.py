@@ -310,6 +310,8 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
         boxes=map(page_box, value.boxes),
         path=value.path,
         date=value.date,
+        piece_range=None if value.piece is None else byte_range(value.piece),
+        section_markdown=value.section,
     )
 
 

@@ -24,7 +24,7 @@ from responsa.knowledge.v1 import (
 )
 from responsa_server.calls import status
 from responsa_server.calls.convert import enums, messages, structs, values
-from responsa_server.calls.convert.chat import byte_range, page_box
+from responsa_server.calls.convert.chat import byte_range, excerpt, page_box
 from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
 from responsa_server.domain import lists, names
 from responsa_server.domain.documents import LeftOutKind
@@ -317,7 +317,7 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
             piece=value.piece_score,
             reranker=value.reranker_score,
         ),
-        piece_range=value.piece and byte_range(value.piece),
+        excerpt=value.excerpt and excerpt(value.excerpt),
     )
 
 

@@ -115,7 +115,7 @@ SELECT CASE %(granularity)s::text WHEN '' THEN %(start)s::timestamptz ELSE date_
     CASE WHEN 'collection' = ANY (%(by)s::text[]) THEN collection ELSE '' END AS collection_id, CASE
         WHEN 'tool' = ANY (%(by)s::text[]) THEN tool ELSE '' END AS tool_id,
     sum(answered)::bigint AS answered_turns, sum(refused)::bigint AS refused_turns, sum(failed)::bigint AS failed_turns,
-    sum(cancelled)::bigint AS cancelled_turns,
+    sum(cancelled)::bigint AS cancelled_turns, coalesce(sum(answered) FILTER (WHERE model = 'passages'), 0)::bigint AS passages_turns,
     sum(searches)::bigint AS searches, sum(uploads)::bigint AS uploads, sum(sign_ins)::bigint AS sign_ins,
         sum(tool_calls)::bigint AS tool_calls,
     sum(embedding_tokens)::bigint AS embedding_tokens, sum(input_tokens)::bigint AS input_tokens,

@@ -286,6 +286,10 @@ def _excerpt(excerpt: Excerpt) -> dict[str, Json]:
     }
     if kind:
         content["collection_kind"] = _name(CollectionKind.DESCRIPTOR, kind)
+    if excerpt.HasField("piece_range"):
+        content["piece_range"] = _range(excerpt.piece_range)
+    if excerpt.section_markdown:
+        content["section_markdown"] = disarm_quoted(excerpt.section_markdown)
     if excerpt.HasField("marked_range"):
         content["marked_range"] = _range(excerpt.marked_range)
     if excerpt.HasField("marked_in_markdown"):

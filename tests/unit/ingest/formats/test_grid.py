@@ -200,7 +200,9 @@ def test_the_forms_of_cells_decide_which_rows_are_names(rows: str, expected: tup
 
 def test_an_answer_names_each_cell_and_never_shows_a_header() -> None:
     page = "<p>All our stock.</p><table><tr><th><th>North 1<th>South 2<tr><td>Lamp<td><td>22<tr><td>Chair<td>5</table>"
-    assert shown(page, "22", name="a.html").endswith("- Lamp; **South 2**: 22\n- Chair; **North 1**: 5")
+    assert shown(page, "22", name="a.html").endswith(
+        "|  | North 1 | South 2 |\n|---|---|---|\n| Lamp |  | 22 |\n| Chair | 5 |  |"
+    )
     parts = PassageParts(whole := passage_of(page, name="a.html"))
     header = next(place for place, piece in enumerate(whole.pieces) if "North" in parts.text(piece.source))
     assert (parts.of(header), parts.header(header)) == (None, None)

@@ -170,7 +170,7 @@ export const de = {
   noGrants: "Keine Benutzer. Der Dienst kann nur für sich selbst handeln.",
   noInvitations: "Keine offenen Einladungen.",
   noLimit: "kein Limit",
-  noModelInUse: "Es wird kein Modell verwendet. Antworten zeigen die Textstellen, die am besten passen.",
+  noModelInUse: "Es wird kein Modell verwendet. Fragen zeigen die nächstliegenden Textstellen.",
   noNotifications: "Noch keine Benachrichtigungen.",
   noProvider: "Keiner: Textstellen anzeigen",
   noRows: "Es gibt keine Zeilen und keine Seiten.",

@@ -126,7 +126,6 @@ export const de = {
   checking: "Die Quelle wird geprüft …",
   citedMarked: "Die zitierte Textstelle ist markiert.",
   passageMarked: "Die Textstelle ist markiert.",
-  sentenceMarked: "Der Satz, der am besten passt, ist markiert.",
   noneAt: "Unter dieser Adresse gibt es kein Dokument, oder es ist nicht für Sie freigegeben.",
   versionUsed: "Dies ist Version {version}. Die Suche verwendet sie.",
   versionOther: "Dies ist Version {version}. Die Suche verwendet Version {used}.",

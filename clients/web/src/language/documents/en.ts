@@ -127,7 +127,6 @@ export const en = {
   checking: "Checking the source…",
   citedMarked: "The cited passage is marked.",
   passageMarked: "The passage is marked.",
-  sentenceMarked: "The sentence that fits best is marked.",
   noneAt: "There is no document at this address, or it is not shared with you.",
   versionUsed: "This is version {version}, which searches use.",
   versionOther: "This is version {version}. Searches use version {used}.",

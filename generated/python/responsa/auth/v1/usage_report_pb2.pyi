@@ -108,6 +108,7 @@ class UsageRow(_message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     COST_USD_MICROS_FIELD_NUMBER: _builtins.int
     UNPRICED_TOKENS_FIELD_NUMBER: _builtins.int
+    PASSAGES_TURNS_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent, `agents/{id}`; empty if the report is not grouped by agent, and for what concerns no agent."""
     model: _builtins.str
@@ -117,7 +118,7 @@ class UsageRow(_message.Message):
     tool: _builtins.str
     """The tool, `tools/{id}`; empty if the report is not grouped by tool, and for what is no call of a tool."""
     answered_turns: _builtins.int
-    """The turns that ended with an answer."""
+    """The turns that ended with an answer, or with passages in place of one."""
     refused_turns: _builtins.int
     """The turns that ended with a refusal."""
     failed_turns: _builtins.int
@@ -142,6 +143,8 @@ class UsageRow(_message.Message):
     """The cost, in millionths of a US dollar. Models without a known price are left out."""
     unpriced_tokens: _builtins.int
     """The tokens of models without a known price."""
+    passages_turns: _builtins.int
+    """Of answered_turns, those that showed passages of the documents, which no model has judged."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the period begins."""
@@ -167,10 +170,11 @@ class UsageRow(_message.Message):
         output_tokens: _builtins.int = ...,
         cost_usd_micros: _builtins.int = ...,
         unpriced_tokens: _builtins.int = ...,
+        passages_turns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answered_turns", b"answered_turns", "cancelled_turns", b"cancelled_turns", "collection", b"collection", "cost_usd_micros", b"cost_usd_micros", "embedding_tokens", b"embedding_tokens", "failed_turns", b"failed_turns", "input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens", "refused_turns", b"refused_turns", "searches", b"searches", "sign_ins", b"sign_ins", "start_time", b"start_time", "tool", b"tool", "tool_calls", b"tool_calls", "unpriced_tokens", b"unpriced_tokens", "uploads", b"uploads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answered_turns", b"answered_turns", "cancelled_turns", b"cancelled_turns", "collection", b"collection", "cost_usd_micros", b"cost_usd_micros", "embedding_tokens", b"embedding_tokens", "failed_turns", b"failed_turns", "input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens", "passages_turns", b"passages_turns", "refused_turns", b"refused_turns", "searches", b"searches", "sign_ins", b"sign_ins", "start_time", b"start_time", "tool", b"tool", "tool_calls", b"tool_calls", "unpriced_tokens", b"unpriced_tokens", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

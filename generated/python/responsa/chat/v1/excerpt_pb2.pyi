@@ -54,7 +54,7 @@ Global___ExcerptGrade: _TypeAlias = ExcerptGrade  # noqa: Y015
 
 @_typing.final
 class Excerpt(_message.Message):
-    """Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, that a search found. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the excerpt's first 1 KiB. Like a citation, an excerpt stays complete when its source changes or is deleted."""
+    """Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt stays complete when its source changes or is deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -76,6 +76,8 @@ class Excerpt(_message.Message):
     BOXES_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
+    PIECE_RANGE_FIELD_NUMBER: _builtins.int
+    SECTION_MARKDOWN_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage that was found, `passages/{uuid}`. The passage may have been deleted after the turn ran."""
     document_version: _builtins.str
@@ -97,11 +99,13 @@ class Excerpt(_message.Message):
     score: _builtins.float
     """How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn."""
     page: _builtins.int
-    """The page, slide or sheet of the original file on which most of the marked cell, or else of the excerpt, stands, counted from 1; 0 if it is not known or the format has no pages."""
+    """The page, slide or sheet of the original file on which most of the marked cell, or else of the piece, stands, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
     """Its place inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     date: _builtins.str
     """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none."""
+    section_markdown: _builtins.str
+    """The passage, or up to 2,000 bytes of it round the excerpt, as Markdown, for a reader who wants to see more; empty if `markdown` shows all of it."""
     @_builtins.property
     def headings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The headings above the excerpt, the outermost first."""
@@ -124,6 +128,10 @@ class Excerpt(_message.Message):
     def boxes(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.PageBox]:
         """The parts of that page in which it stands, in the order of the text; empty if they are not known."""
 
+    @_builtins.property
+    def piece_range(self) -> _byte_range_pb2.ByteRange:
+        """The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range."""
+
     def __init__(
         self,
         *,
@@ -145,10 +153,12 @@ class Excerpt(_message.Message):
         boxes: _abc.Iterable[_citation_pb2.PageBox] | None = ...,
         path: _builtins.str = ...,
         date: _builtins.str = ...,
+        piece_range: _byte_range_pb2.ByteRange | None = ...,
+        section_markdown: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "source_range", b"source_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "piece_range", b"piece_range", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "collection_kind", b"collection_kind", "date", b"date", "document_version", b"document_version", "grade", b"grade", "headings", b"headings", "markdown", b"markdown", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "page", b"page", "passage", b"passage", "path", b"path", "score", b"score", "source_range", b"source_range", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "collection_kind", b"collection_kind", "date", b"date", "document_version", b"document_version", "grade", b"grade", "headings", b"headings", "markdown", b"markdown", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "page", b"page", "passage", b"passage", "path", b"path", "piece_range", b"piece_range", "score", b"score", "section_markdown", b"section_markdown", "source_range", b"source_range", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -753,7 +753,7 @@ class TurnAnswer(_message.Message):
     @_builtins.property
     def excerpts(self) -> _containers.RepeatedCompositeFieldContainer[_excerpt_pb2.Excerpt]:
         """The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
-        excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
+        excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked cell or the piece.
         """
 
     @_builtins.property

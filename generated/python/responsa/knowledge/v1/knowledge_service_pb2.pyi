@@ -10,12 +10,12 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from responsa.chat.v1 import excerpt_pb2 as _excerpt_pb2
 from responsa.knowledge.v1 import collection_pb2 as _collection_pb2
 from responsa.knowledge.v1 import document_pb2 as _document_pb2
 from responsa.knowledge.v1 import document_version_pb2 as _document_version_pb2
 from responsa.knowledge.v1 import format_pb2 as _format_pb2
 from responsa.knowledge.v1 import generation_pb2 as _generation_pb2
-from responsa.type.v1 import byte_range_pb2 as _byte_range_pb2
 from responsa.type.v1 import scope_pb2 as _scope_pb2
 import builtins as _builtins
 import sys
@@ -1289,7 +1289,7 @@ class SearchHit(_message.Message):
     PASSAGE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
-    PIECE_RANGE_FIELD_NUMBER: _builtins.int
+    EXCERPT_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """The score, from 0 to 1. Compare scores only between hits of one search."""
     @_builtins.property
@@ -1301,9 +1301,9 @@ class SearchHit(_message.Message):
         """The parts of the score."""
 
     @_builtins.property
-    def piece_range(self) -> _byte_range_pb2.ByteRange:
-        """The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the
-        passage is not among the ten that the search ranks first.
+    def excerpt(self) -> _excerpt_pb2.Excerpt:
+        """What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` and `grade` say nothing here. Unset
+        if the passage is not among the ten that the search ranks first, or has nothing to show.
         """
 
     def __init__(
@@ -1312,11 +1312,11 @@ class SearchHit(_message.Message):
         passage: _document_pb2.Passage | None = ...,
         score: _builtins.float = ...,
         parts: Global___ScoreParts | None = ...,
-        piece_range: _byte_range_pb2.ByteRange | None = ...,
+        excerpt: _excerpt_pb2.Excerpt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "passage", b"passage", "piece_range", b"piece_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["excerpt", b"excerpt", "parts", b"parts", "passage", b"passage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "passage", b"passage", "piece_range", b"piece_range", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["excerpt", b"excerpt", "parts", b"parts", "passage", b"passage", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -54,7 +54,7 @@ export declare type UsageRow = Message<"responsa.auth.v1.UsageRow"> & {
   tool: string;
 
   /**
-   * The turns that ended with an answer.
+   * The turns that ended with an answer, or with passages in place of one.
    *
    * @generated from field: int64 answered_turns = 6;
    */
@@ -143,6 +143,13 @@ export declare type UsageRow = Message<"responsa.auth.v1.UsageRow"> & {
    * @generated from field: int64 unpriced_tokens = 18;
    */
   unpricedTokens: bigint;
+
+  /**
+   * Of answered_turns, those that showed passages of the documents, which no model has judged.
+   *
+   * @generated from field: int64 passages_turns = 19;
+   */
+  passagesTurns: bigint;
 };
 
 /**

@@ -14,7 +14,7 @@ import type { PageBox } from "./citation_pb.js";
 export declare const file_responsa_chat_v1_excerpt: GenFile;
 
 /**
- * Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, that a search found. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the excerpt's first 1 KiB. Like a citation, an excerpt stays complete when its source changes or is deleted.
+ * Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt stays complete when its source changes or is deleted.
  *
  * @generated from message responsa.chat.v1.Excerpt
  */
@@ -119,7 +119,7 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
   score: number;
 
   /**
-   * The page, slide or sheet of the original file on which most of the marked cell, or else of the excerpt, stands, counted from 1; 0 if it is not known or the format has no pages.
+   * The page, slide or sheet of the original file on which most of the marked cell, or else of the piece, stands, counted from 1; 0 if it is not known or the format has no pages.
    *
    * @generated from field: int32 page = 15;
    */
@@ -145,6 +145,20 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
    * @generated from field: string date = 18;
    */
   date: string;
+
+  /**
+   * The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range.
+   *
+   * @generated from field: responsa.type.v1.ByteRange piece_range = 19;
+   */
+  pieceRange?: ByteRange | undefined;
+
+  /**
+   * The passage, or up to 2,000 bytes of it round the excerpt, as Markdown, for a reader who wants to see more; empty if `markdown` shows all of it.
+   *
+   * @generated from field: string section_markdown = 20;
+   */
+  sectionMarkdown: string;
 };
 
 /**

@@ -582,7 +582,7 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
 
   /**
    * The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
-   * excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
+   * excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked cell or the piece.
    *
    * @generated from field: repeated responsa.chat.v1.Excerpt excerpts = 18;
    */

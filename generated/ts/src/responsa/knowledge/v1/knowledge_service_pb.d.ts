@@ -12,7 +12,7 @@ import type { DocumentVersion } from "./document_version_pb.js";
 import type { Operation, OperationSchema } from "../../../google/longrunning/operations_pb.js";
 import type { Format } from "./format_pb.js";
 import type { Scope } from "../../type/v1/scope_pb.js";
-import type { ByteRange } from "../../type/v1/byte_range_pb.js";
+import type { Excerpt } from "../../chat/v1/excerpt_pb.js";
 import type { SubjectProfileSchema } from "./subject_profile_pb.js";
 
 /**
@@ -1280,12 +1280,12 @@ export declare type SearchHit = Message<"responsa.knowledge.v1.SearchHit"> & {
   parts?: ScoreParts | undefined;
 
   /**
-   * The position of the best piece of the passage, such as a sentence or a table row, in the version's canonical text. Unset if the
-   * passage is not among the ten that the search ranks first.
+   * What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` and `grade` say nothing here. Unset
+   * if the passage is not among the ten that the search ranks first, or has nothing to show.
    *
-   * @generated from field: responsa.type.v1.ByteRange piece_range = 4;
+   * @generated from field: responsa.chat.v1.Excerpt excerpt = 4;
    */
-  pieceRange?: ByteRange | undefined;
+  excerpt?: Excerpt | undefined;
 };
 
 /**

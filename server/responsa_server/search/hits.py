@@ -1,0 +1,100 @@
+"""The library's searches: hits, each with what to show of its passage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
+from responsa_server.domain.passages import VectorKind
+from responsa_server.domain.people import Reader
+from responsa_server.search.excerpts import READ, excerpts_of
+from responsa_server.search.parts import READ_BEFORE_BYTES
+from responsa_server.search.prompt_passages import with_pieces
+from responsa_server.search.reranking import Reranking, order, reranked_text
+from responsa_server.search.retrieve import ParsedQuestions, Retrieval, Retriever, ScoredPassage
+from responsa_server.text.instructing import NEAR_BYTES
+from responsa_server.text.lexical import Analyzer
+
+Around = Mapping[UUID, tuple[int, bytes]]
+"""The text around passages, and the place of its first byte."""
+
+
+async def with_surroundings(
+    retriever: Retriever, reader: Reader, passages: Sequence[ScoredPassage]
+) -> tuple[Sequence[ScoredPassage], Around]:
+    """The passages, of which the first have what a card of them needs: pieces, and the header of the table that they
+    begin in, which may be in an earlier passage; and the text around these. Raises Unavailable."""
+    first = [replace(passage, found=with_pieces(passage.found)) for passage in passages[:READ]]
+    around = await retriever.around(reader, [passage.found.passage.id for passage in first], NEAR_BYTES)
+    within = [
+        passage.found.passage.id
+        for passage in first
+        if passage.found.pieces and passage.found.pieces[0].kind is VectorKind.ROW
+    ]
+    if within:
+        before = await retriever.before(reader, within, READ_BEFORE_BYTES)
+        first = [
+            replace(passage, found=replace(passage.found, before=before.get(passage.found.passage.id, "")))
+            for passage in first
+        ]
+    return [*first, *passages[READ:]], around
+
+
+def _hits(retrieval: Retrieval, around: Around, analyzer: Analyzer) -> Sequence[Hit]:
+    questions = ParsedQuestions(retrieval, analyzer)
+    hits: list[Hit] = []
+    for passage in retrieval.passages:
+        near = around.get(passage.found.passage.id)
+        chosen = next(excerpts_of(passage, near, retrieval, questions, analyzer), None)
+        score = passage.score
+        hits.append(
+            Hit(
+                passage.found.passage,
+                score.total,
+                score.bm25,
+                score.vector or 0.0,
+                passage.term,
+                chosen and chosen.best.score,
+                excerpt=chosen and chosen.made({}, analyzer),
+            )
+        )
+    return hits
+
+
+class KnowledgeSearch:
+    """Implements the port `Searcher` for the library. With a reranking model, it orders the passages of every search
+    that asks for `rerank`, except by vectors alone."""
+
+    def __init__(self, retriever: Retriever, reranking: Reranking | None = None) -> None:
+        self._retriever = retriever
+        self._reranking = reranking
+
+    async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
+        wanted = query.rerank and query.mode is not SearchMode.VECTOR
+        reranking = self._reranking if wanted else None
+        retrieval = await self._retriever.search(
+            reader,
+            query.terms,
+            query.collections or None,
+            top_k=query.top_k if reranking is None else max(query.top_k, reranking.most),
+            mode=query.mode,
+            threshold=query.threshold,
+            filters=query.filters,
+        )
+        passages, around = await with_surroundings(self._retriever, reader, retrieval.passages)
+        shown = replace(retrieval, passages=passages)
+        hits = await self._retriever.analyse(lambda analyzer: _hits(shown, around, analyzer))
+        if reranking is None:
+            return await self._newest_first(reader, query, hits)
+        texts = [reranked_text(hit.passage) for hit in hits]
+        scores = (await reranking.scores("\n".join(query.terms), texts)).scores
+        scored = [replace(hit, reranker_score=score) for hit, score in zip(hits, scores, strict=True)]
+        best = [scored[place] for place in order(scores)[: query.top_k]]
+        return await self._newest_first(reader, query, best)
+
+    async def _newest_first(self, reader: Reader, query: SearchQuery, hits: Sequence[Hit]) -> Sequence[Hit]:
+        passages = [hit.passage for hit in hits]
+        ordered = await self._retriever.newest_first(reader, " ".join(query.terms), passages)
+        return [hits[place] for place in ordered]
