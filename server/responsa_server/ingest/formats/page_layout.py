@@ -49,6 +49,8 @@ _LOOSER = 1.3
 """How much larger than the usual distance of lines the distance within a paragraph may be."""
 _MAX_CELL_LINES = 5
 _MAX_CELL_CHARS = 300
+_MAX_EMPTY = 4
+"""How many columns a row of joined cells may leave empty for it to be aligned with the others."""
 _ROW_GAP = 2.5
 """The largest space between two rows of a table, in sizes of the text."""
 _LOOK_BACK = 200
@@ -1029,11 +1031,24 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
                 yield PageBlock(BlockKind.PARAGRAPH, text, page, cell.box)
             continue
         places = [_column(widest, cell) for cell in row]
-        if len(cells) > 1 and len(set(places)) == len(places) and places == sorted(places):
-            by_place = dict(zip(places, cells, strict=True))
-            cells = [by_place.get(place, "") for place in range(len(widest))]
+        if len(cells) > 1 and places == sorted(places):
+            by_place: dict[int, str] = {}
+            for column, text in zip(places, cells, strict=True):
+                by_place[column] = f"{by_place[column]} {text}" if column in by_place else text
+            aligned = len(by_place) == len(cells) or len(widest) - len(by_place) <= _MAX_EMPTY
+            cells = (
+                [by_place.get(column, "") for column in range(len(widest))]
+                if aligned
+                else [*by_place.values()]
+            )
         texts.append(cells)
     above, names = header_rows(texts[:SAMPLE_ROWS]) if len(widest) > 1 else (0, 0)
+    if names and not long and _misfits(rows[above + names - 1], rows[above + names :]):
+        page.uncertain += 1
+        for row in rows:
+            stack = _joined([_Stack.of(line) for cell in row for line in cell.lines])
+            yield PageBlock(BlockKind.PARAGRAPH, _text_of(stack, compounds), page, stack.box)
+        return
     for number, (row, cells) in enumerate(zip(rows, texts, strict=False)):
         box = (
             min(one.left for one in row),
@@ -1044,6 +1059,19 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
         ruler = f"\n{'|'.join(['---'] * len(cells))}" if names and number == above + names - 1 else ""
         if any(cell.strip("-:") for cell in cells):
             yield PageBlock(BlockKind.TABLE, line_of_cells(cells) + ruler, page, box)
+
+
+def _misfits(names: _Row, rows: Sequence[_Row]) -> bool:
+    """Whether cells of many rows stand below several names of columns, so that nobody knows which one names them."""
+    below = 0
+    for row in rows:
+        below += any(
+            sum(min(cell.right, name.right) - max(cell.left, name.left) > 0.5 * cell.size for name in names)
+            > 1
+            for cell in row
+            if len(row) > 1
+        )
+    return len(names) > 1 and below * 3 >= len(rows) > 0
 
 
 # -- blocks ------------------------------------------------------------------------------------------------------------

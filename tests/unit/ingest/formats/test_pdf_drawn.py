@@ -186,3 +186,30 @@ def test_size_alone_makes_no_heading() -> None:
     ]
     document, _ = read(pdf([quote, Text(60, 780, "7", 30), *body]), "a.pdf")
     assert [block.title for block in document.blocks if block.title] == []
+
+
+def test_rows_whose_cells_stand_below_two_names_are_lines() -> None:
+    """The first column has no name, so that the names would move by one."""
+    texts = [Text(x, 700, name) for x, name in ((70, "Status"), (114, "Age"), (160, "values"), (220, "ind"))]
+    for number in range(1, 5):
+        y = 700 - 14 * number
+        texts += [
+            Text(40, y, f"X{number}"),
+            Text(78, y, "P 23646 00"),
+            Text(160, y, "45190"),
+            Text(220, y, "V1"),
+        ]
+    document, counted = read(pdf(texts), "a.pdf")
+    assert counted == {"uncertain_table": 1}
+    assert "X1 P 23646 00 45190 V1" in document.canonical_text
+    assert "|" not in document.canonical_text
+
+
+def test_cells_in_one_column_of_a_row_are_one() -> None:
+    texts = [
+        *(Text(x, 700, name) for x, name in ((40, "Payee"), (140, "Account"), (240, "Amount"))),
+        *(Text(x, 686, name) for x, name in ((40, "Bank"), (140, "Savings"), (240, "300.00"))),
+        *(Text(x, 672, name) for x, name in ((140, "Checking"), (230, "$"), (246, "-300.00"))),
+    ]
+    document, _ = read(pdf(texts), "a.pdf")
+    assert document.canonical_text.split("\n")[-1] == "| | Checking | $ -300.00"
