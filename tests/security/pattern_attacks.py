@@ -54,6 +54,7 @@ BUILT: Final[dict[str, dict[str, object]]] = {
     "responsa_server.calls.services.paging": {"pattern": "a(?>.*?b)(?>.*?c).*d"},
     "responsa_server.cli.markdown": {"brackets": "()"},
     "responsa_server.domain.names": {"kind": "Feedback"},
+    "responsa_server.text.quantities": {"figure": "1"},
     "responsa_server.search.differing": {
         "word": "abc",
         "sentence": "a1",

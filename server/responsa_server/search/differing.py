@@ -36,6 +36,8 @@ _BEGINS: Final = re.compile(r"(?:^|[.!?:;•–—\n|)]|\A(?:Yes|No|Ja|Nein),)\s
 _MARKUP: Final = re.compile(r"\]\([^()\s]{0,1000}\)|</?[A-Za-z][^<>]{0,300}>|(?<!\w)_+|_+(?!\w)|[*`\[\]]")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _CLAUSE_ENDS: Final = re.compile(r"[,;:.()–—]|\b(?:and|but|und|aber|sondern)\b")
+_DENIED_SHARE: Final = 0.5
+"""The share of the words of what one side denies that stand on the other side; more of a source's, which has more to say."""
 _FIGURES: Final = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -232,7 +234,7 @@ def _list_words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]
 def _compare_denials(
     sentence: str, language: str, copied: Mapping[int, CitedText], analyzer: Analyzer
 ) -> Iterator[Difference]:
-    """A denial in one of two clauses that have at least half of their words in common: of a sentence in other words, its
+    """A denial of what the other side says: most words of what it denies stand there. Of a sentence in other words, the
     form says nothing."""
     forms = _read_forms()
     if not copied or language not in forms or any(one.language not in forms for one in copied.values()):
@@ -240,17 +242,26 @@ def _compare_denials(
     said = _find_denial(sentence, language)
     if said is not None:
         parts = [(part, one.language) for one in copied.values() for _, part in _list_parts(one)]
-        clause = sentence[slice(*_extend(sentence, said, (0, len(sentence))))]
-        if _is_of(clause, language, parts, analyzer) and not any(_find_denial(*part) for part in parts):
+        denied = _find_denied(sentence, said, (0, len(sentence)), language, analyzer)
+        if _share(denied, parts, analyzer) >= _DENIED_SHARE and not any(
+            _find_denial(*part) for part in parts
+        ):
             yield Difference(DifferenceKind.DENIAL, said)
         return
     places: list[tuple[int, Span]] = []
     for number, one in copied.items():
         start, end = _find_clause(one)
         quoted = _blank(one.text[start:end])
-        word = _find_denial(quoted, one.language)
-        clause = quoted[slice(*_extend(quoted, word, (0, len(quoted))))] if word else ""
-        if word is None or not _is_of(sentence, language, [(clause, one.language)], analyzer):
+        copies = (one.quote[0] - start, one.quote[1] - start)
+        words = (
+            word
+            for word in _find_denials(quoted, one.language)
+            if _share(
+                _find_denied(quoted, word, copies, one.language, analyzer), [(sentence, language)], analyzer
+            )
+            > _DENIED_SHARE
+        )
+        if (word := next(words, None)) is None:
             return  # what the sentence affirms
         places.append((number, (start + word[0], start + word[1])))
     yield Difference(DifferenceKind.DENIAL, (0, len(sentence)), places[0])
@@ -271,11 +282,20 @@ def _extend(text: str, span: Span, within: Span) -> Span:
     return max([start, *before]), after.start() if after else end
 
 
-def _is_of(clause: str, language: str, parts: Sequence[tuple[str, str]], analyzer: Analyzer) -> bool:
-    """Whether at least half of the words of a clause stand in these texts. Each text comes with its language."""
-    words = _list_terms(clause, language, analyzer)
+def _find_denied(text: str, word: Span, within: Span, language: str, analyzer: Analyzer) -> set[str]:
+    """The terms of what a word denies: what follows in its clause and within a range, or in its clause, or else the whole
+    clause."""
+    start, end = _extend(text, word, (0, len(text)))
+    ranges = ((max(word[1], within[0]), min(end, within[1])), (word[1], end), (start, end))
+    return next(
+        filter(None, (_list_terms(text[slice(*one)], language, analyzer) for one in ranges)), set[str]()
+    )
+
+
+def _share(words: set[str], parts: Sequence[tuple[str, str]], analyzer: Analyzer) -> float:
+    """The share of these terms that stand in the texts. Each text comes with its language."""
     texts = {term for part in parts for term in _list_terms(*part, analyzer)}
-    return len(words & texts) * 2 >= len(words)
+    return len(words & texts) / max(len(words), 1)
 
 
 def _list_terms(text: str, language: str, analyzer: Analyzer) -> set[str]:
@@ -290,9 +310,13 @@ def _list_terms(text: str, language: str, analyzer: Analyzer) -> set[str]:
 
 def _find_denial(text: str, language: str) -> Span | None:
     """The first word that denies something. A second denial seldom takes back the first: “do not and cannot”."""
+    return next(_find_denials(text, language), None)
+
+
+def _find_denials(text: str, language: str) -> Iterator[Span]:
     negations, affirmed = _read_forms()[language]
     text = affirmed.sub(lambda match: " " * len(match.group()), text.lower().replace("’", "'"))
-    return next((match.span() for match in _WORD.finditer(text) if match.group() in negations), None)
+    return (match.span() for match in _WORD.finditer(text) if match.group() in negations)
 
 
 @cache

@@ -86,6 +86,9 @@ _UNITS: Final = {
 """Of each name of a unit the first name of the unit, the base unit, and how many of that it is."""
 MEASURES: Final = frozenset((*_MONTHS, *_UNITS))
 """The words in lower case that belong to quantities: months and units."""
+_THOUSANDS: Final = re.compile(r"(?<=\d)k\b")
+_LEAST_NAME: Final = 5
+"""The fewest letters behind a figure that are the rest of a name, and no unit."""
 _MOST_SPELLED: Final = 16
 """The most words that a number is spelled in."""
 _PLACED: Final = re.compile(r"\w+|[^\w\s]")
@@ -146,6 +149,7 @@ def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantit
     text = original = text[:_MOST_CHARS]
     for sign, said in _SIGNS.items():
         text = text.replace(sign, said)
+    text = _THOUSANDS.sub("000", text)
     spelled = frozenset(figure for figure in "123" if not re.search(rf"\b{figure}\b", text))
     if language in _WORDS or not language:
         text = _in_digits(text, language or "en", 0)
@@ -250,6 +254,13 @@ def _numbers(text: str, language: str, analyzer: Analyzer, spelled: frozenset[st
         counts = _NAMED.search(text[max(match.start() - 40, 0) : match.start()]) is None
         said = (match["sign"] or (counts and match["unit"]) or "").strip(" -\u00a0\u202f").lower()
         unit = "" if said in stop and said != "per" else _unit(said, language, analyzer)
+        if (
+            match["unit"]
+            and match["unit"].isalpha()
+            and len(match["unit"]) >= _LEAST_NAME
+            and said not in _UNITS
+        ):
+            continue  # a name, such as 37signals
         near = frozenset(filter(None, (unit, *_list_next(text, match.end("digits"), language, analyzer))))
         values = _values(match["digits"], language)
         sizes = _sizes(values, said)

@@ -174,6 +174,17 @@ def compared(sentence: str, quote: str) -> Sequence[DifferenceKind]:
         # What a number counts has other words beside it.
         ("A 201 response comes.", "HTTP 201 if it comes"),
         ("You get 2 more days.", "You get two further days"),
+        ("Staff are insured for $400k.", "Staff are insured for $400,000"),
+        ("37signals pays it.", "The company pays it"),
+        # What is denied is something else.
+        (
+            "Secrets are kept on work devices only.",
+            "Secrets are kept on a work device, not on a personal phone",
+        ),
+        (
+            "Retries stop at a disabled endpoint.",
+            "No further attempts are made once the endpoint is disabled",
+        ),
         # A bound denies nothing.
         ("It comes no later than 24 hours after.", "It comes within 24 hours"),
         # Dates, and what is none.
@@ -215,6 +226,11 @@ def test_the_same_in_other_words_is_no_difference(sentence: str, quote: str) -> 
 )
 def test_another_quantity_is_a_difference(sentence: str, quote: str) -> None:
     assert compared(sentence, quote) == [DifferenceKind.QUANTITY]
+
+
+def test_of_several_denials_one_is_of_what_the_sentence_says() -> None:
+    quote = "they do not have write access to the library and cannot see content that is archived"
+    assert compared("Viewers can see archived content.", quote) == [DifferenceKind.DENIAL]
 
 
 @pytest.mark.parametrize("word", ["nor", "neither", "never", "cannot"])
