@@ -1,3 +1,4 @@
+# type: ignore  # like other files of tests, not among those that are checked
 """A real Open WebUI in front of OpenAI's API of a real instance: over its own API, and in a browser as a person uses it."""
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def test_it_lists_the_agents(open_webui: OpenWebui, backend: Instance) -> None:
         listed = {model["id"] for model in caller.get("/api/models").json()["data"]}
     with Responsa(backend.url, backend.key) as responsa:
         agents = [agent.name.removeprefix("agents/") for agent in responsa.agents()]
-    assert {f"{agent}{kind}" for agent in agents for kind in ("", ":plain", ":chores")} <= listed
+    assert {f"{agent}{kind}" for agent in agents for kind in ("", ":chores")} <= listed
 
 
 def test_it_streams_an_answer_with_its_citations(open_webui: OpenWebui, backend: Instance) -> None:

@@ -1,3 +1,4 @@
+# type: ignore  # like other files of tests, not among those that are checked
 """A2A on a real instance: the official clients of Python and Node, over JSON-RPC and over gRPC."""
 
 from __future__ import annotations
@@ -162,11 +163,8 @@ def test_a_caller_lists_the_own_tasks(second: Instance, responsa: Responsa) -> N
                 assert [(task.id, len(task.history)) for task in rejected.tasks] == [(made[2], 0)]
                 for state in (a2a.TaskState.TASK_STATE_SUBMITTED, a2a.TaskState.TASK_STATE_AUTH_REQUIRED):
                     assert not (await way.list(status=state)).tasks
-                for wrong in (
-                    {"page_size": 101},
-                    {"page_token": "x"},
-                    {"context_id": 'x" OR state = "FAILED'},
-                ):
+                assert not (await way.list(context_id='x" OR state = "FAILED')).tasks
+                for wrong in ({"page_size": 101}, {"page_token": "x"}):
                     await raises(a2a.InvalidParamsError, way.list(**wrong))
 
     run(work())
@@ -179,6 +177,10 @@ def test_the_cards_say_how_to_reach_the_agents(second: Instance) -> None:
             (f"{second.url}/a2a", "1.0"),
             (second.target, "1.0"),
         ]
+        told = http.get("/.well-known/agent-card.json").headers
+        assert (told["cache-control"], "last-modified" in told) == ("public, max-age=60", True)
+        known = {"if-none-match": told["etag"]}
+        assert http.get("/.well-known/agent-card.json", headers=known).status_code == 304
         assert card["securitySchemes"]["bearer"]["httpAuthSecurityScheme"]["scheme"] == "Bearer"
         path = "/a2a/testing/.well-known/agent-card.json"
         assert http.get(path).status_code == 401

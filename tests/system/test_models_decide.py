@@ -1,3 +1,4 @@
+# type: ignore  # like other files of tests, not among those that are checked
 """The default agent answers with the model that `models.default` names, as README shows, and with the passages if the
 model cannot be reached."""
 
@@ -31,7 +32,8 @@ FORMATS: Final[list[Any]] = []
 
 TITLE: Final = (
     "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat "
-    "history.\n### Chat History:\n<chat_history>\nUSER: How do I get my expenses "
+    'history.\n### Guidelines:\n- Be brief.\n### Output:\nJSON format: { "title": "…" }\n'
+    "### Chat History:\n<chat_history>\nUSER: How do I get my expenses "
     "back?\n</chat_history>"
 )
 """A chore of a front end, as Open WebUI words it."""
@@ -295,6 +297,9 @@ def test_a_chore_is_the_model_alone(ollama: Instance) -> None:
             ]
             with pytest.raises(BadRequestError, match="chat completions"):
                 client.responses.create(model="default:chores", input=TITLE)
+            # Open WebUI asks the model of the chat itself; the frame of the only message says what it is.
+            framed: list[Any] = [{"role": "user", "content": TITLE}]
+            of_front_end = client.chat.completions.create(model="default", messages=framed)
         after = responsa.usage()
         assert len([*responsa.conversations()]) == conversations
     assert completion.choices[0].message.content == '{"title": "Expenses"}'
@@ -303,8 +308,9 @@ def test_a_chore_is_the_model_alone(ollama: Instance) -> None:
         "".join(one.choices[0].delta.content or "" for one in stream if one.choices)
         == '{"title": "Expenses"}'
     )
-    assert READ[-2:] == [chore, chore]
-    used = sum(one.usage.total_tokens for one in (completion, stream[-1]) if one.usage)
+    assert READ[-3:] == [chore, chore, framed]
+    assert of_front_end.model == "default:chores"
+    used = sum(one.usage.total_tokens for one in (completion, stream[-1], of_front_end) if one.usage)
     assert after.day.tokens.used - before.day.tokens.used == used > 0
     assert (after.day.message_count, after.day.tokens.reserved) == (before.day.message_count, 0)
     with OpenAI(base_url=f"{ollama.url}/v1", api_key=ollama.key, max_retries=0) as client:

@@ -6,6 +6,8 @@ import asyncio
 import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from email.utils import formatdate
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
@@ -40,6 +42,8 @@ _PATHS: Final = ("/a2a", "/a2a/{agent}")
 _CARD: Final = "/.well-known/agent-card.json"
 _GET_CARD: Final = f"/{SERVICE}/GetExtendedAgentCard"
 _VERSION: Final = "1.0"
+_CARD_SECONDS: Final = 60
+"""How long a card may be kept."""
 
 
 def add_service(calls: Calls, public_url: str, *, secure: bool) -> None:
@@ -91,6 +95,8 @@ class _Cards:
         self._calls = calls
         self._public_url = public_url
         self._secure = secure
+        # A card changes with the server's settings, so at the earliest with its start.
+        self._began = formatdate(usegmt=True)
 
     async def public(self, request: Request) -> Response:
         operations = await _operations()
@@ -98,7 +104,7 @@ class _Cards:
 
         base = base_of(_metadata(request), self._public_url, secure=self._secure)
         resource = resource_of(request.headers, self._public_url, _PATHS[0])
-        return self._response(operations.card_json(public_card(base, resource)))
+        return self._response(request, operations.card_json(public_card(base, resource)), "public")
 
     async def of_agent(self, request: Request) -> Response:
         """Raises ResponsaError."""
@@ -108,12 +114,21 @@ class _Cards:
         resource = resource_of(request.headers, self._public_url, _PATHS[0])
         call = Call(_GET_CARD, _metadata(request), _peer(request), resource=resource)
         wanted = GetExtendedAgentCardRequest(tenant=request.path_params["agent"])
-        return self._response(operations.card_json(await self._calls.answer(call, wanted, AgentCard)))
+        card = operations.card_json(await self._calls.answer(call, wanted, AgentCard))
+        return self._response(request, card, "private")
 
-    @staticmethod
-    def _response(card: object) -> Response:
-        body = json.dumps(card, ensure_ascii=False)
-        return Response(body, headers={"cache-control": "no-cache"}, media_type="application/json")
+    def _response(self, request: Request, card: object, readers: str) -> Response:
+        """A card that may be kept for a while. readers: who may keep it, as in Cache-Control."""
+        body = json.dumps(card, ensure_ascii=False, sort_keys=True).encode()
+        headers = {
+            "cache-control": f"{readers}, max-age={_CARD_SECONDS}",
+            "etag": f'"{sha256(body).hexdigest()[:32]}"',
+            "last-modified": self._began,
+            "vary": "host, authorization",
+        }
+        if request.headers.get("if-none-match", "") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers, media_type="application/json")
 
 
 class _Door:

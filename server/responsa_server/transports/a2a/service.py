@@ -133,8 +133,9 @@ class _Service:
             raise refused("page_size", f"must be 1 to {_MAX_PAGE_SIZE}")
         if request.HasField("status_timestamp_after"):
             raise refused("status_timestamp_after", "must be unset; tasks come newest first")
-        if request.status and not turn_states(request.status):
-            return a2a.ListTasksResponse(page_size=size)  # no task is ever in this state
+        unknown = request.context_id and not _request_id(request.context_id)
+        if unknown or (request.status and not turn_states(request.status)):
+            return a2a.ListTasksResponse(page_size=size)  # no task is ever there
         wanted = " OR ".join(f"state = {state}" for state in turn_states(request.status))
         context = json.dumps(f"conversations/{request.context_id}", ensure_ascii=False)
         listing = chat.ListTurnsRequest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,11 @@ _CHOICE: Final = (
 _TEXT: Final = Field("", description="must be a string")
 _FLAG: Final = Field(False, description="must be true or false")
 MOST_TOKENS: Final = 2**31 - 1
+_CHORE: Final = re.compile(
+    r"### Task:\n.*\n### Guidelines:\n.*\n### Output:\n.*\n### Chat History:\n<chat_history>\n.*</chat_history>",
+    re.DOTALL,
+)
+_LOGGER: Final = logging.getLogger(__name__)
 _LIMIT: Final = Field(None, ge=1, description="must be a whole number, 1 or more")
 
 
@@ -187,7 +193,7 @@ def of_chat(body: Json, headers: Mapping[str, str], agent: str | None, *, marks:
     answers have marks. Raises InvalidRequest."""
     fields = _body(body)
     fields.model = fields.model if agent is None else agent
-    kind = kind_of(fields.model)
+    kind = Kind.CHORES if _is_chore(fields.messages) else kind_of(fields.model)
     # A program that reads the answer gets it bare.
     reads = fields.response_format or fields.tools or fields.functions
     shape = _shape(fields, body)
@@ -204,6 +210,19 @@ def of_chat(body: Json, headers: Mapping[str, str], agent: str | None, *, marks:
         marks=marks and kind is Kind.MARKED and not reads,
         shape=shape,
     )
+
+
+def _is_chore(messages: object) -> bool:
+    """Whether a request is one that Open WebUI makes beside a question, such as for the title of a chat: its only
+    message has the whole frame of those requests."""
+    sent = cast("Sequence[object]", messages) if isinstance(messages, list) else ()
+    only = sent[0] if len(sent) == 1 else None
+    message = cast("Json", only) if isinstance(only, dict) else dict[str, Any]()
+    text = message.get("content")
+    if message.get("role") != "user" or not isinstance(text, str) or _CHORE.fullmatch(text.strip()) is None:
+        return False
+    _LOGGER.info("a front end's chore, known by its frame, goes to the agent's language model alone")
+    return True
 
 
 def _shape(fields: _Body, body: Json) -> Shape | None:

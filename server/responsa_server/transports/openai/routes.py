@@ -145,7 +145,10 @@ async def _stored(
 
 async def _models(exchange: Exchange) -> None:
     found = await agents(exchange)
-    await exchange.json({"object": "list", "data": [_model(agent, kind) for agent in found for kind in Kind]})
+    kinds = [kind for kind in Kind if kind is not Kind.PLAIN or exchange.settings.list_plain]
+    await exchange.json(
+        {"object": "list", "data": [_model(agent, kind) for agent in found for kind in kinds]}
+    )
 
 
 async def _one_model(exchange: Exchange) -> None:
