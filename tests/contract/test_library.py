@@ -205,8 +205,9 @@ async def test_a_cited_version_is_kept_and_others_are_pruned(house: House, peopl
     cited = house.ask("SELECT id FROM responsa.passage WHERE version = 2")[0][0]
     with_answer = """
         INSERT INTO responsa.citation (message_id, place, tenant_id, passage_id, document_id, version, title, uri,
-            source_start, source_end, quote, sha256, answer_start, answer_end, score, state)
-        VALUES (%s, 0, 'acme', %s, %s, 2, '', '', 0, 8, '# Rivers', sha256('# Rivers'), 0, 8, 1, 'quoted')"""
+            source_start, source_end, quote, sha256, answer_start, answer_end, score, quote_origin,
+            verdict)
+        VALUES (%s, 0, 'acme', %s, %s, 2, '', '', 0, 8, '# Rivers', sha256('# Rivers'), 0, 8, 1, 'copied', 'none')"""
     house.ask("ALTER TABLE responsa.citation DROP CONSTRAINT citation_tenant_id_message_id_fkey")
     house.ask(with_answer, uuid7(), cited, document_id)
     await DocumentStore(house.database, house.queue, uuid7, kept_versions=0).prune("acme", document_id)
