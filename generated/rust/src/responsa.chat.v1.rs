@@ -1666,7 +1666,7 @@ pub struct Agent {
     #[prost(string, repeated, tag = "6")]
     pub examples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The collections that the agent searches when a question has no scope, `collections/{id}`. If empty, the agent searches every collection that the caller may
-    /// read.
+    /// read, but Responsa's documentation and the samples only if there are no others.
     #[prost(string, repeated, tag = "7")]
     pub collections: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The agent's models in the order in which the agent tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents.

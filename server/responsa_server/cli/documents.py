@@ -126,7 +126,10 @@ def search(
         typer.Option(
             "--collection",
             "-c",
-            help="Search this collection; repeatable. Default: all collections that you may read.",
+            help=(
+                "Search this collection; repeatable. Default: all that you may read, "
+                "but Responsa's documentation and the samples only if there are no others."
+            ),
         ),
     ] = None,
     matching: FilterOption = "",

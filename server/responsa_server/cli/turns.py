@@ -94,7 +94,10 @@ CollectionsOption = Annotated[
     typer.Option(
         "--collection",
         "-c",
-        help="Answer from this collection; repeatable. Default: all collections that you may read.",
+        help=(
+            "Answer from this collection; repeatable. Default: all that you may read, "
+            "but Responsa's documentation and the samples only if there are no others."
+        ),
     ),
 ]
 AgentOption = Annotated[

@@ -131,7 +131,7 @@ export const de: Messages = {
   searchUsual: "Die Sammlungen des Agenten durchsuchen",
   noLonger: { one: "Sie ist nicht mehr ausgewählt: Ihre nächste Frage durchsucht {searched}.", other: "Sie sind nicht mehr ausgewählt: Ihre nächste Frage durchsucht {searched}." },
   noCollections: "Es gibt noch keine Sammlungen.",
-  searchesAll: "Wenn Sie keine Sammlung wählen, durchsucht der Agent alle.",
+  searchesAll: "Wenn Sie keine Sammlung wählen, durchsucht der Agent alle, die Dokumentation von Responsa und die Beispiele aber nur, wenn es keine anderen gibt.",
   searchesOwn: "Wenn Sie keine Sammlung wählen, durchsucht der Agent seine eigenen: {names}.",
   asking: "Durchsucht werden",
   allCollections: "alle Sammlungen",

@@ -130,7 +130,7 @@ export const en = {
   searchUsual: "Search the agent’s own collections",
   noLonger: { one: "It is no longer chosen: your next question searches {searched}.", other: "They are no longer chosen: your next question searches {searched}." },
   noCollections: "There are no collections yet.",
-  searchesAll: "If you choose no collection, the agent searches all collections.",
+  searchesAll: "If you choose no collection, the agent searches all collections, but Responsa’s documentation and the samples only if there are no others.",
   searchesOwn: "If you choose no collection, the agent searches its own collections: {names}.",
   asking: "Asking",
   allCollections: "all collections",

@@ -42,7 +42,7 @@ type Agent struct {
 	// Example questions.
 	Examples []string `protobuf:"bytes,6,rep,name=examples,proto3" json:"examples,omitempty"`
 	// The collections that the agent searches when a question has no scope, `collections/{id}`. If empty, the agent searches every collection that the caller may
-	// read.
+	// read, but Responsa's documentation and the samples only if there are no others.
 	Collections []string `protobuf:"bytes,7,rep,name=collections,proto3" json:"collections,omitempty"`
 	// The agent's models in the order in which the agent tries them, as `provider:model`. If empty, the agent uses no language model and only quotes documents.
 	Models []string `protobuf:"bytes,8,rep,name=models,proto3" json:"models,omitempty"`

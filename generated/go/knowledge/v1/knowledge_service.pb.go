@@ -2824,7 +2824,7 @@ var File_responsa_knowledge_v1_knowledge_service_proto protoreflect.FileDescript
 
 const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\n" +
-	"-responsa/knowledge/v1/knowledge_service.proto\x12\x15responsa.knowledge.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1eresponsa/chat/v1/excerpt.proto\x1a&responsa/knowledge/v1/collection.proto\x1a$responsa/knowledge/v1/document.proto\x1a,responsa/knowledge/v1/document_version.proto\x1a\"responsa/knowledge/v1/format.proto\x1a&responsa/knowledge/v1/generation.proto\x1a+responsa/knowledge/v1/subject_profile.proto\x1a!responsa/type/v1/byte_range.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\xdd\x01\n" +
+	"-responsa/knowledge/v1/knowledge_service.proto\x12\x15responsa.knowledge.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1eresponsa/chat/v1/excerpt.proto\x1a&responsa/knowledge/v1/collection.proto\x1a$responsa/knowledge/v1/document.proto\x1a,responsa/knowledge/v1/document_version.proto\x1a\"responsa/knowledge/v1/format.proto\x1a&responsa/knowledge/v1/generation.proto\x1a+responsa/knowledge/v1/subject_profile.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\xdd\x01\n" +
 	"\x17CreateCollectionRequest\x12I\n" +
 	"\rcollection_id\x18\x01 \x01(\tB$\xe2A\x01\x02\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\fcollectionId\x12G\n" +
 	"\n" +

@@ -69,7 +69,7 @@ class Agent(_message.Message):
     @_builtins.property
     def collections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The collections that the agent searches when a question has no scope, `collections/{id}`. If empty, the agent searches every collection that the caller may
-        read.
+        read, but Responsa's documentation and the samples only if there are no others.
         """
 
     @_builtins.property

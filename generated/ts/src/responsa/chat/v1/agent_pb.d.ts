@@ -63,7 +63,7 @@ export declare type Agent = Message<"responsa.chat.v1.Agent"> & {
 
   /**
    * The collections that the agent searches when a question has no scope, `collections/{id}`. If empty, the agent searches every collection that the caller may
-   * read.
+   * read, but Responsa's documentation and the samples only if there are no others.
    *
    * @generated from field: repeated string collections = 7;
    */
