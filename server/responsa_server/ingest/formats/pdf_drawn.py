@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
 
@@ -29,6 +29,7 @@ _THIN: Final = 3.0
 _SHORT: Final = 6.0
 _STRAIGHT: Final = 0.5
 _BAND: Final = 20
+_MAX_BANDS: Final = 500
 _LEAST_PICTURE: Final = 16.0
 _ALIKE: Final = 6
 """How far apart the parts of two colours are at most that a reader cannot tell apart."""
@@ -82,7 +83,7 @@ def read_drawn(page: Any, view: View) -> Drawn:
     texts: list[_Text] = []
     unpainted: list[_Text] = []
     pictures: list[Box] = []
-    fills: list[tuple[Box, Colour | None]] = []
+    fills: defaultdict[int, list[tuple[Box, Colour | None]]] = defaultdict(list)
     bands: defaultdict[int, list[_Text]] = defaultdict(list)
     for kind, thing, matrix in _objects(page):
         box = _box(thing, matrix)
@@ -102,7 +103,7 @@ def read_drawn(page: Any, view: View) -> Drawn:
                 drawn.hidden.add(text.address)
             else:
                 texts.append(text)
-                for band in range(int(box[1]) // _BAND, int(box[3]) // _BAND + 1):
+                for band in _bands(box):
                     bands[band].append(text)
         elif kind in (_pdfium.FPDF_PAGEOBJ_IMAGE, _pdfium.FPDF_PAGEOBJ_SHADING):
             pictures.append(box)
@@ -112,7 +113,8 @@ def read_drawn(page: Any, view: View) -> Drawn:
             rectangle, filled = _read_path(thing, matrix, view, drawn.rules, box)
             if filled:
                 colour = _colour(thing) if rectangle else None
-                fills.append((box, colour))
+                for band in _bands(box):
+                    fills[band].append((box, colour))
                 if colour is not None and not _pdfium.FPDFPageObj_HasTransparency(thing):
                     drawn.hidden.update(_covered(box, bands))
     # Text without paint over a picture is what OCR has read of it.
@@ -187,14 +189,26 @@ def _colour(thing: Any) -> Colour | None:
     return (red, green, blue) if alpha == 255 else None
 
 
-def _is_background(text: _Text, fills: Sequence[tuple[Box, Colour | None]], pictures: Sequence[Box]) -> bool:
+def _bands(box: Box) -> range:
+    """The stripes of the page, each as high as _BAND, that a box lies in."""
+    first = max(int(box[1]) // _BAND, -_MAX_BANDS)
+    return range(first, min(int(box[3]) // _BAND, first + _MAX_BANDS) + 1)
+
+
+def _is_background(
+    text: _Text, fills: Mapping[int, Sequence[tuple[Box, Colour | None]]], pictures: Sequence[Box]
+) -> bool:
     """Whether a text has the colour of what is painted below it."""
     box, colour = text.box, text.colour
     if colour is None or any(_meet(box, one) for one in pictures):
         return False
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     below = next(
-        (paint for fill, paint in reversed(fills) if fill[0] <= x <= fill[2] and fill[1] <= y <= fill[3]),
+        (
+            paint
+            for fill, paint in reversed(fills.get(int(y) // _BAND, ()))
+            if fill[0] <= x <= fill[2] and fill[1] <= y <= fill[3]
+        ),
         _WHITE,
     )
     return below is not None and all(
@@ -205,7 +219,7 @@ def _is_background(text: _Text, fills: Sequence[tuple[Box, Colour | None]], pict
 def _covered(box: Box, bands: dict[int, list[_Text]]) -> Iterator[int]:
     """The texts that lie under a rectangle."""
     left, bottom, right, top = box
-    for band in range(int(bottom) // _BAND, min(int(top) // _BAND, int(bottom) // _BAND + 200) + 1):
+    for band in _bands(box):
         for text in bands.get(band, ()):
             if left <= text.box[0] and bottom <= text.box[1] and text.box[2] <= right and text.box[3] <= top:
                 yield text.address

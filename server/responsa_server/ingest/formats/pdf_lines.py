@@ -275,6 +275,8 @@ class _TextReader:
         self._text = ctypes.byref(text.contents)
         self._view = view
         self._characters = _characters(text)
+        self._cuts: set[int] = set()
+        """The first characters after rules."""
         self._rtl = not self._characters.isascii() and RIGHT_TO_LEFT.search(self._characters) is not None
         if not self._rtl:
             self._characters = _with_signs(text, self._characters)
@@ -306,7 +308,7 @@ class _TextReader:
         for run in self._cells(runs):
             line = run.line
             line.text = line.text or clean(self._characters[run.start : run.end])
-            if line.text and not (lines and _attached(lines[-1], line)):
+            if line.text and (run.start in self._cuts or not (lines and _attached(lines[-1], line))):
                 lines.append(line)
 
     def _cut_at_rules(self, runs: Sequence[_Run], rules: Sequence[Rule]) -> Iterator[_Run]:
@@ -332,6 +334,7 @@ class _TextReader:
                 if space is None:
                     continue
                 low, high, cut = space
+                self._cuts.add(cut)
                 line = run.line
                 yield _part_of(run, run.start, cut, replace(line, right=low))
                 run = _part_of(run, cut, run.end, replace(line, left=high))

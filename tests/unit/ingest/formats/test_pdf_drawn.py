@@ -213,3 +213,14 @@ def test_cells_in_one_column_of_a_row_are_one() -> None:
     ]
     document, _ = read(pdf(texts), "a.pdf")
     assert document.canonical_text.split("\n")[-1] == "| | Checking | $ -300.00"
+
+
+def test_a_rule_parts_texts_that_touch() -> None:
+    texts = [
+        *cells((48, 108), 690, "Name", "Pay"),
+        Text(50, 676, "Anna Weber-Li"),
+        Text(113, 676, "4120"),
+        *cells((48, 108), 662, "Ivo", "3890"),
+    ]
+    document, _ = read(pdf(texts, below=ruled((48, 108, 150), (700, 686, 672, 658))), "a.pdf")
+    assert document.canonical_text == "Name | Pay\n---|---\nAnna Weber-Li | 4120\nIvo | 3890"
