@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Final
@@ -54,16 +55,17 @@ def path(excerpt: excerpt_pb2.Excerpt) -> str:
 
 
 def _lines(excerpt: excerpt_pb2.Excerpt) -> Sequence[str]:
-    """The Markdown, folded at the terminal's width but for tables and code."""
+    """The Markdown without empty lines; on a terminal, prose is folded at its width."""
+    folds = sys.stdout.isatty()
     width = min(shutil.get_terminal_size().columns, _WIDEST) - _INDENT
     lines: list[str] = []
     code = False
     for line in _marked(excerpt).split("\n"):
         code ^= line.startswith("```")
-        kept = code or line.startswith(("|", "```"))
-        lines += (
-            [line] if kept else textwrap.wrap(line, width, break_on_hyphens=False, break_long_words=False)
-        )
+        if code or not folds or line.startswith(("|", "```")):
+            lines += [line] if line.strip() else []
+        else:
+            lines += textwrap.wrap(line, width, break_on_hyphens=False, break_long_words=False)
     return lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"]
 
 

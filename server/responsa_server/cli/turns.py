@@ -168,7 +168,7 @@ def ask(
     json: AsEvents = False,
 ) -> None:
     """Ask a question and get a cited answer, or a refusal with its reason. Without a language model, the answer shows
-    the passages of the documents that fit best.
+    the closest passages of the documents.
 
     The answer is Markdown. A terminal shows it rendered, without colors if NO_COLOR is set; a pipe and a terminal with
     TERM=dumb get the Markdown itself. On stderr, the command prints each call of a tool as it ends and, after the

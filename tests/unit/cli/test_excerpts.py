@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from responsa.chat.v1 import excerpt_pb2, turn_pb2
@@ -39,8 +41,9 @@ def test_a_card_names_its_place(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_three_cards_are_printed_of_eight_lines_each_and_their_sections_on_demand(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     long = excerpt("word " * 60 + "\n\n" + "\n".join(f"- item {number}" for number in range(9)))
     table = excerpt("| " + "a" * 200 + " |\n|---|\n| b |", section_markdown="All\nof\nit.")
     lines = printed(capsys, long, table, long, long).splitlines()
