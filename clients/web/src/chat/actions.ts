@@ -33,6 +33,13 @@ export function actionsOf(question: string, { ask, others }: AskingHooks, markdo
   ];
 }
 
+/** The ways on if what was found does not answer the question. */
+export function waysOn(question: string, asking: AskingHooks): HTMLElement {
+  const everywhere = asking.everywhere();
+  const all = everywhere ? [button(everywhere.label, () => everywhere.ask(question), { class: "quiet" })] : [];
+  return element("p", { class: "row wrap" }, ...all, element("a", { href: "#/documents", click: () => asking.lacks(question) }, t("addDocument")));
+}
+
 /** A button with its list of acts, which is made when it opens. */
 function menu(drawing: IconNode, label: string, rows: () => readonly (readonly [label: string, act: () => void])[]): readonly [HTMLElement, HTMLElement] {
   const list = element("ul", { class: "menu", popover: true, "aria-label": label });

@@ -2,7 +2,7 @@
 
 import { QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import type { AskingHooks } from "./actions.js";
+import { waysOn, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import { refusalText, refusalWords, type Origin, type Outcome } from "./outcome.js";
@@ -143,13 +143,6 @@ function addressOf(uri: string, fetched: boolean): HTMLElement {
 export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks, declined = false): HTMLElement {
   const ways = reason === RefusalReason.NO_SUPPORT ? [waysOn(question, asking)] : [];
   return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason, declined).heading), element("p", WRITTEN, refusalText(reason, text, declined)), ...ways);
-}
-
-/** The ways on if nothing fits the question. */
-function waysOn(question: string, asking: AskingHooks): HTMLElement {
-  const everywhere = asking.everywhere();
-  const all = everywhere ? [button(everywhere.label, () => everywhere.ask(question), { class: "quiet" })] : [];
-  return element("p", { class: "row wrap" }, ...all, element("a", { href: "#/documents", click: () => asking.lacks(question) }, t("addDocument")));
 }
 
 /** Says where an answer comes from, and names the collection as soon as its name is known. */

@@ -4,7 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { CitationSchema, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
 import type { TurnAnswer } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { actionsOf, type AskingHooks } from "./actions.js";
+import { actionsOf, waysOn, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton } from "./copy.js";
 import { kindOf, pathOf, wordsIn } from "./excerpts.js";
 import { datedOf, placeOf } from "./parts.js";
@@ -40,6 +40,7 @@ export function passagesView(question: string, line: string, { text, citations, 
     const summary = element("summary", {}, t("passagesMore", { count: moreExcerpts.length }));
     root.append(element("details", { class: "further" }, summary, cards(question, moreExcerpts, t("morePassages"), hooks)));
   }
+  if (hooks.asking) root.append(waysOn(question, hooks.asking));
   root.append(element("div", { class: "actions" }, copyButton(t("copyPassages"), () => text, hooks.say), ...(hooks.asking ? actionsOf(question, hooks.asking, () => text) : []), ...more));
   return root;
 }
