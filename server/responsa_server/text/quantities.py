@@ -150,7 +150,7 @@ def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantit
     for sign, said in _SIGNS.items():
         text = text.replace(sign, said)
     text = _THOUSANDS.sub("000", text)
-    spelled = frozenset(figure for figure in "123" if not re.search(rf"\b{figure}\b", text))
+    spelled = frozenset(figure for figure in map(str, range(1, 13)) if not re.search(rf"\b{figure}\b", text))
     if language in _WORDS or not language:
         text = _in_digits(text, language or "en", 0)
     digits = text
