@@ -42,6 +42,8 @@ HEAVY: Final = (
 )
 """Packages of Open WebUI (4 GB) for documents and sounds of its own. It imports each only where it is used, so it runs without them."""
 COLLECTOR: Final = ROOT / "tests" / "real" / "collector"
+HOSTS: Final = ("@openai/codex@0.171.0", "opencode-ai@1.18.33", "mcp-remote@0.15.1", "oidc-provider@9.13.3")
+"""Hosts of MCP, and a provider of OpenID Connect, from the registry of npm."""
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "responsa-tools"
 INSTALL_SECONDS: Final = 1800
 
@@ -126,6 +128,15 @@ def open_webui() -> Path:
 
     named = "\n".join([OPEN_WEBUI, sys.version, *HEAVY])
     return _kept("open-webui", named.encode(), install) / "environment" / "bin" / "open-webui"
+
+
+def hosts() -> Path:
+    """The folder with the commands of hosts of MCP; oidc-provider is beside it."""
+
+    def install(folder: Path) -> None:
+        _run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *HOSTS)
+
+    return _kept("hosts", " ".join(HOSTS).encode(), install) / "node_modules" / ".bin"
 
 
 def _kept(name: str, inputs: bytes, fill: Callable[[Path], None]) -> Path:

@@ -91,10 +91,6 @@ class Sending(SpanProcessor):
         """End a `shutdown` that takes too long."""
         self._exporter.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Not supported: spans are sent soon anyway."""
-        return False
-
     def _run(self) -> None:
         while not self._ends:
             self._wake.wait(self._pause if self._failing_since is None else max(self._pause, RETRY_SECONDS))

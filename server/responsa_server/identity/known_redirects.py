@@ -1,8 +1,5 @@
-"""The addresses to which hosts of MCP send people back, of those that are not on the loopback, checked on 2026-11-29.
-
-Each counts as a whole. A scheme without a period departs from RFC 8252, 8.4: a program of another maker on the person's
-computer may claim it, as it may claim a port of the loopback. PKCE is required, and the page says so.
-"""
+"""The addresses to which hosts of MCP send people back, of those that are not on the loopback, checked on 2026-11-29. Each counts as
+a whole. A scheme without a period departs from RFC 8252, 8.4 (docs/adr/0136)."""
 
 from __future__ import annotations
 

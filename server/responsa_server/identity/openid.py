@@ -474,13 +474,10 @@ class OpenId:
         if email and domains and not _is_allowed(raw, provider):
             email = ""
         shown = _shown(person.texts("name"))
-        changes: list[UserChange] = []
         if shown not in ("", user.display_name):
-            changes.append(UserChange(display_name=shown))
+            user = await self._update(provider, user, UserChange(display_name=shown), origin)
         if email not in ("", user.email):
-            changes.append(UserChange(email=email))
-        for change in changes:
-            user = await self._update(provider, user, change, origin)
+            user = await self._update(provider, user, UserChange(email=email), origin)
         return user
 
     async def _check_link(self, provider: OpenIdProvider, caller: Principal | None) -> None:

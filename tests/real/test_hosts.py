@@ -1,0 +1,177 @@
+# type: ignore  # like other files of tests, not among those that are checked
+"""Hosts of MCP and a provider of OpenID Connect, as their registries have them, with default settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from responsa_client import Responsa
+from tests.gateway.wire import OWN
+from tests.instance import START_PATIENCE, Instance, eventually, free_port, instance_in
+from tests.real import programs
+from tests.system.conftest import FERRY
+from tests.system.test_oauth import Person
+from tests.tied import tied
+
+pytestmark = pytest.mark.soak
+AUTHORIZE = re.compile(r"http://127\.0\.0\.1:\d+/oauth/authorize\?[^\s\x1b\"']+")
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Instance]:
+    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        corp = "RESPONSA_OIDC__PROVIDERS__CORP__"
+        settings = {
+            f"{corp}ISSUER": f"http://127.0.0.1:{free_port()}",
+            f"{corp}CLIENT_ID": "responsa",
+            f"{corp}CLIENT_SECRET": "of responsa",
+            f"{corp}ALLOWED_DOMAINS": "example.org",
+        }
+        made = stack.enter_context(instance_in(folder, RESPONSA_DOCS="none", **settings))
+        with Responsa(made.url, made.key) as responsa:
+            responsa.wait(responsa.create_document(FERRY, source_key="ferry.md"))
+        yield made
+
+
+@pytest.fixture
+def person(backend: Instance) -> Iterator[Person]:
+    with (
+        Responsa(backend.url, backend.key) as responsa,
+        httpx2.Client(base_url=backend.url, headers=OWN, timeout=60) as http,
+    ):
+        code = responsa.create_session_code().code
+        assert http.post("/v1/sessions", json={"code": code}).status_code == 200
+        yield Person(backend, http, responsa.me().name)
+
+
+def connects(person: Person, folder: Path, said: str, *command: str) -> None:
+    """Start a host, allow what its browser is asked for, and wait until it has said that it is connected."""
+    opener = folder / "bin" / "xdg-open"
+    opener.parent.mkdir()
+    opener.write_text(f'#!/bin/sh\necho "$@" >> {folder}/opened\n')
+    opener.chmod(0o755)
+    log, opened = folder / "log", folder / "opened"
+    opened.touch()
+    environment = {
+        **os.environ,
+        "PATH": f"{opener.parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "CODEX_HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+        "XDG_DATA_HOME": str(folder),
+    }
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            tied(*command), env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=out, stderr=out
+        )
+
+    def find_request() -> re.Match[str] | None:
+        return AUTHORIZE.search(opened.read_text() + log.read_text(errors="replace"))
+
+    try:
+        eventually(
+            lambda: find_request() or process.poll() is not None, lambda: log.read_text(), START_PATIENCE
+        )
+        request = find_request()
+        assert request, log.read_text()
+        back = person.allows(request[0])
+        assert httpx2.get(back, timeout=60).status_code < 400
+        eventually(lambda: said in log.read_text(errors="replace"), lambda: log.read_text(), START_PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_codex_signs_in_by_the_address_alone(person: Person, tmp_path: Path) -> None:
+    codex, url = str(programs.hosts() / "codex"), f"{person.instance.url}/mcp"
+    connects(person, tmp_path, "uccessfully logged in", codex, "mcp", "add", "responsa", "--url", url)
+
+
+def test_opencode_signs_in_by_the_address_alone(person: Person, tmp_path: Path) -> None:
+    server = {"type": "remote", "url": f"{person.instance.url}/mcp", "enabled": True}
+    (tmp_path / "opencode.json").write_text(json.dumps({"mcp": {"responsa": server}}))
+    opencode = str(programs.hosts() / "opencode")
+    connects(person, tmp_path, "uccess", opencode, "mcp", "auth", "responsa")
+    listed = subprocess.run(
+        [opencode, "mcp", "list"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "HOME": str(tmp_path),
+            "XDG_CONFIG_HOME": str(tmp_path),
+            "XDG_DATA_HOME": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "connected" in listed.stdout + listed.stderr
+
+
+def test_mcp_remote_signs_in_and_lists_the_tools(person: Person, tmp_path: Path) -> None:
+    client = str(programs.hosts() / "mcp-remote-client")
+    connects(person, tmp_path, '"documents"', client, f"{person.instance.url}/mcp/")
+
+
+PROVIDER = """
+import { Provider } from 'oidc-provider';
+const [, , port, callback] = process.argv;
+const account = (id) => ({ sub: id, email: `${id}@example.org`, email_verified: true, name: 'Ann Doe' });
+const provider = new Provider(`http://127.0.0.1:${port}`, {
+  clients: [{ client_id: 'responsa', client_secret: 'of responsa', redirect_uris: [callback] }],
+  claims: { email: ['email', 'email_verified'], profile: ['name'] },
+  findAccount: (_, id) => ({ accountId: id, claims: () => account(id) }),
+  cookies: { keys: ['of a test'] },
+});
+provider.listen(Number(port), '127.0.0.1');
+"""
+"""oidc-provider with its defaults, by which userinfo alone has the address."""
+
+
+def test_a_provider_with_claims_in_userinfo_signs_in(backend: Instance, tmp_path: Path) -> None:
+    issuer = backend.settings["RESPONSA_OIDC__PROVIDERS__CORP__ISSUER"]
+    script = programs.hosts().parent.parent / "provider.mjs"
+    script.write_text(PROVIDER)
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            tied("node", str(script), issuer.rpartition(":")[2], f"{backend.url}/v1/oidc/corp/callback"),
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        with httpx2.Client(follow_redirects=True, timeout=60) as http:
+
+            def ready() -> bool:
+                try:
+                    return http.get(f"{issuer}/.well-known/openid-configuration").is_success
+                except httpx2.TransportError:
+                    return False
+
+            eventually(ready, lambda: log.read_text(), START_PATIENCE)
+            begun = http.post(f"{backend.url}/v1/oidc/corp:start", json={}, headers=OWN)
+            page = http.get(begun.json()["authorizationUri"])
+            while (form := re.search(r'action="([^"]+)"', page.text)) and issuer in str(page.url):
+                prompt = re.search(r'name="prompt" value="(\w+)"', page.text)
+                fields = {"prompt": prompt[1] if prompt else "", "login": "ann", "password": "x"}
+                page = http.post(httpx2.URL(str(page.url)).join(form[1]), data=fields)
+            assert page.status_code == 200, page.text
+            me = http.get(f"{backend.url}/v1/users/me", headers=OWN).json()
+            assert (me["email"], me["displayName"]) == ("ann@example.org", "Ann Doe")
+    finally:
+        process.kill()
+        process.wait()
