@@ -49,7 +49,7 @@ async def test_the_citation_of_a_pdf_opens_its_drawn_page_and_the_browser_never_
     await expect(shown_tab(tab, "Pages")).to_be_visible()
     await expect(box).to_be_in_viewport()
     inked = """(mark) => {
-        const sheet = mark.parentElement.querySelector("canvas");
+        const sheet = mark.closest(".sheet-of-paper").querySelector("canvas");
         const [page, box] = [sheet, mark].map((one) => one.getBoundingClientRect());
         const scale = sheet.width / page.width;
         const place = [box.x - page.x, box.y - page.y, box.width, box.height].map((one) => one * scale);
