@@ -1,4 +1,3 @@
-# type: ignore  # like other files of tests, not among those that are checked
 """Sign-in with OpenID Connect over the gateway's HTTP, on real PostgreSQL, against a provider on loopback that can misbehave."""
 
 from __future__ import annotations

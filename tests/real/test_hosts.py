@@ -1,4 +1,3 @@
-# type: ignore  # like other files of tests, not among those that are checked
 """Hosts of MCP and a provider of OpenID Connect, as their registries have them, with default settings."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# type: ignore  # like other files of tests, not among those that are checked
 """A real Open WebUI in front of OpenAI's API of a real instance: over its own API, and in a browser as a person uses it."""
 
 from __future__ import annotations

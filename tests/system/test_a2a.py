@@ -1,4 +1,3 @@
-# type: ignore  # like other files of tests, not among those that are checked
 """A2A on a real instance: the official clients of Python and Node, over JSON-RPC and over gRPC."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# type: ignore  # like other files of tests, not among those that are checked
 """MCP on a real instance, with the official SDK's client: over Streamable HTTP in both generations of the protocol, and over stdio."""
 
 from __future__ import annotations

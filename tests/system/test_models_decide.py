@@ -1,4 +1,3 @@
-# type: ignore  # like other files of tests, not among those that are checked
 """The default agent answers with the model that `models.default` names, as README shows, and with the passages if the
 model cannot be reached."""
 

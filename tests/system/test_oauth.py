@@ -1,4 +1,3 @@
-# type: ignore  # like other files of tests, not among those that are checked
 """People connect programs to their accounts (OAuth), on a real instance: fastmcp in the three ways in which a program
 can be known, and attacks."""
 

@@ -1,4 +1,3 @@
-# type: ignore  # like other files of tests, not among those that are checked
 """OpenAI's API on a real instance: its official clients, and the shapes of its errors."""
 
 from __future__ import annotations
