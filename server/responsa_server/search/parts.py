@@ -41,6 +41,8 @@ CARD_CHARACTERS: Final = 600
 """As CARD_WORDS, for languages without spaces between words."""
 CARD_LINES: Final = 8
 """The most items, rows with their header, and lines of code on a card."""
+_LINE_WORDS: Final = 15
+"""An item or a row with more words counts as several lines."""
 CUT: Final = "…"
 """Stands in an excerpt for the items, rows or lines that were cut off."""
 _EDGES: Final = "\U00010a50", "\U00010a51"
@@ -158,8 +160,10 @@ class PassageParts:
         if kind is VectorKind.CODE:
             return (text.strip("\n").count("\n") + 1) / CARD_LINES
         text = readable(text)
-        words = max(len(_WORD.findall(text)) / CARD_WORDS, len(text) / CARD_CHARACTERS)
-        return words if kind is VectorKind.SENTENCE else max(words, 1 / CARD_LINES)
+        share = max(len(_WORD.findall(text)) / CARD_WORDS, len(text) / CARD_CHARACTERS)
+        if kind is VectorKind.SENTENCE:
+            return share
+        return max(share * CARD_WORDS / _LINE_WORDS, 1) / CARD_LINES
 
     def _under_heading(self, place: int) -> tuple[int, int]:
         """The first and the last unit round a unit that no heading divides from it."""

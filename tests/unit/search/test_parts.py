@@ -161,6 +161,14 @@ def test_a_card_is_a_piece_with_its_neighbours_below_the_same_heading() -> None:
 def test_a_card_has_at_most_eight_items_rows_or_lines() -> None:
     items = card("\n".join(f"- item {number}" for number in range(30)), "item 12")
     assert ("- item 12" in items, items.count("- item"), items.count(CUT)) == (True, 8, 2)
+    # A list counts its lines, not its words; an item of several lines counts as these.
+    notice = "\n".join(
+        f"- For a holiday of {number} weeks you must give {number} months of notice before."
+        for number in range(2, 8)
+    )
+    assert (card(notice, "5 weeks"), card(notice, "5 weeks").count(CUT)) == (notice, 0)
+    long = "\n".join(f"- Rule {number} {'and so on ' * 12}" for number in range(9))
+    assert card(long, "Rule 4").count("- Rule") == 3
     csv = "city,area\n" + "\n".join(f"town {number},{number}" for number in range(30))
     for table in (
         card(csv, "town 12", name="a.csv"),
