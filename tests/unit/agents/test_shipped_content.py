@@ -36,7 +36,7 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "tool", "out_of_scope"}, 300),
     "shared/examples/small_talk.jsonl": ({"retrieve", "direct"}, 300),
-    "shared/examples/languages.jsonl": ({"de", "en", "es", "fr"}, 200),
+    "shared/examples/languages.jsonl": ({"de", "de_end", "en", "en_end", "es", "fr"}, 200),
 }
 """For each file, its labels and the minimum number of its lines."""
 LEAST_PER_LABEL: Final = 20

@@ -35,7 +35,7 @@ def question_on(question: str, *passages: str) -> ModelPrompt:
         ("Which port?", 'port. [2: "port"]'),
         (
             "When does water boil?",
-            'Water boils at 100 degrees near the sea, and earlier on. [3: "Water boils at 100 degrees near the sea, and earlier on"]',
+            'Water boils at 100 degrees near the sea, and earlier on. [3: "Water boils at 100 degrees near"]',
         ),
         ("Who built it?", NO_ANSWER),
         ("What does it cost?", NO_ANSWER),

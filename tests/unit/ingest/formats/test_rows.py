@@ -51,10 +51,13 @@ def test_each_row_of_a_csv_file_says_the_names_of_its_columns() -> None:
 
 def test_an_answer_says_a_row_with_the_names_of_its_columns() -> None:
     data = "city,price | net\nUlm,3\nBonn,4 | 5\nBonn: 2,a;b\n"
-    rows = "- **city**: Ulm; **price | net**: 3\n- **city**: Bonn; **price | net**: 4 | 5\n- **city**: Bonn: 2; **price | net**: a;b"
+    rows = "| city | price \\| net |\n|---|---|\n| Ulm | 3 |\n| Bonn | 4 \\| 5 |\n| Bonn: 2 | a;b |"
     assert shown(data, "Ulm", name="a.csv") == rows
-    assert shown('[{"city": "Bonn", "price": 4}]', "Bonn", name="a.json") == "- **city**: Bonn; **price**: 4"
-    assert shown('{"city": "Bonn"}\n', "Bonn", name="a.jsonl") == "- **city**: Bonn"
+    assert (
+        shown('[{"city": "Bonn", "price": 4}]', "Bonn", name="a.json")
+        == "| city | price |\n|---|---|\n| Bonn | 4 |"
+    )
+    assert shown('{"city": "Bonn"}\n', "Bonn", name="a.jsonl") == "| city |\n|---|\n| Bonn |"
 
 
 def test_the_media_types_are_those_of_the_formats() -> None:
