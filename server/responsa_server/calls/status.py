@@ -33,6 +33,8 @@ MAX_VIOLATIONS = 16
 MAX_DETAILS_BYTES = 4096
 _MAX_MESSAGE_BYTES = 800
 _MAX_VALUE_BYTES = 256
+# A list such as the media types that the server reads is whole, if the details have room for it.
+_MAX_METADATA_BYTES = 1024
 
 
 class Code(IntEnum):
@@ -128,16 +130,18 @@ def unexpected(call_id: str) -> ResponsaError:
 
 
 def of(error: ResponsaError) -> status_pb2.Status:
-    """Encode an error with at most 16 violations and 4 KiB of details. Violations beyond these limits are left out,
-    starting with the last."""
+    """Encode an error with at most 16 violations and 4 KiB of details. If that is too little, values of metadata are cut
+    first; then violations are left out, starting with the last."""
     kept = replace(error, violations=tuple(error.violations)[:MAX_VIOLATIONS])
-    while (result := _status(kept)).ByteSize() > MAX_DETAILS_BYTES and kept.violations:
+    if (result := _status(kept, _MAX_METADATA_BYTES)).ByteSize() <= MAX_DETAILS_BYTES:
+        return result
+    while (result := _status(kept, _MAX_VALUE_BYTES)).ByteSize() > MAX_DETAILS_BYTES and kept.violations:
         kept = replace(kept, violations=tuple(kept.violations)[:-1])
     return result
 
 
-def _status(error: ResponsaError) -> status_pb2.Status:
-    metadata = {key: _cut(value, _MAX_VALUE_BYTES) for key, value in error.metadata.items()}
+def _status(error: ResponsaError, most: int) -> status_pb2.Status:
+    metadata = {key: _cut(value, most) for key, value in error.metadata.items()}
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)
     ]
