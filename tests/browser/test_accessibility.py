@@ -259,7 +259,7 @@ async def test_a_screen_reader_hears_each_step_once_and_then_the_answer(person: 
         == 0
     )
     assert await tab.page.locator("html").get_attribute("lang") == "en"
-    await expect(tab.chips.first).to_have_accessible_name("The lighthouse of Korsholm")
+    await expect(tab.chips.first).to_have_accessible_name("The lighthouse of Korsholm › Keepers")
 
 
 async def test_a_small_screen_reaches_everything(person: Person) -> None:

@@ -236,7 +236,7 @@ async def test_conversations_are_listed_opened_renamed_and_deleted(person: Perso
     # What a search finds is marked, and shown without markup.
     await tab.page.get_by_label("Search conversations").fill("keeper diary")
     await expect(listed).to_have_count(2)
-    await expect(listed.first.locator(".note mark")).to_have_text(["Keeper", "keeper", "diary"])
+    await expect(listed.first.locator(".note mark")).to_have_text(["Keeper", "keeper", "diary", "keeper"])
     await tab.page.get_by_label("Search conversations").fill("")
 
     # A new conversation offers what was asked before, and the newest documents.

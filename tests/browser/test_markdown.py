@@ -251,7 +251,7 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     await tab.page.get_by_label("Search for").fill("keeper of the lighthouse")
     await tab.page.get_by_role("button", name="Search").click()
     passages = tab.page.locator(".search .excerpts > li")
-    await expect(passages.first.locator("mark")).to_contain_text("Märta Öhman")
+    await expect(passages.first).to_contain_text("Märta Öhman")
     await expect(tab.live).to_have_text(re.compile(r"^\d passages?, best first\.$"))
     (best, *_) = person.client.search("keeper of the lighthouse")
     await expect(passages.first.locator("dd")).to_have_text(
@@ -277,7 +277,7 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     await expect(tab.page.get_by_label("Search for")).to_have_value(BATTERY)
     await expect(passages.first).to_contain_text("Sensor manual")
     await tab.page.go_back()
-    await expect(passages.first.locator("mark").first).to_contain_text("Märta Öhman")
+    await expect(passages.first).to_contain_text("Märta Öhman")
     await expect(tab.page.get_by_label("Search for")).to_have_value("keeper of the lighthouse")
     await passages.first.get_by_role("button", name="Ask about this").click()
     await expect(tab.question).to_have_value("keeper of the lighthouse")

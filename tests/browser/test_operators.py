@@ -53,7 +53,9 @@ async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> No
     await expect(page.locator(".uplot")).to_have_count(4)
     await page.get_by_label("Questions as a table").click()
     last = page.get_by_role("table", name="Questions").get_by_role("row").nth(1)
-    await expect(last.get_by_role("cell").first).to_have_text("1")
+    # Without a model, the question counts as one to which passages were shown.
+    await expect(last.get_by_role("cell").first).to_have_text("0")
+    await expect(last.get_by_role("cell").nth(1)).to_have_text("1")
     await page.get_by_role("button", name="Set a budget…").click()
     await dialog.get_by_label("US dollars a month").fill("20")
     await dialog.get_by_role("button", name="Save").click()
