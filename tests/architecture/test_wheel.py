@@ -466,7 +466,7 @@ def test_the_wheel_alone_is_the_command_line(
     python = folder / "alone" / "bin" / "python"
     install(python, wheels["responsa"], wheels["responsa_client"])
     assert "Ask a question" in ran(whole, "--help", python=python).stdout
-    asked = ran(whole, "ask", "How deep is the well?", python=python)
+    asked = ran(whole, "ask", "--collection", "responsa-docs", "How deep is the well?", python=python)
     assert "twelve feet" in asked.stdout, asked.stderr
     assert ran(whole, "mcp", python=python).returncode == 0, "its host is gone at once"
     for command, extra in {("up", "--help"): "local", ("agents", "check"): "server"}.items():

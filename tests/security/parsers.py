@@ -104,7 +104,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("cv2", ["ingest/formats/ocr.py"], "pictures of pages", RunsIn.SANDBOX),
     Parser("rapidocr", ["ingest/formats/ocr.py"], "pictures of pages", RunsIn.SANDBOX),
     Parser("email", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
-    Parser("email", ["identity/mailing.py", "providers/http_model.py"], "addresses of users; dates in replies of providers", RunsIn.SERVER,
+    Parser("email", ["identity/mailing.py", "providers/http_model.py", "transports/a2a/routes.py"], "addresses of users; dates", RunsIn.SERVER,
         "254 bytes an address", 254),
     Parser("csv", ["cli/tables.py"], "nothing: it writes tables", RunsIn.COMMAND),
     Parser("chardet", ["ingest/formats/sniff.py"], "documents", RunsIn.SANDBOX),
@@ -139,7 +139,7 @@ PARSERS: Final[Sequence[Parser]] = (
     # credentials and certificates
     Parser("jwt", ["identity/*.py"], "access tokens of callers; identity tokens and keys of OpenID providers", RunsIn.SERVER,
         "the size of a header; one algorithm", 32 * KIB),
-    Parser("cryptography", ["identity/tokens.py", "cli/local/archive.py"], "keys of the installation, and signatures of fixed length",
+    Parser("cryptography", ["identity/tokens.py", "app/default_model.py", "cli/local/archive.py"], "keys, and signatures of fixed length",
         RunsIn.SERVER, "no certificate and no key in another's form is read but by `jwt`"),
     Parser("ssl", ["databases/**", "envoy/**", "identity/**", "outbound/**", "providers/**"],
         "certificates of servers that the configuration names", RunsIn.SERVER, "OpenSSL bounds the chain to 100 KiB"),

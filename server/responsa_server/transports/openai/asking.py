@@ -34,10 +34,13 @@ _CHOICE: Final = (
 _TEXT: Final = Field("", description="must be a string")
 _FLAG: Final = Field(False, description="must be true or false")
 MOST_TOKENS: Final = 2**31 - 1
-_CHORE: Final = re.compile(
-    r"### Task:\n.*\n### Guidelines:\n.*\n### Output:\n.*\n### Chat History:\n<chat_history>\n.*</chat_history>",
-    re.DOTALL,
+_CHORE: Final = (
+    "### Task:\n",
+    "\n### Guidelines:\n",
+    "\n### Output:\n",
+    "\n### Chat History:\n<chat_history>\n",
 )
+_CHORE_END: Final = "</chat_history>"
 _LOGGER: Final = logging.getLogger(__name__)
 _LIMIT: Final = Field(None, ge=1, description="must be a whole number, 1 or more")
 
@@ -219,10 +222,20 @@ def _is_chore(messages: object) -> bool:
     only = sent[0] if len(sent) == 1 else None
     message = cast("Json", only) if isinstance(only, dict) else dict[str, Any]()
     text = message.get("content")
-    if message.get("role") != "user" or not isinstance(text, str) or _CHORE.fullmatch(text.strip()) is None:
+    if message.get("role") != "user" or not isinstance(text, str) or not _has_frame(text.strip()):
         return False
     _LOGGER.info("a front end's chore, known by its frame, goes to the agent's language model alone")
     return True
+
+
+def _has_frame(text: str) -> bool:
+    """Whether a text has the frame of a chore, whole."""
+    place = 0
+    for part in _CHORE:
+        place = text.find(part, place) + len(part)
+        if place < len(part):
+            return False
+    return text.startswith(_CHORE[0]) and text.endswith(_CHORE_END, place)
 
 
 def _shape(fields: _Body, body: Json) -> Shape | None:
