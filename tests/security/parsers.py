@@ -104,7 +104,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("cv2", ["ingest/formats/ocr.py"], "pictures of pages", RunsIn.SANDBOX),
     Parser("rapidocr", ["ingest/formats/ocr.py"], "pictures of pages", RunsIn.SANDBOX),
     Parser("email", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
-    Parser("email", ["identity/mailing.py", "providers/http_model.py", "transports/a2a/routes.py"], "addresses of users; dates", RunsIn.SERVER,
+    Parser("email", ["identity/mailing.py", "providers/http_model.py", "transports/a2a/routes.py"], "addresses; dates", RunsIn.SERVER,
         "254 bytes an address", 254),
     Parser("csv", ["cli/tables.py"], "nothing: it writes tables", RunsIn.COMMAND),
     Parser("chardet", ["ingest/formats/sniff.py"], "documents", RunsIn.SANDBOX),
