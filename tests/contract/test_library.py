@@ -283,7 +283,7 @@ async def test_the_rows_of_a_long_table_keep_the_names_of_their_columns(house: H
     parts = PassageParts(found)
     part = parts.of(0)
     assert part is not None
-    shown = "- **Lamp**: Wren 19; **Voltage**: 19 volts; **Material**: made of brass"
+    shown = "| Lamp | Voltage | Material |\n|---|---|---|\n| Wren 19 | 19 volts | made of brass"
     assert parts.markdown(part).startswith(shown)
     assert parts.text(part.source).startswith("Wren 19 | 19 volts | made")
     # All of its words, with those of the header, are in the index.

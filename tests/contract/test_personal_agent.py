@@ -28,7 +28,7 @@ from tests.contract.shelf import retriever_of
 WHY = "Which careers suit me, and why?"
 MARK = ' [1: "openness is high: 88 of 100 points"]'
 RIGHT = f"Your openness is high: 88 of 100 points.{MARK}"
-WRONG = f"Your openness is high: 89 of 100 points.{MARK}"
+WRONG = 'Your openness is high: 89 of 100 points. [1: "openness is high: 89 of 100 points"]'
 
 
 @dataclass
@@ -116,7 +116,7 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     # The catalogues answer what the record does not.
     end, _ = await ask(agent, mira.principal, "what does a diplomat do all day")
     assert isinstance(end, Answered), end
-    assert any("Diplomats talk until others agree" in excerpt.text for excerpt in end.excerpts)
+    assert end.excerpts[0].title == "Diplomat"
     # The record and the catalogues are searched apart, but the question is embedded once.
     evidence = LibraryEvidence(retriever_of(records.house.database, records.house.embedders))
     once = await evidence.search(mira.principal, (WHY,), ())
@@ -137,9 +137,10 @@ async def test_what_needs_no_record_has_a_fixed_reply_and_the_rest_a_refusal(rec
         assert shown in end.text, (text, end.text)
         assert end.model == "template"
         assert not end.citations
+    # Without a model, nothing says that the passages do not answer.
     end, _ = await ask(agent, mira.principal, "Which tyres fit a tractor?")
-    assert isinstance(end, Refused), end
-    assert (end.reason, "Your record does not say" in end.message) == (RefusalReason.NO_SUPPORT, True)
+    assert isinstance(end, Answered), end
+    assert end.model == "passages"
     nobody = records.user("nobody@example.org")
     # A catalogue that answers does not replace the missing record.
     for text in (WHY, "what does a diplomat do all day"):
@@ -185,6 +186,18 @@ async def test_a_models_text_is_sent_only_if_the_record_has_it(
         assert (why.kind, why.cause) == (FallbackKind.PASSAGES, "uncited")
     if len(texts) > 1:
         assert "was rejected for this reason" in model.prompts[1].messages[-1].text
+
+
+async def test_a_figure_that_differs_from_the_record_is_sent_and_named(house: House, people: People) -> None:
+    records = Records(house, replace(people.ann, role=Role.ADMIN))
+    await records.open("aptitude")
+    mira = await records.somebody("Mira Holt", "mira@example.org", "zanderberg", 88, "Map maker")
+    text = f"Your openness is high: 89 of 100 points.{MARK}"
+    end, _ = await ask(records.agent(Writes([text])), mira.principal, "What is my openness?")
+    assert isinstance(end, Answered), end
+    (citation,) = end.citations
+    (difference,) = citation.differences
+    assert end.text.encode()[difference.answer.start : difference.answer.end] == b"89"
 
 
 async def test_a_model_that_finds_no_answer_ends_in_a_refusal_with_the_closest_passages(

@@ -27,6 +27,8 @@ from tests.system.a2a_asking import WAYS, Read, asking, data_of, text_of
 FERRY: Final = "When does the ferry to Skye leave Mallaig?"
 ENDLESS: Final = "tokens=2000 pace_ms=50"
 QUICK: Final = "tokens=40 pace_ms=1"
+NO_RECORD: Final = "What is my openness?"
+"""A question that the agent `personal` refuses, because there is no document about the caller."""
 
 
 def run(work: Awaitable[None]) -> None:
@@ -42,7 +44,11 @@ def responsa(second: Instance) -> Any:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_client_asks_follows_and_cancels(second: Instance, responsa: Responsa, way: str) -> None:
     async def work() -> None:
-        async with asking(second, "default", way) as default, asking(second, "testing", way) as testing:
+        async with (
+            asking(second, "default", way) as default,
+            asking(second, "testing", way) as testing,
+            asking(second, "personal", way) as personal,
+        ):
             message_id = str(uuid7())
             task = await default.send(FERRY, message_id=message_id)
             turn = responsa.get_turn(f"turns/{task.id}")
@@ -58,7 +64,7 @@ def test_a_client_asks_follows_and_cancels(second: Instance, responsa: Responsa,
             follow_up = await default.send("And in winter?", context_id=task.context_id)
             assert follow_up.context_id == task.context_id
 
-            refusal = await default.send("Who painted the ceiling of the Sistine Chapel?")
+            refusal = await personal.send(NO_RECORD)
             assert refusal.status.state == a2a.TaskState.TASK_STATE_REJECTED
             assert refusal.status.message.parts[0].text
 
@@ -139,6 +145,7 @@ def test_a_caller_lists_the_own_tasks(second: Instance, responsa: Responsa) -> N
         async with (
             asking(second, "default", key=key) as rpc,
             asking(second, "default", "gRPC", key=key) as over_grpc,
+            asking(second, "personal", key=key) as personal,
         ):
             empty = await rpc.list()
             assert (len(empty.tasks), empty.total_size, empty.page_size, empty.next_page_token) == (
@@ -148,7 +155,7 @@ def test_a_caller_lists_the_own_tasks(second: Instance, responsa: Responsa) -> N
                 "",
             )
             first = await rpc.send(FERRY)
-            others = [await rpc.send(FERRY, context_id=first.context_id), await rpc.send("Sistine Chapel?")]
+            others = [await rpc.send(FERRY, context_id=first.context_id), await personal.send(NO_RECORD)]
             made = [task.id for task in (first, *others)]
             for way in (rpc, over_grpc):
                 page = await way.list(page_size=2)

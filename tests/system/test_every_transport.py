@@ -56,7 +56,7 @@ QUESTIONS: Final = {
     "a cited answer": Question("How many cogs turn the stones of Sandford's mill?"),
     "several citations": Question("Where did the lighthouse of Alexandria stand?"),
     "Unicode": Question("Wann fährt die Fähre 🚢 nach Öland?"),
-    "no support": Question("How do I bake sourdough bread?"),
+    "no support": Question("What is my openness?", "personal"),
     "small talk": Question("Hello, how are you today?", "chat"),
     "cancelled": Question("Which one burns?", key=str(uuid4())),
     "bad input": Question(" "),

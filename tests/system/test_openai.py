@@ -140,15 +140,12 @@ def test_a_long_chat_stays_one_conversation_and_nothing_piles_up(client: OpenAI,
 
 
 def test_a_refusal_is_a_message(client: OpenAI) -> None:
-    found = client.chat.completions.create(
-        model="default", messages=said("Who painted the ceiling of the Sistine Chapel?")
-    )
+    # There is no document about the caller.
+    found = client.chat.completions.create(model="personal", messages=said("What is my openness?"))
     message = found.choices[0].message
     assert message.refusal
     assert message.content == message.refusal
-    response = client.responses.create(
-        model="default", input="Who painted the ceiling of the Sistine Chapel?"
-    )
+    response = client.responses.create(model="personal", input="What is my openness?")
     (part,) = response.output[0].content
     assert (part.type, response.output_text) == ("refusal", "")
 

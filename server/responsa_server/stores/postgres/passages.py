@@ -559,6 +559,7 @@ class PostgresLexicalIndex:
         rows = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "around")
         return {id_: (start, bytes(text)) for id_, start, text in rows}
 
+    @shielded
     async def editions(self, reader: Reader, documents: Sequence[UUID]) -> Mapping[UUID, Edition]:
         rows = await self._search(reader, {"ids": uuid_array(documents)}, "editions")
         return {
@@ -573,6 +574,7 @@ class PostgresLexicalIndex:
             for id_, key, title, date, create_time, front, outlines in rows
         }
 
+    @shielded
     async def headings_near(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, Sequence[OutlinedHeading]]:
