@@ -15,7 +15,6 @@ from responsa_server.cli.rendering import place_parts
 from responsa_server.text.why_passages import why_passages
 
 MOST_CARDS: Final = 3
-_MOST_LINES: Final = 8
 _INDENT: Final = 4
 _WIDEST: Final = 100
 _KINDS: Final = {
@@ -35,8 +34,8 @@ def print_cards(
 ) -> None:
     """Print the excerpts on stdout, with a blank line before each.
 
-    notes: what stands behind the place of each. whole: whether to print the section of each; otherwise, at most eight
-    lines of each of the first three.
+    notes: what stands behind the place of each. whole: whether to print the section of each; otherwise, the cards
+    of the first three.
     """
     for number, excerpt in enumerate(excerpts if whole else excerpts[:MOST_CARDS], 1):
         note = notes[number - 1] if notes else ""
@@ -66,7 +65,7 @@ def _lines(excerpt: excerpt_pb2.Excerpt) -> Sequence[str]:
             lines += [line] if line.strip() else []
         else:
             lines += textwrap.wrap(line, width, break_on_hyphens=False, break_long_words=False)
-    return lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"]
+    return lines
 
 
 def _marked(excerpt: excerpt_pb2.Excerpt) -> str:

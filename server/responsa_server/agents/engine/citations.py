@@ -198,6 +198,8 @@ MOST_HELD: Final = 300
 """The maximum number of characters that are held back as the possible beginning of a mark."""
 _COPIED: Final = re.compile(r"\[(?P<numbers>[^:\"“„«]*)(?::|(?=[\"“„«])) ?(?P<quote>.*?) ?\]\Z", re.DOTALL)
 _QUOTATION: Final = '"“”„«»'
+_FURTHER: Final = re.compile(r"[\"”“»]\s?[,;]\s?([0-9]{1,2})\s?:\s?[\"“„«]")
+"""Before the further words of a mark that copies words of several passages."""
 
 
 class MarkFilter:
@@ -297,8 +299,9 @@ class MarkFilter:
     def _mark(self, text: str) -> None:
         """Record a mark. At the beginning of a line, the space after the mark is dropped instead of the one before it."""
         copied = _COPIED.search(text)
-        numbers, quote = (copied["numbers"], copied["quote"].strip(_QUOTATION)) if copied else (text, "")
-        if (left := MOST_MARKS - len(self.marks)) > 0:
+        parts = [copied["numbers"], *_FURTHER.split(copied["quote"])] if copied else [text, ""]
+        for numbers, words in zip(parts[::2], parts[1::2], strict=True):
+            quote, left = words.strip(_QUOTATION), max(MOST_MARKS - len(self.marks), 0)
             self.marks += [Mark(self._end, int(one), quote) for one in re.findall(r"[0-9]+", numbers)[:left]]
         self._behind = self._behind or (self._line_begins and not self._start == self._end > 0)
         self._line_begins = False

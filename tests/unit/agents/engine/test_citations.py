@@ -119,6 +119,7 @@ def test_marks_are_taken_out_with_the_space_before_them(
         ("Boils. [2 “boils [sic] so, 3:4”]", "Boils.", [(6, 2, "boils [sic] so, 3:4")]),
         ("Boils. [2: boils sooner]", "Boils.", [(6, 2, "boils sooner")]),
         ('Boils. [1, 2: "a"] [3]', "Boils.", [(6, 1, "a"), (6, 2, "a"), (6, 3, "")]),
+        ('Both. [1: "a b", 2: "c d"; 3: “e”]', "Both.", [(5, 1, "a b"), (5, 2, "c d"), (5, 3, "e")]),
         ('In `[1: "a"]` code', 'In `[1: "a"]` code', []),
         # Not closed, too long, in two lines, or no mark.
         ('Boils. [2: "boils sooner', 'Boils. [2: "boils sooner', []),
