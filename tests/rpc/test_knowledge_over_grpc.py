@@ -102,7 +102,7 @@ async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
         ),
         (
             "a format that is not read",
-            [start(key="a.rtf"), chunk(b"{\\rtf1 hello}")],
+            [start(key="a.png"), chunk(b"\x89PNG\r\n\x1a\n" + bytes(64))],
             "DOCUMENT_TYPE_UNSUPPORTED",
         ),
         ("fewer bytes than announced", [start(size=1000), chunk(whole)], "UPLOAD_INCOMPLETE"),
