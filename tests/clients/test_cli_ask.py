@@ -18,6 +18,7 @@ from clients.conformance.server import Context, abort, status
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+from responsa.type.v1 import byte_range_pb2
 from tests.certificates import certificate
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import (
@@ -107,7 +108,9 @@ async def test_below_an_answer_that_names_no_source_stand_the_closest_passages(
 
 
 async def test_without_a_model_the_passages_are_printed(server: Scripted, responsa: CommandLine) -> None:
-    replies(server, [started(), step(2), passages(3)])
+    event = passages(3)
+    event.answer.more_excerpts.extend(excerpt(f"Anna read page {page}.", "pages.md") for page in (1, 2))
+    replies(server, [started(), step(2), event])
     done = await responsa("ask", "Who wrote it?")
     shown = [
         "No language model is configured. Closest passages:",
@@ -115,14 +118,20 @@ async def test_without_a_model_the_passages_are_printed(server: Scripted, respon
         "[1] Letters › Authors (post, letters.md, bytes 0-16)",
         "    Émile wrote it.",
         "",
+        "[2] Letters › Authors (post, more.md, bytes 0-13)",
+        "    Anna read it.",
+        "",
+        "[3] Letters › Authors (post, pages.md, bytes 0-17)",
+        "    Anna read page 1.",
     ]
-    assert done.out.splitlines() == [*shown, "More passages", '- Letters › Authors: "Anna read it."']
-    assert done.err == f"responsa: `responsa resume {TURN} --more` prints them in full.\n{GO_ON}"
+    assert done.out.splitlines() == shown
+    more = f"responsa: 1 more passage: `responsa resume {TURN} --more` prints all of them in full."
+    assert done.err == f"{more}\n{GO_ON}"
     whole = await responsa("ask", "Who wrote it?", "--more")
-    further = ["[2] Letters › Authors (post, more.md, bytes 0-13)", "    Anna read it."]
+    further = ["", "[4] Letters › Authors (post, pages.md, bytes 0-17)", "    Anna read page 2."]
     assert (whole.out.splitlines(), whole.err) == ([*shown, *further], GO_ON)
     answered = (await responsa("ask", "--json", "--no-deltas", "Who wrote it?")).lines[-1]["answer"]
-    assert [len(answered[name]) for name in ("excerpts", "moreExcerpts")] == [1, 1]
+    assert [len(answered[name]) for name in ("excerpts", "moreExcerpts")] == [1, 3]
 
 
 async def test_a_refusal_is_followed_by_the_closest_passages(server: Scripted, responsa: CommandLine) -> None:
@@ -372,7 +381,12 @@ async def test_the_key_comes_from_the_data_folder_or_a_file(
 
 async def test_search(server: Scripted, responsa: CommandLine) -> None:
     passage = document_pb2.Passage(
-        title="Letters", headings=["One", "Two"], text="First line.\nSecond \x1b line."
+        title="Letters",
+        headings=["One", "Two"],
+        text="First line.\nSecond \x1b line.",
+        collection="collections/notes",
+        document_version="documents/1/versions/2",
+        source_range=byte_range_pb2.ByteRange(start=9, end=34),
     )
 
     parts: knowledge_service_pb2.ScoreParts | None = None
@@ -387,12 +401,19 @@ async def test_search(server: Scripted, responsa: CommandLine) -> None:
 
     server.on(f"{KNOWLEDGE}/Search", script)
     done = await responsa("search", "first", "second", "-k", "3", "--mode", "text", "-c", "notes")
-    assert done.out.splitlines() == [" 1. 0.750  Letters › One › Two", "    First line. Second \ufffd line."]
+    assert done.out.splitlines() == [
+        "",
+        "[1] Letters › One › Two (notes, documents/1/versions/2, bytes 9-34, score 0.750)",
+        "    First line.",
+        "    Second \ufffd line.",
+    ]
     searched = server.requests[f"{KNOWLEDGE}/Search"][0]
     assert (searched.top_k, searched.mode) == (3, knowledge_service_pb2.SEARCH_MODE_TEXT)
     assert (await responsa("search", "nothing")).out == "Nothing found.\n"
     passage.title, parts = "Reranked", knowledge_service_pb2.ScoreParts(reranker=-1.5)
-    assert " 1. 0.750  Reranked › One › Two (reranker -1.500)\n" in (await responsa("search", "first")).out
+    reranked = (await responsa("search", "first")).out
+    assert "[1] Reranked › One › Two (" in reranked
+    assert ", score 0.750, reranker -1.500)\n" in reranked
     assert (await responsa("search", "--json", "first")).lines[0]["passage"]["headings"] == ["One", "Two"]
     assert (await responsa("search", "--json", "nothing")).out == ""
     assert not searched.HasField("rerank")
@@ -408,7 +429,7 @@ async def test_search_for_each_line_of_a_file(
 
     async def script(request: Any, _: Context) -> knowledge_service_pb2.BatchSearchResponse:
         found = [
-            [knowledge_service_pb2.SearchHit(passage=document_pb2.Passage(title=one.terms[0]), score=0.5)]
+            [knowledge_service_pb2.SearchHit(excerpt=excerpt("Anna read it.", one.terms[0]), score=0.5)]
             if "1" in one.terms[0]
             else []
             for one in request.requests
@@ -421,11 +442,12 @@ async def test_search_for_each_line_of_a_file(
     file = tmp_path / "questions.txt"
     file.write_text("\n".join(f"  question {number}\n" for number in range(30)))
     done = await responsa("search", "--batch", file, "-k", "40", "-c", "notes")
-    assert done.out.splitlines()[:4] == [
+    assert done.out.splitlines()[:5] == [
         "question 0",
         "Nothing found.",
         "question 1",
-        " 1. 0.500  question 1",
+        "",
+        "[1] Letters › Authors (post, question 1, bytes 0-13, score 0.500)",
     ]
     calls = server.requests[f"{KNOWLEDGE}/BatchSearch"]
     assert [len(one.requests) for one in calls] == [16, 14]

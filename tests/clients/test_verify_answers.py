@@ -109,7 +109,7 @@ def test_the_most_that_it_costs_is_said_first(
     monkeypatch.setattr("builtins.input", _no)
     questions, documents = own(tmp_path)
     assert main(["scripted:labelled", str(documents), "--questions", str(questions)]) == 2
-    assert capsys.readouterr().out.startswith("At most 4 answers (36,000 input and 6,400 output tokens)")
+    assert capsys.readouterr().out.startswith("At most 4 answers (32,000 input and 6,400 output tokens)")
 
 
 def test_what_cannot_be_asked_is_named(
