@@ -39,6 +39,7 @@ from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import LimitBook, QuotaAdministration
 from responsa_server.identity.settings import LimitSettings
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
+from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
@@ -177,7 +178,10 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
             counters=Counters(),
             installation=Installation(__version__, parts.embedder.name),
             models=DefaultModels(
-                parts.settings, model_table(parts.settings.models), PostgresDefaultModel(database)
+                parts.settings,
+                model_table(parts.settings.models),
+                PostgresDefaultModel(database),
+                Secret(bytes(32)),
             ),
         ),
         max_calls=parts.settings.max_calls,
