@@ -22,6 +22,8 @@ from tests.instance import Instance, eventually
 from tests.transports import stub_of
 
 QUESTION = "When does the ferry to Skye leave from Mallaig?"
+# Other tests load documents, and beside these, Responsa's are searched only if they are chosen.
+DOCS = "collections/responsa-docs"
 Event = turn_pb2.TurnEvent
 
 
@@ -32,6 +34,7 @@ class Asking:
         self.instance = instance
         self.request = chat.AskRequest(text=QUESTION, request_id=str(uuid7()))
         self.request.include_deltas = True
+        self.request.options.scope.collections.append(DOCS)
         self.seen: list[Event] = []
         self.sent_away = False
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = psycopg.connect(
@@ -88,10 +91,10 @@ def answers(instance: Instance) -> bool:
     """Whether a new question gets an answer. The command line would take longer to start than the server takes to answer."""
     with grpc.insecure_channel(instance.target) as channel:
         metadata = [("authorization", f"Bearer {instance.key}")]
+        request = chat.AnswerRequest(text=QUESTION)
+        request.options.scope.collections.append(DOCS)
         try:
-            turn = stub_of(channel, "ChatService").Answer(
-                chat.AnswerRequest(text=QUESTION), metadata=metadata, timeout=60
-            )
+            turn = stub_of(channel, "ChatService").Answer(request, metadata=metadata, timeout=60)
         except grpc.RpcError:
             return False
     return "six in the morning" in turn.terminal_event.answer.text

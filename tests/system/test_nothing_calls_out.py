@@ -96,7 +96,12 @@ def test_without_a_network(alone: Instance) -> None:
 
 
 def test_somebody_elses_tracer_is_not_called(second: Instance, collector: Listener) -> None:
-    assert "six in the morning" in second.run("ask", "When does the ferry to Skye leave from Mallaig?").stdout
+    assert (
+        "six in the morning"
+        in second.run(
+            "ask", "--collection", "responsa-docs", "When does the ferry to Skye leave from Mallaig?"
+        ).stdout
+    )
     server = second.processes()["server"]
     assert not [name for name in server.environ() if name.startswith("RESPONSA_API_KEY")]
     assert collector.calls == 0
