@@ -176,9 +176,9 @@ async def test_messages_come_in_the_order_they_were_written_with_their_citations
     assert [len(message.citations) for message in messages] == [0, 1] * 3
     (cited,) = messages[1].citations
     assert isinstance(cited, Citation)
-    assert (cited.page, cited.box, cited.path, cited.date) == (
+    assert (cited.page, cited.boxes, cited.path, cited.date) == (
         3,
-        (100, 200, 900, 250),
+        ((100, 200, 900, 250),),
         "Rivers!A4",
         "2025-02-01",
     )

@@ -123,7 +123,7 @@ async def test_a_turn_whose_end_cannot_be_stored_keeps_no_other_from_its_end(
 ) -> None:
     news = [new_turn() for _ in range(3)]
     await accept_all(turn_store, people.ann, *news)
-    conclusions = (FAILED, answered(*[citation() for _ in range(25)]), answered(citation()))
+    conclusions = (FAILED, answered(*[citation() for _ in range(65)]), answered(citation()))
     outcomes = await asyncio.gather(
         *(
             turn_store.finish(claim_of(new), [row(2)], conclusion)
