@@ -85,13 +85,13 @@ async def ranked(retriever: Retriever, question: str) -> Ranking:
 
 async def test_questions_are_answered_if_the_handbook_does(retriever: Retriever) -> None:
     for question, words in ANSWERED:
-        found = await ranked(retriever, question)
-        assert found.near, (question, found.support)
-        assert any(words in excerpt.text for excerpt in found.excerpts), question
+        ranking = await ranked(retriever, question)
+        assert ranking.near, (question, ranking.support)
+        assert any(words in excerpt.text for excerpt in ranking.excerpts), question
     # Whatever is found is shown, however low its support.
     for question in OFF_TOPIC:
-        found = await ranked(retriever, question)
-        assert found.near == bool(found.excerpts), question
+        ranking = await ranked(retriever, question)
+        assert ranking.near == bool(ranking.excerpts), question
 
 
 @pytest.mark.parametrize(
