@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import numpy as np
@@ -189,18 +189,19 @@ async def fill(
     return [one.passage.id for one in new]
 
 
-@contextmanager
-def indexed_at_once(url: str) -> Generator[None]:
+@asynccontextmanager
+async def indexed_at_once(url: str) -> AsyncGenerator[None]:
     """The block stores many vectors. Their graph is built at its end, which takes a tenth of the time. url: the
-    database, as a superuser."""
+    database, as a superuser. Searches that have returned end their transactions in the background, so the loop must
+    run while the index is dropped."""
     index = "responsa.passage_vector_embedding"
-    with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute("SELECT pg_get_indexdef(%s::regclass)", (index,)).fetchone()
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        row = await (await connection.execute("SELECT pg_get_indexdef(%s::regclass)", (index,))).fetchone()
         assert row is not None
-        connection.execute(f"DROP INDEX {index}".encode())
+        await connection.execute(f"DROP INDEX {index}".encode())
         yield
-        connection.execute(str(row[0]).encode())
-        connection.execute("VACUUM ANALYZE responsa.passage, responsa.passage_vector")
+        await connection.execute(str(row[0]).encode())
+        await connection.execute("VACUUM ANALYZE responsa.passage, responsa.passage_vector")
 
 
 def unit_vectors(seed: int, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -76,7 +76,7 @@ async def test_a_user_who_may_read_a_thousandth_finds_what_is_nearest(
             )
         others = "somebody" if by_subject else ""
         connection.commit()
-        with indexed_at_once(database_urls.superuser):
+        async with indexed_at_once(database_urls.superuser):
             for collection, of, count in (("theirs", others, ALL), (own, subject, MINE)):
                 connection.execute(_FILL, {"collection": collection, "subject": of, "count": count})
             connection.commit()
@@ -130,7 +130,7 @@ async def test_a_small_collection_is_searched_whole(
         for collection in ("large", "small"):
             connection.execute(_COLLECTION, (collection, collection, people.ann.user_id))
         connection.commit()
-        with indexed_at_once(database_urls.superuser):
+        async with indexed_at_once(database_urls.superuser):
             for collection, count in (("large", ALL), ("small", few)):
                 connection.execute(_FILL, {"collection": collection, "subject": "", "count": count})
             connection.execute("ANALYZE responsa.passage")

@@ -245,7 +245,7 @@ async def test_three_passages_are_found_among_three_thousand(
 ) -> None:
     """Both ways of searching vectors, and the search by words, find all passages of the documents, although 3,000 others fit better."""
     wanted = unit_vectors(1, 1)[0]
-    with indexed_at_once(database_urls.superuser):
+    async with indexed_at_once(database_urls.superuser):
         for number in range(3):
             await fill(shelf, list(wanted + 0.02 * unit_vectors(number + 2, 1_000)))
         rare = uuid7()

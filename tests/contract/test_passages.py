@@ -231,7 +231,7 @@ async def test_a_tenant_with_few_of_the_vectors_finds_all_of_its_own(
     shelf: Shelf, rival: Shelf, database_urls: DatabaseUrls
 ) -> None:
     own = unit_vectors(1, 20)
-    with indexed_at_once(database_urls.superuser):
+    async with indexed_at_once(database_urls.superuser):
         ids = await fill(shelf, list(own))
         await fill(rival, list(unit_vectors(2, 1_500)))
     for wanted in unit_vectors(3, 10):
@@ -256,7 +256,7 @@ async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_ar
     own = unit_vectors(5, 1_000)
     document = uuid7()
     wanted = own[7]
-    with indexed_at_once(database_urls.superuser):
+    async with indexed_at_once(database_urls.superuser):
         ids = await fill(shelf, list(own), document)
         # Only one searchable passage is nearer to the question than the passages of the new version.
         await fill(shelf, list(wanted + 0.02 * unit_vectors(6, 1_000)), document, version=2, live=False)

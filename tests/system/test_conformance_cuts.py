@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clients.conformance.runner import run_cuts
+from responsa_client import Responsa
 from tests.clients.drivers import DRIVERS, JAVA, build, each
 from tests.clients.packed import PACKED, installed
 from tests.faults.forms import Form, forms
@@ -50,6 +51,9 @@ def test_an_example_loads_searches_and_asks_in_an_empty_project(
         check=False,
     )
     assert (done.returncode, "behind the green door" in done.stdout) == (0, True), done
+    with Responsa(second.url, second.key) as responsa:  # others find the instance's own documents
+        (document,) = responsa.documents("default")
+        responsa.delete_document(document.name)
 
 
 @pytest.mark.toolchain

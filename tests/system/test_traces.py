@@ -31,7 +31,6 @@ TREE = {
     "words": "retrieval",
     "candidates": "retrieval",
     "ResidentStore.stamps": "retrieval",
-    "rank": "retrieval",
     "append": "invoke_agent default",
     "finish": "invoke_agent default",
     "TurnLog.finish": "finish",
