@@ -88,10 +88,9 @@ async def test_questions_are_answered_if_the_handbook_does(retriever: Retriever)
         ranking = await ranked(retriever, question)
         assert ranking.near, (question, ranking.support)
         assert any(words in excerpt.text for excerpt in ranking.excerpts), question
-    # Whatever is found is shown, however low its support.
     for question in OFF_TOPIC:
         ranking = await ranked(retriever, question)
-        assert ranking.near == bool(ranking.excerpts), question
+        assert not ranking.near, (question, ranking.support, [excerpt.text for excerpt in ranking.excerpts])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,8 @@ async def test_questions_are_answered_if_the_handbook_does(retriever: Retriever)
 async def test_questions_in_languages_that_the_vectors_do_not_know(
     database: Database, embedder: MiniLmEmbedder, language: str
 ) -> None:
-    """The right document is among the first three for nearly each question, and few are refused."""
+    """The right document is among the first three for nearly each question, and few are refused. Of the questions about
+    other things, nearly all are."""
     folder = Path(__file__).parents[2] / "evals" / "languages" / language
     shelf = Shelf(database, embedder)
     names = {
@@ -109,10 +109,11 @@ async def test_questions_in_languages_that_the_vectors_do_not_know(
         for one in map(json.loads, (folder / "docs.jsonl").read_text().splitlines())
     }
     retriever = retriever_of(database, embedder)
-    lost, refused, answerable = list[str](), list[str](), 0
+    lost, refused, answered, answerable = list[str](), list[str](), list[str](), 0
     for row in map(json.loads, (folder / "questions.jsonl").read_text().splitlines()):
         ranking_of_it = await ranked(retriever, row["question"])
         if not row.get("answerable", True):
+            answered += [row["question"]] * ranking_of_it.near
             continue
         answerable += 1
         first = [names[excerpt.document_id] for excerpt in ranking_of_it.excerpts]
@@ -120,6 +121,7 @@ async def test_questions_in_languages_that_the_vectors_do_not_know(
         refused += [row["question"]] * (not ranking_of_it.near)
     assert len(lost) <= 0.1 * answerable, lost
     assert len(refused) <= 0.2 * answerable, refused
+    assert len(answered) <= 1, answered
 
 
 async def put_unrelated(shelf: Shelf, collection: str) -> None:
@@ -163,7 +165,7 @@ async def test_unrelated_passages_in_another_collection_displace_nothing(
         return [(await ranked(retriever, one)).excerpts[0].title for one, _ in ANSWERED]
 
     alone = await firsts()
-    with indexed_at_once(database_urls.superuser):
+    async with indexed_at_once(database_urls.superuser):
         await put_unrelated(Shelf(database, embedder), "unrelated")
     beside = await firsts()
     assert sum(one == other for one, other in zip(alone, beside, strict=True)) >= len(ANSWERED) - 1

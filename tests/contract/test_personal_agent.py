@@ -137,10 +137,9 @@ async def test_what_needs_no_record_has_a_fixed_reply_and_the_rest_a_refusal(rec
         assert shown in end.text, (text, end.text)
         assert end.model == "template"
         assert not end.citations
-    # Without a model, nothing says that the passages do not answer.
     end, _ = await ask(agent, mira.principal, "Which tyres fit a tractor?")
-    assert isinstance(end, Answered), end
-    assert end.model == "passages"
+    assert isinstance(end, Refused), end
+    assert (end.reason, "Your record does not say" in end.message) == (RefusalReason.NO_SUPPORT, True)
     nobody = records.user("nobody@example.org")
     # A catalogue that answers does not replace the missing record.
     for text in (WHY, "what does a diplomat do all day"):

@@ -3,15 +3,14 @@ soak` with the embedded model.
 
 The embedded model is small, so the tests do not check its wording. They check four things. An answer about documents
 cites the right document, whether a model wrote the answer or the answer shows passages. Messages are classified in the
-same way as without a model. No marks of a prompt are left in a text. Questions without a matching document get no
-answer of a model: they are refused, or shown the closest passages.
+same way as without a model. No marks of a prompt are left in a text. Questions without a matching document are refused.
 """
 
 from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +31,7 @@ MODES: Final = {"none": "passages", "strong": "scripted:strong", "embedded": "em
 
 
 EMBEDDED: Final = pytest.param("embedded", marks=pytest.mark.soak)
-UNANSWERED: Final = pytest.mark.parametrize("mode", ["none", EMBEDDED], indirect=True)
+REFUSING: Final = pytest.mark.parametrize("mode", ["none", EMBEDDED], indirect=True)
 """Strong models decide themselves what to refuse, and the scripted one answers from whatever passages it reads."""
 
 
@@ -155,34 +154,25 @@ def test_what_the_tutor_proposes_to_ask_is_answered_out_of_the_samples(bench: Be
         assert end.answer.citations, (question, end.answer.text)
 
 
-def _unanswered(end: Any, mode: str, reasons: Sequence[str] = ("NO_SUPPORT",)) -> None:
-    """The agent's subject or a model may refuse. Without both, the closest passages are shown, because nothing says that
-    they do not answer."""
-    if end.WhichOneof("event") == "refused":
-        reason = turn_pb2.RefusalReason.Name(end.refused.reason).removeprefix("REFUSAL_REASON_")
-        assert reason in reasons
-        assert mode == "embedded" or reason == "OUT_OF_SCOPE"
-        return
-    assert end.WhichOneof("event") == "answer", end
-    assert end.answer.model == "passages", end
-    assert end.answer.citations, end
-
-
-@UNANSWERED
+@REFUSING
 @pytest.mark.parametrize("question", ["Explain the French Revolution to me.", "Tell me about Napoleon."])
 def test_a_subject_that_the_tutor_has_nothing_on_is_looked_for(
     bench: Bench, mode: str, question: str
 ) -> None:
-    _unanswered(bench.ask(question, f"tutor-{mode}", **golden("tutor")["parameters"]), mode)
+    end = bench.ask(question, f"tutor-{mode}", **golden("tutor")["parameters"])
+    assert end.WhichOneof("event") == "refused", end
+    assert end.refused.reason == turn_pb2.REFUSAL_REASON_NO_SUPPORT
 
 
-@UNANSWERED
-def test_what_no_document_holds_is_not_answered_by_a_model(bench: Bench, mode: str) -> None:
+@REFUSING
+def test_what_no_document_holds_is_refused(bench: Bench, mode: str) -> None:
     for agent in agents_in(mode):
         said = golden(agent)
         (case,) = said["refused"]
         end = bench.ask(case["question"], f"{agent}-{mode}", **said["parameters"])
-        _unanswered(end, mode, case["reasons"])
+        assert end.WhichOneof("event") == "refused", (agent, end)
+        reason = turn_pb2.RefusalReason.Name(end.refused.reason).removeprefix("REFUSAL_REASON_")
+        assert reason in case["reasons"], agent
 
 
 def test_a_code_assistant_shows_whole_sections_of_the_source_that_was_chosen(bench: Bench) -> None:
@@ -221,9 +211,12 @@ def test_people_are_answered_from_their_own_records(bench: Bench) -> None:
         end = bench.ask_as(keys[case["person"]], case["question"], "personal")
         assert end.WhichOneof("event") == "answer", (case["id"], end)
         shown = [each.text for each in end.answer.excerpts if each.uri.endswith(case["source"])]
-        assert any(case["quote"] in text for text in shown), (case["id"], shown)
+        assert any(case["quote"] in text for text in shown), (case["id"], end)
     for case in said["refused"]:
-        _unanswered(bench.ask_as(keys[case["person"]], case["question"], "personal"), "none")
+        end = bench.ask_as(keys[case["person"]], case["question"], "personal")
+        assert end.WhichOneof("event") == "refused", (case["id"], end)
+        reason = turn_pb2.RefusalReason.Name(end.refused.reason).removeprefix("REFUSAL_REASON_")
+        assert reason in case["reasons"], case["id"]
     mira = files["mira.holt"]
     assert ": 3 documents." in bench.instance.run("1", module=script).stdout
     assert mira.read_text(encoding="ascii").strip() == keys["mira.holt"]

@@ -146,7 +146,7 @@ describe("words", () => {
     expect(new Set(reasons.map((one) => refusalWords(one).heading)).size).toBe(reasons.length);
     expect(refusalWords(99 as RefusalReason)).toEqual(refusalWords(RefusalReason.NO_SUPPORT));
     expect(refusalWords(RefusalReason.NO_SUPPORT).heading).toBe("I found nothing that fits");
-    expect(refusalWords(RefusalReason.NO_SUPPORT, true).heading).toBe("The language model found no answer.");
+    expect(refusalWords(RefusalReason.NO_SUPPORT, true).heading).toBe("Closest passages");
   });
 
   it("has a name for every step whose status has no message", () => {

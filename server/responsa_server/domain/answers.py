@@ -97,8 +97,8 @@ class Ranking:
     """The passages that a turn shows without a language model, best first.
 
     excerpts: at most MAX_EXCERPTS, of which at most two are from one document. more: at most MAX_MORE_EXCERPTS further
-    ones. support: how well the best of them fits the question, from 0 to 1. near: whether there are excerpts that have
-    something of the question; otherwise none is shown.
+    ones. support: how well the best of them fits the question, from 0 to 1. near: whether it fits enough for an
+    answer; otherwise a refusal shows the excerpts, of which there may be none.
     made: whether the excerpts are made; otherwise there are none yet, and `EvidenceSource.excerpts` makes them.
     """
 
@@ -225,7 +225,8 @@ class EvidenceSource(Protocol):
 
     async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         """Order the passages of the evidence by how well they fit the question, leave out those that repeat others, and
-        say how well the excerpts fit that a turn would show.
+        say how well the excerpts fit that a turn would show. If they fit badly, and nobody has chosen what is searched,
+        the documentation of Responsa is searched too, and takes their place if its excerpts fit.
 
         question: one of the phrasings that the search used. Only the order depends on the reranking model, if there is
         one; if it fails, the search's own order stays. Of documents that the caller may not read any more, nothing is

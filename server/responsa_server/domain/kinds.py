@@ -8,7 +8,7 @@ from typing import Final
 
 class CollectionKind(StrEnum):
     """Whose documents a collection holds. If nobody has chosen collections, only those of the kind OWN are searched, unless
-    there are none.
+    there are none; and those of the kind DOCS if none of the others supports an answer.
     """
 
     OWN = "own"

@@ -22,6 +22,7 @@ from responsa_server.domain.answers import (
     ShownPassage,
 )
 from responsa_server.domain.events import SourcePassage
+from responsa_server.domain.kinds import DOCS_COLLECTION, CollectionKind
 from responsa_server.domain.people import Principal
 from responsa_server.search.citation_check import check_claims
 from responsa_server.search.excerpts import READ, ChosenExcerpt, choose, distinct, ranking, with_excerpts
@@ -41,6 +42,7 @@ MOST_REFERENCES: Final = 8
 """The number of passages without a subject in a search for what is about the caller."""
 ABOUT_MARGIN: Final = 0.02
 """In such a search, a passage about the caller stands before another whose score (0 to 1) is higher by at most this much."""
+_DOCS: Final = {DOCS_COLLECTION: CollectionKind.DOCS}
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
@@ -119,6 +121,15 @@ class LibraryEvidence:
         )
 
     async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
+        found = await self._rank(caller, question, evidence)
+        if found.ranking.near or not evidence.content or self._read(evidence).retrieval.chosen:
+            return found
+        # Nothing that was searched supports an answer, so the question may be about Responsa.
+        docs = await self.search(caller, (question,), (DOCS_COLLECTION,))
+        of_docs = await self._rank(caller, question, replace(docs, kinds=_DOCS))
+        return of_docs if of_docs.ranking.near else found
+
+    async def _rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         if not evidence.passages:
             return Ranked(evidence, Ranking())
         retrieval = self._read(evidence).retrieval

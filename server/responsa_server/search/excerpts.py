@@ -38,9 +38,10 @@ READ: Final = 10
 
 ANSWERS: Final = 0.85
 """The least support of an excerpt of the grade ANSWERS. Grades rank the evidence; they do not say that the answer is there."""
-PERHAPS: Final = 0.5
-"""The least support of an excerpt of the grade PERHAPS. Of the parts fit and choose of evals/reading, .94 of the
-answerable questions and .13 of those that are about other things have an excerpt from here on."""
+NEAR: Final = 0.5
+"""The least support of an excerpt of the grade PERHAPS; without one, a question is refused. Of the parts fit and choose
+of evals/reading, .94 of the answerable questions and .13 of those that are about other things have an excerpt from here
+on."""
 UNKNOWN: Final = 0.7
 """The greatest support if no passage has any word of the question: the cosines of words that the embedding model does
 not know say little."""
@@ -162,7 +163,7 @@ def choose(
 def ranking(chosen: Sequence[ChosenExcerpt]) -> Ranking:
     """How well the best of the excerpts fits that a turn shows first. The excerpts are not made."""
     support = max((one.support for one in chosen[:MAX_EXCERPTS]), default=0.0)
-    return Ranking(support=support, near=support > 0, made=False)
+    return Ranking(support=support, near=support >= NEAR, made=False)
 
 
 def with_excerpts(
@@ -172,7 +173,7 @@ def with_excerpts(
     analyzer: Analyzer,
 ) -> Ranking:
     """The ranking with its excerpts. kinds: those of the collections."""
-    first = chosen[:MAX_EXCERPTS] if ranked.near else ()
+    first = [excerpt for excerpt in chosen[:MAX_EXCERPTS] if ranked.near or excerpt.support > 0]
     more = chosen[MAX_EXCERPTS:] if ranked.near else ()
     return replace(
         ranked,
@@ -256,7 +257,7 @@ def support(cosine: float | None, share: float) -> float:
 def _grade(value: float) -> Grade:
     if value >= ANSWERS:
         return Grade.ANSWERS
-    return Grade.PERHAPS if value >= PERHAPS else Grade.CLOSEST
+    return Grade.PERHAPS if value >= NEAR else Grade.CLOSEST
 
 
 def _named_cell(

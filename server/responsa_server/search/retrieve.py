@@ -117,7 +117,8 @@ class Retrieval:
     collection reads it. kinds: the kinds of the collections that have passages. embedding_tokens: the number of tokens
     that embedding models read. neighbours: the text next to the first passages. kept: how many passages stay when the
     reranking model has ordered them; 0 if it is not to be asked. about: the documents about the caller, if other
-    documents were searched apart from them. Checkpoints store the fields under these names.
+    documents were searched apart from them. chosen: whether somebody has chosen what is searched. Checkpoints store the
+    fields under these names.
     """
 
     terms: Sequence[str]
@@ -131,6 +132,7 @@ class Retrieval:
     neighbours: Mapping[UUID, Neighbours] = field(default_factory=dict[UUID, Neighbours])
     kept: int = 0
     about: frozenset[UUID] = frozenset()
+    chosen: bool = True
 
     def reading(self, term: int, collection: str) -> TermReading:
         """How a collection reads the string with the index `term`."""
@@ -506,6 +508,7 @@ class Retriever:
             [one.together.language for one in strings],
             readings=[{shown[name]: of for name, of in one.readings.items()} for one in strings],
             kinds=kinds,
+            chosen=chosen,
         )
         instruments.SEARCH_SECONDS.add(monotonic() - begun, "passages")
         kept = _joined(alone, read, top_k) if asked_from else read[:top_k]

@@ -139,10 +139,10 @@ function addressOf(uri: string, fetched: boolean): HTMLElement {
   return element("span", { class: "note", ...WRITTEN }, uri);
 }
 
-/** Shows a refusal, which is an outcome like an answer but has no sources. `declined`: whether passages stand below it. */
-export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks, declined = false): HTMLElement {
+/** Shows a refusal, which is an outcome like an answer but has no sources. `shown`: whether passages stand below it. */
+export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks, shown = false): HTMLElement {
   const ways = reason === RefusalReason.NO_SUPPORT ? [waysOn(question, asking)] : [];
-  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason, declined).heading), element("p", WRITTEN, refusalText(reason, text, declined)), ...ways);
+  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason, shown).heading), element("p", WRITTEN, refusalText(reason, text, shown)), ...ways);
 }
 
 /** Says where an answer comes from, and names the collection as soon as its name is known. */

@@ -191,9 +191,9 @@ const REFUSALS: Partial<Record<RefusalReason, readonly [heading: Key, did: Key, 
   [RefusalReason.QUOTA]: ["refusedQuota", "didStop", "endQuota"],
 };
 
-/** `declined`: whether passages were found in which the model saw no answer. */
-export function refusalWords(reason: RefusalReason, declined = false): RefusalWords {
-  const [heading, did, end] = REFUSALS[reason] ?? (declined ? ["modelDeclined", "didSearch", "endDeclined"] : ["refusedNoSupport", "didSearch", "endNoSupport"]);
+/** `shown`: whether the closest passages stand below. */
+export function refusalWords(reason: RefusalReason, shown = false): RefusalWords {
+  const [heading, did, end] = REFUSALS[reason] ?? (shown ? ["closest", "didSearch", "endClosest"] : ["refusedNoSupport", "didSearch", "endNoSupport"]);
   return { heading: t(heading), did: t(did), end: t(end) };
 }
 
@@ -201,9 +201,9 @@ export function refusalWords(reason: RefusalReason, declined = false): RefusalWo
 const ENGLISH = /\b(?:the|you|and|it)\b/i;
 
 /** Why a turn was refused: in the server's words, or in the page's own if the reader's language is another one. */
-export function refusalText(reason: RefusalReason, message: string, declined = false): string {
+export function refusalText(reason: RefusalReason, message: string, shown = false): string {
   if (!ENGLISH.test(message) || isEnglish()) return message;
-  return declined && !(reason in REFUSALS) ? t("declinedWhy") : reasoned(RefusalReason[reason] ?? "", message);
+  return shown && !(reason in REFUSALS) ? t("closestWhy") : reasoned(RefusalReason[reason] ?? "", message);
 }
 
 /** Why a tool failed: what the server or the tool says, which is English, or the kind of the failure. */

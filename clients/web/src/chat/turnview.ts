@@ -166,13 +166,13 @@ export class TurnView {
       }
       case "refused": {
         const { message, reason, excerpts } = event.value;
-        const declined = excerpts.length > 0;
-        const { heading, did, end } = refusalWords(reason, declined);
-        this.#replace(refusal(this.#asked, message, reason, this.#hooks.asking, declined));
+        const shown = excerpts.length > 0;
+        const { heading, did, end } = refusalWords(reason, shown);
+        this.#replace(refusal(this.#asked, message, reason, this.#hooks.asking, shown));
         this.#tell(outcome);
         this.#body.append(element("div", { class: "actions" }, ...actionsOf(this.#asked, this.#hooks.asking), ...this.#feedback(false)));
         this.#end(`${this.#in(did, at)} ${end}`, at);
-        this.#hooks.say(`${heading}. ${refusalText(reason, message, declined)}`);
+        this.#hooks.say(`${heading}. ${refusalText(reason, message, shown)}`);
         break;
       }
       case "failed":

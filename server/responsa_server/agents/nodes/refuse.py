@@ -12,7 +12,7 @@ from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Offered, Run, TemplateName
 from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
 from responsa_server.agents.nodes.passages import done_without_model
-from responsa_server.domain.answers import Evidence
+from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, ToolOutcome
 from responsa_server.domain.kinds import SAMPLE_COLLECTIONS
 from responsa_server.text.lexical import UNKNOWN, is_doubtful, language_of
@@ -41,8 +41,8 @@ _DEFAULT_OPTIONS: Final = RefuseOptions()
 
 
 class RefuseInput(NodeModel):
-    """The question, its intent, the collections and the filter that limited the search, the evidence, the results of
-    tools, and the fallbacks of the turn so far."""
+    """The question, its intent, the collections and the filter that limited the search, the evidence and how well it
+    fits, the results of tools, and the fallbacks of the turn so far."""
 
     question: str
     standalone_question: str = ""
@@ -50,6 +50,7 @@ class RefuseInput(NodeModel):
     collections: tuple[str, ...] = ()
     document_filter: str = ""
     evidence: Evidence | None = None
+    ranking: Ranking | None = None
     results: tuple[ResultModel, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
 
@@ -158,8 +159,11 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         place = place or "all documents that you may read"
         sentence = f"I searched {place} for “{question}” and found nothing that fits."
         if inputs.evidence is not None and inputs.evidence.passages:
-            if self._has_model:  # passages were found, and the turn shows them
+            # What is shown below is not called nothing.
+            if self._has_model:
                 sentence = f"The language model found no answer to “{question}” in {place}."
+            elif inputs.ranking is not None and inputs.ranking.support > 0:
+                sentence = f"I searched {place} for “{question}”."
             remedy = (
                 "Name the subject in full, ask about one thing at a time, or add a document that covers it."
             )
