@@ -201,9 +201,11 @@ def test_agents_are_prompts_and_collections_are_resources(second: Instance, way:
         assert caught.data["fields"][0]["field"] == "bad"
 
         contents = [await client.read_resource(one.uri) for one in (await client.list_resources()).resources]
-        documents = [one for found in contents for one in json.loads(found.contents[0].text)["documents"]]
+        listed = [json.loads(content.contents[0].text) for content in contents]
+        documents = [document for collection in listed for document in collection.get("documents", [])]
         texts = [
-            (await client.read_resource(f"responsa://{one['name']}")).contents[0].text for one in documents
+            (await client.read_resource(f"responsa://{document['name']}")).contents[0].text
+            for document in documents
         ]
         assert any("Mallaig" in text for text in texts)
         caught = await raises(MCPError, client.read_resource("responsa://collections/none"))

@@ -121,13 +121,13 @@ class LibraryEvidence:
         )
 
     async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
-        found = await self._rank(caller, question, evidence)
-        if found.ranking.near or not evidence.content or self._read(evidence).retrieval.chosen:
-            return found
+        ranked = await self._rank(caller, question, evidence)
+        if ranked.ranking.near or not evidence.content or self._read(evidence).retrieval.chosen:
+            return ranked
         # Nothing that was searched supports an answer, so the question may be about Responsa.
         docs = await self.search(caller, (question,), (DOCS_COLLECTION,))
         of_docs = await self._rank(caller, question, replace(docs, kinds=_DOCS))
-        return of_docs if of_docs.ranking.near else found
+        return of_docs if of_docs.ranking.near else ranked
 
     async def _rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         if not evidence.passages:
