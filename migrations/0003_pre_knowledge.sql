@@ -300,7 +300,7 @@ CREATE POLICY access ON responsa.document_version AS RESTRICTIVE TO responsa_app
     OR EXISTS (SELECT FROM responsa.document AS d WHERE d.tenant_id = document_version.tenant_id AND d.id = document_version.document_id));
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.document_version TO responsa_app;
 
--- An operation takes in one version of a document (`ingest`), builds or activates a generation (`reindex`), or is a run of a source (`sync`) or a replay (`replay`). document_id of the latter is
+-- An operation takes in one version of a document (`ingest`), builds or activates a generation (`reindex`), or is a run of a source (`sync`). document_id of the latter is
 -- the operation's own id, which names no document; version is then the generation's number. No foreign key to the document: a caller that waits for the operation learns that the
 -- document was deleted.
 CREATE TABLE responsa.operation (
@@ -321,7 +321,7 @@ CREATE TABLE responsa.operation (
     update_time timestamptz NOT NULL DEFAULT now(),
     seq bigint NOT NULL DEFAULT 1, -- every change raises it, so that a caller can watch the operation and resume
     stage_time timestamptz NOT NULL DEFAULT now(), -- when the stage began; the rate of its progress is measured from here
-    kind text NOT NULL DEFAULT 'ingest' CHECK (kind IN ('ingest', 'reindex', 'sync', 'replay')),
+    kind text NOT NULL DEFAULT 'ingest' CHECK (kind IN ('ingest', 'reindex', 'sync')),
     collection_id text CONSTRAINT operation_collection_check CHECK (kind <> 'reindex' OR collection_id IS NOT NULL),
     source_id text CONSTRAINT operation_source_check CHECK (kind <> 'sync' OR source_id IS NOT NULL),
     subject text NOT NULL DEFAULT '', -- the subject for which a run works; '' for all
@@ -333,8 +333,6 @@ CREATE TABLE responsa.operation (
     indexed boolean NOT NULL DEFAULT false, -- whether a held version waits with all its passages
     indexed_generation uuid, -- where their vectors are
     charset text NOT NULL DEFAULT '', -- the character set that was guessed for the text of an ingestion, if the guess is in doubt
-    agent_version text NOT NULL DEFAULT '' CONSTRAINT operation_agent_version_check CHECK ((kind = 'replay') = (agent_version <> '')),
-    max_cost_micros bigint NOT NULL DEFAULT 0 CHECK (max_cost_micros >= 0), -- of a replay; 0: no limit
     CHECK (error_reason IS NULL OR stage = 'done'),
     FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id)
 );
@@ -366,26 +364,6 @@ BEGIN
 END
 $$;
 CREATE TRIGGER operation_changed BEFORE UPDATE ON responsa.operation FOR EACH ROW EXECUTE FUNCTION responsa.operation_changed();
-
--- The questions of a replay: old ones that another version of their agent answers (docs/replay.md). The operation's stage is 'embedding' while it runs, its passages are
--- questions, and its counts are sums of the comparison.
-CREATE TABLE responsa.replayed_question (
-    operation_id uuid NOT NULL REFERENCES responsa.operation (id) ON DELETE CASCADE,
-    place int NOT NULL,
-    tenant_id text NOT NULL,
-    turn_id uuid REFERENCES responsa.turn (id) ON DELETE CASCADE, -- NULL: `question` is the text
-    question text NOT NULL DEFAULT '',
-    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'replayed', 'user_gone', 'cost_limit')),
-    before jsonb, -- how the turn ended, and how the version did: state, reason, citations, cost_micros, milliseconds
-    after jsonb,
-    citations_kept int NOT NULL DEFAULT 0,
-    citations_lost int NOT NULL DEFAULT 0,
-    citations_new int NOT NULL DEFAULT 0,
-    unrecorded_tool_calls int NOT NULL DEFAULT 0,
-    PRIMARY KEY (operation_id, place)
-);
-CREATE INDEX replayed_question_of_turn ON responsa.replayed_question (turn_id) WHERE turn_id IS NOT NULL;
-GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.replayed_question TO responsa_app;
 
 -- AIP-155: the same id with the same body gives what the first call made, with another body an error. Of any creating call but those of turns.
 CREATE TABLE responsa.creation_request (
@@ -435,7 +413,7 @@ GRANT SELECT, INSERT, DELETE ON responsa.last_reader TO responsa_app;
 GRANT SELECT ON responsa.last_reader TO responsa_search;
 
 SELECT responsa.isolate_tenants(
-    'collection', 'collection_reader', 'collection_generation', 'document', 'document_version', 'operation', 'replayed_question', 'creation_request',
+    'collection', 'collection_reader', 'collection_generation', 'document', 'document_version', 'operation', 'creation_request',
     'deleted_document', 'last_reader');
 
 -- Where a turn's user may no longer read a document that the turn has read, the server shows a refusal in place of the answer; the log stays as it is.

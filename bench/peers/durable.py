@@ -23,12 +23,11 @@ from responsa_server.app.models import model_table
 from responsa_server.app.process import freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.calls.contract import Services, calls_of
-from responsa_server.calls.frames import AskFrames, reason_of_terminal
+from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
 from responsa_server.calls.services.administration.experiments import ExperimentService
-from responsa_server.calls.services.administration.replays import ReplayService
 from responsa_server.calls.services.administration.sources import SourceService
 from responsa_server.calls.services.profiles import ProfileService
 from responsa_server.domain.agents import AgentCard
@@ -43,7 +42,6 @@ from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
-from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
@@ -67,7 +65,6 @@ from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
-from responsa_server.stores.postgres.replays import PostgresReplays
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
@@ -163,9 +160,6 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
                     )
                 ),
                 ProfileService(SubjectProfiles(PostgresProfiles(database, documents))),
-                ReplayService(
-                    Replays(PostgresReplays(database, queue, codec, reason_of_terminal, new_id), agents)
-                ),
                 ExperimentService(PostgresExperiments(database), catalogue, new_id),
             ),
             reports=PartReports([]),

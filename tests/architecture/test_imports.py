@@ -119,7 +119,7 @@ BREACHES = (
     ("app/serve.py", "import responsa_server.sources.crawling", "ETL and studies join by their extensions"),
     (
         "calls/contract.py",
-        "import responsa_server.insight.replaying",
+        "import responsa_server.insight.patterns",
         "ETL and studies join by their extensions",
     ),
     ("calls/chain.py", "import grpc", "gRPC stays in its transport"),

@@ -14,7 +14,6 @@ from playwright.async_api import expect
 from tests.browser.person import Person, Tab, until
 from tests.browser.rules import NARROW, flaws, flaws_in_all_colours
 from tests.browser.texts import BAKERY, RYE_BREAD
-from tests.callers import Registry
 from tests.instance import Instance
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -162,37 +161,6 @@ async def test_questions_without_an_answer_are_assigned_and_dealt_with_until_som
     await expect(missing).to_contain_text("No questions are marked as done.")
     await states.select_option(label="Open")
     await expect(missing).to_contain_text("2 without an answer")
-
-
-async def test_administrators_replay_questions_with_a_version(person: Person, registry: Registry) -> None:
-    person.add(BAKERY, "bakery.md")
-    tab = await person.sign_in(**NARROW)
-    page, dialog = tab.page, tab.page.get_by_role("dialog")
-    await tab.ask(RYE_BREAD)
-    await page.goto(f"{person.url}/#/administration/agents")
-    agent = page.get_by_role("listitem").filter(has=page.get_by_text("default", exact=True))
-    replays = page.get_by_role("list", name="Replays").get_by_role("listitem")
-
-    async def replay() -> None:
-        await agent.get_by_text("Versions").click()
-        await agent.get_by_role("button", name="Replay old questions with version 1 of").click()
-        await dialog.get_by_label("Maximum number of questions").fill("5")
-        assert await flaws_in_all_colours(page) == []
-        await dialog.get_by_role("button", name="Start").click()
-
-    await replay()
-    await expect(replays.first).to_contain_text(
-        "1 of 1 question · 0 other outcomes · citations: 1 kept, 0 lost, 0 new"
-    )
-    await replays.first.get_by_text("Questions", exact=True).click()
-    await expect(replays.first).to_contain_text("Answered → Answered")
-    assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
-    assert await flaws_in_all_colours(page) == []
-    with registry.holding("turn_tool"):  # a replay reads it, a cancellation does not
-        await replay()
-        await replays.first.get_by_role("button", name="Cancel").click()
-        await expect(tab.live).to_contain_text("The replay is cancelled.")
-    await expect(replays.first).to_contain_text("cancelled")
 
 
 def write_broken(folder: Path) -> None:

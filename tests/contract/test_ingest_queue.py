@@ -453,7 +453,7 @@ async def test_a_job_waits_for_a_worker_that_knows_its_kind(house: House) -> Non
 
     # They are the oldest of the queues that share places.
     await defer(house, "waits", kind=JobKind.SCHEDULE)
-    await defer(house, "waits", kind=JobKind.REPLAY)
+    await defer(house, "waits", kind=JobKind.REINDEX)
     await defer(house, "acme")
     await defer(house, "acme", kind=JobKind.SYNC)
     async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):

@@ -33,12 +33,11 @@ from responsa_server.app.settings import load
 from responsa_server.app.tools import tools_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import Services, calls_of
-from responsa_server.calls.frames import AskFrames, reason_of_terminal
+from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES as SERVED
 from responsa_server.calls.services.administration.experiments import ExperimentService
-from responsa_server.calls.services.administration.replays import ReplayService
 from responsa_server.calls.services.administration.sources import SourceService
 from responsa_server.calls.services.profiles import ProfileService
 from responsa_server.domain import names
@@ -87,7 +86,6 @@ from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing, UserAdministration
-from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.crawling import Crawler
@@ -104,7 +102,6 @@ from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
-from responsa_server.stores.postgres.replays import PostgresReplays
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
@@ -532,9 +529,6 @@ async def serving(
                     )
                 ),
                 ProfileService(SubjectProfiles(PostgresProfiles(database, house.documents))),
-                ReplayService(
-                    Replays(PostgresReplays(database, house.queue, codec, reason_of_terminal, uuid7), agents)
-                ),
                 ExperimentService(PostgresExperiments(database), cast("Any", cards), uuid7),
             ),
             reports=PartReports((PostgresPart(database), part, *more_parts)),

@@ -56,7 +56,6 @@ from responsa_client.results import (
     generation_progress,
     ingest_progress,
     outcome,
-    replay_progress,
     sync_progress,
     turn_error,
 )
@@ -102,7 +101,6 @@ __all__ = [
     "ingest_progress",
     "new_request_id",
     "outcome",
-    "replay_progress",
     "search_request",
     "sync_progress",
     "turn_error",

@@ -11,7 +11,7 @@ import grpc
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
-from responsa.admin.v1 import replay_pb2, source_pb2
+from responsa.admin.v1 import source_pb2
 from responsa.chat.v1 import excerpt_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, generation_pb2
 from responsa_client.errors import BrokenAnswer, Cancelled, ResponsaError, error_of_status
@@ -62,18 +62,6 @@ def sync_result(operation: operations_pb2.Operation) -> source_pb2.SyncResult:
 def sync_progress(operation: operations_pb2.Operation) -> source_pb2.SyncMetadata | None:
     """The progress of a run of a source; None for any other operation."""
     progress = source_pb2.SyncMetadata()
-    return progress if operation.metadata.Unpack(progress) else None
-
-
-def replay_result(operation: operations_pb2.Operation) -> replay_pb2.ReplayTotals:
-    """The comparison that a replay has made. Raises the operation's error, or BrokenAnswer if the operation does not
-    contain a ReplayTotals."""
-    return _result(operation, replay_pb2.ReplayTotals)
-
-
-def replay_progress(operation: operations_pb2.Operation) -> replay_pb2.ReplayMetadata | None:
-    """The progress of a replay; None for any other operation."""
-    progress = replay_pb2.ReplayMetadata()
     return progress if operation.metadata.Unpack(progress) else None
 
 

@@ -189,29 +189,6 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/ListConnections", true, &request).await
     }
 
-    /// StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the
-    /// outcomes, the citations, the cost and the time. It writes no messages and uses no quota of users; the cost counts in the
-    /// tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-    /// documents that the user may read today; the caller asks the questions of the request. Tools with effects are never
-    /// called: calls that the turn has recorded get their recorded results. The answers are not kept. WatchOperation follows
-    /// the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one
-    /// goes on with the next question.
-    ///
-    /// Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-    /// run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
-    pub async fn start_replay(&self, mut request: admin::v1::StartReplayRequest) -> Result<google::longrunning::Operation, Error> {
-        identify(&mut request.request_id);
-        self.call("/responsa.admin.v1.AdminService/StartReplay", true, &request).await.map_err(|error| error.asked(request.request_id))
-    }
-
-    /// ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations
-    /// have been deleted.
-    ///
-    /// Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
-    pub async fn list_replayed_questions(&self, request: admin::v1::ListReplayedQuestionsRequest) -> Result<admin::v1::ListReplayedQuestionsResponse, Error> {
-        self.call("/responsa.admin.v1.AdminService/ListReplayedQuestions", true, &request).await
-    }
-
     /// ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and
     /// agent in one step. An agent with a mistake in its files keeps its previous version, and the response reports the
     /// mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the

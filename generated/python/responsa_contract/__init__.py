@@ -104,19 +104,6 @@ class ModelTestOutcome(StrEnum):
     """The provider refused the call, or its answer does not follow the protocol."""
 
 
-class ReplayState(StrEnum):
-    """ReplayState says what has become of a question of a replay."""
-
-    WAITING = "waiting"
-    """The question has not been answered again."""
-    REPLAYED = "replayed"
-    """The question was answered again; `after` says how."""
-    USER_GONE = "user_gone"
-    """The user who asked has been disabled or deleted."""
-    COST_LIMIT = "cost_limit"
-    """The replay had reached its max_cost_usd_micros."""
-
-
 class Health(StrEnum):
     """Health is the health of a part of the system."""
 

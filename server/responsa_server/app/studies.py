@@ -1,4 +1,4 @@
-"""Studies of how well questions are answered: experiments, replays and patterns of questions, and the sums of usage and quality."""
+"""Studies of how well questions are answered: experiments and patterns of questions, and the sums of usage and quality."""
 
 from __future__ import annotations
 
@@ -6,50 +6,29 @@ from collections.abc import Sequence
 
 from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import background_model, insight_prompts
-from responsa_server.app.extension import Extension, Jobs, Parts, Periodic
+from responsa_server.app.extension import Extension, Parts, Periodic
 from responsa_server.app.resources import new_id
-from responsa_server.calls.frames import AskFrames, reason_of_terminal
+from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.services.administration.experiments import ExperimentService
-from responsa_server.calls.services.administration.replays import ReplayService
-from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.models import Models
 from responsa_server.insight.experiments import ExperimentKeeper
 from responsa_server.insight.grouping import Grouping
 from responsa_server.insight.patterns import PatternKeeper
 from responsa_server.insight.periodic import InsightKeeper
-from responsa_server.insight.replaying import Replaying, Replays
 from responsa_server.insight.settings import InsightSettings
-from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.patterns import PostgresPatterns
-from responsa_server.stores.postgres.replays import PostgresReplays
 
 
 def studies(parts: Parts) -> Extension:
     """Periodic work raises Fixable if the model for the titles of patterns is not available."""
     database, knowledge, turns = parts.database, parts.knowledge, parts.turns
     catalogue, errors = parts.agents.agents, knowledge.queue.errors
-    replays = PostgresReplays(database, knowledge.queue, AskFrames(), reason_of_terminal, new_id)
     experiments = PostgresExperiments(database)
 
     def services() -> Sequence[object]:
-        return (
-            ReplayService(Replays(replays, catalogue)),
-            ExperimentService(experiments, catalogue, new_id),
-        )
-
-    def jobs() -> Jobs:
-        replaying = Replaying(
-            replays,
-            PostgresConversationStore(database),
-            catalogue,
-            new_id,
-            busy=lambda: turns.running > 0,
-            ended=knowledge.library.ended,
-            errors=errors,
-        )
-        return Jobs({JobKind.REPLAY: replaying.work}, {JobKind.REPLAY: replaying.give_up})
+        return (ExperimentService(experiments, catalogue, new_id),)
 
     def periodic() -> Sequence[Periodic]:
         patterns = PatternKeeper(
@@ -64,7 +43,7 @@ def studies(parts: Parts) -> Extension:
         sums = InsightKeeper(PostgresInsight(database), turns.errors, patterns.wake)
         return (sums, patterns, ExperimentKeeper(experiments, catalogue, turns.errors))
 
-    return Extension(services, jobs, periodic)
+    return Extension(services, periodic=periodic)
 
 
 def insight_model(settings: InsightSettings, models: Models) -> BackgroundModel | None:

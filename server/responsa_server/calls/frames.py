@@ -12,7 +12,6 @@ from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.type.v1 import scope_pb2
-from responsa_server.calls import status
 from responsa_server.calls.convert import chat, enums, structs
 from responsa_server.calls.convert.chat import event as convert_event
 from responsa_server.domain import names
@@ -129,15 +128,6 @@ class AskFrames:
         )
         event.refused.CopyFrom(refused)
         return event.SerializeToString(deterministic=True)
-
-
-def reason_of_terminal(terminal: bytes) -> str:
-    """The reason of a refusal or an error, in capitals; "" for any other terminal event. terminal: the bytes that the turn stores."""
-    event = turn_pb2.TurnEvent.FromString(terminal)
-    if event.HasField("failed"):
-        return status.read(event.failed.status).reason.value
-    reason = enums.REFUSAL_REASON.value(event.refused.reason)
-    return "" if reason is None else reason.name
 
 
 class _Named(Protocol):

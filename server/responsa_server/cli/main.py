@@ -78,13 +78,6 @@ COMMANDS: tuple[Command, ...] = (
         waits=True,
     ),
     Command(
-        "replay",
-        "responsa_server.cli.replay",
-        "Ask a version of an agent old questions, and compare.",
-        Section.AGENTS,
-        waits=True,
-    ),
-    Command(
         "agents",
         "responsa_server.cli.agents",
         "Show and reload agents, and check their files.",

@@ -1,5 +1,5 @@
 """The commands `responsa operations list | watch | cancel`. An operation reads one version of a document, builds or
-activates a generation of a collection, runs a source, or replays questions."""
+activates a generation of a collection, or runs a source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from responsa_client.results import (
     generation_result,
     ingest_progress,
     ingest_result,
-    replay_progress,
     sync_progress,
     sync_result,
 )
@@ -106,14 +105,6 @@ def _name(operation: str) -> str:
 
 def state_line(operation: operations_pb2.Operation) -> str:
     """The outcome of an operation, or its progress, in one line."""
-    if (replay := replay_progress(operation)) is not None:
-        if operation.HasField("error"):
-            return f"failed     {replay.agent_version}  {one_line(operation.error.message, 200)}"
-        return (
-            f"{'done' if operation.done else 'paused' if replay.paused else 'replaying':<9}  "
-            f"{replay.agent_version}  {replay.questions_done:,} of {replay.questions_total:,} "
-            "questions"
-        )
     if (run := sync_progress(operation)) is not None:
         if operation.HasField("error"):
             return f"failed     {run.source}  {one_line(operation.error.message, 200)}"

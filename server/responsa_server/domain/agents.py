@@ -337,32 +337,6 @@ and later events are dropped.
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedCall:
-    """A call of a tool that a turn has recorded. result: its outcome is known."""
-
-    tool: str
-    arguments: Mapping[str, object]
-    result: ToolRecord
-
-
-class RecordedCalls:
-    """The calls that a turn has recorded. They stand in for the calls of tools with effects when the turn's question is
-    answered again. missing: how many calls were wanted that are not recorded."""
-
-    def __init__(self, calls: Sequence[RecordedCall] = ()) -> None:
-        self._calls = calls
-        self.missing = 0
-
-    def result(self, tool: str, arguments: Mapping[str, object]) -> ToolRecord | None:
-        """Return the recorded result of a call; None if there is none, which counts as missing."""
-        for call in self._calls:
-            if call.tool == tool and call.arguments == arguments:
-                return call.result
-        self.missing += 1
-        return None
-
-
-@dataclass(frozen=True, slots=True)
 class AnswerTask:
     """A question and its user.
 
@@ -370,8 +344,7 @@ class AnswerTask:
     state at the last milestone of an earlier attempt, or None to start at the first node. tools: the tool calls of
     earlier attempts, by call_id. conversation_id: the conversation, or None if the task has no conversation.
     age_seconds: the time since a worker first claimed the turn. grant: what the turn may use of its user's quota; None
-    if no quota limits it. recorded: stands in for the tools with effects, of which none is called then; None to call
-    them. pause: while the instance is paused, no tool with effects is called.
+    if no quota limits it. pause: while the instance is paused, no tool with effects is called.
     """
 
     turn_id: UUID
@@ -384,7 +357,6 @@ class AnswerTask:
     conversation_id: UUID | None = None
     age_seconds: float = 0.0
     grant: Grant | None = None
-    recorded: RecordedCalls | None = None
     pause: Pause = NOT_PAUSED
 
 

@@ -173,12 +173,9 @@ class ConversationStore(Protocol):
         The calls of old turns are deleted with their events."""
         ...
 
-    async def history(
-        self, caller: Principal, identity: UUID, most: int, before: datetime | None = None
-    ) -> Sequence[Message]:
+    async def history(self, caller: Principal, identity: UUID, most: int) -> Sequence[Message]:
         """Return at most `most` of the last messages of a conversation, oldest first. An unknown conversation has no
-        messages. before: leave out the messages from this time on.
-        """
+        messages."""
         ...
 
 

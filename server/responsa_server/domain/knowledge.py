@@ -258,13 +258,12 @@ class OperationKind(StrEnum):
     INGEST = "ingest"
     REINDEX = "reindex"
     SYNC = "sync"
-    REPLAY = "replay"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A long-running operation: the ingestion of one document version, the construction or activation of a collection's
-    generation, a run of a source, or a replay.
+    generation, or a run of a source.
 
     epoch: the number of the current claim; a worker with an older epoch cannot write. error, unchanged: the result,
     valid once the stage is DONE. seq: the number of this state; every stored change raises it. stage_time: when the
@@ -272,8 +271,7 @@ class Operation:
     a REINDEX; its `version` is the number of the generation, and its `document_id` names no document. source_id,
     subject, counts, cause: of a SYNC, whose passages are documents, and whose `document_id` names no document; see
     `source_runs`.
-    agent_version: the version of a REPLAY, whose passages are questions, and whose `document_id` names no document; its
-    counts are those of `Comparison`. The counts of an INGEST are those of what was left out, by `LeftOutKind`, and
+    The counts of an INGEST are those of what was left out, by `LeftOutKind`, and
     OCR_PAGES. charset: as `guessed_charset` of `CanonicalText`. paused: whether the instance was paused when the
     operation was read, so that an operation that has not ended waits.
     """
@@ -300,7 +298,6 @@ class Operation:
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
     cause: str = ""
     charset: str = ""
-    agent_version: str = ""
     paused: bool = False
 
     @property
@@ -501,8 +498,6 @@ class JobKind(StrEnum):
     stored; the id 0 stands for the first table."""
     SYNC = "responsa.sync"
     """Run a source. The other id is the operation's id."""
-    REPLAY = "responsa.replay"
-    """Ask the questions of a replay. The other id is the operation's id."""
     SCHEDULE = "responsa.schedule"
     """Begin the run of a source that is due. The other id is that of the source's schedule."""
     DELIVER = "responsa.deliver"

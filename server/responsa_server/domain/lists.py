@@ -220,9 +220,6 @@ SOURCES: Final = ListRules(
 FAILED_ROWS: Final = ListRules(
     "failed_rows", (Field("create_time", FieldKind.TIME, filterable=False),), (OLDEST,)
 )
-REPLAYED_QUESTIONS: Final = ListRules(
-    "replayed_questions", (Field("place", FieldKind.NUMBER, filterable=False),), (Order("place"),)
-)
 DELIVERIES: Final = ListRules(
     "deliveries",
     (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from responsa_server.agents.engine.node import Progress, Run
-from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Meter, RecordedCalls
+from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Meter
 from responsa_server.domain.events import Answered, Delta, Refused, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, TextPiece
@@ -96,7 +96,6 @@ class Turn:
     places: Places = field(default_factory=Places)
     held: Barrier | None = None
     holds: bool = False
-    recorded: RecordedCalls | None = None
     pause: Pause = NOT_PAUSED
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -115,7 +114,6 @@ class Turn:
             TURN,
             tools=self.tools,
             faults=self.places,
-            recorded=self.recorded,
             pause=self.pause,
         )
 

@@ -16,32 +16,29 @@ import type { Part } from "../widgets/tabbed.js";
 import { AgentsPart } from "./agentspart.js";
 import { contentText, numberOf } from "./content.js";
 import { experimentsList, outranked, versionActs } from "./experiments.js";
-import { replayButton, replaysList } from "./replays.js";
 
 const EFFECTS: Partial<Record<ToolEffect, string>> = { [ToolEffect.NONE]: t("effectNone"), [ToolEffect.IDEMPOTENT]: t("effectIdempotent"), [ToolEffect.ONCE]: t("effectOnce") };
 
 export class AgentsView implements Part, Stage {
   readonly root: HTMLElement;
   readonly say: (text: string) => void;
-  readonly #api: Pick<Api, "admin" | "chat" | "operations">;
+  readonly #api: Pick<Api, "admin" | "chat">;
   /** Whether the user owns the installation, so that the user may read what versions contain, and change which one answers. */
   readonly #owns: boolean;
   readonly #files: AgentsPart;
   readonly #experiments: Stage;
-  readonly #replays: Stage;
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly home = element("ul", { class: "documents", "aria-label": t("agents"), tabindex: "-1" }, element("li", { class: "note" }, t("loading")));
   readonly #tools = element("ul", { class: "documents", "aria-label": t("tools") });
   #agents: readonly Agent[] = [];
 
-  constructor(api: Pick<Api, "admin" | "chat" | "operations">, owns: boolean, say: (text: string) => void) {
+  constructor(api: Pick<Api, "admin" | "chat">, owns: boolean, say: (text: string) => void) {
     this.#api = api;
     this.#owns = owns;
     this.say = say;
     this.#files = new AgentsPart(api, say, owns);
     this.#experiments = experimentsList(api, this, () => this.#agents);
-    this.#replays = replaysList(api, () => this.#agents, say);
-    this.root = element("div", { class: "stack" }, this.#files.root, this.#problem, this.home, ...(owns ? [this.#experiments.root] : []), this.#replays.root, element("h3", {}, t("tools")), this.#tools);
+    this.root = element("div", { class: "stack" }, this.#files.root, this.#problem, this.home, ...(owns ? [this.#experiments.root] : []), element("h3", {}, t("tools")), this.#tools);
   }
 
   readonly again = (): Promise<void> => this.show();
@@ -54,7 +51,6 @@ export class AgentsView implements Part, Stage {
       const [agents, tools] = await Promise.all([allAgents(this.#api), allTools(this.#api)]);
       this.#agents = agents;
       if (this.#owns) void this.#experiments.again();
-      void this.#replays.again();
       replace(this.home, ...agents.map((one) => this.#agentRow(one, tools)));
       replace(this.#tools, ...(tools.length > 0 ? tools.map((one) => toolRow(one, agents)) : [element("li", { class: "note" }, t("noTools"))]));
       this.refuse("");
@@ -107,7 +103,7 @@ export class AgentsView implements Part, Stage {
       badges: isCurrent ? [badge(t("inUse"), "good")] : [],
       facts: [createTime && t("since", { time: moment(createTime) }), sha256.slice(0, 8)],
       tip: sha256,
-      acts: [...(this.#owns ? content() : []), replayButton(this.#api, this, of, name)],
+      acts: this.#owns ? content() : [],
     };
   }
 

@@ -67,7 +67,7 @@ export function reasonOf(name: string): string {
 }
 
 /** How a turn ended, with the reason's name in the contract, or "" without one: for example "Refused: no document answers it". */
-export function endText(state: TurnState, reason: string): string {
+function endText(state: TurnState, reason: string): string {
   return `${ENDS[state]?.[0] ?? ""}${reason && `: ${reasonOf(reason)}`}`;
 }
 

@@ -45,8 +45,6 @@ const (
 	AdminService_NotifySubjectChanged_FullMethodName      = "/responsa.admin.v1.AdminService/NotifySubjectChanged"
 	AdminService_ListFailedRows_FullMethodName            = "/responsa.admin.v1.AdminService/ListFailedRows"
 	AdminService_ListConnections_FullMethodName           = "/responsa.admin.v1.AdminService/ListConnections"
-	AdminService_StartReplay_FullMethodName               = "/responsa.admin.v1.AdminService/StartReplay"
-	AdminService_ListReplayedQuestions_FullMethodName     = "/responsa.admin.v1.AdminService/ListReplayedQuestions"
 	AdminService_ReloadAgents_FullMethodName              = "/responsa.admin.v1.AdminService/ReloadAgents"
 	AdminService_ListAgentVersions_FullMethodName         = "/responsa.admin.v1.AdminService/ListAgentVersions"
 	AdminService_GetAgentVersion_FullMethodName           = "/responsa.admin.v1.AdminService/GetAgentVersion"
@@ -180,16 +178,6 @@ type AdminServiceClient interface {
 	// ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
 	// declares connections in files.
 	ListConnections(ctx context.Context, in *ListConnectionsRequest, opts ...grpc.CallOption) (*ListConnectionsResponse, error)
-	// StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
-	// messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-	// documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
-	// results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
-	// on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-	// run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
-	StartReplay(ctx context.Context, in *StartReplayRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error)
-	// ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
-	// PAGE_TOKEN_INVALID.
-	ListReplayedQuestions(ctx context.Context, in *ListReplayedQuestionsRequest, opts ...grpc.CallOption) (*ListReplayedQuestionsResponse, error)
 	// ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
 	// version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
 	// installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
@@ -602,26 +590,6 @@ func (c *adminServiceClient) ListConnections(ctx context.Context, in *ListConnec
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListConnectionsResponse)
 	err := c.cc.Invoke(ctx, AdminService_ListConnections_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *adminServiceClient) StartReplay(ctx context.Context, in *StartReplayRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(longrunningpb.Operation)
-	err := c.cc.Invoke(ctx, AdminService_StartReplay_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *adminServiceClient) ListReplayedQuestions(ctx context.Context, in *ListReplayedQuestionsRequest, opts ...grpc.CallOption) (*ListReplayedQuestionsResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListReplayedQuestionsResponse)
-	err := c.cc.Invoke(ctx, AdminService_ListReplayedQuestions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1254,16 +1222,6 @@ type AdminServiceServer interface {
 	// ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
 	// declares connections in files.
 	ListConnections(context.Context, *ListConnectionsRequest) (*ListConnectionsResponse, error)
-	// StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
-	// messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-	// documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
-	// results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
-	// on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-	// run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
-	StartReplay(context.Context, *StartReplayRequest) (*longrunningpb.Operation, error)
-	// ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
-	// PAGE_TOKEN_INVALID.
-	ListReplayedQuestions(context.Context, *ListReplayedQuestionsRequest) (*ListReplayedQuestionsResponse, error)
 	// ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
 	// version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
 	// installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
@@ -1527,12 +1485,6 @@ func (UnimplementedAdminServiceServer) ListFailedRows(context.Context, *ListFail
 }
 func (UnimplementedAdminServiceServer) ListConnections(context.Context, *ListConnectionsRequest) (*ListConnectionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListConnections not implemented")
-}
-func (UnimplementedAdminServiceServer) StartReplay(context.Context, *StartReplayRequest) (*longrunningpb.Operation, error) {
-	return nil, status.Error(codes.Unimplemented, "method StartReplay not implemented")
-}
-func (UnimplementedAdminServiceServer) ListReplayedQuestions(context.Context, *ListReplayedQuestionsRequest) (*ListReplayedQuestionsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListReplayedQuestions not implemented")
 }
 func (UnimplementedAdminServiceServer) ReloadAgents(context.Context, *ReloadAgentsRequest) (*ReloadAgentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReloadAgents not implemented")
@@ -2112,42 +2064,6 @@ func _AdminService_ListConnections_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).ListConnections(ctx, req.(*ListConnectionsRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _AdminService_StartReplay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(StartReplayRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(AdminServiceServer).StartReplay(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: AdminService_StartReplay_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(AdminServiceServer).StartReplay(ctx, req.(*StartReplayRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _AdminService_ListReplayedQuestions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListReplayedQuestionsRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(AdminServiceServer).ListReplayedQuestions(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: AdminService_ListReplayedQuestions_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(AdminServiceServer).ListReplayedQuestions(ctx, req.(*ListReplayedQuestionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -3236,14 +3152,6 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListConnections",
 			Handler:    _AdminService_ListConnections_Handler,
-		},
-		{
-			MethodName: "StartReplay",
-			Handler:    _AdminService_StartReplay_Handler,
-		},
-		{
-			MethodName: "ListReplayedQuestions",
-			Handler:    _AdminService_ListReplayedQuestions_Handler,
 		},
 		{
 			MethodName: "ReloadAgents",

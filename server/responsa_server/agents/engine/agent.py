@@ -184,7 +184,6 @@ class PlannedAgent:
             noted=task.meter.fell_back,
             until=asyncio.get_running_loop().time() + options.time_limit_seconds - task.age_seconds,
             earlier=read_before,
-            recorded=task.recorded,
             pause=task.pause,
             most_tokens=task.question.max_output_tokens,
         )

@@ -16,7 +16,7 @@ from responsa_server.agents.engine.config import CallLimits
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.schemas import CheckedSchema
 from responsa_server.agents.engine.tool_circuits import ToolCircuits
-from responsa_server.domain.agents import Barrier, RecordedCalls
+from responsa_server.domain.agents import Barrier
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.events import (
     Status,
@@ -61,10 +61,6 @@ _UNANSWERED: Final = frozenset(
         ToolFault.MALFORMED,
         ToolFault.LOST,
     }
-)
-_UNRECORDED: Final = (
-    "This question is answered again to compare versions, so the tool is not called, and "
-    "this call is not recorded. Answer without its result."
 )
 _SPENT: Final = "The limit on the cost of this answer is reached, so the tool was not called."
 _PAUSED: Final = (
@@ -237,9 +233,6 @@ class ToolCaller:
                 if key in places:
                     plan.same_as = places[key]
                     continue
-            if run.recorded is not None and plan.tool.effect is not Effect.NONE:
-                plan.result = _recorded(plan, run.recorded)
-                continue
             if spent:
                 plan.result = _not_made(plan, ToolFault.REFUSED, _SPENT)
                 continue
@@ -376,14 +369,6 @@ def _not_made(plan: _Plan, fault: ToolFault, content: str) -> ResultModel:
     return ResultModel(
         call=plan.call, outcome=ToolOutcome.ERROR, content=content, fault=fault, title=plan.title
     )
-
-
-def _recorded(plan: _Plan, recorded: RecordedCalls) -> ResultModel:
-    """The result of a call of a tool with effects, which is not called, because its turn's question is answered again."""
-    found = recorded.result(plan.call.tool, plan.call.arguments)
-    if found is None or found.outcome is None:
-        return _not_made(plan, ToolFault.REFUSED, _UNRECORDED)
-    return _modelled(plan, _result(found, found.outcome))
 
 
 def _result(known: ToolRecord, outcome: ToolOutcome) -> ToolResult:

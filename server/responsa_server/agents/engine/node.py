@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from responsa_server.domain.agents import Barrier, DocumentsRead, Milestone, RecordedCalls, Withdrawal
+from responsa_server.domain.agents import Barrier, DocumentsRead, Milestone, Withdrawal
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
     Cited,
@@ -224,7 +224,7 @@ class Run:
     much of the budget was spent. fallen: the current node's fallbacks; the engine moves them into the state. noted:
     called for each fallback. nonce: the number in the marks around untrusted text, the same in every attempt. until:
     the end of the turn's time limit, by the event loop's clock. earlier: what the turns of the history have read.
-    recorded, pause: see `AnswerTask`. most_tokens: the most tokens that a model may write for the answer's text in one
+    pause: see `AnswerTask`. most_tokens: the most tokens that a model may write for the answer's text in one
     call; 0 for the agent's own limit.
     """
 
@@ -243,7 +243,6 @@ class Run:
     noted: Callable[[Fallback], None] | None = None
     until: float = inf
     earlier: Sequence[VersionRead] = ()
-    recorded: RecordedCalls | None = None
     pause: Pause = NOT_PAUSED
     most_tokens: int = 0
 

@@ -1,4 +1,4 @@
-"""google.longrunning.Operations for ingestion, for generations of collections, for runs of sources and for replays."""
+"""google.longrunning.Operations for ingestion, for generations of collections and for runs of sources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from google.longrunning import operations_proto_pb2 as pb
 from google.protobuf.empty_pb2 import Empty
 
 from responsa_server.calls.call import caller, current
-from responsa_server.calls.convert import knowledge, replays, sources
+from responsa_server.calls.convert import knowledge, sources
 from responsa_server.calls.convert.values import named_uuid
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
@@ -50,8 +50,6 @@ async def _encoded(
                 converted.append(knowledge.reindex_operation(operation, generation))
             case OperationKind.SYNC:
                 converted.append(sources.sync_operation(operation))
-            case OperationKind.REPLAY:
-                converted.append(replays.replay_operation(operation))
     return converted
 
 
@@ -66,8 +64,8 @@ class _ListRequest:
 
 
 class OperationsService:
-    """Operations that ingest documents, build or activate generations, run sources, or replay questions. The messages
-    are Google's and have no validation rules of ours, so their content is checked here.
+    """Operations that ingest documents, build or activate generations, or run sources. The messages are Google's and
+    have no validation rules of ours, so their content is checked here.
 
     Members of a tenant may get any of the tenant's operations and wait for them. A list holds the caller's
     operations; for an administrator, it holds the tenant's operations. An operation may be cancelled and

@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
@@ -314,11 +313,9 @@ class PostgresConversationStore:
         return {row["call_id"]: sources_of(row["sources"]) for row in rows}
 
     @shielded
-    async def history(
-        self, caller: Principal, identity: UUID, most: int, before: datetime | None = None
-    ) -> Sequence[Message]:
+    async def history(self, caller: Principal, identity: UUID, most: int) -> Sequence[Message]:
         async with self._database.reading(caller) as connection:
-            parameters = {**_caller(caller), "conversation": identity, "most": most, "before": before}
+            parameters = {**_caller(caller), "conversation": identity, "most": most}
             rows = (await all_rows(connection, self._queries["last_messages"], parameters))[::-1]
             turns = {"tenant": caller.tenant_id, "turns": list({row["turn_id"] for row in rows})}
             readings = await all_rows(connection, self._queries["read_by_turns"], turns)

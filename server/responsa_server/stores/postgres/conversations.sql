@@ -151,7 +151,6 @@ WHERE t.tenant_id = %(tenant)s AND t.user_id = %(user)s AND t.id = %(turn)s;
 SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.create_time
 FROM responsa.message AS m JOIN responsa.conversation AS c ON c.id = m.conversation_id
 WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.conversation_id = %(conversation)s
-    AND (%(before)s::timestamptz IS NULL OR m.create_time < %(before)s::timestamptz)
 ORDER BY m.create_time DESC, m.id DESC LIMIT %(most)s;
 
 -- name: read_by_turns

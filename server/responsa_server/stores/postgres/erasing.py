@@ -78,7 +78,6 @@ ERASED: Final[Mapping[str, str]] = {
     "passage": "deleted with the document",
     "passage_vector": "deleted with the passage",
     "refresh_token": "deleted with the session",
-    "replayed_question": "deleted with the turn, or with the operation of the user",
     "reset_code": "deleted",
     "service_grant": "deleted with the user",
     "share": "deleted with the turn",

@@ -64,7 +64,6 @@ _DISCARD_QUEUE: Final = "discard"
 _ERASE_QUEUE: Final = "erase"
 _MAIL_QUEUE: Final = "mail"
 _SYNC_QUEUE: Final = "sync"
-_REPLAY_QUEUE: Final = "replay"
 _SCHEDULE_QUEUE: Final = "schedule"
 _DELIVER_QUEUE: Final = "deliver"
 _NOTICE_QUEUE: Final = "notice"
@@ -104,13 +103,13 @@ _APART: Final = (
     ),
     # A run reads and enqueues for a long time, if it has many rows. Meanwhile documents are indexed, and the runs for
     # one subject, for which somebody waits, begin.
-    # A tenant with two such runs leaves the second place to another tenant. Replays work in slices, between runs.
-    _Apart("runs", (_SYNC_QUEUE, _REPLAY_QUEUE), places=4, of_a_tenant=3, usual=2, usual_of_a_tenant=1),
+    # A tenant with two such runs leaves the second place to another tenant.
+    _Apart("runs", (_SYNC_QUEUE,), places=4, of_a_tenant=3, usual=2, usual_of_a_tenant=1),
 )
 _ALL_QUEUES: Final = frozenset({*_QUEUES, *(queue for apart in _APART for queue in apart.queues)})
 _ABOUT: Final[Mapping[JobKind, Callable[[UUID], Mapping[str, str]]]] = {
     **dict.fromkeys(
-        (JobKind.INGEST, JobKind.REINDEX, JobKind.SYNC, JobKind.REPLAY),
+        (JobKind.INGEST, JobKind.REINDEX, JobKind.SYNC),
         lambda identity: {"operation": names.operation(identity)},
     ),
     JobKind.MAIL: lambda identity: {"mail": str(identity)},
@@ -125,12 +124,11 @@ _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.ERASE: _ERASE_QUEUE,
     JobKind.MAIL: _MAIL_QUEUE,
     JobKind.SYNC: _SYNC_QUEUE,
-    JobKind.REPLAY: _REPLAY_QUEUE,
     JobKind.SCHEDULE: _SCHEDULE_QUEUE,
     JobKind.DELIVER: _DELIVER_QUEUE,
     JobKind.NOTICE: _NOTICE_QUEUE,
 }
-_LONG: Final = (JobKind.REINDEX, JobKind.DISCARD, JobKind.SYNC, JobKind.REPLAY)
+_LONG: Final = (JobKind.REINDEX, JobKind.DISCARD, JobKind.SYNC)
 SMALL_BYTES: Final = 1024 * 1024
 """The size up to which a document is small. Small documents of other tenants do not wait for large ones."""
 # The number of tenants, and of users, whose turns a worker remembers.

@@ -22,7 +22,6 @@ from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Limits
 from responsa_server.agents.nodes.calling import CallTool, CallToolInput, CallToolOutput
 from responsa_server.calls.frames import AskFrames
-from responsa_server.domain.agents import RecordedCall, RecordedCalls
 from responsa_server.domain.events import (
     ByteRange,
     NumberedEvent,
@@ -410,22 +409,6 @@ def test_the_largest_result_fits_into_an_event_of_the_log() -> None:
     assert (result.error, len(result.sources)) == (None, MAX_SOURCES)
     event = NumberedEvent(1, 1, now, returned("tool-1", result))
     assert len(AskFrames().event(event)) <= MAX_EVENT_BYTES
-
-
-async def test_tools_with_effects_are_replaced_by_recorded_results() -> None:
-    record = ToolRecord(ToolOutcome.OK, "recorded")
-    for effect, made in ((Effect.NONE, ["done", "done"]), (Effect.IDEMPOTENT, None), (Effect.ONCE, None)):
-        tool, turn = Does(effect), Turn(recorded=RecordedCalls([RecordedCall("note", {"text": "x"}, record)]))
-        other = CALL.model_copy(update={"arguments": {"text": "y"}})
-        output = await called(tool, turn, CALL, other)
-        assert turn.recorded is not None
-        if made is None:
-            assert [result.outcome for result in output.results] == [ToolOutcome.OK, ToolOutcome.ERROR]
-            assert (output.results[0].content, output.results[1].fault) == ("recorded", ToolFault.REFUSED)
-            assert (tool.calls, turn.events, turn.recorded.missing) == ([], [], 1)
-        else:
-            assert [result.content for result in output.results] == made
-            assert (len(tool.calls), turn.recorded.missing) == (2, 0)
 
 
 class Ending:

@@ -83,8 +83,6 @@ export const de: Translated<typeof en> = {
   "experiment.read": "Versuchte, Experimente abzurufen", "experiment.read.did": "Experimente abgerufen", "experiment.read.tried": "Experimente abzurufen",
   "experiment.guard": "Experiment automatisch beendet", "experiment.guard.did": "ein Experiment beendet, weil der Kandidat schlechter war", "experiment.guard.tried": "ein Experiment zu beenden",
   "experiment.supersede": "Experiment durch eine andere Version beendet", "experiment.supersede.did": "ein Experiment beendet, weil eine andere Version seines Agenten in Gebrauch genommen wurde", "experiment.supersede.tried": "ein Experiment zu beenden",
-  "replay.create": "Wiederholung begonnen", "replay.create.did": "alte Fragen noch einmal gestellt", "replay.create.tried": "alte Fragen noch einmal zu stellen",
-  "replay.read": "Versuchte, Wiederholungen abzurufen", "replay.read.did": "Wiederholungen abgerufen", "replay.read.tried": "Wiederholungen abzurufen",
   "service_grant.create": "Dienst handeln lassen", "service_grant.create.did": "einen Dienst für Benutzer handeln lassen", "service_grant.create.tried": "einen Dienst für Benutzer handeln zu lassen",
   "service_grant.delete": "Berechtigung entzogen", "service_grant.delete.did": "einem Dienst eine Berechtigung entzogen", "service_grant.delete.tried": "einem Dienst eine Berechtigung zu entziehen",
   "service_grant.read": "Versuchte, Berechtigungen von Diensten abzurufen", "service_grant.read.did": "Berechtigungen von Diensten abgerufen", "service_grant.read.tried": "Berechtigungen von Diensten abzurufen",
@@ -153,6 +151,5 @@ export const de: Translated<typeof en> = {
   "things.usage": "Verbrauch",
   "things.user": "Benutzer",
   "things.experiment": "Experimente",
-  "things.replay": "Wiederholungen",
   "things.insight_settings": "Leserechte der Administratoren und Budget",
 };

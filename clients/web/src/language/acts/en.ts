@@ -81,8 +81,6 @@ export const en = {
   "experiment.read": "Tried to view experiments", "experiment.read.did": "viewed experiments", "experiment.read.tried": "view experiments",
   "experiment.guard": "An experiment’s guard stopped it", "experiment.guard.did": "stopped an experiment, because its candidate was worse", "experiment.guard.tried": "stop an experiment",
   "experiment.supersede": "Another version ended an experiment", "experiment.supersede.did": "ended an experiment, because another version of its agent came into use", "experiment.supersede.tried": "end an experiment",
-  "replay.create": "Started a replay", "replay.create.did": "started to replay old questions", "replay.create.tried": "replay old questions",
-  "replay.read": "Tried to view replays", "replay.read.did": "viewed replays", "replay.read.tried": "view replays",
   "service_grant.create": "Allowed a service to act", "service_grant.create.did": "allowed a service to act on behalf of users", "service_grant.create.tried": "allow a service to act on behalf of users",
   "service_grant.delete": "Took a grant back", "service_grant.delete.did": "took a service’s grant back", "service_grant.delete.tried": "take a service’s grant back",
   "service_grant.read": "Tried to view grants of services", "service_grant.read.did": "viewed grants of services", "service_grant.read.tried": "view grants of services",
@@ -151,6 +149,5 @@ export const en = {
   "things.usage": "usage",
   "things.user": "users",
   "things.experiment": "experiments",
-  "things.replay": "replays",
   "things.insight_settings": "what administrators may read, and the budget",
 };

@@ -64,8 +64,6 @@ import com.responsa.admin.v1.ListProgramsRequest;
 import com.responsa.admin.v1.ListProgramsResponse;
 import com.responsa.admin.v1.ListQuestionPatternsRequest;
 import com.responsa.admin.v1.ListQuestionPatternsResponse;
-import com.responsa.admin.v1.ListReplayedQuestionsRequest;
-import com.responsa.admin.v1.ListReplayedQuestionsResponse;
 import com.responsa.admin.v1.ListServiceGrantsRequest;
 import com.responsa.admin.v1.ListServiceGrantsResponse;
 import com.responsa.admin.v1.ListSourcesRequest;
@@ -109,7 +107,6 @@ import com.responsa.admin.v1.RollbackAgentVersionRequest;
 import com.responsa.admin.v1.ServiceGrant;
 import com.responsa.admin.v1.SetDefaultModelRequest;
 import com.responsa.admin.v1.Source;
-import com.responsa.admin.v1.StartReplayRequest;
 import com.responsa.admin.v1.StopExperimentRequest;
 import com.responsa.admin.v1.SuspendTenantRequest;
 import com.responsa.admin.v1.SyncSourceRequest;
@@ -207,12 +204,6 @@ public final class AdminService {
     static final MethodDescriptor<ListConnectionsRequest, ListConnectionsResponse> LIST_CONNECTIONS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/ListConnections",
             ListConnectionsRequest.getDefaultInstance(), ListConnectionsResponse.getDefaultInstance());
-    static final MethodDescriptor<StartReplayRequest, Operation> START_REPLAY = Calls.method(
-            MethodType.UNARY, "responsa.admin.v1.AdminService/StartReplay",
-            StartReplayRequest.getDefaultInstance(), Operation.getDefaultInstance());
-    static final MethodDescriptor<ListReplayedQuestionsRequest, ListReplayedQuestionsResponse> LIST_REPLAYED_QUESTIONS = Calls.method(
-            MethodType.UNARY, "responsa.admin.v1.AdminService/ListReplayedQuestions",
-            ListReplayedQuestionsRequest.getDefaultInstance(), ListReplayedQuestionsResponse.getDefaultInstance());
     static final MethodDescriptor<ReloadAgentsRequest, ReloadAgentsResponse> RELOAD_AGENTS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/ReloadAgents",
             ReloadAgentsRequest.getDefaultInstance(), ReloadAgentsResponse.getDefaultInstance());
@@ -611,31 +602,6 @@ public final class AdminService {
      */
     public ListConnectionsResponse listConnections(ListConnectionsRequest request) {
         return calls.unary(LIST_CONNECTIONS, request, true, timeout);
-    }
-
-    /**
-     * StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the
-     * citations, the cost and the time. It writes no messages and uses no quota of users; the cost counts in the tenant's usage. Each
-     * question is asked in the name of the user who asked it, with the history of that time, and over the documents that the user may
-     * read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded
-     * get their recorded results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its
-     * questions, and CancelOperation ends it. If a server is lost, another one goes on with the next question.
-     *
-     * <p>Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot run
-     * the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
-     */
-    public Operation startReplay(StartReplayRequest request) {
-        return calls.unary(START_REPLAY, request, true, timeout);
-    }
-
-    /**
-     * ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been
-     * deleted.
-     *
-     * <p>Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
-     */
-    public ListReplayedQuestionsResponse listReplayedQuestions(ListReplayedQuestionsRequest request) {
-        return calls.unary(LIST_REPLAYED_QUESTIONS, request, true, timeout);
     }
 
     /**

@@ -17,7 +17,6 @@ from responsa.admin.v1 import experiment_pb2 as _experiment_pb2
 from responsa.admin.v1 import insight_pb2 as _insight_pb2
 from responsa.admin.v1 import model_settings_pb2 as _model_settings_pb2
 from responsa.admin.v1 import program_pb2 as _program_pb2
-from responsa.admin.v1 import replay_pb2 as _replay_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import source_pb2 as _source_pb2
 from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
@@ -30,7 +29,6 @@ from responsa.auth.v1 import usage_report_pb2 as _usage_report_pb2
 from responsa.auth.v1 import user_pb2 as _user_pb2
 from responsa.chat.v1 import agent_pb2 as _agent_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
-from responsa.chat.v1 import turn_pb2 as _turn_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -905,178 +903,6 @@ class ListConnectionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListConnectionsResponse: _TypeAlias = ListConnectionsResponse  # noqa: Y015
-
-@_typing.final
-class StartReplayRequest(_message.Message):
-    """StartReplayRequest says what is replayed."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    AGENT_VERSION_FIELD_NUMBER: _builtins.int
-    TURNS_FIELD_NUMBER: _builtins.int
-    TEXTS_FIELD_NUMBER: _builtins.int
-    MAX_COST_USD_MICROS_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    agent_version: _builtins.str
-    """The version that answers, `agents/{id}/versions/{n}`."""
-    max_cost_usd_micros: _builtins.int
-    """The replay ends before a question once it has cost this, in millionths of a US dollar; 0 for no limit. No question may cost more than what is left."""
-    request_id: _builtins.str
-    """A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the operation of the first call. A call with the same UUID and a different body fails
-    with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
-    """
-    @_builtins.property
-    def turns(self) -> Global___ReplayedTurns:
-        """Turns of all versions of the agent."""
-
-    @_builtins.property
-    def texts(self) -> Global___ReplayedTexts:
-        """The texts of the questions."""
-
-    def __init__(
-        self,
-        *,
-        agent_version: _builtins.str = ...,
-        turns: Global___ReplayedTurns | None = ...,
-        texts: Global___ReplayedTexts | None = ...,
-        max_cost_usd_micros: _builtins.int = ...,
-        request_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "texts", b"texts", "turns", b"turns"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "max_cost_usd_micros", b"max_cost_usd_micros", "request_id", b"request_id", "source", b"source", "texts", b"texts", "turns", b"turns"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["turns", "texts"]  # noqa: Y015
-    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
-
-Global___StartReplayRequest: _TypeAlias = StartReplayRequest  # noqa: Y015
-
-@_typing.final
-class ReplayedTurns(_message.Message):
-    """ReplayedTurns selects turns of the tenant."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    START_TIME_FIELD_NUMBER: _builtins.int
-    END_TIME_FIELD_NUMBER: _builtins.int
-    STATES_FIELD_NUMBER: _builtins.int
-    MAX_TURNS_FIELD_NUMBER: _builtins.int
-    max_turns: _builtins.int
-    """At most this many turns, the newest ones; 100 if unset or 0."""
-    @_builtins.property
-    def start_time(self) -> _timestamp_pb2.Timestamp:
-        """The turns that were asked at this time or later; by default, 30 days before end_time."""
-
-    @_builtins.property
-    def end_time(self) -> _timestamp_pb2.Timestamp:
-        """The turns that were asked before this time; by default, now."""
-
-    @_builtins.property
-    def states(self) -> _containers.RepeatedScalarFieldContainer[_turn_pb2.TurnState.ValueType]:
-        """Only turns that ended in one of these states (ANSWERED, REFUSED, FAILED, CANCELLED); by default, all that were not cancelled."""
-
-    def __init__(
-        self,
-        *,
-        start_time: _timestamp_pb2.Timestamp | None = ...,
-        end_time: _timestamp_pb2.Timestamp | None = ...,
-        states: _abc.Iterable[_turn_pb2.TurnState.ValueType] | None = ...,
-        max_turns: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "max_turns", b"max_turns", "start_time", b"start_time", "states", b"states"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReplayedTurns: _TypeAlias = ReplayedTurns  # noqa: Y015
-
-@_typing.final
-class ReplayedTexts(_message.Message):
-    """ReplayedTexts holds questions."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    QUESTIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def questions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The questions, at most 1,000, each with at most 16 KiB, and all in one message of at most 4 MiB."""
-
-    def __init__(
-        self,
-        *,
-        questions: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["questions", b"questions"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReplayedTexts: _TypeAlias = ReplayedTexts  # noqa: Y015
-
-@_typing.final
-class ListReplayedQuestionsRequest(_message.Message):
-    """ListReplayedQuestionsRequest asks for one page of the questions of a replay."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PARENT_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    parent: _builtins.str
-    """The operation of the replay, `operations/{uuid}`."""
-    page_size: _builtins.int
-    """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
-    page_token: _builtins.str
-    """The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
-    request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
-    """
-    def __init__(
-        self,
-        *,
-        parent: _builtins.str = ...,
-        page_size: _builtins.int | None = ...,
-        page_token: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
-    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
-
-Global___ListReplayedQuestionsRequest: _TypeAlias = ListReplayedQuestionsRequest  # noqa: Y015
-
-@_typing.final
-class ListReplayedQuestionsResponse(_message.Message):
-    """ListReplayedQuestionsResponse is one page of questions."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    REPLAYED_QUESTIONS_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
-    """The token of the next page; empty on the last page."""
-    @_builtins.property
-    def replayed_questions(self) -> _containers.RepeatedCompositeFieldContainer[_replay_pb2.ReplayedQuestion]:
-        """The questions."""
-
-    def __init__(
-        self,
-        *,
-        replayed_questions: _abc.Iterable[_replay_pb2.ReplayedQuestion] | None = ...,
-        next_page_token: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "replayed_questions", b"replayed_questions"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListReplayedQuestionsResponse: _TypeAlias = ListReplayedQuestionsResponse  # noqa: Y015
 
 @_typing.final
 class ReloadAgentsRequest(_message.Message):

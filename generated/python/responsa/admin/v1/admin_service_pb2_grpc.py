@@ -164,16 +164,6 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.FromString,
                 _registered_method=True)
-        self.StartReplay = channel.unary_unary(
-                '/responsa.admin.v1.AdminService/StartReplay',
-                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.SerializeToString,
-                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
-                _registered_method=True)
-        self.ListReplayedQuestions = channel.unary_unary(
-                '/responsa.admin.v1.AdminService/ListReplayedQuestions',
-                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.SerializeToString,
-                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.FromString,
-                _registered_method=True)
         self.ReloadAgents = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ReloadAgents',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.SerializeToString,
@@ -630,26 +620,6 @@ class AdminServiceServicer:
     def ListConnections(self, request, context):
         """ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
         declares connections in files.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def StartReplay(self, request, context):
-        """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
-        messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-        documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
-        results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
-        on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-        run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListReplayedQuestions(self, request, context):
-        """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
-        PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1230,16 +1200,6 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListConnections,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.SerializeToString,
-            ),
-            'StartReplay': grpc.unary_unary_rpc_method_handler(
-                    servicer.StartReplay,
-                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.FromString,
-                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
-            ),
-            'ListReplayedQuestions': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListReplayedQuestions,
-                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.FromString,
-                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.SerializeToString,
             ),
             'ReloadAgents': grpc.unary_unary_rpc_method_handler(
                     servicer.ReloadAgents,
@@ -2113,60 +2073,6 @@ class AdminService:
             '/responsa.admin.v1.AdminService/ListConnections',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def StartReplay(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/responsa.admin.v1.AdminService/StartReplay',
-            responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.SerializeToString,
-            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListReplayedQuestions(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/responsa.admin.v1.AdminService/ListReplayedQuestions',
-            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.SerializeToString,
-            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -117,18 +117,6 @@ class AdminServiceStub:
     """ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
     declares connections in files.
     """
-    StartReplay: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.StartReplayRequest, _operations_pb2.Operation]
-    """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
-    messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-    documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
-    results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
-    on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-    run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
-    """
-    ListReplayedQuestions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListReplayedQuestionsRequest, _admin_service_pb2.ListReplayedQuestionsResponse]
-    """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
-    PAGE_TOKEN_INVALID.
-    """
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -573,30 +561,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]:
         """ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
         declares connections in files.
-        """
-
-    @_abc_1.abstractmethod
-    def StartReplay(
-        self,
-        request: _admin_service_pb2.StartReplayRequest,
-        context: _aio.ServicerContext[_admin_service_pb2.StartReplayRequest, _abc.Awaitable[_operations_pb2.Operation]],
-    ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
-        messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-        documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
-        results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
-        on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-        run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
-        """
-
-    @_abc_1.abstractmethod
-    def ListReplayedQuestions(
-        self,
-        request: _admin_service_pb2.ListReplayedQuestionsRequest,
-        context: _aio.ServicerContext[_admin_service_pb2.ListReplayedQuestionsRequest, _abc.Awaitable[_admin_service_pb2.ListReplayedQuestionsResponse]],
-    ) -> _abc.Awaitable[_admin_service_pb2.ListReplayedQuestionsResponse]:
-        """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
-        PAGE_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod
