@@ -1,4 +1,5 @@
-"""The result of a parsing process in a temporary file. It is checked piece by piece, and read section by section.
+"""The results of parsing processes. That of a document is in a temporary file; it is checked piece by piece, and read
+section by section.
 
 A document of 64 MiB may have a million blocks. As Python objects, its text and blocks would need twenty times the memory of the file.
 """
@@ -8,28 +9,39 @@ from __future__ import annotations
 import hashlib
 import struct
 from codecs import getincrementaldecoder
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Final
+from datetime import datetime, timedelta
+from typing import IO, Annotated, Any, Final
 
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+
+from responsa_server.domain.documents import LeftOutKind
+from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
 from responsa_server.ingest import rejections
+from responsa_server.ingest.formats.sniff import CHARSETS
 from responsa_server.ingest.sandbox.protocol import (
     BLOCK_ROW,
     DOCUMENT_FRAME,
-    FRAME_SECTIONS,
+    DRAWN_FRAME,
+    MAX_COUNT,
+    MAX_MESSAGE,
+    REJECTED_FRAME,
     BlockRow,
     block_row,
-    check_author,
-    check_charset,
-    check_date,
-    check_head,
-    check_keywords,
-    check_left_out,
-    check_ocr_pages,
+    check_title,
     frame_layout,
-    unpack_rejection,
 )
-from responsa_server.text.canonical import MAX_BLOCKS, Block, BlockKind, ParsedDocument
+from responsa_server.text.canonical import (
+    MAX_BLOCKS,
+    Block,
+    BlockKind,
+    ParsedDocument,
+    author_line,
+    keyword_lines,
+    language_tag,
+)
+from responsa_server.text.drawn import DrawnPage
 from responsa_server.text.sections import SECTION_BLOCKS, SECTION_BYTES, Headings, Section
 
 _PIECE: Final = 1024 * 1024
@@ -37,6 +49,78 @@ _ROWS: Final = 4096
 # A rejection is much shorter, and a document's head too.
 _SMALL: Final = 64 * 1024
 _BACK: Final = 4096
+
+
+def _as_written_by(write: Callable[[Any], object]) -> AfterValidator:
+    """A check that a value is one that a function of the parsers leaves as it is."""
+
+    def check(value: Any) -> Any:
+        if write(value) != value:
+            raise ValueError("not written by a parser")
+        return value
+
+    return AfterValidator(check)
+
+
+def _check_utc(date: datetime) -> datetime:
+    if date.utcoffset() != timedelta():
+        raise ValueError("not in UTC")
+    return date
+
+
+_Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+
+
+class _Head(BaseModel):
+    """What a document's frame says besides the text and its blocks; see ParsedDocument and Original."""
+
+    title: Annotated[str, Field(min_length=1), AfterValidator(check_title)]
+    language: Annotated[str, _as_written_by(language_tag)] | None
+    format: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,39}$")]
+    author: Annotated[str, _as_written_by(author_line)]
+    date: Annotated[AwareDatetime, AfterValidator(_check_utc)] | None
+    keywords: Annotated[tuple[str, ...], _as_written_by(keyword_lines)]
+    body_start: _Count
+    left_out: Mapping[LeftOutKind, Annotated[int, Field(gt=0, le=MAX_COUNT)]]
+    guessed_charset: Annotated[str, _as_written_by(lambda name: name if name in ("", *CHARSETS) else None)]
+    ocr_pages: _Count
+
+
+class _RejectedHead(BaseModel):
+    reason: Annotated[Reason, _as_written_by(lambda reason: reason in DOCUMENT_REASONS and reason)]
+    message: Annotated[
+        str, Field(max_length=MAX_MESSAGE), _as_written_by(lambda text: text.isprintable() and text)
+    ]
+
+
+class _DrawnHead(BaseModel):
+    page_count: _Count
+    width: _Count
+    height: _Count
+
+
+def _unpack_rejection(head: bytes) -> DocumentRejected:
+    """Read the head of a rejection. Raises ValueError if `pack_rejection` cannot have made it."""
+    rejection = _RejectedHead.model_validate_json(head)
+    return DocumentRejected(rejection.reason, rejection.message)
+
+
+def unpack_drawn(frame: bytes) -> DrawnPage:
+    """Read a frame that may have been forged. Whatever the pixels are, they are only pixels.
+
+    Raises the DocumentRejected that the frame holds, or DOCUMENT_MALFORMED if `pack_drawn` cannot have made the frame.
+    """
+    try:
+        kind, layout = frame_layout(frame, len(frame))
+        head, *sections = (frame[start : start + size] for start, size in layout)
+        if kind == DRAWN_FRAME:
+            [pixels] = sections
+            return DrawnPage(**_DrawnHead.model_validate_json(head).model_dump(), pixels=pixels)
+        rejected = _unpack_rejection(head)
+    except (ValueError, IndexError, struct.error):
+        # The cause is dropped, because it would quote bytes that the document chose.
+        raise rejections.malformed("The parser returned no usable image of this page.") from None
+    raise rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +167,23 @@ class ParsedFile:
         self._most_blocks = section_blocks
         self._window = (0, b"")
         try:
-            beginning = self._at(0, min(length, _SMALL))
-            kind, layout = frame_layout(beginning, length)
-            if kind != DOCUMENT_FRAME:
-                raise unpack_rejection(beginning)
-            if len(layout) != FRAME_SECTIONS:
-                raise ValueError("not a document")
-            (text, blocks, titles, paths), head = layout[3:7], (*layout[:3], *layout[7:])
-            if sum(size for _, size in head) > _SMALL:
+            kind, layout = frame_layout(self._at(0, min(length, _SMALL)), length)
+            (start, size), *sections = layout
+            if size > _SMALL:
                 raise ValueError("the head is too long")
-            title, language, name, author, date, left_out, charset, ocr, keywords, body = (
-                self._at(*one) for one in head
-            )
-            self.title, self.language, self.format = check_head(title, language, name)
-            self.author, self.date = check_author(author), check_date(date)
-            self.left_out, self.guessed_charset = check_left_out(left_out), check_charset(charset)
-            self.ocr_pages = check_ocr_pages(ocr)
-            self.keywords = check_keywords(keywords)
+            packed = self._at(start, size)
+            if kind == REJECTED_FRAME:
+                raise _unpack_rejection(packed)
+            if kind != DOCUMENT_FRAME:
+                raise ValueError("not a document")
+            text, blocks, titles, paths = sections
+            head = _Head.model_validate_json(packed)
+            self.title, self.language, self.format = head.title, head.language, head.format
+            self.author, self.date, self.keywords = head.author, head.date, head.keywords
+            self.left_out, self.guessed_charset = head.left_out, head.guessed_charset
+            self.ocr_pages, self.body_start = head.ocr_pages, head.body_start
             self._text, self.size = text
-            self.body_start = int(body)
-            if not 0 <= self.body_start <= self.size or self._inside_character(self.body_start):
+            if self.body_start > self.size or self._inside_character(self.body_start):
                 raise ValueError("the body begins outside of the text")
             self._blocks, self._titles, self._paths = blocks[0], titles, paths
             self._rows, rest = divmod(blocks[1], BLOCK_ROW.size)

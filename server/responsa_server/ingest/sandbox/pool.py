@@ -31,7 +31,7 @@ from responsa_server.domain.formatting import in_seconds
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.sandbox.parsed_file import ParsedFile
+from responsa_server.ingest.sandbox.parsed_file import ParsedFile, unpack_drawn
 from responsa_server.ingest.sandbox.protocol import (
     EXIT_FAILED,
     EXIT_OUT_OF_MEMORY,
@@ -49,7 +49,6 @@ from responsa_server.ingest.sandbox.protocol import (
     ParseJob,
     pack_message,
     take_failure,
-    unpack_drawn,
     unpack_message,
 )
 from responsa_server.ingest.settings import ParseLimits
