@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Final, cast
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
+from langgraph.types import Command
 
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, NodeTable, traits
 from responsa_server.agents.engine.declining import DECLINED, UNCITED
@@ -38,6 +39,8 @@ from responsa_server.telemetry.stages import stage
 _MOST_STEPS: Final = 10_000
 _MODEL: Final = "model"
 """The source of a fallback from a model to passages."""
+
+_WALK: Final = "walk"
 
 # LangGraph gets the state as a single dict. This cast is needed, because LangGraph's type hints do not allow a dict.
 _STATE: Final = cast("type[GraphState]", dict)
@@ -151,11 +154,11 @@ class _Watched:
 @dataclass(slots=True)
 class _Walk:
     """The context of one run for LangGraph. run: the run, which sends its events through `watch`. next: the node that
-    follows the steps so far; "" before the first one."""
+    follows those so far."""
 
     run: Run
     watch: _Watched
-    next: str = ""
+    next: str
 
 
 _Compiled = CompiledStateGraph[GraphState, _Walk, GraphState, GraphState]
@@ -166,9 +169,8 @@ class Graph:
     """A plan, compiled once for all runs. Raises PlanError.
 
     For LangGraph, the state is a single value. If each key had its own LangGraph channel, LangGraph would split and
-    join the state around every node and edge. A step of LangGraph runs the
-    nodes from one of its own to the next one of its own, because a step costs as much as many a node: the first node of
-    a run is one, and the first of each loop.
+    join the state around every node and edge. A step of LangGraph costs as much as many a node, so it runs nodes until
+    one comes a second time.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -176,100 +178,52 @@ class Graph:
         self._plan = plan
         self._routes = {route.source: route for route in plan.routes}
         self._actions = {name: _wrapped(plan, node, self._routes[name]) for name, node in plan.nodes.items()}
-        self._anywhere: _Compiled | None = None
-        begin = self._routes[BEGIN].targets
-        self._whole = self._compiled({*begin, *_loops(plan)} - {FINISH})
+        self._graph = self._compiled()
 
     async def run(self, state: GraphState, context: Run) -> Mapping[str, object]:
         """Run the graph from `context.begin_at` to its end, and return the last state.
 
         Raises the errors of its nodes, and StateError if the graph lacks the node `begin_at`.
         """
-        if context.begin_at == FINISH:
+        begin = context.begin_at or _next(self._routes[BEGIN], state)
+        if begin == FINISH:
             return cast("Mapping[str, object]", state)
-        graph = self._whole
-        if context.begin_at:
-            if context.begin_at not in self._plan.nodes:
-                raise StateError(
-                    f"a milestone names the node {context.begin_at}, which this graph does not have"
-                )
-            graph = self._anywhere = self._anywhere or self._compiled(frozenset(self._plan.nodes))
+        if begin not in self._plan.nodes:
+            raise StateError(f"a milestone names the node {begin}, which this graph does not have")
         watch = _Watched(context.emit)
-        walk = _Walk(replace(context, emit=watch), watch, context.begin_at)
-        return cast("Mapping[str, object]", await graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
+        walk = _Walk(replace(context, emit=watch), watch, begin)
+        return cast("Mapping[str, object]", await self._graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
 
-    def _compiled(self, heads: Set[str]) -> _Compiled:
-        """heads: the nodes at which a step of LangGraph begins. A run may begin at each of them."""
+    def _compiled(self) -> _Compiled:
+        async def walked(state: Any, *, runtime: Runtime[_Walk]) -> Any:
+            walk, done = runtime.context, set[str]()
+            while walk.next != FINISH and walk.next not in done:
+                done.add(walk.next)
+                state = await self._actions[walk.next](state, walk.run, walk.watch)
+                walk.next = _next(self._routes[walk.next], state)
+            return state if walk.next == FINISH else Command(update={"__root__": state}, goto=_WALK)
+
         graph: StateGraph[GraphState, _Walk, GraphState, GraphState] = StateGraph(
             _STATE, context_schema=_Walk
         )
-
-        async def walked(state: Any, *, runtime: Runtime[_Walk]) -> Any:
-            walk = runtime.context
-            while True:
-                state = await self._actions[walk.next](state, walk.run, walk.watch)
-                walk.next = _next(self._routes[walk.next], state)
-                if walk.next == FINISH or walk.next in heads:
-                    return state
-
-        # These functions are async, because LangGraph would run plain functions on another thread.
-        async def entry(state: Any, *, runtime: Runtime[_Walk]) -> str:
-            runtime.context.next = runtime.context.next or _next(self._routes[BEGIN], state)
-            return runtime.context.next
-
-        async def way_on(_: Any, *, runtime: Runtime[_Walk]) -> str:
-            return runtime.context.next
-
-        ends = _ends([*sorted(heads), FINISH])
-        graph.add_conditional_edges(START, entry, ends)
-        for name in sorted(heads):
-            # LangGraph's overloads do not know such a node.
-            graph.add_node(  # pyright: ignore[reportUnknownMemberType, reportCallIssue]
-                name,
-                walked,  # pyright: ignore[reportArgumentType]
-                input_schema=_STATE,
-            )
-            graph.add_conditional_edges(name, way_on, ends)
+        # LangGraph's overloads do not know such a node.
+        graph.add_node(  # pyright: ignore[reportUnknownMemberType, reportCallIssue]
+            _WALK,
+            walked,  # pyright: ignore[reportArgumentType]
+            input_schema=_STATE,
+            destinations=(_WALK,),
+        )
+        graph.add_edge(START, _WALK)
         compiled = graph.compile()  # pyright: ignore[reportUnknownMemberType]
         # The code around each node counts the steps and reports the limit. LangGraph's limit is a second guard.
         most = self._plan.steps + 2 if self._plan.steps else _MOST_STEPS
         return compiled.with_config({"recursion_limit": most})
 
 
-def _loops(plan: Plan) -> Set[str]:
-    """The nodes to which an edge leads back: the first of each loop, in the order in which a search from BEGIN meets them."""
-    ways: dict[str, list[str]] = {route.source: [*route.targets] for route in plan.routes}
-    for source, detour in plan.detours.items():
-        ways[source] += detour.targets
-    heads, above, done = set[str](), set[str](), set[str]()
-    left = [(BEGIN, iter(ways[BEGIN]))]
-    while left:
-        name, targets = left[-1]
-        above.add(name)
-        target = next(targets, None)
-        if target is None:
-            above.discard(name)
-            done.add(name)
-            left.pop()
-        elif target in above:
-            heads.add(target)
-        elif target not in done and target != FINISH:
-            left.append((target, iter(ways[target])))
-    return heads
-
-
 def _next(route: Route, state: GraphState) -> str:
     if diverted := state.get("diverted"):
         return diverted
     return route.targets[0] if route.choose is None else route.choose(state)
-
-
-def _ends(names: Sequence[str]) -> dict[Any, str]:
-    return {name: _target(name) for name in names}
-
-
-def _target(name: str) -> str:
-    return END if name == FINISH else name
 
 
 def verify(plan: Plan) -> None:
