@@ -79,8 +79,8 @@ async def ranked(retriever: Retriever, question: str) -> Ranking:
     found = await retriever.search(Server("acme"), [question], top_k=16)
     passages = [passage.found.passage for passage in found.passages]
     around = {passage.id: (passage.source.start, passage.text.encode()) for passage in passages}
-    chosen = choose(found, around, Analyzer())
-    return with_excerpts(ranking(chosen), chosen, found.kinds, Analyzer())
+    chosen = await choose(found, around, Analyzer())
+    return await with_excerpts(ranking(chosen), chosen, found.kinds, Analyzer())
 
 
 async def test_questions_are_answered_if_the_handbook_does(retriever: Retriever) -> None:

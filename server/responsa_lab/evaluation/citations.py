@@ -8,6 +8,7 @@ one of form, and none for `true`.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,8 @@ def _differences(
     if passage is None:
         return None
     data = said.encode()
-    (found,) = check_claims([CitedSentence(said, ByteRange(0, len(data)), 1, quote)], [passage], analyzer)
+    sentence = CitedSentence(said, ByteRange(0, len(data)), 1, quote)
+    (found,) = asyncio.run(check_claims([sentence], [passage], analyzer))
     if found is None or found.origin is not QuoteOrigin.COPIED:
         return None
     return [f"{one.kind}: {data[one.answer.start : one.answer.end].decode()}" for one in found.differences]

@@ -48,8 +48,7 @@ _JOBS: Final = "all that nobody else wants, but for those kept for small documen
 SHARED: Final[Mapping[str, Shared]] = {
     "embedding": Shared("512 tokens: .1 s of a processor", ["providers.minilm"]),
     "reranking": Shared("the texts of a search: 1 s", ["providers.onnx_reranker"], waiting=8),
-    "loop": Shared("a slice of a search: 5 ms", ["search.retrieve"]),
-    "passages": Shared("a ranking of ten passages: .2 s", ["search.retrieve"]),
+    "loop": Shared("a slice of a search: 5 ms, or a passage: .02 s", ["search.retrieve"]),
     "database searches": Shared("a search: retrieval.search_seconds", ["search.retrieve"]),
     "drawings": Shared("a page, with its original: seconds", ["library.pages"], waiting=16),
     "model keys": Shared("an answer: the agent's time_limit_seconds", ["providers.chain"]),

@@ -24,6 +24,7 @@ from responsa_server.domain.answers import (
 from responsa_server.domain.events import SourcePassage
 from responsa_server.domain.kinds import DOCS_COLLECTION, CollectionKind
 from responsa_server.domain.people import Principal
+from responsa_server.domain.sharing import pause
 from responsa_server.search.citation_check import check_claims
 from responsa_server.search.excerpts import READ, ChosenExcerpt, choose, distinct, ranking, with_excerpts
 from responsa_server.search.hits import with_surroundings
@@ -187,7 +188,7 @@ class LibraryEvidence:
         if not evidence.content:  # nothing was searched
             return ()
         found = self._read(evidence)
-        return await self._retriever.analyse(lambda _: list(map(_prompted, found.shown(most_bytes))))
+        return await self._retriever.analyse(lambda _: _prompted(found.shown(most_bytes)))
 
     async def sections(
         self, caller: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
@@ -197,11 +198,8 @@ class LibraryEvidence:
         retrieval = self._read(evidence).retrieval
         ids = [passage.found.passage.id for passage in retrieval.passages]
         around = await self._retriever.around(caller, ids, SECTION_BYTES)
-        return await self._retriever.analyse(
-            lambda analyzer: whole_sections(
-                rank_sections(retrieval, around, analyzer), most, most_bytes, divided=divided
-            )
-        )
+        ranked = await self._retriever.analyse(lambda analyzer: rank_sections(retrieval, around, analyzer))
+        return whole_sections(ranked, most, most_bytes, divided=divided)
 
     async def check(
         self,
@@ -221,18 +219,24 @@ class LibraryEvidence:
         return content if isinstance(content, Found) else Found(self._plain.validate_python(content))
 
 
-def _prompted(prompt_passage: PromptPassage) -> ShownPassage:
-    passage = prompt_passage.found.passage
-    return ShownPassage(
-        without_instructions(passage.title),
-        without_instructions(prompt_passage.text, prompt_passage.instructing),
-        passage.read,
-        passage.uri,
-        SourcePassage(passage.id, passage.document_id, passage.version, prompt_passage.source),
-        prompt_passage.text,
-        tuple(map(without_instructions, passage.headings)),
-        passage.date,
-    )
+async def _prompted(prompt_passages: Sequence[PromptPassage]) -> Sequence[ShownPassage]:
+    shown: list[ShownPassage] = []
+    for prompt_passage in prompt_passages:
+        await pause()
+        passage = prompt_passage.found.passage
+        shown.append(
+            ShownPassage(
+                without_instructions(passage.title),
+                without_instructions(prompt_passage.text, prompt_passage.instructing),
+                passage.read,
+                passage.uri,
+                SourcePassage(passage.id, passage.document_id, passage.version, prompt_passage.source),
+                prompt_passage.text,
+                tuple(map(without_instructions, passage.headings)),
+                passage.date,
+            )
+        )
+    return shown
 
 
 def _shown(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:

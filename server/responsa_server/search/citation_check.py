@@ -1,4 +1,4 @@
-"""Finds the quotes of the sentences that cite passages, and what differs. Pure functions; no model is asked.
+"""Finds the quotes of the sentences that cite passages, and what differs. No model is asked.
 
 Nothing here says that a sentence is right or wrong (ADR 0131).
 """
@@ -16,6 +16,7 @@ from typing import Final
 from responsa_contract import QuoteOrigin
 from responsa_server.domain.answers import CheckedClaim, CitedSentence, Quote
 from responsa_server.domain.events import MAX_DIFFERENCES, MAX_SHORT_QUOTE_BYTES, ByteRange, Difference
+from responsa_server.domain.sharing import pause
 from responsa_server.search.differing import CitedText, Span, find_differences
 from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.search.quoting import Quotable
@@ -159,7 +160,7 @@ class _Found:
         return CheckedClaim(quote, around, self.origin, differing[:MAX_DIFFERENCES])
 
 
-def check_claims(
+async def check_claims(
     claims: Sequence[CitedSentence], passages: Sequence[PromptPassage], analyzer: Analyzer
 ) -> Sequence[CheckedClaim | None]:
     """The quote of each claim, and what differs; None for a claim that names no passage. passages: those that the
@@ -171,6 +172,7 @@ def check_claims(
     sources: dict[int, _Source] = {}
     quotes: list[_Found | None] = []
     for claim in claims:
+        await pause()
         if not 1 <= claim.passage <= len(passages):
             quotes.append(None)
             continue
@@ -178,7 +180,7 @@ def check_claims(
             sources[claim.passage] = _Source(passages[claim.passage - 1])
         quotes.append(_find_quote(claim, language, sources[claim.passage], analyzer))
     quotes = [quote and _name_others(quote, quotes, language, analyzer) for quote in quotes]
-    differing = _compare([quote for quote in quotes if quote is not None], language, analyzer)
+    differing = await _compare([quote for quote in quotes if quote is not None], language, analyzer)
     return [quote and quote.checked(differing.get(id(quote), ())) for quote in quotes]
 
 
@@ -203,12 +205,15 @@ def _name_others(quote: _Found, quotes: Sequence[_Found | None], language: str, 
     return quote
 
 
-def _compare(quotes: Sequence[_Found], language: str, analyzer: Analyzer) -> dict[int, list[Difference]]:
+async def _compare(
+    quotes: Sequence[_Found], language: str, analyzer: Analyzer
+) -> dict[int, list[Difference]]:
     """The differences of each claim, by its identity. All quotes of a sentence count together; a difference belongs to
     the first citation that has something else, or to the first one."""
     differing: dict[int, list[Difference]] = {}
     quoted = [quote for quote in quotes if quote.origin is not QuoteOrigin.NOT_FOUND]
     for _, sentence in groupby(quoted, key=lambda quote: quote.claim.sentence):
+        await pause()
         cited = list(sentence)
         above = " ; ".join(dict.fromkeys(one.source.above(one.span[0]) for one in cited))
         texts = [one.text for one in cited]

@@ -1,5 +1,5 @@
 """Makes the excerpts that a turn shows without a language model, in the order of the search, and grades how well they
-fit the question. Pure functions.
+fit the question.
 
 An excerpt is the best piece of a passage with its neighbours, short enough to read at a glance; its section is to
 unfold (docs/adr/0132-short-cards.md). Of a table, the cell is marked whose row and column the question names
@@ -27,6 +27,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.passages import FoundPassage, VectorKind
+from responsa_server.domain.sharing import pause
 from responsa_server.search.evidence import ParsedQuestion, PieceEvidence, judge, readable
 from responsa_server.search.parts import CUT, ExcerptPart, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
@@ -143,7 +144,7 @@ def excerpts_of(
     )
 
 
-def choose(
+async def choose(
     retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyzer: Analyzer
 ) -> Sequence[ChosenExcerpt]:
     """An excerpt of each of the first passages, in their order. around: the text around each of these passages; those
@@ -151,6 +152,7 @@ def choose(
     questions = ParsedQuestions(retrieval, analyzer)
     chosen: list[ChosenExcerpt] = []
     for passage in retrieval.passages[:READ]:
+        await pause()
         near = around.get(passage.found.passage.id)
         each = excerpts_of(passage, near, retrieval, questions, analyzer)
         excerpt = next((one for one in each if not any(one.repeats(other) for other in chosen)), None)
@@ -166,7 +168,7 @@ def ranking(chosen: Sequence[ChosenExcerpt]) -> Ranking:
     return Ranking(support=support, near=support >= NEAR, made=False)
 
 
-def with_excerpts(
+async def with_excerpts(
     ranked: Ranking,
     chosen: Sequence[ChosenExcerpt],
     kinds: Mapping[str, CollectionKind],
@@ -175,12 +177,15 @@ def with_excerpts(
     """The ranking with its excerpts. kinds: those of the collections."""
     first = [excerpt for excerpt in chosen[:MAX_EXCERPTS] if ranked.near or excerpt.support > 0]
     more = chosen[MAX_EXCERPTS:] if ranked.near else ()
-    return replace(
-        ranked,
-        excerpts=tuple(one.made(kinds, analyzer) for one in first),
-        more=tuple(one.made(kinds, analyzer) for one in more),
-        made=True,
-    )
+
+    async def made(excerpts: Sequence[ChosenExcerpt]) -> tuple[Excerpt, ...]:
+        each: list[Excerpt] = []
+        for excerpt in excerpts:
+            await pause()
+            each.append(excerpt.made(kinds, analyzer))
+        return tuple(each)
+
+    return replace(ranked, excerpts=await made(first), more=await made(more), made=True)
 
 
 def _excerpts(

@@ -9,6 +9,7 @@ from uuid import UUID
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
 from responsa_server.domain.passages import VectorKind
 from responsa_server.domain.people import Reader
+from responsa_server.domain.sharing import pause
 from responsa_server.search.excerpts import READ, excerpts_of
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import with_pieces
@@ -42,10 +43,11 @@ async def with_surroundings(
     return [*first, *passages[READ:]], around
 
 
-def _hits(retrieval: Retrieval, around: Around, analyzer: Analyzer) -> Sequence[Hit]:
+async def _hits(retrieval: Retrieval, around: Around, analyzer: Analyzer) -> Sequence[Hit]:
     questions = ParsedQuestions(retrieval, analyzer)
     hits: list[Hit] = []
     for passage in retrieval.passages:
+        await pause()
         near = around.get(passage.found.passage.id)
         chosen = next(excerpts_of(passage, near, retrieval, questions, analyzer), None)
         score = passage.score

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -244,16 +243,13 @@ class Retriever:
         self.analyzer = Analyzer()
         """The analyzer of the event loop's thread."""
         self._synonyms = SynonymReader(self.analyzer)
-        # One thread is enough. Its work holds the interpreter's lock, so more threads would not be faster.
-        self._threads_analyzer = Analyzer()
-        self._thread = ThreadPoolExecutor(1, "passages")
-        self._analyses = Scheduler("passages", 1)
         self._slices = Scheduler("loop", 1)
         self._database_searches = Scheduler("database searches", database_searches)
 
-    async def analyse(self, work: Callable[[Analyzer], Result]) -> Result:
-        """Runs `work` on a thread of its own, outside the event loop. The calls take turns. Raises Exhausted (OVERLOADED)."""
-        return await self._analyses.run(self._thread, work, self._threads_analyzer)
+    async def analyse(self, work: Callable[[Analyzer], Awaitable[Result]]) -> Result:
+        """Runs `work`, which calls `pause` often, in slices on the event loop. Raises Exhausted (OVERLOADED)."""
+        self._slices.slice_up()
+        return await work(self.analyzer)
 
     async def about(self, reader: Reader) -> DocumentSet:
         """The documents about the reader, whatever the reader's role. Raises Unavailable, and ValueError for the server itself."""

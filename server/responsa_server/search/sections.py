@@ -17,6 +17,7 @@ from uuid import UUID
 from responsa_server.domain.answers import Quote
 from responsa_server.domain.events import MAX_QUOTE_BYTES, ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
+from responsa_server.domain.sharing import pause
 from responsa_server.search.evidence import ParsedQuestion, judge
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.headed import HeadedBlock, HeadedSection, headed_sections
@@ -104,7 +105,7 @@ def whole_sections(
     return [quotes for one in ranked[:most] if (quotes := _quotes(one, most_bytes, divided=divided))]
 
 
-def rank_sections(
+async def rank_sections(
     retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyzer: Analyzer
 ) -> Sequence[RankedSection]:
     """The sections of the passages, best first. A section that several passages share occurs once."""
@@ -112,6 +113,7 @@ def rank_sections(
     divided = _Divided(analyzer)
     sections: dict[tuple[UUID, int], RankedSection] = {}
     for passage in retrieval.passages:
+        await pause()
         for section in _sections_of(passage, questions.of(passage), around, analyzer, divided):
             key = (section.passage.document_id, section.section.source.start)
             earlier = sections.get(key)

@@ -67,7 +67,7 @@ class Checking(Judge):
         most_bytes: int,
         sources: Sequence[FoundSource] = (),
     ) -> Sequence[CheckedClaim | None]:
-        return check_claims(claims, [whole_source(source) for source in sources], Analyzer())
+        return await check_claims(claims, [whole_source(source) for source in sources], Analyzer())
 
 
 class House:

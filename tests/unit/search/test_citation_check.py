@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -69,7 +70,7 @@ def checked(claim: str, quote: str, passage: PromptPassage, *others: str) -> Che
         CitedSentence(claim, whole, 1, quote),
         *(CitedSentence(one, whole, 1, sentence=1) for one in others),
     ]
-    found = check_claims(claims, [passage], Analyzer())[0]
+    found = asyncio.run(check_claims(claims, [passage], Analyzer()))[0]
     assert found is not None
     if found.origin is not QuoteOrigin.NOT_FOUND:
         data = passage.text.encode()
@@ -244,7 +245,7 @@ def test_all_quotes_of_a_sentence_count_together() -> None:
     claim = "A hub for 40 sensors weighs 80 grams and costs 9 dollars."
     whole = ByteRange(0, len(claim))
     claims = [CitedSentence(claim, whole, 1, SERVES), CitedSentence(claim, whole, 1, "Wren 2 | 80 g")]
-    first, second = check_claims(claims, [shown(HUB)], Analyzer())
+    first, second = asyncio.run(check_claims(claims, [shown(HUB)], Analyzer()))
     assert first is not None
     assert second is not None
     assert [differing(claim, one, shown(HUB)) for one in (first, second)] == [
@@ -317,7 +318,9 @@ def test_a_number_alone_quotes_the_piece_with_most_words_of_the_sentence() -> No
 def test_a_mark_with_two_numbers_copies_words_of_one_of_its_passages() -> None:
     marks = MarkFilter()
     text = marks.feed(f'It serves 40 sensors. [1, 2: "{SERVES}"] It lasts. [1][2]') + marks.end()
-    found = check_claims(claims(text, marks.marks), [shown(HUB), shown("It lasts long.")], Analyzer())
+    found = asyncio.run(
+        check_claims(claims(text, marks.marks), [shown(HUB), shown("It lasts long.")], Analyzer())
+    )
     assert [one and one.origin for one in found] == [QuoteOrigin.COPIED, *[QuoteOrigin.CHOSEN] * 3]
 
 
@@ -346,7 +349,7 @@ def test_an_instruction_is_no_quote() -> None:
 
 def test_a_claim_that_names_no_shown_passage_has_no_quote() -> None:
     claims = [CitedSentence("It does.", ByteRange(0, 8), number, SERVES) for number in (0, 2)]
-    assert check_claims(claims, [shown(HUB)], Analyzer()) == [None, None]
+    assert asyncio.run(check_claims(claims, [shown(HUB)], Analyzer())) == [None, None]
 
 
 def test_only_the_shown_part_of_a_passage_can_be_quoted() -> None:
@@ -370,7 +373,7 @@ def read_by(write: Callable[[str], str]) -> tuple[int, int]:
             marks = MarkFilter()
             text = marks.feed(f"{said} {mark(1, said)}") + marks.end()
             sentences += [replace(one, sentence=place) for one in claims(text, marks.marks)]
-    found = check_claims(sentences, [page], Analyzer())
+    found = asyncio.run(check_claims(sentences, [page], Analyzer()))
     plain = [one for one in found if one and one.origin is QuoteOrigin.COPIED and not one.differences]
     return len(plain), len(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -87,8 +88,8 @@ def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None
         passage.passage.id: (passage.passage.source.start, passage.passage.text.encode())
         for passage in passages
     }
-    chosen = choose(retrieval, around, Analyzer())
-    return with_excerpts(ranking(chosen), chosen, retrieval.kinds, Analyzer())
+    chosen = asyncio.run(choose(retrieval, around, Analyzer()))
+    return asyncio.run(with_excerpts(ranking(chosen), chosen, retrieval.kinds, Analyzer()))
 
 
 def test_the_whole_paragraph_is_shown() -> None:
@@ -154,8 +155,8 @@ def test_words_that_no_passage_has_are_at_most_perhaps_an_answer() -> None:
         retrieval = Retrieval((question,), scored([passage_of(LEASES, cosine=0.9)]), (weights,), ("en",))
         passage = retrieval.passages[0].found.passage
         around = {passage.id: (0, passage.text.encode())}
-        chosen = choose(retrieval, around, Analyzer())
-        return with_excerpts(ranking(chosen), chosen, retrieval.kinds, Analyzer())
+        chosen = asyncio.run(choose(retrieval, around, Analyzer()))
+        return asyncio.run(with_excerpts(ranking(chosen), chosen, retrieval.kinds, Analyzer()))
 
     assert [excerpt.grade for excerpt in graded("asdf qwer", ["asdf", "qwer"]).excerpts] == [Grade.PERHAPS]
     assert graded("???", []) == Ranking((), (), 0.0)

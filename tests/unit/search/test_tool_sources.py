@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -55,7 +56,9 @@ def test_a_source_that_is_a_documents_passage_is_cited_as_one() -> None:
     place = SourcePassage(UUID(int=7), UUID(int=8), 3, range_)
     one = source(text)
     one = FoundSource(one.origin, replace(one.source, passage=place))
-    (found,) = check_claims([claim("The Nile is 6,650 km long.", 1)], [whole_source(one)], Analyzer())
+    (found,) = asyncio.run(
+        check_claims([claim("The Nile is 6,650 km long.", 1)], [whole_source(one)], Analyzer())
+    )
     assert found is not None
     quote = found.quote
     cited = citation_of(quote, quote.text, quote.source, ByteRange(0, 5))
@@ -80,7 +83,7 @@ def test_claims_quote_the_sources_that_they_name() -> None:
         ("The dough rests overnight.", 4, dough),
     ]
     claims = [claim(*sentence, place=100 * place) for place, sentence in enumerate(sentences)]
-    checked = check_claims(claims, excerpts, Analyzer())
+    checked = asyncio.run(check_claims(claims, excerpts, Analyzer()))
     copied, missing = QuoteOrigin.COPIED, QuoteOrigin.NOT_FOUND
     assert [found and found.origin for found in checked] == [copied, missing, copied, copied, missing, None]
     assert [len(found.differences) for found in checked[:4] if found] == [0, 0, 1, 0]

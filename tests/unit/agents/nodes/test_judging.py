@@ -72,7 +72,7 @@ class Rules:
         most_bytes: int,
         sources: Sequence[FoundSource] = (),
     ) -> Sequence[CheckedClaim | None]:
-        return check_claims(claims, self.passages, Analyzer())
+        return await check_claims(claims, self.passages, Analyzer())
 
 
 Decide = Callable[[Sequence[str], str], str]
