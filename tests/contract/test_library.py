@@ -272,7 +272,7 @@ async def test_the_rows_of_a_long_table_keep_the_names_of_their_columns(house: H
     assert "Wren 19 | 19 volts" in passage.text
     assert "Voltage" not in passage.text
     lexical = lexical_of(house.database)
-    before = await lexical.before(people.ann, [passage.id], 16)
+    before = (await lexical.surroundings(people.ann, [passage.id], [passage.id], (), 16, 16)).before
     assert before == {passage.id: "Lamp | Voltage | Material\n---|---|---\n"}
     line = next(one for one in passage.text.split("\n") if one.startswith("Wren 19"))
     place = passage.source.start + passage.text.index(line)

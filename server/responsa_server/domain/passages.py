@@ -465,6 +465,21 @@ class PassageIndex(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PassageSurroundings:
+    """What stands around passages in their documents. Passages whose documents are gone are left out.
+
+    around: see `LexicalIndex.around`. before: of those that begin within a table, its header with a line feed. If it is
+    not known, the text before the passage, without a character that is cut. headings: those within `around`, in order.
+    editions: what the searched versions of documents say about their age.
+    """
+
+    around: Mapping[UUID, tuple[int, bytes]]
+    before: Mapping[UUID, str]
+    headings: Mapping[UUID, Sequence[OutlinedHeading]]
+    editions: Mapping[UUID, Edition]
+
+
 class LexicalIndex(PassageIndex, Protocol):
     """The index of passages in the database, and what else the database says of them."""
 
@@ -485,23 +500,18 @@ class LexicalIndex(PassageIndex, Protocol):
         """Return whether documents in the scope's collections have subjects that the reader may not read."""
         ...
 
-    async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
-        """Return the header of the table within which each of these passages begins, with a line feed. If it is not
-        known, return the text before the
-        passage in its document: at most the last `most_bytes` bytes of it, without a character that is cut. Passages
-        whose documents are gone are left out.
-        """
-        ...
-
-    async def editions(self, reader: Reader, documents: Sequence[UUID]) -> Mapping[UUID, Edition]:
-        """Return what the searched versions of these documents say about their age."""
-        ...
-
-    async def headings_near(
-        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
-    ) -> Mapping[UUID, Sequence[OutlinedHeading]]:
-        """Return the headings within each passage and within at most `most_bytes` before and after it, in order. Passages
-        without such headings are left out."""
+    async def surroundings(
+        self,
+        reader: Reader,
+        ids: Sequence[UUID],
+        within: Sequence[UUID],
+        documents: Sequence[UUID],
+        most_bytes: int,
+        before_bytes: int,
+    ) -> PassageSurroundings:
+        """Return what stands around passages, with at most `most_bytes` bytes before each and as many after it. within:
+        those that begin within a table; at most `before_bytes` bytes before them are read. documents: whose editions
+        are compared."""
         ...
 
     async def around(

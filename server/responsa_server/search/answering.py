@@ -26,6 +26,7 @@ from responsa_server.domain.kinds import DOCS_COLLECTION, CollectionKind
 from responsa_server.domain.people import Principal
 from responsa_server.domain.sharing import pause
 from responsa_server.search.citation_check import check_claims
+from responsa_server.search.editions import MOST, newest_first
 from responsa_server.search.excerpts import READ, ChosenExcerpt, choose, distinct, ranking, with_excerpts
 from responsa_server.search.hits import with_surroundings
 from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages
@@ -139,20 +140,17 @@ class LibraryEvidence:
             distinct(retrieval.passages),
             retrieval.kept,
         )
-        ordered = await self._retriever.newest_first(
-            caller, question, [document.found.passage for document in documents]
-        )
+        documents, near = await with_surroundings(self._retriever, caller, question, documents, MOST)
+        ordered = newest_first([document.found.passage for document in documents], near.editions)
         documents = [documents[place] for place in ordered]
-        documents, around = await with_surroundings(self._retriever, caller, documents)
-        ids = [document.found.passage.id for document in documents[:READ]]
-        headings = await self._retriever.headings_near(caller, ids, NEAR_BYTES)
+        first = [document.found for document in documents[:READ]]
         retrieval = replace(
             retrieval,
             passages=documents,
-            neighbours=neighbours_of([document.found for document in documents[:READ]], around, headings),
+            neighbours=neighbours_of(first, near.around, near.headings),
             kept=0,
         )
-        chosen = await self._chosen(retrieval, around)
+        chosen = await self._chosen(retrieval, near.around)
         kept = replace(evidence, passages=len(retrieval.passages), content=Found(retrieval, chosen))
         return Ranked(kept, ranking(chosen), reranked.fallback, reranked.usage)
 

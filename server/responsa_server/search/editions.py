@@ -33,18 +33,20 @@ def newest_first(passages: Sequence[Passage], editions: Mapping[UUID, Edition]) 
     """The order of the passages: that of a newer edition stands directly before that of the older one, if it would
     otherwise come later."""
     ordered = list(range(len(passages)))
+    if not editions:
+        return ordered
+    above = [[*map(_folded, passage.headings)] for passage in passages[:MOST]]
     for older in ordered[:MOST]:
         for newer in ordered[ordered.index(older) + 1 : MOST]:
-            if _is_newer(passages[newer], passages[older], editions):
+            # Only what stands in the same place of two editions is compared.
+            if above[newer] == above[older] and _is_newer(passages[newer], passages[older], editions):
                 ordered.remove(newer)
                 ordered.insert(ordered.index(older), newer)
     return ordered
 
 
 def _is_newer(newer: Passage, older: Passage, editions: Mapping[UUID, Edition]) -> bool:
-    """Whether both stand in the same place of two editions, and the first one in the newer edition."""
-    if [*map(_folded, newer.headings)] != [*map(_folded, older.headings)]:
-        return False
+    """Whether the first one stands in a newer edition."""
     first = editions.get(newer.document_id)
     second = editions.get(older.document_id)
     if first is None or second is None or first is second:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from uuid import UUID
 
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
-from responsa_server.domain.passages import VectorKind
+from responsa_server.domain.passages import PassageSurroundings, VectorKind
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import pause
+from responsa_server.search.editions import MOST, names_edition, newest_first
 from responsa_server.search.excerpts import READ, excerpts_of
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import with_pieces
@@ -18,32 +19,37 @@ from responsa_server.search.retrieve import ParsedQuestions, Retrieval, Retrieve
 from responsa_server.text.instructing import NEAR_BYTES
 from responsa_server.text.lexical import Analyzer
 
-Around = Mapping[UUID, tuple[int, bytes]]
-"""The text around passages, and the place of its first byte."""
-
 
 async def with_surroundings(
-    retriever: Retriever, reader: Reader, passages: Sequence[ScoredPassage]
-) -> tuple[Sequence[ScoredPassage], Around]:
+    retriever: Retriever, reader: Reader, question: str, passages: Sequence[ScoredPassage], compared: int
+) -> tuple[Sequence[ScoredPassage], PassageSurroundings]:
     """The passages, of which the first have what a card of them needs: pieces, and the header of the table that they
-    begin in, which may be in an earlier passage; and the text around these. Raises Unavailable."""
+    begin in, which may be in an earlier passage; and what stands around these. compared: of how many of the passages
+    the editions are wanted. If the question names an edition, none is. Raises Unavailable."""
     first = [replace(passage, found=with_pieces(passage.found)) for passage in passages[:READ]]
-    around = await retriever.around(reader, [passage.found.passage.id for passage in first], NEAR_BYTES)
     within = [
         passage.found.passage.id
         for passage in first
         if passage.found.pieces and passage.found.pieces[0].kind is VectorKind.ROW
     ]
-    if within:
-        before = await retriever.before(reader, within, READ_BEFORE_BYTES)
-        first = [
-            replace(passage, found=replace(passage.found, before=before.get(passage.found.passage.id, "")))
-            for passage in first
-        ]
-    return [*first, *passages[READ:]], around
+    documents = {passage.found.passage.document_id for passage in passages[:compared]}
+    surroundings = await retriever.surroundings(
+        reader,
+        [passage.found.passage.id for passage in first],
+        within,
+        () if len(documents) < 2 or names_edition(question) else [*documents],
+        NEAR_BYTES,
+        READ_BEFORE_BYTES,
+    )
+    for place, passage in enumerate(first):
+        if before := surroundings.before.get(passage.found.passage.id):
+            first[place] = replace(passage, found=replace(passage.found, before=before))
+    return [*first, *passages[READ:]], surroundings
 
 
-async def _hits(retrieval: Retrieval, around: Around, analyzer: Analyzer) -> Sequence[Hit]:
+async def _hits(
+    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyzer: Analyzer
+) -> Sequence[Hit]:
     questions = ParsedQuestions(retrieval, analyzer)
     hits: list[Hit] = []
     for passage in retrieval.passages:
@@ -85,18 +91,19 @@ class KnowledgeSearch:
             threshold=query.threshold,
             filters=query.filters,
         )
-        passages, around = await with_surroundings(self._retriever, reader, retrieval.passages)
+        passages, surroundings = await with_surroundings(
+            self._retriever,
+            reader,
+            " ".join(query.terms),
+            retrieval.passages,
+            MOST if reranking is None else reranking.most,
+        )
         shown = replace(retrieval, passages=passages)
-        hits = await self._retriever.analyse(lambda analyzer: _hits(shown, around, analyzer))
-        if reranking is None:
-            return await self._newest_first(reader, query, hits)
-        texts = [reranked_text(hit.passage) for hit in hits]
-        scores = (await reranking.scores("\n".join(query.terms), texts)).scores
-        scored = [replace(hit, reranker_score=score) for hit, score in zip(hits, scores, strict=True)]
-        best = [scored[place] for place in order(scores)[: query.top_k]]
-        return await self._newest_first(reader, query, best)
-
-    async def _newest_first(self, reader: Reader, query: SearchQuery, hits: Sequence[Hit]) -> Sequence[Hit]:
-        passages = [hit.passage for hit in hits]
-        ordered = await self._retriever.newest_first(reader, " ".join(query.terms), passages)
+        hits = await self._retriever.analyse(lambda analyzer: _hits(shown, surroundings.around, analyzer))
+        if reranking is not None:
+            texts = [reranked_text(hit.passage) for hit in hits]
+            scores = (await reranking.scores("\n".join(query.terms), texts)).scores
+            scored = [replace(hit, reranker_score=score) for hit, score in zip(hits, scores, strict=True)]
+            hits = [scored[place] for place in order(scores)[: query.top_k]]
+        ordered = newest_first([hit.passage for hit in hits], surroundings.editions)
         return [hits[place] for place in ordered]

@@ -30,10 +30,9 @@ from responsa_server.domain.passages import (
     FoundPassage,
     LexicalIndex,
     LexicalQuery,
-    OutlinedHeading,
-    Passage,
     PassageCosines,
     PassageIndex,
+    PassageSurroundings,
     QuestionVector,
     SearchScope,
     TermStatistics,
@@ -42,7 +41,6 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.domain.sharing import Scheduler, pause, work_within
-from responsa_server.search.editions import MOST, names_edition, newest_first
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
 from responsa_server.search.evidence import CALIBRATED, ParsedQuestion, read_question
 from responsa_server.search.outside import OutsideIndex
@@ -260,20 +258,16 @@ class Retriever:
     ) -> Mapping[UUID, tuple[int, bytes]]:
         return await self._lexical.around(reader, ids, most_bytes)
 
-    async def newest_first(self, reader: Reader, question: str, passages: Sequence[Passage]) -> Sequence[int]:
-        """See `editions.newest_first`. If the question names an edition, the passages stay in their order."""
-        documents = {one.document_id for one in passages[:MOST]}
-        if len(documents) < 2 or names_edition(question):
-            return range(len(passages))
-        return newest_first(passages, await self._lexical.editions(reader, [*documents]))
-
-    async def headings_near(
-        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
-    ) -> Mapping[UUID, Sequence[OutlinedHeading]]:
-        return await self._lexical.headings_near(reader, ids, most_bytes)
-
-    async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
-        return await self._lexical.before(reader, ids, most_bytes)
+    async def surroundings(
+        self,
+        reader: Reader,
+        ids: Sequence[UUID],
+        within: Sequence[UUID],
+        documents: Sequence[UUID],
+        most_bytes: int,
+        before_bytes: int,
+    ) -> PassageSurroundings:
+        return await self._lexical.surroundings(reader, ids, within, documents, most_bytes, before_bytes)
 
     def missed(self) -> frozenset[str]:
         """The models that searches of the last five minutes needed and that the settings do not declare."""

@@ -20,11 +20,10 @@ from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import (
     CandidateQuery,
     DocumentSet,
-    Edition,
     FoundPassage,
     LexicalCandidate,
-    OutlinedHeading,
     PassageCosines,
+    PassageSurroundings,
     QuestionVector,
     SearchScope,
     TermStatistics,
@@ -138,16 +137,16 @@ class Three:
     ) -> Mapping[UUID, tuple[int, bytes]]:
         raise NotImplementedError
 
-    async def editions(self, reader: Reader, documents: Sequence[UUID]) -> Mapping[UUID, Edition]:
-        return {}
-
-    async def headings_near(
-        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
-    ) -> Mapping[UUID, Sequence[OutlinedHeading]]:
-        return {}
-
-    async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
-        return {}
+    async def surroundings(
+        self,
+        reader: Reader,
+        ids: Sequence[UUID],
+        within: Sequence[UUID],
+        documents: Sequence[UUID],
+        most_bytes: int,
+        before_bytes: int,
+    ) -> PassageSurroundings:
+        raise NotImplementedError
 
     @staticmethod
     def _near(vector: bytes | None) -> Mapping[int, float]:

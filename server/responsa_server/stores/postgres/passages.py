@@ -40,6 +40,7 @@ from responsa_server.domain.passages import (
     OutlinedHeading,
     Passage,
     PassageCosines,
+    PassageSurroundings,
     PassageVectors,
     PlacedBlock,
     QuestionVector,
@@ -548,11 +549,6 @@ class PostgresLexicalIndex:
         }
 
     @shielded
-    async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
-        rows = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "before")
-        return {id_: text.decode(errors="ignore") for id_, text in rows}
-
-    @shielded
     async def around(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:
@@ -560,29 +556,46 @@ class PostgresLexicalIndex:
         return {id_: (start, bytes(text)) for id_, start, text in rows}
 
     @shielded
-    async def editions(self, reader: Reader, documents: Sequence[UUID]) -> Mapping[UUID, Edition]:
-        rows = await self._search(reader, {"ids": uuid_array(documents)}, "editions")
-        return {
-            id_: Edition(
-                key,
-                title,
-                date,
-                create_time,
-                bytes(front).decode(errors="ignore"),
-                [title for outline in outlines for _, _, title in outline],
-            )
-            for id_, key, title, date, create_time, front, outlines in rows
+    async def surroundings(
+        self,
+        reader: Reader,
+        ids: Sequence[UUID],
+        within: Sequence[UUID],
+        documents: Sequence[UUID],
+        most_bytes: int,
+        before_bytes: int,
+    ) -> PassageSurroundings:
+        values = {
+            "tenant": reader.tenant_id,
+            "ids": uuid_array(ids),
+            "most": most_bytes,
+            "within": uuid_array(within),
+            "before": before_bytes,
+            "documents": uuid_array(documents),
         }
-
-    @shielded
-    async def headings_near(
-        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
-    ) -> Mapping[UUID, Sequence[OutlinedHeading]]:
-        rows = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "headings_near")
-        near: dict[UUID, set[OutlinedHeading]] = {}
-        for id_, outline in rows:
-            near.setdefault(id_, set()).update(OutlinedHeading(*heading) for heading in outline)
-        return {id_: sorted(headings) for id_, headings in near.items()}
+        names = ("surroundings", "editions") if documents else ("surroundings",)
+        statements = [(self._queries[name], values) for name in names]
+        rows, *editions = await self._database.search(reader, TEXT_PART, statements, self._search_seconds)
+        return PassageSurroundings(
+            {id_: (start, bytes(text)) for id_, start, text, _, _ in rows},
+            {id_: before.decode(errors="ignore") for id_, _, _, before, _ in rows if before is not None},
+            {
+                id_: sorted({OutlinedHeading(*heading) for outline in outlines for heading in outline})
+                for id_, _, _, _, outlines in rows
+                if outlines
+            },
+            {
+                id_: Edition(
+                    key,
+                    title,
+                    date,
+                    create_time,
+                    bytes(front).decode(errors="ignore"),
+                    [title for outline in outlines for _, _, title in outline],
+                )
+                for id_, key, title, date, create_time, front, outlines in chain.from_iterable(editions)
+            },
+        )
 
     async def _search(self, reader: Reader, values: Mapping[str, object], name: str) -> Sequence[Any]:
         """The rows of a statement."""

@@ -302,27 +302,38 @@ CROSS JOIN LATERAL (SELECT CASE WHEN json_typeof(a) = 'array' THEN ARRAY(SELECT 
 WHERE p.id = w.id AND (w.terms IS NULL OR p.terms = w.terms::tsvector) AND p.id IN (
     SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live FOR NO KEY UPDATE SKIP LOCKED);
 
--- name: before
--- The header of the table within which the passage begins, if it is known: only the place of a header stands before the
--- passage. Otherwise the text before the passage.
--- The canonical text is stored uncompressed, so only the bytes that are returned are read.
-SELECT p.id, CASE
-    WHEN (p.places -> 0 ->> 1)::int < p.byte_start
-    THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR
-        (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)
-        || '\x0a'::bytea
-    ELSE substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int,
-        v.body_start) + 1 FOR least(p.byte_start - v.body_start, %(most)s::int))
-    END
-FROM responsa.passage AS p
-JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
-WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
-
 -- name: around
 -- The text around each passage, with the place of its first byte.
 SELECT p.id, greatest(p.byte_start - %(most)s::int, v.body_start),
     substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, v.body_start) + 1
         FOR p.byte_end + %(most)s::int - greatest(p.byte_start - %(most)s::int, v.body_start))
+FROM responsa.passage AS p
+JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
+WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
+
+-- name: surroundings
+-- The text around each passage, with the place of its first byte. For those in `within`, the header of the table within
+-- which the passage begins, if it is known: only the place of a header stands before the passage. Otherwise the text
+-- before the passage. And the outlines of the passages near it: short sections are joined, so more than sixteen are
+-- hardly ever near.
+-- The canonical text is stored uncompressed, so only the bytes that are returned are read.
+SELECT p.id, greatest(p.byte_start - %(most)s::int, v.body_start),
+    substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, v.body_start) + 1
+        FOR p.byte_end + %(most)s::int - greatest(p.byte_start - %(most)s::int, v.body_start)),
+    CASE
+        WHEN p.id <> ALL (%(within)s::uuid[]) THEN NULL
+        WHEN (p.places -> 0 ->> 1)::int < p.byte_start
+        THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR
+            (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)
+            || '\x0a'::bytea
+        ELSE substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(before)s::int,
+            v.body_start) + 1 FOR least(p.byte_start - v.body_start, %(before)s::int))
+    END,
+    (SELECT json_agg(n.outline) FROM responsa.passage AS n
+        WHERE n.tenant_id = p.tenant_id AND n.document_id = p.document_id AND n.version = p.version
+            AND n.ordinal BETWEEN p.ordinal - 16 AND p.ordinal + 16
+            AND n.byte_start < p.byte_end + %(most)s::int AND n.byte_end > p.byte_start - %(most)s::int
+            AND n.outline IS NOT NULL)
 FROM responsa.passage AS p
 JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
@@ -335,16 +346,7 @@ SELECT d.id, d.source_key, v.title, coalesce(to_char(v.date AT TIME ZONE 'UTC', 
             AND p.outline IS NOT NULL), '[]')
 FROM responsa.document AS d
 JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version
-WHERE d.tenant_id = %(tenant)s AND d.id = ANY (%(ids)s::uuid[]);
-
--- name: headings_near
--- The outlines of the passages near each passage. Short sections are joined, so more than sixteen are hardly ever near.
-SELECT p.id, n.outline
-FROM responsa.passage AS p
-JOIN responsa.passage AS n ON n.tenant_id = p.tenant_id AND n.document_id = p.document_id AND n.version = p.version
-    AND n.ordinal BETWEEN p.ordinal - 16 AND p.ordinal + 16
-    AND n.byte_start < p.byte_end + %(most)s::int AND n.byte_end > p.byte_start - %(most)s::int
-WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND n.outline IS NOT NULL;
+WHERE d.tenant_id = %(tenant)s AND d.id = ANY (%(documents)s::uuid[]);
 
 -- name: cached_vectors
 -- The last column: whether the vector was not used today.
