@@ -16,10 +16,10 @@ from bench.library import make_collection, passages_of
 from bench.processes import caller, command, place, running, workers
 from bench.report import Line
 from bench.run import FEW, PARAGRAPHS, Run
+from responsa_server.machine import visible
 
 TURNS: Final = "Turns that search, by several servers on one PostgreSQL"
 INGESTION: Final = "Ingestion by several processes on one PostgreSQL, and by Ray"
-_COUNTS: Final = (1, 2, 4)
 _MICROSECONDS: Final = 1_000_000
 # A server that is asked more than it answers in time refuses the rest, but here its rate under full load is measured.
 _SETTINGS: Final = {
@@ -30,8 +30,9 @@ _SETTINGS: Final = {
 
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
-    """Measures 1, 2 and 4 servers, and 1, 2 and 4 processes that ingest. Where RAY_ADDRESS names a cluster, also the engine ray."""
-    counts = _COUNTS[:2] if quick else _COUNTS
+    """Measures 1, 2, 4 … servers, at most one a core, and as many processes that ingest. Where RAY_ADDRESS names a
+    cluster, also the engine ray."""
+    counts = [2**power for power in range(visible().cpus.bit_length())][: 2 if quick else None]
     lines: list[Line] = []
     for count in counts:
         say(f"scaling: {count} servers")
