@@ -573,8 +573,9 @@ class PostgresLexicalIndex:
             "before": before_bytes,
             "documents": uuid_array(documents),
         }
-        names = ("surroundings", "editions") if documents else ("surroundings",)
-        statements = [(self._queries[name], values) for name in names]
+        statements: list[Statement] = [(self._queries["surroundings"], values)]
+        if documents:
+            statements.append((self._queries["editions"], values))
         rows, *editions = await self._database.search(reader, TEXT_PART, statements, self._search_seconds)
         return PassageSurroundings(
             {id_: (start, bytes(text)) for id_, start, text, _, _ in rows},
