@@ -17,7 +17,7 @@ import olefile
 
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.eml import Mail, MailPart, chosen, header, parsed_message
-from responsa_server.ingest.formats.sniff import CHARSETS, Original
+from responsa_server.ingest.formats.sniff import CHARSETS, Original, charset_of_page
 from responsa_server.text.canonical import ParsedDocument, one_line
 
 PROPERTIES: Final = "__properties_version1.0"
@@ -35,17 +35,6 @@ _BODY, _HTML = 0x1000, 0x1013
 _PAGE, _HTML_PAGE = 0x3FFD, 0x3FDE
 _DATA, _NAME, _SHORT_NAME, _SHOWN_NAME, _MEDIA_TYPE = 0x3701, 0x3707, 0x3704, 0x3001, 0x370E
 _EPOCH: Final = datetime(1601, 1, 1, tzinfo=UTC)
-_CODE_PAGES: Final = {
-    932: "shift_jis",
-    936: "gb18030",
-    949: "euc-kr",
-    950: "big5",
-    20866: "koi8-r",
-    21866: "koi8-u",
-    65001: "utf-8",
-    **{28590 + number: f"iso-8859-{number}" for number in range(1, 17)},
-}
-"""The character sets of Windows' code pages, besides those that are called windows-…"""
 
 
 def parse(original: Original) -> ParsedDocument:
@@ -116,9 +105,7 @@ class _Folder:
 
     def charset(self, number: int) -> str:
         """The character set whose code page is the value of a property; '' if it is not known."""
-        page = self._values.get(number, 0) & 0xFFFFFFFF
-        label = _CODE_PAGES.get(page, f"windows-{page}")
-        return label if label in CHARSETS else ""
+        return charset_of_page(self._values.get(number, 0) & 0xFFFFFFFF)
 
     def time(self, number: int) -> datetime | None:
         value = self._values.get(number, 0)

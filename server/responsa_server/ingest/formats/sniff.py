@@ -89,6 +89,13 @@ CHARSETS: dict[str, str] = {
     **{f"windows-{n}": f"cp{n}" for n in (874, *range(1250, 1259))},
     **{f"ibm{n}": f"cp{n}" for n in (850, 852, 866)},
 }
+_NUMBERS: Final = (932, 936, 949, 950, 850, 10000, 20866, 21866, 65001)
+_NAMES: Final = ("shift_jis", "gb18030", "euc-kr", "big5", "ibm850", "macintosh", "koi8-r", "koi8-u", "utf-8")
+_CODE_PAGES: Final = {
+    **dict(zip(_NUMBERS, _NAMES, strict=True)),
+    **{28590 + number: f"iso-8859-{number}" for number in range(1, 17)},
+}
+"""The character sets of Windows' code pages, besides those that are called windows-…"""
 # The character sets that are guessed, the commoner ones first: of two that fit equally well, the first counts.
 _GUESSED: Final = (
     "windows-1252",
@@ -147,6 +154,12 @@ class Declaration:
     format: Format | None
     wording: str
     charset: str | None
+
+
+def charset_of_page(page: int) -> str:
+    """The label of the character set of a code page of Windows; '' if it is not known."""
+    label = _CODE_PAGES.get(page, f"windows-{page}")
+    return label if label in CHARSETS else ""
 
 
 @dataclass(eq=False)
