@@ -68,12 +68,8 @@ _FORMS: Final = {
     "decimalEnclosedCircleChinese": "①",
     **dict.fromkeys(
         (
-            "chineseCounting",
-            "chineseCountingThousand",
-            "ideographDigital",
-            "japaneseCounting",
-            "taiwaneseCounting",
-            "taiwaneseCountingThousand",
+            *("chineseCounting", "chineseCountingThousand", "ideographDigital", "japaneseCounting"),
+            *("taiwaneseCounting", "taiwaneseCountingThousand"),
         ),
         "一",
     ),
@@ -83,18 +79,8 @@ _FIELDS: Final = frozenset({"w:ffData", "w:text", "w:dropDownList", "w:comboBox"
 # The elements without text, and the elements whose text is deleted, is not shown, or belongs to properties.
 _UNREAD: Final = frozenset(
     {
-        "w:del",
-        "w:moveFrom",
-        "w:pPr",
-        "w:rPr",
-        "w:tblPr",
-        "w:tblGrid",
-        "w:trPr",
-        "w:tcPr",
-        "w:sdtPr",
-        "w:sdtEndPr",
-        "w:sectPr",
-        "w:rt",
+        *("w:del", "w:moveFrom", "w:pPr", "w:rPr", "w:tblPr", "w:tblGrid", "w:trPr", "w:tcPr", "w:sdtPr"),
+        *("w:sdtEndPr", "w:sectPr", "w:rt"),
     }
 )
 

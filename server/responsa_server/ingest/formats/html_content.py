@@ -17,32 +17,9 @@ from selectolax.lexbor import LexborNode
 
 UNSEEN: Final = frozenset(
     [
-        "head",
-        "script",
-        "style",
-        "template",
-        "noscript",
-        "iframe",
-        "object",
-        "embed",
-        "applet",
-        "audio",
-        "video",
-        "canvas",
-        "svg",
-        "select",
-        "option",
-        "datalist",
-        "textarea",
-        "input",
-        "noframes",
-        "noembed",
-        "frameset",
-        "map",
-        "meta",
-        "link",
-        "title",
-        "base",
+        *("head", "script", "style", "template", "noscript", "iframe", "object", "embed", "applet"),
+        *("audio", "video", "canvas", "svg", "select", "option", "datalist", "textarea", "input"),
+        *("noframes", "noembed", "frameset", "map", "meta", "link", "title", "base"),
     ]
 )
 _HIDING = re.compile(

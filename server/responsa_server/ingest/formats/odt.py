@@ -46,23 +46,10 @@ _MAX_SPACES: Final = 100
 # The elements whose text is deleted or not shown, or does not belong to the document.
 _UNREAD: Final = frozenset(
     {
-        "text:tracked-changes",
-        "text:ruby-text",
-        "text:note-citation",
-        "text:number",
-        "text:sequence-decls",
-        "text:variable-decls",
-        "text:user-field-decls",
-        "text:hidden-text",
-        "text:table-of-content",
-        "text:script",
-        "office:annotation",
-        "office:annotation-end",
-        "office:forms",
-        "office:event-listeners",
-        "draw:object",
-        "draw:object-ole",
-        "draw:image",
+        *("text:tracked-changes", "text:ruby-text", "text:note-citation", "text:number"),
+        *("text:sequence-decls", "text:variable-decls", "text:user-field-decls", "text:hidden-text"),
+        *("text:table-of-content", "text:script", "office:annotation", "office:annotation-end"),
+        *("office:forms", "office:event-listeners", "draw:object", "draw:object-ole", "draw:image"),
         "draw:glue-point",
     }
 )
