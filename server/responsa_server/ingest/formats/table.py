@@ -318,36 +318,28 @@ XLSX: Final = Format(
     version=6,
     member=Member(re.compile(r"xl/workbook\d*\.xml")),
 )
-ODT: Final = Format(
-    name="ODT",
-    display_name="OpenDocument text",
-    suffixes=("odt", "ott"),
-    media_types=(
-        "application/vnd.oasis.opendocument.text",
-        "application/vnd.oasis.opendocument.text-template",
-    ),
-    sample=office_samples.ODT,
-    parser="responsa_server.ingest.formats.odt:parse",
-    version=5,
-    member=Member(
-        re.compile("mimetype"), re.compile(rb"application/vnd\.oasis\.opendocument\.text(?:-template)?\s*\Z")
-    ),
-)
-ODS: Final = Format(
-    name="ODS",
-    display_name="OpenDocument spreadsheet",
-    suffixes=("ods", "ots"),
-    media_types=(
-        "application/vnd.oasis.opendocument.spreadsheet",
-        "application/vnd.oasis.opendocument.spreadsheet-template",
-    ),
-    sample=office_samples.ODS,
-    parser="responsa_server.ingest.formats.ods:parse",
-    member=Member(
-        re.compile("mimetype"),
-        re.compile(rb"application/vnd\.oasis\.opendocument\.spreadsheet(?:-template)?\s*\Z"),
-    ),
-)
+_ODF: Final = "application/vnd.oasis.opendocument."
+
+
+def _open_document(name: str, kind: str, suffixes: Sequence[str], sample: bytes, version: int) -> Format:
+    """The row of a format of OpenDocument. kind: "text" or "spreadsheet"."""
+    return Format(
+        name=name,
+        display_name=f"OpenDocument {kind}",
+        suffixes=suffixes,
+        media_types=(f"{_ODF}{kind}", f"{_ODF}{kind}-template"),
+        sample=sample,
+        parser=f"responsa_server.ingest.formats.{name.lower()}:parse",
+        version=version,
+        member=Member(
+            re.compile("mimetype"),
+            re.compile(re.escape(f"{_ODF}{kind}").encode() + rb"(?:-template)?\s*\Z"),
+        ),
+    )
+
+
+ODT: Final = _open_document("ODT", "text", ("odt", "ott"), office_samples.ODT, 5)
+ODS: Final = _open_document("ODS", "spreadsheet", ("ods", "ots"), office_samples.ODS, 1)
 XLSB: Final = Format(
     name="XLSB",
     display_name="binary Excel",
