@@ -16,6 +16,7 @@ from typing import Final
 from responsa_server.domain.events import MAX_EXCERPT_BYTES, ByteRange
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.evidence import readable
+from responsa_server.text.inline import STRUCK
 from responsa_server.text.instructing import instructing_spans, without_instructions
 from responsa_server.text.rows import NAMED_ROWS, named_cells, value_start
 from responsa_server.text.shown import (
@@ -119,9 +120,9 @@ class PassageParts:
         grown = True
         while grown:
             grown = False
-            if high + 1 < len(self._units) and self._fits(low, high + 1):
+            if high + 1 < len(self._units) and self._fits(low, high + 1) and not self._strikes(high):
                 high, grown = high + 1, True
-            if low and self._fits(low - 1, high):
+            if low and self._fits(low - 1, high) and not self._strikes(low - 1):
                 low, grown = low - 1, True
         while self._units[low].kind is VectorKind.HEADING:
             low += 1
@@ -198,6 +199,11 @@ class PassageParts:
 
     def _fits(self, first: int, last: int) -> bool:
         return self._size(first, last) <= MAX_EXCERPT_BYTES and self._page(first) == self._page(last)
+
+    def _strikes(self, place: int) -> bool:
+        """Whether what is struck as a whole, and so is no unit, stands between a unit and the one after it."""
+        unit, other = self._units[place], self._units[place + 1]
+        return STRUCK.search(self.text(ByteRange(unit.source.end, other.source.start))) is not None
 
     def _page(self, place: int) -> int:
         return self._found.passage.place_of(self._units[place].source).page

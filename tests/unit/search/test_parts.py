@@ -97,6 +97,12 @@ SHOWN = (
 )
 
 
+def test_a_part_ends_before_what_is_struck_as_a_whole() -> None:
+    fees = "The fee is ~~80~~ 65 euros.\n\n~~Dogs are allowed.~~\n\nParking costs 4 euros."
+    assert shown(fees, "Parking") == "Parking costs 4 euros."
+    assert shown(fees, "fee") == "The fee is ~~80~~ 65 euros."
+
+
 @pytest.mark.parametrize("words", ["built in", "Open it", "443"])
 def test_a_part_is_the_passage_without_the_headings_at_its_edges(words: str) -> None:
     assert shown(PAGE, words) == SHOWN
