@@ -51,6 +51,8 @@ _MAX_CELL_LINES = 5
 _MAX_CELL_CHARS = 300
 _MAX_EMPTY = 4
 """How many columns a row of joined cells may leave empty for it to be aligned with the others."""
+_LEAST_FILLED = 0.7
+"""The least share of the cells of a table without names and rules that have a text. Listings and formulas have less."""
 _ROW_GAP = 2.5
 """The largest space between two rows of a table, in sizes of the text."""
 _LOOK_BACK = 200
@@ -90,6 +92,7 @@ _COUNT = "\0"
 """Stands for a number that differs from page to page."""
 _PARTS = re.compile(r"[|,;·•/()\[\]]|(?<=\s)[-–—](?=\s)")
 
+_YEAR = re.compile(r"(?<![\d-])\d{4}(?![\d-])")
 _PAGE_NUMBER = re.compile(r"(?<!\d)\d{1,6}(?!\d)")
 _MARK = re.compile(
     r"(?:[•◦▪‣●○■□➢✓❖·∙⁃–—*\-\uf0b7\uf0a7\uf0d8]|o(?=\s))(?:\s+|\Z)"
@@ -330,7 +333,9 @@ def _running_blocks(pages: Sequence[Page], running: Container[int]) -> Iterator[
         text = "".join(chain.from_iterable(zip_longest(_PAGE_NUMBER.split(line.text), written, fillvalue="")))
         if _COUNT in text:
             some = [
-                part for part in _PARTS.split(text) if _COUNT not in part or len(_WORDS.findall(part)) > 2
+                part
+                for part in _PARTS.split(text)
+                if _COUNT not in part or len(_WORDS.findall(part)) > 2 or _YEAR.search(part)
             ]
             text = " | ".join(filter(None, (" ".join(part.replace(_COUNT, "").split()) for part in some)))
         if any(map(str.isalpha, text)) and text not in said:
@@ -1043,7 +1048,8 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
             )
         texts.append(cells)
     above, names = header_rows(texts[:SAMPLE_ROWS]) if len(widest) > 1 else (0, 0)
-    if names and not long and _misfits(rows[above + names - 1], rows[above + names :]):
+    ragged = not names and sum(map(len, rows)) < _LEAST_FILLED * len(rows) * len(widest)
+    if not long and (ragged or (names and _misfits(rows[above + names - 1], rows[above + names :]))):
         page.uncertain += 1
         for row in rows:
             stack = _joined([_Stack.of(line) for cell in row for line in cell.lines])
@@ -1062,14 +1068,15 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
 
 
 def _misfits(names: _Row, rows: Sequence[_Row]) -> bool:
-    """Whether cells of many rows stand below several names of columns, so that nobody knows which one names them."""
+    """Whether in many rows a cell stands below several names of columns, or several below one, so that nobody knows
+    which name is whose."""
     below = 0
-    for row in rows:
-        below += any(
-            sum(min(cell.right, name.right) - max(cell.left, name.left) > 0.5 * cell.size for name in names)
-            > 1
-            for cell in row
-            if len(row) > 1
+    for row in (row for row in rows if len(row) > 1):
+        pairs = [(cell, name) for cell in row for name in names if _overlap(cell, name)]
+        below += (
+            len(pairs) > min(len({id(one) for one in side}) for side in zip(*pairs, strict=True))
+            if pairs
+            else 0
         )
     return len(names) > 1 and below * 3 >= len(rows) > 0
 

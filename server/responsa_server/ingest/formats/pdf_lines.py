@@ -67,6 +67,13 @@ _SPACE = re.compile(r"[^\S\x1c]+")
 _FIGURES = re.compile(r"\S(?:\r\n)?(?:[-\u2212\u2013+]?\d(?:\r\n)?)+")
 """Figures, with the character before them, that may be the power or the index of what stands before them."""
 _SIGNS = re.compile("[\uf020-\uf0ff]")
+_UNNAMED = re.compile(
+    r"(?<=[^\W\d_])[\x0b\x0c\x0e\x0f\x1b-\x1f]|[\x0b\x0c\x0e\x0f\x1b-\x1f](?=[^\W\d_])|\r(?!\n)(?=[^\W\d_])"
+    r"|\x10(?=\w)|(?<=[\w.,!?])\x11|(?<=\w)\x15|(?<= )\x16(?= \w)"
+)
+"""Letters of fonts of TeX that do not name their characters, by the codes of the encodings OT1 and T1. In formulas, the
+codes stand for other signs."""
+_NAMES: Final = str.maketrans("\x0b\x0c\r\x0e\x0f\x10\x11\x15\x16\x1b\x1c\x1d\x1e\x1f", "ﬀﬁﬂﬃﬄ“”–—ﬀﬁﬂﬃﬄ")
 _SHIFTED: Final = frozenset("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻₀₁₂₃₄₅₆₇₈₉₊₋")
 _SMALLER: Final = 0.9
 """The greatest size of a power or an index, in sizes of the text before it."""
@@ -274,7 +281,7 @@ class _TextReader:
     def __init__(self, text: Any, view: View) -> None:
         self._text = ctypes.byref(text.contents)
         self._view = view
-        self._characters = _characters(text)
+        self._characters = _UNNAMED.sub(lambda found: found.group().translate(_NAMES), _characters(text))
         self._cuts: set[int] = set()
         """The first characters after rules."""
         self._rtl = not self._characters.isascii() and RIGHT_TO_LEFT.search(self._characters) is not None

@@ -268,7 +268,7 @@ trailer<</Root 1 0 R>>
 %%EOF
 """,
     parser="responsa_server.ingest.formats.pdf:parse",
-    version=6,
+    version=7,
     drawer="responsa_server.ingest.formats.pdf_pages:draw",
     opening=re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1024}%PDF-"),
 )

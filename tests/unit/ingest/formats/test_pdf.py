@@ -217,6 +217,7 @@ def test_rows_that_differ_only_in_their_numbers_stay_at_the_edges_of_pages() -> 
         ("A. Mill: Rivers ({})", "A. Mill: Rivers\n\n"),
         ("{} / 3 Rivers", "3 Rivers\n\n"),
         ("Rivers 1998-{}", ""),
+        ("28 May 2013 {}", "28 May 2013\n\n"),
         ("Seite {} von 9", ""),
     ],
 )

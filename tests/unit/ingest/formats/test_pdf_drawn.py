@@ -205,6 +205,43 @@ def test_rows_whose_cells_stand_below_two_names_are_lines() -> None:
     assert "|" not in document.canonical_text
 
 
+def test_a_name_over_several_cells_names_none_of_them() -> None:
+    texts = [Text(x, 700, name) for x, name in ((40, "Model"), (120, "events mean"), (280, "error"))]
+    for number in range(1, 5):
+        values = ((40, f"M{number}"), (130, "423"), (160, "143.5"), (280, "6.4"))
+        texts += [Text(x, 700 - 14 * number, value) for x, value in values]
+    document, counted = read(pdf(texts), "a.pdf")
+    assert (document.canonical_text.split("\n")[-1], counted) == ("M4 423 143.5 6.4", {"uncertain_table": 1})
+
+
+def test_rows_without_names_that_are_mostly_empty_are_lines() -> None:
+    row = ((40, "for"), (80, "int n"), (140, "equals"), (200, "zero"))
+    listing = [
+        row,
+        ((40, "crc"), (200, "next")),
+        ((40, "brace"), (140, "end")),
+        row,
+        ((40, "crc"), (200, "next")),
+    ]
+    texts = [Text(x, 700 - 14 * number, text) for number, some in enumerate(listing) for x, text in some]
+    document, counted = read(pdf(texts), "a.pdf")
+    assert document.canonical_text.endswith("for int n equals zero\n\ncrc next")
+    assert counted == {"uncertain_table": 1}
+
+
+@pytest.mark.parametrize(
+    ("drawn", "text"),
+    [
+        ("A di\x1berent e\x1eect of the \x1crst", "A different effiect of the first"),
+        ("o\x0b the \x0cle", "off the file"),
+        ("aged 50\x1554, the \x10young\x11", "aged 50–54, the “young”"),
+        ("x = (k)\x11", "x = (k)"),
+    ],
+)
+def test_letters_of_fonts_that_do_not_name_them(drawn: str, text: str) -> None:
+    assert read(pdf([Text(50, 700, drawn)]), "a.pdf")[0].canonical_text == text
+
+
 def test_cells_in_one_column_of_a_row_are_one() -> None:
     texts = [
         *(Text(x, 700, name) for x, name in ((40, "Payee"), (140, "Account"), (240, "Amount"))),

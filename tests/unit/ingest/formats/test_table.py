@@ -328,7 +328,7 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
         "TEXT": "3e9fe39129121c60",
         "LINES": "37b128c59f1f5097",
         "HTML 7": "0b75559376b62cce",
-        "PDF 6": "407840facd3855f7",
+        "PDF 7": "407840facd3855f7",
         "DOCX 6": "71988c4d8e0803ba",
         "PPTX 5": "a72c68580fd34c0c",
         "XLSX 6": "e4b7581085a2a7e4",
