@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-
-import jsonschema_rs
 
 from responsa_lab.scripted import scripted_models
 from responsa_server.agents.config.files import SHIPPED, read
@@ -19,23 +16,6 @@ from responsa_server.domain.models import ChatModel, ModelPiece, ModelPrompt, Te
 MARK = "0123456789ab"
 MODELS = scripted_models(idle_seconds=0.01)
 STRONG = MODELS["scripted:strong"]
-OBEDIENT = MODELS["scripted:obedient"]
-HEEDLESS = MODELS["scripted:heedless"]
-INTENT = {
-    "type": "object",
-    "properties": {
-        "intent": {"enum": ["chitchat", "qa", "post", "linkedin", "tool", "out_of_scope"]},
-        "follow_up": {"type": "boolean"},
-    },
-    "required": ["intent", "follow_up"],
-    "additionalProperties": False,
-}
-QUERY = {
-    "type": "object",
-    "properties": {"query": {"type": "string", "maxLength": 200}},
-    "required": ["query"],
-    "additionalProperties": False,
-}
 TRUSTED = {
     "agent": "Ann",
     "persona": "",
@@ -89,10 +69,3 @@ async def pieces_of(model: ChatModel, prompt: ModelPrompt) -> list[ModelPiece]:
 
 async def said(model: ChatModel, prompt: ModelPrompt) -> str:
     return "".join(piece.text for piece in await pieces_of(model, prompt) if isinstance(piece, TextPiece))
-
-
-async def chosen(model: ChatModel, prompt: ModelPrompt) -> dict[str, object]:
-    value = json.loads(await said(model, prompt))
-    assert prompt.schema is not None
-    jsonschema_rs.validator_for(dict(prompt.schema)).validate(value)
-    return value
