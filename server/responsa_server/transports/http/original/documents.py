@@ -23,9 +23,6 @@ from responsa_server.transports.http.original.rows import (
     MAX_QUESTION_BODY,
     NAMED,
     OPERATIONS,
-    PAGE_SIZE,
-    PAGED,
-    WHERE,
     First,
     Given,
     Json,
@@ -33,7 +30,8 @@ from responsa_server.transports.http.original.rows import (
     id_of,
     name_of,
     named,
-    page_size,
+    row_of_list,
+    row_of_one,
 )
 
 
@@ -150,27 +148,16 @@ _MAX_DOCUMENT_BODY: Final = 2_097_152
 """A document of 1 MiB, with room for the escapes of JSON."""
 
 ROWS: Final[Sequence[Row]] = (
-    Row(
-        ("GET",),
-        "/users/{id}/profile",
-        KNOWLEDGE + "GetSubjectProfile",
-        lambda given: knowledge.GetSubjectProfileRequest(subject=subject_of(given)),
-        subject_profile_pb2.SubjectProfile,
-        lambda found, _: _profile(found),
-        {},
-        renamed=NAMED,
-        remedies=IDENTIFIED,
-    ),
-    Row(
-        ("GET",),
-        "/users/{id}/documents",
-        KNOWLEDGE + "GetSubjectProfile",
-        lambda given: knowledge.GetSubjectProfileRequest(subject=subject_of(given)),
-        subject_profile_pb2.SubjectProfile,
-        lambda found, _: _documents(found),
-        {},
-        renamed=NAMED,
-        remedies=IDENTIFIED,
+    *(
+        row_of_one(
+            ("GET",),
+            f"/users/{{id}}/{what}",
+            KNOWLEDGE + "GetSubjectProfile",
+            lambda given: knowledge.GetSubjectProfileRequest(subject=subject_of(given)),
+            subject_profile_pb2.SubjectProfile,
+            shape,
+        )
+        for what, shape in (("profile", _profile), ("documents", _documents))
     ),
     *(
         Row(
@@ -198,16 +185,13 @@ ROWS: Final[Sequence[Row]] = (
         )
         for what, cause in (("reprocess", "reprocess"), ("test-completed", "test completed"))
     ),
-    Row(
+    row_of_one(
         ("GET",),
         "/jobs/{id}",
         OPERATIONS + "GetOperation",
         lambda given: operations.GetOperationRequest(name=f"operations/{given['id']}"),
         operations.Operation,
-        lambda found, _: _job(found),
-        {},
-        renamed=NAMED,
-        remedies=IDENTIFIED,
+        _job,
     ),
     Row(
         ("POST",),
@@ -245,48 +229,34 @@ ROWS: Final[Sequence[Row]] = (
         },
         most=_MAX_DOCUMENT_BODY,
     ),
-    Row(
-        ("GET",),
+    row_of_list(
         "/kb/documents",
         KNOWLEDGE + "ListDocuments",
-        lambda given: knowledge.ListDocumentsRequest(
-            parent=_collection(given), page_size=page_size(given), page_token=given.get("page_token", "")
-        ),
+        knowledge.ListDocumentsRequest,
         knowledge.ListDocumentsResponse,
-        lambda found, _: {
-            "documents": [_of_collection(document) for document in found.documents],
-            "next_page_token": found.next_page_token or None,
-        },
-        {"collection": str, **PAGED},
-        renamed={"page_size": PAGE_SIZE, "parent": ("collection",)},
-        alternatives=WHERE,
-        items="documents",
+        "documents",
+        _of_collection,
+        where=lambda given: {"parent": _collection(given)},
+        fields={"collection": str},
+        renamed={"parent": ("collection",)},
         absent=lambda given: (
             knowledge.ListDocumentsResponse() if _collection(given) == _DEFAULT_COLLECTION else None
         ),
     ),
-    Row(
+    row_of_one(
         ("GET",),
         "/kb/documents/{id}",
         KNOWLEDGE + "GetDocument",
         lambda given: knowledge.GetDocumentRequest(name=name_of("documents", given["id"])),
         document_pb2.Document,
-        lambda found, _: _of_collection(found),
-        {},
-        renamed=NAMED,
-        remedies=IDENTIFIED,
+        _of_collection,
     ),
-    Row(
+    row_of_one(
         ("DELETE",),
         "/kb/documents/{id}",
         KNOWLEDGE + "DeleteDocument",
         lambda given: knowledge.DeleteDocumentRequest(name=name_of("documents", given["id"])),
         Empty,
-        lambda _found, _given: None,
-        {},
-        code=204,
-        renamed=NAMED,
-        remedies=IDENTIFIED,
     ),
     Row(
         ("POST",),

@@ -15,15 +15,11 @@ from responsa.auth.v1 import deletion_receipt_pb2, session_pb2, user_pb2
 from responsa_server.transports.http.original.rows import (
     ADMIN,
     AUTH,
-    IDENTIFIED,
-    NAMED,
-    PAGE_SIZE,
-    PAGED,
-    WHERE,
     Json,
     Row,
     named,
-    page_size,
+    row_of_list,
+    row_of_one,
 )
 
 
@@ -123,22 +119,8 @@ ROWS: Final[Sequence[Row]] = (
         {"name": str},
         renamed={"user.display_name": ("name",), "display_name": ("name",), "update_mask": ("name",)},
     ),
-    Row(
-        ("GET",),
-        "/users",
-        ADMIN + "ListUsers",
-        lambda given: admin.ListUsersRequest(
-            page_size=page_size(given), page_token=given.get("page_token", "")
-        ),
-        admin.ListUsersResponse,
-        lambda found, _: {
-            "users": [_user(user) for user in found.users],
-            "next_page_token": found.next_page_token or None,
-        },
-        PAGED,
-        renamed={"page_size": PAGE_SIZE},
-        alternatives=WHERE,
-        items="users",
+    row_of_list(
+        "/users", ADMIN + "ListUsers", admin.ListUsersRequest, admin.ListUsersResponse, "users", _user
     ),
     Row(
         ("GET",),
@@ -150,17 +132,6 @@ ROWS: Final[Sequence[Row]] = (
         {},
     ),
     Row(
-        ("GET",),
-        "/users/{id}",
-        ADMIN + "GetUser",
-        lambda given: admin.GetUserRequest(name=named(given)),
-        user_pb2.User,
-        lambda found, _: _user(found),
-        {},
-        renamed=NAMED,
-        remedies=IDENTIFIED,
-    ),
-    Row(
         ("DELETE",),
         "/users/me",
         AUTH + "DeleteMe",
@@ -170,38 +141,26 @@ ROWS: Final[Sequence[Row]] = (
         {},
         code=204,
     ),
-    Row(
+    row_of_one(
         ("DELETE",),
         "/users/{id}",
         ADMIN + "DeleteUser",
         lambda given: admin.DeleteUserRequest(name=named(given)),
         deletion_receipt_pb2.DeletionReceipt,
-        lambda found, _: None,
-        {},
-        code=204,
-        renamed=NAMED,
-        remedies=IDENTIFIED,
     ),
-    Row(
-        ("POST",),
-        "/users/{id}/disable",
-        ADMIN + "DisableUser",
-        lambda given: admin.DisableUserRequest(name=named(given)),
-        user_pb2.User,
-        lambda found, _: _user(found),
-        {},
-        renamed=NAMED,
-        remedies=IDENTIFIED,
-    ),
-    Row(
-        ("POST",),
-        "/users/{id}/enable",
-        ADMIN + "EnableUser",
-        lambda given: admin.EnableUserRequest(name=named(given)),
-        user_pb2.User,
-        lambda found, _: _user(found),
-        {},
-        renamed=NAMED,
-        remedies=IDENTIFIED,
+    *(
+        row_of_one(
+            methods,
+            f"/users/{{id}}{path}",
+            f"{ADMIN}{call}",
+            lambda given, request=request: request(name=named(given)),
+            user_pb2.User,
+            _user,
+        )
+        for methods, path, call, request in (
+            (("GET",), "", "GetUser", admin.GetUserRequest),
+            (("POST",), "/disable", "DisableUser", admin.DisableUserRequest),
+            (("POST",), "/enable", "EnableUser", admin.EnableUserRequest),
+        )
     ),
 )

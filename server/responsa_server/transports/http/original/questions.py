@@ -16,10 +16,7 @@ from responsa_server.transports.http.original.rows import (
     DEFAULT_AGENT,
     IDENTIFIED,
     MAX_QUESTION_BODY,
-    PAGE_SIZE,
-    PAGED,
     UUID,
-    WHERE,
     First,
     Given,
     Json,
@@ -27,7 +24,8 @@ from responsa_server.transports.http.original.rows import (
     id_of,
     name_of,
     opinion_of,
-    page_size,
+    row_of_list,
+    row_of_one,
 )
 
 
@@ -193,43 +191,25 @@ ROWS: Final[Sequence[Row]] = (
     _answer("/chat/question", "question"),
     _answer("/agent/query", "query"),
     _answer("/agents/process", "input", "query"),
-    Row(
-        ("GET",),
+    row_of_list(
         "/agent/conversations",
         CHAT + "ListConversations",
-        lambda given: chat.ListConversationsRequest(
-            page_size=page_size(given), page_token=given.get("page_token", "")
-        ),
+        chat.ListConversationsRequest,
         chat.ListConversationsResponse,
-        lambda found, _: {
-            "conversations": [_talk(one) for one in found.conversations],
-            "next_page_token": found.next_page_token or None,
-        },
-        PAGED,
-        renamed={"page_size": PAGE_SIZE},
-        alternatives=WHERE,
-        items="conversations",
+        "conversations",
+        _talk,
     ),
-    Row(
-        ("GET",),
+    row_of_list(
         "/agent/conversations/{id}",
         CHAT + "ListMessages",
-        lambda given: chat.ListMessagesRequest(
-            parent=name_of("conversations", given["id"]),
-            page_size=page_size(given),
-            page_token=given.get("page_token", ""),
-        ),
+        chat.ListMessagesRequest,
         chat.ListMessagesResponse,
-        lambda found, given: {
-            **given["conversation"],
-            "messages": [_message(one) for one in found.messages],
-            "next_page_token": found.next_page_token or None,
-        },
-        PAGED,
-        renamed={"page_size": PAGE_SIZE, "name": ("id",), "parent": ("id",)},
-        alternatives=WHERE,
-        items="messages",
+        "messages",
+        _message,
+        where=lambda given: {"parent": name_of("conversations", given["id"])},
+        renamed={"name": ("id",), "parent": ("id",)},
         remedies=IDENTIFIED,
+        head=lambda given: given["conversation"],
         first=First(
             CHAT + "GetConversation",
             lambda given: chat.GetConversationRequest(name=name_of("conversations", given["id"])),
@@ -238,36 +218,26 @@ ROWS: Final[Sequence[Row]] = (
             _talk,
         ),
     ),
-    Row(
+    row_of_one(
         ("DELETE",),
         "/agent/conversations/{id}",
         CHAT + "DeleteConversation",
         lambda given: chat.DeleteConversationRequest(name=name_of("conversations", given["id"])),
         Empty,
-        lambda _found, _given: None,
-        {},
-        code=204,
-        renamed={"name": ("id",)},
-        remedies=IDENTIFIED,
     ),
-    Row(
-        ("GET",),
+    row_of_list(
         "/chat/history",
         CHAT + "ListTurns",
-        lambda given: chat.ListTurnsRequest(
-            page_size=page_size(given),
-            page_token=given.get("page_token", ""),
-            filter=f"conversation = {json.dumps(_conversation(given))}" if _conversation(given) else "",
-        ),
+        chat.ListTurnsRequest,
         chat.ListTurnsResponse,
-        lambda found, _: {
-            "history": [_exchange(turn) for turn in found.turns],
-            "next_page_token": found.next_page_token or None,
+        "turns",
+        _exchange,
+        where=lambda given: {
+            "filter": f"conversation = {json.dumps(_conversation(given))}" if _conversation(given) else ""
         },
-        {"conversation_id": str, **PAGED},
-        renamed={"page_size": PAGE_SIZE, "filter": ("conversation_id",)},
-        alternatives=WHERE,
-        items="turns",
+        key="history",
+        fields={"conversation_id": str},
+        renamed={"filter": ("conversation_id",)},
         remedies=_CONVERSATION_ID,
     ),
     Row(

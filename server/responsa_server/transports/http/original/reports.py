@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.admin.v1 import insight_pb2
@@ -14,9 +14,6 @@ from responsa_server.transports.http.original.rows import (
     ADMIN,
     AUTH,
     IDENTIFIED,
-    PAGE_SIZE,
-    PAGED,
-    WHERE,
     Given,
     Json,
     Row,
@@ -24,7 +21,7 @@ from responsa_server.transports.http.original.rows import (
     name_of,
     named,
     opinion_of,
-    page_size,
+    row_of_list,
 )
 
 
@@ -111,12 +108,13 @@ _GRANULARITIES: Final = {
 _UNKNOWN_GRANULARITY: Final = cast("usage_report_pb2.UsageGranularity.ValueType", 99)
 
 
-_BY_AGENT: Final = (usage_report_pb2.USAGE_DIMENSION_AGENT,)
-
-
 def _granularity(values: Given) -> usage_report_pb2.UsageGranularity.ValueType:
     """The length of the periods. Another word becomes the value that the contract refuses, after the check of the credential."""
     return _GRANULARITIES.get(values.get("by", values.get("period", "day")), _UNKNOWN_GRANULARITY)
+
+
+def _of_user(values: Given) -> Mapping[str, Any]:
+    return {"user": named(values)} if "id" in values else {}
 
 
 _BY: Final[Sequence[str]] = ("by", "period")
@@ -125,24 +123,16 @@ _PERIODS: Final[Mapping[str, str]] = {"by": _PERIOD, "period": _PERIOD}
 
 
 ROWS: Final[Sequence[Row]] = (
-    Row(
-        ("GET",),
+    row_of_list(
         "/feedback",
         ADMIN + "ListFeedback",
-        lambda given: admin.ListFeedbackRequest(
-            page_size=page_size(given),
-            page_token=given.get("page_token", ""),
-            filter=_feedback_filter(given),
-        ),
+        admin.ListFeedbackRequest,
         admin.ListFeedbackResponse,
-        lambda found, _: {
-            "feedback": [_given_feedback(one) for one in found.feedback],
-            "next_page_token": found.next_page_token or None,
-        },
-        {"rating": str, "state": str, "agent": str, "user_id": str, **PAGED},
-        renamed={"page_size": PAGE_SIZE, "filter": ("rating", "state", "agent", "user_id")},
-        alternatives=WHERE,
-        items="feedback",
+        "feedback",
+        _given_feedback,
+        where=lambda given: {"filter": _feedback_filter(given)},
+        fields={"rating": str, "state": str, "agent": str, "user_id": str},
+        renamed={"filter": ("rating", "state", "agent", "user_id")},
     ),
     Row(
         ("GET",),
@@ -153,39 +143,31 @@ ROWS: Final[Sequence[Row]] = (
         lambda found, _: _feedback_stats(found),
         {},
     ),
-    Row(
-        ("GET",),
-        "/analytics/usage",
-        AUTH + "QueryMyUsage",
-        lambda given: auth.QueryMyUsageRequest(granularity=_granularity(given), group_by=_BY_AGENT),
-        auth.QueryMyUsageResponse,
-        lambda found, _: _usage(found),
-        dict.fromkeys(_BY, str),
-        renamed={"granularity": _BY},
-        remedies=_PERIODS,
-    ),
-    Row(
-        ("GET",),
-        "/analytics/system",
-        ADMIN + "QueryUsage",
-        lambda given: admin.QueryUsageRequest(granularity=_granularity(given), group_by=_BY_AGENT),
-        admin.QueryUsageResponse,
-        lambda found, _: _usage(found),
-        dict.fromkeys(_BY, str),
-        renamed={"granularity": _BY},
-        remedies=_PERIODS,
-    ),
-    Row(
-        ("GET",),
-        "/analytics/users/{id}",
-        ADMIN + "QueryUsage",
-        lambda given: admin.QueryUsageRequest(
-            user=named(given), granularity=_granularity(given), group_by=_BY_AGENT
-        ),
-        admin.QueryUsageResponse,
-        lambda found, _: _usage(found),
-        dict.fromkeys(_BY, str),
-        renamed={"granularity": _BY, "user": ("id",)},
-        remedies={**_PERIODS, **IDENTIFIED},
+    *(
+        Row(
+            ("GET",),
+            path,
+            call,
+            lambda given, request=request: request(
+                granularity=_granularity(given),
+                group_by=(usage_report_pb2.USAGE_DIMENSION_AGENT,),
+                **_of_user(given),
+            ),
+            response,
+            lambda found, _: _usage(found),
+            dict.fromkeys(_BY, str),
+            renamed={"granularity": _BY, "user": ("id",)},
+            remedies={**_PERIODS, **IDENTIFIED},
+        )
+        for path, call, request, response in (
+            ("/analytics/usage", AUTH + "QueryMyUsage", auth.QueryMyUsageRequest, auth.QueryMyUsageResponse),
+            ("/analytics/system", ADMIN + "QueryUsage", admin.QueryUsageRequest, admin.QueryUsageResponse),
+            (
+                "/analytics/users/{id}",
+                ADMIN + "QueryUsage",
+                admin.QueryUsageRequest,
+                admin.QueryUsageResponse,
+            ),
+        )
     ),
 )

@@ -116,3 +116,69 @@ NAMED: Final[Mapping[str, Sequence[str]]] = {"name": ("id",), "subject": ("id",)
 UUID: Final = f"a UUID such as {EXAMPLE}"
 IDENTIFIED: Final = {"id": f"must be {UUID}"}
 """The remedy for the id in a path, which cannot be a name with a slash."""
+
+
+def row_of_one(
+    methods: Sequence[str],
+    path: str,
+    call: str,
+    request: Callable[[Given], Message],
+    response: type[Message],
+    shape: Callable[[Any], Json] | None = None,
+) -> Row:
+    """A path with the id of a resource and no fields. shape: makes the body of the reply; None for a reply without one."""
+    return Row(
+        methods,
+        path,
+        call,
+        request,
+        response,
+        lambda found, _: shape and shape(found),
+        {},
+        code=200 if shape else 204,
+        renamed=NAMED,
+        remedies=IDENTIFIED,
+    )
+
+
+def row_of_list(
+    path: str,
+    call: str,
+    request: Callable[..., Message],
+    response: type[Message],
+    items: str,
+    shape: Callable[[Any], Json],
+    *,
+    where: Callable[[Given], Mapping[str, str]] = lambda _: {},
+    key: str = "",
+    fields: Mapping[str, type | UnionType] | None = None,
+    renamed: Mapping[str, Sequence[str]] | None = None,
+    remedies: Mapping[str, str] | None = None,
+    head: Callable[[Given], Json] = lambda _: {},
+    first: First | None = None,
+    absent: Callable[[Given], Message | None] = lambda _: None,
+) -> Row:
+    """A path with a list in pages. request: the class of the RPC's request. shape: makes an entry of the reply. where:
+    the request's further fields. key: the name of the list in the reply, if it is not `items`. head: what the reply has
+    beside the list."""
+    return Row(
+        ("GET",),
+        path,
+        call,
+        lambda given: request(
+            page_size=page_size(given), page_token=given.get("page_token", ""), **where(given)
+        ),
+        response,
+        lambda found, given: {
+            **head(given),
+            key or items: [shape(one) for one in getattr(found, items)],
+            "next_page_token": found.next_page_token or None,
+        },
+        {**(fields or {}), **PAGED},
+        renamed={"page_size": PAGE_SIZE, **(renamed or {})},
+        remedies=remedies or {},
+        alternatives=WHERE,
+        items=items,
+        first=first,
+        absent=absent,
+    )
