@@ -173,12 +173,14 @@ CREATE POLICY search_reads ON responsa.api_key FOR SELECT TO responsa_search USI
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.api_key TO responsa_app;
 GRANT SELECT ON responsa.api_key TO responsa_search;
 
--- Programs that administrators have registered, so that people connect them to their accounts with OAuth (docs/adr/0107). The id is their client_id.
+-- Programs that administrators have registered, so that people connect them to their accounts with OAuth (docs/adr/0107). Their client_id is the id, or
+-- document_uri, of which the id is made then.
 CREATE TABLE responsa.program (
     id uuid PRIMARY KEY,
     tenant_id text NOT NULL REFERENCES responsa.tenant (id),
     display_name text NOT NULL CHECK (octet_length(display_name) BETWEEN 1 AND 200),
     redirect_uris text[] NOT NULL CHECK (cardinality(redirect_uris) BETWEEN 1 AND 10),
+    document_uri text NOT NULL CHECK (length(document_uri) <= 2048), -- '' without one
     revision bigint NOT NULL DEFAULT 1, -- counts the changes; the etag is made of it
     create_time timestamptz NOT NULL DEFAULT now(),
     update_time timestamptz NOT NULL DEFAULT now()

@@ -478,6 +478,23 @@ def test_the_browser_goes_only_where_the_program_may_send_it(person: Person, cli
     }
 
 
+def test_an_administrator_registers_a_program_by_its_document(person: Person) -> None:
+    """Nothing is fetched: nobody answers at the document's address."""
+    document, back = "https://127.0.0.1:9/client.json", "https://ferry.example/back"
+    wanted = request(document, redirect_uri=back)
+    assert person.consent(wanted).status_code == 400
+    with Responsa(person.instance.url, person.instance.key) as responsa:
+        made = responsa.create_program("Ferryman", [back], document_uri=document)
+        said = person.consent(wanted).json()
+        assert (said["displayName"], said["vouched"], said["clientHost"]) == ("Ferryman", True, "127.0.0.1:9")
+        assert person.consent(request(document, redirect_uri=f"{back}/")).status_code == 400
+        code = person.reply(wanted)["code"]
+        tokens = exchanged(person, exchanging(code, document, redirect_uri=back))
+        responsa.delete_program(made.name)
+    assert exchanged(person, refreshing(tokens["refresh_token"], document)) == "invalid_grant"
+    assert person.consent(wanted).status_code == 400
+
+
 def test_a_document_is_its_own_and_public(person: Person) -> None:
     uris = ["https://ferry.example/back"]
     back = {"redirect_uri": uris[0]}

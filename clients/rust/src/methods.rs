@@ -52,7 +52,7 @@ impl Client {
 
     /// CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth.
     ///
-    /// Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    /// Errors: INVALID_FIELD, RESOURCE_ALREADY_EXISTS (a program with this document_uri), REQUEST_ID_REUSED.
     pub async fn create_program(&self, mut request: admin::v1::CreateProgramRequest) -> Result<admin::v1::Program, Error> {
         identify(&mut request.request_id);
         self.call("/responsa.admin.v1.AdminService/CreateProgram", true, &request).await.map_err(|error| error.asked(request.request_id))

@@ -970,6 +970,7 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "PreviewSourceRequest.mapping": 131072,
     "PreviewSourceRequest.subject": 255,
     "Program.display_name": 200,
+    "Program.document_uri": 2048,
     "QuestionPattern.note": 2048,
     "Reader.email": 254,
     "RefreshTokenRequest.refresh_token": 64,

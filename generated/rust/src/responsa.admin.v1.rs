@@ -1075,7 +1075,7 @@ impl ModelTestOutcome {
         }
     }
 }
-/// Program is a program that the tenant's people may connect to their accounts with OAuth, such as an assistant that speaks MCP. The UUID in its name is its client_id. It has no secret: it proves with PKCE that a code was given to it.
+/// Program is a program that the tenant's people may connect to their accounts with OAuth, such as an assistant that speaks MCP. Its client_id is the UUID in its name, or its document_uri. It has no secret: it proves with PKCE that a code was given to it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Program {
     /// `programs/{uuid}`.
@@ -1093,6 +1093,10 @@ pub struct Program {
     /// A value that changes with every change of the program. A delete with an old etag fails with ETAG_MISMATCH.
     #[prost(string, tag = "5")]
     pub etag: ::prost::alloc::string::String,
+    /// The https address of its Client ID Metadata Document, by which the program names itself, e.g. "<https://assistant.example.org/client.json";> empty: it has none.
+    /// The document is not fetched: display_name and redirect_uris count in its place. A tenant registers a document once.
+    #[prost(string, tag = "6")]
+    pub document_uri: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Program {
     const NAME: &'static str = "Program";
@@ -1930,7 +1934,7 @@ impl ::prost::Name for DeleteTeacherRequest {
 /// CreateProgramRequest describes a program to register.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateProgramRequest {
-    /// The program, with its display_name and redirect_uris. The server sets all other fields.
+    /// The program, with its display_name, redirect_uris and document_uri. The server sets all other fields.
     #[prost(message, optional, tag = "1")]
     pub program: ::core::option::Option<Program>,
     /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and

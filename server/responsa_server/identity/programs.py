@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Protocol, cast
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import httpx2
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -332,17 +332,17 @@ class Programs:
 
     async def _client(self, caller: Principal, client_id: str) -> Client:
         """The program with a client_id. Raises InvalidRequest."""
-        if _UUID.fullmatch(client_id):
-            try:
-                found = await self._registered.get(caller, UUID(client_id))
-            except NotFound:
-                raise _unknown() from None
-            return Client(
-                client_id, found.display_name, found.redirect_uris, vouched=True, program_id=found.id
-            )
+        document = client_id.startswith("https://")
+        if document or _UUID.fullmatch(client_id):
+            identity = id_of_document(caller.tenant_id, client_id) if document else UUID(client_id)
+            with contextlib.suppress(NotFound):
+                found = await self._registered.get(caller, identity)
+                return Client(
+                    client_id, found.display_name, found.redirect_uris, vouched=True, program_id=identity
+                )
         if client_id.startswith(_REGISTERED) and self.settings.dynamic_registration != "none":
             return self._self_registered(client_id)
-        if client_id.startswith("https://") and self.settings.documents:
+        if document and self.settings.documents:
             return await self._documented(caller, client_id)
         raise _unknown()
 
@@ -377,8 +377,7 @@ class Programs:
     async def _documented(self, caller: Principal, client_id: str) -> Client:
         """The program with a Client ID Metadata Document (draft-ietf-oauth-client-id-metadata-document), which is kept
         for ten minutes. A user has one fetched at a time."""
-        parts = _split(client_id)
-        if parts is None or parts.scheme != "https" or parts.path in ("", "/") or _dotted(parts.path):
+        if not is_document(client_id):
             raise _unknown()
         kept = self._documents.get(client_id)
         if kept is not None and kept[0] > self._clock():
@@ -426,6 +425,22 @@ async def reaches_public_hosts(connector: Connector) -> bool:
     return False
 
 
+def is_document(uri: str) -> bool:
+    """Whether this can be the address of a Client ID Metadata Document."""
+    parts = _split(uri)
+    return (
+        parts is not None
+        and parts.scheme == "https"
+        and parts.path not in ("", "/")
+        and not _dotted(parts.path)
+    )
+
+
+def id_of_document(tenant_id: str, uri: str) -> UUID:
+    """The id of the program that a tenant has registered by the address of its document."""
+    return uuid5(NAMESPACE_URL, f"{tenant_id} {uri}")
+
+
 def is_redirect(uri: str) -> bool:
     """Whether people may be sent back to this address: https, http of the loopback, a private-use scheme with a period
     (RFC 8252, 7.1), or one of the known addresses."""
@@ -451,12 +466,7 @@ def matches(registered: str, redirect_uri: str) -> bool:
     one, other = _split(registered), _split(redirect_uri)
     if one is None or other is None or one.hostname not in _LOOPBACK or one.scheme != "http":
         return False
-    return (one.scheme, one.hostname, one.path, one.query) == (
-        other.scheme,
-        other.hostname,
-        other.path,
-        other.query,
-    )
+    return one._replace(netloc=one.hostname) == other._replace(netloc=other.hostname or "")
 
 
 def host_of(uri: str) -> str:

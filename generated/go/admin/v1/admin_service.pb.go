@@ -421,7 +421,7 @@ func (x *DeleteTeacherRequest) GetEtag() string {
 // CreateProgramRequest describes a program to register.
 type CreateProgramRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The program, with its display_name and redirect_uris. The server sets all other fields.
+	// The program, with its display_name, redirect_uris and document_uri. The server sets all other fields.
 	Program *Program `protobuf:"bytes,1,opt,name=program,proto3" json:"program,omitempty"`
 	// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
 	// a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.

@@ -123,7 +123,8 @@ type AdminServiceClient interface {
 	UpdateTeacher(ctx context.Context, in *UpdateTeacherRequest, opts ...grpc.CallOption) (*Teacher, error)
 	// DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
 	DeleteTeacher(ctx context.Context, in *DeleteTeacherRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+	// CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, RESOURCE_ALREADY_EXISTS (a program with
+	// this document_uri), REQUEST_ID_REUSED.
 	CreateProgram(ctx context.Context, in *CreateProgramRequest, opts ...grpc.CallOption) (*Program, error)
 	// ListPrograms lists the tenant's registered programs, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListPrograms(ctx context.Context, in *ListProgramsRequest, opts ...grpc.CallOption) (*ListProgramsResponse, error)
@@ -1167,7 +1168,8 @@ type AdminServiceServer interface {
 	UpdateTeacher(context.Context, *UpdateTeacherRequest) (*Teacher, error)
 	// DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
 	DeleteTeacher(context.Context, *DeleteTeacherRequest) (*emptypb.Empty, error)
-	// CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+	// CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, RESOURCE_ALREADY_EXISTS (a program with
+	// this document_uri), REQUEST_ID_REUSED.
 	CreateProgram(context.Context, *CreateProgramRequest) (*Program, error)
 	// ListPrograms lists the tenant's registered programs, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListPrograms(context.Context, *ListProgramsRequest) (*ListProgramsResponse, error)

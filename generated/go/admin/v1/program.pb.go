@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Program is a program that the tenant's people may connect to their accounts with OAuth, such as an assistant that speaks MCP. The UUID in its name is its client_id. It has no secret: it proves with PKCE that a code was given to it.
+// Program is a program that the tenant's people may connect to their accounts with OAuth, such as an assistant that speaks MCP. Its client_id is the UUID in its name, or its document_uri. It has no secret: it proves with PKCE that a code was given to it.
 type Program struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `programs/{uuid}`.
@@ -35,7 +35,10 @@ type Program struct {
 	// When the program was registered.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// A value that changes with every change of the program. A delete with an old etag fails with ETAG_MISMATCH.
-	Etag          string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The https address of its Client ID Metadata Document, by which the program names itself, e.g. "https://assistant.example.org/client.json"; empty: it has none.
+	// The document is not fetched: display_name and redirect_uris count in its place. A tenant registers a document once.
+	DocumentUri   string `protobuf:"bytes,6,opt,name=document_uri,json=documentUri,proto3" json:"document_uri,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -105,11 +108,18 @@ func (x *Program) GetEtag() string {
 	return ""
 }
 
+func (x *Program) GetDocumentUri() string {
+	if x != nil {
+		return x.DocumentUri
+	}
+	return ""
+}
+
 var File_responsa_admin_v1_program_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_program_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/admin/v1/program.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x02\n" +
+	"\x1fresponsa/admin/v1/program.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x02\n" +
 	"\aProgram\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x02\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x12:\n" +
@@ -117,7 +127,8 @@ const file_responsa_admin_v1_program_proto_rawDesc = "" +
 	"\"\x05r\x03(\x80\bR\fredirectUris\x12A\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12\x1f\n" +
-	"\x04etag\x18\x05 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag:H\xeaAE\n" +
+	"\x04etag\x18\x05 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x12/\n" +
+	"\fdocument_uri\x18\x06 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\vdocumentUri:H\xeaAE\n" +
 	"\x1cresponsa.example.org/Program\x12\x12programs/{program}*\bprograms2\aprogramb\x06proto3"
 
 var (

@@ -440,7 +440,7 @@ public final class AdminService {
     /**
      * CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth.
      *
-     * <p>Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+     * <p>Errors: INVALID_FIELD, RESOURCE_ALREADY_EXISTS (a program with this document_uri), REQUEST_ID_REUSED.
      */
     public Program createProgram(CreateProgramRequest request) {
         return calls.unary(CREATE_PROGRAM, request, true, timeout);

@@ -251,7 +251,7 @@ class CreateProgramRequest(_message.Message):
     """
     @_builtins.property
     def program(self) -> _program_pb2.Program:
-        """The program, with its display_name and redirect_uris. The server sets all other fields."""
+        """The program, with its display_name, redirect_uris and document_uri. The server sets all other fields."""
 
     def __init__(
         self,

@@ -491,7 +491,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateProgram(self, request, context):
-        """CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        """CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, RESOURCE_ALREADY_EXISTS (a program with
+        this document_uri), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,9 @@ class AdminServiceStub:
     DeleteTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTeacherRequest, _empty_pb2.Empty]
     """DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
     CreateProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateProgramRequest, _program_pb2.Program]
-    """CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED."""
+    """CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, RESOURCE_ALREADY_EXISTS (a program with
+    this document_uri), REQUEST_ID_REUSED.
+    """
     ListPrograms: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListProgramsRequest, _admin_service_pb2.ListProgramsResponse]
     """ListPrograms lists the tenant's registered programs, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     DeleteProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteProgramRequest, _empty_pb2.Empty]
@@ -408,7 +410,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateProgramRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateProgramRequest, _abc.Awaitable[_program_pb2.Program]],
     ) -> _abc.Awaitable[_program_pb2.Program]:
-        """CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED."""
+        """CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, RESOURCE_ALREADY_EXISTS (a program with
+        this document_uri), REQUEST_ID_REUSED.
+        """
 
     @_abc_1.abstractmethod
     def ListPrograms(

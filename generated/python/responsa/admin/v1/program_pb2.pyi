@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Program(_message.Message):
-    """Program is a program that the tenant's people may connect to their accounts with OAuth, such as an assistant that speaks MCP. The UUID in its name is its client_id. It has no secret: it proves with PKCE that a code was given to it."""
+    """Program is a program that the tenant's people may connect to their accounts with OAuth, such as an assistant that speaks MCP. Its client_id is the UUID in its name, or its document_uri. It has no secret: it proves with PKCE that a code was given to it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -30,12 +30,17 @@ class Program(_message.Message):
     REDIRECT_URIS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    DOCUMENT_URI_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`programs/{uuid}`."""
     display_name: _builtins.str
     """The name to show to people when they connect the program: 1 to 200 bytes of UTF-8."""
     etag: _builtins.str
     """A value that changes with every change of the program. A delete with an old etag fails with ETAG_MISMATCH."""
+    document_uri: _builtins.str
+    """The https address of its Client ID Metadata Document, by which the program names itself, e.g. "https://assistant.example.org/client.json"; empty: it has none.
+    The document is not fetched: display_name and redirect_uris count in its place. A tenant registers a document once.
+    """
     @_builtins.property
     def redirect_uris(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The addresses to which people may be sent back, 1 to 10: an https address, an http address of the loopback, whose port does not count, or an address of a scheme with a period, such as com.example.app:/back."""
@@ -52,10 +57,11 @@ class Program(_message.Message):
         redirect_uris: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        document_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "name", b"name", "redirect_uris", b"redirect_uris"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "document_uri", b"document_uri", "etag", b"etag", "name", b"name", "redirect_uris", b"redirect_uris"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

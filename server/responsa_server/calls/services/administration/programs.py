@@ -6,10 +6,18 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import program_pb2
+from responsa_server.calls.call import caller
 from responsa_server.calls.services.administration.resource import ResourceCalls
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.formatting import plain_name
-from responsa_server.identity.programs import MAX_NAME_BYTES, ODD_MARKS, REDIRECTS, is_redirect
+from responsa_server.identity.programs import (
+    MAX_NAME_BYTES,
+    ODD_MARKS,
+    REDIRECTS,
+    id_of_document,
+    is_document,
+    is_redirect,
+)
 from responsa_server.stores.postgres.resources import ResourceTable
 
 
@@ -34,7 +42,14 @@ class ProgramService:
             )
             raise InvalidRequest.of_field("program.display_name", "display_name", remedy)
         request.program.display_name = name
-        return await self._calls.create(request)
+        document, identity = request.program.document_uri, None
+        if document:
+            if not is_document(document):
+                raise InvalidRequest.of_field(
+                    "program.document_uri", "document_uri", "must be an https address with a path"
+                )
+            identity = id_of_document(caller().tenant_id, document)
+        return await self._calls.create(request, identity)
 
     async def ListPrograms(self, request: pb.ListProgramsRequest) -> pb.ListProgramsResponse:
         return await self._calls.list(request, pb.ListProgramsResponse)

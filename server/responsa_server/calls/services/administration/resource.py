@@ -46,12 +46,12 @@ class ResourceCalls(Generic[ResourceMessage]):
         ]
         self._required = [name for name in self._given if field_behavior_pb2.REQUIRED in behaviors[name]]
 
-    async def create(self, request: Any) -> ResourceMessage:
-        """Create the resource in the request. The server chooses the id if the request has none."""
+    async def create(self, request: Any, identity: UUID | None = None) -> ResourceMessage:
+        """Create the resource in the request. identity: its id if the request has none; by default a new one."""
         values = columns(self._field, getattr(request, self._field), self._given)
         chosen = getattr(request, f"{self._field}_id", "")
         made = await self._table.create(
-            caller(), values, UUID(chosen) if chosen else None, request_id(request.request_id)
+            caller(), values, UUID(chosen) if chosen else identity, request_id(request.request_id)
         )
         return self._message(made)
 

@@ -232,7 +232,7 @@ export declare const DeleteTeacherRequestSchema: GenMessage<DeleteTeacherRequest
  */
 export declare type CreateProgramRequest = Message<"responsa.admin.v1.CreateProgramRequest"> & {
   /**
-   * The program, with its display_name and redirect_uris. The server sets all other fields.
+   * The program, with its display_name, redirect_uris and document_uri. The server sets all other fields.
    *
    * @generated from field: responsa.admin.v1.Program program = 1;
    */
@@ -3207,7 +3207,8 @@ export declare const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+   * CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, RESOURCE_ALREADY_EXISTS (a program with
+   * this document_uri), REQUEST_ID_REUSED.
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateProgram
    */

@@ -12,7 +12,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_responsa_admin_v1_program: GenFile;
 
 /**
- * Program is a program that the tenant's people may connect to their accounts with OAuth, such as an assistant that speaks MCP. The UUID in its name is its client_id. It has no secret: it proves with PKCE that a code was given to it.
+ * Program is a program that the tenant's people may connect to their accounts with OAuth, such as an assistant that speaks MCP. Its client_id is the UUID in its name, or its document_uri. It has no secret: it proves with PKCE that a code was given to it.
  *
  * @generated from message responsa.admin.v1.Program
  */
@@ -51,6 +51,14 @@ export declare type Program = Message<"responsa.admin.v1.Program"> & {
    * @generated from field: string etag = 5;
    */
   etag: string;
+
+  /**
+   * The https address of its Client ID Metadata Document, by which the program names itself, e.g. "https://assistant.example.org/client.json"; empty: it has none.
+   * The document is not fetched: display_name and redirect_uris count in its place. A tenant registers a document once.
+   *
+   * @generated from field: string document_uri = 6;
+   */
+  documentUri: string;
 };
 
 /**
