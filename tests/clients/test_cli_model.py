@@ -34,6 +34,7 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
         return pb.ModelSettings(
             models=[f"{name}:{request.default_model.model}"] if name else [],
             key_in_use="stored" if name else "",
+            key_stored=bool(name),
             providers=[pb.ModelProvider(name="openai")],
         )
 
@@ -58,6 +59,7 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
         default_model=pb.DefaultModel(provider="openai", model="m-2", api_key=KEY)
     )
     none = await responsa("model", "set", "none")
+    assert ("The stored key was deleted" in none.err, "deleted" in done.err) == (True, False)
     assert none.out.startswith("No model is set: answers show passages.\nProviders: openai.")
     assert requests[-1] == admin.SetDefaultModelRequest(default_model=pb.DefaultModel())
     assert KEY not in listed.err + done.err + refused.err

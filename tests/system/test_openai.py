@@ -72,7 +72,7 @@ def test_an_answer_and_its_citations_are_those_of_grpc(
     (choice,) = completion.choices
     content = choice.message.content or ""
     text, _, sources = content.partition("\n\nSources:\n\n")
-    text, _, why = text.rpartition("\n\n")
+    why, _, text = text.partition("\n\n")
     assert why == "No language model is configured. Closest passages:"
     assert (MARK.sub("", text), choice.finish_reason) == (answer.text, "stop")
     assert (completion.model, completion.system_fingerprint) == ("default", turn.agent_version)

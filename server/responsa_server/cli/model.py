@@ -90,11 +90,16 @@ def set_model(
             else:
                 _print_models(provider, tested)
             return
+        had_key = client.models().key_stored
         settings = client.set_default_model(wanted, skip_test=skip_test)
         if json:
             print_json(settings)
         else:
             _print_settings(settings)
+        if had_key and not settings.key_stored:
+            print_error(
+                "The stored key was deleted: it was for another provider or address. Store one with --key."
+            )
 
 
 def _print_models(provider: str, tested: admin_service_pb2.TestModelResponse) -> None:

@@ -153,13 +153,13 @@ def test_what_was_sent_is_known_with_any_of_its_marks(sent: str) -> None:
         "second": whole.replace(" [1]", ""),
         "all": whole,
     }[sent]
-    for below in (
-        "",
-        "\n\nSources:\n\n1. [A](http://another.example/#/documents/a)\n",
-        "\n\nQuellen:\n\n1. A, Seite 3",
-        "\n\nNo language model is configured. Closest passages:\n\nSources:\n\n1. A: “x”",
+    for above, below in (
+        ("", ""),
+        ("", "\n\nSources:\n\n1. [A](http://another.example/#/documents/a)\n"),
+        ("", "\n\nQuellen:\n\n1. A, Seite 3"),
+        ("No language model is configured. Closest passages:\n\n", "\n\nSources:\n\n1. A: “x”"),
     ):
-        assert is_written(message, written.strip() + below)
+        assert is_written(message, above + written.strip() + below)
     for changed in (
         written[1:],
         written.strip() + "!",

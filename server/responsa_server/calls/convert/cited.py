@@ -107,14 +107,14 @@ def why(answer: TurnAnswer) -> str:
 
 
 def with_sources(answer: TurnAnswer) -> str:
-    """An answer with its marks, and below it why it shows passages, and the list of its sources. Parses the text,
+    """An answer with its marks, above it why it shows passages, and below it the list of its sources. Parses the text,
     which takes up to a second."""
     text, cited = answer.text, sources(answer.citations)
     numbers = dict[Place, int]()
     give_numbers(cited, numbers)
     below = listed(text, cited, numbers, lambda one: web_address(one.uri))
     marked = with_marks(text, marks_of(text, cited, numbers))
-    return "\n\n".join(filter(None, [marked, why(answer), below]))
+    return "\n\n".join(filter(None, [why(answer), marked, below]))
 
 
 def is_list(text: str) -> bool:

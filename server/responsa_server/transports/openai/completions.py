@@ -70,15 +70,17 @@ class Completion:
         await _send(self._exchange, question, found, self._named(reading, _kind(question)))
 
     async def _marked(self, reading: Reading, text: str) -> str:
-        """The next part of the text as it is sent: with its marks; after the last part, with what stands below."""
+        """The next part of the text as it is sent: with its marks, and with what stands above the first part and below the last."""
         marking, written = self._marking, reading.written
         if marking is None:
             return text
         marked = await marking.part(written.text, written.sent - len(text), written.sent, reading.known())
         if not self.over or reading.refusal:
             return marked
-        address = partial(link, page=self._exchange.page)
-        return marked + marking.below(reading.text, reading.cited(), address, reading.why)
+        address, why = partial(link, page=self._exchange.page), reading.why
+        if why and written.sent == len(text):  # nothing was sent before, as nearly always
+            marked, why = marking.above(why) + marked, ""
+        return marked + marking.below(reading.text, reading.cited(), address, why)
 
     def _annotations(self, reading: Reading) -> Sequence[Json]:
         text, page = reading.written.text, self._exchange.page

@@ -77,6 +77,12 @@ class Reading:
         return "" if self.terminal is None else why(self.terminal.answer)
 
     @property
+    def comes_whole(self) -> bool:
+        """Whether nothing of the text was sent, and it has its citations already: its end comes at once, and says what
+        stands above it."""
+        return self.written.holds and not self.written.sent and bool(self.citations)
+
+    @property
     def failure(self) -> ResponsaError | None:
         """The error of a turn that failed or was cancelled."""
         kind = None if self.terminal is None else self.terminal.WhichOneof("event")
@@ -286,7 +292,7 @@ class Followed:
         if reading.seq < self._hold_until and not ended:
             # What an earlier attempt has written and withdrawn is not sent to a client that comes later.
             return
-        text = reading.written.take(whole=ended)
+        text = "" if reading.comes_whole and not ended else reading.written.take(whole=ended)
         if reading.written.cut and not ended:
             # The client's answer ends here, so the turn's own end, a cancellation, is not awaited. An empty answer stands
             # for it, with what the turn has used so far.

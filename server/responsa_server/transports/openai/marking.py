@@ -41,11 +41,16 @@ class Marking:
         end of a range, before the marks that stand there."""
         return at + sum(size for made, size in self._made if (made < at if ends else made <= at))
 
+    def above(self, why: str) -> str:
+        """What stands above the text: why it shows passages."""
+        self._made.append((-1, len(why) + 2))
+        return f"{why}\n\n"
+
     def below(
         self, text: str, citations: Sequence[Citation], link: Callable[[Citation], str], why: str = ""
     ) -> str:
-        """What follows the text: why it shows passages, "" if it does not, and the list of these sources. text: the
-        answer. link: see `listed`."""
+        """What follows the text: why it shows passages, "" if that stands above it or it does not, and the list of these
+        sources. text: the answer. link: see `listed`."""
         give_numbers(citations, self._numbers)
         found = [why, listed(text, citations, self._numbers, link)]
         return "".join(f"\n\n{part}" for part in found if part) + ("\n" if any(found) else "")
@@ -53,8 +58,8 @@ class Marking:
 
 def is_written(message: Message, sent: str) -> bool:
     """Whether a text is the message as a client was sent it: with each of its marks or without it, and with or without
-    what stands below it. White space at the ends does not count."""
-    text, sent = message.text.strip(), sent.strip()
+    what stands above and below it. White space at the ends does not count."""
+    text, sent = message.text.strip(), without_why(sent.strip())
     if text == sent:
         return True
     citations = sources(message.citations)

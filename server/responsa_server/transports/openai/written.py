@@ -36,7 +36,7 @@ class Written:
         self._stop = stop
         self._most = None if most_tokens is None else most_tokens * BYTES_A_TOKEN
         self._owed = ""
-        self._holds = holds
+        self.holds = holds
         self._held = 0
         self.text = ""
         self.sent = sent
@@ -45,7 +45,7 @@ class Written:
 
     def add(self, piece: str) -> None:
         """Add the next piece of the text."""
-        self._held = len(piece) if self._holds else 0
+        self._held = len(piece) if self.holds else 0
         self.text += piece
         self.longest = max(self.longest, len(self.text))
 
