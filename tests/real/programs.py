@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +42,30 @@ HEAVY: Final = (
 )
 """Packages of Open WebUI (4 GB) for documents and sounds of its own. It imports each only where it is used, so it runs without them."""
 COLLECTOR: Final = ROOT / "tests" / "real" / "collector"
-HOSTS: Final = ("@openai/codex@0.171.0", "opencode-ai@1.18.33", "mcp-remote@0.15.1", "oidc-provider@9.13.3")
+HOSTS: Final = (
+    "@openai/codex@0.171.0",
+    "opencode-ai@1.18.33",
+    "mcp-remote@0.15.1",
+    "@anthropic-ai/claude-code@2.1.328",
+    "oidc-provider@9.13.3",
+)
 """Hosts of MCP, and a provider of OpenID Connect, from the registry of npm."""
+FRONT_ENDS: Final = (
+    "ai@7.0.173",
+    "@ai-sdk/react@4.0.177",
+    "@ai-sdk/openai@4.0.118",
+    "@ai-sdk/openai-compatible@3.0.92",
+    "@assistant-ui/react@0.15.22",
+    "@assistant-ui/react-ai-sdk@1.4.12",
+    "react@19.3.1",
+    "react-dom@19.3.1",
+    "@types/react@19",
+    "@types/react-dom@19",
+)
+"""The AI SDK and assistant-ui, from the registry of npm."""
+AIDER: Final = "aider-chat==0.86.2"
+LLAMA_INDEX: Final = "llama-index-llms-openai-like==0.8.1"
+GRADIO: Final = "gradio==6.31.0"
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "responsa-tools"
 INSTALL_SECONDS: Final = 1800
 
@@ -117,26 +139,41 @@ def kubernetes() -> Path:
 def open_webui() -> Path:
     """The command `open-webui`, in an environment of its own."""
 
+    return python_package("open-webui", OPEN_WEBUI, HEAVY) / "open-webui"
+
+
+def python_package(name: str, package: str, without: Sequence[str] = ()) -> Path:
+    """The folder of the commands of an environment of its own with a package of PyPI. without: packages to leave out."""
+
     def install(folder: Path) -> None:
         uv = str(Path(sys.executable).with_name("uv"))
         overrides = folder / "without.txt"
-        overrides.write_text("".join(f"{name}; python_version < '3'\n" for name in HEAVY))
+        overrides.write_text("".join(f"{name}; python_version < '3'\n" for name in without))
         environment = folder / "environment"
         _run(uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(environment))
         python = str(environment / "bin" / "python")
-        _run(uv, "pip", "install", "--quiet", "--python", python, "--override", str(overrides), OPEN_WEBUI)
+        _run(uv, "pip", "install", "--quiet", "--python", python, "--override", str(overrides), package)
 
-    named = "\n".join([OPEN_WEBUI, sys.version, *HEAVY])
-    return _kept("open-webui", named.encode(), install) / "environment" / "bin" / "open-webui"
+    named = "\n".join([package, sys.version, *without])
+    return _kept(name, named.encode(), install) / "environment" / "bin"
 
 
 def hosts() -> Path:
     """The folder with the commands of hosts of MCP; oidc-provider is beside it."""
 
-    def install(folder: Path) -> None:
-        _run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *HOSTS)
+    return _node_modules("hosts", HOSTS) / ".bin"
 
-    return _kept("hosts", " ".join(HOSTS).encode(), install) / "node_modules" / ".bin"
+
+def front_ends() -> Path:
+    """The folder with the modules of the AI SDK and assistant-ui."""
+    return _node_modules("front-ends", FRONT_ENDS)
+
+
+def _node_modules(name: str, packages: Sequence[str]) -> Path:
+    def install(folder: Path) -> None:
+        _run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *packages)
+
+    return _kept(name, " ".join(packages).encode(), install) / "node_modules"
 
 
 def _kept(name: str, inputs: bytes, fill: Callable[[Path], None]) -> Path:

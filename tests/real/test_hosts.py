@@ -126,6 +126,19 @@ def test_mcp_remote_signs_in_and_lists_the_tools(person: Person, tmp_path: Path)
     connects(person, tmp_path, '"documents"', client, f"{person.instance.url}/mcp/")
 
 
+def test_claude_code_reaches_the_server_with_a_key(backend: Instance, tmp_path: Path) -> None:
+    claude = [str(programs.hosts() / "claude"), "mcp"]
+    add = ("add", "--transport", "http", "responsa", f"{backend.url}/mcp")
+    header = ("--header", f"Authorization: Bearer {backend.key}")
+    environment = {**os.environ, "HOME": str(tmp_path), "DISABLE_TELEMETRY": "1", "DISABLE_AUTOUPDATER": "1"}
+    for command in ((*claude, *add, *header), (*claude, "list")):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "Connected" in done.stdout, done.stdout
+
+
 PROVIDER = """
 import { Provider } from 'oidc-provider';
 const [, , port, callback] = process.argv;

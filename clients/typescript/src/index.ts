@@ -2,6 +2,7 @@
 
 export { createAgent, createAgentById, type AgentEmitter, type AgentOptions, type AgentSource } from "./agent.js";
 export { unitsAt } from "./bytes.js";
+export { ResponsaChatTransport, type ChatMessage, type ChatTransportOptions } from "./chat.js";
 export { Responsa, type ClientOptions } from "./client.js";
 export type { ConnectionOptions, Credential } from "./connection.js";
 export { BrokenAnswer, CannotConnect, ResponsaError, turnError, type Violation } from "./errors.js";
