@@ -41,7 +41,11 @@ async def test_the_tutor_is_asked_as_a_teacher_and_its_conversation_goes_on_in_a
     person.add(LIGHTHOUSE, "lighthouse.md", collection="tutor")
     teacher = person.client.create_teacher("Ms Ashdown", "You teach calmly.").name
     tab = await person.sign_in()
-    await tab.choose("Tutor")
+    await expect(tab.agent.get_by_role("option", name="Helper")).to_have_count(1)
+    await expect(tab.agent.get_by_role("option", name="Tutor")).to_have_count(0)  # it is not listed
+    await expect(tab.page.get_by_role("link", name="Teachers")).to_have_count(0)
+    await tab.page.goto(f"{person.url}/?agent=tutor")
+    await expect(tab.page.get_by_role("link", name="Teachers")).to_be_visible()
     teachers = tab.page.get_by_label("Teacher", exact=True)
     await expect(teachers.get_by_role("option")).to_have_text(["Choose…", "Ms Ashdown"])
     await expect(tab.page.get_by_label("Level")).to_have_value("1")  # the default: intermediate

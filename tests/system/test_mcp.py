@@ -188,6 +188,7 @@ def test_agents_are_prompts_and_collections_are_resources(second: Instance, way:
     async def work(client: Client) -> None:
         prompts = {prompt.name: prompt for prompt in (await client.list_prompts()).prompts}
         assert "default" in prompts
+        assert "tutor" not in prompts  # it is not listed
         prompt = await client.get_prompt("default", {"question": FERRY})
         assert FERRY in prompt.messages[0].content.text
         caught = await raises(MCPError, client.get_prompt("nobody", {"question": FERRY}))

@@ -325,7 +325,9 @@ def test_a_response_follows_another(client: OpenAI) -> None:
 def test_models_are_agents_and_embeddings_those_of_the_installation(
     client: OpenAI, responsa: Responsa, http: httpx2.Client
 ) -> None:
-    agents = [one.name.partition("/")[2] for one in responsa.agents()]
+    agents = [agent.name.partition("/")[2] for agent in responsa.agents() if agent.listed]
+    assert "tutor" not in agents
+    assert client.models.retrieve("tutor").id == "tutor"
     assert {one.id for one in client.models.list()} == {
         f"{agent}{kind}" for agent in agents for kind in ("", ":chores")
     }

@@ -245,7 +245,7 @@ class App {
     const askLink = element("a", { href: "#/" }, icon(MessageCircle), element("span", {}, t("ask")));
     const documentsLink = element("a", { href: DOCUMENTS }, icon(FileText), element("span", {}, t("documents")));
     const searchLink = element("a", { href: SEARCH }, icon(Search), element("span", {}, t("search")));
-    const teachersLink = element("a", { href: TEACHERS }, icon(Users), element("span", {}, t("teachers")));
+    const teachersLink = element("a", { href: TEACHERS, hidden: true }, icon(Users), element("span", {}, t("teachers")));
     const administrationLink = element("a", { href: ADMINISTRATION, class: "wide" }, icon(Settings), element("span", {}, t("administration")));
     const out = async () => {
       const failure = await signOut(user.name);
@@ -308,6 +308,10 @@ class App {
       { signal },
     );
 
+    const agents = async () => {
+      await chat.picker.load();
+      teachersLink.hidden = !chat.picker.names("teachers");
+    };
     let routing = false;
     const route = async (first: boolean) => {
       openDrawer(false);
@@ -349,7 +353,7 @@ class App {
       }
       if (!main.contains(chat.root)) {
         replace(main, chat.root);
-        void chat.picker.load(); // agents and teachers may have changed since the last visit
+        void agents(); // agents and teachers may have changed since the last visit
       }
       // On a touch screen, the focus would open a keyboard that hides half the page.
       if (!first || window.matchMedia("(pointer: fine)").matches) chat.focus();
@@ -357,7 +361,7 @@ class App {
       if (!signal.aborted && location.hash === (fragment || "#/")) await chat.show(conversation);
     };
     window.addEventListener("hashchange", () => void route(false), { signal });
-    await Promise.all([route(true), list.refresh()]);
+    await Promise.all([route(true), list.refresh(), ...(onChat() ? [] : [agents()])]);
     void loadMarkdown().catch(() => undefined); // so that the first answer need not wait
   }
 

@@ -1687,6 +1687,9 @@ pub struct Agent {
     /// Whether GenerateText writes JSON with the agent's language model: the agent has one, and its files allow it (`model.json_output`).
     #[prost(bool, tag = "13")]
     pub writes_json: bool,
+    /// Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent.
+    #[prost(bool, tag = "14")]
+    pub listed: bool,
 }
 impl ::prost::Name for Agent {
     const NAME: &'static str = "Agent";

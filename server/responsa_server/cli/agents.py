@@ -40,7 +40,8 @@ def list_agents(json: _AsJson = False) -> None:
                 continue
             default = " (default)" if agent.is_default else ""
             about = one_line(agent.description or agent.display_name, 100)
-            print_text(f"{_id(agent):<16} {about}{default}{_published(agent)}")
+            unlisted = "" if agent.listed else " (not listed)"
+            print_text(f"{_id(agent):<16} {about}{default}{unlisted}{_published(agent)}")
 
 
 def show_agent(

@@ -34,7 +34,7 @@ class AgentCard:
     of use; empty if the agent needs no model. history_messages: the number of earlier messages that the agent reads.
     tools: the names of the tools that the agent uses. missing_tools: those that this server does not have.
     file_version: the name of the version of the agent's files; "" for an agent without files. writes_json: whether
-    programs may ask the agent's language model for JSON.
+    programs may ask the agent's language model for JSON. listed: whether people and programs are offered the agent.
     """
 
     id: str
@@ -51,6 +51,7 @@ class AgentCard:
     missing_tools: Sequence[str] = ()
     file_version: str = ""
     writes_json: bool = False
+    listed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,9 +63,19 @@ export class AgentPicker {
     return this.#agents.find((one) => one.isDefault);
   }
 
-  /** The agents that are not chosen. */
+  /** The listed agents that are not chosen. */
   get others(): readonly Agent[] {
-    return this.#agents.filter((one) => one.name !== this.#name);
+    return this.#agents.filter((one) => one.listed && one.name !== this.#name);
+  }
+
+  /** The listed agents, and the chosen one. */
+  get #offered(): readonly Agent[] {
+    return this.#agents.filter((agent) => agent.listed || agent.name === this.#name);
+  }
+
+  /** Whether a parameter of an agent that is offered names records of this kind, e.g. "teachers". */
+  names(resource: string): boolean {
+    return this.#offered.some((agent) => fieldsOf(agent.parametersSchema).some((field) => field.resource === resource));
   }
 
   /** The agent and parameters for a question that is asked now. */
@@ -137,7 +147,7 @@ export class AgentPicker {
   #list(): void {
     const name = this.#name;
     const known = this.#agents.some((one) => one.name === name);
-    const options = this.#agents.map((one) => element("option", { value: one.name, selected: one.name === name, ...WRITTEN }, one.displayName || labelOf([], one.name)));
+    const options = this.#offered.map((one) => element("option", { value: one.name, selected: one.name === name, ...WRITTEN }, one.displayName || labelOf([], one.name)));
     if (!known) {
       const label = !name ? t("default") : this.#agents.length > 0 ? t("notListed", { agent: labelOf([], name) }) : labelOf([], name);
       options.unshift(element("option", { value: name, selected: true }, label));

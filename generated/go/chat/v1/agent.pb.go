@@ -55,7 +55,9 @@ type Agent struct {
 	// The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files.
 	FileVersion string `protobuf:"bytes,12,opt,name=file_version,json=fileVersion,proto3" json:"file_version,omitempty"`
 	// Whether GenerateText writes JSON with the agent's language model: the agent has one, and its files allow it (`model.json_output`).
-	WritesJson    bool `protobuf:"varint,13,opt,name=writes_json,json=writesJson,proto3" json:"writes_json,omitempty"`
+	WritesJson bool `protobuf:"varint,13,opt,name=writes_json,json=writesJson,proto3" json:"writes_json,omitempty"`
+	// Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent.
+	Listed        bool `protobuf:"varint,14,opt,name=listed,proto3" json:"listed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -181,6 +183,13 @@ func (x *Agent) GetWritesJson() bool {
 	return false
 }
 
+func (x *Agent) GetListed() bool {
+	if x != nil {
+		return x.Listed
+	}
+	return false
+}
+
 // AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
 type AgentVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -277,7 +286,7 @@ var File_responsa_chat_v1_agent_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x05\n" +
+	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x05\n" +
 	"\x05Agent\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12&\n" +
@@ -297,7 +306,8 @@ const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\ffile_version\x18\f \x01(\tB*\xe2A\x01\x03\xfaA#\n" +
 	"!responsa.example.org/AgentVersionR\vfileVersion\x12%\n" +
 	"\vwrites_json\x18\r \x01(\bB\x04\xe2A\x01\x03R\n" +
-	"writesJson:>\xeaA;\n" +
+	"writesJson\x12\x1c\n" +
+	"\x06listed\x18\x0e \x01(\bB\x04\xe2A\x01\x03R\x06listed:>\xeaA;\n" +
 	"\x1aresponsa.example.org/Agent\x12\x0eagents/{agent}*\x06agents2\x05agent\"\x82\x03\n" +
 	"\fAgentVersion\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12A\n" +

@@ -649,6 +649,7 @@ def _card(identity: str, agent: ConfiguredAgent, file_version: str, *, default: 
         tools=config.tools.use,
         file_version=file_version,
         writes_json=agent.alone is not None and agent.alone.writes_json,
+        listed=config.listed,
     )
 
 

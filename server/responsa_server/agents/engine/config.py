@@ -396,6 +396,10 @@ class AgentConfig(Table):
     description: str = Field(
         "", max_length=2000, description="The agent's purpose in a whole sentence: `This agent …`."
     )
+    listed: bool = Field(
+        True,
+        description="Whether people and programs are offered the agent. An agent that is not listed answers those who name it.",
+    )
     questions: Texts = Field((), max_length=20, description="Examples of questions.")
     without_retrieval: str = Field(
         WITHOUT_RETRIEVAL,

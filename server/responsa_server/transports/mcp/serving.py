@@ -210,7 +210,8 @@ class Serving:
         request = chat.ListAgentsRequest(page_size=_PAGE, page_token=_token(params))
         page = await self._backend(context).answer(CHAT + "ListAgents", request, chat.ListAgentsResponse)
         return types.ListPromptsResult(
-            prompts=[_prompt_of(agent) for agent in page.agents], next_cursor=page.next_page_token or None
+            prompts=[_prompt_of(agent) for agent in page.agents if agent.listed],
+            next_cursor=page.next_page_token or None
         )
 
     async def _prompt(self, context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:

@@ -39,6 +39,7 @@ class Agent(_message.Message):
     MISSING_TOOLS_FIELD_NUMBER: _builtins.int
     FILE_VERSION_FIELD_NUMBER: _builtins.int
     WRITES_JSON_FIELD_NUMBER: _builtins.int
+    LISTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`agents/{id}`."""
     display_name: _builtins.str
@@ -55,6 +56,8 @@ class Agent(_message.Message):
     """The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files."""
     writes_json: _builtins.bool
     """Whether GenerateText writes JSON with the agent's language model: the agent has one, and its files allow it (`model.json_output`)."""
+    listed: _builtins.bool
+    """Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent."""
     @_builtins.property
     def parameters_schema(self) -> _struct_pb2.Struct:
         """The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
@@ -96,10 +99,11 @@ class Agent(_message.Message):
         missing_tools: _abc.Iterable[_builtins.str] | None = ...,
         file_version: _builtins.str = ...,
         writes_json: _builtins.bool = ...,
+        listed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters_schema", b"parameters_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "examples", b"examples", "file_version", b"file_version", "history_messages", b"history_messages", "is_default", b"is_default", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version", "writes_json", b"writes_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "examples", b"examples", "file_version", b"file_version", "history_messages", b"history_messages", "is_default", b"is_default", "listed", b"listed", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version", "writes_json", b"writes_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -110,6 +110,13 @@ export declare type Agent = Message<"responsa.chat.v1.Agent"> & {
    * @generated from field: bool writes_json = 13;
    */
   writesJson: boolean;
+
+  /**
+   * Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent.
+   *
+   * @generated from field: bool listed = 14;
+   */
+  listed: boolean;
 };
 
 /**
