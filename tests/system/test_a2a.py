@@ -214,6 +214,15 @@ def test_the_cards_say_how_to_reach_the_agents(second: Instance) -> None:
                     reflection_pb2.ServerReflectionResponse.FromString(reply)
                     async for reply in call(request.SerializeToString() for request in requests)
                 ]
+                authorised = ("authorization", f"Bearer {second.key}")
+                for method, *version in (
+                    ("CreateTaskPushNotificationConfig",),
+                    ("GetTask", ("a2a-version", "9.0")),
+                ):
+                    unsupported = channel.unary_unary(f"/{SERVICE}/{method}")
+                    with pytest.raises(grpc.aio.AioRpcError) as caught:
+                        await unsupported(b"", metadata=(authorised, *version))
+                    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
             assert SERVICE in [one.name for one in listed.list_services_response.service]
             assert file.file_descriptor_response.file_descriptor_proto
 
@@ -254,7 +263,8 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
         assert reasons(error_of(b"{")) == (400, -32700, ["MALFORMED_MESSAGE"])
         assert reasons(error_of([listing])) == (400, -32600, ["MALFORMED_MESSAGE"])
         assert reasons(error_of(b'"' + b"x" * MAX_BODY + b'"')) == (400, -32600, ["MALFORMED_MESSAGE"])
-        assert reasons(error_of(listing, **{"content-type": "text/plain"}))[2] == ["MALFORMED_MESSAGE"]
+        typed = reasons(error_of(listing, **{"content-type": "text/plain"}))
+        assert typed == (200, -32005, ["CONTENT_TYPE_NOT_SUPPORTED", "INVALID_FIELD"])
         assert reasons(error_of(listing)) == (200, -32001, ["TASK_NOT_FOUND", "RESOURCE_NOT_FOUND"])
         assert reasons(error_of(rpc("Dance", {}))) == (200, -32601, ["METHOD_NOT_FOUND", "ROUTE_NOT_FOUND"])
         for version in ("", "0.3", "2.0"):

@@ -85,10 +85,15 @@ async def json_body(
     return body
 
 
+def is_json(headers: Mapping[str, str]) -> bool:
+    """Whether a body is of the content type application/json."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
 def check_json(headers: Mapping[str, str]) -> None:
     """Raises InvalidRequest (MALFORMED_MESSAGE) if a body is not of the content type application/json. A form on
     another site can send text, but cannot set this content type."""
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if not is_json(headers):
         raise malformed("the content-type must be application/json")
 
 

@@ -121,7 +121,7 @@ def no_method(verb: str, allowed: Collection[str]) -> status_pb2.Status:
 
 def code(error: ResponsaError) -> Code:
     """The code with which an error ends a call."""
-    return TABLE[error.reason]
+    return Code[error.alias_code] if error.alias_code else TABLE[error.reason]
 
 
 def unexpected(call_id: str) -> ResponsaError:

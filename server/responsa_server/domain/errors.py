@@ -59,7 +59,7 @@ class ResponsaError(Exception):
     reason: the machine-readable cause. message: one or two sentences for the user. metadata: the keys that the contract
     documents for this reason. violations: the fields that break a rule. retry_after: the number of seconds after which
     the caller should try again, or None. alias: the domain and the reason under which another protocol knows the error,
-    or None.
+    or None. alias_code: the name of its code over gRPC there; "" for the code of the reason.
     """
 
     reason: Reason
@@ -68,6 +68,7 @@ class ResponsaError(Exception):
     violations: Sequence[FieldViolation] = ()
     retry_after: float | None = None
     alias: tuple[str, str] | None = None
+    alias_code: str = ""
 
     def __post_init__(self) -> None:
         Exception.__init__(self, self.message)

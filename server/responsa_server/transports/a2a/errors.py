@@ -24,6 +24,13 @@ _REASONS: Final[Mapping[Code, str]] = {
     Code.OUT_OF_RANGE: _INVALID,
     Code.INTERNAL: "INTERNAL_ERROR",
 }
+_CODES: Final[Mapping[str, str]] = {
+    "TASK_NOT_CANCELABLE": "FAILED_PRECONDITION",
+    "PUSH_NOTIFICATION_NOT_SUPPORTED": "UNIMPLEMENTED",
+    "UNSUPPORTED_OPERATION": "UNIMPLEMENTED",
+    "VERSION_NOT_SUPPORTED": "UNIMPLEMENTED",
+}
+"""The codes over gRPC (A2A, 5.4) that are not those of an invalid request."""
 _FIELDS: Final = {
     "text": "message.parts",
     "conversation": "message.context_id",
@@ -38,8 +45,14 @@ _FIELDS: Final = {
 def refused(field: str, remedy: str, reason: str = _INVALID) -> ResponsaError:
     """The error for a field. reason: A2A's."""
     error = InvalidRequest.of_field(field, "a2a", remedy)
-    error.alias = _DOMAIN, reason
+    error.alias, error.alias_code = (_DOMAIN, reason), _CODES.get(reason, "")
     return error
+
+
+def check_version(version: str) -> None:
+    """Raises InvalidRequest (VERSION_NOT_SUPPORTED). version: A2A's that the client speaks."""
+    if ".".join(version.split(".")[:2]) != "1.0":
+        raise refused("A2A-Version", "must be 1.0", "VERSION_NOT_SUPPORTED")
 
 
 def task_not_found(task_id: str) -> ResponsaError:

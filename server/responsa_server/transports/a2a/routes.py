@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, Complete, disconnected, peer_of
 from responsa_server.calls.chain import Calls, Method
+from responsa_server.calls.http import is_json
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.json_rpc import (
     SERVER_ERROR,
@@ -41,7 +42,6 @@ SERVICE: Final = "lf.a2a.v1.A2AService"
 _PATHS: Final = ("/a2a", "/a2a/{agent}")
 _CARD: Final = "/.well-known/agent-card.json"
 _GET_CARD: Final = f"/{SERVICE}/GetExtendedAgentCard"
-_VERSION: Final = "1.0"
 _CARD_SECONDS: Final = 60
 """How long a card may be kept."""
 
@@ -149,8 +149,11 @@ class _Door:
             body = await body_of(self._calls, me, request.method, request.headers, request.stream())
             method, params = reply.read(body)
             await self._serve(request, reply, method, params)
-        except Refused as refused:
-            await reply.refuse(refused)
+        except Refused as fault:
+            if request.method == "POST" and not is_json(request.headers):
+                await self._refuse_type(reply)
+            else:
+                await reply.refuse(fault)
         except ResponsaError as error:
             await reply.fail(error, SERVER_ERROR)
         except ClientDisconnect:
@@ -158,15 +161,20 @@ class _Door:
         except Exception as error:  # the caller gets JSON-RPC's shape of INTERNAL
             await reply.fail(self._calls.unforeseen(reply.call(scope["path"]), error), SERVER_ERROR)
 
+    async def _refuse_type(self, reply: _Reply) -> None:
+        await _operations()
+        from responsa_server.transports.a2a.errors import refused, rpc_code
+
+        error = refused("content-type", "must be application/json", "CONTENT_TYPE_NOT_SUPPORTED")
+        await reply.fail(error, rpc_code(error))
+
     async def _serve(self, request: Request, reply: _Reply, method: str, params: object) -> None:
         operations = await _operations()
-        from responsa_server.transports.a2a.errors import refused, rpc_code, translated
+        from responsa_server.transports.a2a.errors import check_version, rpc_code, translated
 
         operation: Operation | None = operations.operation(method)
         try:
-            version = request.headers.get("a2a-version", "")
-            if ".".join(version.split(".")[:2]) != _VERSION:
-                raise refused("A2A-Version", "must be 1.0", "VERSION_NOT_SUPPORTED")
+            check_version(request.headers.get("a2a-version", ""))
             if operation is None:
                 raise status.no_route()
             message = operation.request(params)

@@ -26,7 +26,7 @@ from responsa_server.calls.methods import CHAT
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
 from responsa_server.transports.a2a.cards import base_of, card_of
-from responsa_server.transports.a2a.errors import refused, task_not_found, translated
+from responsa_server.transports.a2a.errors import check_version, refused, task_not_found, translated
 from responsa_server.transports.a2a.tasks import RUNNING, Reading, task_of, turn_states
 
 _UNSUPPORTED: Final = "UNSUPPORTED_OPERATION"
@@ -52,6 +52,7 @@ def _told(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @wraps(handler)
     async def serve(request: object) -> object:
         try:
+            _check_version()
             return await handler(request)
         except ResponsaError as error:
             raise translated(error) from None
@@ -63,6 +64,7 @@ def _told_each(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @wraps(handler)
     async def serve(request: object) -> AsyncGenerator[object]:
         try:
+            _check_version()
             async with aclosing(handler(request)) as events:
                 async for event in events:
                     yield event
@@ -70,6 +72,12 @@ def _told_each(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
             raise translated(error) from None
 
     return serve
+
+
+def _check_version() -> None:
+    """Over gRPC, a client may leave the version out."""
+    for version in current().metadata.get("a2a-version", ()):
+        check_version(version)
 
 
 class _Service:
