@@ -65,7 +65,7 @@ FRONT_ENDS: Final = (
 """The AI SDK and assistant-ui, from the registry of npm."""
 AIDER: Final = "aider-chat==0.86.2"
 LLAMA_INDEX: Final = "llama-index-llms-openai-like==0.8.1"
-GRADIO: Final = "gradio==6.31.0"
+GRADIO: Final = ("gradio==6.31.0", "openai==3.57.0")
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "responsa-tools"
 INSTALL_SECONDS: Final = 1800
 
@@ -139,11 +139,11 @@ def kubernetes() -> Path:
 def open_webui() -> Path:
     """The command `open-webui`, in an environment of its own."""
 
-    return python_package("open-webui", OPEN_WEBUI, HEAVY) / "open-webui"
+    return python_environment("open-webui", OPEN_WEBUI, without=HEAVY) / "open-webui"
 
 
-def python_package(name: str, package: str, without: Sequence[str] = ()) -> Path:
-    """The folder of the commands of an environment of its own with a package of PyPI. without: packages to leave out."""
+def python_environment(name: str, *packages: str, without: Sequence[str] = ()) -> Path:
+    """The folder of the commands of an environment of its own with packages of PyPI. without: packages to leave out."""
 
     def install(folder: Path) -> None:
         uv = str(Path(sys.executable).with_name("uv"))
@@ -152,9 +152,9 @@ def python_package(name: str, package: str, without: Sequence[str] = ()) -> Path
         environment = folder / "environment"
         _run(uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(environment))
         python = str(environment / "bin" / "python")
-        _run(uv, "pip", "install", "--quiet", "--python", python, "--override", str(overrides), package)
+        _run(uv, "pip", "install", "--quiet", "--python", python, "--override", str(overrides), *packages)
 
-    named = "\n".join([package, sys.version, *without])
+    named = "\n".join([*packages, sys.version, *without])
     return _kept(name, named.encode(), install) / "environment" / "bin"
 
 

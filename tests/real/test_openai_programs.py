@@ -53,7 +53,7 @@ def run(backend: Instance, folder: Path, *command: str) -> str:
 
 
 def test_aider(backend: Instance, tmp_path: Path) -> None:
-    aider = str(programs.python_package("aider", programs.AIDER) / "aider")
+    aider = str(programs.python_environment("aider", programs.AIDER) / "aider")
     options = "--model openai/default --chat-mode ask --no-git --yes-always --no-check-update --no-analytics"
     plain = "--no-show-model-warnings --no-pretty --no-fancy-input --map-tokens 0"
     printed = run(backend, tmp_path, aider, *options.split(), *plain.split(), "--message", QUESTION)
@@ -73,7 +73,7 @@ print("".join(part.delta or "" for part in llm.stream_chat([message])))
 
 
 def test_llama_index(backend: Instance, tmp_path: Path) -> None:
-    python = str(programs.python_package("llama-index", programs.LLAMA_INDEX) / "python")
+    python = str(programs.python_environment("llama-index", programs.LLAMA_INDEX) / "python")
     printed = run(backend, tmp_path, python, "-c", LLAMA.replace('os.environ["QUESTION"]', repr(QUESTION)))
     assert printed.count(ANSWER) == printed.count("Sources:") == 2
 
@@ -119,7 +119,7 @@ chat.launch(server_name="127.0.0.1", server_port={port}, quiet=True)
 
 
 def test_gradio_in_a_browser(backend: Instance, tmp_path: Path) -> None:
-    python, port = str(programs.python_package("gradio", programs.GRADIO) / "python"), free_port()
+    python, port = str(programs.python_environment("gradio", *programs.GRADIO) / "python"), free_port()
     url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
     environment = {
         **os.environ,

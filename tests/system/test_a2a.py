@@ -215,13 +215,12 @@ def test_the_cards_say_how_to_reach_the_agents(second: Instance) -> None:
                     async for reply in call(request.SerializeToString() for request in requests)
                 ]
                 authorised = ("authorization", f"Bearer {second.key}")
-                for method, *version in (
-                    ("CreateTaskPushNotificationConfig",),
-                    ("GetTask", ("a2a-version", "9.0")),
-                ):
+                message = a2a.Message(message_id="1", role=a2a.Role.ROLE_USER, parts=[a2a.Part(text=QUICK)])
+                question = a2a.SendMessageRequest(message=message).SerializeToString()
+                for method, body in (("CreateTaskPushNotificationConfig", b""), ("SendMessage", question)):
                     unsupported = channel.unary_unary(f"/{SERVICE}/{method}")
                     with pytest.raises(grpc.aio.AioRpcError) as caught:
-                        await unsupported(b"", metadata=(authorised, *version))
+                        await unsupported(body, metadata=(authorised, ("a2a-version", "9.0")))
                     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
             assert SERVICE in [one.name for one in listed.list_services_response.service]
             assert file.file_descriptor_response.file_descriptor_proto

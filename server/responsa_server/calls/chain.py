@@ -207,11 +207,12 @@ class Calls:
         )
 
         async def work() -> None:
-            # A stream may last for minutes. Release the metadata that the interceptors have read. A short call keeps
-            # it, because the service may ask where the call
-            # comes from.
+            # A stream may last for minutes. Release the metadata that the interceptors have read, but for the version of
+            # the protocol. A short call keeps it, because the service may ask where the call comes from.
             if call.lasts:
-                call.metadata = {}
+                call.metadata = {
+                    name: call.metadata[name] for name in ("a2a-version",) if name in call.metadata
+                }
             assert method is not None, "an interceptor refuses methods that are not served"
             await self._run(call, method, read, send)
 
