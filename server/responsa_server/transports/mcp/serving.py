@@ -211,7 +211,7 @@ class Serving:
         page = await self._backend(context).answer(CHAT + "ListAgents", request, chat.ListAgentsResponse)
         return types.ListPromptsResult(
             prompts=[_prompt_of(agent) for agent in page.agents if agent.listed],
-            next_cursor=page.next_page_token or None
+            next_cursor=page.next_page_token or None,
         )
 
     async def _prompt(self, context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
