@@ -357,11 +357,11 @@ class TurnWriter:
 
     def _queue(self) -> None:
         """Let the process's writer take what has been collected: at once, or a little later if no follower waits for
-        it. The first event and the first text never wait, and statuses after the first event wait for company."""
+        it. The first text never waits, and statuses wait for company: a follower has had the turn's start."""
         nothing = not self._pending and self._checkpoint is None
         if self.queued or nothing or self._in_flight is not None or self._closing:
             return
-        patient = not self._waiting_barriers and not self._flushing and self.last_seq > self._start.last_seq
+        patient = not self._waiting_barriers and not self._flushing
         if patient and all(isinstance(happened.event, Status) for happened in self._pending):
             if self._later is None:
                 self._later = asyncio.get_running_loop().call_later(

@@ -37,6 +37,7 @@ from tests.raising import raises
 
 END = Refused(RefusalReason.NO_SUPPORT, "Nothing.", Usage())
 STATUS = Status(Step.GRADING, "…")
+TEXT = Delta("text", 0)
 AWAY = Unavailable(Reason.PART_UNAVAILABLE, "away")
 
 
@@ -188,16 +189,14 @@ async def test_text_is_gathered_while_no_follower_waits_for_it_and_the_first_nev
     assert len(log.appends) == 2
 
 
-async def test_statuses_after_the_first_event_wait_for_company_but_no_barrier_waits_for_them() -> None:
+async def test_statuses_wait_for_company_but_no_barrier_waits_for_them() -> None:
     async with writing_one() as (log, turn):
-        turn.put(STATUS)
-        await turn.writer.flush()
         turn.put(STATUS, STATUS)
         await asyncio.sleep(0)  # the process's writer runs, and has nothing
-        assert len(log.appends) == 1
-        turn.put(Delta("word", 0))
+        assert not log.appends
+        turn.put(TEXT)
         await turn.writer.flush()
-        assert len(log.appends) == 2
+        assert len(log.appends) == 1
         barrier = Barrier()
         turn.put(STATUS, barrier)
         await barrier.passed.wait()
@@ -242,10 +241,10 @@ async def test_turns_share_commits() -> None:
     log = ScriptedLog(open_=False)
     async with writing(log) as begin:
         first, *others = [begin() for _ in range(6)]
-        first.put(STATUS)
+        first.put(TEXT)
         await log.entered.wait()
         for other in others:
-            other.put(STATUS)
+            other.put(TEXT)
         log.gate.set()
         for other in others:
             await other.writer.flush()
@@ -351,13 +350,13 @@ async def test_an_event_that_cannot_be_stored_fails_its_own_turn_alone_which_can
         bad, good = begin(), begin()
         refused = ValueError("cannot be stored")
         log.failures = [refused, refused]  # both items fail together; then only the first item fails
-        bad.put(STATUS)
-        good.put(STATUS)
+        bad.put(TEXT)
+        good.put(TEXT)
         log.gate.set()
         await good.writer.flush()
         assert (bad.failed, good.failed) == ([refused], [])
         with pytest.raises(ValueError, match="cannot be stored"):
-            bad.put(STATUS)
+            bad.put(TEXT)
         assert [event["kind"] for event in await bad.finish()] == ["refused"]
 
 
@@ -467,12 +466,12 @@ async def test_followers_that_cannot_be_told_stop_their_own_turn_alone() -> None
     async with writing(log) as begin:
         bad, good = begin(), begin()
         bad.visible.append(LogRow(1, 1, False, b"not of this log"))  # publishing raises
-        bad.put(STATUS)
-        good.put(STATUS)
+        bad.put(TEXT)
+        good.put(TEXT)
         log.gate.set()
         await good.writer.flush()
         assert [type(error) for error in bad.failed] == [AssertionError]
-        good.put(STATUS)
+        good.put(TEXT)
         await good.writer.flush()
         assert len(good.visible) == 2
 
@@ -487,9 +486,9 @@ async def test_the_writer_goes_on_after_an_accident() -> None:
             raise RuntimeError("an accident") from reason
 
         bad.fail = breaks
-        bad.put(STATUS)
-        good.put(STATUS)
+        bad.put(TEXT)
+        good.put(TEXT)
         log.gate.set()
         async with asyncio.timeout(60):
             await good.writer.flush()
-        assert [event["kind"] for event in await good.finish()] == ["status", "refused"]
+        assert [event["kind"] for event in await good.finish()] == ["delta", "refused"]
