@@ -148,26 +148,6 @@ async def test_two_processes_share_one_count_and_the_eleventh_message_is_refused
     await two[0].admit(people.bob, uuid7())
 
 
-async def test_many_messages_at_once_never_pass_the_limit(
-    two: tuple[Limiter, Limiter], people: People
-) -> None:
-    assert await admitted(two, people.ann, 50) == 10
-
-
-async def test_a_turn_counts_once_and_a_refused_question_is_given_back(
-    two: tuple[Limiter, Limiter], people: People
-) -> None:
-    turn_id = uuid7()
-    for _ in range(30):
-        await two[0].admit(people.ann, turn_id)
-    for _ in range(9):
-        await two[1].admit(people.ann, uuid7())
-    await refused(two[0].admit(people.ann, uuid7()))
-    await two[0].give_back(people.ann, turn_id)
-    await two[1].admit(people.ann, uuid7())
-    await refused(two[0].admit(people.ann, uuid7()))
-
-
 async def test_a_flushed_redis_is_filled_again_from_the_turns(
     two: tuple[Limiter, Limiter], people: People, turn_store: PostgresTurnStore, redis: EmbeddedRedis
 ) -> None:
@@ -176,21 +156,6 @@ async def test_a_flushed_redis_is_filled_again_from_the_turns(
     await flush(redis)
     # Both processes look into the database at the same time; the messages count once.
     assert await admitted(two, people.ann, 40) == 3
-
-
-async def test_without_redis_the_database_counts_half_and_knows_the_accepted_messages(
-    database: Database, redis: EmbeddedRedis, people: People, turn_store: PostgresTurnStore
-) -> None:
-    settings = limits(messages_per_minute=10)
-    async with limiter(database, redis.url, settings) as one, limiter(database, redis.url, settings) as other:
-        for _ in range(2):
-            await accept(turn_store, people.ann, one)
-        redis.stop()
-        assert await admitted((one, other), people.ann, 60) == 3
-        assert await admitted((one, other), people.bob, 60) == 5
-        error = await refused(other.admit(people.bob, uuid7()))
-        assert error.retry_after is not None
-        assert 50 < error.retry_after <= 60
 
 
 async def test_when_redis_is_back_the_messages_of_the_meantime_count(

@@ -117,15 +117,6 @@ async def test_a_version_that_is_asked_for_is_loaded_and_answers_as_it_did(
         }
 
 
-async def test_what_shapes_no_answer_makes_no_version(town: Town, folder: Folder) -> None:
-    own = folder.write("own", "One.")
-    async with town.process() as agents:
-        (own / "agent.toml").write_text("# A remark.\n" + (own / "agent.toml").read_text())
-        (own / "prompts" / "unused.md").write_text("Nobody reads this.")
-        (own / "golden.yaml").write_text("questions: []")
-        assert not any(one.changed for one in await agents.reload())
-
-
 async def test_a_broken_file_leaves_the_old_version_serving_and_is_told(town: Town, folder: Folder) -> None:
     own = folder.write("own", "One.")
     async with town.process() as agents:

@@ -69,14 +69,6 @@ async def test_a_token_says_who_calls_and_no_more(database: Database) -> None:
     assert found["exp"] == expires
 
 
-async def test_anyone_can_verify_a_token_with_the_public_keys(database: Database) -> None:
-    tokens = people_of(database).tokens
-    token = await good(tokens)
-    ((kid, public),) = await tokens.public_keys()
-    key = jwt.PyJWK({"kty": "OKP", "crv": "Ed25519", "x": public, "kid": kid, "alg": "EdDSA"})
-    assert jwt.decode(token, key, ["EdDSA"], audience="responsa")["tenant"] == "acme"
-
-
 Forgery = Callable[[str, str, str], str]
 """Makes a bad token from a good one, the key's id and the public key in Base64."""
 

@@ -100,15 +100,6 @@ async def test_racing_the_finish_one_of_the_two_wins_and_the_conversation_agrees
     print(f"cancel races: {sorted(outcomes)}")
 
 
-async def test_a_turn_that_nobody_runs_is_ended_too(services: Services, people: People) -> None:
-    async with services.turns(options=IDLE) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        assert accepted.state is TurnState.PENDING
-        following = asyncio.create_task(followed(turns, people.ann, accepted.turn_id))
-        await turns.cancel(people.ann, accepted.turn_id)
-        assert [event["kind"] for event in events_of(await following)] == ["started", "cancelled"]
-
-
 async def test_the_next_in_the_queue_moves_up(services: Services, people: People) -> None:
     script = endless()
     async with services.turns(script, QUICK) as turns:

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Precondition, Reason
 from responsa_server.domain.people import Principal, Role, User, UserChange
-from responsa_server.identity.credentials import LIFETIME_SECONDS, CredentialCache
+from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity
 from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.database import Database
@@ -45,20 +45,6 @@ async def administrators(users: UserAdministration, identity: Identity, count: i
     ]
     acting = Principal("acme", found[0].id, Role.ADMIN, "api_key")
     return found + [await users.create(acting, "x", "", Role.ADMIN, None) for _ in range(count - 1)]
-
-
-async def test_a_user_disabled_elsewhere_is_refused_within_a_second(
-    database: Database, identity: Identity, users: UserAdministration
-) -> None:
-    now = 100.0
-    here = identity_of(database, CredentialCache(lambda: now))
-    admin, _ = await person(identity, role=Role.ADMIN)
-    who, secret = await person(identity)
-    await here.authenticate(key(secret))
-    await users.disable(admin, who.user_id, "")
-    now += LIFETIME_SECONDS
-    assert LIFETIME_SECONDS < 1
-    assert (await refusal(here.authenticate(key(secret)))).reason is Reason.USER_DISABLED
 
 
 async def test_a_new_role_counts_at_the_next_call(identity: Identity, users: UserAdministration) -> None:

@@ -237,16 +237,3 @@ async def test_what_was_really_stored_is_erased_while_the_tenant_works(
     assert [audit_event.action for audit_event in events.audit_events] == ["tenant.erase"]
     left = house.ask("SELECT DISTINCT address FROM responsa.audit_event WHERE tenant_id = 'rival'")
     assert left == [("",)]
-
-
-async def test_the_tenant_is_in_every_line_of_a_call(served: Served) -> None:
-    for who in (served.ann, served.eve):
-        await who.GetMe()
-    await caller(served.identity, served.channel, "rival", Role.USER)
-    await failed(served.bob.ListUsers())
-    lines = served.lines.of("call")
-    assert [line["tenant"] for line in lines if line["method"].endswith(("/GetMe", "/ListUsers"))] == [
-        "acme",
-        "rival",
-        "acme",
-    ]

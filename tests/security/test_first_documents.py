@@ -135,7 +135,7 @@ def test_each_file_is_read_as_the_first_of_its_pool(version: str, tmp_path: Path
     own = tmp_path / "venv" / "bin" / "python"
     shutil.copy(Path(sys.executable).with_name("uv"), own.parent)
     locks = ("-r", ROOT / "requirements.lock", "-r", ROOT / "requirements-ocr.lock")
-    subprocess.run([own, ROOT / "tools" / "install.py", "--require-hashes", *locks], check=True)
+    subprocess.run([own, ROOT / "tools" / "install.py", "--require-hashes", "--no-deps", *locks], check=True)
     folders = (*ROOT.glob("tests/fixtures"), *ROOT.glob("samples"), *SHARED.glob("troubles*/raw"))
     folders += (*SHARED.glob("files/raw"), *SHARED.glob("first"))
     suffixes = {f".{suffix}" for row in FORMATS for suffix in row.suffixes}

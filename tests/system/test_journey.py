@@ -11,7 +11,7 @@ from typing import Any
 from responsa.chat.v1 import chat_service_pb2 as chat
 from tests.callers import Credential, Registry, Tenant
 from tests.instance import Instance
-from tests.transports import Json, Outcome, Way, Ways, events_of, stub_of
+from tests.transports import Json, Outcome, Way, Ways, stub_of
 
 ISLANDS = "Skye lies in the Inner Hebrides. The Cuillin on Skye rises to 992 metres.\n"
 
@@ -133,22 +133,6 @@ def test_two_tenants_never_see_each_other(registry: Registry, ways: Ways) -> Non
     mine = answer(ways, north, "Where is Skye?", requestId=request_id)
     theirs = answer(ways, south, "Something else?", requestId=request_id)
     assert mine["name"] != theirs["name"]
-
-
-def test_a_follow_up_is_announced_and_understood(ways: Ways, tenant: Tenant) -> None:
-    headers = tenant.headers(Credential.USER)
-    ingest(ways, headers, "islands.md", f"# Skye\n\n{ISLANDS}", title="Skye")
-    first = answer(ways, headers, "Where does Skye lie?")
-    request = {"text": "How high does it rise?", "conversation": first["conversation"]}
-    outcome = ways.call("ChatService/Ask", request, headers)
-    assert outcome.problem is None
-    events = events_of(outcome.messages)
-    steps = [event["status"]["step"] for event in events if "status" in event]
-    assert steps == ["STEP_REWRITING", "STEP_RETRIEVING", "STEP_GRADING", "STEP_GENERATING"], events
-    turns = ways.call("ChatService/ListTurns", {"pageSize": 1}, headers).message["turns"]
-    understood = turns[0]["terminalEvent"]["answer"]
-    assert "Skye" in understood["standaloneQuestion"]
-    assert "992" in understood["text"]
 
 
 def raw_events(

@@ -131,17 +131,6 @@ async def test_a_question_in_another_language_is_refused_because_of_the_language
     assert "“How long does the battery of Wren 2 last?”" in end.message
 
 
-async def test_a_follow_up_is_rewritten_before_it_is_looked_for() -> None:
-    model = Remembers()
-    events = await told_by(
-        shipped("chat", parts_of(model)),
-        task_for("chat", "And where does it end?", talk("How long is the river Nile?", LONG)),
-    )
-    assert "Rephrasing your question..." in messages(events)
-    assert model.asked["kb_search_query"] == 1
-    assert "Nile" in whole(events).standalone_question
-
-
 @pytest.mark.parametrize("agent", ["default", "chat"])
 async def test_what_was_said_long_ago_is_summed_up_and_kept(agent: str) -> None:
     model, notes = Remembers(), Notes()

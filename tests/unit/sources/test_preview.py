@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, MadeRow, SourceDocument
 from responsa_server.sources import service
@@ -15,22 +14,6 @@ from responsa_server.sources.reading import PREVIEW_BYTES
 from responsa_server.sources.service import shown
 
 CONNECTION = DatabaseConnection("staff", DatabaseKind.SQLITE, ["*"])
-
-
-async def test_no_tenant_takes_the_sessions_of_others() -> None:
-    databases, begun, over = SqlDatabases(lambda place: place.env), asyncio.Queue[str](), asyncio.Event()
-
-    async def hold(tenant: str) -> None:
-        async with databases.session(CONNECTION, tenant):
-            begun.put_nowait(tenant)
-            await over.wait()
-
-    async with asyncio.TaskGroup() as tasks:
-        for tenant in [*["acme"] * 8, "rival", "third"]:
-            tasks.create_task(hold(tenant))
-        assert [await begun.get() for _ in range(3)] == ["acme", "rival", "third"]
-        assert begun.empty()
-        over.set()
 
 
 async def rows(made: MadeRow, number: int) -> AsyncGenerator[MadeRow]:

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_server.agents.engine import asking as nodes_asking
 from responsa_server.agents.engine.asking import Shape, StructuredInvalid, ask_typed, cause, json_object_of
-from responsa_server.agents.engine.node import Limits, OverBudget
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.domain.events import ModelUsed, ProviderSwitched, Usage
 from responsa_server.domain.models import (
@@ -29,7 +27,7 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from tests.raising import raises
-from tests.unit.agents.asking import DEAR, asker
+from tests.unit.agents.asking import asker
 from tests.unit.agents.speaking import TURN, Says, Turn
 
 
@@ -170,20 +168,6 @@ async def test_what_is_written_after_a_report_is_counted_until_the_next() -> Non
     halves = (TextPiece(GOOD[:20]), TextPiece(GOOD[20:]))
     await query_of(Says([Spent(reported, "a:x"), *halves, END]), turn)
     assert turn.meter.usage.output_tokens == 10
-
-
-async def test_a_call_may_only_write_what_the_turn_has_left() -> None:
-    turn = Turn()
-    untrusted = Untrusted("And it?", others={"summary": ""})
-    model = in_turn(GOOD)
-    free = asker(model).prompt(turn.run, "kb_search_query", {}, untrusted)
-    read = -(-sum(len(message.text.encode()) for message in free.messages) // 4)
-    few = replace(turn.run, limits=Limits(cost_micros=read + 40))
-    assert asker(model, DEAR).prompt(few, "kb_search_query", {}, untrusted).max_tokens == 10
-    for limits in (Limits(cost_micros=read), Limits(tokens=read)):
-        with pytest.raises(OverBudget) as caught:
-            asker(model, DEAR).prompt(replace(turn.run, limits=limits), "kb_search_query", {}, untrusted)
-        assert caught.value.limit == ("tokens" if limits.tokens else "cost_micros")
 
 
 def test_a_schema_is_whole_and_without_made_up_titles() -> None:
