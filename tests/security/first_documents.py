@@ -14,6 +14,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
+import responsa_contract
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.sandbox.pool import ParserPool
@@ -23,11 +24,13 @@ from tests.security import rich_documents
 Job = Callable[[ParserPool], Awaitable[object]]
 SETTINGS = IngestionSettings()
 EVENTS = ("late_import", "parser_failed")
+# A Python of the campaign has no installed contract.
+CONTRACT = Path(responsa_contract.__file__ or "").parent.parent
 
 
 async def run_first(job: Job, *, ocr: bool = False, strict: bool = False) -> Sequence[Mapping[str, Any]]:
     """The lines that a new pool logs about a job: its late imports, and its failure. strict: raises the DocumentRejected of the job."""
-    pool = ParserPool(concurrency=1, limits=SETTINGS.parse_limits, ocr=ocr)
+    pool = ParserPool(concurrency=1, limits=SETTINGS.parse_limits, ocr=ocr, import_paths=[CONTRACT])
     with capture_logs() as lines:
         try:
             with nullcontext() if strict else suppress(DocumentRejected):
