@@ -140,9 +140,9 @@ class PassageParts:
             grown = True
             while grown:
                 grown = False
-                if last < high and self._fits_card(first, last + 1):
+                if last < high and self._fits_card(first, last + 1) and not self._strikes(last):
                     last, grown = last + 1, True
-                if first > low and self._fits_card(first - 1, last):
+                if first > low and self._fits_card(first - 1, last) and not self._strikes(first - 1):
                     first, grown = first - 1, True
         return self._part(first, last, cut_before=self._cuts(first - 1), cut_after=self._cuts(last))
 

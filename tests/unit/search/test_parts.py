@@ -99,8 +99,8 @@ SHOWN = (
 
 def test_a_part_ends_before_what_is_struck_as_a_whole() -> None:
     fees = "The fee is ~~80~~ 65 euros.\n\n~~Dogs are allowed.~~\n\nParking costs 4 euros."
-    assert shown(fees, "Parking") == "Parking costs 4 euros."
-    assert shown(fees, "fee") == "The fee is ~~80~~ 65 euros."
+    assert shown(fees, "Parking") == card(fees, "Parking") == "Parking costs 4 euros."
+    assert shown(fees, "fee") == card(fees, "fee") == "The fee is ~~80~~ 65 euros."
 
 
 @pytest.mark.parametrize("words", ["built in", "Open it", "443"])
