@@ -1027,6 +1027,7 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
         for row in rows
         for cell in row
     )
+    rows = [_with_whole_names(rows[0], rows[1:]), *rows[1:]]
     widest = max(rows, key=len)
     texts: list[list[str]] = []
     for row in rows:
@@ -1065,6 +1066,18 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
         ruler = f"\n{'|'.join(['---'] * len(cells))}" if names and number == above + names - 1 else ""
         if any(cell.strip("-:") for cell in cells):
             yield PageBlock(BlockKind.TABLE, line_of_cells(cells) + ruler, page, box)
+
+
+def _with_whole_names(names: _Row, rows: Sequence[_Row]) -> _Row:
+    """The first row of a table. Two words below the first of which nothing stands are one name."""
+    made = names[:1]
+    for name in names[1:]:
+        near = name.left - made[-1].right < 0.6 * name.size
+        if near and not any(_overlap(made[-1], cell) for row in rows for cell in row):
+            made[-1] = _joined([made[-1], name])
+        else:
+            made.append(name)
+    return made
 
 
 def _misfits(names: _Row, rows: Sequence[_Row]) -> bool:

@@ -60,6 +60,8 @@ _SAMPLED: Final = 4
 _TURNED: Final = 0.1
 _SAME_LINE: Final = 1.2
 """How far apart the lower edges of the first and the last character of a line are at most, in sizes of the text."""
+_OF_HEIGHT: Final = 1.4
+"""The size of a line, in heights of its highest letter, if the file does not state it."""
 _SHAPES = re.compile(r"[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")
 _JOINED: Final = "\x1c"
 """Stands for a line end that the library saw before or after a figure that is only raised or lowered."""
@@ -404,8 +406,10 @@ class _TextReader:
                 continue
             size *= math.hypot(c, d)
             if not 0.5 < size < 2000:
-                (middle_left,), (middle_right,), _ = self._edges([middle])
-                size = max(1.0, 2 * (middle_right - middle_left))
+                # A font of pictures may state no size.
+                letters = [n for n in range(span[2], span[3] + 1) if self._characters[n].isalnum()]
+                boxes = _char_boxes(self._text, letters or [middle])
+                size = max(1.0, _OF_HEIGHT * max(map(sub, boxes[3::4], boxes[2::4])))
             line = Line("", left, base - 0.8 * size, 0.0, base + 0.25 * size, base, size)
             if self._rtl and RIGHT_TO_LEFT.search(self._characters, start, end):
                 runs.append(_Run(start, end, line, rtl=True))
@@ -510,10 +514,9 @@ class _TextReader:
             if abs(base - before) > 0.6 * size or left < behind - size:
                 line = Line("", 0.0, before - 0.8 * size, 0.0, before + 0.25 * size, before, size)
                 last = places[bisect_left(places, place) - 1]
-                lefts, rights, lows = self._edges([places[bisect_left(places, start)], last])
-                if abs(lows[1] - lows[0]) <= _SAME_LINE * size:
-                    _set_ends(line, lefts[0], lefts[1], rights[1])
-                    yield _Run(start, place, line)
+                lefts, rights, _ = self._edges([places[bisect_left(places, start)], last])
+                _set_ends(line, lefts[0], lefts[1], rights[1])
+                yield _Run(start, place, line)
                 start = place
             before, behind = base, left
 

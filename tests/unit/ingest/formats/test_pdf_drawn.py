@@ -214,6 +214,20 @@ def test_a_name_over_several_cells_names_none_of_them() -> None:
     assert (document.canonical_text.split("\n")[-1], counted) == ("M4 423 143.5 6.4", {"uncertain_table": 1})
 
 
+def test_two_words_are_one_name_if_nothing_stands_below_the_first() -> None:
+    names = ((100, "Df"), (150, "Deviance"), (220, "Resid."), (252.4, "Df"))
+    rows = [
+        (("grade", 40), ("1", 108), ("1.73", 176), ("95", 252.8)),
+        (("age", 40), ("3", 108), ("7.20", 176), ("92", 252.8)),
+    ]
+    texts = [Text(x, 700, name) for x, name in names]
+    texts += [Text(x, 686 - 14 * n, text) for n, row in enumerate(rows) for text, x in row]
+    document, _ = read(pdf(texts), "a.pdf")
+    assert document.canonical_text.startswith(
+        "| | Df | Deviance | Resid. Df\n---|---|---|---\ngrade | 1 | 1.73 | 95"
+    )
+
+
 def test_rows_without_names_that_are_mostly_empty_are_lines() -> None:
     row = ((40, "for"), (80, "int n"), (140, "equals"), (200, "zero"))
     listing = [
@@ -240,6 +254,19 @@ def test_rows_without_names_that_are_mostly_empty_are_lines() -> None:
 )
 def test_letters_of_fonts_that_do_not_name_them(drawn: str, text: str) -> None:
     assert read(pdf([Text(50, 700, drawn)]), "a.pdf")[0].canonical_text == text
+
+
+def test_a_line_in_a_font_of_pictures_is_read_though_its_letters_are_narrow_and_high() -> None:
+    boxes = ("0 0 8 28", "0 0 20 28", "0 20 8 28")
+    letters = [f"<</Length 28>>stream\n26 0 {box} d1 0 0 30 30 re f\nendstream" for box in boxes]
+    font = (
+        b"/Type3/FontBBox[0 0 30 30]/FontMatrix[1 0 0 1 0 0]/FirstChar 97/LastChar 99/Widths[26 26 26]"
+        b"/CharProcs<</a 100 0 R/b 101 0 R/c 102 0 R>>/Encoding<</Type/Encoding/Differences[97/a/b/c]>>/Resources<<>>>>"
+    )
+    data = pdf([Text(50, 700, "cbbabbb", 0.24)], more=letters)
+    begin, end = data.index(b"/Type1/BaseFont"), data.index(b">>>>", data.index(b"/Type1/BaseFont")) + 4
+    document, _ = read(data[:begin] + font + data[end:], "a.pdf")
+    assert document.canonical_text == "cbbabbb"
 
 
 def test_cells_in_one_column_of_a_row_are_one() -> None:
