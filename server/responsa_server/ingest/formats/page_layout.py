@@ -1050,7 +1050,7 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
         texts.append(cells)
     above, names = header_rows(texts[:SAMPLE_ROWS]) if len(widest) > 1 else (0, 0)
     ragged = not names and sum(map(len, rows)) < _LEAST_FILLED * len(rows) * len(widest)
-    if not long and (ragged or (names and _misfits(rows[above + names - 1], rows[above + names :]))):
+    if not long and (ragged or (names and _misfits(rows[above + names - 1], rows[above + names :], widest))):
         page.uncertain += 1
         for row in rows:
             stack = _joined([_Stack.of(line) for cell in row for line in cell.lines])
@@ -1080,17 +1080,18 @@ def _with_whole_names(names: _Row, rows: Sequence[_Row]) -> _Row:
     return made
 
 
-def _misfits(names: _Row, rows: Sequence[_Row]) -> bool:
-    """Whether in many rows a cell stands below several names of columns, or several below one, so that nobody knows
-    which name is whose."""
-    below = 0
-    for row in (row for row in rows if len(row) > 1):
-        pairs = [(cell, name) for cell in row for name in names if _overlap(cell, name)]
-        below += (
-            len(pairs) > min(len({id(one) for one in side}) for side in zip(*pairs, strict=True))
-            if pairs
-            else 0
+def _misfits(names: _Row, rows: Sequence[_Row], widest: _Row) -> bool:
+    """Whether cells of many rows stand below names of other columns than theirs, so that nobody knows which name is whose."""
+    columns = [(name, _column(widest, name)) for name in names]
+    below = sum(
+        any(
+            _overlap(cell, name) and _column(widest, cell) != column
+            for cell in row
+            for name, column in columns
         )
+        for row in rows
+        if len(row) > 1
+    )
     return len(names) > 1 and below * 3 >= len(rows) > 0
 
 

@@ -214,6 +214,21 @@ def test_a_name_over_several_cells_names_none_of_them() -> None:
     assert (document.canonical_text.split("\n")[-1], counted) == ("M4 423 143.5 6.4", {"uncertain_table": 1})
 
 
+def test_a_cell_that_begins_in_another_column_than_its_name_makes_lines() -> None:
+    texts = [Text(x, 700, name) for x, name in ((150, "Aa"), (220, "Bb"), (290, "Cc"))]
+    for n in range(3):
+        texts += [
+            Text(40, 686 - 14 * n, f"2004-03-0{n}      -1.2086102", spacing=3),
+            Text(220, 686 - 14 * n, "1.42"),
+        ]
+        texts += [Text(290, 686 - 14 * n, "-0.81")]
+    texts += [
+        Text(x, 644, value) for x, value in ((40, "2004-03-14"), (150, "0.84"), (220, "-2.73"), (290, "0.23"))
+    ]
+    document, counted = read(pdf(texts), "a.pdf")
+    assert ("|" in document.canonical_text, counted) == (False, {"uncertain_table": 1})
+
+
 def test_two_words_are_one_name_if_nothing_stands_below_the_first() -> None:
     names = ((100, "Df"), (150, "Deviance"), (220, "Resid."), (252.4, "Df"))
     rows = [
