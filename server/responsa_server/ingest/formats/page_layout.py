@@ -53,6 +53,8 @@ _MAX_EMPTY = 4
 """How many columns a row of joined cells may leave empty for it to be aligned with the others."""
 _LEAST_FILLED = 0.7
 """The least share of the cells of a table without names and rules that have a text. Listings and formulas have less."""
+_LARGER = 1.25
+"""What is so many times as large as the first row of a table is no row of it, but a heading below it."""
 _ROW_GAP = 2.5
 """The largest space between two rows of a table, in sizes of the text."""
 _LOOK_BACK = 200
@@ -967,6 +969,8 @@ def _next_row(table: Sequence[_Row], row: _Row) -> bool:
     size = row[0].size
     if not -0.6 * size < top - above < _ROW_GAP * size or row[0].lines[0].alone:
         return False
+    if size > _LARGER * table[0][0].size:
+        return False
     if len(row) > 1:
         return _gutters_meet(table[-1] if len(table[-1]) > 1 else max(table, key=len), row)
     widest = max(table, key=len)
@@ -1049,14 +1053,16 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
             )
         texts.append(cells)
     above, names = header_rows(texts[:SAMPLE_ROWS]) if len(widest) > 1 else (0, 0)
-    ragged = not names and sum(map(len, rows)) < _LEAST_FILLED * len(rows) * len(widest)
-    if not long and (ragged or (names and _misfits(rows[above + names - 1], rows[above + names :], widest))):
+    misfits = _misfits(rows[above + names - 1], rows[above + names :], widest) if names else []
+    filled = sum(bool(cell.strip(". ")) for row in texts for cell in row)
+    ragged = not names and filled < _LEAST_FILLED * len(rows) * len(widest)
+    end = len(rows)
+    if not long and (ragged or (misfits and 3 * sum(misfits) >= len(misfits))):
         page.uncertain += 1
-        for row in rows:
-            stack = _joined([_Stack.of(line) for cell in row for line in cell.lines])
-            yield PageBlock(BlockKind.PARAGRAPH, _text_of(stack, compounds), page, stack.box)
-        return
-    for number, (row, cells) in enumerate(zip(rows, texts, strict=False)):
+        end = 0
+    while end and misfits and misfits[end - len(rows) - 1]:
+        end -= 1
+    for number, (row, cells) in enumerate(zip(rows[:end], texts, strict=False)):
         box = (
             min(one.left for one in row),
             min(one.top for one in row),
@@ -1066,6 +1072,9 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
         ruler = f"\n{'|'.join(['---'] * len(cells))}" if names and number == above + names - 1 else ""
         if any(cell.strip("-:") for cell in cells):
             yield PageBlock(BlockKind.TABLE, line_of_cells(cells) + ruler, page, box)
+    for row in rows[end:] if not long else ():
+        stack = _joined([_Stack.of(line) for cell in row for line in cell.lines])
+        yield PageBlock(BlockKind.PARAGRAPH, _text_of(stack, compounds), page, stack.box)
 
 
 def _with_whole_names(names: _Row, rows: Sequence[_Row]) -> _Row:
@@ -1080,19 +1089,18 @@ def _with_whole_names(names: _Row, rows: Sequence[_Row]) -> _Row:
     return made
 
 
-def _misfits(names: _Row, rows: Sequence[_Row], widest: _Row) -> bool:
-    """Whether cells of many rows stand below names of other columns than theirs, so that nobody knows which name is whose."""
+def _misfits(names: _Row, rows: Sequence[_Row], widest: _Row) -> list[bool]:
+    """Whether cells of each row stand below names of other columns than theirs, so that nobody knows which name is whose."""
     columns = [(name, _column(widest, name)) for name in names]
-    below = sum(
-        any(
+    return [
+        len(row) > 1 < len(names)
+        and any(
             _overlap(cell, name) and _column(widest, cell) != column
             for cell in row
             for name, column in columns
         )
         for row in rows
-        if len(row) > 1
-    )
-    return len(names) > 1 and below * 3 >= len(rows) > 0
+    ]
 
 
 # -- blocks ------------------------------------------------------------------------------------------------------------
