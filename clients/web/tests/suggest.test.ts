@@ -91,9 +91,10 @@ describe("the questions of the first screen", () => {
     expect(await questions({ collections: owners, turns })).toEqual(["Mine?", "B1?", "A1?", "A2?"]);
   });
 
-  it("are not about Responsa if there are other documents", async () => {
+  it("are about Responsa only if its documentation is chosen", async () => {
     const turns = [turn("Which port?", "default", CollectionKind.DOCS)];
-    expect(await questions({ collections: [DOCS], turns })).toEqual(["Which port?", "What is Responsa?", "Example?"]);
+    expect(await questions({ collections: [DOCS], turns })).toEqual(["Example?"]);
+    expect(await questions({ collections: [DOCS] }, DOCS.name)).toEqual(["What is Responsa?", "Example?"]);
     expect(await questions({ collections: [collection("a", 1), DOCS], turns })).toEqual(["Example?"]);
   });
 
@@ -103,7 +104,7 @@ describe("the questions of the first screen", () => {
   });
 });
 
-it("the documents of the first screen changed last, can be asked about, and are Responsa’s only if there are no others", async () => {
+it("the documents of the first screen changed last, can be asked about, and are Responsa’s only if these are chosen", async () => {
   const document = (id: string, second: number, state = DocumentState.READY) => create(DocumentSchema, { name: `documents/${id}`, title: id, sourceKey: `${id}.md`, state, updateTime: { seconds: BigInt(second) } });
   const documents = {
     "collections/a": [document("new", 9), document("unread", 8, DocumentState.INDEXING), document("old", 1)],
@@ -112,7 +113,8 @@ it("the documents of the first screen changed last, can be asked about, and are 
   };
   const titles = async (...collections: readonly Collection[]) => (await shown({ collections, documents })).documents.map((one) => one.title);
   expect(await titles(collection("a", 3), collection("b", 3), DOCS)).toEqual(["new", "middle", "untitled.md", "older"]);
-  expect(await titles(DOCS)).toEqual(["about"]);
-  const only = async (collections: readonly Collection[], ...chosen: readonly string[]) => (await shown({ collections, documents }, ...chosen)).onlyDocs;
-  expect([await only([DOCS]), await only([DOCS], DOCS.name), await only([DOCS, collection("a", 3)]), await only([])]).toEqual([true, false, false, false]);
+  expect(await titles(DOCS)).toEqual([]);
+  expect((await shown({ collections: [DOCS], documents }, DOCS.name)).documents.map(({ title }) => title)).toEqual(["about"]);
+  const manual = async (collections: readonly Collection[], ...chosen: readonly string[]) => (await shown({ collections, documents }, ...chosen)).manual?.name;
+  expect([await manual([DOCS]), await manual([DOCS], DOCS.name), await manual([DOCS, collection("a", 3)]), await manual([])]).toEqual([DOCS.name, undefined, DOCS.name, undefined]);
 });

@@ -4,13 +4,11 @@ import { timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
 import type { TurnAnswer } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import type { Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import type { Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import type { Api } from "../server/api.js";
-import { labelOf } from "../documents/library.js";
-import { isEnglish } from "../language/language.js";
+import { labelOf, type Named } from "../documents/library.js";
 import { cleanName } from "../text/names.js";
 import { agentOf } from "./agents.js";
 
@@ -40,8 +38,8 @@ export interface Suggested {
   readonly others: number;
   /** Whether all these collections are known to have no document that the user can ask about. */
   readonly empty: boolean;
-  /** Whether the user can ask about Responsa's documentation, and about nothing else. */
-  readonly onlyDocs: boolean;
+  /** Responsa's documentation, if the user can ask about it and has not chosen what to ask about. */
+  readonly manual: Named | undefined;
 }
 
 /** A question that the user has asked on the page. */
@@ -80,11 +78,11 @@ export async function suggested(api: Pick<Api, "chat" | "knowledge">, collection
     earlierQuestions(api, signal).catch(() => []), // without them, there are other suggestions
   ]);
   const readable = newest.collections.filter((one) => one.readable);
-  const filled = readable.filter((one) => one.documentCount > 0n && (collections.length === 0 || collections.includes(one.name)));
+  const anything = collections.length === 0;
+  const known = readable.filter((collection) => collection.documentCount > 0n);
+  const manual = anything ? known.find(({ kind }) => kind === CollectionKind.DOCS) : undefined;
+  const filled = known.filter(({ name, kind }) => (anything ? kind !== CollectionKind.DOCS : collections.includes(name)));
   const first = filled.slice(0, MOST_COLLECTIONS);
-  // Whoever has documents does not want to read about Responsa.
-  const ofPeople = first.filter((one) => one.kind !== CollectionKind.DOCS);
-  const suits = (one: Pick<Collection, "kind">) => one.kind !== CollectionKind.DOCS || (ofPeople.length === 0 && isEnglish());
   const read = filled.slice(0, MOST_READ);
   const ready = { filter: "state = READY", pageSize: MOST_DOCUMENTS, orderBy: "update_time desc" };
   const pages = await Promise.all(read.map(({ name: parent }) => api.knowledge.listDocuments({ parent, ...ready }, { signal })));
@@ -92,14 +90,14 @@ export async function suggested(api: Pick<Api, "chat" | "knowledge">, collection
     const { updateTime } = pages[index]?.documents[0] ?? {};
     return { label: labelOf(one), documents: Number(one.documentCount), changed: updateTime && timestampDate(updateTime) };
   });
-  const documents = pages.flatMap((page, index) => (suits(read[index]!) ? page.documents : []));
+  const documents = pages.flatMap((page) => page.documents);
   return {
-    earlier: asked.filter(({ answer }) => (collections.length === 0 || isFrom(answer, collections)) && (ofPeople.length === 0 || kindOf(answer) !== CollectionKind.DOCS)),
-    owners: turnwise(filled.filter(suits).map((one) => one.suggestedQuestions.map(cleanName).filter(Boolean))),
+    earlier: asked.filter(({ answer }) => (anything ? kindOf(answer) !== CollectionKind.DOCS : isFrom(answer, collections))),
+    owners: turnwise(filled.map((one) => one.suggestedQuestions.map(cleanName).filter(Boolean))),
     documents: documents.sort((a, b) => changedAt(b) - changedAt(a)).slice(0, MOST_DOCUMENTS).map(({ name, title, sourceKey }) => ({ name, title: cleanName(title || sourceKey) })),
     collections: loaded,
     others: filled.length - first.length,
-    onlyDocs: collections.length === 0 && first.length > 0 && ofPeople.length === 0,
+    manual: manual && { name: manual.name, label: labelOf(manual) },
     empty: first.length === 0 && collections.every((name) => readable.some((one) => one.name === name)),
   };
 }

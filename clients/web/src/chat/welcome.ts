@@ -2,6 +2,7 @@
 
 import { FileText, Library } from "lucide";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
+import type { Named } from "../documents/library.js";
 import { fragmentOf } from "../documents/place.js";
 import { described, locale, t } from "../language/language.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
@@ -13,12 +14,14 @@ export interface WelcomeHooks {
   readonly use: (question: string) => void;
   /** Finds questions, documents and collections, which are shown when they are known. */
   readonly more: () => Promise<Suggested>;
+  /** Ask about this collection. */
+  readonly about: (collection: Named) => void;
   /** Reads what people call the agent's tools. */
   readonly tools: () => Promise<string>;
 }
 
 /** The greeting before the first message: the agent's purpose, what to ask, and what it knows. */
-export function welcome(agent: Agent | undefined, { use, more, tools }: WelcomeHooks): HTMLElement {
+export function welcome(agent: Agent | undefined, { use, more, about, tools }: WelcomeHooks): HTMLElement {
   const row = element("li", { class: "empty" }, element("p", { class: "greeting" }, t("greeting")));
   if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, described(agent.description)));
   const newest = element("ul", { class: "known", "aria-label": t("newestDocuments") });
@@ -32,11 +35,12 @@ export function welcome(agent: Agent | undefined, { use, more, tools }: WelcomeH
   const offer = (questions: readonly string[]) => list.append(...questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN }))));
   row.append(list, newest, known, note);
   void more().then((found) => {
-    const { documents, collections, others, empty, onlyDocs } = found;
-    offer(questionsFor(agent, found));
+    const { documents, collections, others, empty, manual } = found;
+    if (empty) list.replaceWith(element("div", { class: "first" }, element("p", {}, t("noDocuments")), element("a", { href: "#/documents", class: "button" }, t("addDocuments"))));
+    else offer(questionsFor(agent, found));
     newest.append(...documents.map(recent));
     known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, t("more", { count: others })))] : []));
-    if (empty || onlyDocs) known.append(element("li", {}, element("span", {}, t(empty ? "noDocuments" : "onlyDocs"), " ", element("a", { href: "#/documents" }, t("addDocuments")))));
+    if (manual) note.append(" ", button(t("help"), () => about(manual), { class: "plain" }));
   }, () => offer(questionsFor(agent, { earlier: [], owners: [] }))); // nothing is known of the documents
   return row;
 }

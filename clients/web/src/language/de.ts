@@ -119,7 +119,7 @@ export const de: Messages = {
   more: "{count} weitere",
   quoted: "„{text}“",
   noDocuments: "Es gibt noch keine Dokumente, zu denen Sie Fragen stellen können. Legen Sie Dateien hier ab, oder:",
-  onlyDocs: "Bisher gibt es nur die Dokumentation von Responsa. Legen Sie Dateien hier ab, oder:",
+  help: "Hilfe: die Dokumentation von Responsa fragen",
   addDocuments: "Dokumente hinzufügen",
   changedOn: "geändert am {date}",
   documentCount: { one: "{count} Dokument", other: "{count} Dokumente" },

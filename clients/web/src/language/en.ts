@@ -118,7 +118,7 @@ export const en = {
   more: "{count} more",
   quoted: "“{text}”",
   noDocuments: "There are no documents to ask about yet. Drop files here, or:",
-  onlyDocs: "So far, there is only Responsa’s documentation. Drop files here, or:",
+  help: "Help: ask Responsa’s documentation",
   addDocuments: "Add documents",
   changedOn: "changed on {date}",
   documentCount: { one: "{count} document", other: "{count} documents" },
