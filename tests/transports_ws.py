@@ -182,10 +182,7 @@ def _shown(end: Json) -> Json:
 
 def _excerpt(excerpt: Json) -> Json:
     passage: Json = {
-        **{
-            name: excerpt.get(name, "")
-            for name in ("passage", "collection", "title", "uri", "text", "markdown")
-        },
+        **{name: excerpt.get(name, "") for name in ("passage", "collection", "title", "uri")},
         "document": excerpt["documentVersion"],
         "headings": excerpt.get("headings", []),
         "source_range": _range(excerpt["sourceRange"]),
@@ -195,8 +192,8 @@ def _excerpt(excerpt: Json) -> Json:
     }
     if kind := excerpt.get("collectionKind"):
         passage["collection_kind"] = kind.removeprefix("COLLECTION_KIND_").lower()
-    if section := excerpt.get("sectionMarkdown"):
-        passage["section_markdown"] = section
+    texts = {"markdown": "markdown", "sectionMarkdown": "section_markdown"}
+    passage |= {to: excerpt[name] for name, to in texts.items() if name in excerpt}
     for name, key in (
         ("piece_range", "pieceRange"),
         ("marked_range", "markedRange"),

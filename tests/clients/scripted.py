@@ -188,8 +188,8 @@ def refused(seq: int, message: str = "Nothing in the documents supports an answe
     return turn_pb2.TurnEvent(seq=seq, attempt=1, refused=made)
 
 
-def excerpt(text: str, uri: str) -> excerpt_pb2.Excerpt:
-    """An excerpt of one sentence."""
+def excerpt(text: str, uri: str, *, shown: bool = True) -> excerpt_pb2.Excerpt:
+    """An excerpt of one sentence. shown: whether with its text; otherwise, GetPassage makes it."""
     whole = byte_range_pb2.ByteRange(end=len(text.encode()))
     return excerpt_pb2.Excerpt(
         title="Letters",
@@ -197,8 +197,8 @@ def excerpt(text: str, uri: str) -> excerpt_pb2.Excerpt:
         collection="collections/post",
         uri=uri,
         source_range=whole,
-        text=text,
-        markdown=text,
+        passage=f"passages/{uri}",
+        markdown=text if shown else "",
         grade=excerpt_pb2.EXCERPT_GRADE_ANSWERS,
     )
 
@@ -208,7 +208,7 @@ def passages(seq: int) -> turn_pb2.TurnEvent:
     event = answer(seq)
     event.answer.model = "passages"
     event.answer.excerpts.append(excerpt("Émile wrote it.", "letters.md"))
-    event.answer.more_excerpts.append(excerpt("Anna read it.", "more.md"))
+    event.answer.more_excerpts.append(excerpt("Anna read it.", "more.md", shown=False))
     event.answer.fallbacks.add(kind=turn_pb2.FALLBACK_KIND_PASSAGES, cause="no_model")
     return event
 

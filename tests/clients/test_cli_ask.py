@@ -109,29 +109,38 @@ async def test_below_an_answer_that_names_no_source_stand_the_closest_passages(
 
 async def test_without_a_model_the_passages_are_printed(server: Scripted, responsa: CommandLine) -> None:
     event = passages(3)
-    event.answer.more_excerpts.extend(excerpt(f"Anna read page {page}.", "pages.md") for page in (1, 2))
+    event.answer.more_excerpts.append(excerpt("Anna burnt it.", "burnt.md", shown=False))
     replies(server, [started(), step(2), event])
+
+    async def passage(request: Any, context: Context) -> document_pb2.Passage:
+        assert request.turn == TURN
+        if request.name == "passages/burnt.md":
+            await abort(context, status(grpc.StatusCode.NOT_FOUND, "SOURCE_DELETED", "It is gone."))
+        return document_pb2.Passage(excerpt=excerpt("Anna read it.", "more.md"))
+
+    server.on(f"{KNOWLEDGE}/GetPassage", passage)
     done = await responsa("ask", "Who wrote it?")
     shown = [
         "No language model is configured. Closest passages:",
         "",
         "[1] Letters › Authors (post, letters.md, bytes 0-16)",
         "    Émile wrote it.",
+    ]
+    assert done.out.splitlines() == shown
+    more = f"responsa: 2 more passages: `responsa resume {TURN} --more` prints all of them in full."
+    assert done.err == f"{more}\n{GO_ON}"
+    whole = await responsa("ask", "Who wrote it?", "--more")
+    further = [
         "",
         "[2] Letters › Authors (post, more.md, bytes 0-13)",
         "    Anna read it.",
         "",
-        "[3] Letters › Authors (post, pages.md, bytes 0-17)",
-        "    Anna read page 1.",
+        "[3] Letters › Authors (post, burnt.md, bytes 0-14)",
+        "    It is gone.",
     ]
-    assert done.out.splitlines() == shown
-    more = f"responsa: 1 more passage: `responsa resume {TURN} --more` prints all of them in full."
-    assert done.err == f"{more}\n{GO_ON}"
-    whole = await responsa("ask", "Who wrote it?", "--more")
-    further = ["", "[4] Letters › Authors (post, pages.md, bytes 0-17)", "    Anna read page 2."]
     assert (whole.out.splitlines(), whole.err) == ([*shown, *further], GO_ON)
     answered = (await responsa("ask", "--json", "--no-deltas", "Who wrote it?")).lines[-1]["answer"]
-    assert [len(answered[name]) for name in ("excerpts", "moreExcerpts")] == [1, 3]
+    assert [len(answered[name]) for name in ("excerpts", "moreExcerpts")] == [1, 2]
 
 
 async def test_a_refusal_is_followed_by_the_closest_passages(server: Scripted, responsa: CommandLine) -> None:

@@ -145,7 +145,7 @@ def bytes_of(text: str) -> byte_range_pb2.ByteRange:
 
 
 def excerpt(text: str) -> excerpt_pb2.Excerpt:
-    return excerpt_pb2.Excerpt(source_range=bytes_of(text), text=text, markdown=text)
+    return excerpt_pb2.Excerpt(source_range=bytes_of(text), markdown=text)
 
 
 def answer_of(text: str, model: str) -> turn_pb2.TurnAnswer:

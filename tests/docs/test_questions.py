@@ -129,7 +129,7 @@ def first(client: Responsa, question: str, agent: str) -> str:
     collections = [CHOSEN[agent]] if agent in CHOSEN else []
     turn = client.answer(question, collections=collections, agent=f"agents/{agent}", parameters=parameters)
     answer = turn.terminal_event.answer
-    return answer.excerpts[0].text if answer.excerpts else answer.text
+    return answer.excerpts[0].markdown if answer.excerpts else answer.text
 
 
 @pytest.mark.parametrize("question", [one for one, row in ANSWERED.items() if row.agent not in CODE])

@@ -64,14 +64,13 @@ FETCHED = Citation(
 EXCERPT = Excerpt(
     passage="passages/p", document_version="documents/d/versions/2", collection="collections/c",
     collection_kind=CollectionKind.COLLECTION_KIND_OWN, title="Leases", headings=["Turns", "Ends"],
-    uri="https://example.org/l", source_range=ByteRange(start=40, end=60), text="First. A lease ends.", markdown="First. A lease ends.",
+    uri="https://example.org/l", source_range=ByteRange(start=40, end=60), markdown="First. A lease ends.",
     piece_range=ByteRange(start=40, end=60), section_markdown="More.",
     marked_range=ByteRange(start=47, end=60), marked_in_markdown=ByteRange(start=7, end=20), grade=ExcerptGrade.EXCERPT_GRADE_ANSWERS,
     score=0.75, page=3, boxes=[PageBox(left=100, top=250, right=900, bottom=300)],
 )  # fmt: skip
 FURTHER = Excerpt(
-    passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", text="4 leases",
-    markdown="| n |\n|---|\n| 4 leases |",
+    passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet",
     source_range=ByteRange(end=8), grade=ExcerptGrade.EXCERPT_GRADE_CLOSEST, score=0.5, page=2, path="Sheet2!A4:C4",
 )  # fmt: skip
 

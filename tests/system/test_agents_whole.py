@@ -210,7 +210,7 @@ def test_people_are_answered_from_their_own_records(bench: Bench) -> None:
     for case in said["answered"]:
         end = bench.ask_as(keys[case["person"]], case["question"], "personal")
         assert end.WhichOneof("event") == "answer", (case["id"], end)
-        shown = [each.text for each in end.answer.excerpts if each.uri.endswith(case["source"])]
+        shown = [each.markdown for each in end.answer.excerpts if each.uri.endswith(case["source"])]
         assert any(case["quote"] in text for text in shown), (case["id"], end)
     for case in said["refused"]:
         end = bench.ask_as(keys[case["person"]], case["question"], "personal")

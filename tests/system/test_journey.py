@@ -76,12 +76,12 @@ def test_every_excerpt_of_an_answer_opens_its_passage(ways: Ways, tenant: Tenant
         return whole[int(place.get("start", 0)) : int(place["end"])]
 
     for citation, excerpt in zip(final["citations"], final["excerpts"], strict=True):
-        assert part(canonical, excerpt["sourceRange"]).decode() == excerpt["text"]
+        assert part(canonical, excerpt["sourceRange"]).decode() == excerpt["markdown"]
         assert excerpt["markdown"] in final["text"]
         assert "markedRange" not in excerpt
         quote = part(canonical, citation["sourceRange"])
         assert quote.decode() == citation["quote"]
-        assert citation["quote"] in excerpt["text"]
+        assert citation["quote"] in excerpt["markdown"]
         assert part(final["text"].encode(), citation["answerRange"]).decode() == excerpt["markdown"]
         assert hashlib.sha256(quote).digest() == base64.b64decode(citation["sha256"])
         passage = ways.call("KnowledgeService/GetPassage", {"name": citation["passage"]}, headers).message

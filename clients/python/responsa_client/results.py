@@ -115,7 +115,8 @@ class Outcome:
     cost_usd_micros: the known cost in millionths of a US dollar.
     excerpts: the passages that an answer shows if its model is "passages", or those that come closest to an answer if
     the turn was refused; best first, at most 3.
-    more_excerpts: further passages of an answer, best first, at most 5.
+    more_excerpts: further passages of an answer, best first, at most 5. `get_passage` with the turn returns the
+    excerpt of one without `markdown`.
     """
 
     kind: str

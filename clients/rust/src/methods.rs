@@ -1309,9 +1309,12 @@ impl Client {
         self.call_stream("/responsa.knowledge.v1.KnowledgeService/WatchOperation", &request).await
     }
 
-    /// GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it.
+    /// GetPassage returns one passage; with a turn of the caller, also what to show of it for that turn's question. A passage
+    /// of an older version is kept as long as an answer cites it. A connected program needs the scope `ask` to name a turn, and
+    /// `search` otherwise.
     ///
-    /// Errors: RESOURCE_NOT_FOUND.
+    /// Errors: RESOURCE_NOT_FOUND (also a turn that is not the caller's, and a passage that is none of its excerpts),
+    /// SOURCE_CHANGED, SOURCE_DELETED (both only with a turn), SCOPE_REQUIRED, PART_UNAVAILABLE.
     pub async fn get_passage(&self, request: knowledge::v1::GetPassageRequest) -> Result<knowledge::v1::Passage, Error> {
         self.call("/responsa.knowledge.v1.KnowledgeService/GetPassage", true, &request).await
     }

@@ -440,6 +440,11 @@ class Reason(StrEnum):
     """NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases.
     Metadata: resource_type, e.g. `conversation`; resource_name, e.g. `conversations/0192f3c8-…`; known (only for
     agents: the ids of all agents), e.g. `chat,default,tutor`."""
+    SOURCE_CHANGED = "SOURCE_CHANGED"
+    """NOT_FOUND. The document has changed since the turn, so the passage is no longer searched. Metadata: passage;
+    document_version, the one that the turn read."""
+    SOURCE_DELETED = "SOURCE_DELETED"
+    """NOT_FOUND. The document has been deleted since the turn. Metadata: passage; document_version."""
     RESOURCE_ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
     """ALREADY_EXISTS. A resource with this name already exists. Metadata: resource_type, resource_name."""
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
@@ -800,6 +805,8 @@ REASON_CODES: Final[Mapping[Reason, str]] = {
     Reason.ROLE_REQUIRED: "PERMISSION_DENIED",
     Reason.SCOPE_REQUIRED: "PERMISSION_DENIED",
     Reason.RESOURCE_NOT_FOUND: "NOT_FOUND",
+    Reason.SOURCE_CHANGED: "NOT_FOUND",
+    Reason.SOURCE_DELETED: "NOT_FOUND",
     Reason.RESOURCE_ALREADY_EXISTS: "ALREADY_EXISTS",
     Reason.REQUEST_ID_REUSED: "ALREADY_EXISTS",
     Reason.CONVERSATION_BUSY: "ABORTED",
@@ -954,7 +961,6 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "EarlierMessage.text": 65536,
     "EmbedTextsRequest.embedding": 255,
     "EraseTenantRequest.confirm_tenant_id": 63,
-    "Excerpt.text": 2000,
     "GenerateTextRequest.instructions": 65536,
     "GenerateTextRequest.json_schema": 32768,
     "GetSubjectProfileRequest.subject": 200,

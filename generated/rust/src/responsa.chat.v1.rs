@@ -379,7 +379,7 @@ impl CitationVerdict {
         }
     }
 }
-/// Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt stays complete when its source changes or is deleted.
+/// Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt with Markdown stays complete when its source changes or is deleted.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Excerpt {
     /// The passage that was found, `passages/{uuid}`. The passage may have been deleted after the turn ran.
@@ -403,13 +403,11 @@ pub struct Excerpt {
     /// Where the document came from: its URI or its source_key. May be empty.
     #[prost(string, tag = "7")]
     pub uri: ::prost::alloc::string::String,
-    /// The position of the excerpt in the version's canonical text.
+    /// The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes.
     #[prost(message, optional, tag = "8")]
     pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The text, exactly as in the source; at most 2,000 bytes.
-    #[prost(string, tag = "9")]
-    pub text: ::prost::alloc::string::String,
-    /// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out.
+    /// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
+    /// in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it.
     #[prost(string, tag = "10")]
     pub markdown: ::prost::alloc::string::String,
     /// The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range. In turns of earlier
@@ -1017,8 +1015,8 @@ pub struct TurnAnswer {
     /// excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked cell or the piece.
     #[prost(message, repeated, tag = "18")]
     pub excerpts: ::prost::alloc::vec::Vec<Excerpt>,
-    /// Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
-    /// answer of a model has the fallback UNCITED.
+    /// Further passages, the best first; at most 5. The answer's text does not contain them. Those without `markdown` only say what and where they are: GetPassage with
+    /// the turn returns the whole excerpt. Set only if `model` is "passages", or if the answer of a model has the fallback UNCITED.
     #[prost(message, repeated, tag = "19")]
     pub more_excerpts: ::prost::alloc::vec::Vec<Excerpt>,
     /// How many sentences of the text have a citation whose quote_origin is NOT_FOUND or whose verdict is DENIED.

@@ -36,6 +36,10 @@ pub enum Reason {
     /// NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
     /// resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
     ResourceNotFound = 10,
+    /// NOT_FOUND. The document has changed since the turn, so the passage is no longer searched. Metadata: passage; document_version, the one that the turn read.
+    SourceChanged = 51,
+    /// NOT_FOUND. The document has been deleted since the turn. Metadata: passage; document_version.
+    SourceDeleted = 52,
     /// ALREADY_EXISTS. A resource with this name already exists. Metadata: resource_type, resource_name.
     ResourceAlreadyExists = 11,
     /// ALREADY_EXISTS. The request_id was used before with a different body. Metadata: request_id; resource_name (the resource that the first call created);
@@ -264,6 +268,8 @@ impl Reason {
             Self::RoleRequired => "REASON_ROLE_REQUIRED",
             Self::ScopeRequired => "REASON_SCOPE_REQUIRED",
             Self::ResourceNotFound => "REASON_RESOURCE_NOT_FOUND",
+            Self::SourceChanged => "REASON_SOURCE_CHANGED",
+            Self::SourceDeleted => "REASON_SOURCE_DELETED",
             Self::ResourceAlreadyExists => "REASON_RESOURCE_ALREADY_EXISTS",
             Self::RequestIdReused => "REASON_REQUEST_ID_REUSED",
             Self::ConversationBusy => "REASON_CONVERSATION_BUSY",
@@ -366,6 +372,8 @@ impl Reason {
             "REASON_ROLE_REQUIRED" => Some(Self::RoleRequired),
             "REASON_SCOPE_REQUIRED" => Some(Self::ScopeRequired),
             "REASON_RESOURCE_NOT_FOUND" => Some(Self::ResourceNotFound),
+            "REASON_SOURCE_CHANGED" => Some(Self::SourceChanged),
+            "REASON_SOURCE_DELETED" => Some(Self::SourceDeleted),
             "REASON_RESOURCE_ALREADY_EXISTS" => Some(Self::ResourceAlreadyExists),
             "REASON_REQUEST_ID_REUSED" => Some(Self::RequestIdReused),
             "REASON_CONVERSATION_BUSY" => Some(Self::ConversationBusy),

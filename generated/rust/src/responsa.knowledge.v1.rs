@@ -411,6 +411,9 @@ pub struct Passage {
     /// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
     #[prost(string, tag = "13")]
     pub date: ::prost::alloc::string::String,
+    /// What the turn that the caller named shows of the passage; only set by GetPassage.
+    #[prost(message, optional, tag = "14")]
+    pub excerpt: ::core::option::Option<super::super::chat::v1::Excerpt>,
 }
 impl ::prost::Name for Passage {
     const NAME: &'static str = "Passage";
@@ -1617,6 +1620,9 @@ pub struct GetPassageRequest {
     /// `passages/{uuid}`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// A turn of the caller, `turns/{uuid}`, of whose `excerpts` or `more_excerpts` the passage is one. The response then has `excerpt`.
+    #[prost(string, tag = "2")]
+    pub turn: ::prost::alloc::string::String,
 }
 impl ::prost::Name for GetPassageRequest {
     const NAME: &'static str = "GetPassageRequest";

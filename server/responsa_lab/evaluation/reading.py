@@ -413,7 +413,7 @@ def _read(
         text=answer.text,
         shown=[span(excerpt, excerpt.source_range) for excerpt in shown],
         more=[span(excerpt, excerpt.source_range) for excerpt in answer.more_excerpts],
-        shown_bytes=sum(len(excerpt.text.encode()) for excerpt in shown),
+        shown_bytes=sum(excerpt.source_range.end - excerpt.source_range.start for excerpt in shown),
         text_only=any(fallback.kind == FallbackKind.FALLBACK_KIND_TEXT_ONLY for fallback in fallbacks),
         cited=cited_spans(valid, keys) if wrote else (),
         citations=len(answer.citations) if wrote else 0,

@@ -76,7 +76,6 @@ SCOPES: Final[Mapping[str, frozenset[str]]] = {
         _KNOWLEDGE + name: frozenset({SEARCH})
         for name in (
             "Search",
-            "GetPassage",
             "GetDocument",
             "GetDocumentContent",
             "GetCollection",
@@ -91,6 +90,8 @@ SCOPES: Final[Mapping[str, frozenset[str]]] = {
         for name in RULES
         if name.startswith("/lf.a2a.v1.") and not name.endswith("/ListTasks")
     },
+    # The method itself asks for ASK if the request names a turn, and otherwise for SEARCH.
+    _KNOWLEDGE + "GetPassage": _EITHER,
     CHAT + "ListAgents": _EITHER,
     CHAT + "GetAgent": _EITHER,
     GET_ME: _EITHER,

@@ -184,7 +184,14 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             ShareService(PostgresShares(database, AskFrames()), services.turns.settings),
         ],
         [
-            KnowledgeService(services.library, services.accounts, services.insight, work, services.limiter),
+            KnowledgeService(
+                services.library,
+                services.accounts,
+                services.insight,
+                services.turns,
+                work,
+                services.limiter,
+            ),
         ],
         [
             AuthService(

@@ -194,7 +194,7 @@ def ask(
                 raise  # the command has waited long enough
             except ResponsaError:
                 pass  # whatever is wrong with the agent's name, the question itself reports
-        printer = TurnPrinter(json=json, begin="Asking...", more=more, verbose=verbose)
+        printer = TurnPrinter(json=json, begin="Asking...", more=client if more else None, verbose=verbose)
         stream = client.ask(
             text,
             conversation_name(conversation) or None,
@@ -241,7 +241,7 @@ def resume(
     those of `ask`.
     """
     with reporting(json=json), open_client(SILENCE_SECONDS) as client:
-        printer = TurnPrinter(json=json, begin="Following...", more=more, verbose=verbose)
+        printer = TurnPrinter(json=json, begin="Following...", more=client if more else None, verbose=verbose)
         name = valid_text(turn, "The turn")
         stream = client.resume(
             name, after, deltas if json else printer.wants_deltas, on_notice=printer.notice
@@ -380,11 +380,14 @@ class TurnPrinter:
     With `json`, each event is printed as a line when it arrives. Without `json`, the progress is shown on a terminal,
     and the result is printed at the end; then the agent and model, each fallback, and the cost are printed on stderr.
 
-    conversation: the turn's conversation; "" until the turn's first event has arrived. more: whether the further
-    passages are printed whole. verbose: whether sources without another place have their byte ranges.
+    conversation: the turn's conversation; "" until the turn's first event has arrived. more: reads the further passages, so
+    that all are printed whole; None to print the first ones as cards. verbose: whether sources without another place have
+    their byte ranges.
     """
 
-    def __init__(self, *, json: bool, begin: str, more: bool = False, verbose: bool = False) -> None:
+    def __init__(
+        self, *, json: bool, begin: str, more: Responsa | None = None, verbose: bool = False
+    ) -> None:
         self._json = json
         self._more, self._verbose = more, verbose
         self._further = 0
@@ -448,7 +451,7 @@ class TurnPrinter:
 
     def finish(self, terminal: turn_pb2.TurnEvent, turn: str) -> int:
         if not self._json:
-            self._print_end(terminal)
+            self._print_end(terminal, turn)
             for sentence in remarks(outcome(terminal), self._agent_version):
                 print_error(sentence)
             if self._further:
@@ -462,32 +465,37 @@ class TurnPrinter:
         print_error(sentence + (" Ask again." if terminal.failed.retriable and not said else ""))
         return EXIT_CANCELLED if terminal.WhichOneof("event") == "cancelled" else EXIT_FAILED
 
-    def _print_end(self, event: turn_pb2.TurnEvent) -> None:
+    def _print_end(self, event: turn_pb2.TurnEvent, turn: str) -> None:
         match event.WhichOneof("event"):
             case "answer" if event.answer.excerpts:
                 print_text(excerpts.introduction(event.answer))
-                self._print_passages([*event.answer.excerpts, *event.answer.more_excerpts])
+                self._print_passages([*event.answer.excerpts, *event.answer.more_excerpts], turn)
             case "answer":
                 if body := answer_body(event.answer):
                     print_answer(body)
                 notes = answer_notes(event.answer, verbose=self._verbose), origin(event.answer)
                 if any(notes):
                     print_text("\n" + "\n\n".join(filter(None, notes)))
-                self._print_closest(event.answer.more_excerpts)
+                self._print_closest(event.answer.more_excerpts, turn)
             case "refused":
                 print_text(event.refused.message)
-                self._print_closest(event.refused.excerpts)
+                self._print_closest(event.refused.excerpts, turn)
             case _:
                 pass
 
-    def _print_closest(self, closest: Sequence[excerpt_pb2.Excerpt]) -> None:
+    def _print_closest(self, closest: Sequence[excerpt_pb2.Excerpt], turn: str) -> None:
         if closest:
             print_text("\nClosest passages")
-            self._print_passages(closest)
+            self._print_passages(closest, turn)
 
-    def _print_passages(self, passages: Sequence[excerpt_pb2.Excerpt]) -> None:
-        excerpts.print_cards(passages, whole=self._more)
-        self._further = 0 if self._more else max(len(passages) - excerpts.MOST_CARDS, 0)
+    def _print_passages(self, passages: Sequence[excerpt_pb2.Excerpt], turn: str) -> None:
+        if self._more is not None:
+            made = [_made(self._more, one, turn) for one in passages]
+            excerpts.print_cards(made, whole=True)
+            return
+        cards = [one for one in passages if one.markdown][: excerpts.MOST_CARDS]
+        excerpts.print_cards(cards)
+        self._further = len(passages) - len(cards)
 
     def left(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> str:
         """Describe how to follow or cancel the turn, which goes on without this command."""
@@ -501,6 +509,18 @@ class TurnPrinter:
             return f"Interrupted. {stream.turn} is cancelled in 10 seconds unless you follow it: {follow}."
         cancel = f"`responsa call ChatService.CancelTurn --name {stream.turn}`"
         return f"Interrupted. {stream.turn} continues: {follow} follows it, {cancel} cancels it."
+
+
+def _made(client: Responsa, excerpt: excerpt_pb2.Excerpt, turn: str) -> excerpt_pb2.Excerpt:
+    """The excerpt with its text, or with the reason why there is none any more."""
+    if excerpt.markdown:
+        return excerpt
+    try:
+        return client.get_passage(excerpt.passage, turn=turn).excerpt
+    except NotFound as error:
+        gone = excerpt_pb2.Excerpt(markdown=sentence_of(error))
+        gone.MergeFrom(excerpt)
+        return gone
 
 
 def print_answer(markdown: str) -> None:

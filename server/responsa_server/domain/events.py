@@ -41,8 +41,7 @@ MAX_EXCERPTS = 3
 """The maximum number of excerpts that an answer or a refusal shows."""
 MAX_MORE_EXCERPTS = 5
 """The maximum number of further excerpts of an answer."""
-"""The maximum number of questions that an answer suggests to ask next."""
-MAX_EXCERPT_BYTES = MAX_BYTES["Excerpt.text"]
+MAX_EXCERPT_BYTES = 2_000
 """The maximum size of an excerpt's text."""
 
 
@@ -172,12 +171,13 @@ class Excerpt:
     """A part of a document that a turn or a search shows.
 
     headings: those above the excerpt, outermost first. source: the byte range of `text` in the canonical text. text:
-    exactly these bytes, decoded, at most MAX_EXCERPT_BYTES.
-    markdown: the text as an answer shows it. score: from 0 to 1. page, boxes, path: where the marked cell, or else the
-    piece, stands in the original file, as in `SourcePlace`. date: as in `Passage`. marked: the byte range, in the
-    canonical text, of the table cell whose row and column the question names; None if there is none. marked_shown: its
-    byte range in `markdown`; None if the Markdown does not contain it in one piece. piece: the byte range of the piece
-    that fits best, within `source`. section: the Markdown of the passage round the excerpt; '' if `markdown` shows all of it.
+    exactly these bytes, decoded, at most MAX_EXCERPT_BYTES. markdown: the text as an answer shows it. Of a further
+    passage, text, markdown and section are '': they are made when a reader wants them. score: from 0 to 1. page, boxes,
+    path: where the marked cell, or else the piece, stands in the original file, as in `SourcePlace`. date: as in
+    `Passage`. marked: the byte range, in the canonical text, of the table cell whose row and column the question names;
+    None if there is none. marked_shown: its byte range in `markdown`; None if the Markdown does not contain it in one
+    piece. piece: the byte range of the piece that fits best, within `source`. section: the Markdown of the passage round
+    the excerpt; '' if `markdown` shows all of it.
     """
 
     passage_id: UUID

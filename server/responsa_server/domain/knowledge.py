@@ -252,6 +252,16 @@ class Hit:
     excerpt: Excerpt | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ShownPart:
+    """What an excerpt shows of a passage. markdown, marked, section: `markdown`, `marked_shown`, `section` of `Excerpt`."""
+
+    passage: Passage
+    markdown: str
+    marked: ByteRange | None
+    section: str
+
+
 class OperationKind(StrEnum):
     """What an operation does."""
 
@@ -357,6 +367,15 @@ class SourceRef:
     document_id: UUID
     version: int
     source: ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class ExcerptPlace:
+    """Where an excerpt of a turn stands. marked: as in `Excerpt`."""
+
+    passage_id: UUID
+    reference: SourceRef
+    marked: ByteRange | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,6 +500,11 @@ class Searcher(Protocol):
 
     async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
         """Return the passages that match best, best first. Raises Unavailable if an index cannot be reached."""
+        ...
+
+    async def show(self, reader: Reader, place: ExcerptPlace) -> ShownPart | None:
+        """Make what an excerpt shows. None if the passage is not searched any more, or the reader may not read it. Raises
+        Unavailable."""
         ...
 
 

@@ -34,12 +34,14 @@ from responsa_server.domain.knowledge import (
     DocumentChanges,
     DocumentMetadata,
     DocumentVersion,
+    ExcerptPlace,
     Hit,
     NewDocument,
     Operation,
     OperationKind,
     Searcher,
     SearchQuery,
+    ShownPart,
 )
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
@@ -437,6 +439,23 @@ class Library:
         AlreadyExists (REQUEST_ID_REUSED)."""
         await self.documents.managed(caller, document_id)
         return await self.documents.reread(caller, document_id, etag, request_id)
+
+    async def show(self, caller: Principal, place: ExcerptPlace) -> ShownPart:
+        """What an excerpt shows of a passage now. Raises NotFound (also SOURCE_CHANGED, SOURCE_DELETED) and Unavailable."""
+        part = await self._searcher.show(caller, place)
+        if part is not None:
+            return part
+        [source] = await self.documents.sources(caller, [place.reference])
+        passage = names.passage(place.passage_id)
+        if not source.permitted:
+            raise NotFound.of("passage", passage)
+        version = names.document_version(place.reference.document_id, place.reference.version)
+        metadata = {"passage": passage, "document_version": version}
+        if source.current_version is None:
+            sentence = "The document has been deleted since this answer."
+            raise NotFound(Reason.SOURCE_DELETED, sentence, metadata)
+        sentence = "The document has changed since this answer; open the document, or ask again."
+        raise NotFound(Reason.SOURCE_CHANGED, sentence, metadata)
 
     async def search(self, caller: Principal, query: SearchQuery) -> Sequence[Hit]:
         """Return the passages that match best, best first. Raises NotFound (collection), Unavailable."""

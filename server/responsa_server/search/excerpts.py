@@ -26,6 +26,7 @@ from responsa_server.domain.events import (
     Grade,
 )
 from responsa_server.domain.kinds import CollectionKind
+from responsa_server.domain.knowledge import ExcerptPlace, ShownPart
 from responsa_server.domain.passages import FoundPassage, VectorKind
 from responsa_server.domain.sharing import pause
 from responsa_server.search.evidence import ParsedQuestion, PieceEvidence, judge, readable
@@ -86,8 +87,8 @@ class ChosenExcerpt:
             return True
         return self.words == other.words
 
-    def made(self, kinds: Mapping[str, CollectionKind], analyzer: Analyzer) -> Excerpt:
-        """The excerpt. kinds: those of the collections."""
+    def made(self, kinds: Mapping[str, CollectionKind], analyzer: Analyzer, *, shown: bool = True) -> Excerpt:
+        """The excerpt. kinds: those of the collections. shown: whether with its text."""
         found_passage, parts = self.passage.found, self.parts
         passage = found_passage.passage
         row, marked = _named_cell(found_passage, parts, self.part, self.question, analyzer) or (
@@ -103,7 +104,7 @@ class ChosenExcerpt:
         card = self.part if self.alone else parts.card(row, weigh)
         source, piece = card.source, found_passage.pieces[row].source
         piece = ByteRange(max(piece.start, source.start), min(piece.end, source.end))
-        markdown = parts.markdown(card) or CUT
+        markdown, cell, section = _shown(parts, card, self.part, marked) if shown else ("", None, "")
         place = passage.place_of(marked or piece)
         return Excerpt(
             passage.id,
@@ -115,7 +116,7 @@ class ChosenExcerpt:
             list(map(without_instructions, parts.headings(card))),
             passage.uri,
             source,
-            parts.text(source),
+            parts.text(source) if shown else "",
             markdown,
             _grade(self.support),
             self.support,
@@ -124,10 +125,31 @@ class ChosenExcerpt:
             place.path,
             passage.date,
             marked,
-            parts.marked(replace(card, marked=marked), markdown),
+            cell,
             piece,
-            "" if source == self.part.source else parts.markdown(self.part),
+            section,
         )
+
+
+def shown_part(passage: FoundPassage, around: tuple[int, bytes], place: ExcerptPlace) -> ShownPart | None:
+    """What an excerpt shows of a passage; None if it is not of the passage."""
+    parts = PassageParts(passage, around)
+    card = parts.at(place.reference.source)
+    if card is None:
+        return None
+    section = parts.of(card.first)
+    if section is None or parts.instructs(section.source):
+        section = card
+    return ShownPart(passage.passage, *_shown(parts, card, section, place.marked))
+
+
+def _shown(
+    parts: PassageParts, card: ExcerptPart, section: ExcerptPart, marked: ByteRange | None
+) -> tuple[str, ByteRange | None, str]:
+    """The Markdown of a card, where its marked cell stands in it, and the Markdown of its section; '' if that is the card."""
+    markdown = parts.markdown(card) or CUT
+    whole = "" if card.source == section.source else parts.markdown(section)
+    return markdown, parts.marked(replace(card, marked=marked), markdown), whole
 
 
 def excerpts_of(
@@ -174,18 +196,20 @@ async def with_excerpts(
     kinds: Mapping[str, CollectionKind],
     analyzer: Analyzer,
 ) -> Ranking:
-    """The ranking with its excerpts. kinds: those of the collections."""
+    """The ranking with its excerpts, the further ones without their texts. kinds: those of the collections."""
     first = [excerpt for excerpt in chosen[:MAX_EXCERPTS] if ranked.near or excerpt.support > 0]
     more = chosen[MAX_EXCERPTS:] if ranked.near else ()
 
-    async def made(excerpts: Sequence[ChosenExcerpt]) -> tuple[Excerpt, ...]:
+    async def made(excerpts: Sequence[ChosenExcerpt], *, shown: bool) -> tuple[Excerpt, ...]:
         each: list[Excerpt] = []
         for excerpt in excerpts:
             await pause()
-            each.append(excerpt.made(kinds, analyzer))
+            each.append(excerpt.made(kinds, analyzer, shown=shown))
         return tuple(each)
 
-    return replace(ranked, excerpts=await made(first), more=await made(more), made=True)
+    return replace(
+        ranked, excerpts=await made(first, shown=True), more=await made(more, shown=False), made=True
+    )
 
 
 def _excerpts(

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
-from responsa_server.domain.passages import PassageSurroundings, VectorKind
+from responsa_server.domain.knowledge import ExcerptPlace, Hit, SearchMode, SearchQuery, ShownPart
+from responsa_server.domain.passages import FoundPassage, PassageSurroundings, VectorKind
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import pause
 from responsa_server.search.editions import MOST, names_edition, newest_first
-from responsa_server.search.excerpts import READ, excerpts_of
+from responsa_server.search.excerpts import READ, excerpts_of, shown_part
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import with_pieces
 from responsa_server.search.reranking import Reranking, order, reranked_text
@@ -23,28 +23,35 @@ from responsa_server.text.lexical import Analyzer
 async def with_surroundings(
     retriever: Retriever, reader: Reader, question: str, passages: Sequence[ScoredPassage], compared: int
 ) -> tuple[Sequence[ScoredPassage], PassageSurroundings]:
-    """The passages, of which the first have what a card of them needs: pieces, and the header of the table that they
-    begin in, which may be in an earlier passage; and what stands around these. compared: of how many of the passages
-    the editions are wanted. If the question names an edition, none is. Raises Unavailable."""
-    first = [replace(passage, found=with_pieces(passage.found)) for passage in passages[:READ]]
-    within = [
-        passage.found.passage.id
-        for passage in first
-        if passage.found.pieces and passage.found.pieces[0].kind is VectorKind.ROW
-    ]
+    """The passages, of which the first have what a card of them needs, and what stands around these. compared: of how
+    many of the passages the editions are wanted. If the question names an edition, none is. Raises Unavailable."""
     documents = {passage.found.passage.document_id for passage in passages[:compared]}
+    first, surroundings = await _surrounded(
+        retriever,
+        reader,
+        [passage.found for passage in passages[:READ]],
+        () if len(documents) < 2 or names_edition(question) else [*documents],
+    )
+    ready = [replace(passage, found=found) for passage, found in zip(passages[:READ], first, strict=True)]
+    return [*ready, *passages[READ:]], surroundings
+
+
+async def _surrounded(
+    retriever: Retriever, reader: Reader, passages: Sequence[FoundPassage], documents: Sequence[UUID] = ()
+) -> tuple[Sequence[FoundPassage], PassageSurroundings]:
+    """The passages with their pieces, and with the header of the table that they begin in, which may be in an earlier
+    passage; and what stands around them. documents: whose editions are wanted. Raises Unavailable."""
+    passages = [with_pieces(one) for one in passages]
     surroundings = await retriever.surroundings(
         reader,
-        [passage.found.passage.id for passage in first],
-        within,
-        () if len(documents) < 2 or names_edition(question) else [*documents],
+        [one.passage.id for one in passages],
+        [one.passage.id for one in passages if one.pieces and one.pieces[0].kind is VectorKind.ROW],
+        documents,
         NEAR_BYTES,
         READ_BEFORE_BYTES,
     )
-    for place, passage in enumerate(first):
-        if before := surroundings.before.get(passage.found.passage.id):
-            first[place] = replace(passage, found=replace(passage.found, before=before))
-    return [*first, *passages[READ:]], surroundings
+    before = surroundings.before
+    return [replace(one, before=before.get(one.passage.id, one.before)) for one in passages], surroundings
 
 
 async def _hits(
@@ -107,3 +114,9 @@ class KnowledgeSearch:
             hits = [scored[place] for place in order(scores)[: query.top_k]]
         ordered = newest_first([hit.passage for hit in hits], surroundings.editions)
         return [hits[place] for place in ordered]
+
+    async def show(self, reader: Reader, place: ExcerptPlace) -> ShownPart | None:
+        searched = await self._retriever.passages(reader, [place.passage_id])
+        passages, surroundings = await _surrounded(self._retriever, reader, searched)
+        near = surroundings.around.get(place.passage_id)
+        return shown_part(passages[0], near, place) if passages and near else None

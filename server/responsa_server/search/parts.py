@@ -208,6 +208,20 @@ class PassageParts:
     def _page(self, place: int) -> int:
         return self._found.passage.place_of(self._units[place].source).page
 
+    def at(self, source: ByteRange) -> ExcerptPart | None:
+        """The part with these bytes; None if no unit has any of them."""
+        inside = [
+            place
+            for place, unit in enumerate(self._units)
+            if unit.source.start < source.end and source.start < unit.source.end
+        ]
+        if not inside:
+            return None
+        first, last = inside[0], inside[-1]
+        before = source.start > self._units[first].source.start or self._cuts(first - 1)
+        after = source.end < self._units[last].source.end or self._cuts(last)
+        return ExcerptPart(source, first, last, before, after)
+
     def alone(self, place: int) -> ExcerptPart:
         """The part that is nothing but the piece with the index `place`."""
         return self._part(place, place)

@@ -253,6 +253,10 @@ class Retriever:
         """The documents about the reader, whatever the reader's role. Raises Unavailable, and ValueError for the server itself."""
         return await self._lexical.documents(SearchScope(_as_subject(reader), own=()), ())
 
+    async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+        """The passages with these ids that a search could find, with their pieces. Raises Unavailable."""
+        return (await _found(self.index, reader, {None: dict.fromkeys(ids, True)}))[None]
+
     async def around(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+from uuid import UUID
+
 import pytest
 from a2a.types import a2a_pb2
 from google.api import annotations_pb2
@@ -10,12 +13,19 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from responsa.knowledge.v1.knowledge_service_pb2 import GetPassageRequest
 from responsa.type.v1 import method_pb2
-from responsa_server.calls.authorisation import RULES, Rule
+from responsa_server.calls.authorisation import RULES, SCOPES, Rule
+from responsa_server.calls.call import Call
 from responsa_server.calls.methods import METHODS, SERVICES
+from responsa_server.calls.services.knowledge import KnowledgeService
+from responsa_server.domain.errors import NotPermitted
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.programs import ASK, SEARCH
 from responsa_server.transports.a2a.routes import SERVICE as A2A
 from responsa_server.transports.grpc.health import HEALTH
 
+TURN = f"turns/{UUID(int=3)}"
 STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, a2a_pb2.DESCRIPTOR)
 
 
@@ -92,3 +102,18 @@ def test_every_method_but_uploads_has_a_rest_binding(name: str) -> None:
     for method in descriptor_pool.Default().FindServiceByName(name).methods:
         bound = method.GetOptions().HasExtension(annotations_pb2.http)  # pyright: ignore[reportArgumentType]  # its stub is untyped
         assert bound != method.client_streaming, method.full_name
+
+
+@pytest.mark.parametrize(("turn", "scope"), [("", ASK), (TURN, SEARCH)])
+async def test_a_program_reads_passages_of_turns_only_if_it_may_ask(turn: str, scope: str) -> None:
+    assert SCOPES["/responsa.knowledge.v1.KnowledgeService/GetPassage"] == {ASK, SEARCH}
+    program = Principal("acme", UUID(int=1), Role.USER, "token", scopes=frozenset({scope}))
+    entered = Call("/x", principal=program).enter()
+    missing: Any = None  # the scope is checked before anything is read
+    try:
+        service = KnowledgeService(missing, missing, missing, missing, missing)
+        with pytest.raises(NotPermitted) as refused:
+            await service.GetPassage(GetPassageRequest(name=f"passages/{UUID(int=2)}", turn=turn))
+    finally:
+        Call.leave(entered)
+    assert refused.value.metadata["required_scope"] == ({ASK, SEARCH} - {scope}).pop()

@@ -12,12 +12,11 @@ from responsa_server.cli.excerpts import introduction, print_cards
 
 
 def excerpt(markdown: str, **fields: object) -> excerpt_pb2.Excerpt:
-    """An excerpt whose text is its Markdown and begins at byte 10 of its document."""
+    """An excerpt that begins at byte 10 of its document and is as long as its Markdown."""
     made = excerpt_pb2.Excerpt(
         title="Trips",
         uri="trips.md",
         collection="collections/notes",
-        text=markdown,
         markdown=markdown,
         source_range=byte_range_pb2.ByteRange(start=10, end=10 + len(markdown.encode())),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -17,8 +18,9 @@ from responsa_server.domain.events import (
     Grade,
 )
 from responsa_server.domain.kinds import CollectionKind
+from responsa_server.domain.knowledge import ExcerptPlace, SourceRef
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, TermStatistics, VectorKind
-from responsa_server.search.excerpts import READ, choose, distinct, ranking, with_excerpts
+from responsa_server.search.excerpts import READ, choose, distinct, ranking, shown_part, with_excerpts
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score, Weights, weigh
 from responsa_server.text.canonical import Block, BlockKind
@@ -116,7 +118,30 @@ def test_excerpts_stand_in_the_order_of_the_search_whatever_their_pieces_say() -
     assert len(made.more) == MAX_MORE_EXCERPTS
     shown = [excerpt.passage_id.int for excerpt in (*made.excerpts, *made.more)]
     assert shown == list(range(1, 1 + MAX_EXCERPTS + MAX_MORE_EXCERPTS))
-    assert all(len(excerpt.text.encode()) <= MAX_EXCERPT_BYTES for excerpt in (*made.excerpts, *made.more))
+    assert all(len(excerpt.text.encode()) <= MAX_EXCERPT_BYTES for excerpt in made.excerpts)
+
+
+def test_the_text_of_a_further_excerpt_is_made_when_it_is_wanted() -> None:
+    texts = [f"A worker renews lease {number}. " + f"It holds {number} turns. " * 70 for number in range(5)]
+    passages = [passage_of(text, number=number, start=5_000 * number) for number, text in enumerate(texts, 1)]
+    retrieval = retrieved(QUESTION, passages)
+    around = {one.passage.id: (one.passage.source.start, one.passage.text.encode()) for one in passages}
+    chosen = asyncio.run(choose(retrieval, around, Analyzer()))
+    further = asyncio.run(with_excerpts(ranking(chosen), chosen, retrieval.kinds, Analyzer())).more
+    assert further
+    for one, passage in zip(further, passages[MAX_EXCERPTS:], strict=True):
+        whole = chosen[passage.passage.id.int - 1].made(retrieval.kinds, Analyzer())
+        assert one == replace(whole, text="", markdown="", section="")
+        near = around[one.passage_id]
+        place = ExcerptPlace(one.passage_id, SourceRef(one.document_id, 1, one.source), None)
+        part = shown_part(passage, near, place)
+        assert part is not None
+        assert (part.passage, part.markdown, part.marked, part.section) == (
+            passage.passage, whole.markdown, None, whole.section
+        )  # fmt: skip
+        assert len(whole.section) > len(whole.markdown)
+        beside = replace(place, reference=replace(place.reference, source=ByteRange(1, 2)))
+        assert shown_part(passage, near, beside) is None
 
 
 def test_what_several_documents_say_is_shown_once() -> None:

@@ -98,6 +98,7 @@ export class ChatView {
     },
     others: () => this.picker.others,
   };
+  readonly #further = async (passage: string, within: HTMLElement) => (await this.#api.knowledge.getPassage({ name: passage, turn: turnAround(within) })).excerpt;
   /** The running and waiting turns, in the order in which they run. */
   #live: LiveTurn[] = [];
   /** The known outcomes of the turns whose answers are shown. */
@@ -117,7 +118,7 @@ export class ChatView {
     this.#labels = new Labels(parts.api);
     this.#waiting = parts.waiting;
     this.#hooks = hooks;
-    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => actions(parts.api, !answer.refusalReason, () => answer.turn, () => answer.name, answer.feedback, hooks.say), this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say, asking: this.#asking });
+    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => actions(parts.api, !answer.refusalReason, () => answer.turn, () => answer.name, answer.feedback, hooks.say), this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say, asking: this.#asking, further: this.#further });
     this.#head = new ConversationHead(parts.api, {
       titled: hooks.titled,
       renamed: hooks.changed,
@@ -357,6 +358,7 @@ export class ChatView {
   readonly #liveHooks: LiveHooks = {
     open: (citations, index, by) => this.#opener("")(citations, index, by),
     label: (name) => this.#labels.of(name),
+    further: this.#further,
     say: (text) => this.#hooks.say(text),
     asking: this.#asking,
     agent: (version) => this.picker.label(version),
@@ -528,11 +530,16 @@ export class ChatView {
 
   #opener(answer: string): OpenSource {
     return (citations, index, by) => {
-      const name = answer || by.closest<HTMLElement>("[data-turn]")?.dataset["turn"] || "";
+      const name = answer || turnAround(by);
       const citation = citations[index];
       if (citation) void this.#parts.panel.openCitation({ citation, answer: name, index }, by);
     };
   }
+}
+
+/** The turn that is shown around an element, `turns/{uuid}`. */
+function turnAround(element: HTMLElement): string {
+  return element.closest<HTMLElement>("[data-turn]")?.dataset["turn"] ?? "";
 }
 
 /** Says that there is no language model; owners of the installation can set one. */

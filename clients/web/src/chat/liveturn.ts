@@ -72,6 +72,7 @@ export class LiveTurn {
     this.view = new TurnView(text, {
       open: hooks.open,
       label: hooks.label,
+      ...(hooks.further && { further: hooks.further }),
       say: (what) => this.#left || hooks.say(what),
       asking: hooks.asking,
       agent: hooks.agent,

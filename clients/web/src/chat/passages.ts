@@ -11,9 +11,11 @@ import { datedOf, placeOf } from "./parts.js";
 import { unitsAt } from "@responsa/client/parts.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import { t } from "../language/language.js";
+import { failureOf } from "../server/errors.js";
 import type { Place } from "../text/content.js";
 import { Markdown } from "../text/markdown.js";
 import { made } from "../text/paint.js";
+import { plainText } from "../text/prose.js";
 import { framed, wrapped, type View } from "../text/view.js";
 
 /** Opens the source of the citation with the number `index`. When the source is closed, `by` gets the focus back. */
@@ -26,6 +28,8 @@ export interface ShownHooks {
   readonly label: (collection: string) => Promise<string>;
   /** Announces a text to screen readers. */
   readonly say: (text: string) => void;
+  /** The excerpt of a passage that the turn around an element only names; undefined for readers who did not ask. Raises ConnectError. */
+  readonly further?: (passage: string, within: HTMLElement) => Promise<Excerpt | undefined>;
 }
 
 /** What cards need where their question can be asked again. */
@@ -36,10 +40,7 @@ export interface CardHooks extends ShownHooks {
 /** The passages of an answer below the line that says why they are shown. `more`: further controls. */
 export function passagesView(question: string, line: string, { text, citations, excerpts, moreExcerpts }: TurnAnswer, hooks: ShownHooks & Partial<CardHooks>, ...more: readonly HTMLElement[]): HTMLElement {
   const root = element("div", { class: "passages" }, element("div", {}, element("strong", {}, t("closest")), element("p", { class: "note" }, line)), cards(question, excerpts, t("passages"), hooks, citations));
-  if (moreExcerpts.length > 0) {
-    const summary = element("summary", {}, t("passagesMore", { count: moreExcerpts.length }));
-    root.append(element("details", { class: "further" }, summary, cards(question, moreExcerpts, t("morePassages"), hooks)));
-  }
+  root.append(...furtherView(question, moreExcerpts, hooks));
   if (hooks.asking) root.append(waysOn(question, hooks.asking));
   root.append(element("div", { class: "actions" }, copyButton(t("copyPassages"), () => text, hooks.say), ...(hooks.asking ? actionsOf(question, hooks.asking, () => text) : []), ...more));
   return root;
@@ -47,7 +48,30 @@ export function passagesView(question: string, line: string, { text, citations, 
 
 /** The passages that come closest to an answer, below a refusal. */
 export function closestView(question: string, excerpts: readonly Excerpt[], hooks: ShownHooks): HTMLElement {
-  return element("div", { class: "passages" }, element("strong", {}, t("closest")), cards(question, excerpts, t("closest"), hooks));
+  const shown = excerpts.filter((one) => one.markdown);
+  const left = excerpts.filter((one) => !one.markdown);
+  return element("div", { class: "passages" }, element("strong", {}, t("closest")), cards(question, shown, t("closest"), hooks), ...furtherView(question, left, hooks));
+}
+
+/** Further passages. They are read once they are unfolded. */
+function furtherView(question: string, excerpts: readonly Excerpt[], hooks: ShownHooks): readonly HTMLElement[] {
+  if (excerpts.length === 0) return [];
+  const root = element("details", { class: "further" }, element("summary", {}, t("passagesMore", { count: excerpts.length })));
+  const read = async () => {
+    const made = await Promise.all(excerpts.map((one) => whole(one, hooks, root)));
+    root.append(cards(question, made, t("morePassages"), hooks));
+  };
+  root.addEventListener("toggle", () => void read(), { once: true });
+  return [root];
+}
+
+/** An excerpt of the turn around an element with its text, or with the reason why there is none any more. */
+async function whole(excerpt: Excerpt, { further }: ShownHooks, within: HTMLElement): Promise<Excerpt> {
+  try {
+    return (!excerpt.markdown && (await further?.(excerpt.passage, within))) || excerpt;
+  } catch (error) {
+    return { ...excerpt, markdown: failureOf(error).message };
+  }
 }
 
 /** One card for each excerpt. `cited`: the citations of the answer. */
@@ -90,9 +114,7 @@ function prose(question: string, markdown: string, say: (text: string) => void, 
 }
 
 /** What an excerpt quotes, as a citation of no answer, which has no hash. */
-function quoteOf({ passage, documentVersion, title, uri, text, sourceRange, pieceRange, markedRange, page, boxes, path, date }: Excerpt): Citation {
+function quoteOf({ passage, documentVersion, title, uri, markdown, sourceRange, pieceRange, markedRange, page, boxes, path, date }: Excerpt): Citation {
   const cited = markedRange ?? pieceRange ?? sourceRange;
-  const { start = 0n } = sourceRange ?? {};
-  const [from, to] = cited ? unitsAt(text, [Number(cited.start - start), Number(cited.end - start)]) : [];
-  return create(CitationSchema, { passage, documentVersion, title, uri, quote: text.slice(from, to), page, boxes, path, date, ...(cited && { sourceRange: cited }) });
+  return create(CitationSchema, { passage, documentVersion, title, uri, quote: plainText(markdown), page, boxes, path, date, ...(cited && { sourceRange: cited }) });
 }

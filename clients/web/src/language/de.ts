@@ -450,6 +450,8 @@ export const de: Messages = {
     ROLE_REQUIRED: "Dazu sind nur Administratoren berechtigt, in manchen Fällen nur Eigentümer der Installation.",
     SCOPE_REQUIRED: "Die Person hat diesem Programm das nicht erlaubt.",
     RESOURCE_NOT_FOUND: "Das gibt es nicht, oder es gehört Ihnen nicht.",
+    SOURCE_CHANGED: "Das Dokument hat sich seit dieser Antwort geändert. Öffnen Sie das Dokument oder fragen Sie erneut.",
+    SOURCE_DELETED: "Das Dokument wurde seit dieser Antwort gelöscht.",
     RESOURCE_ALREADY_EXISTS: "Das gibt es schon. Wählen Sie einen anderen Namen.",
     RESOURCE_LOCKED: "Das ist gerade in Gebrauch. Versuchen Sie es gleich noch einmal.",
     ETAG_MISMATCH: "Jemand anders hat dies inzwischen geändert. Versuchen Sie es erneut.",

@@ -81,7 +81,7 @@ func (ExcerptGrade) EnumDescriptor() ([]byte, []int) {
 	return file_responsa_chat_v1_excerpt_proto_rawDescGZIP(), []int{0}
 }
 
-// Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt stays complete when its source changes or is deleted.
+// Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt with Markdown stays complete when its source changes or is deleted.
 type Excerpt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The passage that was found, `passages/{uuid}`. The passage may have been deleted after the turn ran.
@@ -98,11 +98,10 @@ type Excerpt struct {
 	Headings []string `protobuf:"bytes,6,rep,name=headings,proto3" json:"headings,omitempty"`
 	// Where the document came from: its URI or its source_key. May be empty.
 	Uri string `protobuf:"bytes,7,opt,name=uri,proto3" json:"uri,omitempty"`
-	// The position of the excerpt in the version's canonical text.
+	// The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes.
 	SourceRange *v1.ByteRange `protobuf:"bytes,8,opt,name=source_range,json=sourceRange,proto3" json:"source_range,omitempty"`
-	// The text, exactly as in the source; at most 2,000 bytes.
-	Text string `protobuf:"bytes,9,opt,name=text,proto3" json:"text,omitempty"`
-	// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out.
+	// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
+	// in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it.
 	Markdown string `protobuf:"bytes,10,opt,name=markdown,proto3" json:"markdown,omitempty"`
 	// The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range. In turns of earlier
 	// releases, the position of the sentence that most likely answers the question.
@@ -215,13 +214,6 @@ func (x *Excerpt) GetSourceRange() *v1.ByteRange {
 	return nil
 }
 
-func (x *Excerpt) GetText() string {
-	if x != nil {
-		return x.Text
-	}
-	return ""
-}
-
 func (x *Excerpt) GetMarkdown() string {
 	if x != nil {
 		return x.Markdown
@@ -303,7 +295,7 @@ var File_responsa_chat_v1_excerpt_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_excerpt_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\x98\a\n" +
+	"\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\xfa\x06\n" +
 	"\aExcerpt\x12;\n" +
 	"\apassage\x18\x01 \x01(\tB!\xfaA\x1e\n" +
 	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
@@ -317,8 +309,7 @@ const file_responsa_chat_v1_excerpt_proto_rawDesc = "" +
 	"\x05title\x18\x05 \x01(\tR\x05title\x12\x1a\n" +
 	"\bheadings\x18\x06 \x03(\tR\bheadings\x12\x10\n" +
 	"\x03uri\x18\a \x01(\tR\x03uri\x12>\n" +
-	"\fsource_range\x18\b \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vsourceRange\x12\x1c\n" +
-	"\x04text\x18\t \x01(\tB\b\xbaH\x05r\x03(\xd0\x0fR\x04text\x12\x1a\n" +
+	"\fsource_range\x18\b \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vsourceRange\x12\x1a\n" +
 	"\bmarkdown\x18\n" +
 	" \x01(\tR\bmarkdown\x12>\n" +
 	"\fmarked_range\x18\v \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vmarkedRange\x12I\n" +

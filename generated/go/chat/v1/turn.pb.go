@@ -1394,8 +1394,8 @@ type TurnAnswer struct {
 	// The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
 	// excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked cell or the piece.
 	Excerpts []*Excerpt `protobuf:"bytes,18,rep,name=excerpts,proto3" json:"excerpts,omitempty"`
-	// Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
-	// answer of a model has the fallback UNCITED.
+	// Further passages, the best first; at most 5. The answer's text does not contain them. Those without `markdown` only say what and where they are: GetPassage with
+	// the turn returns the whole excerpt. Set only if `model` is "passages", or if the answer of a model has the fallback UNCITED.
 	MoreExcerpts []*Excerpt `protobuf:"bytes,19,rep,name=more_excerpts,json=moreExcerpts,proto3" json:"more_excerpts,omitempty"`
 	// How many sentences of the text have a citation whose quote_origin is NOT_FOUND or whose verdict is DENIED.
 	UnsupportedSentences int32 `protobuf:"varint,20,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`

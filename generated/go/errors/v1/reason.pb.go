@@ -58,6 +58,10 @@ const (
 	// NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
 	// resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
 	Reason_REASON_RESOURCE_NOT_FOUND Reason = 10
+	// NOT_FOUND. The document has changed since the turn, so the passage is no longer searched. Metadata: passage; document_version, the one that the turn read.
+	Reason_REASON_SOURCE_CHANGED Reason = 51
+	// NOT_FOUND. The document has been deleted since the turn. Metadata: passage; document_version.
+	Reason_REASON_SOURCE_DELETED Reason = 52
 	// ALREADY_EXISTS. A resource with this name already exists. Metadata: resource_type, resource_name.
 	Reason_REASON_RESOURCE_ALREADY_EXISTS Reason = 11
 	// ALREADY_EXISTS. The request_id was used before with a different body. Metadata: request_id; resource_name (the resource that the first call created);
@@ -283,6 +287,8 @@ var (
 		9:   "REASON_ROLE_REQUIRED",
 		199: "REASON_SCOPE_REQUIRED",
 		10:  "REASON_RESOURCE_NOT_FOUND",
+		51:  "REASON_SOURCE_CHANGED",
+		52:  "REASON_SOURCE_DELETED",
 		11:  "REASON_RESOURCE_ALREADY_EXISTS",
 		12:  "REASON_REQUEST_ID_REUSED",
 		13:  "REASON_CONVERSATION_BUSY",
@@ -382,6 +388,8 @@ var (
 		"REASON_ROLE_REQUIRED":                9,
 		"REASON_SCOPE_REQUIRED":               199,
 		"REASON_RESOURCE_NOT_FOUND":           10,
+		"REASON_SOURCE_CHANGED":               51,
+		"REASON_SOURCE_DELETED":               52,
 		"REASON_RESOURCE_ALREADY_EXISTS":      11,
 		"REASON_REQUEST_ID_REUSED":            12,
 		"REASON_CONVERSATION_BUSY":            13,
@@ -500,7 +508,7 @@ var File_responsa_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\xcb\x16\n" +
+	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\x81\x17\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -515,7 +523,9 @@ const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\x14REASON_ROLE_REQUIRED\x10\t\x12\x1a\n" +
 	"\x15REASON_SCOPE_REQUIRED\x10\xc7\x01\x12\x1d\n" +
 	"\x19REASON_RESOURCE_NOT_FOUND\x10\n" +
-	"\x12\"\n" +
+	"\x12\x19\n" +
+	"\x15REASON_SOURCE_CHANGED\x103\x12\x19\n" +
+	"\x15REASON_SOURCE_DELETED\x104\x12\"\n" +
 	"\x1eREASON_RESOURCE_ALREADY_EXISTS\x10\v\x12\x1c\n" +
 	"\x18REASON_REQUEST_ID_REUSED\x10\f\x12\x1c\n" +
 	"\x18REASON_CONVERSATION_BUSY\x10\r\x12\x18\n" +

@@ -903,7 +903,9 @@ type Passage struct {
 	// The place of the passage inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
 	Path string `protobuf:"bytes,12,opt,name=path,proto3" json:"path,omitempty"`
 	// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
-	Date          string `protobuf:"bytes,13,opt,name=date,proto3" json:"date,omitempty"`
+	Date string `protobuf:"bytes,13,opt,name=date,proto3" json:"date,omitempty"`
+	// What the turn that the caller named shows of the passage; only set by GetPassage.
+	Excerpt       *v11.Excerpt `protobuf:"bytes,14,opt,name=excerpt,proto3" json:"excerpt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1029,11 +1031,18 @@ func (x *Passage) GetDate() string {
 	return ""
 }
 
+func (x *Passage) GetExcerpt() *v11.Excerpt {
+	if x != nil {
+		return x.Excerpt
+	}
+	return nil
+}
+
 var File_responsa_knowledge_v1_document_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\n" +
-	"$responsa/knowledge/v1/document.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\"\xd4\t\n" +
+	"$responsa/knowledge/v1/document.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1eresponsa/chat/v1/excerpt.proto\x1a!responsa/type/v1/byte_range.proto\"\xd4\t\n" +
 	"\bDocument\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12H\n" +
 	"\n" +
@@ -1111,7 +1120,7 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\tocr_pages\x18\x05 \x01(\x05R\bocrPages\"W\n" +
 	"\aLeftOut\x126\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\".responsa.knowledge.v1.LeftOutKindR\x04kind\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x05R\x05count\"\x96\x05\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\"\xd1\x05\n" +
 	"\aPassage\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12B\n" +
 	"\bdocument\x18\x02 \x01(\tB&\xe2A\x01\x03\xfaA\x1f\n" +
@@ -1131,7 +1140,8 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	" \x01(\x05B\x04\xe2A\x01\x03R\x04page\x125\n" +
 	"\x05boxes\x18\v \x03(\v2\x19.responsa.chat.v1.PageBoxB\x04\xe2A\x01\x03R\x05boxes\x12\x18\n" +
 	"\x04path\x18\f \x01(\tB\x04\xe2A\x01\x03R\x04path\x12\x18\n" +
-	"\x04date\x18\r \x01(\tB\x04\xe2A\x01\x03R\x04date:H\xeaAE\n" +
+	"\x04date\x18\r \x01(\tB\x04\xe2A\x01\x03R\x04date\x129\n" +
+	"\aexcerpt\x18\x0e \x01(\v2\x19.responsa.chat.v1.ExcerptB\x04\xe2A\x01\x03R\aexcerpt:H\xeaAE\n" +
 	"\x1cresponsa.example.org/Passage\x12\x12passages/{passage}*\bpassages2\apassage*\x81\x01\n" +
 	"\rDocumentState\x12\x1e\n" +
 	"\x1aDOCUMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
@@ -1195,6 +1205,7 @@ var file_responsa_knowledge_v1_document_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
 	(*v1.ByteRange)(nil),          // 15: responsa.type.v1.ByteRange
 	(*v11.PageBox)(nil),           // 16: responsa.chat.v1.PageBox
+	(*v11.Excerpt)(nil),           // 17: responsa.chat.v1.Excerpt
 }
 var file_responsa_knowledge_v1_document_proto_depIdxs = []int32{
 	0,  // 0: responsa.knowledge.v1.Document.state:type_name -> responsa.knowledge.v1.DocumentState
@@ -1215,11 +1226,12 @@ var file_responsa_knowledge_v1_document_proto_depIdxs = []int32{
 	2,  // 15: responsa.knowledge.v1.LeftOut.kind:type_name -> responsa.knowledge.v1.LeftOutKind
 	15, // 16: responsa.knowledge.v1.Passage.source_range:type_name -> responsa.type.v1.ByteRange
 	16, // 17: responsa.knowledge.v1.Passage.boxes:type_name -> responsa.chat.v1.PageBox
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 18: responsa.knowledge.v1.Passage.excerpt:type_name -> responsa.chat.v1.Excerpt
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_responsa_knowledge_v1_document_proto_init() }

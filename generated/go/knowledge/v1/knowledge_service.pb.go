@@ -2075,7 +2075,9 @@ func (x *WatchOperationResponse) GetSeq() int64 {
 type GetPassageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `passages/{uuid}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// A turn of the caller, `turns/{uuid}`, of whose `excerpts` or `more_excerpts` the passage is one. The response then has `excerpt`.
+	Turn          string `protobuf:"bytes,2,opt,name=turn,proto3" json:"turn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2113,6 +2115,13 @@ func (*GetPassageRequest) Descriptor() ([]byte, []int) {
 func (x *GetPassageRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *GetPassageRequest) GetTurn() string {
+	if x != nil {
+		return x.Turn
 	}
 	return ""
 }
@@ -2991,10 +3000,12 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\tafter_seq\x18\x02 \x01(\x03B\v\xe2A\x01\x01\xbaH\x04\"\x02(\x00R\bafterSeq\"g\n" +
 	"\x16WatchOperationResponse\x12;\n" +
 	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x03R\x03seq\"\x9d\x01\n" +
+	"\x03seq\x18\x02 \x01(\x03R\x03seq\"\xa4\x02\n" +
 	"\x11GetPassageRequest\x12\x87\x01\n" +
 	"\x04name\x18\x01 \x01(\tBs\xe2A\x01\x02\xfaA\x1e\n" +
-	"\x1cresponsa.example.org/Passage\xbaHKrI2G^passages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x9f\x01\n" +
+	"\x1cresponsa.example.org/Passage\xbaHKrI2G^passages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x84\x01\n" +
+	"\x04turn\x18\x02 \x01(\tBp\xe2A\x01\x01\xfaA\x1b\n" +
+	"\x19responsa.example.org/Turn\xbaHKrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\x04turn\"\x9f\x01\n" +
 	"\x18GetSubjectProfileRequest\x12D\n" +
 	"\asubject\x18\x01 \x01(\tB*\xe2A\x01\x01\xfaA\x1b\n" +
 	"\x19responsa.example.org/User\xbaH\x05r\x03(\xc8\x01R\asubject\x12=\n" +

@@ -156,7 +156,9 @@ type KnowledgeServiceClient interface {
 	// members of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
 	// AFTER_SEQ_BEYOND_END, DRAINING.
 	WatchOperation(ctx context.Context, in *WatchOperationRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOperationResponse], error)
-	// GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.
+	// GetPassage returns one passage; with a turn of the caller, also what to show of it for that turn's question. A passage of an older version is kept as long as an
+	// answer cites it. A connected program needs the scope `ask` to name a turn, and `search` otherwise. Errors: RESOURCE_NOT_FOUND (also a turn that is not the caller's, and a passage that is none
+	// of its excerpts), SOURCE_CHANGED, SOURCE_DELETED (both only with a turn), SCOPE_REQUIRED, PART_UNAVAILABLE.
 	GetPassage(ctx context.Context, in *GetPassageRequest, opts ...grpc.CallOption) (*Passage, error)
 	// GetSubjectProfile returns what Responsa holds about a person: the documents with this subject, by source and kind. Documents that the caller may not read are left out. The subject,
 	// administrators and SERVICE keys may make this call. Errors: RESOURCE_NOT_FOUND (no user and no document has this subject, or the caller may not ask about
@@ -601,7 +603,9 @@ type KnowledgeServiceServer interface {
 	// members of the tenant may call this method. Over REST, each frame is a line of JSON (NDJSON). Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
 	// AFTER_SEQ_BEYOND_END, DRAINING.
 	WatchOperation(*WatchOperationRequest, grpc.ServerStreamingServer[WatchOperationResponse]) error
-	// GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.
+	// GetPassage returns one passage; with a turn of the caller, also what to show of it for that turn's question. A passage of an older version is kept as long as an
+	// answer cites it. A connected program needs the scope `ask` to name a turn, and `search` otherwise. Errors: RESOURCE_NOT_FOUND (also a turn that is not the caller's, and a passage that is none
+	// of its excerpts), SOURCE_CHANGED, SOURCE_DELETED (both only with a turn), SCOPE_REQUIRED, PART_UNAVAILABLE.
 	GetPassage(context.Context, *GetPassageRequest) (*Passage, error)
 	// GetSubjectProfile returns what Responsa holds about a person: the documents with this subject, by source and kind. Documents that the caller may not read are left out. The subject,
 	// administrators and SERVICE keys may make this call. Errors: RESOURCE_NOT_FOUND (no user and no document has this subject, or the caller may not ask about

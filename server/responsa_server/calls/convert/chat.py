@@ -29,7 +29,7 @@ from responsa_server.domain.conversations import (
     Message,
     Speaker,
 )
-from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.events import (
     MAX_FALLBACKS,
     MAX_FULL_CITATIONS,
@@ -58,6 +58,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.knowledge import ExcerptPlace, SourceRef
 from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import CitationCheck, EarlierMessage, OnBusy, Question, Turn
 
@@ -300,7 +301,6 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
         headings=value.headings,
         uri=values.shown_uri(value.uri),
         source_range=byte_range(value.source),
-        text=value.text,
         markdown=value.markdown,
         marked_range=None if value.marked is None else byte_range(value.marked),
         marked_in_markdown=None if value.marked_shown is None else byte_range(value.marked_shown),
@@ -312,6 +312,26 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
         date=value.date,
         piece_range=None if value.piece is None else byte_range(value.piece),
         section_markdown=value.section,
+    )
+
+
+def excerpt_of(turn: Turn, passage: str) -> excerpt_pb2.Excerpt:
+    """The excerpt of a passage in the end of a turn. Raises NotFound."""
+    end = turn_pb2.TurnEvent.FromString(turn.terminal or b"")
+    for one in (*end.answer.excerpts, *end.answer.more_excerpts, *end.refused.excerpts):
+        if one.passage == passage:
+            return one
+    raise NotFound.of("passage", passage)
+
+
+def place_of(shown: excerpt_pb2.Excerpt) -> ExcerptPlace:
+    """Where an excerpt of a turn stands."""
+    source, marked = (ByteRange(one.start, one.end) for one in (shown.source_range, shown.marked_range))
+    document_id, version = names.parse_document_version(shown.document_version)
+    return ExcerptPlace(
+        names.parse_uuid("passages", shown.passage),
+        SourceRef(document_id, version or 0, source),
+        marked if shown.HasField("marked_range") else None,
     )
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from google.longrunning import operations_proto_pb2 as operations_pb2
 from google.protobuf.message import Message
 
+from responsa.chat.v1 import excerpt_pb2
 from responsa.knowledge.v1 import (
     collection_pb2,
     document_pb2,
@@ -46,6 +47,7 @@ from responsa_server.domain.knowledge import (
     Operation,
     SearchMode,
     SearchQuery,
+    ShownPart,
 )
 from responsa_server.domain.passages import Passage
 from responsa_server.identity.service import required_email
@@ -319,6 +321,17 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
         ),
         excerpt=value.excerpt and excerpt(value.excerpt),
     )
+
+
+def shown(of_turn: excerpt_pb2.Excerpt, value: ShownPart) -> document_pb2.Passage:
+    """The passage of an excerpt of a turn, with the excerpt. of_turn: as the turn has it."""
+    of_turn.markdown, of_turn.section_markdown = value.markdown, value.section
+    if value.marked is not None:
+        of_turn.marked_in_markdown.CopyFrom(byte_range(value.marked))
+    result = passage(value.passage)
+    result.collection = of_turn.collection
+    result.excerpt.CopyFrom(of_turn)
+    return result
 
 
 def operation(value: Operation, metadata: Message, result: Callable[[], Message]) -> operations_pb2.Operation:

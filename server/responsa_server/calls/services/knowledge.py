@@ -22,8 +22,9 @@ from google.protobuf.empty_pb2 import Empty
 from responsa.knowledge.v1 import collection_pb2, document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as pb
 from responsa_server.calls.call import caller, current
-from responsa_server.calls.convert import knowledge
+from responsa_server.calls.convert import chat, knowledge
 from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
+from responsa_server.calls.interceptors.access import check_scope
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.calls.services.operations import encoded
 from responsa_server.domain import lists, names
@@ -32,10 +33,12 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.knowledge import SearchQuery, file_name
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.people import work_for
+from responsa_server.domain.programs import ASK, SEARCH
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import Limiter, Storing
 from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library, incomplete
+from responsa_server.turns.service import Turns
 
 _PIECE_BYTES = 256 * 1024
 # Uploaded bytes are counted in steps of this size.
@@ -52,6 +55,7 @@ class KnowledgeService:
         library: Library,
         accounts: Accounts,
         insight: Insight,
+        turns: Turns,
         work: Background,
         limiter: Limiter | None = None,
     ) -> None:
@@ -61,6 +65,7 @@ class KnowledgeService:
         self._library = library
         self._accounts = accounts
         self._insight = insight
+        self._turns = turns
         self._work = work
         self._limiter = limiter
 
@@ -336,9 +341,14 @@ class KnowledgeService:
                 yield pb.WatchOperationResponse(operation=operation, seq=last)
 
     async def GetPassage(self, request: pb.GetPassageRequest) -> document_pb2.Passage:
-        return knowledge.passage(
-            await self._library.documents.passage(caller(), named_uuid("name", "passages", request.name))
-        )
+        passage_id = named_uuid("name", "passages", request.name)
+        if (scopes := caller().scopes) is not None:
+            check_scope(scopes, frozenset({ASK if request.turn else SEARCH}))
+        if not request.turn:
+            return knowledge.passage(await self._library.documents.passage(caller(), passage_id))
+        turn = await self._turns.store.get(caller(), named_uuid("turn", "turns", request.turn))
+        excerpt = chat.excerpt_of(turn, request.name)
+        return knowledge.shown(excerpt, await self._library.show(caller(), chat.place_of(excerpt)))
 
     async def ListFormats(self, request: pb.ListFormatsRequest) -> pb.ListFormatsResponse:
         return pb.ListFormatsResponse(

@@ -278,8 +278,6 @@ def _excerpt(excerpt: Excerpt) -> dict[str, Json]:
         "headings": [*excerpt.headings],
         "uri": excerpt.uri,
         "source_range": _range(excerpt.source_range),
-        "text": disarm_quoted(excerpt.text),
-        "markdown": disarm_quoted(excerpt.markdown),
         "grade": _name(ExcerptGrade.DESCRIPTOR, excerpt.grade),
         "score": excerpt.score,
         **_place(excerpt),
@@ -288,6 +286,8 @@ def _excerpt(excerpt: Excerpt) -> dict[str, Json]:
         content["collection_kind"] = _name(CollectionKind.DESCRIPTOR, kind)
     if excerpt.HasField("piece_range"):
         content["piece_range"] = _range(excerpt.piece_range)
+    if excerpt.markdown:
+        content["markdown"] = disarm_quoted(excerpt.markdown)
     if excerpt.section_markdown:
         content["section_markdown"] = disarm_quoted(excerpt.section_markdown)
     if excerpt.HasField("marked_range"):

@@ -389,9 +389,12 @@ public final class KnowledgeService {
     }
 
     /**
-     * GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it.
+     * GetPassage returns one passage; with a turn of the caller, also what to show of it for that turn's question. A passage of an older
+     * version is kept as long as an answer cites it. A connected program needs the scope {@code ask} to name a turn, and {@code search}
+     * otherwise.
      *
-     * <p>Errors: RESOURCE_NOT_FOUND.
+     * <p>Errors: RESOURCE_NOT_FOUND (also a turn that is not the caller's, and a passage that is none of its excerpts), SOURCE_CHANGED,
+     * SOURCE_DELETED (both only with a turn), SCOPE_REQUIRED, PART_UNAVAILABLE.
      */
     public Passage getPassage(GetPassageRequest request) {
         return calls.unary(GET_PASSAGE, request, true, timeout);

@@ -54,7 +54,7 @@ Global___ExcerptGrade: _TypeAlias = ExcerptGrade  # noqa: Y015
 
 @_typing.final
 class Excerpt(_message.Message):
-    """Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt stays complete when its source changes or is deleted."""
+    """Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt with Markdown stays complete when its source changes or is deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -66,7 +66,6 @@ class Excerpt(_message.Message):
     HEADINGS_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
     SOURCE_RANGE_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
     MARKDOWN_FIELD_NUMBER: _builtins.int
     MARKED_RANGE_FIELD_NUMBER: _builtins.int
     MARKED_IN_MARKDOWN_FIELD_NUMBER: _builtins.int
@@ -90,10 +89,10 @@ class Excerpt(_message.Message):
     """The title that the document had when the turn ran."""
     uri: _builtins.str
     """Where the document came from: its URI or its source_key. May be empty."""
-    text: _builtins.str
-    """The text, exactly as in the source; at most 2,000 bytes."""
     markdown: _builtins.str
-    """The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out."""
+    """The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
+    in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it.
+    """
     grade: Global___ExcerptGrade.ValueType
     """How well the excerpt fits the question."""
     score: _builtins.float
@@ -112,7 +111,7 @@ class Excerpt(_message.Message):
 
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
-        """The position of the excerpt in the version's canonical text."""
+        """The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes."""
 
     @_builtins.property
     def marked_range(self) -> _byte_range_pb2.ByteRange:
@@ -143,7 +142,6 @@ class Excerpt(_message.Message):
         headings: _abc.Iterable[_builtins.str] | None = ...,
         uri: _builtins.str = ...,
         source_range: _byte_range_pb2.ByteRange | None = ...,
-        text: _builtins.str = ...,
         markdown: _builtins.str = ...,
         marked_range: _byte_range_pb2.ByteRange | None = ...,
         marked_in_markdown: _byte_range_pb2.ByteRange | None = ...,
@@ -158,7 +156,7 @@ class Excerpt(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "piece_range", b"piece_range", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "collection_kind", b"collection_kind", "date", b"date", "document_version", b"document_version", "grade", b"grade", "headings", b"headings", "markdown", b"markdown", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "page", b"page", "passage", b"passage", "path", b"path", "piece_range", b"piece_range", "score", b"score", "section_markdown", b"section_markdown", "source_range", b"source_range", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "collection_kind", b"collection_kind", "date", b"date", "document_version", b"document_version", "grade", b"grade", "headings", b"headings", "markdown", b"markdown", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "page", b"page", "passage", b"passage", "path", b"path", "piece_range", b"piece_range", "score", b"score", "section_markdown", b"section_markdown", "source_range", b"source_range", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -758,8 +758,8 @@ class TurnAnswer(_message.Message):
 
     @_builtins.property
     def more_excerpts(self) -> _containers.RepeatedCompositeFieldContainer[_excerpt_pb2.Excerpt]:
-        """Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
-        answer of a model has the fallback UNCITED.
+        """Further passages, the best first; at most 5. The answer's text does not contain them. Those without `markdown` only say what and where they are: GetPassage with
+        the turn returns the whole excerpt. Set only if `model` is "passages", or if the answer of a model has the fallback UNCITED.
         """
 
     def __init__(

@@ -58,6 +58,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
     resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
     """
+    REASON_SOURCE_CHANGED: _Reason.ValueType  # 51
+    """NOT_FOUND. The document has changed since the turn, so the passage is no longer searched. Metadata: passage; document_version, the one that the turn read."""
+    REASON_SOURCE_DELETED: _Reason.ValueType  # 52
+    """NOT_FOUND. The document has been deleted since the turn. Metadata: passage; document_version."""
     REASON_RESOURCE_ALREADY_EXISTS: _Reason.ValueType  # 11
     """ALREADY_EXISTS. A resource with this name already exists. Metadata: resource_type, resource_name."""
     REASON_REQUEST_ID_REUSED: _Reason.ValueType  # 12
@@ -343,6 +347,10 @@ REASON_RESOURCE_NOT_FOUND: Reason.ValueType  # 10
 """NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
 resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
 """
+REASON_SOURCE_CHANGED: Reason.ValueType  # 51
+"""NOT_FOUND. The document has changed since the turn, so the passage is no longer searched. Metadata: passage; document_version, the one that the turn read."""
+REASON_SOURCE_DELETED: Reason.ValueType  # 52
+"""NOT_FOUND. The document has been deleted since the turn. Metadata: passage; document_version."""
 REASON_RESOURCE_ALREADY_EXISTS: Reason.ValueType  # 11
 """ALREADY_EXISTS. A resource with this name already exists. Metadata: resource_type, resource_name."""
 REASON_REQUEST_ID_REUSED: Reason.ValueType  # 12

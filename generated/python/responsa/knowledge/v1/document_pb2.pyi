@@ -13,6 +13,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
+from responsa.chat.v1 import excerpt_pb2 as _excerpt_pb2
 from responsa.type.v1 import byte_range_pb2 as _byte_range_pb2
 import builtins as _builtins
 import sys
@@ -546,6 +547,7 @@ class Passage(_message.Message):
     BOXES_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
+    EXCERPT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`passages/{uuid}`."""
     document: _builtins.str
@@ -578,6 +580,10 @@ class Passage(_message.Message):
     def boxes(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.PageBox]:
         """The parts of that page on which the passage stands, in the order of the text; empty if they are not known."""
 
+    @_builtins.property
+    def excerpt(self) -> _excerpt_pb2.Excerpt:
+        """What the turn that the caller named shows of the passage; only set by GetPassage."""
+
     def __init__(
         self,
         *,
@@ -594,10 +600,11 @@ class Passage(_message.Message):
         boxes: _abc.Iterable[_citation_pb2.PageBox] | None = ...,
         path: _builtins.str = ...,
         date: _builtins.str = ...,
+        excerpt: _excerpt_pb2.Excerpt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["source_range", b"source_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["excerpt", b"excerpt", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "date", b"date", "document", b"document", "document_version", b"document_version", "headings", b"headings", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "date", b"date", "document", b"document", "document_version", b"document_version", "excerpt", b"excerpt", "headings", b"headings", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

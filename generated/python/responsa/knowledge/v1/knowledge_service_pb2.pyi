@@ -1060,16 +1060,20 @@ class GetPassageRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    TURN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`passages/{uuid}`."""
+    turn: _builtins.str
+    """A turn of the caller, `turns/{uuid}`, of whose `excerpts` or `more_excerpts` the passage is one. The response then has `excerpt`."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        turn: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "turn", b"turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -397,7 +397,9 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPassage(self, request, context):
-        """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.
+        """GetPassage returns one passage; with a turn of the caller, also what to show of it for that turn's question. A passage of an older version is kept as long as an
+        answer cites it. A connected program needs the scope `ask` to name a turn, and `search` otherwise. Errors: RESOURCE_NOT_FOUND (also a turn that is not the caller's, and a passage that is none
+        of its excerpts), SOURCE_CHANGED, SOURCE_DELETED (both only with a turn), SCOPE_REQUIRED, PART_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -139,7 +139,10 @@ class KnowledgeServiceStub:
     AFTER_SEQ_BEYOND_END, DRAINING.
     """
     GetPassage: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetPassageRequest, _document_pb2.Passage]
-    """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
+    """GetPassage returns one passage; with a turn of the caller, also what to show of it for that turn's question. A passage of an older version is kept as long as an
+    answer cites it. A connected program needs the scope `ask` to name a turn, and `search` otherwise. Errors: RESOURCE_NOT_FOUND (also a turn that is not the caller's, and a passage that is none
+    of its excerpts), SOURCE_CHANGED, SOURCE_DELETED (both only with a turn), SCOPE_REQUIRED, PART_UNAVAILABLE.
+    """
     GetSubjectProfile: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetSubjectProfileRequest, _subject_profile_pb2.SubjectProfile]
     """GetSubjectProfile returns what Responsa holds about a person: the documents with this subject, by source and kind. Documents that the caller may not read are left out. The subject,
     administrators and SERVICE keys may make this call. Errors: RESOURCE_NOT_FOUND (no user and no document has this subject, or the caller may not ask about
@@ -422,7 +425,10 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.GetPassageRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.GetPassageRequest, _abc.Awaitable[_document_pb2.Passage]],
     ) -> _abc.Awaitable[_document_pb2.Passage]:
-        """GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
+        """GetPassage returns one passage; with a turn of the caller, also what to show of it for that turn's question. A passage of an older version is kept as long as an
+        answer cites it. A connected program needs the scope `ask` to name a turn, and `search` otherwise. Errors: RESOURCE_NOT_FOUND (also a turn that is not the caller's, and a passage that is none
+        of its excerpts), SOURCE_CHANGED, SOURCE_DELETED (both only with a turn), SCOPE_REQUIRED, PART_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def GetSubjectProfile(

@@ -14,7 +14,7 @@ import type { PageBox } from "./citation_pb.js";
 export declare const file_responsa_chat_v1_excerpt: GenFile;
 
 /**
- * Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt stays complete when its source changes or is deleted.
+ * Excerpt is the part of a passage that fits a question or a search best, with its neighbours: sentences, items of a list, rows of a table or lines of code; at most 60 words or 8 lines. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the piece. Like a citation, an excerpt with Markdown stays complete when its source changes or is deleted.
  *
  * @generated from message responsa.chat.v1.Excerpt
  */
@@ -69,21 +69,15 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
   uri: string;
 
   /**
-   * The position of the excerpt in the version's canonical text.
+   * The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes.
    *
    * @generated from field: responsa.type.v1.ByteRange source_range = 8;
    */
   sourceRange?: ByteRange | undefined;
 
   /**
-   * The text, exactly as in the source; at most 2,000 bytes.
-   *
-   * @generated from field: string text = 9;
-   */
-  text: string;
-
-  /**
-   * The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out.
+   * The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
+   * in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it.
    *
    * @generated from field: string markdown = 10;
    */

@@ -589,8 +589,8 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   excerpts: Excerpt[];
 
   /**
-   * Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
-   * answer of a model has the fallback UNCITED.
+   * Further passages, the best first; at most 5. The answer's text does not contain them. Those without `markdown` only say what and where they are: GetPassage with
+   * the turn returns the whole excerpt. Set only if `model` is "passages", or if the answer of a model has the fallback UNCITED.
    *
    * @generated from field: repeated responsa.chat.v1.Excerpt more_excerpts = 19;
    */

@@ -114,6 +114,20 @@ export enum Reason {
   RESOURCE_NOT_FOUND = 10,
 
   /**
+   * NOT_FOUND. The document has changed since the turn, so the passage is no longer searched. Metadata: passage; document_version, the one that the turn read.
+   *
+   * @generated from enum value: REASON_SOURCE_CHANGED = 51;
+   */
+  SOURCE_CHANGED = 51,
+
+  /**
+   * NOT_FOUND. The document has been deleted since the turn. Metadata: passage; document_version.
+   *
+   * @generated from enum value: REASON_SOURCE_DELETED = 52;
+   */
+  SOURCE_DELETED = 52,
+
+  /**
    * ALREADY_EXISTS. A resource with this name already exists. Metadata: resource_type, resource_name.
    *
    * @generated from enum value: REASON_RESOURCE_ALREADY_EXISTS = 11;

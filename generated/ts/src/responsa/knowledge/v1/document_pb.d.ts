@@ -8,6 +8,7 @@ import type { Status } from "../../../google/rpc/status_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ByteRange } from "../../type/v1/byte_range_pb.js";
 import type { PageBox } from "../../chat/v1/citation_pb.js";
+import type { Excerpt } from "../../chat/v1/excerpt_pb.js";
 
 /**
  * Describes the file responsa/knowledge/v1/document.proto.
@@ -522,6 +523,13 @@ export declare type Passage = Message<"responsa.knowledge.v1.Passage"> & {
    * @generated from field: string date = 13;
    */
   date: string;
+
+  /**
+   * What the turn that the caller named shows of the passage; only set by GetPassage.
+   *
+   * @generated from field: responsa.chat.v1.Excerpt excerpt = 14;
+   */
+  excerpt?: Excerpt | undefined;
 };
 
 /**

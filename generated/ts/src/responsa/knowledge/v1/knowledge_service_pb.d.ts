@@ -1057,6 +1057,13 @@ export declare type GetPassageRequest = Message<"responsa.knowledge.v1.GetPassag
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * A turn of the caller, `turns/{uuid}`, of whose `excerpts` or `more_excerpts` the passage is one. The response then has `excerpt`.
+   *
+   * @generated from field: string turn = 2;
+   */
+  turn: string;
 };
 
 /**
@@ -1747,7 +1754,9 @@ export declare const KnowledgeService: GenService<{
     output: typeof WatchOperationResponseSchema;
   },
   /**
-   * GetPassage returns one passage. A passage of an older version is kept as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.
+   * GetPassage returns one passage; with a turn of the caller, also what to show of it for that turn's question. A passage of an older version is kept as long as an
+   * answer cites it. A connected program needs the scope `ask` to name a turn, and `search` otherwise. Errors: RESOURCE_NOT_FOUND (also a turn that is not the caller's, and a passage that is none
+   * of its excerpts), SOURCE_CHANGED, SOURCE_DELETED (both only with a turn), SCOPE_REQUIRED, PART_UNAVAILABLE.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetPassage
    */
