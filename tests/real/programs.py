@@ -65,6 +65,9 @@ FRONT_ENDS: Final = (
 """The AI SDK and assistant-ui, from the registry of npm."""
 AIDER: Final = "aider-chat==0.86.2"
 LLAMA_INDEX: Final = "llama-index-llms-openai-like==0.8.1"
+LANGCHAIN: Final = "langchain-openai==1.7.4"
+MCP_USE: Final = "mcp-use==1.7.1"
+CONTINUE: Final = ("@continuedev/cli@1.5.47",)
 GRADIO: Final = ("gradio==6.31.0", "openai==3.57.0")
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "responsa-tools"
 INSTALL_SECONDS: Final = 1800
@@ -161,15 +164,17 @@ def python_environment(name: str, *packages: str, without: Sequence[str] = ()) -
 def hosts() -> Path:
     """The folder with the commands of hosts of MCP; oidc-provider is beside it."""
 
-    return _node_modules("hosts", HOSTS) / ".bin"
+    return node_modules("hosts", HOSTS) / ".bin"
 
 
 def front_ends() -> Path:
     """The folder with the modules of the AI SDK and assistant-ui."""
-    return _node_modules("front-ends", FRONT_ENDS)
+    return node_modules("front-ends", FRONT_ENDS)
 
 
-def _node_modules(name: str, packages: Sequence[str]) -> Path:
+def node_modules(name: str, packages: Sequence[str]) -> Path:
+    """The folder of the modules of packages of npm."""
+
     def install(folder: Path) -> None:
         _run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *packages)
 

@@ -139,6 +139,34 @@ def test_claude_code_reaches_the_server_with_a_key(backend: Instance, tmp_path: 
     assert "Connected" in done.stdout, done.stdout
 
 
+MCP_USE = """
+import asyncio, sys
+from mcp_use import MCPClient
+
+async def main(url, key):
+    client = MCPClient.from_dict({"mcpServers": {"responsa": {"url": url, "auth": key}}})
+    session = await client.create_session("responsa")
+    print(*(tool.name for tool in await session.list_tools()))
+    await client.close_all_sessions()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_mcp_use_lists_the_tools_with_a_key(backend: Instance, tmp_path: Path) -> None:
+    python = str(programs.python_environment("mcp-use", programs.MCP_USE) / "python")
+    done = subprocess.run(
+        [python, "-c", MCP_USE, f"{backend.url}/mcp", backend.key],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "MCP_USE_ANONYMIZED_TELEMETRY": "false"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "search documents ask cancel" in done.stdout, done.stdout + done.stderr
+
+
 PROVIDER = """
 import { Provider } from 'oidc-provider';
 const [, , port, callback] = process.argv;

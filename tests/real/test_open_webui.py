@@ -109,7 +109,7 @@ def test_it_lists_the_agents(open_webui: OpenWebui, backend: Instance) -> None:
     with open_webui.caller() as caller:
         listed = {model["id"] for model in caller.get("/api/models").json()["data"]}
     with Responsa(backend.url, backend.key) as responsa:
-        agents = [agent.name.removeprefix("agents/") for agent in responsa.agents()]
+        agents = [agent.name.removeprefix("agents/") for agent in responsa.agents() if agent.listed]
     assert {f"{agent}{kind}" for agent in agents for kind in ("", ":chores")} <= listed
 
 
@@ -131,7 +131,9 @@ def test_it_streams_an_answer_with_its_citations(open_webui: OpenWebui, backend:
 
 
 def test_a_person_chats_in_the_browser(open_webui: OpenWebui, backend: Instance, tmp_path: Path) -> None:
-    """The chat of two questions is one conversation."""
+    """The chat of two questions is one conversation of two turns: requests for titles, tags and follow-ups are known."""
+    with Responsa(backend.url, backend.key) as responsa:
+        before = len([*responsa.turns()])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         page = browser.new_page()
@@ -151,3 +153,4 @@ def test_a_person_chats_in_the_browser(open_webui: OpenWebui, backend: Instance,
     with Responsa(backend.url, backend.key) as responsa:
         conversation = next(iter(responsa.conversations()))
         assert len([*responsa.messages(conversation.name)]) == 4
+        assert len([*responsa.turns()]) == before + 2

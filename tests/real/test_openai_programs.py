@@ -78,6 +78,23 @@ def test_llama_index(backend: Instance, tmp_path: Path) -> None:
     assert printed.count(ANSWER) == printed.count("Sources:") == 2
 
 
+LANGCHAIN: Final = """
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+
+model = ChatOpenAI(model="default")
+print(model.invoke(QUESTION).content)
+print("".join(part.content for part in model.stream(QUESTION)))
+print(len(OpenAIEmbeddings(model="", check_embedding_ctx_length=False).embed_query(QUESTION)))
+"""
+
+
+def test_langchain(backend: Instance, tmp_path: Path) -> None:
+    python = str(programs.python_environment("langchain", programs.LANGCHAIN) / "python")
+    printed = run(backend, tmp_path, python, "-c", LANGCHAIN.replace("QUESTION", repr(QUESTION)))
+    assert printed.count(ANSWER) == printed.count("Sources:") == 2
+    assert printed.endswith("\n384\n")
+
+
 AI_SDK: Final = """
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
@@ -107,6 +124,22 @@ def test_the_ai_sdk(backend: Instance, tmp_path: Path) -> None:
         assert ANSWER in whole
         assert streamed == whole
     assert responses[2] > 0
+
+
+CONTINUE: Final = """
+name: local
+version: 0.0.1
+schema: v1
+models:
+  - {{name: responsa, provider: openai, model: default, apiBase: "{url}/v1", apiKey: "{key}", roles: [chat]}}
+"""
+
+
+def test_continue_on_the_command_line(backend: Instance, tmp_path: Path) -> None:
+    command = str(programs.node_modules("continue", programs.CONTINUE) / ".bin" / "cn")
+    settings = tmp_path / "config.yaml"
+    settings.write_text(CONTINUE.format(url=backend.url, key=backend.key))
+    assert ANSWER in run(backend, tmp_path, command, "-p", QUESTION, "--config", str(settings))
 
 
 GRADIO: Final = """
