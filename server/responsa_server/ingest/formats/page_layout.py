@@ -429,11 +429,12 @@ def _with_tables(page: Page, compounds: _Compounds) -> list[Line]:
     lines = list(page.lines)
     if not page.rules:
         return lines
-    for ruled in (
+    for grid in (
         *grids(page.rules),
-        *(grid for run in bands(page.rules) if (grid := _row_grid(run, lines)) is not None),
+        *(made for run in bands(page.rules) if (made := _row_grid(run, lines)) is not None),
     ):
-        grid = _split_rows(ruled, lines)
+        if _holds_rows(grid, lines):
+            continue
         cells: dict[Area, list[Line]] = {}
         across = high = 0
         for line in (*lines, *page.turned):
@@ -504,45 +505,21 @@ def _pairs(lines: Sequence[Line], edge: float) -> list[list[Line]]:
     ]
 
 
-def _split_rows(grid: Grid, lines: Sequence[Line]) -> Grid:
-    """The table, in which a row between rules that holds several rows is as many."""
-    ys: list[float] = []
-    begins: list[int] = []
-    for number, (top, bottom) in enumerate(pairwise(grid.ys)):
-        begins.append(len(ys))
-        ys.append(top)
+def _holds_rows(grid: Grid, lines: Sequence[Line]) -> bool:
+    """Whether what stands between two rules of a table is several rows, so that the rules do not make its cells."""
+    for (top, bottom), (first, *_) in zip(pairwise(grid.ys), grid.areas, strict=True):
+        if first.rows > 1 or first.columns == grid.columns:
+            continue
         within = [
             line
             for line in lines
             if top < line.base - 0.3 * line.size < bottom and grid.xs[0] <= line.left < grid.xs[-1]
         ]
-        first = grid.areas[number][0]
-        pairs = (
-            _pairs(within, grid.xs[first.columns]) if first.rows == 1 and first.columns < grid.columns else []
-        )
+        pairs = _pairs(within, grid.xs[first.columns])
         goes_on = any(line.text[:1].islower() for row in pairs[1:] for line in row)
         if len(pairs) > _MOST_WRAPPED and not goes_on:
-            ys += [max(line.base - 0.9 * line.size for line in row) for row in pairs[1:]]
-    if len(ys) == len(grid.areas):
-        return grid
-    begins.append(len(ys))
-    areas: list[list[Area]] = []
-    for number, row in enumerate(grid.areas):
-        for place in range(begins[number], begins[number + 1]):
-            areas.append(
-                [
-                    Area(place, area.column, 1, area.columns)
-                    if area.rows == 1
-                    else Area(
-                        begins[area.row],
-                        area.column,
-                        begins[area.row + area.rows] - begins[area.row],
-                        area.columns,
-                    )
-                    for area in row
-                ]
-            )
-    return Grid([*ys, grid.ys[-1]], grid.xs, areas)
+            return True
+    return False
 
 
 def _ruled_rows(

@@ -147,6 +147,17 @@ def test_text_that_is_seen_is_read(below: str, above: str) -> None:
     assert counted == {}
 
 
+def test_rules_between_which_several_rows_stand_do_not_make_the_cells() -> None:
+    drawn = ruled((40, 180, 300), (702, 686, 616))
+    xs = (40, 110, 180, 240)
+    rows = [cells(xs, 676 - 14 * n, f"{n + 1}", f"{n + 4}", "M", f"{40 + n}") for n in range(4)]
+    texts = [*cells(xs, 690, "Row", "grade", "sex", "limit"), *(text for row in rows for text in row)]
+    document, _ = read(pdf(texts, below=drawn), "a.pdf")
+    assert document.canonical_text.startswith(
+        "Row | grade | sex | limit\n---|---|---|---\n1 | 4 | M | 40\n2 | 5"
+    )
+
+
 def test_turned_names_head_their_columns() -> None:
     names = [
         Text(x, 700, name, turned=True) for x, name in ((162, "Monday"), (222, "Tuesday"), (282, "Friday"))
