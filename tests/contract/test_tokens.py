@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -67,106 +67,6 @@ async def test_a_token_says_who_calls_and_no_more(database: Database) -> None:
     assert found.keys() == {"iss", "aud", "sub", "sid", "tenant", "iat", "exp"}
     assert found["exp"] - found["iat"] == 900
     assert found["exp"] == expires
-
-
-Forgery = Callable[[str, str, str], str]
-"""Makes a bad token from a good one, the key's id and the public key in Base64."""
-
-
-def _header(**changed: object) -> Forgery:
-    def forge(token: str, kid: str, public: str) -> str:
-        header, body, signature = token.split(".")
-        del kid, public
-        return f"{segment(json.loads(plain(header)) | changed)}.{body}.{signature}"
-
-    return forge
-
-
-def _none(algorithm: str, signature: str) -> Forgery:
-    return lambda token, kid, public: (
-        f"{segment({'alg': algorithm, 'typ': 'at+jwt', 'kid': kid})}.{token.split('.')[1]}.{signature}"
-    )
-
-
-def _hmac(token: str, kid: str, public: str) -> str:
-    """Signed with the public key as a shared secret."""
-    with pytest.warns(jwt.InsecureKeyLengthWarning) if len(plain(public)) < 32 else _quiet():
-        return jwt.encode(content(), plain(public), "HS256", {"kid": kid, "typ": "at+jwt"})
-
-
-class _quiet:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
-
-
-def _foreign(**header: object) -> Forgery:
-    """Signed with a key of the attacker."""
-    own = Ed25519PrivateKey.generate()
-
-    def forge(token: str, kid: str, public: str) -> str:
-        given = {"kid": kid, "typ": "at+jwt"} | header
-        return jwt.encode(content(), own, "EdDSA", {key: value for key, value in given.items() if value})
-
-    return forge
-
-
-def _embedded(token: str, kid: str, public: str) -> str:
-    own = Ed25519PrivateKey.generate()
-    x = base64.urlsafe_b64encode(own.public_key().public_bytes_raw()).decode().rstrip("=")
-    key = {"kty": "OKP", "crv": "Ed25519", "x": x}
-    return jwt.encode(content(), own, "EdDSA", {"kid": kid, "typ": "at+jwt", "jwk": key})
-
-
-def _tampered(token: str, kid: str, public: str) -> str:
-    header, body, signature = token.split(".")
-    return f"{header}.{segment(json.loads(plain(body)) | {'sub': str(uuid7())})}.{signature}"
-
-
-def _cut(token: str, kid: str, public: str) -> str:
-    return token[:-4]
-
-
-BAD: Mapping[str, Forgery] = {
-    "alg none": _none("none", ""),
-    "alg None, signed": _none("None", "AAAA"),
-    "alg nOnE": _none("nOnE", ""),
-    "HMAC with the public key": _hmac,
-    "another alg": _header(alg="ES256"),
-    "no key of that kid": _foreign(kid="another"),
-    "swapped kid": _foreign(),
-    "no kid": _foreign(kid=""),
-    "kid is a path": _foreign(kid="../../../../dev/null"),
-    "embedded jwk": _embedded,
-    "jku": _foreign(jku="https://evil.example/jwks.json"),
-    "x5u": _header(x5u="https://evil.example/"),
-    "crit": _header(crit=["exp"]),
-    "another type": _header(typ="JWT"),
-    "kid is a number": _header(kid=1),
-    "kid is a list": _header(kid=["a"]),
-    "tampered": _tampered,
-    "cut": _cut,
-    "no signature": lambda token, kid, public: token.rpartition(".")[0] + ".",
-    "two parts": lambda token, kid, public: token.rpartition(".")[0],
-    "empty": lambda token, kid, public: "..",
-    "text": lambda token, kid, public: "not.a.token",
-    "not ASCII": lambda token, kid, public: "ä.ö.ü",
-    "long": lambda token, kid, public: token + "A" * 100_000,
-    "header is a list": lambda token, kid, public: "W10." + token.partition(".")[2],
-}
-
-
-async def test_a_forged_token_gets_one_reason(database: Database) -> None:
-    tokens = people_of(database).tokens
-    token = await good(tokens)
-    ((kid, public),) = await tokens.public_keys()
-    for how, forge in BAD.items():
-        try:
-            await tokens.verify(forge(token, kid, public))
-        except Unauthenticated as error:
-            is_bare(error)
-        else:
-            pytest.fail(how)
-    assert await tokens.verify(token) == WHO
 
 
 def is_bare(error: Unauthenticated) -> None:
@@ -239,7 +139,8 @@ async def test_unknown_kids_cause_one_query_a_second(database: Database) -> None
     people.store.signing_keys = counted
     await people.tokens.newest()
     calls = 0
-    forged = _foreign(kid="unknown")("", "", "")
+    headers = {"kid": "unknown", "typ": "at+jwt"}
+    forged = jwt.encode(content(), Ed25519PrivateKey.generate(), "EdDSA", headers)
     for _ in range(50):
         await raises(Unauthenticated, people.tokens.verify(forged))
     assert calls <= 1

@@ -68,6 +68,7 @@ def forgeries(token: str, keys: list[Mapping[str, str]], foreign: Ed25519Private
     return {
         "another key": signed({}),
         "not signed": f"{encoded({**header, 'alg': 'none'})}.{second}.",
+        "not signed, in other letters": f"{encoded({**header, 'alg': 'nOnE'})}.{second}.",
         "not signed, but says EdDSA": f"{first}.{second}.",
         "HMAC with the public key": keyed(raw),
         "HMAC with the key's text": keyed(public["x"].encode()),
@@ -77,6 +78,8 @@ def forgeries(token: str, keys: list[Mapping[str, str]], foreign: Ed25519Private
         "the address of a certificate": signed({"x5u": "http://127.0.0.1:1/x.pem"}),
         "a kid that is a path": signed({"kid": "../../../../dev/null"}),
         "a kid that is SQL": signed({"kid": "' UNION SELECT '"}),
+        "no kid": signed({"kid": None}),
+        "a kid that is a number": signed({"kid": 1}),
         "a kid that is not text": signed({"kid": [header["kid"]]}),
         "a kid with NUL": signed({"kid": "\0"}),
         "critical extensions": signed({"crit": ["b64"], "b64": False}),
@@ -87,11 +90,15 @@ def forgeries(token: str, keys: list[Mapping[str, str]], foreign: Ed25519Private
         "an altered user": f"{first}.{encoded({**claims, 'sub': claims['sid']})}.{signature}",
         "a longer life": f"{first}.{encoded({**claims, 'exp': claims['exp'] + 9999})}.{signature}",
         "claims that are a list": signed({}, [claims]),
+        "a header that is a list": f"W10.{second}.{signature}",
         "a deep header": f"{encoded(b'[' * 1500)}.{second}.{signature}",
         "a huge token": f"{first}.{second}{'A' * 6000}.{signature}",
         "parts in another order": f"{second}.{first}.{signature}",
         "four parts": f"{token}.{signature}",
+        "two parts": f"{first}.{second}",
         "points alone": "..",
+        "no token": "not.a.token",
+        "a cut signature": token[:-4],
         "no signature's bytes": f"{first}.{second}.!!!",
     }
 

@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 
-from responsa_lab.scripted.strong import Broken, Kind, Strong
+from responsa_lab.scripted.strong import Broken, Kind
 from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
@@ -19,7 +19,6 @@ from responsa_server.domain.events import (
     Fallback,
     FallbackKind,
     ModelUsed,
-    ProviderSwitched,
     RefusalReason,
     Refused,
     Usage,
@@ -164,28 +163,6 @@ async def test_a_model_that_will_not_answer_refuses_the_turn(agent: str) -> None
     end = refusal_in(told)
     assert end.reason is RefusalReason.UNSAFE
     assert text(told) == ""
-
-
-@BOTH
-async def test_the_next_model_of_a_chain_answers_and_the_turn_says_so(agent: str) -> None:
-    told, _ = await ended(agent, chain(broken(Kind.OVERLOADED), Strong()))
-    end = answer_in(told)
-    assert end.model == "p1:m"
-    assert list(end.fallbacks) == [Fallback(FallbackKind.PROVIDER, "p0:m", "p1:m", "overloaded")]
-    assert ProviderSwitched("p0:m", "p1:m", "overloaded") in told
-
-
-@BOTH
-async def test_with_all_models_down_the_documents_still_answer(agent: str) -> None:
-    told, _ = await ended(agent, chain(broken(Kind.CREDENTIAL), broken(Kind.RATE_LIMITED)))
-    end = answer_in(told)
-    assert (end.text, end.model) == (SHOWN, "passages")
-    kinds = [fallback.kind for fallback in end.fallbacks]
-    assert FallbackKind.PROVIDER in kinds
-    assert (
-        Fallback(FallbackKind.PASSAGES, "model", "passages", "model_unavailable:rate_limited")
-        in end.fallbacks
-    )
 
 
 @BOTH
