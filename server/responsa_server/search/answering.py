@@ -21,7 +21,7 @@ from responsa_server.domain.answers import (
     SearchOptions,
     ShownPassage,
 )
-from responsa_server.domain.events import SourcePassage
+from responsa_server.domain.events import MAX_EXCERPTS, SourcePassage
 from responsa_server.domain.kinds import DOCS_COLLECTION, CollectionKind
 from responsa_server.domain.people import Principal
 from responsa_server.domain.sharing import pause
@@ -37,6 +37,7 @@ from responsa_server.search.sections import rank_sections, whole_sections
 from responsa_server.search.tool_sources import whole_source
 from responsa_server.telemetry.stages import stage
 from responsa_server.text.instructing import NEAR_BYTES, without_instructions
+from responsa_server.text.lexical import Analyzer
 
 TOP_K: Final = 16
 """The number of passages of a search, if its options name no number."""
@@ -49,12 +50,19 @@ TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
 
-class Found:
-    """The content of evidence: what a search found, and what was made of it in this turn. chosen: the excerpts; None if
-    they are not chosen yet."""
+Around = Mapping[UUID, tuple[int, bytes]]
+"""The text around passages, with the place of its first byte."""
 
-    def __init__(self, retrieval: Retrieval, chosen: Sequence[ChosenExcerpt] | None = None) -> None:
+
+class Found:
+    """The content of evidence: what a search found, and what was made of it in this turn. around: the text around the
+    first passages; None if it was not read. chosen: the excerpts that say how well they fit."""
+
+    def __init__(
+        self, retrieval: Retrieval, around: Around | None = None, chosen: Sequence[ChosenExcerpt] = ()
+    ) -> None:
         self.retrieval = retrieval
+        self.around = around
         self.chosen = chosen
         self._shown: dict[int, Sequence[PromptPassage]] = {}
 
@@ -150,25 +158,24 @@ class LibraryEvidence:
             neighbours=neighbours_of(first, near.around, near.headings),
             kept=0,
         )
-        chosen = await self._chosen(retrieval, near.around)
-        kept = replace(evidence, passages=len(retrieval.passages), content=Found(retrieval, chosen))
+        chosen = await self._retriever.analyse(
+            lambda analyzer: choose(retrieval, near.around, analyzer, most=MAX_EXCERPTS)
+        )
+        content = Found(retrieval, near.around, chosen)
+        kept = replace(evidence, passages=len(retrieval.passages), content=content)
         return Ranked(kept, ranking(chosen), reranked.fallback, reranked.usage)
-
-    async def _chosen(
-        self, retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]]
-    ) -> Sequence[ChosenExcerpt]:
-        return await self._retriever.analyse(lambda analyzer: choose(retrieval, around, analyzer))
 
     async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
         found = self._read(evidence)
-        if (chosen := found.chosen) is None:  # the evidence was read from a milestone
+        if (around := found.around) is None:  # the evidence was read from a milestone
             ids = [one.found.passage.id for one in found.retrieval.passages[:READ]]
-            chosen = await self._chosen(
-                found.retrieval, await self._retriever.around(caller, ids, NEAR_BYTES)
-            )
-        return await self._retriever.analyse(
-            lambda analyzer: with_excerpts(ranking, chosen, evidence.kinds, analyzer)
-        )
+            around = await self._retriever.around(caller, ids, NEAR_BYTES)
+
+        async def make(analyzer: Analyzer) -> Ranking:
+            chosen = await choose(found.retrieval, around, analyzer, found.chosen)
+            return await with_excerpts(ranking, chosen, evidence.kinds, analyzer)
+
+        return await self._retriever.analyse(make)
 
     async def _reordered(
         self, question: str, passages: Sequence[ScoredPassage], kept: int

@@ -167,20 +167,27 @@ def excerpts_of(
 
 
 async def choose(
-    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyzer: Analyzer
+    retrieval: Retrieval,
+    around: Mapping[UUID, tuple[int, bytes]],
+    analyzer: Analyzer,
+    first: Sequence[ChosenExcerpt] = (),
+    most: int = MAX_EXCERPTS + MAX_MORE_EXCERPTS,
 ) -> Sequence[ChosenExcerpt]:
-    """An excerpt of each of the first passages, in their order. around: the text around each of these passages; those
-    without it are left out."""
+    """An excerpt of each of the first passages, in their order, at most `most`. around: the text around each of these
+    passages; those without it are left out. first: the first excerpts, if they were chosen before."""
     questions = ParsedQuestions(retrieval, analyzer)
-    chosen: list[ChosenExcerpt] = []
-    for passage in retrieval.passages[:READ]:
+    chosen = [*first]
+    passages = iter(retrieval.passages[:READ])
+    if first:
+        next(passage for passage in passages if passage is first[-1].passage)
+    for passage in passages:
+        if len(chosen) == most:
+            break
         await pause()
         near = around.get(passage.found.passage.id)
         each = excerpts_of(passage, near, retrieval, questions, analyzer)
         excerpt = next((one for one in each if not any(one.repeats(other) for other in chosen)), None)
         chosen += () if excerpt is None else (excerpt,)
-        if len(chosen) == MAX_EXCERPTS + MAX_MORE_EXCERPTS:
-            break
     return chosen
 
 

@@ -90,8 +90,14 @@ def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None
         passage.passage.id: (passage.passage.source.start, passage.passage.text.encode())
         for passage in passages
     }
-    chosen = asyncio.run(choose(retrieval, around, Analyzer()))
-    return asyncio.run(with_excerpts(ranking(chosen), chosen, retrieval.kinds, Analyzer()))
+
+    async def make() -> Ranking:
+        # As a turn does: the first ones say how well they fit, and the others are chosen if they are shown.
+        first = await choose(retrieval, around, Analyzer(), most=MAX_EXCERPTS)
+        chosen = await choose(retrieval, around, Analyzer(), first)
+        return await with_excerpts(ranking(first), chosen, retrieval.kinds, Analyzer())
+
+    return asyncio.run(make())
 
 
 def test_the_whole_paragraph_is_shown() -> None:
