@@ -50,6 +50,7 @@ HOSTS: Final = (
     "oidc-provider@9.13.3",
 )
 """Hosts of MCP, and a provider of OpenID Connect, from the registry of npm."""
+ZITADEL: Final = "github.com/zitadel/oidc/v3/example/server@v3.52.0"
 FRONT_ENDS: Final = (
     "ai@7.0.173",
     "@ai-sdk/react@4.0.177",
@@ -103,6 +104,15 @@ def collector() -> Path:
 
     sources = b"".join((COLLECTOR / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
     return _kept("collector", sources, build) / "collector"
+
+
+def zitadel() -> Path:
+    """The example server of ZITADEL's library for providers of OpenID Connect."""
+
+    def build(folder: Path) -> None:
+        _run("go", "install", ZITADEL, GOBIN=str(folder))
+
+    return _kept("zitadel", ZITADEL.encode(), build) / "server"
 
 
 def kubernetes() -> Path:

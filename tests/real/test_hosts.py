@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -32,12 +33,17 @@ def backend() -> Iterator[Instance]:
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
-        corp = "RESPONSA_OIDC__PROVIDERS__CORP__"
+        issuers = {"corp": f"http://127.0.0.1:{free_port()}", "zitadel": f"http://localhost:{free_port()}/"}
+        clients = {"corp": ("responsa", "of responsa"), "zitadel": ("web", "secret")}
         settings = {
-            f"{corp}ISSUER": f"http://127.0.0.1:{free_port()}",
-            f"{corp}CLIENT_ID": "responsa",
-            f"{corp}CLIENT_SECRET": "of responsa",
-            f"{corp}ALLOWED_DOMAINS": "example.org",
+            f"RESPONSA_OIDC__PROVIDERS__{name.upper()}__{key}": value
+            for name, issuer in issuers.items()
+            for key, value in (
+                ("ISSUER", issuer),
+                ("CLIENT_ID", clients[name][0]),
+                ("CLIENT_SECRET", clients[name][1]),
+                ("ALLOWED_DOMAINS", "example.org"),
+            )
         }
         made = stack.enter_context(instance_in(folder, RESPONSA_DOCS="none", **settings))
         with Responsa(made.url, made.key) as responsa:
@@ -182,36 +188,44 @@ provider.listen(Number(port), '127.0.0.1');
 """oidc-provider with its defaults, by which userinfo alone has the address."""
 
 
-def test_a_provider_with_claims_in_userinfo_signs_in(backend: Instance, tmp_path: Path) -> None:
-    issuer = backend.settings["RESPONSA_OIDC__PROVIDERS__CORP__ISSUER"]
-    script = programs.hosts().parent.parent / "provider.mjs"
-    script.write_text(PROVIDER)
-    log = tmp_path / "log"
+@pytest.mark.parametrize("name", ["corp", "zitadel"])
+def test_a_provider_with_claims_in_userinfo_signs_in(backend: Instance, tmp_path: Path, name: str) -> None:
+    issuer = backend.settings[f"RESPONSA_OIDC__PROVIDERS__{name.upper()}__ISSUER"]
+    port, callback = str(urlsplit(issuer).port), f"{backend.url}/v1/oidc/{name}/callback"
+    log, users = tmp_path / "log", tmp_path / "users.json"
+    if name == "corp":
+        person = ("ann", "Ann Doe")
+        script = programs.hosts().parent.parent / "provider.mjs"
+        script.write_text(PROVIDER)
+        command = ["node", str(script), port, callback]
+    else:
+        person = ("ben", "Ben Doe")
+        ben = {"ID": "1", "Username": "ben", "Password": "x", "FirstName": "Ben", "LastName": "Doe"}
+        more = {"Email": "ben@example.org", "EmailVerified": True, "PreferredLanguage": "en"}
+        users.write_text(json.dumps({"1": ben | more}))
+        command = [str(programs.zitadel())]
+    environment = {**os.environ, "PORT": port, "REDIRECT_URI": callback, "USERS_FILE": str(users)}
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            tied("node", str(script), issuer.rpartition(":")[2], f"{backend.url}/v1/oidc/corp/callback"),
-            stdout=out,
-            stderr=out,
-        )
+        process = subprocess.Popen(tied(*command), env=environment, stdout=out, stderr=out)
     try:
         with httpx2.Client(follow_redirects=True, timeout=60) as http:
 
             def ready() -> bool:
                 try:
-                    return http.get(f"{issuer}/.well-known/openid-configuration").is_success
+                    return http.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration").is_success
                 except httpx2.TransportError:
                     return False
 
             eventually(ready, lambda: log.read_text(), START_PATIENCE)
-            begun = http.post(f"{backend.url}/v1/oidc/corp:start", json={}, headers=OWN)
+            begun = http.post(f"{backend.url}/v1/oidc/{name}:start", json={}, headers=OWN)
             page = http.get(begun.json()["authorizationUri"])
-            while (form := re.search(r'action="([^"]+)"', page.text)) and issuer in str(page.url):
-                prompt = re.search(r'name="prompt" value="(\w+)"', page.text)
-                fields = {"prompt": prompt[1] if prompt else "", "login": "ann", "password": "x"}
+            while (form := re.search(r'action="([^"]+)"', page.text)) and str(page.url).startswith(issuer):
+                hidden = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page.text))
+                fields = {**hidden, "login": person[0], "username": person[0], "password": "x"}
                 page = http.post(httpx2.URL(str(page.url)).join(form[1]), data=fields)
             assert page.status_code == 200, page.text
             me = http.get(f"{backend.url}/v1/users/me", headers=OWN).json()
-            assert (me["email"], me["displayName"]) == ("ann@example.org", "Ann Doe")
+            assert (me["email"], me["displayName"]) == (f"{person[0]}@example.org", person[1])
     finally:
         process.kill()
         process.wait()

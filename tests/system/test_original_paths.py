@@ -13,7 +13,8 @@ from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_server.calls.authorisation import RULES
 from responsa_server.transports.http.original.rows import Row
-from responsa_server.transports.http.original.serving import ROWS
+from responsa_server.transports.http.original.serving import rows
+from responsa_server.transports.http.original_settings import OriginalSettings
 from tests.callers import PASSWORD, Credential, Registry, Tenant
 from tests.instance import Instance
 
@@ -303,7 +304,7 @@ def test_another_tenants_user_is_like_one_that_does_not_exist(http: httpx2.Clien
     assert wrong(reply) == (404, "RESOURCE_NOT_FOUND")
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda one: f"{one.methods[0]} {one.path}")
+@pytest.mark.parametrize("row", rows(OriginalSettings()), ids=lambda one: f"{one.methods[0]} {one.path}")
 def test_each_path_asks_for_the_credential_of_its_call(http: httpx2.Client, tenant: Tenant, row: Row) -> None:
     path = row.path.replace("{id}", str(uuid.UUID(int=7))).replace("{email}", "nobody@example.org")
     body = None if row.methods == ("GET",) else dict[str, object]()

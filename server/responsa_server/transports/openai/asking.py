@@ -218,14 +218,12 @@ def of_chat(body: Json, headers: Mapping[str, str], agent: str | None, *, marks:
 def _is_chore(messages: object) -> bool:
     """Whether a request is one that Open WebUI makes beside a question, such as for the title of a chat: its only
     message has the whole frame of those requests."""
-    sent = cast("Sequence[object]", messages) if isinstance(messages, list) else ()
-    only = sent[0] if len(sent) == 1 else None
-    message = cast("Json", only) if isinstance(only, dict) else dict[str, Any]()
-    text = message.get("content")
-    if message.get("role") != "user" or not isinstance(text, str) or not _has_frame(text.strip()):
-        return False
-    _LOGGER.info("a front end's chore, known by its frame, goes to the agent's language model alone")
-    return True
+    match messages:
+        case [{"role": "user", "content": str(text)}] if _has_frame(text.strip()):
+            _LOGGER.info("a front end's chore, known by its frame, goes to the agent's language model alone")
+            return True
+        case _:
+            return False
 
 
 def _has_frame(text: str) -> bool:

@@ -13,7 +13,6 @@ from responsa.chat.v1 import citation_pb2, conversation_pb2, feedback_pb2, messa
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.transports.http.original.rows import (
-    DEFAULT_AGENT,
     IDENTIFIED,
     MAX_QUESTION_BODY,
     UUID,
@@ -27,6 +26,7 @@ from responsa_server.transports.http.original.rows import (
     row_of_list,
     row_of_one,
 )
+from responsa_server.transports.http.original_settings import OriginalSettings
 
 
 def _exchange(turn: turn_pb2.Turn) -> dict[str, object]:
@@ -87,12 +87,12 @@ def _message(message: message_pb2.Message) -> Json:
     }
 
 
-def _answer(path: str, *questions: str) -> Row:
-    """A path that answers a question. questions: the fields that may have its text. The agent of the settings answers
-    unless the request names another one."""
+def _answer(path: str, agent: str, *questions: str) -> Row:
+    """A path that answers a question. agent: who answers unless the request names another one; "" for the tenant's
+    default. questions: the fields that may have its text."""
 
     def request(values: Given) -> chat.AnswerRequest:
-        asked = values.get("agent") or values.get("agent_id") or values[DEFAULT_AGENT]
+        asked = values.get("agent") or values.get("agent_id") or agent
         request = chat.AnswerRequest(
             text=next((values[name] for name in questions if name in values), ""),
             conversation=_conversation(values),
@@ -187,10 +187,16 @@ def _conversation(values: Given) -> str:
 _CONVERSATION_ID: Final = {"conversation_id": f"must be {UUID}, or new"}
 
 
+def asking(settings: OriginalSettings) -> Sequence[Row]:
+    """The paths that answer questions."""
+    return (
+        _answer("/chat/question", settings.question_agent, "question"),
+        _answer("/agent/query", settings.query_agent, "query"),
+        _answer("/agents/process", settings.process_agent, "input", "query"),
+    )
+
+
 ROWS: Final[Sequence[Row]] = (
-    _answer("/chat/question", "question"),
-    _answer("/agent/query", "query"),
-    _answer("/agents/process", "input", "query"),
     row_of_list(
         "/agent/conversations",
         CHAT + "ListConversations",

@@ -78,8 +78,6 @@ PAGED: Final[Mapping[str, type | UnionType]] = {
 entries, or after the pages before `page`, of which the first is 1."""
 WHERE: Final = ("page_token", "skip", "page")
 PAGE_SIZE: Final = ("limit", "size")
-DEFAULT_AGENT: Final = "default agent"
-"""The value with the agent of the settings for the path. No field has a space."""
 
 
 def page_size(values: Given) -> int:

@@ -19,32 +19,22 @@ from responsa_server.calls.http import call_of
 from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
 from responsa_server.transports.http.original import documents, people, questions, reports
-from responsa_server.transports.http.original.rows import (
-    DEFAULT_AGENT,
-    PAGE_SIZE,
-    Given,
-    Json,
-    Row,
-    page_size,
-)
+from responsa_server.transports.http.original.rows import PAGE_SIZE, Given, Json, Row, page_size
 from responsa_server.transports.http.original_settings import OriginalSettings
 from responsa_server.transports.http.sessions import json_of
 from responsa_server.transports.http.uploads import CLIENT_CLOSED_REQUEST, is_form, uploaded
 from responsa_server.transports.http.uploads import METHOD as UPLOAD
 
-ROWS: Final[Sequence[Row]] = (*people.ROWS, *documents.ROWS, *questions.ROWS, *reports.ROWS)
+
+def rows(settings: OriginalSettings) -> Sequence[Row]:
+    """All rows."""
+    return (*people.ROWS, *documents.ROWS, *questions.asking(settings), *questions.ROWS, *reports.ROWS)
 
 
 def original_routes(calls: Calls, settings: OriginalSettings) -> Iterator[BaseRoute]:
     """The routes of all rows."""
-    agents = {
-        "/chat/question": settings.question_agent,
-        "/agent/query": settings.query_agent,
-        "/agents/process": settings.process_agent,
-    }
-    for row in ROWS:
-        served = _Path(calls, row, agents.get(row.path, ""))
-        yield Route(row.path, served.serve, methods=list(row.methods))
+    for row in rows(settings):
+        yield Route(row.path, _Path(calls, row).serve, methods=list(row.methods))
 
 
 _KINDS: Final[Mapping[type | UnionType, str]] = {
@@ -67,9 +57,7 @@ _RANGES: Final = {
 class _Path:
     """Serves one row."""
 
-    def __init__(self, calls: Calls, row: Row, agent: str) -> None:
-        """agent: who answers a question that names no agent; "" for the tenant's default."""
-        self._agent = agent
+    def __init__(self, calls: Calls, row: Row) -> None:
         self._calls = calls
         self._row = row
 
@@ -176,8 +164,7 @@ class _Path:
         if len(both := [name for name in row.alternatives if name in values]) > 1:
             only = f"give only one of {' and '.join(both)}"
             raise violations.invalid([FieldViolation(name, "alternative", only) for name in both])
-        path = cast("Mapping[str, object]", request.path_params)
-        return {**values, **path, DEFAULT_AGENT: self._agent}
+        return {**values, **cast("Mapping[str, object]", request.path_params)}
 
     def _here(self, violation: FieldViolation, values: Given) -> FieldViolation:
         """A violation of the contract's request in the names and the words of this path."""
