@@ -53,8 +53,8 @@ _MAX_EMPTY = 4
 """How many columns a row of joined cells may leave empty for it to be aligned with the others."""
 _LEAST_FILLED = 0.7
 """The least share of the cells of a table without names and rules that have a text. Listings and formulas have less."""
-_LARGER = 1.25
-"""What is so many times as large as the first row of a table is no row of it, but a heading below it."""
+_LARGER = 1.4
+"""Of rows of which one is so many times as large as the other, the larger one is a heading."""
 _ROW_GAP = 2.5
 """The largest space between two rows of a table, in sizes of the text."""
 _LOOK_BACK = 200
@@ -110,21 +110,8 @@ _SAMPLE_LINES = 100
 # English words that rather begin a compound with a hyphen than a word without, and how such words go on.
 _WHOLE_HEADS = frozenset(
     (
-        "long",
-        "short",
-        "high",
-        "low",
-        "well",
-        "self",
-        "half",
-        "full",
-        "real",
-        "large",
-        "small",
-        "two",
-        "three",
-        "four",
-        "first",
+        *("long", "short", "high", "low", "well", "self", "half", "full", "real", "large", "small", "two"),
+        *("three", "four", "first"),
     )
 )
 _ENDINGS = frozenset(
@@ -946,7 +933,8 @@ def _next_row(table: Sequence[_Row], row: _Row) -> bool:
     size = row[0].size
     if not -0.6 * size < top - above < _ROW_GAP * size or row[0].lines[0].alone:
         return False
-    if size > _LARGER * table[0][0].size:
+    first = table[0][0].size
+    if max(size, first) > _LARGER * min(size, first):
         return False
     if len(row) > 1:
         return _gutters_meet(table[-1] if len(table[-1]) > 1 else max(table, key=len), row)

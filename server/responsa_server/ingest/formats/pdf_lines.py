@@ -71,7 +71,7 @@ _FIGURES = re.compile(r"\S(?:\r\n)?(?:[-\u2212\u2013+]?\d(?:\r\n)?)+")
 _SIGNS = re.compile("[\uf020-\uf0ff]")
 _UNNAMED = re.compile(
     r"(?<=[^\W\d_])[\x0b\x0c\x0e\x0f\x1b-\x1f]|[\x0b\x0c\x0e\x0f\x1b-\x1f](?=[^\W\d_])|\r(?!\n)(?=[^\W\d_])"
-    r"|\x10(?=\w)|(?<=[\w.,!?])\x11|(?<=\w)\x15|(?<= )\x16(?= \w)"
+    r"|\x10(?=[\w\x1b-\x1f])|(?<=[\w.,!?])\x11|(?<=\w)\x15|(?<= )\x16(?= \w)"
 )
 """Letters of fonts of TeX that do not name their characters, by the codes of the encodings OT1 and T1. In formulas, the
 codes stand for other signs."""

@@ -254,6 +254,22 @@ def test_two_words_are_one_name_if_nothing_stands_below_the_first() -> None:
     )
 
 
+def test_a_heading_between_two_tables_is_a_row_of_neither() -> None:
+    texts: list[Text] = []
+    for y, hours in ((700, ("9", "6")), (626, ("4", "3"))):
+        texts += cells((50, 150), y, "Day", "Hours") + cells((50, 150), y - 14, "Monday", hours[0])
+        texts += [
+            *cells((50, 150), y - 28, "Friday", hours[1]),
+            Text(50, y - 52, "2", 15),
+            Text(80, y - 52, "Winter", 15),
+        ]
+    texts += [
+        Text(50, 500 - 12 * n, "Prose of the page, line after line, in its usual size.") for n in range(4)
+    ]
+    document, _ = read(pdf(texts), "a.pdf")
+    assert [block.title for block in document.blocks if block.title] == ["2 Winter", "2 Winter"]
+
+
 def test_rows_without_names_that_are_mostly_empty_are_lines() -> None:
     row = ((40, "for"), (80, "int n"), (140, "equals"), (200, "zero"))
     listing = [
@@ -275,6 +291,7 @@ def test_rows_without_names_that_are_mostly_empty_are_lines() -> None:
         ("A di\x1berent e\x1eect of the \x1crst", "A different effiect of the first"),
         ("o\x0b the \x0cle", "off the file"),
         ("aged 50\x1554, the \x10young\x11", "aged 50–54, the “young”"),
+        ("the \x10\x1crst aid\x11 box", "the “first aid” box"),
         ("x = (k)\x11", "x = (k)"),
     ],
 )
