@@ -189,8 +189,8 @@ class ParsedFile:
             self._rows, rest = divmod(blocks[1], BLOCK_ROW.size)
             if rest or self._rows > MAX_BLOCKS:
                 raise ValueError("the blocks have no valid length")
-            self.sha256 = self._checked_text()
-            self._parts = list(self._divided())
+            self.sha256 = self._check_text()
+            self._parts = list(self._divide())
         except (ValueError, IndexError, struct.error):
             # UnicodeDecodeError is a ValueError. The cause is dropped, because it would quote bytes that the document chose.
             raise rejections.malformed("The parser returned no usable result for this document.") from None
@@ -243,7 +243,7 @@ class ParsedFile:
         self._frame.seek(place)
         return self._frame.read(count)
 
-    def _checked_text(self) -> bytes:
+    def _check_text(self) -> bytes:
         """Check the text, and return its SHA-256."""
         decoder, digest, visible = getincrementaldecoder("utf-8")(), hashlib.sha256(), False
         for start in range(0, self.size, _PIECE):
@@ -262,11 +262,11 @@ class ParsedFile:
         while reading.row < self._rows:
             count = min(_ROWS, self._rows - reading.row)
             packed = self._at(self._blocks + reading.row * BLOCK_ROW.size, count * BLOCK_ROW.size)
-            found = list(BLOCK_ROW.iter_unpack(packed))
-            titles = self._of(self._titles, reading.titles, sum(one[4] for one in found))
-            paths = self._of(self._paths, reading.paths, sum(one[-1] for one in found))
+            rows = list(BLOCK_ROW.iter_unpack(packed))
+            titles = self._of(self._titles, reading.titles, sum(row[4] for row in rows))
+            paths = self._of(self._paths, reading.paths, sum(row[-1] for row in rows))
             at_title = at_path = 0
-            for values in found:
+            for values in rows:
                 if values[2] >= before:
                     return
                 row = block_row(
@@ -285,7 +285,7 @@ class ParsedFile:
             raise ValueError("the titles or paths of the blocks are longer than their section")
         return self._at(section[0] + start, count)
 
-    def _divided(self) -> Iterator[_Part]:
+    def _divide(self) -> Iterator[_Part]:
         reading, end, after_heading = _Reading(), 0, False
         begun = _Part(0, 0, 0, 0, 0, ())
         for row in self._rows_from(reading, self.size):
@@ -297,35 +297,35 @@ class ParsedFile:
             border = self._line_start(end, row.start)
             while border - begun.start > self._most:  # text that belongs to no block
                 cut = self._cut(begun.start, end)
-                yield self._ended(begun, cut)
-                begun = self._begun(reading, cut)
+                yield self._end_part(begun, cut)
+                begun = self._begin(reading, cut)
             long = border - begun.start >= self._most // 2
             full = reading.row - begun.row >= self._most_blocks
             if full or (long and not after_heading and (heading or row.end - begun.start > self._most)):
-                yield self._ended(begun, border)
-                begun = self._begun(reading, border)
+                yield self._end_part(begun, border)
+                begun = self._begin(reading, border)
             if heading:
                 while reading.open and reading.open[-1][0] >= row.level:
                     reading.open.pop()
                 reading.open.append((row.level, row.title))
             while row.end - begun.start > self._most:
                 border = self._cut(begun.start, end)
-                yield self._ended(begun, border)
-                begun = self._begun(reading, border)
+                yield self._end_part(begun, border)
+                begun = self._begin(reading, border)
             end, after_heading = row.end, heading
         if reading.row != self._rows or reading.titles != self._titles[1] or reading.paths != self._paths[1]:
             raise ValueError("blocks, titles or paths are left over")
         while self.size - begun.start > self._most:
             border = self._cut(begun.start, end)
-            yield self._ended(begun, border)
-            begun = self._begun(reading, border)
-        yield self._ended(begun, self.size)
+            yield self._end_part(begun, border)
+            begun = self._begin(reading, border)
+        yield self._end_part(begun, self.size)
 
-    def _begun(self, reading: _Reading, start: int) -> _Part:
+    def _begin(self, reading: _Reading, start: int) -> _Part:
         # `reading` is still at the row that is being checked, so that a block across the border belongs to both sections.
         return _Part(start, 0, reading.row, reading.titles, reading.paths, tuple(reading.open))
 
-    def _ended(self, part: _Part, end: int) -> _Part:
+    def _end_part(self, part: _Part, end: int) -> _Part:
         return _Part(part.start, end, part.row, part.titles, part.paths, part.above)
 
     def _line_start(self, lowest: int, place: int) -> int:
