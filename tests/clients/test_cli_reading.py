@@ -17,7 +17,7 @@ from responsa.chat.v1 import chat_service_pb2, citation_pb2, excerpt_pb2, turn_p
 from responsa.type.v1 import byte_range_pb2
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.metrics import ratio, share
-from responsa_lab.evaluation.reading import OURS, Asked, ReadingPart, ReadingSet, digest, shows_markup
+from responsa_lab.evaluation.reading import OURS, Asked, ReadingPart, ReadingSet, digest
 from responsa_server.cli.output import CommandFailed
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
@@ -304,23 +304,6 @@ def test_the_committed_labels_are_whole() -> None:
     assert not named.keys() & {one.source for one in more}
     with pytest.raises(CommandFailed, match="expected are"):
         ReadingSet.read(OURS, ReadingPart.LOOK, OURS / "nowhere", 0)
-
-
-@pytest.mark.parametrize(
-    ("text", "visible"),
-    [
-        ("**Port**: `RESPONSA_PORT`, default 8080", False),
-        ("| a | b |\n| --- | --- |\n| 1 | 2 |", False),
-        ("```sh\necho {{ x }} | cat\n```", False),
-        ("| a | b |", True),
-        ("::: warning\nHot.\n:::", True),
-        ("Press <kbd>F1</kbd>.", True),
-        ("{{< hint >}} Read this.", True),
-        ("a ** b", True),
-    ],
-)
-def test_raw_markup_is_seen_after_rendering(text: str, visible: bool) -> None:
-    assert shows_markup(text) is visible
 
 
 def test_intervals() -> None:

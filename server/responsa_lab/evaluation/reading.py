@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json as json_lines
-import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
-from markdown_it import MarkdownIt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from responsa.chat.v1 import citation_pb2, excerpt_pb2, turn_pb2
@@ -127,17 +125,6 @@ def meets(span: Span, places: Iterable[Span]) -> bool:
 
 
 _KINDS: Final = ("answerable", "near_miss", "off_topic")
-_RAW: Final = re.compile(
-    r"^\s*\|.*\||\|\s*:?-{3}|```|~~~|</?[a-zA-Z][^<>]*>|<!--|^\s*:{3}|\{\{|\{%|\]\(|\*\*|__\w|^\s*!{3}\s|^\s*#{1,6}\s|\[\^|\{[:#.]",
-    re.MULTILINE,
-)
-
-
-def shows_markup(text: str) -> bool:
-    """Whether raw markup is visible after the text was rendered as Markdown. Code may contain anything."""
-    rendered = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).parse(text)
-    shown = (piece.content for token in rendered for piece in (token.children or ()) if piece.type == "text")
-    return any(_RAW.search(one) for one in shown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -311,7 +311,6 @@ def _is_ruler(line: str) -> bool:
 
 # --- Text to Markdown ---
 
-_MARKER: Final = re.compile(r"(?:[-*+]|\d{1,9}[.)])[ \t\n]")
 _FENCE: Final = re.compile(r"[ \t]*(?:`{3,}|~{3,})")
 _CLOSING: Final = re.compile(r" {0,3}(?:`{3,}|~{3,})[ \t]*")
 _HTML_CODE: Final = re.compile(r"[ \t]*<pre\b", re.IGNORECASE)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from responsa_lab.evaluation.reading import shows_markup
 from responsa_server.ingest.formats.table import MARKDOWN as MARKDOWN_FORMAT
 from responsa_server.text.inline import STRUCK
 from responsa_server.text.shown import (
@@ -55,6 +54,19 @@ def check(markdown: str) -> None:
 
 def test_the_media_type_is_that_of_the_format() -> None:
     assert MARKDOWN_FORMAT.media_type == MARKDOWN
+
+
+RAW = re.compile(
+    r"^\s*\|.*\||\|\s*:?-{3}|```|~~~|</?[a-zA-Z][^<>]*>|<!--|^\s*:{3}|\{\{|\{%|\]\(|\*\*|__\w|^\s*!{3}\s|^\s*#{1,6}\s|\[\^|\{[:#.]",
+    re.MULTILINE,
+)
+
+
+def shows_markup(text: str) -> bool:
+    """Whether raw markup is visible after the text was rendered as Markdown. Code may contain anything."""
+    rendered = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).parse(text)
+    shown = (piece.content for token in rendered for piece in (token.children or ()) if piece.type == "text")
+    return any(RAW.search(one) for one in shown)
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,6 @@ from responsa_server.identity.service import required_email
 from responsa_server.ingest.formats.table import Format
 
 DEFAULT_TOP_K = 10
-MAX_HUNK_BYTES = 2_048
-"""The maximum length of the text of one side of a difference."""
 DEFAULT_PAGE_WIDTH = 1_000
 """The width of a drawn page in pixels, if the request states no width."""
 MAX_BATCH_PASSAGES = 640
