@@ -106,7 +106,7 @@ CREATE TABLE responsa.question_pattern (
     tenant_id text NOT NULL,
     embedding text NOT NULL, -- the model of the vectors; those of another model are not compared
     vector bytea NOT NULL, -- the sum of its questions' vectors, float32 in little-endian order
-    central bytea NOT NULL, -- the vector of the question that is closest to the others
+    central bytea NOT NULL, -- the vector of the question that is closest to the others; '' if that is its only one, and `vector` says it
     turns bigint NOT NULL, -- that were ever counted in it
     last_time timestamptz NOT NULL,
     title text NOT NULL DEFAULT '' CHECK (octet_length(title) <= 200),

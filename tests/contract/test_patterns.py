@@ -284,6 +284,14 @@ async def test_of_deleted_questions_the_counts_are_left_alone(inn: House, people
     assert renewed != vectors, "the vectors of deleted questions would be left"
 
 
+async def test_the_vector_of_a_pattern_of_one_question_is_kept_once(inn: House, people: People) -> None:
+    sizes = "SELECT (octet_length(vector), octet_length(central))::text FROM responsa.question_pattern"
+    for text, kept in zip(TOPICS[0][:2], ("(1536,0)", "(1536,1536)"), strict=True):
+        await inn.refuse(people.ann, text, RefusalReason.NO_SUPPORT)
+        await inn.grouped()
+        assert await asyncio.to_thread(inn.urls.value, sizes) == kept
+
+
 async def test_feedback_counts_for_the_pattern_whenever_it_is_given(inn: House, people: People) -> None:
     ann = people.ann
     before, after, other = [

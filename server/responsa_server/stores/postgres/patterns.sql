@@ -35,11 +35,12 @@ DELETE FROM responsa.question_event WHERE tenant_id = %(tenant)s AND id = ANY (%
     RETURNING id, turn_id, time, state, citations, unsupported;
 
 -- name: patterns
-SELECT id, vector, central FROM responsa.question_pattern WHERE tenant_id = %(tenant)s AND embedding = %(embedding)s;
+SELECT id, vector, CASE WHEN central = '' THEN vector ELSE central END AS central FROM responsa.question_pattern
+WHERE tenant_id = %(tenant)s AND embedding = %(embedding)s;
 
 -- name: put_patterns
 INSERT INTO responsa.question_pattern AS p (id, tenant_id, embedding, vector, central, turns, last_time)
-SELECT id, %(tenant)s, %(embedding)s, vector, central, turns, last_time
+SELECT id, %(tenant)s, %(embedding)s, vector, CASE WHEN central = vector THEN '' ELSE central END, turns, last_time
 FROM unnest(%(ids)s::uuid[], %(vectors)s::bytea[], %(centrals)s::bytea[], %(turns)s::bigint[],
     %(last_times)s::timestamptz[]) AS g (id, vector, central, turns, last_time)
 ON CONFLICT (id) DO UPDATE
