@@ -126,6 +126,9 @@ _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _RUNNING_CODE = re.compile(
     r'&("[^"]*+"|\d++|K[0-9A-Fa-f]{6}|K[^&]{0,6}|[PN](?=[+-]\d)|[A-Za-z&])(?:(?<=[PN])[+-]\d++)?'
 )
+_RUNNING: Final = frozenset(
+    f"x:{pages}{end}" for pages in ("odd", "first", "even") for end in ("Header", "Footer")
+)
 _PLAIN_SHEET_NAME = re.compile(r"[^\W\d][\w.]*\Z")
 
 
@@ -411,14 +414,7 @@ class _Sheet:
                 self.formula = self.formula and self.kind != "str"
             case "x:f":
                 self.formula = True
-            case (
-                "x:oddHeader"
-                | "x:oddFooter"
-                | "x:firstHeader"
-                | "x:firstFooter"
-                | "x:evenHeader"
-                | "x:evenFooter"
-            ):
+            case tag if tag in _RUNNING:
                 self.value.clear()
                 self.kind = "str"
                 self.reading = True
@@ -478,14 +474,7 @@ class _Sheet:
                     self.held.clear()
             case "x:rPh":
                 self.phonetic = False
-            case (
-                "x:oddHeader"
-                | "x:oddFooter"
-                | "x:firstHeader"
-                | "x:firstFooter"
-                | "x:evenHeader"
-                | "x:evenFooter"
-            ):
+            case tag if tag in _RUNNING:
                 self.reading = False
                 self.running.append("".join(self.value))
             case _:
