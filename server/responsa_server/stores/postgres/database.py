@@ -156,8 +156,11 @@ analysed the table, which may have many rows by then.
 _CREDENTIAL_PLANS_LAST_SECONDS: Final = 60.0
 """The same for the functions that look credentials up (`0001_pre_identity.sql`). Users, keys and sessions are made one
 by one, so in a minute their tables grow little."""
-# A search asks in each of its statements what its reader may read; this is computed once (`0004_pre_passages.sql`).
-_KNOW_READER: Final = "SELECT responsa.know_reader()"
+# A search asks in each of its statements what its reader may read; this is computed once (`0004_pre_passages.sql`), when
+# the reader is set: PostgreSQL computes the inner query first.
+_AS_KNOWN_READER_WITHIN: Final = (
+    f"SELECT responsa.know_reader() FROM ({_AS_READER_WITHIN} OFFSET 0) AS reader"  # noqa: S608  a constant
+)
 _SET_TOGETHER: Final = f"{_KEYED}, set_config('transaction_timeout', '5s', true)"
 
 
@@ -484,11 +487,11 @@ class Database:
         if session is None or session.of != (self._app, reader):
             async with self._checked_out(self._app) as connection, _search_errors(connection, part):
                 await self._discard_plans(connection, _PLANS_LAST_SECONDS)
-                return await _rows(connection, _as_reader(reader, seconds), statements, cursor)
+                return await _rows(connection, [_as_reader(reader, seconds)], statements, cursor)
         async with session.connection() as connection, _search_errors(connection, part):
             if not session.begun:
                 await self._discard_plans(connection, _PLANS_LAST_SECONDS)
-            begin: Sequence[Statement] = (("BEGIN", {}), *_as_reader(session.of[1], seconds))
+            begin: Sequence[Statement] = (("BEGIN", {}), _as_reader(session.of[1], seconds))
             rows = await _rows(connection, () if session.begun else begin, statements, cursor)
             session.begun = True
             return rows
@@ -845,10 +848,10 @@ async def _ping(pool: AsyncConnectionPool[Any]) -> None:
             continue
 
 
-def _as_reader(reader: Reader, seconds: float) -> Sequence[Statement]:
-    """The statements with which a transaction that searches for this reader begins."""
-    begin = (_AS_READER_WITHIN, {**acting(reader), "bound": f"{max(1, round(seconds * 1000))}ms"})
-    return (begin,) if isinstance(reader, Server) else (begin, (_KNOW_READER, {}))
+def _as_reader(reader: Reader, seconds: float) -> Statement:
+    """The statement with which a transaction that searches for this reader begins."""
+    query = _AS_READER_WITHIN if isinstance(reader, Server) else _AS_KNOWN_READER_WITHIN
+    return query, {**acting(reader), "bound": f"{max(1, round(seconds * 1000))}ms"}
 
 
 @asynccontextmanager
