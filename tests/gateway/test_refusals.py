@@ -107,6 +107,12 @@ def test_a_body_with_a_wrong_type_names_the_field_and_the_remedy(
     assert refused_field(unannounced) == (field, remedy)
 
 
+def test_a_detail_whose_type_is_no_text_is_refused(http: httpx2.Client) -> None:
+    content = {"error": {"details": [{"@type": {}}]}}
+    refusal = http.patch("/v1/documents/00000000-0000-0000-0000-000000000000", json=content)
+    assert refused_field(refusal) == ("document.error.details[0]", "must be an object")
+
+
 EVENTS = {"accept": "text/event-stream"}
 
 

@@ -263,7 +263,7 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
         assert reasons(error_of([listing])) == (400, -32600, ["MALFORMED_MESSAGE"])
         assert reasons(error_of(b'"' + b"x" * MAX_BODY + b'"')) == (400, -32600, ["MALFORMED_MESSAGE"])
         typed = reasons(error_of(listing, **{"content-type": "text/plain"}))
-        assert typed == (200, -32005, ["CONTENT_TYPE_NOT_SUPPORTED", "INVALID_FIELD"])
+        assert typed == (200, -32005, ["CONTENT_TYPE_NOT_SUPPORTED", "MALFORMED_MESSAGE"])
         assert reasons(error_of(listing)) == (200, -32001, ["TASK_NOT_FOUND", "RESOURCE_NOT_FOUND"])
         assert reasons(error_of(rpc("Dance", {}))) == (200, -32601, ["METHOD_NOT_FOUND", "ROUTE_NOT_FOUND"])
         for version in ("", "0.3", "2.0"):

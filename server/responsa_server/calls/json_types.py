@@ -18,6 +18,8 @@ from responsa_server.domain.errors import FieldViolation
 _INTEGER: Final = "must be a whole number"
 _OBJECT: Final = "must be an object"
 _LIST: Final = "must be a list"
+UNREADABLE: Final = (json_format.ParseError, ValueError, RecursionError, AttributeError, TypeError)
+"""What `ParseDict` raises; the last two for an Any whose @type is no text."""
 _TYPE: Final = "field.type"
 TWICE: Final = "field.twice"
 """The rule of a violation for a field with several values."""
@@ -122,7 +124,7 @@ def _misfit_entry(field: FieldDescriptor, value: object, path: str) -> Iterator[
     holder = message_factory.GetMessageClass(cast("Descriptor", field.containing_type))()
     try:
         json_format.ParseDict({field.name: [value] if field.is_repeated else value}, holder)
-    except (json_format.ParseError, ValueError, RecursionError):
+    except UNREADABLE:
         yield FieldViolation(path, _TYPE, _remedy(field))
 
 

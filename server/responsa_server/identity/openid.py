@@ -411,10 +411,7 @@ class OpenId:
         origin: Origin,
     ) -> User:
         """Admit a person who signs in for the first time: by an invitation, or by the verified address of an allowed domain."""
-        raw = person.verified_email
-        email = ""
-        with contextlib.suppress(InvalidRequest):
-            email = fold_email(raw)
+        raw, email = person.verified_email, _folded(person.verified_email)
         invitation: Invitation | None = None
         if flow.invitation:
             invitation = await self._invitation(identity.tenant_id, flow.invitation)
@@ -467,11 +464,8 @@ class OpenId:
 
     async def _take_over(self, provider: OpenIdProvider, user: User, person: Person, origin: Origin) -> User:
         """Give a user the verified address and the name that the provider has now."""
-        raw, email = person.verified_email, ""
-        with contextlib.suppress(InvalidRequest):
-            email = fold_email(raw)
-        domains = provider.settings.allowed_domains
-        if email and domains and not _is_allowed(raw, provider):
+        email = _folded(person.verified_email)
+        if provider.settings.allowed_domains and not _is_allowed(person.verified_email, provider):
             email = ""
         shown = _shown(person.texts("name"))
         if shown not in ("", user.display_name):
@@ -668,6 +662,13 @@ def _shown(texts: Sequence[str]) -> str:
     """The first text that can be a name that people read; "" without one."""
     shown = next((text.strip() for text in texts if text.strip() and text.isprintable()), "")
     return shown.encode()[:MAX_DISPLAY_NAME_BYTES].decode(errors="ignore")
+
+
+def _folded(raw: str) -> str:
+    try:
+        return fold_email(raw)
+    except InvalidRequest:
+        return ""
 
 
 def _is_allowed(raw: str, provider: OpenIdProvider) -> bool:

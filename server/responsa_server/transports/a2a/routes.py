@@ -42,6 +42,8 @@ SERVICE: Final = "lf.a2a.v1.A2AService"
 _PATHS: Final = ("/a2a", "/a2a/{agent}")
 _CARD: Final = "/.well-known/agent-card.json"
 _GET_CARD: Final = f"/{SERVICE}/GetExtendedAgentCard"
+_CONTENT_TYPE: Final = -32005, ("a2a-protocol.org", "CONTENT_TYPE_NOT_SUPPORTED")
+"""The code and the reason of a body that is no JSON."""
 _CARD_SECONDS: Final = 60
 """How long a card may be kept."""
 
@@ -151,22 +153,14 @@ class _Door:
             await self._serve(request, reply, method, params)
         except Refused as fault:
             if request.method == "POST" and not is_json(request.headers):
-                await self._refuse_type(reply)
-            else:
-                await reply.refuse(fault)
+                fault.code, fault.error.alias = _CONTENT_TYPE
+            await reply.refuse(fault)
         except ResponsaError as error:
             await reply.fail(error, SERVER_ERROR)
         except ClientDisconnect:
             pass
         except Exception as error:  # the caller gets JSON-RPC's shape of INTERNAL
             await reply.fail(self._calls.unforeseen(reply.call(scope["path"]), error), SERVER_ERROR)
-
-    async def _refuse_type(self, reply: _Reply) -> None:
-        await _operations()
-        from responsa_server.transports.a2a.errors import refused, rpc_code
-
-        error = refused("content-type", "must be application/json", "CONTENT_TYPE_NOT_SUPPORTED")
-        await reply.fail(error, rpc_code(error))
 
     async def _serve(self, request: Request, reply: _Reply, method: str, params: object) -> None:
         operations = await _operations()

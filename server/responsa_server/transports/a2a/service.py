@@ -13,7 +13,7 @@ from uuid import UUID
 
 from a2a.types import a2a_pb2 as a2a
 from google.protobuf.descriptor import Descriptor
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
 from responsa.chat.v1 import chat_service_pb2 as chat
@@ -21,7 +21,7 @@ from responsa.chat.v1.agent_pb2 import Agent
 from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls.call import current
 from responsa_server.calls.chain import Calls, Method, methods_of
-from responsa_server.calls.json_types import UNKNOWN, misfits
+from responsa_server.calls.json_types import UNKNOWN, UNREADABLE, misfits
 from responsa_server.calls.methods import CHAT
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
@@ -256,7 +256,7 @@ def parsed(content: object, message: Parsed, path: str = "", *, strict: bool = F
     fields = cast("dict[str, Any]", content)
     try:
         return ParseDict(fields, message, ignore_unknown_fields=not strict)
-    except (ParseError, ValueError, RecursionError):
+    except UNREADABLE:
         found = misfits(cast("Descriptor", message.DESCRIPTOR), fields, f"{path}." if path else "")
         wrong = [violation for violation in found if strict or violation.rule != UNKNOWN]
         misfit = FieldViolation(name, "field.type", f"must match the message {message.DESCRIPTOR.full_name}")

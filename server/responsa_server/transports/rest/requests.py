@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from responsa_server.calls import violations
 from responsa_server.calls.http import json_object
-from responsa_server.calls.json_types import TWICE, fields_of, misfits, nearest
+from responsa_server.calls.json_types import TWICE, UNREADABLE, fields_of, misfits, nearest
 from responsa_server.domain.errors import DocumentRejected, FieldViolation, InvalidRequest, Reason
 from responsa_server.transports.rest.routes import Binding
 
@@ -80,7 +80,7 @@ def message_of(binding: Binding, segments: Sequence[str], query: bytes, body: by
     if content:
         try:
             json_format.ParseDict(content, message)
-        except (json_format.ParseError, ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             _refuse_misfits(descriptor, content)
             raise malformed(
                 f"The body must be JSON in UTF-8 that matches the message {descriptor.full_name}."
