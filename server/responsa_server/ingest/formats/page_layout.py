@@ -59,8 +59,6 @@ _ROW_GAP = 2.5
 """The largest space between two rows of a table, in sizes of the text."""
 _LOOK_BACK = 200
 """The number of stacks above which one that is drawn too late is looked for."""
-_FIRST_DRAWN = 6
-"""The number of lines among which a program that draws head and foot before the text draws them."""
 _MIN_COLUMN = 11.0
 """The least width of a column of text, in sizes of the text."""
 _COLUMN_LINES = 3
@@ -288,18 +286,7 @@ def _running(pages: Sequence[Page], body: float) -> set[int]:
             ]
             if len({number for _, number, _ in near[: 4 * least]}) >= least:
                 repeated.add(one)
-    running = {one for page in pages for one in _outermost(page, repeated)} if repeated else repeated
-    for page in pages:
-        for grid in grids(page.rules) if running else ():
-            # What repeats within a table with other text is part of it.
-            within = [
-                line
-                for line in page.lines
-                if grid.at((line.left + line.right) / 2, line.base - 0.3 * line.size) is not None
-            ]
-            if any(id(line) not in running for line in within):
-                running.difference_update(map(id, within))
-    return running
+    return {one for page in pages for one in _outermost(page, repeated)} if repeated else repeated
 
 
 def _running_blocks(pages: Sequence[Page], running: Container[int]) -> Iterator[PageBlock]:
@@ -396,7 +383,7 @@ def _body_size(pages: Sequence[Page]) -> float:
 
 def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[PageBlock]:
     lines = _with_capitals(_with_tables(page, compounds), body)
-    areas = list(_areas(_foot_last(_with_markers(_with_turned_names(page, lines)))))
+    areas = list(_areas(_with_markers(_with_turned_names(page, lines))))
     limit = _leading_limit([line for area in areas for line in area])
     indents: list[float] = []
     for area in areas:
@@ -602,20 +589,6 @@ def _with_turned_names(page: Page, lines: list[Line]) -> list[Line]:
         lines = [*lines[:place], *row, *lines[place:]]
         page.turned = [line for line in page.turned if line not in headed]
     return lines
-
-
-def _foot_last(lines: list[Line]) -> list[Line]:
-    """The lines. The foot of the page comes last, also if it is among the first lines that are drawn. It is the lowest
-    row, if that stands apart from all other lines."""
-    if len(lines) <= _FIRST_DRAWN:
-        return lines
-    lowest = max(lines, key=lambda line: line.base)
-    foot = [line for line in lines if abs(line.base - lowest.base) < 0.3 * line.size]
-    above = max((line.base for line in lines if line not in foot), default=lowest.base)
-    apart = lowest.base - above > _ROW_GAP * lowest.size
-    if not apart or not all(line in lines[:_FIRST_DRAWN] for line in foot):
-        return lines
-    return [*(line for line in lines if line not in foot), *foot]
 
 
 def _with_markers(lines: Sequence[Line]) -> list[Line]:

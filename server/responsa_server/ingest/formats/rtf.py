@@ -58,24 +58,8 @@ _SIGNS: Final[Mapping[str, str]] = {
     **dict(zip((*_TYPED, *"~_-\\{}"), "\t—–•‘’“”\xa0\u2011\xad\\{}", strict=True)),
     "chpgn": PAGE_NUMBER,
 }
-_FONT_SETS: Final[Sequence[int]] = (77, 128, 129, 134, 136, 161, 162, 163, 177, 178, 186, 204, 222, 238, 255)
-_PAGES: Final[Sequence[int]] = (
-    10000,
-    932,
-    949,
-    936,
-    950,
-    1253,
-    1254,
-    1258,
-    1255,
-    1256,
-    1257,
-    1251,
-    874,
-    1250,
-    850,
-)
+_FONT_SETS: Final = (77, 128, 129, 134, 136, 161, 162, 163, 177, 178, 186, 204, 222, 238, 255)
+_PAGES: Final = (10000, 932, 949, 936, 950, 1253, 1254, 1258, 1255, 1256, 1257, 1251, 874, 1250, 850)
 """The code pages of these character sets of fonts."""
 _PAGE_OF: Final[Mapping[int, int]] = dict(zip(_FONT_SETS, _PAGES, strict=True))
 _HEADING: Final = re.compile(r"(?:heading|überschrift|titre|título|titolo|kop) ([1-9])", re.IGNORECASE)
