@@ -8,6 +8,7 @@ same way as without a model. No marks of a prompt are left in a text. Questions 
 
 from __future__ import annotations
 
+import re
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -211,7 +212,9 @@ def test_people_are_answered_from_their_own_records(bench: Bench) -> None:
         end = bench.ask_as(keys[case["person"]], case["question"], "personal")
         assert end.WhichOneof("event") == "answer", (case["id"], end)
         shown = [each.markdown for each in end.answer.excerpts if each.uri.endswith(case["source"])]
-        assert any(case["quote"] in text for text in shown), (case["id"], end)
+        # An excerpt has no links within a collection.
+        quote = re.sub(r"\[(.+?)\]\(.+?\)", r"\1", case["quote"])
+        assert any(quote in text for text in shown), (case["id"], shown)
     for case in said["refused"]:
         end = bench.ask_as(keys[case["person"]], case["question"], "personal")
         assert end.WhichOneof("event") == "refused", (case["id"], end)
