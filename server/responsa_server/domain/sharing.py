@@ -22,6 +22,8 @@ from responsa_server.domain.errors import Exhausted, Reason
 Result = TypeVar("Result")
 
 SLICE_SECONDS: Final = 0.005
+_STEPS_BETWEEN: Final = 4
+"""The steps of the event loop between two slices: a new call needs several until its first event."""
 _ANY: Final = 1_000_000
 _TENTH: Final = 9
 """While questions wait, they get this many times as much as everything else."""
@@ -147,9 +149,13 @@ class Scheduler:
         async def pause() -> None:
             nonlocal until
             if monotonic() >= until:
-                await asyncio.sleep(0)
-                # A turn ends when the work next waits for anything.
-                asyncio.get_running_loop().call_soon(await self.take())
+                release = await self.take()
+                try:
+                    for _ in range(_STEPS_BETWEEN):
+                        await asyncio.sleep(0)
+                finally:
+                    # A turn ends when the work next waits for anything.
+                    asyncio.get_running_loop().call_soon(release)
                 until = monotonic() + SLICE_SECONDS
 
         _PAUSE.set(pause)

@@ -251,6 +251,22 @@ async def test_slices_of_several_searches_leave_the_loop_to_others(clock: Clock)
     assert scheduler._free
 
 
+async def test_a_search_that_is_cancelled_between_slices_gives_its_turn_back() -> None:
+    scheduler = Scheduler("loop", 1)
+
+    async def search() -> None:
+        scheduler.slice_up()
+        await pause()
+
+    search_task = asyncio.create_task(search())
+    await asyncio.sleep(0)  # it has its turn, and lets others go first
+    assert not scheduler._free
+    search_task.cancel()
+    await asyncio.wait([search_task])
+    await asyncio.sleep(0)
+    assert scheduler._free
+
+
 async def test_a_turn_belongs_to_its_user_and_that_of_a_widget_to_the_visitor() -> None:
     def party() -> sharing.Party:
         return sharing.PARTY.get()
