@@ -55,6 +55,7 @@ def tutor(teachers: Sequence[tuple[str, str]] = ((ASHDOWN, "Ms Ashdown"),)) -> a
         collections=["collections/tutor"],
         models=["scripted:strong"],
         history_messages=10,
+        listed=True,
     )
 
 
@@ -66,6 +67,7 @@ def default() -> agent_pb2.Agent:
         file_version="agents/default/versions/1",
         history_messages=6,
         is_default=True,
+        listed=True,
     )
 
 

@@ -79,7 +79,7 @@ async def test_hardly_a_question_is_taken_for_small_talk(
     headings = [
         one
         for file in sorted((ROOT / "docs").glob("*.md"))
-        for one in re.findall(r"^#+ ([^`?\n]{2,40})$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        for one in re.findall(r"^#+ ([^`?{\n]{2,40})$", file.read_text(encoding="utf-8"), re.MULTILINE)
     ]
     headings.remove("Small talk")
     taken = await talks(headings, nodes, embedder)
