@@ -407,11 +407,10 @@ pub struct Excerpt {
     #[prost(message, optional, tag = "8")]
     pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
     /// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
-    /// in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it.
+    /// in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it, but for the first of an answer of a model (UNCITED).
     #[prost(string, tag = "10")]
     pub markdown: ::prost::alloc::string::String,
-    /// The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range. In turns of earlier
-    /// releases, the position of the sentence that most likely answers the question.
+    /// The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range.
     #[prost(message, optional, tag = "11")]
     pub marked_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
     /// The position of that cell in `markdown`, in bytes; unset if it does not stand there in one piece.

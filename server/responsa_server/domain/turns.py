@@ -325,7 +325,7 @@ class ToolRecord:
     """The ledger's entry for a tool call in a turn.
 
     outcome: None if the call began and its outcome is unknown. content, data, sources, fault: as in `ToolReturned`.
-    effect: the tool's effect when the call was announced; None if an earlier release announced it.
+    effect: the tool's effect when the call was announced; None if it is not known.
     """
 
     outcome: ToolOutcome | None

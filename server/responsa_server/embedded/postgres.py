@@ -209,7 +209,7 @@ class EmbeddedPostgres(ManagedProcess):
         if place is None:
             return source / "pginstall18"
         target = place / f"pgserver-{package_version()}"
-        # In earlier releases, an account that could replace the folder owned the place.
+        # An account that can replace the folder may have made the place.
         if not target.is_dir() or target.is_symlink() or target.stat().st_uid != 0:
             # The account could plant links in a folder that it owns. Therefore the copy is made in a new folder that only root
             # can reach, and the whole copy is then moved.

@@ -101,10 +101,9 @@ type Excerpt struct {
 	// The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes.
 	SourceRange *v1.ByteRange `protobuf:"bytes,8,opt,name=source_range,json=sourceRange,proto3" json:"source_range,omitempty"`
 	// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
-	// in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it.
+	// in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it, but for the first of an answer of a model (UNCITED).
 	Markdown string `protobuf:"bytes,10,opt,name=markdown,proto3" json:"markdown,omitempty"`
-	// The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range. In turns of earlier
-	// releases, the position of the sentence that most likely answers the question.
+	// The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range.
 	MarkedRange *v1.ByteRange `protobuf:"bytes,11,opt,name=marked_range,json=markedRange,proto3" json:"marked_range,omitempty"`
 	// The position of that cell in `markdown`, in bytes; unset if it does not stand there in one piece.
 	MarkedInMarkdown *v1.ByteRange `protobuf:"bytes,12,opt,name=marked_in_markdown,json=markedInMarkdown,proto3" json:"marked_in_markdown,omitempty"`

@@ -91,7 +91,7 @@ class Excerpt(_message.Message):
     """Where the document came from: its URI or its source_key. May be empty."""
     markdown: _builtins.str
     """The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
-    in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it.
+    in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it, but for the first of an answer of a model (UNCITED).
     """
     grade: Global___ExcerptGrade.ValueType
     """How well the excerpt fits the question."""
@@ -115,9 +115,7 @@ class Excerpt(_message.Message):
 
     @_builtins.property
     def marked_range(self) -> _byte_range_pb2.ByteRange:
-        """The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range. In turns of earlier
-        releases, the position of the sentence that most likely answers the question.
-        """
+        """The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range."""
 
     @_builtins.property
     def marked_in_markdown(self) -> _byte_range_pb2.ByteRange:

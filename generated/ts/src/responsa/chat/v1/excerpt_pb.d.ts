@@ -77,15 +77,14 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
 
   /**
    * The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
-   * in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it.
+   * in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it, but for the first of an answer of a model (UNCITED).
    *
    * @generated from field: string markdown = 10;
    */
   markdown: string;
 
   /**
-   * The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range. In turns of earlier
-   * releases, the position of the sentence that most likely answers the question.
+   * The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range.
    *
    * @generated from field: responsa.type.v1.ByteRange marked_range = 11;
    */
