@@ -27,7 +27,15 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.sharing import pause
 from responsa_server.search.citation_check import check_claims
 from responsa_server.search.editions import MOST, newest_first
-from responsa_server.search.excerpts import READ, ChosenExcerpt, choose, distinct, ranking, with_excerpts
+from responsa_server.search.excerpts import (
+    ANSWERS,
+    READ,
+    ChosenExcerpt,
+    choose,
+    distinct,
+    ranking,
+    with_excerpts,
+)
 from responsa_server.search.hits import with_surroundings
 from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages
 from responsa_server.search.reranking import Reranking, RerankScores, order, reranked_text
@@ -137,7 +145,7 @@ class LibraryEvidence:
         # Nothing that was searched supports an answer, so the question may be about Responsa.
         docs = await self.search(caller, (question,), (DOCS_COLLECTION,))
         of_docs = await self._rank(caller, question, replace(docs, kinds=_DOCS))
-        return of_docs if of_docs.ranking.near else ranked
+        return of_docs if of_docs.ranking.support >= ANSWERS else ranked
 
     async def _rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         if not evidence.passages:
