@@ -226,7 +226,8 @@ class EvidenceSource(Protocol):
     async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         """Order the passages of the evidence by how well they fit the question, leave out those that repeat others, and
         say how well the excerpts fit that a turn would show. If they fit badly, and nobody has chosen what is searched,
-        the documentation of Responsa is searched too, and takes their place if one of its excerpts has the grade ANSWERS.
+        the documentation of Responsa is searched too. If one of its excerpts has the grade ANSWERS, its best passages stand
+        behind the first of the others.
 
         question: one of the phrasings that the search used. Only the order depends on the reranking model, if there is
         one; if it fails, the search's own order stays. Of documents that the caller may not read any more, nothing is

@@ -53,7 +53,6 @@ MOST_REFERENCES: Final = 8
 """The number of passages without a subject in a search for what is about the caller."""
 ABOUT_MARGIN: Final = 0.02
 """In such a search, a passage about the caller stands before another whose score (0 to 1) is higher by at most this much."""
-_DOCS: Final = {DOCS_COLLECTION: CollectionKind.DOCS}
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
@@ -143,9 +142,25 @@ class LibraryEvidence:
         if ranked.ranking.near or not evidence.content or self._read(evidence).retrieval.chosen:
             return ranked
         # Nothing that was searched supports an answer, so the question may be about Responsa.
-        docs = await self.search(caller, (question,), (DOCS_COLLECTION,))
-        of_docs = await self._rank(caller, question, replace(docs, kinds=_DOCS))
-        return of_docs if of_docs.ranking.support >= ANSWERS else ranked
+        own = self._read(ranked.evidence)
+        docs = await self.search(caller, tuple(own.retrieval.terms), (DOCS_COLLECTION,))
+        of_docs = await self._rank(caller, question, docs)
+        if of_docs.ranking.support < ANSWERS:
+            return ranked
+        manual = self._read(of_docs.evidence)
+        retrieval = _with_manual(own.retrieval, manual.retrieval)
+        around = {**(own.around or {}), **(manual.around or {})}
+        chosen = await self._retriever.analyse(
+            lambda analyzer: choose(retrieval, around, analyzer, most=MAX_EXCERPTS)
+        )
+        both = replace(
+            ranked.evidence,
+            passages=len(retrieval.passages),
+            content=Found(retrieval, around, chosen),
+            collections=(*ranked.evidence.collections, DOCS_COLLECTION),
+            kinds={**ranked.evidence.kinds, DOCS_COLLECTION: CollectionKind.DOCS},
+        )
+        return replace(ranked, evidence=both, ranking=ranking(chosen))
 
     async def _rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         if not evidence.passages:
@@ -274,4 +289,16 @@ def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:
         text_only=own.text_only or references.text_only,
         # The vectors of the strings are those of the other search.
         embedding_tokens=max(own.embedding_tokens, references.embedding_tokens),
+    )
+
+
+def _with_manual(own: Retrieval, manual: Retrieval) -> Retrieval:
+    """Passages of the documents that were searched, and those of Responsa's documentation, which have two of the first
+    three places. Both searches had the same strings."""
+    return replace(
+        own,
+        passages=[*own.passages[:1], *manual.passages[:2], *own.passages[1:], *manual.passages[2:]],
+        kinds={**own.kinds, **manual.kinds},
+        readings=[{**theirs, **mine} for mine, theirs in zip(own.readings, manual.readings, strict=True)],
+        neighbours={**own.neighbours, **manual.neighbours},
     )
