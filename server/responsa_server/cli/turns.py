@@ -490,10 +490,10 @@ class TurnPrinter:
 
     def _print_passages(self, passages: Sequence[excerpt_pb2.Excerpt], turn: str) -> None:
         if self._more is not None:
-            made = [_made(self._more, one, turn) for one in passages]
+            made = [_made(self._more, excerpt, turn) for excerpt in passages]
             excerpts.print_cards(made, whole=True)
             return
-        cards = [one for one in passages if one.markdown][: excerpts.MOST_CARDS]
+        cards = [excerpt for excerpt in passages if excerpt.markdown][: excerpts.MOST_CARDS]
         excerpts.print_cards(cards)
         self._further = len(passages) - len(cards)
 

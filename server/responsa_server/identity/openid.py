@@ -411,7 +411,7 @@ class OpenId:
         origin: Origin,
     ) -> User:
         """Admit a person who signs in for the first time: by an invitation, or by the verified address of an allowed domain."""
-        raw, email = person.verified_email, _folded(person.verified_email)
+        raw, email = person.verified_email, _fold_address(person.verified_email)
         invitation: Invitation | None = None
         if flow.invitation:
             invitation = await self._invitation(identity.tenant_id, flow.invitation)
@@ -464,7 +464,7 @@ class OpenId:
 
     async def _take_over(self, provider: OpenIdProvider, user: User, person: Person, origin: Origin) -> User:
         """Give a user the verified address and the name that the provider has now."""
-        email = _folded(person.verified_email)
+        email = _fold_address(person.verified_email)
         if provider.settings.allowed_domains and not _is_allowed(person.verified_email, provider):
             email = ""
         shown = _shown(person.texts("name"))
@@ -664,7 +664,7 @@ def _shown(texts: Sequence[str]) -> str:
     return shown.encode()[:MAX_DISPLAY_NAME_BYTES].decode(errors="ignore")
 
 
-def _folded(raw: str) -> str:
+def _fold_address(raw: str) -> str:
     try:
         return fold_email(raw)
     except InvalidRequest:

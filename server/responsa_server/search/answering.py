@@ -145,6 +145,8 @@ class LibraryEvidence:
         own = self._read(ranked.evidence)
         docs = await self.search(caller, tuple(own.retrieval.terms), (DOCS_COLLECTION,))
         of_docs = await self._rank(caller, question, docs)
+        # The strings were embedded once; a reranking model has read both.
+        ranked = replace(ranked, usage=ranked.usage + of_docs.usage)
         if of_docs.ranking.support < ANSWERS:
             return ranked
         manual = self._read(of_docs.evidence)
@@ -216,7 +218,7 @@ class LibraryEvidence:
         if not evidence.content:  # nothing was searched
             return ()
         found = self._read(evidence)
-        return await self._retriever.analyse(lambda _: _prompted(found.shown(most_bytes)))
+        return await self._retriever.analyse(lambda _: _show_in_prompt(found.shown(most_bytes)))
 
     async def sections(
         self, caller: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
@@ -247,7 +249,7 @@ class LibraryEvidence:
         return content if isinstance(content, Found) else Found(self._plain.validate_python(content))
 
 
-async def _prompted(prompt_passages: Sequence[PromptPassage]) -> Sequence[ShownPassage]:
+async def _show_in_prompt(prompt_passages: Sequence[PromptPassage]) -> Sequence[ShownPassage]:
     shown: list[ShownPassage] = []
     for prompt_passage in prompt_passages:
         await pause()

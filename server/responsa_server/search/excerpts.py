@@ -104,7 +104,7 @@ class ChosenExcerpt:
         card = self.part if self.alone else parts.card(row, weigh)
         source, piece = card.source, found_passage.pieces[row].source
         piece = ByteRange(max(piece.start, source.start), min(piece.end, source.end))
-        markdown, cell, section = _shown(parts, card, self.part, marked) if shown else ("", None, "")
+        markdown, cell, section = _write_card(parts, card, self.part, marked) if shown else ("", None, "")
         place = passage.place_of(marked or piece)
         return Excerpt(
             passage.id,
@@ -140,10 +140,10 @@ def shown_part(passage: FoundPassage, around: tuple[int, bytes], place: ExcerptP
     section = parts.of(card.first)
     if section is None or parts.instructs(section.source):
         section = card
-    return ShownPart(passage.passage, *_shown(parts, card, section, place.marked))
+    return ShownPart(passage.passage, *_write_card(parts, card, section, place.marked))
 
 
-def _shown(
+def _write_card(
     parts: PassageParts, card: ExcerptPart, section: ExcerptPart, marked: ByteRange | None
 ) -> tuple[str, ByteRange | None, str]:
     """The Markdown of a card, where its marked cell stands in it, and the Markdown of its section; '' if that is the card."""

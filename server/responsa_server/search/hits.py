@@ -26,7 +26,7 @@ async def with_surroundings(
     """The passages, of which the first have what a card of them needs, and what stands around these. compared: of how
     many of the passages the editions are wanted. If the question names an edition, none is. Raises Unavailable."""
     documents = {passage.found.passage.document_id for passage in passages[:compared]}
-    first, surroundings = await _surrounded(
+    first, surroundings = await _read_around(
         retriever,
         reader,
         [passage.found for passage in passages[:READ]],
@@ -36,22 +36,28 @@ async def with_surroundings(
     return [*ready, *passages[READ:]], surroundings
 
 
-async def _surrounded(
+async def _read_around(
     retriever: Retriever, reader: Reader, passages: Sequence[FoundPassage], documents: Sequence[UUID] = ()
 ) -> tuple[Sequence[FoundPassage], PassageSurroundings]:
     """The passages with their pieces, and with the header of the table that they begin in, which may be in an earlier
     passage; and what stands around them. documents: whose editions are wanted. Raises Unavailable."""
-    passages = [with_pieces(one) for one in passages]
+    passages = [with_pieces(passage) for passage in passages]
     surroundings = await retriever.surroundings(
         reader,
-        [one.passage.id for one in passages],
-        [one.passage.id for one in passages if one.pieces and one.pieces[0].kind is VectorKind.ROW],
+        [searched.passage.id for searched in passages],
+        [
+            searched.passage.id
+            for searched in passages
+            if searched.pieces and searched.pieces[0].kind is VectorKind.ROW
+        ],
         documents,
         NEAR_BYTES,
         READ_BEFORE_BYTES,
     )
     before = surroundings.before
-    return [replace(one, before=before.get(one.passage.id, one.before)) for one in passages], surroundings
+    return [
+        replace(searched, before=before.get(searched.passage.id, searched.before)) for searched in passages
+    ], surroundings
 
 
 async def _hits(
@@ -117,6 +123,6 @@ class KnowledgeSearch:
 
     async def show(self, reader: Reader, place: ExcerptPlace) -> ShownPart | None:
         searched = await self._retriever.passages(reader, [place.passage_id])
-        passages, surroundings = await _surrounded(self._retriever, reader, searched)
+        passages, surroundings = await _read_around(self._retriever, reader, searched)
         near = surroundings.around.get(place.passage_id)
         return shown_part(passages[0], near, place) if passages and near else None

@@ -178,7 +178,7 @@ class Graph:
         self._plan = plan
         self._routes = {route.source: route for route in plan.routes}
         self._actions = {name: _wrapped(plan, node, self._routes[name]) for name, node in plan.nodes.items()}
-        self._graph = self._compiled()
+        self._graph = self._compile()
 
     async def run(self, state: GraphState, context: Run) -> Mapping[str, object]:
         """Run the graph from `context.begin_at` to its end, and return the last state.
@@ -194,7 +194,7 @@ class Graph:
         walk = _Walk(replace(context, emit=watch), watch, begin)
         return cast("Mapping[str, object]", await self._graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
 
-    def _compiled(self) -> _Compiled:
+    def _compile(self) -> _Compiled:
         async def walked(state: Any, *, runtime: Runtime[_Walk]) -> Any:
             walk, done = runtime.context, set[str]()
             while walk.next != FINISH and walk.next not in done:

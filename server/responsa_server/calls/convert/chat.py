@@ -318,15 +318,17 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
 def excerpt_of(turn: Turn, passage: str) -> excerpt_pb2.Excerpt:
     """The excerpt of a passage in the end of a turn. Raises NotFound."""
     end = turn_pb2.TurnEvent.FromString(turn.terminal or b"")
-    for one in (*end.answer.excerpts, *end.answer.more_excerpts, *end.refused.excerpts):
-        if one.passage == passage:
-            return one
+    for shown in (*end.answer.excerpts, *end.answer.more_excerpts, *end.refused.excerpts):
+        if shown.passage == passage:
+            return shown
     raise NotFound.of("passage", passage)
 
 
 def place_of(shown: excerpt_pb2.Excerpt) -> ExcerptPlace:
     """Where an excerpt of a turn stands."""
-    source, marked = (ByteRange(one.start, one.end) for one in (shown.source_range, shown.marked_range))
+    source, marked = (
+        ByteRange(bounds.start, bounds.end) for bounds in (shown.source_range, shown.marked_range)
+    )
     document_id, version = names.parse_document_version(shown.document_version)
     return ExcerptPlace(
         names.parse_uuid("passages", shown.passage),

@@ -321,7 +321,7 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
     )
 
 
-def shown(of_turn: excerpt_pb2.Excerpt, value: ShownPart) -> document_pb2.Passage:
+def show(of_turn: excerpt_pb2.Excerpt, value: ShownPart) -> document_pb2.Passage:
     """The passage of an excerpt of a turn, with the excerpt. of_turn: as the turn has it."""
     of_turn.markdown, of_turn.section_markdown = value.markdown, value.section
     if value.marked is not None:
