@@ -181,23 +181,22 @@ async def test_a_receiver_that_hangs_holds_up_neither_runs_nor_other_tenants(hou
 
 async def test_runs_that_enqueue_hold_up_neither_documents_nor_runs_for_one_subject(house: House) -> None:
     gate, begun = Gate(), list[JobRank]()
-    urgent = [await defer(house, "slow", kind=JobKind.SYNC, rank=JobRank.URGENT)]
+    await defer(house, "slow", kind=JobKind.SYNC, rank=JobRank.URGENT)
+    usual = [await defer(house, tenant, kind=JobKind.SYNC) for tenant in ("slow", "slow", "other", "other")]
 
     async def run(_: str, identity: UUID, __: int) -> None:
-        begun.append(JobRank.URGENT if identity in urgent else JobRank.USUAL)
-        if identity not in urgent:
+        begun.append(JobRank.USUAL if identity in usual else JobRank.URGENT)
+        if identity in usual:
             await gate.pass_through()
 
     async def work(_: str, __: UUID, ___: int) -> None:
         begun.append(JobRank.LATE)
 
-    for tenant in ("slow", "slow", "other", "other"):
-        await defer(house, tenant, kind=JobKind.SYNC)
     async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work, runs=run):
         await house.until(lambda: begun == [JobRank.URGENT, JobRank.USUAL, JobRank.USUAL])
         await defer(house, "slow", size_bytes=SMALL_BYTES + 1, rank=JobRank.LATE)
         await house.until(lambda: begun[3:] == [JobRank.LATE])
-        urgent.append(await defer(house, "slow", kind=JobKind.SYNC, rank=JobRank.URGENT))
+        await defer(house, "slow", kind=JobKind.SYNC, rank=JobRank.URGENT)
         await house.until(lambda: begun[4:] == [JobRank.URGENT])
         gate.opened.set()
         await house.until(lambda: begun[5:] == [JobRank.USUAL, JobRank.USUAL])

@@ -94,7 +94,8 @@ class ByWebsockets:
         self.subprotocol = None if self._socket.subprotocol is None else str(self._socket.subprotocol)
 
     def send(self, message: str | bytes) -> None:
-        self._socket.send(message)
+        with contextlib.suppress(ConnectionClosed):  # `receive` says so, after the frames before the end
+            self._socket.send(message)
 
     def receive(self) -> str:
         try:

@@ -39,6 +39,7 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFou
 from responsa_server.domain.limits import Scope, too_many
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.doors import GatewaySettings, build_app
+from responsa_server.transports.grpc.server import OPTIONS
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.ws.bridge import Bridge, Held, Timing
 from responsa_server.transports.ws.settings import SocketSettings
@@ -292,9 +293,7 @@ class _Held:
 
 
 async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str, port: str) -> None:
-    server = grpc.aio.server(
-        options=[("grpc.max_metadata_size", 24_576), ("grpc.absolute_max_metadata_size", 32_768)]
-    )
+    server = grpc.aio.server(options=tuple(OPTIONS.items()))
     # Methods that the tests do not call stay unimplemented.
     scripted: Any = Knowledge, Chat, Auth
     knowledge, chat, auth = (one() for one in scripted)
