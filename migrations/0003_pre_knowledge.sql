@@ -27,15 +27,18 @@ CREATE TABLE responsa.collection (
     slug text NOT NULL CHECK (slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
     suggested_questions text[] NOT NULL DEFAULT '{}' -- that its owner suggests to those who may ask it
         CHECK (cardinality(suggested_questions) <= 8 AND char_length(array_to_string(suggested_questions, '')) <= 1600),
+    conversation_id uuid, -- of its owner, whose files it holds; NULL for a collection of its own
     PRIMARY KEY (tenant_id, id),
-    FOREIGN KEY (tenant_id, owner_id) REFERENCES responsa.app_user (tenant_id, id)
+    FOREIGN KEY (tenant_id, owner_id) REFERENCES responsa.app_user (tenant_id, id),
+    FOREIGN KEY (tenant_id, conversation_id) REFERENCES responsa.conversation (tenant_id, id)
 );
 CREATE INDEX collection_created ON responsa.collection (tenant_id, create_time, id);
 CREATE UNIQUE INDEX collection_of_owner ON responsa.collection (tenant_id, owner_id, slug);
 CREATE INDEX collection_called ON responsa.collection (tenant_id, slug);
+CREATE UNIQUE INDEX collection_of_conversation ON responsa.collection (conversation_id) WHERE conversation_id IS NOT NULL;
 CREATE POLICY search_reads ON responsa.collection FOR SELECT TO responsa_search USING (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.collection TO responsa_app;
-GRANT SELECT (tenant_id, id, owner_id) ON responsa.collection TO responsa_search;
+GRANT SELECT (tenant_id, id, owner_id, slug, conversation_id) ON responsa.collection TO responsa_search;
 
 -- A reader of a collection: a user, all users with a role, or (neither) everyone in the tenant.
 CREATE TABLE responsa.collection_reader (
@@ -56,6 +59,7 @@ GRANT SELECT (tenant_id, collection_id, user_id, role) ON responsa.collection_re
 
 SET LOCAL ROLE responsa_search;
 -- The collections that the transaction's caller may read, planned once a session. For a widget, neither an owner nor everyone nor a role counts as a reader.
+-- A search sets responsa.files: it finds the files of one conversation at most, whatever it names. '' outside a search.
 -- It runs as responsa_search, because the policy of collection calls it.
 CREATE FUNCTION responsa.readable_collections() RETURNS text[]
     LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -73,6 +77,7 @@ CREATE FUNCTION responsa.readable_collections() RETURNS text[]
         END IF;
         RETURN ARRAY(
             SELECT c.id FROM responsa.collection AS c WHERE c.tenant_id = tenant AND c.owner_id = acting
+                AND (c.conversation_id IS NULL OR coalesce(current_setting('responsa.files', true), '') IN ('', c.slug))
             UNION
             SELECT r.collection_id FROM responsa.collection_reader AS r WHERE r.tenant_id = tenant AND r.user_id = acting
             UNION
@@ -107,7 +112,7 @@ CREATE FUNCTION responsa.unread_by_widget(key uuid) RETURNS bigint
     AS $$
         SELECT (
             SELECT count(*) FROM responsa.collection AS c
-            WHERE c.tenant_id = k.tenant_id
+            WHERE c.tenant_id = k.tenant_id AND c.conversation_id IS NULL
                 AND NOT EXISTS (
                     SELECT FROM responsa.collection_reader AS r WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id AND r.user_id = k.user_id)
                 AND (c.owner_id = k.user_id OR EXISTS (
@@ -121,9 +126,10 @@ GRANT EXECUTE ON FUNCTION responsa.readable_collections, responsa.readable_subje
 RESET ROLE;
 
 -- The policies named `access` restrict what a tenant's transaction sees to what its caller may read. Each subquery is evaluated once a statement, and the second one only if
--- the first is false: the collections are hashed only if the caller does not read all. Administrators see all collections, because they manage them, but not what is in them.
+-- the first is false: the collections are hashed only if the caller does not read all. Administrators see all collections, because they manage them, but not what is in them,
+-- and none of other people's conversations.
 CREATE POLICY access ON responsa.collection AS RESTRICTIVE TO responsa_app USING (
-    (SELECT responsa.unrestricted()) OR (SELECT responsa.acting_role()) = 'admin' OR id IN (SELECT unnest(responsa.readable_collections())));
+    (SELECT responsa.unrestricted()) OR ((SELECT responsa.acting_role()) = 'admin' AND conversation_id IS NULL) OR id IN (SELECT unnest(responsa.readable_collections())));
 CREATE POLICY access ON responsa.collection_reader AS RESTRICTIVE TO responsa_app USING (
     (SELECT responsa.unrestricted()) OR (SELECT responsa.acting_role()) = 'admin' OR collection_id IN (SELECT unnest(responsa.readable_collections())));
 

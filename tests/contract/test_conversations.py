@@ -17,8 +17,10 @@ from responsa_server.domain.events import (
     ToolCalled,
     Usage,
 )
+from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.turns import NewTurn, OnBusy
+from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Connection, Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -81,8 +83,14 @@ async def test_old_conversations_are_pruned_unless_a_turn_is_at_work_in_them(
     turn_store: PostgresTurnStore,
     people: People,
     database_urls: DatabaseUrls,
+    database: Database,
 ) -> None:
     old, busy, new = [await ask(turn_store, people, finish=finish) for finish in (True, False, True)]
+    collections = CollectionStore(database)
+    for clip, turn in (("old", old), ("new", new)):
+        await collections.create(
+            people.ann, clip, "", Chunking(), "x", None, conversation_id=turn.conversation_id
+        )
     with psycopg.connect(database_urls.superuser) as connection:
         connection.execute(
             "UPDATE responsa.conversation SET update_time = now() - interval '8 days' WHERE id = ANY(%s)",
@@ -95,6 +103,9 @@ async def test_old_conversations_are_pruned_unless_a_turn_is_at_work_in_them(
     for kept in (busy, new):
         await conversation_store.get(people.ann, kept.conversation_id)
     assert count(database_urls)["turn"] == 2
+    await collections.get(people.ann, "new")
+    with pytest.raises(NotFound):
+        await collections.get(people.ann, "old")
 
 
 async def test_a_conversation_with_a_turn_at_work_is_not_deleted(

@@ -282,6 +282,8 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         await work
     own = await begin(turns, bob, "What does Quillfeather ask?")
     await answer(turns, bob, own, citation_of(herons))
+    await house.library.create_collection(bob, "clip", "", Chunking(), conversation_id=own.conversation_id)
+    await house.take_in(bob, SECRET, "clip.md", collection="clip")
     quoting = await begin(turns, ann)
     await answer(turns, ann, quoting, citation_of(herons), read=[VersionRead(herons.document_id, 1)])
     await PostgresSummaries(database).keep(
@@ -339,14 +341,14 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         ErasedKind.CONVERSATIONS: 2,
         ErasedKind.TURNS: 2,
         ErasedKind.MESSAGES: 2,
-        ErasedKind.DOCUMENTS: 1,
-        ErasedKind.COLLECTIONS: 1,
+        ErasedKind.DOCUMENTS: 2,
+        ErasedKind.COLLECTIONS: 2,
         ErasedKind.WITHDRAWN: 1,
         ErasedKind.API_KEYS: 1,
         ErasedKind.SESSIONS: 1,
         ErasedKind.CODES: 3,
         ErasedKind.INVITATIONS: 2,
-        ErasedKind.OPERATIONS: 1,
+        ErasedKind.OPERATIONS: 2,
     }
     holders = everywhere(
         database_urls, str(bob.user_id), ADDRESS, "Quillfeather", "heron", "forty-two", str(herons.document_id), "friend.of.bob",

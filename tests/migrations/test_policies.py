@@ -25,7 +25,7 @@ _READABLE = "( SELECT unnest(responsa.readable_collections()) AS unnest)"
 _SUBJECTS = "( SELECT responsa.readable_subjects() AS readable_subjects)"
 _ALL_SUBJECTS = "( SELECT (responsa.readable_subjects() IS NULL))"
 ACCESS: Mapping[str, str] = {
-    "collection": f"({_SERVER} OR {_ADMIN} OR (id IN {_READABLE}))",
+    "collection": f"({_SERVER} OR ({_ADMIN} AND (conversation_id IS NULL)) OR (id IN {_READABLE}))",
     **dict.fromkeys(
         ("collection_reader", "collection_generation"),
         f"({_SERVER} OR {_ADMIN} OR (collection_id IN {_READABLE}))",
@@ -105,7 +105,9 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
         ),
     ),
     "citation": Table(app="SELECT INSERT DELETE"),
-    "collection": Table(app=ALL, search="SELECT(id,owner_id,tenant_id)", policies=(READS,)),
+    "collection": Table(
+        app=ALL, search="SELECT(conversation_id,id,owner_id,slug,tenant_id)", policies=(READS,)
+    ),
     "collection_reader": Table(
         app=ALL, search="SELECT(collection_id,role,tenant_id,user_id)", policies=(READS,)
     ),

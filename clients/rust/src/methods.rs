@@ -1110,8 +1110,9 @@ impl Client {
 
     /// CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers.
     ///
-    /// Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a
-    /// reader that is not a user of the tenant), LIMIT_REACHED (collections).
+    /// Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection with this id, or the conversation has one for its files),
+    /// RESOURCE_NOT_FOUND (the conversation), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the
+    /// tenant), LIMIT_REACHED (collections).
     pub async fn create_collection(&self, mut request: knowledge::v1::CreateCollectionRequest) -> Result<knowledge::v1::Collection, Error> {
         identify(&mut request.request_id);
         self.call("/responsa.knowledge.v1.KnowledgeService/CreateCollection", true, &request).await.map_err(|error| error.asked(request.request_id))

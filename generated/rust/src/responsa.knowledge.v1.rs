@@ -106,6 +106,12 @@ pub struct Collection {
     /// Questions that the collection answers, the best first, to suggest to its readers, who alone see them: at most 8, each of 1 to 200 characters.
     #[prost(string, repeated, tag = "18")]
     pub suggested_questions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The caller's conversation whose files the collection holds, `conversations/{uuid}`; empty for all other collections. Searches for questions of the
+    /// conversation read its files beside what they read otherwise, or alone if Scope.collections names the collection; such a question waits until the files have been read.
+    /// No other search finds them, and no list of collections has the collection. Only its owner sees it, and it has no readers. It is deleted with the conversation, and does
+    /// not count as a collection, but its documents count as stored bytes.
+    #[prost(string, tag = "19")]
+    pub conversation: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Collection {
     const NAME: &'static str = "Collection";
@@ -890,7 +896,7 @@ pub struct CreateCollectionRequest {
     /// of the caller's other collections. The id may be the same as the id of another person's collection.
     #[prost(string, tag = "1")]
     pub collection_id: ::prost::alloc::string::String,
-    /// The collection to create, with its display_name, chunking and readers. The server sets all other fields.
+    /// The collection to create, with its display_name, chunking, readers and conversation. The server sets all other fields.
     #[prost(message, optional, tag = "2")]
     pub collection: ::core::option::Option<Collection>,
     /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and

@@ -542,7 +542,7 @@ async def build_turns(
         breakers or Breakers(),
     )
 
-    conversations = PostgresConversationStore(database)
+    conversations = PostgresConversationStore(database, knowledge.collections)
 
     async def prune() -> None:
         if deleted := await PostgresAuditTrail(database).prune(settings.audit.retention_days):

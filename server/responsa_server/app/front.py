@@ -166,7 +166,9 @@ class Callers:
                 accounts=self._people.accounts,
                 identities=self._people.identities,
                 turns=turns,
-                conversations=Conversations(PostgresConversationStore(database), knowledge.documents, new_id),
+                conversations=Conversations(
+                    PostgresConversationStore(database, knowledge.collections), knowledge.documents, new_id
+                ),
                 library=knowledge.library,
                 catalogue=agents.agents,
                 agents=agents.agents,

@@ -81,6 +81,15 @@ class Message:
     feedback: Row | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ConversationFiles:
+    """The files that were given to a conversation. collection_id: the id of their collection, as its owner calls it.
+    is_reading: whether one of them is being read."""
+
+    collection_id: str
+    is_reading: bool
+
+
 class ConversationStore(Protocol):
     """Conversations and messages. All methods raise Unavailable if the store cannot be reached or the outcome is
     unknown.
@@ -131,6 +140,10 @@ class ConversationStore(Protocol):
 
     async def delete(self, caller: Principal, identity: UUID, etag: str) -> None:
         """Delete a conversation with its messages, turns and logs. Raises NotFound, Conflict (ETAG_MISMATCH, CONVERSATION_BUSY)."""
+        ...
+
+    async def files(self, caller: Principal, identity: UUID) -> ConversationFiles | None:
+        """Return the files of one of the caller's conversations; None if it has none."""
         ...
 
     async def messages(self, caller: Principal, identity: UUID, query: ListQuery) -> Page[Message]:

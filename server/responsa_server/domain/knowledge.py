@@ -82,7 +82,8 @@ class Collection:
     embedding: the name of the model that computed the collection's vectors. document_count: the number of documents
     that the reader may read. synonyms: the file of synonyms; "" if the collection has no synonyms, and in lists.
     readers: with whom the owner shares it; empty for a reader that may not change it. readable,
-    manageable: whether the reader of this record may read the documents, and change the collection.
+    manageable: whether the reader of this record may read the documents, and change the collection. conversation_id: the
+    conversation whose files it holds; None for a collection of its own.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Collection:
     readable: bool = False
     manageable: bool = False
     suggested_questions: Sequence[str] = ()
+    conversation_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

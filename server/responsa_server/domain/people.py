@@ -46,9 +46,10 @@ class Principal:
     limited_as: the role whose limits and quotas apply, if it is not `role`. agent: the agent that the key of a widget
     asks, as in `ApiKey`. act: what the audit log calls the call, by the option `audit_action` of its method; "" outside
     a call and for methods without it. scopes: what a connected program may do for the user; None for other callers. expires: when
-    the access token expires, in seconds since 1970; infinite for other credentials. Two
-    principals are equal if they have the same tenant, user, role and credential, and either both are widgets or neither
-    is.
+    the access token expires, in seconds since 1970; infinite for other credentials. files: the id, as the caller calls
+    it, of the collection with the files of the conversation for which the caller searches; "" if there is none. Two
+    principals are equal if they have the same tenant, user, role, credential and files, and either both are widgets or
+    neither is.
     """
 
     tenant_id: str
@@ -68,6 +69,7 @@ class Principal:
     scopes: frozenset[str] | None = field(default=None, compare=False)
     act: str = field(default="", compare=False)
     expires: float = field(default=inf, compare=False)
+    files: str = ""
 
     @property
     def acting_role(self) -> str:
@@ -95,6 +97,11 @@ def for_turn(tenant_id: str, user_id: UUID, acting_role: str) -> Principal:
     """The principal for whom a turn works. acting_role: see `Principal.acting_role`."""
     widget = acting_role == WIDGET
     return Principal(tenant_id, user_id, Role.USER if widget else Role(acting_role), "turn", widget=widget)
+
+
+def with_files(caller: Principal, collections: tuple[str, ...]) -> tuple[str, ...]:
+    """These collections, and the files of the caller's conversation."""
+    return (*collections, caller.files) if caller.files else collections
 
 
 def as_subject(caller: Principal) -> Principal:

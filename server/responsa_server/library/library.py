@@ -56,7 +56,7 @@ from responsa_server.ingest.watching import Watching
 from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import Embedders, Vectors, unknown_embedding
 from responsa_server.spools import spooling
-from responsa_server.stores.postgres.collections import CollectionStore
+from responsa_server.stores.postgres.collections import CollectionStore, require_private
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.generations import GenerationStore
 from responsa_server.stores.postgres.operations import OperationStore
@@ -147,9 +147,11 @@ class Library:
         readers: Sequence[CollectionReader] = (),
         most: int = NO_LIMIT,
         suggested_questions: Sequence[str] = (),
+        conversation_id: UUID | None = None,
     ) -> Collection:
         """Create a collection, which only its owner and these readers may read. most: the maximum number of the
-        caller's collections. Raises AlreadyExists, InvalidRequest, Exhausted (LIMIT_REACHED); Unavailable, Precondition
+        caller's collections. conversation_id: see `Collection`. Raises AlreadyExists, InvalidRequest, NotFound (the
+        conversation), Exhausted (LIMIT_REACHED); Unavailable, Precondition
         (the embedding model).
         """
         if chunking.overlap_tokens * 2 >= chunking.max_tokens:
@@ -158,6 +160,7 @@ class Library:
                 "chunking.overlap",
                 f"must be less than half of max_tokens ({chunking.max_tokens})",
             )
+        require_private(conversation_id, readers)
         embedder = await self._embedders.declared()
         return await self.collections.create(
             caller,
@@ -169,6 +172,7 @@ class Library:
             dimensions=embedder.dimensions,
             readers=readers,
             suggested_questions=suggested_questions,
+            conversation_id=conversation_id,
             most=most,
         )
 

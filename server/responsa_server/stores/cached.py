@@ -16,7 +16,7 @@ import ormsgpack
 from pydantic import TypeAdapter
 
 from responsa_server.domain.cache import Cache, LruCache
-from responsa_server.domain.people import Reader, Server
+from responsa_server.domain.people import Reader, Server, with_files
 from responsa_server.telemetry import instruments
 
 MOST_BYTES: Final = 256 * 1024
@@ -166,5 +166,7 @@ def entries_of(tenant_id: str) -> str:
 
 
 def reader_key(reader: Reader) -> str:
-    """The part of a key that keeps readers apart: the user, and the role with which the user reads."""
-    return "server" if isinstance(reader, Server) else f"{reader.user_id.hex}:{reader.acting_role}"
+    """The part of a key that keeps readers apart: the user, the role with which the user reads, and the files of the conversation."""
+    if isinstance(reader, Server):
+        return "server"
+    return ":".join((reader.user_id.hex, reader.acting_role, *with_files(reader, ())))

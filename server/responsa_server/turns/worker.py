@@ -26,6 +26,8 @@ from responsa_server.domain.events import (
     ModelUsed,
     RefusalReason,
     Refused,
+    Status,
+    Step,
     Terminal,
     ToolCalled,
     ToolFault,
@@ -36,7 +38,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.insight import facts_of
-from responsa_server.domain.people import work_for
+from responsa_server.domain.people import Principal, work_for
 from responsa_server.domain.sharing import Scheduler
 from responsa_server.domain.turns import (
     WITHHELD,
@@ -66,6 +68,7 @@ _STOP_SECONDS: Final = 2.0
 _LAST_WORDS_SECONDS: Final = 0.5
 _HISTORY_PATIENCE_SECONDS: Final = 60.0
 _BOOK_PATIENCE_SECONDS: Final = 10.0
+_LOOK_AT_FILES_SECONDS: Final = 0.25
 _TITLE_CHARACTERS: Final = 60
 _CUT_OFF_CONTENT: Final = "The turn ended during this tool call, so its outcome is unknown."
 
@@ -422,22 +425,41 @@ class Run:
             agent.exception()
 
     async def _consume(self) -> Terminal:
+        caller = await self._with_files()
         async with nullcontext() if self._slots is None else self._slots.turn():
-            return await self._work()
+            return await self._work(caller)
 
-    async def _work(self) -> Terminal:
+    async def _with_files(self) -> Principal:
+        """The turn's user, with the files of the conversation. Waits until they have been read, without a slot."""
+        caller, conversation = self._claimed.caller, self._claimed.conversation_id
+        # A question that begins its conversation comes before all files.
+        if self._claimed.question.conversation_id is None:
+            return caller
+        is_told = False
+        while True:
+            files = await repeated(
+                lambda: self._parts.conversations.files(caller, conversation), _HISTORY_PATIENCE_SECONDS
+            )
+            if files is None or not files.is_reading:
+                return caller if files is None else replace(caller, files=files.collection_id)
+            if not is_told:
+                self._emit(Status(Step.RETRIEVING, "Reading the files..."))
+                is_told = True
+            await asyncio.sleep(_LOOK_AT_FILES_SECONDS)
+
+    async def _work(self, caller: Principal) -> Terminal:
         claimed = self._claimed
         history: Sequence[Message] = ()
         wanted = self._agent.history_messages + self._agent.older_messages
         if wanted > 0 and not claimed.first_in_conversation:
             history = await repeated(
-                lambda: self._parts.conversations.history(claimed.caller, claimed.conversation_id, wanted),
+                lambda: self._parts.conversations.history(caller, claimed.conversation_id, wanted),
                 _HISTORY_PATIENCE_SECONDS,
             )
         kept = claimed.checkpoint
         task = AnswerTask(
             self.claim.turn_id,
-            claimed.caller,
+            caller,
             claimed.question,
             history,
             self._meter,

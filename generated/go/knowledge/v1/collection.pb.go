@@ -73,8 +73,13 @@ type Collection struct {
 	Manageable bool `protobuf:"varint,17,opt,name=manageable,proto3" json:"manageable,omitempty"`
 	// Questions that the collection answers, the best first, to suggest to its readers, who alone see them: at most 8, each of 1 to 200 characters.
 	SuggestedQuestions []string `protobuf:"bytes,18,rep,name=suggested_questions,json=suggestedQuestions,proto3" json:"suggested_questions,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The caller's conversation whose files the collection holds, `conversations/{uuid}`; empty for all other collections. Searches for questions of the
+	// conversation read its files beside what they read otherwise, or alone if Scope.collections names the collection; such a question waits until the files have been read.
+	// No other search finds them, and no list of collections has the collection. Only its owner sees it, and it has no readers. It is deleted with the conversation, and does
+	// not count as a collection, but its documents count as stored bytes.
+	Conversation  string `protobuf:"bytes,19,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Collection) Reset() {
@@ -233,6 +238,13 @@ func (x *Collection) GetSuggestedQuestions() []string {
 	return nil
 }
 
+func (x *Collection) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
 // Chunking describes how documents are cut into passages.
 type Chunking struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -293,7 +305,7 @@ var File_responsa_knowledge_v1_collection_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_collection_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/knowledge/v1/collection.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\x1a&responsa/type/v1/collection_kind.proto\"\x8b\b\n" +
+	"&responsa/knowledge/v1/collection.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\x1a&responsa/type/v1/collection_kind.proto\"\xb4\t\n" +
 	"\n" +
 	"Collection\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
@@ -322,7 +334,9 @@ const file_responsa_knowledge_v1_collection_proto_rawDesc = "" +
 	"manageable\x18\x11 \x01(\bB\x04\xe2A\x01\x03R\n" +
 	"manageable\x12K\n" +
 	"\x13suggested_questions\x18\x12 \x03(\tB\x1a\xe2A\x01\x01\xbaH\x13\x92\x01\x10\x10\b\"\fr\n" +
-	"\x18\xc8\x012\x05[^\\s]R\x12suggestedQuestions:W\xeaAT\n" +
+	"\x18\xc8\x012\x05[^\\s]R\x12suggestedQuestions\x12\xa6\x01\n" +
+	"\fconversation\x18\x13 \x01(\tB\x81\x01\xe2A\x02\x01\x05\xfaA#\n" +
+	"!responsa.example.org/Conversation\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\fconversation:W\xeaAT\n" +
 	"\x1fresponsa.example.org/Collection\x12\x18collections/{collection}*\vcollections2\n" +
 	"collection\"\x9c\x01\n" +
 	"\bChunking\x122\n" +

@@ -90,7 +90,7 @@ type CreateCollectionRequest struct {
 	// The id in the collection's name: 1 to 63 characters from a-z, 0-9 and the hyphen. The first character must not be a hyphen. The id must differ from the ids
 	// of the caller's other collections. The id may be the same as the id of another person's collection.
 	CollectionId string `protobuf:"bytes,1,opt,name=collection_id,json=collectionId,proto3" json:"collection_id,omitempty"`
-	// The collection to create, with its display_name, chunking and readers. The server sets all other fields.
+	// The collection to create, with its display_name, chunking, readers and conversation. The server sets all other fields.
 	Collection *Collection `protobuf:"bytes,2,opt,name=collection,proto3" json:"collection,omitempty"`
 	// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
 	// a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.

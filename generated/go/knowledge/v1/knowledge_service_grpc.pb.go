@@ -59,7 +59,8 @@ const (
 // for a resource that the caller may not read, the error is RESOURCE_NOT_FOUND, as for a resource that does not exist.
 type KnowledgeServiceClient interface {
 	// CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
-	// with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant), LIMIT_REACHED (collections).
+	// with this id, or the conversation has one for its files), RESOURCE_NOT_FOUND (the conversation), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant),
+	// LIMIT_REACHED (collections).
 	CreateCollection(ctx context.Context, in *CreateCollectionRequest, opts ...grpc.CallOption) (*Collection, error)
 	// GetCollection returns one collection. Errors: RESOURCE_NOT_FOUND.
 	GetCollection(ctx context.Context, in *GetCollectionRequest, opts ...grpc.CallOption) (*Collection, error)
@@ -506,7 +507,8 @@ func (c *knowledgeServiceClient) EmbedTexts(ctx context.Context, in *EmbedTextsR
 // for a resource that the caller may not read, the error is RESOURCE_NOT_FOUND, as for a resource that does not exist.
 type KnowledgeServiceServer interface {
 	// CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
-	// with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant), LIMIT_REACHED (collections).
+	// with this id, or the conversation has one for its files), RESOURCE_NOT_FOUND (the conversation), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant),
+	// LIMIT_REACHED (collections).
 	CreateCollection(context.Context, *CreateCollectionRequest) (*Collection, error)
 	// GetCollection returns one collection. Errors: RESOURCE_NOT_FOUND.
 	GetCollection(context.Context, *GetCollectionRequest) (*Collection, error)

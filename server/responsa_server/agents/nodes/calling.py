@@ -30,6 +30,7 @@ from responsa_server.agents.nodes.choosing import (
 )
 from responsa_server.agents.nodes.prompt import OFFERED, Prompt, PromptInput, PromptOptions
 from responsa_server.domain.events import MAX_ANSWER_BYTES, FallbackKind, Step
+from responsa_server.domain.people import with_files
 from responsa_server.domain.tools import Effect
 from responsa_server.text.disarming import disarm
 
@@ -82,8 +83,9 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
             self._parts.breakers, run.caller.tenant_id, str(run.caller.user_id), self._parts.tools.endpoint
         )
         caller = ToolCaller(self.name, self._parts.traits.calls, circuits)
+        usual = self._parts.traits.retrieval.collections
         scope = CallScope(
-            inputs.collections or self._parts.traits.retrieval.collections,
+            inputs.collections or (with_files(run.caller, usual) if usual else ()),
             bool(inputs.collections),
             inputs.document_filter,
         )

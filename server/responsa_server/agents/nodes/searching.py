@@ -29,6 +29,7 @@ from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.listing import AllOf, AnyOf, Filter, FilterComparison, Operator
 from responsa_server.domain.lists import SEARCHED
+from responsa_server.domain.people import with_files
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
 
@@ -307,23 +308,18 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         }
         self._source_parameter = table.source_parameter
         # With a subject, only documents about the caller are searched, wherever they are; and in the agent's collections
-        # (`own`, see SearchOptions) those that are about nobody.
-        own = table.collections if table.subject else None
+        # (`own`, see SearchOptions) those that are about nobody, as the files of the conversation are.
+        self._own = table.collections if table.subject else None
         self._collections = () if table.subject else table.collections
-        self._options = SearchOptions(
-            table.top_k,
-            table.threshold,
-            table.rerank,
-            own=own,
-        )
+        self._options = SearchOptions(table.top_k, table.threshold, table.rerank)
 
     async def process(self, inputs: RetrieveInput, run: Run) -> RetrieveOutput:
-        """Search the collections that the request names, or those of the source that it chooses, or of the sources that
-        a model has chosen for it, or the agent's collections. If nothing is found in the model's sources, the agent's
-        collections are searched.
+        """Search the collections that the request names. If it names none: the files of the conversation, and the
+        collections of the source that the request chooses, or of the sources that a model has chosen for it, or of the
+        agent. If nothing is found in the model's sources, the agent's collections are searched.
         """
         collections, filters = self._place(inputs)
-        evidence = await self._searched(inputs, run, inputs.collections or collections, filters)
+        evidence = await self._searched(inputs, run, collections, filters)
         if not evidence.passages and self._is_narrowed(inputs):
             evidence = await self._searched(inputs, run, (), ())
         return RetrieveOutput(evidence=evidence)
@@ -354,12 +350,15 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         questions = wordings(inputs)
         if not self._has_model and (joined := after_previous(inputs.question, inputs.history)) is not None:
             questions = (joined, inputs.question)
+        if not (where := inputs.collections) and (where := collections or self._collections):
+            where = with_files(run.caller, where)
         options = replace(
             self._options,
+            own=None if self._own is None else with_files(run.caller, self._own),
             expansions=tuple(distinct(inputs.expansions, except_for=questions)),
             filters=(*filters, *parse_filter(SEARCHED, inputs.document_filter)),
         )
-        evidence = await self._source.search(run.caller, questions, collections or self._collections, options)
+        evidence = await self._source.search(run.caller, questions, where, options)
         run.spend(Usage(evidence.embedding_tokens))
         if evidence.degraded:
             run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, evidence.degraded, _VECTORS_GONE))

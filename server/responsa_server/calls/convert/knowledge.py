@@ -108,6 +108,7 @@ def collection(value: Collection) -> collection_pb2.Collection:
         readable=value.readable,
         manageable=value.manageable,
         suggested_questions=value.suggested_questions,
+        conversation=names.conversation(value.conversation_id) if value.conversation_id else "",
     )
 
 

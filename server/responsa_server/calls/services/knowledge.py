@@ -81,6 +81,9 @@ class KnowledgeService:
             knowledge.readers("collection.readers", collection.readers),
             most,
             collection.suggested_questions,
+            named_uuid("collection.conversation", "conversations", collection.conversation)
+            if collection.conversation
+            else None,
         )
         return knowledge.collection(made)
 

@@ -84,12 +84,14 @@ class CollectionStore:
         dimensions: int = FIRST_DIMENSIONS,
         readers: Sequence[CollectionReader] = (),
         suggested_questions: Sequence[str] = (),
+        conversation_id: UUID | None = None,
         most: int = NO_LIMIT,
     ) -> Collection:
-        """Create a collection of the caller's. embedding, dimensions: the name of the embedding model and the length of
+        """Create a collection of the caller's. conversation_id: of the caller's conversation, whose files the
+        collection holds; it counts for no limit of collections. embedding, dimensions: the name of the embedding model and the length of
         its vectors. most: the maximum number of the caller's collections. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS
         (of the caller's own collections), REQUEST_ID_REUSED; InvalidRequest (a reader that is not a user of the
-        tenant); Exhausted (LIMIT_REACHED).
+        tenant); NotFound (the conversation); Exhausted (LIMIT_REACHED).
         """
         body = {
             "collection_id": collection_id,
@@ -98,6 +100,7 @@ class CollectionStore:
             "overlap_tokens": str(chunking.overlap_tokens),
             "readers": " ".join(sorted(map(_written, readers))),
             "suggested_questions": "\n".join(suggested_questions),
+            **({"conversation": str(conversation_id)} if conversation_id else {}),
         }
         async with self._database.tenant(caller.tenant_id) as connection:
             earlier = await self._requests.claim(connection, caller, request_id, "collection", body)
@@ -122,7 +125,12 @@ class CollectionStore:
                 "dimensions": dimensions,
                 "generation": first_generation(dimensions),
                 "suggested_questions": list(suggested_questions),
+                "conversation": conversation_id,
             }
+            if conversation_id is not None:
+                most = NO_LIMIT
+                if not await (await connection.execute(self._queries["own_conversation"], values)).fetchone():
+                    raise NotFound.of("conversation", names.conversation(conversation_id))
             if most:
                 await connection.execute(self._queries["lock_owner"], values)
             if await self._insert(connection, values, kind) is None:
@@ -262,6 +270,9 @@ class CollectionStore:
         ):
             named = await managed_collection(connection, reader, collection_id)
             await self._lock(connection, reader.tenant_id, named, etag)
+            if changes.readers:
+                current = await self._get(connection, reader.tenant_id, named.key)
+                require_private(current.conversation_id, changes.readers)
             if changes != CollectionChanges():
                 digest = hashlib.sha256(synonyms.encode()).digest() if synonyms else b""
                 values = {
@@ -323,6 +334,15 @@ class CollectionStore:
             await self._audit.write(connection, audit)
             return operations
 
+    async def delete_files_of(self, connection: Connection, tenant_id: str, conversation_id: UUID) -> None:
+        """Delete the files of a conversation that this transaction has locked."""
+        values: dict[str, object] = {"tenant": tenant_id, "conversation": conversation_id}
+        locked = await (await connection.execute(self._queries["files_of_conversation"], values)).fetchone()
+        if locked is not None:
+            values["id"] = locked[0]
+            documents = await (await connection.execute(self._queries["lock_documents"], values)).fetchall()
+            await self.delete_locked(connection, tenant_id, locked[0], [row[0] for row in documents])
+
     async def delete_locked(
         self, connection: Connection, tenant_id: str, key: str, documents: Sequence[UUID]
     ) -> Sequence[UUID]:
@@ -362,6 +382,17 @@ class CollectionStore:
         if row is None:
             raise NotFound.of("collection", names.collection(key))
         return _collection(row)
+
+
+def require_private(conversation_id: UUID | None, readers: Sequence[CollectionReader]) -> None:
+    """Raises InvalidRequest if these are readers of the files of a conversation."""
+    if conversation_id is not None and readers:
+        raise InvalidRequest.of_field(
+            "collection.readers",
+            "readers.conversation",
+            "must be empty, because the files of a conversation are for its owner alone; "
+            "upload the file to a collection of yours, and share that",
+        )
 
 
 def new_key(slug: str) -> str:

@@ -1,14 +1,14 @@
 -- Collections of one tenant (role responsa_app, tenant set).
 
 -- name: insert
--- The conflict may be with the id or with another collection of the owner's.
+-- The conflict may be with the id, with another collection of the owner's, or with the collection of the conversation.
 INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding,
     kind, dimensions, generation_id,
-    suggested_questions)
+    suggested_questions, conversation_id)
 VALUES (
     %(tenant)s, %(id)s, %(slug)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s,
         %(kind)s, %(dimensions)s, %(generation)s,
-    %(suggested_questions)s)
+    %(suggested_questions)s, %(conversation)s)
 ON CONFLICT DO NOTHING
 RETURNING true;
 
@@ -17,7 +17,14 @@ RETURNING true;
 SELECT pg_advisory_xact_lock(hashtextextended('responsa.collections ' || %(owner)s::text, 0));
 
 -- name: count_of_owner
-SELECT count(*) FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(owner)s;
+SELECT count(*) FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(owner)s AND conversation_id IS NULL;
+
+-- name: own_conversation
+-- It cannot be deleted until this transaction ends.
+SELECT true FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(owner)s AND id = %(conversation)s FOR KEY SHARE;
+
+-- name: files_of_conversation
+SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s FOR UPDATE;
 
 -- name: taken
 SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(owner)s AND slug = %(slug)s;
@@ -47,7 +54,7 @@ RETURNING coalesce('users/' || user_id, role, '');
 SELECT responsa.collection_name(c.id) AS id, CASE c.slug WHEN c.id
     THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, c.slug AS chosen_id,
     c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens,
-        embedding, c.create_time, c.update_time, c.revision, synonyms, kind, CASE WHEN m.readable
+        embedding, c.create_time, c.update_time, c.revision, synonyms, kind, c.conversation_id, CASE WHEN m.readable
         THEN suggested_questions ELSE ARRAY[]::text[] END AS suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     m.manageable, m.readable,
@@ -74,7 +81,7 @@ SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant
 SELECT n.name AS id, CASE c.slug WHEN c.id THEN responsa.other_name(c.tenant_id, c.id)
     ELSE c.id END AS shared_id, c.slug AS chosen_id,
     c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens,
-        embedding, c.create_time, c.update_time, c.revision, kind, CASE WHEN m.readable THEN suggested_questions
+        embedding, c.create_time, c.update_time, c.revision, kind, c.conversation_id, CASE WHEN m.readable THEN suggested_questions
         ELSE ARRAY[]::text[] END AS suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     m.manageable, m.readable,
@@ -87,7 +94,7 @@ FROM responsa.collection AS c JOIN responsa.collection_names() AS n ON n.id = c.
     JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
 CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable,
     (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable) AS m
-WHERE c.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+WHERE c.tenant_id = %(tenant)s AND c.conversation_id IS NULL AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: update
 UPDATE responsa.collection

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.conversations import (
     Conversation,
+    ConversationFiles,
     ConversationOrigin,
     Message,
     Speaker,
@@ -37,10 +38,11 @@ from responsa_server.domain.events import (
 from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import AuditEvent, Principal, Server
 from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import WITHHELD
 from responsa_server.stores.postgres.audit import AuditLog
+from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
@@ -82,8 +84,16 @@ _MOST_PRUNED: Final = 5
 class PostgresConversationStore:
     """A `ConversationStore`."""
 
-    def __init__(self, database: Database, *, queries: NamedQueries | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        collections: CollectionStore | None = None,
+        *,
+        queries: NamedQueries | None = None,
+    ) -> None:
+        """collections: deletes the files of conversations; None for one without a `VectorStore`."""
         self._database = database
+        self._collections = collections or CollectionStore(database)
         self._queries: NamedQueries = queries or Queries("conversations.sql")
         self._audit = AuditLog()
 
@@ -198,8 +208,7 @@ class PostgresConversationStore:
                     },
                     retry_after=1.0,
                 )
-            for query in _DELETE:
-                await connection.execute(self._queries[query], parameters)
+            await self._delete(connection, caller.tenant_id, identity)
             if caller.acting is not None:
                 event = AuditEvent.of(caller, "conversation.delete", names.conversation(identity))
                 await self._audit.write(connection, event)
@@ -230,10 +239,21 @@ class PostgresConversationStore:
                 parameters = {"tenant": tenant, "conversation": row["id"]}
                 # A question may have been accepted while the lock was awaited.
                 if await self._row(connection, "active_turn", parameters) is None:
-                    for query in _DELETE:
-                        await connection.execute(self._queries[query], parameters)
+                    await self._delete(connection, tenant, row["id"])
                     count += 1
         return count
+
+    async def _delete(self, connection: Connection, tenant: str, identity: UUID) -> None:
+        await self._collections.delete_files_of(connection, tenant, identity)
+        for query in _DELETE:
+            await connection.execute(self._queries[query], {"tenant": tenant, "conversation": identity})
+
+    @shielded
+    async def files(self, caller: Principal, identity: UUID) -> ConversationFiles | None:
+        """See `ConversationStore.files`."""
+        async with self._database.keyed(Server(caller.tenant_id), one_write=True) as connection:
+            row = await self._row(connection, "files", {**_caller(caller), "conversation": identity})
+            return None if row is None else ConversationFiles(row["slug"], is_reading=row["reading"])
 
     @shielded
     async def messages(self, caller: Principal, identity: UUID, query: ListQuery) -> Page[Message]:

@@ -89,6 +89,14 @@ SELECT old.id FROM responsa.app_user AS u CROSS JOIN LATERAL (
 ) AS old
 WHERE u.tenant_id = %(tenant)s LIMIT %(most)s;
 
+-- name: files
+-- What the user calls the collection of the conversation's files, and whether one of them is being read.
+SELECT c.slug, EXISTS (
+    SELECT FROM responsa.document AS d
+    WHERE d.tenant_id = %(tenant)s AND d.collection_id = c.id AND d.state = 'indexing') AS reading
+FROM responsa.collection AS c
+WHERE c.tenant_id = %(tenant)s AND c.owner_id = %(user)s AND c.conversation_id = %(conversation)s;
+
 -- name: delete_events
 DELETE FROM responsa.turn_event
 WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn

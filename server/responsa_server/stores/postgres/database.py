@@ -159,8 +159,11 @@ by one, so in a minute their tables grow little."""
 # A search asks in each of its statements what its reader may read; this is computed once (`0004_pre_passages.sql`), when
 # the reader is set: PostgreSQL computes the inner query first.
 _AS_KNOWN_READER_WITHIN: Final = (
-    f"SELECT responsa.know_reader() FROM ({_AS_READER_WITHIN} OFFSET 0) AS reader"  # noqa: S608  a constant
+    "SELECT responsa.know_reader() FROM ("  # noqa: S608  a constant
+    f"{_AS_READER_WITHIN}, set_config('responsa.files', %(files)s, true) OFFSET 0) AS reader"
 )
+_NO_FILES: Final = "-"
+"""What `responsa.files` says in a search that is for no conversation with files. No collection is called so."""
 _SET_TOGETHER: Final = f"{_KEYED}, set_config('transaction_timeout', '5s', true)"
 
 
@@ -850,8 +853,10 @@ async def _ping(pool: AsyncConnectionPool[Any]) -> None:
 
 def _as_reader(reader: Reader, seconds: float) -> Statement:
     """The statement with which a transaction that searches for this reader begins."""
-    query = _AS_READER_WITHIN if isinstance(reader, Server) else _AS_KNOWN_READER_WITHIN
-    return query, {**acting(reader), "bound": f"{max(1, round(seconds * 1000))}ms"}
+    values = {**acting(reader), "bound": f"{max(1, round(seconds * 1000))}ms"}
+    if isinstance(reader, Server):
+        return _AS_READER_WITHIN, values
+    return _AS_KNOWN_READER_WITHIN, {**values, "files": reader.files or _NO_FILES}
 
 
 @asynccontextmanager

@@ -81,7 +81,9 @@ SELECT revision, collection_id FROM responsa.document WHERE tenant_id = %(tenant
 -- name: insert_version
 WITH noted AS (
     INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, collection)
-    SELECT tenant_id, %(user)s, now(), 'upload', collection_id FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s
+    SELECT d.tenant_id, %(user)s, now(), 'upload', d.collection_id FROM responsa.document AS d
+    JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
+    WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s AND c.conversation_id IS NULL
 )
 INSERT INTO responsa.document_version (
     tenant_id, document_id, version, declared_title, declared_type, title, uri, media_type, original, sha256, size_bytes)

@@ -249,6 +249,8 @@ class PostgresErasing:
                 return
 
     async def _erase_conversation(self, values: Mapping[str, object]) -> bool:
+        for files in await self._ids("files_of_conversation", values):
+            await self._erase_collection({**values, "collection": files})
         async with self._database.locking(str(values["tenant"]), _STEP_SECONDS) as connection:
             await self._row(connection, "hold", values)
             if await self._row(connection, "lock_conversation", values) is None:

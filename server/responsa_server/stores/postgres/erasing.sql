@@ -124,6 +124,9 @@ SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(colle
 -- name: collections
 SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND owner_id = %(user)s ORDER BY id LIMIT %(most)s;
 
+-- name: files_of_conversation
+SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s;
+
 -- name: documents_of_others
 -- One of the user's collections that holds documents of other users, and their number.
 SELECT d.collection_id, count(*) AS documents FROM responsa.collection AS c

@@ -158,8 +158,9 @@ public final class KnowledgeService {
     /**
      * CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers.
      *
-     * <p>Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader
-     * that is not a user of the tenant), LIMIT_REACHED (collections).
+     * <p>Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection with this id, or the conversation has one for its files),
+     * RESOURCE_NOT_FOUND (the conversation), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant),
+     * LIMIT_REACHED (collections).
      */
     public Collection createCollection(CreateCollectionRequest request) {
         return calls.unary(CREATE_COLLECTION, request, true, timeout);

@@ -45,6 +45,7 @@ class Collection(_message.Message):
     READABLE_FIELD_NUMBER: _builtins.int
     MANAGEABLE_FIELD_NUMBER: _builtins.int
     SUGGESTED_QUESTIONS_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`collections/{id}`. If the caller owns the collection, the id is the one that the caller chose. Two owners may choose the same id. Therefore, other callers
     see another id, which is unique in the tenant and never changes. A request may also name somebody else's collection by the id that the owner chose. If
@@ -82,6 +83,12 @@ class Collection(_message.Message):
     """Whether the caller may read what is in the collection. Administrators also see collections that they may not read."""
     manageable: _builtins.bool
     """Whether the caller may add documents, and change, share and delete the collection and what is in it: the owner and administrators may."""
+    conversation: _builtins.str
+    """The caller's conversation whose files the collection holds, `conversations/{uuid}`; empty for all other collections. Searches for questions of the
+    conversation read its files beside what they read otherwise, or alone if Scope.collections names the collection; such a question waits until the files have been read.
+    No other search finds them, and no list of collections has the collection. Only its owner sees it, and it has no readers. It is deleted with the conversation, and does
+    not count as a collection, but its documents count as stored bytes.
+    """
     @_builtins.property
     def chunking(self) -> Global___Chunking:
         """The way in which documents are cut into passages. It is set when the collection is created and never changes."""
@@ -127,10 +134,11 @@ class Collection(_message.Message):
         readable: _builtins.bool = ...,
         manageable: _builtins.bool = ...,
         suggested_questions: _abc.Iterable[_builtins.str] | None = ...,
+        conversation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen_id", b"chosen_id", "chunking", b"chunking", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "kind", b"kind", "manageable", b"manageable", "name", b"name", "owner", b"owner", "owner_display_name", b"owner_display_name", "readable", b"readable", "readers", b"readers", "shared_name", b"shared_name", "suggested_questions", b"suggested_questions", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen_id", b"chosen_id", "chunking", b"chunking", "conversation", b"conversation", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedding", b"embedding", "etag", b"etag", "kind", b"kind", "manageable", b"manageable", "name", b"name", "owner", b"owner", "owner_display_name", b"owner_display_name", "readable", b"readable", "readers", b"readers", "shared_name", b"shared_name", "suggested_questions", b"suggested_questions", "synonyms", b"synonyms", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,7 +75,7 @@ class CreateCollectionRequest(_message.Message):
     """
     @_builtins.property
     def collection(self) -> _collection_pb2.Collection:
-        """The collection to create, with its display_name, chunking and readers. The server sets all other fields."""
+        """The collection to create, with its display_name, chunking, readers and conversation. The server sets all other fields."""
 
     def __init__(
         self,

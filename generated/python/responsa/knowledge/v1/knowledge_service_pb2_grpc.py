@@ -190,7 +190,8 @@ class KnowledgeServiceServicer:
 
     def CreateCollection(self, request, context):
         """CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
-        with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant), LIMIT_REACHED (collections).
+        with this id, or the conversation has one for its files), RESOURCE_NOT_FOUND (the conversation), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant),
+        LIMIT_REACHED (collections).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

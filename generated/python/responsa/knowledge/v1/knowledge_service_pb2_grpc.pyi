@@ -25,7 +25,8 @@ class KnowledgeServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CreateCollectionRequest, _collection_pb2.Collection]
     """CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
-    with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant), LIMIT_REACHED (collections).
+    with this id, or the conversation has one for its files), RESOURCE_NOT_FOUND (the conversation), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant),
+    LIMIT_REACHED (collections).
     """
     GetCollection: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetCollectionRequest, _collection_pb2.Collection]
     """GetCollection returns one collection. Errors: RESOURCE_NOT_FOUND."""
@@ -179,7 +180,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_knowledge_service_pb2.CreateCollectionRequest, _abc.Awaitable[_collection_pb2.Collection]],
     ) -> _abc.Awaitable[_collection_pb2.Collection]:
         """CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
-        with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant), LIMIT_REACHED (collections).
+        with this id, or the conversation has one for its files), RESOURCE_NOT_FOUND (the conversation), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant),
+        LIMIT_REACHED (collections).
         """
 
     @_abc_1.abstractmethod

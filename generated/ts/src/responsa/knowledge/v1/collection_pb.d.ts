@@ -154,6 +154,16 @@ export declare type Collection = Message<"responsa.knowledge.v1.Collection"> & {
    * @generated from field: repeated string suggested_questions = 18;
    */
   suggestedQuestions: string[];
+
+  /**
+   * The caller's conversation whose files the collection holds, `conversations/{uuid}`; empty for all other collections. Searches for questions of the
+   * conversation read its files beside what they read otherwise, or alone if Scope.collections names the collection; such a question waits until the files have been read.
+   * No other search finds them, and no list of collections has the collection. Only its owner sees it, and it has no readers. It is deleted with the conversation, and does
+   * not count as a collection, but its documents count as stored bytes.
+   *
+   * @generated from field: string conversation = 19;
+   */
+  conversation: string;
 };
 
 /**

@@ -35,7 +35,7 @@ export declare type CreateCollectionRequest = Message<"responsa.knowledge.v1.Cre
   collectionId: string;
 
   /**
-   * The collection to create, with its display_name, chunking and readers. The server sets all other fields.
+   * The collection to create, with its display_name, chunking, readers and conversation. The server sets all other fields.
    *
    * @generated from field: responsa.knowledge.v1.Collection collection = 2;
    */
@@ -1481,7 +1481,8 @@ export declare const SearchModeSchema: GenEnum<SearchMode>;
 export declare const KnowledgeService: GenService<{
   /**
    * CreateCollection creates an empty collection that belongs to the caller. It is private unless the request names readers. Errors: RESOURCE_ALREADY_EXISTS (the caller has a collection
-   * with this id), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant), LIMIT_REACHED (collections).
+   * with this id, or the conversation has one for its files), RESOURCE_NOT_FOUND (the conversation), REQUEST_ID_REUSED, INVALID_FIELD (also for a reader that is not a user of the tenant),
+   * LIMIT_REACHED (collections).
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.CreateCollection
    */
