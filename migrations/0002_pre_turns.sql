@@ -467,12 +467,19 @@ CREATE TABLE responsa.agent_publication (
     ordinal bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     agent_id text NOT NULL,
     version int NOT NULL,
-    files_sha256 bytea NOT NULL CHECK (length(files_sha256) = 32),
+    files_sha256 bytea NOT NULL CHECK (length(files_sha256) IN (0, 32)), -- empty: whatever the files give
     create_time timestamptz NOT NULL DEFAULT now(),
     FOREIGN KEY (agent_id, version) REFERENCES responsa.agent_version
 );
 CREATE INDEX agent_publication_of_agent ON responsa.agent_publication (agent_id, ordinal);
 GRANT SELECT, INSERT, DELETE ON responsa.agent_publication TO responsa_app;
+
+-- Whether people and programs are offered an agent, where an owner has said so. They belong to the installation.
+CREATE TABLE responsa.agent_listing (
+    agent_id text PRIMARY KEY,
+    listed boolean NOT NULL
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.agent_listing TO responsa_app;
 
 -- Experiments that split an agent's questions between two versions (docs/adr/0084). They belong to the installation.
 CREATE TABLE responsa.experiment (

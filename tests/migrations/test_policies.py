@@ -224,6 +224,7 @@ OTHER_TABLES: Mapping[str, Table] = {
     "responsa.default_model": Table(app="SELECT INSERT UPDATE"),
     "responsa.agent_version": Table(app="SELECT INSERT", log="SELECT"),
     "responsa.agent_publication": Table(app="SELECT INSERT DELETE"),
+    "responsa.agent_listing": Table(app=ALL),
     "responsa.experiment": Table(app="SELECT INSERT UPDATE(stop_time,stopped_by)"),
     "responsa.experiment_turn": Table(
         app="SELECT INSERT UPDATE(rating)", log="SELECT UPDATE(cost_micros,milliseconds,state,unsupported)"

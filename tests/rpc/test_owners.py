@@ -46,6 +46,11 @@ OF_OWNERS = {
         "agent_version.rollback",
         "agents/chat/versions/1",
     ),
+    "UpdateAgent": (
+        admin.UpdateAgentRequest(agent={"name": "agents/chat", "listed": True}),
+        "agent.update",
+        "agents/chat",
+    ),
     "CreateExperiment": (
         admin.CreateExperimentRequest(
             experiment={

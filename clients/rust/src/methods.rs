@@ -215,28 +215,40 @@ impl Client {
 
     /// CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It
     /// does not answer questions that do not name it. If a version has the same content, the call returns that version and its
-    /// card. Only owners of the installation may make this call.
+    /// card. An agent whose `config` has `standard: true` needs no files, and no steps of its own: it begins to exist when its
+    /// first version is published. Only owners of the installation may make this call.
     ///
-    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake).
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake, at its key in `config` where it
+    /// has one).
     pub async fn create_agent_version(&self, request: admin::v1::CreateAgentVersionRequest) -> Result<chat::v1::AgentVersion, Error> {
         self.call("/responsa.admin.v1.AdminService/CreateAgentVersion", true, &request).await
     }
 
     /// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every
-    /// server with the same files, until the files or the default model change. Running turns keep their versions. Only owners
-    /// of the installation may make this call.
+    /// server with the same files, until the files or the default model change. A version with `standard: true` answers on
+    /// every server, whatever the files are, until the version of the files is published; it uses the default model of the day.
+    /// Running turns keep their versions. Only owners of the installation may make this call.
     ///
-    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
     pub async fn publish_agent_version(&self, request: admin::v1::PublishAgentVersionRequest) -> Result<chat::v1::Agent, Error> {
-        self.call("/responsa.admin.v1.AdminService/PublishAgentVersion", true, &request).await
+        self.call("/responsa.admin.v1.AdminService/PublishAgentVersion", request.etag.is_empty(), &request).await
     }
 
     /// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the
-    /// version answers that answered before it was published. Only owners of the installation may make this call.
+    /// version answers that answered before it was published; an agent without files is out of service after its first
+    /// publication was taken back, and only its name is returned. Only owners of the installation may make this call.
     ///
     /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
     pub async fn rollback_agent_version(&self, request: admin::v1::RollbackAgentVersionRequest) -> Result<chat::v1::Agent, Error> {
         self.call("/responsa.admin.v1.AdminService/RollbackAgentVersion", false, &request).await
+    }
+
+    /// UpdateAgent changes whether people and programs are offered an agent (`listed`), on every server, until a version with
+    /// `standard: true` is published. Only owners of the installation may make this call.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+    pub async fn update_agent(&self, request: admin::v1::UpdateAgentRequest) -> Result<chat::v1::Agent, Error> {
+        self.call("/responsa.admin.v1.AdminService/UpdateAgent", request.agent.as_ref().is_none_or(|resource| resource.etag.is_empty()), &request).await
     }
 
     /// CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds.

@@ -2573,6 +2573,9 @@ pub struct PublishAgentVersionRequest {
     /// `agents/{id}/versions/{n}`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The expected etag of the agent. If the agent has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+    #[prost(string, tag = "2")]
+    pub etag: ::prost::alloc::string::String,
 }
 impl ::prost::Name for PublishAgentVersionRequest {
     const NAME: &'static str = "PublishAgentVersionRequest";
@@ -2582,6 +2585,26 @@ impl ::prost::Name for PublishAgentVersionRequest {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.PublishAgentVersionRequest".into()
+    }
+}
+/// UpdateAgentRequest changes an agent.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateAgentRequest {
+    /// The agent with its `name` and the new values. If `etag` is set, the agent must still have this etag.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<super::super::chat::v1::Agent>,
+    /// The field to change: `listed`. It must be named to become false.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+impl ::prost::Name for UpdateAgentRequest {
+    const NAME: &'static str = "UpdateAgentRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.UpdateAgentRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.UpdateAgentRequest".into()
     }
 }
 /// RollbackAgentVersionRequest names the version that was published last.

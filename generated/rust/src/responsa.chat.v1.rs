@@ -1684,9 +1684,15 @@ pub struct Agent {
     /// Whether GenerateText writes JSON with the agent's language model: the agent has one, and its files allow it (`model.json_output`).
     #[prost(bool, tag = "13")]
     pub writes_json: bool,
-    /// Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent.
+    /// Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent. Owners of the installation change it by UpdateAgent.
     #[prost(bool, tag = "14")]
     pub listed: bool,
+    /// What to show before the first question; empty if the agent has no text of its own for this.
+    #[prost(string, tag = "15")]
+    pub greeting: ::prost::alloc::string::String,
+    /// Changes when the agent changes that answers, and with `listed`.
+    #[prost(string, tag = "16")]
+    pub etag: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Agent {
     const NAME: &'static str = "Agent";

@@ -34,7 +34,8 @@ class AgentCard:
     of use; empty if the agent needs no model. history_messages: the number of earlier messages that the agent reads.
     tools: the names of the tools that the agent uses. missing_tools: those that this server does not have.
     file_version: the name of the version of the agent's files; "" for an agent without files. writes_json: whether
-    programs may ask the agent's language model for JSON. listed: whether people and programs are offered the agent.
+    programs may ask the agent's language model for JSON. listed: whether people and programs are offered the agent. greeting: what
+    people read before their first question, or "". etag: a value that changes when an owner changes what answers, or `listed`.
     """
 
     id: str
@@ -52,6 +53,8 @@ class AgentCard:
     file_version: str = ""
     writes_json: bool = False
     listed: bool = True
+    greeting: str = ""
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +110,23 @@ class Catalogue(Protocol):
     async def create(
         self, identity: str, document: Mapping[str, object], card: str, event: AuditEvent
     ) -> StoredVersion:
-        """Create a version of the agent with this id, unless its content is already stored. document: the content, as administrators
-        see it. card: JSON that says where the version came from, or "".
+        """Create a version of the agent with this id, unless its content is already stored. A `standard` agent need not exist yet.
+        document: the content, as administrators see it. card: JSON that says where the version came from, or "".
 
         Raises NotFound, InvalidRequest (a violation for each mistake), Unavailable.
         """
         ...
 
-    async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
-        """Let a version answer in place of the agent's files until these change, here and on the other servers. Raises NotFound,
-        Precondition (AGENT_VERSION_UNFIT), Unavailable.
+    async def publish(self, identity: str, number: int, event: AuditEvent, etag: str = "") -> None:
+        """Let a version answer in place of the agent's files, here and on the other servers: a `standard` version whatever the files
+        are, another one until they change. The version of the files ends that. Raises NotFound, Precondition (AGENT_VERSION_UNFIT),
+        Conflict (ETAG_MISMATCH), Unavailable.
+        """
+        ...
+
+    async def list_agent(self, identity: str, *, listed: bool, event: AuditEvent, etag: str = "") -> None:
+        """Say whether people and programs are offered the agent, until a `standard` version is published. Raises NotFound, Conflict
+        (ETAG_MISMATCH), Unavailable.
         """
         ...
 
@@ -156,12 +166,14 @@ class NewVersion:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A version that outranks an agent's files as long as these give the version with this SHA-256, 32 bytes. number:
-    the version's number within its agent."""
+    """A version that outranks an agent's files as long as these give the version with this SHA-256, 32 bytes; b"": whatever they
+    give, with the graph and the default model of the day. number: the version's number within its agent. ordinal: the publication's
+    number within the installation; 0 before it is stored."""
 
     agent: str
     number: int
     files_sha256: bytes
+    ordinal: int = 0
 
     @property
     def name(self) -> str:
@@ -231,14 +243,23 @@ class AgentVersions(Protocol):
         """Return the last publication of each agent, ordered by agent. Raises Unavailable."""
         ...
 
-    async def publish(self, publication: Publication, event: AuditEvent) -> None:
-        """Store a publication and the event, unless it equals the agent's last one. Raises Unavailable."""
+    async def publish(self, publication: Publication, event: AuditEvent, after: int | None = None) -> None:
+        """Store a publication and the event, unless it equals the agent's last one, or the last one has not the ordinal `after`. One
+        that outranks all files ends what `list_agent` said. Raises Unavailable."""
         ...
 
     async def roll_back(self, identity: str, number: int, event: AuditEvent) -> bool:
         """Delete the agent's last publication, and store the event, if it is that of this version. Returns whether it was. Raises
         Unavailable.
         """
+        ...
+
+    async def listings(self) -> Mapping[str, bool]:
+        """Return whether agents are listed, by their ids, where an owner has said so. Raises Unavailable."""
+        ...
+
+    async def list_agent(self, identity: str, *, listed: bool, event: AuditEvent) -> None:
+        """Store whether an agent is listed, and the event. Raises Unavailable."""
         ...
 
     async def newest(self) -> int:

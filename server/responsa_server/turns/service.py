@@ -312,7 +312,6 @@ class Turns:
         assignment = None
         if question.agent_version is not None:
             asked, number = question.agent, question.agent_version
-            self._agents.named(asked)
             agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
         else:
             agent, assignment = self._agents.assigned(question.agent, caller.user_id, conversation_id)

@@ -2156,7 +2156,9 @@ func (x *CreateAgentVersionRequest) GetAgentVersion() *v1.AgentVersion {
 type PublishAgentVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `agents/{id}/versions/{n}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The expected etag of the agent. If the agent has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2198,6 +2200,68 @@ func (x *PublishAgentVersionRequest) GetName() string {
 	return ""
 }
 
+func (x *PublishAgentVersionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// UpdateAgentRequest changes an agent.
+type UpdateAgentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The agent with its `name` and the new values. If `etag` is set, the agent must still have this etag.
+	Agent *v1.Agent `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	// The field to change: `listed`. It must be named to become false.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateAgentRequest) Reset() {
+	*x = UpdateAgentRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAgentRequest) ProtoMessage() {}
+
+func (x *UpdateAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAgentRequest.ProtoReflect.Descriptor instead.
+func (*UpdateAgentRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *UpdateAgentRequest) GetAgent() *v1.Agent {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+func (x *UpdateAgentRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
 // RollbackAgentVersionRequest names the version that was published last.
 type RollbackAgentVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2209,7 +2273,7 @@ type RollbackAgentVersionRequest struct {
 
 func (x *RollbackAgentVersionRequest) Reset() {
 	*x = RollbackAgentVersionRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2285,7 @@ func (x *RollbackAgentVersionRequest) String() string {
 func (*RollbackAgentVersionRequest) ProtoMessage() {}
 
 func (x *RollbackAgentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2298,7 @@ func (x *RollbackAgentVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackAgentVersionRequest.ProtoReflect.Descriptor instead.
 func (*RollbackAgentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RollbackAgentVersionRequest) GetName() string {
@@ -2255,7 +2319,7 @@ type CreateExperimentRequest struct {
 
 func (x *CreateExperimentRequest) Reset() {
 	*x = CreateExperimentRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2331,7 @@ func (x *CreateExperimentRequest) String() string {
 func (*CreateExperimentRequest) ProtoMessage() {}
 
 func (x *CreateExperimentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2344,7 @@ func (x *CreateExperimentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateExperimentRequest.ProtoReflect.Descriptor instead.
 func (*CreateExperimentRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CreateExperimentRequest) GetExperiment() *Experiment {
@@ -2301,7 +2365,7 @@ type GetExperimentRequest struct {
 
 func (x *GetExperimentRequest) Reset() {
 	*x = GetExperimentRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2377,7 @@ func (x *GetExperimentRequest) String() string {
 func (*GetExperimentRequest) ProtoMessage() {}
 
 func (x *GetExperimentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2390,7 @@ func (x *GetExperimentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExperimentRequest.ProtoReflect.Descriptor instead.
 func (*GetExperimentRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetExperimentRequest) GetName() string {
@@ -2347,7 +2411,7 @@ type StopExperimentRequest struct {
 
 func (x *StopExperimentRequest) Reset() {
 	*x = StopExperimentRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2423,7 @@ func (x *StopExperimentRequest) String() string {
 func (*StopExperimentRequest) ProtoMessage() {}
 
 func (x *StopExperimentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2436,7 @@ func (x *StopExperimentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopExperimentRequest.ProtoReflect.Descriptor instead.
 func (*StopExperimentRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StopExperimentRequest) GetName() string {
@@ -2393,7 +2457,7 @@ type GetExperimentReportRequest struct {
 
 func (x *GetExperimentReportRequest) Reset() {
 	*x = GetExperimentReportRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2469,7 @@ func (x *GetExperimentReportRequest) String() string {
 func (*GetExperimentReportRequest) ProtoMessage() {}
 
 func (x *GetExperimentReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2482,7 @@ func (x *GetExperimentReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExperimentReportRequest.ProtoReflect.Descriptor instead.
 func (*GetExperimentReportRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetExperimentReportRequest) GetName() string {
@@ -2442,7 +2506,7 @@ type ListExperimentsRequest struct {
 
 func (x *ListExperimentsRequest) Reset() {
 	*x = ListExperimentsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2518,7 @@ func (x *ListExperimentsRequest) String() string {
 func (*ListExperimentsRequest) ProtoMessage() {}
 
 func (x *ListExperimentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2531,7 @@ func (x *ListExperimentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExperimentsRequest.ProtoReflect.Descriptor instead.
 func (*ListExperimentsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListExperimentsRequest) GetPageSize() int32 {
@@ -2497,7 +2561,7 @@ type ListExperimentsResponse struct {
 
 func (x *ListExperimentsResponse) Reset() {
 	*x = ListExperimentsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2573,7 @@ func (x *ListExperimentsResponse) String() string {
 func (*ListExperimentsResponse) ProtoMessage() {}
 
 func (x *ListExperimentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2586,7 @@ func (x *ListExperimentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExperimentsResponse.ProtoReflect.Descriptor instead.
 func (*ListExperimentsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListExperimentsResponse) GetExperiments() []*Experiment {
@@ -2550,7 +2614,7 @@ type GetAgentVersionRequest struct {
 
 func (x *GetAgentVersionRequest) Reset() {
 	*x = GetAgentVersionRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +2626,7 @@ func (x *GetAgentVersionRequest) String() string {
 func (*GetAgentVersionRequest) ProtoMessage() {}
 
 func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +2639,7 @@ func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetAgentVersionRequest) GetName() string {
@@ -2599,7 +2663,7 @@ type CreateUserRequest struct {
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2675,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2624,7 +2688,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CreateUserRequest) GetUser() *v11.User {
@@ -2652,7 +2716,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2664,7 +2728,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2677,7 +2741,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GetUserRequest) GetName() string {
@@ -2698,7 +2762,7 @@ type LookupUserRequest struct {
 
 func (x *LookupUserRequest) Reset() {
 	*x = LookupUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +2774,7 @@ func (x *LookupUserRequest) String() string {
 func (*LookupUserRequest) ProtoMessage() {}
 
 func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +2787,7 @@ func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupUserRequest.ProtoReflect.Descriptor instead.
 func (*LookupUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *LookupUserRequest) GetEmail() string {
@@ -2753,7 +2817,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2765,7 +2829,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2778,7 +2842,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -2822,7 +2886,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2834,7 +2898,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2847,7 +2911,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListUsersResponse) GetUsers() []*v11.User {
@@ -2877,7 +2941,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2889,7 +2953,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2902,7 +2966,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *UpdateUserRequest) GetUser() *v11.User {
@@ -2930,7 +2994,7 @@ type GetUserQuotaRequest struct {
 
 func (x *GetUserQuotaRequest) Reset() {
 	*x = GetUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2942,7 +3006,7 @@ func (x *GetUserQuotaRequest) String() string {
 func (*GetUserQuotaRequest) ProtoMessage() {}
 
 func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2955,7 +3019,7 @@ func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GetUserQuotaRequest) GetName() string {
@@ -2978,7 +3042,7 @@ type UpdateUserQuotaRequest struct {
 
 func (x *UpdateUserQuotaRequest) Reset() {
 	*x = UpdateUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +3054,7 @@ func (x *UpdateUserQuotaRequest) String() string {
 func (*UpdateUserQuotaRequest) ProtoMessage() {}
 
 func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +3067,7 @@ func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *UpdateUserQuotaRequest) GetUserQuota() *UserQuota {
@@ -3031,7 +3095,7 @@ type GetUserLimitsRequest struct {
 
 func (x *GetUserLimitsRequest) Reset() {
 	*x = GetUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3043,7 +3107,7 @@ func (x *GetUserLimitsRequest) String() string {
 func (*GetUserLimitsRequest) ProtoMessage() {}
 
 func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3056,7 +3120,7 @@ func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*GetUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetUserLimitsRequest) GetName() string {
@@ -3080,7 +3144,7 @@ type UpdateUserLimitsRequest struct {
 
 func (x *UpdateUserLimitsRequest) Reset() {
 	*x = UpdateUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3092,7 +3156,7 @@ func (x *UpdateUserLimitsRequest) String() string {
 func (*UpdateUserLimitsRequest) ProtoMessage() {}
 
 func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3105,7 +3169,7 @@ func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *UpdateUserLimitsRequest) GetUserLimits() *UserLimits {
@@ -3135,7 +3199,7 @@ type DisableUserRequest struct {
 
 func (x *DisableUserRequest) Reset() {
 	*x = DisableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3147,7 +3211,7 @@ func (x *DisableUserRequest) String() string {
 func (*DisableUserRequest) ProtoMessage() {}
 
 func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3160,7 +3224,7 @@ func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableUserRequest.ProtoReflect.Descriptor instead.
 func (*DisableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *DisableUserRequest) GetName() string {
@@ -3190,7 +3254,7 @@ type EnableUserRequest struct {
 
 func (x *EnableUserRequest) Reset() {
 	*x = EnableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3202,7 +3266,7 @@ func (x *EnableUserRequest) String() string {
 func (*EnableUserRequest) ProtoMessage() {}
 
 func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3215,7 +3279,7 @@ func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableUserRequest.ProtoReflect.Descriptor instead.
 func (*EnableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *EnableUserRequest) GetName() string {
@@ -3243,7 +3307,7 @@ type RevokeCredentialsRequest struct {
 
 func (x *RevokeCredentialsRequest) Reset() {
 	*x = RevokeCredentialsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3255,7 +3319,7 @@ func (x *RevokeCredentialsRequest) String() string {
 func (*RevokeCredentialsRequest) ProtoMessage() {}
 
 func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3268,7 +3332,7 @@ func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RevokeCredentialsRequest) GetName() string {
@@ -3291,7 +3355,7 @@ type RevokeCredentialsResponse struct {
 
 func (x *RevokeCredentialsResponse) Reset() {
 	*x = RevokeCredentialsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3303,7 +3367,7 @@ func (x *RevokeCredentialsResponse) String() string {
 func (*RevokeCredentialsResponse) ProtoMessage() {}
 
 func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3316,7 +3380,7 @@ func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RevokeCredentialsResponse) GetSessionCount() int32 {
@@ -3351,7 +3415,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3363,7 +3427,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3376,7 +3440,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DeleteUserRequest) GetName() string {
@@ -3411,7 +3475,7 @@ type GrantOwnershipRequest struct {
 
 func (x *GrantOwnershipRequest) Reset() {
 	*x = GrantOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3423,7 +3487,7 @@ func (x *GrantOwnershipRequest) String() string {
 func (*GrantOwnershipRequest) ProtoMessage() {}
 
 func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3436,7 +3500,7 @@ func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*GrantOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *GrantOwnershipRequest) GetName() string {
@@ -3457,7 +3521,7 @@ type RevokeOwnershipRequest struct {
 
 func (x *RevokeOwnershipRequest) Reset() {
 	*x = RevokeOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3469,7 +3533,7 @@ func (x *RevokeOwnershipRequest) String() string {
 func (*RevokeOwnershipRequest) ProtoMessage() {}
 
 func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3482,7 +3546,7 @@ func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*RevokeOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RevokeOwnershipRequest) GetName() string {
@@ -3503,7 +3567,7 @@ type CreateServiceGrantRequest struct {
 
 func (x *CreateServiceGrantRequest) Reset() {
 	*x = CreateServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3515,7 +3579,7 @@ func (x *CreateServiceGrantRequest) String() string {
 func (*CreateServiceGrantRequest) ProtoMessage() {}
 
 func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3528,7 +3592,7 @@ func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CreateServiceGrantRequest) GetServiceGrant() *ServiceGrant {
@@ -3556,7 +3620,7 @@ type ListServiceGrantsRequest struct {
 
 func (x *ListServiceGrantsRequest) Reset() {
 	*x = ListServiceGrantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3568,7 +3632,7 @@ func (x *ListServiceGrantsRequest) String() string {
 func (*ListServiceGrantsRequest) ProtoMessage() {}
 
 func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3581,7 +3645,7 @@ func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsRequest.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListServiceGrantsRequest) GetPageSize() int32 {
@@ -3625,7 +3689,7 @@ type ListServiceGrantsResponse struct {
 
 func (x *ListServiceGrantsResponse) Reset() {
 	*x = ListServiceGrantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3637,7 +3701,7 @@ func (x *ListServiceGrantsResponse) String() string {
 func (*ListServiceGrantsResponse) ProtoMessage() {}
 
 func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3650,7 +3714,7 @@ func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsResponse.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListServiceGrantsResponse) GetServiceGrants() []*ServiceGrant {
@@ -3678,7 +3742,7 @@ type DeleteServiceGrantRequest struct {
 
 func (x *DeleteServiceGrantRequest) Reset() {
 	*x = DeleteServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3690,7 +3754,7 @@ func (x *DeleteServiceGrantRequest) String() string {
 func (*DeleteServiceGrantRequest) ProtoMessage() {}
 
 func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3703,7 +3767,7 @@ func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DeleteServiceGrantRequest) GetName() string {
@@ -3731,7 +3795,7 @@ type CreateTenantRequest struct {
 
 func (x *CreateTenantRequest) Reset() {
 	*x = CreateTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3743,7 +3807,7 @@ func (x *CreateTenantRequest) String() string {
 func (*CreateTenantRequest) ProtoMessage() {}
 
 func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3756,7 +3820,7 @@ func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantRequest.ProtoReflect.Descriptor instead.
 func (*CreateTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CreateTenantRequest) GetTenantId() string {
@@ -3806,7 +3870,7 @@ type CreateTenantResponse struct {
 
 func (x *CreateTenantResponse) Reset() {
 	*x = CreateTenantResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3818,7 +3882,7 @@ func (x *CreateTenantResponse) String() string {
 func (*CreateTenantResponse) ProtoMessage() {}
 
 func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3831,7 +3895,7 @@ func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantResponse.ProtoReflect.Descriptor instead.
 func (*CreateTenantResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *CreateTenantResponse) GetTenant() *Tenant {
@@ -3883,7 +3947,7 @@ type InviteTenantAdministratorRequest struct {
 
 func (x *InviteTenantAdministratorRequest) Reset() {
 	*x = InviteTenantAdministratorRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3895,7 +3959,7 @@ func (x *InviteTenantAdministratorRequest) String() string {
 func (*InviteTenantAdministratorRequest) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3908,7 +3972,7 @@ func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteTenantAdministratorRequest.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *InviteTenantAdministratorRequest) GetName() string {
@@ -3938,7 +4002,7 @@ type InviteTenantAdministratorResponse struct {
 
 func (x *InviteTenantAdministratorResponse) Reset() {
 	*x = InviteTenantAdministratorResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3950,7 +4014,7 @@ func (x *InviteTenantAdministratorResponse) String() string {
 func (*InviteTenantAdministratorResponse) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3963,7 +4027,7 @@ func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use InviteTenantAdministratorResponse.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *InviteTenantAdministratorResponse) GetInvitationCode() string {
@@ -3991,7 +4055,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4003,7 +4067,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4016,7 +4080,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *GetTenantRequest) GetName() string {
@@ -4045,7 +4109,7 @@ type ListTenantsRequest struct {
 
 func (x *ListTenantsRequest) Reset() {
 	*x = ListTenantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4057,7 +4121,7 @@ func (x *ListTenantsRequest) String() string {
 func (*ListTenantsRequest) ProtoMessage() {}
 
 func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4070,7 +4134,7 @@ func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListTenantsRequest) GetPageSize() int32 {
@@ -4114,7 +4178,7 @@ type ListTenantsResponse struct {
 
 func (x *ListTenantsResponse) Reset() {
 	*x = ListTenantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4126,7 +4190,7 @@ func (x *ListTenantsResponse) String() string {
 func (*ListTenantsResponse) ProtoMessage() {}
 
 func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4139,7 +4203,7 @@ func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ListTenantsResponse) GetTenants() []*Tenant {
@@ -4167,7 +4231,7 @@ type SuspendTenantRequest struct {
 
 func (x *SuspendTenantRequest) Reset() {
 	*x = SuspendTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4179,7 +4243,7 @@ func (x *SuspendTenantRequest) String() string {
 func (*SuspendTenantRequest) ProtoMessage() {}
 
 func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4192,7 +4256,7 @@ func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendTenantRequest.ProtoReflect.Descriptor instead.
 func (*SuspendTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *SuspendTenantRequest) GetName() string {
@@ -4213,7 +4277,7 @@ type ResumeTenantRequest struct {
 
 func (x *ResumeTenantRequest) Reset() {
 	*x = ResumeTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4225,7 +4289,7 @@ func (x *ResumeTenantRequest) String() string {
 func (*ResumeTenantRequest) ProtoMessage() {}
 
 func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4238,7 +4302,7 @@ func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTenantRequest.ProtoReflect.Descriptor instead.
 func (*ResumeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ResumeTenantRequest) GetName() string {
@@ -4261,7 +4325,7 @@ type EraseTenantRequest struct {
 
 func (x *EraseTenantRequest) Reset() {
 	*x = EraseTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4273,7 +4337,7 @@ func (x *EraseTenantRequest) String() string {
 func (*EraseTenantRequest) ProtoMessage() {}
 
 func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4286,7 +4350,7 @@ func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseTenantRequest.ProtoReflect.Descriptor instead.
 func (*EraseTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *EraseTenantRequest) GetName() string {
@@ -4319,7 +4383,7 @@ type CreateServiceApiKeyRequest struct {
 
 func (x *CreateServiceApiKeyRequest) Reset() {
 	*x = CreateServiceApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4331,7 +4395,7 @@ func (x *CreateServiceApiKeyRequest) String() string {
 func (*CreateServiceApiKeyRequest) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4344,7 +4408,7 @@ func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *CreateServiceApiKeyRequest) GetUser() string {
@@ -4381,7 +4445,7 @@ type CreateServiceApiKeyResponse struct {
 
 func (x *CreateServiceApiKeyResponse) Reset() {
 	*x = CreateServiceApiKeyResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4393,7 +4457,7 @@ func (x *CreateServiceApiKeyResponse) String() string {
 func (*CreateServiceApiKeyResponse) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4406,7 +4470,7 @@ func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *CreateServiceApiKeyResponse) GetApiKey() *v11.ApiKey {
@@ -4441,7 +4505,7 @@ type ListTenantApiKeysRequest struct {
 
 func (x *ListTenantApiKeysRequest) Reset() {
 	*x = ListTenantApiKeysRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4453,7 +4517,7 @@ func (x *ListTenantApiKeysRequest) String() string {
 func (*ListTenantApiKeysRequest) ProtoMessage() {}
 
 func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4466,7 +4530,7 @@ func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ListTenantApiKeysRequest) GetPageSize() int32 {
@@ -4510,7 +4574,7 @@ type ListTenantApiKeysResponse struct {
 
 func (x *ListTenantApiKeysResponse) Reset() {
 	*x = ListTenantApiKeysResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4522,7 +4586,7 @@ func (x *ListTenantApiKeysResponse) String() string {
 func (*ListTenantApiKeysResponse) ProtoMessage() {}
 
 func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4535,7 +4599,7 @@ func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ListTenantApiKeysResponse) GetApiKeys() []*v11.ApiKey {
@@ -4563,7 +4627,7 @@ type RevokeTenantApiKeyRequest struct {
 
 func (x *RevokeTenantApiKeyRequest) Reset() {
 	*x = RevokeTenantApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4575,7 +4639,7 @@ func (x *RevokeTenantApiKeyRequest) String() string {
 func (*RevokeTenantApiKeyRequest) ProtoMessage() {}
 
 func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4588,7 +4652,7 @@ func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *RevokeTenantApiKeyRequest) GetName() string {
@@ -4616,7 +4680,7 @@ type ListTenantSessionsRequest struct {
 
 func (x *ListTenantSessionsRequest) Reset() {
 	*x = ListTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4628,7 +4692,7 @@ func (x *ListTenantSessionsRequest) String() string {
 func (*ListTenantSessionsRequest) ProtoMessage() {}
 
 func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4641,7 +4705,7 @@ func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListTenantSessionsRequest) GetPageSize() int32 {
@@ -4685,7 +4749,7 @@ type ListTenantSessionsResponse struct {
 
 func (x *ListTenantSessionsResponse) Reset() {
 	*x = ListTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4697,7 +4761,7 @@ func (x *ListTenantSessionsResponse) String() string {
 func (*ListTenantSessionsResponse) ProtoMessage() {}
 
 func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4710,7 +4774,7 @@ func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListTenantSessionsResponse) GetSessions() []*v11.Session {
@@ -4740,7 +4804,7 @@ type RevokeTenantSessionsRequest struct {
 
 func (x *RevokeTenantSessionsRequest) Reset() {
 	*x = RevokeTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4752,7 +4816,7 @@ func (x *RevokeTenantSessionsRequest) String() string {
 func (*RevokeTenantSessionsRequest) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4765,7 +4829,7 @@ func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *RevokeTenantSessionsRequest) GetNames() []string {
@@ -4793,7 +4857,7 @@ type RevokeTenantSessionsResponse struct {
 
 func (x *RevokeTenantSessionsResponse) Reset() {
 	*x = RevokeTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4805,7 +4869,7 @@ func (x *RevokeTenantSessionsResponse) String() string {
 func (*RevokeTenantSessionsResponse) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4818,7 +4882,7 @@ func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *RevokeTenantSessionsResponse) GetRevokedCount() int32 {
@@ -4846,7 +4910,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4858,7 +4922,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4871,7 +4935,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -4915,7 +4979,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4927,7 +4991,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4940,7 +5004,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ListAuditEventsResponse) GetAuditEvents() []*AuditEvent {
@@ -4976,7 +5040,7 @@ type QueryUsageRequest struct {
 
 func (x *QueryUsageRequest) Reset() {
 	*x = QueryUsageRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4988,7 +5052,7 @@ func (x *QueryUsageRequest) String() string {
 func (*QueryUsageRequest) ProtoMessage() {}
 
 func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5001,7 +5065,7 @@ func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageRequest.ProtoReflect.Descriptor instead.
 func (*QueryUsageRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *QueryUsageRequest) GetUser() string {
@@ -5052,7 +5116,7 @@ type QueryUsageResponse struct {
 
 func (x *QueryUsageResponse) Reset() {
 	*x = QueryUsageResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5064,7 +5128,7 @@ func (x *QueryUsageResponse) String() string {
 func (*QueryUsageResponse) ProtoMessage() {}
 
 func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5077,7 +5141,7 @@ func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageResponse.ProtoReflect.Descriptor instead.
 func (*QueryUsageResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *QueryUsageResponse) GetRows() []*v11.UsageRow {
@@ -5112,7 +5176,7 @@ type ListFeedbackRequest struct {
 
 func (x *ListFeedbackRequest) Reset() {
 	*x = ListFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5124,7 +5188,7 @@ func (x *ListFeedbackRequest) String() string {
 func (*ListFeedbackRequest) ProtoMessage() {}
 
 func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5137,7 +5201,7 @@ func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ListFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ListFeedbackRequest) GetPageSize() int32 {
@@ -5181,7 +5245,7 @@ type ListFeedbackResponse struct {
 
 func (x *ListFeedbackResponse) Reset() {
 	*x = ListFeedbackResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5193,7 +5257,7 @@ func (x *ListFeedbackResponse) String() string {
 func (*ListFeedbackResponse) ProtoMessage() {}
 
 func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5206,7 +5270,7 @@ func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*ListFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ListFeedbackResponse) GetFeedback() []*GivenFeedback {
@@ -5238,7 +5302,7 @@ type ResolveFeedbackRequest struct {
 
 func (x *ResolveFeedbackRequest) Reset() {
 	*x = ResolveFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5250,7 +5314,7 @@ func (x *ResolveFeedbackRequest) String() string {
 func (*ResolveFeedbackRequest) ProtoMessage() {}
 
 func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5263,7 +5327,7 @@ func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ResolveFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{92}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ResolveFeedbackRequest) GetName() string {
@@ -5300,7 +5364,7 @@ type GetFeedbackStatsRequest struct {
 
 func (x *GetFeedbackStatsRequest) Reset() {
 	*x = GetFeedbackStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5312,7 +5376,7 @@ func (x *GetFeedbackStatsRequest) String() string {
 func (*GetFeedbackStatsRequest) ProtoMessage() {}
 
 func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5325,7 +5389,7 @@ func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{93}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *GetFeedbackStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -5355,7 +5419,7 @@ type GetFeedbackStatsResponse struct {
 
 func (x *GetFeedbackStatsResponse) Reset() {
 	*x = GetFeedbackStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5367,7 +5431,7 @@ func (x *GetFeedbackStatsResponse) String() string {
 func (*GetFeedbackStatsResponse) ProtoMessage() {}
 
 func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5380,7 +5444,7 @@ func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{94}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *GetFeedbackStatsResponse) GetCounts() []*FeedbackCount {
@@ -5412,7 +5476,7 @@ type GetQualityStatsRequest struct {
 
 func (x *GetQualityStatsRequest) Reset() {
 	*x = GetQualityStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5424,7 +5488,7 @@ func (x *GetQualityStatsRequest) String() string {
 func (*GetQualityStatsRequest) ProtoMessage() {}
 
 func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5437,7 +5501,7 @@ func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{95}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *GetQualityStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -5476,7 +5540,7 @@ type GetQualityStatsResponse struct {
 
 func (x *GetQualityStatsResponse) Reset() {
 	*x = GetQualityStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5488,7 +5552,7 @@ func (x *GetQualityStatsResponse) String() string {
 func (*GetQualityStatsResponse) ProtoMessage() {}
 
 func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5501,7 +5565,7 @@ func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{96}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *GetQualityStatsResponse) GetQualities() []*Quality {
@@ -5548,7 +5612,7 @@ type ListTenantTurnsRequest struct {
 
 func (x *ListTenantTurnsRequest) Reset() {
 	*x = ListTenantTurnsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5560,7 +5624,7 @@ func (x *ListTenantTurnsRequest) String() string {
 func (*ListTenantTurnsRequest) ProtoMessage() {}
 
 func (x *ListTenantTurnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5573,7 +5637,7 @@ func (x *ListTenantTurnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantTurnsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantTurnsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{97}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ListTenantTurnsRequest) GetPageSize() int32 {
@@ -5631,7 +5695,7 @@ type ListTenantTurnsResponse struct {
 
 func (x *ListTenantTurnsResponse) Reset() {
 	*x = ListTenantTurnsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5643,7 +5707,7 @@ func (x *ListTenantTurnsResponse) String() string {
 func (*ListTenantTurnsResponse) ProtoMessage() {}
 
 func (x *ListTenantTurnsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5656,7 +5720,7 @@ func (x *ListTenantTurnsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantTurnsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantTurnsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{98}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ListTenantTurnsResponse) GetTurns() []*TenantTurn {
@@ -5695,7 +5759,7 @@ type ListQuestionPatternsRequest struct {
 
 func (x *ListQuestionPatternsRequest) Reset() {
 	*x = ListQuestionPatternsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5707,7 +5771,7 @@ func (x *ListQuestionPatternsRequest) String() string {
 func (*ListQuestionPatternsRequest) ProtoMessage() {}
 
 func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5720,7 +5784,7 @@ func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{99}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ListQuestionPatternsRequest) GetPageSize() int32 {
@@ -5782,7 +5846,7 @@ type ListQuestionPatternsResponse struct {
 
 func (x *ListQuestionPatternsResponse) Reset() {
 	*x = ListQuestionPatternsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5794,7 +5858,7 @@ func (x *ListQuestionPatternsResponse) String() string {
 func (*ListQuestionPatternsResponse) ProtoMessage() {}
 
 func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5807,7 +5871,7 @@ func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{100}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *ListQuestionPatternsResponse) GetQuestionPatterns() []*QuestionPattern {
@@ -5851,7 +5915,7 @@ type UpdateQuestionPatternRequest struct {
 
 func (x *UpdateQuestionPatternRequest) Reset() {
 	*x = UpdateQuestionPatternRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5863,7 +5927,7 @@ func (x *UpdateQuestionPatternRequest) String() string {
 func (*UpdateQuestionPatternRequest) ProtoMessage() {}
 
 func (x *UpdateQuestionPatternRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5876,7 +5940,7 @@ func (x *UpdateQuestionPatternRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateQuestionPatternRequest.ProtoReflect.Descriptor instead.
 func (*UpdateQuestionPatternRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{101}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *UpdateQuestionPatternRequest) GetQuestionPattern() *QuestionPattern {
@@ -5902,7 +5966,7 @@ type GetInsightSettingsRequest struct {
 
 func (x *GetInsightSettingsRequest) Reset() {
 	*x = GetInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5914,7 +5978,7 @@ func (x *GetInsightSettingsRequest) String() string {
 func (*GetInsightSettingsRequest) ProtoMessage() {}
 
 func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5927,7 +5991,7 @@ func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{102}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{103}
 }
 
 // UpdateInsightSettingsRequest holds new settings.
@@ -5943,7 +6007,7 @@ type UpdateInsightSettingsRequest struct {
 
 func (x *UpdateInsightSettingsRequest) Reset() {
 	*x = UpdateInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5955,7 +6019,7 @@ func (x *UpdateInsightSettingsRequest) String() string {
 func (*UpdateInsightSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5968,7 +6032,7 @@ func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{103}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *UpdateInsightSettingsRequest) GetInsightSettings() *InsightSettings {
@@ -5994,7 +6058,7 @@ type GetModelsRequest struct {
 
 func (x *GetModelsRequest) Reset() {
 	*x = GetModelsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6006,7 +6070,7 @@ func (x *GetModelsRequest) String() string {
 func (*GetModelsRequest) ProtoMessage() {}
 
 func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6019,7 +6083,7 @@ func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelsRequest.ProtoReflect.Descriptor instead.
 func (*GetModelsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{104}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{105}
 }
 
 // SetDefaultModelRequest holds the model to store.
@@ -6035,7 +6099,7 @@ type SetDefaultModelRequest struct {
 
 func (x *SetDefaultModelRequest) Reset() {
 	*x = SetDefaultModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6047,7 +6111,7 @@ func (x *SetDefaultModelRequest) String() string {
 func (*SetDefaultModelRequest) ProtoMessage() {}
 
 func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6060,7 +6124,7 @@ func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDefaultModelRequest.ProtoReflect.Descriptor instead.
 func (*SetDefaultModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{105}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *SetDefaultModelRequest) GetDefaultModel() *DefaultModel {
@@ -6088,7 +6152,7 @@ type TestModelRequest struct {
 
 func (x *TestModelRequest) Reset() {
 	*x = TestModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6100,7 +6164,7 @@ func (x *TestModelRequest) String() string {
 func (*TestModelRequest) ProtoMessage() {}
 
 func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6113,7 +6177,7 @@ func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelRequest.ProtoReflect.Descriptor instead.
 func (*TestModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{106}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *TestModelRequest) GetDefaultModel() *DefaultModel {
@@ -6140,7 +6204,7 @@ type TestModelResponse struct {
 
 func (x *TestModelResponse) Reset() {
 	*x = TestModelResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6152,7 +6216,7 @@ func (x *TestModelResponse) String() string {
 func (*TestModelResponse) ProtoMessage() {}
 
 func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6165,7 +6229,7 @@ func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelResponse.ProtoReflect.Descriptor instead.
 func (*TestModelResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{107}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *TestModelResponse) GetOutcome() ModelTestOutcome {
@@ -6372,10 +6436,17 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x06parent\x18\x01 \x01(\tBJ\xe2A\x01\x02\xfaA\x1c\n" +
 	"\x1aresponsa.example.org/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12\xc2\x01\n" +
 	"\ragent_version\x18\x02 \x01(\v2\x1e.responsa.chat.v1.AgentVersionB}\xe2A\x01\x02\xbaHv\xba\x01p\n" +
-	"\x15agent_version.content\x12Dcontent must be the whole configuration, as GetAgentVersion shows it\x1a\x11has(this.content)\xc8\x01\x01R\fagentVersion\"\x9c\x01\n" +
+	"\x15agent_version.content\x12Dcontent must be the whole configuration, as GetAgentVersion shows it\x1a\x11has(this.content)\xc8\x01\x01R\fagentVersion\"\xbe\x01\n" +
 	"\x1aPublishAgentVersionRequest\x12~\n" +
 	"\x04name\x18\x01 \x01(\tBj\xe2A\x01\x02\xfaA#\n" +
-	"!responsa.example.org/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x9d\x01\n" +
+	"!responsa.example.org/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\x12 \n" +
+	"\x04etag\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x01R\x04etag\"\x84\x02\n" +
+	"\x12UpdateAgentRequest\x12\xaa\x01\n" +
+	"\x05agent\x18\x01 \x01(\v2\x17.responsa.chat.v1.AgentB{\xe2A\x01\x02\xbaHt\xba\x01n\n" +
+	"\n" +
+	"agent.name\x12)must be the name of an agent, agents/{id}\x1a5this.name.matches('^agents/[a-z0-9][a-z0-9-]{0,62}$')\xc8\x01\x01R\x05agent\x12A\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
+	"updateMask\"\x9d\x01\n" +
 	"\x1bRollbackAgentVersionRequest\x12~\n" +
 	"\x04name\x18\x01 \x01(\tBj\xe2A\x01\x02\xfaA#\n" +
 	"!responsa.example.org/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"d\n" +
@@ -6682,7 +6753,7 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
 	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x16\n" +
-	"\x06models\x18\x04 \x03(\tR\x06models2\xcb^\n" +
+	"\x06models\x18\x04 \x03(\tR\x06models2\xdc_\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -6717,7 +6788,8 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x0fGetAgentVersion\x12).responsa.admin.v1.GetAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"@\xc8\xf3\x18\x05\xd2\xf3\x18\x12agent_version.read\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=agents/*/versions/*}\x12\xb6\x01\n" +
 	"\x12CreateAgentVersion\x12,.responsa.admin.v1.CreateAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"R\xc8\xf3\x18\x06\xd2\xf3\x18\x14agent_version.create\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{parent=agents/*}/versions\x90\x02\x02\x12\xb0\x01\n" +
 	"\x13PublishAgentVersion\x12-.responsa.admin.v1.PublishAgentVersionRequest\x1a\x17.responsa.chat.v1.Agent\"Q\xc8\xf3\x18\x06\xd2\xf3\x18\x15agent_version.publish\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=agents/*/versions/*}:publish\x90\x02\x02\x12\xb1\x01\n" +
-	"\x14RollbackAgentVersion\x12..responsa.admin.v1.RollbackAgentVersionRequest\x1a\x17.responsa.chat.v1.Agent\"P\xc8\xf3\x18\x06\xd2\xf3\x18\x16agent_version.rollback\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/{name=agents/*/versions/*}:rollback\x12\x92\x01\n" +
+	"\x14RollbackAgentVersion\x12..responsa.admin.v1.RollbackAgentVersionRequest\x1a\x17.responsa.chat.v1.Agent\"P\xc8\xf3\x18\x06\xd2\xf3\x18\x16agent_version.rollback\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/{name=agents/*/versions/*}:rollback\x12\x8e\x01\n" +
+	"\vUpdateAgent\x12%.responsa.admin.v1.UpdateAgentRequest\x1a\x17.responsa.chat.v1.Agent\"?\xc8\xf3\x18\x06\xd2\xf3\x18\fagent.update\x82\xd3\xe4\x93\x02\":\x05agent2\x19/v1/{agent.name=agents/*}\x90\x02\x02\x12\x92\x01\n" +
 	"\x10CreateExperiment\x12*.responsa.admin.v1.CreateExperimentRequest\x1a\x1d.responsa.admin.v1.Experiment\"3\xc8\xf3\x18\x06\xd2\xf3\x18\x11experiment.create\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/experiments\x12\x90\x01\n" +
 	"\rGetExperiment\x12'.responsa.admin.v1.GetExperimentRequest\x1a\x1d.responsa.admin.v1.Experiment\"7\xc8\xf3\x18\x06\xd2\xf3\x18\x0fexperiment.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=experiments/*}\x12\x98\x01\n" +
 	"\x0fListExperiments\x12).responsa.admin.v1.ListExperimentsRequest\x1a*.responsa.admin.v1.ListExperimentsResponse\".\xc8\xf3\x18\x06\xd2\xf3\x18\x0fexperiment.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/experiments\x12\x9d\x01\n" +
@@ -6788,7 +6860,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 108)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 109)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -6828,352 +6900,357 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*ListAgentVersionsResponse)(nil),         // 35: responsa.admin.v1.ListAgentVersionsResponse
 	(*CreateAgentVersionRequest)(nil),         // 36: responsa.admin.v1.CreateAgentVersionRequest
 	(*PublishAgentVersionRequest)(nil),        // 37: responsa.admin.v1.PublishAgentVersionRequest
-	(*RollbackAgentVersionRequest)(nil),       // 38: responsa.admin.v1.RollbackAgentVersionRequest
-	(*CreateExperimentRequest)(nil),           // 39: responsa.admin.v1.CreateExperimentRequest
-	(*GetExperimentRequest)(nil),              // 40: responsa.admin.v1.GetExperimentRequest
-	(*StopExperimentRequest)(nil),             // 41: responsa.admin.v1.StopExperimentRequest
-	(*GetExperimentReportRequest)(nil),        // 42: responsa.admin.v1.GetExperimentReportRequest
-	(*ListExperimentsRequest)(nil),            // 43: responsa.admin.v1.ListExperimentsRequest
-	(*ListExperimentsResponse)(nil),           // 44: responsa.admin.v1.ListExperimentsResponse
-	(*GetAgentVersionRequest)(nil),            // 45: responsa.admin.v1.GetAgentVersionRequest
-	(*CreateUserRequest)(nil),                 // 46: responsa.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                    // 47: responsa.admin.v1.GetUserRequest
-	(*LookupUserRequest)(nil),                 // 48: responsa.admin.v1.LookupUserRequest
-	(*ListUsersRequest)(nil),                  // 49: responsa.admin.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),                 // 50: responsa.admin.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),                 // 51: responsa.admin.v1.UpdateUserRequest
-	(*GetUserQuotaRequest)(nil),               // 52: responsa.admin.v1.GetUserQuotaRequest
-	(*UpdateUserQuotaRequest)(nil),            // 53: responsa.admin.v1.UpdateUserQuotaRequest
-	(*GetUserLimitsRequest)(nil),              // 54: responsa.admin.v1.GetUserLimitsRequest
-	(*UpdateUserLimitsRequest)(nil),           // 55: responsa.admin.v1.UpdateUserLimitsRequest
-	(*DisableUserRequest)(nil),                // 56: responsa.admin.v1.DisableUserRequest
-	(*EnableUserRequest)(nil),                 // 57: responsa.admin.v1.EnableUserRequest
-	(*RevokeCredentialsRequest)(nil),          // 58: responsa.admin.v1.RevokeCredentialsRequest
-	(*RevokeCredentialsResponse)(nil),         // 59: responsa.admin.v1.RevokeCredentialsResponse
-	(*DeleteUserRequest)(nil),                 // 60: responsa.admin.v1.DeleteUserRequest
-	(*GrantOwnershipRequest)(nil),             // 61: responsa.admin.v1.GrantOwnershipRequest
-	(*RevokeOwnershipRequest)(nil),            // 62: responsa.admin.v1.RevokeOwnershipRequest
-	(*CreateServiceGrantRequest)(nil),         // 63: responsa.admin.v1.CreateServiceGrantRequest
-	(*ListServiceGrantsRequest)(nil),          // 64: responsa.admin.v1.ListServiceGrantsRequest
-	(*ListServiceGrantsResponse)(nil),         // 65: responsa.admin.v1.ListServiceGrantsResponse
-	(*DeleteServiceGrantRequest)(nil),         // 66: responsa.admin.v1.DeleteServiceGrantRequest
-	(*CreateTenantRequest)(nil),               // 67: responsa.admin.v1.CreateTenantRequest
-	(*CreateTenantResponse)(nil),              // 68: responsa.admin.v1.CreateTenantResponse
-	(*InviteTenantAdministratorRequest)(nil),  // 69: responsa.admin.v1.InviteTenantAdministratorRequest
-	(*InviteTenantAdministratorResponse)(nil), // 70: responsa.admin.v1.InviteTenantAdministratorResponse
-	(*GetTenantRequest)(nil),                  // 71: responsa.admin.v1.GetTenantRequest
-	(*ListTenantsRequest)(nil),                // 72: responsa.admin.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),               // 73: responsa.admin.v1.ListTenantsResponse
-	(*SuspendTenantRequest)(nil),              // 74: responsa.admin.v1.SuspendTenantRequest
-	(*ResumeTenantRequest)(nil),               // 75: responsa.admin.v1.ResumeTenantRequest
-	(*EraseTenantRequest)(nil),                // 76: responsa.admin.v1.EraseTenantRequest
-	(*CreateServiceApiKeyRequest)(nil),        // 77: responsa.admin.v1.CreateServiceApiKeyRequest
-	(*CreateServiceApiKeyResponse)(nil),       // 78: responsa.admin.v1.CreateServiceApiKeyResponse
-	(*ListTenantApiKeysRequest)(nil),          // 79: responsa.admin.v1.ListTenantApiKeysRequest
-	(*ListTenantApiKeysResponse)(nil),         // 80: responsa.admin.v1.ListTenantApiKeysResponse
-	(*RevokeTenantApiKeyRequest)(nil),         // 81: responsa.admin.v1.RevokeTenantApiKeyRequest
-	(*ListTenantSessionsRequest)(nil),         // 82: responsa.admin.v1.ListTenantSessionsRequest
-	(*ListTenantSessionsResponse)(nil),        // 83: responsa.admin.v1.ListTenantSessionsResponse
-	(*RevokeTenantSessionsRequest)(nil),       // 84: responsa.admin.v1.RevokeTenantSessionsRequest
-	(*RevokeTenantSessionsResponse)(nil),      // 85: responsa.admin.v1.RevokeTenantSessionsResponse
-	(*ListAuditEventsRequest)(nil),            // 86: responsa.admin.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil),           // 87: responsa.admin.v1.ListAuditEventsResponse
-	(*QueryUsageRequest)(nil),                 // 88: responsa.admin.v1.QueryUsageRequest
-	(*QueryUsageResponse)(nil),                // 89: responsa.admin.v1.QueryUsageResponse
-	(*ListFeedbackRequest)(nil),               // 90: responsa.admin.v1.ListFeedbackRequest
-	(*ListFeedbackResponse)(nil),              // 91: responsa.admin.v1.ListFeedbackResponse
-	(*ResolveFeedbackRequest)(nil),            // 92: responsa.admin.v1.ResolveFeedbackRequest
-	(*GetFeedbackStatsRequest)(nil),           // 93: responsa.admin.v1.GetFeedbackStatsRequest
-	(*GetFeedbackStatsResponse)(nil),          // 94: responsa.admin.v1.GetFeedbackStatsResponse
-	(*GetQualityStatsRequest)(nil),            // 95: responsa.admin.v1.GetQualityStatsRequest
-	(*GetQualityStatsResponse)(nil),           // 96: responsa.admin.v1.GetQualityStatsResponse
-	(*ListTenantTurnsRequest)(nil),            // 97: responsa.admin.v1.ListTenantTurnsRequest
-	(*ListTenantTurnsResponse)(nil),           // 98: responsa.admin.v1.ListTenantTurnsResponse
-	(*ListQuestionPatternsRequest)(nil),       // 99: responsa.admin.v1.ListQuestionPatternsRequest
-	(*ListQuestionPatternsResponse)(nil),      // 100: responsa.admin.v1.ListQuestionPatternsResponse
-	(*UpdateQuestionPatternRequest)(nil),      // 101: responsa.admin.v1.UpdateQuestionPatternRequest
-	(*GetInsightSettingsRequest)(nil),         // 102: responsa.admin.v1.GetInsightSettingsRequest
-	(*UpdateInsightSettingsRequest)(nil),      // 103: responsa.admin.v1.UpdateInsightSettingsRequest
-	(*GetModelsRequest)(nil),                  // 104: responsa.admin.v1.GetModelsRequest
-	(*SetDefaultModelRequest)(nil),            // 105: responsa.admin.v1.SetDefaultModelRequest
-	(*TestModelRequest)(nil),                  // 106: responsa.admin.v1.TestModelRequest
-	(*TestModelResponse)(nil),                 // 107: responsa.admin.v1.TestModelResponse
-	(*Teacher)(nil),                           // 108: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 109: google.protobuf.FieldMask
-	(*Program)(nil),                           // 110: responsa.admin.v1.Program
-	(*Source)(nil),                            // 111: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 112: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 113: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 114: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 115: responsa.admin.v1.FailedRow
-	(*v1.ToolProblem)(nil),                    // 116: responsa.chat.v1.ToolProblem
-	(*v1.AgentVersion)(nil),                   // 117: responsa.chat.v1.AgentVersion
-	(*Experiment)(nil),                        // 118: responsa.admin.v1.Experiment
-	(*v11.User)(nil),                          // 119: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 120: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 121: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 122: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 123: responsa.admin.v1.Tenant
-	(*timestamppb.Timestamp)(nil),             // 124: google.protobuf.Timestamp
-	(*v11.ApiKey)(nil),                        // 125: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 126: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 127: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 128: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 129: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 130: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 131: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 132: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 133: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 134: responsa.admin.v1.Quality
-	(*TenantTurn)(nil),                        // 135: responsa.admin.v1.TenantTurn
-	(QuestionOutcome)(0),                      // 136: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 137: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 138: responsa.admin.v1.InsightSettings
-	(*DefaultModel)(nil),                      // 139: responsa.admin.v1.DefaultModel
-	(ModelTestOutcome)(0),                     // 140: responsa.admin.v1.ModelTestOutcome
-	(*durationpb.Duration)(nil),               // 141: google.protobuf.Duration
-	(*SystemStatus)(nil),                      // 142: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 143: google.protobuf.Empty
-	(*v1.Agent)(nil),                          // 144: responsa.chat.v1.Agent
-	(*ExperimentReport)(nil),                  // 145: responsa.admin.v1.ExperimentReport
-	(*v11.DeletionReceipt)(nil),               // 146: responsa.auth.v1.DeletionReceipt
-	(*ModelSettings)(nil),                     // 147: responsa.admin.v1.ModelSettings
+	(*UpdateAgentRequest)(nil),                // 38: responsa.admin.v1.UpdateAgentRequest
+	(*RollbackAgentVersionRequest)(nil),       // 39: responsa.admin.v1.RollbackAgentVersionRequest
+	(*CreateExperimentRequest)(nil),           // 40: responsa.admin.v1.CreateExperimentRequest
+	(*GetExperimentRequest)(nil),              // 41: responsa.admin.v1.GetExperimentRequest
+	(*StopExperimentRequest)(nil),             // 42: responsa.admin.v1.StopExperimentRequest
+	(*GetExperimentReportRequest)(nil),        // 43: responsa.admin.v1.GetExperimentReportRequest
+	(*ListExperimentsRequest)(nil),            // 44: responsa.admin.v1.ListExperimentsRequest
+	(*ListExperimentsResponse)(nil),           // 45: responsa.admin.v1.ListExperimentsResponse
+	(*GetAgentVersionRequest)(nil),            // 46: responsa.admin.v1.GetAgentVersionRequest
+	(*CreateUserRequest)(nil),                 // 47: responsa.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                    // 48: responsa.admin.v1.GetUserRequest
+	(*LookupUserRequest)(nil),                 // 49: responsa.admin.v1.LookupUserRequest
+	(*ListUsersRequest)(nil),                  // 50: responsa.admin.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),                 // 51: responsa.admin.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),                 // 52: responsa.admin.v1.UpdateUserRequest
+	(*GetUserQuotaRequest)(nil),               // 53: responsa.admin.v1.GetUserQuotaRequest
+	(*UpdateUserQuotaRequest)(nil),            // 54: responsa.admin.v1.UpdateUserQuotaRequest
+	(*GetUserLimitsRequest)(nil),              // 55: responsa.admin.v1.GetUserLimitsRequest
+	(*UpdateUserLimitsRequest)(nil),           // 56: responsa.admin.v1.UpdateUserLimitsRequest
+	(*DisableUserRequest)(nil),                // 57: responsa.admin.v1.DisableUserRequest
+	(*EnableUserRequest)(nil),                 // 58: responsa.admin.v1.EnableUserRequest
+	(*RevokeCredentialsRequest)(nil),          // 59: responsa.admin.v1.RevokeCredentialsRequest
+	(*RevokeCredentialsResponse)(nil),         // 60: responsa.admin.v1.RevokeCredentialsResponse
+	(*DeleteUserRequest)(nil),                 // 61: responsa.admin.v1.DeleteUserRequest
+	(*GrantOwnershipRequest)(nil),             // 62: responsa.admin.v1.GrantOwnershipRequest
+	(*RevokeOwnershipRequest)(nil),            // 63: responsa.admin.v1.RevokeOwnershipRequest
+	(*CreateServiceGrantRequest)(nil),         // 64: responsa.admin.v1.CreateServiceGrantRequest
+	(*ListServiceGrantsRequest)(nil),          // 65: responsa.admin.v1.ListServiceGrantsRequest
+	(*ListServiceGrantsResponse)(nil),         // 66: responsa.admin.v1.ListServiceGrantsResponse
+	(*DeleteServiceGrantRequest)(nil),         // 67: responsa.admin.v1.DeleteServiceGrantRequest
+	(*CreateTenantRequest)(nil),               // 68: responsa.admin.v1.CreateTenantRequest
+	(*CreateTenantResponse)(nil),              // 69: responsa.admin.v1.CreateTenantResponse
+	(*InviteTenantAdministratorRequest)(nil),  // 70: responsa.admin.v1.InviteTenantAdministratorRequest
+	(*InviteTenantAdministratorResponse)(nil), // 71: responsa.admin.v1.InviteTenantAdministratorResponse
+	(*GetTenantRequest)(nil),                  // 72: responsa.admin.v1.GetTenantRequest
+	(*ListTenantsRequest)(nil),                // 73: responsa.admin.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),               // 74: responsa.admin.v1.ListTenantsResponse
+	(*SuspendTenantRequest)(nil),              // 75: responsa.admin.v1.SuspendTenantRequest
+	(*ResumeTenantRequest)(nil),               // 76: responsa.admin.v1.ResumeTenantRequest
+	(*EraseTenantRequest)(nil),                // 77: responsa.admin.v1.EraseTenantRequest
+	(*CreateServiceApiKeyRequest)(nil),        // 78: responsa.admin.v1.CreateServiceApiKeyRequest
+	(*CreateServiceApiKeyResponse)(nil),       // 79: responsa.admin.v1.CreateServiceApiKeyResponse
+	(*ListTenantApiKeysRequest)(nil),          // 80: responsa.admin.v1.ListTenantApiKeysRequest
+	(*ListTenantApiKeysResponse)(nil),         // 81: responsa.admin.v1.ListTenantApiKeysResponse
+	(*RevokeTenantApiKeyRequest)(nil),         // 82: responsa.admin.v1.RevokeTenantApiKeyRequest
+	(*ListTenantSessionsRequest)(nil),         // 83: responsa.admin.v1.ListTenantSessionsRequest
+	(*ListTenantSessionsResponse)(nil),        // 84: responsa.admin.v1.ListTenantSessionsResponse
+	(*RevokeTenantSessionsRequest)(nil),       // 85: responsa.admin.v1.RevokeTenantSessionsRequest
+	(*RevokeTenantSessionsResponse)(nil),      // 86: responsa.admin.v1.RevokeTenantSessionsResponse
+	(*ListAuditEventsRequest)(nil),            // 87: responsa.admin.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),           // 88: responsa.admin.v1.ListAuditEventsResponse
+	(*QueryUsageRequest)(nil),                 // 89: responsa.admin.v1.QueryUsageRequest
+	(*QueryUsageResponse)(nil),                // 90: responsa.admin.v1.QueryUsageResponse
+	(*ListFeedbackRequest)(nil),               // 91: responsa.admin.v1.ListFeedbackRequest
+	(*ListFeedbackResponse)(nil),              // 92: responsa.admin.v1.ListFeedbackResponse
+	(*ResolveFeedbackRequest)(nil),            // 93: responsa.admin.v1.ResolveFeedbackRequest
+	(*GetFeedbackStatsRequest)(nil),           // 94: responsa.admin.v1.GetFeedbackStatsRequest
+	(*GetFeedbackStatsResponse)(nil),          // 95: responsa.admin.v1.GetFeedbackStatsResponse
+	(*GetQualityStatsRequest)(nil),            // 96: responsa.admin.v1.GetQualityStatsRequest
+	(*GetQualityStatsResponse)(nil),           // 97: responsa.admin.v1.GetQualityStatsResponse
+	(*ListTenantTurnsRequest)(nil),            // 98: responsa.admin.v1.ListTenantTurnsRequest
+	(*ListTenantTurnsResponse)(nil),           // 99: responsa.admin.v1.ListTenantTurnsResponse
+	(*ListQuestionPatternsRequest)(nil),       // 100: responsa.admin.v1.ListQuestionPatternsRequest
+	(*ListQuestionPatternsResponse)(nil),      // 101: responsa.admin.v1.ListQuestionPatternsResponse
+	(*UpdateQuestionPatternRequest)(nil),      // 102: responsa.admin.v1.UpdateQuestionPatternRequest
+	(*GetInsightSettingsRequest)(nil),         // 103: responsa.admin.v1.GetInsightSettingsRequest
+	(*UpdateInsightSettingsRequest)(nil),      // 104: responsa.admin.v1.UpdateInsightSettingsRequest
+	(*GetModelsRequest)(nil),                  // 105: responsa.admin.v1.GetModelsRequest
+	(*SetDefaultModelRequest)(nil),            // 106: responsa.admin.v1.SetDefaultModelRequest
+	(*TestModelRequest)(nil),                  // 107: responsa.admin.v1.TestModelRequest
+	(*TestModelResponse)(nil),                 // 108: responsa.admin.v1.TestModelResponse
+	(*Teacher)(nil),                           // 109: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 110: google.protobuf.FieldMask
+	(*Program)(nil),                           // 111: responsa.admin.v1.Program
+	(*Source)(nil),                            // 112: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 113: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 114: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 115: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 116: responsa.admin.v1.FailedRow
+	(*v1.ToolProblem)(nil),                    // 117: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 118: responsa.chat.v1.AgentVersion
+	(*v1.Agent)(nil),                          // 119: responsa.chat.v1.Agent
+	(*Experiment)(nil),                        // 120: responsa.admin.v1.Experiment
+	(*v11.User)(nil),                          // 121: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 122: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 123: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 124: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 125: responsa.admin.v1.Tenant
+	(*timestamppb.Timestamp)(nil),             // 126: google.protobuf.Timestamp
+	(*v11.ApiKey)(nil),                        // 127: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 128: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 129: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 130: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 131: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 132: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 133: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 134: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 135: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 136: responsa.admin.v1.Quality
+	(*TenantTurn)(nil),                        // 137: responsa.admin.v1.TenantTurn
+	(QuestionOutcome)(0),                      // 138: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 139: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 140: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 141: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 142: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 143: google.protobuf.Duration
+	(*SystemStatus)(nil),                      // 144: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 145: google.protobuf.Empty
+	(*ExperimentReport)(nil),                  // 146: responsa.admin.v1.ExperimentReport
+	(*v11.DeletionReceipt)(nil),               // 147: responsa.auth.v1.DeletionReceipt
+	(*ModelSettings)(nil),                     // 148: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	108, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	108, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	108, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	109, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	110, // 4: responsa.admin.v1.CreateProgramRequest.program:type_name -> responsa.admin.v1.Program
-	110, // 5: responsa.admin.v1.ListProgramsResponse.programs:type_name -> responsa.admin.v1.Program
-	111, // 6: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	111, // 7: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	111, // 8: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	109, // 9: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	112, // 10: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	113, // 11: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	114, // 12: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	115, // 13: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	109, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	109, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	109, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	110, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	111, // 4: responsa.admin.v1.CreateProgramRequest.program:type_name -> responsa.admin.v1.Program
+	111, // 5: responsa.admin.v1.ListProgramsResponse.programs:type_name -> responsa.admin.v1.Program
+	112, // 6: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	112, // 7: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	112, // 8: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	110, // 9: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	113, // 10: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	114, // 11: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	115, // 12: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	116, // 13: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
 	32,  // 14: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	116, // 15: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	117, // 15: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
 	33,  // 16: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	117, // 17: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
-	117, // 18: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
-	118, // 19: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
-	118, // 20: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
-	119, // 21: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	119, // 22: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	119, // 23: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	109, // 24: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	120, // 25: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	109, // 26: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	121, // 27: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	109, // 28: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	122, // 29: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	122, // 30: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	123, // 31: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	124, // 32: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	119, // 33: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	124, // 34: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	123, // 35: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	125, // 36: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	125, // 37: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	125, // 38: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	126, // 39: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	127, // 40: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	124, // 41: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	124, // 42: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	128, // 43: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	129, // 44: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	130, // 45: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	124, // 46: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	131, // 47: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	132, // 48: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	124, // 49: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	124, // 50: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	133, // 51: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	124, // 52: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	124, // 53: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	124, // 54: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	128, // 55: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	134, // 56: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	124, // 57: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	134, // 58: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
-	124, // 59: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
-	124, // 60: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
-	135, // 61: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
-	124, // 62: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	124, // 63: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	136, // 64: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	137, // 65: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	124, // 66: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	137, // 67: responsa.admin.v1.UpdateQuestionPatternRequest.question_pattern:type_name -> responsa.admin.v1.QuestionPattern
-	109, // 68: responsa.admin.v1.UpdateQuestionPatternRequest.update_mask:type_name -> google.protobuf.FieldMask
-	138, // 69: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	109, // 70: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	139, // 71: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	139, // 72: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	140, // 73: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
-	141, // 74: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
-	0,   // 75: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
-	1,   // 76: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
-	2,   // 77: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
-	3,   // 78: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
-	5,   // 79: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
-	6,   // 80: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
-	7,   // 81: responsa.admin.v1.AdminService.CreateProgram:input_type -> responsa.admin.v1.CreateProgramRequest
-	8,   // 82: responsa.admin.v1.AdminService.ListPrograms:input_type -> responsa.admin.v1.ListProgramsRequest
-	10,  // 83: responsa.admin.v1.AdminService.DeleteProgram:input_type -> responsa.admin.v1.DeleteProgramRequest
-	11,  // 84: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
-	12,  // 85: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
-	13,  // 86: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
-	15,  // 87: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
-	16,  // 88: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
-	17,  // 89: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
-	19,  // 90: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
-	20,  // 91: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
-	21,  // 92: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
-	23,  // 93: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
-	24,  // 94: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
-	26,  // 95: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
-	28,  // 96: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
-	30,  // 97: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
-	34,  // 98: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
-	45,  // 99: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
-	36,  // 100: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
-	37,  // 101: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
-	38,  // 102: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
-	39,  // 103: responsa.admin.v1.AdminService.CreateExperiment:input_type -> responsa.admin.v1.CreateExperimentRequest
-	40,  // 104: responsa.admin.v1.AdminService.GetExperiment:input_type -> responsa.admin.v1.GetExperimentRequest
-	43,  // 105: responsa.admin.v1.AdminService.ListExperiments:input_type -> responsa.admin.v1.ListExperimentsRequest
-	41,  // 106: responsa.admin.v1.AdminService.StopExperiment:input_type -> responsa.admin.v1.StopExperimentRequest
-	42,  // 107: responsa.admin.v1.AdminService.GetExperimentReport:input_type -> responsa.admin.v1.GetExperimentReportRequest
-	46,  // 108: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	47,  // 109: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	48,  // 110: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	49,  // 111: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	51,  // 112: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	54,  // 113: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	55,  // 114: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	56,  // 115: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	57,  // 116: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	58,  // 117: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	60,  // 118: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	61,  // 119: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	62,  // 120: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	63,  // 121: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	64,  // 122: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	66,  // 123: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	67,  // 124: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	69,  // 125: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	71,  // 126: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	72,  // 127: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	74,  // 128: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	75,  // 129: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	76,  // 130: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	52,  // 131: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	53,  // 132: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	77,  // 133: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	79,  // 134: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	81,  // 135: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	82,  // 136: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	84,  // 137: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	86,  // 138: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	88,  // 139: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	90,  // 140: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	92,  // 141: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	93,  // 142: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	95,  // 143: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	97,  // 144: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
-	99,  // 145: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	101, // 146: responsa.admin.v1.AdminService.UpdateQuestionPattern:input_type -> responsa.admin.v1.UpdateQuestionPatternRequest
-	102, // 147: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	103, // 148: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	104, // 149: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
-	105, // 150: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
-	106, // 151: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
-	142, // 152: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	108, // 153: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	108, // 154: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 155: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	108, // 156: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	143, // 157: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	110, // 158: responsa.admin.v1.AdminService.CreateProgram:output_type -> responsa.admin.v1.Program
-	9,   // 159: responsa.admin.v1.AdminService.ListPrograms:output_type -> responsa.admin.v1.ListProgramsResponse
-	143, // 160: responsa.admin.v1.AdminService.DeleteProgram:output_type -> google.protobuf.Empty
-	111, // 161: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	111, // 162: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	14,  // 163: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	111, // 164: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	143, // 165: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	18,  // 166: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	114, // 167: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	114, // 168: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	22,  // 169: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	113, // 170: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	25,  // 171: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	27,  // 172: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	29,  // 173: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	31,  // 174: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	35,  // 175: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
-	117, // 176: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	117, // 177: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	144, // 178: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
-	144, // 179: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
-	118, // 180: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
-	118, // 181: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
-	44,  // 182: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
-	118, // 183: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
-	145, // 184: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
-	119, // 185: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	119, // 186: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	119, // 187: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	50,  // 188: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	119, // 189: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	121, // 190: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	121, // 191: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	119, // 192: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	119, // 193: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	59,  // 194: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	146, // 195: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	119, // 196: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	119, // 197: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	122, // 198: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	65,  // 199: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	143, // 200: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	68,  // 201: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	70,  // 202: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	123, // 203: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	73,  // 204: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	123, // 205: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	123, // 206: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	123, // 207: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	120, // 208: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	120, // 209: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	78,  // 210: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	80,  // 211: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	125, // 212: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	83,  // 213: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	85,  // 214: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	87,  // 215: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	89,  // 216: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	91,  // 217: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	131, // 218: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	94,  // 219: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	96,  // 220: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	98,  // 221: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
-	100, // 222: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	137, // 223: responsa.admin.v1.AdminService.UpdateQuestionPattern:output_type -> responsa.admin.v1.QuestionPattern
-	138, // 224: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	138, // 225: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	147, // 226: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
-	147, // 227: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
-	107, // 228: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
-	152, // [152:229] is the sub-list for method output_type
-	75,  // [75:152] is the sub-list for method input_type
-	75,  // [75:75] is the sub-list for extension type_name
-	75,  // [75:75] is the sub-list for extension extendee
-	0,   // [0:75] is the sub-list for field type_name
+	118, // 17: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	118, // 18: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
+	119, // 19: responsa.admin.v1.UpdateAgentRequest.agent:type_name -> responsa.chat.v1.Agent
+	110, // 20: responsa.admin.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	120, // 21: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
+	120, // 22: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
+	121, // 23: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	121, // 24: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	121, // 25: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	110, // 26: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	122, // 27: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	110, // 28: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	123, // 29: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	110, // 30: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	124, // 31: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	124, // 32: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	125, // 33: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	126, // 34: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	121, // 35: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	126, // 36: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	125, // 37: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	127, // 38: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	127, // 39: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	127, // 40: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	128, // 41: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	129, // 42: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	126, // 43: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	126, // 44: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	130, // 45: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	131, // 46: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	132, // 47: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	126, // 48: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	133, // 49: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	134, // 50: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	126, // 51: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	126, // 52: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	135, // 53: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	126, // 54: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	126, // 55: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	126, // 56: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	130, // 57: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	136, // 58: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	126, // 59: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	136, // 60: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
+	126, // 61: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
+	126, // 62: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
+	137, // 63: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
+	126, // 64: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	126, // 65: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	138, // 66: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	139, // 67: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	126, // 68: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	139, // 69: responsa.admin.v1.UpdateQuestionPatternRequest.question_pattern:type_name -> responsa.admin.v1.QuestionPattern
+	110, // 70: responsa.admin.v1.UpdateQuestionPatternRequest.update_mask:type_name -> google.protobuf.FieldMask
+	140, // 71: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	110, // 72: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	141, // 73: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	141, // 74: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	142, // 75: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	143, // 76: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	0,   // 77: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
+	1,   // 78: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
+	2,   // 79: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
+	3,   // 80: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
+	5,   // 81: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
+	6,   // 82: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
+	7,   // 83: responsa.admin.v1.AdminService.CreateProgram:input_type -> responsa.admin.v1.CreateProgramRequest
+	8,   // 84: responsa.admin.v1.AdminService.ListPrograms:input_type -> responsa.admin.v1.ListProgramsRequest
+	10,  // 85: responsa.admin.v1.AdminService.DeleteProgram:input_type -> responsa.admin.v1.DeleteProgramRequest
+	11,  // 86: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
+	12,  // 87: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
+	13,  // 88: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
+	15,  // 89: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
+	16,  // 90: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
+	17,  // 91: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
+	19,  // 92: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
+	20,  // 93: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
+	21,  // 94: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
+	23,  // 95: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
+	24,  // 96: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
+	26,  // 97: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
+	28,  // 98: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
+	30,  // 99: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
+	34,  // 100: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
+	46,  // 101: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
+	36,  // 102: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
+	37,  // 103: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
+	39,  // 104: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
+	38,  // 105: responsa.admin.v1.AdminService.UpdateAgent:input_type -> responsa.admin.v1.UpdateAgentRequest
+	40,  // 106: responsa.admin.v1.AdminService.CreateExperiment:input_type -> responsa.admin.v1.CreateExperimentRequest
+	41,  // 107: responsa.admin.v1.AdminService.GetExperiment:input_type -> responsa.admin.v1.GetExperimentRequest
+	44,  // 108: responsa.admin.v1.AdminService.ListExperiments:input_type -> responsa.admin.v1.ListExperimentsRequest
+	42,  // 109: responsa.admin.v1.AdminService.StopExperiment:input_type -> responsa.admin.v1.StopExperimentRequest
+	43,  // 110: responsa.admin.v1.AdminService.GetExperimentReport:input_type -> responsa.admin.v1.GetExperimentReportRequest
+	47,  // 111: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	48,  // 112: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	49,  // 113: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	50,  // 114: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	52,  // 115: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	55,  // 116: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	56,  // 117: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	57,  // 118: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	58,  // 119: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	59,  // 120: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	61,  // 121: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	62,  // 122: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	63,  // 123: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	64,  // 124: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	65,  // 125: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	67,  // 126: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	68,  // 127: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	70,  // 128: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	72,  // 129: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	73,  // 130: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	75,  // 131: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	76,  // 132: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	77,  // 133: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	53,  // 134: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	54,  // 135: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	78,  // 136: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	80,  // 137: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	82,  // 138: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	83,  // 139: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	85,  // 140: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	87,  // 141: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	89,  // 142: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	91,  // 143: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	93,  // 144: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	94,  // 145: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	96,  // 146: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	98,  // 147: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
+	100, // 148: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	102, // 149: responsa.admin.v1.AdminService.UpdateQuestionPattern:input_type -> responsa.admin.v1.UpdateQuestionPatternRequest
+	103, // 150: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	104, // 151: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	105, // 152: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	106, // 153: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	107, // 154: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	144, // 155: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	109, // 156: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	109, // 157: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 158: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	109, // 159: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	145, // 160: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	111, // 161: responsa.admin.v1.AdminService.CreateProgram:output_type -> responsa.admin.v1.Program
+	9,   // 162: responsa.admin.v1.AdminService.ListPrograms:output_type -> responsa.admin.v1.ListProgramsResponse
+	145, // 163: responsa.admin.v1.AdminService.DeleteProgram:output_type -> google.protobuf.Empty
+	112, // 164: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	112, // 165: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	14,  // 166: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	112, // 167: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	145, // 168: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	18,  // 169: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	115, // 170: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	115, // 171: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	22,  // 172: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	114, // 173: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	25,  // 174: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	27,  // 175: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	29,  // 176: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	31,  // 177: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	35,  // 178: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	118, // 179: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	118, // 180: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	119, // 181: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
+	119, // 182: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
+	119, // 183: responsa.admin.v1.AdminService.UpdateAgent:output_type -> responsa.chat.v1.Agent
+	120, // 184: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
+	120, // 185: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
+	45,  // 186: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
+	120, // 187: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
+	146, // 188: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
+	121, // 189: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	121, // 190: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	121, // 191: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	51,  // 192: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	121, // 193: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	123, // 194: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	123, // 195: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	121, // 196: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	121, // 197: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	60,  // 198: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	147, // 199: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	121, // 200: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	121, // 201: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	124, // 202: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	66,  // 203: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	145, // 204: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	69,  // 205: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	71,  // 206: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	125, // 207: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	74,  // 208: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	125, // 209: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	125, // 210: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	125, // 211: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	122, // 212: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	122, // 213: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	79,  // 214: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	81,  // 215: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	127, // 216: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	84,  // 217: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	86,  // 218: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	88,  // 219: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	90,  // 220: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	92,  // 221: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	133, // 222: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	95,  // 223: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	97,  // 224: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	99,  // 225: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
+	101, // 226: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	139, // 227: responsa.admin.v1.AdminService.UpdateQuestionPattern:output_type -> responsa.admin.v1.QuestionPattern
+	140, // 228: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	140, // 229: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	148, // 230: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	148, // 231: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	108, // 232: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	155, // [155:233] is the sub-list for method output_type
+	77,  // [77:155] is the sub-list for method input_type
+	77,  // [77:77] is the sub-list for extension type_name
+	77,  // [77:77] is the sub-list for extension extendee
+	0,   // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_admin_service_proto_init() }
@@ -7201,23 +7278,23 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_admin_service_proto_msgTypes[21].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[26].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[34].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[43].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[49].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[64].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[72].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[79].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[82].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[86].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[90].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[97].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[99].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[44].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[50].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[65].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[73].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[80].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[83].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[87].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[91].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[98].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[100].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   108,
+			NumMessages:   109,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -51,6 +51,7 @@ const (
 	AdminService_CreateAgentVersion_FullMethodName        = "/responsa.admin.v1.AdminService/CreateAgentVersion"
 	AdminService_PublishAgentVersion_FullMethodName       = "/responsa.admin.v1.AdminService/PublishAgentVersion"
 	AdminService_RollbackAgentVersion_FullMethodName      = "/responsa.admin.v1.AdminService/RollbackAgentVersion"
+	AdminService_UpdateAgent_FullMethodName               = "/responsa.admin.v1.AdminService/UpdateAgent"
 	AdminService_CreateExperiment_FullMethodName          = "/responsa.admin.v1.AdminService/CreateExperiment"
 	AdminService_GetExperiment_FullMethodName             = "/responsa.admin.v1.AdminService/GetExperiment"
 	AdminService_ListExperiments_FullMethodName           = "/responsa.admin.v1.AdminService/ListExperiments"
@@ -188,15 +189,21 @@ type AdminServiceClient interface {
 	// GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND.
 	GetAgentVersion(ctx context.Context, in *GetAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error)
 	// CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
-	// the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
-	// for each mistake).
+	// the same content, the call returns that version and its card. An agent whose `config` has `standard: true` needs no files, and no steps of its own: it begins to exist when its first
+	// version is published. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake, at its key in
+	// `config` where it has one).
 	CreateAgentVersion(ctx context.Context, in *CreateAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error)
-	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
-	// turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
+	// version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
+	// versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
 	PublishAgentVersion(ctx context.Context, in *PublishAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error)
-	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
-	// installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
+	// files is out of service after its first publication was taken back, and only its name is returned. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
+	// RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
 	RollbackAgentVersion(ctx context.Context, in *RollbackAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error)
+	// UpdateAgent changes whether people and programs are offered an agent (`listed`), on every server, until a version with `standard: true` is published. Only owners of the installation may make
+	// this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+	UpdateAgent(ctx context.Context, in *UpdateAgentRequest, opts ...grpc.CallOption) (*v1.Agent, error)
 	// CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
 	// installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
 	// EXPERIMENT_PARAMETERS_DIFFER.
@@ -651,6 +658,16 @@ func (c *adminServiceClient) RollbackAgentVersion(ctx context.Context, in *Rollb
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(v1.Agent)
 	err := c.cc.Invoke(ctx, AdminService_RollbackAgentVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateAgent(ctx context.Context, in *UpdateAgentRequest, opts ...grpc.CallOption) (*v1.Agent, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Agent)
+	err := c.cc.Invoke(ctx, AdminService_UpdateAgent_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1233,15 +1250,21 @@ type AdminServiceServer interface {
 	// GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND.
 	GetAgentVersion(context.Context, *GetAgentVersionRequest) (*v1.AgentVersion, error)
 	// CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
-	// the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
-	// for each mistake).
+	// the same content, the call returns that version and its card. An agent whose `config` has `standard: true` needs no files, and no steps of its own: it begins to exist when its first
+	// version is published. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake, at its key in
+	// `config` where it has one).
 	CreateAgentVersion(context.Context, *CreateAgentVersionRequest) (*v1.AgentVersion, error)
-	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
-	// turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
+	// version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
+	// versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
 	PublishAgentVersion(context.Context, *PublishAgentVersionRequest) (*v1.Agent, error)
-	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
-	// installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
+	// files is out of service after its first publication was taken back, and only its name is returned. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
+	// RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
 	RollbackAgentVersion(context.Context, *RollbackAgentVersionRequest) (*v1.Agent, error)
+	// UpdateAgent changes whether people and programs are offered an agent (`listed`), on every server, until a version with `standard: true` is published. Only owners of the installation may make
+	// this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+	UpdateAgent(context.Context, *UpdateAgentRequest) (*v1.Agent, error)
 	// CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
 	// installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
 	// EXPERIMENT_PARAMETERS_DIFFER.
@@ -1505,6 +1528,9 @@ func (UnimplementedAdminServiceServer) PublishAgentVersion(context.Context, *Pub
 }
 func (UnimplementedAdminServiceServer) RollbackAgentVersion(context.Context, *RollbackAgentVersionRequest) (*v1.Agent, error) {
 	return nil, status.Error(codes.Unimplemented, "method RollbackAgentVersion not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateAgent(context.Context, *UpdateAgentRequest) (*v1.Agent, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateAgent not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateExperiment(context.Context, *CreateExperimentRequest) (*Experiment, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateExperiment not implemented")
@@ -2174,6 +2200,24 @@ func _AdminService_RollbackAgentVersion_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).RollbackAgentVersion(ctx, req.(*RollbackAgentVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateAgent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateAgentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateAgent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateAgent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateAgent(ctx, req.(*UpdateAgentRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -3178,6 +3222,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RollbackAgentVersion",
 			Handler:    _AdminService_RollbackAgentVersion_Handler,
+		},
+		{
+			MethodName: "UpdateAgent",
+			Handler:    _AdminService_UpdateAgent_Handler,
 		},
 		{
 			MethodName: "CreateExperiment",

@@ -56,8 +56,12 @@ type Agent struct {
 	FileVersion string `protobuf:"bytes,12,opt,name=file_version,json=fileVersion,proto3" json:"file_version,omitempty"`
 	// Whether GenerateText writes JSON with the agent's language model: the agent has one, and its files allow it (`model.json_output`).
 	WritesJson bool `protobuf:"varint,13,opt,name=writes_json,json=writesJson,proto3" json:"writes_json,omitempty"`
-	// Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent.
-	Listed        bool `protobuf:"varint,14,opt,name=listed,proto3" json:"listed,omitempty"`
+	// Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent. Owners of the installation change it by UpdateAgent.
+	Listed bool `protobuf:"varint,14,opt,name=listed,proto3" json:"listed,omitempty"`
+	// What to show before the first question; empty if the agent has no text of its own for this.
+	Greeting string `protobuf:"bytes,15,opt,name=greeting,proto3" json:"greeting,omitempty"`
+	// Changes when the agent changes that answers, and with `listed`.
+	Etag          string `protobuf:"bytes,16,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -190,6 +194,20 @@ func (x *Agent) GetListed() bool {
 	return false
 }
 
+func (x *Agent) GetGreeting() string {
+	if x != nil {
+		return x.Greeting
+	}
+	return ""
+}
+
+func (x *Agent) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
 type AgentVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -286,7 +304,7 @@ var File_responsa_chat_v1_agent_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x05\n" +
+	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x06\n" +
 	"\x05Agent\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12&\n" +
@@ -307,7 +325,9 @@ const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"!responsa.example.org/AgentVersionR\vfileVersion\x12%\n" +
 	"\vwrites_json\x18\r \x01(\bB\x04\xe2A\x01\x03R\n" +
 	"writesJson\x12\x1c\n" +
-	"\x06listed\x18\x0e \x01(\bB\x04\xe2A\x01\x03R\x06listed:>\xeaA;\n" +
+	"\x06listed\x18\x0e \x01(\bB\x04\xe2A\x01\x01R\x06listed\x12 \n" +
+	"\bgreeting\x18\x0f \x01(\tB\x04\xe2A\x01\x03R\bgreeting\x12\x18\n" +
+	"\x04etag\x18\x10 \x01(\tB\x04\xe2A\x01\x01R\x04etag:>\xeaA;\n" +
 	"\x1aresponsa.example.org/Agent\x12\x0eagents/{agent}*\x06agents2\x05agent\"\x82\x03\n" +
 	"\fAgentVersion\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12A\n" +

@@ -16,8 +16,10 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.config.check import AgentFiles, Surroundings, check
 from responsa_server.agents.config.content import Content, Defaults, content_of
+from responsa_server.agents.config.files import SHARED, SHIPPED, read_shared
 from responsa_server.agents.config.parameters import ParameterCheck
 from responsa_server.agents.config.problems import AGENT_FILE, Problem, clause, from_validation, in_config
+from responsa_server.agents.config.standard import GRAPH, with_graph
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.alone import ModelAlone
 from responsa_server.agents.engine.asking import Pricing
@@ -290,7 +292,8 @@ def content_from(
 ) -> Content:
     """The content of a version from the document that GetAgentVersion shows, checked like an agent's files.
 
-    `chain` may be missing; then the models follow from `config`, as for files. What no node uses is left out. Raises BuildFailed.
+    `chain` may be missing; then the models follow from `config`, as for files. What no node uses is left out. A `standard` agent's
+    graph, prompts and examples are those of this release, and its models always follow from `config`. Blocks. Raises BuildFailed.
     """
     try:
         draft = Content.model_validate({"agent": identity, "chain": (), **document})
@@ -298,14 +301,20 @@ def content_from(
         raise BuildFailed(list(from_validation(error, Content, file="content"))) from error
     if draft.agent != identity:
         raise BuildFailed([Problem("content", f"belongs to the agent “{draft.agent}”, not to “{identity}”")])
+    config = with_graph(draft.config)
     try:
-        text = rtoml.dumps(draft.config, none_value=None)
+        text = rtoml.dumps(config, none_value=None)
     except rtoml.TomlSerializationError as error:
         raise BuildFailed([Problem(AGENT_FILE, f"cannot be written as TOML: {error}")]) from error
-    examples = {name: example.encode() for name, example in draft.examples.items()}
-    files = AgentFiles(identity, draft.sources(), draft.parts(), examples)
-    config, problems = check(text, files, surroundings)
-    if config is None:
-        raise BuildFailed(problems)
-    content = content_of(rtoml.loads(text), config, files, defaults, surroundings.kinds)
-    return content.model_copy(update={"chain": draft.chain}) if draft.chain else content
+    if standard := config is not draft.config:
+        shared = read_shared(SHIPPED / SHARED)
+        files = AgentFiles(identity, shared.prompts, shared.partials, shared.examples)
+    else:
+        examples = {name: example.encode() for name, example in draft.examples.items()}
+        files = AgentFiles(identity, draft.sources(), draft.parts(), examples)
+    checked, problems = check(text, files, surroundings)
+    if checked is None:
+        own = [one for one in problems if not standard or one.key[:1] not in {(key,) for key in GRAPH}]
+        raise BuildFailed(own or problems)
+    content = content_of(rtoml.loads(text), checked, files, defaults, surroundings.kinds)
+    return content.model_copy(update={"chain": draft.chain}) if draft.chain and not standard else content

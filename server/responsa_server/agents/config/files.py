@@ -24,6 +24,7 @@ from responsa_server.agents.config.problems import (
     from_validation,
     syntax_problem,
 )
+from responsa_server.agents.config.standard import own_graph, with_graph
 from responsa_server.agents.engine.config import AgentConfig
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource
 from responsa_server.domain.agents import NewVersion
@@ -165,10 +166,13 @@ def _config(folder: Path, problems: list[Problem]) -> tuple[Mapping[str, object]
     if text is None:
         return None, ""
     try:
-        return rtoml.loads(text), text
+        config = rtoml.loads(text)
     except rtoml.TomlParsingError as error:
         problems.append(syntax_problem(AGENT_FILE, error, 1))
         return None, text
+    filled = with_graph(config)
+    problems += own_graph(config, filled)
+    return filled, text if filled is config else rtoml.dumps(filled, none_value=None)
 
 
 def _prompt(file: str, text: str, problems: list[Problem]) -> PromptSource:

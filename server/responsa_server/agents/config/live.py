@@ -8,6 +8,7 @@ the turn.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ from responsa_server.domain.agents import (
     StoredVersion,
 )
 from responsa_server.domain.errors import (
+    Conflict,
     FieldViolation,
     InvalidRequest,
     NotFound,
@@ -62,6 +64,7 @@ POLL_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 3600.0
 _RETRY_SECONDS: Final = 1.0
 _MOST_SHOWN: Final = 3
+_CONTENT: Final = "agent_version.content"
 _MOST_IDLE: Final = 64
 """So many versions that nobody needs stay in memory."""
 
@@ -78,12 +81,13 @@ class AgentsBroken(Exception):
 class AgentSnapshot:
     """The agents at one moment.
 
-    current: the current agents, by id. configured: the agents that have files, by id, in the versions of their files.
-    versions: all versions in memory, by name, including old versions. problems: the agents whose files have problems,
-    by id.
+    current: the current agents, by id. served: those of them that are configured. configured: the agents that have files, by id,
+    in the versions of their files. versions: all versions in memory, by name, including old versions. problems: the agents whose files
+    or forms have problems, by id.
     """
 
     current: Mapping[str, Agent]
+    served: Mapping[str, ConfiguredAgent]
     configured: Mapping[str, ConfiguredAgent]
     versions: Mapping[str, Agent]
     cards: Mapping[str, AgentCard]
@@ -98,15 +102,23 @@ class AgentSnapshot:
         default: str,
         versions: Mapping[str, Agent] | None = None,
         published: Mapping[str, ConfiguredAgent] | None = None,
+        owned: Mapping[str, tuple[int, bool | None]] | None = None,
     ) -> AgentSnapshot:
         """coded: agents written in code, without files; each hides a configured agent with the same id. versions: further
-        versions to keep. published: the versions that outrank the files, by the ids of their agents.
+        versions to keep. published: the versions that outrank the files, by the ids of their agents. owned: what owners have decided
+        by the ids of the agents: the ordinal of the last publication, 0 without one, and whether the agent is listed, if they said so.
         """
         visible = {name: one for name, one in configured.items() if name not in coded}
         every = {**(versions or {}), **{one.version: one for one in coded.values()}}
-        served = {name: (published or {}).get(name, one) for name, one in visible.items()}
+        served = {name: one for name, one in {**visible, **(published or {})}.items() if name not in coded}
         cards = {
-            name: _card(name, one, visible[name].version, default=name == default)
+            name: _card(
+                name,
+                one,
+                visible[name].version if name in visible else "",
+                (owned or {}).get(name, (0, None)),
+                default=name == default,
+            )
             for name, one in served.items()
         }
         cards |= {
@@ -114,7 +126,9 @@ class AgentSnapshot:
             for name, one in coded.items()
         }
         current = {**served, **coded}
-        return cls(current, visible, every, dict(sorted(cards.items())), dict(sorted(problems.items())))
+        return cls(
+            current, served, visible, every, dict(sorted(cards.items())), dict(sorted(problems.items()))
+        )
 
 
 class ReloadedTools(Protocol):
@@ -184,6 +198,8 @@ class LiveAgents:
         self._ordinal = 0
         self._unfit: dict[str, str] = {}
         self._published: Sequence[Publication] = ()
+        self._listings: Mapping[str, bool] = {}
+        self._forms: Mapping[str, Mapping[str, object]] = {}
         self._experiments: Mapping[str, Experiment] = {}
         self._shipped: set[str] = set()
         self._left: dict[str, float] = {}
@@ -209,7 +225,11 @@ class LiveAgents:
                 [problems.get(default) or Reloaded(default, "", changed=False, problems=missing)]
             )
         if self._options.strict and (
-            broken := [problem for problem in problems.values() if problem.agent in self._shipped]
+            broken := [
+                problem
+                for problem in problems.values()
+                if problem.agent in self._shipped - self._snapshot.current.keys()
+            ]
         ):
             raise AgentsBroken(broken)
         await self.poll()
@@ -217,7 +237,7 @@ class LiveAgents:
             asyncio.create_task(self._keep_polling(), name="agents-poll"),
             asyncio.create_task(self._keep_reloading(), name="agents-reload"),
         ]
-        self._warm(self._snapshot.configured.values())
+        self._warm(self._snapshot.served.values())
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -254,13 +274,12 @@ class LiveAgents:
         return (tried if assignment.candidate else agent), assignment
 
     async def check_candidate(self, identity: str, number: int) -> int:
-        if identity not in self._snapshot.configured:
-            raise self._missing(identity, self._snapshot.configured)
-        baseline, candidate = self._snapshot.current[identity], await self.version(identity, number)
+        if (baseline := self._snapshot.served.get(identity)) is None:
+            raise self._missing(identity, self._snapshot.served)
+        candidate = await self.version(identity, number)
         if candidate is baseline:
             message = "is the version that answers now; name another version of the agent"
             raise InvalidRequest.of_field("experiment.candidate", "experiment.candidate", message)
-        assert isinstance(baseline, ConfiguredAgent), "it has files"
         assert isinstance(candidate, ConfiguredAgent), "others are unfit"
         if schema_of(baseline.config.parameters) != schema_of(candidate.config.parameters):
             message = f"{candidate.version} has other parameters than {baseline.version}. Create a version with the same parameters."
@@ -269,15 +288,16 @@ class LiveAgents:
         return names.parse_version(baseline.version)[1]
 
     async def version(self, identity: str, number: int) -> Agent:
-        """One version of an agent in service. A version that is not in memory is loaded from the database. It then
-        stays in memory under the same rule as all other versions. Raises NotFound, Precondition, Unavailable.
+        """One version of an agent in service, or a `standard` one of any agent. A version that is not in memory is loaded from the
+        database. It then stays in memory under the same rule as all other versions. Raises NotFound, Precondition, Unavailable.
         """
-        self.named(identity)
         name = names.agent_version(identity, number)
         if name not in self._snapshot.versions:
             async with self._lock:
                 await self._load(name)
         agent = self._snapshot.versions.get(name)
+        if not (isinstance(agent, ConfiguredAgent) and agent.config.standard):
+            self.named(identity)
         if isinstance(agent, FormerVersion):
             raise _unfit(name, "an earlier release made it")
         if agent is None:
@@ -336,8 +356,10 @@ class LiveAgents:
     async def create(
         self, identity: str, document: Mapping[str, object], card: str, event: AuditEvent
     ) -> StoredVersion:
-        if identity not in self._snapshot.configured:
-            raise self._missing(identity, self._snapshot.configured)
+        config = document.get("config")
+        standard = isinstance(config, Mapping) and config.get("standard") is True  # pyright: ignore[reportUnknownMemberType] - of JSON
+        if identity not in self._snapshot.served and (not standard or identity in self._snapshot.current):
+            raise self._missing(identity, self._snapshot.served)
         version = await asyncio.to_thread(self._examined, document, identity)
         return await self._versions.create(version, card, event)
 
@@ -345,34 +367,62 @@ class LiveAgents:
         try:
             content = content_from(document, identity, self._surroundings, self._scanner.defaults)
             # JSON has no type for whole numbers, so a document may say 1 where a file says 1.0.
-            known = (one.content for one in self._snapshot.configured.values())
+            known = (
+                one.content for one in (*self._snapshot.configured.values(), *self._snapshot.served.values())
+            )
             version = new_version(next((one for one in known if one == content), content))
             build(content, self._context)
         except BuildFailed as error:
-            wrong = [
-                FieldViolation("agent_version.content", "agent.problem", str(one)) for one in error.problems
-            ]
+            wrong, first = [_violation(one) for one in error.problems], str(error.problems[0])
         except ContentBroken as error:
-            wrong = [FieldViolation("agent_version.content", "agent.size", str(error))]
+            wrong, first = [FieldViolation(_CONTENT, "agent.size", str(error))], str(error)
         else:
             return version
-        message = f"The configuration has mistakes; the first is: {wrong[0].description}"
+        message = f"The configuration has mistakes; the first is: {first}"
         raise InvalidRequest(Reason.INVALID_FIELD, message, {"violations": str(len(wrong))}, wrong)
 
-    async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
+    async def publish(self, identity: str, number: int, event: AuditEvent, etag: str = "") -> None:
         await self.reload()  # the publication counts for the files as they are now
-        if (files := self._snapshot.configured.get(identity)) is None:
-            raise self._missing(identity, self._snapshot.configured)
-        await self.version(identity, number)
-        _, digest = files.fingerprint
-        await self._versions.publish(Publication(identity, number, digest), event)
+        self._check_etag(identity, etag)
+        agent, files = await self.version(identity, number), self._snapshot.configured.get(identity)
+        standard = isinstance(agent, ConfiguredAgent) and agent.config.standard
+        if files is None and (not standard or identity in self._options.coded):
+            raise self._missing(identity, self._snapshot.served)
+        # The version of the files gives way to the next files, as it does without a publication.
+        digest = files.fingerprint[1] if files is not None and (not standard or agent is files) else b""
+        before = self._last(identity)
+        after = None if not etag else before.ordinal if before is not None else 0
+        await self._versions.publish(Publication(identity, number, digest), event, after)
+        await self.reload()
+        last = self._last(identity)
+        if last is None or (last.number, last.files_sha256) != (number, digest):
+            raise Conflict.of_etag(names.agent(identity))  # another owner was faster
+
+    async def list_agent(self, identity: str, *, listed: bool, event: AuditEvent, etag: str = "") -> None:
+        await self.reload()
+        if identity not in self._snapshot.served:
+            raise self._missing(identity, self._snapshot.served)
+        self._check_etag(identity, etag)
+        await self._versions.list_agent(identity, listed=listed, event=event)
         await self.reload()
 
+    def _check_etag(self, identity: str, etag: str) -> None:
+        card = self._snapshot.cards.get(identity)
+        if etag and (card is None or card.etag != etag):
+            raise Conflict.of_etag(names.agent(identity))
+
+    def _last(self, identity: str) -> Publication | None:
+        return next((one for one in self._published if one.agent == identity), None)
+
     async def roll_back(self, identity: str, number: int, event: AuditEvent) -> None:
-        if identity not in self._snapshot.configured:
-            raise self._missing(identity, self._snapshot.configured)
+        name, last = names.agent_version(identity, number), self._last(identity)
+        if identity not in self._snapshot.served and last is None:
+            raise self._missing(identity, self._snapshot.served)
+        served = self._snapshot.served.get(identity)
+        # Another default model, or another release, gives a form's version another number.
+        if last is not None and not last.files_sha256 and served is not None and served.version == name:
+            number = last.number
         if not await self._versions.roll_back(identity, number, event):
-            name = names.agent_version(identity, number)
             message = f"{name} is not the version that was published last, so it cannot be rolled back. ListAgents shows what answers now."
             raise Precondition(Reason.AGENT_VERSION_NOT_PUBLISHED, message, {"agent_version": name})
         await self.reload()
@@ -432,7 +482,8 @@ class LiveAgents:
             kept = self._kept(versions, needed)
             if kept.keys() != self._snapshot.versions.keys():
                 self._snapshot = replace(self._snapshot, versions=kept)
-            if await self._remodelled() or await self._versions.published() != self._published:
+            published = await self._versions.published(), await self._versions.listings()
+            if await self._remodelled() or published != (self._published, self._listings):
                 self.want_reload()
 
     async def _reload(self) -> Sequence[Reloaded]:
@@ -449,10 +500,13 @@ class LiveAgents:
             known = {
                 version.fingerprint: version for version in versions if isinstance(version, ConfiguredAgent)
             }
-            fresh = [one for one in scanned if one.version is not None and _fingerprint(one) not in known]
+            published, listings = await self._versions.published(), await self._versions.listings()
+            forms = await self._of_forms(published)
+            read = {_fingerprint(one): one for one in (*scanned, *forms) if one.version is not None}
+            fresh = [one for mark, one in read.items() if mark not in known]
             outcomes = await asyncio.to_thread(_built, fresh, self._context)
-            failed = {name: one.problems for name, one in outcomes.items() if isinstance(one, BuildFailed)}
-            built = [(one, made) for one in fresh if isinstance(made := outcomes[one.identity], Built)]
+            failed = {mark: one.problems for mark, one in outcomes.items() if isinstance(one, BuildFailed)}
+            built = [(one, made) for one in fresh if isinstance(made := outcomes[_fingerprint(one)], Built)]
             numbers = await self._versions.register(
                 [one.version for one, _ in built if one.version is not None]
             )
@@ -461,20 +515,40 @@ class LiveAgents:
                 agent = ConfiguredAgent(made, number.name, _fingerprint(one)[1], self._context)
                 known[agent.fingerprint] = agent
                 added.append(agent)
-            published = await self._versions.published()
             for publication in published:
                 if (publication.agent, publication.files_sha256) in known:
                     await self._load(publication.name)
-            self._published = published  # if one was not loaded, the next poll finds the difference again
+            # if one was not loaded, the next poll finds the difference again
+            self._published, self._listings = published, listings
         if self._tasks and self._options.runs_turns:
             # The lock is free during the training, so that old versions continue to serve and polling continues.
             await _train(added, self._log)
         async with self._lock:
-            found = self._replace(scanned, known, failed)
+            found = self._replace(scanned, forms, known, failed)
             if retooled and self._tasks:
-                self._warm(self._snapshot.configured.values())
+                self._warm(self._snapshot.served.values())
             self._note_missing_tools()
             return found
+
+    async def _of_forms(self, published: Sequence[Publication]) -> Sequence[ScannedAgent]:
+        """The published versions that outrank all files, with the graph of this release and today's default model. Raises Unavailable."""
+        wanted = {one.name: one for one in published if not one.files_sha256}
+        for stored in await self._versions.named(wanted.keys() - self._forms.keys(), ENGINE):
+            self._forms = {**self._forms, stored.name: json.loads(stored.content)["config"]}
+        self._forms = {name: config for name, config in self._forms.items() if name in wanted}
+        return [
+            await asyncio.to_thread(self._of_form, wanted[name].agent, config)
+            for name, config in self._forms.items()
+        ]
+
+    def _of_form(self, identity: str, config: Mapping[str, object]) -> ScannedAgent:
+        try:
+            content = content_from({"config": config}, identity, self._surroundings, self._scanner.defaults)
+            return ScannedAgent(identity, shipped=False, content=content, version=new_version(content))
+        except BuildFailed as error:
+            return ScannedAgent(identity, shipped=False, problems=error.problems)
+        except ContentBroken as error:
+            return ScannedAgent(identity, shipped=False, problems=[Problem(AGENT_FILE, str(error))])
 
     async def _remodelled(self) -> bool:
         """Whether `default` stands for other models than before, which the next scan then uses. Raises Unavailable."""
@@ -487,7 +561,7 @@ class LiveAgents:
         names_of_tools = self._options.tools.names
         notes = {
             f"{identity}/{note}"
-            for identity, one in self._snapshot.configured.items()
+            for identity, one in self._snapshot.served.items()
             for note in missing_tools(one.config, names_of_tools)
         }
         for note in sorted(notes - self._noted):
@@ -497,34 +571,42 @@ class LiveAgents:
     def _replace(
         self,
         scanned: Sequence[ScannedAgent],
+        forms: Sequence[ScannedAgent],
         known: Mapping[tuple[str, bytes], ConfiguredAgent],
-        failed: Mapping[str, Sequence[Problem]],
+        failed: Mapping[tuple[str, bytes], Sequence[Problem]],
     ) -> Sequence[Reloaded]:
-        """Replace the snapshot with a new snapshot, which holds the scanned agents. An agent with problems keeps its
-        last version. known: the agents by fingerprint.
+        """Replace the snapshot with a new snapshot, which holds the scanned agents and above them those of forms. An agent with
+        problems keeps its last version; at the start, the files answer in place of a form. known: the agents by fingerprint.
         """
         before = self._snapshot
         current: dict[str, ConfiguredAgent] = {}
+        published: dict[str, ConfiguredAgent] = {}
         problems: dict[str, Reloaded] = {}
-        for entry in scanned:
-            old = before.configured.get(entry.identity)
-            if wrong := failed.get(entry.identity, entry.problems):
+        for entry, into in (*((one, current) for one in scanned), *((one, published) for one in forms)):
+            old = (before.configured if into is current else before.served).get(entry.identity)
+            if wrong := failed.get(_fingerprint(entry), entry.problems) if entry.version else entry.problems:
                 found = [_problem(each) for each in wrong]
                 version = before.current[entry.identity].version if old is not None else ""
                 problems[entry.identity] = Reloaded(entry.identity, version, changed=False, problems=found)
                 if old is not None:
-                    current[entry.identity] = old
+                    into[entry.identity] = old
             else:
-                current[entry.identity] = known[_fingerprint(entry)]
-        versions = {**before.versions, **{one.version: one for one in current.values()}}
-        published: dict[str, ConfiguredAgent] = {}
+                into[entry.identity] = known[_fingerprint(entry)]
+        versions = {
+            **before.versions,
+            **{one.version: one for one in (*current.values(), *published.values())},
+        }
         for publication in self._published:
             files, agent = current.get(publication.agent), versions.get(publication.name)
             counts = files is not None and files.fingerprint[1] == publication.files_sha256
             if counts and isinstance(agent, ConfiguredAgent):
                 published[publication.agent] = agent
+        ordinals = {one.agent: one.ordinal for one in self._published}
+        owned = {
+            name: (ordinals.get(name, 0), self._listings.get(name)) for name in (*ordinals, *self._listings)
+        }
         self._snapshot = AgentSnapshot.of(
-            current, self._options.coded, problems, self._options.default, versions, published
+            current, self._options.coded, problems, self._options.default, versions, published, owned
         )
         outcome = _changes(before, self._snapshot)
         for entry in outcome:
@@ -624,17 +706,25 @@ def _broken(outcome: Reloaded) -> str:
 
 def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
     outcomes: list[Reloaded] = []
-    for name in sorted({*before.configured, *after.configured, *after.problems}):
+    for name in sorted({*before.served, *after.served, *after.problems}):
         if name in after.problems:
             outcomes.append(after.problems[name])
             continue
-        new, old = (one.current[name].version if name in one.configured else "" for one in (after, before))
+        new, old = (one.served[name].version if name in one.served else "" for one in (after, before))
         outcomes.append(Reloaded(name, new, changed=new != old))
     return outcomes
 
 
-def _card(identity: str, agent: ConfiguredAgent, file_version: str, *, default: bool) -> AgentCard:
-    config = agent.config
+def _card(
+    identity: str,
+    agent: ConfiguredAgent,
+    file_version: str,
+    owned: tuple[int, bool | None],
+    *,
+    default: bool,
+) -> AgentCard:
+    config, (ordinal, listed) = agent.config, owned
+    listed = config.listed if listed is None else listed
     return AgentCard(
         id=identity,
         display_name=config.name,
@@ -649,8 +739,18 @@ def _card(identity: str, agent: ConfiguredAgent, file_version: str, *, default: 
         tools=config.tools.use,
         file_version=file_version,
         writes_json=agent.alone is not None and agent.alone.writes_json,
-        listed=config.listed,
+        listed=listed,
+        greeting=config.greeting,
+        etag=f"{names.parse_version(agent.version)[1]}-{ordinal}-{int(listed)}",
     )
+
+
+def _violation(problem: Problem) -> FieldViolation:
+    """A mistake at its value in `agent.toml`, or in the content as a whole."""
+    if problem.file != AGENT_FILE or not problem.key:
+        return FieldViolation(_CONTENT, "agent.problem", str(problem))
+    hint = f". Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
+    return FieldViolation(f"{_CONTENT}.config.{problem.path}", "agent.problem", problem.message + hint)
 
 
 def _problem(problem: Problem) -> AgentProblem:
@@ -684,14 +784,16 @@ def _fingerprint(scanned: ScannedAgent) -> tuple[str, bytes]:
     return scanned.identity, scanned.version.sha256
 
 
-def _built(scanned: Sequence[ScannedAgent], context: BuildContext) -> Mapping[str, Built | BuildFailed]:
-    results: dict[str, Built | BuildFailed] = {}
+def _built(
+    scanned: Sequence[ScannedAgent], context: BuildContext
+) -> Mapping[tuple[str, bytes], Built | BuildFailed]:
+    results: dict[tuple[str, bytes], Built | BuildFailed] = {}
     for one in scanned:
         assert one.content is not None, "it has no problems"
         try:
-            results[one.identity] = build(one.content, context)
+            results[_fingerprint(one)] = build(one.content, context)
         except BuildFailed as error:
-            results[one.identity] = error
+            results[_fingerprint(one)] = error
     return results
 
 

@@ -342,7 +342,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 PATIENCE_SECONDS: Final = 10.0
 """The maximum number of seconds for one call. After this time, the node uses its own rule."""
 _FIRST_WORD: Final = 0.9
-COMMON: Final = frozenset({"agent", "language", "questions", "formats", "today"})
+COMMON: Final = frozenset({"agent", "language", "questions", "formats", "today", "instructions"})
 """The trusted variables that every node offers to its prompts."""
 _MAX_BYTES: Final = 16 * 1024
 _MAX_COMPLAINT: Final = 300
@@ -437,6 +437,7 @@ class Asker:
             "questions": tuple(self.traits.questions),
             "formats": "",
             "today": f"{datetime.now(UTC):%A, %Y-%m-%d}",
+            "instructions": self.traits.instructions,
         }
         messages = [*self.prompts.render(name, {**common, **trusted}, untrusted, run.nonce), *after]
         hints, table = self.prompts.front(name).hints, self.traits.model

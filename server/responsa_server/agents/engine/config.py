@@ -400,6 +400,23 @@ class AgentConfig(Table):
         True,
         description="Whether people and programs are offered the agent. An agent that is not listed answers those who name it.",
     )
+    standard: bool = Field(
+        False,
+        description=(
+            "Whether the agent has the server's own steps in place of `start`, `nodes` and `graph`: those of the shipped agent `default`, "
+            "or of `knowledge` if it uses tools."
+        ),
+    )
+    greeting: str = Field(
+        "",
+        max_length=1000,
+        description="What people read before their first question, and what answers small talk; empty: the server's own texts.",
+    )
+    instructions: str = Field(
+        "",
+        max_length=20_000,
+        description="What the model is told beside the prompt (the prompts' variable `instructions`).",
+    )
     questions: Texts = Field((), max_length=20, description="Examples of questions.")
     without_retrieval: str = Field(
         WITHOUT_RETRIEVAL,
@@ -436,6 +453,8 @@ class Traits:
     agent: str = ""
     tools: Sequence[str] = ()
     calls: CallLimits = field(default_factory=CallLimits)
+    greeting: str = ""
+    instructions: str = ""
 
 
 def traits(config: AgentConfig, agent: str = "") -> Traits:
@@ -452,4 +471,6 @@ def traits(config: AgentConfig, agent: str = "") -> Traits:
         agent,
         config.tools.use,
         CallLimits(config.tools.seconds, config.tools.calls),
+        config.greeting,
+        config.instructions,
     )

@@ -59,7 +59,7 @@ NO_MODEL: Final = "No language model is configured"
 NEVER_A_MODEL: Final = "This agent uses no language model"
 MODEL_AWAY: Final = "The language model is not available"
 OFFERED: Final = Offered(
-    trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "failed"}),
+    trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "failed", "greeting"}),
     untrusted=frozenset({"question"}),
 )
 
@@ -132,6 +132,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
     def _values(self, inputs: TemplateInput) -> Mapping[str, object]:
         return {
             "agent": self._traits.name,
+            "greeting": self._traits.greeting,
             "questions": tuple(self._traits.questions),
             "teacher": inputs.teacher,
             WITHOUT_MODEL: MODEL_AWAY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final, LiteralString
@@ -81,8 +81,8 @@ class PostgresAgentVersions:
             return [build(Publication, row) for row in await all_rows(connection, _QUERIES["published"], {})]
 
     @shielded
-    async def publish(self, publication: Publication, event: AuditEvent) -> None:
-        await self._change("publish", asdict(publication), event)
+    async def publish(self, publication: Publication, event: AuditEvent, after: int | None = None) -> None:
+        await self._change("publish", {**asdict(publication), "after": after}, event)
 
     @shielded
     async def roll_back(self, identity: str, number: int, event: AuditEvent) -> bool:
@@ -95,6 +95,16 @@ class PostgresAgentVersions:
             if changed:
                 await self._log.write(connection, event)
         return changed
+
+    @shielded
+    async def listings(self) -> Mapping[str, bool]:
+        async with self._database.no_tenant_statements() as connection:
+            rows = await all_rows(connection, _QUERIES["listings"], {})
+        return {row["agent_id"]: row["listed"] for row in rows}
+
+    @shielded
+    async def list_agent(self, identity: str, *, listed: bool, event: AuditEvent) -> None:
+        await self._change("list_agent", {"agent": identity, "listed": listed}, event)
 
     @shielded
     async def newest(self) -> int:

@@ -28,7 +28,7 @@ JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.sha256 = n.sha256
 ORDER BY n.place;
 
 -- name: published
-SELECT DISTINCT ON (agent_id) agent_id AS agent, version AS number, files_sha256 FROM responsa.agent_publication
+SELECT DISTINCT ON (agent_id) agent_id AS agent, version AS number, files_sha256, ordinal FROM responsa.agent_publication
 ORDER BY agent_id, ordinal DESC;
 
 -- name: publish_lock
@@ -36,11 +36,27 @@ ORDER BY agent_id, ordinal DESC;
 SELECT pg_advisory_xact_lock(hashtextextended('responsa.agent_publication ' || %(agent)s, 0));
 
 -- name: publish
-INSERT INTO responsa.agent_publication (agent_id, version, files_sha256)
-SELECT %(agent)s, %(number)s, %(files_sha256)s
-WHERE (%(number)s::int, %(files_sha256)s::bytea) IS DISTINCT FROM
-    (SELECT (version, files_sha256) FROM responsa.agent_publication WHERE agent_id = %(agent)s ORDER BY ordinal DESC LIMIT 1)
-RETURNING ordinal;
+-- A publication that outranks all files says by its version whether the agent is listed.
+WITH stored AS (
+    INSERT INTO responsa.agent_publication (agent_id, version, files_sha256)
+    SELECT %(agent)s, %(number)s, %(files_sha256)s
+    WHERE (%(number)s::int, %(files_sha256)s::bytea) IS DISTINCT FROM
+        (SELECT (version, files_sha256) FROM responsa.agent_publication WHERE agent_id = %(agent)s ORDER BY ordinal DESC LIMIT 1)
+        AND (%(after)s::bigint IS NULL OR %(after)s::bigint = coalesce(
+            (SELECT max(ordinal) FROM responsa.agent_publication WHERE agent_id = %(agent)s), 0))
+    RETURNING ordinal
+), unlisted AS (
+    DELETE FROM responsa.agent_listing WHERE agent_id = %(agent)s AND %(files_sha256)s::bytea = '' AND EXISTS (SELECT FROM stored)
+)
+SELECT ordinal FROM stored;
+
+-- name: listings
+SELECT agent_id, listed FROM responsa.agent_listing;
+
+-- name: list_agent
+INSERT INTO responsa.agent_listing (agent_id, listed) VALUES (%(agent)s, %(listed)s)
+ON CONFLICT (agent_id) DO UPDATE SET listed = excluded.listed WHERE agent_listing.listed <> excluded.listed
+RETURNING agent_id;
 
 -- name: roll_back
 DELETE FROM responsa.agent_publication

@@ -189,8 +189,8 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
     "20 variable that is not offered": ([
         ("prompts/write.md", 'question = "what is asked"', 'question = "what is asked", passage = "found"')], [
         ("prompts/write.md: variables.passage: declares “passage”, which the node “write” does not offer; it offers “agent”, "
-         "“formats”, “history”, “language”, “no_answer”, “parameters”, “passages”, “persona”, “problem”, “question”, “questions”, "
-         "“summary”, “today”, “without_retrieval”. Did you mean “passages”?")]),
+         "“formats”, “history”, “instructions”, “language”, “no_answer”, “parameters”, “passages”, “persona”, “problem”, “question”, "
+         "“questions”, “summary”, “today”, “without_retrieval”. Did you mean “passages”?")]),
     "21 what others wrote among the instructions": ([("prompts/write.md", "one sentence.", "one sentence. {{ question }}")], [
         "prompts/write.md: uses “question”, an untrusted text, in the instructions; move it below the line “=== user”."]),
     "21 what others wrote, by a partial": ([("prompts/parts/tone.md", "", "Be kind to {{ question }}.\n")], [

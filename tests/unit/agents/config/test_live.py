@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +71,9 @@ class Kept:
 
     async def published(self) -> Sequence[Publication]:
         return []
+
+    async def listings(self) -> Mapping[str, bool]:
+        return {}
 
     async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
         return [row for _, row in self.rows if row.name in names]

@@ -77,6 +77,7 @@ export const de: Translated<typeof en> = {
   "agent_version.read": "Versuchte, Versionen von Agenten abzurufen", "agent_version.read.did": "Versionen von Agenten abgerufen", "agent_version.read.tried": "Versionen von Agenten abzurufen",
   "agent_version.create": "Version eines Agenten angelegt", "agent_version.create.did": "eine Version eines Agenten angelegt", "agent_version.create.tried": "eine Version eines Agenten anzulegen",
   "agent_version.publish": "Version eines Agenten veröffentlicht", "agent_version.publish.did": "eine Version eines Agenten veröffentlicht", "agent_version.publish.tried": "eine Version eines Agenten zu veröffentlichen",
+  "agent.update": "Agent angeboten oder nicht mehr angeboten", "agent.update.did": "geändert, ob ein Agent angeboten wird", "agent.update.tried": "zu ändern, ob ein Agent angeboten wird",
   "agent_version.rollback": "Version eines Agenten zurückgenommen", "agent_version.rollback.did": "eine Version eines Agenten zurückgenommen", "agent_version.rollback.tried": "eine Version eines Agenten zurückzunehmen",
   "experiment.create": "Experiment begonnen", "experiment.create.did": "ein Experiment begonnen", "experiment.create.tried": "ein Experiment zu beginnen",
   "experiment.stop": "Experiment beendet", "experiment.stop.did": "ein Experiment beendet", "experiment.stop.tried": "ein Experiment zu beenden",

@@ -75,6 +75,7 @@ export const en = {
   "agent_version.read": "Tried to view versions of agents", "agent_version.read.did": "viewed versions of agents", "agent_version.read.tried": "view versions of agents",
   "agent_version.create": "Created a version of an agent", "agent_version.create.did": "created a version of an agent", "agent_version.create.tried": "create a version of an agent",
   "agent_version.publish": "Published a version of an agent", "agent_version.publish.did": "published a version of an agent", "agent_version.publish.tried": "publish a version of an agent",
+  "agent.update": "Changed whether an agent is listed", "agent.update.did": "changed whether an agent is listed", "agent.update.tried": "change whether an agent is listed",
   "agent_version.rollback": "Rolled a version of an agent back", "agent_version.rollback.did": "rolled a version of an agent back", "agent_version.rollback.tried": "roll a version of an agent back",
   "experiment.create": "Started an experiment", "experiment.create.did": "started an experiment", "experiment.create.tried": "start an experiment",
   "experiment.stop": "Stopped an experiment", "experiment.stop.did": "stopped an experiment", "experiment.stop.tried": "stop an experiment",

@@ -115,6 +115,7 @@ import com.responsa.admin.v1.Teacher;
 import com.responsa.admin.v1.Tenant;
 import com.responsa.admin.v1.TestModelRequest;
 import com.responsa.admin.v1.TestModelResponse;
+import com.responsa.admin.v1.UpdateAgentRequest;
 import com.responsa.admin.v1.UpdateInsightSettingsRequest;
 import com.responsa.admin.v1.UpdateQuestionPatternRequest;
 import com.responsa.admin.v1.UpdateSourceRequest;
@@ -222,6 +223,9 @@ public final class AdminService {
     static final MethodDescriptor<RollbackAgentVersionRequest, Agent> ROLLBACK_AGENT_VERSION = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/RollbackAgentVersion",
             RollbackAgentVersionRequest.getDefaultInstance(), Agent.getDefaultInstance());
+    static final MethodDescriptor<UpdateAgentRequest, Agent> UPDATE_AGENT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateAgent",
+            UpdateAgentRequest.getDefaultInstance(), Agent.getDefaultInstance());
     static final MethodDescriptor<CreateExperimentRequest, Experiment> CREATE_EXPERIMENT = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateExperiment",
             CreateExperimentRequest.getDefaultInstance(), Experiment.getDefaultInstance());
@@ -635,10 +639,12 @@ public final class AdminService {
 
     /**
      * CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not
-     * answer questions that do not name it. If a version has the same content, the call returns that version and its card. Only owners
-     * of the installation may make this call.
+     * answer questions that do not name it. If a version has the same content, the call returns that version and its card. An agent
+     * whose {@code config} has {@code standard: true} needs no files, and no steps of its own: it begins to exist when its first version
+     * is published. Only owners of the installation may make this call.
      *
-     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake).
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake, at its key in {@code config} where it
+     * has one).
      */
     public AgentVersion createAgentVersion(CreateAgentVersionRequest request) {
         return calls.unary(CREATE_AGENT_VERSION, request, true, timeout);
@@ -646,23 +652,35 @@ public final class AdminService {
 
     /**
      * PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the
-     * same files, until the files or the default model change. Running turns keep their versions. Only owners of the installation may
-     * make this call.
+     * same files, until the files or the default model change. A version with {@code standard: true} answers on every server, whatever
+     * the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
+     * versions. Only owners of the installation may make this call.
      *
-     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
      */
     public Agent publishAgentVersion(PublishAgentVersionRequest request) {
-        return calls.unary(PUBLISH_AGENT_VERSION, request, true, timeout);
+        return calls.unary(PUBLISH_AGENT_VERSION, request, !Calls.hasEtag(request), timeout);
     }
 
     /**
      * RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version
-     * answers that answered before it was published. Only owners of the installation may make this call.
+     * answers that answered before it was published; an agent without files is out of service after its first publication was taken
+     * back, and only its name is returned. Only owners of the installation may make this call.
      *
      * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
      */
     public Agent rollbackAgentVersion(RollbackAgentVersionRequest request) {
         return calls.unary(ROLLBACK_AGENT_VERSION, request, false, timeout);
+    }
+
+    /**
+     * UpdateAgent changes whether people and programs are offered an agent ({@code listed}), on every server, until a version with
+     * {@code standard: true} is published. Only owners of the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+     */
+    public Agent updateAgent(UpdateAgentRequest request) {
+        return calls.unary(UPDATE_AGENT, request, !Calls.hasEtag(request), timeout);
     }
 
     /**

@@ -194,6 +194,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
                 _registered_method=True)
+        self.UpdateAgent = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/UpdateAgent',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateAgentRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+                _registered_method=True)
         self.CreateExperiment = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/CreateExperiment',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentRequest.SerializeToString,
@@ -651,24 +656,35 @@ class AdminServiceServicer:
 
     def CreateAgentVersion(self, request, context):
         """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
-        the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
-        for each mistake).
+        the same content, the call returns that version and its card. An agent whose `config` has `standard: true` needs no files, and no steps of its own: it begins to exist when its first
+        version is published. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake, at its key in
+        `config` where it has one).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishAgentVersion(self, request, context):
-        """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
-        turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+        """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
+        version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
+        versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RollbackAgentVersion(self, request, context):
-        """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
-        installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+        """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
+        files is out of service after its first publication was taken back, and only its name is returned. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
+        RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAgent(self, request, context):
+        """UpdateAgent changes whether people and programs are offered an agent (`listed`), on every server, until a version with `standard: true` is published. Only owners of the installation may make
+        this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1230,6 +1246,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
             'RollbackAgentVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.RollbackAgentVersion,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
+            ),
+            'UpdateAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAgent,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateAgentRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
             ),
             'CreateExperiment': grpc.unary_unary_rpc_method_handler(
@@ -2235,6 +2256,33 @@ class AdminService:
             target,
             '/responsa.admin.v1.AdminService/RollbackAgentVersion',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/UpdateAgent',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateAgentRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
             options,
             channel_credentials,

@@ -130,16 +130,23 @@ class AdminServiceStub:
     """GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND."""
     CreateAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateAgentVersionRequest, _agent_pb2.AgentVersion]
     """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
-    the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
-    for each mistake).
+    the same content, the call returns that version and its card. An agent whose `config` has `standard: true` needs no files, and no steps of its own: it begins to exist when its first
+    version is published. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake, at its key in
+    `config` where it has one).
     """
     PublishAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PublishAgentVersionRequest, _agent_pb2.Agent]
-    """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
-    turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+    """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
+    version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
+    versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
     """
     RollbackAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RollbackAgentVersionRequest, _agent_pb2.Agent]
-    """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
-    installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+    """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
+    files is out of service after its first publication was taken back, and only its name is returned. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
+    RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+    """
+    UpdateAgent: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateAgentRequest, _agent_pb2.Agent]
+    """UpdateAgent changes whether people and programs are offered an agent (`listed`), on every server, until a version with `standard: true` is published. Only owners of the installation may make
+    this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
     """
     CreateExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateExperimentRequest, _experiment_pb2.Experiment]
     """CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
@@ -601,8 +608,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.CreateAgentVersionRequest, _abc.Awaitable[_agent_pb2.AgentVersion]],
     ) -> _abc.Awaitable[_agent_pb2.AgentVersion]:
         """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
-        the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
-        for each mistake).
+        the same content, the call returns that version and its card. An agent whose `config` has `standard: true` needs no files, and no steps of its own: it begins to exist when its first
+        version is published. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake, at its key in
+        `config` where it has one).
         """
 
     @_abc_1.abstractmethod
@@ -611,8 +619,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.PublishAgentVersionRequest,
         context: _aio.ServicerContext[_admin_service_pb2.PublishAgentVersionRequest, _abc.Awaitable[_agent_pb2.Agent]],
     ) -> _abc.Awaitable[_agent_pb2.Agent]:
-        """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
-        turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+        """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
+        version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
+        versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod
@@ -621,8 +630,19 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RollbackAgentVersionRequest,
         context: _aio.ServicerContext[_admin_service_pb2.RollbackAgentVersionRequest, _abc.Awaitable[_agent_pb2.Agent]],
     ) -> _abc.Awaitable[_agent_pb2.Agent]:
-        """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
-        installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+        """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
+        files is out of service after its first publication was taken back, and only its name is returned. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
+        RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateAgent(
+        self,
+        request: _admin_service_pb2.UpdateAgentRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.UpdateAgentRequest, _abc.Awaitable[_agent_pb2.Agent]],
+    ) -> _abc.Awaitable[_agent_pb2.Agent]:
+        """UpdateAgent changes whether people and programs are offered an agent (`listed`), on every server, until a version with `standard: true` is published. Only owners of the installation may make
+        this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod

@@ -28,7 +28,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x04\n\x05\x41gent\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12;\n\x07version\x18\x04 \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/AgentVersion\x12\x38\n\x11parameters_schema\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x65xamples\x18\x06 \x03(\tB\x04\xe2\x41\x01\x03\x12=\n\x0b\x63ollections\x18\x07 \x03(\tB(\xe2\x41\x01\x03\xfa\x41!\n\x1fresponsa.example.org/Collection\x12\x14\n\x06models\x18\x08 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10history_messages\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x18\n\nis_default\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rmissing_tools\x18\x0b \x03(\tB\x04\xe2\x41\x01\x03\x12@\n\x0c\x66ile_version\x18\x0c \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/AgentVersion\x12\x19\n\x0bwrites_json\x18\r \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06listed\x18\x0e \x01(\x08\x42\x04\xe2\x41\x01\x03:>\xea\x41;\n\x1aresponsa.example.org/Agent\x12\x0e\x61gents/{agent}*\x06\x61gents2\x05\x61gent\"\xce\x02\n\x0c\x41gentVersion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x35\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nis_current\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12.\n\x07\x63ontent\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x05\x12+\n\x04\x63\x61rd\x18\x06 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x05:f\xea\x41\x63\n!responsa.example.org/AgentVersion\x12!agents/{agent}/versions/{version}*\ragentVersions2\x0c\x61gentVersionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x04\n\x05\x41gent\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12;\n\x07version\x18\x04 \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/AgentVersion\x12\x38\n\x11parameters_schema\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x65xamples\x18\x06 \x03(\tB\x04\xe2\x41\x01\x03\x12=\n\x0b\x63ollections\x18\x07 \x03(\tB(\xe2\x41\x01\x03\xfa\x41!\n\x1fresponsa.example.org/Collection\x12\x14\n\x06models\x18\x08 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10history_messages\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x18\n\nis_default\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rmissing_tools\x18\x0b \x03(\tB\x04\xe2\x41\x01\x03\x12@\n\x0c\x66ile_version\x18\x0c \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/AgentVersion\x12\x19\n\x0bwrites_json\x18\r \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06listed\x18\x0e \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08greeting\x18\x0f \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x10 \x01(\tB\x04\xe2\x41\x01\x01:>\xea\x41;\n\x1aresponsa.example.org/Agent\x12\x0e\x61gents/{agent}*\x06\x61gents2\x05\x61gent\"\xce\x02\n\x0c\x41gentVersion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x35\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nis_current\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12.\n\x07\x63ontent\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x05\x12+\n\x04\x63\x61rd\x18\x06 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x05:f\xea\x41\x63\n!responsa.example.org/AgentVersion\x12!agents/{agent}/versions/{version}*\ragentVersions2\x0c\x61gentVersionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,7 +62,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENT'].fields_by_name['writes_json']._loaded_options = None
   _globals['_AGENT'].fields_by_name['writes_json']._serialized_options = b'\342A\001\003'
   _globals['_AGENT'].fields_by_name['listed']._loaded_options = None
-  _globals['_AGENT'].fields_by_name['listed']._serialized_options = b'\342A\001\003'
+  _globals['_AGENT'].fields_by_name['listed']._serialized_options = b'\342A\001\001'
+  _globals['_AGENT'].fields_by_name['greeting']._loaded_options = None
+  _globals['_AGENT'].fields_by_name['greeting']._serialized_options = b'\342A\001\003'
+  _globals['_AGENT'].fields_by_name['etag']._loaded_options = None
+  _globals['_AGENT'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
   _globals['_AGENT']._loaded_options = None
   _globals['_AGENT']._serialized_options = b'\352A;\n\032responsa.example.org/Agent\022\016agents/{agent}*\006agents2\005agent'
   _globals['_AGENTVERSION'].fields_by_name['name']._loaded_options = None
@@ -80,7 +84,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTVERSION']._loaded_options = None
   _globals['_AGENTVERSION']._serialized_options = b'\352Ac\n!responsa.example.org/AgentVersion\022!agents/{agent}/versions/{version}*\ragentVersions2\014agentVersion'
   _globals['_AGENT']._serialized_start=174
-  _globals['_AGENT']._serialized_end=750
-  _globals['_AGENTVERSION']._serialized_start=753
-  _globals['_AGENTVERSION']._serialized_end=1087
+  _globals['_AGENT']._serialized_end=794
+  _globals['_AGENTVERSION']._serialized_start=797
+  _globals['_AGENTVERSION']._serialized_end=1131
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,8 @@ class Agent(_message.Message):
     FILE_VERSION_FIELD_NUMBER: _builtins.int
     WRITES_JSON_FIELD_NUMBER: _builtins.int
     LISTED_FIELD_NUMBER: _builtins.int
+    GREETING_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`agents/{id}`."""
     display_name: _builtins.str
@@ -57,7 +59,11 @@ class Agent(_message.Message):
     writes_json: _builtins.bool
     """Whether GenerateText writes JSON with the agent's language model: the agent has one, and its files allow it (`model.json_output`)."""
     listed: _builtins.bool
-    """Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent."""
+    """Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent. Owners of the installation change it by UpdateAgent."""
+    greeting: _builtins.str
+    """What to show before the first question; empty if the agent has no text of its own for this."""
+    etag: _builtins.str
+    """Changes when the agent changes that answers, and with `listed`."""
     @_builtins.property
     def parameters_schema(self) -> _struct_pb2.Struct:
         """The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
@@ -100,10 +106,12 @@ class Agent(_message.Message):
         file_version: _builtins.str = ...,
         writes_json: _builtins.bool = ...,
         listed: _builtins.bool = ...,
+        greeting: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters_schema", b"parameters_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "examples", b"examples", "file_version", b"file_version", "history_messages", b"history_messages", "is_default", b"is_default", "listed", b"listed", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version", "writes_json", b"writes_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "etag", b"etag", "examples", b"examples", "file_version", b"file_version", "greeting", b"greeting", "history_messages", b"history_messages", "is_default", b"is_default", "listed", b"listed", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version", "writes_json", b"writes_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

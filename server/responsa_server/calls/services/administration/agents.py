@@ -6,6 +6,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.chat.v1 import agent_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, structs
+from responsa_server.calls.convert.values import updated
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists, names
 from responsa_server.domain.agents import Catalogue
@@ -38,7 +39,17 @@ class AgentVersionService:
 
     async def PublishAgentVersion(self, request: pb.PublishAgentVersionRequest) -> agent_pb2.Agent:
         agent, number = names.parse_version(request.name)
-        await self._catalogue.publish(agent, number, AuditEvent.of_call(caller(), request.name))
+        event = AuditEvent.of_call(caller(), request.name)
+        await self._catalogue.publish(agent, number, event, request.etag)
+        return await self._agent(agent)
+
+    async def UpdateAgent(self, request: pb.UpdateAgentRequest) -> agent_pb2.Agent:
+        updated(request.update_mask, ("listed",), request.agent)
+        agent = names.parse_slug("agents", request.agent.name)
+        event = AuditEvent.of_call(caller(), request.agent.name)
+        await self._catalogue.list_agent(
+            agent, listed=request.agent.listed, event=event, etag=request.agent.etag
+        )
         return await self._agent(agent)
 
     async def RollbackAgentVersion(self, request: pb.RollbackAgentVersionRequest) -> agent_pb2.Agent:
@@ -47,6 +58,10 @@ class AgentVersionService:
         return await self._agent(agent)
 
     async def _agent(self, identity: str) -> agent_pb2.Agent:
+        if all(
+            card.id != identity for card in self._catalogue.cards()
+        ):  # it was rolled back, and has no files
+            return agent_pb2.Agent(name=names.agent(identity))
         card = self._catalogue.card(identity)
         return agents.agent(card, await self._catalogue.schema(caller(), card))
 

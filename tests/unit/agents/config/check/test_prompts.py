@@ -16,6 +16,7 @@ from responsa_server.agents.nodes.table import KINDS
 TEXTS = {
     *("agent", "question", "persona", "language", "formats", "today", "without_retrieval", "without_model"),
     *("teacher", "history", "summary", "parameters", "problem", "no_answer"),
+    *("instructions", "greeting"),
 }
 
 

@@ -11,7 +11,7 @@ import type { FailedRow, PreviewedRow, Source, SourceSchema } from "./source_pb.
 import type { Delivery, DeliverySchema } from "./delivery_pb.js";
 import type { Operation, OperationSchema } from "../../../google/longrunning/operations_pb.js";
 import type { ToolProblem } from "../../chat/v1/tool_pb.js";
-import type { AgentSchema, AgentVersion, AgentVersionSchema } from "../../chat/v1/agent_pb.js";
+import type { Agent, AgentSchema, AgentVersion, AgentVersionSchema } from "../../chat/v1/agent_pb.js";
 import type { Experiment, ExperimentReportSchema, ExperimentSchema } from "./experiment_pb.js";
 import type { User, UserSchema } from "../../auth/v1/user_pb.js";
 import type { UserQuota, UserQuotaSchema } from "./user_quota_pb.js";
@@ -1117,6 +1117,13 @@ export declare type PublishAgentVersionRequest = Message<"responsa.admin.v1.Publ
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * The expected etag of the agent. If the agent has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
 };
 
 /**
@@ -1124,6 +1131,33 @@ export declare type PublishAgentVersionRequest = Message<"responsa.admin.v1.Publ
  * Use `create(PublishAgentVersionRequestSchema)` to create a new message.
  */
 export declare const PublishAgentVersionRequestSchema: GenMessage<PublishAgentVersionRequest>;
+
+/**
+ * UpdateAgentRequest changes an agent.
+ *
+ * @generated from message responsa.admin.v1.UpdateAgentRequest
+ */
+export declare type UpdateAgentRequest = Message<"responsa.admin.v1.UpdateAgentRequest"> & {
+  /**
+   * The agent with its `name` and the new values. If `etag` is set, the agent must still have this etag.
+   *
+   * @generated from field: responsa.chat.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+
+  /**
+   * The field to change: `listed`. It must be named to become false.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.UpdateAgentRequest.
+ * Use `create(UpdateAgentRequestSchema)` to create a new message.
+ */
+export declare const UpdateAgentRequestSchema: GenMessage<UpdateAgentRequest>;
 
 /**
  * RollbackAgentVersionRequest names the version that was published last.
@@ -3424,8 +3458,9 @@ export declare const AdminService: GenService<{
   },
   /**
    * CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
-   * the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
-   * for each mistake).
+   * the same content, the call returns that version and its card. An agent whose `config` has `standard: true` needs no files, and no steps of its own: it begins to exist when its first
+   * version is published. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake, at its key in
+   * `config` where it has one).
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateAgentVersion
    */
@@ -3435,8 +3470,9 @@ export declare const AdminService: GenService<{
     output: typeof AgentVersionSchema;
   },
   /**
-   * PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
-   * turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+   * PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
+   * version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
+   * versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.admin.v1.AdminService.PublishAgentVersion
    */
@@ -3446,14 +3482,26 @@ export declare const AdminService: GenService<{
     output: typeof AgentSchema;
   },
   /**
-   * RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
-   * installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+   * RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
+   * files is out of service after its first publication was taken back, and only its name is returned. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
+   * RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
    *
    * @generated from rpc responsa.admin.v1.AdminService.RollbackAgentVersion
    */
   rollbackAgentVersion: {
     methodKind: "unary";
     input: typeof RollbackAgentVersionRequestSchema;
+    output: typeof AgentSchema;
+  },
+  /**
+   * UpdateAgent changes whether people and programs are offered an agent (`listed`), on every server, until a version with `standard: true` is published. Only owners of the installation may make
+   * this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.UpdateAgent
+   */
+  updateAgent: {
+    methodKind: "unary";
+    input: typeof UpdateAgentRequestSchema;
     output: typeof AgentSchema;
   },
   /**

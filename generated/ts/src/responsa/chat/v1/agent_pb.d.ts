@@ -112,11 +112,25 @@ export declare type Agent = Message<"responsa.chat.v1.Agent"> & {
   writesJson: boolean;
 
   /**
-   * Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent.
+   * Whether people and programs are offered the agent. An agent that is not listed answers those who name it; ListAgents has every agent. Owners of the installation change it by UpdateAgent.
    *
    * @generated from field: bool listed = 14;
    */
   listed: boolean;
+
+  /**
+   * What to show before the first question; empty if the agent has no text of its own for this.
+   *
+   * @generated from field: string greeting = 15;
+   */
+  greeting: string;
+
+  /**
+   * Changes when the agent changes that answers, and with `listed`.
+   *
+   * @generated from field: string etag = 16;
+   */
+  etag: string;
 };
 
 /**
