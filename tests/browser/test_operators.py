@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToDict
 from playwright.async_api import expect
 
 from tests.browser.person import Person, Tab, until
-from tests.browser.rules import NARROW, flaws, flaws_in_all_colours
+from tests.browser.rules import NARROW, broken_words, flaws, flaws_in_all_colours
 from tests.browser.texts import BAKERY, RYE_BREAD
 from tests.instance import Instance
 
@@ -237,3 +237,66 @@ async def test_owners_publish_versions_and_compare_them(owner: Person) -> None:
     await tutor.get_by_role("button", name=f"Roll back version {number} of Tutor").click()
     await dialog.get_by_role("button", name="Roll back").click()
     await expect(tutor).not_to_contain_text("published")
+
+
+async def test_an_owner_makes_an_agent_by_the_form_and_asks_it(owner: Person) -> None:
+    owner.add(BAKERY, "bakery.md")
+    tab = await operate(owner, "agents", **NARROW)
+    page, dialog, found = tab.page, tab.page.get_by_role("dialog"), dict[str, list[str]]()
+
+    async def look(state: str) -> None:
+        found[state] = await flaws_in_all_colours(page) + await broken_words(page)
+        assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth"), state
+
+    baker = page.get_by_role("list", name="Agents").get_by_role("listitem").filter(has_text="Baker")
+    await page.get_by_role("button", name="New agent").click()
+    form = page.get_by_role("form", name="New agent")
+    await form.get_by_role("button", name="Publish").click()
+    await expect(form.get_by_label("Name")).to_be_focused()
+    await form.get_by_label("Name").fill("Baker")
+    await form.get_by_label("Greeting").fill("What would you like to bake?")
+    await form.get_by_label("Instructions").fill("Begin with the oven.")
+    await form.get_by_label("Language model").select_option(label="None: show passages only")
+    await form.get_by_label("My documents").check()
+    await form.get_by_label("Try a question").fill(RYE_BREAD)
+    await look("form")
+    await form.get_by_label("Try a question").press("Enter")
+    await expect(form.locator(".beside")).to_contain_text("nineteen hours")
+    await expect(form.locator(".beside section")).to_have_count(1)  # nothing answered before
+    await form.get_by_role("button", name="Publish").click()
+    await expect(baker).to_contain_text("Version 1")
+
+    await page.get_by_role("button", name="Edit Baker").click()
+    form = page.get_by_role("form", name="Edit Baker")
+    await expect(form.get_by_label("Instructions")).to_have_value("Begin with the oven.")
+    await expect(form.get_by_label("My documents")).to_be_checked()
+    await page.reload()  # the address names the form
+    await form.get_by_label("Greeting").fill("What shall we bake?")
+    await form.get_by_label("Try a question").fill(RYE_BREAD)
+    await form.get_by_role("button", name="Ask").click()
+    await expect(form.locator(".beside section")).to_contain_text(["nineteen hours", "nineteen hours"])
+    await look("two answers")
+    await form.get_by_role("button", name="Differences").click()
+    await expect(dialog.get_by_text("What shall we bake?")).to_be_visible()
+    await dialog.get_by_role("button", name="Close").click()
+    await form.get_by_role("button", name="Publish").click()
+    await expect(baker).to_contain_text("Version 2")
+
+    await page.goto(f"{owner.url}/?agent=baker")
+    await expect(page.get_by_text("What shall we bake?")).to_be_visible()
+    await tab.ask(RYE_BREAD)
+    await expect(tab.answers).to_contain_text("nineteen hours")
+    await page.goto(f"{owner.url}/#/administration/agents")
+    await baker.get_by_role("button", name="Stop offering Baker").click()
+    await expect(baker).to_contain_text("not offered")
+    for number in (2, 1):
+        await baker.get_by_text("Versions").click()
+        await baker.get_by_role("button", name=f"Roll back version {number} of Baker").click()
+        await dialog.get_by_role("button", name="Roll back").click()
+        await expect(dialog).to_have_count(0)
+    await expect(baker).to_have_count(0)
+    # An agent with steps of its own stays a file.
+    await page.get_by_role("button", name="Edit Tutor").click()
+    await expect(page.get_by_text("stays a file. Change tutor/agent.toml")).to_be_visible()
+    await look("own steps")
+    assert {state: ones for state, ones in found.items() if ones} == {}

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx2
 import pytest
 from google.protobuf.json_format import MessageToDict
 
@@ -97,6 +98,24 @@ def test_an_agent_without_a_file_is_made_changed_and_rolled_back(bench: Bench, o
         ("agent.update", "ETAG_MISMATCH"),
         ("agent.update", "OK"),
     ]
+
+
+def test_the_model_of_chores_is_listed_beside_a_default_agent_that_is_not(
+    bench: Bench, owner: Responsa
+) -> None:
+    def models() -> set[str]:
+        headers = {"authorization": f"Bearer {bench.instance.key}"}
+        found = httpx2.get(f"{bench.instance.url}/v1/models", headers=headers).json()["data"]
+        return {one["id"] for one in found if one["id"].partition(":")[0] in ("default", "chat")}
+
+    before = models()
+    assert {"default", "default:chores"} <= before
+    owner.update_agent("default", listed=False)
+    try:
+        assert models() == {"default:chores"}
+    finally:
+        owner.update_agent("default", listed=True)
+    assert models() == before
 
 
 def test_a_form_counts_until_the_files_are_taken(bench: Bench, owner: Responsa) -> None:

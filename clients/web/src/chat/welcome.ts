@@ -22,7 +22,7 @@ export interface WelcomeHooks {
 
 /** The greeting before the first message: the agent's purpose, what to ask, and what it knows. */
 export function welcome(agent: Agent | undefined, { use, more, about, tools }: WelcomeHooks): HTMLElement {
-  const row = element("li", { class: "empty" }, element("p", { class: "greeting" }, t("greeting")));
+  const row = element("li", { class: "empty" }, element("p", { class: "greeting", ...WRITTEN }, agent?.greeting || t("greeting")));
   if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, described(agent.description)));
   const newest = element("ul", { class: "known", "aria-label": t("newestDocuments") });
   const known = element("ul", { class: "known", "aria-label": t("askedAbout") });

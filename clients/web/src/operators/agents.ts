@@ -11,8 +11,9 @@ import { failureOf } from "../server/errors.js";
 import { moment } from "../text/facts.js";
 import { shown } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { badge, ResourceList, rowOf, type Row, type Stage } from "../widgets/resourcelist.js";
-import type { Part } from "../widgets/tabbed.js";
+import { actButton, badge, ResourceList, rowOf, type Row, type Stage } from "../widgets/resourcelist.js";
+import { noted, type Part } from "../widgets/tabbed.js";
+import { agentForm } from "./agentform.js";
 import { AgentsPart } from "./agentspart.js";
 import { contentText, numberOf } from "./content.js";
 import { experimentsList, outranked, versionActs } from "./experiments.js";
@@ -22,7 +23,7 @@ const EFFECTS: Partial<Record<ToolEffect, string>> = { [ToolEffect.NONE]: t("eff
 export class AgentsView implements Part, Stage {
   readonly root: HTMLElement;
   readonly say: (text: string) => void;
-  readonly #api: Pick<Api, "admin" | "chat">;
+  readonly #api: Pick<Api, "admin" | "chat" | "knowledge">;
   /** Whether the user owns the installation, so that the user may read what versions contain, and change which one answers. */
   readonly #owns: boolean;
   readonly #files: AgentsPart;
@@ -30,33 +31,67 @@ export class AgentsView implements Part, Stage {
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly home = element("ul", { class: "documents", "aria-label": t("agents"), tabindex: "-1" }, element("li", { class: "note" }, t("loading")));
   readonly #tools = element("ul", { class: "documents", "aria-label": t("tools") });
+  readonly #lists: HTMLElement;
   #agents: readonly Agent[] = [];
+  #known: readonly Tool[] = [];
 
-  constructor(api: Pick<Api, "admin" | "chat">, owns: boolean, say: (text: string) => void) {
+  constructor(api: Pick<Api, "admin" | "chat" | "knowledge">, owns: boolean, say: (text: string) => void) {
     this.#api = api;
     this.#owns = owns;
     this.say = say;
     this.#files = new AgentsPart(api, say, owns);
     this.#experiments = experimentsList(api, this, () => this.#agents);
-    this.root = element("div", { class: "stack" }, this.#files.root, this.#problem, this.home, ...(owns ? [this.#experiments.root] : []), element("h3", {}, t("tools")), this.#tools);
+    const add = owns ? [element("div", { class: "row" }, button(t("newAgent"), () => void this.#edit("new"), { class: "quiet" }))] : [];
+    this.#lists = element("div", { class: "stack" }, this.#files.root, ...add, this.home, ...(owns ? [this.#experiments.root] : []), element("h3", {}, t("tools")), this.#tools);
+    this.root = element("div", { class: "stack" }, this.#problem, this.#lists);
   }
 
   readonly again = (): Promise<void> => this.show();
 
   readonly refuse = (why: string): void => void (this.#problem.textContent = why);
 
-  async show(): Promise<void> {
+  /** `edit`: `agents/{id}`, or `new`. */
+  async show({ edit = "" }: Readonly<Record<string, string>> = {}): Promise<void> {
+    replace(this.root, this.#problem, this.#lists);
     void this.#files.refresh();
     try {
       const [agents, tools] = await Promise.all([allAgents(this.#api), allTools(this.#api)]);
       this.#agents = agents;
+      this.#known = tools;
       if (this.#owns) void this.#experiments.again();
       replace(this.home, ...agents.map((one) => this.#agentRow(one, tools)));
       replace(this.#tools, ...(tools.length > 0 ? tools.map((one) => toolRow(one, agents)) : [element("li", { class: "note" }, t("noTools"))]));
       this.refuse("");
+      if (edit && this.#owns) await this.#edit(edit);
     } catch (error) {
       this.refuse(failureOf(error).message);
     }
+  }
+
+  /** Show the form for an agent, or for a new one, in place of the lists. */
+  async #edit(name: string): Promise<void> {
+    const place = (edit: string) => noted({ area: "administration", tab: "agents", query: { edit } });
+    const compare = (agent: string, version: string, earlier: string) => this.#show(agent, version, earlier);
+    const done = () => {
+      place("");
+      void this.again().then(() => this.home.focus());
+    };
+    try {
+      const form = await agentForm(this.#api, this.#agents.find((one) => one.name === name), { agents: this.#agents, tools: this.#known, say: this.say, compare, done });
+      place(name);
+      replace(this.root, this.#problem, form);
+      form.querySelector<HTMLElement>("h3")?.focus();
+    } catch (error) {
+      this.refuse(failureOf(error).message);
+    }
+  }
+
+  /** What owners do with an agent. */
+  #acts(agent: Agent): readonly HTMLElement[] {
+    const { name, displayName, fileVersion, listed, etag } = agent;
+    const files = { label: t("useFiles"), name: t("useFilesOf", { agent: displayName }), ask: { title: t("useFilesOf", { agent: displayName }), text: t("useFilesWhat") }, danger: false, does: () => this.#api.admin.publishAgentVersion({ name: fileVersion, etag }), said: t("filesUsed", { agent: displayName }) };
+    const list = { label: t(listed ? "unlist" : "list"), name: t(listed ? "unlistAgent" : "listAgent", { agent: displayName }), does: () => this.#api.admin.updateAgent({ agent: { name, listed: !listed, etag }, updateMask: { paths: ["listed"] } }), said: t(listed ? "unlisted" : "listed", { agent: displayName }), next: t(listed ? "listAgent" : "unlistAgent", { agent: displayName }) };
+    return [button(t("edit"), () => void this.#edit(name), { "aria-label": t("editAgent", { agent: displayName }) }), actButton(this, list), ...(outranked(agent) ? [actButton(this, files)] : [])];
   }
 
   #agentRow(agent: Agent, tools: readonly Tool[]): HTMLElement {
@@ -81,10 +116,12 @@ export class AgentsView implements Part, Stage {
         { class: "about" },
         element("strong", { class: "name", ...WRITTEN }, displayName),
         ...(isDefault ? [badge(t("isDefault"), "good")] : []),
+        ...(agent.listed ? [] : [badge(t("notListed"))]),
         element("p", { class: "whole", ...WRITTEN }, description),
         element("p", { class: "note whole" }, facts.filter(Boolean).join(" · ")),
         ...(missingTools.length > 0 ? [element("p", { class: "warning whole" }, t("lacksTools", { count: missingTools.length, tools: missingTools.join(", ") }))] : []),
       ),
+      ...(this.#owns ? [element("div", { class: "row wrap acts" }, ...this.#acts(agent))] : []),
       details,
     );
   }

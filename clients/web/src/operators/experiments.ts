@@ -56,9 +56,9 @@ export function versionActs(api: Pick<Api, "admin">, stage: Stage, agent: Agent,
       ask: { title: t(`${label}Version`, values), text: t(`${label}What`, values) },
       danger: false,
       does,
-      said: ({ version }) => t(label === "publish" ? "published" : "rolledBack", { number: numberOf(version) }),
+      said: ({ version }) => (version ? t(label === "publish" ? "published" : "rolledBack", { number: numberOf(version) }) : t("outOfService", values)),
     });
-  if (isCurrent) return outranked(agent) ? [act("rollBack", () => api.admin.rollbackAgentVersion({ name }))] : [];
+  if (isCurrent) return outranked(agent) || !agent.fileVersion ? [act("rollBack", () => api.admin.rollbackAgentVersion({ name }))] : [];
   const title = t("attemptVersion", values);
   return [act("publish", () => api.admin.publishAgentVersion({ name })), button(t("attempt"), () => void begin(api, stage, name, title), { "aria-label": title })];
 }

@@ -5,7 +5,7 @@ import { withWait, type Failure } from "../server/errors.js";
 import { ruled, t } from "../language/language.js";
 
 type Attributes = Readonly<Record<string, string | boolean | undefined>>;
-type Control = HTMLInputElement | HTMLSelectElement;
+type Control = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
 
 let numbers = 0;
 
