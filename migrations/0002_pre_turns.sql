@@ -527,6 +527,7 @@ CREATE TABLE responsa.default_model (
     model text NOT NULL CHECK (octet_length(model) <= 200),
     key_name text NOT NULL CHECK (octet_length(key_name) <= 64), -- of a secret file or a variable, never the key
     base_url text NOT NULL CHECK (octet_length(base_url) <= 2048),
+    embedding text NOT NULL CHECK (octet_length(embedding) <= 200), -- the provider's model for new collections; '': the server's own
     sealed_key bytea NOT NULL CHECK (octet_length(sealed_key) <= 2048), -- the key that an owner has entered, under the installation's secret; '': none
     update_time timestamptz NOT NULL DEFAULT now()
 );

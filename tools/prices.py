@@ -49,6 +49,13 @@ RERANKING: Final = (
     ("voyage", "rerank-2.5", "0.05", "0"),
     ("voyage", "rerank-2.5-lite", "0.02", "0"),
 )
+# Embedding models, of which the package gives no price of an output: US dollars per million tokens, from its data.
+EMBEDDING: Final = (
+    ("openai", "text-embedding-3-small", "0.02"),
+    ("openai", "text-embedding-3-large", "0.13"),
+    ("openai", "text-embedding-ada-002", "0.1"),
+    ("gemini", "gemini-embedding-001", "0.15"),
+)
 
 
 def main() -> None:
@@ -66,6 +73,7 @@ def main() -> None:
         if row["model"].startswith(begins) and not any(word in row["model"] for word in SPOKEN)
     ]
     rows += [reranking(*row) for row in RERANKING]
+    rows += [reranking(*row, "0") for row in EMBEDDING]
     unique = {(row["provider"], row["match"], row["model"], row["from"]): row for row in reversed(rows)}
     ordered = sorted(
         unique.values(), key=lambda row: (row["provider"], row["model"], row["match"], row["from"])

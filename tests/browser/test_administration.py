@@ -222,11 +222,11 @@ async def test_an_owner_sets_the_model(owner: Person) -> None:
     page = tab.page
     await page.get_by_role("link", name="Set a model").click()
     await page.get_by_label("Provider").select_option(label="Scripted models, for tests")
-    await page.get_by_role("combobox", name="Model").select_option("broken-401")
+    await page.get_by_role("combobox", name="Model", exact=True).select_option("broken-401")
     await button(tab, "Save").click()
     await expect(page.locator("form .problem:visible", has_text="needs a key")).to_be_visible()
     try:
-        await page.get_by_role("combobox", name="Model").select_option("strong")
+        await page.get_by_role("combobox", name="Model", exact=True).select_option("strong")
         await button(tab, "Test").click()
         await expect(page.get_by_text("The model has answered.")).to_be_visible()
         await button(tab, "Save").click()
@@ -244,6 +244,7 @@ async def test_an_owner_pastes_a_key_and_chooses_among_the_providers_models(owne
     tab = await owner.sign_in()
     page = tab.page
     async with KeyedServer() as url:
+        owner.client.create_collection("ledger", display_name="Ledger")
         await page.get_by_role("link", name="Set a model").click()
         await page.get_by_label("Provider").select_option(label="OpenAI-compatible server")
         await page.get_by_label("Address").fill(url)
@@ -252,16 +253,21 @@ async def test_an_owner_pastes_a_key_and_chooses_among_the_providers_models(owne
         ).to_be_visible()
         await page.get_by_label("Key", exact=True).fill(KEY)
         await button(tab, "Test").click()
-        await page.get_by_role("combobox", name="Model").select_option("vendor/m-2:latest")
+        await page.get_by_role("combobox", name="Model", exact=True).select_option("vendor/m-2:latest")
+        await page.get_by_label("Embedding model").fill("e-1")
         try:
             await button(tab, "Save").click()
             await expect(page.get_by_text("compatible:vendor/m-2:latest writes the answers.")).to_be_visible()
             await expect(page.get_by_text("Its key was entered here.")).to_be_visible()
             await expect(page.get_by_label("Key", exact=True)).to_have_value("")
-            await page.get_by_role("textbox", name="Model").fill("m-1")
+            await page.get_by_role("textbox", name="Model", exact=True).fill("m-1")
             await button(tab, "Test").click()
             await expect(page.get_by_text("The model has answered.")).to_be_visible()
+            await expect(page.get_by_text("searched with another embedding model: Ledger.")).to_be_visible()
             assert await flaws(page) == []
+            await button(tab, "Index again").click()
+            begun = "The collections are being indexed again."
+            await expect(page.locator("p.note", has_text=begun)).to_be_visible()
         finally:
             owner.client.set_default_model(model_settings_pb2.DefaultModel())
 

@@ -36,6 +36,7 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
             key_in_use="stored" if name else "",
             key_stored=bool(name),
             providers=[pb.ModelProvider(name="openai")],
+            embedding="embedded:minilm",
         )
 
     async def show(_: admin.GetModelsRequest, __: Any) -> pb.ModelSettings:
@@ -50,16 +51,22 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
     assert (listed.code, listed.out) == (0, "openai:m-1\nopenai:m-2\n")
     refused = await responsa("model", "set", "openai", "--key", stdin=b"wrong\n")
     assert (refused.code, "Check the key." in refused.err) == (2, True)
-    done = await responsa("model", "set", "openai:m-2", "--key", stdin=f"{KEY}\n".encode())
+    done = await responsa(
+        "model", "set", "openai:m-2", "--key", "--embedding", "e-1", stdin=f"{KEY}\n".encode()
+    )
     assert (done.code, done.out) == (
         0,
-        "openai:m-2 writes the answers.\nIts key was entered and is stored encrypted.\n",
+        "openai:m-2 writes the answers.\nIts key was entered and is stored encrypted.\n"
+        "embedded:minilm makes the vectors of new collections.\n",
     )
     assert requests[-1] == admin.SetDefaultModelRequest(
-        default_model=pb.DefaultModel(provider="openai", model="m-2", api_key=KEY)
+        default_model=pb.DefaultModel(provider="openai", model="m-2", api_key=KEY, embedding="e-1")
     )
     none = await responsa("model", "set", "none")
     assert ("The stored key was deleted" in none.err, "deleted" in done.err) == (True, False)
-    assert none.out.startswith("No model is set: answers show passages.\nProviders: openai.")
+    assert none.out.startswith("No model is set: answers show passages.\nembedded:minilm makes")
+    assert none.out.endswith(
+        "Providers: openai. `responsa model set PROVIDER --key` lists the models of one.\n"
+    )
     assert requests[-1] == admin.SetDefaultModelRequest(default_model=pb.DefaultModel())
     assert KEY not in listed.err + done.err + refused.err

@@ -15,7 +15,6 @@ from responsa_server.agents.config.files import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
 from responsa_server.domain.agents import Agent, AnswerTask
@@ -23,13 +22,12 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
-from responsa_server.identity.tokens import Secret
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.resources import ResourceTable
+from tests.default_models import build_default_models
 from tests.unit.agents.configured import DEFAULTS
 from tests.unit.agents.evidence import Shelf
 
@@ -98,11 +96,7 @@ class Town:
             parts, table, self.counters, replace(DEFAULTS, models=models.default if models else ())
         )
         settings = load(models=(models or ModelSettings()).model_dump())
-        stored = (
-            DefaultModels(settings, table, PostgresDefaultModel(self.database), Secret(bytes(32)))
-            if stored_model
-            else None
-        )
+        stored = build_default_models(settings, table, self.database) if stored_model else None
         options = replace(
             options or LiveOptions(DEFAULT),
             notify=tell,

@@ -26,7 +26,6 @@ from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
-from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.etl import source_administration
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
@@ -84,7 +83,6 @@ from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
-from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.insight.reports import Insight
 from responsa_server.outbound.connector import Connector
@@ -93,7 +91,6 @@ from responsa_server.sources.sandbox import SourceSandboxes
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import PostgresPart
-from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.insight import PostgresInsight
@@ -118,6 +115,7 @@ from responsa_server.turns.settings import TurnOptions
 from tests.agent_streams import play
 from tests.contract.library_house import House
 from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast
+from tests.default_models import build_default_models
 from tests.people import GOOD, people_of
 from tests.transports import SERVICES
 
@@ -509,9 +507,7 @@ async def serving(
             limits=book,
             limiter=limiter,
             installation=Installation("0.1.0", "test-embedding"),
-            models=DefaultModels(
-                MODELS, model_table(MODELS.models), PostgresDefaultModel(database), Secret(bytes(32))
-            ),
+            models=build_default_models(MODELS, model_table(MODELS.models), database),
             insight=Insight(
                 PostgresInsight(database),
                 PostgresPatterns(database, AskFrames()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -14,11 +15,11 @@ from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
 from responsa_server.domain.errors import Precondition
-from responsa_server.domain.model_settings import DefaultModel
+from responsa_server.domain.model_settings import DefaultModel, ModelTestOutcome
 from responsa_server.domain.models import ModelError, ModelFault
-from responsa_server.identity.tokens import Secret
+from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.default_model import PostgresDefaultModel
+from tests.default_models import build_default_models
 from tests.rpc.served import Served, failed
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
@@ -69,6 +70,7 @@ async def test_an_owner_stores_a_model_that_works_and_the_log_says_so(served: Se
     ("field", "wanted"),
     [
         ("provider", pb.DefaultModel(provider="unheard", model="m")),
+        ("embedding", pb.DefaultModel(provider="anthropic", model="m", embedding="e")),
         ("provider", pb.DefaultModel(model="m")),
         ("model", pb.DefaultModel(provider="scripted", model="unheard")),
         # No other secret of the server can be sent to an address that somebody enters.
@@ -139,9 +141,7 @@ async def test_the_problem_of_a_stored_model_says_that_the_server_may_not_connec
     served: Served, database: Database
 ) -> None:
     settings = load(models={"scripted": True}, listen="0.0.0.0")
-    models = DefaultModels(
-        settings, model_table(settings.models), PostgresDefaultModel(database), Secret(bytes(32))
-    )
+    models = build_default_models(settings, model_table(settings.models), database)
     for url, host in (
         ("http://169.254.169.254/v1", "169.254.169.254"),
         ("http://localhost:1/v1", "localhost"),
@@ -156,9 +156,7 @@ async def test_the_problem_of_a_stored_model_says_that_the_server_may_not_connec
 
 async def test_what_the_operator_has_fixed_cannot_be_set(served: Served, database: Database) -> None:
     settings = load(models={"scripted": True, "default": ["scripted:strong"]})
-    models = DefaultModels(
-        settings, model_table(settings.models), PostgresDefaultModel(database), Secret(bytes(32))
-    )
+    models = build_default_models(settings, model_table(settings.models), database)
     await served.ann.SetDefaultModel(default_model=pb.DefaultModel(provider="scripted", model="obedient"))
     assert await models.refresh() == ("scripted:strong",)
     assert (await models.read()).fixed_by == "models.default"
@@ -226,9 +224,7 @@ async def test_a_key_that_this_server_cannot_decrypt_is_to_be_pasted_again_and_o
     wanted = DefaultModel("openai", "m-1", api_key=KEY)
 
     def models_under(secret: bytes) -> DefaultModels:
-        return DefaultModels(
-            settings, model_table(settings.models), PostgresDefaultModel(database), Secret(secret)
-        )
+        return build_default_models(settings, model_table(settings.models), database, secret)
 
     models = models_under(b"one secret of the installation, 32")
     await models.store(served.ann.who, wanted, skip_test=True)
@@ -275,3 +271,42 @@ async def test_each_vendor_lists_its_models(wire: WireServer, body: object, path
 async def test_a_test_needs_a_provider(served: Served) -> None:
     error = await failed(served.ann.TestModel(admin.TestModelRequest(default_model=pb.DefaultModel())))
     assert list(error.violations) == ["default_model.provider"]
+
+
+async def test_the_vectors_of_new_collections_come_from_the_same_provider(
+    served: Served, database: Database
+) -> None:
+    owner = served.ann.who
+    settings = load()
+    table = model_table(settings.models)
+    models = build_default_models(settings, table, database)
+    async with KeyedServer() as url:
+        wanted = DefaultModel("compatible", "m-1", base_url=url, embedding="e-1", api_key=KEY)
+        wrong = await models.test(owner, replace(wanted, api_key="sk-wrong-1234567"))
+        assert wrong.outcome == ModelTestOutcome.KEY_REFUSED
+        await models.store(owner, wanted, skip_test=False)
+        assert (await models.read()).embedding == EMBEDDED_MODEL
+        await models.refresh()
+        assert (await models.read()).embedding == "compatible:e-1"
+        embedder = await models.embedders.declared()
+        assert embedder.name == "compatible:e-1/256"
+        async with KeyedServer("sk-another-123456") as moved:
+            await models.store(
+                owner, replace(wanted, base_url=moved, api_key="sk-another-123456"), skip_test=True
+            )
+            await models.refresh()
+            # Vectors that exist are asked for at the new address.
+            again = await models.embedders.named(embedder.name)
+            assert again is not None
+            assert (again is embedder, (await again.embed(["words"])).shape) == (False, (1, 256))
+    await models.store(owner, DefaultModel("compatible", "m-1", base_url=url), skip_test=True)
+    await models.refresh()
+    assert (await models.read()).embedding == EMBEDDED_MODEL
+    fixed = load(
+        retrieval={"embedding": "openai:text-embedding-3-small"}, models={"openai": {"api_key": KEY}}
+    )
+    operated = build_default_models(fixed, model_table(fixed.models), database)
+    assert (await operated.read()).embedding_fixed_by == "retrieval.embedding"
+    with pytest.raises(Precondition) as error:
+        await operated.store(owner, wanted, skip_test=True)
+    assert error.value.metadata == {"setting": "retrieval.embedding"}

@@ -1,9 +1,10 @@
-"""A server of OpenAI's protocol that takes one key, lists its models and answers."""
+"""A server of OpenAI's protocol that takes one key, lists its models, answers and embeds texts."""
 
 from __future__ import annotations
 
 import json
 
+from responsa_lab.testing.embeddings import vector_of
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, Scene, complaining, telling
@@ -28,6 +29,10 @@ class KeyedServer:
         elif path == "/v1/models":
             names = ["m-1", "vendor/m-2:latest", "not a name", "m-1"]
             await exchange.reply(200, json.dumps({"data": [{"id": name} for name in names]}).encode())
+        elif path == "/v1/embeddings":
+            texts = json.loads(exchange.request.body)["input"]
+            rows = [{"index": index, "embedding": vector_of(text, 256)} for index, text in enumerate(texts)]
+            await exchange.reply(200, json.dumps({"data": rows}).encode())
         else:
             await telling(self._wire, self._wire.events(Scene(["OK"])))(exchange)
 

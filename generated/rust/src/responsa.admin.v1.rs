@@ -924,6 +924,10 @@ pub struct DefaultModel {
     /// found under a name takes precedence over it. Empty if key_name is set.
     #[prost(string, tag = "5")]
     pub api_key: ::prost::alloc::string::String,
+    /// What the provider calls the embedding model that makes the vectors of new collections, e.g. "text-embedding-3-small"; the key and the address are those of the
+    /// language model. Empty: the model on this machine. Only for a provider with takes_embedding. Collections that exist keep theirs until ReindexCollection.
+    #[prost(string, tag = "6")]
+    pub embedding: ::prost::alloc::string::String,
 }
 impl ::prost::Name for DefaultModel {
     const NAME: &'static str = "DefaultModel";
@@ -936,7 +940,7 @@ impl ::prost::Name for DefaultModel {
     }
 }
 /// ModelProvider is a provider whose models can be the default model.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ModelProvider {
     /// The name, e.g. "openai".
     #[prost(string, tag = "1")]
@@ -962,6 +966,12 @@ pub struct ModelProvider {
     /// The names of all models; empty if the provider accepts any name.
     #[prost(string, repeated, tag = "8")]
     pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether the provider has embedding models.
+    #[prost(bool, tag = "9")]
+    pub takes_embedding: bool,
+    /// The embedding models whose vectors the server knows; the provider may have others.
+    #[prost(message, repeated, tag = "10")]
+    pub embeddings: ::prost::alloc::vec::Vec<OfferedEmbedding>,
 }
 impl ::prost::Name for ModelProvider {
     const NAME: &'static str = "ModelProvider";
@@ -971,6 +981,26 @@ impl ::prost::Name for ModelProvider {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.ModelProvider".into()
+    }
+}
+/// OfferedEmbedding is an embedding model of a provider.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OfferedEmbedding {
+    /// What the provider calls it.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// What a million tokens cost, in millionths of a US dollar; 0 if the price is not known.
+    #[prost(int64, tag = "2")]
+    pub usd_micros_per_million_tokens: i64,
+}
+impl ::prost::Name for OfferedEmbedding {
+    const NAME: &'static str = "OfferedEmbedding";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.OfferedEmbedding".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.OfferedEmbedding".into()
     }
 }
 /// ModelSettings says which language models the installation uses by default.
@@ -1003,6 +1033,12 @@ pub struct ModelSettings {
     /// Whether a key of SetDefaultModel is stored.
     #[prost(bool, tag = "9")]
     pub key_stored: bool,
+    /// The embedding model of new collections on this server, as `provider:model`.
+    #[prost(string, tag = "10")]
+    pub embedding: ::prost::alloc::string::String,
+    /// The setting of this server that fixes it, "retrieval.embedding"; empty if SetDefaultModel can change it.
+    #[prost(string, tag = "11")]
+    pub embedding_fixed_by: ::prost::alloc::string::String,
 }
 impl ::prost::Name for ModelSettings {
     const NAME: &'static str = "ModelSettings";

@@ -426,7 +426,11 @@ async def build_agents(
     )
     folders = Folders(_agents_folder(settings, layout))
     default_model = DefaultModels(
-        settings, models, PostgresDefaultModel(database), Secret(secret_text(settings, layout))
+        settings,
+        models,
+        knowledge.embedders,
+        PostgresDefaultModel(database),
+        Secret(secret_text(settings, layout)),
     )
     agents = LiveAgents(
         folders,

@@ -16,11 +16,12 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from pydantic import SecretStr, ValidationError
 
+from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import EMBEDDED, EMBEDDED_MODEL, SCRIPTED, known_models, unlimited_spending
 from responsa_server.app.settings import Settings, environment
 from responsa_server.app.tools import read_secret
 from responsa_server.domain.breakers import Breakers, CircuitsPart
-from responsa_server.domain.errors import InvalidRequest, Precondition, Reason
+from responsa_server.domain.errors import InvalidRequest, Precondition, Reason, ResponsaError
 from responsa_server.domain.model_settings import (
     DefaultModel,
     InstalledModels,
@@ -28,6 +29,7 @@ from responsa_server.domain.model_settings import (
     ModelProvider,
     ModelTest,
     ModelTestOutcome,
+    OfferedEmbedding,
 )
 from responsa_server.domain.models import ModelError, ModelFault, ModelPrompt, PromptMessage, Role
 from responsa_server.domain.parts import Health, PartReport
@@ -36,13 +38,17 @@ from responsa_server.domain.tools import SecretPlace, ToolUnfit
 from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.addresses import Allowed, OutboundError, origin_of, read_allowed
 from responsa_server.outbound.connector import look_up
+from responsa_server.providers.embedding import EMBEDDERS, known_embeddings
 from responsa_server.providers.http_model import NOT_ALLOWED
 from responsa_server.providers.settings import COMPATIBLE, GuardedSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, providers
+from responsa_server.search.settings import EMBEDDED_MODEL as EMBEDDED_VECTORS
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 
 FIXED_BY: Final = "models.default"
 """The setting that fixes the default model."""
+EMBEDDING_FIXED_BY: Final = "retrieval.embedding"
+"""The setting that fixes the embedding model of new collections."""
 TEST_SECONDS: Final = 20.0
 """How long a test waits for the model."""
 _LOOK_UP_SECONDS: Final = 3.0
@@ -75,9 +81,17 @@ class DefaultModels:
     """Implements `ModelAdministration`. `refresh` takes over what another process has stored."""
 
     def __init__(
-        self, settings: Settings, table: ModelTable, store: PostgresDefaultModel, secret: Secret
+        self,
+        settings: Settings,
+        table: ModelTable,
+        embedders: ConfiguredEmbedders,
+        store: PostgresDefaultModel,
+        secret: Secret,
     ) -> None:
         """secret: of the installation, under which the key that an owner enters is stored."""
+        self.embedders = embedders
+        # An operator's own model for vectors is not changed from the page.
+        self._embedding_fixed = settings.retrieval.embedding != EMBEDDED_VECTORS
         self._secret = secret
         # What only this machine can reach is the owner's own.
         own = _LOOPBACK if settings.local else ()
@@ -112,6 +126,8 @@ class DefaultModels:
             self._problem = problem
             self._in_use = (stored.name,) if stored.provider and not problem else ()
             self._table.use_default(self._in_use)
+            chosen = stored.embedding_name if self._in_use and not self._embedding_fixed else ""
+            self.embedders.chosen = "" if self.embedders.problem(chosen) else chosen
         return self._in_use
 
     async def read(self) -> InstalledModels:
@@ -131,6 +147,8 @@ class DefaultModels:
             list(offered.values()),
             key_in_use,
             bool(stored.sealed_key),
+            self.embedders.configured,
+            EMBEDDING_FIXED_BY if self._embedding_fixed else "",
         )
 
     async def store(self, caller: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
@@ -144,6 +162,9 @@ class DefaultModels:
             offered = await asyncio.to_thread(self._check, wanted)
             if not wanted.model:
                 raise _wrong("model", "must name a model of the provider")
+            if wanted.embedding and self._embedding_fixed:
+                message = f"The operator of this server has fixed the embedding model with the setting {EMBEDDING_FIXED_BY}."
+                raise Precondition(Reason.MODEL_FIXED, message, {"setting": EMBEDDING_FIXED_BY})
             wanted = await self._take_stored_key(wanted)
             if (
                 not skip_test
@@ -190,6 +211,8 @@ class DefaultModels:
             self._log.info(
                 "model_test_failed", model=wanted.name, cause=error.fault.value, detail=error.detail
             )
+        except ResponsaError as error:  # of the embedding model
+            return ModelTest(ModelTestOutcome.FAILED, error.message, time.monotonic() - began)
         if outcome is ModelTestOutcome.ANSWERED and not wanted.model:
             message = _listed(models)
         else:
@@ -209,6 +232,8 @@ class DefaultModels:
             async with aclosing(model.stream(_PROMPT)) as pieces:
                 async for _ in pieces:
                     pass
+            if provider is not None and wanted.embedding:
+                await self.embedders.test(wanted.embedding_name, provider)
             return ()
         finally:
             if adapter is not None:
@@ -225,12 +250,20 @@ class DefaultModels:
                 key_found=bool(self._find_key(DefaultModel(name))[0]),
                 takes_key_name=True,
                 base_url=section.url,
+                takes_embedding=name in EMBEDDERS,
+                embeddings=[self._offer_embedding(name, called) for called in known_embeddings(name)],
             )
         providers[COMPATIBLE] = ModelProvider(
-            COMPATIBLE, "OpenAI-compatible server", takes_key_name=True, takes_base_url=True
+            COMPATIBLE,
+            "OpenAI-compatible server",
+            takes_key_name=True,
+            takes_base_url=True,
+            takes_embedding=True,
         )
         for name, server in self._settings.servers.items():
-            providers[name] = ModelProvider(name, name, base_url=server.url)
+            providers[name] = ModelProvider(
+                name, name, base_url=server.url, takes_embedding=server.wire in EMBEDDERS
+            )
         known = known_models(self._settings)
         if self._settings.wants_embedded:
             providers[EMBEDDED] = ModelProvider(
@@ -241,6 +274,11 @@ class DefaultModels:
             providers[SCRIPTED] = ModelProvider(SCRIPTED, title, models=sorted(known[SCRIPTED]))
         return providers
 
+    def _offer_embedding(self, provider: str, model: str) -> OfferedEmbedding:
+        price = self._table.price(f"{provider}:{model}")
+        # Dollars per million tokens equal micro-dollars per token.
+        return OfferedEmbedding(model, 0 if price is None else int(price.input * 1_000_000))
+
     def _check(self, wanted: DefaultModel) -> ModelProvider:
         """The provider of a model. Reads files. Raises InvalidRequest."""
         offered = self._offered()
@@ -249,6 +287,8 @@ class DefaultModels:
             raise _wrong("provider", f"must be one of {', '.join(offered)}")
         if provider.models and wanted.model and wanted.model not in provider.models:
             raise _wrong("model", f"must be one of {', '.join(provider.models)}")
+        if wanted.embedding and not provider.takes_embedding:
+            raise _wrong("embedding", f"must be empty: {provider.display_name} has no embedding models")
         if wanted.api_key and (wanted.key_name or not provider.takes_key_name):
             raise _wrong(
                 "api_key", "must be empty beside key_name" if wanted.key_name else "must be empty here"

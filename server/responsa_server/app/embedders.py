@@ -1,4 +1,4 @@
-"""The embedding models of this server: the embedded one, and those at the providers that the settings declare. Implements `Embedders`."""
+"""The embedding models of this server: the embedded one, and those at its providers. Implements `Embedders`."""
 
 from __future__ import annotations
 
@@ -24,25 +24,31 @@ class ConfiguredEmbedders:
     def __init__(
         self, embedded: Embedder, configured: str, settings: ModelSettings, providers: Mapping[str, Provider]
     ) -> None:
-        """configured: the model for new collections, written `provider:model`. providers: the providers that the
-        settings declare, by name; the language models use the same ones. Raises SettingsError if the settings do not
-        declare the model.
+        """configured: the model for new collections, written `provider:model`, unless `chosen` names another one.
+        providers: by name; the language models use the same ones, and their keys and addresses may change. Raises
+        SettingsError if the settings do not declare the model.
         """
-        self.configured = configured
+        self.chosen = ""
+        self._configured = configured
         self._embedded = embedded
         self._settings = settings
         self._providers = providers
-        self._made: dict[tuple[str, int | None], HttpEmbedder] = {}
+        # Each with the provider that it was made for.
+        self._made: dict[tuple[str, int | None], tuple[Provider, HttpEmbedder]] = {}
         # One for each provider: all its models share connections.
-        self._http: dict[str, AsyncClient] = {}
+        self._http: dict[int, tuple[Provider, AsyncClient]] = {}
         self._asking = WeakValueDictionary[str, asyncio.Lock]()
         for called in (configured, *settings.embeddings):
             if (problem := self.problem(called)) is not None:
                 place = "retrieval.embedding" if called == configured else "models.embeddings"
                 raise SettingsError(f"{place} names {called!r}: {problem}")
 
+    @property
+    def configured(self) -> str:
+        return self.chosen or self._configured
+
     async def close(self) -> None:
-        await asyncio.gather(*(one.aclose() for one in self._http.values()))
+        await asyncio.gather(*(http.aclose() for _, http in self._http.values()))
 
     def problem(self, called: str) -> str | None:
         """The reason why the server cannot use the model `provider:model`; None if it can."""
@@ -63,6 +69,16 @@ class ConfiguredEmbedders:
             return f"The provider {provider} has no key: set {chosen_provider.needs_key}."
         return None
 
+    async def test(self, called: str, provider: Provider) -> None:
+        """Let a provider embed a text with the model `provider:model`. Raises Unavailable, and Precondition if its
+        vectors cannot be used."""
+        made = self._make(called, None, provider, None)
+        try:
+            await made.prepare()
+            await made.embed(["OK"])
+        finally:
+            await made.close()
+
     async def declared(self, called: str = "") -> Embedder:
         called = called or self.configured
         if called == EMBEDDED_MODEL:
@@ -70,13 +86,13 @@ class ConfiguredEmbedders:
         if (problem := self.problem(called)) is not None:
             raise unknown_embedding(called, f"{problem} Leave it empty for {self.configured}.")
         async with self._asking.setdefault(called, asyncio.Lock()):
-            if (called, None) not in self._made:
-                made = self._new(called, None)
+            if (made := self._known(called, None)) is None:
+                provider, made = self._new(called, None)
                 await made.prepare()
-                if called != self.configured and called not in self._settings.embeddings:
-                    return made  # callers name models as they like, so such a model is not kept
-                self._made[called, None] = made
-        return self._made[called, None]
+                # Callers name models as they like, so others are not kept.
+                if called == self.configured or called in self._settings.embeddings:
+                    self._made[called, None] = provider, made
+        return made
 
     async def named(self, name: str) -> Embedder | None:
         if name == self._embedded.name:
@@ -85,19 +101,30 @@ class ConfiguredEmbedders:
         if ":" not in called or not dimensions.isdecimal() or self.problem(called) is not None:
             return None
         key = (called, int(dimensions))
-        if key not in self._made:
+        if (made := self._known(*key)) is None:
             self._made[key] = self._new(*key)
-        return self._made[key]
+            _, made = self._made[key]
+        return made
 
-    def _new(self, called: str, dimensions: int | None) -> HttpEmbedder:
+    def _known(self, called: str, dimensions: int | None) -> HttpEmbedder | None:
+        """The embedder that was made before, unless its provider has another key or address by now."""
+        provider, made = self._made.get((called, dimensions), (None, None))
+        return made if provider is self._providers[called.partition(":")[0]] else None
+
+    def _new(self, called: str, dimensions: int | None) -> tuple[Provider, HttpEmbedder]:
         """dimensions: the length of the vectors in a stored generation, which may differ from that in the settings;
         None: the length in the settings."""
-        name = called.partition(":")[0]
-        provider = self._providers[name]
-        made = EMBEDDERS[provider.server.wire](
+        provider = self._providers[called.partition(":")[0]]
+        _, http = self._http.get(id(provider), (None, None))
+        made = self._make(called, dimensions, provider, http)
+        self._http[id(provider)] = provider, made.http
+        return provider, made
+
+    def _make(
+        self, called: str, dimensions: int | None, provider: Provider, http: AsyncClient | None
+    ) -> HttpEmbedder:
+        return EMBEDDERS[provider.server.wire](
             provider.server,
             described(called, self._settings.embeddings.get(called, EmbeddingModelSettings()), dimensions),
-            Calling(provider.limits, RetryPolicy(self._settings.retries), self._http.get(name)),
+            Calling(provider.limits, RetryPolicy(self._settings.retries), http),
         )
-        self._http[name] = made.http
-        return made

@@ -69,6 +69,12 @@ def set_model(
     key_name: Annotated[
         str, typer.Option(help="The name of the secret file or environment variable that has the key.")
     ] = "",
+    embedding: Annotated[
+        str,
+        typer.Option(
+            help="The provider's model for the vectors of new collections; without it, the model on the server's machine."
+        ),
+    ] = "",
     skip_test: Annotated[bool, typer.Option("--skip-test", help="Store the model without a test.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the ModelSettings, or the TestModelResponse, as proto-JSON.")
@@ -79,7 +85,7 @@ def set_model(
     with reporting(json=json), open_client() as client:
         provider, _, named = ("", "", "") if model == _NO_MODEL else model.partition(":")
         wanted = model_settings_pb2.DefaultModel(
-            provider=provider, model=named, base_url=url, key_name=key_name
+            provider=provider, model=named, base_url=url, key_name=key_name, embedding=embedding
         )
         if key:
             wanted.api_key = asked_secret("Key", "key").strip()
@@ -125,6 +131,7 @@ def _print_settings(settings: model_settings_pb2.ModelSettings) -> None:
             if stored
             else f"Its key comes from {settings.key_in_use}."
         )
+    print_text(f"{settings.embedding} makes the vectors of new collections.")
     for problem in filter(None, (settings.problem, settings.warning)):
         print_text(problem)
     if not models:

@@ -14,7 +14,8 @@ from responsa_server.domain.people import Principal
 @dataclass(frozen=True, slots=True)
 class DefaultModel:
     """A model, by the names that the contract gives them. provider: "" for no model. key_name: of a secret file or an
-    environment variable. base_url: "" for the provider's own address. api_key: a key that was entered now. sealed_key:
+    environment variable. base_url: "" for the provider's own address. embedding: the provider's model for the vectors
+    of new collections, "" for the server's own. api_key: a key that was entered now. sealed_key:
     the stored one, encrypted; b"" for none.
     """
 
@@ -22,6 +23,7 @@ class DefaultModel:
     model: str = ""
     key_name: str = ""
     base_url: str = ""
+    embedding: str = ""
     api_key: str = field(default="", repr=False)
     sealed_key: bytes = field(default=b"", repr=False)
 
@@ -29,6 +31,19 @@ class DefaultModel:
     def name(self) -> str:
         """`provider:model`, or "" for no model."""
         return f"{self.provider}:{self.model}" if self.provider else ""
+
+    @property
+    def embedding_name(self) -> str:
+        """`provider:embedding`, or "" for the server's own embedding model."""
+        return f"{self.provider}:{self.embedding}" if self.embedding else ""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedEmbedding:
+    """A provider's embedding model; the fields are those of the contract."""
+
+    model: str
+    usd_micros_per_million_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +58,14 @@ class ModelProvider:
     takes_base_url: bool = False
     base_url: str = ""
     models: Sequence[str] = ()
+    takes_embedding: bool = False
+    embeddings: Sequence[OfferedEmbedding] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledModels:
     """The models in use on this server, and the stored model. fixed_by: the setting that fixes the models, or "".
-    update_time: None if no model was ever stored. key_in_use, key_stored: see the contract."""
+    update_time: None if no model was ever stored. key_in_use, key_stored, embedding, embedding_fixed_by: see the contract."""
 
     models: Sequence[str]
     fixed_by: str
@@ -59,6 +76,8 @@ class InstalledModels:
     providers: Sequence[ModelProvider]
     key_in_use: str = ""
     key_stored: bool = False
+    embedding: str = ""
+    embedding_fixed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,11 @@ _PROBE: Final = "How many numbers does a vector have?"
 _LASTING: Final = {ModelFault.CREDENTIAL, ModelFault.REFUSED, ModelFault.MALFORMED}
 
 
+def known_embeddings(provider: str) -> list[str]:
+    """The names of a vendor's embedding models whose vectors are known."""
+    return [model for vendor, _, model in (called.partition(":") for called in _KNOWN) if vendor == provider]
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddingModel:
     """A model and the limits of its requests.

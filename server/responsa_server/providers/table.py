@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import ChainMap
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -147,8 +148,9 @@ class ModelTable:
     """Implements `Models`. It makes an adapter when a chain first needs the adapter. Call `close` at the end."""
 
     def __init__(self, providers: Mapping[str, Provider], prices: PriceTable, options: TableOptions) -> None:
-        self.providers = providers
-        """The providers, by name."""
+        self._chosen: dict[str, Provider] = {}
+        self.providers: Mapping[str, Provider] = ChainMap(self._chosen, dict(providers))
+        """The providers, by name, with their present keys and addresses."""
         self.prices = prices
         """The prices of all models."""
         self._options = options
@@ -156,7 +158,6 @@ class ModelTable:
         self.breakers = self._barred.breakers
         """The circuit breakers of all models."""
         self._adapters: dict[str, HttpModel] = {}
-        self._chosen: dict[str, Provider] = {}
         self._replaced: list[HttpModel] = []
         self._chains: dict[Sequence[str], ModelChain] = {}
 
@@ -169,7 +170,7 @@ class ModelTable:
 
     def use_provider(self, name: str, provider: Provider) -> None:
         """Let all further calls of a provider's models, also those of chains that were made before, use another key or address."""
-        if (known := self._provider(name)) is not None and known.server == provider.server:
+        if (known := self.providers.get(name)) is not None and known.server == provider.server:
             return
         self._chosen[name] = provider
         stale = [model for model in self._adapters if model.partition(":")[0] == name]
@@ -222,7 +223,7 @@ class ModelTable:
             return f'"{name}" is not a model: write provider:model, or {PASSAGES}.'
         if provider in self._options.absent:
             return self._options.absent[provider]
-        chosen_provider = self._provider(provider)
+        chosen_provider = self.providers.get(provider)
         if chosen_provider is None:
             if made := [one for one in self._options.made if one.startswith(f"{provider}:")]:
                 return f'There is no model "{name}", only {", ".join(made)}.'
@@ -261,15 +262,12 @@ class ModelTable:
 
     def _declared(self, names: Sequence[str]) -> Mapping[str, Provider | None]:
         """The resolved names with their providers. None for a model without a server."""
-        return {one: self._provider(one.partition(":")[0]) for one in self.resolved(names)}
-
-    def _provider(self, name: str) -> Provider | None:
-        return self._chosen.get(name) or self.providers.get(name)
+        return {one: self.providers.get(one.partition(":")[0]) for one in self.resolved(names)}
 
     def _adapter(self, name: str) -> HttpModel:
         if name not in self._adapters:
             called, _, model = name.partition(":")
-            provider = self._provider(called)
+            provider = self.providers.get(called)
             assert provider is not None, "chains have available models only"
             self._adapters[name] = provider.adapter(model)
         return self._adapters[name]
@@ -278,7 +276,7 @@ class ModelTable:
         if name in self._options.made:
             return self._options.made[name]
         called, _, model = name.partition(":")
-        provider = self._provider(called)
+        provider = self.providers.get(called)
         assert provider is not None, "chains have available models only"
         current = _Current(model, partial(self._adapter, name))
         adapted = current if provider.tools else WithoutTools(current)

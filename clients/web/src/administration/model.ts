@@ -6,18 +6,20 @@ import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import type { Administrator } from "../server/people.js";
 import { t } from "../language/administration/texts.js";
-import { moment } from "../text/facts.js";
+import { moment, money } from "../text/facts.js";
 import { button, element, mixed, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
 import type { Part } from "../widgets/tabbed.js";
+import { offerReindexing } from "./reindexing.js";
 
 const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
 
-type Field = "provider" | "model" | "api_key" | "key_name" | "base_url";
+type Field = "provider" | "model" | "embedding" | "api_key" | "key_name" | "base_url";
 
-export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, say: (text: string) => void): Part {
+export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Administrator, say: (text: string) => void): Part {
   const state = element("div", { class: "stack", "aria-live": "polite" });
   const result = element("p", { role: "status" });
+  const reindexing = element("div", { class: "stack" });
   const form = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("defaultModel") });
   let providers: readonly ModelProvider[] = [];
   let stored: ModelSettings | undefined;
@@ -29,7 +31,7 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
   };
   const wanted = () => {
     const value = (name: Field) => (entries && form.contains(entries[name].root) ? entries[name].control.value.trim() : "");
-    return { provider: value("provider"), model: value("model"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url") };
+    return { provider: value("provider"), model: value("model"), embedding: value("embedding"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url") };
   };
   const act = async (meanwhile: string, does: () => Promise<void>) => {
     const all = entries;
@@ -59,7 +61,7 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
     say(t(now.models.length > 0 ? "modelSaved" : "passagesSaved"));
   };
   /** Draw the fields that the provider takes. `listed`: the models that it says it has. */
-  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "apiKey" | "keyName" | "baseUrl">> = {}, listed: readonly string[] = []) => {
+  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "embedding" | "apiKey" | "keyName" | "baseUrl">> = {}, listed: readonly string[] = []) => {
     const chosen = providers.find((one) => one.name === now.provider);
     const provider = choiceEntry(t("provider"), [["", t("noProvider")], ...providers.map((one) => [one.name, one.displayName] as const)]);
     provider.control.value = chosen?.name ?? "";
@@ -80,8 +82,13 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
     const elsewhere = element("details", { open: Boolean(now.keyName) }, element("summary", {}, t("keyElsewhere")), named.root);
     const url = textEntry(t("address"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
     url.control.value = now.baseUrl ?? "";
-    entries = { provider, base_url: url, api_key: key, key_name: named, model };
-    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model] : [])];
+    const priced = (chosen?.embeddings ?? []).map(({ model: name, usdMicrosPerMillionTokens: price }) => [name, price > 0n ? t("pricedEmbedding", { model: name, price: money(price) }) : name] as const);
+    const embedding = priced.length > 0 ? choiceEntry(t("embeddingOf"), [["", t("ownEmbedding")], ...priced], t("embeddingOfNote")) : textEntry(t("embeddingOf"), { maxlength: "200", placeholder: t("ownEmbedding"), ...PLAIN }, t("embeddingOfNote"));
+    if (now.embedding && priced.length > 0 && !priced.some(([name]) => name === now.embedding)) embedding.control.append(element("option", { value: now.embedding }, now.embedding));
+    embedding.control.value = now.embedding ?? "";
+    entries = { provider, base_url: url, api_key: key, key_name: named, model, embedding };
+    const vectors = chosen?.takesEmbedding && !stored?.embeddingFixedBy ? [embedding] : [];
+    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model, ...vectors] : [])];
     const host = element("p", { class: "note" });
     const tellHost = () => {
       const address = chosen?.takesBaseUrl ? url.control.value.trim() : chosen?.baseUrl ?? "";
@@ -105,6 +112,7 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
     form.hidden = fixedBy !== "";
     providers = found.providers;
     fill(found.defaultModel);
+    offerReindexing(reindexing, api, found, say).catch(() => replace(reindexing)); // an offer that cannot be made is none
   };
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -118,5 +126,5 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
       form.hidden = true;
     }
   };
-  return { root: element("div", { class: "stack" }, state, form), show };
+  return { root: element("div", { class: "stack" }, state, form, reindexing), show };
 }

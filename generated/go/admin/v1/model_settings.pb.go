@@ -118,7 +118,10 @@ type DefaultModel struct {
 	BaseUrl string `protobuf:"bytes,4,opt,name=base_url,json=baseUrl,proto3" json:"base_url,omitempty"`
 	// The provider's key itself. It is stored encrypted under the installation's secret. If it is empty, the stored key stays, unless provider or base_url change. A key that is
 	// found under a name takes precedence over it. Empty if key_name is set.
-	ApiKey        string `protobuf:"bytes,5,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	ApiKey string `protobuf:"bytes,5,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// What the provider calls the embedding model that makes the vectors of new collections, e.g. "text-embedding-3-small"; the key and the address are those of the
+	// language model. Empty: the model on this machine. Only for a provider with takes_embedding. Collections that exist keep theirs until ReindexCollection.
+	Embedding     string `protobuf:"bytes,6,opt,name=embedding,proto3" json:"embedding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,6 +191,13 @@ func (x *DefaultModel) GetApiKey() string {
 	return ""
 }
 
+func (x *DefaultModel) GetEmbedding() string {
+	if x != nil {
+		return x.Embedding
+	}
+	return ""
+}
+
 // ModelProvider is a provider whose models can be the default model.
 type ModelProvider struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -206,7 +216,11 @@ type ModelProvider struct {
 	// The address that the settings give; empty if they give none.
 	BaseUrl string `protobuf:"bytes,7,opt,name=base_url,json=baseUrl,proto3" json:"base_url,omitempty"`
 	// The names of all models; empty if the provider accepts any name.
-	Models        []string `protobuf:"bytes,8,rep,name=models,proto3" json:"models,omitempty"`
+	Models []string `protobuf:"bytes,8,rep,name=models,proto3" json:"models,omitempty"`
+	// Whether the provider has embedding models.
+	TakesEmbedding bool `protobuf:"varint,9,opt,name=takes_embedding,json=takesEmbedding,proto3" json:"takes_embedding,omitempty"`
+	// The embedding models whose vectors the server knows; the provider may have others.
+	Embeddings    []*OfferedEmbedding `protobuf:"bytes,10,rep,name=embeddings,proto3" json:"embeddings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,6 +311,75 @@ func (x *ModelProvider) GetModels() []string {
 	return nil
 }
 
+func (x *ModelProvider) GetTakesEmbedding() bool {
+	if x != nil {
+		return x.TakesEmbedding
+	}
+	return false
+}
+
+func (x *ModelProvider) GetEmbeddings() []*OfferedEmbedding {
+	if x != nil {
+		return x.Embeddings
+	}
+	return nil
+}
+
+// OfferedEmbedding is an embedding model of a provider.
+type OfferedEmbedding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the provider calls it.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// What a million tokens cost, in millionths of a US dollar; 0 if the price is not known.
+	UsdMicrosPerMillionTokens int64 `protobuf:"varint,2,opt,name=usd_micros_per_million_tokens,json=usdMicrosPerMillionTokens,proto3" json:"usd_micros_per_million_tokens,omitempty"`
+	unknownFields             protoimpl.UnknownFields
+	sizeCache                 protoimpl.SizeCache
+}
+
+func (x *OfferedEmbedding) Reset() {
+	*x = OfferedEmbedding{}
+	mi := &file_responsa_admin_v1_model_settings_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferedEmbedding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferedEmbedding) ProtoMessage() {}
+
+func (x *OfferedEmbedding) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_model_settings_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferedEmbedding.ProtoReflect.Descriptor instead.
+func (*OfferedEmbedding) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_model_settings_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OfferedEmbedding) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *OfferedEmbedding) GetUsdMicrosPerMillionTokens() int64 {
+	if x != nil {
+		return x.UsdMicrosPerMillionTokens
+	}
+	return 0
+}
+
 // ModelSettings says which language models the installation uses by default.
 type ModelSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -317,14 +400,18 @@ type ModelSettings struct {
 	// Where this server finds the key of the stored model: the name of the environment variable or secret file, or "stored" for the key of SetDefaultModel; empty if there is none.
 	KeyInUse string `protobuf:"bytes,8,opt,name=key_in_use,json=keyInUse,proto3" json:"key_in_use,omitempty"`
 	// Whether a key of SetDefaultModel is stored.
-	KeyStored     bool `protobuf:"varint,9,opt,name=key_stored,json=keyStored,proto3" json:"key_stored,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	KeyStored bool `protobuf:"varint,9,opt,name=key_stored,json=keyStored,proto3" json:"key_stored,omitempty"`
+	// The embedding model of new collections on this server, as `provider:model`.
+	Embedding string `protobuf:"bytes,10,opt,name=embedding,proto3" json:"embedding,omitempty"`
+	// The setting of this server that fixes it, "retrieval.embedding"; empty if SetDefaultModel can change it.
+	EmbeddingFixedBy string `protobuf:"bytes,11,opt,name=embedding_fixed_by,json=embeddingFixedBy,proto3" json:"embedding_fixed_by,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ModelSettings) Reset() {
 	*x = ModelSettings{}
-	mi := &file_responsa_admin_v1_model_settings_proto_msgTypes[2]
+	mi := &file_responsa_admin_v1_model_settings_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +423,7 @@ func (x *ModelSettings) String() string {
 func (*ModelSettings) ProtoMessage() {}
 
 func (x *ModelSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_model_settings_proto_msgTypes[2]
+	mi := &file_responsa_admin_v1_model_settings_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,7 +436,7 @@ func (x *ModelSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelSettings.ProtoReflect.Descriptor instead.
 func (*ModelSettings) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_model_settings_proto_rawDescGZIP(), []int{2}
+	return file_responsa_admin_v1_model_settings_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ModelSettings) GetModels() []string {
@@ -415,17 +502,32 @@ func (x *ModelSettings) GetKeyStored() bool {
 	return false
 }
 
+func (x *ModelSettings) GetEmbedding() string {
+	if x != nil {
+		return x.Embedding
+	}
+	return ""
+}
+
+func (x *ModelSettings) GetEmbeddingFixedBy() string {
+	if x != nil {
+		return x.EmbeddingFixedBy
+	}
+	return ""
+}
+
 var File_responsa_admin_v1_model_settings_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x02\n" +
+	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x03\n" +
 	"\fDefaultModel\x12C\n" +
 	"\bprovider\x18\x01 \x01(\tB'\xe2A\x01\x01\xbaH r\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd8\x01\x01R\bprovider\x12?\n" +
 	"\x05model\x18\x02 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05model\x12G\n" +
 	"\bkey_name\x18\x03 \x01(\tB,\xe2A\x01\x01\xbaH%r 2\x1e^[A-Z][A-Z0-9_]{0,55}_API_KEY$\xd8\x01\x01R\akeyName\x12'\n" +
 	"\bbase_url\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\abaseUrl\x122\n" +
-	"\aapi_key\x18\x05 \x01(\tB\x19\xe2A\x01\x04\xbaH\x12r\r(\x80\b2\b^[!-~]+$\xd8\x01\x01R\x06apiKey\"\xad\x02\n" +
+	"\aapi_key\x18\x05 \x01(\tB\x19\xe2A\x01\x04\xbaH\x12r\r(\x80\b2\b^[!-~]+$\xd8\x01\x01R\x06apiKey\x12G\n" +
+	"\tembedding\x18\x06 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\tembedding\"\xa7\x03\n" +
 	"\rModelProvider\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12\x1f\n" +
@@ -434,7 +536,15 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\x0etakes_key_name\x18\x05 \x01(\bB\x04\xe2A\x01\x03R\ftakesKeyName\x12*\n" +
 	"\x0etakes_base_url\x18\x06 \x01(\bB\x04\xe2A\x01\x03R\ftakesBaseUrl\x12\x1f\n" +
 	"\bbase_url\x18\a \x01(\tB\x04\xe2A\x01\x03R\abaseUrl\x12\x1c\n" +
-	"\x06models\x18\b \x03(\tB\x04\xe2A\x01\x03R\x06models\"\xac\x03\n" +
+	"\x06models\x18\b \x03(\tB\x04\xe2A\x01\x03R\x06models\x12-\n" +
+	"\x0ftakes_embedding\x18\t \x01(\bB\x04\xe2A\x01\x03R\x0etakesEmbedding\x12I\n" +
+	"\n" +
+	"embeddings\x18\n" +
+	" \x03(\v2#.responsa.admin.v1.OfferedEmbeddingB\x04\xe2A\x01\x03R\n" +
+	"embeddings\"v\n" +
+	"\x10OfferedEmbedding\x12\x1a\n" +
+	"\x05model\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x05model\x12F\n" +
+	"\x1dusd_micros_per_million_tokens\x18\x02 \x01(\x03B\x04\xe2A\x01\x03R\x19usdMicrosPerMillionTokens\"\x84\x04\n" +
 	"\rModelSettings\x12\x1c\n" +
 	"\x06models\x18\x01 \x03(\tB\x04\xe2A\x01\x03R\x06models\x12\x1f\n" +
 	"\bfixed_by\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\afixedBy\x12J\n" +
@@ -447,7 +557,10 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\n" +
 	"key_in_use\x18\b \x01(\tB\x04\xe2A\x01\x03R\bkeyInUse\x12#\n" +
 	"\n" +
-	"key_stored\x18\t \x01(\bB\x04\xe2A\x01\x03R\tkeyStored*\xee\x02\n" +
+	"key_stored\x18\t \x01(\bB\x04\xe2A\x01\x03R\tkeyStored\x12\"\n" +
+	"\tembedding\x18\n" +
+	" \x01(\tB\x04\xe2A\x01\x03R\tembedding\x122\n" +
+	"\x12embedding_fixed_by\x18\v \x01(\tB\x04\xe2A\x01\x03R\x10embeddingFixedBy*\xee\x02\n" +
 	"\x10ModelTestOutcome\x12\"\n" +
 	"\x1eMODEL_TEST_OUTCOME_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bMODEL_TEST_OUTCOME_ANSWERED\x10\x01\x12\"\n" +
@@ -473,23 +586,25 @@ func file_responsa_admin_v1_model_settings_proto_rawDescGZIP() []byte {
 }
 
 var file_responsa_admin_v1_model_settings_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_responsa_admin_v1_model_settings_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_responsa_admin_v1_model_settings_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_responsa_admin_v1_model_settings_proto_goTypes = []any{
 	(ModelTestOutcome)(0),         // 0: responsa.admin.v1.ModelTestOutcome
 	(*DefaultModel)(nil),          // 1: responsa.admin.v1.DefaultModel
 	(*ModelProvider)(nil),         // 2: responsa.admin.v1.ModelProvider
-	(*ModelSettings)(nil),         // 3: responsa.admin.v1.ModelSettings
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*OfferedEmbedding)(nil),      // 3: responsa.admin.v1.OfferedEmbedding
+	(*ModelSettings)(nil),         // 4: responsa.admin.v1.ModelSettings
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_responsa_admin_v1_model_settings_proto_depIdxs = []int32{
-	1, // 0: responsa.admin.v1.ModelSettings.default_model:type_name -> responsa.admin.v1.DefaultModel
-	4, // 1: responsa.admin.v1.ModelSettings.update_time:type_name -> google.protobuf.Timestamp
-	2, // 2: responsa.admin.v1.ModelSettings.providers:type_name -> responsa.admin.v1.ModelProvider
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 0: responsa.admin.v1.ModelProvider.embeddings:type_name -> responsa.admin.v1.OfferedEmbedding
+	1, // 1: responsa.admin.v1.ModelSettings.default_model:type_name -> responsa.admin.v1.DefaultModel
+	5, // 2: responsa.admin.v1.ModelSettings.update_time:type_name -> google.protobuf.Timestamp
+	2, // 3: responsa.admin.v1.ModelSettings.providers:type_name -> responsa.admin.v1.ModelProvider
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_model_settings_proto_init() }
@@ -503,7 +618,7 @@ func file_responsa_admin_v1_model_settings_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_model_settings_proto_rawDesc), len(file_responsa_admin_v1_model_settings_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -12,7 +12,9 @@ from responsa_server.domain.model_settings import DefaultModel, InstalledModels,
 
 def wanted(model: pb.DefaultModel) -> DefaultModel:
     """Read the model of a request."""
-    return DefaultModel(model.provider, model.model, model.key_name, model.base_url, model.api_key)
+    return DefaultModel(
+        model.provider, model.model, model.key_name, model.base_url, model.embedding, model.api_key
+    )
 
 
 def settings(models: InstalledModels) -> pb.ModelSettings:
@@ -20,7 +22,16 @@ def settings(models: InstalledModels) -> pb.ModelSettings:
         pb.ModelSettings,
         models,
         default_model=messages.message(pb.DefaultModel, models.default_model, api_key=""),
-        providers=[messages.message(pb.ModelProvider, one) for one in models.providers],
+        providers=[
+            messages.message(
+                pb.ModelProvider,
+                provider,
+                embeddings=[
+                    messages.message(pb.OfferedEmbedding, embedding) for embedding in provider.embeddings
+                ],
+            )
+            for provider in models.providers
+        ],
     )
 
 

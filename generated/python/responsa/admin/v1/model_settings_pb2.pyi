@@ -83,6 +83,7 @@ class DefaultModel(_message.Message):
     KEY_NAME_FIELD_NUMBER: _builtins.int
     BASE_URL_FIELD_NUMBER: _builtins.int
     API_KEY_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty."""
     model: _builtins.str
@@ -97,6 +98,10 @@ class DefaultModel(_message.Message):
     """The provider's key itself. It is stored encrypted under the installation's secret. If it is empty, the stored key stays, unless provider or base_url change. A key that is
     found under a name takes precedence over it. Empty if key_name is set.
     """
+    embedding: _builtins.str
+    """What the provider calls the embedding model that makes the vectors of new collections, e.g. "text-embedding-3-small"; the key and the address are those of the
+    language model. Empty: the model on this machine. Only for a provider with takes_embedding. Collections that exist keep theirs until ReindexCollection.
+    """
     def __init__(
         self,
         *,
@@ -105,10 +110,11 @@ class DefaultModel(_message.Message):
         key_name: _builtins.str = ...,
         base_url: _builtins.str = ...,
         api_key: _builtins.str = ...,
+        embedding: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "base_url", b"base_url", "key_name", b"key_name", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "base_url", b"base_url", "embedding", b"embedding", "key_name", b"key_name", "model", b"model", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -128,6 +134,8 @@ class ModelProvider(_message.Message):
     TAKES_BASE_URL_FIELD_NUMBER: _builtins.int
     BASE_URL_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    TAKES_EMBEDDING_FIELD_NUMBER: _builtins.int
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name, e.g. "openai"."""
     display_name: _builtins.str
@@ -142,9 +150,15 @@ class ModelProvider(_message.Message):
     """Whether the default model gives the server's address."""
     base_url: _builtins.str
     """The address that the settings give; empty if they give none."""
+    takes_embedding: _builtins.bool
+    """Whether the provider has embedding models."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The names of all models; empty if the provider accepts any name."""
+
+    @_builtins.property
+    def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfferedEmbedding]:
+        """The embedding models whose vectors the server knows; the provider may have others."""
 
     def __init__(
         self,
@@ -157,14 +171,42 @@ class ModelProvider(_message.Message):
         takes_base_url: _builtins.bool = ...,
         base_url: _builtins.str = ...,
         models: _abc.Iterable[_builtins.str] | None = ...,
+        takes_embedding: _builtins.bool = ...,
+        embeddings: _abc.Iterable[Global___OfferedEmbedding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "display_name", b"display_name", "key_found", b"key_found", "key_name", b"key_name", "models", b"models", "name", b"name", "takes_base_url", b"takes_base_url", "takes_key_name", b"takes_key_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "display_name", b"display_name", "embeddings", b"embeddings", "key_found", b"key_found", "key_name", b"key_name", "models", b"models", "name", b"name", "takes_base_url", b"takes_base_url", "takes_embedding", b"takes_embedding", "takes_key_name", b"takes_key_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelProvider: _TypeAlias = ModelProvider  # noqa: Y015
+
+@_typing.final
+class OfferedEmbedding(_message.Message):
+    """OfferedEmbedding is an embedding model of a provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    USD_MICROS_PER_MILLION_TOKENS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """What the provider calls it."""
+    usd_micros_per_million_tokens: _builtins.int
+    """What a million tokens cost, in millionths of a US dollar; 0 if the price is not known."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        usd_micros_per_million_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "usd_micros_per_million_tokens", b"usd_micros_per_million_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferedEmbedding: _TypeAlias = OfferedEmbedding  # noqa: Y015
 
 @_typing.final
 class ModelSettings(_message.Message):
@@ -181,6 +223,8 @@ class ModelSettings(_message.Message):
     PROVIDERS_FIELD_NUMBER: _builtins.int
     KEY_IN_USE_FIELD_NUMBER: _builtins.int
     KEY_STORED_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIXED_BY_FIELD_NUMBER: _builtins.int
     fixed_by: _builtins.str
     """The setting of this server that fixes the models, "models.default"; empty if SetDefaultModel can change them."""
     problem: _builtins.str
@@ -191,6 +235,10 @@ class ModelSettings(_message.Message):
     """Where this server finds the key of the stored model: the name of the environment variable or secret file, or "stored" for the key of SetDefaultModel; empty if there is none."""
     key_stored: _builtins.bool
     """Whether a key of SetDefaultModel is stored."""
+    embedding: _builtins.str
+    """The embedding model of new collections on this server, as `provider:model`."""
+    embedding_fixed_by: _builtins.str
+    """The setting of this server that fixes it, "retrieval.embedding"; empty if SetDefaultModel can change it."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The models that `default` stands for on this server, as `provider:model`; empty if answers show passages."""
@@ -219,10 +267,12 @@ class ModelSettings(_message.Message):
         providers: _abc.Iterable[Global___ModelProvider] | None = ...,
         key_in_use: _builtins.str = ...,
         key_stored: _builtins.bool = ...,
+        embedding: _builtins.str = ...,
+        embedding_fixed_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "fixed_by", b"fixed_by", "key_in_use", b"key_in_use", "key_stored", b"key_stored", "models", b"models", "problem", b"problem", "providers", b"providers", "update_time", b"update_time", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "embedding", b"embedding", "embedding_fixed_by", b"embedding_fixed_by", "fixed_by", b"fixed_by", "key_in_use", b"key_in_use", "key_stored", b"key_stored", "models", b"models", "problem", b"problem", "providers", b"providers", "update_time", b"update_time", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,6 +53,14 @@ export declare type DefaultModel = Message<"responsa.admin.v1.DefaultModel"> & {
    * @generated from field: string api_key = 5;
    */
   apiKey: string;
+
+  /**
+   * What the provider calls the embedding model that makes the vectors of new collections, e.g. "text-embedding-3-small"; the key and the address are those of the
+   * language model. Empty: the model on this machine. Only for a provider with takes_embedding. Collections that exist keep theirs until ReindexCollection.
+   *
+   * @generated from field: string embedding = 6;
+   */
+  embedding: string;
 };
 
 /**
@@ -122,6 +130,20 @@ export declare type ModelProvider = Message<"responsa.admin.v1.ModelProvider"> &
    * @generated from field: repeated string models = 8;
    */
   models: string[];
+
+  /**
+   * Whether the provider has embedding models.
+   *
+   * @generated from field: bool takes_embedding = 9;
+   */
+  takesEmbedding: boolean;
+
+  /**
+   * The embedding models whose vectors the server knows; the provider may have others.
+   *
+   * @generated from field: repeated responsa.admin.v1.OfferedEmbedding embeddings = 10;
+   */
+  embeddings: OfferedEmbedding[];
 };
 
 /**
@@ -129,6 +151,33 @@ export declare type ModelProvider = Message<"responsa.admin.v1.ModelProvider"> &
  * Use `create(ModelProviderSchema)` to create a new message.
  */
 export declare const ModelProviderSchema: GenMessage<ModelProvider>;
+
+/**
+ * OfferedEmbedding is an embedding model of a provider.
+ *
+ * @generated from message responsa.admin.v1.OfferedEmbedding
+ */
+export declare type OfferedEmbedding = Message<"responsa.admin.v1.OfferedEmbedding"> & {
+  /**
+   * What the provider calls it.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * What a million tokens cost, in millionths of a US dollar; 0 if the price is not known.
+   *
+   * @generated from field: int64 usd_micros_per_million_tokens = 2;
+   */
+  usdMicrosPerMillionTokens: bigint;
+};
+
+/**
+ * Describes the message responsa.admin.v1.OfferedEmbedding.
+ * Use `create(OfferedEmbeddingSchema)` to create a new message.
+ */
+export declare const OfferedEmbeddingSchema: GenMessage<OfferedEmbedding>;
 
 /**
  * ModelSettings says which language models the installation uses by default.
@@ -198,6 +247,20 @@ export declare type ModelSettings = Message<"responsa.admin.v1.ModelSettings"> &
    * @generated from field: bool key_stored = 9;
    */
   keyStored: boolean;
+
+  /**
+   * The embedding model of new collections on this server, as `provider:model`.
+   *
+   * @generated from field: string embedding = 10;
+   */
+  embedding: string;
+
+  /**
+   * The setting of this server that fixes it, "retrieval.embedding"; empty if SetDefaultModel can change it.
+   *
+   * @generated from field: string embedding_fixed_by = 11;
+   */
+  embeddingFixedBy: string;
 };
 
 /**
