@@ -1,4 +1,4 @@
--- Roles, restores and backups, the caller of a transaction, tenants, users, their API keys and sessions, connected programs, and the functions that look credentials up.
+-- Roles, restores and backups, the caller of a transaction, tenants, users, their groups, API keys and sessions, connected programs, and the functions that look credentials up.
 
 -- Four roles (docs/architecture.md): the role that runs this owns everything; responsa_app serves one tenant at a time; responsa_log writes the turn log and runs jobs
 -- over all tenants; responsa_search owns the functions that see all tenants, and cannot log in. They may exist already, with or without a login.
@@ -255,7 +255,34 @@ CREATE POLICY search_reads ON responsa.service_grant FOR SELECT TO responsa_sear
 GRANT SELECT, INSERT, DELETE ON responsa.service_grant TO responsa_app;
 GRANT SELECT ON responsa.service_grant TO responsa_search;
 
-SELECT responsa.isolate_tenants('app_user', 'api_key', 'program', 'session', 'session_code', 'service_grant');
+-- Groups of users, with which collections are shared.
+CREATE TABLE responsa.user_group (
+    id uuid PRIMARY KEY,
+    tenant_id text NOT NULL REFERENCES responsa.tenant (id),
+    display_name text NOT NULL CHECK (octet_length(display_name) BETWEEN 1 AND 200),
+    revision bigint NOT NULL DEFAULT 1, -- counts the changes; the etag is made of it
+    create_time timestamptz NOT NULL DEFAULT now(),
+    update_time timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (tenant_id, id)
+);
+CREATE INDEX user_group_by_creation ON responsa.user_group (tenant_id, create_time, id);
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.user_group TO responsa_app;
+
+CREATE TABLE responsa.group_member (
+    tenant_id text NOT NULL,
+    group_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    create_time timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, user_id, group_id),
+    FOREIGN KEY (tenant_id, group_id) REFERENCES responsa.user_group (tenant_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id) ON DELETE CASCADE
+);
+CREATE INDEX group_member_of_group ON responsa.group_member (tenant_id, group_id, create_time, user_id);
+CREATE POLICY search_reads ON responsa.group_member FOR SELECT TO responsa_search USING (true);
+GRANT SELECT, INSERT, DELETE ON responsa.group_member TO responsa_app;
+GRANT SELECT ON responsa.group_member TO responsa_search;
+
+SELECT responsa.isolate_tenants('app_user', 'api_key', 'program', 'session', 'session_code', 'service_grant', 'user_group', 'group_member');
 
 -- Whose credential is this? The question comes before the tenant is known, so functions answer it that see all tenants and report only the exact match.
 -- Looking up a credential takes PostgreSQL about a third of the time that planning this takes, and calls wait for both. The rows are found by unique keys, so one

@@ -40,25 +40,28 @@ CREATE POLICY search_reads ON responsa.collection FOR SELECT TO responsa_search 
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.collection TO responsa_app;
 GRANT SELECT (tenant_id, id, owner_id, slug, conversation_id) ON responsa.collection TO responsa_search;
 
--- A reader of a collection: a user, all users with a role, or (neither) everyone in the tenant.
+-- A reader of a collection: a user, the members of a group, all users with a role, or (none of these) everyone in the tenant.
 CREATE TABLE responsa.collection_reader (
     tenant_id text NOT NULL,
     collection_id text NOT NULL,
     user_id uuid,
     role text CHECK (role IN ('user', 'admin', 'service')),
+    group_id uuid,
     create_time timestamptz NOT NULL DEFAULT now(),
-    CHECK (num_nonnulls(user_id, role) <= 1),
-    UNIQUE NULLS NOT DISTINCT (tenant_id, collection_id, user_id, role),
+    CHECK (num_nonnulls(user_id, role, group_id) <= 1),
+    UNIQUE NULLS NOT DISTINCT (tenant_id, collection_id, user_id, role, group_id),
     FOREIGN KEY (tenant_id, collection_id) REFERENCES responsa.collection (tenant_id, id) ON DELETE CASCADE,
-    FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id) ON DELETE CASCADE
+    FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (tenant_id, group_id) REFERENCES responsa.user_group (tenant_id, id) ON DELETE CASCADE
 );
 CREATE INDEX collection_reader_user ON responsa.collection_reader (tenant_id, user_id);
+CREATE INDEX collection_reader_group ON responsa.collection_reader (tenant_id, group_id) WHERE group_id IS NOT NULL;
 CREATE POLICY search_reads ON responsa.collection_reader FOR SELECT TO responsa_search USING (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.collection_reader TO responsa_app;
-GRANT SELECT (tenant_id, collection_id, user_id, role) ON responsa.collection_reader TO responsa_search;
+GRANT SELECT (tenant_id, collection_id, user_id, role, group_id) ON responsa.collection_reader TO responsa_search;
 
 SET LOCAL ROLE responsa_search;
--- The collections that the transaction's caller may read, planned once a session. For a widget, neither an owner nor everyone nor a role counts as a reader.
+-- The collections that the transaction's caller may read, planned once a session. For a widget, neither an owner nor everyone nor a role nor a group counts as a reader.
 -- A search sets responsa.files: it finds the files of one conversation at most, whatever it names. '' outside a search.
 -- It runs as responsa_search, because the policy of collection calls it.
 CREATE FUNCTION responsa.readable_collections() RETURNS text[]
@@ -81,8 +84,13 @@ CREATE FUNCTION responsa.readable_collections() RETURNS text[]
             UNION
             SELECT r.collection_id FROM responsa.collection_reader AS r WHERE r.tenant_id = tenant AND r.user_id = acting
             UNION
+            SELECT r.collection_id FROM responsa.group_member AS m
+            JOIN responsa.collection_reader AS r ON r.tenant_id = m.tenant_id AND r.group_id = m.group_id
+            WHERE m.tenant_id = tenant AND m.user_id = acting
+            UNION
             SELECT r.collection_id FROM responsa.collection_reader AS r
-            WHERE r.tenant_id = tenant AND r.user_id IS NULL AND (r.role = acting_as OR (r.role IS NULL AND acting_as NOT IN ('none', ''))));
+            WHERE r.tenant_id = tenant AND r.user_id IS NULL AND r.group_id IS NULL
+                AND (r.role = acting_as OR (r.role IS NULL AND acting_as NOT IN ('none', ''))));
     END
     $$;
 -- The subjects whose documents the caller may read, '' among them; NULL: all. A widget reads documents without a subject alone.
@@ -105,7 +113,7 @@ CREATE FUNCTION responsa.readable_subjects() RETURNS text[]
         RETURN ARRAY['', 'users/' || acting] || ARRAY(SELECT u.subject FROM responsa.app_user AS u WHERE u.tenant_id = tenant AND u.id = acting AND u.subject <> '');
     END
     $$;
--- How many collections the user of a widget's key reads, and the key does not: the user's own, and those shared with everyone or with the user's role. NULL for every other key. Volatile,
+-- How many collections the user of a widget's key reads, and the key does not: the user's own, and those shared with everyone or with the user's role or groups. NULL for every other key. Volatile,
 -- so that the statement that makes the key gets the number too.
 CREATE FUNCTION responsa.unread_by_widget(key uuid) RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
@@ -117,7 +125,9 @@ CREATE FUNCTION responsa.unread_by_widget(key uuid) RETURNS bigint
                     SELECT FROM responsa.collection_reader AS r WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id AND r.user_id = k.user_id)
                 AND (c.owner_id = k.user_id OR EXISTS (
                     SELECT FROM responsa.collection_reader AS r
-                    WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id AND r.user_id IS NULL AND coalesce(r.role, u.role) = u.role)))
+                    WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id AND r.user_id IS NULL AND coalesce(r.role, u.role) = u.role
+                        AND (r.group_id IS NULL OR EXISTS (
+                            SELECT FROM responsa.group_member AS m WHERE m.tenant_id = r.tenant_id AND m.group_id = r.group_id AND m.user_id = u.id)))))
         FROM responsa.api_key AS k JOIN responsa.app_user AS u ON u.id = k.user_id
         WHERE k.id = key AND k.widget
     $$;
@@ -402,17 +412,20 @@ CREATE POLICY search_reads ON responsa.deleted_document FOR SELECT TO responsa_s
 GRANT SELECT, INSERT, DELETE, UPDATE (subject) ON responsa.deleted_document TO responsa_app;
 GRANT SELECT ON responsa.deleted_document TO responsa_search;
 
--- The readers of a deleted collection at its deletion, and its owner as one of them. user_id and role: as in collection_reader.
+-- The readers of a deleted collection at its deletion, and its owner as one of them. user_id, role and group_id: as in collection_reader.
 CREATE TABLE responsa.last_reader (
     tenant_id text NOT NULL REFERENCES responsa.tenant (id),
     collection_id text NOT NULL,
     user_id uuid,
     role text CHECK (role IN ('user', 'admin', 'service')),
-    CHECK (num_nonnulls(user_id, role) <= 1),
-    UNIQUE NULLS NOT DISTINCT (tenant_id, collection_id, user_id, role),
-    FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id) ON DELETE CASCADE
+    group_id uuid,
+    CHECK (num_nonnulls(user_id, role, group_id) <= 1),
+    UNIQUE NULLS NOT DISTINCT (tenant_id, collection_id, user_id, role, group_id),
+    FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (tenant_id, group_id) REFERENCES responsa.user_group (tenant_id, id) ON DELETE CASCADE
 );
 CREATE INDEX last_reader_user ON responsa.last_reader (tenant_id, user_id);
+CREATE INDEX last_reader_group ON responsa.last_reader (tenant_id, group_id) WHERE group_id IS NOT NULL;
 CREATE POLICY access ON responsa.last_reader AS RESTRICTIVE TO responsa_app USING ((SELECT responsa.unrestricted()));
 CREATE POLICY search_reads ON responsa.last_reader FOR SELECT TO responsa_search USING (true);
 GRANT SELECT, INSERT, DELETE ON responsa.last_reader TO responsa_app;
@@ -452,7 +465,10 @@ CREATE FUNCTION responsa.unreadable_documents(wanted uuid[]) RETURNS uuid[]
                     SELECT FROM responsa.last_reader AS r
                     WHERE r.tenant_id = tenant AND r.collection_id = d.collection_id
                         AND (r.user_id = acting
-                            OR (r.user_id IS NULL AND (r.role = acting_as OR (r.role IS NULL AND acting_as NOT IN ('none', '', 'widget')))))))));
+                            OR (acting_as <> 'widget' AND r.group_id IN (
+                                SELECT m.group_id FROM responsa.group_member AS m WHERE m.tenant_id = tenant AND m.user_id = acting))
+                            OR (r.user_id IS NULL AND r.group_id IS NULL
+                                AND (r.role = acting_as OR (r.role IS NULL AND acting_as NOT IN ('none', '', 'widget')))))))));
     END
     $$;
 REVOKE ALL ON FUNCTION responsa.unreadable_documents FROM public;

@@ -13,7 +13,7 @@ CREATE TABLE responsa.audit_event (
     outcome text NOT NULL DEFAULT 'OK', -- or the reason of a refusal
     on_behalf_of text NOT NULL DEFAULT '', -- the user for whom the actor acted; '' for the actor itself
     affected_user uuid, -- NULL if the act affected nobody, or the actor alone
-    added_readers text[] NOT NULL DEFAULT '{}', -- of a collection: users/{uuid}, a role such as user, or '' for everyone in the tenant
+    added_readers text[] NOT NULL DEFAULT '{}', -- of a collection: users/{uuid}, groups/{uuid}, a role such as user, or '' for everyone in the tenant; of a group: its members
     removed_readers text[] NOT NULL DEFAULT '{}'
 );
 CREATE INDEX audit_event_of_tenant ON responsa.audit_event (tenant_id, create_time DESC, id DESC);

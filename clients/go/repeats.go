@@ -4,7 +4,9 @@ package responsa
 
 // repeats has the calls that may be repeated after a lost response.
 var repeats = map[string]repeat{
+	"/responsa.admin.v1.AdminService/AddGroupMembers":                always,
 	"/responsa.admin.v1.AdminService/CreateAgentVersion":             always,
+	"/responsa.admin.v1.AdminService/CreateGroup":                    always,
 	"/responsa.admin.v1.AdminService/CreateProgram":                  always,
 	"/responsa.admin.v1.AdminService/CreateServiceGrant":             always,
 	"/responsa.admin.v1.AdminService/CreateTeacher":                  always,
@@ -17,6 +19,7 @@ var repeats = map[string]repeat{
 	"/responsa.admin.v1.AdminService/GetExperiment":                  always,
 	"/responsa.admin.v1.AdminService/GetExperimentReport":            always,
 	"/responsa.admin.v1.AdminService/GetFeedbackStats":               always,
+	"/responsa.admin.v1.AdminService/GetGroup":                       always,
 	"/responsa.admin.v1.AdminService/GetInsightSettings":             always,
 	"/responsa.admin.v1.AdminService/GetModels":                      always,
 	"/responsa.admin.v1.AdminService/GetQualityStats":                always,
@@ -35,6 +38,8 @@ var repeats = map[string]repeat{
 	"/responsa.admin.v1.AdminService/ListExperiments":                always,
 	"/responsa.admin.v1.AdminService/ListFailedRows":                 always,
 	"/responsa.admin.v1.AdminService/ListFeedback":                   always,
+	"/responsa.admin.v1.AdminService/ListGroupMembers":               always,
+	"/responsa.admin.v1.AdminService/ListGroups":                     always,
 	"/responsa.admin.v1.AdminService/ListPrograms":                   always,
 	"/responsa.admin.v1.AdminService/ListQuestionPatterns":           always,
 	"/responsa.admin.v1.AdminService/ListServiceGrants":              always,
@@ -52,6 +57,7 @@ var repeats = map[string]repeat{
 	"/responsa.admin.v1.AdminService/QueryUsage":                     always,
 	"/responsa.admin.v1.AdminService/RedeliverDelivery":              always,
 	"/responsa.admin.v1.AdminService/ReloadAgents":                   always,
+	"/responsa.admin.v1.AdminService/RemoveGroupMembers":             always,
 	"/responsa.admin.v1.AdminService/ResolveFeedback":                always,
 	"/responsa.admin.v1.AdminService/ResumeTenant":                   always,
 	"/responsa.admin.v1.AdminService/RevokeCredentials":              always,
@@ -62,6 +68,7 @@ var repeats = map[string]repeat{
 	"/responsa.admin.v1.AdminService/StopExperiment":                 always,
 	"/responsa.admin.v1.AdminService/SuspendTenant":                  always,
 	"/responsa.admin.v1.AdminService/UpdateAgent":                    withoutEtag,
+	"/responsa.admin.v1.AdminService/UpdateGroup":                    withoutEtag,
 	"/responsa.admin.v1.AdminService/UpdateInsightSettings":          always,
 	"/responsa.admin.v1.AdminService/UpdateQuestionPattern":          withoutEtag,
 	"/responsa.admin.v1.AdminService/UpdateSource":                   withoutEtag,

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges, SearchMode
@@ -23,12 +24,14 @@ from responsa_server.stores.cached import (
     Value,
     plain,
 )
+from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.redis import RedisCache
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
 from tests.contract.test_access import ELBE, RHINE, put, share
+from tests.contract.test_groups import share_with_group
 
 
 class Counted(SharedCache[Value]):
@@ -164,6 +167,29 @@ async def test_a_cached_search_ends_with_every_change_at_another_server(
     assert await documents_found(hit=False) == {elbe}
     await library.delete_collection(ann, "rivers", force=True)
     assert await documents_found(hit=False) == set()
+
+
+async def test_a_cached_search_ends_with_the_membership(
+    house: House, people: People, servers: Servers
+) -> None:
+    groups = PostgresGroups(house.database, uuid7)
+    document, group = await share_with_group(house, people, groups, people.bob)
+    cache = servers.cache("searches", plain(Retrieval))
+    search = searching(house, cache)
+
+    async def documents_found() -> set[UUID]:
+        result = await search.search(people.bob, ["How long is the river?"], mode=SearchMode.TEXT)
+        return {ranked.found.passage.document_id for ranked in result.passages}
+
+    for _ in range(3):
+        assert await documents_found() == {document}
+    assert cache.last == (1, 0)
+    await groups.remove(people.ann, group, [people.bob.user_id])
+    assert await documents_found() == set()
+    # What was cached before the removal, or just after it, is not what a search finds now.
+    await groups.add(people.ann, group, [people.bob.user_id])
+    assert await documents_found() == {document}
+    assert cache.last == (0, 1)
 
 
 async def test_a_search_by_names_of_collections_is_not_ended_by_others(

@@ -109,7 +109,7 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
         app=ALL, search="SELECT(conversation_id,id,owner_id,slug,tenant_id)", policies=(READS,)
     ),
     "collection_reader": Table(
-        app=ALL, search="SELECT(collection_id,role,tenant_id,user_id)", policies=(READS,)
+        app=ALL, search="SELECT(collection_id,group_id,role,tenant_id,user_id)", policies=(READS,)
     ),
     "collection_stat": Table(app=ALL, search="SELECT(collection_id,passages,tenant_id)", policies=(READS,)),
     "conversation": Table(
@@ -122,6 +122,7 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     ),
     "erased_document": Table(app="SELECT INSERT DELETE"),
     "erasure": Table(app="SELECT INSERT UPDATE(end_time,receipt,sweep_time)"),
+    "group_member": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "generation_vector": Table(app=ALL, search="SELECT", policies=(READS,)),
     "invitation": Table(
         app="SELECT INSERT DELETE", search="SELECT(code_sha256,tenant_id)", policies=(READS,)

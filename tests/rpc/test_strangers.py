@@ -51,13 +51,21 @@ EACH = 2
 CANARY = "quillfeather"
 SHARED_CANARY = "thornwing"
 """Words in the victim's conversations and documents."""
-SHARED = frozenset({"responsa.example.org/User"})
-"""The types of resources whose names all users of a tenant see, because they share collections with each other."""
+SHARED = frozenset({"responsa.example.org/User", "responsa.example.org/Group"})
+"""The types of resources whose names all users of a tenant see, because they share collections with each other and with groups."""
 NAMING: Mapping[tuple[str, str], str] = {
     (
         "/responsa.knowledge.v1.KnowledgeService/CreateCollection",
         "collection.readers.user",
     ): "users share collections with each other, and a wrong name must not look like a reader",
+    (
+        "/responsa.knowledge.v1.KnowledgeService/CreateCollection",
+        "collection.readers.group",
+    ): "everyone in the tenant sees its groups, to share collections with them",
+    **{
+        (f"/responsa.admin.v1.AdminService/{method}", field): "everyone in the tenant sees its groups"
+        for method, field in (("GetGroup", "name"),)
+    },
 }
 """The methods and fields with which a user may learn whether a user of the same tenant exists, with the reasons. All
 other requests get the same reply as for a user who does not exist."""

@@ -682,6 +682,69 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/TestModel", false, &request).await
     }
 
+    /// CreateGroup creates a group without members.
+    ///
+    /// Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another group has the group_id).
+    pub async fn create_group(&self, mut request: admin::v1::CreateGroupRequest) -> Result<admin::v1::Group, Error> {
+        identify(&mut request.request_id);
+        self.call("/responsa.admin.v1.AdminService/CreateGroup", true, &request).await.map_err(|error| error.asked(request.request_id))
+    }
+
+    /// GetGroup returns one group. Everyone in the tenant may make this call.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND.
+    pub async fn get_group(&self, request: admin::v1::GetGroupRequest) -> Result<admin::v1::Group, Error> {
+        self.call("/responsa.admin.v1.AdminService/GetGroup", true, &request).await
+    }
+
+    /// ListGroups lists the tenant's groups, oldest first by default. Everyone in the tenant may make this call, to share a
+    /// collection with a group.
+    ///
+    /// Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    pub async fn list_groups(&self, request: admin::v1::ListGroupsRequest) -> Result<admin::v1::ListGroupsResponse, Error> {
+        self.call("/responsa.admin.v1.AdminService/ListGroups", true, &request).await
+    }
+
+    /// UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
+    pub async fn update_group(&self, request: admin::v1::UpdateGroupRequest) -> Result<admin::v1::Group, Error> {
+        self.call("/responsa.admin.v1.AdminService/UpdateGroup", request.group.as_ref().is_none_or(|resource| resource.etag.is_empty()), &request).await
+    }
+
+    /// DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with
+    /// them by this group alone.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+    pub async fn delete_group(&self, request: admin::v1::DeleteGroupRequest) -> Result<(), Error> {
+        self.call("/responsa.admin.v1.AdminService/DeleteGroup", false, &request).await
+    }
+
+    /// AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the
+    /// group. A user who is a member already stays one. If the call fails, it adds nobody.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
+    pub async fn add_group_members(&self, request: admin::v1::AddGroupMembersRequest) -> Result<admin::v1::Group, Error> {
+        self.call("/responsa.admin.v1.AdminService/AddGroupMembers", true, &request).await
+    }
+
+    /// RemoveGroupMembers removes users from a group. From the next call on, they can no longer read the collections that were
+    /// shared with them by this group alone; their open streams show it within a second. A user who is no member changes
+    /// nothing.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND.
+    pub async fn remove_group_members(&self, request: admin::v1::RemoveGroupMembersRequest) -> Result<admin::v1::Group, Error> {
+        self.call("/responsa.admin.v1.AdminService/RemoveGroupMembers", true, &request).await
+    }
+
+    /// ListGroupMembers lists the members of a group, disabled users included, in the order in which they became members by
+    /// default.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    pub async fn list_group_members(&self, request: admin::v1::ListGroupMembersRequest) -> Result<admin::v1::ListGroupMembersResponse, Error> {
+        self.call("/responsa.admin.v1.AdminService/ListGroupMembers", true, &request).await
+    }
+
     /// ListSignInMethods shows how people sign in to a tenant and who may register. The response lists the tenant's OpenID
     /// Connect providers on one page, ordered by their ids. Passwords always work for users who have one. A tenant that does
     /// not exist gets the same reply as a tenant without providers.

@@ -11,6 +11,7 @@ const LABELS = new Map([["users/ada", "Ada"], ["users/bob", "Bob"]]);
 
 const person = (value: string) => create(ReaderSchema, { who: { case: "user", value } });
 const role = (value: UserRole) => create(ReaderSchema, { who: { case: "role", value } });
+const group = create(ReaderSchema, { who: { case: "group", value: "groups/s" }, displayName: "Sales" });
 const everyone = create(ReaderSchema, { who: { case: "everyone", value: true } });
 const of = (...readers: Reader[]): Access => ({ owner: "users/ada", ownerDisplayName: "", readers, readable: true, manageable: true });
 const asReader: Access = { ...of(), manageable: false };
@@ -20,6 +21,7 @@ describe("the people who read a collection", () => {
     expect(readersText([], LABELS)).toBe("");
     expect(readersText([person("users/bob"), role(UserRole.ADMIN)], LABELS)).toBe("all administrators and Bob");
     expect(readersText([person("users/bob"), person("users/x")], LABELS)).toBe("2 other people");
+    expect(readersText([group, person("users/bob"), role(UserRole.ADMIN)], LABELS)).toBe("all administrators, Sales and Bob");
     expect(readersText([person("users/x")], LABELS)).toBe("one other person");
     expect(readersText([person("users/bob"), everyone], LABELS)).toBe("everyone in your organisation");
   });

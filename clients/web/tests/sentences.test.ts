@@ -52,6 +52,16 @@ describe("sentenceOf", () => {
     expect(sentenceOf(event("generation.delete", "collections/r-1/generations/2"), names)).toBe("Ada deleted a generation of the collection “Recipes” of another user.");
   });
 
+  it("names groups, and who came and went", () => {
+    const names = new Map([...NAMES, ["groups/s", "Sales"]]);
+    const eva = create(ReaderSchema, { who: { case: "user", value: "users/b" } });
+    const sales = create(ReaderSchema, { who: { case: "group", value: "groups/s" } });
+    expect(sentenceOf({ ...event("group.add_members", "groups/s"), addedReaders: [eva] }, names)).toBe("Ada added Bob $& <b> to the group Sales.");
+    expect(sentenceOf({ ...event("group.remove_members", "groups/s"), removedReaders: [eva] }, names)).toBe("Ada removed Bob $& <b> from the group Sales.");
+    expect(sentenceOf(event("group.delete", "groups/s"), names)).toBe("Ada deleted the group Sales.");
+    expect(sentenceOf({ ...event("collection.share", "collections/r"), addedReaders: [sales] }, names)).toBe("Ada shared collections/r with Sales.");
+  });
+
   it("names users, tenants and other actors in words", () => {
     expect(sentenceOf(event("user.update_quota", "users/b/quota"), NAMES)).toBe("Ada changed the quota of Bob $& <b>.");
     expect(sentenceOf(event("tenant.suspend", "tenants/acme"), NAMES)).toBe("Ada suspended the tenant acme.");

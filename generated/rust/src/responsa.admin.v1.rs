@@ -40,10 +40,10 @@ pub struct AuditEvent {
     /// user. The name stays after the user is deleted.
     #[prost(string, tag = "10")]
     pub affected_user: ::prost::alloc::string::String,
-    /// The readers with whom the act shared a collection, without their display names.
+    /// The readers with whom the act shared a collection, or the users whom it added to a group, without their display names.
     #[prost(message, repeated, tag = "11")]
     pub added_readers: ::prost::alloc::vec::Vec<super::super::knowledge::v1::Reader>,
-    /// The readers with whom the act stopped sharing a collection, without their display names.
+    /// The readers with whom the act stopped sharing a collection, or the users whom it removed from a group, without their display names.
     #[prost(message, repeated, tag = "12")]
     pub removed_readers: ::prost::alloc::vec::Vec<super::super::knowledge::v1::Reader>,
 }
@@ -442,6 +442,64 @@ impl ExperimentVerdict {
             "EXPERIMENT_VERDICT_BASELINE" => Some(Self::Baseline),
             _ => None,
         }
+    }
+}
+/// Group is a set of users of a tenant, with whom collections are shared together. Administrators keep the groups and their members.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Group {
+    /// `groups/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The name to show to people: 1 to 200 bytes of UTF-8. Everyone in the tenant sees it. Several groups may have the same display name.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The number of members.
+    #[prost(int32, tag = "3")]
+    pub member_count: i32,
+    /// When the group was created.
+    #[prost(message, optional, tag = "4")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the group itself last changed. A change of the members is no change of the group itself.
+    #[prost(message, optional, tag = "5")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// A value that changes with every change of the group itself. An update or a delete with an old etag fails with ETAG_MISMATCH.
+    #[prost(string, tag = "6")]
+    pub etag: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Group {
+    const NAME: &'static str = "Group";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.Group".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.Group".into()
+    }
+}
+/// GroupMember is a user in a group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupMember {
+    /// The user, `users/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// The user's display name; may be empty.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The user's e-mail address; may be empty.
+    #[prost(string, tag = "3")]
+    pub email: ::prost::alloc::string::String,
+    /// Since when the user has been a member.
+    #[prost(message, optional, tag = "4")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for GroupMember {
+    const NAME: &'static str = "GroupMember";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.GroupMember".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.GroupMember".into()
     }
 }
 /// GivenFeedback is feedback on an answer, as administrators see it.
@@ -4103,5 +4161,225 @@ impl ::prost::Name for TestModelResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.TestModelResponse".into()
+    }
+}
+/// CreateGroupRequest describes a new group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateGroupRequest {
+    /// The group to create, with its display_name. The server sets all other fields.
+    #[prost(message, optional, tag = "1")]
+    pub group: ::core::option::Option<Group>,
+    /// The UUID in the group's name. If empty, the server chooses a UUID.
+    #[prost(string, tag = "2")]
+    pub group_id: ::prost::alloc::string::String,
+    /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+    /// a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CreateGroupRequest {
+    const NAME: &'static str = "CreateGroupRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.CreateGroupRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.CreateGroupRequest".into()
+    }
+}
+/// GetGroupRequest names a group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetGroupRequest {
+    /// `groups/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetGroupRequest {
+    const NAME: &'static str = "GetGroupRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.GetGroupRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.GetGroupRequest".into()
+    }
+}
+/// ListGroupsRequest asks for one page of groups.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGroupsRequest {
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "1")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID.
+    #[prost(string, tag = "3")]
+    pub filter: ::prost::alloc::string::String,
+    /// One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first order is the default. The call refuses any
+    /// other value with ORDER_BY_INVALID.
+    #[prost(string, tag = "4")]
+    pub order_by: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListGroupsRequest {
+    const NAME: &'static str = "ListGroupsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListGroupsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListGroupsRequest".into()
+    }
+}
+/// ListGroupsResponse is one page of groups.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGroupsResponse {
+    /// The groups.
+    #[prost(message, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<Group>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListGroupsResponse {
+    const NAME: &'static str = "ListGroupsResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListGroupsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListGroupsResponse".into()
+    }
+}
+/// UpdateGroupRequest names a group and its new values.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateGroupRequest {
+    /// The group with its `name` and the new values. If `etag` is set, the group must still have this etag.
+    #[prost(message, optional, tag = "1")]
+    pub group: ::core::option::Option<Group>,
+    /// The fields to change: `display_name`.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+impl ::prost::Name for UpdateGroupRequest {
+    const NAME: &'static str = "UpdateGroupRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.UpdateGroupRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.UpdateGroupRequest".into()
+    }
+}
+/// DeleteGroupRequest names the group to delete.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteGroupRequest {
+    /// `groups/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+    #[prost(string, tag = "2")]
+    pub etag: ::prost::alloc::string::String,
+}
+impl ::prost::Name for DeleteGroupRequest {
+    const NAME: &'static str = "DeleteGroupRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.DeleteGroupRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.DeleteGroupRequest".into()
+    }
+}
+/// AddGroupMembersRequest names a group and the users to add.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddGroupMembersRequest {
+    /// `groups/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The users to add, `users/{uuid}`: 1 to 64.
+    #[prost(string, repeated, tag = "2")]
+    pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for AddGroupMembersRequest {
+    const NAME: &'static str = "AddGroupMembersRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.AddGroupMembersRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.AddGroupMembersRequest".into()
+    }
+}
+/// RemoveGroupMembersRequest names a group and the users to remove.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveGroupMembersRequest {
+    /// `groups/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The users to remove, `users/{uuid}`: 1 to 64.
+    #[prost(string, repeated, tag = "2")]
+    pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for RemoveGroupMembersRequest {
+    const NAME: &'static str = "RemoveGroupMembersRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.RemoveGroupMembersRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.RemoveGroupMembersRequest".into()
+    }
+}
+/// ListGroupMembersRequest asks for one page of a group's members.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGroupMembersRequest {
+    /// The group, `groups/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "2")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+    /// A filter (AIP-160, see Scope.filter) on these fields: create_time. The call refuses any other filter with FILTER_INVALID.
+    #[prost(string, tag = "4")]
+    pub filter: ::prost::alloc::string::String,
+    /// One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any
+    /// other value with ORDER_BY_INVALID.
+    #[prost(string, tag = "5")]
+    pub order_by: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListGroupMembersRequest {
+    const NAME: &'static str = "ListGroupMembersRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListGroupMembersRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListGroupMembersRequest".into()
+    }
+}
+/// ListGroupMembersResponse is one page of a group's members.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGroupMembersResponse {
+    /// The members.
+    #[prost(message, repeated, tag = "1")]
+    pub group_members: ::prost::alloc::vec::Vec<GroupMember>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListGroupMembersResponse {
+    const NAME: &'static str = "ListGroupMembersResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListGroupMembersResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListGroupMembersResponse".into()
     }
 }

@@ -37,6 +37,7 @@ from responsa_server.calls.services.administration.allowances import AllowanceSe
 from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
 from responsa_server.calls.services.administration.grants import GrantService
+from responsa_server.calls.services.administration.groups import GroupService
 from responsa_server.calls.services.administration.insight import InsightService
 from responsa_server.calls.services.administration.models import ModelService
 from responsa_server.calls.services.administration.programs import ProgramService
@@ -69,6 +70,7 @@ from responsa_server.stores.postgres import programs, teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.shares import PostgresShares
@@ -226,6 +228,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             UserService(services.users, services.accounts, services.erasing, work),
             AllowanceService(services.limits, services.quotas),
             GrantService(services.grants),
+            GroupService(PostgresGroups(database, new_id)),
             TenantService(services.tenants),
             CredentialService(services.identity, services.accounts, services.limits, services.catalogue),
             AuditService(audit),

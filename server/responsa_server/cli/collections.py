@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from responsa.auth.v1 import user_pb2
 from responsa.knowledge.v1 import collection_pb2, reader_pb2
 from responsa_client.errors import FailedPrecondition
+from responsa_server.cli.groups import find_group
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -114,6 +115,10 @@ User = Annotated[
         help="A user, as users/{uuid}, as the UUID alone, or as the e-mail address; may be repeated.",
     ),
 ]
+ForGroup = Annotated[
+    list[str] | None,
+    typer.Option("--group", help="The members of a group: its name, or groups/{uuid}; may be repeated."),
+]
 ForRole = Annotated[
     list[_Role] | None, typer.Option("--role", help="All users with this role; may be repeated.")
 ]
@@ -122,6 +127,7 @@ ForRole = Annotated[
 def share(
     collection: Collection,
     user: User = None,
+    group: ForGroup = None,
     role: ForRole = None,
     everyone: Annotated[bool, typer.Option("--everyone", help="Everyone in the tenant.")] = False,
     json: AsJson = False,
@@ -129,8 +135,9 @@ def share(
     """Allow others to read a collection, in addition to its current readers. They can search and read its
     documents, but not change them."""
     with reporting(json=json):
-        added = _given(user, role, everyone=everyone, options="--user, --role or --everyone")
+        added = _given(user, group, role, everyone=everyone, options="--user, --group, --role or --everyone")
         with open_client() as client:
+            _name_groups(client, added)
             found = client.get_collection(valid_text(collection, "The collection"))
             present = set(map(_who, found.readers))
             kept = [*found.readers, *(one for one in added if _who(one) not in present)]
@@ -140,6 +147,7 @@ def share(
 def unshare(
     collection: Collection,
     user: User = None,
+    group: ForGroup = None,
     role: ForRole = None,
     everyone: Annotated[
         bool, typer.Option("--everyone", help="The reader “everyone”; other readers stay.")
@@ -151,9 +159,10 @@ def unshare(
 ) -> None:
     """Remove readers from a collection. From their next call on, they can no longer read the collection."""
     with reporting(json=json):
-        options = "--user, --role, --everyone or --all"
-        removed = [] if nobody else _given(user, role, everyone=everyone, options=options)
+        options = "--user, --group, --role, --everyone or --all"
+        removed = [] if nobody else _given(user, group, role, everyone=everyone, options=options)
         with open_client() as client:
+            _name_groups(client, removed)
             found = client.get_collection(valid_text(collection, "The collection"))
             gone = set(map(_who, removed))
             kept = [reader for reader in found.readers if not nobody and _who(reader) not in gone]
@@ -163,7 +172,12 @@ def unshare(
 
 
 def _given(
-    users: list[str] | None, roles: list[_Role] | None, *, everyone: bool, options: str
+    users: list[str] | None,
+    groups: list[str] | None,
+    roles: list[_Role] | None,
+    *,
+    everyone: bool,
+    options: str,
 ) -> list[reader_pb2.Reader]:
     readers = [
         reader_pb2.Reader(email=text)
@@ -171,6 +185,7 @@ def _given(
         else reader_pb2.Reader(user=f"users/{text.removeprefix('users/')}")
         for text in (valid_text(user, "The user") for user in users or ())
     ]
+    readers += [reader_pb2.Reader(group=valid_text(group, "The group")) for group in groups or ()]
     readers += [
         reader_pb2.Reader(role=user_pb2.UserRole.Value(f"USER_ROLE_{role.name}")) for role in roles or ()
     ]
@@ -178,6 +193,13 @@ def _given(
     if not readers:
         raise CommandFailed("No reader is named.", f"Give {options}.", EXIT_USAGE)
     return readers
+
+
+def _name_groups(client: Any, readers: list[reader_pb2.Reader]) -> None:
+    """Put the resource names of groups in place of what the user calls them. Raises CommandFailed."""
+    for reader in readers:
+        if reader.group:
+            reader.group = find_group(client, reader.group).name
 
 
 def _who(reader: reader_pb2.Reader) -> tuple[str, str]:
@@ -199,6 +221,8 @@ def _reader(reader: reader_pb2.Reader) -> str:
             return person(reader.user, reader.display_name)
         case "role":
             return f"role {user_pb2.UserRole.Name(reader.role).removeprefix('USER_ROLE_').lower()}"
+        case "group":
+            return person(reader.group, reader.display_name)
         case _:
             return "everyone"
 

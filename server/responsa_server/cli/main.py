@@ -115,6 +115,13 @@ COMMANDS: tuple[Command, ...] = (
         waits=True,
     ),
     Command("logout", "responsa_server.cli.login", "End the session of `login`.", Section.PEOPLE, waits=True),
+    Command(
+        "groups",
+        "responsa_server.cli.groups",
+        "List and change groups of users.",
+        Section.PEOPLE,
+        waits=True,
+    ),
     Command("call", "responsa_server.cli.call", "Call any method of the API.", Section.SERVER, waits=True),
     Command(
         "mcp",

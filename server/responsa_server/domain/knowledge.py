@@ -46,14 +46,15 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True)
 class CollectionReader:
-    """Somebody with whom a collection is shared: a user, all users with a role, or, with neither, everyone in the
-    tenant. email: the folded address of the user, in changes alone; "" for all others. display_name: the user's, in
-    what is read alone.
+    """Somebody with whom a collection is shared: a user, all users with a role, the members of a group, or, with none of
+    these, everyone in the tenant. email: the folded address of the user, in changes alone; "" for all others.
+    display_name: the user's or the group's, in what is read alone.
     """
 
     user_id: UUID | None = None
     role: Role | None = None
     email: str = ""
+    group_id: UUID | None = None
     display_name: str = field(default="", compare=False)
 
 

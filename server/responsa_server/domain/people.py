@@ -332,7 +332,7 @@ class AuditEvent:
     on_behalf_of: the name of the user for whom the actor, a service, acted; "" otherwise. about: the user whom the act
     was about, if the name of the resource does not contain the user.
     added_readers, removed_readers: with whom the act began and stopped to share a collection, each as `users/{uuid}`,
-    as a role, e.g. "user", or as "" for everyone.
+    as `groups/{uuid}`, as a role, e.g. "user", or as "" for everyone; or whom it added to a group and removed from it.
     """
 
     tenant_id: str

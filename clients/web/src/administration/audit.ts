@@ -7,6 +7,7 @@ import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { element, WRITTEN } from "../widgets/dom.js";
 import { moment } from "../text/facts.js";
+import { nameWithin } from "../text/names.js";
 import { choiceEntry, Entry } from "../widgets/fields.js";
 import { Listing } from "../widgets/listing.js";
 import { factsList } from "../widgets/resourcelist.js";
@@ -20,6 +21,7 @@ const PAGE = 50;
 const LOCAL = "local";
 /** So many users fit into a filter of 1,024 bytes, next to the other conditions. */
 const PEOPLE = 12;
+const GROUPS = 200; // the maximum number of groups that the page knows by name
 
 export class AuditView implements Part {
   readonly root: HTMLElement;
@@ -97,7 +99,9 @@ export class AuditView implements Part {
       this.#people.labels([...auditEvents.flatMap(({ actor, resource, onBehalfOf, affectedUser }) => [actor, subjectOf(resource), onBehalfOf, affectedUser]), ...readers]),
       this.#collections.labels(auditEvents.map(({ resource }) => subjectOf(resource))),
     ]);
-    this.#names = new Map([...this.#names, ...people, ...collections]);
+    const grouped = auditEvents.some(({ resource, addedReaders, removedReaders }) => resource.startsWith("groups/") || [...addedReaders, ...removedReaders].some(({ who }) => who.case === "group"));
+    const { groups } = grouped ? await this.#api.admin.listGroups({ pageSize: GROUPS }) : { groups: [] };
+    this.#names = new Map([...this.#names, ...people, ...collections, ...groups.map(({ name, displayName }) => [name, nameWithin(displayName)] as const)]);
     // Who asks for sign-ins wants to see each.
     return { items: this.#action.control.value ? auditEvents.map((one) => [one] as const) : folded(auditEvents), next: nextPageToken };
   }

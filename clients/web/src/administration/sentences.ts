@@ -58,7 +58,7 @@ export function sentenceOf({ actor, action, resource, outcome, onBehalfOf, affec
   const object = subject === actor ? t("ownAccount") : called(subject) || t("something");
   const of = affectedUser && affectedUser !== onBehalfOf ? t("ofUser", { user: called(affectedUser) }) : "";
   const done = outcome === "OK";
-  if (done && addedReaders.length + removedReaders.length > 0) return t("did", { who, act: sharing(object, readersOf(addedReaders, called), readersOf(removedReaders, called)) });
+  if (done && addedReaders.length + removedReaders.length > 0) return t("did", { who, act: sharing(action, object, readersOf(addedReaders, called), readersOf(removedReaders, called)) });
   const verb = `${action}.${done ? "did" : "tried"}`;
   if (isKey(verb)) return t(done ? "did" : "tried", { who, act: t(verb, { object, of, others: affectedUser ? of : t("ofAnother") }) });
   const unknown = resource ? (["unknownDidOn", "unknownTriedOn"] as const) : (["unknownDid", "unknownTried"] as const);
@@ -71,13 +71,14 @@ function named(name: string): string {
   return kind === "oidcProviders" ? t("provider", { name: id }) : kind === "tenants" ? t("tenant", { name: id }) : name;
 }
 
-/** What a change of readers did: `added` and `removed` are lists in words, of which one may be empty. */
-function sharing(object: string, added: string, removed: string): string {
+/** What a change of a collection's readers or of a group's members did: `added` and `removed` are lists in words, of which one may be empty. */
+function sharing(action: string, object: string, added: string, removed: string): string {
+  if (action.startsWith("group.")) return t(added ? "joined" : "left", { object, added, removed });
   return t(!removed ? "shared" : added ? "resharing" : "unshared", { object, added, removed });
 }
 
 function readersOf(readers: readonly Reader[], called: (name: string) => string): string {
-  const one = ({ who }: Reader) => (who.case === "user" ? called(who.value) : who.case === "role" ? t(ROLES[who.value] ?? "aRole") : t("everyone"));
+  const one = ({ who }: Reader) => (who.case === "user" || who.case === "group" ? called(who.value) : who.case === "role" ? t(ROLES[who.value] ?? "aRole") : t("everyone"));
   return new Intl.ListFormat(locale()).format(readers.map(one));
 }
 

@@ -32,10 +32,11 @@ export function isOwner(me: Me, { owner }: Pick<Access, "owner">): boolean {
 export function readersText(readers: readonly Reader[], labels: ReadonlyMap<string, string>, first: readonly string[] = []): string {
   if (readers.some(({ who }) => who.case === "everyone")) return t("everyone");
   const roles = SHARED_ROLES.filter(([role]) => readers.some(({ who }) => who.case === "role" && who.value === role)).map(([, text]) => text);
+  const groups = readers.flatMap(({ who, displayName }) => (who.case === "group" ? [nameWithin(displayName)] : []));
   const users = usersOf(readers);
   const known = users.flatMap((one) => labels.get(one) ?? []);
   const people = users.length > NAMED || known.length < users.length ? [t("otherPeople", { count: users.length })] : known;
-  return new Intl.ListFormat(locale()).format([...first, ...roles, ...people]);
+  return new Intl.ListFormat(locale()).format([...first, ...roles, ...groups, ...people]);
 }
 
 /** The people among the readers, `users/{uuid}`. */

@@ -1,6 +1,7 @@
 /** Shares a collection: shows with whom it is shared, and changes this at once. */
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Group } from "@responsa/contract/responsa/admin/v1/group_pb.js";
 import type { Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import type { ReaderSchema } from "@responsa/contract/responsa/knowledge/v1/reader_pb.js";
 import { accessText, labelsOf, sentenceCase, SHARED_ROLES, usersOf, type Me } from "./access.js";
@@ -12,14 +13,17 @@ import { failureOf, withWait, type Failure } from "../server/errors.js";
 import { sentence } from "../widgets/fields.js";
 import { collectionId, type Named } from "./library.js";
 import { named, PersonField } from "../widgets/person.js";
+import { nameWithin } from "../text/names.js";
 import { t } from "../language/documents/texts.js";
 
 type Wish = MessageInitShape<typeof ReaderSchema>;
 const EVERYONE: Wish = { who: { case: "everyone", value: true } };
+const GROUPS = 200; // the maximum number of groups that the dialog offers
 
 /** Show the dialog until the user closes it. Resolves to whether the readers have changed. Raises ConnectError if the collection cannot be read. */
-export async function shareCollection(api: Pick<Api, "knowledge">, me: Me, contacts: Contacts, { name, label }: Named): Promise<boolean> {
-  const dialog = new Sharing(api, me, contacts, await api.knowledge.getCollection({ name }));
+export async function shareCollection(api: Pick<Api, "admin" | "knowledge">, me: Me, contacts: Contacts, { name, label }: Named): Promise<boolean> {
+  const [collection, { groups }] = await Promise.all([api.knowledge.getCollection({ name }), api.admin.listGroups({ pageSize: GROUPS, orderBy: "display_name" })]);
+  const dialog = new Sharing(api, me, contacts, collection, groups);
   await dialog.paint();
   await shown(t("shareTitle", { label }), t("done"), dialog.rows, dialog.first);
   return dialog.changed;
@@ -39,28 +43,34 @@ class Sharing {
     const made = switchOf(sentenceCase(text), () => void this.#turn({ who: { case: "role", value: role } }, made.box.checked));
     return { ...made, role };
   });
+  readonly #groups: readonly { readonly name: string; readonly box: HTMLInputElement; readonly root: HTMLElement }[];
   readonly #person: PersonField;
   readonly #people = element("ul", { class: "documents people", "aria-label": t("peopleWho") });
   #collection: Collection;
   #busy = false;
 
-  constructor(api: Pick<Api, "knowledge">, me: Me, contacts: Contacts, collection: Collection) {
+  constructor(api: Pick<Api, "knowledge">, me: Me, contacts: Contacts, collection: Collection, groups: readonly Group[]) {
     this.#api = api;
     this.#me = me;
     this.#contacts = contacts;
     this.#collection = collection;
     this.#person = new PersonField(t("addPerson"), (text) => contacts.offered(text), t("personNote"));
-    const add = element("button", { type: "submit" }, t("add"));
+    this.#groups = groups.map(({ name, displayName }) => {
+      const made = switchOf(nameWithin(displayName), () => void this.#turn({ who: { case: "group", value: name } }, made.box.checked));
+      return { ...made, name };
+    });
+    const add = element("button", { type: "submit", class: "quiet" }, t("add"));
     const form = element("form", { class: "adding", novalidate: true }, this.#person.root, add);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#add();
     });
-    const groups = element("fieldset", { class: "plain-set" }, element("legend", {}, t("groups")), this.#everyone.root, ...this.#roles.map((one) => one.root));
+    const sets = [this.#everyone, ...this.#roles, ...this.#groups].map((one) => one.root);
+    const fieldset = element("fieldset", { class: "plain-set" }, element("legend", {}, t("groups")), ...sets);
     const shared = this.#collection.sharedName === this.#collection.name ? "" : t("foundUnder", { id: collectionId(this.#collection.sharedName) });
     const note = element("p", { class: "note" }, `${t("sharingNote")}${shared}`);
     this.first = this.#person.control;
-    this.rows = [this.#state, this.#people, form, groups, this.#problem, note];
+    this.rows = [this.#state, this.#people, form, fieldset, this.#problem, note];
   }
 
   async paint(): Promise<void> {
@@ -69,6 +79,7 @@ class Sharing {
     this.#state.textContent = accessText(this.#me, this.#collection, labels);
     this.#everyone.box.checked = readers.some(({ who }) => who.case === "everyone");
     for (const { box, role } of this.#roles) box.checked = readers.some(({ who }) => who.case === "role" && who.value === role);
+    for (const { box, name } of this.#groups) box.checked = readers.some(({ who }) => who.case === "group" && who.value === name);
     const rows = usersOf(readers).map((one) => {
       const label = labels.get(one) ?? one;
       const remove = button(t("remove"), () => void this.#remove(one), { class: "plain danger", "aria-label": t("removeOne", { name: label }) });
@@ -161,5 +172,5 @@ class Sharing {
 
 function switchOf(label: string, change: () => void) {
   const box = element("input", { type: "checkbox", change });
-  return { box, root: element("label", { class: "row" }, box, label) };
+  return { box, root: element("label", { class: "row", ...WRITTEN }, box, label) };
 }

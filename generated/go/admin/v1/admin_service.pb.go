@@ -6260,11 +6260,611 @@ func (x *TestModelResponse) GetModels() []string {
 	return nil
 }
 
+// CreateGroupRequest describes a new group.
+type CreateGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group to create, with its display_name. The server sets all other fields.
+	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// The UUID in the group's name. If empty, the server chooses a UUID.
+	GroupId string `protobuf:"bytes,2,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+	// a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGroupRequest) Reset() {
+	*x = CreateGroupRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[109]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGroupRequest) ProtoMessage() {}
+
+func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[109]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGroupRequest.ProtoReflect.Descriptor instead.
+func (*CreateGroupRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{109}
+}
+
+func (x *CreateGroupRequest) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *CreateGroupRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *CreateGroupRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// GetGroupRequest names a group.
+type GetGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `groups/{uuid}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGroupRequest) Reset() {
+	*x = GetGroupRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[110]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGroupRequest) ProtoMessage() {}
+
+func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[110]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGroupRequest.ProtoReflect.Descriptor instead.
+func (*GetGroupRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{110}
+}
+
+func (x *GetGroupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListGroupsRequest asks for one page of groups.
+type ListGroupsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+	PageSize *int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+	// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first order is the default. The call refuses any
+	// other value with ORDER_BY_INVALID.
+	OrderBy       string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsRequest) Reset() {
+	*x = ListGroupsRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[111]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsRequest) ProtoMessage() {}
+
+func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[111]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
+func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{111}
+}
+
+func (x *ListGroupsRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGroupsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListGroupsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListGroupsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+// ListGroupsResponse is one page of groups.
+type ListGroupsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The groups.
+	Groups []*Group `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	// The token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsResponse) Reset() {
+	*x = ListGroupsResponse{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[112]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsResponse) ProtoMessage() {}
+
+func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[112]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
+func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{112}
+}
+
+func (x *ListGroupsResponse) GetGroups() []*Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ListGroupsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// UpdateGroupRequest names a group and its new values.
+type UpdateGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group with its `name` and the new values. If `etag` is set, the group must still have this etag.
+	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// The fields to change: `display_name`.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateGroupRequest) Reset() {
+	*x = UpdateGroupRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[113]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateGroupRequest) ProtoMessage() {}
+
+func (x *UpdateGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[113]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateGroupRequest.ProtoReflect.Descriptor instead.
+func (*UpdateGroupRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{113}
+}
+
+func (x *UpdateGroupRequest) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *UpdateGroupRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// DeleteGroupRequest names the group to delete.
+type DeleteGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `groups/{uuid}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteGroupRequest) Reset() {
+	*x = DeleteGroupRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[114]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteGroupRequest) ProtoMessage() {}
+
+func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[114]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
+func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{114}
+}
+
+func (x *DeleteGroupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteGroupRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// AddGroupMembersRequest names a group and the users to add.
+type AddGroupMembersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `groups/{uuid}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The users to add, `users/{uuid}`: 1 to 64.
+	Users         []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddGroupMembersRequest) Reset() {
+	*x = AddGroupMembersRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[115]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddGroupMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddGroupMembersRequest) ProtoMessage() {}
+
+func (x *AddGroupMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[115]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddGroupMembersRequest.ProtoReflect.Descriptor instead.
+func (*AddGroupMembersRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{115}
+}
+
+func (x *AddGroupMembersRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AddGroupMembersRequest) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// RemoveGroupMembersRequest names a group and the users to remove.
+type RemoveGroupMembersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `groups/{uuid}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The users to remove, `users/{uuid}`: 1 to 64.
+	Users         []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveGroupMembersRequest) Reset() {
+	*x = RemoveGroupMembersRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[116]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveGroupMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveGroupMembersRequest) ProtoMessage() {}
+
+func (x *RemoveGroupMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[116]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveGroupMembersRequest.ProtoReflect.Descriptor instead.
+func (*RemoveGroupMembersRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{116}
+}
+
+func (x *RemoveGroupMembersRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RemoveGroupMembersRequest) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// ListGroupMembersRequest asks for one page of a group's members.
+type ListGroupMembersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group, `groups/{uuid}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+	PageSize *int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+	// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// A filter (AIP-160, see Scope.filter) on these fields: create_time. The call refuses any other filter with FILTER_INVALID.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any
+	// other value with ORDER_BY_INVALID.
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupMembersRequest) Reset() {
+	*x = ListGroupMembersRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[117]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupMembersRequest) ProtoMessage() {}
+
+func (x *ListGroupMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[117]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupMembersRequest.ProtoReflect.Descriptor instead.
+func (*ListGroupMembersRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{117}
+}
+
+func (x *ListGroupMembersRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListGroupMembersRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGroupMembersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListGroupMembersRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListGroupMembersRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+// ListGroupMembersResponse is one page of a group's members.
+type ListGroupMembersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The members.
+	GroupMembers []*GroupMember `protobuf:"bytes,1,rep,name=group_members,json=groupMembers,proto3" json:"group_members,omitempty"`
+	// The token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupMembersResponse) Reset() {
+	*x = ListGroupMembersResponse{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[118]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupMembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupMembersResponse) ProtoMessage() {}
+
+func (x *ListGroupMembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[118]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupMembersResponse.ProtoReflect.Descriptor instead.
+func (*ListGroupMembersResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{118}
+}
+
+func (x *ListGroupMembersResponse) GetGroupMembers() []*GroupMember {
+	if x != nil {
+		return x.GroupMembers
+	}
+	return nil
+}
+
+func (x *ListGroupMembersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_responsa_admin_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a responsa/admin/v1/delivery.proto\x1a\"responsa/admin/v1/experiment.proto\x1a\x1fresponsa/admin/v1/insight.proto\x1a&responsa/admin/v1/model_settings.proto\x1a\x1fresponsa/admin/v1/program.proto\x1a%responsa/admin/v1/service_grant.proto\x1a\x1eresponsa/admin/v1/source.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a#responsa/admin/v1/user_limits.proto\x1a\"responsa/admin/v1/user_quota.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1dresponsa/type/v1/method.proto\"\x18\n" +
+	"%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a responsa/admin/v1/delivery.proto\x1a\"responsa/admin/v1/experiment.proto\x1a\x1dresponsa/admin/v1/group.proto\x1a\x1fresponsa/admin/v1/insight.proto\x1a&responsa/admin/v1/model_settings.proto\x1a\x1fresponsa/admin/v1/program.proto\x1a%responsa/admin/v1/service_grant.proto\x1a\x1eresponsa/admin/v1/source.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a#responsa/admin/v1/user_limits.proto\x1a\"responsa/admin/v1/user_quota.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1dresponsa/type/v1/method.proto\"\x18\n" +
 	"\x16GetSystemStatusRequest\"\xb7\x03\n" +
 	"\x14CreateTeacherRequest\x12\xbe\x02\n" +
 	"\ateacher\x18\x01 \x01(\v2\x1a.responsa.admin.v1.TeacherB\x87\x02\xe2A\x01\x02\xbaH\xff\x01\xba\x01\x82\x01\n" +
@@ -6753,7 +7353,60 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
 	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x16\n" +
-	"\x06models\x18\x04 \x03(\tR\x06models2\xdc_\n" +
+	"\x06models\x18\x04 \x03(\tR\x06models\"\xb3\x02\n" +
+	"\x12CreateGroupRequest\x12\xc0\x01\n" +
+	"\x05group\x18\x01 \x01(\v2\x18.responsa.admin.v1.GroupB\x8f\x01\xe2A\x01\x02\xbaH\x87\x01\xba\x01\x80\x01\n" +
+	"\x12group.display_name\x12Edisplay_name must have at least one character that is not white space\x1a#this.display_name.matches('[^\\\\s]')\xc8\x01\x01R\x05group\x12*\n" +
+	"\bgroup_id\x18\x02 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\agroupId\x12.\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x97\x01\n" +
+	"\x0fGetGroupRequest\x12\x83\x01\n" +
+	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xcc\x01\n" +
+	"\x11ListGroupsRequest\x12-\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageToken\x12$\n" +
+	"\x06filter\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\bR\x06filter\x12'\n" +
+	"\border_by\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x01R\aorderByB\f\n" +
+	"\n" +
+	"_page_size\"n\n" +
+	"\x12ListGroupsResponse\x120\n" +
+	"\x06groups\x18\x01 \x03(\v2\x18.responsa.admin.v1.GroupR\x06groups\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xae\x02\n" +
+	"\x12UpdateGroupRequest\x12\xd4\x01\n" +
+	"\x05group\x18\x01 \x01(\v2\x18.responsa.admin.v1.GroupB\xa3\x01\xe2A\x01\x02\xbaH\x9b\x01\xba\x01\x94\x01\n" +
+	"\n" +
+	"group.name\x12*must be the name of a group, groups/{uuid}\x1aZthis.name.matches('^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')\xc8\x01\x01R\x05group\x12A\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
+	"updateMask\"\xbb\x01\n" +
+	"\x12DeleteGroupRequest\x12\x83\x01\n" +
+	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xad\x02\n" +
+	"\x16AddGroupMembersRequest\x12\x83\x01\n" +
+	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x8c\x01\n" +
+	"\x05users\x18\x02 \x03(\tBv\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHQ\x92\x01N\b\x01\x10@\"HrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x05users\"\xb0\x02\n" +
+	"\x19RemoveGroupMembersRequest\x12\x83\x01\n" +
+	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x8c\x01\n" +
+	"\x05users\x18\x02 \x03(\tBv\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHQ\x92\x01N\b\x01\x10@\"HrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x05users\"\xdc\x02\n" +
+	"\x17ListGroupMembersRequest\x12\x87\x01\n" +
+	"\x06parent\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageToken\x12$\n" +
+	"\x06filter\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\bR\x06filter\x12'\n" +
+	"\border_by\x18\x05 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x01R\aorderByB\f\n" +
+	"\n" +
+	"_page_size\"\x87\x01\n" +
+	"\x18ListGroupMembersResponse\x12C\n" +
+	"\rgroup_members\x18\x01 \x03(\v2\x1e.responsa.admin.v1.GroupMemberR\fgroupMembers\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xb6h\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -6846,7 +7499,19 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x15UpdateInsightSettings\x12/.responsa.admin.v1.UpdateInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"a\xc8\xf3\x18\x05\xd2\xf3\x18\x17insight_settings.update\xda\xf3\x18\x11insightSettings/-\x82\xd3\xe4\x93\x02':\x10insight_settings2\x13/v1/insightSettings\x12\x86\x01\n" +
 	"\tGetModels\x12#.responsa.admin.v1.GetModelsRequest\x1a .responsa.admin.v1.ModelSettings\"2\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/defaultModel\x12\xb1\x01\n" +
 	"\x0fSetDefaultModel\x12).responsa.admin.v1.SetDefaultModelRequest\x1a .responsa.admin.v1.ModelSettings\"Q\xc8\xf3\x18\x06\xd2\xf3\x18\x11default_model.set\xda\xf3\x18\x0edefaultModel/-\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/defaultModel:set\x90\x02\x02\x12\xa8\x01\n" +
-	"\tTestModel\x12#.responsa.admin.v1.TestModelRequest\x1a$.responsa.admin.v1.TestModelResponse\"P\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.test\xda\xf3\x18\x0edefaultModel/-\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/defaultModel:testb\x06proto3"
+	"\tTestModel\x12#.responsa.admin.v1.TestModelRequest\x1a$.responsa.admin.v1.TestModelResponse\"P\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.test\xda\xf3\x18\x0edefaultModel/-\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/defaultModel:test\x12y\n" +
+	"\vCreateGroup\x12%.responsa.admin.v1.CreateGroupRequest\x1a\x18.responsa.admin.v1.Group\")\xc8\xf3\x18\x05\xd2\xf3\x18\fgroup.create\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
+	"/v1/groups\x12i\n" +
+	"\bGetGroup\x12\".responsa.admin.v1.GetGroupRequest\x1a\x18.responsa.admin.v1.Group\"\x1f\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=groups/*}\x12q\n" +
+	"\n" +
+	"ListGroups\x12$.responsa.admin.v1.ListGroupsRequest\x1a%.responsa.admin.v1.ListGroupsResponse\"\x16\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/groups\x12\x8c\x01\n" +
+	"\vUpdateGroup\x12%.responsa.admin.v1.UpdateGroupRequest\x1a\x18.responsa.admin.v1.Group\"<\xc8\xf3\x18\x05\xd2\xf3\x18\fgroup.update\x82\xd3\xe4\x93\x02\":\x05group2\x19/v1/{group.name=groups/*}\x12}\n" +
+	"\vDeleteGroup\x12%.responsa.admin.v1.DeleteGroupRequest\x1a\x16.google.protobuf.Empty\"/\xc8\xf3\x18\x05\xd2\xf3\x18\fgroup.delete\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=groups/*}\x12\x9d\x01\n" +
+	"\x0fAddGroupMembers\x12).responsa.admin.v1.AddGroupMembersRequest\x1a\x18.responsa.admin.v1.Group\"E\xc8\xf3\x18\x05\xd2\xf3\x18\x11group.add_members\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{name=groups/*}:addMembers\x90\x02\x02\x12\xa9\x01\n" +
+	"\x12RemoveGroupMembers\x12,.responsa.admin.v1.RemoveGroupMembersRequest\x1a\x18.responsa.admin.v1.Group\"K\xc8\xf3\x18\x05\xd2\xf3\x18\x14group.remove_members\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=groups/*}:removeMembers\x90\x02\x02\x12\xa4\x01\n" +
+	"\x10ListGroupMembers\x12*.responsa.admin.v1.ListGroupMembersRequest\x1a+.responsa.admin.v1.ListGroupMembersResponse\"7\xc8\xf3\x18\x05\xd2\xf3\x18\n" +
+	"group.read\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=groups/*}/membersb\x06proto3"
 
 var (
 	file_responsa_admin_v1_admin_service_proto_rawDescOnce sync.Once
@@ -6860,7 +7525,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 109)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 119)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -6971,286 +7636,319 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*SetDefaultModelRequest)(nil),            // 106: responsa.admin.v1.SetDefaultModelRequest
 	(*TestModelRequest)(nil),                  // 107: responsa.admin.v1.TestModelRequest
 	(*TestModelResponse)(nil),                 // 108: responsa.admin.v1.TestModelResponse
-	(*Teacher)(nil),                           // 109: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 110: google.protobuf.FieldMask
-	(*Program)(nil),                           // 111: responsa.admin.v1.Program
-	(*Source)(nil),                            // 112: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 113: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 114: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 115: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 116: responsa.admin.v1.FailedRow
-	(*v1.ToolProblem)(nil),                    // 117: responsa.chat.v1.ToolProblem
-	(*v1.AgentVersion)(nil),                   // 118: responsa.chat.v1.AgentVersion
-	(*v1.Agent)(nil),                          // 119: responsa.chat.v1.Agent
-	(*Experiment)(nil),                        // 120: responsa.admin.v1.Experiment
-	(*v11.User)(nil),                          // 121: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 122: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 123: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 124: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 125: responsa.admin.v1.Tenant
-	(*timestamppb.Timestamp)(nil),             // 126: google.protobuf.Timestamp
-	(*v11.ApiKey)(nil),                        // 127: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 128: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 129: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 130: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 131: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 132: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 133: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 134: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 135: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 136: responsa.admin.v1.Quality
-	(*TenantTurn)(nil),                        // 137: responsa.admin.v1.TenantTurn
-	(QuestionOutcome)(0),                      // 138: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 139: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 140: responsa.admin.v1.InsightSettings
-	(*DefaultModel)(nil),                      // 141: responsa.admin.v1.DefaultModel
-	(ModelTestOutcome)(0),                     // 142: responsa.admin.v1.ModelTestOutcome
-	(*durationpb.Duration)(nil),               // 143: google.protobuf.Duration
-	(*SystemStatus)(nil),                      // 144: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 145: google.protobuf.Empty
-	(*ExperimentReport)(nil),                  // 146: responsa.admin.v1.ExperimentReport
-	(*v11.DeletionReceipt)(nil),               // 147: responsa.auth.v1.DeletionReceipt
-	(*ModelSettings)(nil),                     // 148: responsa.admin.v1.ModelSettings
+	(*CreateGroupRequest)(nil),                // 109: responsa.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                   // 110: responsa.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                 // 111: responsa.admin.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),                // 112: responsa.admin.v1.ListGroupsResponse
+	(*UpdateGroupRequest)(nil),                // 113: responsa.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                // 114: responsa.admin.v1.DeleteGroupRequest
+	(*AddGroupMembersRequest)(nil),            // 115: responsa.admin.v1.AddGroupMembersRequest
+	(*RemoveGroupMembersRequest)(nil),         // 116: responsa.admin.v1.RemoveGroupMembersRequest
+	(*ListGroupMembersRequest)(nil),           // 117: responsa.admin.v1.ListGroupMembersRequest
+	(*ListGroupMembersResponse)(nil),          // 118: responsa.admin.v1.ListGroupMembersResponse
+	(*Teacher)(nil),                           // 119: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 120: google.protobuf.FieldMask
+	(*Program)(nil),                           // 121: responsa.admin.v1.Program
+	(*Source)(nil),                            // 122: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 123: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 124: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 125: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 126: responsa.admin.v1.FailedRow
+	(*v1.ToolProblem)(nil),                    // 127: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 128: responsa.chat.v1.AgentVersion
+	(*v1.Agent)(nil),                          // 129: responsa.chat.v1.Agent
+	(*Experiment)(nil),                        // 130: responsa.admin.v1.Experiment
+	(*v11.User)(nil),                          // 131: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 132: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 133: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 134: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 135: responsa.admin.v1.Tenant
+	(*timestamppb.Timestamp)(nil),             // 136: google.protobuf.Timestamp
+	(*v11.ApiKey)(nil),                        // 137: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 138: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 139: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 140: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 141: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 142: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 143: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 144: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 145: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 146: responsa.admin.v1.Quality
+	(*TenantTurn)(nil),                        // 147: responsa.admin.v1.TenantTurn
+	(QuestionOutcome)(0),                      // 148: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 149: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 150: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 151: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 152: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 153: google.protobuf.Duration
+	(*Group)(nil),                             // 154: responsa.admin.v1.Group
+	(*GroupMember)(nil),                       // 155: responsa.admin.v1.GroupMember
+	(*SystemStatus)(nil),                      // 156: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 157: google.protobuf.Empty
+	(*ExperimentReport)(nil),                  // 158: responsa.admin.v1.ExperimentReport
+	(*v11.DeletionReceipt)(nil),               // 159: responsa.auth.v1.DeletionReceipt
+	(*ModelSettings)(nil),                     // 160: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	109, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	109, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	109, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	110, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	111, // 4: responsa.admin.v1.CreateProgramRequest.program:type_name -> responsa.admin.v1.Program
-	111, // 5: responsa.admin.v1.ListProgramsResponse.programs:type_name -> responsa.admin.v1.Program
-	112, // 6: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	112, // 7: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	112, // 8: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	110, // 9: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	113, // 10: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	114, // 11: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	115, // 12: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	116, // 13: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	119, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	119, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	119, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	120, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	121, // 4: responsa.admin.v1.CreateProgramRequest.program:type_name -> responsa.admin.v1.Program
+	121, // 5: responsa.admin.v1.ListProgramsResponse.programs:type_name -> responsa.admin.v1.Program
+	122, // 6: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	122, // 7: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	122, // 8: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	120, // 9: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	123, // 10: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	124, // 11: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	125, // 12: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	126, // 13: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
 	32,  // 14: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	117, // 15: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	127, // 15: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
 	33,  // 16: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	118, // 17: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
-	118, // 18: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
-	119, // 19: responsa.admin.v1.UpdateAgentRequest.agent:type_name -> responsa.chat.v1.Agent
-	110, // 20: responsa.admin.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	120, // 21: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
-	120, // 22: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
-	121, // 23: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	121, // 24: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	121, // 25: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	110, // 26: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	122, // 27: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	110, // 28: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	123, // 29: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	110, // 30: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	124, // 31: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	124, // 32: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	125, // 33: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	126, // 34: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	121, // 35: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	126, // 36: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	125, // 37: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	127, // 38: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	127, // 39: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	127, // 40: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	128, // 41: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	129, // 42: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	126, // 43: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	126, // 44: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	130, // 45: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	131, // 46: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	132, // 47: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	126, // 48: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	133, // 49: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	134, // 50: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	126, // 51: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	126, // 52: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	135, // 53: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	126, // 54: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	126, // 55: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	126, // 56: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	130, // 57: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	136, // 58: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	126, // 59: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	136, // 60: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
-	126, // 61: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
-	126, // 62: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
-	137, // 63: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
-	126, // 64: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	126, // 65: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	138, // 66: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	139, // 67: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	126, // 68: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	139, // 69: responsa.admin.v1.UpdateQuestionPatternRequest.question_pattern:type_name -> responsa.admin.v1.QuestionPattern
-	110, // 70: responsa.admin.v1.UpdateQuestionPatternRequest.update_mask:type_name -> google.protobuf.FieldMask
-	140, // 71: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	110, // 72: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	141, // 73: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	141, // 74: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	142, // 75: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
-	143, // 76: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
-	0,   // 77: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
-	1,   // 78: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
-	2,   // 79: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
-	3,   // 80: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
-	5,   // 81: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
-	6,   // 82: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
-	7,   // 83: responsa.admin.v1.AdminService.CreateProgram:input_type -> responsa.admin.v1.CreateProgramRequest
-	8,   // 84: responsa.admin.v1.AdminService.ListPrograms:input_type -> responsa.admin.v1.ListProgramsRequest
-	10,  // 85: responsa.admin.v1.AdminService.DeleteProgram:input_type -> responsa.admin.v1.DeleteProgramRequest
-	11,  // 86: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
-	12,  // 87: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
-	13,  // 88: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
-	15,  // 89: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
-	16,  // 90: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
-	17,  // 91: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
-	19,  // 92: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
-	20,  // 93: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
-	21,  // 94: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
-	23,  // 95: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
-	24,  // 96: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
-	26,  // 97: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
-	28,  // 98: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
-	30,  // 99: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
-	34,  // 100: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
-	46,  // 101: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
-	36,  // 102: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
-	37,  // 103: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
-	39,  // 104: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
-	38,  // 105: responsa.admin.v1.AdminService.UpdateAgent:input_type -> responsa.admin.v1.UpdateAgentRequest
-	40,  // 106: responsa.admin.v1.AdminService.CreateExperiment:input_type -> responsa.admin.v1.CreateExperimentRequest
-	41,  // 107: responsa.admin.v1.AdminService.GetExperiment:input_type -> responsa.admin.v1.GetExperimentRequest
-	44,  // 108: responsa.admin.v1.AdminService.ListExperiments:input_type -> responsa.admin.v1.ListExperimentsRequest
-	42,  // 109: responsa.admin.v1.AdminService.StopExperiment:input_type -> responsa.admin.v1.StopExperimentRequest
-	43,  // 110: responsa.admin.v1.AdminService.GetExperimentReport:input_type -> responsa.admin.v1.GetExperimentReportRequest
-	47,  // 111: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	48,  // 112: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	49,  // 113: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	50,  // 114: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	52,  // 115: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	55,  // 116: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	56,  // 117: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	57,  // 118: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	58,  // 119: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	59,  // 120: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	61,  // 121: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	62,  // 122: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	63,  // 123: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	64,  // 124: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	65,  // 125: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	67,  // 126: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	68,  // 127: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	70,  // 128: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	72,  // 129: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	73,  // 130: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	75,  // 131: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	76,  // 132: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	77,  // 133: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	53,  // 134: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	54,  // 135: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	78,  // 136: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	80,  // 137: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	82,  // 138: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	83,  // 139: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	85,  // 140: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	87,  // 141: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	89,  // 142: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	91,  // 143: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	93,  // 144: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	94,  // 145: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	96,  // 146: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	98,  // 147: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
-	100, // 148: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	102, // 149: responsa.admin.v1.AdminService.UpdateQuestionPattern:input_type -> responsa.admin.v1.UpdateQuestionPatternRequest
-	103, // 150: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	104, // 151: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	105, // 152: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
-	106, // 153: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
-	107, // 154: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
-	144, // 155: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	109, // 156: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	109, // 157: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 158: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	109, // 159: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	145, // 160: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	111, // 161: responsa.admin.v1.AdminService.CreateProgram:output_type -> responsa.admin.v1.Program
-	9,   // 162: responsa.admin.v1.AdminService.ListPrograms:output_type -> responsa.admin.v1.ListProgramsResponse
-	145, // 163: responsa.admin.v1.AdminService.DeleteProgram:output_type -> google.protobuf.Empty
-	112, // 164: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	112, // 165: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	14,  // 166: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	112, // 167: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	145, // 168: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	18,  // 169: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	115, // 170: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	115, // 171: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	22,  // 172: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	114, // 173: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	25,  // 174: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	27,  // 175: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	29,  // 176: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	31,  // 177: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	35,  // 178: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
-	118, // 179: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	118, // 180: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	119, // 181: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
-	119, // 182: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
-	119, // 183: responsa.admin.v1.AdminService.UpdateAgent:output_type -> responsa.chat.v1.Agent
-	120, // 184: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
-	120, // 185: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
-	45,  // 186: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
-	120, // 187: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
-	146, // 188: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
-	121, // 189: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	121, // 190: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	121, // 191: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	51,  // 192: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	121, // 193: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	123, // 194: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	123, // 195: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	121, // 196: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	121, // 197: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	60,  // 198: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	147, // 199: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	121, // 200: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	121, // 201: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	124, // 202: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	66,  // 203: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	145, // 204: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	69,  // 205: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	71,  // 206: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	125, // 207: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	74,  // 208: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	125, // 209: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	125, // 210: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	125, // 211: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	122, // 212: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	122, // 213: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	79,  // 214: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	81,  // 215: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	127, // 216: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	84,  // 217: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	86,  // 218: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	88,  // 219: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	90,  // 220: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	92,  // 221: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	133, // 222: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	95,  // 223: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	97,  // 224: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	99,  // 225: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
-	101, // 226: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	139, // 227: responsa.admin.v1.AdminService.UpdateQuestionPattern:output_type -> responsa.admin.v1.QuestionPattern
-	140, // 228: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	140, // 229: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	148, // 230: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
-	148, // 231: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
-	108, // 232: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
-	155, // [155:233] is the sub-list for method output_type
-	77,  // [77:155] is the sub-list for method input_type
-	77,  // [77:77] is the sub-list for extension type_name
-	77,  // [77:77] is the sub-list for extension extendee
-	0,   // [0:77] is the sub-list for field type_name
+	128, // 17: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	128, // 18: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
+	129, // 19: responsa.admin.v1.UpdateAgentRequest.agent:type_name -> responsa.chat.v1.Agent
+	120, // 20: responsa.admin.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	130, // 21: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
+	130, // 22: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
+	131, // 23: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	131, // 24: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	131, // 25: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	120, // 26: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	132, // 27: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	120, // 28: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	133, // 29: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	120, // 30: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	134, // 31: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	134, // 32: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	135, // 33: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	136, // 34: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	131, // 35: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	136, // 36: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	135, // 37: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	137, // 38: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	137, // 39: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	137, // 40: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	138, // 41: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	139, // 42: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	136, // 43: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	136, // 44: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	140, // 45: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	141, // 46: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	142, // 47: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	136, // 48: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	143, // 49: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	144, // 50: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	136, // 51: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	136, // 52: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	145, // 53: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	136, // 54: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	136, // 55: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	136, // 56: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	140, // 57: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	146, // 58: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	136, // 59: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	146, // 60: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
+	136, // 61: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
+	136, // 62: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
+	147, // 63: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
+	136, // 64: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	136, // 65: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	148, // 66: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	149, // 67: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	136, // 68: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	149, // 69: responsa.admin.v1.UpdateQuestionPatternRequest.question_pattern:type_name -> responsa.admin.v1.QuestionPattern
+	120, // 70: responsa.admin.v1.UpdateQuestionPatternRequest.update_mask:type_name -> google.protobuf.FieldMask
+	150, // 71: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	120, // 72: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	151, // 73: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	151, // 74: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	152, // 75: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	153, // 76: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	154, // 77: responsa.admin.v1.CreateGroupRequest.group:type_name -> responsa.admin.v1.Group
+	154, // 78: responsa.admin.v1.ListGroupsResponse.groups:type_name -> responsa.admin.v1.Group
+	154, // 79: responsa.admin.v1.UpdateGroupRequest.group:type_name -> responsa.admin.v1.Group
+	120, // 80: responsa.admin.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
+	155, // 81: responsa.admin.v1.ListGroupMembersResponse.group_members:type_name -> responsa.admin.v1.GroupMember
+	0,   // 82: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
+	1,   // 83: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
+	2,   // 84: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
+	3,   // 85: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
+	5,   // 86: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
+	6,   // 87: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
+	7,   // 88: responsa.admin.v1.AdminService.CreateProgram:input_type -> responsa.admin.v1.CreateProgramRequest
+	8,   // 89: responsa.admin.v1.AdminService.ListPrograms:input_type -> responsa.admin.v1.ListProgramsRequest
+	10,  // 90: responsa.admin.v1.AdminService.DeleteProgram:input_type -> responsa.admin.v1.DeleteProgramRequest
+	11,  // 91: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
+	12,  // 92: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
+	13,  // 93: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
+	15,  // 94: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
+	16,  // 95: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
+	17,  // 96: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
+	19,  // 97: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
+	20,  // 98: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
+	21,  // 99: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
+	23,  // 100: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
+	24,  // 101: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
+	26,  // 102: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
+	28,  // 103: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
+	30,  // 104: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
+	34,  // 105: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
+	46,  // 106: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
+	36,  // 107: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
+	37,  // 108: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
+	39,  // 109: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
+	38,  // 110: responsa.admin.v1.AdminService.UpdateAgent:input_type -> responsa.admin.v1.UpdateAgentRequest
+	40,  // 111: responsa.admin.v1.AdminService.CreateExperiment:input_type -> responsa.admin.v1.CreateExperimentRequest
+	41,  // 112: responsa.admin.v1.AdminService.GetExperiment:input_type -> responsa.admin.v1.GetExperimentRequest
+	44,  // 113: responsa.admin.v1.AdminService.ListExperiments:input_type -> responsa.admin.v1.ListExperimentsRequest
+	42,  // 114: responsa.admin.v1.AdminService.StopExperiment:input_type -> responsa.admin.v1.StopExperimentRequest
+	43,  // 115: responsa.admin.v1.AdminService.GetExperimentReport:input_type -> responsa.admin.v1.GetExperimentReportRequest
+	47,  // 116: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	48,  // 117: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	49,  // 118: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	50,  // 119: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	52,  // 120: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	55,  // 121: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	56,  // 122: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	57,  // 123: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	58,  // 124: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	59,  // 125: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	61,  // 126: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	62,  // 127: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	63,  // 128: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	64,  // 129: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	65,  // 130: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	67,  // 131: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	68,  // 132: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	70,  // 133: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	72,  // 134: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	73,  // 135: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	75,  // 136: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	76,  // 137: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	77,  // 138: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	53,  // 139: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	54,  // 140: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	78,  // 141: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	80,  // 142: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	82,  // 143: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	83,  // 144: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	85,  // 145: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	87,  // 146: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	89,  // 147: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	91,  // 148: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	93,  // 149: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	94,  // 150: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	96,  // 151: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	98,  // 152: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
+	100, // 153: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	102, // 154: responsa.admin.v1.AdminService.UpdateQuestionPattern:input_type -> responsa.admin.v1.UpdateQuestionPatternRequest
+	103, // 155: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	104, // 156: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	105, // 157: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	106, // 158: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	107, // 159: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	109, // 160: responsa.admin.v1.AdminService.CreateGroup:input_type -> responsa.admin.v1.CreateGroupRequest
+	110, // 161: responsa.admin.v1.AdminService.GetGroup:input_type -> responsa.admin.v1.GetGroupRequest
+	111, // 162: responsa.admin.v1.AdminService.ListGroups:input_type -> responsa.admin.v1.ListGroupsRequest
+	113, // 163: responsa.admin.v1.AdminService.UpdateGroup:input_type -> responsa.admin.v1.UpdateGroupRequest
+	114, // 164: responsa.admin.v1.AdminService.DeleteGroup:input_type -> responsa.admin.v1.DeleteGroupRequest
+	115, // 165: responsa.admin.v1.AdminService.AddGroupMembers:input_type -> responsa.admin.v1.AddGroupMembersRequest
+	116, // 166: responsa.admin.v1.AdminService.RemoveGroupMembers:input_type -> responsa.admin.v1.RemoveGroupMembersRequest
+	117, // 167: responsa.admin.v1.AdminService.ListGroupMembers:input_type -> responsa.admin.v1.ListGroupMembersRequest
+	156, // 168: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	119, // 169: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	119, // 170: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 171: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	119, // 172: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	157, // 173: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	121, // 174: responsa.admin.v1.AdminService.CreateProgram:output_type -> responsa.admin.v1.Program
+	9,   // 175: responsa.admin.v1.AdminService.ListPrograms:output_type -> responsa.admin.v1.ListProgramsResponse
+	157, // 176: responsa.admin.v1.AdminService.DeleteProgram:output_type -> google.protobuf.Empty
+	122, // 177: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	122, // 178: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	14,  // 179: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	122, // 180: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	157, // 181: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	18,  // 182: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	125, // 183: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	125, // 184: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	22,  // 185: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	124, // 186: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	25,  // 187: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	27,  // 188: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	29,  // 189: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	31,  // 190: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	35,  // 191: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	128, // 192: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	128, // 193: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	129, // 194: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
+	129, // 195: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
+	129, // 196: responsa.admin.v1.AdminService.UpdateAgent:output_type -> responsa.chat.v1.Agent
+	130, // 197: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
+	130, // 198: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
+	45,  // 199: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
+	130, // 200: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
+	158, // 201: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
+	131, // 202: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	131, // 203: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	131, // 204: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	51,  // 205: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	131, // 206: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	133, // 207: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	133, // 208: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	131, // 209: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	131, // 210: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	60,  // 211: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	159, // 212: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	131, // 213: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	131, // 214: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	134, // 215: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	66,  // 216: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	157, // 217: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	69,  // 218: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	71,  // 219: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	135, // 220: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	74,  // 221: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	135, // 222: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	135, // 223: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	135, // 224: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	132, // 225: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	132, // 226: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	79,  // 227: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	81,  // 228: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	137, // 229: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	84,  // 230: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	86,  // 231: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	88,  // 232: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	90,  // 233: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	92,  // 234: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	143, // 235: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	95,  // 236: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	97,  // 237: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	99,  // 238: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
+	101, // 239: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	149, // 240: responsa.admin.v1.AdminService.UpdateQuestionPattern:output_type -> responsa.admin.v1.QuestionPattern
+	150, // 241: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	150, // 242: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	160, // 243: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	160, // 244: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	108, // 245: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	154, // 246: responsa.admin.v1.AdminService.CreateGroup:output_type -> responsa.admin.v1.Group
+	154, // 247: responsa.admin.v1.AdminService.GetGroup:output_type -> responsa.admin.v1.Group
+	112, // 248: responsa.admin.v1.AdminService.ListGroups:output_type -> responsa.admin.v1.ListGroupsResponse
+	154, // 249: responsa.admin.v1.AdminService.UpdateGroup:output_type -> responsa.admin.v1.Group
+	157, // 250: responsa.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	154, // 251: responsa.admin.v1.AdminService.AddGroupMembers:output_type -> responsa.admin.v1.Group
+	154, // 252: responsa.admin.v1.AdminService.RemoveGroupMembers:output_type -> responsa.admin.v1.Group
+	118, // 253: responsa.admin.v1.AdminService.ListGroupMembers:output_type -> responsa.admin.v1.ListGroupMembersResponse
+	168, // [168:254] is the sub-list for method output_type
+	82,  // [82:168] is the sub-list for method input_type
+	82,  // [82:82] is the sub-list for extension type_name
+	82,  // [82:82] is the sub-list for extension extendee
+	0,   // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_admin_service_proto_init() }
@@ -7261,6 +7959,7 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_audit_event_proto_init()
 	file_responsa_admin_v1_delivery_proto_init()
 	file_responsa_admin_v1_experiment_proto_init()
+	file_responsa_admin_v1_group_proto_init()
 	file_responsa_admin_v1_insight_proto_init()
 	file_responsa_admin_v1_model_settings_proto_init()
 	file_responsa_admin_v1_program_proto_init()
@@ -7288,13 +7987,15 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_admin_service_proto_msgTypes[91].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[98].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[100].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[111].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[117].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   109,
+			NumMessages:   119,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -101,6 +101,14 @@ const (
 	AdminService_GetModels_FullMethodName                 = "/responsa.admin.v1.AdminService/GetModels"
 	AdminService_SetDefaultModel_FullMethodName           = "/responsa.admin.v1.AdminService/SetDefaultModel"
 	AdminService_TestModel_FullMethodName                 = "/responsa.admin.v1.AdminService/TestModel"
+	AdminService_CreateGroup_FullMethodName               = "/responsa.admin.v1.AdminService/CreateGroup"
+	AdminService_GetGroup_FullMethodName                  = "/responsa.admin.v1.AdminService/GetGroup"
+	AdminService_ListGroups_FullMethodName                = "/responsa.admin.v1.AdminService/ListGroups"
+	AdminService_UpdateGroup_FullMethodName               = "/responsa.admin.v1.AdminService/UpdateGroup"
+	AdminService_DeleteGroup_FullMethodName               = "/responsa.admin.v1.AdminService/DeleteGroup"
+	AdminService_AddGroupMembers_FullMethodName           = "/responsa.admin.v1.AdminService/AddGroupMembers"
+	AdminService_RemoveGroupMembers_FullMethodName        = "/responsa.admin.v1.AdminService/RemoveGroupMembers"
+	AdminService_ListGroupMembers_FullMethodName          = "/responsa.admin.v1.AdminService/ListGroupMembers"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -374,6 +382,28 @@ type AdminServiceClient interface {
 	// it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
 	// ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
 	TestModel(ctx context.Context, in *TestModelRequest, opts ...grpc.CallOption) (*TestModelResponse, error)
+	// CreateGroup creates a group without members. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another group has the group_id).
+	CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*Group, error)
+	// GetGroup returns one group. Everyone in the tenant may make this call. Errors: RESOURCE_NOT_FOUND.
+	GetGroup(ctx context.Context, in *GetGroupRequest, opts ...grpc.CallOption) (*Group, error)
+	// ListGroups lists the tenant's groups, oldest first by default. Everyone in the tenant may make this call, to share a collection with a group. Errors:
+	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
+	// UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+	// INVALID_FIELD, ETAG_MISMATCH.
+	UpdateGroup(ctx context.Context, in *UpdateGroupRequest, opts ...grpc.CallOption) (*Group, error)
+	// DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by this group alone. Errors:
+	// RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+	DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+	// stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
+	AddGroupMembers(ctx context.Context, in *AddGroupMembersRequest, opts ...grpc.CallOption) (*Group, error)
+	// RemoveGroupMembers removes users from a group. From the next call on, they can no longer read the collections that were shared with them by this group alone;
+	// their open streams show it within a second. A user who is no member changes nothing. Errors: RESOURCE_NOT_FOUND.
+	RemoveGroupMembers(ctx context.Context, in *RemoveGroupMembersRequest, opts ...grpc.CallOption) (*Group, error)
+	// ListGroupMembers lists the members of a group, disabled users included, in the order in which they became members by default. Errors: RESOURCE_NOT_FOUND,
+	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	ListGroupMembers(ctx context.Context, in *ListGroupMembersRequest, opts ...grpc.CallOption) (*ListGroupMembersResponse, error)
 }
 
 type adminServiceClient struct {
@@ -1164,6 +1194,86 @@ func (c *adminServiceClient) TestModel(ctx context.Context, in *TestModelRequest
 	return out, nil
 }
 
+func (c *adminServiceClient) CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*Group, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Group)
+	err := c.cc.Invoke(ctx, AdminService_CreateGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetGroup(ctx context.Context, in *GetGroupRequest, opts ...grpc.CallOption) (*Group, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Group)
+	err := c.cc.Invoke(ctx, AdminService_GetGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGroupsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListGroups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateGroup(ctx context.Context, in *UpdateGroupRequest, opts ...grpc.CallOption) (*Group, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Group)
+	err := c.cc.Invoke(ctx, AdminService_UpdateGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) AddGroupMembers(ctx context.Context, in *AddGroupMembersRequest, opts ...grpc.CallOption) (*Group, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Group)
+	err := c.cc.Invoke(ctx, AdminService_AddGroupMembers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RemoveGroupMembers(ctx context.Context, in *RemoveGroupMembersRequest, opts ...grpc.CallOption) (*Group, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Group)
+	err := c.cc.Invoke(ctx, AdminService_RemoveGroupMembers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListGroupMembers(ctx context.Context, in *ListGroupMembersRequest, opts ...grpc.CallOption) (*ListGroupMembersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGroupMembersResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListGroupMembers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -1435,6 +1545,28 @@ type AdminServiceServer interface {
 	// it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
 	// ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
 	TestModel(context.Context, *TestModelRequest) (*TestModelResponse, error)
+	// CreateGroup creates a group without members. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another group has the group_id).
+	CreateGroup(context.Context, *CreateGroupRequest) (*Group, error)
+	// GetGroup returns one group. Everyone in the tenant may make this call. Errors: RESOURCE_NOT_FOUND.
+	GetGroup(context.Context, *GetGroupRequest) (*Group, error)
+	// ListGroups lists the tenant's groups, oldest first by default. Everyone in the tenant may make this call, to share a collection with a group. Errors:
+	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
+	// UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+	// INVALID_FIELD, ETAG_MISMATCH.
+	UpdateGroup(context.Context, *UpdateGroupRequest) (*Group, error)
+	// DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by this group alone. Errors:
+	// RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+	DeleteGroup(context.Context, *DeleteGroupRequest) (*emptypb.Empty, error)
+	// AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+	// stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
+	AddGroupMembers(context.Context, *AddGroupMembersRequest) (*Group, error)
+	// RemoveGroupMembers removes users from a group. From the next call on, they can no longer read the collections that were shared with them by this group alone;
+	// their open streams show it within a second. A user who is no member changes nothing. Errors: RESOURCE_NOT_FOUND.
+	RemoveGroupMembers(context.Context, *RemoveGroupMembersRequest) (*Group, error)
+	// ListGroupMembers lists the members of a group, disabled users included, in the order in which they became members by default. Errors: RESOURCE_NOT_FOUND,
+	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	ListGroupMembers(context.Context, *ListGroupMembersRequest) (*ListGroupMembersResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -1678,6 +1810,30 @@ func (UnimplementedAdminServiceServer) SetDefaultModel(context.Context, *SetDefa
 }
 func (UnimplementedAdminServiceServer) TestModel(context.Context, *TestModelRequest) (*TestModelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TestModel not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateGroup(context.Context, *CreateGroupRequest) (*Group, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateGroup not implemented")
+}
+func (UnimplementedAdminServiceServer) GetGroup(context.Context, *GetGroupRequest) (*Group, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetGroup not implemented")
+}
+func (UnimplementedAdminServiceServer) ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGroups not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateGroup(context.Context, *UpdateGroupRequest) (*Group, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateGroup not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteGroup(context.Context, *DeleteGroupRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteGroup not implemented")
+}
+func (UnimplementedAdminServiceServer) AddGroupMembers(context.Context, *AddGroupMembersRequest) (*Group, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddGroupMembers not implemented")
+}
+func (UnimplementedAdminServiceServer) RemoveGroupMembers(context.Context, *RemoveGroupMembersRequest) (*Group, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveGroupMembers not implemented")
+}
+func (UnimplementedAdminServiceServer) ListGroupMembers(context.Context, *ListGroupMembersRequest) (*ListGroupMembersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGroupMembers not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -3104,6 +3260,150 @@ func _AdminService_TestModel_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreateGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateGroup(ctx, req.(*CreateGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetGroup(ctx, req.(*GetGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListGroups(ctx, req.(*ListGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateGroup(ctx, req.(*UpdateGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteGroup(ctx, req.(*DeleteGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_AddGroupMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddGroupMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).AddGroupMembers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_AddGroupMembers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).AddGroupMembers(ctx, req.(*AddGroupMembersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RemoveGroupMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveGroupMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RemoveGroupMembers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RemoveGroupMembers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RemoveGroupMembers(ctx, req.(*RemoveGroupMembersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListGroupMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGroupMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListGroupMembers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListGroupMembers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListGroupMembers(ctx, req.(*ListGroupMembersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -3422,6 +3722,38 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TestModel",
 			Handler:    _AdminService_TestModel_Handler,
+		},
+		{
+			MethodName: "CreateGroup",
+			Handler:    _AdminService_CreateGroup_Handler,
+		},
+		{
+			MethodName: "GetGroup",
+			Handler:    _AdminService_GetGroup_Handler,
+		},
+		{
+			MethodName: "ListGroups",
+			Handler:    _AdminService_ListGroups_Handler,
+		},
+		{
+			MethodName: "UpdateGroup",
+			Handler:    _AdminService_UpdateGroup_Handler,
+		},
+		{
+			MethodName: "DeleteGroup",
+			Handler:    _AdminService_DeleteGroup_Handler,
+		},
+		{
+			MethodName: "AddGroupMembers",
+			Handler:    _AdminService_AddGroupMembers_Handler,
+		},
+		{
+			MethodName: "RemoveGroupMembers",
+			Handler:    _AdminService_RemoveGroupMembers_Handler,
+		},
+		{
+			MethodName: "ListGroupMembers",
+			Handler:    _AdminService_ListGroupMembers_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

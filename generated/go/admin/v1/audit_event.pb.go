@@ -55,9 +55,9 @@ type AuditEvent struct {
 	// about the actor, or about no user. For a refused act on a resource that did not exist at that time, the field is set only if the request itself names the
 	// user. The name stays after the user is deleted.
 	AffectedUser string `protobuf:"bytes,10,opt,name=affected_user,json=affectedUser,proto3" json:"affected_user,omitempty"`
-	// The readers with whom the act shared a collection, without their display names.
+	// The readers with whom the act shared a collection, or the users whom it added to a group, without their display names.
 	AddedReaders []*v1.Reader `protobuf:"bytes,11,rep,name=added_readers,json=addedReaders,proto3" json:"added_readers,omitempty"`
-	// The readers with whom the act stopped sharing a collection, without their display names.
+	// The readers with whom the act stopped sharing a collection, or the users whom it removed from a group, without their display names.
 	RemovedReaders []*v1.Reader `protobuf:"bytes,12,rep,name=removed_readers,json=removedReaders,proto3" json:"removed_readers,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Reader is a user, a role or everyone in the tenant, with whom a collection is shared. The owner can always read the collection.
+// Reader is a user, a group, a role or everyone in the tenant, with whom a collection is shared. The owner can always read the collection.
 type Reader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who reads.
@@ -34,8 +34,9 @@ type Reader struct {
 	//	*Reader_Email
 	//	*Reader_Role
 	//	*Reader_Everyone
+	//	*Reader_Group
 	Who isReader_Who `protobuf_oneof:"who"`
-	// The display name of the user, if the reader is one user who has a display name.
+	// The display name of the user or of the group, if the reader is a group or one user who has a display name.
 	DisplayName   string `protobuf:"bytes,5,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -114,6 +115,15 @@ func (x *Reader) GetEveryone() bool {
 	return false
 }
 
+func (x *Reader) GetGroup() string {
+	if x != nil {
+		if x, ok := x.Who.(*Reader_Group); ok {
+			return x.Group
+		}
+	}
+	return ""
+}
+
 func (x *Reader) GetDisplayName() string {
 	if x != nil {
 		return x.DisplayName
@@ -146,6 +156,11 @@ type Reader_Everyone struct {
 	Everyone bool `protobuf:"varint,3,opt,name=everyone,proto3,oneof"`
 }
 
+type Reader_Group struct {
+	// The members of a group of the collection's tenant, `groups/{uuid}`, now and later.
+	Group string `protobuf:"bytes,6,opt,name=group,proto3,oneof"`
+}
+
 func (*Reader_User) isReader_Who() {}
 
 func (*Reader_Email) isReader_Who() {}
@@ -154,11 +169,13 @@ func (*Reader_Role) isReader_Who() {}
 
 func (*Reader_Everyone) isReader_Who() {}
 
+func (*Reader_Group) isReader_Who() {}
+
 var File_responsa_knowledge_v1_reader_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_reader_proto_rawDesc = "" +
 	"\n" +
-	"\"responsa/knowledge/v1/reader.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xc9\x02\n" +
+	"\"responsa/knowledge/v1/reader.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xcf\x03\n" +
 	"\x06Reader\x12\x7f\n" +
 	"\x04user\x18\x01 \x01(\tBi\xfaA\x1b\n" +
 	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$H\x00R\x04user\x12\"\n" +
@@ -166,7 +183,9 @@ const file_responsa_knowledge_v1_reader_proto_rawDesc = "" +
 	"\xbaH\ar\x05 \x01(\xfe\x01H\x00R\x05email\x12<\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x1a.responsa.auth.v1.UserRoleB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00H\x00R\x04role\x12%\n" +
-	"\beveryone\x18\x03 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\beveryone\x12'\n" +
+	"\beveryone\x18\x03 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\beveryone\x12\x83\x01\n" +
+	"\x05group\x18\x06 \x01(\tBk\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$H\x00R\x05group\x12'\n" +
 	"\fdisplay_name\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\vdisplayNameB\f\n" +
 	"\x03who\x12\x05\xbaH\x02\b\x01b\x06proto3"
 
@@ -206,6 +225,7 @@ func file_responsa_knowledge_v1_reader_proto_init() {
 		(*Reader_Email)(nil),
 		(*Reader_Role)(nil),
 		(*Reader_Everyone)(nil),
+		(*Reader_Group)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

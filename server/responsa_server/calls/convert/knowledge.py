@@ -117,6 +117,8 @@ def _reader(value: CollectionReader) -> reader_pb2.Reader:
         return reader_pb2.Reader(user=names.user(value.user_id), display_name=value.display_name)
     if value.role is not None:
         return reader_pb2.Reader(role=enums.ROLE.number(value.role))
+    if value.group_id is not None:
+        return reader_pb2.Reader(group=names.group(value.group_id), display_name=value.display_name)
     return reader_pb2.Reader(everyone=True)
 
 
@@ -131,6 +133,9 @@ def readers(field: str, reader_messages: Sequence[reader_pb2.Reader]) -> tuple[C
                 reader = CollectionReader(email=required_email(message.email, f"{field}[{place}].email"))
             case "role":
                 reader = CollectionReader(role=enums.ROLE.value(message.role))
+            case "group":
+                group_id = named_uuid(f"{field}[{place}].group", "groups", message.group)
+                reader = CollectionReader(group_id=group_id)
             case _:
                 reader = EVERYONE
         if reader in converted:

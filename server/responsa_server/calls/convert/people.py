@@ -177,6 +177,8 @@ def _reader(written: str) -> reader_pb2.Reader:
         return reader_pb2.Reader(everyone=True)
     if names.user_in(written) is not None:
         return reader_pb2.Reader(user=written)
+    if written.startswith("groups/"):
+        return reader_pb2.Reader(group=written)
     return reader_pb2.Reader(role=enums.ROLE.number(Role(written)))
 
 

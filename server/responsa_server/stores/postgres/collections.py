@@ -175,18 +175,22 @@ class CollectionStore:
         InvalidRequest.
         """
         readers = await self._with_names(connection, values, readers, without)
-        named = {**values, "users": [reader.user_id for reader in readers]}
-        row = await (await connection.execute(self._queries["unknown_readers"], named)).fetchone()
-        if row is not None:
-            remedy = (
-                f"{names.user(row[1])} is not a user of this tenant; send the name of one, users/{{uuid}}"
-            )
-            raise InvalidRequest.of_field(f"collection.readers[{row[0]}].user", "readers.user", remedy)
+        for query, kind, named in (
+            ("unknown_readers", "user", [reader.user_id for reader in readers]),
+            ("unknown_groups", "group", [reader.group_id for reader in readers]),
+        ):
+            cursor = await connection.execute(self._queries[query], {**values, f"{kind}s": named})
+            if (row := await cursor.fetchone()) is not None:
+                remedy = (
+                    f"{kind}s/{row[1]} is not a {kind} of this tenant; send the name of one, {kind}s/{{uuid}}"
+                )
+                raise InvalidRequest.of_field(f"collection.readers[{row[0]}].{kind}", "readers.user", remedy)
         others = [reader for reader in readers if reader.user_id is None or reader.user_id != values["owner"]]
         parameters = {
             **values,
             "users": [other.user_id for other in others],
             "roles": [None if other.role is None else other.role.value for other in others],
+            "groups": [other.group_id for other in others],
         }
         added, removed = [
             [one for (one,) in await (await connection.execute(self._queries[name], parameters)).fetchall()]
@@ -403,6 +407,8 @@ def new_key(slug: str) -> str:
 def _written(reader: CollectionReader) -> str:
     if reader.email:
         return reader.email
+    if reader.group_id:
+        return names.group(reader.group_id)
     return names.user(reader.user_id) if reader.user_id else reader.role.value if reader.role else "*"
 
 
@@ -412,6 +418,8 @@ def _reader(written: str, display_name: str) -> CollectionReader:
         return EVERYONE
     if written.startswith("users/"):
         return CollectionReader(names.parse_uuid("users", written), display_name=display_name)
+    if written.startswith("groups/"):
+        return CollectionReader(group_id=names.parse_uuid("groups", written), display_name=display_name)
     return CollectionReader(role=Role(written))
 
 

@@ -34,21 +34,26 @@ SELECT r.place - 1, r.user_id FROM unnest(%(users)s::uuid[]) WITH ORDINALITY AS 
 WHERE r.user_id IS NOT NULL AND NOT EXISTS (SELECT FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant)s AND u.id = r.user_id)
 ORDER BY r.place LIMIT 1;
 
+-- name: unknown_groups
+SELECT r.place - 1, r.group_id FROM unnest(%(groups)s::uuid[]) WITH ORDINALITY AS r (group_id, place)
+WHERE r.group_id IS NOT NULL AND NOT EXISTS (SELECT FROM responsa.user_group AS g WHERE g.tenant_id = %(tenant)s AND g.id = r.group_id)
+ORDER BY r.place LIMIT 1;
+
 -- name: with_addresses
 SELECT u.email, u.id FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant)s AND u.email = ANY (%(addresses)s::text[]);
 
 -- name: drop_readers
 DELETE FROM responsa.collection_reader AS r
 WHERE r.tenant_id = %(tenant)s AND r.collection_id = %(id)s AND NOT EXISTS (
-    SELECT FROM unnest(%(users)s::uuid[], %(roles)s::text[]) AS w (user_id, role)
-    WHERE w.user_id IS NOT DISTINCT FROM r.user_id AND w.role IS NOT DISTINCT FROM r.role)
-RETURNING coalesce('users/' || r.user_id, r.role, '');
+    SELECT FROM unnest(%(users)s::uuid[], %(roles)s::text[], %(groups)s::uuid[]) AS w (user_id, role, group_id)
+    WHERE (w.user_id, w.role, w.group_id) IS NOT DISTINCT FROM (r.user_id, r.role, r.group_id))
+RETURNING coalesce('users/' || r.user_id, 'groups/' || r.group_id, r.role, '');
 
 -- name: add_readers
-INSERT INTO responsa.collection_reader (tenant_id, collection_id, user_id, role)
-SELECT %(tenant)s, %(id)s, w.user_id, w.role FROM unnest(%(users)s::uuid[], %(roles)s::text[]) AS w (user_id, role)
+INSERT INTO responsa.collection_reader (tenant_id, collection_id, user_id, role, group_id)
+SELECT %(tenant)s, %(id)s, w.* FROM unnest(%(users)s::uuid[], %(roles)s::text[], %(groups)s::uuid[]) AS w (user_id, role, group_id)
 ON CONFLICT DO NOTHING
-RETURNING coalesce('users/' || user_id, role, '');
+RETURNING coalesce('users/' || user_id, 'groups/' || group_id, role, '');
 
 -- name: get
 SELECT responsa.collection_name(c.id) AS id, CASE c.slug WHEN c.id
@@ -59,10 +64,11 @@ SELECT responsa.collection_name(c.id) AS id, CASE c.slug WHEN c.id
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
-        SELECT ARRAY[coalesce('users/' || r.user_id, r.role, ''), coalesce(p.display_name, '')]
+        SELECT ARRAY[coalesce('users/' || r.user_id, 'groups/' || r.group_id, r.role, ''), coalesce(p.display_name, g.display_name, '')]
         FROM responsa.collection_reader AS r LEFT JOIN responsa.app_user AS p ON p.tenant_id = r.tenant_id AND p.id = r.user_id
+            LEFT JOIN responsa.user_group AS g ON g.tenant_id = r.tenant_id AND g.id = r.group_id
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
-        ORDER BY r.create_time, r.user_id, r.role) END AS readers
+        ORDER BY r.create_time, r.user_id, r.group_id, r.role) END AS readers
 FROM responsa.collection AS c JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
 CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable,
     (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable) AS m
@@ -86,10 +92,11 @@ SELECT n.name AS id, CASE c.slug WHEN c.id THEN responsa.other_name(c.tenant_id,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
-        SELECT ARRAY[coalesce('users/' || r.user_id, r.role, ''), coalesce(p.display_name, '')]
+        SELECT ARRAY[coalesce('users/' || r.user_id, 'groups/' || r.group_id, r.role, ''), coalesce(p.display_name, g.display_name, '')]
         FROM responsa.collection_reader AS r LEFT JOIN responsa.app_user AS p ON p.tenant_id = r.tenant_id AND p.id = r.user_id
+            LEFT JOIN responsa.user_group AS g ON g.tenant_id = r.tenant_id AND g.id = r.group_id
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
-        ORDER BY r.create_time, r.user_id, r.role) END AS readers
+        ORDER BY r.create_time, r.user_id, r.group_id, r.role) END AS readers
 FROM responsa.collection AS c JOIN responsa.collection_names() AS n ON n.id = c.id
     JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
 CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable,
@@ -124,11 +131,13 @@ INSERT INTO responsa.deleted_document (tenant_id, id, collection_id, subject)
 
 -- name: keep_readers
 -- If a turn may have read one of the collection's documents.
-INSERT INTO responsa.last_reader (tenant_id, collection_id, user_id, role)
-SELECT k.tenant_id, k.id, k.user_id, k.role FROM (
-    SELECT tenant_id, id, owner_id AS user_id, NULL AS role FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s
+INSERT INTO responsa.last_reader (tenant_id, collection_id, user_id, role, group_id)
+SELECT k.tenant_id, k.id, k.user_id, k.role, k.group_id FROM (
+    SELECT tenant_id, id, owner_id AS user_id, NULL AS role, NULL::uuid AS group_id
+    FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s
     UNION
-    SELECT tenant_id, collection_id, user_id, role FROM responsa.collection_reader WHERE tenant_id = %(tenant)s AND collection_id = %(id)s
+    SELECT tenant_id, collection_id, user_id, role, group_id FROM responsa.collection_reader
+    WHERE tenant_id = %(tenant)s AND collection_id = %(id)s
 ) AS k
 WHERE EXISTS (SELECT FROM responsa.deleted_document AS d WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(id)s)
 ON CONFLICT DO NOTHING;

@@ -65,6 +65,7 @@ ERASED: Final[Mapping[str, str]] = {
     "email_confirmation": "deleted, together with the codes of other users for the same address",
     "erased_document": "deleted when no answer quotes the document any more",
     "generation_vector": "deleted with the passage",
+    "group_member": "deleted with the user",
     "invitation": "those that the user made, and those for the user's address, are deleted",
     "last_reader": "deleted with the user, or with the last document of the collection",
     "mail": "deleted",

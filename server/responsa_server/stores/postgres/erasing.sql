@@ -148,6 +148,9 @@ SELECT id FROM responsa.collection AS c WHERE tenant_id = %(tenant)s AND id = AN
     SELECT FROM responsa.collection_reader AS r
     WHERE r.tenant_id = %(tenant)s AND r.collection_id = c.id AND coalesce(r.user_id, %(heir)s) = %(heir)s
         AND coalesce(r.role, %(heir_role)s) = %(heir_role)s
+        AND (r.group_id IS NULL OR EXISTS (
+            SELECT FROM responsa.group_member AS m
+            WHERE m.tenant_id = %(tenant)s AND m.group_id = r.group_id AND m.user_id = %(heir)s))
 )
 LIMIT 1;
 

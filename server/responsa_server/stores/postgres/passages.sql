@@ -172,11 +172,13 @@ LEFT JOIN responsa.collection_names() AS n ON n.id = s.collection_id;
 -- name: stamp
 -- xmin is the transaction that wrote a row; while PostgreSQL runs, each has another number.
 -- Every change of a collection's live passages writes its row
--- of statistics (`lock_statistics`), every other change of the collection and of its readers writes its own row, and a
--- change of the caller's subject writes the caller's row. So a
+-- of statistics (`lock_statistics`), every other change of the collection and of its readers writes its own row, a
+-- change of the caller's subject writes the caller's row, and who becomes the member of a group again has a new row. So a
 -- value never comes again after a change, not even when the change is undone.
 SELECT md5(concat_ws(' ', (SELECT u.xmin FROM responsa.app_user AS u
     WHERE u.tenant_id = %(tenant)s AND u.id = responsa.acting_user()),
+    (SELECT string_agg(m.xmin::text, ',' ORDER BY m.group_id) FROM responsa.group_member AS m
+        WHERE m.tenant_id = %(tenant)s AND m.user_id = responsa.acting_user()),
     string_agg(concat_ws(' ', n.name, c.id, c.xmin, s.xmin), ',' ORDER BY c.id)))
 FROM responsa.collection AS c
 JOIN responsa.collection_names() AS n ON n.id = c.id

@@ -38,7 +38,7 @@ _QUERIES: Final = Queries("resources.sql")
 
 @dataclass(frozen=True, slots=True)
 class ResourceKind(Generic[Kept, Id]):
-    """noun: its table, and what the audit log and errors call it, e.g. `teacher`. name: the name of the resource with
+    """noun: what errors call it, e.g. `teacher`, and its table, unless table names another one. name: the name of the resource with
     an id. rules: the rules of its list. built: makes a resource of a row. more: further columns to read, each after a
     comma. missing: the error for the name of a resource that does not exist; by default RESOURCE_NOT_FOUND.
     """
@@ -49,10 +49,11 @@ class ResourceKind(Generic[Kept, Id]):
     built: Callable[[Mapping[str, Any]], Kept]
     more: LiteralString = ""
     missing: Callable[[str], NotFound] | None = None
+    table: LiteralString = ""
 
     def text(self, query: str) -> LiteralString:
         """A statement of `resources.sql` for the table."""
-        return _QUERIES[query].replace("{table}", self.noun).replace("{more}", self.more)
+        return _QUERIES[query].replace("{table}", self.table or self.noun).replace("{more}", self.more)
 
 
 class ResourceStore(Generic[Kept, Id]):

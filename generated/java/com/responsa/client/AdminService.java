@@ -3,8 +3,10 @@ package com.responsa.client;
 
 import com.google.longrunning.Operation;
 import com.google.protobuf.Empty;
+import com.responsa.admin.v1.AddGroupMembersRequest;
 import com.responsa.admin.v1.CreateAgentVersionRequest;
 import com.responsa.admin.v1.CreateExperimentRequest;
+import com.responsa.admin.v1.CreateGroupRequest;
 import com.responsa.admin.v1.CreateProgramRequest;
 import com.responsa.admin.v1.CreateServiceApiKeyRequest;
 import com.responsa.admin.v1.CreateServiceApiKeyResponse;
@@ -14,6 +16,7 @@ import com.responsa.admin.v1.CreateTeacherRequest;
 import com.responsa.admin.v1.CreateTenantRequest;
 import com.responsa.admin.v1.CreateTenantResponse;
 import com.responsa.admin.v1.CreateUserRequest;
+import com.responsa.admin.v1.DeleteGroupRequest;
 import com.responsa.admin.v1.DeleteProgramRequest;
 import com.responsa.admin.v1.DeleteServiceGrantRequest;
 import com.responsa.admin.v1.DeleteSourceRequest;
@@ -30,6 +33,7 @@ import com.responsa.admin.v1.GetExperimentReportRequest;
 import com.responsa.admin.v1.GetExperimentRequest;
 import com.responsa.admin.v1.GetFeedbackStatsRequest;
 import com.responsa.admin.v1.GetFeedbackStatsResponse;
+import com.responsa.admin.v1.GetGroupRequest;
 import com.responsa.admin.v1.GetInsightSettingsRequest;
 import com.responsa.admin.v1.GetModelsRequest;
 import com.responsa.admin.v1.GetQualityStatsRequest;
@@ -43,6 +47,7 @@ import com.responsa.admin.v1.GetUserQuotaRequest;
 import com.responsa.admin.v1.GetUserRequest;
 import com.responsa.admin.v1.GivenFeedback;
 import com.responsa.admin.v1.GrantOwnershipRequest;
+import com.responsa.admin.v1.Group;
 import com.responsa.admin.v1.InsightSettings;
 import com.responsa.admin.v1.InviteTenantAdministratorRequest;
 import com.responsa.admin.v1.InviteTenantAdministratorResponse;
@@ -60,6 +65,10 @@ import com.responsa.admin.v1.ListFailedRowsRequest;
 import com.responsa.admin.v1.ListFailedRowsResponse;
 import com.responsa.admin.v1.ListFeedbackRequest;
 import com.responsa.admin.v1.ListFeedbackResponse;
+import com.responsa.admin.v1.ListGroupMembersRequest;
+import com.responsa.admin.v1.ListGroupMembersResponse;
+import com.responsa.admin.v1.ListGroupsRequest;
+import com.responsa.admin.v1.ListGroupsResponse;
 import com.responsa.admin.v1.ListProgramsRequest;
 import com.responsa.admin.v1.ListProgramsResponse;
 import com.responsa.admin.v1.ListQuestionPatternsRequest;
@@ -94,6 +103,7 @@ import com.responsa.admin.v1.QuestionPattern;
 import com.responsa.admin.v1.RedeliverDeliveryRequest;
 import com.responsa.admin.v1.ReloadAgentsRequest;
 import com.responsa.admin.v1.ReloadAgentsResponse;
+import com.responsa.admin.v1.RemoveGroupMembersRequest;
 import com.responsa.admin.v1.ResolveFeedbackRequest;
 import com.responsa.admin.v1.ResumeTenantRequest;
 import com.responsa.admin.v1.RetryFailedRowsRequest;
@@ -116,6 +126,7 @@ import com.responsa.admin.v1.Tenant;
 import com.responsa.admin.v1.TestModelRequest;
 import com.responsa.admin.v1.TestModelResponse;
 import com.responsa.admin.v1.UpdateAgentRequest;
+import com.responsa.admin.v1.UpdateGroupRequest;
 import com.responsa.admin.v1.UpdateInsightSettingsRequest;
 import com.responsa.admin.v1.UpdateQuestionPatternRequest;
 import com.responsa.admin.v1.UpdateSourceRequest;
@@ -373,6 +384,30 @@ public final class AdminService {
     static final MethodDescriptor<TestModelRequest, TestModelResponse> TEST_MODEL = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/TestModel",
             TestModelRequest.getDefaultInstance(), TestModelResponse.getDefaultInstance());
+    static final MethodDescriptor<CreateGroupRequest, Group> CREATE_GROUP = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateGroup",
+            CreateGroupRequest.getDefaultInstance(), Group.getDefaultInstance());
+    static final MethodDescriptor<GetGroupRequest, Group> GET_GROUP = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetGroup",
+            GetGroupRequest.getDefaultInstance(), Group.getDefaultInstance());
+    static final MethodDescriptor<ListGroupsRequest, ListGroupsResponse> LIST_GROUPS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListGroups",
+            ListGroupsRequest.getDefaultInstance(), ListGroupsResponse.getDefaultInstance());
+    static final MethodDescriptor<UpdateGroupRequest, Group> UPDATE_GROUP = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateGroup",
+            UpdateGroupRequest.getDefaultInstance(), Group.getDefaultInstance());
+    static final MethodDescriptor<DeleteGroupRequest, Empty> DELETE_GROUP = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/DeleteGroup",
+            DeleteGroupRequest.getDefaultInstance(), Empty.getDefaultInstance());
+    static final MethodDescriptor<AddGroupMembersRequest, Group> ADD_GROUP_MEMBERS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/AddGroupMembers",
+            AddGroupMembersRequest.getDefaultInstance(), Group.getDefaultInstance());
+    static final MethodDescriptor<RemoveGroupMembersRequest, Group> REMOVE_GROUP_MEMBERS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/RemoveGroupMembers",
+            RemoveGroupMembersRequest.getDefaultInstance(), Group.getDefaultInstance());
+    static final MethodDescriptor<ListGroupMembersRequest, ListGroupMembersResponse> LIST_GROUP_MEMBERS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListGroupMembers",
+            ListGroupMembersRequest.getDefaultInstance(), ListGroupMembersResponse.getDefaultInstance());
 
     private final Calls calls;
     private final Duration timeout;
@@ -1199,5 +1234,81 @@ public final class AdminService {
      */
     public TestModelResponse testModel(TestModelRequest request) {
         return calls.unary(TEST_MODEL, request, false, timeout);
+    }
+
+    /**
+     * CreateGroup creates a group without members.
+     *
+     * <p>Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another group has the group_id).
+     */
+    public Group createGroup(CreateGroupRequest request) {
+        return calls.unary(CREATE_GROUP, request, true, timeout);
+    }
+
+    /**
+     * GetGroup returns one group. Everyone in the tenant may make this call.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND.
+     */
+    public Group getGroup(GetGroupRequest request) {
+        return calls.unary(GET_GROUP, request, true, timeout);
+    }
+
+    /**
+     * ListGroups lists the tenant's groups, oldest first by default. Everyone in the tenant may make this call, to share a collection
+     * with a group.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListGroupsResponse listGroups(ListGroupsRequest request) {
+        return calls.unary(LIST_GROUPS, request, true, timeout);
+    }
+
+    /**
+     * UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
+     */
+    public Group updateGroup(UpdateGroupRequest request) {
+        return calls.unary(UPDATE_GROUP, request, !Calls.hasEtag(request), timeout);
+    }
+
+    /**
+     * DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by
+     * this group alone.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+     */
+    public void deleteGroup(DeleteGroupRequest request) {
+        calls.unary(DELETE_GROUP, request, false, timeout);
+    }
+
+    /**
+     * AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user
+     * who is a member already stays one. If the call fails, it adds nobody.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
+     */
+    public Group addGroupMembers(AddGroupMembersRequest request) {
+        return calls.unary(ADD_GROUP_MEMBERS, request, true, timeout);
+    }
+
+    /**
+     * RemoveGroupMembers removes users from a group. From the next call on, they can no longer read the collections that were shared
+     * with them by this group alone; their open streams show it within a second. A user who is no member changes nothing.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND.
+     */
+    public Group removeGroupMembers(RemoveGroupMembersRequest request) {
+        return calls.unary(REMOVE_GROUP_MEMBERS, request, true, timeout);
+    }
+
+    /**
+     * ListGroupMembers lists the members of a group, disabled users included, in the order in which they became members by default.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListGroupMembersResponse listGroupMembers(ListGroupMembersRequest request) {
+        return calls.unary(LIST_GROUP_MEMBERS, request, true, timeout);
     }
 }

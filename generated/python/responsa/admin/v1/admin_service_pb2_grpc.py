@@ -8,6 +8,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
 from responsa.admin.v1 import delivery_pb2 as responsa_dot_admin_dot_v1_dot_delivery__pb2
 from responsa.admin.v1 import experiment_pb2 as responsa_dot_admin_dot_v1_dot_experiment__pb2
+from responsa.admin.v1 import group_pb2 as responsa_dot_admin_dot_v1_dot_group__pb2
 from responsa.admin.v1 import insight_pb2 as responsa_dot_admin_dot_v1_dot_insight__pb2
 from responsa.admin.v1 import model_settings_pb2 as responsa_dot_admin_dot_v1_dot_model__settings__pb2
 from responsa.admin.v1 import program_pb2 as responsa_dot_admin_dot_v1_dot_program__pb2
@@ -443,6 +444,46 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/TestModel',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelResponse.FromString,
+                _registered_method=True)
+        self.CreateGroup = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateGroup',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateGroupRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_group__pb2.Group.FromString,
+                _registered_method=True)
+        self.GetGroup = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetGroup',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetGroupRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_group__pb2.Group.FromString,
+                _registered_method=True)
+        self.ListGroups = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListGroups',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupsResponse.FromString,
+                _registered_method=True)
+        self.UpdateGroup = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/UpdateGroup',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateGroupRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_group__pb2.Group.FromString,
+                _registered_method=True)
+        self.DeleteGroup = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/DeleteGroup',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteGroupRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.AddGroupMembers = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/AddGroupMembers',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.AddGroupMembersRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_group__pb2.Group.FromString,
+                _registered_method=True)
+        self.RemoveGroupMembers = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/RemoveGroupMembers',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RemoveGroupMembersRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_group__pb2.Group.FromString,
+                _registered_method=True)
+        self.ListGroupMembers = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListGroupMembers',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupMembersRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupMembersResponse.FromString,
                 _registered_method=True)
 
 
@@ -1105,6 +1146,68 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateGroup(self, request, context):
+        """CreateGroup creates a group without members. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another group has the group_id).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGroup(self, request, context):
+        """GetGroup returns one group. Everyone in the tenant may make this call. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGroups(self, request, context):
+        """ListGroups lists the tenant's groups, oldest first by default. Everyone in the tenant may make this call, to share a collection with a group. Errors:
+        PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateGroup(self, request, context):
+        """UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+        INVALID_FIELD, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteGroup(self, request, context):
+        """DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by this group alone. Errors:
+        RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddGroupMembers(self, request, context):
+        """AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+        stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveGroupMembers(self, request, context):
+        """RemoveGroupMembers removes users from a group. From the next call on, they can no longer read the collections that were shared with them by this group alone;
+        their open streams show it within a second. A user who is no member changes nothing. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGroupMembers(self, request, context):
+        """ListGroupMembers lists the members of a group, disabled users included, in the order in which they became members by default. Errors: RESOURCE_NOT_FOUND,
+        PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1497,6 +1600,46 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.TestModel,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelResponse.SerializeToString,
+            ),
+            'CreateGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateGroup,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateGroupRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_group__pb2.Group.SerializeToString,
+            ),
+            'GetGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroup,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetGroupRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_group__pb2.Group.SerializeToString,
+            ),
+            'ListGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGroups,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupsResponse.SerializeToString,
+            ),
+            'UpdateGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateGroup,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateGroupRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_group__pb2.Group.SerializeToString,
+            ),
+            'DeleteGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteGroup,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteGroupRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'AddGroupMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddGroupMembers,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.AddGroupMembersRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_group__pb2.Group.SerializeToString,
+            ),
+            'RemoveGroupMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveGroupMembers,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RemoveGroupMembersRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_group__pb2.Group.SerializeToString,
+            ),
+            'ListGroupMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGroupMembers,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupMembersRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupMembersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -3607,6 +3750,222 @@ class AdminService:
             '/responsa.admin.v1.AdminService/TestModel',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.TestModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateGroup',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateGroupRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_group__pb2.Group.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetGroup',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetGroupRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_group__pb2.Group.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListGroups',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/UpdateGroup',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateGroupRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_group__pb2.Group.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/DeleteGroup',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteGroupRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddGroupMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/AddGroupMembers',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.AddGroupMembersRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_group__pb2.Group.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveGroupMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/RemoveGroupMembers',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RemoveGroupMembersRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_group__pb2.Group.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGroupMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListGroupMembers',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupMembersRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListGroupMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

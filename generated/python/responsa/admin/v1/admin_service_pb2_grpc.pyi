@@ -10,6 +10,7 @@ from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
 from responsa.admin.v1 import delivery_pb2 as _delivery_pb2
 from responsa.admin.v1 import experiment_pb2 as _experiment_pb2
+from responsa.admin.v1 import group_pb2 as _group_pb2
 from responsa.admin.v1 import insight_pb2 as _insight_pb2
 from responsa.admin.v1 import model_settings_pb2 as _model_settings_pb2
 from responsa.admin.v1 import program_pb2 as _program_pb2
@@ -352,6 +353,34 @@ class AdminServiceStub:
     """TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. Without a model, it asks the provider which models
     it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
     ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
+    """
+    CreateGroup: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateGroupRequest, _group_pb2.Group]
+    """CreateGroup creates a group without members. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another group has the group_id)."""
+    GetGroup: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetGroupRequest, _group_pb2.Group]
+    """GetGroup returns one group. Everyone in the tenant may make this call. Errors: RESOURCE_NOT_FOUND."""
+    ListGroups: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListGroupsRequest, _admin_service_pb2.ListGroupsResponse]
+    """ListGroups lists the tenant's groups, oldest first by default. Everyone in the tenant may make this call, to share a collection with a group. Errors:
+    PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    """
+    UpdateGroup: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateGroupRequest, _group_pb2.Group]
+    """UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+    INVALID_FIELD, ETAG_MISMATCH.
+    """
+    DeleteGroup: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteGroupRequest, _empty_pb2.Empty]
+    """DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by this group alone. Errors:
+    RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+    """
+    AddGroupMembers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.AddGroupMembersRequest, _group_pb2.Group]
+    """AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+    stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
+    """
+    RemoveGroupMembers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RemoveGroupMembersRequest, _group_pb2.Group]
+    """RemoveGroupMembers removes users from a group. From the next call on, they can no longer read the collections that were shared with them by this group alone;
+    their open streams show it within a second. A user who is no member changes nothing. Errors: RESOURCE_NOT_FOUND.
+    """
+    ListGroupMembers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListGroupMembersRequest, _admin_service_pb2.ListGroupMembersResponse]
+    """ListGroupMembers lists the members of a group, disabled users included, in the order in which they became members by default. Errors: RESOURCE_NOT_FOUND,
+    PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -1142,6 +1171,82 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. Without a model, it asks the provider which models
         it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
         ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateGroup(
+        self,
+        request: _admin_service_pb2.CreateGroupRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateGroupRequest, _abc.Awaitable[_group_pb2.Group]],
+    ) -> _abc.Awaitable[_group_pb2.Group]:
+        """CreateGroup creates a group without members. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another group has the group_id)."""
+
+    @_abc_1.abstractmethod
+    def GetGroup(
+        self,
+        request: _admin_service_pb2.GetGroupRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetGroupRequest, _abc.Awaitable[_group_pb2.Group]],
+    ) -> _abc.Awaitable[_group_pb2.Group]:
+        """GetGroup returns one group. Everyone in the tenant may make this call. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListGroups(
+        self,
+        request: _admin_service_pb2.ListGroupsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListGroupsRequest, _abc.Awaitable[_admin_service_pb2.ListGroupsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListGroupsResponse]:
+        """ListGroups lists the tenant's groups, oldest first by default. Everyone in the tenant may make this call, to share a collection with a group. Errors:
+        PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateGroup(
+        self,
+        request: _admin_service_pb2.UpdateGroupRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.UpdateGroupRequest, _abc.Awaitable[_group_pb2.Group]],
+    ) -> _abc.Awaitable[_group_pb2.Group]:
+        """UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+        INVALID_FIELD, ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteGroup(
+        self,
+        request: _admin_service_pb2.DeleteGroupRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.DeleteGroupRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by this group alone. Errors:
+        RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def AddGroupMembers(
+        self,
+        request: _admin_service_pb2.AddGroupMembersRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.AddGroupMembersRequest, _abc.Awaitable[_group_pb2.Group]],
+    ) -> _abc.Awaitable[_group_pb2.Group]:
+        """AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+        stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveGroupMembers(
+        self,
+        request: _admin_service_pb2.RemoveGroupMembersRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.RemoveGroupMembersRequest, _abc.Awaitable[_group_pb2.Group]],
+    ) -> _abc.Awaitable[_group_pb2.Group]:
+        """RemoveGroupMembers removes users from a group. From the next call on, they can no longer read the collections that were shared with them by this group alone;
+        their open streams show it within a second. A user who is no member changes nothing. Errors: RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListGroupMembers(
+        self,
+        request: _admin_service_pb2.ListGroupMembersRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListGroupMembersRequest, _abc.Awaitable[_admin_service_pb2.ListGroupMembersResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListGroupMembersResponse]:
+        """ListGroupMembers lists the members of a group, disabled users included, in the order in which they became members by default. Errors: RESOURCE_NOT_FOUND,
+        PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

@@ -74,11 +74,11 @@ class AuditEvent(_message.Message):
 
     @_builtins.property
     def added_readers(self) -> _containers.RepeatedCompositeFieldContainer[_reader_pb2.Reader]:
-        """The readers with whom the act shared a collection, without their display names."""
+        """The readers with whom the act shared a collection, or the users whom it added to a group, without their display names."""
 
     @_builtins.property
     def removed_readers(self) -> _containers.RepeatedCompositeFieldContainer[_reader_pb2.Reader]:
-        """The readers with whom the act stopped sharing a collection, without their display names."""
+        """The readers with whom the act stopped sharing a collection, or the users whom it removed from a group, without their display names."""
 
     def __init__(
         self,

@@ -103,7 +103,7 @@ class Collection(_message.Message):
 
     @_builtins.property
     def readers(self) -> _containers.RepeatedCompositeFieldContainer[_reader_pb2.Reader]:
-        """The users, roles or tenant with whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created
+        """The users, groups, roles or tenant with whom the owner shares the collection: at most 64, without duplicates. A new collection is private, unless it is created
         with readers; collections of the kinds DOCS and SAMPLE are shared with everyone. Readers search and read the documents; only the owner and administrators
         upload, change, share and delete. A change applies from the next call on. It applies to open streams within a second. Only the owner and administrators see
         this field. The server removes the owner from this list.

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"responsa/knowledge/v1/reader.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x9f\x02\n\x06Reader\x12y\n\x04user\x18\x01 \x01(\tBi\xfa\x41\x1b\n\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$H\x00\x12\x1b\n\x05\x65mail\x18\x04 \x01(\tB\n\xbaH\x07r\x05 \x01(\xfe\x01H\x00\x12\x36\n\x04role\x18\x02 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00H\x00\x12\x1b\n\x08\x65veryone\x18\x03 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x1a\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x42\x0c\n\x03who\x12\x05\xbaH\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"responsa/knowledge/v1/reader.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x9d\x03\n\x06Reader\x12y\n\x04user\x18\x01 \x01(\tBi\xfa\x41\x1b\n\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$H\x00\x12\x1b\n\x05\x65mail\x18\x04 \x01(\tB\n\xbaH\x07r\x05 \x01(\xfe\x01H\x00\x12\x36\n\x04role\x18\x02 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00H\x00\x12\x1b\n\x08\x65veryone\x18\x03 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12|\n\x05group\x18\x06 \x01(\tBk\xfa\x41\x1c\n\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$H\x00\x12\x1a\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x42\x0c\n\x03who\x12\x05\xbaH\x02\x08\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,8 +44,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READER'].fields_by_name['role']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_READER'].fields_by_name['everyone']._loaded_options = None
   _globals['_READER'].fields_by_name['everyone']._serialized_options = b'\272H\004j\002\010\001'
+  _globals['_READER'].fields_by_name['group']._loaded_options = None
+  _globals['_READER'].fields_by_name['group']._serialized_options = b'\372A\034\n\032responsa.example.org/Group\272HIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_READER'].fields_by_name['display_name']._loaded_options = None
   _globals['_READER'].fields_by_name['display_name']._serialized_options = b'\342A\001\003'
   _globals['_READER']._serialized_start=151
-  _globals['_READER']._serialized_end=438
+  _globals['_READER']._serialized_end=564
 # @@protoc_insertion_point(module_scope)

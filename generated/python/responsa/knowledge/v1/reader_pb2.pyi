@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Reader(_message.Message):
-    """Reader is a user, a role or everyone in the tenant, with whom a collection is shared. The owner can always read the collection."""
+    """Reader is a user, a group, a role or everyone in the tenant, with whom a collection is shared. The owner can always read the collection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -27,6 +27,7 @@ class Reader(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     EVERYONE_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """One user, `users/{uuid}`, of the collection's tenant."""
@@ -38,8 +39,10 @@ class Reader(_message.Message):
     """All users with this role, now and later."""
     everyone: _builtins.bool
     """Everyone in the tenant, if true."""
+    group: _builtins.str
+    """The members of a group of the collection's tenant, `groups/{uuid}`, now and later."""
     display_name: _builtins.str
-    """The display name of the user, if the reader is one user who has a display name."""
+    """The display name of the user or of the group, if the reader is a group or one user who has a display name."""
     def __init__(
         self,
         *,
@@ -47,13 +50,14 @@ class Reader(_message.Message):
         email: _builtins.str = ...,
         role: _user_pb2.UserRole.ValueType = ...,
         everyone: _builtins.bool = ...,
+        group: _builtins.str = ...,
         display_name: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "everyone", b"everyone", "role", b"role", "user", b"user", "who", b"who"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "everyone", b"everyone", "group", b"group", "role", b"role", "user", b"user", "who", b"who"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "email", b"email", "everyone", b"everyone", "role", b"role", "user", b"user", "who", b"who"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "email", b"email", "everyone", b"everyone", "group", b"group", "role", b"role", "user", b"user", "who", b"who"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_who: _TypeAlias = _typing.Literal["user", "email", "role", "everyone"]  # noqa: Y015
+    _WhichOneofReturnType_who: _TypeAlias = _typing.Literal["user", "email", "role", "everyone", "group"]  # noqa: Y015
     _WhichOneofArgType_who: _TypeAlias = _typing.Literal["who", b"who"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_who) -> _WhichOneofReturnType_who | None: ...
 

@@ -24,6 +24,7 @@ import type { AuditEvent } from "./audit_event_pb.js";
 import type { UsageDimension, UsageGranularity, UsageRow } from "../../auth/v1/usage_report_pb.js";
 import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality, QuestionOutcome, QuestionPattern, QuestionPatternSchema, TenantTurn } from "./insight_pb.js";
 import type { DefaultModel, ModelSettingsSchema, ModelTestOutcome } from "./model_settings_pb.js";
+import type { Group, GroupMember, GroupSchema } from "./group_pb.js";
 import type { SystemStatusSchema } from "./system_status_pb.js";
 import type { DeletionReceiptSchema } from "../../auth/v1/deletion_receipt_pb.js";
 
@@ -3172,6 +3173,316 @@ export declare type TestModelResponse = Message<"responsa.admin.v1.TestModelResp
 export declare const TestModelResponseSchema: GenMessage<TestModelResponse>;
 
 /**
+ * CreateGroupRequest describes a new group.
+ *
+ * @generated from message responsa.admin.v1.CreateGroupRequest
+ */
+export declare type CreateGroupRequest = Message<"responsa.admin.v1.CreateGroupRequest"> & {
+  /**
+   * The group to create, with its display_name. The server sets all other fields.
+   *
+   * @generated from field: responsa.admin.v1.Group group = 1;
+   */
+  group?: Group | undefined;
+
+  /**
+   * The UUID in the group's name. If empty, the server chooses a UUID.
+   *
+   * @generated from field: string group_id = 2;
+   */
+  groupId: string;
+
+  /**
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+   * a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateGroupRequest.
+ * Use `create(CreateGroupRequestSchema)` to create a new message.
+ */
+export declare const CreateGroupRequestSchema: GenMessage<CreateGroupRequest>;
+
+/**
+ * GetGroupRequest names a group.
+ *
+ * @generated from message responsa.admin.v1.GetGroupRequest
+ */
+export declare type GetGroupRequest = Message<"responsa.admin.v1.GetGroupRequest"> & {
+  /**
+   * `groups/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetGroupRequest.
+ * Use `create(GetGroupRequestSchema)` to create a new message.
+ */
+export declare const GetGroupRequestSchema: GenMessage<GetGroupRequest>;
+
+/**
+ * ListGroupsRequest asks for one page of groups.
+ *
+ * @generated from message responsa.admin.v1.ListGroupsRequest
+ */
+export declare type ListGroupsRequest = Message<"responsa.admin.v1.ListGroupsRequest"> & {
+  /**
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * One of these sort orders (AIP-132): create_time, create_time desc, display_name, display_name desc. The first order is the default. The call refuses any
+   * other value with ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListGroupsRequest.
+ * Use `create(ListGroupsRequestSchema)` to create a new message.
+ */
+export declare const ListGroupsRequestSchema: GenMessage<ListGroupsRequest>;
+
+/**
+ * ListGroupsResponse is one page of groups.
+ *
+ * @generated from message responsa.admin.v1.ListGroupsResponse
+ */
+export declare type ListGroupsResponse = Message<"responsa.admin.v1.ListGroupsResponse"> & {
+  /**
+   * The groups.
+   *
+   * @generated from field: repeated responsa.admin.v1.Group groups = 1;
+   */
+  groups: Group[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListGroupsResponse.
+ * Use `create(ListGroupsResponseSchema)` to create a new message.
+ */
+export declare const ListGroupsResponseSchema: GenMessage<ListGroupsResponse>;
+
+/**
+ * UpdateGroupRequest names a group and its new values.
+ *
+ * @generated from message responsa.admin.v1.UpdateGroupRequest
+ */
+export declare type UpdateGroupRequest = Message<"responsa.admin.v1.UpdateGroupRequest"> & {
+  /**
+   * The group with its `name` and the new values. If `etag` is set, the group must still have this etag.
+   *
+   * @generated from field: responsa.admin.v1.Group group = 1;
+   */
+  group?: Group | undefined;
+
+  /**
+   * The fields to change: `display_name`.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.UpdateGroupRequest.
+ * Use `create(UpdateGroupRequestSchema)` to create a new message.
+ */
+export declare const UpdateGroupRequestSchema: GenMessage<UpdateGroupRequest>;
+
+/**
+ * DeleteGroupRequest names the group to delete.
+ *
+ * @generated from message responsa.admin.v1.DeleteGroupRequest
+ */
+export declare type DeleteGroupRequest = Message<"responsa.admin.v1.DeleteGroupRequest"> & {
+  /**
+   * `groups/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.DeleteGroupRequest.
+ * Use `create(DeleteGroupRequestSchema)` to create a new message.
+ */
+export declare const DeleteGroupRequestSchema: GenMessage<DeleteGroupRequest>;
+
+/**
+ * AddGroupMembersRequest names a group and the users to add.
+ *
+ * @generated from message responsa.admin.v1.AddGroupMembersRequest
+ */
+export declare type AddGroupMembersRequest = Message<"responsa.admin.v1.AddGroupMembersRequest"> & {
+  /**
+   * `groups/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The users to add, `users/{uuid}`: 1 to 64.
+   *
+   * @generated from field: repeated string users = 2;
+   */
+  users: string[];
+};
+
+/**
+ * Describes the message responsa.admin.v1.AddGroupMembersRequest.
+ * Use `create(AddGroupMembersRequestSchema)` to create a new message.
+ */
+export declare const AddGroupMembersRequestSchema: GenMessage<AddGroupMembersRequest>;
+
+/**
+ * RemoveGroupMembersRequest names a group and the users to remove.
+ *
+ * @generated from message responsa.admin.v1.RemoveGroupMembersRequest
+ */
+export declare type RemoveGroupMembersRequest = Message<"responsa.admin.v1.RemoveGroupMembersRequest"> & {
+  /**
+   * `groups/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The users to remove, `users/{uuid}`: 1 to 64.
+   *
+   * @generated from field: repeated string users = 2;
+   */
+  users: string[];
+};
+
+/**
+ * Describes the message responsa.admin.v1.RemoveGroupMembersRequest.
+ * Use `create(RemoveGroupMembersRequestSchema)` to create a new message.
+ */
+export declare const RemoveGroupMembersRequestSchema: GenMessage<RemoveGroupMembersRequest>;
+
+/**
+ * ListGroupMembersRequest asks for one page of a group's members.
+ *
+ * @generated from message responsa.admin.v1.ListGroupMembersRequest
+ */
+export declare type ListGroupMembersRequest = Message<"responsa.admin.v1.ListGroupMembersRequest"> & {
+  /**
+   * The group, `groups/{uuid}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+   *
+   * @generated from field: optional int32 page_size = 2;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these fields: create_time. The call refuses any other filter with FILTER_INVALID.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter: string;
+
+  /**
+   * One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any
+   * other value with ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListGroupMembersRequest.
+ * Use `create(ListGroupMembersRequestSchema)` to create a new message.
+ */
+export declare const ListGroupMembersRequestSchema: GenMessage<ListGroupMembersRequest>;
+
+/**
+ * ListGroupMembersResponse is one page of a group's members.
+ *
+ * @generated from message responsa.admin.v1.ListGroupMembersResponse
+ */
+export declare type ListGroupMembersResponse = Message<"responsa.admin.v1.ListGroupMembersResponse"> & {
+  /**
+   * The members.
+   *
+   * @generated from field: repeated responsa.admin.v1.GroupMember group_members = 1;
+   */
+  groupMembers: GroupMember[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListGroupMembersResponse.
+ * Use `create(ListGroupMembersResponseSchema)` to create a new message.
+ */
+export declare const ListGroupMembersResponseSchema: GenMessage<ListGroupMembersResponse>;
+
+/**
  * AdminService is for administrators. Every call but NotifySubjectChanged needs the role ADMIN; other callers get ROLE_REQUIRED. Only owners of the
  * installation may make the calls that concern the whole installation: its agents, tenants and owners.
  *
@@ -4065,6 +4376,92 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof TestModelRequestSchema;
     output: typeof TestModelResponseSchema;
+  },
+  /**
+   * CreateGroup creates a group without members. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another group has the group_id).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.CreateGroup
+   */
+  createGroup: {
+    methodKind: "unary";
+    input: typeof CreateGroupRequestSchema;
+    output: typeof GroupSchema;
+  },
+  /**
+   * GetGroup returns one group. Everyone in the tenant may make this call. Errors: RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetGroup
+   */
+  getGroup: {
+    methodKind: "unary";
+    input: typeof GetGroupRequestSchema;
+    output: typeof GroupSchema;
+  },
+  /**
+   * ListGroups lists the tenant's groups, oldest first by default. Everyone in the tenant may make this call, to share a collection with a group. Errors:
+   * PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListGroups
+   */
+  listGroups: {
+    methodKind: "unary";
+    input: typeof ListGroupsRequestSchema;
+    output: typeof ListGroupsResponseSchema;
+  },
+  /**
+   * UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+   * INVALID_FIELD, ETAG_MISMATCH.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.UpdateGroup
+   */
+  updateGroup: {
+    methodKind: "unary";
+    input: typeof UpdateGroupRequestSchema;
+    output: typeof GroupSchema;
+  },
+  /**
+   * DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by this group alone. Errors:
+   * RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.DeleteGroup
+   */
+  deleteGroup: {
+    methodKind: "unary";
+    input: typeof DeleteGroupRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+   * stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.AddGroupMembers
+   */
+  addGroupMembers: {
+    methodKind: "unary";
+    input: typeof AddGroupMembersRequestSchema;
+    output: typeof GroupSchema;
+  },
+  /**
+   * RemoveGroupMembers removes users from a group. From the next call on, they can no longer read the collections that were shared with them by this group alone;
+   * their open streams show it within a second. A user who is no member changes nothing. Errors: RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.RemoveGroupMembers
+   */
+  removeGroupMembers: {
+    methodKind: "unary";
+    input: typeof RemoveGroupMembersRequestSchema;
+    output: typeof GroupSchema;
+  },
+  /**
+   * ListGroupMembers lists the members of a group, disabled users included, in the order in which they became members by default. Errors: RESOURCE_NOT_FOUND,
+   * PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListGroupMembers
+   */
+  listGroupMembers: {
+    methodKind: "unary";
+    input: typeof ListGroupMembersRequestSchema;
+    output: typeof ListGroupMembersResponseSchema;
   },
 }>;
 

@@ -97,14 +97,14 @@ export declare type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
   affectedUser: string;
 
   /**
-   * The readers with whom the act shared a collection, without their display names.
+   * The readers with whom the act shared a collection, or the users whom it added to a group, without their display names.
    *
    * @generated from field: repeated responsa.knowledge.v1.Reader added_readers = 11;
    */
   addedReaders: Reader[];
 
   /**
-   * The readers with whom the act stopped sharing a collection, without their display names.
+   * The readers with whom the act stopped sharing a collection, or the users whom it removed from a group, without their display names.
    *
    * @generated from field: repeated responsa.knowledge.v1.Reader removed_readers = 12;
    */

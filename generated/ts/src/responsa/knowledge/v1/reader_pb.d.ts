@@ -12,7 +12,7 @@ import type { UserRole } from "../../auth/v1/user_pb.js";
 export declare const file_responsa_knowledge_v1_reader: GenFile;
 
 /**
- * Reader is a user, a role or everyone in the tenant, with whom a collection is shared. The owner can always read the collection.
+ * Reader is a user, a group, a role or everyone in the tenant, with whom a collection is shared. The owner can always read the collection.
  *
  * @generated from message responsa.knowledge.v1.Reader
  */
@@ -55,10 +55,18 @@ export declare type Reader = Message<"responsa.knowledge.v1.Reader"> & {
      */
     value: boolean;
     case: "everyone";
+  } | {
+    /**
+     * The members of a group of the collection's tenant, `groups/{uuid}`, now and later.
+     *
+     * @generated from field: string group = 6;
+     */
+    value: string;
+    case: "group";
   } | { case: undefined; value?: undefined };
 
   /**
-   * The display name of the user, if the reader is one user who has a display name.
+   * The display name of the user or of the group, if the reader is a group or one user who has a display name.
    *
    * @generated from field: string display_name = 5;
    */

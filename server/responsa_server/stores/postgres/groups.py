@@ -1,0 +1,83 @@
+"""Groups and their members in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.listing import Field, ListQuery, ListRules, Order, Page
+from responsa_server.domain.lists import CREATED, NEWEST, OLDEST
+from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.rows import Row
+from responsa_server.stores.postgres.database import Database, Queries, shielded
+from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.resources import ResourceKind, ResourceTable, resource_row
+from responsa_server.stores.postgres.rows import carried
+
+_RULES: Final = ListRules(
+    "groups",
+    (Field("display_name"), CREATED),
+    (OLDEST, NEWEST, Order("display_name"), Order("display_name", descending=True)),
+)
+MEMBERS: Final = ListRules("group_members", (CREATED,), (OLDEST, NEWEST))
+_KIND: Final[ResourceKind[Row, UUID]] = ResourceKind(
+    "group",
+    names.group,
+    _RULES,
+    resource_row,
+    more=""", (SELECT count(*) FROM responsa.group_member AS m
+        WHERE m.tenant_id = r.tenant_id AND m.group_id = r.id)::int AS member_count""",
+    table="user_group",
+)
+_LIST: Final[SqlList[Row]] = SqlList(MEMBERS, table="m.", identity="m.user_id")
+_QUERIES: Final = Queries("groups.sql")
+
+
+class PostgresGroups(ResourceTable):
+    """The store of groups. Each call is for one tenant."""
+
+    def __init__(self, database: Database, new_id: Callable[[], UUID]) -> None:
+        super().__init__(database, _KIND, new_id)
+
+    @shielded
+    async def add(self, caller: Principal, group_id: UUID, users: Sequence[UUID]) -> Row:
+        """Add users to a group, and return the group. Raises NotFound, and InvalidRequest for the first user whom the
+        tenant does not have."""
+        return await self._change_members("add", caller, group_id, users)
+
+    @shielded
+    async def remove(self, caller: Principal, group_id: UUID, users: Sequence[UUID]) -> Row:
+        """Remove users from a group, and return the group. Raises NotFound."""
+        return await self._change_members("remove", caller, group_id, users)
+
+    async def _change_members(
+        self, query: str, caller: Principal, group_id: UUID, users: Sequence[UUID]
+    ) -> Row:
+        values = {"tenant": caller.tenant_id, "id": group_id, "users": list(users)}
+        async with self._database.locking(caller.tenant_id) as connection:
+            await self._row(connection, "lock", caller, group_id)
+            if query == "add":
+                row = await (await connection.execute(_QUERIES["unknown_users"], values)).fetchone()
+                if row is not None:
+                    raise InvalidRequest.of_field(
+                        f"users[{row[0]}]", "users.known", "is not the name of a user of this tenant"
+                    )
+            changed = await (await connection.execute(_QUERIES[query], values)).fetchall()
+            if changed:
+                people = [names.user(user_id) for (user_id,) in changed]
+                event = AuditEvent.of_call(caller, self.kind.name(group_id))
+                field = "added_readers" if query == "add" else "removed_readers"
+                await self._audit.write(connection, replace(event, **{field: people}))
+            return self.kind.built(await self._row(connection, "get", caller, group_id))
+
+    @shielded
+    async def members(self, caller: Principal, group_id: UUID, query: ListQuery) -> Page[Row]:
+        """Return a page of the members of a group: rows with user_id, display_name, email and create_time. Raises NotFound."""
+        async with self._database.tenant(caller.tenant_id) as connection:
+            await self._row(connection, "get", caller, group_id)
+            values = {"tenant": caller.tenant_id, "id": group_id}
+            return await _LIST.read(connection, _QUERIES["members"], query, values, carried)
