@@ -362,6 +362,8 @@ async def test_a_key_that_is_not_good_stops_it(
 async def test_documents_are_listed_and_deleted(
     responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
 ) -> None:
+    empty = await responsa("documents", "list")
+    assert (empty.code, empty.out, empty.err) == (0, "", "")
     await responsa("ingest", guide(tmp_path))
     names = {key: kept.document.name for (_, key), kept in library.documents.items()}
     listed = await responsa("documents", "list")

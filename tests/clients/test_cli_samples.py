@@ -74,6 +74,8 @@ def own(tmp_path: Path, served: ServedAgents) -> Path:
 async def test_samples_are_loaded_once_however_often(
     server: Scripted, served: ServedAgents, library: ScriptedLibrary, own: Path, responsa: CommandLine
 ) -> None:
+    listed = await responsa("samples", "list")
+    assert "mine  2 documents, 2 teachers" in listed.out.splitlines()
     done = await responsa("samples", "load", "mine")
     assert (done.code, done.err) == (0, "")
     assert done.out == (

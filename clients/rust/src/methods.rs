@@ -1280,7 +1280,8 @@ impl Client {
         self.call("/responsa.knowledge.v1.KnowledgeService/GetDocument", true, &request).await
     }
 
-    /// ListDocuments lists a collection's documents, ordered by source_key by default.
+    /// ListDocuments lists a collection's documents, ordered by source_key by default. A file of which no version could be read
+    /// is listed for the user who uploaded it alone.
     ///
     /// Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     pub async fn list_documents(&self, request: knowledge::v1::ListDocumentsRequest) -> Result<knowledge::v1::ListDocumentsResponse, Error> {

@@ -177,7 +177,7 @@ pub struct StorageUsage {
     /// The limit of `stored_bytes`; unset if there is no limit for this user. The tenant may have a limit, too.
     #[prost(int64, optional, tag = "2")]
     pub limit_bytes: ::core::option::Option<i64>,
-    /// The number of documents that the user has added, in all collections.
+    /// The number of documents that the user has added, in all collections, without files of which no version could be read.
     #[prost(int64, tag = "3")]
     pub document_count: i64,
     /// The number of collections that belong to the user.

@@ -62,7 +62,7 @@ pub struct Collection {
     /// The embedding model of the collection's vectors.
     #[prost(string, tag = "5")]
     pub embedding: ::prost::alloc::string::String,
-    /// The number of documents in the collection that the caller may read.
+    /// The number of documents in the collection that the caller may read, without files of which no version could be read.
     #[prost(int64, tag = "6")]
     pub document_count: i64,
     /// When the collection was created.

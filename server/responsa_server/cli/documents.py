@@ -12,6 +12,7 @@ import typer
 from responsa.chat.v1 import excerpt_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import Responsa, SearchHit, search_request
+from responsa_client.errors import NotFound
 from responsa_server.cli.excerpts import MOST_CARDS, print_cards
 from responsa_server.cli.labels import (
     FilterOption,
@@ -33,6 +34,7 @@ from responsa_server.cli.session import open_client
 from responsa_server.cli.tables import facts
 from responsa_server.domain.formatting import counted
 
+_DEFAULT: Final = "default"
 _NAME: Final = re.compile(r"documents/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Collection = Annotated[
@@ -249,7 +251,7 @@ def _scores(hit: SearchHit) -> str:
 
 
 def list_documents(
-    collection: Collection = "default",
+    collection: Collection = _DEFAULT,
     matching: Annotated[
         str,
         typer.Option(
@@ -271,12 +273,19 @@ def list_documents(
 ) -> None:
     """List a collection's documents."""
     with reporting(json=json), open_client() as client:
-        found = client.documents(
+        listed = client.documents(
             valid_text(collection, "The collection"),
             valid_text(matching, "The filter"),
             valid_text(order, "The order"),
         )
-        for document in found:
+        try:
+            documents = [*listed]
+        except NotFound:
+            # The first upload makes this collection.
+            if collection != _DEFAULT:
+                raise
+            documents = []
+        for document in documents:
             if json:
                 print_json(document)
             else:
@@ -289,7 +298,7 @@ def list_documents(
 
 def show_document(
     document: Named,
-    collection: Collection = "default",
+    collection: Collection = _DEFAULT,
     json: Annotated[bool, typer.Option("--json", help="Print the Document as proto-JSON.")] = False,
 ) -> None:
     """Show one document: its current version, what its file states, and the labels and metadata that callers gave it."""
@@ -303,7 +312,7 @@ def show_document(
 
 def delete_documents(
     documents: SeveralNamed,
-    collection: Collection = "default",
+    collection: Collection = _DEFAULT,
     json: Annotated[
         bool,
         typer.Option("--json", help="Print one JSON object per line, with the name of what was deleted."),

@@ -103,9 +103,9 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "samples",
         "responsa_server.cli.samples",
-        "Load the sample documents and teachers of agents.",
+        "List and load the sample documents and teachers of agents.",
         Section.DOCUMENTS,
-        waits=True,
+        waits=("load",),
     ),
     Command(
         "login",

@@ -1,4 +1,4 @@
-"""`responsa samples load`: the sample documents and teachers of agents.
+"""The group `responsa samples`: the sample documents and teachers of agents.
 
 A folder of samples may contain the folder `corpus` and the files `synonyms.txt` and `teachers.toml`. It is the folder
 `samples` of an agent's folder or, for agents whose samples the package leaves out, a folder of the checkout's
@@ -91,11 +91,44 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Load the sample documents and teachers of agents.",
+        help="List and load the sample documents and teachers of agents.",
         rich_markup_mode=None,
     )
+    group.command("list")(list_samples)
     group.command("load")(load)
     app.add_typer(group, name=name)
+
+
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="FOLDER",
+        exists=True,
+        file_okay=False,
+        help="A folder with further samples, in one folder for each agent, such as samples/ of a checkout.",
+        show_default=False,
+    ),
+]
+
+
+def list_samples(
+    folder: From = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object per agent (agent, documents, teachers)."),
+    ] = False,
+) -> None:
+    """List the agents that have samples, with the numbers of their documents and teachers."""
+    with reporting(json=json):
+        for name, place in sample_folders(folder or OF_CHECKOUT).items():
+            samples = read(name, place)
+            documents, teachers = len(samples.documents), len(samples.teachers)
+            if json:
+                print_json({"agent": name, "documents": documents, "teachers": teachers})
+            else:
+                with_teachers = f", {counted(teachers, 'teacher')}" if teachers else ""
+                print_text(f"{name}  {counted(documents, 'document')}{with_teachers}")
 
 
 def load(
@@ -106,17 +139,7 @@ def load(
             help="The ids of agents. Default: all.",
         ),
     ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="FOLDER",
-            exists=True,
-            file_okay=False,
-            help="A folder with further samples, in one folder for each agent, such as samples/ of a checkout.",
-            show_default=False,
-        ),
-    ] = None,
+    folder: From = None,
     json: Annotated[
         bool,
         typer.Option(

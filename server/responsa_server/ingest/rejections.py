@@ -14,6 +14,7 @@ from responsa_server.domain.errors import DocumentRejected, Reason
 
 CHECK_FILE: Final = "Check the file, or save it again, and upload it again."
 SAVE_AS_UTF8: Final = "Save the file as UTF-8 and upload it again."
+RENAME: Final = "Give the file the suffix of its content, or save it again in the format that its name says."
 SPLIT: Final = "Split the document into smaller files."
 
 
@@ -32,18 +33,18 @@ def empty(
     return DocumentRejected(Reason.DOCUMENT_EMPTY, what)
 
 
-def unsupported(what: str, accepted: str) -> DocumentRejected:
-    """The document has the declared type, but that type is not supported. accepted: the sentence that says which are."""
+def unsupported(what: str) -> DocumentRejected:
+    """The document has the declared type, but that type is not supported."""
+    remedy = "Save it as PDF, Markdown or another supported type, and upload it again."
     return DocumentRejected(
-        Reason.DOCUMENT_TYPE_UNSUPPORTED, f"{what} is not a supported document type. {accepted}"
+        Reason.DOCUMENT_TYPE_UNSUPPORTED, f"{what} is not a supported document type. {remedy}"
     )
 
 
-def mismatch(what: str, accepted: str) -> DocumentRejected:
-    """The content's type differs from the type that the name or the media type declares. what: a whole sentence
-    that describes the difference. accepted: as for `unsupported`.
-    """
-    return DocumentRejected(Reason.DOCUMENT_TYPE_MISMATCH, f"{what} {accepted}")
+def mismatch(what: str, remedy: str = RENAME) -> DocumentRejected:
+    """The content's type differs from the type that the name or the media type declares. `what` and `remedy` are whole
+    sentences."""
+    return DocumentRejected(Reason.DOCUMENT_TYPE_MISMATCH, f"{what} {remedy}")
 
 
 def malformed(what: str, remedy: str = CHECK_FILE) -> DocumentRejected:

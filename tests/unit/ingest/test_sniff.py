@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
+from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.sniff import CHARSETS, sniff
 from responsa_server.ingest.sandbox.protocol import pack_rejection
 from tests.unit.ingest.originals import rejected, unpacked
@@ -78,7 +79,7 @@ def test_other_content_under_an_accepted_name_is_a_mismatch(data: bytes, words: 
     with rejected(Reason.DOCUMENT_TYPE_MISMATCH) as caught:
         sniff(data, name)
     assert words in caught.value.message
-    assert "Markdown" in caught.value.message
+    assert caught.value.message.endswith(rejections.RENAME)
 
 
 @pytest.mark.parametrize(

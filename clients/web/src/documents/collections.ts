@@ -34,7 +34,7 @@ const QUESTION = 200;
 /** Milliseconds between two refreshes while files arrive. */
 const BETWEEN = 1_000;
 
-export interface CollectionsHooks extends Omit<UploadHooks, "taken" | "access" | "share"> {
+export interface CollectionsHooks extends Omit<UploadHooks, "taken" | "access" | "share" | "formats"> {
   /** Documents or collections changed. */
   readonly changed: () => void;
   /** The user wants to ask this collection. */
@@ -98,6 +98,7 @@ export class CollectionsView {
         const collection = await api.knowledge.getCollection({ name });
         return accessText(hooks.me, collection, await labelsOf(collection, hooks.contacts));
       },
+      formats: () => this.#accepted.textContent,
       share: async (collection) => {
         if (await shareCollection(api, hooks.me, hooks.contacts, collection)) await this.#changed();
       },

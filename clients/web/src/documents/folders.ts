@@ -23,7 +23,7 @@ export interface Left {
 
 export type Found = Sent | Left;
 
-/** The rules for files of folders and archives, which are those of `responsa ingest`. The server decides about files that the user chose themselves. */
+/** The rules for files of folders and archives, which are those of `responsa ingest`. Of files that the user chose themselves, the suffix decides; the server decides the rest. */
 export const RULES = {
   HIDDEN: t("hidden"),
   UNSUPPORTED_SUFFIX: t("unsupported"),
@@ -34,6 +34,8 @@ export const RULES = {
   LEFT_BEHIND: t("leftBehind"),
 } as const;
 export type Rule = keyof typeof RULES;
+
+export const SUFFIX = /\.[^./]+$/;
 
 /** How the files of a selection are looked for. */
 export interface Looking {
@@ -116,7 +118,8 @@ class Selection {
   chosen(file: File): void {
     if (isLeftBehind(file.name)) this.#skip(file.name, "LEFT_BEHIND");
     else if (isArchive(file.name)) this.#archives.push({ path: file.name, file });
-    else this.#send(file.name, file);
+    else if (SUFFIX.test(file.name) && ruleForName(file.name, this.#suffixes)) this.#skip(file.name, "UNSUPPORTED_SUFFIX");
+    else this.#send(file.name, file); // the server finds out what a file without a suffix is
   }
 
   /** A file of a folder. Its hidden folder, if there is one, stands for all files of this folder. */

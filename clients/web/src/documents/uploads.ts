@@ -7,7 +7,7 @@ import { iconButton } from "../widgets/icons.js";
 import { failureOf, signedOut, type Failure } from "../server/errors.js";
 import { sentenceCase } from "./access.js";
 import { Estimate, timeLeft } from "./estimate.js";
-import { RULES, type Found, type Looking } from "./folders.js";
+import { RULES, SUFFIX, type Found, type Looking } from "./folders.js";
 import { isOpen, STATES, UploadQueue, type Item, type State } from "./queue.js";
 import type { Named } from "./library.js";
 import { PATIENCE } from "@responsa/client/parts.js";
@@ -20,7 +20,7 @@ import { t } from "../language/documents/texts.js";
 const SHOWN = 100;
 /** Up to this number of files, each result is announced; of more, only the sum. */
 const ANNOUNCED = 5;
-/** Up to this number of suffixes of skipped files, the sum names them. */
+/** Up to this number of suffixes of files that Responsa can’t read, the line names them. */
 const SUFFIXES = 8;
 const TICK = 200; // milliseconds between two paintings
 const SEEN = 8_000; // milliseconds for which the result stays in view if it needs no reader
@@ -48,6 +48,8 @@ export interface UploadHooks {
   readonly say: (text: string) => void;
   /** A document of that collection is now searchable. */
   readonly taken: (collection: Named) => void;
+  /** The formats that Responsa reads, in a sentence. */
+  readonly formats: () => string;
   /** Who can read a collection, in a sentence. */
   readonly access: (collection: Named) => Promise<string>;
   /** Share a collection. Resolves when the user has done so. */
@@ -68,6 +70,10 @@ export class UploadsView {
   readonly #bar = element("progress", { class: "whole", "aria-label": t("uploadsProgress") });
   readonly #sum = element("p", { id: "uploads-sum" });
   readonly #why = element("p", { class: "warning" });
+  /** One line for all files that Responsa can’t read, with the formats behind it. */
+  readonly #formats = element("p", { class: "note" });
+  readonly #unread = element("summary", WRITTEN);
+  readonly #unreadable = element("details", { class: "explanation", hidden: true }, this.#unread, this.#formats);
   /** Who can find what was added. */
   readonly #who = element("p", { class: "grow", ...WRITTEN });
   readonly #share = button(t("shareDots"), () => void this.#shared(), { class: "quiet" });
@@ -107,6 +113,7 @@ export class UploadsView {
       this.#sum,
       this.#bar,
       this.#why,
+      this.#unreadable,
       this.#access,
       element("div", { class: "row wrap tray-acts" }, this.#show, this.#stop, this.#cancel, this.#again),
       element("div", { class: "tray-list" }, this.#list, this.#more),
@@ -244,12 +251,13 @@ export class UploadsView {
       replace(this.#views, ...VIEWS.map(([label, states], index) => element("option", { value: String(index) }, `${label} (${queue.count(...states)})`)));
     }
     this.#views.value = String(this.#view);
+    this.#paintUnread();
     this.#paintList();
   }
 
   #paintList(): void {
     const states = VIEWS[this.#view]![1];
-    const items = [...this.#queue.items].filter((one) => states.includes(one.state));
+    const items = [...this.#queue.items].filter((one) => states.includes(one.state) && (states.length === 1 || !isUnread(one)));
     const rows = items.slice(0, this.#limit).map((one) => this.#row(one));
     const place = [...this.#list.children].findIndex((one) => one.contains(document.activeElement));
     for (const row of rows) row.paint();
@@ -269,17 +277,29 @@ export class UploadsView {
     const queue = this.#queue;
     const open = queue.count("waiting", "running");
     const sums = SUMS.flatMap(([state, key]) => (queue.count(state) > 0 ? [t(key, { count: queue.count(state) })] : [])).join(", ");
-    // The last sum is that of the skipped files.
-    const left = new Set([...queue.items].flatMap((one) => (one.note === RULES.UNSUPPORTED_SUFFIX ? [/\.[^./]+$/.exec(one.path)?.[0].toLowerCase() ?? one.path] : [])));
-    const suffixes = left.size > 0 ? ` (${[...left].slice(0, SUFFIXES).join(", ")}${left.size > SUFFIXES ? ", …" : ""})` : "";
     const files = t(open > 0 ? "filesOf" : "fileCount", { ended: queue.size - open, count: queue.size });
-    return `${files}${sums ? `: ${sums}${suffixes}` : ""}.`;
+    return `${files}${sums ? `: ${sums}` : ""}.`;
+  }
+
+  /** For example "3 files can’t be read: .pages, .key". */
+  #paintUnread(): void {
+    const unread = [...this.#queue.items].filter(isUnread);
+    const suffixes = [...new Set(unread.map((one) => SUFFIX.exec(one.path)?.[0].toLowerCase() ?? one.path))];
+    const names = `${suffixes.slice(0, SUFFIXES).join(", ")}${suffixes.length > SUFFIXES ? ", …" : ""}`;
+    this.#unreadable.hidden = unread.length === 0;
+    this.#unread.textContent = t("unreadFiles", { count: unread.length, names });
+    this.#formats.textContent = this.#hooks.formats();
   }
 }
 
 /** Whether the server has stored a file in this state, for the first time or as a new version. */
 function isStored(state: State): boolean {
   return state === "added" || state === "replaced";
+}
+
+/** Whether Responsa reads no files of this type. */
+function isUnread({ note }: Item): boolean {
+  return note === RULES.UNSUPPORTED_SUFFIX;
 }
 
 /** Hide a button that has nothing to do. Its focus goes to another one. */

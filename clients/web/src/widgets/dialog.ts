@@ -107,7 +107,7 @@ export function filled({ title, action, danger = false, fields, first, act, expl
 /** Show a text with a single button that closes the dialog. Resolves when the dialog is closed. */
 export function shown(title: string, action: string, body: readonly Node[], first: HTMLElement): Promise<void> {
   return new Promise((resolve) => {
-    const { dialog, close } = open<undefined>(title, undefined, () => resolve(), body, button(action, () => close(undefined), { class: "filled" }));
+    const { dialog, close } = open<undefined>(title, undefined, () => resolve(), body, button(action, () => close(undefined), { class: "quiet" }));
     dialog.querySelector(".cancel")?.remove();
     dialog.classList.add("wide");
     dialog.showModal();

@@ -251,7 +251,7 @@ type StorageUsage struct {
 	StoredBytes int64 `protobuf:"varint,1,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
 	// The limit of `stored_bytes`; unset if there is no limit for this user. The tenant may have a limit, too.
 	LimitBytes *int64 `protobuf:"varint,2,opt,name=limit_bytes,json=limitBytes,proto3,oneof" json:"limit_bytes,omitempty"`
-	// The number of documents that the user has added, in all collections.
+	// The number of documents that the user has added, in all collections, without files of which no version could be read.
 	DocumentCount int64 `protobuf:"varint,3,opt,name=document_count,json=documentCount,proto3" json:"document_count,omitempty"`
 	// The number of collections that belong to the user.
 	CollectionCount int64 `protobuf:"varint,4,opt,name=collection_count,json=collectionCount,proto3" json:"collection_count,omitempty"`

@@ -39,7 +39,7 @@ type Collection struct {
 	Chunking *Chunking `protobuf:"bytes,4,opt,name=chunking,proto3" json:"chunking,omitempty"`
 	// The embedding model of the collection's vectors.
 	Embedding string `protobuf:"bytes,5,opt,name=embedding,proto3" json:"embedding,omitempty"`
-	// The number of documents in the collection that the caller may read.
+	// The number of documents in the collection that the caller may read, without files of which no version could be read.
 	DocumentCount int64 `protobuf:"varint,6,opt,name=document_count,json=documentCount,proto3" json:"document_count,omitempty"`
 	// When the collection was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`

@@ -107,7 +107,8 @@ type KnowledgeServiceClient interface {
 	CreateDocument(ctx context.Context, in *CreateDocumentRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error)
 	// GetDocument returns one document. Errors: RESOURCE_NOT_FOUND.
 	GetDocument(ctx context.Context, in *GetDocumentRequest, opts ...grpc.CallOption) (*Document, error)
-	// ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+	// ListDocuments lists a collection's documents, ordered by source_key by default. A file of which no version could be read is listed for the user who
+	// uploaded it alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
 	// ORDER_BY_INVALID.
 	ListDocuments(ctx context.Context, in *ListDocumentsRequest, opts ...grpc.CallOption) (*ListDocumentsResponse, error)
 	// UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title
@@ -555,7 +556,8 @@ type KnowledgeServiceServer interface {
 	CreateDocument(context.Context, *CreateDocumentRequest) (*longrunningpb.Operation, error)
 	// GetDocument returns one document. Errors: RESOURCE_NOT_FOUND.
 	GetDocument(context.Context, *GetDocumentRequest) (*Document, error)
-	// ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+	// ListDocuments lists a collection's documents, ordered by source_key by default. A file of which no version could be read is listed for the user who
+	// uploaded it alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
 	// ORDER_BY_INVALID.
 	ListDocuments(context.Context, *ListDocumentsRequest) (*ListDocumentsResponse, error)
 	// UpdateDocument changes the fields that update_mask names (title, labels, metadata, subject). New labels, metadata and subjects apply at once. A new title

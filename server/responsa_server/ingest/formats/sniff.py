@@ -271,7 +271,7 @@ def _decide(original: Original) -> Format:
             raise _not_as_declared("text", original)
         return declared
     if declaration.wording:
-        raise rejections.unsupported(declaration.wording, formats.accepted)
+        raise rejections.unsupported(declaration.wording)
     return next((one for one in formats if one.matches(text)), PLAIN_TEXT)
 
 
@@ -319,7 +319,6 @@ def _decode(original: Original) -> str:
     if text.count("\x00") > _few(len(text)):
         raise rejections.mismatch(
             "The content decodes to text with NUL characters, so it is not a text document.",
-            original.formats.accepted,
         )
     if not text.strip().strip(_INVISIBLE).strip():
         raise rejections.empty()
@@ -369,10 +368,9 @@ def _not_as_declared(what: str, original: Original) -> DocumentRejected:
     declaration = original.declaration
     if declaration.format is not None:
         return rejections.mismatch(
-            f"{declaration.wording} ({declaration.format.display_name}), but the content is {what}.",
-            original.formats.accepted,
+            f"{declaration.wording} ({declaration.format.display_name}), but the content is {what}."
         )
-    return rejections.unsupported(f"The content is {what}, which", original.formats.accepted)
+    return rejections.unsupported(f"The content is {what}, which")
 
 
 def _magic(head: bytes) -> str | None:

@@ -147,12 +147,6 @@ class Formats:
     def accepted_types(self) -> Sequence[str]:
         return [row.media_type for row in self._rows]
 
-    @property
-    def accepted(self) -> str:
-        """A sentence that says which formats are accepted."""
-        *others, last = (f"{row.display_name} (.{', .'.join(row.suffixes)})" for row in self._rows)
-        return f"{', '.join(others)} and {last} are accepted." if others else f"Only {last} is accepted."
-
 
 def _index(pairs: Iterator[tuple[str, Format]]) -> dict[str, Format]:
     rows: dict[str, Format] = {}

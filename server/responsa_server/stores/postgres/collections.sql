@@ -55,13 +55,17 @@ SELECT %(tenant)s, %(id)s, w.* FROM unnest(%(users)s::uuid[], %(roles)s::text[],
 ON CONFLICT DO NOTHING
 RETURNING coalesce('users/' || user_id, 'groups/' || group_id, role, '');
 
+-- name: document_count
+(SELECT count(*) FROM responsa.document AS d
+    WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id AND (d.version > 0 OR d.state <> 'failed')) AS document_count
+
 -- name: get
 SELECT responsa.collection_name(c.id) AS id, CASE c.slug WHEN c.id
     THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, c.slug AS chosen_id,
     c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens,
         embedding, c.create_time, c.update_time, c.revision, synonyms, kind, c.conversation_id, CASE WHEN m.readable
         THEN suggested_questions ELSE ARRAY[]::text[] END AS suggested_questions,
-    (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
+    {document_count},
     m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
         SELECT ARRAY[coalesce('users/' || r.user_id, 'groups/' || r.group_id, r.role, ''), coalesce(p.display_name, g.display_name, '')]
@@ -89,7 +93,7 @@ SELECT n.name AS id, CASE c.slug WHEN c.id THEN responsa.other_name(c.tenant_id,
     c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens,
         embedding, c.create_time, c.update_time, c.revision, kind, c.conversation_id, CASE WHEN m.readable THEN suggested_questions
         ELSE ARRAY[]::text[] END AS suggested_questions,
-    (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
+    {document_count},
     m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
         SELECT ARRAY[coalesce('users/' || r.user_id, 'groups/' || r.group_id, r.role, ''), coalesce(p.display_name, g.display_name, '')]

@@ -127,9 +127,13 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s;
 -- name: set_subject
 UPDATE responsa.document SET subject = %(subject)s WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
+-- name: shown
+-- A file of which no version could be read is shown to the user who brought it.
+(d.version > 0 OR d.state <> 'failed' OR d.owner_id = responsa.acting_user() OR responsa.unrestricted())
+
 -- name: get
 SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d
-    WHERE tenant_id = %(tenant)s AND id = %(id)s;
+    WHERE tenant_id = %(tenant)s AND id = %(id)s AND {shown};
 
 -- name: managed
 SELECT d.*, responsa.collection_name(d.collection_id) AS collection,
@@ -145,7 +149,7 @@ WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s;
 
 -- name: find
 SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d
-    WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
+    WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s) AND {shown};
 
 -- name: hidden
 -- Those that the transaction's caller may not read, deleted ones too.
@@ -153,7 +157,7 @@ SELECT unnest(responsa.unreadable_documents(%(ids)s::uuid[]));
 
 -- name: list
 SELECT d.*, (SELECT responsa.collection_name(%(key)s)) AS collection FROM responsa.document AS d
-WHERE tenant_id = %(tenant)s AND collection_id = %(key)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+WHERE tenant_id = %(tenant)s AND collection_id = %(key)s AND {shown} AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: end_operations
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
@@ -181,7 +185,7 @@ SELECT v.document_id, v.version, v.title, v.media_type, v.size_bytes, v.sha256, 
     v.version = d.version AS searchable, v.create_time, coalesce(v.canonical_bytes, 0) AS text_bytes, d.source_key
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
-WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s
+WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND {shown}
 
 -- name: version
 {any_version}

@@ -64,7 +64,8 @@ LEFT JOIN responsa.user_usage AS u ON u.tenant_id = %(tenant)s AND u.user_id = %
 
 -- name: stored_by
 -- The numbers of what a user keeps; `stored_bytes` has its size.
-SELECT (SELECT count(*) FROM responsa.document WHERE tenant_id = %(tenant)s AND owner_id = %(user)s) AS documents,
+SELECT (SELECT count(*) FROM responsa.document
+        WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND (version > 0 OR state <> 'failed')) AS documents,
     (SELECT count(*) FROM responsa.collection
         WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND conversation_id IS NULL) AS collections,
     (SELECT count(*) FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(user)s) AS conversations;

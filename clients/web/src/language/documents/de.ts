@@ -24,6 +24,7 @@ export const de = {
   notFile: "sie ist keine Datei",
   encrypted: "sie ist verschlüsselt; entfernen Sie das Passwort",
   emptyArchive: "das Archiv enthält keine Dateien",
+  unreadFiles: { one: "{count} Datei kann nicht gelesen werden: {names}", other: "{count} Dateien können nicht gelesen werden: {names}" },
   unsupported: "Responsa kann Dateien dieser Art nicht lesen",
   tooLarge: "größer als {size}: teilen Sie sie in kleinere Dateien auf",
   emptyFile: "die Datei ist leer",

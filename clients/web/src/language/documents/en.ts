@@ -25,6 +25,7 @@ export const en = {
   notFile: "it is not a file",
   encrypted: "it is encrypted; remove the password",
   emptyArchive: "the archive contains no files",
+  unreadFiles: { one: "{count} file can’t be read: {names}", other: "{count} files can’t be read: {names}" },
   unsupported: "Responsa can’t read files of this type",
   tooLarge: "larger than {size}: split it into smaller files",
   emptyFile: "the file is empty",

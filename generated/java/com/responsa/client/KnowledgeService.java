@@ -270,7 +270,8 @@ public final class KnowledgeService {
     }
 
     /**
-     * ListDocuments lists a collection's documents, ordered by source_key by default.
+     * ListDocuments lists a collection's documents, ordered by source_key by default. A file of which no version could be read is listed
+     * for the user who uploaded it alone.
      *
      * <p>Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
      */

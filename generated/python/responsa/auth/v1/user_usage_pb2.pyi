@@ -157,7 +157,7 @@ class StorageUsage(_message.Message):
     limit_bytes: _builtins.int
     """The limit of `stored_bytes`; unset if there is no limit for this user. The tenant may have a limit, too."""
     document_count: _builtins.int
-    """The number of documents that the user has added, in all collections."""
+    """The number of documents that the user has added, in all collections, without files of which no version could be read."""
     collection_count: _builtins.int
     """The number of collections that belong to the user."""
     collection_limit: _builtins.int

@@ -58,7 +58,7 @@ class Collection(_message.Message):
     embedding: _builtins.str
     """The embedding model of the collection's vectors."""
     document_count: _builtins.int
-    """The number of documents in the collection that the caller may read."""
+    """The number of documents in the collection that the caller may read, without files of which no version could be read."""
     etag: _builtins.str
     """A value that changes with every change of the collection itself. An update or a delete with an old etag fails with ETAG_MISMATCH."""
     kind: _collection_kind_pb2.CollectionKind.ValueType

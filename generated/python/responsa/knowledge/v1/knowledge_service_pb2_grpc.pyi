@@ -80,7 +80,8 @@ class KnowledgeServiceStub:
     GetDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetDocumentRequest, _document_pb2.Document]
     """GetDocument returns one document. Errors: RESOURCE_NOT_FOUND."""
     ListDocuments: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListDocumentsRequest, _knowledge_service_pb2.ListDocumentsResponse]
-    """ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+    """ListDocuments lists a collection's documents, ordered by source_key by default. A file of which no version could be read is listed for the user who
+    uploaded it alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
     ORDER_BY_INVALID.
     """
     UpdateDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.UpdateDocumentRequest, _document_pb2.Document]
@@ -307,7 +308,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _knowledge_service_pb2.ListDocumentsRequest,
         context: _aio.ServicerContext[_knowledge_service_pb2.ListDocumentsRequest, _abc.Awaitable[_knowledge_service_pb2.ListDocumentsResponse]],
     ) -> _abc.Awaitable[_knowledge_service_pb2.ListDocumentsResponse]:
-        """ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+        """ListDocuments lists a collection's documents, ordered by source_key by default. A file of which no version could be read is listed for the user who
+        uploaded it alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
         ORDER_BY_INVALID.
         """
 

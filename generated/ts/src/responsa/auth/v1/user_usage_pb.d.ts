@@ -157,7 +157,7 @@ export declare type StorageUsage = Message<"responsa.auth.v1.StorageUsage"> & {
   limitBytes?: bigint | undefined;
 
   /**
-   * The number of documents that the user has added, in all collections.
+   * The number of documents that the user has added, in all collections, without files of which no version could be read.
    *
    * @generated from field: int64 document_count = 3;
    */

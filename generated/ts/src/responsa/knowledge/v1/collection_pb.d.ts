@@ -57,7 +57,7 @@ export declare type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   embedding: string;
 
   /**
-   * The number of documents in the collection that the caller may read.
+   * The number of documents in the collection that the caller may read, without files of which no version could be read.
    *
    * @generated from field: int64 document_count = 6;
    */

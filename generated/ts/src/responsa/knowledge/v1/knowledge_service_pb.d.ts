@@ -1625,7 +1625,8 @@ export declare const KnowledgeService: GenService<{
     output: typeof DocumentSchema;
   },
   /**
-   * ListDocuments lists a collection's documents, ordered by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+   * ListDocuments lists a collection's documents, ordered by source_key by default. A file of which no version could be read is listed for the user who
+   * uploaded it alone. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
    * ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ListDocuments
