@@ -1,11 +1,11 @@
--- Sources, which map the rows of a database to documents, and the notifications about their runs. A run is an operation of the kind `sync`.
+-- Sources, which map the rows of a database, the pages of websites or the files of folders to documents, and the notifications about their runs. A run is an operation of the kind `sync`.
 
--- connection, collection: what the mapping names. No reference to the collection, because several people may call their collections alike, and the collection may be deleted.
+-- connection, collection: what the mapping names; for a folder, its kind and its collection. No reference to the collection, because several people may call their collections alike, and the collection may be deleted.
 CREATE TABLE responsa.source (
     id text NOT NULL CHECK (id ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
     tenant_id text NOT NULL REFERENCES responsa.tenant (id),
     display_name text NOT NULL DEFAULT '' CHECK (octet_length(display_name) <= 200),
-    mapping text NOT NULL CHECK (octet_length(mapping) BETWEEN 1 AND 131072),
+    mapping text NOT NULL CHECK (octet_length(mapping) <= 131072),
     connection text NOT NULL,
     collection text NOT NULL,
     revision bigint NOT NULL DEFAULT 1, -- counts the changes; the etag is made of it
@@ -14,7 +14,9 @@ CREATE TABLE responsa.source (
     user_id uuid, -- the administrator who made the source or changed it last, in whose name runs that no administrator began are made; NULL: the user was deleted
     schedule_id uuid, -- of the job that waits for next_run_time; a new schedule gets another id, so the job of an earlier one finds no source and ends. NULL without a schedule.
     next_run_time timestamptz,
+    folder jsonb, -- the fields of a ConnectedFolder; NULL for a mapping
     PRIMARY KEY (tenant_id, id),
+    CONSTRAINT source_folder_check CHECK ((folder IS NULL) = (mapping <> '')),
     CONSTRAINT source_schedule_check CHECK ((schedule_id IS NULL) = (next_run_time IS NULL)),
     FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id) ON DELETE SET NULL (user_id)
 );

@@ -27,6 +27,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_every_transport.py",
         "tests/system/test_fairness.py",
         "tests/system/test_foreign_pages.py",
+        "tests/system/test_folders.py",
         "tests/system/test_fuzzed_doors.py",
         "tests/system/test_generated_clients.py",
         "tests/system/test_hostile_set.py",

@@ -94,6 +94,7 @@ def scripted() -> Iterator[Instance]:
             RESPONSA_MODELS__SCRIPTED="true",
             RESPONSA_AGENTS__FOLDER=str(agents),
             RESPONSA_ALLOWED_ORIGINS=ELSEWHERE,
+            RESPONSA_SOURCES__PATHS=str(folder / "shared" / "{tenant}"),
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",  # tests lock tables, and a search must then wait
         ) as one:
             yield one

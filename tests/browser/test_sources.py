@@ -216,3 +216,37 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     await expect(helpful).to_have_attribute("aria-pressed", "true")
     await expect(theirs.page.get_by_role("button", name="Edit the comment")).to_be_visible()
     assert await flaws(theirs.page) == []
+
+
+async def test_a_folder_is_connected_and_disconnected(person: Person) -> None:
+    folder = Path(person.client.connections().folder_paths[0]) / "rules"
+    folder.mkdir(parents=True)
+    (folder / "boats.md").write_text("# Boats\n\nBoats are painted each spring.")
+    (folder / "empty.md").write_text("")
+    tab = await administer(person, "sources")
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    await page.get_by_role("link", name="Connect a folder").click()
+    await expect(page.get_by_text(f"Folders below {folder.parent} can be connected.")).to_be_visible()
+    address = page.get_by_role("textbox", name="Folder", exact=True)
+    await address.fill("/etc")
+    await page.get_by_label("Collection", exact=True).fill("House rules")
+    await button(tab, "Connect").click()
+    await expect(address).to_be_focused()
+    await expect(page.get_by_text("the setting sources.paths")).to_be_visible()
+    assert await flaws(page) == []
+    await address.fill(str(folder))
+    await button(tab, "Connect").click()
+    await expect(page.get_by_role("heading", name="rules")).to_be_visible()
+    await expect(page.get_by_text("1 document created, 1 row failed, 0 unchanged")).to_be_visible()
+    await expect(rows(tab, "Failed rows")).to_contain_text("empty.md")
+    await expect(page.get_by_text("1 file, 1 not read")).to_be_visible()
+    await page.get_by_role("link", name="All sources").click()
+    await expect(rows(tab, "Sources")).to_contain_text("1 file, 1 not read")
+    assert [one.source_key for one in person.client.documents("house-rules")] == ["rules/boats.md"]
+    assert await flaws(page) == []
+    await page.get_by_role("link", name="rules", exact=True).click()
+    await button(tab, "Delete the source").click()
+    await dialog.get_by_label("Delete these documents, too").check()
+    await dialog.get_by_role("button", name="Delete").click()
+    await expect(page.get_by_text("No sources yet.")).to_be_visible()
+    assert list(person.client.documents("house-rules")) == []

@@ -31,12 +31,14 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.notifications import DeliveryState, NotifiedEvent
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.sources import NewSource, RunClaim, SourceChange
+from responsa_server.domain.sources import ConnectedFolder, FolderKind, NewSource, RunClaim, SourceChange
 from responsa_server.ingest.formats.table import PDF
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources import sandbox
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
+from responsa_server.sources.folders import FolderLimits, Folders
+from responsa_server.sources.local_folder import LocalFolders
 from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.notifying import Delivering, Notifier
 from responsa_server.sources.sandbox import SourceSandboxes
@@ -85,11 +87,17 @@ class Office:
             DeclaredConnections(self.folder),
             databases,
             Crawler(Connector(), self.sandboxes),
+            self.folders,
             self.sandboxes,
             self.house.library,
             self.house.library.ended,
             self.notifier(),
         )
+
+    @property
+    def folders(self) -> Folders:
+        local = LocalFolders([self.folder], self.folder / "home", owners_only=False)
+        return Folders(local, {FolderKind.PATH: local}, FolderLimits(10, 1000))
 
     @property
     def sandboxes(self) -> SourceSandboxes:
@@ -199,8 +207,9 @@ async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[
         connections,
         databases,
         Crawler(Connector(), made.sandboxes),
+        made.folders,
         made.sandboxes,
-        house.collections,
+        house.library,
         made.deliveries,
     )
     await made.administration.create(caller, NewSource("notes", "", MAPPING))
@@ -461,6 +470,37 @@ async def test_a_service_reports_changes_in_the_name_of_the_sources_administrato
     refused = await notified("p1")
     assert refused.error is not None
     assert refused.error.reason.value == "ROLE_REQUIRED"
+
+
+async def test_a_schedule_begins_runs_of_a_folder(office: Office) -> None:
+    folder = office.folder / "files"
+    folder.mkdir()
+    (folder / "long.md").write_text("a" * 1001)
+    (folder / "short.md").write_text("# Short")
+    connected = ConnectedFolder(FolderKind.PATH, str(folder), "people", "30 2 * * *")
+    made = await office.administration.create(office.principal, NewSource("files", "", "", connected))
+    assert (made.folder, made.connection, made.check_time) == (connected, "path", None)
+    house = office.house
+    house.ask("UPDATE responsa.source SET next_run_time = now() - interval '1 hour' WHERE id = 'files'")
+    schedule = UUID(str(house.ask("SELECT schedule_id FROM responsa.source WHERE id = 'files'")[0][0]))
+    assert await Scheduling(office.runs, office.sandboxes).work("acme", schedule, 0) is not None
+    began = house.ask("SELECT id FROM responsa.operation WHERE source_id = 'files' AND cause = 'schedule'")
+    run = await office.finish(await house.operations.get(office.principal, UUID(str(began[0][0]))))
+    assert (run.counts["created"], run.counts["failed"]) == (1, 1)
+    problem = house.ask("SELECT key, problem FROM responsa.source_failure WHERE source_id = 'files'")
+    assert problem == [
+        (
+            "long.md",
+            "The file has more than 1,000 bytes, which the setting sources.file_bytes does not allow.",
+        )
+    ]
+    # What cannot be listed is not gone.
+    folder.rename(office.folder / "elsewhere")
+    run = await office.run(source="files", confirmed=True)
+    assert run.error is not None
+    assert (run.error.reason, run.error.metadata["fault"]) == ("SOURCE_UNREADABLE", "UNREACHABLE")
+    found = await office.administration.sources.get(office.principal, "files")
+    assert (found.document_count, found.failed_count, found.problem) == (1, 1, run.error.message)
 
 
 async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(office: Office) -> None:

@@ -24,6 +24,7 @@ def manual() -> Iterator[Instance]:
     settings = {
         "RESPONSA_TESTING__AGENT": "true",
         "RESPONSA_MODELS__SCRIPTED": "true",
+        "RESPONSA_SOURCES__PATHS": tempfile.gettempdir(),
     }
     try:
         with running(Instance(folder / "home", free_port(), settings)) as started:

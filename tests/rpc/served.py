@@ -26,7 +26,7 @@ from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
-from responsa_server.app.etl import source_administration
+from responsa_server.app.etl import connected_folders, source_administration
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
 from responsa_server.app.tools import tools_of
@@ -522,6 +522,7 @@ async def serving(
                         house.queue,
                         house.library,
                         Crawler(Connector(), SourceSandboxes(house.parser)),
+                        connected_folders(load(sources={"folder": folder})),
                     )
                 ),
                 ProfileService(SubjectProfiles(PostgresProfiles(database, house.documents))),

@@ -78,6 +78,7 @@ BY_POSITION: Final[Mapping[str, Sequence[str]]] = {
     "CreateCollection": ("display_name", "chunking", "request_id"),
     "CreateConversation": ("title", "labels", "request_id"),
     "CreateServiceApiKey": ("expire_time", "request_id"),
+    "CreateSource": ("mapping", "display_name"),
     "CreateTeacher": ("parameters", "teacher_id", "request_id"),
     "CreateUser": ("email", "role", "request_id"),
     "Register": ("display_name",),

@@ -72,11 +72,11 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/DeleteProgram", false, &request).await
     }
 
-    /// CreateSource creates a source.
+    /// CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first.
     ///
-    /// Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16),
-    /// RESOURCE_NOT_FOUND (the collection does not exist, or the connection does not exist or is not granted to the tenant),
-    /// RESOURCE_ALREADY_EXISTS.
+    /// Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16; or
+    /// the folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the
+    /// collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
     pub async fn create_source(&self, request: admin::v1::CreateSourceRequest) -> Result<admin::v1::Source, Error> {
         self.call("/responsa.admin.v1.AdminService/CreateSource", false, &request).await
     }
@@ -95,14 +95,15 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/ListSources", true, &request).await
     }
 
-    /// UpdateSource changes the fields that update_mask names (display_name, mapping).
+    /// UpdateSource changes the fields that update_mask names (display_name, mapping, folder as a whole).
     ///
     /// Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as for CreateSource).
     pub async fn update_source(&self, request: admin::v1::UpdateSourceRequest) -> Result<admin::v1::Source, Error> {
         self.call("/responsa.admin.v1.AdminService/UpdateSource", request.source.as_ref().is_none_or(|resource| resource.etag.is_empty()), &request).await
     }
 
-    /// DeleteSource deletes a source. The documents that the source made stay in their collection.
+    /// DeleteSource deletes a source. The documents that the source made stay in their collection, unless delete_documents is
+    /// set.
     ///
     /// Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
     pub async fn delete_source(&self, request: admin::v1::DeleteSourceRequest) -> Result<(), Error> {
@@ -183,8 +184,9 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/ListFailedRows", true, &request).await
     }
 
-    /// ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name.
-    /// The owner of the installation declares connections in files.
+    /// ListConnections lists the connections that the tenant's sources may use, and the folders of the server below which
+    /// folders may be connected. All are on one page, ordered by name. The owner of the installation declares connections in
+    /// files.
     pub async fn list_connections(&self, request: admin::v1::ListConnectionsRequest) -> Result<admin::v1::ListConnectionsResponse, Error> {
         self.call("/responsa.admin.v1.AdminService/ListConnections", true, &request).await
     }

@@ -104,6 +104,13 @@ class ModelTestOutcome(StrEnum):
     """The provider refused the call, or its answer does not follow the protocol."""
 
 
+class FolderKind(StrEnum):
+    """FolderKind says where a connected folder is."""
+
+    PATH = "path"
+    """On the server itself."""
+
+
 class Health(StrEnum):
     """Health is the health of a part of the system."""
 
@@ -943,6 +950,9 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "Collection.synonyms": 32768,
     "ConfirmEmailRequest.code": 64,
     "ConfirmEmailRequest.password": 256,
+    "ConnectedFolder.address": 2048,
+    "ConnectedFolder.schedule": 200,
+    "ConnectedFolder.time_zone": 64,
     "Conversation.title": 200,
     "CreateDocumentRequest.text": 1048576,
     "CreateInvitationRequest.email": 254,

@@ -1242,7 +1242,8 @@ impl ::prost::Name for ServiceGrant {
         "type.googleapis.com/responsa.admin.v1.ServiceGrant".into()
     }
 }
-/// Source turns the rows of a database or the pages of websites into documents. Its mapping says what is read and what it becomes; docs/sources.md describes it.
+/// Source turns the rows of a database, the pages of websites or the files of a folder into documents. It has either a mapping, which says what is read and what it becomes, or a
+/// folder; docs/sources.md describes both.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Source {
     /// `sources/{id}`. The id has 1 to 63 characters of a-z, 0-9 and hyphen, and does not begin with a hyphen.
@@ -1251,13 +1252,13 @@ pub struct Source {
     /// The name to show to people; at most 200 bytes.
     #[prost(string, tag = "2")]
     pub display_name: ::prost::alloc::string::String,
-    /// The mapping, in TOML: 1 byte to 128 KiB of UTF-8.
+    /// The mapping, in TOML: at most 128 KiB of UTF-8. Empty for a folder.
     #[prost(string, tag = "3")]
     pub mapping: ::prost::alloc::string::String,
-    /// The connection that the mapping names, e.g. "hr".
+    /// The connection that the mapping names, e.g. "hr"; for a folder its kind in lower case, e.g. "git".
     #[prost(string, tag = "4")]
     pub connection: ::prost::alloc::string::String,
-    /// The collection that the mapping names, e.g. "collections/people".
+    /// The collection that the mapping or the folder names, e.g. "collections/people".
     #[prost(string, tag = "5")]
     pub collection: ::prost::alloc::string::String,
     /// When the source was created.
@@ -1269,12 +1270,27 @@ pub struct Source {
     /// A value that changes with every change of the source. An update or a delete with an old etag fails with ETAG_MISMATCH.
     #[prost(string, tag = "8")]
     pub etag: ::prost::alloc::string::String,
-    /// When the schedule of the mapping begins the next run; unset without a schedule.
+    /// When the schedule begins the next run; unset without a schedule.
     #[prost(message, optional, tag = "9")]
     pub next_run_time: ::core::option::Option<::prost_types::Timestamp>,
     /// The newest run, `operations/{uuid}`; empty if there was no run in the last 30 days.
     #[prost(string, tag = "12")]
     pub newest_run: ::prost::alloc::string::String,
+    /// The folder; unset for a mapping.
+    #[prost(message, optional, tag = "13")]
+    pub folder: ::core::option::Option<ConnectedFolder>,
+    /// When a run last read all that the source has; unset if none did in the last 30 days.
+    #[prost(message, optional, tag = "14")]
+    pub check_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The number of documents that the source has made.
+    #[prost(int32, tag = "15")]
+    pub document_count: i32,
+    /// The number of rows, pages or files that made no document. ListFailedRows lists them.
+    #[prost(int32, tag = "16")]
+    pub failed_count: i32,
+    /// Why the newest run failed; empty if it did not.
+    #[prost(string, tag = "17")]
+    pub problem: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Source {
     const NAME: &'static str = "Source";
@@ -1397,13 +1413,13 @@ impl ::prost::Name for SyncResult {
         "type.googleapis.com/responsa.admin.v1.SyncResult".into()
     }
 }
-/// FailedRow is a row or a page that made no document.
+/// FailedRow is a row, a page or a file that made no document.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FailedRow {
-    /// The kind of documents, by its name in the mapping; "page" for a page.
+    /// The kind of documents, by its name in the mapping; "page" for a page, "file" for a file.
     #[prost(string, tag = "1")]
     pub kind: ::prost::alloc::string::String,
-    /// The key of the row, empty if it could not be read; or the address of the page.
+    /// The key of the row, empty if it could not be read; the address of the page; or the path of the file below the folder.
     #[prost(string, tag = "2")]
     pub key: ::prost::alloc::string::String,
     /// Why the row made no document.
@@ -1421,6 +1437,38 @@ impl ::prost::Name for FailedRow {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.FailedRow".into()
+    }
+}
+/// ConnectedFolder is a folder whose files become documents. Runs of its source make new versions of files that have changed, and delete the documents of files that are gone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConnectedFolder {
+    /// Where the folder is.
+    #[prost(enumeration = "FolderKind", tag = "1")]
+    pub kind: i32,
+    /// The folder: an absolute path below one of the folder_paths of ListConnections.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// The collection for the documents, `collections/{id}`. Its readers may read them.
+    #[prost(string, tag = "3")]
+    pub collection: ::prost::alloc::string::String,
+    /// When runs begin: a cron expression of five fields, e.g. "*/15 * * * *". Empty: no run begins by itself.
+    #[prost(string, tag = "4")]
+    pub schedule: ::prost::alloc::string::String,
+    /// The time zone of the schedule, e.g. "Europe/Berlin"; "UTC" if empty.
+    #[prost(string, tag = "5")]
+    pub time_zone: ::prost::alloc::string::String,
+    /// The percentage of the documents that a run may delete without allow_deletions; 10 if unset.
+    #[prost(int32, optional, tag = "6")]
+    pub deletions_percent: ::core::option::Option<i32>,
+}
+impl ::prost::Name for ConnectedFolder {
+    const NAME: &'static str = "ConnectedFolder";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ConnectedFolder".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ConnectedFolder".into()
     }
 }
 /// SyncStage says what a run of a source is doing.
@@ -1460,6 +1508,35 @@ impl SyncStage {
             "SYNC_STAGE_READING" => Some(Self::Reading),
             "SYNC_STAGE_INDEXING" => Some(Self::Indexing),
             "SYNC_STAGE_DONE" => Some(Self::Done),
+            _ => None,
+        }
+    }
+}
+/// FolderKind says where a connected folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FolderKind {
+    /// Not valid.
+    Unspecified = 0,
+    /// On the server itself.
+    Path = 1,
+}
+impl FolderKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FOLDER_KIND_UNSPECIFIED",
+            Self::Path => "FOLDER_KIND_PATH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FOLDER_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "FOLDER_KIND_PATH" => Some(Self::Path),
             _ => None,
         }
     }
@@ -2119,7 +2196,7 @@ pub struct CreateSourceRequest {
     /// The id in the source's name: 1 to 63 characters of a-z, 0-9 and hyphen, not beginning with a hyphen.
     #[prost(string, tag = "1")]
     pub source_id: ::prost::alloc::string::String,
-    /// The source to create, with its mapping and display_name. The server sets all other fields.
+    /// The source to create, with its display_name, and its mapping or its folder. The server sets all other fields.
     #[prost(message, optional, tag = "2")]
     pub source: ::core::option::Option<Source>,
     /// Whether to change nothing. The call then makes all checks, has the same errors, and returns the source as it would be (AIP-163).
@@ -2207,7 +2284,7 @@ pub struct UpdateSourceRequest {
     /// The source with its `name` and the new values. If `etag` is set, the source must still have this etag.
     #[prost(message, optional, tag = "1")]
     pub source: ::core::option::Option<Source>,
-    /// The fields to change: one or more of `display_name`, `mapping`.
+    /// The fields to change: one or more of `display_name`, `mapping`, `folder`. A source keeps its kind: a mapping cannot become a folder.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -2230,6 +2307,9 @@ pub struct DeleteSourceRequest {
     /// The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
+    /// Whether to delete the documents that the source made, too. A call that fails on the way deletes the rest when it is repeated.
+    #[prost(bool, tag = "3")]
+    pub delete_documents: bool,
 }
 impl ::prost::Name for DeleteSourceRequest {
     const NAME: &'static str = "DeleteSourceRequest";
@@ -2497,6 +2577,9 @@ pub struct ListConnectionsResponse {
     /// The names that mappings use for the connections, e.g. "hr".
     #[prost(string, repeated, tag = "1")]
     pub connections: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The folders of the server below which the caller may connect folders; empty if the setting sources.paths allows none.
+    #[prost(string, repeated, tag = "2")]
+    pub folder_paths: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for ListConnectionsResponse {
     const NAME: &'static str = "ListConnectionsResponse";

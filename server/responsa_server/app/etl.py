@@ -19,9 +19,12 @@ from responsa_server.domain.knowledge import JobKind, Work
 from responsa_server.domain.notifications import NotifiedEvent
 from responsa_server.domain.parts import NOT_PAUSED, Pause, ReportedPart
 from responsa_server.domain.people import Principal
+from responsa_server.domain.sources import FolderKind
 from responsa_server.library.library import Library
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
+from responsa_server.sources.folders import FolderLimits, Folders
+from responsa_server.sources.local_folder import LocalFolders
 from responsa_server.sources.notifying import Delivering, Notifier
 from responsa_server.sources.sandbox import SourceSandboxes
 from responsa_server.sources.service import SourceAdministration, SourcesPart, SubjectProfiles
@@ -50,11 +53,14 @@ def etl(parts: Parts) -> Extension:
     installed = extras.installed(_EXTRA)
     sandboxes = SourceSandboxes(knowledge.parser)
     crawler = Crawler(parts.connector, sandboxes)
+    folders = connected_folders(settings)
 
     def services() -> Sequence[object]:
         return (
             SourceService(
-                source_administration(settings, database, queue, knowledge.library, crawler, parts.pause)
+                source_administration(
+                    settings, database, queue, knowledge.library, crawler, folders, parts.pause
+                )
             )
             if installed
             else NotInstalled(_EXTRA, SourceService),
@@ -71,6 +77,7 @@ def etl(parts: Parts) -> Extension:
             DeclaredConnections(settings.connections_folder),
             _databases(settings),
             crawler,
+            folders,
             sandboxes,
             knowledge.library,
             knowledge.library.ended,
@@ -105,6 +112,7 @@ def source_administration(
     queue: JobQueue,
     library: Library,
     crawler: Crawler,
+    folders: Folders,
     pause: Pause = NOT_PAUSED,
 ) -> SourceAdministration:
     """Return what administrators can do with sources. pause: the pause after a restore."""
@@ -114,11 +122,21 @@ def source_administration(
         DeclaredConnections(settings.connections_folder),
         _databases(settings),
         crawler,
+        folders,
         crawler.sandboxes,
-        library.collections,
+        library,
         PostgresDeliveries(database, queue, new_id),
         pause,
     )
+
+
+def connected_folders(settings: Settings) -> Folders:
+    """Return what reads connected folders."""
+    local = LocalFolders(
+        settings.connectable_paths, settings.home, owners_only=settings.sources.paths is None
+    )
+    limits = FolderLimits(settings.sources.files, settings.sources.file_bytes)
+    return Folders(local, {FolderKind.PATH: local}, limits)
 
 
 def _mailed(settings: Settings) -> Set[NotifiedEvent]:

@@ -577,6 +577,13 @@ class Settings(BaseSettings):
         return self.sources.folder or self.home / "connections"
 
     @property
+    def connectable_paths(self) -> Sequence[Path]:
+        """The folders of the server below which folders may be connected."""
+        if self.sources.paths is not None:
+            return self.sources.paths
+        return [Path.home()] if self.local else []
+
+    @property
     def webhooks_folder(self) -> Path:
         return self.sources.webhooks_folder or self.home / "webhooks"
 

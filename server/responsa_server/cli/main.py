@@ -98,7 +98,11 @@ COMMANDS: tuple[Command, ...] = (
         Section.AGENTS,
     ),
     Command(
-        "sources", "responsa_server.cli.source_files", "Check the declarations of sources.", Section.DOCUMENTS
+        "sources",
+        "responsa_server.cli.source_files",
+        "Connect folders, and run and check sources.",
+        Section.DOCUMENTS,
+        waits=("list", "add", "run", "remove"),
     ),
     Command(
         "samples",

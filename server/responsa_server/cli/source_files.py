@@ -1,23 +1,175 @@
-"""The command `responsa sources check`."""
+"""The commands `responsa sources list | add | run | remove | check`."""
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from responsa.admin.v1 import source_pb2
+from responsa_client import Responsa
+from responsa_client.errors import AlreadyExists, NotFound, error_of_status
 from responsa_server.cli.command import need
+from responsa_server.cli.operations import state_line
+from responsa_server.cli.output import (
+    one_line,
+    print_json,
+    print_text,
+    reporting,
+    shown_name,
+    valid_text,
+)
+from responsa_server.cli.session import open_client
+from responsa_server.domain.formatting import counted
+
+_UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"))
+Source = Annotated[str, typer.Argument(help="The source, as sources/{id} or as the id alone.")]
+Deletions = Annotated[
+    bool, typer.Option("--allow-deletions", help="Let the run delete as many documents as it wants to.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the last state of the run, as proto-JSON.")]
 
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
-        no_args_is_help=True, help="Check the declarations of sources.", rich_markup_mode=None
+        no_args_is_help=True,
+        help="Connect folders, run sources, and check the declarations of sources.",
+        rich_markup_mode=None,
     )
-    group.callback()(lambda: None)
+    group.command("list")(list_sources)
+    group.command("add")(add_source)
+    group.command("run")(run_source)
+    group.command("remove")(remove_source)
     group.command("check")(check_sources)
     app.add_typer(group, name=name)
+
+
+def list_sources(
+    json: Annotated[bool, typer.Option("--json", help="Print one Source per line, as proto-JSON.")] = False,
+) -> None:
+    """List the sources, with what they have read."""
+    with reporting(json=json), open_client() as client:
+        for source in client.sources():
+            if json:
+                print_json(source)
+            else:
+                print_text(f"{_id(source.name):<24}  {source.collection}  {describe_state(source)}")
+
+
+def add_source(
+    address: Annotated[str, typer.Argument(help="The folder: a path of the server.")],
+    collection: Annotated[
+        str,
+        typer.Option(help="The collection for the documents, by its id. It is created if it is missing."),
+    ],
+    identity: Annotated[
+        str, typer.Option("--id", help="The id of the source. Empty: made of the address.")
+    ] = "",
+    name: Annotated[str, typer.Option(help="The name to show to people.")] = "",
+    schedule: Annotated[
+        str, typer.Option(help="When runs begin: a cron expression of five fields. Empty: never.")
+    ] = "*/15 * * * *",
+    time_zone: Annotated[str, typer.Option(help="The time zone of the schedule.")] = "UTC",
+    json: AsJson = False,
+) -> None:
+    """Connect a folder, and read it. Later runs make new versions of files that have changed, and delete the documents of
+    files that are gone.
+
+    Exit codes: 0 the folder was read, 1 the run failed, 2 the folder cannot be connected, 3 cannot connect or sign in.
+    """
+    with reporting(json=json), open_client() as client:
+        named = valid_text(collection, "The collection").removeprefix("collections/")
+        folder = source_pb2.ConnectedFolder(
+            kind=source_pb2.FOLDER_KIND_PATH,
+            address=valid_text(address, "The address"),
+            collection=f"collections/{named}",
+            schedule=schedule,
+            time_zone=time_zone,
+        )
+        _ensure_collection(client, named)
+        source = client.create_source(identity or _make_id(address), display_name=name, folder=folder)
+        _run(client, source.name, json=json)
+
+
+def run_source(source: Source, allow_deletions: Deletions = False, json: AsJson = False) -> None:
+    """Read a source now, and wait until its documents are indexed.
+
+    Exit codes: 0 the run succeeded, 1 it failed, 2 there is no such source, 3 cannot connect or sign in, 130 stopped by
+    Ctrl-C; the run continues.
+    """
+    with reporting(json=json), open_client() as client:
+        _run(client, _id(source), allow_deletions=allow_deletions, json=json)
+
+
+def remove_source(
+    source: Source,
+    delete_documents: Annotated[
+        bool,
+        typer.Option(
+            "--delete-documents/--keep-documents", help="Whether the documents that it made are deleted, too."
+        ),
+    ] = False,
+) -> None:
+    """Remove a source. Its documents stay in their collection, unless --delete-documents is given."""
+    with reporting(json=False), open_client() as client:
+        client.delete_source(_id(source), delete_documents=delete_documents)
+        print_text(f"removed sources/{_id(source)}")
+
+
+def describe_state(source: source_pb2.Source) -> str:
+    """Such as "checked 5 minutes ago, 212 files, 3 not read"."""
+    noun = "file" if source.HasField("folder") else "document"
+    parts = ["not checked yet"]
+    if source.HasField("check_time"):
+        parts = [f"checked {_lapse(time.time() - source.check_time.seconds)}"]
+        parts.append(counted(source.document_count, noun))
+    if source.failed_count:
+        parts.append(f"{source.failed_count:,} not read")
+    problem = f"; the last run failed: {one_line(source.problem, 200)}" if source.problem else ""
+    return ", ".join(parts) + problem
+
+
+def _lapse(seconds: float) -> str:
+    for length, unit in _UNITS:
+        if seconds >= length:
+            return f"{counted(int(seconds // length), unit)} ago"
+    return "just now"
+
+
+def _run(client: Responsa, source: str, *, allow_deletions: bool = False, json: bool) -> None:
+    operation = client.sync_source(source, allow_deletions=allow_deletions)
+    for state in client.watch_operation(operation.name):
+        operation = state.operation
+    if operation.HasField("error"):
+        raise error_of_status(operation.error)
+    if json:
+        print_json(operation)
+    else:
+        print_text(shown_name(state_line(operation)))
+
+
+def _ensure_collection(client: Responsa, collection: str) -> None:
+    try:
+        client.get_collection(collection)
+    except NotFound:
+        try:
+            client.create_collection(collection)
+        except AlreadyExists:  # by another caller at the same time
+            client.get_collection(collection)
+
+
+def _id(source: str) -> str:
+    return valid_text(source, "The source").removeprefix("sources/")
+
+
+def _make_id(address: str) -> str:
+    """The last part of an address as an id."""
+    last = address.rstrip("/").rpartition("/")[2].lower().removesuffix(".git")
+    return re.sub(r"[^a-z0-9]+", "-", last).strip("-")[:63] or "folder"
 
 
 def check_sources(

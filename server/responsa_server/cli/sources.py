@@ -15,7 +15,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from typing import IO, Final, cast
 
 from responsa_client.aio import AsyncResponsa
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
+from responsa_server.domain.files import is_left_behind
 
 MAX_LINE_BYTES = 80 * 1024 * 1024
 """The maximum length of a line in a .jsonl file: the largest document (64 MiB), with room for escape sequences."""
@@ -44,10 +44,6 @@ class Rule(StrEnum):
     EMPTY = "empty"
     LINK = "linked"
     LEFT_BEHIND = "left behind by programs"
-
-
-_LEFT_BEHIND: Final = re.compile(r"~\$.*|\.~lock\..*#|\.DS_Store|Thumbs\.db|desktop\.ini", re.IGNORECASE)
-"""Word's and LibreOffice's marks of an open file, and what file managers keep for themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +185,7 @@ def _target(path: Path, key: str) -> Target:
 
 
 def _rule_of_name(name: str) -> Rule | None:
-    if _LEFT_BEHIND.fullmatch(name):
+    if is_left_behind(name):
         return Rule.LEFT_BEHIND
     return Rule.HIDDEN if name.startswith(".") else None
 

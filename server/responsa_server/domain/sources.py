@@ -1,5 +1,5 @@
-"""Sources, which turn the rows of a database or the pages of websites into documents, the connections that they use,
-their runs, and the profiles of persons."""
+"""Sources, which turn the rows of a database, the pages of websites or the files of folders into documents, the
+connections that they use, their runs, and the profiles of persons."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
+from responsa_contract import FolderKind
 from responsa_server.domain import names
 from responsa_server.domain.rows import Row
 from responsa_server.domain.tools import SecretPlace
@@ -167,13 +168,30 @@ class Databases(Protocol):
         ...
 
 
+DELETIONS_PERCENT: Final = 10
+"""The percentage of a source's documents that a run may delete unless the mapping or the folder says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedFolder:
+    """A folder whose files become documents; the fields are those of the contract. collection: its id."""
+
+    kind: FolderKind
+    address: str
+    collection: str
+    schedule: str = ""
+    time_zone: str = "UTC"
+    deletions_percent: int = DELETIONS_PERCENT
+
+
 @dataclass(frozen=True, slots=True)
 class NewSource:
-    """A source to create. mapping: the text of its mapping, in TOML."""
+    """A source to create. mapping: the text of its mapping, in TOML; "" for a folder."""
 
     id: str
     display_name: str
     mapping: str
+    folder: ConnectedFolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +200,15 @@ class SourceChange:
 
     display_name: str | None = None
     mapping: str | None = None
+    folder: ConnectedFolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A stored source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the
-    next run; None without a schedule. revision: a number that starts at 1 and increases with every update. newest_run:
-    its newest run of the last 30 days."""
+    """A stored source. connection, collection: the names in its mapping; for a folder, its kind and its collection.
+    next_run_time: when its schedule begins the next run; None without a schedule. revision: a number that starts at 1
+    and increases with every update. newest_run: its newest run of the last 30 days. check_time: when a run last read
+    all. problem: why the newest run failed; None if it did not."""
 
     id: str
     display_name: str
@@ -200,6 +220,11 @@ class Source:
     update_time: datetime
     next_run_time: datetime | None = None
     newest_run: UUID | None = None
+    folder: ConnectedFolder | None = None
+    check_time: datetime | None = None
+    document_count: int = 0
+    failed_count: int = 0
+    problem: str | None = None
 
     @property
     def etag(self) -> str:
@@ -213,12 +238,15 @@ class Source:
 
 PAGE: Final = "page"
 """The kind of the documents that are pages of websites. Their key is the address of the page."""
+FILE: Final = "file"
+"""The kind of the documents that are files of folders. Their key is the path below the folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """How a page was fetched. listed: its address in the mapping or the sitemap. address: the one that answered, after
-    redirects. etag, modified: the headers ETag and Last-Modified; "" without. collection: that of its document."""
+    """How a page or a file was fetched. listed: its address in the mapping or the sitemap, or its path. address: the one
+    that answered, after redirects. etag, modified: the headers ETag and Last-Modified; "" without. For a file, etag is
+    what changes with its content. collection: that of its document."""
 
     listed: str
     address: str
@@ -229,7 +257,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class SourcePage:
-    """The bytes of a page. media_type: with its parameters; "" if the site names none."""
+    """The bytes of a page or a file. media_type: with its parameters; "" if the site names none."""
 
     data: bytes
     media_type: str
@@ -238,7 +266,7 @@ class SourcePage:
 
 @dataclass(frozen=True, slots=True)
 class SourceDocument:
-    """A document that a row or a page makes. kind: the name of the table of the mapping, or PAGE. key: unique within
+    """A document that a row, a page or a file makes. kind: the name of the table of the mapping, PAGE or FILE. key: unique within
     the source and the kind. text: "" for a page, whose bytes are parsed after the run, as those of an upload; a preview
     has its text."""
 
@@ -252,6 +280,8 @@ class SourceDocument:
     page: SourcePage | None = None
 
     def source_key(self, source_id: str) -> str:
+        if self.kind == FILE:
+            return f"{source_id}/{self.key}"
         if self.page is not None:
             return f"{source_id}/{self.key.partition('://')[2]}"
         return f"{source_id}/{self.kind}/{self.key}.md"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -16,10 +16,13 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFou
 from responsa_server.domain.formatting import counted
 from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.parts import NOT_PAUSED, Health, PartReport, Pause
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import Principal, Role, owner_required
 from responsa_server.domain.sources import (
+    FILE,
+    ConnectedFolder,
     DatabaseFault,
     Databases,
+    FolderKind,
     MadeRow,
     NewSource,
     Person,
@@ -29,12 +32,13 @@ from responsa_server.domain.sources import (
     SourceConnection,
     WebConnection,
 )
+from responsa_server.library.library import Library
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
-from responsa_server.sources.mapping import SourceMapping
+from responsa_server.sources.folders import FolderProblem, Folders, mapping_of
+from responsa_server.sources.mapping import ScheduleProblem, SourceMapping
 from responsa_server.sources.reading import PREVIEW_BYTES, RowSelection, read_rows, unreadable
 from responsa_server.sources.sandbox import SourceSandboxes
-from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.deliveries import PostgresDeliveries
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
@@ -50,6 +54,10 @@ _SLOW_PREVIEW: Final = (
     f"The preview took longer than {_PREVIEW_SECONDS} seconds. Other previews of your tenant "
     "count too, because one reads at a time; ask for fewer rows, make the queries faster, or "
     "simplify the templates."
+)
+_PATHS_OF_OWNERS: Final = (
+    "Only an owner of the installation may connect a folder of the server, unless the setting sources.paths "
+    "(RESPONSA_SOURCES__PATHS) names folders for all administrators."
 )
 _PAUSED: Final = (
     "This instance was restored from a backup and is paused, so it reads no source. "
@@ -67,8 +75,9 @@ class SourceAdministration:
         connections: DeclaredConnections,
         databases: Databases,
         crawler: Crawler,
+        folders: Folders,
         sandboxes: SourceSandboxes,
-        collections: CollectionStore,
+        library: Library,
         deliveries: PostgresDeliveries,
         pause: Pause = NOT_PAUSED,
     ) -> None:
@@ -78,27 +87,41 @@ class SourceAdministration:
         self._connections = connections
         self._databases = databases
         self._crawler = crawler
+        self._folders = folders
         self._sandboxes = sandboxes
-        self._collections = collections
+        self._library = library
         self._pause = pause
 
     async def create(self, caller: Principal, source: NewSource, *, validate_only: bool = False) -> Source:
         """Create a source. validate_only: store nothing, but return it as it would be. Raises InvalidRequest for a
-        mapping with mistakes, NotFound for what it names, AlreadyExists."""
-        mapping, _ = await self._checked(caller, source.mapping, "source.mapping")
+        mapping with mistakes or a folder that cannot be read, NotFound for what they name, AlreadyExists."""
+        if source.folder is not None and source.mapping:
+            raise _wrong("source.mapping", "must be empty beside a folder")
+        mapping = await self._checked_source(caller, source.mapping, source.folder)
         first = _next_run_time(mapping)
         return await self.sources.create(
             caller, source, mapping.connection, mapping.collection, first, validate_only=validate_only
         )
 
     async def update(self, caller: Principal, source_id: str, change: SourceChange, etag: str) -> Source:
-        """Update a source. Raises InvalidRequest for a mapping with mistakes, NotFound, Conflict."""
+        """Update a source. Raises InvalidRequest as `create` does, NotFound, Conflict."""
         named = next_run_time = None
-        if change.mapping is not None:
-            await self.sources.get(caller, source_id)
-            mapping, _ = await self._checked(caller, change.mapping, "source.mapping")
+        if change.mapping is not None or change.folder is not None:
+            stored = await self.sources.get(caller, source_id)
+            wrong = "mapping" if stored.folder is not None else "folder"
+            if getattr(change, wrong) is not None:
+                raise _wrong(f"source.{wrong}", "cannot be set: the source is of the other kind")
+            mapping = await self._checked_source(caller, change.mapping or "", change.folder)
             named, next_run_time = (mapping.connection, mapping.collection), _next_run_time(mapping)
         return await self.sources.update(caller, source_id, change, named, etag, next_run_time)
+
+    async def delete(self, caller: Principal, source_id: str, etag: str, *, documents: bool) -> None:
+        """Delete a source. documents: whether to delete those that it made, too. Raises NotFound, Conflict."""
+        if documents:
+            for document_id in await self.sources.documents(caller, source_id, etag):
+                with suppress(NotFound):  # somebody else may have deleted it
+                    await self._library.delete_document(caller, document_id)
+        await self.sources.delete(caller, source_id, etag)
 
     async def notify(
         self, caller: Principal, subject: str, sources: Sequence[str], cause: str, request_id: UUID | None
@@ -125,6 +148,33 @@ class SourceAdministration:
     async def connections(self, caller: Principal) -> Sequence[str]:
         """The names of the connections that are granted to the tenant, in their order."""
         return sorted(await self._connections.granted(caller.tenant_id))
+
+    def folder_paths(self, caller: Principal) -> Sequence[str]:
+        """The folders of the server below which the caller may connect folders."""
+        paths = self._folders.paths
+        return [str(path) for path in paths.allowed(caller.tenant_id)] if paths.may_name(caller) else []
+
+    async def _checked_source(
+        self, caller: Principal, text: str, folder: ConnectedFolder | None
+    ) -> SourceMapping:
+        """The mapping of a source, or what stands for it for a folder, which is listed. Raises InvalidRequest, NotFound."""
+        if folder is None:
+            return (await self._checked(caller, text, "source.mapping"))[0]
+        if folder.kind is FolderKind.PATH and not self._folders.paths.may_name(caller):
+            raise owner_required(_PATHS_OF_OWNERS)
+        mapping = mapping_of(folder)
+        try:
+            _ = mapping.schedule
+        except ScheduleProblem as error:
+            raise _wrong(f"source.folder.{error.field}", str(error)) from None
+        await self._library.collections.get(caller, folder.collection)
+        if await self._pause.still():
+            raise unreadable(folder.kind.value, FILE, DatabaseFault.PAUSED, _PAUSED)
+        try:
+            await self._folders.check(caller.tenant_id, folder)
+        except FolderProblem as problem:
+            raise _wrong(f"source.folder.{problem.field}", problem.message) from None
+        return mapping
 
     async def _of_one_subject(self, tenant_id: str, mappings: Mapping[str, str]) -> Sequence[str]:
         """Those sources that have a query for one subject. mappings: the texts, by source."""
@@ -153,7 +203,7 @@ class SourceAdministration:
         if (unfit := mapping.unfit(connection)) is not None:
             raise _mistakes(field, [unfit])
         try:
-            await self._collections.get(caller, mapping.collection)
+            await self._library.collections.get(caller, mapping.collection)
         except NotFound as error:
             message = f"there is no collection “{mapping.collection}”; create it first"
             raise _missing(mapping.problem(message, ("collection",)), mapping.collection) from error
@@ -196,6 +246,10 @@ class SourcesPart:
 
 def _next_run_time(mapping: SourceMapping) -> datetime | None:
     return None if mapping.schedule is None else mapping.schedule.after(datetime.now(UTC))
+
+
+def _wrong(field: str, description: str) -> InvalidRequest:
+    return InvalidRequest.of_field(field, field, description)
 
 
 def _missing(problem: Problem, named: str) -> NotFound:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+
+def _split(value: object) -> object:
+    """Reads paths from an environment variable, in which commas separate them."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
 
 
 class SourceSettings(BaseModel, extra="forbid"):
-    """The settings for sources: where the declarations of their connections are, and the notifications about their runs."""
+    """The settings for sources: where the declarations of their connections are, which folders may be connected, and
+    the notifications about their runs."""
 
     folder: Path | None = Field(
         default=None,
@@ -23,6 +33,24 @@ class SourceSettings(BaseModel, extra="forbid"):
             "The folder with the declarations of webhooks, `NAME.toml`. A change applies at once. "
             "Empty: `webhooks` in the data folder."
         ),
+    )
+    paths: Annotated[tuple[Path, ...] | None, NoDecode, BeforeValidator(_split)] = Field(
+        default=None,
+        description=(
+            "The folders of the server below which administrators may connect folders, such as "
+            "`/srv/files/{tenant}`; `{tenant}` stands for the id of the administrator's tenant. Unset: the home "
+            "folder of the server's user, for owners of the installation alone, while only this machine can reach "
+            "the server; otherwise none."
+        ),
+    )
+    files: int = Field(
+        default=10_000, ge=1, le=100_000, description="The maximum number of files of a connected folder."
+    )
+    file_bytes: int = Field(
+        default=64 << 20,
+        ge=1,
+        le=64 << 20,
+        description="The maximum number of bytes of a file in a connected folder.",
     )
     mails: bool = Field(
         default=True,

@@ -1,4 +1,5 @@
-"""The job that runs a source: it brings the documents of a source into step with the rows of the database or the pages of the websites.
+"""The job that runs a source: it brings the documents of a source into step with the rows of the database, the pages of
+the websites or the files of the folder.
 
 A run reads all rows first and changes nothing meanwhile, so a database that goes away in the midst of it has no effect.
 The rows go to a temporary file, and only digests stay in memory. Then the run compares the keys and digests of the rows
@@ -19,7 +20,7 @@ import json
 import tempfile
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -69,6 +70,7 @@ from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.library.library import Library
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
+from responsa_server.sources.folders import Folders, mapping_of
 from responsa_server.sources.notifying import Notifier
 from responsa_server.sources.reading import RowSelection, read_rows, unreadable
 from responsa_server.sources.sandbox import SourceSandboxes
@@ -188,6 +190,7 @@ class Sync:
         connections: DeclaredConnections,
         databases: Databases,
         crawler: Crawler,
+        folders: Folders,
         sandboxes: SourceSandboxes,
         library: Library,
         ended: Callable[[Sequence[UUID]], None],
@@ -198,6 +201,7 @@ class Sync:
         self._connections = connections
         self._databases = databases
         self._crawler = crawler
+        self._folders = folders
         self._sandboxes = sandboxes
         self._library = library
         self._ended = ended
@@ -388,7 +392,39 @@ class Sync:
     ) -> None:
         """Read all rows, and note what is different. failed: the rows that a retry tries again. Raises Precondition
         (SOURCE_UNREADABLE), OwnershipLost."""
+        found = await self._rows(task, plan, known, {at.key for at in failed} if task.retry else None)
+        waiting, size = list[bytes](), 0
+        async with aclosing(found) as rows:
+            async for row in rows:
+                if row.document is None or row.document.page is None:
+                    line = plan.note(row, known)
+                else:
+                    line = await asyncio.to_thread(plan.note, row, known)  # a page may have megabytes
+                if line:
+                    waiting.append(line)
+                    size += len(line)
+                if size > _PIECE_BYTES:
+                    await asyncio.to_thread(plan.file.writelines, waiting)
+                    waiting, size = [], 0
+        await asyncio.to_thread(plan.file.writelines, waiting)
+
+    async def _rows(
+        self,
+        task: RunTask,
+        plan: _Plan,
+        known: Mapping[DocumentKey, StoredDocument],
+        only: Set[str] | None,
+    ) -> AsyncGenerator[MadeRow]:
+        """The rows of a run, and note in the plan what its mapping or folder says. only: the keys to which a retry of
+        pages or files limits itself. Raises as `_read`."""
         tenant_id = task.claim.tenant_id
+        # Reading a site or a folder takes long, so a cancelled run must end on the way.
+        check = partial(self._runs.check, task.claim)
+        if (folder := task.source.folder) is not None:
+            plan.collection, plan.deletions_percent = folder.collection, folder.deletions_percent
+            if task.subject:
+                return _no_rows()
+            return self._folders.files(tenant_id, folder, known, only, check)
         sandbox = self._sandboxes.of(tenant_id)
         mapping, problems = await sandbox.mapping(task.source.mapping)
         if mapping is None:  # a release may be stricter than the one that stored the mapping
@@ -403,31 +439,13 @@ class Sync:
         if (unfit := mapping.unfit(connection)) is not None:
             raise InvalidRequest.of_field("source.mapping", "source.mapping", str(unfit))
         plan.collection, plan.deletions_percent = mapping.collection, mapping.deletions_percent
-        waiting, size = list[bytes](), 0
-        if isinstance(connection, WebConnection):
-            if task.subject:  # no page is about a subject
-                return
-            only = {at.key for at in failed} if task.retry else None
-            # Reading a site takes long, so a cancelled run must end on the way.
-            check = partial(self._runs.check, task.claim)
-            found = self._crawler.pages(tenant_id, connection, mapping, known, only, check)
-        else:
-            found = read_rows(
+        if not isinstance(connection, WebConnection):
+            return read_rows(
                 self._databases, tenant_id, sandbox, connection, mapping, RowSelection(task.subject)
             )
-        async with aclosing(found) as rows:
-            async for row in rows:
-                if mapping.pages is None:
-                    line = plan.note(row, known)
-                else:
-                    line = await asyncio.to_thread(plan.note, row, known)  # a page may have megabytes
-                if line:
-                    waiting.append(line)
-                    size += len(line)
-                if size > _PIECE_BYTES:
-                    await asyncio.to_thread(plan.file.writelines, waiting)
-                    waiting, size = [], 0
-        await asyncio.to_thread(plan.file.writelines, waiting)
+        if task.subject:
+            return _no_rows()
+        return self._crawler.pages(tenant_id, connection, mapping, known, only, check)
 
     async def _make(
         self,
@@ -497,6 +515,12 @@ class Sync:
         )
 
 
+async def _no_rows() -> AsyncGenerator[MadeRow]:
+    """No page and no file is about a subject."""
+    for row in ():
+        yield row
+
+
 def _document(line: bytes) -> SourceDocument:
     plain = json.loads(line)
     if (page := plain.pop("page")) is not None:
@@ -538,7 +562,9 @@ class Scheduling:
                 return None
             due, now = source.next_run_time, datetime.now(UTC)
             if due <= now:
-                mapping, _ = await self._sandboxes.of(tenant_id).mapping(source.mapping)
+                mapping = None if source.folder is None else mapping_of(source.folder)
+                if mapping is None:
+                    mapping, _ = await self._sandboxes.of(tenant_id).mapping(source.mapping)
                 schedule = None if mapping is None else mapping.schedule
                 if schedule is None:
                     # A release may be stricter than the one that stored the mapping.

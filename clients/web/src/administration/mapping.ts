@@ -1,8 +1,10 @@
 /** Finds the lines to which mistakes of a mapping belong, and puts runs of sources into words. Nothing here touches the page. */
 
-import { SyncStage, type SyncMetadata, type SyncResult } from "@responsa/contract/responsa/admin/v1/source_pb.js";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { SyncStage, type Source, type SyncMetadata, type SyncResult } from "@responsa/contract/responsa/admin/v1/source_pb.js";
 import type { Failure } from "../server/errors.js";
 import { t } from "../language/administration/texts.js";
+import { since } from "../text/facts.js";
 
 /** A mistake in a mapping. `line`: counted from 1; undefined if the mistake belongs to no line. */
 export interface Mistake {
@@ -46,6 +48,13 @@ export function progressText({ stage, documentsDone, documentsTotal }: Pick<Sync
 export function resultText({ created, updated, deleted, unchanged, failed }: Pick<SyncResult, "created" | "updated" | "deleted" | "unchanged" | "failed">): string {
   const parts = [["runCreated", created], ["runUpdated", updated], ["deletedDocuments", deleted], ["runFailedRows", failed]] as const;
   return `${[...parts.filter(([, count]) => count > 0), ["sumUnchanged", unchanged] as const].map(([key, count]) => t(key, { count })).join(", ")}.`;
+}
+
+/** What a source has read, for example "checked 5 minutes ago, 212 files, 3 not read". */
+export function stateText({ checkTime, documentCount, failedCount, folder }: Pick<Source, "checkTime" | "documentCount" | "failedCount" | "folder">): string {
+  const parts = checkTime ? [t("checkedWhen", { when: since(timestampDate(checkTime)) }), t(folder ? "filesRead" : "documentsMade", { count: documentCount })] : [t("notChecked")];
+  if (failedCount > 0) parts.push(t("notRead", { count: failedCount }));
+  return parts.join(", ");
 }
 
 const PEOPLE = `connection = ""

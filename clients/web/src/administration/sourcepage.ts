@@ -1,7 +1,9 @@
-/** Shows administrators one source: its mapping with a preview, its runs, and the rows that made no document. */
+/** Shows administrators one source: its folder, or its mapping with a preview; its runs, and the rows that made no document. */
 
-import type { PreviewedRow, Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
-import { confirmed } from "../widgets/dialog.js";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { ConnectedFolderSchema, PreviewedRow, Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
+import { idFrom } from "../documents/library.js";
+import { confirmed, filled } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
 import { t } from "../language/administration/texts.js";
@@ -9,7 +11,8 @@ import { moment } from "../text/facts.js";
 import { badge, rowOf } from "../widgets/resourcelist.js";
 import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
 import { linesOf } from "../text/values.js";
-import { EXAMPLES, mistakesOf } from "./mapping.js";
+import { FolderForm } from "./folderform.js";
+import { EXAMPLES, mistakesOf, stateText } from "./mapping.js";
 import { MappingEditor } from "./mappingeditor.js";
 import { SourceRuns, type SourcesApi } from "./sourceruns.js";
 import { cleanName } from "../text/names.js";
@@ -31,6 +34,7 @@ export class SourcePage {
   readonly #save = element("button", { type: "submit" }, t("save"));
   readonly #preview = button(t("preview"), () => void this.#look(), { class: "quiet" });
   readonly #form: HTMLFormElement;
+  readonly #folder: FolderForm;
   readonly #rows = element("section", { class: "stack", "aria-label": t("preview"), hidden: true });
   readonly #runs: SourceRuns;
   readonly #delete = button(t("deleteSource"), () => void this.#remove(), { class: "plain danger" });
@@ -43,9 +47,10 @@ export class SourcePage {
     this.#api = api;
     this.#say = say;
     this.#place = place;
-    this.#runs = new SourceRuns(api, say);
+    this.#runs = new SourceRuns(api, say, () => this.#tellState());
     this.#form = element("form", { class: "stack", "aria-label": t("source") }, this.#id.root, this.#name.root, this.#connections, this.#example.root, this.#editor.root, element("div", { class: "row wrap" }, this.#save, this.#preview));
     this.#form.noValidate = true;
+    this.#folder = new FolderForm(api, (folder) => this.#keep(folder));
     this.#example.control.addEventListener("change", () => void this.#begin());
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -59,20 +64,26 @@ export class SourcePage {
       this.#about,
       this.#problem,
       this.#form,
+      this.#folder.root,
       this.#rows,
       this.#runs.root,
       element("div", { class: "row" }, this.#delete),
     );
   }
 
-  /** Show `sources/{id}`, or the form of a new source for "". */
-  async show(name: string): Promise<void> {
+  /** Show `sources/{id}`, or for "" the form of a new source, or of a new folder. */
+  async show(name: string, folder = false): Promise<void> {
     this.#back.href = this.#place("");
     this.#problem.textContent = "";
     this.#shown = name;
     this.#paint(undefined);
-    this.#heading.textContent = name ? t("loading") : t("newSource");
+    this.#heading.textContent = name ? t("loading") : t(folder ? "connectFolder" : "newSource");
     void this.#listConnections();
+    if (folder) {
+      this.#form.hidden = true;
+      this.#folder.root.hidden = false;
+      return this.#folder.show(undefined);
+    }
     if (!name) {
       this.#id.control.value = "";
       this.#name.control.value = "";
@@ -85,7 +96,7 @@ export class SourcePage {
       const source = await this.#api.admin.getSource({ name });
       if (this.#shown !== name) return; // another source is shown by now
       this.#paint(source);
-      await this.#runs.show(source);
+      await Promise.all([source.folder && this.#folder.show(source.folder), this.#runs.show(source)]);
     } catch (error) {
       if (this.#shown !== name) return;
       const failure = failureOf(error);
@@ -102,7 +113,8 @@ export class SourcePage {
 
   #paint(source: Source | undefined): void {
     this.#source = source;
-    this.#form.hidden = false;
+    this.#form.hidden = source?.folder !== undefined;
+    this.#folder.root.hidden = !this.#form.hidden;
     this.#id.root.hidden = this.#example.root.hidden = source !== undefined || this.#shown !== "";
     this.#delete.hidden = source === undefined;
     this.#rows.hidden = true;
@@ -111,11 +123,22 @@ export class SourcePage {
       return this.#runs.leave();
     }
     this.#heading.textContent = cleanName(source.displayName.trim()) || sourceId(source.name);
-    const { name, connection, collection, updateTime, nextRunTime } = source;
-    const facts = [name, t("connectionOf", { connection }), collection, updateTime && t("changedAt", { time: moment(updateTime) }), nextRunTime && t("nextRun", { time: moment(nextRunTime) })];
-    this.#about.textContent = facts.filter(Boolean).join(" · ");
+    this.#tell(source);
     this.#name.control.value = source.displayName;
     this.#editor.value = source.mapping;
+  }
+
+  #tell(source: Source): void {
+    const { name, connection, collection, folder, updateTime, nextRunTime } = source;
+    const facts = [name, stateText(source), !folder && t("connectionOf", { connection }), collection, updateTime && t("changedAt", { time: moment(updateTime) }), nextRunTime && t("nextRun", { time: moment(nextRunTime) })];
+    this.#about.textContent = facts.filter(Boolean).join(" · ");
+  }
+
+  /** A run has ended. */
+  async #tellState(): Promise<void> {
+    const name = this.#source?.name;
+    const now = name && (await this.#api.admin.getSource({ name }).catch(() => undefined));
+    if (now && this.#source?.name === name) this.#tell(now);
   }
 
   /** Put the chosen example into the editor. */
@@ -156,6 +179,26 @@ export class SourcePage {
     });
   }
 
+  /** Connect a folder and read it, or change the folder of the source. */
+  async #keep(folder: MessageInitShape<typeof ConnectedFolderSchema>): Promise<void> {
+    const before = this.#source;
+    if (before) {
+      const changed = await this.#api.admin.updateSource({ source: { name: before.name, etag: before.etag, folder }, updateMask: { paths: ["folder"] } });
+      if (this.#shown === before.name) this.#paint(changed);
+      return this.#say(t("sourceSaved"));
+    }
+    const named = folder.address?.replace(/\/+$/, "").replace(/\.git$/, "").split("/").pop() ?? "";
+    const create = (id: string) => this.#api.admin.createSource({ sourceId: id, source: { folder, displayName: named } });
+    const id = idFrom(named) || "folder";
+    const { name } = await create(id).catch((error: unknown) => {
+      if (failureOf(error).reason !== "RESOURCE_ALREADY_EXISTS") throw error;
+      return create(`${id.slice(0, 49)}-${Date.now()}`);
+    });
+    await this.#api.admin.syncSource({ name });
+    this.#say(t("folderConnected"));
+    location.hash = this.#place(sourceId(name));
+  }
+
   async #look(): Promise<void> {
     await this.#act(async () => {
       this.#rows.hidden = true;
@@ -172,12 +215,14 @@ export class SourcePage {
     const source = this.#source;
     if (!source) return;
     const title = t("deleteTitle", { name: source.displayName.trim() || sourceId(source.name) });
-    if (!(await confirmed({ title, text: t("deleteSourceText"), action: t("delete") }))) return;
-    await this.#act(async () => {
-      await this.#api.admin.deleteSource({ name: source.name, etag: source.etag });
-      this.#say(t("sourceDeleted"));
-      location.hash = this.#place("");
-    });
+    const documents = element("input", { type: "checkbox" });
+    const fields = [element("p", {}, t("deleteSourceText")), element("label", { class: "row" }, documents, t("deleteDocumentsToo"))];
+    const act = async () => {
+      await this.#api.admin.deleteSource({ name: source.name, etag: source.etag, deleteDocuments: documents.checked });
+    };
+    if (!(await filled({ title, action: t("delete"), danger: true, fields, first: documents, act }))) return;
+    this.#say(t("sourceDeleted"));
+    location.hash = this.#place("");
   }
 
   /** Perform an action, and show its mistakes at the fields. */

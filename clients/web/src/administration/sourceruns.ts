@@ -21,6 +21,7 @@ export class SourceRuns {
   readonly root: HTMLElement;
   readonly #api: SourcesApi;
   readonly #say: (text: string) => void;
+  readonly #ended: () => Promise<void>;
   readonly #subject = textEntry(t("onlySubject"), { maxlength: "200" }, t("onlySubjectNote"));
   readonly #begin = element("button", { type: "submit" }, t("runNow"));
   readonly #cancel = button(t("cancelRun"), () => void this.#stop(), { class: "quiet", hidden: true });
@@ -36,9 +37,11 @@ export class SourceRuns {
   /** The subject and the number of deletions of the run that must be confirmed. */
   #unconfirmed = { subject: "", text: "" };
 
-  constructor(api: SourcesApi, say: (text: string) => void) {
+  /** `ended`: a run has ended. */
+  constructor(api: SourcesApi, say: (text: string) => void, ended: () => Promise<void>) {
     this.#api = api;
     this.#say = say;
+    this.#ended = ended;
     this.#failed = new ResourceList({
       label: t("failedRows"),
       heading: "h4",
@@ -77,7 +80,8 @@ export class SourceRuns {
     this.#paint(undefined);
     this.#state.textContent = source.newestRun ? "" : t("notRun");
     const run = source.newestRun && this.#follow(() => this.#api.operations.getOperation({ name: source.newestRun }));
-    await Promise.all([run, this.#failed.again()]);
+    await this.#failed.again();
+    if ((await run) && this.#source?.name === source.name) await Promise.all([this.#failed.again(), this.#ended()]);
   }
 
   /** Show no source any more. A run goes on. */
@@ -93,7 +97,7 @@ export class SourceRuns {
     const done = await this.#follow(() => begin(name));
     if (!done || this.#source?.name !== name) return;
     this.#say(this.#problem.textContent || this.#state.textContent || "");
-    await this.#failed.again();
+    await Promise.all([this.#failed.again(), this.#ended()]);
   }
 
   /** Follow an operation to its end. Returns whether it has ended. */

@@ -1,18 +1,19 @@
-/** Shows administrators the sources, which turn rows of databases and pages of websites into documents, with the notifications about their runs, and leads to the page of each source. */
+/** Shows administrators the sources, which turn rows of databases, pages of websites and files of folders into documents, with the notifications about their runs, and leads to the page of each source. */
 
 import type { ListSourcesResponse } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import type { Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
 import { t } from "../language/administration/texts.js";
-import { moment } from "../text/facts.js";
 import { element } from "../widgets/dom.js";
 import { ResourceList } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
 import { deliveriesPart } from "./deliveries.js";
+import { stateText } from "./mapping.js";
 import { SourcePage, sourceId } from "./sourcepage.js";
 import type { SourcesApi } from "./sourceruns.js";
 
 const NEW = "-";
+const FOLDER = "--";
 
 export class SourcesView implements Part {
   readonly root: HTMLElement;
@@ -26,12 +27,13 @@ export class SourcesView implements Part {
     this.#list = new ResourceList({
       label: t("sources"),
       about: [t("sourcesAbout")],
-      add: () => [element("a", { class: "button", href: placeOf(NEW) }, t("newSource"))],
+      add: () => [element("a", { class: "button", href: placeOf(FOLDER) }, t("connectFolder")), element("a", { class: "button quiet", href: placeOf(NEW) }, t("newSource"))],
       list: (asked) => api.admin.listSources(asked),
       items: ({ sources }) => sources,
-      row: ({ name, displayName, connection, collection, updateTime }: Source) => {
+      row: (source: Source) => {
+        const { name, displayName, connection, collection, folder, problem } = source;
         const id = sourceId(name);
-        return { name: displayName.trim() || id, href: placeOf(id), facts: [displayName.trim() && id, t("connectionOf", { connection }), collection, updateTime && t("changedAt", { time: moment(updateTime) })] };
+        return { name: displayName.trim() || id, href: placeOf(id), problem, facts: [stateText(source), folder ? folder.address : t("connectionOf", { connection }), collection] };
       },
       empty: t("noSources"),
       say,
@@ -48,7 +50,7 @@ export class SourcesView implements Part {
     this.#page.root.hidden = source === "";
     if (source) {
       this.#deliveries.leave();
-      return this.#page.show(source === NEW ? "" : `sources/${source}`);
+      return this.#page.show(source === NEW || source === FOLDER ? "" : `sources/${source}`, source === FOLDER);
     }
     this.#page.leave();
     await Promise.all([this.#list.again(), this.#deliveries.show({})]);

@@ -663,7 +663,7 @@ type CreateSourceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The id in the source's name: 1 to 63 characters of a-z, 0-9 and hyphen, not beginning with a hyphen.
 	SourceId string `protobuf:"bytes,1,opt,name=source_id,json=sourceId,proto3" json:"source_id,omitempty"`
-	// The source to create, with its mapping and display_name. The server sets all other fields.
+	// The source to create, with its display_name, and its mapping or its folder. The server sets all other fields.
 	Source *Source `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
 	// Whether to change nothing. The call then makes all checks, has the same errors, and returns the source as it would be (AIP-163).
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -903,7 +903,7 @@ type UpdateSourceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The source with its `name` and the new values. If `etag` is set, the source must still have this etag.
 	Source *Source `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	// The fields to change: one or more of `display_name`, `mapping`.
+	// The fields to change: one or more of `display_name`, `mapping`, `folder`. A source keeps its kind: a mapping cannot become a folder.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -959,9 +959,11 @@ type DeleteSourceRequest struct {
 	// `sources/{id}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Whether to delete the documents that the source made, too. A call that fails on the way deletes the rest when it is repeated.
+	DeleteDocuments bool `protobuf:"varint,3,opt,name=delete_documents,json=deleteDocuments,proto3" json:"delete_documents,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DeleteSourceRequest) Reset() {
@@ -1006,6 +1008,13 @@ func (x *DeleteSourceRequest) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *DeleteSourceRequest) GetDeleteDocuments() bool {
+	if x != nil {
+		return x.DeleteDocuments
+	}
+	return false
 }
 
 // PreviewSourceRequest holds the mapping to try.
@@ -1687,7 +1696,9 @@ func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
 type ListConnectionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The names that mappings use for the connections, e.g. "hr".
-	Connections   []string `protobuf:"bytes,1,rep,name=connections,proto3" json:"connections,omitempty"`
+	Connections []string `protobuf:"bytes,1,rep,name=connections,proto3" json:"connections,omitempty"`
+	// The folders of the server below which the caller may connect folders; empty if the setting sources.paths allows none.
+	FolderPaths   []string `protobuf:"bytes,2,rep,name=folder_paths,json=folderPaths,proto3" json:"folder_paths,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1725,6 +1736,13 @@ func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
 func (x *ListConnectionsResponse) GetConnections() []string {
 	if x != nil {
 		return x.Connections
+	}
+	return nil
+}
+
+func (x *ListConnectionsResponse) GetFolderPaths() []string {
+	if x != nil {
+		return x.FolderPaths
 	}
 	return nil
 }
@@ -6940,11 +6958,12 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x06source\x18\x01 \x01(\v2\x19.responsa.admin.v1.SourceB~\xe2A\x01\x02\xbaHw\xba\x01q\n" +
 	"\vsource.name\x12*must be the name of a source, sources/{id}\x1a6this.name.matches('^sources/[a-z0-9][a-z0-9-]{0,62}$')\xc8\x01\x01R\x06source\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask\"\x98\x01\n" +
+	"updateMask\"\xc9\x01\n" +
 	"\x13DeleteSourceRequest\x12`\n" +
 	"\x04name\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
 	"\x1bresponsa.example.org/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\x1f\n" +
-	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\x9a\x01\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x12/\n" +
+	"\x10delete_documents\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\x0fdeleteDocuments\"\x9a\x01\n" +
 	"\x14PreviewSourceRequest\x12)\n" +
 	"\amapping\x18\x01 \x01(\tB\x0f\xe2A\x01\x02\xbaH\br\x06 \x01(\x80\x80\bR\amapping\x12&\n" +
 	"\x04rows\x18\x02 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x182(\x01H\x00R\x04rows\x88\x01\x01\x12&\n" +
@@ -6999,9 +7018,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\vfailed_rows\x18\x01 \x03(\v2\x1c.responsa.admin.v1.FailedRowR\n" +
 	"failedRows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x18\n" +
-	"\x16ListConnectionsRequest\";\n" +
+	"\x16ListConnectionsRequest\"^\n" +
 	"\x17ListConnectionsResponse\x12 \n" +
-	"\vconnections\x18\x01 \x03(\tR\vconnections\"\x15\n" +
+	"\vconnections\x18\x01 \x03(\tR\vconnections\x12!\n" +
+	"\ffolder_paths\x18\x02 \x03(\tR\vfolderPaths\"\x15\n" +
 	"\x13ReloadAgentsRequest\"\x92\x01\n" +
 	"\x14ReloadAgentsResponse\x126\n" +
 	"\x06agents\x18\x01 \x03(\v2\x1e.responsa.admin.v1.AgentReloadR\x06agents\x12B\n" +

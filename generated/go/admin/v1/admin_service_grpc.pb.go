@@ -139,17 +139,18 @@ type AdminServiceClient interface {
 	ListPrograms(ctx context.Context, in *ListProgramsRequest, opts ...grpc.CallOption) (*ListProgramsResponse, error)
 	// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteProgram(ctx context.Context, in *DeleteProgramRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
+	// CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first. Errors: INVALID_FIELD (the mapping has mistakes; the error has
+	// one violation, with a line, for each of the first 16; or the folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the
 	// collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
 	CreateSource(ctx context.Context, in *CreateSourceRequest, opts ...grpc.CallOption) (*Source, error)
 	// GetSource returns one source. Errors: RESOURCE_NOT_FOUND.
 	GetSource(ctx context.Context, in *GetSourceRequest, opts ...grpc.CallOption) (*Source, error)
 	// ListSources lists the tenant's sources, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListSources(ctx context.Context, in *ListSourcesRequest, opts ...grpc.CallOption) (*ListSourcesResponse, error)
-	// UpdateSource changes the fields that update_mask names (display_name, mapping). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
+	// UpdateSource changes the fields that update_mask names (display_name, mapping, folder as a whole). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
 	// for CreateSource).
 	UpdateSource(ctx context.Context, in *UpdateSourceRequest, opts ...grpc.CallOption) (*Source, error)
-	// DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+	// DeleteSource deletes a source. The documents that the source made stay in their collection, unless delete_documents is set. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteSource(ctx context.Context, in *DeleteSourceRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. It reads at most
 	// 8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in all, and takes at most 60 seconds. Errors:
@@ -185,8 +186,8 @@ type AdminServiceClient interface {
 	// ListFailedRows lists the failed rows, oldest first. A row has failed if it made no document in the newest run that read it. Every run tries these rows
 	// again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
 	ListFailedRows(ctx context.Context, in *ListFailedRowsRequest, opts ...grpc.CallOption) (*ListFailedRowsResponse, error)
-	// ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
-	// declares connections in files.
+	// ListConnections lists the connections that the tenant's sources may use, and the folders of the server below which folders may be connected. All are on one page, ordered by
+	// name. The owner of the installation declares connections in files.
 	ListConnections(ctx context.Context, in *ListConnectionsRequest, opts ...grpc.CallOption) (*ListConnectionsResponse, error)
 	// ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
 	// version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -1302,17 +1303,18 @@ type AdminServiceServer interface {
 	ListPrograms(context.Context, *ListProgramsRequest) (*ListProgramsResponse, error)
 	// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteProgram(context.Context, *DeleteProgramRequest) (*emptypb.Empty, error)
-	// CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
+	// CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first. Errors: INVALID_FIELD (the mapping has mistakes; the error has
+	// one violation, with a line, for each of the first 16; or the folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the
 	// collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
 	CreateSource(context.Context, *CreateSourceRequest) (*Source, error)
 	// GetSource returns one source. Errors: RESOURCE_NOT_FOUND.
 	GetSource(context.Context, *GetSourceRequest) (*Source, error)
 	// ListSources lists the tenant's sources, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListSources(context.Context, *ListSourcesRequest) (*ListSourcesResponse, error)
-	// UpdateSource changes the fields that update_mask names (display_name, mapping). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
+	// UpdateSource changes the fields that update_mask names (display_name, mapping, folder as a whole). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
 	// for CreateSource).
 	UpdateSource(context.Context, *UpdateSourceRequest) (*Source, error)
-	// DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+	// DeleteSource deletes a source. The documents that the source made stay in their collection, unless delete_documents is set. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteSource(context.Context, *DeleteSourceRequest) (*emptypb.Empty, error)
 	// PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. It reads at most
 	// 8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in all, and takes at most 60 seconds. Errors:
@@ -1348,8 +1350,8 @@ type AdminServiceServer interface {
 	// ListFailedRows lists the failed rows, oldest first. A row has failed if it made no document in the newest run that read it. Every run tries these rows
 	// again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
 	ListFailedRows(context.Context, *ListFailedRowsRequest) (*ListFailedRowsResponse, error)
-	// ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
-	// declares connections in files.
+	// ListConnections lists the connections that the tenant's sources may use, and the folders of the server below which folders may be connected. All are on one page, ordered by
+	// name. The owner of the installation declares connections in files.
 	ListConnections(context.Context, *ListConnectionsRequest) (*ListConnectionsResponse, error)
 	// ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
 	// version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the

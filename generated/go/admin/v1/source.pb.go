@@ -85,18 +85,68 @@ func (SyncStage) EnumDescriptor() ([]byte, []int) {
 	return file_responsa_admin_v1_source_proto_rawDescGZIP(), []int{0}
 }
 
-// Source turns the rows of a database or the pages of websites into documents. Its mapping says what is read and what it becomes; docs/sources.md describes it.
+// FolderKind says where a connected folder is.
+type FolderKind int32
+
+const (
+	// Not valid.
+	FolderKind_FOLDER_KIND_UNSPECIFIED FolderKind = 0
+	// On the server itself.
+	FolderKind_FOLDER_KIND_PATH FolderKind = 1
+)
+
+// Enum value maps for FolderKind.
+var (
+	FolderKind_name = map[int32]string{
+		0: "FOLDER_KIND_UNSPECIFIED",
+		1: "FOLDER_KIND_PATH",
+	}
+	FolderKind_value = map[string]int32{
+		"FOLDER_KIND_UNSPECIFIED": 0,
+		"FOLDER_KIND_PATH":        1,
+	}
+)
+
+func (x FolderKind) Enum() *FolderKind {
+	p := new(FolderKind)
+	*p = x
+	return p
+}
+
+func (x FolderKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FolderKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_responsa_admin_v1_source_proto_enumTypes[1].Descriptor()
+}
+
+func (FolderKind) Type() protoreflect.EnumType {
+	return &file_responsa_admin_v1_source_proto_enumTypes[1]
+}
+
+func (x FolderKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FolderKind.Descriptor instead.
+func (FolderKind) EnumDescriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_source_proto_rawDescGZIP(), []int{1}
+}
+
+// Source turns the rows of a database, the pages of websites or the files of a folder into documents. It has either a mapping, which says what is read and what it becomes, or a
+// folder; docs/sources.md describes both.
 type Source struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `sources/{id}`. The id has 1 to 63 characters of a-z, 0-9 and hyphen, and does not begin with a hyphen.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The name to show to people; at most 200 bytes.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// The mapping, in TOML: 1 byte to 128 KiB of UTF-8.
+	// The mapping, in TOML: at most 128 KiB of UTF-8. Empty for a folder.
 	Mapping string `protobuf:"bytes,3,opt,name=mapping,proto3" json:"mapping,omitempty"`
-	// The connection that the mapping names, e.g. "hr".
+	// The connection that the mapping names, e.g. "hr"; for a folder its kind in lower case, e.g. "git".
 	Connection string `protobuf:"bytes,4,opt,name=connection,proto3" json:"connection,omitempty"`
-	// The collection that the mapping names, e.g. "collections/people".
+	// The collection that the mapping or the folder names, e.g. "collections/people".
 	Collection string `protobuf:"bytes,5,opt,name=collection,proto3" json:"collection,omitempty"`
 	// When the source was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -104,10 +154,20 @@ type Source struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// A value that changes with every change of the source. An update or a delete with an old etag fails with ETAG_MISMATCH.
 	Etag string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
-	// When the schedule of the mapping begins the next run; unset without a schedule.
+	// When the schedule begins the next run; unset without a schedule.
 	NextRunTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_run_time,json=nextRunTime,proto3" json:"next_run_time,omitempty"`
 	// The newest run, `operations/{uuid}`; empty if there was no run in the last 30 days.
-	NewestRun     string `protobuf:"bytes,12,opt,name=newest_run,json=newestRun,proto3" json:"newest_run,omitempty"`
+	NewestRun string `protobuf:"bytes,12,opt,name=newest_run,json=newestRun,proto3" json:"newest_run,omitempty"`
+	// The folder; unset for a mapping.
+	Folder *ConnectedFolder `protobuf:"bytes,13,opt,name=folder,proto3" json:"folder,omitempty"`
+	// When a run last read all that the source has; unset if none did in the last 30 days.
+	CheckTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=check_time,json=checkTime,proto3" json:"check_time,omitempty"`
+	// The number of documents that the source has made.
+	DocumentCount int32 `protobuf:"varint,15,opt,name=document_count,json=documentCount,proto3" json:"document_count,omitempty"`
+	// The number of rows, pages or files that made no document. ListFailedRows lists them.
+	FailedCount int32 `protobuf:"varint,16,opt,name=failed_count,json=failedCount,proto3" json:"failed_count,omitempty"`
+	// Why the newest run failed; empty if it did not.
+	Problem       string `protobuf:"bytes,17,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -208,6 +268,41 @@ func (x *Source) GetNextRunTime() *timestamppb.Timestamp {
 func (x *Source) GetNewestRun() string {
 	if x != nil {
 		return x.NewestRun
+	}
+	return ""
+}
+
+func (x *Source) GetFolder() *ConnectedFolder {
+	if x != nil {
+		return x.Folder
+	}
+	return nil
+}
+
+func (x *Source) GetCheckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CheckTime
+	}
+	return nil
+}
+
+func (x *Source) GetDocumentCount() int32 {
+	if x != nil {
+		return x.DocumentCount
+	}
+	return 0
+}
+
+func (x *Source) GetFailedCount() int32 {
+	if x != nil {
+		return x.FailedCount
+	}
+	return 0
+}
+
+func (x *Source) GetProblem() string {
+	if x != nil {
+		return x.Problem
 	}
 	return ""
 }
@@ -530,12 +625,12 @@ func (x *SyncResult) GetFailed() int32 {
 	return 0
 }
 
-// FailedRow is a row or a page that made no document.
+// FailedRow is a row, a page or a file that made no document.
 type FailedRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The kind of documents, by its name in the mapping; "page" for a page.
+	// The kind of documents, by its name in the mapping; "page" for a page, "file" for a file.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The key of the row, empty if it could not be read; or the address of the page.
+	// The key of the row, empty if it could not be read; the address of the page; or the path of the file below the folder.
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// Why the row made no document.
 	Problem string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
@@ -603,15 +698,106 @@ func (x *FailedRow) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// ConnectedFolder is a folder whose files become documents. Runs of its source make new versions of files that have changed, and delete the documents of files that are gone.
+type ConnectedFolder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the folder is.
+	Kind FolderKind `protobuf:"varint,1,opt,name=kind,proto3,enum=responsa.admin.v1.FolderKind" json:"kind,omitempty"`
+	// The folder: an absolute path below one of the folder_paths of ListConnections.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The collection for the documents, `collections/{id}`. Its readers may read them.
+	Collection string `protobuf:"bytes,3,opt,name=collection,proto3" json:"collection,omitempty"`
+	// When runs begin: a cron expression of five fields, e.g. "*/15 * * * *". Empty: no run begins by itself.
+	Schedule string `protobuf:"bytes,4,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// The time zone of the schedule, e.g. "Europe/Berlin"; "UTC" if empty.
+	TimeZone string `protobuf:"bytes,5,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// The percentage of the documents that a run may delete without allow_deletions; 10 if unset.
+	DeletionsPercent *int32 `protobuf:"varint,6,opt,name=deletions_percent,json=deletionsPercent,proto3,oneof" json:"deletions_percent,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ConnectedFolder) Reset() {
+	*x = ConnectedFolder{}
+	mi := &file_responsa_admin_v1_source_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectedFolder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectedFolder) ProtoMessage() {}
+
+func (x *ConnectedFolder) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_source_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectedFolder.ProtoReflect.Descriptor instead.
+func (*ConnectedFolder) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_source_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ConnectedFolder) GetKind() FolderKind {
+	if x != nil {
+		return x.Kind
+	}
+	return FolderKind_FOLDER_KIND_UNSPECIFIED
+}
+
+func (x *ConnectedFolder) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ConnectedFolder) GetCollection() string {
+	if x != nil {
+		return x.Collection
+	}
+	return ""
+}
+
+func (x *ConnectedFolder) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *ConnectedFolder) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *ConnectedFolder) GetDeletionsPercent() int32 {
+	if x != nil && x.DeletionsPercent != nil {
+		return *x.DeletionsPercent
+	}
+	return 0
+}
+
 var File_responsa_admin_v1_source_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/admin/v1/source.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x04\n" +
+	"\x1eresponsa/admin/v1/source.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x06\n" +
 	"\x06Source\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x12'\n" +
-	"\amapping\x18\x03 \x01(\tB\r\xe2A\x01\x02\xbaH\x06r\x04(\x80\x80\bR\amapping\x12$\n" +
+	"\amapping\x18\x03 \x01(\tB\r\xe2A\x01\x01\xbaH\x06r\x04(\x80\x80\bR\amapping\x12$\n" +
 	"\n" +
 	"connection\x18\x04 \x01(\tB\x04\xe2A\x01\x03R\n" +
 	"connection\x12$\n" +
@@ -626,7 +812,13 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\rnext_run_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vnextRunTime\x12F\n" +
 	"\n" +
 	"newest_run\x18\f \x01(\tB'\xe2A\x01\x03\xfaA \n" +
-	"\x1eresponsa.example.org/OperationR\tnewestRun:C\xeaA@\n" +
+	"\x1eresponsa.example.org/OperationR\tnewestRun\x12@\n" +
+	"\x06folder\x18\r \x01(\v2\".responsa.admin.v1.ConnectedFolderB\x04\xe2A\x01\x01R\x06folder\x12?\n" +
+	"\n" +
+	"check_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\tcheckTime\x12+\n" +
+	"\x0edocument_count\x18\x0f \x01(\x05B\x04\xe2A\x01\x03R\rdocumentCount\x12'\n" +
+	"\ffailed_count\x18\x10 \x01(\x05B\x04\xe2A\x01\x03R\vfailedCount\x12\x1e\n" +
+	"\aproblem\x18\x11 \x01(\tB\x04\xe2A\x01\x03R\aproblem:C\xeaA@\n" +
 	"\x1bresponsa.example.org/Source\x12\x10sources/{source}*\asources2\x06source\"\xba\x02\n" +
 	"\fPreviewedRow\x12\x18\n" +
 	"\x04kind\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04kind\x12/\n" +
@@ -663,13 +855,28 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime*\x84\x01\n" +
+	"createTime\"\x9f\x03\n" +
+	"\x0fConnectedFolder\x12A\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1d.responsa.admin.v1.FolderKindB\x0e\xe2A\x01\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12(\n" +
+	"\aaddress\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\x80\x10R\aaddress\x12t\n" +
+	"\n" +
+	"collection\x18\x03 \x01(\tBT\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\n" +
+	"collection\x12(\n" +
+	"\bschedule\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\bschedule\x12(\n" +
+	"\ttime_zone\x18\x05 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\btimeZone\x12?\n" +
+	"\x11deletions_percent\x18\x06 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x182(\x00H\x00R\x10deletionsPercent\x88\x01\x01B\x14\n" +
+	"\x12_deletions_percent*\x84\x01\n" +
 	"\tSyncStage\x12\x1a\n" +
 	"\x16SYNC_STAGE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11SYNC_STAGE_QUEUED\x10\x01\x12\x16\n" +
 	"\x12SYNC_STAGE_READING\x10\x02\x12\x17\n" +
 	"\x13SYNC_STAGE_INDEXING\x10\x03\x12\x13\n" +
-	"\x0fSYNC_STAGE_DONE\x10\x04b\x06proto3"
+	"\x0fSYNC_STAGE_DONE\x10\x04*?\n" +
+	"\n" +
+	"FolderKind\x12\x1b\n" +
+	"\x17FOLDER_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10FOLDER_KIND_PATH\x10\x01b\x06proto3"
 
 var (
 	file_responsa_admin_v1_source_proto_rawDescOnce sync.Once
@@ -683,33 +890,38 @@ func file_responsa_admin_v1_source_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_source_proto_rawDescData
 }
 
-var file_responsa_admin_v1_source_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_responsa_admin_v1_source_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_responsa_admin_v1_source_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_responsa_admin_v1_source_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_responsa_admin_v1_source_proto_goTypes = []any{
 	(SyncStage)(0),                // 0: responsa.admin.v1.SyncStage
-	(*Source)(nil),                // 1: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),          // 2: responsa.admin.v1.PreviewedRow
-	(*SyncMetadata)(nil),          // 3: responsa.admin.v1.SyncMetadata
-	(*SyncResult)(nil),            // 4: responsa.admin.v1.SyncResult
-	(*FailedRow)(nil),             // 5: responsa.admin.v1.FailedRow
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 7: google.protobuf.Struct
+	(FolderKind)(0),               // 1: responsa.admin.v1.FolderKind
+	(*Source)(nil),                // 2: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),          // 3: responsa.admin.v1.PreviewedRow
+	(*SyncMetadata)(nil),          // 4: responsa.admin.v1.SyncMetadata
+	(*SyncResult)(nil),            // 5: responsa.admin.v1.SyncResult
+	(*FailedRow)(nil),             // 6: responsa.admin.v1.FailedRow
+	(*ConnectedFolder)(nil),       // 7: responsa.admin.v1.ConnectedFolder
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 9: google.protobuf.Struct
 }
 var file_responsa_admin_v1_source_proto_depIdxs = []int32{
-	6, // 0: responsa.admin.v1.Source.create_time:type_name -> google.protobuf.Timestamp
-	6, // 1: responsa.admin.v1.Source.update_time:type_name -> google.protobuf.Timestamp
-	6, // 2: responsa.admin.v1.Source.next_run_time:type_name -> google.protobuf.Timestamp
-	7, // 3: responsa.admin.v1.PreviewedRow.row:type_name -> google.protobuf.Struct
-	7, // 4: responsa.admin.v1.PreviewedRow.metadata:type_name -> google.protobuf.Struct
-	0, // 5: responsa.admin.v1.SyncMetadata.stage:type_name -> responsa.admin.v1.SyncStage
-	6, // 6: responsa.admin.v1.SyncMetadata.create_time:type_name -> google.protobuf.Timestamp
-	6, // 7: responsa.admin.v1.SyncMetadata.update_time:type_name -> google.protobuf.Timestamp
-	6, // 8: responsa.admin.v1.FailedRow.create_time:type_name -> google.protobuf.Timestamp
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	8,  // 0: responsa.admin.v1.Source.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 1: responsa.admin.v1.Source.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 2: responsa.admin.v1.Source.next_run_time:type_name -> google.protobuf.Timestamp
+	7,  // 3: responsa.admin.v1.Source.folder:type_name -> responsa.admin.v1.ConnectedFolder
+	8,  // 4: responsa.admin.v1.Source.check_time:type_name -> google.protobuf.Timestamp
+	9,  // 5: responsa.admin.v1.PreviewedRow.row:type_name -> google.protobuf.Struct
+	9,  // 6: responsa.admin.v1.PreviewedRow.metadata:type_name -> google.protobuf.Struct
+	0,  // 7: responsa.admin.v1.SyncMetadata.stage:type_name -> responsa.admin.v1.SyncStage
+	8,  // 8: responsa.admin.v1.SyncMetadata.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 9: responsa.admin.v1.SyncMetadata.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 10: responsa.admin.v1.FailedRow.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: responsa.admin.v1.ConnectedFolder.kind:type_name -> responsa.admin.v1.FolderKind
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_source_proto_init() }
@@ -717,13 +929,14 @@ func file_responsa_admin_v1_source_proto_init() {
 	if File_responsa_admin_v1_source_proto != nil {
 		return
 	}
+	file_responsa_admin_v1_source_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_source_proto_rawDesc), len(file_responsa_admin_v1_source_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   5,
+			NumEnums:      2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

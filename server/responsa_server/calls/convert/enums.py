@@ -8,6 +8,7 @@ from typing import Final
 from responsa.admin.v1 import (
     insight_pb2,
     model_settings_pb2,
+    source_pb2,
     system_status_pb2,
 )
 from responsa.auth.v1 import sign_in_pb2, usage_report_pb2, user_pb2
@@ -30,6 +31,7 @@ from responsa_contract import (
     Effect,
     FallbackKind,
     FeedbackState,
+    FolderKind,
     Grade,
     Health,
     IngestStage,
@@ -57,6 +59,7 @@ from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.turns import TurnState
 
 FEEDBACK_STATE: Final = EnumMap(insight_pb2.FeedbackState, FeedbackState)
+FOLDER_KIND: Final = EnumMap(source_pb2.FolderKind, FolderKind)
 QUESTION_OUTCOME: Final = EnumMap(insight_pb2.QuestionOutcome, QuestionOutcome)
 QUESTION_PATTERN_STATE: Final = EnumMap(insight_pb2.QuestionPatternState, QuestionPatternState)
 MODEL_TEST_OUTCOME: Final = EnumMap(model_settings_pb2.ModelTestOutcome, ModelTestOutcome)

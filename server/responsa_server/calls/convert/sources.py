@@ -7,13 +7,20 @@ from typing import Final
 from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from responsa.admin.v1 import admin_service_pb2, delivery_pb2, source_pb2
-from responsa_server.calls.convert import messages, structs
+from responsa_server.calls.convert import enums, messages, structs
 from responsa_server.calls.convert.knowledge import operation
-from responsa_server.calls.convert.values import timestamp
+from responsa_server.calls.convert.values import named_slug, timestamp
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import IngestStage, Operation
 from responsa_server.domain.notifications import Delivery
-from responsa_server.domain.sources import MadeRow, NewSource, Source, SourceChange
+from responsa_server.domain.sources import (
+    DELETIONS_PERCENT,
+    ConnectedFolder,
+    MadeRow,
+    NewSource,
+    Source,
+    SourceChange,
+)
 
 _EXACT: Final = 2**53
 _STAGES: Final = {
@@ -31,18 +38,40 @@ def source(value: Source) -> source_pb2.Source:
         name=names.source(value.id),
         collection=names.collection(value.collection),
         newest_run="" if value.newest_run is None else names.operation(value.newest_run),
+        folder=None if value.folder is None else _folder(value.folder),
+    )
+
+
+def _folder(value: ConnectedFolder) -> source_pb2.ConnectedFolder:
+    return messages.message(source_pb2.ConnectedFolder, value, collection=names.collection(value.collection))
+
+
+def _read_folder(folder: source_pb2.ConnectedFolder) -> ConnectedFolder:
+    kind = enums.FOLDER_KIND.value(folder.kind)
+    assert kind is not None, "the contract's rules demand a kind"
+    return ConnectedFolder(
+        kind,
+        folder.address,
+        named_slug("source.folder.collection", "collections", folder.collection),
+        folder.schedule,
+        folder.time_zone or "UTC",
+        folder.deletions_percent if folder.HasField("deletions_percent") else DELETIONS_PERCENT,
     )
 
 
 def new_source(request: admin_service_pb2.CreateSourceRequest) -> NewSource:
-    return NewSource(request.source_id, request.source.display_name, request.source.mapping)
+    source = request.source
+    folder = _read_folder(source.folder) if source.HasField("folder") else None
+    return NewSource(request.source_id, source.display_name, source.mapping, folder)
 
 
 def source_change(source: source_pb2.Source, wanted: frozenset[str]) -> SourceChange:
-    """Convert an update. wanted: the names of the fields to change."""
+    """Convert an update. wanted: the names of the fields to change; of mapping and folder, the one that is set."""
+    has_folder = source.HasField("folder")
     return SourceChange(
         display_name=source.display_name if "display_name" in wanted else None,
-        mapping=source.mapping if "mapping" in wanted else None,
+        mapping=source.mapping if "mapping" in wanted and (source.mapping or not has_folder) else None,
+        folder=_read_folder(source.folder) if "folder" in wanted and has_folder else None,
     )
 
 

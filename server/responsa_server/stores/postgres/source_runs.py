@@ -54,11 +54,10 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
 from responsa_server.stores.postgres.rows import (
     all_rows,
-    build,
     carried,
     one_row,
 )
-from responsa_server.stores.postgres.sources import KIND
+from responsa_server.stores.postgres.sources import KIND, build_source
 
 _LIST: Final[SqlList[Row]] = SqlList(FAILED_ROWS)
 _MOST_PROBLEM_CHARACTERS: Final = 1000
@@ -161,7 +160,7 @@ class PostgresSourceRuns:
         values = {"tenant": tenant_id, "schedule": schedule_id}
         async with self._database.tenant(tenant_id) as database:
             row = await one_row(database, self._queries["scheduled"], values)
-        return None if row is None else build(Source, row)
+        return None if row is None else build_source(row)
 
     @shielded
     async def start_scheduled(
@@ -269,7 +268,7 @@ class PostgresSourceRuns:
                 await self._take_over(database, claim, every=True)
         return RunTask(
             claim,
-            build(Source, source),
+            build_source(source),
             None if maker is None else maker["id"],
             row["subject"],
             row["confirmed"],

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.lists import SOURCES
 from responsa_server.domain.people import Principal
-from responsa_server.domain.sources import NewSource, Source, SourceChange
+from responsa_server.domain.sources import ConnectedFolder, NewSource, Source, SourceChange
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -27,10 +30,18 @@ from responsa_server.stores.postgres.rows import (
     one_row,
 )
 
-KIND: Final[ResourceKind[Source, str]] = ResourceKind(
-    "source", names.source, SOURCES, partial(build, Source), more=", responsa.newest_run(r.tenant_id, r.id)"
-)
 _QUERIES: Final = Queries("sources.sql")
+
+
+def build_source(row: Mapping[str, Any]) -> Source:
+    """A source of its row."""
+    folder = row["folder"]
+    return build(Source, row, folder=None if folder is None else build(ConnectedFolder, folder))
+
+
+KIND: Final[ResourceKind[Source, str]] = ResourceKind(
+    "source", names.source, SOURCES, build_source, more=_QUERIES["state"]
+)
 
 
 class PostgresSources(ResourceStore[Source, str]):
@@ -53,7 +64,7 @@ class PostgresSources(ResourceStore[Source, str]):
         *,
         validate_only: bool = False,
     ) -> Source:
-        """Create a source. connection, collection: the names in its mapping. next_run_time: when its schedule begins
+        """Create a source. connection, collection: what its mapping or its folder names. next_run_time: when its schedule begins
         the first run; None without a schedule. validate_only: undo everything at the end. Raises AlreadyExists if the
         id is taken."""
         values = {
@@ -61,6 +72,7 @@ class PostgresSources(ResourceStore[Source, str]):
             "id": source.id,
             "display_name": source.display_name,
             "mapping": source.mapping,
+            "folder": _stored(source.folder),
             "connection": connection,
             "collection": collection,
             "user": caller.user_id,
@@ -93,6 +105,15 @@ class PostgresSources(ResourceStore[Source, str]):
             return dict(await cursor.fetchall())
 
     @shielded
+    async def documents(self, caller: Principal, source_id: str, etag: str) -> Sequence[UUID]:
+        """Return the documents that a source has made. etag: as in `delete`. Raises NotFound, Conflict."""
+        async with self._database.locking(caller.tenant_id) as database:
+            await self._locked(database, caller, source_id, etag)
+            values = {"tenant": caller.tenant_id, "id": source_id}
+            cursor = await database.execute(_QUERIES["documents"], values)
+            return [document_id for (document_id,) in await cursor.fetchall()]
+
+    @shielded
     async def update(
         self,
         caller: Principal,
@@ -102,8 +123,8 @@ class PostgresSources(ResourceStore[Source, str]):
         etag: str,
         next_run_time: datetime | None = None,
     ) -> Source:
-        """Update a source. named: the connection and the collection of the new mapping, and next_run_time its schedule;
-        None without a mapping. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
+        """Update a source. named: the connection and the collection of the new mapping or folder, and
+        next_run_time its schedule; None without one. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
         (ETAG_MISMATCH). An update without fields changes nothing.
         """
         connection, collection = named or (None, None)
@@ -116,6 +137,8 @@ class PostgresSources(ResourceStore[Source, str]):
                 "id": source_id,
                 "display_name": change.display_name,
                 "mapping": change.mapping,
+                "folder": _stored(change.folder),
+                "changed": named is not None,
                 "connection": connection,
                 "collection": collection,
                 "user": caller.user_id,
@@ -124,10 +147,10 @@ class PostgresSources(ResourceStore[Source, str]):
             }
             row = await one_row(database, _QUERIES["update"], values)
             assert row is not None, "the row is locked, so it cannot be deleted"
-            if change.mapping is not None:
+            if named is not None:
                 await self._defer(database, caller, row)
             await self._write(database, caller, source_id)
-            return KIND.built(row)
+            return KIND.built(await self._row(database, "get", caller, source_id))
 
     async def _defer(self, database: Connection, caller: Principal, row: Mapping[str, Any]) -> None:
         """Make the job that waits for the next run of a schedule."""
@@ -136,3 +159,7 @@ class PostgresSources(ResourceStore[Source, str]):
             await self._queue.defer(
                 database, JobKind.SCHEDULE, caller.tenant_id, row["schedule_id"], after=max(0.0, seconds)
             )
+
+
+def _stored(folder: ConnectedFolder | None) -> Jsonb | None:
+    return None if folder is None else Jsonb(asdict(folder))

@@ -504,11 +504,11 @@ public final class AdminService {
     }
 
     /**
-     * CreateSource creates a source.
+     * CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first.
      *
-     * <p>Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16),
-     * RESOURCE_NOT_FOUND (the collection does not exist, or the connection does not exist or is not granted to the tenant),
-     * RESOURCE_ALREADY_EXISTS.
+     * <p>Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16; or the
+     * folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the collection does not
+     * exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
      */
     public Source createSource(CreateSourceRequest request) {
         return calls.unary(CREATE_SOURCE, request, false, timeout);
@@ -533,7 +533,7 @@ public final class AdminService {
     }
 
     /**
-     * UpdateSource changes the fields that update_mask names (display_name, mapping).
+     * UpdateSource changes the fields that update_mask names (display_name, mapping, folder as a whole).
      *
      * <p>Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as for CreateSource).
      */
@@ -542,7 +542,7 @@ public final class AdminService {
     }
 
     /**
-     * DeleteSource deletes a source. The documents that the source made stay in their collection.
+     * DeleteSource deletes a source. The documents that the source made stay in their collection, unless delete_documents is set.
      *
      * <p>Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
      */
@@ -636,8 +636,8 @@ public final class AdminService {
     }
 
     /**
-     * ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner
-     * of the installation declares connections in files.
+     * ListConnections lists the connections that the tenant's sources may use, and the folders of the server below which folders may be
+     * connected. All are on one page, ordered by name. The owner of the installation declares connections in files.
      */
     public ListConnectionsResponse listConnections(ListConnectionsRequest request) {
         return calls.unary(LIST_CONNECTIONS, request, true, timeout);

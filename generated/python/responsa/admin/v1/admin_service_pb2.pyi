@@ -375,7 +375,7 @@ class CreateSourceRequest(_message.Message):
     """Whether to change nothing. The call then makes all checks, has the same errors, and returns the source as it would be (AIP-163)."""
     @_builtins.property
     def source(self) -> _source_pb2.Source:
-        """The source to create, with its mapping and display_name. The server sets all other fields."""
+        """The source to create, with its display_name, and its mapping or its folder. The server sets all other fields."""
 
     def __init__(
         self,
@@ -496,7 +496,7 @@ class UpdateSourceRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: one or more of `display_name`, `mapping`."""
+        """The fields to change: one or more of `display_name`, `mapping`, `folder`. A source keeps its kind: a mapping cannot become a folder."""
 
     def __init__(
         self,
@@ -520,19 +520,23 @@ class DeleteSourceRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    DELETE_DOCUMENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sources/{id}`."""
     etag: _builtins.str
     """The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag."""
+    delete_documents: _builtins.bool
+    """Whether to delete the documents that the source made, too. A call that fails on the way deletes the rest when it is repeated."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         etag: _builtins.str = ...,
+        delete_documents: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_documents", b"delete_documents", "etag", b"etag", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -888,18 +892,24 @@ class ListConnectionsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONNECTIONS_FIELD_NUMBER: _builtins.int
+    FOLDER_PATHS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def connections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The names that mappings use for the connections, e.g. "hr"."""
+
+    @_builtins.property
+    def folder_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The folders of the server below which the caller may connect folders; empty if the setting sources.paths allows none."""
 
     def __init__(
         self,
         *,
         connections: _abc.Iterable[_builtins.str] | None = ...,
+        folder_paths: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "folder_paths", b"folder_paths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

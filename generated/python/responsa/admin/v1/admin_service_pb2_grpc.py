@@ -559,7 +559,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSource(self, request, context):
-        """CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
+        """CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first. Errors: INVALID_FIELD (the mapping has mistakes; the error has
+        one violation, with a line, for each of the first 16; or the folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the
         collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -581,7 +582,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateSource(self, request, context):
-        """UpdateSource changes the fields that update_mask names (display_name, mapping). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
+        """UpdateSource changes the fields that update_mask names (display_name, mapping, folder as a whole). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
         for CreateSource).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -589,7 +590,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSource(self, request, context):
-        """DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """DeleteSource deletes a source. The documents that the source made stay in their collection, unless delete_documents is set. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -665,8 +666,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListConnections(self, request, context):
-        """ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
-        declares connections in files.
+        """ListConnections lists the connections that the tenant's sources may use, and the folders of the server below which folders may be connected. All are on one page, ordered by
+        name. The owner of the installation declares connections in files.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -62,7 +62,8 @@ class AdminServiceStub:
     DeleteProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteProgramRequest, _empty_pb2.Empty]
     """DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     CreateSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSourceRequest, _source_pb2.Source]
-    """CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
+    """CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first. Errors: INVALID_FIELD (the mapping has mistakes; the error has
+    one violation, with a line, for each of the first 16; or the folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the
     collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
     """
     GetSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetSourceRequest, _source_pb2.Source]
@@ -70,11 +71,11 @@ class AdminServiceStub:
     ListSources: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListSourcesRequest, _admin_service_pb2.ListSourcesResponse]
     """ListSources lists the tenant's sources, ordered by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateSourceRequest, _source_pb2.Source]
-    """UpdateSource changes the fields that update_mask names (display_name, mapping). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
+    """UpdateSource changes the fields that update_mask names (display_name, mapping, folder as a whole). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
     for CreateSource).
     """
     DeleteSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteSourceRequest, _empty_pb2.Empty]
-    """DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
+    """DeleteSource deletes a source. The documents that the source made stay in their collection, unless delete_documents is set. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     PreviewSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PreviewSourceRequest, _admin_service_pb2.PreviewSourceResponse]
     """PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. It reads at most
     8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in all, and takes at most 60 seconds. Errors:
@@ -117,8 +118,8 @@ class AdminServiceStub:
     again; RetryFailedRows begins a run for them and their subjects only. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
     """
     ListConnections: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListConnectionsRequest, _admin_service_pb2.ListConnectionsResponse]
-    """ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
-    declares connections in files.
+    """ListConnections lists the connections that the tenant's sources may use, and the folders of the server below which folders may be connected. All are on one page, ordered by
+    name. The owner of the installation declares connections in files.
     """
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
@@ -472,7 +473,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.CreateSourceRequest, _abc.Awaitable[_source_pb2.Source]],
     ) -> _abc.Awaitable[_source_pb2.Source]:
-        """CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
+        """CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first. Errors: INVALID_FIELD (the mapping has mistakes; the error has
+        one violation, with a line, for each of the first 16; or the folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the
         collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
         """
 
@@ -498,7 +500,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateSourceRequest, _abc.Awaitable[_source_pb2.Source]],
     ) -> _abc.Awaitable[_source_pb2.Source]:
-        """UpdateSource changes the fields that update_mask names (display_name, mapping). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
+        """UpdateSource changes the fields that update_mask names (display_name, mapping, folder as a whole). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
         for CreateSource).
         """
 
@@ -508,7 +510,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.DeleteSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.DeleteSourceRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
+        """DeleteSource deletes a source. The documents that the source made stay in their collection, unless delete_documents is set. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
 
     @_abc_1.abstractmethod
     def PreviewSource(
@@ -599,8 +601,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListConnectionsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListConnectionsRequest, _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListConnectionsResponse]:
-        """ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
-        declares connections in files.
+        """ListConnections lists the connections that the tenant's sources may use, and the folders of the server below which folders may be connected. All are on one page, ordered by
+        name. The owner of the installation declares connections in files.
         """
 
     @_abc_1.abstractmethod

@@ -28,7 +28,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/admin/v1/source.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x03\n\x06Source\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12\x1e\n\x07mapping\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04(\x80\x80\x08\x12\x18\n\nconnection\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ncollection\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x08 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x37\n\rnext_run_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\nnewest_run\x18\x0c \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1eresponsa.example.org/Operation:C\xea\x41@\n\x1bresponsa.example.org/Source\x12\x10sources/{source}*\x07sources2\x06source\"\xfc\x01\n\x0cPreviewedRow\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12*\n\x03row\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x15\n\x07problem\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03key\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07subject\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03uri\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12/\n\x08metadata\x18\t \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\"\xb0\x02\n\x0cSyncMetadata\x12\x30\n\x06source\x18\x01 \x01(\tB \xfa\x41\x1d\n\x1bresponsa.example.org/Source\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12+\n\x05stage\x18\x03 \x01(\x0e\x32\x1c.responsa.admin.v1.SyncStage\x12\x16\n\x0e\x64ocuments_done\x18\x04 \x01(\x05\x12\x17\n\x0f\x64ocuments_total\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63\x61use\x18\x08 \x01(\t\x12\x0e\n\x06paused\x18\t \x01(\x08\"b\n\nSyncResult\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\x0f\n\x07updated\x18\x02 \x01(\x05\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x05\x12\x11\n\tunchanged\x18\x04 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x05\"h\n\tFailedRow\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x84\x01\n\tSyncStage\x12\x1a\n\x16SYNC_STAGE_UNSPECIFIED\x10\x00\x12\x15\n\x11SYNC_STAGE_QUEUED\x10\x01\x12\x16\n\x12SYNC_STAGE_READING\x10\x02\x12\x17\n\x13SYNC_STAGE_INDEXING\x10\x03\x12\x13\n\x0fSYNC_STAGE_DONE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/admin/v1/source.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x05\n\x06Source\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12\x1e\n\x07mapping\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\xbaH\x06r\x04(\x80\x80\x08\x12\x18\n\nconnection\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ncollection\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x08 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x37\n\rnext_run_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\nnewest_run\x18\x0c \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1eresponsa.example.org/Operation\x12\x38\n\x06\x66older\x18\r \x01(\x0b\x32\".responsa.admin.v1.ConnectedFolderB\x04\xe2\x41\x01\x01\x12\x34\n\ncheck_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x64ocument_count\x18\x0f \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x66\x61iled_count\x18\x10 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07problem\x18\x11 \x01(\tB\x04\xe2\x41\x01\x03:C\xea\x41@\n\x1bresponsa.example.org/Source\x12\x10sources/{source}*\x07sources2\x06source\"\xfc\x01\n\x0cPreviewedRow\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12*\n\x03row\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x15\n\x07problem\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03key\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07subject\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03uri\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12/\n\x08metadata\x18\t \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\"\xb0\x02\n\x0cSyncMetadata\x12\x30\n\x06source\x18\x01 \x01(\tB \xfa\x41\x1d\n\x1bresponsa.example.org/Source\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12+\n\x05stage\x18\x03 \x01(\x0e\x32\x1c.responsa.admin.v1.SyncStage\x12\x16\n\x0e\x64ocuments_done\x18\x04 \x01(\x05\x12\x17\n\x0f\x64ocuments_total\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63\x61use\x18\x08 \x01(\t\x12\x0e\n\x06paused\x18\t \x01(\x08\"b\n\nSyncResult\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\x0f\n\x07updated\x18\x02 \x01(\x05\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x05\x12\x11\n\tunchanged\x18\x04 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x05\"h\n\tFailedRow\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xde\x02\n\x0f\x43onnectedFolder\x12;\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.responsa.admin.v1.FolderKindB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1f\n\x07\x61\x64\x64ress\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x10\x12h\n\ncollection\x18\x03 \x01(\tBT\xe2\x41\x01\x02\xfa\x41!\n\x1fresponsa.example.org/Collection\xbaH)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\x12\x1e\n\x08schedule\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12\x1e\n\ttime_zone\x18\x05 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12-\n\x11\x64\x65letions_percent\x18\x06 \x01(\x05\x42\r\xe2\x41\x01\x01\xbaH\x06\x1a\x04\x18\x32(\x00H\x00\x88\x01\x01\x42\x14\n\x12_deletions_percent*\x84\x01\n\tSyncStage\x12\x1a\n\x16SYNC_STAGE_UNSPECIFIED\x10\x00\x12\x15\n\x11SYNC_STAGE_QUEUED\x10\x01\x12\x16\n\x12SYNC_STAGE_READING\x10\x02\x12\x17\n\x13SYNC_STAGE_INDEXING\x10\x03\x12\x13\n\x0fSYNC_STAGE_DONE\x10\x04*?\n\nFolderKind\x12\x1b\n\x17\x46OLDER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46OLDER_KIND_PATH\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,7 +40,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SOURCE'].fields_by_name['display_name']._loaded_options = None
   _globals['_SOURCE'].fields_by_name['display_name']._serialized_options = b'\342A\001\001\272H\005r\003(\310\001'
   _globals['_SOURCE'].fields_by_name['mapping']._loaded_options = None
-  _globals['_SOURCE'].fields_by_name['mapping']._serialized_options = b'\342A\001\002\272H\006r\004(\200\200\010'
+  _globals['_SOURCE'].fields_by_name['mapping']._serialized_options = b'\342A\001\001\272H\006r\004(\200\200\010'
   _globals['_SOURCE'].fields_by_name['connection']._loaded_options = None
   _globals['_SOURCE'].fields_by_name['connection']._serialized_options = b'\342A\001\003'
   _globals['_SOURCE'].fields_by_name['collection']._loaded_options = None
@@ -55,6 +55,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SOURCE'].fields_by_name['next_run_time']._serialized_options = b'\342A\001\003'
   _globals['_SOURCE'].fields_by_name['newest_run']._loaded_options = None
   _globals['_SOURCE'].fields_by_name['newest_run']._serialized_options = b'\342A\001\003\372A \n\036responsa.example.org/Operation'
+  _globals['_SOURCE'].fields_by_name['folder']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['folder']._serialized_options = b'\342A\001\001'
+  _globals['_SOURCE'].fields_by_name['check_time']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['check_time']._serialized_options = b'\342A\001\003'
+  _globals['_SOURCE'].fields_by_name['document_count']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['document_count']._serialized_options = b'\342A\001\003'
+  _globals['_SOURCE'].fields_by_name['failed_count']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['failed_count']._serialized_options = b'\342A\001\003'
+  _globals['_SOURCE'].fields_by_name['problem']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['problem']._serialized_options = b'\342A\001\003'
   _globals['_SOURCE']._loaded_options = None
   _globals['_SOURCE']._serialized_options = b'\352A@\n\033responsa.example.org/Source\022\020sources/{source}*\007sources2\006source'
   _globals['_PREVIEWEDROW'].fields_by_name['kind']._loaded_options = None
@@ -77,16 +87,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREVIEWEDROW'].fields_by_name['metadata']._serialized_options = b'\342A\001\003'
   _globals['_SYNCMETADATA'].fields_by_name['source']._loaded_options = None
   _globals['_SYNCMETADATA'].fields_by_name['source']._serialized_options = b'\372A\035\n\033responsa.example.org/Source'
-  _globals['_SYNCSTAGE']._serialized_start=1420
-  _globals['_SYNCSTAGE']._serialized_end=1552
+  _globals['_CONNECTEDFOLDER'].fields_by_name['kind']._loaded_options = None
+  _globals['_CONNECTEDFOLDER'].fields_by_name['kind']._serialized_options = b'\342A\001\002\272H\007\202\001\004\020\001 \000'
+  _globals['_CONNECTEDFOLDER'].fields_by_name['address']._loaded_options = None
+  _globals['_CONNECTEDFOLDER'].fields_by_name['address']._serialized_options = b'\342A\001\002\272H\007r\005 \001(\200\020'
+  _globals['_CONNECTEDFOLDER'].fields_by_name['collection']._loaded_options = None
+  _globals['_CONNECTEDFOLDER'].fields_by_name['collection']._serialized_options = b'\342A\001\002\372A!\n\037responsa.example.org/Collection\272H)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CONNECTEDFOLDER'].fields_by_name['schedule']._loaded_options = None
+  _globals['_CONNECTEDFOLDER'].fields_by_name['schedule']._serialized_options = b'\342A\001\001\272H\005r\003(\310\001'
+  _globals['_CONNECTEDFOLDER'].fields_by_name['time_zone']._loaded_options = None
+  _globals['_CONNECTEDFOLDER'].fields_by_name['time_zone']._serialized_options = b'\342A\001\001\272H\004r\002(@'
+  _globals['_CONNECTEDFOLDER'].fields_by_name['deletions_percent']._loaded_options = None
+  _globals['_CONNECTEDFOLDER'].fields_by_name['deletions_percent']._serialized_options = b'\342A\001\001\272H\006\032\004\0302(\000'
+  _globals['_SYNCSTAGE']._serialized_start=1966
+  _globals['_SYNCSTAGE']._serialized_end=2098
+  _globals['_FOLDERKIND']._serialized_start=2100
+  _globals['_FOLDERKIND']._serialized_end=2163
   _globals['_SOURCE']._serialized_start=177
-  _globals['_SOURCE']._serialized_end=649
-  _globals['_PREVIEWEDROW']._serialized_start=652
-  _globals['_PREVIEWEDROW']._serialized_end=904
-  _globals['_SYNCMETADATA']._serialized_start=907
-  _globals['_SYNCMETADATA']._serialized_end=1211
-  _globals['_SYNCRESULT']._serialized_start=1213
-  _globals['_SYNCRESULT']._serialized_end=1311
-  _globals['_FAILEDROW']._serialized_start=1313
-  _globals['_FAILEDROW']._serialized_end=1417
+  _globals['_SOURCE']._serialized_end=842
+  _globals['_PREVIEWEDROW']._serialized_start=845
+  _globals['_PREVIEWEDROW']._serialized_end=1097
+  _globals['_SYNCMETADATA']._serialized_start=1100
+  _globals['_SYNCMETADATA']._serialized_end=1404
+  _globals['_SYNCRESULT']._serialized_start=1406
+  _globals['_SYNCRESULT']._serialized_end=1504
+  _globals['_FAILEDROW']._serialized_start=1506
+  _globals['_FAILEDROW']._serialized_end=1610
+  _globals['_CONNECTEDFOLDER']._serialized_start=1613
+  _globals['_CONNECTEDFOLDER']._serialized_end=1963
 # @@protoc_insertion_point(module_scope)

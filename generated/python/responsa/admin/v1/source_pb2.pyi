@@ -51,9 +51,31 @@ SYNC_STAGE_DONE: SyncStage.ValueType  # 4
 """The run has ended."""
 Global___SyncStage: _TypeAlias = SyncStage  # noqa: Y015
 
+class _FolderKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FolderKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FolderKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FOLDER_KIND_UNSPECIFIED: _FolderKind.ValueType  # 0
+    """Not valid."""
+    FOLDER_KIND_PATH: _FolderKind.ValueType  # 1
+    """On the server itself."""
+
+class FolderKind(_FolderKind, metaclass=_FolderKindEnumTypeWrapper):
+    """FolderKind says where a connected folder is."""
+
+FOLDER_KIND_UNSPECIFIED: FolderKind.ValueType  # 0
+"""Not valid."""
+FOLDER_KIND_PATH: FolderKind.ValueType  # 1
+"""On the server itself."""
+Global___FolderKind: _TypeAlias = FolderKind  # noqa: Y015
+
 @_typing.final
 class Source(_message.Message):
-    """Source turns the rows of a database or the pages of websites into documents. Its mapping says what is read and what it becomes; docs/sources.md describes it."""
+    """Source turns the rows of a database, the pages of websites or the files of a folder into documents. It has either a mapping, which says what is read and what it becomes, or a
+    folder; docs/sources.md describes both.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -67,20 +89,31 @@ class Source(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     NEXT_RUN_TIME_FIELD_NUMBER: _builtins.int
     NEWEST_RUN_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
+    CHECK_TIME_FIELD_NUMBER: _builtins.int
+    DOCUMENT_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sources/{id}`. The id has 1 to 63 characters of a-z, 0-9 and hyphen, and does not begin with a hyphen."""
     display_name: _builtins.str
     """The name to show to people; at most 200 bytes."""
     mapping: _builtins.str
-    """The mapping, in TOML: 1 byte to 128 KiB of UTF-8."""
+    """The mapping, in TOML: at most 128 KiB of UTF-8. Empty for a folder."""
     connection: _builtins.str
-    """The connection that the mapping names, e.g. "hr"."""
+    """The connection that the mapping names, e.g. "hr"; for a folder its kind in lower case, e.g. "git"."""
     collection: _builtins.str
-    """The collection that the mapping names, e.g. "collections/people"."""
+    """The collection that the mapping or the folder names, e.g. "collections/people"."""
     etag: _builtins.str
     """A value that changes with every change of the source. An update or a delete with an old etag fails with ETAG_MISMATCH."""
     newest_run: _builtins.str
     """The newest run, `operations/{uuid}`; empty if there was no run in the last 30 days."""
+    document_count: _builtins.int
+    """The number of documents that the source has made."""
+    failed_count: _builtins.int
+    """The number of rows, pages or files that made no document. ListFailedRows lists them."""
+    problem: _builtins.str
+    """Why the newest run failed; empty if it did not."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the source was created."""
@@ -91,7 +124,15 @@ class Source(_message.Message):
 
     @_builtins.property
     def next_run_time(self) -> _timestamp_pb2.Timestamp:
-        """When the schedule of the mapping begins the next run; unset without a schedule."""
+        """When the schedule begins the next run; unset without a schedule."""
+
+    @_builtins.property
+    def folder(self) -> Global___ConnectedFolder:
+        """The folder; unset for a mapping."""
+
+    @_builtins.property
+    def check_time(self) -> _timestamp_pb2.Timestamp:
+        """When a run last read all that the source has; unset if none did in the last 30 days."""
 
     def __init__(
         self,
@@ -106,10 +147,15 @@ class Source(_message.Message):
         etag: _builtins.str = ...,
         next_run_time: _timestamp_pb2.Timestamp | None = ...,
         newest_run: _builtins.str = ...,
+        folder: Global___ConnectedFolder | None = ...,
+        check_time: _timestamp_pb2.Timestamp | None = ...,
+        document_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "next_run_time", b"next_run_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time", "create_time", b"create_time", "folder", b"folder", "next_run_time", b"next_run_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "connection", b"connection", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "mapping", b"mapping", "name", b"name", "newest_run", b"newest_run", "next_run_time", b"next_run_time", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time", "collection", b"collection", "connection", b"connection", "create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "etag", b"etag", "failed_count", b"failed_count", "folder", b"folder", "mapping", b"mapping", "name", b"name", "newest_run", b"newest_run", "next_run_time", b"next_run_time", "problem", b"problem", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -271,7 +317,7 @@ Global___SyncResult: _TypeAlias = SyncResult  # noqa: Y015
 
 @_typing.final
 class FailedRow(_message.Message):
-    """FailedRow is a row or a page that made no document."""
+    """FailedRow is a row, a page or a file that made no document."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -280,9 +326,9 @@ class FailedRow(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """The kind of documents, by its name in the mapping; "page" for a page."""
+    """The kind of documents, by its name in the mapping; "page" for a page, "file" for a file."""
     key: _builtins.str
-    """The key of the row, empty if it could not be read; or the address of the page."""
+    """The key of the row, empty if it could not be read; the address of the page; or the path of the file below the folder."""
     problem: _builtins.str
     """Why the row made no document."""
     @_builtins.property
@@ -304,3 +350,47 @@ class FailedRow(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FailedRow: _TypeAlias = FailedRow  # noqa: Y015
+
+@_typing.final
+class ConnectedFolder(_message.Message):
+    """ConnectedFolder is a folder whose files become documents. Runs of its source make new versions of files that have changed, and delete the documents of files that are gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    DELETIONS_PERCENT_FIELD_NUMBER: _builtins.int
+    kind: Global___FolderKind.ValueType
+    """Where the folder is."""
+    address: _builtins.str
+    """The folder: an absolute path below one of the folder_paths of ListConnections."""
+    collection: _builtins.str
+    """The collection for the documents, `collections/{id}`. Its readers may read them."""
+    schedule: _builtins.str
+    """When runs begin: a cron expression of five fields, e.g. "*/15 * * * *". Empty: no run begins by itself."""
+    time_zone: _builtins.str
+    """The time zone of the schedule, e.g. "Europe/Berlin"; "UTC" if empty."""
+    deletions_percent: _builtins.int
+    """The percentage of the documents that a run may delete without allow_deletions; 10 if unset."""
+    def __init__(
+        self,
+        *,
+        kind: Global___FolderKind.ValueType = ...,
+        address: _builtins.str = ...,
+        collection: _builtins.str = ...,
+        schedule: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        deletions_percent: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "deletions_percent", b"deletions_percent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "address", b"address", "collection", b"collection", "deletions_percent", b"deletions_percent", "kind", b"kind", "schedule", b"schedule", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__deletions_percent: _TypeAlias = _typing.Literal["deletions_percent"]  # noqa: Y015
+    _WhichOneofArgType__deletions_percent: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deletions_percent) -> _WhichOneofReturnType__deletions_percent | None: ...
+
+Global___ConnectedFolder: _TypeAlias = ConnectedFolder  # noqa: Y015

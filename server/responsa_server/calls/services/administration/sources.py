@@ -47,7 +47,7 @@ class SourceService:
     async def UpdateSource(self, request: pb.UpdateSourceRequest) -> source_pb2.Source:
         given = request.source
         change = sources.source_change(
-            given, updated(request.update_mask, ("display_name", "mapping"), given)
+            given, updated(request.update_mask, ("display_name", "mapping", "folder"), given)
         )
         changed = await self._administration.update(
             caller(), named_slug("source.name", "sources", given.name), change, given.etag
@@ -55,7 +55,8 @@ class SourceService:
         return sources.source(changed)
 
     async def DeleteSource(self, request: pb.DeleteSourceRequest) -> Empty:
-        await self._sources.delete(caller(), named_slug("name", "sources", request.name), request.etag)
+        named = named_slug("name", "sources", request.name)
+        await self._administration.delete(caller(), named, request.etag, documents=request.delete_documents)
         return Empty()
 
     async def PreviewSource(self, request: pb.PreviewSourceRequest) -> pb.PreviewSourceResponse:
@@ -113,4 +114,7 @@ class SourceService:
         )
 
     async def ListConnections(self, _: pb.ListConnectionsRequest) -> pb.ListConnectionsResponse:
-        return pb.ListConnectionsResponse(connections=await self._administration.connections(caller()))
+        return pb.ListConnectionsResponse(
+            connections=await self._administration.connections(caller()),
+            folder_paths=self._administration.folder_paths(caller()),
+        )

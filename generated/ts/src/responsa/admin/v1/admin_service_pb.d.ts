@@ -364,7 +364,7 @@ export declare type CreateSourceRequest = Message<"responsa.admin.v1.CreateSourc
   sourceId: string;
 
   /**
-   * The source to create, with its mapping and display_name. The server sets all other fields.
+   * The source to create, with its display_name, and its mapping or its folder. The server sets all other fields.
    *
    * @generated from field: responsa.admin.v1.Source source = 2;
    */
@@ -488,7 +488,7 @@ export declare type UpdateSourceRequest = Message<"responsa.admin.v1.UpdateSourc
   source?: Source | undefined;
 
   /**
-   * The fields to change: one or more of `display_name`, `mapping`.
+   * The fields to change: one or more of `display_name`, `mapping`, `folder`. A source keeps its kind: a mapping cannot become a folder.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -520,6 +520,13 @@ export declare type DeleteSourceRequest = Message<"responsa.admin.v1.DeleteSourc
    * @generated from field: string etag = 2;
    */
   etag: string;
+
+  /**
+   * Whether to delete the documents that the source made, too. A call that fails on the way deletes the rest when it is repeated.
+   *
+   * @generated from field: bool delete_documents = 3;
+   */
+  deleteDocuments: boolean;
 };
 
 /**
@@ -878,6 +885,13 @@ export declare type ListConnectionsResponse = Message<"responsa.admin.v1.ListCon
    * @generated from field: repeated string connections = 1;
    */
   connections: string[];
+
+  /**
+   * The folders of the server below which the caller may connect folders; empty if the setting sources.paths allows none.
+   *
+   * @generated from field: repeated string folder_paths = 2;
+   */
+  folderPaths: string[];
 };
 
 /**
@@ -3583,7 +3597,8 @@ export declare const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
+   * CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first. Errors: INVALID_FIELD (the mapping has mistakes; the error has
+   * one violation, with a line, for each of the first 16; or the folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the
    * collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateSource
@@ -3614,7 +3629,7 @@ export declare const AdminService: GenService<{
     output: typeof ListSourcesResponseSchema;
   },
   /**
-   * UpdateSource changes the fields that update_mask names (display_name, mapping). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
+   * UpdateSource changes the fields that update_mask names (display_name, mapping, folder as a whole). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (as
    * for CreateSource).
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateSource
@@ -3625,7 +3640,7 @@ export declare const AdminService: GenService<{
     output: typeof SourceSchema;
   },
   /**
-   * DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+   * DeleteSource deletes a source. The documents that the source made stay in their collection, unless delete_documents is set. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.admin.v1.AdminService.DeleteSource
    */
@@ -3725,8 +3740,8 @@ export declare const AdminService: GenService<{
     output: typeof ListFailedRowsResponseSchema;
   },
   /**
-   * ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
-   * declares connections in files.
+   * ListConnections lists the connections that the tenant's sources may use, and the folders of the server below which folders may be connected. All are on one page, ordered by
+   * name. The owner of the installation declares connections in files.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListConnections
    */

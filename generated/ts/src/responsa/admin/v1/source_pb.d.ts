@@ -12,7 +12,8 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_responsa_admin_v1_source: GenFile;
 
 /**
- * Source turns the rows of a database or the pages of websites into documents. Its mapping says what is read and what it becomes; docs/sources.md describes it.
+ * Source turns the rows of a database, the pages of websites or the files of a folder into documents. It has either a mapping, which says what is read and what it becomes, or a
+ * folder; docs/sources.md describes both.
  *
  * @generated from message responsa.admin.v1.Source
  */
@@ -32,21 +33,21 @@ export declare type Source = Message<"responsa.admin.v1.Source"> & {
   displayName: string;
 
   /**
-   * The mapping, in TOML: 1 byte to 128 KiB of UTF-8.
+   * The mapping, in TOML: at most 128 KiB of UTF-8. Empty for a folder.
    *
    * @generated from field: string mapping = 3;
    */
   mapping: string;
 
   /**
-   * The connection that the mapping names, e.g. "hr".
+   * The connection that the mapping names, e.g. "hr"; for a folder its kind in lower case, e.g. "git".
    *
    * @generated from field: string connection = 4;
    */
   connection: string;
 
   /**
-   * The collection that the mapping names, e.g. "collections/people".
+   * The collection that the mapping or the folder names, e.g. "collections/people".
    *
    * @generated from field: string collection = 5;
    */
@@ -74,7 +75,7 @@ export declare type Source = Message<"responsa.admin.v1.Source"> & {
   etag: string;
 
   /**
-   * When the schedule of the mapping begins the next run; unset without a schedule.
+   * When the schedule begins the next run; unset without a schedule.
    *
    * @generated from field: google.protobuf.Timestamp next_run_time = 9;
    */
@@ -86,6 +87,41 @@ export declare type Source = Message<"responsa.admin.v1.Source"> & {
    * @generated from field: string newest_run = 12;
    */
   newestRun: string;
+
+  /**
+   * The folder; unset for a mapping.
+   *
+   * @generated from field: responsa.admin.v1.ConnectedFolder folder = 13;
+   */
+  folder?: ConnectedFolder | undefined;
+
+  /**
+   * When a run last read all that the source has; unset if none did in the last 30 days.
+   *
+   * @generated from field: google.protobuf.Timestamp check_time = 14;
+   */
+  checkTime?: Timestamp | undefined;
+
+  /**
+   * The number of documents that the source has made.
+   *
+   * @generated from field: int32 document_count = 15;
+   */
+  documentCount: number;
+
+  /**
+   * The number of rows, pages or files that made no document. ListFailedRows lists them.
+   *
+   * @generated from field: int32 failed_count = 16;
+   */
+  failedCount: number;
+
+  /**
+   * Why the newest run failed; empty if it did not.
+   *
+   * @generated from field: string problem = 17;
+   */
+  problem: string;
 };
 
 /**
@@ -295,20 +331,20 @@ export declare type SyncResult = Message<"responsa.admin.v1.SyncResult"> & {
 export declare const SyncResultSchema: GenMessage<SyncResult>;
 
 /**
- * FailedRow is a row or a page that made no document.
+ * FailedRow is a row, a page or a file that made no document.
  *
  * @generated from message responsa.admin.v1.FailedRow
  */
 export declare type FailedRow = Message<"responsa.admin.v1.FailedRow"> & {
   /**
-   * The kind of documents, by its name in the mapping; "page" for a page.
+   * The kind of documents, by its name in the mapping; "page" for a page, "file" for a file.
    *
    * @generated from field: string kind = 1;
    */
   kind: string;
 
   /**
-   * The key of the row, empty if it could not be read; or the address of the page.
+   * The key of the row, empty if it could not be read; the address of the page; or the path of the file below the folder.
    *
    * @generated from field: string key = 2;
    */
@@ -334,6 +370,61 @@ export declare type FailedRow = Message<"responsa.admin.v1.FailedRow"> & {
  * Use `create(FailedRowSchema)` to create a new message.
  */
 export declare const FailedRowSchema: GenMessage<FailedRow>;
+
+/**
+ * ConnectedFolder is a folder whose files become documents. Runs of its source make new versions of files that have changed, and delete the documents of files that are gone.
+ *
+ * @generated from message responsa.admin.v1.ConnectedFolder
+ */
+export declare type ConnectedFolder = Message<"responsa.admin.v1.ConnectedFolder"> & {
+  /**
+   * Where the folder is.
+   *
+   * @generated from field: responsa.admin.v1.FolderKind kind = 1;
+   */
+  kind: FolderKind;
+
+  /**
+   * The folder: an absolute path below one of the folder_paths of ListConnections.
+   *
+   * @generated from field: string address = 2;
+   */
+  address: string;
+
+  /**
+   * The collection for the documents, `collections/{id}`. Its readers may read them.
+   *
+   * @generated from field: string collection = 3;
+   */
+  collection: string;
+
+  /**
+   * When runs begin: a cron expression of five fields, e.g. "*\/15 * * * *". Empty: no run begins by itself.
+   *
+   * @generated from field: string schedule = 4;
+   */
+  schedule: string;
+
+  /**
+   * The time zone of the schedule, e.g. "Europe/Berlin"; "UTC" if empty.
+   *
+   * @generated from field: string time_zone = 5;
+   */
+  timeZone: string;
+
+  /**
+   * The percentage of the documents that a run may delete without allow_deletions; 10 if unset.
+   *
+   * @generated from field: optional int32 deletions_percent = 6;
+   */
+  deletionsPercent?: number | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ConnectedFolder.
+ * Use `create(ConnectedFolderSchema)` to create a new message.
+ */
+export declare const ConnectedFolderSchema: GenMessage<ConnectedFolder>;
 
 /**
  * SyncStage says what a run of a source is doing.
@@ -381,4 +472,30 @@ export enum SyncStage {
  * Describes the enum responsa.admin.v1.SyncStage.
  */
 export declare const SyncStageSchema: GenEnum<SyncStage>;
+
+/**
+ * FolderKind says where a connected folder is.
+ *
+ * @generated from enum responsa.admin.v1.FolderKind
+ */
+export enum FolderKind {
+  /**
+   * Not valid.
+   *
+   * @generated from enum value: FOLDER_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * On the server itself.
+   *
+   * @generated from enum value: FOLDER_KIND_PATH = 1;
+   */
+  PATH = 1,
+}
+
+/**
+ * Describes the enum responsa.admin.v1.FolderKind.
+ */
+export declare const FolderKindSchema: GenEnum<FolderKind>;
 

@@ -1,0 +1,89 @@
+/** The form of a connected folder: where it is, its collection, and how often it is checked. */
+
+import { FolderKind, type ConnectedFolder } from "@responsa/contract/responsa/admin/v1/source_pb.js";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { ConnectedFolderSchema } from "@responsa/contract/responsa/admin/v1/source_pb.js";
+import { allCollections, collectionId, idFrom, type Listed } from "../documents/library.js";
+import { t } from "../language/administration/texts.js";
+import { failureOf } from "../server/errors.js";
+import { element, replace, WRITTEN } from "../widgets/dom.js";
+import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
+import type { SourcesApi } from "./sourceruns.js";
+
+const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
+const EVERY = "*/15 * * * *";
+const TIMES = [[EVERY, t("everyQuarter")], ["0 * * * *", t("everyHour")], ["0 3 * * *", t("everyNight")], ["", t("neverByItself")]] as const;
+
+export class FolderForm {
+  readonly root: HTMLFormElement;
+  readonly #api: SourcesApi;
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #address = textEntry(t("folderAddress"), { required: true, maxlength: "2048", ...PLAIN });
+  readonly #paths = element("p", { class: "note", ...WRITTEN });
+  readonly #names = element("datalist", { id: "folder-collections" });
+  readonly #collection = textEntry(t("folderCollection"), { required: true, maxlength: "100", list: "folder-collections" }, t("folderCollectionNote"));
+  readonly #schedule = choiceEntry(t("checkFolder"), TIMES);
+  readonly #save = element("button", { type: "submit" });
+  #collections: readonly Listed[] = [];
+  #stored: ConnectedFolder | undefined;
+
+  /** `store` keeps the folder; its errors appear at the fields. */
+  constructor(api: SourcesApi, store: (folder: MessageInitShape<typeof ConnectedFolderSchema>) => Promise<void>) {
+    this.#api = api;
+    this.root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("folder") }, this.#address.root, this.#paths, this.#collection.root, this.#names, this.#schedule.root, element("div", { class: "row wrap" }, this.#save), this.#problem);
+    this.root.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#store(store);
+    });
+  }
+
+  /** Show a folder; without one, the form of a new one. */
+  async show(folder: ConnectedFolder | undefined): Promise<void> {
+    this.#stored = folder;
+    this.#problem.textContent = "";
+    this.#save.textContent = folder ? t("save") : t("connect");
+    this.#address.control.value = folder?.address ?? "";
+    const schedule = folder?.schedule ?? EVERY;
+    if (!TIMES.some(([one]) => one === schedule)) this.#schedule.control.append(element("option", { value: schedule }, schedule));
+    this.#schedule.control.value = schedule;
+    this.#collection.control.value = folder ? collectionId(folder.collection) : "";
+    const [collections, connections] = await Promise.all([allCollections(this.#api).catch(() => []), this.#api.admin.listConnections({}).catch(() => undefined)]);
+    this.#collections = collections;
+    replace(this.#names, ...collections.map((one) => element("option", { value: one.label })));
+    const chosen = collections.find((one) => one.name === folder?.collection);
+    if (chosen) this.#collection.control.value = chosen.label;
+    if (!connections) return;
+    this.#paths.textContent = connections.folderPaths.length > 0 ? t("folderPaths", { paths: connections.folderPaths.join(", ") }) : t("noFolderPaths");
+  }
+
+  async #store(store: (folder: MessageInitShape<typeof ConnectedFolderSchema>) => Promise<void>): Promise<void> {
+    if (this.root.hasAttribute("aria-busy") || lacking([this.#address, this.#collection])) return;
+    this.root.setAttribute("aria-busy", "true"); // a disabled button would lose the focus
+    this.#problem.textContent = "";
+    const entries: Record<string, Entry> = { address: this.#address, collection: this.#collection, schedule: this.#schedule };
+    try {
+      const { timeZone, deletionsPercent } = this.#stored ?? { timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone, deletionsPercent: undefined };
+      await store({
+        kind: FolderKind.PATH,
+        address: this.#address.control.value.trim(),
+        collection: await this.#named(this.#collection.control.value.trim()),
+        schedule: this.#schedule.control.value,
+        timeZone,
+        ...(deletionsPercent === undefined ? {} : { deletionsPercent }),
+      });
+    } catch (error) {
+      this.#problem.textContent = placed(Object.fromEntries(Object.entries(entries).map(([name, entry]) => [`source.folder.${name}`, entry])), failureOf(error));
+    } finally {
+      this.root.removeAttribute("aria-busy");
+    }
+  }
+
+  /** The name of the collection that is called so; it is created if there is none. */
+  async #named(label: string): Promise<string> {
+    const known = this.#collections.find((one) => one.label === label || collectionId(one.name) === label);
+    if (known) return known.name;
+    const made = await this.#api.knowledge.createCollection({ collectionId: idFrom(label) || `collection-${Date.now()}`, collection: { displayName: label } });
+    this.#collections = [...this.#collections, { ...made, label }];
+    return made.name;
+  }
+}

@@ -1,0 +1,146 @@
+"""Connected folders: their files become documents, later runs take over what has changed, and nothing outside is read."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.callers import Credential, Tenant
+from tests.forked import responsa
+from tests.instance import Instance
+from tests.transports import Json, Outcome, Ways
+
+
+@dataclass
+class Desk:
+    """An administrator, and a folder of the tenant on the server."""
+
+    instance: Instance
+    tenant: Tenant
+    ways: Ways
+    folder: Path
+
+    def run(self, *arguments: str, stdin: str = "", code: int = 0) -> str:
+        """What a command prints."""
+        environment = {**self.instance.environment, "RESPONSA_API_KEY": self.tenant.key(Credential.ADMIN)}
+        done = subprocess.run(
+            [*responsa(), *arguments],
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    def call(self, name: str, request: Json) -> Outcome:
+        return self.ways.call(name, request, self.tenant.headers(Credential.ADMIN))
+
+    def documents(self, collection: str = "handbook") -> dict[str, int]:
+        """The version of each document, by the path of its file."""
+        request = {"parent": f"collections/{collection}", "pageSize": 200}
+        answered = self.call("KnowledgeService/ListDocuments", request).message
+        return {one["sourceKey"].partition("/")[2]: one["version"] for one in answered.get("documents", [])}
+
+    def write(self, path: str, text: str) -> None:
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def refusal(self, **folder: object) -> tuple[str, str]:
+        """The field that is wrong in a folder, and what the error says."""
+        request = {
+            "sourceId": "wrong",
+            "source": {"folder": {"collection": "collections/handbook", **folder}},
+        }
+        problem = self.call("AdminService/CreateSource", request).problem
+        assert problem is not None, folder
+        (violation,) = next(one["fieldViolations"] for one in problem["details"] if "fieldViolations" in one)
+        return violation["field"], problem["message"]
+
+
+@pytest.fixture
+def desk(instance: Instance, tenant: Tenant, ways: Ways) -> Desk:
+    folder = instance.home.parent / "shared" / tenant.name / "handbook"
+    folder.mkdir(parents=True)
+    return Desk(instance, tenant, ways, folder)
+
+
+def test_a_folder_is_connected_and_runs_take_over_what_has_changed(desk: Desk) -> None:
+    assert desk.run("sources", "list") == ""
+    desk.write("welcome.md", "# Welcome\n\nThe ferry leaves at nine.")
+    desk.write("rules/boats.md", "# Boats\n\nBoats are painted each spring.")
+    desk.write("rules/oars.txt", "Oars are kept dry.")
+    desk.write("tune.mp3", "ID3")
+    desk.write(".secret/key.md", "# Key")
+    desk.write("empty.md", "")
+    (desk.folder / os.fsdecode(b"\xff.md")).write_text("# A name that is not UTF-8")
+    (desk.folder / "out.md").symlink_to("/etc/hostname")
+    (desk.folder / "etc").symlink_to("/usr/share/doc")
+    said = desk.run("sources", "add", str(desk.folder), "--collection", "handbook")
+    assert "3 created, 2 failed, 0 unchanged" in said
+    assert desk.documents() == {"welcome.md": 1, "rules/boats.md": 1, "rules/oars.txt": 1}
+    listed = desk.run("sources", "list")
+    assert re.search(
+        r"^handbook +collections/handbook +checked just now, 3 files, 2 not read$", listed.strip()
+    )
+    source = desk.call("AdminService/GetSource", {"name": "sources/handbook"}).message
+    assert (source["connection"], source["nextRunTime"] > source["createTime"]) == ("path", True)
+
+    desk.write("welcome.md", "# Welcome\n\nThe ferry leaves at ten.")
+    desk.write("new.md", "# New")
+    (desk.folder / "rules" / "oars.txt").unlink()
+    (desk.folder / "empty.md").write_text("# Full now")
+    assert "2 created, 1 updated, 1 deleted, 1 failed, 1 unchanged" in desk.run("sources", "run", "handbook")
+    assert desk.documents() == {"welcome.md": 2, "rules/boats.md": 1, "new.md": 1, "empty.md": 1}
+
+    for name in ("welcome.md", "new.md", "rules/boats.md"):
+        (desk.folder / name).unlink()
+    refused = desk.run("sources", "run", "handbook", code=1)
+    assert "would delete 3 of the 4 documents" in refused
+    assert "the last run failed: The run would delete 3" in desk.run("sources", "list")
+    desk.run("sources", "run", "handbook", "--allow-deletions")
+    assert desk.documents() == {"empty.md": 1}
+
+    desk.run("sources", "remove", "handbook")
+    assert desk.documents() == {"empty.md": 1}
+    desk.run(
+        "sources", "add", str(desk.folder), "--collection", "handbook", "--id", "again", "--schedule", ""
+    )
+    assert "nextRunTime" not in desk.call("AdminService/GetSource", {"name": "sources/again"}).message
+    desk.run("sources", "remove", "again", "--delete-documents")
+    assert desk.documents() == {"empty.md": 1}, "the document of the source that was removed first"
+
+
+def test_only_folders_below_the_setting_are_read(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("# Not for Responsa")
+    (desk.folder / "door").symlink_to(tmp_path)
+    (desk.folder / ".hidden").mkdir()
+    desk.run("collections", "create", "handbook")
+    others = desk.folder.parent.parent / "another-tenant"
+    others.mkdir(exist_ok=True)
+    for address in (
+        str(tmp_path),
+        str(desk.folder / "door"),
+        str(desk.folder / ".hidden"),
+        str(desk.folder / ".." / ".."),
+        str(desk.instance.home),
+        str(others),
+        "handbook",
+        "/",
+    ):
+        field, message = desk.refusal(kind="FOLDER_KIND_PATH", address=address)
+        assert field == "source.folder.address"
+        assert "sources.paths (RESPONSA_SOURCES__PATHS)" in message, address
+    field, message = desk.refusal(kind="FOLDER_KIND_PATH", address=str(desk.folder / "nothing"))
+    assert (field, "No such file or directory" in message) == ("source.folder.address", True)
+    field, _ = desk.refusal(kind="FOLDER_KIND_PATH", address=str(desk.folder), schedule="hourly")
+    assert field == "source.folder.schedule"
+    paths = desk.call("AdminService/ListConnections", {}).message["folderPaths"]
+    assert paths == [str(desk.folder.parent)]
