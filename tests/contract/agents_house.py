@@ -30,6 +30,7 @@ from responsa_server.stores.postgres.resources import ResourceTable
 from tests.default_models import build_default_models
 from tests.unit.agents.configured import DEFAULTS
 from tests.unit.agents.evidence import Shelf
+from tests.unit.agents.shipping import Judge
 
 GREETER = """\
 name = "{name}"
@@ -91,7 +92,7 @@ class Town:
         the model that the database names."""
         shelf = Shelf()
         table = model_table(models or ModelSettings())
-        parts = NodeParts(shelf, teachers=self.teachers)
+        parts = NodeParts(shelf, Judge(), teachers=self.teachers)
         workshop = BuildContext(
             parts, table, self.counters, replace(DEFAULTS, models=models.default if models else ())
         )

@@ -544,3 +544,52 @@ async def test_every_process_takes_a_stored_default_model_over(
             while other.card("own").models != chain:  # noqa: ASYNC110  the reload has no event
                 await asyncio.sleep(0)
             assert other.named("own").version == first.named("own").version
+
+
+async def test_a_published_form_is_a_source_everywhere_that_follows_the_default_model(
+    town: Town, folder: Folder, database: Database, people: People
+) -> None:
+    scripted = ModelSettings(scripted=True)
+    store = PostgresDefaultModel(database)
+    event = AuditEvent.of(people.ann, "agent_version.publish", "agents/made")
+    document = {"config": {"standard": True, "name": "Made", "instructions": "Be brief."}}
+    async with (
+        town.process(models=scripted, stored_model=True) as first,
+        town.process(models=scripted, stored_model=True) as other,
+    ):
+        await first.create("made", document, "", event)
+        await first.publish("made", 1, event)
+        await store.put(
+            DefaultModel("scripted", "strong"), AuditEvent.of(people.ann, "default_model.set", "-")
+        )
+        await first.reload()
+        assert (first.card("made").version, first.card("made").models) == (
+            "agents/made/versions/2",
+            ("scripted:strong",),
+        )
+        await other.poll()  # as if the hints were lost
+        while served(other) != served(first):  # noqa: ASYNC110  the reload has no event
+            await asyncio.sleep(0)
+        # The version that answers names the publication, whose number is another one.
+        await first.roll_back("made", 2, event)
+        assert served(first) == ["agents/default/versions/1"]
+        await raises(NotFound, first.roll_back("made", 2, event))
+
+
+async def test_a_form_whose_model_is_gone_gives_way_to_the_files_and_stops_no_server(
+    town: Town, folder: Folder, people: People
+) -> None:
+    event = AuditEvent.of(people.ann, "agent_version.publish", "agents/default")
+    document = {"config": {"standard": True, "name": "Made", "model": {"chain": ["scripted:strong"]}}}
+    async with town.process(models=ModelSettings(scripted=True)) as agents:
+        for agent in ("default", "made"):
+            stored = await agents.create(agent, document, "", event)
+            await agents.publish(agent, stored.number, event)
+        assert [card.display_name for card in agents.cards()] == ["Made", "Made"]
+    async with town.process() as agents:
+        assert served(agents) == ["agents/default/versions/1"]
+        report = await agents.check()
+        assert report.health is Health.DEGRADED
+        assert "scripted" in report.detail
+    async with town.process(models=ModelSettings(scripted=True)) as agents:
+        assert [card.display_name for card in agents.cards()] == ["Made", "Made"]

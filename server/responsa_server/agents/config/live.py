@@ -102,23 +102,16 @@ class AgentSnapshot:
         default: str,
         versions: Mapping[str, Agent] | None = None,
         published: Mapping[str, ConfiguredAgent] | None = None,
-        owned: Mapping[str, tuple[int, bool | None]] | None = None,
     ) -> AgentSnapshot:
         """coded: agents written in code, without files; each hides a configured agent with the same id. versions: further
-        versions to keep. published: the versions that outrank the files, by the ids of their agents. owned: what owners have decided
-        by the ids of the agents: the ordinal of the last publication, 0 without one, and whether the agent is listed, if they said so.
+        versions to keep. published: the versions that outrank the files, by the ids of their agents.
         """
         visible = {name: one for name, one in configured.items() if name not in coded}
         every = {**(versions or {}), **{one.version: one for one in coded.values()}}
-        served = {name: one for name, one in {**visible, **(published or {})}.items() if name not in coded}
+        outranking = {name: one for name, one in (published or {}).items() if name not in coded}
+        served = {**visible, **outranking}
         cards = {
-            name: _card(
-                name,
-                one,
-                visible[name].version if name in visible else "",
-                (owned or {}).get(name, (0, None)),
-                default=name == default,
-            )
+            name: _card(name, one, visible[name].version if name in visible else "", default=name == default)
             for name, one in served.items()
         }
         cards |= {
@@ -330,20 +323,22 @@ class LiveAgents:
         return missing(identity, known, broken=identity in self._snapshot.problems)
 
     def cards(self) -> Sequence[AgentCard]:
-        return [self._with_missing_tools(card) for card in self._snapshot.cards.values()]
+        return [self._completed(card) for card in self._snapshot.cards.values()]
 
     def card(self, identity: str) -> AgentCard:
         """The card of the agent with an id, or of the default agent for "". Raises NotFound."""
         wanted = identity or self._options.default
         if wanted not in self._snapshot.cards:
             raise self._missing(wanted, self._snapshot.cards)
-        return self._with_missing_tools(self._snapshot.cards[wanted])
+        return self._completed(self._snapshot.cards[wanted])
 
-    def _with_missing_tools(self, card: AgentCard) -> AgentCard:
-        if self._options.tools is None or not card.tools:
-            return card
-        known = {*self._options.tools.names, EVERY_TOOL}
-        return replace(card, missing_tools=tuple(tool for tool in card.tools if tool not in known))
+    def _completed(self, card: AgentCard) -> AgentCard:
+        """The card with what owners have decided, and the tools that this server lacks."""
+        listed, last = self._listings.get(card.id, card.listed), self._last(card.id)
+        etag = f"{card.version.rpartition('/')[2]}-{last.ordinal if last is not None else 0}-{int(listed)}"
+        known = {*self._options.tools.names, EVERY_TOOL} if self._options.tools is not None else card.tools
+        lacking = tuple(tool for tool in card.tools if tool not in known)
+        return replace(card, listed=listed, etag=etag, missing_tools=lacking)
 
     async def schema(self, caller: Principal, card: AgentCard) -> Mapping[str, object]:
         """The schema of an agent's parameters, with the records that the caller may choose from. Raises Unavailable."""
@@ -407,8 +402,7 @@ class LiveAgents:
         await self.reload()
 
     def _check_etag(self, identity: str, etag: str) -> None:
-        card = self._snapshot.cards.get(identity)
-        if etag and (card is None or card.etag != etag):
+        if etag and (identity not in self._snapshot.cards or self.card(identity).etag != etag):
             raise Conflict.of_etag(names.agent(identity))
 
     def _last(self, identity: str) -> Publication | None:
@@ -601,12 +595,8 @@ class LiveAgents:
             counts = files is not None and files.fingerprint[1] == publication.files_sha256
             if counts and isinstance(agent, ConfiguredAgent):
                 published[publication.agent] = agent
-        ordinals = {one.agent: one.ordinal for one in self._published}
-        owned = {
-            name: (ordinals.get(name, 0), self._listings.get(name)) for name in (*ordinals, *self._listings)
-        }
         self._snapshot = AgentSnapshot.of(
-            current, self._options.coded, problems, self._options.default, versions, published, owned
+            current, self._options.coded, problems, self._options.default, versions, published
         )
         outcome = _changes(before, self._snapshot)
         for entry in outcome:
@@ -715,16 +705,8 @@ def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
     return outcomes
 
 
-def _card(
-    identity: str,
-    agent: ConfiguredAgent,
-    file_version: str,
-    owned: tuple[int, bool | None],
-    *,
-    default: bool,
-) -> AgentCard:
-    config, (ordinal, listed) = agent.config, owned
-    listed = config.listed if listed is None else listed
+def _card(identity: str, agent: ConfiguredAgent, file_version: str, *, default: bool) -> AgentCard:
+    config = agent.config
     return AgentCard(
         id=identity,
         display_name=config.name,
@@ -739,9 +721,8 @@ def _card(
         tools=config.tools.use,
         file_version=file_version,
         writes_json=agent.alone is not None and agent.alone.writes_json,
-        listed=listed,
+        listed=config.listed,
         greeting=config.greeting,
-        etag=f"{names.parse_version(agent.version)[1]}-{ordinal}-{int(listed)}",
     )
 
 
