@@ -1777,6 +1777,9 @@ pub struct Conversation {
     /// What began the conversation.
     #[prost(enumeration = "ConversationOrigin", tag = "11")]
     pub origin: i32,
+    /// The collection with the files that were given to the conversation, `collections/{id}`; empty if there is none. See Collection.conversation.
+    #[prost(string, tag = "12")]
+    pub files: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Conversation {
     const NAME: &'static str = "Conversation";

@@ -36,7 +36,7 @@ class Conversation:
     """An exchange between one user and Responsa.
 
     title: at most 200 bytes. active_turn: the id of the running turn, or None. etag: a value that changes with every
-    update.
+    update. files: the id, as the user calls it, of the collection with the conversation's files; "" if there is none.
     """
 
     id: UUID
@@ -51,6 +51,7 @@ class Conversation:
     create_time: datetime
     update_time: datetime
     etag: str
+    files: str = ""
 
 
 class Rating(StrEnum):

@@ -101,7 +101,9 @@ type Conversation struct {
 	// Whether the caller has put the conversation away. Lists contain archived conversations unless a filter leaves them out.
 	Archived bool `protobuf:"varint,10,opt,name=archived,proto3" json:"archived,omitempty"`
 	// What began the conversation.
-	Origin        ConversationOrigin `protobuf:"varint,11,opt,name=origin,proto3,enum=responsa.chat.v1.ConversationOrigin" json:"origin,omitempty"`
+	Origin ConversationOrigin `protobuf:"varint,11,opt,name=origin,proto3,enum=responsa.chat.v1.ConversationOrigin" json:"origin,omitempty"`
+	// The collection with the files that were given to the conversation, `collections/{id}`; empty if there is none. See Collection.conversation.
+	Files         string `protobuf:"bytes,12,opt,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,11 +215,18 @@ func (x *Conversation) GetOrigin() ConversationOrigin {
 	return ConversationOrigin_CONVERSATION_ORIGIN_UNSPECIFIED
 }
 
+func (x *Conversation) GetFiles() string {
+	if x != nil {
+		return x.Files
+	}
+	return ""
+}
+
 var File_responsa_chat_v1_conversation_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_conversation_proto_rawDesc = "" +
 	"\n" +
-	"#responsa/chat/v1/conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x05\n" +
+	"#responsa/chat/v1/conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x06\n" +
 	"\fConversation\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\"\n" +
 	"\x05title\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\x05title\x12_\n" +
@@ -235,7 +244,9 @@ const file_responsa_chat_v1_conversation_proto_rawDesc = "" +
 	"\x06pinned\x18\t \x01(\bB\x04\xe2A\x01\x01R\x06pinned\x12 \n" +
 	"\barchived\x18\n" +
 	" \x01(\bB\x04\xe2A\x01\x01R\barchived\x12B\n" +
-	"\x06origin\x18\v \x01(\x0e2$.responsa.chat.v1.ConversationOriginB\x04\xe2A\x01\x03R\x06origin\x1a9\n" +
+	"\x06origin\x18\v \x01(\x0e2$.responsa.chat.v1.ConversationOriginB\x04\xe2A\x01\x03R\x06origin\x12>\n" +
+	"\x05files\x18\f \x01(\tB(\xe2A\x01\x03\xfaA!\n" +
+	"\x1fresponsa.example.org/CollectionR\x05files\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:a\xeaA^\n" +

@@ -156,6 +156,7 @@ def conversation(value: Conversation) -> conversation_pb2.Conversation:
         value,
         active_turn="" if value.active_turn is None else names.turn(value.active_turn),
         owner=names.user(value.user_id),
+        files=names.collection(value.files) if value.files else "",
     )
 
 

@@ -20,7 +20,8 @@ ORDER BY id = %(id)s DESC LIMIT 1;
 
 -- name: conversations
 SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.pinned, c.archived, c.origin, c.revision, c.create_time,
-    c.update_time, t.id AS active_turn
+    c.update_time, t.id AS active_turn,
+    coalesce((SELECT f.slug FROM responsa.collection AS f WHERE f.tenant_id = %(tenant)s AND f.conversation_id = c.id), '') AS files
 FROM responsa.conversation AS c
 LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
 WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s
@@ -39,7 +40,8 @@ ORDER BY {order} LIMIT %(limit)s;
 -- name: search_conversations
 -- An answer that the transaction's reader may not read does not match.
 SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.pinned, c.archived, c.origin, c.revision, c.create_time,
-    c.update_time, t.id AS active_turn, m.found
+    c.update_time, t.id AS active_turn, m.found,
+    coalesce((SELECT f.slug FROM responsa.collection AS f WHERE f.tenant_id = %(tenant)s AND f.conversation_id = c.id), '') AS files
 FROM responsa.conversation AS c
 LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
 CROSS JOIN LATERAL (

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/chat/v1/conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x05\n\x0c\x43onversation\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1b\n\x05title\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12W\n\x06labels\x18\x03 \x03(\x0b\x32*.responsa.chat.v1.Conversation.LabelsEntryB\x1b\xe2\x41\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01\x12\x37\n\x0b\x61\x63tive_turn\x18\x04 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Turn\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x07 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x31\n\x05owner\x18\x08 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x14\n\x06pinned\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08\x61rchived\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\x12:\n\x06origin\x18\x0b \x01(\x0e\x32$.responsa.chat.v1.ConversationOriginB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:a\xea\x41^\n!responsa.example.org/Conversation\x12\x1c\x63onversations/{conversation}*\rconversations2\x0c\x63onversation*x\n\x12\x43onversationOrigin\x12#\n\x1f\x43ONVERSATION_ORIGIN_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONVERSATION_ORIGIN_PAGE\x10\x01\x12\x1f\n\x1b\x43ONVERSATION_ORIGIN_PROGRAM\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/chat/v1/conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x05\n\x0c\x43onversation\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1b\n\x05title\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12W\n\x06labels\x18\x03 \x03(\x0b\x32*.responsa.chat.v1.Conversation.LabelsEntryB\x1b\xe2\x41\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01\x12\x37\n\x0b\x61\x63tive_turn\x18\x04 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Turn\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x07 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x31\n\x05owner\x18\x08 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x14\n\x06pinned\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08\x61rchived\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\x12:\n\x06origin\x18\x0b \x01(\x0e\x32$.responsa.chat.v1.ConversationOriginB\x04\xe2\x41\x01\x03\x12\x37\n\x05\x66iles\x18\x0c \x01(\tB(\xe2\x41\x01\x03\xfa\x41!\n\x1fresponsa.example.org/Collection\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:a\xea\x41^\n!responsa.example.org/Conversation\x12\x1c\x63onversations/{conversation}*\rconversations2\x0c\x63onversation*x\n\x12\x43onversationOrigin\x12#\n\x1f\x43ONVERSATION_ORIGIN_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONVERSATION_ORIGIN_PAGE\x10\x01\x12\x1f\n\x1b\x43ONVERSATION_ORIGIN_PROGRAM\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,12 +58,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONVERSATION'].fields_by_name['archived']._serialized_options = b'\342A\001\001'
   _globals['_CONVERSATION'].fields_by_name['origin']._loaded_options = None
   _globals['_CONVERSATION'].fields_by_name['origin']._serialized_options = b'\342A\001\003'
+  _globals['_CONVERSATION'].fields_by_name['files']._loaded_options = None
+  _globals['_CONVERSATION'].fields_by_name['files']._serialized_options = b'\342A\001\003\372A!\n\037responsa.example.org/Collection'
   _globals['_CONVERSATION']._loaded_options = None
   _globals['_CONVERSATION']._serialized_options = b'\352A^\n!responsa.example.org/Conversation\022\034conversations/{conversation}*\rconversations2\014conversation'
-  _globals['_CONVERSATIONORIGIN']._serialized_start=802
-  _globals['_CONVERSATIONORIGIN']._serialized_end=922
+  _globals['_CONVERSATIONORIGIN']._serialized_start=859
+  _globals['_CONVERSATIONORIGIN']._serialized_end=979
   _globals['_CONVERSATION']._serialized_start=151
-  _globals['_CONVERSATION']._serialized_end=800
-  _globals['_CONVERSATION_LABELSENTRY']._serialized_start=656
-  _globals['_CONVERSATION_LABELSENTRY']._serialized_end=701
+  _globals['_CONVERSATION']._serialized_end=857
+  _globals['_CONVERSATION_LABELSENTRY']._serialized_start=713
+  _globals['_CONVERSATION_LABELSENTRY']._serialized_end=758
 # @@protoc_insertion_point(module_scope)

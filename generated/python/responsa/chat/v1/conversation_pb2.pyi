@@ -81,6 +81,7 @@ class Conversation(_message.Message):
     PINNED_FIELD_NUMBER: _builtins.int
     ARCHIVED_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`conversations/{uuid}`; the server chooses the UUID."""
     title: _builtins.str
@@ -99,6 +100,8 @@ class Conversation(_message.Message):
     """Whether the caller has put the conversation away. Lists contain archived conversations unless a filter leaves them out."""
     origin: Global___ConversationOrigin.ValueType
     """What began the conversation."""
+    files: _builtins.str
+    """The collection with the files that were given to the conversation, `collections/{id}`; empty if there is none. See Collection.conversation."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's labels: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes."""
@@ -125,10 +128,11 @@ class Conversation(_message.Message):
         pinned: _builtins.bool = ...,
         archived: _builtins.bool = ...,
         origin: Global___ConversationOrigin.ValueType = ...,
+        files: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_turn", b"active_turn", "archived", b"archived", "create_time", b"create_time", "etag", b"etag", "labels", b"labels", "name", b"name", "origin", b"origin", "owner", b"owner", "pinned", b"pinned", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_turn", b"active_turn", "archived", b"archived", "create_time", b"create_time", "etag", b"etag", "files", b"files", "labels", b"labels", "name", b"name", "origin", b"origin", "owner", b"owner", "pinned", b"pinned", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

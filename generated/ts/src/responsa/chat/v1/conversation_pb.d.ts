@@ -94,6 +94,13 @@ export declare type Conversation = Message<"responsa.chat.v1.Conversation"> & {
    * @generated from field: responsa.chat.v1.ConversationOrigin origin = 11;
    */
   origin: ConversationOrigin;
+
+  /**
+   * The collection with the files that were given to the conversation, `collections/{id}`; empty if there is none. See Collection.conversation.
+   *
+   * @generated from field: string files = 12;
+   */
+  files: string;
 };
 
 /**
