@@ -120,7 +120,7 @@ async def test_an_administrator_manages_a_collection_without_reading_it_and_choo
     await expect(access(tab)).to_contain_text("This collection belongs to Ada. Only its owner can read it")
     # The server counts what the caller reads, so neither the list nor the question before the deletion calls the collection empty.
     await expect(tab.page.get_by_text("You cannot see the documents of this collection.")).to_be_visible()
-    await expect(tab.collection).to_have_text("Documents of Adaanother person’s")
+    await expect(tab.collection).to_have_text("From Adaanother person’s")
     await expect(button(tab, "Ask this collection")).to_be_hidden()
     dialog = tab.page.get_by_role("dialog")
     await button(tab, "Edit collection").click()

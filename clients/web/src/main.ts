@@ -428,19 +428,27 @@ function notFound(fragment: string, administers: boolean): string {
 
 /** Show that files can be dropped while they are dragged over the page, and take those that are dropped. */
 function takesFiles(root: HTMLElement, signal: AbortSignal, take: (entries: readonly FileSystemEntry[]) => Promise<void>): void {
-  root.dataset["drop"] = t("dropFiles");
   const show = (over: boolean) => root.classList.toggle("dropping", over);
-  window.addEventListener("dragover", ({ dataTransfer }) => show(dataTransfer?.types.includes("Files") === true && !document.querySelector("dialog[open]")), { signal });
+  window.addEventListener("dragover", ({ dataTransfer, target }) => {
+    root.dataset["drop"] = t(isForQuestion(target) ? "dropClips" : "dropFiles");
+    show(dataTransfer?.types.includes("Files") === true && !document.querySelector("dialog[open]"));
+  }, { signal });
   window.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget === null && show(false), { signal });
   window.addEventListener(
     "drop",
-    ({ dataTransfer }) => {
+    ({ dataTransfer, target }) => {
       if (!root.classList.contains("dropping")) return;
       show(false);
+      if (isForQuestion(target)) return;
       void take([...(dataTransfer?.items ?? [])].map((one) => one.webkitGetAsEntry()).filter((one) => one !== null)); // readable only during the event
     },
     { signal },
   );
+}
+
+/** Whether what is dropped there belongs to the question box, which takes it itself. */
+function isForQuestion(target: EventTarget | null): boolean {
+  return target instanceof Element && target.closest(".ask") !== null;
 }
 
 interface Outside {

@@ -29,7 +29,7 @@ describe("firstOf", () => {
 
 describe("labelOf", () => {
   it("names the owner of a collection without a display name whose id has a random end", () => {
-    const shared = { name: "collections/hr-546c9a19", displayName: "", chosenId: "hr", ownerDisplayName: "Ada", kind: CollectionKind.OWN };
+    const shared = { name: "collections/hr-546c9a19", displayName: "", chosenId: "hr", ownerDisplayName: "Ada", kind: CollectionKind.OWN, conversation: "" };
     expect(labelOf(shared)).toBe("hr (of Ada)");
     expect(labelOf({ ...shared, ownerDisplayName: "" })).toBe("hr-546c9a19");
     expect(labelOf({ ...shared, name: "collections/hr" })).toBe("hr");
@@ -37,9 +37,9 @@ describe("labelOf", () => {
   });
 
   it("has words for ids that nobody chose", () => {
-    const own = { name: "collections/default", displayName: "", chosenId: "default", ownerDisplayName: "Ada", kind: CollectionKind.OWN };
+    const own = { name: "collections/default", displayName: "", chosenId: "default", ownerDisplayName: "Ada", kind: CollectionKind.OWN, conversation: "" };
     expect([own, DEFAULT].map(labelOf)).toEqual(["My documents", "My documents"]);
-    expect(labelOf({ ...own, name: "collections/default-546c9a19" })).toBe("Documents of Ada");
+    expect(labelOf({ ...own, name: "collections/default-546c9a19" })).toBe("From Ada");
     expect(labelOf({ ...own, name: "collections/responsa-docs", chosenId: "responsa-docs", kind: CollectionKind.DOCS })).toBe("Responsa’s documentation");
   });
 });

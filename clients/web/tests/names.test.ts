@@ -36,7 +36,7 @@ describe("names that people wrote", () => {
     expect([callName(other), plainName(other)]).toEqual([`\u2068${MUHAMMAD}\u2069`, MUHAMMAD]);
     const owned = { owner: "users/eve", ownerDisplayName: HOSTILE, readers: [], readable: true, manageable: true };
     expect([...(await labelsOf(owned, { labels: () => Promise.resolve(new Map()) }))]).toEqual([["users/eve", CLEAN]]);
-    const shared = { name: "collections/hr-546c9a19", displayName: "", chosenId: "hr", ownerDisplayName: MUHAMMAD, kind: CollectionKind.OWN };
+    const shared = { name: "collections/hr-546c9a19", displayName: "", chosenId: "hr", ownerDisplayName: MUHAMMAD, kind: CollectionKind.OWN, conversation: "" };
     expect(labelOf(shared)).toBe(`hr (of \u2068${MUHAMMAD}\u2069)`);
     expect(labelOf({ ...shared, displayName: HOSTILE })).toBe(CLEAN);
   });

@@ -1,6 +1,6 @@
 /** A conversation: its messages, the question box, and the answers as they arrive. */
 
-import { ArrowUp, Keyboard } from "lucide";
+import { ArrowUp, Keyboard, Paperclip } from "lucide";
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
@@ -16,6 +16,7 @@ import { Labels } from "../documents/library.js";
 import { button, element, focused } from "../widgets/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
 import { icon, iconButton } from "../widgets/icons.js";
+import { Lazy } from "../widgets/lazy.js";
 import { showKeys } from "../widgets/shortcuts.js";
 import { failureOf, type Failure } from "../server/errors.js";
 import { actions } from "./feedback.js";
@@ -40,6 +41,7 @@ const PAGE = 50;
 const NEWEST = 4; // the number of messages that the page reads to find new messages
 const MOST_BYTES = 16_384;
 const FOLLOW_UPS = 3;
+const TITLE = 50; // characters; at most 200 bytes
 /** Milliseconds between checks for changes that other tabs and programs made in the shown conversation. */
 const LOOK_AGAIN = 1_200;
 const UNSEEN = 60_000;
@@ -81,6 +83,19 @@ export class ChatView {
   readonly #talk: TalkView;
   readonly #question = element("textarea", { id: "question", rows: "1", placeholder: t("askQuestion"), autocomplete: "off", dir: "auto" });
   readonly #form = element("form", { class: "ask" });
+  readonly #files = element("input", { type: "file", multiple: true, hidden: true, change: () => void this.#picked() });
+  readonly #clips = new Lazy(async () => {
+    const made = new (await import("./clips.js")).ClipsView(this.#api, {
+      say: (text) => this.#hooks.say(text),
+      conversation: (title) => this.#begun(title),
+      added: (collection) => this.scope.offer(collection, true),
+      emptied: () => this.scope.asked(),
+    });
+    this.#question.before(made.root);
+    return made;
+  });
+  /** Resolves when the files that were added last have been sent. */
+  #sending: Promise<boolean> | undefined;
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #conversation = "";
   #showing = new AbortController();
@@ -140,12 +155,14 @@ export class ChatView {
       element("label", { for: "question", class: "unseen" }, t("yourQuestion")),
       this.#question,
       this.picker.parameters,
-      element("div", { class: "bar" }, this.picker.root, this.scope.root, iconButton(Keyboard, t("keyboardShortcuts"), showKeys, { class: "plain icon keys-button" }), element("button", { type: "submit", class: "send", "aria-label": t("ask"), title: t("askKeys") }, icon(ArrowUp))),
+      this.#files,
+      element("div", { class: "bar" }, iconButton(Paperclip, t("attach"), () => this.#files.click()), this.picker.root, this.scope.root, iconButton(Keyboard, t("keyboardShortcuts"), showKeys, { class: "plain icon keys-button" }), element("button", { type: "submit", class: "send", "aria-label": t("ask"), title: t("askKeys") }, icon(ArrowUp))),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
     });
+    form.addEventListener("drop", ({ dataTransfer }) => void this.#attach([...(dataTransfer?.files ?? [])]));
     this.#question.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
@@ -195,6 +212,8 @@ export class ChatView {
     this.#problem.textContent = "";
     this.#head.blank();
     this.#earlier.hidden = true;
+    this.#sending = undefined;
+    void this.#clips.view?.enter("");
     const waiting = this.#waiting.of(conversation);
     const next = conversation ? "" : this.#next;
     this.#next = "";
@@ -224,6 +243,10 @@ export class ChatView {
       this.picker.adopt(agent ? { agent, parameters: last?.parameters ?? {} } : undefined);
       this.#head.name(conversation, found.title);
       this.#etag = found.etag;
+      if (found.files) {
+        this.scope.offer(found.files, false);
+        void this.#clips.get().then((clips) => clips.enter(found.files), () => undefined); // the files can be asked without the list of them
+      }
       this.#nextPage = page.nextPageToken;
       this.#earlier.hidden = !this.#nextPage;
       this.#talk.show(page.messages.reverse());
@@ -415,7 +438,48 @@ export class ChatView {
   }
 
   #submit(): void {
-    if (this.#send(this.#question.value)) this.#question.value = "";
+    if (this.#sending) {
+      const { signal } = this.#showing;
+      this.#form.setAttribute("aria-busy", "true");
+      void this.#sending.then((sent) => !signal.aborted && sent && this.#submit());
+    } else if (this.#send(this.#question.value)) this.#question.value = "";
+  }
+
+  async #picked(): Promise<void> {
+    const files = [...(this.#files.files ?? [])];
+    this.#files.value = ""; // the same file can be picked again
+    await this.#attach(files);
+  }
+
+  /** Add files to the conversation. A question that is sent meanwhile is asked when the server has them all. */
+  async #attach(files: readonly File[]): Promise<void> {
+    if (files.length === 0) return;
+    this.focus();
+    const before = this.#sending;
+    const sending = this.#clips.get().then(
+      async (clips) => (await clips.add(files)) && (await before) !== false,
+      () => {
+        this.#problem.textContent = t("unloaded");
+        return false;
+      },
+    );
+    this.#sending = sending;
+    await sending;
+    if (this.#sending !== sending) return;
+    this.#sending = undefined;
+    this.#form.removeAttribute("aria-busy");
+  }
+
+  /** The shown conversation; a new one has this title. */
+  async #begun(title: string): Promise<string> {
+    if (this.#conversation) return this.#conversation;
+    const { signal } = this.#showing;
+    const { name } = await this.#api.chat.createConversation({ conversation: { title: [...title].slice(0, TITLE).join("") }, requestId: uuid() });
+    signal.throwIfAborted();
+    this.#conversation = name;
+    this.scope.begun(name);
+    this.#hooks.changed(name);
+    return name;
   }
 
   /** Ask what the user wrote. Returns false, and says why, if it cannot be asked now. */
@@ -432,6 +496,7 @@ export class ChatView {
       this.#problem.textContent = t("stillSending");
     } else {
       this.#ask({ text, collections: this.scope.collections, ...this.picker.asked });
+      this.scope.asked();
       return true;
     }
     return false;

@@ -33,6 +33,8 @@ export class ScopeView {
   #chosen: readonly Named[];
   /** The conversation for which they are chosen; "" for a new one. */
   #conversation: string;
+  /** The files of the conversation, if it has any. */
+  #files: Named | undefined;
   /** The collections that the agent searches if the user chooses no collections; an empty list means all collections. */
   #usual: readonly Named[] = [];
 
@@ -89,6 +91,7 @@ export class ScopeView {
   enter(conversation: string): void {
     if (conversation === this.#conversation) return;
     this.#conversation = conversation;
+    this.#files = undefined;
     if (this.#chosen.length > 0) this.choose([]);
     else this.#keep();
   }
@@ -103,6 +106,17 @@ export class ScopeView {
   chooseForNew(chosen: readonly Named[]): void {
     this.#conversation = "";
     this.choose(chosen);
+  }
+
+  /** The conversation has files, in this collection. `asked`: whether the next question is asked of them alone. */
+  offer(files: string, asked: boolean): void {
+    this.#files = { name: files, label: t("filesOfConversation") };
+    if (asked) this.choose([this.#files]);
+  }
+
+  /** The files were asked: the next question searches everything again, unless the user has chosen other collections. */
+  asked(): void {
+    if (this.#files && this.collections.join() === this.#files.name) this.choose([]);
   }
 
   choose(chosen: readonly Named[]): void {
@@ -140,7 +154,7 @@ export class ScopeView {
 
   async #load(): Promise<void> {
     try {
-      const found = await readableCollections(this.#api);
+      const found: readonly (Named & { readonly documentCount?: bigint })[] = [...(this.#files ? [this.#files] : []), ...(await readableCollections(this.#api))];
       const known = new Set(found.map((one) => one.name));
       const lost = this.collections.filter((one) => !known.has(one));
       this.#lost.textContent = lost.length > 0 ? this.forget(lost) : "";
@@ -150,8 +164,8 @@ export class ScopeView {
           const others = this.#chosen.filter((other) => other.name !== one.name);
           this.choose(box.checked ? [...others, one] : others);
         });
-        const size = element("span", { class: "note" }, t("documentCount", { count: Number(one.documentCount) }));
-        return element("label", { class: "row" }, box, element("span", WRITTEN, one.label), size);
+        const size = one.documentCount === undefined ? [] : [element("span", { class: "note" }, t("documentCount", { count: Number(one.documentCount) }))];
+        return element("label", { class: "row" }, box, element("span", WRITTEN, one.label), ...size);
       });
       replace(this.#rows, ...(rows.length > 0 ? rows : [element("p", {}, t("noCollections"))]));
     } catch (error) {

@@ -59,14 +59,15 @@ export function unavailable(label: string): string {
  * The text for a collection. A collection without a display name is called by the id that its owner chose: for others, its id may have a random end. Nobody chose the id
  * `default`, nor that of the collection of Responsa's documentation, so these have words.
  */
-export function labelOf({ name, displayName, chosenId, ownerDisplayName, kind }: Pick<Collection, "name" | "displayName" | "chosenId" | "ownerDisplayName" | "kind">): string {
+export function labelOf({ name, displayName, chosenId, ownerDisplayName, kind, conversation }: Pick<Collection, "name" | "displayName" | "chosenId" | "ownerDisplayName" | "kind" | "conversation">): string {
   const id = collectionId(name);
+  if (conversation) return t("filesOfConversation");
   if (displayName) return cleanName(displayName);
   if (kind === CollectionKind.DOCS) return t("responsaDocs");
   if (name === DEFAULT.name) return DEFAULT.label;
   if (id === chosenId || !ownerDisplayName) return id;
   const owner = nameWithin(ownerDisplayName);
-  return chosenId === collectionId(DEFAULT.name) ? t("documentsOf", { owner }) : t("ofOwner", { id: chosenId, owner });
+  return chosenId === collectionId(DEFAULT.name) ? t("fromOwner", { owner }) : t("ofOwner", { id: chosenId, owner });
 }
 
 /** Finds the texts of collections by name, each once. */

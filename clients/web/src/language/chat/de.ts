@@ -2,6 +2,16 @@ import type { en } from "./en.js";
 import type { Translated } from "../messages.js";
 
 export const de: Translated<typeof en> = {
+  clips: "Dateien dieses Gesprächs",
+  clipSent: "wird gesendet …",
+  clipRead: "wird gelesen …",
+  clipIsReady: "bereit",
+  clipReady: "Zu „{file}“ können Sie jetzt Fragen stellen.",
+  clipRefused: "„{file}“ lässt sich nicht verwenden. {why}",
+  clipRemove: "„{file}“ entfernen",
+  clipKeep: "In Meinen Dokumenten behalten",
+  clipStored: "In Meinen Dokumenten",
+  clipLost: "Die Datei ließ sich nicht lesen. Versuchen Sie es noch einmal.",
   shareTitle: "Diese Antwort teilen",
   shareNote: "Alle in Ihrer Organisation, die den Link haben, können diese Frage und die Antwort darauf lesen, aber sonst nichts aus dem Gespräch. Quellen und Zitate sehen sie nur aus Dokumenten, die sie lesen dürfen. Text, den ein Sprachmodell geschrieben hat, sehen alle.",
   shareTime: "Der Link gilt für",

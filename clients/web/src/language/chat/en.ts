@@ -1,5 +1,15 @@
-/** The texts of shared answers: the dialog that makes a link, and the view behind the link. */
+/** The texts of shared answers (the dialog that makes a link, and the view behind the link) and of the files of a conversation. */
 export const en = {
+  clips: "Files of this conversation",
+  clipSent: "sending…",
+  clipRead: "reading…",
+  clipIsReady: "ready",
+  clipReady: "“{file}” is ready for questions.",
+  clipRefused: "“{file}” can’t be used. {why}",
+  clipRemove: "Remove “{file}”",
+  clipKeep: "Keep in My documents",
+  clipStored: "In My documents",
+  clipLost: "The file could not be read. Try again.",
   shareTitle: "Share this answer",
   shareNote: "Everyone in your organisation who has the link can read this question and its answer, but nothing else in the conversation. They see sources and quotes only of documents that they may read. Text that a language model wrote is shown to all of them.",
   shareTime: "The link works for",
