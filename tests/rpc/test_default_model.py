@@ -183,7 +183,7 @@ async def test_an_owner_pastes_a_key_chooses_among_the_models_and_nobody_sees_th
         assert (stored.key_in_use, stored.key_stored, stored.default_model.api_key) == ("stored", True, "")
 
         # Another model of the same server is asked with the stored key.
-        pasted.model, pasted.api_key = "vendor/m-2:latest", ""
+        pasted.model, pasted.api_key, pasted.base_url = "vendor/m-2:latest", "", url + "/"
         stored = await served.ann.SetDefaultModel(default_model=pasted)
         assert (stored.default_model.model, stored.key_stored) == ("vendor/m-2:latest", True)
         wrong = pb.DefaultModel(provider="compatible", model="m-1", base_url=url, api_key="sk-wrong-1234567")

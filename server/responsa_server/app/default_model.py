@@ -377,7 +377,7 @@ class DefaultModels:
 
 def _server_of(model: DefaultModel) -> str:
     """What a stored key is for."""
-    return f"{model.provider} {model.base_url}"
+    return f"{model.provider} {model.base_url.rstrip('/')}"
 
 
 def _listed(models: Sequence[str]) -> str:
