@@ -272,16 +272,48 @@ async def test_an_owner_pastes_a_key_and_chooses_among_the_providers_models(owne
             owner.client.set_default_model(model_settings_pb2.DefaultModel())
 
 
+async def test_a_group_is_kept_with_its_members(person: Person) -> None:
+    bob = account(person.client, "Bob")
+    name = bob.user.display_name
+    tab = await administer(person)
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    await button(tab, "New group").click()
+    await dialog.get_by_label("Name").fill("Sales")
+    await dialog.get_by_role("button", name="Create").click()
+    await expect(rows(tab, "Groups")).to_contain_text(["0 members"])
+    await button(tab, "Members of Sales").click()
+    await dialog.get_by_label("Add a person").fill(bob.user.email)
+    await dialog.get_by_role("button", name="Add").click()
+    await expect(dialog.get_by_role("listitem")).to_contain_text([name])
+    assert await flaws(page) == []
+    await dialog.get_by_role("button", name="Done").click()
+    await expect(rows(tab, "Groups")).to_contain_text(["one member"])
+    await button(tab, "Members of Sales").click()
+    await dialog.get_by_role("button", name=f"Remove {name}").click()
+    await expect(dialog.get_by_role("listitem")).to_have_count(0)
+    await dialog.get_by_role("button", name="Done").click()
+    await button(tab, "Delete Sales").click()
+    await dialog.get_by_role("button", name="Delete").click()
+    await expect(page.get_by_text("No groups yet.")).to_be_visible()
+    await page.goto(f"{person.url}/#/administration/audit")
+    await expect(page.get_by_text(re.compile("removed .* from the group"))).to_be_visible()
+
+
 async def test_the_link_of_an_invitation_lets_one_person_register(person: Person) -> None:
     tab = await administer(person)
     dialog = tab.page.get_by_role("dialog")
     await button(tab, "Invite").click()
-    await dialog.get_by_label("E-mail address").fill("nowhere")
+    emails = dialog.get_by_label("E-mail addresses")
+    await emails.fill("ben@example.org; nowhere,\nben@example.org  carla@example.org")
     await dialog.get_by_role("button", name="Create invitation").click()
-    await expect(dialog.locator(".problem", has_text="must be an e-mail address")).to_be_visible()
-    await dialog.get_by_label("E-mail address").fill("carla@example.org")
-    await dialog.get_by_role("button", name="Create invitation").click()
-    link = await dialog.get_by_label("Link", exact=True).input_value()
+    # The address that is none is said in place, and stays alone in the field.
+    await expect(dialog.locator(".problem", has_text="nowhere must be an e-mail address")).to_be_visible()
+    await expect(emails).to_have_value("nowhere")
+    await emails.fill("")
+    await dialog.get_by_role("button", name="Cancel").click()
+    await expect(dialog.get_by_role("textbox")).to_have_count(2)
+    await expect(dialog.get_by_label("ben@example.org", exact=True)).to_have_value(re.compile("#invitation="))
+    link = await dialog.get_by_label("carla@example.org", exact=True).input_value()
     await dialog.get_by_role("button", name="Done").click()
 
     guest = await person.open(await person.profile(), link)

@@ -26,6 +26,7 @@ async def choose(tab: Tab, collection: str) -> None:
 
 async def test_a_collection_is_shared_with_a_person_and_taken_back(person: Person) -> None:
     ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
+    person.client.create_group("Sales")
     tab = await enter(person, ada, place="#/documents")
     page, dialog = tab.page, tab.page.get_by_role("dialog")
     await expect(access(tab)).to_have_text("Only you can read these documents.")
@@ -100,6 +101,10 @@ async def test_a_collection_is_shared_with_a_person_and_taken_back(person: Perso
         "Everyone in your organisation can read these documents."
     )
     await dialog.get_by_label("Everyone in your organisation").uncheck()
+    await expect(dialog.get_by_role("status")).to_have_text("Only you can read these documents.")
+    await dialog.get_by_label("Sales").check()
+    await expect(dialog.get_by_role("status")).to_have_text("You and Sales can read these documents.")
+    await dialog.get_by_label("Sales").uncheck()
     await expect(dialog.get_by_role("status")).to_have_text("Only you can read these documents.")
     await page.keyboard.press("Escape")
     await reader.open_documents()

@@ -6,15 +6,17 @@ import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
-import type { Failure } from "../server/errors.js";
+import { failureOf, withWait } from "../server/errors.js";
 import { peopleFilter, plainName, roleOf, roles, type People } from "../server/people.js";
 import { moment } from "../text/facts.js";
 import { filled } from "../widgets/dialog.js";
-import { element } from "../widgets/dom.js";
-import { choiceEntry, EMAIL, placed, textEntry } from "../widgets/fields.js";
+import { element, WRITTEN } from "../widgets/dom.js";
+import { choiceEntry, Entry, sentence, textEntry } from "../widgets/fields.js";
 import { beginButton, ResourceList, tries, type Stage } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
+import { ruled } from "../language/language.js";
+import { groupsList } from "./groups.js";
 import { invitationsList } from "./invitations.js";
 import { codeLink, lastSignIn, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
 import { UserPage } from "./userpage.js";
@@ -32,6 +34,7 @@ export class UsersView implements Part {
   readonly #hooks: UsersHooks;
   readonly #list: ResourceList<User, ListUsersResponse>;
   readonly #invitations: ReturnType<typeof invitationsList>;
+  readonly #groups: ReturnType<typeof groupsList>;
   readonly #acts: UserActs;
   readonly #page: UserPage;
   /** The list, with what belongs to it. */
@@ -71,7 +74,8 @@ export class UsersView implements Part {
       say: hooks.say,
     });
     this.#invitations = invitationsList(api, people, hooks.say);
-    this.#all = element("div", { class: "stack" }, this.#list.root, this.#invitations.root);
+    this.#groups = groupsList(api, hooks.say);
+    this.#all = element("div", { class: "stack" }, this.#list.root, this.#invitations.root, this.#groups.root);
     this.#page = new UserPage(api, people, hooks, this.#acts, () => viewFragment(this.#list.place));
     this.root = element("div", {}, this.#all, this.#page.root);
   }
@@ -81,7 +85,7 @@ export class UsersView implements Part {
     this.#all.hidden = user !== "";
     this.#page.root.hidden = user === "";
     if (user) return this.#page.show(user);
-    await Promise.all([this.#list.show(query), this.#invitations.again()]);
+    await Promise.all([this.#list.show(query), this.#invitations.again(), this.#groups.again()]);
   }
 
   async #create(stage: Stage): Promise<void> {
@@ -99,21 +103,51 @@ export class UsersView implements Part {
   }
 
   async #invite(): Promise<void> {
-    const email = textEntry(t("email"), EMAIL, t("invitedNote"));
+    const emails = new Entry(t("emails"), element("textarea", { rows: "3", inputmode: "email", maxlength: "4000", spellcheck: "false", autocapitalize: "none", ...WRITTEN }), t("invitedNote"));
     const role = choiceEntry(t("role"), roles().slice(0, 2));
     const term = choiceEntry(t("validFor"), TERMS);
     term.control.value = "604800";
-    let made = { code: "", until: "" };
+    const made: { readonly email: string; readonly code: string; readonly until: string }[] = [];
     const act = async () => {
-      const wanted = { email: email.control.value.trim(), role: roleOf(role.control.value), validSeconds: Number(term.control.value) };
-      const { code, expireTime } = await recently(this.#api, this.#hooks.me, () => this.#api.auth.createInvitation(wanted));
-      made = { code, until: until(expireTime) };
+      const left = addressesIn(emails.control.value);
+      if (left.length === 0) left.push(""); // the person may choose the address
+      const refused: string[] = [];
+      const problems: string[] = [];
+      try {
+        while (left.length > 0) {
+          const email = left[0]!;
+          const wanted = { email, role: roleOf(role.control.value), validSeconds: Number(term.control.value) };
+          try {
+            const { code, expireTime } = await recently(this.#api, this.#hooks.me, () => this.#api.auth.createInvitation(wanted));
+            made.push({ email, code, until: until(expireTime) });
+          } catch (error) {
+            const mistake = failureOf(error).violations.find(({ field }) => field === "email");
+            if (!mistake) throw error;
+            refused.push(email);
+            problems.push(sentence(email, ruled(mistake.rule, mistake.description)));
+          }
+          left.shift();
+        }
+      } finally {
+        emails.control.value = [...refused, ...left].join("\n"); // another try does not invite those again who have their codes
+        emails.refuse(problems.join(" "));
+      }
+      if (refused.length > 0) emails.control.focus();
+      return refused.length > 0 ? false : undefined;
     };
-    const explain = (failure: Failure) => Promise.resolve(placed({ email, role, valid_seconds: term }, failure));
-    if (!(await filled({ title: t("invite"), action: t("makeInvitation"), fields: [email.root, role.root, term.root], first: email.control, act, explain }))) return;
-    this.#hooks.say(t("invitationMade"));
+    await filled({ title: t("invite"), action: t("makeInvitation"), fields: [emails.root, role.root, term.root], first: emails.control, act, explain: (failure) => Promise.resolve(withWait(failure)) });
+    if (made.length === 0) return;
+    this.#hooks.say(t("invitationsMade", { count: made.length }));
     await this.#invitations.again();
-    const link = await codeLink(this.#api, this.#hooks.me.tenant, "invitation", made.code);
-    await showSecret({ title: t("theInvitation"), text: t("handInvitation", { until: made.until }), lines: [["code", made.code], ["link", link]], say: this.#hooks.say, view: this.root });
+    const links = await Promise.all(made.map(({ code }) => codeLink(this.#api, this.#hooks.me.tenant, "invitation", code)));
+    const [only, ...others] = made;
+    const alone = others.length === 0;
+    const lines = alone ? ([["code", only!.code], ["link", links[0]!]] as const) : made.map(({ email }, place) => ["link", links[place]!, email] as const);
+    await showSecret({ title: t(alone ? "theInvitation" : "theInvitations"), text: t(alone ? "handInvitation" : "handInvitations", { until: only!.until }), lines, say: this.#hooks.say, view: this.root });
   }
+}
+
+/** The addresses in a text, which commas, semicolons, spaces or lines separate, each once. */
+function addressesIn(text: string): string[] {
+  return [...new Set(text.split(/[\s,;]+/).filter(Boolean))];
 }

@@ -1,0 +1,101 @@
+/** Shows administrators the groups of the tenant, and makes, renames and deletes them. A dialog changes who is in a group. */
+
+import type { Group, GroupMember } from "@responsa/contract/responsa/admin/v1/group_pb.js";
+import { wellFormed } from "@responsa/client/parts.js";
+import { t } from "../language/administration/texts.js";
+import type { Api } from "../server/api.js";
+import { failureOf, withWait } from "../server/errors.js";
+import { plainName, usersWith } from "../server/people.js";
+import { nameWithin } from "../text/names.js";
+import { prompted, shown } from "../widgets/dialog.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { PersonField } from "../widgets/person.js";
+import { actButton, beginButton, ResourceList, tries, type Stage } from "../widgets/resourcelist.js";
+
+const NAME_LENGTH = 200; // the maximum number of a name's bytes
+const MEMBERS = 200; // the maximum number of members that the dialog lists
+
+export function groupsList(api: Pick<Api, "admin">, say: (text: string) => void) {
+  return new ResourceList({
+    label: t("groups"),
+    heading: "h3",
+    about: [t("groupsAbout")],
+    add: (stage) => [beginButton(t("newGroup"), () => create(api, stage))],
+    list: (asked) => api.admin.listGroups({ ...asked, orderBy: "display_name" }),
+    items: ({ groups }) => groups,
+    row: (group: Group, stage) => {
+      const { name, displayName, memberCount, etag } = group;
+      const called = nameWithin(displayName);
+      return {
+        name: displayName,
+        facts: [t("memberCount", { count: memberCount })],
+        acts: [
+          button(t("members"), () => void changeMembers(api, stage, group), { class: "plain", "aria-label": t("membersOf", { name: called }) }),
+          button(t("rename"), () => void rename(api, stage, group), { class: "plain", "aria-label": t("renameName", { name: called }) }),
+          actButton(stage, { label: t("delete"), name: t("deleteName", { name: displayName }), ask: { title: t("deleteGroupTitle"), text: t("deleteGroupText", { name: called }) }, does: () => api.admin.deleteGroup({ name, etag }), said: t("groupDeleted") }),
+        ],
+      };
+    },
+    empty: t("noGroups"),
+    say,
+  });
+}
+
+async function create(api: Pick<Api, "admin">, stage: Stage): Promise<void> {
+  const requestId = tries();
+  const act = async (text: string) => {
+    const group = { displayName: wellFormed(text) };
+    await api.admin.createGroup({ group, requestId: requestId(group) });
+  };
+  if (!(await prompted({ title: t("newGroup"), label: t("name"), value: "", maxLength: NAME_LENGTH, action: t("create"), act }))) return;
+  stage.say(t("groupCreated"));
+  await stage.again();
+}
+
+async function rename(api: Pick<Api, "admin">, stage: Stage, { name, displayName, etag }: Group): Promise<void> {
+  const act = async (text: string) => void (await api.admin.updateGroup({ group: { name, etag, displayName: wellFormed(text) }, updateMask: { paths: ["display_name"] } }));
+  await prompted({ title: t("renameName", { name: nameWithin(displayName) }), label: t("name"), value: displayName, maxLength: NAME_LENGTH, action: t("save"), act });
+  await stage.again();
+  stage.home.focus();
+}
+
+async function changeMembers(api: Pick<Api, "admin">, stage: Stage, { name, displayName }: Group): Promise<void> {
+  const person = new PersonField(t("addMember"), usersWith(api, "state = ACTIVE"));
+  const list = element("ul", { class: "documents people", "aria-label": t("members") });
+  const problem = element("p", { class: "problem", role: "alert" });
+  const paint = async () => {
+    const { groupMembers, nextPageToken } = await api.admin.listGroupMembers({ parent: name, pageSize: MEMBERS });
+    replace(list, ...groupMembers.map(row), ...(nextPageToken ? [element("li", { class: "note" }, t("moreMembers", { count: MEMBERS }))] : []));
+    list.hidden = groupMembers.length === 0;
+  };
+  const perform = async (act: () => Promise<unknown>) => {
+    problem.textContent = "";
+    try {
+      await act();
+      await paint();
+    } catch (error) {
+      problem.textContent = withWait(failureOf(error));
+    }
+    person.control.focus();
+  };
+  const row = (member: GroupMember) => {
+    const { user, email } = member;
+    const label = plainName({ ...member, name: user });
+    const remove = button(t("remove"), () => void perform(() => api.admin.removeGroupMembers({ name, users: [user] })), { class: "plain danger", "aria-label": t("removeName", { name: label }) });
+    return element("li", {}, element("span", { class: "about", title: email, ...WRITTEN }, label), remove);
+  };
+  const form = element("form", { class: "adding", novalidate: true }, person.root, element("button", { type: "submit", class: "quiet" }, t("add")));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void perform(async () => {
+      const chosen = await person.chosen();
+      if (!chosen) return;
+      await api.admin.addGroupMembers({ name, users: [chosen.name] });
+      person.control.value = "";
+    });
+  });
+  await paint().catch((error: unknown) => (problem.textContent = failureOf(error).message));
+  await shown(t("membersOf", { name: nameWithin(displayName) }), t("done"), [list, form, problem], person.control);
+  await stage.again();
+  stage.home.focus();
+}
