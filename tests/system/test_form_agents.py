@@ -69,6 +69,10 @@ def test_an_agent_without_a_file_is_made_changed_and_rolled_back(bench: Bench, o
 
     # The form is what the version contains.
     content = MessageToDict(owner.agent_version(first.name).content)
+    content["prompts"]["small_talk"]["body"] = "Go away."
+    with pytest.raises(InvalidRequest, match="prompts: is not read beside"):
+        owner.create_agent_version("ferryman", content)
+    content = MessageToDict(owner.agent_version(first.name).content)
     content["config"]["instructions"] = "Say: SECOND"
     second = owner.create_agent_version("ferryman", content)
     assert (said(owner, second.name), said(owner, "agents/ferryman")) == ("SECOND", "FIRST")
@@ -160,6 +164,7 @@ def test_a_form_counts_until_the_files_are_taken(bench: Bench, owner: Responsa) 
         ({"model": {"chain": ["nobody:model"]}}, "model.chain[0]"),
         ({"tools": {"use": ["Not a name"]}}, "tools.use[0]"),
         ({"colour": "blue"}, "colour"),
+        ({"start": "write"}, "start"),
     ],
 )
 def test_a_mistake_in_a_form_is_told_at_its_field(

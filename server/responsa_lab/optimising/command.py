@@ -244,6 +244,7 @@ async def _run(task: _Task) -> None:
 
         async def created(content: Content, card: Mapping[str, Any]) -> str:
             document = content.model_dump(mode="json", by_alias=True)
+            document["config"].pop("standard", None)  # it has prompts and steps of its own now
             return (await client.create_agent_version(task.agent, content=document, card=card)).name
 
         try:

@@ -44,6 +44,7 @@ export async function agentForm(api: FormApi, of: Agent | undefined, { agents, t
   const before = of ? within(content?.content, "config") : { standard: true };
   if (before["standard"] !== true) return element("section", { class: "stack narrow", "aria-label": title }, heading, element("p", { class: "access" }, t("ownSteps", { agent: of?.displayName ?? "", file: `${of?.name.replace("agents/", "")}/agent.toml` })), element("div", { class: "row" }, back));
 
+  for (const one of ["start", "nodes", "graph"]) delete before[one]; // they are the server's own, and another release has others
   const chain = JSON.stringify(within(before, "model")["chain"] ?? ["default"]);
   const name = textEntry(t("name"), { required: true, maxlength: "200", value: textOf(before["name"]) });
   const greeting = areaEntry(t("agentGreeting"), "2", "1000", textOf(before["greeting"]), t("agentGreetingNote"));

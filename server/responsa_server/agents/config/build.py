@@ -19,7 +19,7 @@ from responsa_server.agents.config.content import Content, Defaults, content_of
 from responsa_server.agents.config.files import SHARED, SHIPPED, read_shared
 from responsa_server.agents.config.parameters import ParameterCheck
 from responsa_server.agents.config.problems import AGENT_FILE, Problem, clause, from_validation, in_config
-from responsa_server.agents.config.standard import GRAPH, with_graph
+from responsa_server.agents.config.standard import GRAPH, OWN, own_graph, with_graph
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.alone import ModelAlone
 from responsa_server.agents.engine.asking import Pricing
@@ -292,8 +292,8 @@ def content_from(
 ) -> Content:
     """The content of a version from the document that GetAgentVersion shows, checked like an agent's files.
 
-    `chain` may be missing; then the models follow from `config`, as for files. What no node uses is left out. A `standard` agent's
-    graph, prompts and examples are those of this release, and its models always follow from `config`. Blocks. Raises BuildFailed.
+    `chain` may be missing; then the models follow from `config`, as for files. What no node uses is left out. A `standard` agent has
+    the graph, prompts and examples of this release alone, and its models always follow from `config`. Blocks. Raises BuildFailed.
     """
     try:
         draft = Content.model_validate({"agent": identity, "chain": (), **document})
@@ -317,4 +317,10 @@ def content_from(
         own = [one for one in problems if not standard or one.key[:1] not in {(key,) for key in GRAPH}]
         raise BuildFailed(own or problems)
     content = content_of(rtoml.loads(text), checked, files, defaults, surroundings.kinds)
-    return content.model_copy(update={"chain": draft.chain}) if draft.chain and not standard else content
+    if not standard:
+        return content.model_copy(update={"chain": draft.chain}) if draft.chain else content
+    parts = ("prompts", "partials", "examples")
+    own = [one for one in parts if getattr(draft, one) not in ({}, getattr(content, one))]
+    if wrong := [*own_graph(draft.config, config), *(Problem("content", f"{one}: {OWN}") for one in own)]:
+        raise BuildFailed(wrong)
+    return content

@@ -33,6 +33,7 @@ from responsa_server.agents.config.content import ENGINE, ContentBroken, FormerV
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
+from responsa_server.agents.config.standard import GRAPH
 from responsa_server.domain import names
 from responsa_server.domain.agents import (
     Agent,
@@ -528,7 +529,8 @@ class LiveAgents:
         """The published versions that outrank all files, with the graph of this release and today's default model. Raises Unavailable."""
         wanted = {one.name: one for one in published if not one.files_sha256}
         for stored in await self._versions.named(wanted.keys() - self._forms.keys(), ENGINE):
-            self._forms = {**self._forms, stored.name: json.loads(stored.content)["config"]}
+            config = json.loads(stored.content)["config"].items()
+            self._forms = {**self._forms, stored.name: {k: v for k, v in config if k not in GRAPH}}
         self._forms = {name: config for name, config in self._forms.items() if name in wanted}
         return [
             await asyncio.to_thread(self._of_form, wanted[name].agent, config)

@@ -11,6 +11,7 @@ from responsa_server.agents.config.problems import AGENT_FILE, Problem, in_confi
 from responsa_server.instance import SHIPPED_AGENTS
 
 GRAPH: Final = ("start", "nodes", "graph")
+OWN: Final = "is not read beside `standard = true`; remove one of the two"
 _TABLES: Final = ("model", "history", "retrieval", "limits", "tools")
 
 
@@ -30,10 +31,10 @@ def with_graph(config: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def own_graph(config: Mapping[str, object], filled: Mapping[str, object]) -> Iterator[Problem]:
-    """A problem for each key of a file's own graph, of which `standard` would make nothing. filled: with the standard graph."""
+    """A problem for each key of a graph of the agent's own, of which `standard` would make nothing. filled: with the standard graph."""
     for name in GRAPH:
         if name in config and config[name] != filled[name]:
-            yield in_config((name,), "is not read beside `standard = true`; remove one of the two")
+            yield in_config((name,), OWN)
 
 
 def _shipped(agent: str) -> Mapping[str, Any]:
