@@ -120,6 +120,13 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("logout", "responsa_server.cli.login", "End the session of `login`.", Section.PEOPLE, waits=True),
     Command(
+        "users",
+        "responsa_server.cli.users",
+        "List, invite and change users.",
+        Section.PEOPLE,
+        waits=True,
+    ),
+    Command(
         "groups",
         "responsa_server.cli.groups",
         "List and change groups of users.",
