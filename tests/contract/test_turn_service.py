@@ -191,11 +191,13 @@ async def test_a_conversation_in_which_only_a_question_failed_is_not_listed(
         query = ListQuery(200, CONVERSATIONS.orders[0])
         return {one.id for one in (await services.conversations.list(people.ann, query)).items}
 
-    failing = Script([SEARCHING, Unavailable(Reason.MODEL_UNAVAILABLE, "away")])
+    gate = asyncio.Event()
+    failing = Script([SEARCHING, gate, Unavailable(Reason.MODEL_UNAVAILABLE, "away")])
     made = await services.conversations.create(people.ann, uuid7(), "", {}, None, most=1000)
     async with services.turns(failing) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         assert accepted.conversation_id in await listed()
+        gate.set()
         assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.FAILED
     assert accepted.conversation_id not in await listed()
     assert made.id in await listed()

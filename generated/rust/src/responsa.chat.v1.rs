@@ -1743,8 +1743,8 @@ pub struct Conversation {
     /// `conversations/{uuid}`; the server chooses the UUID.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes a title from the first
-    /// question that gets a reply.
+    /// The title; at most 200 bytes. If the caller sets none, the server makes it from the question that begins the conversation, and again from the first question
+    /// that gets a reply; until then, and for agents without titles, the title is `Chat YYYY-MM-DD HH:MM` (UTC).
     #[prost(string, tag = "2")]
     pub title: ::prost::alloc::string::String,
     /// The caller's labels: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes.

@@ -253,7 +253,8 @@ class NewTurn:
     `Backlog.watched`. max_pending: the maximum number of turns that may wait for a worker, across all conversations.
     max_queued: the maximum number of turns that may be queued in one conversation. demand: the most that the turn can use of
     language models; None if it uses none. limits: those of the user and the tenant. traceparent: the accepted call's span
-    (W3C Trace Context); "" if no traces are made. assignment: the turn's part in an experiment, or None.
+    (W3C Trace Context); "" if no traces are made. assignment: the turn's part in an experiment, or None. title: of a new
+    conversation until a question gets a reply; "" for its time.
     """
 
     id: UUID
@@ -271,6 +272,7 @@ class NewTurn:
     limits: AcceptLimits = UNLIMITED
     traceparent: str = ""
     assignment: Assignment | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

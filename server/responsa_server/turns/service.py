@@ -55,7 +55,7 @@ from responsa_server.turns.hub import Hub
 from responsa_server.turns.pack import ending, pack
 from responsa_server.turns.runtime import Runtime, loop_time, repeated
 from responsa_server.turns.settings import TurnSettings
-from responsa_server.turns.worker import WorkerParts
+from responsa_server.turns.worker import WorkerParts, title_of
 from responsa_server.turns.writer import LogWriter
 
 _PARTITION_SECONDS: Final = 6 * 3600.0
@@ -363,6 +363,7 @@ class Turns:
             limits=limits,
             traceparent=accepting.traceparent,
             assignment=assignment,
+            title=title_of(question.text) if creates and agent.titles else "",
         )
 
         claimed = ClaimedTurn(

@@ -81,8 +81,8 @@ type Conversation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `conversations/{uuid}`; the server chooses the UUID.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes a title from the first
-	// question that gets a reply.
+	// The title; at most 200 bytes. If the caller sets none, the server makes it from the question that begins the conversation, and again from the first question
+	// that gets a reply; until then, and for agents without titles, the title is `Chat YYYY-MM-DD HH:MM` (UTC).
 	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
 	// The caller's labels: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes.
 	Labels map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`

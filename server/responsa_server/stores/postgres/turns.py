@@ -280,6 +280,7 @@ class PostgresTurnStore(TurnLog):
             "id": new.id,
             "conversation": new.conversation_id,
             "create": creates,
+            "title": new.title,
             "origin": ConversationOrigin.of(principal).value,
             "request_id": new.request_id,
             "request": request,

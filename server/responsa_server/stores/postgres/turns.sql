@@ -31,7 +31,8 @@ WITH place AS (
 ), created AS (
     INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, origin)
     SELECT %(conversation)s::uuid, %(tenant)s::text, %(user)s::uuid,
-        'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), false, %(origin)s::text
+        CASE WHEN %(title)s::text = '' THEN 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') ELSE %(title)s::text END,
+        false, %(origin)s::text
     FROM accepted WHERE %(create)s
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)

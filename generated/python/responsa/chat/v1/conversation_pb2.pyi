@@ -85,8 +85,8 @@ class Conversation(_message.Message):
     name: _builtins.str
     """`conversations/{uuid}`; the server chooses the UUID."""
     title: _builtins.str
-    """The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes a title from the first
-    question that gets a reply.
+    """The title; at most 200 bytes. If the caller sets none, the server makes it from the question that begins the conversation, and again from the first question
+    that gets a reply; until then, and for agents without titles, the title is `Chat YYYY-MM-DD HH:MM` (UTC).
     """
     active_turn: _builtins.str
     """The turn in progress, `turns/{uuid}`; empty when no turn is in progress."""

@@ -25,8 +25,8 @@ export declare type Conversation = Message<"responsa.chat.v1.Conversation"> & {
   name: string;
 
   /**
-   * The title; at most 200 bytes. The title is `Chat YYYY-MM-DD HH:MM` (UTC) until the caller sets another title, or the server makes a title from the first
-   * question that gets a reply.
+   * The title; at most 200 bytes. If the caller sets none, the server makes it from the question that begins the conversation, and again from the first question
+   * that gets a reply; until then, and for agents without titles, the title is `Chat YYYY-MM-DD HH:MM` (UTC).
    *
    * @generated from field: string title = 2;
    */
