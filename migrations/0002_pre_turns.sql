@@ -226,6 +226,7 @@ CREATE TABLE responsa.message_feedback (
     agent text NOT NULL, -- of the answer, like the pattern, so that feedback is counted without its turns
     pattern_id uuid, -- NULL: its question has none yet
     score smallint CHECK (score BETWEEN 1 AND 5), -- gives the rating; NULL: none
+    shown boolean NOT NULL DEFAULT false, -- whether the user shows administrators the question and the answer
     PRIMARY KEY (tenant_id, message_id),
     CHECK (rating IS NOT NULL OR score IS NOT DISTINCT FROM 3),
     FOREIGN KEY (tenant_id, message_id) REFERENCES responsa.message (tenant_id, id) ON DELETE CASCADE

@@ -23,6 +23,7 @@ var repeats = map[string]repeat{
 	"/responsa.admin.v1.AdminService/GetInsightSettings":             always,
 	"/responsa.admin.v1.AdminService/GetModels":                      always,
 	"/responsa.admin.v1.AdminService/GetQualityStats":                always,
+	"/responsa.admin.v1.AdminService/GetShownExchange":               always,
 	"/responsa.admin.v1.AdminService/GetSource":                      always,
 	"/responsa.admin.v1.AdminService/GetSystemStatus":                always,
 	"/responsa.admin.v1.AdminService/GetTeacher":                     always,

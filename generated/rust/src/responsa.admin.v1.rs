@@ -547,6 +547,9 @@ pub struct GivenFeedback {
     /// The score, from 1 to 5; 0 if the user gave a rating without a score.
     #[prost(int32, tag = "14")]
     pub score: i32,
+    /// Whether the user shows the question and the answer. GetShownExchange returns them if InsightSettings.question_texts is set, too.
+    #[prost(bool, tag = "15")]
+    pub shown: bool,
 }
 impl ::prost::Name for GivenFeedback {
     const NAME: &'static str = "GivenFeedback";
@@ -845,6 +848,55 @@ impl ::prost::Name for InsightSettings {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.InsightSettings".into()
+    }
+}
+/// ShownExchange is a question and its answer, which the user who asked shows to administrators.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShownExchange {
+    /// `messages/{uuid}/feedback`.
+    #[prost(string, tag = "1")]
+    pub feedback: ::prost::alloc::string::String,
+    /// The question.
+    #[prost(string, tag = "2")]
+    pub question: ::prost::alloc::string::String,
+    /// The answer, as Markdown, or the message of the refusal. Empty if the answer consists of passages, and the caller may not read all of them.
+    #[prost(string, tag = "3")]
+    pub answer: ::prost::alloc::string::String,
+    /// The sources of the answer, in their order, or the passages that came closest, the best first.
+    #[prost(message, repeated, tag = "4")]
+    pub sources: ::prost::alloc::vec::Vec<ShownSource>,
+}
+impl ::prost::Name for ShownExchange {
+    const NAME: &'static str = "ShownExchange";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ShownExchange".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ShownExchange".into()
+    }
+}
+/// ShownSource is a source of a shown answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShownSource {
+    /// The title of the document, or of what a tool returned.
+    #[prost(string, tag = "1")]
+    pub title: ::prost::alloc::string::String,
+    /// The version, `documents/{uuid}/versions/{n}`; empty unless the caller may read the document.
+    #[prost(string, tag = "2")]
+    pub document_version: ::prost::alloc::string::String,
+    /// The quote, or the passage as Markdown; empty unless the caller may read the document.
+    #[prost(string, tag = "3")]
+    pub text: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ShownSource {
+    const NAME: &'static str = "ShownSource";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ShownSource".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ShownSource".into()
     }
 }
 /// FeedbackState says whether administrators have dealt with feedback.
@@ -3916,6 +3968,23 @@ impl ::prost::Name for ResolveFeedbackRequest {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.ResolveFeedbackRequest".into()
+    }
+}
+/// GetShownExchangeRequest names feedback.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetShownExchangeRequest {
+    /// `messages/{uuid}/feedback`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetShownExchangeRequest {
+    const NAME: &'static str = "GetShownExchangeRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.GetShownExchangeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.GetShownExchangeRequest".into()
     }
 }
 /// GetFeedbackStatsRequest names a time.

@@ -20,6 +20,9 @@ pub struct Feedback {
     /// The score, from 1 to 5; 0 if the user gave a rating without a score.
     #[prost(int32, tag = "6")]
     pub score: i32,
+    /// Whether the user shows the question and the answer to the tenant's administrators.
+    #[prost(bool, tag = "7")]
+    pub shown: bool,
 }
 impl ::prost::Name for Feedback {
     const NAME: &'static str = "Feedback";
@@ -2629,6 +2632,9 @@ pub struct SubmitFeedbackRequest {
     /// A score from 1 to 5 in place of the rating: 1 and 2 count as DOWN, 4 and 5 as UP, and 3 as neither. 0: no score.
     #[prost(int32, tag = "4")]
     pub score: i32,
+    /// Whether to show the question and the answer to the tenant's administrators, see AdminService.GetShownExchange. Without it, or with later feedback without it, they are not shown.
+    #[prost(bool, tag = "5")]
+    pub shown: bool,
 }
 impl ::prost::Name for SubmitFeedbackRequest {
     const NAME: &'static str = "SubmitFeedbackRequest";

@@ -106,6 +106,11 @@ class Insight:
         audit = AuditEvent.of_call(caller, names.feedback(message_id))
         return await self.store.resolve(caller, message_id, state, note, audit)
 
+    async def exchange(self, caller: Principal, message_id: UUID) -> Row:
+        """Return the question and the answer that a user shows with feedback. Raises NotFound."""
+        audit = AuditEvent.of_call(caller, names.feedback(message_id))
+        return await self.store.exchange(caller, message_id, audit)
+
     async def update_pattern(
         self, caller: Principal, pattern_id: UUID, changes: Mapping[str, object], etag: str
     ) -> Row:

@@ -20,7 +20,7 @@ const CHOICES = [
   [Rating.DOWN, "notHelpful", ThumbsDown],
 ] as const;
 
-export type Given = Pick<Feedback, "rating" | "score" | "comment">;
+export type Given = Pick<Feedback, "rating" | "score" | "comment" | "shown">;
 
 /** The controls below an answer that it shares with no other text: those that share it, if `shares`, and those for feedback. `turn` returns `turns/{uuid}`; the others are those of `FeedbackView`. */
 export function actions(api: Pick<Api, "chat">, shares: boolean, turn: () => string, message: () => string, given: Given | undefined, say: (text: string) => void): HTMLElement {
@@ -62,7 +62,7 @@ class FeedbackView {
     this.#sending = true;
     this.#problem.textContent = "";
     try {
-      await this.#send({ rating, score: 0, comment: this.#given?.comment ?? "" });
+      await this.#send({ rating, score: 0, comment: this.#given?.comment ?? "", shown: rating === Rating.DOWN && (this.#given?.shown ?? false) });
       if (rating === Rating.DOWN) void this.#write();
     } catch (error) {
       this.#problem.textContent = failureOf(error).message;
@@ -87,14 +87,17 @@ class FeedbackView {
       check();
       text.focus();
     };
-    const reasons = given.rating === Rating.DOWN ? [element("div", { class: "row wrap", role: "group", "aria-label": t("commentReasons") }, ...REASONS.map((one) => t(one)).map((one) => button(one, () => chosen(one), { class: "quiet" })))] : [];
-    await filled({ title: t("commentTitle"), action: t("send"), fields: [...reasons, row], first: text, act: () => this.#send({ ...given, comment: wellFormed(text.value.trim()) }) });
+    const isDown = given.rating === Rating.DOWN;
+    const shows = element("input", { type: "checkbox", id: "feedback-shown", checked: given.shown, "aria-describedby": "feedback-shown-note" });
+    const consent = element("div", {}, element("label", { class: "row" }, shows, t("showExchange")), element("p", { class: "note", id: "feedback-shown-note" }, t("showExchangeNote")));
+    const reasons = isDown ? [element("div", { class: "row wrap", role: "group", "aria-label": t("commentReasons") }, ...REASONS.map((one) => t(one)).map((one) => button(one, () => chosen(one), { class: "quiet" })))] : [];
+    await filled({ title: t("commentTitle"), action: t("send"), fields: [...reasons, row, ...(isDown ? [consent] : [])], first: text, act: () => this.#send({ ...given, comment: wellFormed(text.value.trim()), shown: isDown && shows.checked }) });
   }
 
-  async #send({ rating, score, comment }: Given): Promise<void> {
+  async #send({ rating, score, comment, shown }: Given): Promise<void> {
     // A score, which other clients give, stands for the rating.
     const opinion = score ? { score } : { rating };
-    this.#given = await this.#api.chat.submitFeedback({ message: this.#message(), ...opinion, comment });
+    this.#given = await this.#api.chat.submitFeedback({ message: this.#message(), ...opinion, comment, shown });
     this.#paint();
     this.#say(t("feedbackSaved"));
   }

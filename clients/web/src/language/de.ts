@@ -343,6 +343,8 @@ export const de: Messages = {
   reasonOutdated: "Veraltet",
   reasonOther: "Nicht das, was ich wissen wollte",
   send: "Senden",
+  showExchange: "Diese Frage und Antwort den Administratoren zeigen?",
+  showExchangeNote: "Nur diesen Austausch. Sie lesen ihn nur, wenn Ihre Organisation das Lesen von Fragen erlaubt, und jedes Lesen wird protokolliert. Entfernen Sie später das Häkchen, um ihn zurückzuziehen.",
   feedbackSaved: "Rückmeldung gespeichert.",
   share: "Antwort teilen",
   parameterAbove: "Der Wert muss größer als {limit} sein.",

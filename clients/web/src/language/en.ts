@@ -342,6 +342,8 @@ export const en = {
   reasonOutdated: "Out of date",
   reasonOther: "Not what I asked",
   send: "Send",
+  showExchange: "Show this question and answer to administrators?",
+  showExchangeNote: "This exchange alone. They read it only if your organisation lets them read questions, and each reading is logged. Clear the box later to withdraw it.",
   feedbackSaved: "Feedback saved.",
   share: "Share the answer",
   parameterAbove: "The value must be more than {limit}.",

@@ -2,7 +2,7 @@
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
-import { FeedbackState, QuestionPatternState, type GivenFeedback, type QuestionOutcome, type QuestionPattern, type TenantTurn } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
+import { FeedbackState, QuestionPatternState, type GivenFeedback, type QuestionOutcome, type QuestionPattern, type ShownSource, type TenantTurn } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
 import { Rating } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
 import { RefusalReason, TurnState } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { t, type Key } from "../language/operators/texts.js";
@@ -14,10 +14,13 @@ import { failureOf } from "../server/errors.js";
 import { usersWith, type People } from "../server/people.js";
 import { dateOf, lapse, moment, money } from "../text/facts.js";
 import { filled } from "../widgets/dialog.js";
-import { button, element, field, WRITTEN } from "../widgets/dom.js";
+import { button, element, field, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry } from "../widgets/fields.js";
 import { Listing } from "../widgets/listing.js";
 import { PersonField } from "../widgets/person.js";
+import { viewFragment } from "../widgets/views.js";
+import { loadMarkdown } from "../text/markdown.js";
+import { Prose } from "../text/prose.js";
 import { numberOf } from "./content.js";
 import { spanOf, type Period } from "./periods.js";
 
@@ -214,8 +217,29 @@ export class Matters {
         element("p", { class: "note whole" }, element("span", { class: `dot ${colour}` }), ` ${opinion} · ${facts.filter(Boolean).join(" · ")}`),
         ...(done ? [element("p", { class: "note whole", ...WRITTEN }, dealt("dealtWith", "dealtWithNote", one, names))] : []),
       ),
-      this.#acts(question, act),
+      ...(one.shown ? [this.#exchange(one.feedback)] : []),
+      this.#acts(question, ...(one.shown ? [element("a", { href: viewFragment({ area: "administration", tab: "agents", query: { edit: agent } }) }, t("correctAgent"))] : []), act),
     );
+  }
+
+  /** The question and the answer that the user shows, read when the administrator unfolds them: each reading is in the audit log. */
+  #exchange(name: string): HTMLElement {
+    const body = element("div", { class: "stack", "aria-live": "polite" });
+    const details = element("details", { class: "raw" }, element("summary", {}, t("readExchange")), body);
+    details.addEventListener("toggle", () => details.open && !body.firstChild && void this.#read(name).then((found) => replace(body, ...found)));
+    return details;
+  }
+
+  async #read(name: string): Promise<readonly HTMLElement[]> {
+    try {
+      const [{ question, answer, sources }] = await Promise.all([this.#api.admin.getShownExchange({ name }), loadMarkdown().catch(() => undefined)]);
+      const source = ({ title, documentVersion, text }: ShownSource) => element("li", { class: "wrapping" }, documentVersion ? element("a", { class: "name", href: `#/${documentVersion}`, ...WRITTEN }, title) : element("span", { class: "name", ...WRITTEN }, title), text ? markdown(text) : element("p", { class: "note" }, t("mayNotReadSource")));
+      const list = sources.length > 0 ? [element("h4", {}, t("exchangeSources")), element("ul", { class: "documents" }, ...sources.map(source))] : [];
+      return [element("strong", WRITTEN, question), answer ? markdown(answer) : element("p", { class: "note" }, t("answerWithheld")), ...list];
+    } catch (error) {
+      const { reason, message } = failureOf(error);
+      return [element("p", { class: "problem" }, reason === "RESOURCE_NOT_FOUND" ? t("exchangeGone") : message)];
+    }
   }
 
   #patternRow(pattern: QuestionPattern, fate: readonly HTMLElement[] = [], acts: readonly HTMLElement[] = []): HTMLElement {
@@ -287,6 +311,12 @@ export class Matters {
     const note = element("textarea", { id: "done-note", rows: "3", maxlength: String(NOTE_BYTES), ...WRITTEN });
     await filled({ title: t("markDone"), action: t("isDone"), fields: [...quoted(question), field(t("whatWasDone"), note, t("whatWasDoneNote"))], first: note, act: () => act(note.value.trim()) });
   }
+}
+
+function markdown(text: string): HTMLElement {
+  const prose = new Prose(() => element("span", {}));
+  prose.show(text, []);
+  return prose.root;
 }
 
 function quoted(question: string): HTMLElement[] {

@@ -5369,6 +5369,52 @@ func (x *ResolveFeedbackRequest) GetNote() string {
 	return ""
 }
 
+// GetShownExchangeRequest names feedback.
+type GetShownExchangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `messages/{uuid}/feedback`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetShownExchangeRequest) Reset() {
+	*x = GetShownExchangeRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetShownExchangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetShownExchangeRequest) ProtoMessage() {}
+
+func (x *GetShownExchangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetShownExchangeRequest.ProtoReflect.Descriptor instead.
+func (*GetShownExchangeRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{94}
+}
+
+func (x *GetShownExchangeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // GetFeedbackStatsRequest names a time.
 type GetFeedbackStatsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5382,7 +5428,7 @@ type GetFeedbackStatsRequest struct {
 
 func (x *GetFeedbackStatsRequest) Reset() {
 	*x = GetFeedbackStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5394,7 +5440,7 @@ func (x *GetFeedbackStatsRequest) String() string {
 func (*GetFeedbackStatsRequest) ProtoMessage() {}
 
 func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5407,7 +5453,7 @@ func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{94}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *GetFeedbackStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -5437,7 +5483,7 @@ type GetFeedbackStatsResponse struct {
 
 func (x *GetFeedbackStatsResponse) Reset() {
 	*x = GetFeedbackStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5449,7 +5495,7 @@ func (x *GetFeedbackStatsResponse) String() string {
 func (*GetFeedbackStatsResponse) ProtoMessage() {}
 
 func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5462,7 +5508,7 @@ func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{95}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *GetFeedbackStatsResponse) GetCounts() []*FeedbackCount {
@@ -5494,7 +5540,7 @@ type GetQualityStatsRequest struct {
 
 func (x *GetQualityStatsRequest) Reset() {
 	*x = GetQualityStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5506,7 +5552,7 @@ func (x *GetQualityStatsRequest) String() string {
 func (*GetQualityStatsRequest) ProtoMessage() {}
 
 func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5519,7 +5565,7 @@ func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{96}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *GetQualityStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -5558,7 +5604,7 @@ type GetQualityStatsResponse struct {
 
 func (x *GetQualityStatsResponse) Reset() {
 	*x = GetQualityStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5570,7 +5616,7 @@ func (x *GetQualityStatsResponse) String() string {
 func (*GetQualityStatsResponse) ProtoMessage() {}
 
 func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5583,7 +5629,7 @@ func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{97}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *GetQualityStatsResponse) GetQualities() []*Quality {
@@ -5630,7 +5676,7 @@ type ListTenantTurnsRequest struct {
 
 func (x *ListTenantTurnsRequest) Reset() {
 	*x = ListTenantTurnsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5642,7 +5688,7 @@ func (x *ListTenantTurnsRequest) String() string {
 func (*ListTenantTurnsRequest) ProtoMessage() {}
 
 func (x *ListTenantTurnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5655,7 +5701,7 @@ func (x *ListTenantTurnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantTurnsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantTurnsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{98}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ListTenantTurnsRequest) GetPageSize() int32 {
@@ -5713,7 +5759,7 @@ type ListTenantTurnsResponse struct {
 
 func (x *ListTenantTurnsResponse) Reset() {
 	*x = ListTenantTurnsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5725,7 +5771,7 @@ func (x *ListTenantTurnsResponse) String() string {
 func (*ListTenantTurnsResponse) ProtoMessage() {}
 
 func (x *ListTenantTurnsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5738,7 +5784,7 @@ func (x *ListTenantTurnsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantTurnsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantTurnsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{99}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ListTenantTurnsResponse) GetTurns() []*TenantTurn {
@@ -5777,7 +5823,7 @@ type ListQuestionPatternsRequest struct {
 
 func (x *ListQuestionPatternsRequest) Reset() {
 	*x = ListQuestionPatternsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5789,7 +5835,7 @@ func (x *ListQuestionPatternsRequest) String() string {
 func (*ListQuestionPatternsRequest) ProtoMessage() {}
 
 func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5802,7 +5848,7 @@ func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{100}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *ListQuestionPatternsRequest) GetPageSize() int32 {
@@ -5864,7 +5910,7 @@ type ListQuestionPatternsResponse struct {
 
 func (x *ListQuestionPatternsResponse) Reset() {
 	*x = ListQuestionPatternsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5876,7 +5922,7 @@ func (x *ListQuestionPatternsResponse) String() string {
 func (*ListQuestionPatternsResponse) ProtoMessage() {}
 
 func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5889,7 +5935,7 @@ func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{101}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ListQuestionPatternsResponse) GetQuestionPatterns() []*QuestionPattern {
@@ -5933,7 +5979,7 @@ type UpdateQuestionPatternRequest struct {
 
 func (x *UpdateQuestionPatternRequest) Reset() {
 	*x = UpdateQuestionPatternRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5945,7 +5991,7 @@ func (x *UpdateQuestionPatternRequest) String() string {
 func (*UpdateQuestionPatternRequest) ProtoMessage() {}
 
 func (x *UpdateQuestionPatternRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5958,7 +6004,7 @@ func (x *UpdateQuestionPatternRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateQuestionPatternRequest.ProtoReflect.Descriptor instead.
 func (*UpdateQuestionPatternRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{102}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *UpdateQuestionPatternRequest) GetQuestionPattern() *QuestionPattern {
@@ -5984,7 +6030,7 @@ type GetInsightSettingsRequest struct {
 
 func (x *GetInsightSettingsRequest) Reset() {
 	*x = GetInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5996,7 +6042,7 @@ func (x *GetInsightSettingsRequest) String() string {
 func (*GetInsightSettingsRequest) ProtoMessage() {}
 
 func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6009,7 +6055,7 @@ func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{103}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{104}
 }
 
 // UpdateInsightSettingsRequest holds new settings.
@@ -6025,7 +6071,7 @@ type UpdateInsightSettingsRequest struct {
 
 func (x *UpdateInsightSettingsRequest) Reset() {
 	*x = UpdateInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6037,7 +6083,7 @@ func (x *UpdateInsightSettingsRequest) String() string {
 func (*UpdateInsightSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6050,7 +6096,7 @@ func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{104}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *UpdateInsightSettingsRequest) GetInsightSettings() *InsightSettings {
@@ -6076,7 +6122,7 @@ type GetModelsRequest struct {
 
 func (x *GetModelsRequest) Reset() {
 	*x = GetModelsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6088,7 +6134,7 @@ func (x *GetModelsRequest) String() string {
 func (*GetModelsRequest) ProtoMessage() {}
 
 func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6101,7 +6147,7 @@ func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelsRequest.ProtoReflect.Descriptor instead.
 func (*GetModelsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{105}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{106}
 }
 
 // SetDefaultModelRequest holds the model to store.
@@ -6117,7 +6163,7 @@ type SetDefaultModelRequest struct {
 
 func (x *SetDefaultModelRequest) Reset() {
 	*x = SetDefaultModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6129,7 +6175,7 @@ func (x *SetDefaultModelRequest) String() string {
 func (*SetDefaultModelRequest) ProtoMessage() {}
 
 func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6142,7 +6188,7 @@ func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDefaultModelRequest.ProtoReflect.Descriptor instead.
 func (*SetDefaultModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{106}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *SetDefaultModelRequest) GetDefaultModel() *DefaultModel {
@@ -6170,7 +6216,7 @@ type TestModelRequest struct {
 
 func (x *TestModelRequest) Reset() {
 	*x = TestModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6182,7 +6228,7 @@ func (x *TestModelRequest) String() string {
 func (*TestModelRequest) ProtoMessage() {}
 
 func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6195,7 +6241,7 @@ func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelRequest.ProtoReflect.Descriptor instead.
 func (*TestModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{107}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *TestModelRequest) GetDefaultModel() *DefaultModel {
@@ -6222,7 +6268,7 @@ type TestModelResponse struct {
 
 func (x *TestModelResponse) Reset() {
 	*x = TestModelResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[108]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6234,7 +6280,7 @@ func (x *TestModelResponse) String() string {
 func (*TestModelResponse) ProtoMessage() {}
 
 func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[108]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6247,7 +6293,7 @@ func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelResponse.ProtoReflect.Descriptor instead.
 func (*TestModelResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{108}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *TestModelResponse) GetOutcome() ModelTestOutcome {
@@ -6294,7 +6340,7 @@ type CreateGroupRequest struct {
 
 func (x *CreateGroupRequest) Reset() {
 	*x = CreateGroupRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[109]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6306,7 +6352,7 @@ func (x *CreateGroupRequest) String() string {
 func (*CreateGroupRequest) ProtoMessage() {}
 
 func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[109]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6319,7 +6365,7 @@ func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{109}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *CreateGroupRequest) GetGroup() *Group {
@@ -6354,7 +6400,7 @@ type GetGroupRequest struct {
 
 func (x *GetGroupRequest) Reset() {
 	*x = GetGroupRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[110]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6366,7 +6412,7 @@ func (x *GetGroupRequest) String() string {
 func (*GetGroupRequest) ProtoMessage() {}
 
 func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[110]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6379,7 +6425,7 @@ func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupRequest.ProtoReflect.Descriptor instead.
 func (*GetGroupRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{110}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *GetGroupRequest) GetName() string {
@@ -6408,7 +6454,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[111]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6420,7 +6466,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[111]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6433,7 +6479,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{111}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ListGroupsRequest) GetPageSize() int32 {
@@ -6477,7 +6523,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[112]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6489,7 +6535,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[112]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6502,7 +6548,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{112}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*Group {
@@ -6532,7 +6578,7 @@ type UpdateGroupRequest struct {
 
 func (x *UpdateGroupRequest) Reset() {
 	*x = UpdateGroupRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[113]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6544,7 +6590,7 @@ func (x *UpdateGroupRequest) String() string {
 func (*UpdateGroupRequest) ProtoMessage() {}
 
 func (x *UpdateGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[113]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6557,7 +6603,7 @@ func (x *UpdateGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateGroupRequest.ProtoReflect.Descriptor instead.
 func (*UpdateGroupRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{113}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *UpdateGroupRequest) GetGroup() *Group {
@@ -6587,7 +6633,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[114]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6599,7 +6645,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[114]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6612,7 +6658,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{114}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -6642,7 +6688,7 @@ type AddGroupMembersRequest struct {
 
 func (x *AddGroupMembersRequest) Reset() {
 	*x = AddGroupMembersRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[115]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6654,7 +6700,7 @@ func (x *AddGroupMembersRequest) String() string {
 func (*AddGroupMembersRequest) ProtoMessage() {}
 
 func (x *AddGroupMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[115]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6667,7 +6713,7 @@ func (x *AddGroupMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddGroupMembersRequest.ProtoReflect.Descriptor instead.
 func (*AddGroupMembersRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{115}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *AddGroupMembersRequest) GetName() string {
@@ -6697,7 +6743,7 @@ type RemoveGroupMembersRequest struct {
 
 func (x *RemoveGroupMembersRequest) Reset() {
 	*x = RemoveGroupMembersRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[116]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6709,7 +6755,7 @@ func (x *RemoveGroupMembersRequest) String() string {
 func (*RemoveGroupMembersRequest) ProtoMessage() {}
 
 func (x *RemoveGroupMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[116]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6722,7 +6768,7 @@ func (x *RemoveGroupMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveGroupMembersRequest.ProtoReflect.Descriptor instead.
 func (*RemoveGroupMembersRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{116}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *RemoveGroupMembersRequest) GetName() string {
@@ -6760,7 +6806,7 @@ type ListGroupMembersRequest struct {
 
 func (x *ListGroupMembersRequest) Reset() {
 	*x = ListGroupMembersRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[117]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6772,7 +6818,7 @@ func (x *ListGroupMembersRequest) String() string {
 func (*ListGroupMembersRequest) ProtoMessage() {}
 
 func (x *ListGroupMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[117]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6785,7 +6831,7 @@ func (x *ListGroupMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupMembersRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{117}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *ListGroupMembersRequest) GetParent() string {
@@ -6836,7 +6882,7 @@ type ListGroupMembersResponse struct {
 
 func (x *ListGroupMembersResponse) Reset() {
 	*x = ListGroupMembersResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[118]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6848,7 +6894,7 @@ func (x *ListGroupMembersResponse) String() string {
 func (*ListGroupMembersResponse) ProtoMessage() {}
 
 func (x *ListGroupMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[118]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6861,7 +6907,7 @@ func (x *ListGroupMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupMembersResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{118}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *ListGroupMembersResponse) GetGroupMembers() []*GroupMember {
@@ -7305,7 +7351,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB}\xe2A\x01\x02\xfaA\x1f\n" +
 	"\x1dresponsa.example.org/Feedback\xbaHTrR2P^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/feedback$R\x04name\x12F\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .responsa.admin.v1.FeedbackStateB\x0e\xe2A\x01\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x05state\x12 \n" +
-	"\x04note\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\x04note\"\x97\x01\n" +
+	"\x04note\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\x04note\"\xad\x01\n" +
+	"\x17GetShownExchangeRequest\x12\x91\x01\n" +
+	"\x04name\x18\x01 \x01(\tB}\xe2A\x01\x02\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/Feedback\xbaHTrR2P^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/feedback$R\x04name\"\x97\x01\n" +
 	"\x17GetFeedbackStatsRequest\x12?\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\tstartTime\x12;\n" +
@@ -7426,7 +7475,7 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"_page_size\"\x87\x01\n" +
 	"\x18ListGroupMembersResponse\x12C\n" +
 	"\rgroup_members\x18\x01 \x03(\v2\x1e.responsa.admin.v1.GroupMemberR\fgroupMembers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xb6h\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe8i\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -7509,7 +7558,8 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"QueryUsage\x12$.responsa.admin.v1.QueryUsageRequest\x1a%.responsa.admin.v1.QueryUsageResponse\"/\xc8\xf3\x18\x05\xd2\xf3\x18\n" +
 	"usage.read\xda\xf3\x18\x04user\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/usageRows\x12\x8a\x01\n" +
 	"\fListFeedback\x12&.responsa.admin.v1.ListFeedbackRequest\x1a'.responsa.admin.v1.ListFeedbackResponse\")\xc8\xf3\x18\x05\xd2\xf3\x18\rfeedback.read\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/feedback\x12\xab\x01\n" +
-	"\x0fResolveFeedback\x12).responsa.admin.v1.ResolveFeedbackRequest\x1a .responsa.admin.v1.GivenFeedback\"K\xc8\xf3\x18\x05\xd2\xf3\x18\x0ffeedback.update\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=messages/*/feedback}:resolve\x90\x02\x02\x12\x9c\x01\n" +
+	"\x0fResolveFeedback\x12).responsa.admin.v1.ResolveFeedbackRequest\x1a .responsa.admin.v1.GivenFeedback\"K\xc8\xf3\x18\x05\xd2\xf3\x18\x0ffeedback.update\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=messages/*/feedback}:resolve\x90\x02\x02\x12\xaf\x01\n" +
+	"\x10GetShownExchange\x12*.responsa.admin.v1.GetShownExchangeRequest\x1a .responsa.admin.v1.ShownExchange\"M\xc8\xf3\x18\x05\xd2\xf3\x18\x16feedback.open_exchange\x82\xd3\xe4\x93\x02)\x12'/v1/{name=messages/*/feedback}:exchange\x12\x9c\x01\n" +
 	"\x10GetFeedbackStats\x12*.responsa.admin.v1.GetFeedbackStatsRequest\x1a+.responsa.admin.v1.GetFeedbackStatsResponse\"/\xc8\xf3\x18\x05\xd2\xf3\x18\rfeedback.read\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/feedback:stats\x12\x91\x01\n" +
 	"\x0fGetQualityStats\x12).responsa.admin.v1.GetQualityStatsRequest\x1a*.responsa.admin.v1.GetQualityStatsResponse\"'\xc8\xf3\x18\x05\xd2\xf3\x18\fquality.read\x82\xd3\xe4\x93\x02\r\x12\v/v1/quality\x12\x93\x01\n" +
 	"\x0fListTenantTurns\x12).responsa.admin.v1.ListTenantTurnsRequest\x1a*.responsa.admin.v1.ListTenantTurnsResponse\")\xc8\xf3\x18\x05\xd2\xf3\x18\tturn.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tenant/turns\x12\xb2\x01\n" +
@@ -7545,7 +7595,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 119)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 120)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -7641,157 +7691,159 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*ListFeedbackRequest)(nil),               // 91: responsa.admin.v1.ListFeedbackRequest
 	(*ListFeedbackResponse)(nil),              // 92: responsa.admin.v1.ListFeedbackResponse
 	(*ResolveFeedbackRequest)(nil),            // 93: responsa.admin.v1.ResolveFeedbackRequest
-	(*GetFeedbackStatsRequest)(nil),           // 94: responsa.admin.v1.GetFeedbackStatsRequest
-	(*GetFeedbackStatsResponse)(nil),          // 95: responsa.admin.v1.GetFeedbackStatsResponse
-	(*GetQualityStatsRequest)(nil),            // 96: responsa.admin.v1.GetQualityStatsRequest
-	(*GetQualityStatsResponse)(nil),           // 97: responsa.admin.v1.GetQualityStatsResponse
-	(*ListTenantTurnsRequest)(nil),            // 98: responsa.admin.v1.ListTenantTurnsRequest
-	(*ListTenantTurnsResponse)(nil),           // 99: responsa.admin.v1.ListTenantTurnsResponse
-	(*ListQuestionPatternsRequest)(nil),       // 100: responsa.admin.v1.ListQuestionPatternsRequest
-	(*ListQuestionPatternsResponse)(nil),      // 101: responsa.admin.v1.ListQuestionPatternsResponse
-	(*UpdateQuestionPatternRequest)(nil),      // 102: responsa.admin.v1.UpdateQuestionPatternRequest
-	(*GetInsightSettingsRequest)(nil),         // 103: responsa.admin.v1.GetInsightSettingsRequest
-	(*UpdateInsightSettingsRequest)(nil),      // 104: responsa.admin.v1.UpdateInsightSettingsRequest
-	(*GetModelsRequest)(nil),                  // 105: responsa.admin.v1.GetModelsRequest
-	(*SetDefaultModelRequest)(nil),            // 106: responsa.admin.v1.SetDefaultModelRequest
-	(*TestModelRequest)(nil),                  // 107: responsa.admin.v1.TestModelRequest
-	(*TestModelResponse)(nil),                 // 108: responsa.admin.v1.TestModelResponse
-	(*CreateGroupRequest)(nil),                // 109: responsa.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                   // 110: responsa.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                 // 111: responsa.admin.v1.ListGroupsRequest
-	(*ListGroupsResponse)(nil),                // 112: responsa.admin.v1.ListGroupsResponse
-	(*UpdateGroupRequest)(nil),                // 113: responsa.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                // 114: responsa.admin.v1.DeleteGroupRequest
-	(*AddGroupMembersRequest)(nil),            // 115: responsa.admin.v1.AddGroupMembersRequest
-	(*RemoveGroupMembersRequest)(nil),         // 116: responsa.admin.v1.RemoveGroupMembersRequest
-	(*ListGroupMembersRequest)(nil),           // 117: responsa.admin.v1.ListGroupMembersRequest
-	(*ListGroupMembersResponse)(nil),          // 118: responsa.admin.v1.ListGroupMembersResponse
-	(*Teacher)(nil),                           // 119: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 120: google.protobuf.FieldMask
-	(*Program)(nil),                           // 121: responsa.admin.v1.Program
-	(*Source)(nil),                            // 122: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 123: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 124: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 125: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 126: responsa.admin.v1.FailedRow
-	(*v1.ToolProblem)(nil),                    // 127: responsa.chat.v1.ToolProblem
-	(*v1.AgentVersion)(nil),                   // 128: responsa.chat.v1.AgentVersion
-	(*v1.Agent)(nil),                          // 129: responsa.chat.v1.Agent
-	(*Experiment)(nil),                        // 130: responsa.admin.v1.Experiment
-	(*v11.User)(nil),                          // 131: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 132: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 133: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 134: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 135: responsa.admin.v1.Tenant
-	(*timestamppb.Timestamp)(nil),             // 136: google.protobuf.Timestamp
-	(*v11.ApiKey)(nil),                        // 137: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 138: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 139: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 140: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 141: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 142: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 143: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 144: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 145: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 146: responsa.admin.v1.Quality
-	(*TenantTurn)(nil),                        // 147: responsa.admin.v1.TenantTurn
-	(QuestionOutcome)(0),                      // 148: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 149: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 150: responsa.admin.v1.InsightSettings
-	(*DefaultModel)(nil),                      // 151: responsa.admin.v1.DefaultModel
-	(ModelTestOutcome)(0),                     // 152: responsa.admin.v1.ModelTestOutcome
-	(*durationpb.Duration)(nil),               // 153: google.protobuf.Duration
-	(*Group)(nil),                             // 154: responsa.admin.v1.Group
-	(*GroupMember)(nil),                       // 155: responsa.admin.v1.GroupMember
-	(*SystemStatus)(nil),                      // 156: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 157: google.protobuf.Empty
-	(*ExperimentReport)(nil),                  // 158: responsa.admin.v1.ExperimentReport
-	(*v11.DeletionReceipt)(nil),               // 159: responsa.auth.v1.DeletionReceipt
-	(*ModelSettings)(nil),                     // 160: responsa.admin.v1.ModelSettings
+	(*GetShownExchangeRequest)(nil),           // 94: responsa.admin.v1.GetShownExchangeRequest
+	(*GetFeedbackStatsRequest)(nil),           // 95: responsa.admin.v1.GetFeedbackStatsRequest
+	(*GetFeedbackStatsResponse)(nil),          // 96: responsa.admin.v1.GetFeedbackStatsResponse
+	(*GetQualityStatsRequest)(nil),            // 97: responsa.admin.v1.GetQualityStatsRequest
+	(*GetQualityStatsResponse)(nil),           // 98: responsa.admin.v1.GetQualityStatsResponse
+	(*ListTenantTurnsRequest)(nil),            // 99: responsa.admin.v1.ListTenantTurnsRequest
+	(*ListTenantTurnsResponse)(nil),           // 100: responsa.admin.v1.ListTenantTurnsResponse
+	(*ListQuestionPatternsRequest)(nil),       // 101: responsa.admin.v1.ListQuestionPatternsRequest
+	(*ListQuestionPatternsResponse)(nil),      // 102: responsa.admin.v1.ListQuestionPatternsResponse
+	(*UpdateQuestionPatternRequest)(nil),      // 103: responsa.admin.v1.UpdateQuestionPatternRequest
+	(*GetInsightSettingsRequest)(nil),         // 104: responsa.admin.v1.GetInsightSettingsRequest
+	(*UpdateInsightSettingsRequest)(nil),      // 105: responsa.admin.v1.UpdateInsightSettingsRequest
+	(*GetModelsRequest)(nil),                  // 106: responsa.admin.v1.GetModelsRequest
+	(*SetDefaultModelRequest)(nil),            // 107: responsa.admin.v1.SetDefaultModelRequest
+	(*TestModelRequest)(nil),                  // 108: responsa.admin.v1.TestModelRequest
+	(*TestModelResponse)(nil),                 // 109: responsa.admin.v1.TestModelResponse
+	(*CreateGroupRequest)(nil),                // 110: responsa.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                   // 111: responsa.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                 // 112: responsa.admin.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),                // 113: responsa.admin.v1.ListGroupsResponse
+	(*UpdateGroupRequest)(nil),                // 114: responsa.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                // 115: responsa.admin.v1.DeleteGroupRequest
+	(*AddGroupMembersRequest)(nil),            // 116: responsa.admin.v1.AddGroupMembersRequest
+	(*RemoveGroupMembersRequest)(nil),         // 117: responsa.admin.v1.RemoveGroupMembersRequest
+	(*ListGroupMembersRequest)(nil),           // 118: responsa.admin.v1.ListGroupMembersRequest
+	(*ListGroupMembersResponse)(nil),          // 119: responsa.admin.v1.ListGroupMembersResponse
+	(*Teacher)(nil),                           // 120: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 121: google.protobuf.FieldMask
+	(*Program)(nil),                           // 122: responsa.admin.v1.Program
+	(*Source)(nil),                            // 123: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 124: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 125: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 126: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 127: responsa.admin.v1.FailedRow
+	(*v1.ToolProblem)(nil),                    // 128: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 129: responsa.chat.v1.AgentVersion
+	(*v1.Agent)(nil),                          // 130: responsa.chat.v1.Agent
+	(*Experiment)(nil),                        // 131: responsa.admin.v1.Experiment
+	(*v11.User)(nil),                          // 132: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 133: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 134: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 135: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 136: responsa.admin.v1.Tenant
+	(*timestamppb.Timestamp)(nil),             // 137: google.protobuf.Timestamp
+	(*v11.ApiKey)(nil),                        // 138: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 139: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 140: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 141: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 142: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 143: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 144: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 145: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 146: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 147: responsa.admin.v1.Quality
+	(*TenantTurn)(nil),                        // 148: responsa.admin.v1.TenantTurn
+	(QuestionOutcome)(0),                      // 149: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 150: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 151: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 152: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 153: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 154: google.protobuf.Duration
+	(*Group)(nil),                             // 155: responsa.admin.v1.Group
+	(*GroupMember)(nil),                       // 156: responsa.admin.v1.GroupMember
+	(*SystemStatus)(nil),                      // 157: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 158: google.protobuf.Empty
+	(*ExperimentReport)(nil),                  // 159: responsa.admin.v1.ExperimentReport
+	(*v11.DeletionReceipt)(nil),               // 160: responsa.auth.v1.DeletionReceipt
+	(*ShownExchange)(nil),                     // 161: responsa.admin.v1.ShownExchange
+	(*ModelSettings)(nil),                     // 162: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	119, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	119, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	119, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	120, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	121, // 4: responsa.admin.v1.CreateProgramRequest.program:type_name -> responsa.admin.v1.Program
-	121, // 5: responsa.admin.v1.ListProgramsResponse.programs:type_name -> responsa.admin.v1.Program
-	122, // 6: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	122, // 7: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	122, // 8: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	120, // 9: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	123, // 10: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	124, // 11: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	125, // 12: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	126, // 13: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	120, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	120, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	120, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	121, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	122, // 4: responsa.admin.v1.CreateProgramRequest.program:type_name -> responsa.admin.v1.Program
+	122, // 5: responsa.admin.v1.ListProgramsResponse.programs:type_name -> responsa.admin.v1.Program
+	123, // 6: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	123, // 7: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	123, // 8: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	121, // 9: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	124, // 10: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	125, // 11: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	126, // 12: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	127, // 13: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
 	32,  // 14: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	127, // 15: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	128, // 15: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
 	33,  // 16: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	128, // 17: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
-	128, // 18: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
-	129, // 19: responsa.admin.v1.UpdateAgentRequest.agent:type_name -> responsa.chat.v1.Agent
-	120, // 20: responsa.admin.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	130, // 21: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
-	130, // 22: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
-	131, // 23: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	131, // 24: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	131, // 25: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	120, // 26: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	132, // 27: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	120, // 28: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	133, // 29: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	120, // 30: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	134, // 31: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	134, // 32: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	135, // 33: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	136, // 34: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	131, // 35: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	136, // 36: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	135, // 37: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	137, // 38: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	137, // 39: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	137, // 40: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	138, // 41: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	139, // 42: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	136, // 43: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	136, // 44: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	140, // 45: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	141, // 46: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	142, // 47: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	136, // 48: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	143, // 49: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	144, // 50: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	136, // 51: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	136, // 52: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	145, // 53: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	136, // 54: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	136, // 55: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	136, // 56: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	140, // 57: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	146, // 58: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	136, // 59: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	146, // 60: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
-	136, // 61: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
-	136, // 62: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
-	147, // 63: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
-	136, // 64: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	136, // 65: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	148, // 66: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	149, // 67: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	136, // 68: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	149, // 69: responsa.admin.v1.UpdateQuestionPatternRequest.question_pattern:type_name -> responsa.admin.v1.QuestionPattern
-	120, // 70: responsa.admin.v1.UpdateQuestionPatternRequest.update_mask:type_name -> google.protobuf.FieldMask
-	150, // 71: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	120, // 72: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	151, // 73: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	151, // 74: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	152, // 75: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
-	153, // 76: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
-	154, // 77: responsa.admin.v1.CreateGroupRequest.group:type_name -> responsa.admin.v1.Group
-	154, // 78: responsa.admin.v1.ListGroupsResponse.groups:type_name -> responsa.admin.v1.Group
-	154, // 79: responsa.admin.v1.UpdateGroupRequest.group:type_name -> responsa.admin.v1.Group
-	120, // 80: responsa.admin.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
-	155, // 81: responsa.admin.v1.ListGroupMembersResponse.group_members:type_name -> responsa.admin.v1.GroupMember
+	129, // 17: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	129, // 18: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
+	130, // 19: responsa.admin.v1.UpdateAgentRequest.agent:type_name -> responsa.chat.v1.Agent
+	121, // 20: responsa.admin.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	131, // 21: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
+	131, // 22: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
+	132, // 23: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	132, // 24: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	132, // 25: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	121, // 26: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	133, // 27: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	121, // 28: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	134, // 29: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	121, // 30: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	135, // 31: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	135, // 32: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	136, // 33: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	137, // 34: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	132, // 35: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	137, // 36: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	136, // 37: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	138, // 38: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	138, // 39: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	138, // 40: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	139, // 41: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	140, // 42: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	137, // 43: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	137, // 44: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	141, // 45: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	142, // 46: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	143, // 47: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	137, // 48: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	144, // 49: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	145, // 50: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	137, // 51: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	137, // 52: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	146, // 53: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	137, // 54: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	137, // 55: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	137, // 56: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	141, // 57: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	147, // 58: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	137, // 59: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	147, // 60: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
+	137, // 61: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
+	137, // 62: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
+	148, // 63: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
+	137, // 64: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	137, // 65: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	149, // 66: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	150, // 67: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	137, // 68: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	150, // 69: responsa.admin.v1.UpdateQuestionPatternRequest.question_pattern:type_name -> responsa.admin.v1.QuestionPattern
+	121, // 70: responsa.admin.v1.UpdateQuestionPatternRequest.update_mask:type_name -> google.protobuf.FieldMask
+	151, // 71: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	121, // 72: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	152, // 73: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	152, // 74: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	153, // 75: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	154, // 76: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	155, // 77: responsa.admin.v1.CreateGroupRequest.group:type_name -> responsa.admin.v1.Group
+	155, // 78: responsa.admin.v1.ListGroupsResponse.groups:type_name -> responsa.admin.v1.Group
+	155, // 79: responsa.admin.v1.UpdateGroupRequest.group:type_name -> responsa.admin.v1.Group
+	121, // 80: responsa.admin.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
+	156, // 81: responsa.admin.v1.ListGroupMembersResponse.group_members:type_name -> responsa.admin.v1.GroupMember
 	0,   // 82: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
 	1,   // 83: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
 	2,   // 84: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
@@ -7860,112 +7912,114 @@ var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
 	89,  // 147: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
 	91,  // 148: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
 	93,  // 149: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	94,  // 150: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	96,  // 151: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	98,  // 152: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
-	100, // 153: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	102, // 154: responsa.admin.v1.AdminService.UpdateQuestionPattern:input_type -> responsa.admin.v1.UpdateQuestionPatternRequest
-	103, // 155: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	104, // 156: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	105, // 157: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
-	106, // 158: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
-	107, // 159: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
-	109, // 160: responsa.admin.v1.AdminService.CreateGroup:input_type -> responsa.admin.v1.CreateGroupRequest
-	110, // 161: responsa.admin.v1.AdminService.GetGroup:input_type -> responsa.admin.v1.GetGroupRequest
-	111, // 162: responsa.admin.v1.AdminService.ListGroups:input_type -> responsa.admin.v1.ListGroupsRequest
-	113, // 163: responsa.admin.v1.AdminService.UpdateGroup:input_type -> responsa.admin.v1.UpdateGroupRequest
-	114, // 164: responsa.admin.v1.AdminService.DeleteGroup:input_type -> responsa.admin.v1.DeleteGroupRequest
-	115, // 165: responsa.admin.v1.AdminService.AddGroupMembers:input_type -> responsa.admin.v1.AddGroupMembersRequest
-	116, // 166: responsa.admin.v1.AdminService.RemoveGroupMembers:input_type -> responsa.admin.v1.RemoveGroupMembersRequest
-	117, // 167: responsa.admin.v1.AdminService.ListGroupMembers:input_type -> responsa.admin.v1.ListGroupMembersRequest
-	156, // 168: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	119, // 169: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	119, // 170: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 171: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	119, // 172: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	157, // 173: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	121, // 174: responsa.admin.v1.AdminService.CreateProgram:output_type -> responsa.admin.v1.Program
-	9,   // 175: responsa.admin.v1.AdminService.ListPrograms:output_type -> responsa.admin.v1.ListProgramsResponse
-	157, // 176: responsa.admin.v1.AdminService.DeleteProgram:output_type -> google.protobuf.Empty
-	122, // 177: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	122, // 178: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	14,  // 179: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	122, // 180: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	157, // 181: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	18,  // 182: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	125, // 183: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	125, // 184: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	22,  // 185: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	124, // 186: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	25,  // 187: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	27,  // 188: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	29,  // 189: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	31,  // 190: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	35,  // 191: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
-	128, // 192: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	128, // 193: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	129, // 194: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
-	129, // 195: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
-	129, // 196: responsa.admin.v1.AdminService.UpdateAgent:output_type -> responsa.chat.v1.Agent
-	130, // 197: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
-	130, // 198: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
-	45,  // 199: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
-	130, // 200: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
-	158, // 201: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
-	131, // 202: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	131, // 203: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	131, // 204: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	51,  // 205: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	131, // 206: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	133, // 207: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	133, // 208: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	131, // 209: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	131, // 210: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	60,  // 211: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	159, // 212: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	131, // 213: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	131, // 214: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	134, // 215: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	66,  // 216: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	157, // 217: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	69,  // 218: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	71,  // 219: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	135, // 220: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	74,  // 221: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	135, // 222: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	135, // 223: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	135, // 224: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	132, // 225: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	132, // 226: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	79,  // 227: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	81,  // 228: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	137, // 229: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	84,  // 230: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	86,  // 231: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	88,  // 232: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	90,  // 233: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	92,  // 234: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	143, // 235: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	95,  // 236: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	97,  // 237: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	99,  // 238: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
-	101, // 239: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	149, // 240: responsa.admin.v1.AdminService.UpdateQuestionPattern:output_type -> responsa.admin.v1.QuestionPattern
-	150, // 241: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	150, // 242: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	160, // 243: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
-	160, // 244: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
-	108, // 245: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
-	154, // 246: responsa.admin.v1.AdminService.CreateGroup:output_type -> responsa.admin.v1.Group
-	154, // 247: responsa.admin.v1.AdminService.GetGroup:output_type -> responsa.admin.v1.Group
-	112, // 248: responsa.admin.v1.AdminService.ListGroups:output_type -> responsa.admin.v1.ListGroupsResponse
-	154, // 249: responsa.admin.v1.AdminService.UpdateGroup:output_type -> responsa.admin.v1.Group
-	157, // 250: responsa.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	154, // 251: responsa.admin.v1.AdminService.AddGroupMembers:output_type -> responsa.admin.v1.Group
-	154, // 252: responsa.admin.v1.AdminService.RemoveGroupMembers:output_type -> responsa.admin.v1.Group
-	118, // 253: responsa.admin.v1.AdminService.ListGroupMembers:output_type -> responsa.admin.v1.ListGroupMembersResponse
-	168, // [168:254] is the sub-list for method output_type
-	82,  // [82:168] is the sub-list for method input_type
+	94,  // 150: responsa.admin.v1.AdminService.GetShownExchange:input_type -> responsa.admin.v1.GetShownExchangeRequest
+	95,  // 151: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	97,  // 152: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	99,  // 153: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
+	101, // 154: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	103, // 155: responsa.admin.v1.AdminService.UpdateQuestionPattern:input_type -> responsa.admin.v1.UpdateQuestionPatternRequest
+	104, // 156: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	105, // 157: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	106, // 158: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	107, // 159: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	108, // 160: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	110, // 161: responsa.admin.v1.AdminService.CreateGroup:input_type -> responsa.admin.v1.CreateGroupRequest
+	111, // 162: responsa.admin.v1.AdminService.GetGroup:input_type -> responsa.admin.v1.GetGroupRequest
+	112, // 163: responsa.admin.v1.AdminService.ListGroups:input_type -> responsa.admin.v1.ListGroupsRequest
+	114, // 164: responsa.admin.v1.AdminService.UpdateGroup:input_type -> responsa.admin.v1.UpdateGroupRequest
+	115, // 165: responsa.admin.v1.AdminService.DeleteGroup:input_type -> responsa.admin.v1.DeleteGroupRequest
+	116, // 166: responsa.admin.v1.AdminService.AddGroupMembers:input_type -> responsa.admin.v1.AddGroupMembersRequest
+	117, // 167: responsa.admin.v1.AdminService.RemoveGroupMembers:input_type -> responsa.admin.v1.RemoveGroupMembersRequest
+	118, // 168: responsa.admin.v1.AdminService.ListGroupMembers:input_type -> responsa.admin.v1.ListGroupMembersRequest
+	157, // 169: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	120, // 170: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	120, // 171: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 172: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	120, // 173: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	158, // 174: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	122, // 175: responsa.admin.v1.AdminService.CreateProgram:output_type -> responsa.admin.v1.Program
+	9,   // 176: responsa.admin.v1.AdminService.ListPrograms:output_type -> responsa.admin.v1.ListProgramsResponse
+	158, // 177: responsa.admin.v1.AdminService.DeleteProgram:output_type -> google.protobuf.Empty
+	123, // 178: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	123, // 179: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	14,  // 180: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	123, // 181: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	158, // 182: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	18,  // 183: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	126, // 184: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	126, // 185: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	22,  // 186: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	125, // 187: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	25,  // 188: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	27,  // 189: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	29,  // 190: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	31,  // 191: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	35,  // 192: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	129, // 193: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	129, // 194: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	130, // 195: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
+	130, // 196: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
+	130, // 197: responsa.admin.v1.AdminService.UpdateAgent:output_type -> responsa.chat.v1.Agent
+	131, // 198: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
+	131, // 199: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
+	45,  // 200: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
+	131, // 201: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
+	159, // 202: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
+	132, // 203: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	132, // 204: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	132, // 205: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	51,  // 206: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	132, // 207: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	134, // 208: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	134, // 209: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	132, // 210: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	132, // 211: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	60,  // 212: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	160, // 213: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	132, // 214: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	132, // 215: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	135, // 216: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	66,  // 217: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	158, // 218: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	69,  // 219: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	71,  // 220: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	136, // 221: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	74,  // 222: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	136, // 223: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	136, // 224: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	136, // 225: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	133, // 226: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	133, // 227: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	79,  // 228: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	81,  // 229: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	138, // 230: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	84,  // 231: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	86,  // 232: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	88,  // 233: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	90,  // 234: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	92,  // 235: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	144, // 236: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	161, // 237: responsa.admin.v1.AdminService.GetShownExchange:output_type -> responsa.admin.v1.ShownExchange
+	96,  // 238: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	98,  // 239: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	100, // 240: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
+	102, // 241: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	150, // 242: responsa.admin.v1.AdminService.UpdateQuestionPattern:output_type -> responsa.admin.v1.QuestionPattern
+	151, // 243: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	151, // 244: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	162, // 245: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	162, // 246: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	109, // 247: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	155, // 248: responsa.admin.v1.AdminService.CreateGroup:output_type -> responsa.admin.v1.Group
+	155, // 249: responsa.admin.v1.AdminService.GetGroup:output_type -> responsa.admin.v1.Group
+	113, // 250: responsa.admin.v1.AdminService.ListGroups:output_type -> responsa.admin.v1.ListGroupsResponse
+	155, // 251: responsa.admin.v1.AdminService.UpdateGroup:output_type -> responsa.admin.v1.Group
+	158, // 252: responsa.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	155, // 253: responsa.admin.v1.AdminService.AddGroupMembers:output_type -> responsa.admin.v1.Group
+	155, // 254: responsa.admin.v1.AdminService.RemoveGroupMembers:output_type -> responsa.admin.v1.Group
+	119, // 255: responsa.admin.v1.AdminService.ListGroupMembers:output_type -> responsa.admin.v1.ListGroupMembersResponse
+	169, // [169:256] is the sub-list for method output_type
+	82,  // [82:169] is the sub-list for method input_type
 	82,  // [82:82] is the sub-list for extension type_name
 	82,  // [82:82] is the sub-list for extension extendee
 	0,   // [0:82] is the sub-list for field type_name
@@ -8005,17 +8059,17 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_admin_service_proto_msgTypes[83].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[87].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[91].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[98].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[100].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[111].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[117].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[99].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[101].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[112].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[118].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   119,
+			NumMessages:   120,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

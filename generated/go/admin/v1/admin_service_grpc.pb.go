@@ -91,6 +91,7 @@ const (
 	AdminService_QueryUsage_FullMethodName                = "/responsa.admin.v1.AdminService/QueryUsage"
 	AdminService_ListFeedback_FullMethodName              = "/responsa.admin.v1.AdminService/ListFeedback"
 	AdminService_ResolveFeedback_FullMethodName           = "/responsa.admin.v1.AdminService/ResolveFeedback"
+	AdminService_GetShownExchange_FullMethodName          = "/responsa.admin.v1.AdminService/GetShownExchange"
 	AdminService_GetFeedbackStats_FullMethodName          = "/responsa.admin.v1.AdminService/GetFeedbackStats"
 	AdminService_GetQualityStats_FullMethodName           = "/responsa.admin.v1.AdminService/GetQualityStats"
 	AdminService_ListTenantTurns_FullMethodName           = "/responsa.admin.v1.AdminService/ListTenantTurns"
@@ -353,6 +354,9 @@ type AdminServiceClient interface {
 	ListFeedback(ctx context.Context, in *ListFeedbackRequest, opts ...grpc.CallOption) (*ListFeedbackResponse, error)
 	// ResolveFeedback sets the state of feedback, with a note. The user who gave the feedback sees neither. Errors: RESOURCE_NOT_FOUND.
 	ResolveFeedback(ctx context.Context, in *ResolveFeedbackRequest, opts ...grpc.CallOption) (*GivenFeedback, error)
+	// GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and InsightSettings.question_texts is set. The
+	// audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+	GetShownExchange(ctx context.Context, in *GetShownExchangeRequest, opts ...grpc.CallOption) (*ShownExchange, error)
 	// GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty).
 	GetFeedbackStats(ctx context.Context, in *GetFeedbackStatsRequest, opts ...grpc.CallOption) (*GetFeedbackStatsResponse, error)
 	// GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent; and, with a granularity, in each period. Errors: INVALID_FIELD (the time is
@@ -1095,6 +1099,16 @@ func (c *adminServiceClient) ResolveFeedback(ctx context.Context, in *ResolveFee
 	return out, nil
 }
 
+func (c *adminServiceClient) GetShownExchange(ctx context.Context, in *GetShownExchangeRequest, opts ...grpc.CallOption) (*ShownExchange, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ShownExchange)
+	err := c.cc.Invoke(ctx, AdminService_GetShownExchange_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) GetFeedbackStats(ctx context.Context, in *GetFeedbackStatsRequest, opts ...grpc.CallOption) (*GetFeedbackStatsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetFeedbackStatsResponse)
@@ -1517,6 +1531,9 @@ type AdminServiceServer interface {
 	ListFeedback(context.Context, *ListFeedbackRequest) (*ListFeedbackResponse, error)
 	// ResolveFeedback sets the state of feedback, with a note. The user who gave the feedback sees neither. Errors: RESOURCE_NOT_FOUND.
 	ResolveFeedback(context.Context, *ResolveFeedbackRequest) (*GivenFeedback, error)
+	// GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and InsightSettings.question_texts is set. The
+	// audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+	GetShownExchange(context.Context, *GetShownExchangeRequest) (*ShownExchange, error)
 	// GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty).
 	GetFeedbackStats(context.Context, *GetFeedbackStatsRequest) (*GetFeedbackStatsResponse, error)
 	// GetQualityStats says how well the turns that were asked in a time went: all together first, then by agent; and, with a granularity, in each period. Errors: INVALID_FIELD (the time is
@@ -1782,6 +1799,9 @@ func (UnimplementedAdminServiceServer) ListFeedback(context.Context, *ListFeedba
 }
 func (UnimplementedAdminServiceServer) ResolveFeedback(context.Context, *ResolveFeedbackRequest) (*GivenFeedback, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResolveFeedback not implemented")
+}
+func (UnimplementedAdminServiceServer) GetShownExchange(context.Context, *GetShownExchangeRequest) (*ShownExchange, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetShownExchange not implemented")
 }
 func (UnimplementedAdminServiceServer) GetFeedbackStats(context.Context, *GetFeedbackStatsRequest) (*GetFeedbackStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetFeedbackStats not implemented")
@@ -3082,6 +3102,24 @@ func _AdminService_ResolveFeedback_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetShownExchange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetShownExchangeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetShownExchange(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetShownExchange_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetShownExchange(ctx, req.(*GetShownExchangeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_GetFeedbackStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetFeedbackStatsRequest)
 	if err := dec(in); err != nil {
@@ -3684,6 +3722,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResolveFeedback",
 			Handler:    _AdminService_ResolveFeedback_Handler,
+		},
+		{
+			MethodName: "GetShownExchange",
+			Handler:    _AdminService_GetShownExchange_Handler,
 		},
 		{
 			MethodName: "GetFeedbackStats",

@@ -229,7 +229,9 @@ type GivenFeedback struct {
 	// The question; empty unless InsightSettings.question_texts is set.
 	Question string `protobuf:"bytes,13,opt,name=question,proto3" json:"question,omitempty"`
 	// The score, from 1 to 5; 0 if the user gave a rating without a score.
-	Score         int32 `protobuf:"varint,14,opt,name=score,proto3" json:"score,omitempty"`
+	Score int32 `protobuf:"varint,14,opt,name=score,proto3" json:"score,omitempty"`
+	// Whether the user shows the question and the answer. GetShownExchange returns them if InsightSettings.question_texts is set, too.
+	Shown         bool `protobuf:"varint,15,opt,name=shown,proto3" json:"shown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -360,6 +362,13 @@ func (x *GivenFeedback) GetScore() int32 {
 		return x.Score
 	}
 	return 0
+}
+
+func (x *GivenFeedback) GetShown() bool {
+	if x != nil {
+		return x.Shown
+	}
+	return false
 }
 
 // FeedbackCount counts the feedback on the answers of one agent.
@@ -1198,11 +1207,148 @@ func (x *InsightSettings) GetCostUsdMicrosPerMonth() int64 {
 	return 0
 }
 
+// ShownExchange is a question and its answer, which the user who asked shows to administrators.
+type ShownExchange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `messages/{uuid}/feedback`.
+	Feedback string `protobuf:"bytes,1,opt,name=feedback,proto3" json:"feedback,omitempty"`
+	// The question.
+	Question string `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`
+	// The answer, as Markdown, or the message of the refusal. Empty if the answer consists of passages, and the caller may not read all of them.
+	Answer string `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"`
+	// The sources of the answer, in their order, or the passages that came closest, the best first.
+	Sources       []*ShownSource `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShownExchange) Reset() {
+	*x = ShownExchange{}
+	mi := &file_responsa_admin_v1_insight_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShownExchange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShownExchange) ProtoMessage() {}
+
+func (x *ShownExchange) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_insight_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShownExchange.ProtoReflect.Descriptor instead.
+func (*ShownExchange) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_insight_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ShownExchange) GetFeedback() string {
+	if x != nil {
+		return x.Feedback
+	}
+	return ""
+}
+
+func (x *ShownExchange) GetQuestion() string {
+	if x != nil {
+		return x.Question
+	}
+	return ""
+}
+
+func (x *ShownExchange) GetAnswer() string {
+	if x != nil {
+		return x.Answer
+	}
+	return ""
+}
+
+func (x *ShownExchange) GetSources() []*ShownSource {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+// ShownSource is a source of a shown answer.
+type ShownSource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The title of the document, or of what a tool returned.
+	Title string `protobuf:"bytes,1,opt,name=title,proto3" json:"title,omitempty"`
+	// The version, `documents/{uuid}/versions/{n}`; empty unless the caller may read the document.
+	DocumentVersion string `protobuf:"bytes,2,opt,name=document_version,json=documentVersion,proto3" json:"document_version,omitempty"`
+	// The quote, or the passage as Markdown; empty unless the caller may read the document.
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShownSource) Reset() {
+	*x = ShownSource{}
+	mi := &file_responsa_admin_v1_insight_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShownSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShownSource) ProtoMessage() {}
+
+func (x *ShownSource) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_insight_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShownSource.ProtoReflect.Descriptor instead.
+func (*ShownSource) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_insight_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ShownSource) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *ShownSource) GetDocumentVersion() string {
+	if x != nil {
+		return x.DocumentVersion
+	}
+	return ""
+}
+
+func (x *ShownSource) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 var File_responsa_admin_v1_insight_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/admin/v1/insight.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xf7\x05\n" +
+	"\x1fresponsa/admin/v1/insight.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\x93\x06\n" +
 	"\rGivenFeedback\x12B\n" +
 	"\bfeedback\x18\x01 \x01(\tB&\xe2A\x01\x03\xfaA\x1f\n" +
 	"\x1dresponsa.example.org/FeedbackR\bfeedback\x126\n" +
@@ -1225,7 +1371,8 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\x19responsa.example.org/UserR\bresolver\x12C\n" +
 	"\fresolve_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vresolveTime\x12 \n" +
 	"\bquestion\x18\r \x01(\tB\x04\xe2A\x01\x03R\bquestion\x12\x1a\n" +
-	"\x05score\x18\x0e \x01(\x05B\x04\xe2A\x01\x03R\x05score\"\x9b\x02\n" +
+	"\x05score\x18\x0e \x01(\x05B\x04\xe2A\x01\x03R\x05score\x12\x1a\n" +
+	"\x05shown\x18\x0f \x01(\bB\x04\xe2A\x01\x03R\x05shown\"\x9b\x02\n" +
 	"\rFeedbackCount\x129\n" +
 	"\x05agent\x18\x01 \x01(\tB#\xe2A\x01\x03\xfaA\x1c\n" +
 	"\x1aresponsa.example.org/AgentR\x05agent\x12\x14\n" +
@@ -1329,7 +1476,18 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"$responsa.example.org/QuestionPattern\x12#questionPatterns/{question_pattern}*\x10questionPatterns2\x0fquestionPattern\"\x8e\x01\n" +
 	"\x0fInsightSettings\x12+\n" +
 	"\x0equestion_texts\x18\x01 \x01(\bB\x04\xe2A\x01\x01R\rquestionTexts\x12N\n" +
-	"\x19cost_usd_micros_per_month\x18\x02 \x01(\x03B\x14\xe2A\x01\x01\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00R\x15costUsdMicrosPerMonth*a\n" +
+	"\x19cost_usd_micros_per_month\x18\x02 \x01(\x03B\x14\xe2A\x01\x01\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00R\x15costUsdMicrosPerMonth\"\xd3\x01\n" +
+	"\rShownExchange\x12B\n" +
+	"\bfeedback\x18\x01 \x01(\tB&\xe2A\x01\x03\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/FeedbackR\bfeedback\x12 \n" +
+	"\bquestion\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\bquestion\x12\x1c\n" +
+	"\x06answer\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x06answer\x12>\n" +
+	"\asources\x18\x04 \x03(\v2\x1e.responsa.admin.v1.ShownSourceB\x04\xe2A\x01\x03R\asources\"\x9d\x01\n" +
+	"\vShownSource\x12\x1a\n" +
+	"\x05title\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x05title\x12X\n" +
+	"\x10document_version\x18\x02 \x01(\tB-\xe2A\x01\x03\xfaA&\n" +
+	"$responsa.example.org/DocumentVersionR\x0fdocumentVersion\x12\x18\n" +
+	"\x04text\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x04text*a\n" +
 	"\rFeedbackState\x12\x1e\n" +
 	"\x1aFEEDBACK_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13FEEDBACK_STATE_OPEN\x10\x01\x12\x17\n" +
@@ -1360,7 +1518,7 @@ func file_responsa_admin_v1_insight_proto_rawDescGZIP() []byte {
 }
 
 var file_responsa_admin_v1_insight_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_responsa_admin_v1_insight_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_responsa_admin_v1_insight_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_responsa_admin_v1_insight_proto_goTypes = []any{
 	(FeedbackState)(0),            // 0: responsa.admin.v1.FeedbackState
 	(QuestionOutcome)(0),          // 1: responsa.admin.v1.QuestionOutcome
@@ -1371,37 +1529,40 @@ var file_responsa_admin_v1_insight_proto_goTypes = []any{
 	(*TenantTurn)(nil),            // 6: responsa.admin.v1.TenantTurn
 	(*QuestionPattern)(nil),       // 7: responsa.admin.v1.QuestionPattern
 	(*InsightSettings)(nil),       // 8: responsa.admin.v1.InsightSettings
-	nil,                           // 9: responsa.admin.v1.Quality.RefusalsEntry
-	nil,                           // 10: responsa.admin.v1.Quality.FallbacksEntry
-	(v1.Rating)(0),                // 11: responsa.chat.v1.Rating
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(v1.TurnState)(0),             // 13: responsa.chat.v1.TurnState
-	(v1.RefusalReason)(0),         // 14: responsa.chat.v1.RefusalReason
-	(*v1.Fallback)(nil),           // 15: responsa.chat.v1.Fallback
+	(*ShownExchange)(nil),         // 9: responsa.admin.v1.ShownExchange
+	(*ShownSource)(nil),           // 10: responsa.admin.v1.ShownSource
+	nil,                           // 11: responsa.admin.v1.Quality.RefusalsEntry
+	nil,                           // 12: responsa.admin.v1.Quality.FallbacksEntry
+	(v1.Rating)(0),                // 13: responsa.chat.v1.Rating
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(v1.TurnState)(0),             // 15: responsa.chat.v1.TurnState
+	(v1.RefusalReason)(0),         // 16: responsa.chat.v1.RefusalReason
+	(*v1.Fallback)(nil),           // 17: responsa.chat.v1.Fallback
 }
 var file_responsa_admin_v1_insight_proto_depIdxs = []int32{
-	11, // 0: responsa.admin.v1.GivenFeedback.rating:type_name -> responsa.chat.v1.Rating
-	12, // 1: responsa.admin.v1.GivenFeedback.create_time:type_name -> google.protobuf.Timestamp
-	12, // 2: responsa.admin.v1.GivenFeedback.update_time:type_name -> google.protobuf.Timestamp
+	13, // 0: responsa.admin.v1.GivenFeedback.rating:type_name -> responsa.chat.v1.Rating
+	14, // 1: responsa.admin.v1.GivenFeedback.create_time:type_name -> google.protobuf.Timestamp
+	14, // 2: responsa.admin.v1.GivenFeedback.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: responsa.admin.v1.GivenFeedback.state:type_name -> responsa.admin.v1.FeedbackState
-	12, // 4: responsa.admin.v1.GivenFeedback.resolve_time:type_name -> google.protobuf.Timestamp
-	9,  // 5: responsa.admin.v1.Quality.refusals:type_name -> responsa.admin.v1.Quality.RefusalsEntry
-	10, // 6: responsa.admin.v1.Quality.fallbacks:type_name -> responsa.admin.v1.Quality.FallbacksEntry
-	12, // 7: responsa.admin.v1.Quality.start_time:type_name -> google.protobuf.Timestamp
-	12, // 8: responsa.admin.v1.TenantTurn.create_time:type_name -> google.protobuf.Timestamp
-	13, // 9: responsa.admin.v1.TenantTurn.state:type_name -> responsa.chat.v1.TurnState
-	14, // 10: responsa.admin.v1.TenantTurn.refusal:type_name -> responsa.chat.v1.RefusalReason
-	11, // 11: responsa.admin.v1.TenantTurn.rating:type_name -> responsa.chat.v1.Rating
-	15, // 12: responsa.admin.v1.TenantTurn.fallbacks:type_name -> responsa.chat.v1.Fallback
-	12, // 13: responsa.admin.v1.QuestionPattern.first_time:type_name -> google.protobuf.Timestamp
-	12, // 14: responsa.admin.v1.QuestionPattern.last_time:type_name -> google.protobuf.Timestamp
+	14, // 4: responsa.admin.v1.GivenFeedback.resolve_time:type_name -> google.protobuf.Timestamp
+	11, // 5: responsa.admin.v1.Quality.refusals:type_name -> responsa.admin.v1.Quality.RefusalsEntry
+	12, // 6: responsa.admin.v1.Quality.fallbacks:type_name -> responsa.admin.v1.Quality.FallbacksEntry
+	14, // 7: responsa.admin.v1.Quality.start_time:type_name -> google.protobuf.Timestamp
+	14, // 8: responsa.admin.v1.TenantTurn.create_time:type_name -> google.protobuf.Timestamp
+	15, // 9: responsa.admin.v1.TenantTurn.state:type_name -> responsa.chat.v1.TurnState
+	16, // 10: responsa.admin.v1.TenantTurn.refusal:type_name -> responsa.chat.v1.RefusalReason
+	13, // 11: responsa.admin.v1.TenantTurn.rating:type_name -> responsa.chat.v1.Rating
+	17, // 12: responsa.admin.v1.TenantTurn.fallbacks:type_name -> responsa.chat.v1.Fallback
+	14, // 13: responsa.admin.v1.QuestionPattern.first_time:type_name -> google.protobuf.Timestamp
+	14, // 14: responsa.admin.v1.QuestionPattern.last_time:type_name -> google.protobuf.Timestamp
 	2,  // 15: responsa.admin.v1.QuestionPattern.state:type_name -> responsa.admin.v1.QuestionPatternState
-	12, // 16: responsa.admin.v1.QuestionPattern.resolve_time:type_name -> google.protobuf.Timestamp
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	14, // 16: responsa.admin.v1.QuestionPattern.resolve_time:type_name -> google.protobuf.Timestamp
+	10, // 17: responsa.admin.v1.ShownExchange.sources:type_name -> responsa.admin.v1.ShownSource
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_insight_proto_init() }
@@ -1415,7 +1576,7 @@ func file_responsa_admin_v1_insight_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_insight_proto_rawDesc), len(file_responsa_admin_v1_insight_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1801,7 +1801,9 @@ type SubmitFeedbackRequest struct {
 	// A comment of at most 2 KiB; may be empty.
 	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
 	// A score from 1 to 5 in place of the rating: 1 and 2 count as DOWN, 4 and 5 as UP, and 3 as neither. 0: no score.
-	Score         int32 `protobuf:"varint,4,opt,name=score,proto3" json:"score,omitempty"`
+	Score int32 `protobuf:"varint,4,opt,name=score,proto3" json:"score,omitempty"`
+	// Whether to show the question and the answer to the tenant's administrators, see AdminService.GetShownExchange. Without it, or with later feedback without it, they are not shown.
+	Shown         bool `protobuf:"varint,5,opt,name=shown,proto3" json:"shown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1862,6 +1864,13 @@ func (x *SubmitFeedbackRequest) GetScore() int32 {
 		return x.Score
 	}
 	return 0
+}
+
+func (x *SubmitFeedbackRequest) GetShown() bool {
+	if x != nil {
+		return x.Shown
+	}
+	return false
 }
 
 // GetFeedbackRequest names the feedback on an answer.
@@ -2859,13 +2868,14 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9d\x01\n" +
 	"\x11GetMessageRequest\x12\x87\x01\n" +
 	"\x04name\x18\x01 \x01(\tBs\xe2A\x01\x02\xfaA\x1e\n" +
-	"\x1cresponsa.example.org/Message\xbaHKrI2G^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xa0\x02\n" +
+	"\x1cresponsa.example.org/Message\xbaHKrI2G^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xbc\x02\n" +
 	"\x15SubmitFeedbackRequest\x12z\n" +
 	"\amessage\x18\x01 \x01(\tB`\xe2A\x01\x02\xfaA\x03\n" +
 	"\x01*\xbaHSrQ2O^(turns|messages)/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\amessage\x12>\n" +
 	"\x06rating\x18\x02 \x01(\x0e2\x18.responsa.chat.v1.RatingB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\x06rating\x12&\n" +
 	"\acomment\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\acomment\x12#\n" +
-	"\x05score\x18\x04 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x18\x05(\x00R\x05score\"\xa8\x01\n" +
+	"\x05score\x18\x04 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x18\x05(\x00R\x05score\x12\x1a\n" +
+	"\x05shown\x18\x05 \x01(\bB\x04\xe2A\x01\x01R\x05shown\"\xa8\x01\n" +
 	"\x12GetFeedbackRequest\x12\x91\x01\n" +
 	"\x04name\x18\x01 \x01(\tB}\xe2A\x01\x02\xfaA\x1f\n" +
 	"\x1dresponsa.example.org/Feedback\xbaHTrR2P^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/feedback$R\x04name\"\x8e\x01\n" +

@@ -90,7 +90,9 @@ type Feedback struct {
 	// When the user last gave feedback on the answer.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// The score, from 1 to 5; 0 if the user gave a rating without a score.
-	Score         int32 `protobuf:"varint,6,opt,name=score,proto3" json:"score,omitempty"`
+	Score int32 `protobuf:"varint,6,opt,name=score,proto3" json:"score,omitempty"`
+	// Whether the user shows the question and the answer to the tenant's administrators.
+	Shown         bool `protobuf:"varint,7,opt,name=shown,proto3" json:"shown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -167,11 +169,18 @@ func (x *Feedback) GetScore() int32 {
 	return 0
 }
 
+func (x *Feedback) GetShown() bool {
+	if x != nil {
+		return x.Shown
+	}
+	return false
+}
+
 var File_responsa_chat_v1_feedback_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_feedback_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/chat/v1/feedback.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x02\n" +
+	"\x1fresponsa/chat/v1/feedback.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x03\n" +
 	"\bFeedback\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x126\n" +
 	"\x06rating\x18\x02 \x01(\x0e2\x18.responsa.chat.v1.RatingB\x04\xe2A\x01\x03R\x06rating\x12\x1e\n" +
@@ -180,7 +189,8 @@ const file_responsa_chat_v1_feedback_proto_rawDesc = "" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x1a\n" +
-	"\x05score\x18\x06 \x01(\x05B\x04\xe2A\x01\x03R\x05score:T\xeaAQ\n" +
+	"\x05score\x18\x06 \x01(\x05B\x04\xe2A\x01\x03R\x05score\x12\x1a\n" +
+	"\x05shown\x18\a \x01(\bB\x04\xe2A\x01\x03R\x05shown:T\xeaAQ\n" +
 	"\x1dresponsa.example.org/Feedback\x12\x1bmessages/{message}/feedback*\tfeedbacks2\bfeedback*@\n" +
 	"\x06Rating\x12\x16\n" +
 	"\x12RATING_UNSPECIFIED\x10\x00\x12\r\n" +

@@ -97,6 +97,30 @@ def _end(terminal: bytes) -> dict[str, Any]:
     return end
 
 
+def shown_exchange(value: Row) -> insight_pb2.ShownExchange:
+    """The question and the answer, with the titles of all sources and the texts of those that the caller may read."""
+    event = turn_pb2.TurnEvent.FromString(value.terminal)
+    excerpts = event.refused.excerpts or event.answer.excerpts
+    pieces = [(one.document_version, one.title, one.markdown) for one in excerpts] or [
+        (one.document_version, one.title, one.quote) for one in event.answer.citations
+    ]
+    readable = {names.document(identity) for identity in value.readable}
+    sources = [
+        insight_pb2.ShownSource(title=title, document_version=version, text=text)
+        if version.partition("/versions/")[0] in readable
+        else insight_pb2.ShownSource(title=title)
+        for version, title, text in pieces
+    ]
+    # An answer that shows passages consists of them.
+    hides = event.answer.excerpts and not all(one.document_version for one in sources)
+    return insight_pb2.ShownExchange(
+        feedback=names.feedback(value.feedback_id),
+        question=value.question,
+        answer="" if hides else value.answer,
+        sources=sources,
+    )
+
+
 def settings(value: InsightSettings) -> insight_pb2.InsightSettings:
     return messages.message(insight_pb2.InsightSettings, value, cost_usd_micros_per_month=value.budget_micros)
 

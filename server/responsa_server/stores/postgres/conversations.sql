@@ -141,12 +141,13 @@ WITH tried AS (
     UPDATE responsa.experiment_turn AS x SET rating = %(rating)s
     FROM responsa.message AS m WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s AND x.turn_id = m.turn_id
 )
-INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, score, comment, agent, pattern_id)
-SELECT m.tenant_id, m.id, %(rating)s, %(score)s, %(comment)s, split_part(t.agent_version, '/', 2), p.pattern_id
+INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, score, comment, shown, agent, pattern_id)
+SELECT m.tenant_id, m.id, %(rating)s, %(score)s, %(comment)s, %(shown)s, split_part(t.agent_version, '/', 2), p.pattern_id
 FROM responsa.message AS m JOIN responsa.turn AS t ON t.id = m.turn_id LEFT JOIN responsa.turn_pattern AS p ON p.turn_id = t.id
 WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s
 ON CONFLICT (tenant_id, message_id) DO UPDATE
-    SET rating = excluded.rating, score = excluded.score, comment = excluded.comment, update_time = clock_timestamp(),
+    SET rating = excluded.rating, score = excluded.score, comment = excluded.comment, shown = excluded.shown,
+    update_time = clock_timestamp(),
     state = 'open', note = '',
     resolver_id = NULL, resolve_time = NULL
 RETURNING *;

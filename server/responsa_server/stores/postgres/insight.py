@@ -160,6 +160,18 @@ class PostgresInsight:
         return carried(row)
 
     @shielded
+    async def exchange(self, caller: Principal, message_id: UUID, audit: AuditEvent) -> Row:
+        """Return the question and the answer that a user shows with feedback, with the documents that the caller may
+        read. Raises NotFound."""
+        values = {"tenant": caller.tenant_id, "message": message_id}
+        async with self._database.reading(caller) as connection:
+            row = await one_row(connection, self._queries["exchange"], values)
+            if row is None:
+                raise NotFound.of("feedback", names.feedback(message_id))
+            await self._audit.write(connection, audit)
+        return carried(row)
+
+    @shielded
     async def feedback_counts(
         self, tenant_id: str, span: Span, granularity: Granularity | None = None
     ) -> tuple[Sequence[FeedbackCount], datetime]:

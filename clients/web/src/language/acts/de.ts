@@ -127,6 +127,7 @@ export const de: Translated<typeof en> = {
   "question_pattern.read": "Versuchte, Muster von Fragen abzurufen", "question_pattern.read.did": "Muster von Fragen abgerufen", "question_pattern.read.tried": "Muster von Fragen abzurufen",
   "question_pattern.update": "Fragen bearbeitet", "question_pattern.update.did": "Fragen bearbeitet", "question_pattern.update.tried": "Fragen zu bearbeiten",
   "feedback.read": "Versuchte, Rückmeldungen abzurufen", "feedback.read.did": "Rückmeldungen abgerufen", "feedback.read.tried": "Rückmeldungen abzurufen",
+  "feedback.open_exchange": "Gezeigten Austausch gelesen", "feedback.open_exchange.did": "eine gezeigte Frage und Antwort gelesen", "feedback.open_exchange.tried": "eine gezeigte Frage und Antwort zu lesen",
   "feedback.update": "Rückmeldung bearbeitet", "feedback.update.did": "eine Rückmeldung bearbeitet", "feedback.update.tried": "eine Rückmeldung zu bearbeiten",
   "insight_settings.read": "Versuchte, die Leserechte der Administratoren abzurufen", "insight_settings.read.did": "die Leserechte der Administratoren abgerufen", "insight_settings.read.tried": "die Leserechte der Administratoren abzurufen",
   "insight_settings.update": "Leserechte der Administratoren geändert", "insight_settings.update.did": "die Leserechte der Administratoren geändert", "insight_settings.update.tried": "die Leserechte der Administratoren zu ändern",

@@ -125,6 +125,7 @@ export const en = {
   "question_pattern.read": "Tried to view patterns of questions", "question_pattern.read.did": "viewed patterns of questions", "question_pattern.read.tried": "view patterns of questions",
   "question_pattern.update": "Dealt with questions", "question_pattern.update.did": "dealt with questions", "question_pattern.update.tried": "deal with questions",
   "feedback.read": "Tried to view feedback", "feedback.read.did": "viewed feedback", "feedback.read.tried": "view feedback",
+  "feedback.open_exchange": "Read a shown exchange", "feedback.open_exchange.did": "read a question and answer that a user shows", "feedback.open_exchange.tried": "read a question and answer that a user shows",
   "feedback.update": "Dealt with feedback", "feedback.update.did": "dealt with feedback", "feedback.update.tried": "deal with feedback",
   "insight_settings.read": "Tried to view what administrators may read", "insight_settings.read.did": "viewed what administrators may read", "insight_settings.read.tried": "view what administrators may read",
   "insight_settings.update": "Changed what administrators may read", "insight_settings.update.did": "changed what administrators may read", "insight_settings.update.tried": "change what administrators may read",

@@ -38,6 +38,7 @@ import com.responsa.admin.v1.GetInsightSettingsRequest;
 import com.responsa.admin.v1.GetModelsRequest;
 import com.responsa.admin.v1.GetQualityStatsRequest;
 import com.responsa.admin.v1.GetQualityStatsResponse;
+import com.responsa.admin.v1.GetShownExchangeRequest;
 import com.responsa.admin.v1.GetSourceRequest;
 import com.responsa.admin.v1.GetSystemStatusRequest;
 import com.responsa.admin.v1.GetTeacherRequest;
@@ -116,6 +117,7 @@ import com.responsa.admin.v1.RevokeTenantSessionsResponse;
 import com.responsa.admin.v1.RollbackAgentVersionRequest;
 import com.responsa.admin.v1.ServiceGrant;
 import com.responsa.admin.v1.SetDefaultModelRequest;
+import com.responsa.admin.v1.ShownExchange;
 import com.responsa.admin.v1.Source;
 import com.responsa.admin.v1.StopExperimentRequest;
 import com.responsa.admin.v1.SuspendTenantRequest;
@@ -354,6 +356,9 @@ public final class AdminService {
     static final MethodDescriptor<ResolveFeedbackRequest, GivenFeedback> RESOLVE_FEEDBACK = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/ResolveFeedback",
             ResolveFeedbackRequest.getDefaultInstance(), GivenFeedback.getDefaultInstance());
+    static final MethodDescriptor<GetShownExchangeRequest, ShownExchange> GET_SHOWN_EXCHANGE = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetShownExchange",
+            GetShownExchangeRequest.getDefaultInstance(), ShownExchange.getDefaultInstance());
     static final MethodDescriptor<GetFeedbackStatsRequest, GetFeedbackStatsResponse> GET_FEEDBACK_STATS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/GetFeedbackStats",
             GetFeedbackStatsRequest.getDefaultInstance(), GetFeedbackStatsResponse.getDefaultInstance());
@@ -1132,6 +1137,16 @@ public final class AdminService {
      */
     public GivenFeedback resolveFeedback(ResolveFeedbackRequest request) {
         return calls.unary(RESOLVE_FEEDBACK, request, true, timeout);
+    }
+
+    /**
+     * GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and
+     * InsightSettings.question_texts is set. The audit log records each call.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+     */
+    public ShownExchange getShownExchange(GetShownExchangeRequest request) {
+        return calls.unary(GET_SHOWN_EXCHANGE, request, true, timeout);
     }
 
     /**

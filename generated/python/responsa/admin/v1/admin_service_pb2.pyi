@@ -2745,6 +2745,28 @@ class ResolveFeedbackRequest(_message.Message):
 Global___ResolveFeedbackRequest: _TypeAlias = ResolveFeedbackRequest  # noqa: Y015
 
 @_typing.final
+class GetShownExchangeRequest(_message.Message):
+    """GetShownExchangeRequest names feedback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`messages/{uuid}/feedback`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetShownExchangeRequest: _TypeAlias = GetShownExchangeRequest  # noqa: Y015
+
+@_typing.final
 class GetFeedbackStatsRequest(_message.Message):
     """GetFeedbackStatsRequest names a time."""
 

@@ -395,6 +395,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ResolveFeedbackRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_insight__pb2.GivenFeedback.FromString,
                 _registered_method=True)
+        self.GetShownExchange = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetShownExchange',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetShownExchangeRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_insight__pb2.ShownExchange.FromString,
+                _registered_method=True)
         self.GetFeedbackStats = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/GetFeedbackStats',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetFeedbackStatsRequest.SerializeToString,
@@ -1067,6 +1072,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetShownExchange(self, request, context):
+        """GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and InsightSettings.question_texts is set. The
+        audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetFeedbackStats(self, request, context):
         """GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty).
         """
@@ -1551,6 +1564,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ResolveFeedback,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ResolveFeedbackRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_insight__pb2.GivenFeedback.SerializeToString,
+            ),
+            'GetShownExchange': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetShownExchange,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetShownExchangeRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_insight__pb2.ShownExchange.SerializeToString,
             ),
             'GetFeedbackStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetFeedbackStats,
@@ -3481,6 +3499,33 @@ class AdminService:
             '/responsa.admin.v1.AdminService/ResolveFeedback',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ResolveFeedbackRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_insight__pb2.GivenFeedback.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetShownExchange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetShownExchange',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetShownExchangeRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_insight__pb2.ShownExchange.FromString,
             options,
             channel_credentials,
             insecure,

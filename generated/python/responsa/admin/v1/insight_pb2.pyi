@@ -130,6 +130,7 @@ class GivenFeedback(_message.Message):
     RESOLVE_TIME_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
     feedback: _builtins.str
     """`messages/{uuid}/feedback`."""
     rating: _feedback_pb2.Rating.ValueType
@@ -152,6 +153,8 @@ class GivenFeedback(_message.Message):
     """The question; empty unless InsightSettings.question_texts is set."""
     score: _builtins.int
     """The score, from 1 to 5; 0 if the user gave a rating without a score."""
+    shown: _builtins.bool
+    """Whether the user shows the question and the answer. GetShownExchange returns them if InsightSettings.question_texts is set, too."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the user first gave feedback on the answer."""
@@ -181,10 +184,11 @@ class GivenFeedback(_message.Message):
         resolve_time: _timestamp_pb2.Timestamp | None = ...,
         question: _builtins.str = ...,
         score: _builtins.int = ...,
+        shown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "resolve_time", b"resolve_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "comment", b"comment", "create_time", b"create_time", "feedback", b"feedback", "note", b"note", "question", b"question", "rating", b"rating", "resolve_time", b"resolve_time", "resolver", b"resolver", "score", b"score", "state", b"state", "turn", b"turn", "update_time", b"update_time", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "comment", b"comment", "create_time", b"create_time", "feedback", b"feedback", "note", b"note", "question", b"question", "rating", b"rating", "resolve_time", b"resolve_time", "resolver", b"resolver", "score", b"score", "shown", b"shown", "state", b"state", "turn", b"turn", "update_time", b"update_time", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -631,3 +635,69 @@ class InsightSettings(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InsightSettings: _TypeAlias = InsightSettings  # noqa: Y015
+
+@_typing.final
+class ShownExchange(_message.Message):
+    """ShownExchange is a question and its answer, which the user who asked shows to administrators."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    feedback: _builtins.str
+    """`messages/{uuid}/feedback`."""
+    question: _builtins.str
+    """The question."""
+    answer: _builtins.str
+    """The answer, as Markdown, or the message of the refusal. Empty if the answer consists of passages, and the caller may not read all of them."""
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShownSource]:
+        """The sources of the answer, in their order, or the passages that came closest, the best first."""
+
+    def __init__(
+        self,
+        *,
+        feedback: _builtins.str = ...,
+        question: _builtins.str = ...,
+        answer: _builtins.str = ...,
+        sources: _abc.Iterable[Global___ShownSource] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "feedback", b"feedback", "question", b"question", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShownExchange: _TypeAlias = ShownExchange  # noqa: Y015
+
+@_typing.final
+class ShownSource(_message.Message):
+    """ShownSource is a source of a shown answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    DOCUMENT_VERSION_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """The title of the document, or of what a tool returned."""
+    document_version: _builtins.str
+    """The version, `documents/{uuid}/versions/{n}`; empty unless the caller may read the document."""
+    text: _builtins.str
+    """The quote, or the passage as Markdown; empty unless the caller may read the document."""
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        document_version: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_version", b"document_version", "text", b"text", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShownSource: _TypeAlias = ShownSource  # noqa: Y015

@@ -956,6 +956,7 @@ class SubmitFeedbackRequest(_message.Message):
     RATING_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
     message: _builtins.str
     """The answer, `messages/{uuid}`, or its turn, `turns/{uuid}`."""
     rating: _feedback_pb2.Rating.ValueType
@@ -964,6 +965,8 @@ class SubmitFeedbackRequest(_message.Message):
     """A comment of at most 2 KiB; may be empty."""
     score: _builtins.int
     """A score from 1 to 5 in place of the rating: 1 and 2 count as DOWN, 4 and 5 as UP, and 3 as neither. 0: no score."""
+    shown: _builtins.bool
+    """Whether to show the question and the answer to the tenant's administrators, see AdminService.GetShownExchange. Without it, or with later feedback without it, they are not shown."""
     def __init__(
         self,
         *,
@@ -971,10 +974,11 @@ class SubmitFeedbackRequest(_message.Message):
         rating: _feedback_pb2.Rating.ValueType = ...,
         comment: _builtins.str = ...,
         score: _builtins.int = ...,
+        shown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "message", b"message", "rating", b"rating", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "message", b"message", "rating", b"rating", "score", b"score", "shown", b"shown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

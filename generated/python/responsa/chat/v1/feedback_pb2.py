@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/chat/v1/feedback.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x02\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12.\n\x06rating\x18\x02 \x01(\x0e\x32\x18.responsa.chat.v1.RatingB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63omment\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05score\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03:T\xea\x41Q\n\x1dresponsa.example.org/Feedback\x12\x1bmessages/{message}/feedback*\tfeedbacks2\x08\x66\x65\x65\x64\x62\x61\x63k*@\n\x06Rating\x12\x16\n\x12RATING_UNSPECIFIED\x10\x00\x12\r\n\tRATING_UP\x10\x01\x12\x0f\n\x0bRATING_DOWN\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/chat/v1/feedback.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x02\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12.\n\x06rating\x18\x02 \x01(\x0e\x32\x18.responsa.chat.v1.RatingB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63omment\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05score\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05shown\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x03:T\xea\x41Q\n\x1dresponsa.example.org/Feedback\x12\x1bmessages/{message}/feedback*\tfeedbacks2\x08\x66\x65\x65\x64\x62\x61\x63k*@\n\x06Rating\x12\x16\n\x12RATING_UNSPECIFIED\x10\x00\x12\r\n\tRATING_UP\x10\x01\x12\x0f\n\x0bRATING_DOWN\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,10 +46,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEEDBACK'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_FEEDBACK'].fields_by_name['score']._loaded_options = None
   _globals['_FEEDBACK'].fields_by_name['score']._serialized_options = b'\342A\001\003'
+  _globals['_FEEDBACK'].fields_by_name['shown']._loaded_options = None
+  _globals['_FEEDBACK'].fields_by_name['shown']._serialized_options = b'\342A\001\003'
   _globals['_FEEDBACK']._loaded_options = None
   _globals['_FEEDBACK']._serialized_options = b'\352AQ\n\035responsa.example.org/Feedback\022\033messages/{message}/feedback*\tfeedbacks2\010feedback'
-  _globals['_RATING']._serialized_start=467
-  _globals['_RATING']._serialized_end=531
+  _globals['_RATING']._serialized_start=488
+  _globals['_RATING']._serialized_end=552
   _globals['_FEEDBACK']._serialized_start=147
-  _globals['_FEEDBACK']._serialized_end=465
+  _globals['_FEEDBACK']._serialized_end=486
 # @@protoc_insertion_point(module_scope)

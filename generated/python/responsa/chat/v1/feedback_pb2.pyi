@@ -54,6 +54,7 @@ class Feedback(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`messages/{uuid}/feedback`."""
     rating: Global___Rating.ValueType
@@ -62,6 +63,8 @@ class Feedback(_message.Message):
     """The comment; may be empty."""
     score: _builtins.int
     """The score, from 1 to 5; 0 if the user gave a rating without a score."""
+    shown: _builtins.bool
+    """Whether the user shows the question and the answer to the tenant's administrators."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the user first gave feedback on the answer."""
@@ -79,10 +82,11 @@ class Feedback(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         score: _builtins.int = ...,
+        shown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "create_time", b"create_time", "name", b"name", "rating", b"rating", "score", b"score", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "create_time", b"create_time", "name", b"name", "rating", b"rating", "score", b"score", "shown", b"shown", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,6 +46,10 @@ class InsightService:
         found = await self._reports.resolve(caller(), message_id, state, request.note)
         return message(insight_pb2.GivenFeedback, found)
 
+    async def GetShownExchange(self, request: pb.GetShownExchangeRequest) -> insight_pb2.ShownExchange:
+        message_id = named_uuid("name", "messages", request.name.removesuffix("/feedback"))
+        return insight.shown_exchange(await self._reports.exchange(caller(), message_id))
+
     async def GetFeedbackStats(self, request: pb.GetFeedbackStatsRequest) -> pb.GetFeedbackStatsResponse:
         counts, complete_through = await self._reports.store.feedback_counts(
             caller().tenant_id, insight.span(request)

@@ -22,7 +22,7 @@ import type { ApiKey, ApiKeySchema } from "../../auth/v1/api_key_pb.js";
 import type { Session } from "../../auth/v1/session_pb.js";
 import type { AuditEvent } from "./audit_event_pb.js";
 import type { UsageDimension, UsageGranularity, UsageRow } from "../../auth/v1/usage_report_pb.js";
-import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality, QuestionOutcome, QuestionPattern, QuestionPatternSchema, TenantTurn } from "./insight_pb.js";
+import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality, QuestionOutcome, QuestionPattern, QuestionPatternSchema, ShownExchangeSchema, TenantTurn } from "./insight_pb.js";
 import type { DefaultModel, ModelSettingsSchema, ModelTestOutcome } from "./model_settings_pb.js";
 import type { Group, GroupMember, GroupSchema } from "./group_pb.js";
 import type { SystemStatusSchema } from "./system_status_pb.js";
@@ -2714,6 +2714,26 @@ export declare type ResolveFeedbackRequest = Message<"responsa.admin.v1.ResolveF
 export declare const ResolveFeedbackRequestSchema: GenMessage<ResolveFeedbackRequest>;
 
 /**
+ * GetShownExchangeRequest names feedback.
+ *
+ * @generated from message responsa.admin.v1.GetShownExchangeRequest
+ */
+export declare type GetShownExchangeRequest = Message<"responsa.admin.v1.GetShownExchangeRequest"> & {
+  /**
+   * `messages/{uuid}/feedback`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetShownExchangeRequest.
+ * Use `create(GetShownExchangeRequestSchema)` to create a new message.
+ */
+export declare const GetShownExchangeRequestSchema: GenMessage<GetShownExchangeRequest>;
+
+/**
  * GetFeedbackStatsRequest names a time.
  *
  * @generated from message responsa.admin.v1.GetFeedbackStatsRequest
@@ -4281,6 +4301,17 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ResolveFeedbackRequestSchema;
     output: typeof GivenFeedbackSchema;
+  },
+  /**
+   * GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and InsightSettings.question_texts is set. The
+   * audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetShownExchange
+   */
+  getShownExchange: {
+    methodKind: "unary";
+    input: typeof GetShownExchangeRequestSchema;
+    output: typeof ShownExchangeSchema;
   },
   /**
    * GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty).

@@ -116,6 +116,13 @@ export declare type GivenFeedback = Message<"responsa.admin.v1.GivenFeedback"> &
    * @generated from field: int32 score = 14;
    */
   score: number;
+
+  /**
+   * Whether the user shows the question and the answer. GetShownExchange returns them if InsightSettings.question_texts is set, too.
+   *
+   * @generated from field: bool shown = 15;
+   */
+  shown: boolean;
 };
 
 /**
@@ -695,6 +702,81 @@ export declare type InsightSettings = Message<"responsa.admin.v1.InsightSettings
  * Use `create(InsightSettingsSchema)` to create a new message.
  */
 export declare const InsightSettingsSchema: GenMessage<InsightSettings>;
+
+/**
+ * ShownExchange is a question and its answer, which the user who asked shows to administrators.
+ *
+ * @generated from message responsa.admin.v1.ShownExchange
+ */
+export declare type ShownExchange = Message<"responsa.admin.v1.ShownExchange"> & {
+  /**
+   * `messages/{uuid}/feedback`.
+   *
+   * @generated from field: string feedback = 1;
+   */
+  feedback: string;
+
+  /**
+   * The question.
+   *
+   * @generated from field: string question = 2;
+   */
+  question: string;
+
+  /**
+   * The answer, as Markdown, or the message of the refusal. Empty if the answer consists of passages, and the caller may not read all of them.
+   *
+   * @generated from field: string answer = 3;
+   */
+  answer: string;
+
+  /**
+   * The sources of the answer, in their order, or the passages that came closest, the best first.
+   *
+   * @generated from field: repeated responsa.admin.v1.ShownSource sources = 4;
+   */
+  sources: ShownSource[];
+};
+
+/**
+ * Describes the message responsa.admin.v1.ShownExchange.
+ * Use `create(ShownExchangeSchema)` to create a new message.
+ */
+export declare const ShownExchangeSchema: GenMessage<ShownExchange>;
+
+/**
+ * ShownSource is a source of a shown answer.
+ *
+ * @generated from message responsa.admin.v1.ShownSource
+ */
+export declare type ShownSource = Message<"responsa.admin.v1.ShownSource"> & {
+  /**
+   * The title of the document, or of what a tool returned.
+   *
+   * @generated from field: string title = 1;
+   */
+  title: string;
+
+  /**
+   * The version, `documents/{uuid}/versions/{n}`; empty unless the caller may read the document.
+   *
+   * @generated from field: string document_version = 2;
+   */
+  documentVersion: string;
+
+  /**
+   * The quote, or the passage as Markdown; empty unless the caller may read the document.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ShownSource.
+ * Use `create(ShownSourceSchema)` to create a new message.
+ */
+export declare const ShownSourceSchema: GenMessage<ShownSource>;
 
 /**
  * FeedbackState says whether administrators have dealt with feedback.

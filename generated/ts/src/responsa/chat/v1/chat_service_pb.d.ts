@@ -993,6 +993,13 @@ export declare type SubmitFeedbackRequest = Message<"responsa.chat.v1.SubmitFeed
    * @generated from field: int32 score = 4;
    */
   score: number;
+
+  /**
+   * Whether to show the question and the answer to the tenant's administrators, see AdminService.GetShownExchange. Without it, or with later feedback without it, they are not shown.
+   *
+   * @generated from field: bool shown = 5;
+   */
+  shown: boolean;
 };
 
 /**

@@ -58,6 +58,13 @@ export declare type Feedback = Message<"responsa.chat.v1.Feedback"> & {
    * @generated from field: int32 score = 6;
    */
   score: number;
+
+  /**
+   * Whether the user shows the question and the answer to the tenant's administrators.
+   *
+   * @generated from field: bool shown = 7;
+   */
+  shown: boolean;
 };
 
 /**
