@@ -60,13 +60,14 @@ class TurnFacts:
 NO_FACTS: Final = TurnFacts()
 
 
-def facts_of(terminal: Terminal) -> TurnFacts:
-    """What is counted of a terminal event."""
+def facts_of(terminal: Terminal, files: str = "") -> TurnFacts:
+    """What is counted of a terminal event. files: the collection with the conversation's files, which no statistics name."""
     match terminal:
         case Answered():
             kinds = tuple(one.kind.value for one in terminal.fallbacks)
             cited = len(terminal.citations)
-            return TurnFacts(terminal.model, terminal.collection_id, "", cited, terminal.unsupported, kinds)
+            collection = "" if terminal.collection_id == files else terminal.collection_id
+            return TurnFacts(terminal.model, collection, "", cited, terminal.unsupported, kinds)
         case Refused():
             kinds = tuple(one.kind.value for one in terminal.fallbacks)
             return TurnFacts(refusal=terminal.reason.value, fallbacks=kinds)

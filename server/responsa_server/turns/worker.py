@@ -146,6 +146,7 @@ class Run:
             start = Start(claimed.last_seq, claimed.attempt, checkpoint.text_bytes, checkpoint.usage)
         self._writer = TurnWriter(parts.writer, self, claimed.claim, start, parts.runtime)
         self._claimed_from = claimed_from
+        self._files = ""
         self._begun = time.time_ns()
 
     @property
@@ -441,7 +442,8 @@ class Run:
                 lambda: self._parts.conversations.files(caller, conversation), _HISTORY_PATIENCE_SECONDS
             )
             if files is None or not files.is_reading:
-                return caller if files is None else replace(caller, files=files.collection_id)
+                self._files = "" if files is None else files.collection_id
+                return replace(caller, files=self._files)
             if not is_told:
                 self._emit(Status(Step.RETRIEVING, "Reading the files..."))
                 is_told = True
@@ -505,6 +507,7 @@ class Run:
                     self._claimed.question,
                     lambda: next(remaining_ids),
                     titles=self._agent.titles,
+                    files=self._files,
                 ),
                 self._write_end,
             )
@@ -588,12 +591,19 @@ def _log_late_end(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> N
 
 
 def conclude(
-    terminal: Terminal, encoded: bytes, question: Question, new_id: NewId, *, titles: bool = True
+    terminal: Terminal,
+    encoded: bytes,
+    question: Question,
+    new_id: NewId,
+    *,
+    titles: bool = True,
+    files: str = "",
 ) -> Conclusion:
     """The conclusion of a turn. An answer or a refusal adds the question and the reply to the conversation; a turn that
     failed, was cancelled, or was stopped because its user lost access adds nothing.
 
     titles: whether the question becomes the title of a conversation that has no title. Otherwise, the creation time remains the title.
+    files: see `facts_of`.
     """
     match terminal:
         case Answered():
@@ -621,7 +631,7 @@ def conclude(
     asked = NewMessage(first, Speaker.USER, question.text)
     replied = replace(reply, id=second)
     title = title_of(question.text) if titles else ""
-    return Conclusion(state, encoded, usage, (asked, replied), title, facts=facts_of(terminal))
+    return Conclusion(state, encoded, usage, (asked, replied), title, facts=facts_of(terminal, files))
 
 
 def title_of(question: str) -> str:

@@ -46,6 +46,14 @@ def test_question_and_reply_are_written_in_the_order_of_speaking(
     assert conclusion.title == "Why?"
 
 
+def test_statistics_name_no_files_of_a_conversation() -> None:
+    answered = Answered("A.", b"", (), AnswerOutcome.COMPLETE, 1, Usage(3), collection_id="clip")
+    for files, counted in (("clip", ""), ("", "clip")):
+        ids = iter(NEW_IDS)
+        conclusion = worker.conclude(answered, b"", Question("Why?"), lambda ids=ids: next(ids), files=files)
+        assert conclusion.facts.collection_id == counted
+
+
 def test_what_was_cancelled_leaves_nothing() -> None:
     conclusion = worker.conclude(Cancelled(CancelCause.OWNER), b"end", Question("Why?"), lambda: TURN)
     assert (conclusion.state, conclusion.messages, conclusion.title) == (TurnState.CANCELLED, (), "")

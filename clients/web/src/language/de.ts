@@ -163,7 +163,7 @@ export const de: Messages = {
   delete: "Löschen",
   renameConversation: "Gespräch umbenennen",
   title: "Titel",
-  deleteText: "„{title}“ und alle Nachrichten darin werden gelöscht. Das lässt sich nicht rückgängig machen.",
+  deleteText: "„{title}“ und alle Nachrichten und Dateien darin werden gelöscht. Das lässt sich nicht rückgängig machen.",
   deleteConversation: "Das Gespräch löschen?",
   // Answers.
   sendingQuestion: "Ihre Frage wird gesendet …",
@@ -361,7 +361,7 @@ export const de: Messages = {
   selected: "{count} ausgewählt",
   selectAllNote: "Alle angezeigten aus- oder abwählen",
   deleteSeveral: { one: "{count} Gespräch löschen?", other: "{count} Gespräche löschen?" },
-  deleteSeveralText: { one: "{count} Gespräch wird mit allen Nachrichten gelöscht, und Links zu den Antworten gelten nicht mehr. Das lässt sich nicht rückgängig machen.", other: "{count} Gespräche werden mit allen Nachrichten gelöscht, und Links zu den Antworten gelten nicht mehr. Das lässt sich nicht rückgängig machen." },
+  deleteSeveralText: { one: "{count} Gespräch wird mit allen Nachrichten und Dateien gelöscht, und Links zu den Antworten gelten nicht mehr. Das lässt sich nicht rückgängig machen.", other: "{count} Gespräche werden mit allen Nachrichten und Dateien gelöscht, und Links zu den Antworten gelten nicht mehr. Das lässt sich nicht rückgängig machen." },
   notChanged: { one: "{count} Gespräch konnte nicht geändert werden. {why}", other: "{count} Gespräche konnten nicht geändert werden. {why}" },
   lineForm: "Zeile {line} muss „Name: Wert“ lauten.",
   lineTwice: "Zeile {line} wiederholt „{name}“.",

@@ -162,7 +162,7 @@ export const en = {
   delete: "Delete",
   renameConversation: "Rename the conversation",
   title: "Title",
-  deleteText: "“{title}” and all its messages will be deleted. You cannot undo this.",
+  deleteText: "“{title}” and all its messages and files will be deleted. You cannot undo this.",
   deleteConversation: "Delete the conversation?",
   // Answers.
   sendingQuestion: "Sending your question…",
@@ -360,7 +360,7 @@ export const en = {
   selected: "{count} selected",
   selectAllNote: "Select or deselect all shown",
   deleteSeveral: { one: "Delete {count} conversation?", other: "Delete {count} conversations?" },
-  deleteSeveralText: { one: "{count} conversation and all its messages will be deleted, and links to its answers will stop working. You cannot undo this.", other: "{count} conversations and all their messages will be deleted, and links to their answers will stop working. You cannot undo this." },
+  deleteSeveralText: { one: "{count} conversation and all its messages and files will be deleted, and links to its answers will stop working. You cannot undo this.", other: "{count} conversations and all their messages and files will be deleted, and links to their answers will stop working. You cannot undo this." },
   notChanged: { one: "{count} conversation could not be changed. {why}", other: "{count} conversations could not be changed. {why}" },
   lineForm: "Line {line} must read “name: value”.",
   lineTwice: "Line {line} repeats “{name}”.",
