@@ -15,6 +15,7 @@ CREATE TABLE responsa.source (
     schedule_id uuid, -- of the job that waits for next_run_time; a new schedule gets another id, so the job of an earlier one finds no source and ends. NULL without a schedule.
     next_run_time timestamptz,
     folder jsonb, -- the fields of a ConnectedFolder; NULL for a mapping
+    sealed_password bytea NOT NULL DEFAULT '', -- of the folder, encrypted under the installation's secret; '' for none
     PRIMARY KEY (tenant_id, id),
     CONSTRAINT source_folder_check CHECK ((folder IS NULL) = (mapping <> '')),
     CONSTRAINT source_schedule_check CHECK ((schedule_id IS NULL) = (next_run_time IS NULL)),

@@ -327,6 +327,7 @@ def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
             RESPONSA_MAIL__PORT=str(mail_server.port),
             RESPONSA_MAIL__TLS="none",
             RESPONSA_MAIL__SENDER="responsa@example.org",
+            RESPONSA_SOURCES__ALLOW_PRIVATE="127.0.0.1",
             RESPONSA_SOURCES__PATHS=str(folder / "shared" / "{tenant}"),
             RESPONSA_TELEMETRY__ENDPOINT=spans.grpc,
             RESPONSA_TELEMETRY__SAMPLE_RATIO="0",

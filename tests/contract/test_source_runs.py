@@ -32,6 +32,7 @@ from responsa_server.domain.notifications import DeliveryState, NotifiedEvent
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import ConnectedFolder, FolderKind, NewSource, RunClaim, SourceChange
+from responsa_server.identity.tokens import Secret
 from responsa_server.ingest.formats.table import PDF
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources import sandbox
@@ -97,7 +98,7 @@ class Office:
     @property
     def folders(self) -> Folders:
         local = LocalFolders([self.folder], self.folder / "home", owners_only=False)
-        return Folders(local, {FolderKind.PATH: local}, FolderLimits(10, 1000))
+        return Folders(local, {FolderKind.PATH: local}, FolderLimits(10, 1000), Secret(bytes(32)))
 
     @property
     def sandboxes(self) -> SourceSandboxes:
@@ -220,7 +221,7 @@ async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[
 async def test_the_status_names_a_source_whose_connection_is_gone(office: Office, tmp_path: Path) -> None:
     sources = PostgresSources(office.house.database, office.house.queue, uuid7)
     asking: list[Principal | None] = [office.principal]
-    part = SourcesPart(sources, DeclaredConnections(tmp_path), lambda: asking[-1])
+    part = SourcesPart(sources, DeclaredConnections(tmp_path), office.folders, lambda: asking[-1])
     assert await part.check() == PartReport(Health.OK)
     (tmp_path / "staff.toml").unlink()
     report = await part.check()

@@ -83,6 +83,7 @@ from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
+from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.insight.reports import Insight
 from responsa_server.outbound.connector import Connector
@@ -522,7 +523,7 @@ async def serving(
                         house.queue,
                         house.library,
                         Crawler(Connector(), SourceSandboxes(house.parser)),
-                        connected_folders(load(sources={"folder": folder})),
+                        connected_folders(load(sources={"folder": folder}), Secret(bytes(32))),
                     )
                 ),
                 ProfileService(SubjectProfiles(PostgresProfiles(database, house.documents))),

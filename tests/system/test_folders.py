@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests import git_server
 from tests.callers import Credential, Tenant
 from tests.forked import responsa
 from tests.instance import Instance
+from tests.system.test_backup import live
 from tests.transports import Json, Outcome, Ways
 
 
@@ -144,3 +147,61 @@ def test_only_folders_below_the_setting_are_read(desk: Desk, tmp_path: Path) -> 
     assert field == "source.folder.schedule"
     paths = desk.call("AdminService/ListConnections", {}).message["folderPaths"]
     assert paths == [str(desk.folder.parent)]
+
+
+def test_a_repository_is_read_with_a_password_that_is_never_shown(desk: Desk, tmp_path: Path) -> None:
+    with git_server.serving(tmp_path) as server:
+        server.commit(welcome="# Welcome\n\nThe ferry leaves at nine.", oars="# Oars", boats="# Boats")
+        (tmp_path / "work" / "out.md").symlink_to("/etc/hostname")
+        server.git("config", "core.hooksPath", "/dev/null")
+        server.commit(anchors="# Anchors")
+        login = ("--user", git_server.USER, "--password")
+        said = desk.run(
+            "sources", "add", server.url, "--collection", "handbook", *login, stdin=git_server.PASSWORD
+        )
+        assert "4 created, 0 unchanged" in said
+        assert desk.documents() == {"welcome.md": 1, "oars.md": 1, "boats.md": 1, "anchors.md": 1}
+        server.commit(welcome="# Welcome\n\nThe ferry leaves at ten.", oars=None, rope="# Rope")
+        assert "1 created, 1 updated, 1 deleted, 2 unchanged" in desk.run("sources", "run", "handbook")
+        stored = desk.call("AdminService/GetSource", {"name": "sources/handbook"}).message
+        folder = stored["folder"]
+        assert (folder["user"], folder["passwordStored"], "password" in folder) == (
+            git_server.USER,
+            True,
+            False,
+        )
+
+        place = {"kind": "FOLDER_KIND_GIT", "address": server.url}
+        login = {"user": git_server.USER, "password": "wrong"}
+        field, message = desk.refusal(**place, **login)
+        assert (field, "refuses the user or the password" in message) == ("source.folder.password", True)
+        assert desk.refusal(**place)[0] == "source.folder.password"
+        login["password"] = git_server.PASSWORD
+        assert desk.refusal(**place, **login, branch="nothing")[0] == "source.folder.branch"
+        asked = len(server.requests)
+        for address in ("/moved/handbook.git", "/nothing.git"):
+            there = server.url.replace("/handbook.git", address)
+            assert desk.refusal(**{**place, "address": there}, **login)[0] == "source.folder.address"
+        assert all("nothing" in one for one in server.requests[asked:]), "a redirect is not followed"
+        for address in ("file:///etc", "ext::sh", "https://127.0.0.2/a.git", "https://10.0.0.1/a.git"):
+            assert desk.refusal(**{**place, "address": address})[0] == "source.folder.address", address
+
+        # Another address clears the password; so whoever has the session cannot have it sent elsewhere.
+        there = {**folder, "address": f"{server.url}/"}
+        change = {"source": {"name": "sources/handbook", "folder": there}, "updateMask": "folder"}
+        problem = desk.call("AdminService/UpdateSource", change).problem
+        assert problem is not None
+        assert "needs a user and a password" in problem["message"]
+        change["source"] = {"name": "sources/handbook", "folder": {**folder, "schedule": ""}}
+        kept = desk.call("AdminService/UpdateSource", change).message
+        assert (kept["folder"]["passwordStored"], "nextRunTime" in kept) == (True, False)
+        with live(desk.instance.home) as connection:
+            connection.execute(
+                "UPDATE responsa.source SET sealed_password = sha256('another') WHERE tenant_id = %s",
+                [desk.tenant.name],
+            )
+        assert "Paste the password again." in desk.run("sources", "run", "handbook", code=1)
+        parts = desk.call("AdminService/GetSystemStatus", {}).message["parts"]
+        assert any("Paste the password again." in part.get("detail", "") for part in parts)
+        desk.run("sources", "remove", "handbook", "--delete-documents")
+    assert not list(Path(tempfile.gettempdir()).glob("responsa-git-*"))

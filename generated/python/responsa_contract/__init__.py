@@ -109,6 +109,8 @@ class FolderKind(StrEnum):
 
     PATH = "path"
     """On the server itself."""
+    GIT = "git"
+    """A Git repository, at an address of HTTPS."""
 
 
 class Health(StrEnum):
@@ -951,6 +953,7 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "ConfirmEmailRequest.code": 64,
     "ConfirmEmailRequest.password": 256,
     "ConnectedFolder.address": 2048,
+    "ConnectedFolder.password": 1024,
     "ConnectedFolder.schedule": 200,
     "ConnectedFolder.time_zone": 64,
     "Conversation.title": 200,

@@ -1497,7 +1497,7 @@ pub struct ConnectedFolder {
     /// Where the folder is.
     #[prost(enumeration = "FolderKind", tag = "1")]
     pub kind: i32,
-    /// The folder: an absolute path below one of the folder_paths of ListConnections.
+    /// The folder: an absolute path below one of the folder_paths of ListConnections; or the address of the repository, e.g. "<https://git.example.org/handbook.git".>
     #[prost(string, tag = "2")]
     pub address: ::prost::alloc::string::String,
     /// The collection for the documents, `collections/{id}`. Its readers may read them.
@@ -1512,6 +1512,18 @@ pub struct ConnectedFolder {
     /// The percentage of the documents that a run may delete without allow_deletions; 10 if unset.
     #[prost(int32, optional, tag = "6")]
     pub deletions_percent: ::core::option::Option<i32>,
+    /// The branch of a repository; empty for the one that the repository names.
+    #[prost(string, tag = "7")]
+    pub branch: ::prost::alloc::string::String,
+    /// The user who signs in there. Empty for a folder that everybody may read, and for a path.
+    #[prost(string, tag = "8")]
+    pub user: ::prost::alloc::string::String,
+    /// The user's password or token. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change.
+    #[prost(string, tag = "9")]
+    pub password: ::prost::alloc::string::String,
+    /// Whether a password is stored.
+    #[prost(bool, tag = "10")]
+    pub password_stored: bool,
 }
 impl ::prost::Name for ConnectedFolder {
     const NAME: &'static str = "ConnectedFolder";
@@ -1572,6 +1584,8 @@ pub enum FolderKind {
     Unspecified = 0,
     /// On the server itself.
     Path = 1,
+    /// A Git repository, at an address of HTTPS.
+    Git = 2,
 }
 impl FolderKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1582,6 +1596,7 @@ impl FolderKind {
         match self {
             Self::Unspecified => "FOLDER_KIND_UNSPECIFIED",
             Self::Path => "FOLDER_KIND_PATH",
+            Self::Git => "FOLDER_KIND_GIT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1589,6 +1604,7 @@ impl FolderKind {
         match value {
             "FOLDER_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "FOLDER_KIND_PATH" => Some(Self::Path),
+            "FOLDER_KIND_GIT" => Some(Self::Git),
             _ => None,
         }
     }

@@ -173,7 +173,7 @@ class DefaultModels:
                 outcome = {"outcome": tested.outcome.name}
                 raise Precondition(Reason.MODEL_TEST_FAILED, tested.message, outcome)
         if wanted.api_key:
-            sealed = self._secret.seal_model_key(_server_of(wanted), wanted.api_key)
+            sealed = self._secret.seal_credential(_server_of(wanted), wanted.api_key)
             wanted = replace(wanted, api_key="", sealed_key=sealed)
         await self._store.put(wanted, AuditEvent.of_call(caller, _RESOURCE))
 
@@ -371,7 +371,7 @@ class DefaultModels:
             return key, name
         if wanted.sealed_key:
             with contextlib.suppress(InvalidTag):
-                return self._secret.unseal_model_key(_server_of(wanted), wanted.sealed_key), STORED
+                return self._secret.unseal_credential(_server_of(wanted), wanted.sealed_key), STORED
         return "", ""
 
 

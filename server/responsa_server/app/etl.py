@@ -20,10 +20,13 @@ from responsa_server.domain.notifications import NotifiedEvent
 from responsa_server.domain.parts import NOT_PAUSED, Pause, ReportedPart
 from responsa_server.domain.people import Principal
 from responsa_server.domain.sources import FolderKind
+from responsa_server.identity.tokens import Secret
 from responsa_server.library.library import Library
+from responsa_server.outbound.addresses import read_allowed
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.folders import FolderLimits, Folders
+from responsa_server.sources.git_folder import GitFolders
 from responsa_server.sources.local_folder import LocalFolders
 from responsa_server.sources.notifying import Delivering, Notifier
 from responsa_server.sources.sandbox import SourceSandboxes
@@ -53,7 +56,7 @@ def etl(parts: Parts) -> Extension:
     installed = extras.installed(_EXTRA)
     sandboxes = SourceSandboxes(knowledge.parser)
     crawler = Crawler(parts.connector, sandboxes)
-    folders = connected_folders(settings)
+    folders = connected_folders(settings, parts.secret)
 
     def services() -> Sequence[object]:
         return (
@@ -98,7 +101,7 @@ def etl(parts: Parts) -> Extension:
     def reported(asking: Callable[[], Principal | None]) -> Sequence[ReportedPart]:
         sources = PostgresSources(database, queue, new_id)
         return (
-            (SourcesPart(sources, DeclaredConnections(settings.connections_folder), asking),)
+            (SourcesPart(sources, DeclaredConnections(settings.connections_folder), folders, asking),)
             if installed
             else ()
         )
@@ -130,13 +133,14 @@ def source_administration(
     )
 
 
-def connected_folders(settings: Settings) -> Folders:
+def connected_folders(settings: Settings, secret: Secret) -> Folders:
     """Return what reads connected folders."""
     local = LocalFolders(
         settings.connectable_paths, settings.home, owners_only=settings.sources.paths is None
     )
     limits = FolderLimits(settings.sources.files, settings.sources.file_bytes)
-    return Folders(local, {FolderKind.PATH: local}, limits)
+    git = GitFolders(read_allowed(settings.sources.allow_private))
+    return Folders(local, {FolderKind.PATH: local, FolderKind.GIT: git}, limits, secret)
 
 
 def _mailed(settings: Settings) -> Set[NotifiedEvent]:

@@ -13,6 +13,7 @@ from responsa_server.domain.knowledge import GiveUp, JobKind, Work
 from responsa_server.domain.models import Models
 from responsa_server.domain.parts import Pause, ReportedPart
 from responsa_server.domain.people import Principal
+from responsa_server.identity.tokens import Secret
 from responsa_server.ingest.jobs import Announce
 from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.database import Database
@@ -32,6 +33,7 @@ class Parts:
     turns: Turns
     agents: AgentParts
     pause: Pause
+    secret: Secret
 
 
 @dataclass(frozen=True, slots=True)

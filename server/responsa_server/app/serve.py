@@ -26,6 +26,7 @@ from responsa_server.app.resources import (
     database_urls,
     redis_url,
     refusal,
+    secret_text,
 )
 from responsa_server.app.settings import (
     LogLevel,
@@ -43,6 +44,7 @@ from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.fixable import Fixable
 from responsa_server.identity.limits import LimitBook, Limiter
+from responsa_server.identity.tokens import Secret
 from responsa_server.importing import uncollected
 from responsa_server.joining import Group, joined
 from responsa_server.stores.postgres.database import Database
@@ -205,7 +207,8 @@ async def running(
         stack.push_async_callback(turns.close)
         connector = Connector()
         stack.push_async_callback(connector.close)
-        parts = Parts(settings, database, knowledge, models, caches, connector, turns, agents, pause)
+        secret = Secret(secret_text(settings, layout))
+        parts = Parts(settings, database, knowledge, models, caches, connector, turns, agents, pause, secret)
         added = joined(Group.EXTENSIONS, FunctionType).values()
         extensions: Sequence[Extension] = (etl(parts), studies(parts), *(make(parts) for make in added))
         if knowledge.jobs is not None:

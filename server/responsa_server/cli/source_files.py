@@ -13,6 +13,7 @@ from responsa.admin.v1 import source_pb2
 from responsa_client import Responsa
 from responsa_client.errors import AlreadyExists, NotFound, error_of_status
 from responsa_server.cli.command import need
+from responsa_server.cli.login import asked_secret
 from responsa_server.cli.operations import state_line
 from responsa_server.cli.output import (
     one_line,
@@ -61,7 +62,9 @@ def list_sources(
 
 
 def add_source(
-    address: Annotated[str, typer.Argument(help="The folder: a path of the server.")],
+    address: Annotated[
+        str, typer.Argument(help="The folder: a path of the server, or the address of a Git repository.")
+    ],
     collection: Annotated[
         str,
         typer.Option(help="The collection for the documents, by its id. It is created if it is missing."),
@@ -74,6 +77,15 @@ def add_source(
         str, typer.Option(help="When runs begin: a cron expression of five fields. Empty: never.")
     ] = "*/15 * * * *",
     time_zone: Annotated[str, typer.Option(help="The time zone of the schedule.")] = "UTC",
+    branch: Annotated[str, typer.Option(help="The branch of a repository. Empty: its own default.")] = "",
+    user: Annotated[str, typer.Option(help="The user who signs in there.")] = "",
+    password: Annotated[
+        bool,
+        typer.Option(
+            "--password",
+            help="Ask for the user's password or token, or read it from standard input. It is stored encrypted.",
+        ),
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Connect a folder, and read it. Later runs make new versions of files that have changed, and delete the documents of
@@ -84,11 +96,14 @@ def add_source(
     with reporting(json=json), open_client() as client:
         named = valid_text(collection, "The collection").removeprefix("collections/")
         folder = source_pb2.ConnectedFolder(
-            kind=source_pb2.FOLDER_KIND_PATH,
+            kind=_guess_kind(address),
             address=valid_text(address, "The address"),
             collection=f"collections/{named}",
             schedule=schedule,
             time_zone=time_zone,
+            branch=branch,
+            user=user,
+            password=asked_secret("Password", "password") if password else "",
         )
         _ensure_collection(client, named)
         source = client.create_source(identity or _make_id(address), display_name=name, folder=folder)
@@ -164,6 +179,10 @@ def _ensure_collection(client: Responsa, collection: str) -> None:
 
 def _id(source: str) -> str:
     return valid_text(source, "The source").removeprefix("sources/")
+
+
+def _guess_kind(address: str) -> source_pb2.FolderKind.ValueType:
+    return source_pb2.FOLDER_KIND_GIT if "://" in address else source_pb2.FOLDER_KIND_PATH
 
 
 def _make_id(address: str) -> str:

@@ -174,7 +174,8 @@ DELETIONS_PERCENT: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class ConnectedFolder:
-    """A folder whose files become documents; the fields are those of the contract. collection: its id."""
+    """A folder whose files become documents; the fields are those of the contract. collection: its id. password: one
+    that was entered now, or is being used. sealed_password: the stored one, encrypted; b"" for none."""
 
     kind: FolderKind
     address: str
@@ -182,6 +183,18 @@ class ConnectedFolder:
     schedule: str = ""
     time_zone: str = "UTC"
     deletions_percent: int = DELETIONS_PERCENT
+    branch: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    sealed_password: bytes = field(default=b"", repr=False)
+
+    @property
+    def password_stored(self) -> bool:
+        return bool(self.sealed_password)
+
+    def place(self, tenant_id: str) -> str:
+        """What a stored password is for."""
+        return "\n".join(("source", tenant_id, self.kind.value, self.address, self.user))
 
 
 @dataclass(frozen=True, slots=True)

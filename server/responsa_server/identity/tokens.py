@@ -69,7 +69,7 @@ class Secret:
         self._names = _derived(text, b"responsa attempts")
         self._flows = AESGCM(_derived(text, b"responsa oidc flows"))
         self._mails = _derived(text, b"responsa mail codes")
-        self._models = AESGCM(_derived(text, b"responsa model keys"))
+        self._credentials = AESGCM(_derived(text, b"responsa model keys"))
 
     def seal(self, kid: str, key: bytes) -> bytes:
         """Encrypt a private key. The id of the key is authenticated with it."""
@@ -80,14 +80,16 @@ class Secret:
         """Decrypt a private key. Raises InvalidTag if it was encrypted under another secret, or altered."""
         return self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], kid.encode())
 
-    def seal_model_key(self, server: str, key: str) -> bytes:
-        """Encrypt the key of a server of models. server: its provider and address, for which alone the key is unsealed."""
+    def seal_credential(self, place: str, credential: str) -> bytes:
+        """Encrypt the key of a server of models, or the password of a folder. place: where it is used, for which alone it is unsealed."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._models.encrypt(nonce, key.encode(), server.encode())
+        return nonce + self._credentials.encrypt(nonce, credential.encode(), place.encode())
 
-    def unseal_model_key(self, server: str, sealed: bytes) -> str:
-        """Decrypt the key of a server of models. Raises InvalidTag if it was encrypted under another secret, or for another server."""
-        return self._models.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], server.encode()).decode()
+    def unseal_credential(self, place: str, sealed: bytes) -> str:
+        """Decrypt a key or a password. Raises InvalidTag if it was encrypted under another secret, or for another place."""
+        return self._credentials.decrypt(
+            sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place.encode()
+        ).decode()
 
     def seal_flow(self, provider: str, content: bytes) -> str:
         """Encrypt the state of a sign-in for the browser that keeps it, as URL-safe Base64. The provider's id is authenticated with it."""

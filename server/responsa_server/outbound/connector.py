@@ -96,6 +96,37 @@ async def look_up(host: str, port: int) -> Sequence[IpAddress]:
     return list(dict.fromkeys(ip_address(one[4][0]) for one in found))
 
 
+async def reachable_addresses(
+    origin: UrlOrigin, allowed: Allowed, resolve: Resolve = look_up, seconds: float = 5.0
+) -> Sequence[IpAddress]:
+    """The addresses of a host. One address that is not allowed refuses them all, because nobody knows which one the
+    host's owner means. seconds: for the look-up. Raises ForbiddenRequest, ConnectError, ConnectTimeout."""
+    try:
+        addresses: Sequence[IpAddress] = [ip_address(origin.host)]
+    except ValueError:
+        try:
+            async with asyncio.timeout(seconds):
+                addresses = await resolve(origin.host, origin.port)
+        except TimeoutError as error:
+            raise httpx2.ConnectTimeout("the host's name was not looked up in time") from error
+        except (OSError, UnicodeError, ValueError) as error:
+            raise httpx2.ConnectError("the host's name cannot be looked up") from error
+    for address in addresses:
+        if not allowed.may_reach(origin.host, address):
+            remedy = (
+                "no declaration can allow it"
+                if is_never(address)
+                else "if it is the organisation's own, name the host or the address in the declaration's key allow_private"
+            )
+            _LOGGER.warning(
+                "refused a connection to %s: its address %s is not allowed; %s", origin, address, remedy
+            )
+            raise ForbiddenRequest(
+                f"the address of {origin.host} is not public; if it is the organisation's own, name it in allow_private"
+            )
+    return addresses[:_MOST_ADDRESSES]
+
+
 class Connector:
     """Makes clients. One object serves all declarations of a process. Call `close` at the end."""
 
@@ -213,7 +244,9 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     async def _sent(self, request: httpx2.Request, origin: UrlOrigin) -> httpx2.Response:
         failed: httpx2.TransportError | None = None
-        for address in await self._addresses(origin):
+        for address in await reachable_addresses(
+            origin, self._reach.allowed, self._resolve, self._connect_seconds
+        ):
             host = f"[{address}]" if address.version == 6 else str(address)
             checked = httpx2.Request(
                 request.method,
@@ -232,34 +265,6 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._inner.aclose()
-
-    async def _addresses(self, origin: UrlOrigin) -> Sequence[IpAddress]:
-        """The addresses of a host. One address that is not allowed refuses them all, because nobody knows which one the
-        host's owner means."""
-        try:
-            addresses: Sequence[IpAddress] = [ip_address(origin.host)]
-        except ValueError:
-            try:
-                async with asyncio.timeout(self._connect_seconds):
-                    addresses = await self._resolve(origin.host, origin.port)
-            except TimeoutError as error:
-                raise httpx2.ConnectTimeout("the host's name was not looked up in time") from error
-            except (OSError, UnicodeError, ValueError) as error:
-                raise httpx2.ConnectError("the host's name cannot be looked up") from error
-        for address in addresses:
-            if not self._reach.allowed.may_reach(origin.host, address):
-                remedy = (
-                    "no declaration can allow it"
-                    if is_never(address)
-                    else "if it is the organisation's own, name the host or the address in the declaration's key allow_private"
-                )
-                _LOGGER.warning(
-                    "refused a connection to %s: its address %s is not allowed; %s", origin, address, remedy
-                )
-                raise ForbiddenRequest(
-                    f"the address of {origin.host} is not public; if it is the organisation's own, name it in allow_private"
-                )
-        return addresses[:_MOST_ADDRESSES]
 
 
 class _Announced(httpx2.AsyncByteStream):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
+
+from cryptography.exceptions import InvalidTag
 
 from responsa_server.domain.files import is_left_behind
 from responsa_server.domain.people import Principal
@@ -28,6 +30,7 @@ from responsa_server.domain.sources import (
     SourcePage,
     StoredDocument,
 )
+from responsa_server.identity.tokens import Secret
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.sources.crawling import Check
 from responsa_server.sources.mapping import SourceMapping
@@ -112,6 +115,15 @@ def too_many(most: int) -> FolderProblem:
     return FolderProblem(DatabaseFault.TOO_LARGE, "address", message)
 
 
+def not_reachable(host: str) -> FolderProblem:
+    """The problem of a folder at an address to which the server may not connect."""
+    message = (
+        f"The server may not connect to {host}, because its address is not public. If it is the organisation's own, "
+        "the operator allows it with the setting sources.allow_private (RESPONSA_SOURCES__ALLOW_PRIVATE)."
+    )
+    return FolderProblem(DatabaseFault.UNREACHABLE, "address", message)
+
+
 def mapping_of(folder: ConnectedFolder) -> SourceMapping:
     """What a mapping would say about a folder."""
     return SourceMapping(
@@ -142,15 +154,46 @@ class Folders:
     """Reads connected folders of all kinds. paths: the folders of the server that may be connected."""
 
     def __init__(
-        self, paths: ServerPaths, openers: Mapping[FolderKind, FolderOpener], limits: FolderLimits
+        self,
+        paths: ServerPaths,
+        openers: Mapping[FolderKind, FolderOpener],
+        limits: FolderLimits,
+        secret: Secret,
     ) -> None:
+        """secret: of the installation, under which passwords are stored."""
+        self._secret = secret
         self.paths = paths
         self._openers = openers
         self._limits = limits
 
+    def seal(
+        self, tenant_id: str, folder: ConnectedFolder, stored: ConnectedFolder | None
+    ) -> ConnectedFolder:
+        """The folder with its password sealed, or with the stored one if none was entered and the place is the same."""
+        place = folder.place(tenant_id)
+        if folder.password:
+            return replace(
+                folder, password="", sealed_password=self._secret.seal_credential(place, folder.password)
+            )
+        if stored is not None and stored.place(tenant_id) == place:
+            return replace(folder, sealed_password=stored.sealed_password)
+        return folder
+
+    def unseal(self, tenant_id: str, folder: ConnectedFolder) -> ConnectedFolder:
+        """The folder with its password. Raises FolderProblem if this server cannot decrypt it."""
+        if not folder.sealed_password:
+            return folder
+        try:
+            place, sealed = folder.place(tenant_id), folder.sealed_password
+            return replace(folder, password=self._secret.unseal_credential(place, sealed))
+        except InvalidTag:
+            message = "This server cannot decrypt the stored password, because its secret is another one. Paste the password again."
+            raise FolderProblem(DatabaseFault.LOGIN, "password", message) from None
+
     async def check(self, tenant_id: str, folder: ConnectedFolder) -> None:
         """List a folder. Raises FolderProblem."""
-        async with self._openers[folder.kind](tenant_id, folder) as opened:
+        unsealed = self.unseal(tenant_id, folder)
+        async with self._openers[folder.kind](tenant_id, unsealed) as opened:
             await opened.list(self._limits.files)
 
     async def files(
@@ -167,7 +210,8 @@ class Folders:
         file is read; what it raises ends the reading. Raises Precondition (SOURCE_UNREADABLE).
         """
         try:
-            async with self._openers[folder.kind](tenant_id, folder) as opened:
+            unsealed = self.unseal(tenant_id, folder)
+            async with self._openers[folder.kind](tenant_id, unsealed) as opened:
                 listing = await opened.list(self._limits.files)
                 for path, problem in listing.unreadable.items():
                     yield MadeRow(FILE, {"path": path}, None, problem, path)

@@ -97,10 +97,16 @@ class SourceAdministration:
         mapping with mistakes or a folder that cannot be read, NotFound for what they name, AlreadyExists."""
         if source.folder is not None and source.mapping:
             raise _wrong("source.mapping", "must be empty beside a folder")
-        mapping = await self._checked_source(caller, source.mapping, source.folder)
+        folder = source.folder and self._folders.seal(caller.tenant_id, source.folder, None)
+        mapping = await self._checked_source(caller, source.mapping, folder)
         first = _next_run_time(mapping)
         return await self.sources.create(
-            caller, source, mapping.connection, mapping.collection, first, validate_only=validate_only
+            caller,
+            replace(source, folder=folder),
+            mapping.connection,
+            mapping.collection,
+            first,
+            validate_only=validate_only,
         )
 
     async def update(self, caller: Principal, source_id: str, change: SourceChange, etag: str) -> Source:
@@ -111,6 +117,9 @@ class SourceAdministration:
             wrong = "mapping" if stored.folder is not None else "folder"
             if getattr(change, wrong) is not None:
                 raise _wrong(f"source.{wrong}", "cannot be set: the source is of the other kind")
+            if change.folder is not None:
+                sealed = self._folders.seal(caller.tenant_id, change.folder, stored.folder)
+                change = replace(change, folder=sealed)
             mapping = await self._checked_source(caller, change.mapping or "", change.folder)
             named, next_run_time = (mapping.connection, mapping.collection), _next_run_time(mapping)
         return await self.sources.update(caller, source_id, change, named, etag, next_run_time)
@@ -160,8 +169,13 @@ class SourceAdministration:
         """The mapping of a source, or what stands for it for a folder, which is listed. Raises InvalidRequest, NotFound."""
         if folder is None:
             return (await self._checked(caller, text, "source.mapping"))[0]
-        if folder.kind is FolderKind.PATH and not self._folders.paths.may_name(caller):
-            raise owner_required(_PATHS_OF_OWNERS)
+        if folder.kind is FolderKind.PATH:
+            if not self._folders.paths.may_name(caller):
+                raise owner_required(_PATHS_OF_OWNERS)
+            for field in ("user", "password_stored"):
+                if getattr(folder, field):
+                    name = field.removesuffix("_stored")
+                    raise _wrong(f"source.folder.{name}", "must be empty for a folder of the server")
         mapping = mapping_of(folder)
         try:
             _ = mapping.schedule
@@ -219,22 +233,30 @@ class SourcesPart:
         self,
         sources: PostgresSources,
         connections: DeclaredConnections,
+        folders: Folders,
         asking: Callable[[], Principal | None],
     ) -> None:
         """asking: returns who asks; None for a health check and for the metrics, for which all sources are well."""
         self._sources = sources
         self._connections = connections
+        self._folders = folders
         self._asking = asking
 
     async def check(self) -> PartReport:
-        """Report sources as DEGRADED whose connections are gone, each in a line."""
+        """Report sources as DEGRADED whose connections are gone, or whose passwords this server cannot decrypt, each in a line."""
         if (caller := self._asking()) is None:
             return PartReport(Health.OK)
         used, granted = await asyncio.gather(
             self._sources.connections(caller.tenant_id), self._connections.granted(caller.tenant_id)
         )
         gone = [(source, name) for source, name in used.items() if name not in granted]
-        lines = [
+        lines = list[str]()
+        for source, folder in (await self._sources.folders(caller.tenant_id)).items():
+            try:
+                self._folders.unseal(caller.tenant_id, folder)
+            except FolderProblem as problem:
+                lines.append(f"The source {source} cannot be read: {problem.message}")
+        lines += [
             f"The source {source} cannot be read: its connection “{name}” is gone, has mistakes, or is not granted to "
             "its tenant. `responsa sources check` checks connections."
             for source, name in gone[:_MOST_SHOWN]

@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from responsa_server.identity.openid_settings import PrivateHosts
+
 
 def _split(value: object) -> object:
     """Reads paths from an environment variable, in which commas separate them."""
@@ -41,6 +43,13 @@ class SourceSettings(BaseModel, extra="forbid"):
             "`/srv/files/{tenant}`; `{tenant}` stands for the id of the administrator's tenant. Unset: the home "
             "folder of the server's user, for owners of the installation alone, while only this machine can reach "
             "the server; otherwise none."
+        ),
+    )
+    allow_private: PrivateHosts = Field(
+        default=(),
+        description=(
+            "Hosts and networks, such as `cloud.intranet.example` or `10.1.0.0/16`, separated by spaces, whose folders "
+            "administrators may connect, beside those at public addresses."
         ),
     )
     files: int = Field(

@@ -1,4 +1,4 @@
-"""Starts a program in confinement: `python -I -S launcher.py UID MEMORY_BYTES PARENT_PID PROGRAM ARGUMENTS…`.
+"""Starts a program in confinement: `python -I -S launcher.py UID MEMORY_BYTES FILE_BYTES PARENT_PID PROGRAM ARGUMENTS…`.
 
 The launcher forks. The child gives up root and its groups, limits the program's resources, and becomes the program. The
 parent becomes the program's keeper: the kernel makes it the parent of each descendant of the program whose own parent
@@ -24,14 +24,13 @@ _WAKING = {signal.SIGTERM, signal.SIGCHLD}
 _LIMITS = (
     (resource.RLIMIT_CORE, 0),
     (resource.RLIMIT_NOFILE, 256),
-    (resource.RLIMIT_FSIZE, 64 << 20),
     (resource.RLIMIT_MEMLOCK, 0),
 )
 
 
 def main(arguments: list[str]) -> None:
     """Fork. The child confines itself and becomes the program; the parent keeps it."""
-    user, memory, server = (int(argument) for argument in arguments[:3])
+    user, memory, file_bytes, server = (int(argument) for argument in arguments[:4])
     library = ctypes.CDLL(None, use_errno=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WAKING)
     _set(library, _PR_SET_CHILD_SUBREAPER, 1)
@@ -43,7 +42,7 @@ def main(arguments: list[str]) -> None:
     if program:
         _keep(program)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKING)
-    limits = [*_LIMITS, (resource.RLIMIT_AS, memory)]
+    limits = [*_LIMITS, (resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, file_bytes)]
     if os.geteuid() == 0:
         # The limit counts all processes of a user, so it fits only a user that no other program has.
         limits.append((resource.RLIMIT_NPROC, 64))
@@ -59,7 +58,7 @@ def main(arguments: list[str]) -> None:
     _set(library, _PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != keeper:  # the keeper ended before the signal was set
         os._exit(125)
-    os.execv(arguments[3], arguments[3:])  # noqa: S606 # no shell is meant
+    os.execv(arguments[4], arguments[4:])  # noqa: S606 # no shell is meant
 
 
 def _set(library: ctypes.CDLL, option: int, value: int) -> None:

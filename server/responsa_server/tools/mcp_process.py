@@ -5,13 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
-import zlib
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import anyio
@@ -20,24 +16,14 @@ from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
 
 from responsa_server.domain.tools import ToolFault
-
-LAUNCHER: Final = Path(__file__).with_name("launcher.py")
-# Each identity has another user, so that two programs can neither signal nor trace each other. The range is above those
-# that systems and containers use.
-_FIRST_USER: Final = 1_700_000_000
-_USERS: Final = 100_000_000
-
-
-def user_of(identity: str) -> int:
-    """The user id of a program if the server runs as root."""
-    return _FIRST_USER + zlib.crc32(identity.encode()) % _USERS
-
+from responsa_server.launching import launcher_of
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 
 _ENVIRONMENT: Final[Mapping[str, str]] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 _END_SECONDS: Final = 2.0
 _REST_BYTES: Final = 1 << 16
+_FILE_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +47,8 @@ async def running(program: Program, ended: Callable[[ToolFault], None]) -> Async
     """Start a program and yield the streams of its messages. ended: is called when no further message is read, with the
     reason: LOST if the program ended, MALFORMED or TOO_LARGE if it wrote what cannot be read. At the end, the program
     and all that it started are killed. Raises OSError."""
-    launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
-    confined = [str(user_of(program.identity)), str(program.memory_bytes), str(os.getpid())]
     process = await asyncio.create_subprocess_exec(
-        *launcher,
-        *confined,
+        *launcher_of(program.identity, program.memory_bytes, _FILE_BYTES),
         *program.command,
         stdin=PIPE,
         stdout=PIPE,

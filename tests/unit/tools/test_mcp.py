@@ -28,10 +28,10 @@ from responsa_server.app.tools import checked_tools
 from responsa_server.cli.local.tools import trust
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
+from responsa_server.launching import LAUNCHER
 from responsa_server.telemetry.stages import Traces
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.mcp import offered
-from responsa_server.tools.mcp_process import LAUNCHER
 from responsa_server.tools.mcp_target import pinned_path, write_pinned
 from responsa_server.tools.table import KINDS
 from tests.unit.agents.evidence import WHO
@@ -386,7 +386,8 @@ def test_a_server_that_is_not_root_leaves_nothing_either(ends: str) -> None:
     program = f"{SOURCE.partition('if __name__')[0]}\nprint(left_behind(), flush=True)\ntime.sleep(600)"
     starts = f"""
 import os, subprocess, sys
-command = [sys.executable, "-I", "-S", "-c", {LAUNCHER.read_text()!r}, "0", str(1 << 30), str(os.getpid()), {PYTHON!r}, "-c", {program!r}]
+confined = ["0", str(1 << 30), "1000", str(os.getpid())]
+command = [sys.executable, "-I", "-S", "-c", {LAUNCHER.read_text()!r}, *confined, {PYTHON!r}, "-c", {program!r}]
 started = subprocess.Popen(command, start_new_session=True)
 print(started.pid, flush=True)
 started.wait()

@@ -14,12 +14,20 @@ const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
 const EVERY = "*/15 * * * *";
 const TIMES = [[EVERY, t("everyQuarter")], ["0 * * * *", t("everyHour")], ["0 3 * * *", t("everyNight")], ["", t("neverByItself")]] as const;
 
+const KINDS = [[String(FolderKind.PATH), t("onServer")], [String(FolderKind.GIT), t("gitRepository")]] as const;
+/** What addresses look like. */
+const ADDRESSES: Readonly<Record<number, string>> = { [FolderKind.GIT]: "https://git.example.org/handbook.git" };
+
 export class FolderForm {
   readonly root: HTMLFormElement;
   readonly #api: SourcesApi;
   readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #kind = choiceEntry(t("folderKind"), KINDS);
   readonly #address = textEntry(t("folderAddress"), { required: true, maxlength: "2048", ...PLAIN });
   readonly #paths = element("p", { class: "note", ...WRITTEN });
+  readonly #branch = textEntry(t("branch"), { maxlength: "200", ...PLAIN }, t("branchNote"));
+  readonly #user = textEntry(t("folderUser"), { maxlength: "200", ...PLAIN }, t("folderUserNote"));
+  readonly #password = textEntry(t("folderPassword"), { type: "password", maxlength: "1024", ...PLAIN }, t("folderPasswordNote"));
   readonly #names = element("datalist", { id: "folder-collections" });
   readonly #collection = textEntry(t("folderCollection"), { required: true, maxlength: "100", list: "folder-collections" }, t("folderCollectionNote"));
   readonly #schedule = choiceEntry(t("checkFolder"), TIMES);
@@ -30,7 +38,8 @@ export class FolderForm {
   /** `store` keeps the folder; its errors appear at the fields. */
   constructor(api: SourcesApi, store: (folder: MessageInitShape<typeof ConnectedFolderSchema>) => Promise<void>) {
     this.#api = api;
-    this.root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("folder") }, this.#address.root, this.#paths, this.#collection.root, this.#names, this.#schedule.root, element("div", { class: "row wrap" }, this.#save), this.#problem);
+    this.root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("folder") }, this.#kind.root, this.#address.root, this.#paths, this.#branch.root, this.#user.root, this.#password.root, this.#collection.root, this.#names, this.#schedule.root, element("div", { class: "row wrap" }, this.#save), this.#problem);
+    this.#kind.control.addEventListener("change", () => this.#choose());
     this.root.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#store(store);
@@ -42,7 +51,13 @@ export class FolderForm {
     this.#stored = folder;
     this.#problem.textContent = "";
     this.#save.textContent = folder ? t("save") : t("connect");
+    this.#kind.control.value = String(folder?.kind ?? FolderKind.PATH);
     this.#address.control.value = folder?.address ?? "";
+    this.#branch.control.value = folder?.branch ?? "";
+    this.#user.control.value = folder?.user ?? "";
+    this.#password.control.value = "";
+    this.#password.control.placeholder = folder?.passwordStored ? t("passwordKept") : "";
+    this.#choose();
     const schedule = folder?.schedule ?? EVERY;
     if (!TIMES.some(([one]) => one === schedule)) this.#schedule.control.append(element("option", { value: schedule }, schedule));
     this.#schedule.control.value = schedule;
@@ -56,16 +71,29 @@ export class FolderForm {
     this.#paths.textContent = connections.folderPaths.length > 0 ? t("folderPaths", { paths: connections.folderPaths.join(", ") }) : t("noFolderPaths");
   }
 
+  /** Show the fields of the chosen kind. */
+  #choose(): void {
+    const kind = Number(this.#kind.control.value);
+    this.#address.control.placeholder = ADDRESSES[kind] ?? "";
+    this.#paths.hidden = kind !== FolderKind.PATH;
+    this.#branch.root.hidden = kind !== FolderKind.GIT;
+    this.#user.root.hidden = this.#password.root.hidden = kind === FolderKind.PATH;
+  }
+
   async #store(store: (folder: MessageInitShape<typeof ConnectedFolderSchema>) => Promise<void>): Promise<void> {
     if (this.root.hasAttribute("aria-busy") || lacking([this.#address, this.#collection])) return;
     this.root.setAttribute("aria-busy", "true"); // a disabled button would lose the focus
     this.#problem.textContent = "";
-    const entries: Record<string, Entry> = { address: this.#address, collection: this.#collection, schedule: this.#schedule };
+    const entries: Record<string, Entry> = { kind: this.#kind, address: this.#address, branch: this.#branch, user: this.#user, password: this.#password, collection: this.#collection, schedule: this.#schedule };
+    const value = ({ root, control }: Entry) => (root.hidden ? "" : control.value.trim());
     try {
       const { timeZone, deletionsPercent } = this.#stored ?? { timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone, deletionsPercent: undefined };
       await store({
-        kind: FolderKind.PATH,
-        address: this.#address.control.value.trim(),
+        kind: Number(this.#kind.control.value),
+        address: value(this.#address),
+        branch: value(this.#branch),
+        user: value(this.#user),
+        password: value(this.#password),
         collection: await this.#named(this.#collection.control.value.trim()),
         schedule: this.#schedule.control.value,
         timeZone,

@@ -93,6 +93,8 @@ const (
 	FolderKind_FOLDER_KIND_UNSPECIFIED FolderKind = 0
 	// On the server itself.
 	FolderKind_FOLDER_KIND_PATH FolderKind = 1
+	// A Git repository, at an address of HTTPS.
+	FolderKind_FOLDER_KIND_GIT FolderKind = 2
 )
 
 // Enum value maps for FolderKind.
@@ -100,10 +102,12 @@ var (
 	FolderKind_name = map[int32]string{
 		0: "FOLDER_KIND_UNSPECIFIED",
 		1: "FOLDER_KIND_PATH",
+		2: "FOLDER_KIND_GIT",
 	}
 	FolderKind_value = map[string]int32{
 		"FOLDER_KIND_UNSPECIFIED": 0,
 		"FOLDER_KIND_PATH":        1,
+		"FOLDER_KIND_GIT":         2,
 	}
 )
 
@@ -703,7 +707,7 @@ type ConnectedFolder struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where the folder is.
 	Kind FolderKind `protobuf:"varint,1,opt,name=kind,proto3,enum=responsa.admin.v1.FolderKind" json:"kind,omitempty"`
-	// The folder: an absolute path below one of the folder_paths of ListConnections.
+	// The folder: an absolute path below one of the folder_paths of ListConnections; or the address of the repository, e.g. "https://git.example.org/handbook.git".
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	// The collection for the documents, `collections/{id}`. Its readers may read them.
 	Collection string `protobuf:"bytes,3,opt,name=collection,proto3" json:"collection,omitempty"`
@@ -713,8 +717,16 @@ type ConnectedFolder struct {
 	TimeZone string `protobuf:"bytes,5,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	// The percentage of the documents that a run may delete without allow_deletions; 10 if unset.
 	DeletionsPercent *int32 `protobuf:"varint,6,opt,name=deletions_percent,json=deletionsPercent,proto3,oneof" json:"deletions_percent,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The branch of a repository; empty for the one that the repository names.
+	Branch string `protobuf:"bytes,7,opt,name=branch,proto3" json:"branch,omitempty"`
+	// The user who signs in there. Empty for a folder that everybody may read, and for a path.
+	User string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
+	// The user's password or token. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change.
+	Password string `protobuf:"bytes,9,opt,name=password,proto3" json:"password,omitempty"`
+	// Whether a password is stored.
+	PasswordStored bool `protobuf:"varint,10,opt,name=password_stored,json=passwordStored,proto3" json:"password_stored,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ConnectedFolder) Reset() {
@@ -789,6 +801,34 @@ func (x *ConnectedFolder) GetDeletionsPercent() int32 {
 	return 0
 }
 
+func (x *ConnectedFolder) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+func (x *ConnectedFolder) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ConnectedFolder) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *ConnectedFolder) GetPasswordStored() bool {
+	if x != nil {
+		return x.PasswordStored
+	}
+	return false
+}
+
 var File_responsa_admin_v1_source_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_source_proto_rawDesc = "" +
@@ -855,7 +895,7 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\x9f\x03\n" +
+	"createTime\"\x99\x05\n" +
 	"\x0fConnectedFolder\x12A\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1d.responsa.admin.v1.FolderKindB\x0e\xe2A\x01\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12(\n" +
 	"\aaddress\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\x80\x10R\aaddress\x12t\n" +
@@ -865,18 +905,24 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"collection\x12(\n" +
 	"\bschedule\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\bschedule\x12(\n" +
 	"\ttime_zone\x18\x05 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\btimeZone\x12?\n" +
-	"\x11deletions_percent\x18\x06 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x182(\x00H\x00R\x10deletionsPercent\x88\x01\x01B\x14\n" +
+	"\x11deletions_percent\x18\x06 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x182(\x00H\x00R\x10deletionsPercent\x88\x01\x01\x12I\n" +
+	"\x06branch\x18\a \x01(\tB1\xe2A\x01\x01\xbaH*r%2#^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$\xd8\x01\x01R\x06branch\x12<\n" +
+	"\x04user\x18\b \x01(\tB(\xe2A\x01\x01\xbaH!r\x1c2\x1a^[^:\\x00-\\x20\\x7f]{1,200}$\xd8\x01\x01R\x04user\x12@\n" +
+	"\bpassword\x18\t \x01(\tB$\xe2A\x01\x04\xbaH\x1dr\x18(\x80\b2\x13^[^\\x00-\\x1f\\x7f]+$\xd8\x01\x01R\bpassword\x12-\n" +
+	"\x0fpassword_stored\x18\n" +
+	" \x01(\bB\x04\xe2A\x01\x03R\x0epasswordStoredB\x14\n" +
 	"\x12_deletions_percent*\x84\x01\n" +
 	"\tSyncStage\x12\x1a\n" +
 	"\x16SYNC_STAGE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11SYNC_STAGE_QUEUED\x10\x01\x12\x16\n" +
 	"\x12SYNC_STAGE_READING\x10\x02\x12\x17\n" +
 	"\x13SYNC_STAGE_INDEXING\x10\x03\x12\x13\n" +
-	"\x0fSYNC_STAGE_DONE\x10\x04*?\n" +
+	"\x0fSYNC_STAGE_DONE\x10\x04*T\n" +
 	"\n" +
 	"FolderKind\x12\x1b\n" +
 	"\x17FOLDER_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
-	"\x10FOLDER_KIND_PATH\x10\x01b\x06proto3"
+	"\x10FOLDER_KIND_PATH\x10\x01\x12\x13\n" +
+	"\x0fFOLDER_KIND_GIT\x10\x02b\x06proto3"
 
 var (
 	file_responsa_admin_v1_source_proto_rawDescOnce sync.Once

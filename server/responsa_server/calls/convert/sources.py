@@ -43,7 +43,8 @@ def source(value: Source) -> source_pb2.Source:
 
 
 def _folder(value: ConnectedFolder) -> source_pb2.ConnectedFolder:
-    return messages.message(source_pb2.ConnectedFolder, value, collection=names.collection(value.collection))
+    collection = names.collection(value.collection)
+    return messages.message(source_pb2.ConnectedFolder, value, collection=collection, password="")
 
 
 def _read_folder(folder: source_pb2.ConnectedFolder) -> ConnectedFolder:
@@ -56,6 +57,9 @@ def _read_folder(folder: source_pb2.ConnectedFolder) -> ConnectedFolder:
         folder.schedule,
         folder.time_zone or "UTC",
         folder.deletions_percent if folder.HasField("deletions_percent") else DELETIONS_PERCENT,
+        folder.branch,
+        folder.user,
+        folder.password,
     )
 
 

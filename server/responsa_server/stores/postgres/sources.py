@@ -26,6 +26,7 @@ from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.requests import already_exists
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceStore
 from responsa_server.stores.postgres.rows import (
+    all_rows,
     build,
     one_row,
 )
@@ -36,7 +37,11 @@ _QUERIES: Final = Queries("sources.sql")
 def build_source(row: Mapping[str, Any]) -> Source:
     """A source of its row."""
     folder = row["folder"]
-    return build(Source, row, folder=None if folder is None else build(ConnectedFolder, folder))
+    return build(Source, row, folder=None if folder is None else _build_folder(row))
+
+
+def _build_folder(row: Mapping[str, Any]) -> ConnectedFolder:
+    return build(ConnectedFolder, row["folder"], sealed_password=bytes(row["sealed_password"]))
 
 
 KIND: Final[ResourceKind[Source, str]] = ResourceKind(
@@ -72,7 +77,7 @@ class PostgresSources(ResourceStore[Source, str]):
             "id": source.id,
             "display_name": source.display_name,
             "mapping": source.mapping,
-            "folder": _stored(source.folder),
+            **_columns(source.folder),
             "connection": connection,
             "collection": collection,
             "user": caller.user_id,
@@ -114,6 +119,13 @@ class PostgresSources(ResourceStore[Source, str]):
             return [document_id for (document_id,) in await cursor.fetchall()]
 
     @shielded
+    async def folders(self, tenant_id: str) -> Mapping[str, ConnectedFolder]:
+        """Return the folders with passwords of a tenant's sources, by the ids of the sources."""
+        async with self._database.tenant(tenant_id) as database:
+            rows = await all_rows(database, _QUERIES["folders"], {"tenant": tenant_id})
+            return {row["id"]: _build_folder(row) for row in rows}
+
+    @shielded
     async def update(
         self,
         caller: Principal,
@@ -137,7 +149,7 @@ class PostgresSources(ResourceStore[Source, str]):
                 "id": source_id,
                 "display_name": change.display_name,
                 "mapping": change.mapping,
-                "folder": _stored(change.folder),
+                **_columns(change.folder),
                 "changed": named is not None,
                 "connection": connection,
                 "collection": collection,
@@ -161,5 +173,11 @@ class PostgresSources(ResourceStore[Source, str]):
             )
 
 
-def _stored(folder: ConnectedFolder | None) -> Jsonb | None:
-    return None if folder is None else Jsonb(asdict(folder))
+def _columns(folder: ConnectedFolder | None) -> Mapping[str, object]:
+    """The columns of a folder, with its password sealed alone."""
+    if folder is None:
+        return {"folder": None, "sealed_password": None}
+    fields = asdict(folder)
+    del fields["password"]
+    sealed = fields.pop("sealed_password")
+    return {"folder": Jsonb(fields), "sealed_password": sealed}

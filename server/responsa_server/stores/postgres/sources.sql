@@ -14,8 +14,10 @@
     WHERE o.tenant_id = r.tenant_id AND o.id = responsa.newest_run(r.tenant_id, r.id)) AS problem
 
 -- name: insert
-INSERT INTO responsa.source (id, tenant_id, display_name, mapping, folder, connection, collection, user_id, schedule_id, next_run_time)
-VALUES (%(id)s, %(tenant)s, %(display_name)s, %(mapping)s, %(folder)s, %(connection)s, %(collection)s, %(user)s, %(schedule)s, %(next_run)s)
+INSERT INTO responsa.source (id, tenant_id, display_name, mapping, folder, sealed_password, connection,
+    collection, user_id, schedule_id, next_run_time)
+VALUES (%(id)s, %(tenant)s, %(display_name)s, %(mapping)s, %(folder)s, coalesce(%(sealed_password)s::bytea, ''),
+    %(connection)s, %(collection)s, %(user)s, %(schedule)s, %(next_run)s)
 ON CONFLICT (tenant_id, id) DO NOTHING
 RETURNING *;
 
@@ -28,11 +30,15 @@ SELECT id, connection FROM responsa.source WHERE tenant_id = %(tenant)s AND fold
 -- name: documents
 SELECT document_id FROM responsa.source_document WHERE tenant_id = %(tenant)s AND source_id = %(id)s;
 
+-- name: folders
+SELECT id, folder, sealed_password FROM responsa.source WHERE tenant_id = %(tenant)s AND sealed_password <> '' ORDER BY id;
+
 -- name: update
 -- changed: whether the mapping or the folder is another one, and with it the schedule.
 UPDATE responsa.source AS s
     SET display_name = coalesce(%(display_name)s::text, display_name), mapping = coalesce(%(mapping)s::text, mapping),
     folder = coalesce(%(folder)s::jsonb, folder),
+    sealed_password = coalesce(%(sealed_password)s::bytea, sealed_password),
     connection = coalesce(%(connection)s::text, connection), collection = coalesce(%(collection)s::text, collection),
     schedule_id = CASE WHEN %(changed)s THEN %(schedule)s::uuid ELSE schedule_id END,
     next_run_time = CASE WHEN %(changed)s THEN %(next_run)s::timestamptz ELSE next_run_time END,

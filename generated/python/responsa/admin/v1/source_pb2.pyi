@@ -61,6 +61,8 @@ class _FolderKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FolderKind
     """Not valid."""
     FOLDER_KIND_PATH: _FolderKind.ValueType  # 1
     """On the server itself."""
+    FOLDER_KIND_GIT: _FolderKind.ValueType  # 2
+    """A Git repository, at an address of HTTPS."""
 
 class FolderKind(_FolderKind, metaclass=_FolderKindEnumTypeWrapper):
     """FolderKind says where a connected folder is."""
@@ -69,6 +71,8 @@ FOLDER_KIND_UNSPECIFIED: FolderKind.ValueType  # 0
 """Not valid."""
 FOLDER_KIND_PATH: FolderKind.ValueType  # 1
 """On the server itself."""
+FOLDER_KIND_GIT: FolderKind.ValueType  # 2
+"""A Git repository, at an address of HTTPS."""
 Global___FolderKind: _TypeAlias = FolderKind  # noqa: Y015
 
 @_typing.final
@@ -363,10 +367,14 @@ class ConnectedFolder(_message.Message):
     SCHEDULE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     DELETIONS_PERCENT_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    PASSWORD_STORED_FIELD_NUMBER: _builtins.int
     kind: Global___FolderKind.ValueType
     """Where the folder is."""
     address: _builtins.str
-    """The folder: an absolute path below one of the folder_paths of ListConnections."""
+    """The folder: an absolute path below one of the folder_paths of ListConnections; or the address of the repository, e.g. "https://git.example.org/handbook.git"."""
     collection: _builtins.str
     """The collection for the documents, `collections/{id}`. Its readers may read them."""
     schedule: _builtins.str
@@ -375,6 +383,14 @@ class ConnectedFolder(_message.Message):
     """The time zone of the schedule, e.g. "Europe/Berlin"; "UTC" if empty."""
     deletions_percent: _builtins.int
     """The percentage of the documents that a run may delete without allow_deletions; 10 if unset."""
+    branch: _builtins.str
+    """The branch of a repository; empty for the one that the repository names."""
+    user: _builtins.str
+    """The user who signs in there. Empty for a folder that everybody may read, and for a path."""
+    password: _builtins.str
+    """The user's password or token. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change."""
+    password_stored: _builtins.bool
+    """Whether a password is stored."""
     def __init__(
         self,
         *,
@@ -384,10 +400,14 @@ class ConnectedFolder(_message.Message):
         schedule: _builtins.str = ...,
         time_zone: _builtins.str = ...,
         deletions_percent: _builtins.int | None = ...,
+        branch: _builtins.str = ...,
+        user: _builtins.str = ...,
+        password: _builtins.str = ...,
+        password_stored: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "deletions_percent", b"deletions_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "address", b"address", "collection", b"collection", "deletions_percent", b"deletions_percent", "kind", b"kind", "schedule", b"schedule", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "address", b"address", "branch", b"branch", "collection", b"collection", "deletions_percent", b"deletions_percent", "kind", b"kind", "password", b"password", "password_stored", b"password_stored", "schedule", b"schedule", "time_zone", b"time_zone", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__deletions_percent: _TypeAlias = _typing.Literal["deletions_percent"]  # noqa: Y015
     _WhichOneofArgType__deletions_percent: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent"]  # noqa: Y015

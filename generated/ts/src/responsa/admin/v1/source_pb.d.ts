@@ -385,7 +385,7 @@ export declare type ConnectedFolder = Message<"responsa.admin.v1.ConnectedFolder
   kind: FolderKind;
 
   /**
-   * The folder: an absolute path below one of the folder_paths of ListConnections.
+   * The folder: an absolute path below one of the folder_paths of ListConnections; or the address of the repository, e.g. "https://git.example.org/handbook.git".
    *
    * @generated from field: string address = 2;
    */
@@ -418,6 +418,34 @@ export declare type ConnectedFolder = Message<"responsa.admin.v1.ConnectedFolder
    * @generated from field: optional int32 deletions_percent = 6;
    */
   deletionsPercent?: number | undefined;
+
+  /**
+   * The branch of a repository; empty for the one that the repository names.
+   *
+   * @generated from field: string branch = 7;
+   */
+  branch: string;
+
+  /**
+   * The user who signs in there. Empty for a folder that everybody may read, and for a path.
+   *
+   * @generated from field: string user = 8;
+   */
+  user: string;
+
+  /**
+   * The user's password or token. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change.
+   *
+   * @generated from field: string password = 9;
+   */
+  password: string;
+
+  /**
+   * Whether a password is stored.
+   *
+   * @generated from field: bool password_stored = 10;
+   */
+  passwordStored: boolean;
 };
 
 /**
@@ -492,6 +520,13 @@ export enum FolderKind {
    * @generated from enum value: FOLDER_KIND_PATH = 1;
    */
   PATH = 1,
+
+  /**
+   * A Git repository, at an address of HTTPS.
+   *
+   * @generated from enum value: FOLDER_KIND_GIT = 2;
+   */
+  GIT = 2,
 }
 
 /**
