@@ -309,10 +309,13 @@ class Cards:
     def problems(self) -> Sequence[Reloaded]:
         return []
 
-    async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
+    async def publish(self, identity: str, number: int, event: AuditEvent, etag: str = "") -> None:
         self.card(identity)
 
     roll_back = publish
+
+    async def list_agent(self, identity: str, *, listed: bool, event: AuditEvent, etag: str = "") -> None:
+        self.card(identity)
 
     async def reload(self) -> Sequence[Reloaded]:
         self.reloads += 1
