@@ -6,7 +6,7 @@ import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import type { Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { titleOf } from "../chat/fetched.js";
 import { sentenceCase } from "../documents/access.js";
-import { collectionId, idFrom, readableCollections } from "../documents/library.js";
+import { collectionId, idFrom, readableCollections, type Listed } from "../documents/library.js";
 import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
@@ -51,7 +51,10 @@ export async function agentForm(api: FormApi, of: Agent | undefined, { agents, t
   const instructions = areaEntry(t("instructions"), "6", "20000", textOf(before["instructions"]), t("instructionsNote"));
   const model = choiceEntry(t("languageModel"), models.some(([value]) => value === chain) ? models : [...models, [chain, namesOf(JSON.parse(chain) as JsonValue).join(", ")]]);
   model.control.value = chain;
-  const searched = checklist(t("searches"), t("searchesNote"), collections.map(({ name: one, sharedName, label }) => [collectionId(sharedName || one), label]), namesOf(within(before, "retrieval")["collections"]));
+  const sought = namesOf(within(before, "retrieval")["collections"]);
+  // Files may name a collection by the id that its owner chose; the shared name is everybody's.
+  const idOf = ({ name: own, sharedName, chosenId }: Listed) => [own, chosenId].map(collectionId).find((one) => sought.includes(one)) ?? collectionId(sharedName || own);
+  const searched = checklist(t("searches"), t("searchesNote"), collections.map((one) => [idOf(one), one.label]), sought);
   const called = checklist(t("tools"), t("toolsNote"), tools.filter(({ problems }) => problems.length === 0).map((one) => [one.name.replace("tools/", ""), sentenceCase(one.title || titleOf(one.name))]), namesOf(within(before, "tools")["use"]));
   const offered = element("input", { type: "checkbox", checked: of?.listed ?? true });
   const question = textEntry(t("tryQuestion"), { maxlength: "2000", placeholder: agents.flatMap((one) => one.examples)[0] ?? "" });

@@ -541,10 +541,9 @@ class LiveAgents:
         try:
             content = content_from({"config": config}, identity, self._surroundings, self._scanner.defaults)
             return ScannedAgent(identity, shipped=False, content=content, version=new_version(content))
-        except BuildFailed as error:
-            return ScannedAgent(identity, shipped=False, problems=error.problems)
-        except ContentBroken as error:
-            return ScannedAgent(identity, shipped=False, problems=[Problem(AGENT_FILE, str(error))])
+        except (BuildFailed, ContentBroken) as error:
+            wrong = error.problems if isinstance(error, BuildFailed) else [Problem(AGENT_FILE, str(error))]
+            return ScannedAgent(identity, shipped=False, problems=wrong)
 
     async def _remodelled(self) -> bool:
         """Whether `default` stands for other models than before, which the next scan then uses. Raises Unavailable."""

@@ -402,10 +402,7 @@ class AgentConfig(Table):
     )
     standard: bool = Field(
         False,
-        description=(
-            "Whether the agent has the server's own steps in place of `start`, `nodes` and `graph`: those of the shipped agent `default`, "
-            "or of `knowledge` if it uses tools."
-        ),
+        description="Whether the server gives the steps, not `start`, `nodes`, `graph`: those of `default`, or of `knowledge` with tools.",
     )
     greeting: str = Field(
         "",

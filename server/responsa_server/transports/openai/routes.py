@@ -146,17 +146,13 @@ async def _stored(
 async def _models(exchange: Exchange) -> None:
     found = await agents(exchange)
     kinds = [kind for kind in Kind if kind is not Kind.PLAIN or exchange.settings.list_plain]
-    await exchange.json(
-        {
-            "object": "list",
-            "data": [
-                _model(agent, kind)
-                for agent in found
-                for kind in kinds
-                if agent.listed or (agent.is_default and kind is Kind.CHORES)
-            ],
-        }
-    )
+    data = [
+        _model(agent, kind)
+        for agent in found
+        for kind in kinds
+        if agent.listed or (agent.is_default and kind is Kind.CHORES)
+    ]
+    await exchange.json({"object": "list", "data": data})
 
 
 async def _one_model(exchange: Exchange) -> None:
