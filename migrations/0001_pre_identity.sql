@@ -260,6 +260,7 @@ CREATE TABLE responsa.user_group (
     id uuid PRIMARY KEY,
     tenant_id text NOT NULL REFERENCES responsa.tenant (id),
     display_name text NOT NULL CHECK (octet_length(display_name) BETWEEN 1 AND 200),
+    provider_groups jsonb NOT NULL DEFAULT '[]', -- whose people at a sign-in provider are members: [{"issuer": …, "value": …}, …]
     revision bigint NOT NULL DEFAULT 1, -- counts the changes; the etag is made of it
     create_time timestamptz NOT NULL DEFAULT now(),
     update_time timestamptz NOT NULL DEFAULT now(),
@@ -268,12 +269,16 @@ CREATE TABLE responsa.user_group (
 CREATE INDEX user_group_by_creation ON responsa.user_group (tenant_id, create_time, id);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.user_group TO responsa_app;
 
+-- A user may be a member by an administrator, and by groups of sign-in providers, which each sign-in replaces.
 CREATE TABLE responsa.group_member (
     tenant_id text NOT NULL,
     group_id uuid NOT NULL,
     user_id uuid NOT NULL,
+    issuer text NOT NULL DEFAULT '', -- of the provider; '': by an administrator
+    value text NOT NULL DEFAULT '', -- of the provider's claim
     create_time timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant_id, user_id, group_id),
+    expire_time timestamptz NOT NULL DEFAULT 'infinity', -- from then on, it gives no rights
+    PRIMARY KEY (tenant_id, user_id, group_id, issuer, value),
     FOREIGN KEY (tenant_id, group_id) REFERENCES responsa.user_group (tenant_id, id) ON DELETE CASCADE,
     FOREIGN KEY (tenant_id, user_id) REFERENCES responsa.app_user (tenant_id, id) ON DELETE CASCADE
 );

@@ -86,7 +86,7 @@ CREATE FUNCTION responsa.readable_collections() RETURNS text[]
             UNION
             SELECT r.collection_id FROM responsa.group_member AS m
             JOIN responsa.collection_reader AS r ON r.tenant_id = m.tenant_id AND r.group_id = m.group_id
-            WHERE m.tenant_id = tenant AND m.user_id = acting
+            WHERE m.tenant_id = tenant AND m.user_id = acting AND m.expire_time > now()
             UNION
             SELECT r.collection_id FROM responsa.collection_reader AS r
             WHERE r.tenant_id = tenant AND r.user_id IS NULL AND r.group_id IS NULL
@@ -127,7 +127,8 @@ CREATE FUNCTION responsa.unread_by_widget(key uuid) RETURNS bigint
                     SELECT FROM responsa.collection_reader AS r
                     WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id AND r.user_id IS NULL AND coalesce(r.role, u.role) = u.role
                         AND (r.group_id IS NULL OR EXISTS (
-                            SELECT FROM responsa.group_member AS m WHERE m.tenant_id = r.tenant_id AND m.group_id = r.group_id AND m.user_id = u.id)))))
+                            SELECT FROM responsa.group_member AS m WHERE m.tenant_id = r.tenant_id AND m.group_id = r.group_id AND m.user_id = u.id
+                                AND m.expire_time > now())))))
         FROM responsa.api_key AS k JOIN responsa.app_user AS u ON u.id = k.user_id
         WHERE k.id = key AND k.widget
     $$;
@@ -466,7 +467,7 @@ CREATE FUNCTION responsa.unreadable_documents(wanted uuid[]) RETURNS uuid[]
                     WHERE r.tenant_id = tenant AND r.collection_id = d.collection_id
                         AND (r.user_id = acting
                             OR (acting_as <> 'widget' AND r.group_id IN (
-                                SELECT m.group_id FROM responsa.group_member AS m WHERE m.tenant_id = tenant AND m.user_id = acting))
+                                SELECT m.group_id FROM responsa.group_member AS m WHERE m.tenant_id = tenant AND m.user_id = acting AND m.expire_time > now()))
                             OR (r.user_id IS NULL AND r.group_id IS NULL
                                 AND (r.role = acting_as OR (r.role IS NULL AND acting_as NOT IN ('none', '', 'widget')))))))));
     END

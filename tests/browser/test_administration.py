@@ -288,6 +288,18 @@ async def test_a_group_is_kept_with_its_members(person: Person) -> None:
     assert await flaws(page) == []
     await dialog.get_by_role("button", name="Done").click()
     await expect(rows(tab, "Groups")).to_contain_text(["one member"])
+    await button(tab, "Edit Sales").click()
+    mapped = dialog.get_by_label("Groups of the sign-in provider")
+    await mapped.fill("sales")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.locator(".problem", has_text="Each line needs an issuer")).to_be_visible()
+    await mapped.fill("https://login.example.org sales team")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_be_hidden()
+    [group] = person.client.groups('display_name = "Sales"')
+    assert [(one.issuer, one.value) for one in group.provider_groups] == [
+        ("https://login.example.org", "sales team")
+    ]
     await button(tab, "Members of Sales").click()
     await dialog.get_by_role("button", name=f"Remove {name}").click()
     await expect(dialog.get_by_role("listitem")).to_have_count(0)

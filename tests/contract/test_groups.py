@@ -91,6 +91,26 @@ async def test_groups_and_members_are_of_the_tenant(
         await raises(NotFound, groups.remove(people.ann, unknown, [people.bob.user_id]))
 
 
+async def test_a_membership_by_a_provider_ends_with_its_time(
+    house: House, people: People, groups: PostgresGroups, database_urls: DatabaseUrls
+) -> None:
+    document, group = await share_with_group(house, people, groups, people.bob)
+    assert await readable(house, people.bob) == {document}
+    database_urls.ask(
+        "UPDATE responsa.group_member SET issuer = 'https://i', value = 'v', expire_time = now() + interval '1 hour'"
+    )
+    assert await readable(house, people.bob) == {document}
+    # An administrator does not end it.
+    assert (await groups.remove(people.ann, group, [people.bob.user_id])).member_count == 1
+    assert await readable(house, people.bob) == {document}
+    database_urls.ask("UPDATE responsa.group_member SET expire_time = now()")
+    assert await readable(house, people.bob) == set()
+    assert (await groups.get(people.ann, group)).member_count == 0
+    async with house.database.reading(people.bob) as connection:
+        cursor = await connection.execute("SELECT responsa.unreadable_documents(%s)", ([document],))
+        assert await cursor.fetchone() == ([document],)
+
+
 async def test_the_audit_log_names_who_became_and_ceased_to_be_a_member(
     house: House, people: People, groups: PostgresGroups
 ) -> None:

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from ipaddress import ip_address
 from itertools import product
@@ -46,6 +47,7 @@ from responsa_server.identity.settings import (
 )
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
@@ -179,6 +181,7 @@ def site_of(
         PostgresOpenIdStore(database),
         people.store,
         PostgresUsers(database, Outbox(JobQueue(urls.log, concurrency=1), uuid7)),
+        PostgresGroups(database, uuid7),
         PostgresAuditTrail(database),
         people.identity,
         people.cache,
@@ -410,10 +413,10 @@ async def test_userinfo_says_what_the_id_token_does_not(
 
 async def test_claims_are_named_to_a_provider_that_takes_them(site_with: SiteOf) -> None:
     assert "claims" not in query_of(await site_with().start())
-    site = site_with(subject_claim="employee")
+    site = site_with(subject_claim="employee", groups_claim="groups.all")
     site.provider.configuration = {"claims_parameter_supported": True}
     wanted = json.loads(query_of(await site.start())["claims"])
-    assert wanted == {"id_token": dict.fromkeys(["email", "email_verified", "employee", "name"])}
+    assert wanted == {"id_token": dict.fromkeys(["email", "email_verified", "employee", "groups", "name"])}
 
 
 async def test_each_refusal_says_its_rule_in_the_log(
@@ -1189,6 +1192,84 @@ async def test_the_subject_follows_the_claim(site_with: SiteOf) -> None:
         assert site.rows(
             "SELECT u.subject FROM responsa.app_user AS u JOIN responsa.user_identity AS i ON i.user_id = u.id"
         ) == [(expected,)]
+
+
+async def test_each_sign_in_replaces_the_groups_of_its_provider(
+    site_with: SiteOf, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = site_with(groups_claim="groups")
+    issuer = site.provider.issuer
+    groups = PostgresGroups(database, uuid7)
+    admin = Principal("acme", uuid7(), Role.ADMIN, "api_key")
+    made: dict[str, UUID] = {}
+    for name, mapped in (
+        ("Sales", [("s1", issuer), ("s2", issuer)]),
+        ("Field", [("f1", issuer)]),
+        ("Elsewhere", [("s1", "https://other.example.org")]),
+        ("s1", []),  # a name is no mapping
+    ):
+        pairs = [{"issuer": of, "value": value} for value, of in mapped]
+        row = await groups.create(admin, {"display_name": name, "provider_groups": pairs})
+        made[name] = row.id
+
+    def memberships() -> list[tuple[Any, ...]]:
+        return site.rows(
+            "SELECT g.display_name, m.value FROM responsa.group_member AS m JOIN responsa.user_group AS g "
+            "ON g.id = m.group_id ORDER BY g.display_name, m.value"
+        )
+
+    for claim, expected in (
+        ({"groups": ["s1", "f1", "f1", "x", 7]}, [("Field", "f1"), ("Sales", "s1")]),
+        ({"groups": ["s2", "s1"]}, [("Sales", "s1"), ("Sales", "s2")]),
+        ({"groups": "f1"}, [("Field", "f1")]),
+        ({"groups": []}, []),
+    ):
+        site.provider.person = {**ANN, **claim}
+        caplog.clear()
+        assert (await site.sign_in()).status_code == 200
+        assert memberships() == expected
+        assert not [one for one in caplog.messages if "groups" in one]
+    # Neither a missing claim nor an overage gives groups, and the log says so.
+    missing, left_out = "is missing", "has too many values for the provider to send"
+    for claim, cause in (
+        ({}, missing),
+        ({"_claim_names": {"groups": "src1"}}, left_out),
+        ({"groups": ["s1"], "hasgroups": True}, left_out),
+    ):
+        site.provider.person = {**ANN, "groups": ["s1"]}
+        await site.sign_in()
+        assert memberships() == [("Sales", "s1")]
+        site.provider.person = {**ANN, **claim}
+        caplog.clear()
+        assert (await site.sign_in()).status_code == 200
+        assert memberships() == []
+        assert [one for one in caplog.messages if one.endswith(f"groups_claim groups: {cause}")]
+    # A sign-in that changes nothing writes nothing; the others name the provider and the user.
+    site.provider.person = {**ANN, "groups": ["s1"]}
+    for _ in range(2):
+        await site.sign_in()
+    user = (await site.me()).id
+    assert site.rows(
+        "SELECT actor, action, resource_name, affected_user, added_readers FROM responsa.audit_event "
+        "WHERE actor = 'oidcProviders/corp' AND resource_name LIKE 'groups/%' ORDER BY id DESC LIMIT 1"
+    ) == [("oidcProviders/corp", "group.add_members", f"groups/{made['Sales']}", user, [f"users/{user}"])]
+    assert site.rows(
+        "SELECT action, count(*) FROM responsa.audit_event WHERE actor = 'oidcProviders/corp' AND resource_name LIKE 'groups/%' "
+        "GROUP BY action ORDER BY action"
+    ) == [("group.add_members", 7), ("group.remove_members", 6)]
+    # What an administrator takes out of the mapping ends at once, and what an administrator added stays.
+    await groups.add(admin, made["Sales"], [user])
+    await groups.update(admin, made["Sales"], {"provider_groups": []}, "")
+    assert memberships() == [("Sales", "")]
+    site.provider.person = {**ANN, "groups": []}
+    await site.sign_in()
+    assert memberships() == [("Sales", "")]
+    await groups.update(admin, made["Field"], {"provider_groups": [{"issuer": issuer, "value": "f2"}]}, "")
+    site.provider.person = {**ANN, "groups": ["f2"]}
+    await site.sign_in()
+    assert memberships() == [("Field", "f2"), ("Sales", "")]
+    (until,) = site.rows("SELECT expire_time - now() FROM responsa.group_member WHERE value <> ''")
+    assert timedelta(days=6) < until[0] <= timedelta(days=7)
 
 
 async def test_a_signed_in_user_links_an_identity(site: Site) -> None:

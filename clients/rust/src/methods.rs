@@ -715,7 +715,8 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/ListGroups", true, &request).await
     }
 
-    /// UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing.
+    /// UpdateGroup changes the fields that update_mask names (display_name, provider_groups). If the call fails, it changes
+    /// nothing.
     ///
     /// Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
     pub async fn update_group(&self, request: admin::v1::UpdateGroupRequest) -> Result<admin::v1::Group, Error> {

@@ -992,6 +992,8 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "PreviewSourceRequest.subject": 255,
     "Program.display_name": 200,
     "Program.document_uri": 2048,
+    "ProviderGroup.issuer": 512,
+    "ProviderGroup.value": 256,
     "QuestionPattern.note": 2048,
     "Reader.email": 254,
     "RefreshTokenRequest.refresh_token": 64,

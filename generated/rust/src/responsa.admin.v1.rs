@@ -445,7 +445,7 @@ impl ExperimentVerdict {
     }
 }
 /// Group is a set of users of a tenant, with whom collections are shared together. Administrators keep the groups and their members.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Group {
     /// `groups/{uuid}`.
     #[prost(string, tag = "1")]
@@ -465,6 +465,10 @@ pub struct Group {
     /// A value that changes with every change of the group itself. An update or a delete with an old etag fails with ETAG_MISMATCH.
     #[prost(string, tag = "6")]
     pub etag: ::prost::alloc::string::String,
+    /// The groups of sign-in providers whose people are members: at most 64. People become members at their next sign-in. Whoever was a member only by a group that
+    /// a change leaves out is one no more. Only administrators see this field.
+    #[prost(message, repeated, tag = "7")]
+    pub provider_groups: ::prost::alloc::vec::Vec<ProviderGroup>,
 }
 impl ::prost::Name for Group {
     const NAME: &'static str = "Group";
@@ -474,6 +478,26 @@ impl ::prost::Name for Group {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.Group".into()
+    }
+}
+/// ProviderGroup is a group of a sign-in provider (OpenID Connect): the people whose claim `groups_claim` has a value.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProviderGroup {
+    /// The issuer of the provider, exactly as in its configuration.
+    #[prost(string, tag = "1")]
+    pub issuer: ::prost::alloc::string::String,
+    /// The value of the claim, such as the group's id at the provider.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ProviderGroup {
+    const NAME: &'static str = "ProviderGroup";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ProviderGroup".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ProviderGroup".into()
     }
 }
 /// GroupMember is a user in a group.
@@ -491,6 +515,10 @@ pub struct GroupMember {
     /// Since when the user has been a member.
     #[prost(message, optional, tag = "4")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The issuers of the sign-in providers by whose groups the user is a member; empty for a user whom only administrators have added. RemoveGroupMembers does not
+    /// end such a membership.
+    #[prost(string, repeated, tag = "5")]
+    pub issuers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for GroupMember {
     const NAME: &'static str = "GroupMember";
@@ -4332,9 +4360,9 @@ impl ::prost::Name for TestModelResponse {
     }
 }
 /// CreateGroupRequest describes a new group.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateGroupRequest {
-    /// The group to create, with its display_name. The server sets all other fields.
+    /// The group to create, with its display_name and provider_groups. The server sets all other fields.
     #[prost(message, optional, tag = "1")]
     pub group: ::core::option::Option<Group>,
     /// The UUID in the group's name. If empty, the server chooses a UUID.
@@ -4421,12 +4449,12 @@ impl ::prost::Name for ListGroupsResponse {
     }
 }
 /// UpdateGroupRequest names a group and its new values.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateGroupRequest {
     /// The group with its `name` and the new values. If `etag` is set, the group must still have this etag.
     #[prost(message, optional, tag = "1")]
     pub group: ::core::option::Option<Group>,
-    /// The fields to change: `display_name`.
+    /// The fields to change: one or more of `display_name`, `provider_groups`.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }

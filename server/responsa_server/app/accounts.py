@@ -22,6 +22,7 @@ from responsa_server.stores.postgres import programs
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox, PostgresMailStore
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
@@ -66,6 +67,7 @@ class AccountParts:
             external,
             store,
             PostgresUsers(database, outbox),
+            PostgresGroups(database, new_id),
             PostgresAuditTrail(database),
             self.identity,
             known,

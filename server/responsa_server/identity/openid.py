@@ -19,7 +19,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -63,6 +63,7 @@ from responsa_server.identity.settings import PasswordSettings, Registration
 from responsa_server.identity.tokens import Secret
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
+from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.users import PostgresUsers
 
@@ -71,6 +72,7 @@ MOST_AT_ONCE: Final = 64
 one leaves the others theirs."""
 LEAST_AT_ONCE: Final = 8
 """The least part of a provider."""
+_DAY_SECONDS: Final = 86_400
 _FLOW_SECONDS: Final = 600
 """How long a sign-in may take at the provider."""
 RETRY_SECONDS: Final = 2.0
@@ -173,6 +175,7 @@ class OpenId:
         store: PostgresOpenIdStore,
         accounts: PostgresAccountStore,
         users: PostgresUsers,
+        groups: PostgresGroups,
         audit: PostgresAuditTrail,
         identity: Identity,
         cache: CredentialCache,
@@ -185,6 +188,7 @@ class OpenId:
         self._store = store
         self._accounts = accounts
         self._users = users
+        self._groups = groups
         self._trail = audit
         self._identity = identity
         self._cache = cache
@@ -388,6 +392,12 @@ class OpenId:
             user = await self._take_over(provider, user, person, origin)
         if role is not None and user.role is not role:
             user = await self._update(provider, user, UserChange(role=role), origin)
+        event = AuditEvent.of_origin(
+            origin, user.tenant_id, names.oidc_provider(provider.name), "group.add_members", ""
+        )
+        await self._groups.replace_provided(
+            user, person.issuer, self._mapped(provider, person), settings.groups_days * _DAY_SECONDS, event
+        )
         if flow.tokens:
             signed = await self._begin_tokens(user, origin)
             if signed is None:
@@ -550,6 +560,18 @@ class OpenId:
             cause = "has no value of roles" if person.texts(settings.role_claim) else "is missing"
             raise self._refused(provider, f"role_claim {settings.role_claim}: {cause}")
         return Role.ADMIN if "admin" in found else Role.USER
+
+    def _mapped(self, provider: OpenIdProvider, person: Person) -> Collection[str]:
+        """The values of the claim with the person's groups; none if it is missing, or if the provider left them out."""
+        claim = provider.settings.groups_claim
+        if not claim:
+            return ()
+        if (out := person.leaves_out(claim)) or person.value(claim) is None:
+            cause = "has too many values for the provider to send" if out else "is missing"
+            text = "sign-in with OpenID Connect provider %s gives no groups: groups_claim %s: %s"
+            _LOGGER.warning(text, provider.name, claim, cause, extra={"tenant": self._tenant(provider)})
+            return ()
+        return {text for text in person.texts(claim) if text.isprintable()}
 
     def _provider(self, provider_id: str) -> OpenIdProvider:
         found = self._providers.get(provider_id)

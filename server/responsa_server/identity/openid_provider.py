@@ -102,13 +102,24 @@ class Person:
         email = self.claims.get("email")
         return email if isinstance(email, str) and self.claims.get("email_verified") is True else ""
 
-    def texts(self, claim: str) -> Sequence[str]:
-        """The texts of a claim, which is a text or a list of texts. Points lead into objects, unless a claim has the whole name."""
+    def value(self, claim: str) -> object:
+        """The value of a claim; None if it is missing. Points lead into objects, unless a claim has the whole name."""
         found: object = self.claims.get(claim)
         if found is None:
             found = self.claims
             for part in claim.split("."):
                 found = cast("Mapping[str, object]", found).get(part) if isinstance(found, Mapping) else None
+        return found
+
+    def leaves_out(self, claim: str) -> bool:
+        """Whether the provider says that the claim has too many values to send (Microsoft Entra's overage)."""
+        elsewhere = self.claims.get("_claim_names")
+        named = isinstance(elsewhere, Mapping) and claim.partition(".")[0] in elsewhere
+        return named or self.claims.get("hasgroups") in (True, "true")
+
+    def texts(self, claim: str) -> Sequence[str]:
+        """The texts of a claim, which is a text or a list of texts."""
+        found = self.value(claim)
         values = cast("Sequence[object]", found) if isinstance(found, list) else [found]
         return [value for value in values if isinstance(value, str)]
 
@@ -205,7 +216,7 @@ class OpenIdProvider:
 
     def _needed(self) -> set[str]:
         """The claims without which userinfo is read. A claim within an object stands for its outermost object."""
-        own = (self.settings.role_claim, self.settings.subject_claim)
+        own = (self.settings.role_claim, self.settings.subject_claim, self.settings.groups_claim)
         return {*_EMAIL, *(claim.partition(".")[0] for claim in own if claim)}
 
     async def _userinfo(self, address: str, access: str, sub: str) -> Mapping[str, Any]:

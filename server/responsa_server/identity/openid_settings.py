@@ -174,6 +174,24 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
         ),
     )
 
+    groups_claim: str = Field(
+        default="",
+        max_length=200,
+        description=(
+            "The claim, such as `groups`, whose texts stand for the groups that administrators have mapped. "
+            "Each sign-in replaces the person's memberships by this provider. Empty: none."
+        ),
+    )
+    groups_days: int = Field(
+        default=7,
+        ge=1,
+        le=365,
+        description=(
+            "For how many days after the sign-in memberships by `groups_claim` count, in all sessions and "
+            "for all keys of the person."
+        ),
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if "openid" not in self.scopes:

@@ -7,8 +7,9 @@ import type { Api } from "../server/api.js";
 import { failureOf, withWait } from "../server/errors.js";
 import { plainName, usersWith } from "../server/people.js";
 import { nameWithin } from "../text/names.js";
-import { prompted, shown } from "../widgets/dialog.js";
+import { filled, prompted, shown } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { Entry, placed, textEntry } from "../widgets/fields.js";
 import { PersonField } from "../widgets/person.js";
 import { actButton, beginButton, ResourceList, tries, type Stage } from "../widgets/resourcelist.js";
 
@@ -31,7 +32,7 @@ export function groupsList(api: Pick<Api, "admin">, say: (text: string) => void)
         facts: [t("memberCount", { count: memberCount })],
         acts: [
           button(t("members"), () => void changeMembers(api, stage, group), { class: "plain", "aria-label": t("membersOf", { name: called }) }),
-          button(t("rename"), () => void rename(api, stage, group), { class: "plain", "aria-label": t("renameName", { name: called }) }),
+          button(t("edit"), () => void edit(api, stage, group), { class: "plain", "aria-label": t("editName", { name: displayName }) }),
           actButton(stage, { label: t("delete"), name: t("deleteName", { name: displayName }), ask: { title: t("deleteGroupTitle"), text: t("deleteGroupText", { name: called }) }, does: () => api.admin.deleteGroup({ name, etag }), said: t("groupDeleted") }),
         ],
       };
@@ -52,9 +53,25 @@ async function create(api: Pick<Api, "admin">, stage: Stage): Promise<void> {
   await stage.again();
 }
 
-async function rename(api: Pick<Api, "admin">, stage: Stage, { name, displayName, etag }: Group): Promise<void> {
-  const act = async (text: string) => void (await api.admin.updateGroup({ group: { name, etag, displayName: wellFormed(text) }, updateMask: { paths: ["display_name"] } }));
-  await prompted({ title: t("renameName", { name: nameWithin(displayName) }), label: t("name"), value: displayName, maxLength: NAME_LENGTH, action: t("save"), act });
+/** Change the name of a group, and the groups of sign-in providers whose people are in it: a line with issuer and value for each. */
+async function edit(api: Pick<Api, "admin">, stage: Stage, { name, displayName, etag, providerGroups }: Group): Promise<void> {
+  const called = textEntry(t("name"), { required: true });
+  const mapped = new Entry(t("providerGroups"), element("textarea", { rows: "2", spellcheck: "false", autocapitalize: "none", ...WRITTEN }), t("providerGroupsNote"));
+  called.control.value = displayName;
+  mapped.control.value = providerGroups.map(({ issuer, value }) => `${issuer} ${value}`).join("\n");
+  const act = async () => {
+    const lines = mapped.control.value.split("\n").filter((line) => line.trim());
+    const pairs = lines.map((line) => /^\s*(\S+)\s+(.*\S)\s*$/.exec(line));
+    if (pairs.includes(null)) {
+      mapped.refuse(t("providerGroupsWrong"));
+      mapped.control.focus();
+      return false;
+    }
+    const group = { name, etag, displayName: wellFormed(called.control.value.trim()), providerGroups: pairs.map((pair) => ({ issuer: pair![1]!, value: wellFormed(pair![2]!) })) };
+    await api.admin.updateGroup({ group, updateMask: { paths: ["display_name", "provider_groups"] } });
+    return undefined;
+  };
+  await filled({ title: t("editName", { name: nameWithin(displayName) }), action: t("save"), fields: [called.root, mapped.root], first: called.control, act, explain: (failure) => Promise.resolve(placed({ "group.display_name": called }, failure)) });
   await stage.again();
   stage.home.focus();
 }
@@ -79,10 +96,10 @@ async function changeMembers(api: Pick<Api, "admin">, stage: Stage, { name, disp
     person.control.focus();
   };
   const row = (member: GroupMember) => {
-    const { user, email } = member;
+    const { user, email, issuers } = member;
     const label = plainName({ ...member, name: user });
     const remove = button(t("remove"), () => void perform(() => api.admin.removeGroupMembers({ name, users: [user] })), { class: "plain danger", "aria-label": t("removeName", { name: label }) });
-    return element("li", {}, element("span", { class: "about", title: email, ...WRITTEN }, label), remove);
+    return element("li", {}, element("span", { class: "about", title: email, ...WRITTEN }, label), ...(issuers.length > 0 ? [element("span", { class: "note" }, t("byProvider"))] : []), remove);
   };
   const form = element("form", { class: "adding", novalidate: true }, person.root, element("button", { type: "submit", class: "quiet" }, t("add")));
   form.addEventListener("submit", (event) => {

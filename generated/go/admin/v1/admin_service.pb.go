@@ -6327,7 +6327,7 @@ func (x *TestModelResponse) GetModels() []string {
 // CreateGroupRequest describes a new group.
 type CreateGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The group to create, with its display_name. The server sets all other fields.
+	// The group to create, with its display_name and provider_groups. The server sets all other fields.
 	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// The UUID in the group's name. If empty, the server chooses a UUID.
 	GroupId string `protobuf:"bytes,2,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
@@ -6570,7 +6570,7 @@ type UpdateGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The group with its `name` and the new values. If `etag` is set, the group must still have this etag.
 	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	// The fields to change: `display_name`.
+	// The fields to change: one or more of `display_name`, `provider_groups`.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -394,7 +394,7 @@ type AdminServiceClient interface {
 	// ListGroups lists the tenant's groups, oldest first by default. Everyone in the tenant may make this call, to share a collection with a group. Errors:
 	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
-	// UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+	// UpdateGroup changes the fields that update_mask names (display_name, provider_groups). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
 	// INVALID_FIELD, ETAG_MISMATCH.
 	UpdateGroup(ctx context.Context, in *UpdateGroupRequest, opts ...grpc.CallOption) (*Group, error)
 	// DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by this group alone. Errors:
@@ -1571,7 +1571,7 @@ type AdminServiceServer interface {
 	// ListGroups lists the tenant's groups, oldest first by default. Everyone in the tenant may make this call, to share a collection with a group. Errors:
 	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
-	// UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+	// UpdateGroup changes the fields that update_mask names (display_name, provider_groups). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
 	// INVALID_FIELD, ETAG_MISMATCH.
 	UpdateGroup(context.Context, *UpdateGroupRequest) (*Group, error)
 	// DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by this group alone. Errors:

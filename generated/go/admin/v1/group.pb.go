@@ -37,9 +37,12 @@ type Group struct {
 	// When the group itself last changed. A change of the members is no change of the group itself.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// A value that changes with every change of the group itself. An update or a delete with an old etag fails with ETAG_MISMATCH.
-	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Etag string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The groups of sign-in providers whose people are members: at most 64. People become members at their next sign-in. Whoever was a member only by a group that
+	// a change leaves out is one no more. Only administrators see this field.
+	ProviderGroups []*ProviderGroup `protobuf:"bytes,7,rep,name=provider_groups,json=providerGroups,proto3" json:"provider_groups,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Group) Reset() {
@@ -114,6 +117,68 @@ func (x *Group) GetEtag() string {
 	return ""
 }
 
+func (x *Group) GetProviderGroups() []*ProviderGroup {
+	if x != nil {
+		return x.ProviderGroups
+	}
+	return nil
+}
+
+// ProviderGroup is a group of a sign-in provider (OpenID Connect): the people whose claim `groups_claim` has a value.
+type ProviderGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The issuer of the provider, exactly as in its configuration.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The value of the claim, such as the group's id at the provider.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProviderGroup) Reset() {
+	*x = ProviderGroup{}
+	mi := &file_responsa_admin_v1_group_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProviderGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProviderGroup) ProtoMessage() {}
+
+func (x *ProviderGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_group_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProviderGroup.ProtoReflect.Descriptor instead.
+func (*ProviderGroup) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_group_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ProviderGroup) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *ProviderGroup) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // GroupMember is a user in a group.
 type GroupMember struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -124,14 +189,17 @@ type GroupMember struct {
 	// The user's e-mail address; may be empty.
 	Email string `protobuf:"bytes,3,opt,name=email,proto3" json:"email,omitempty"`
 	// Since when the user has been a member.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// The issuers of the sign-in providers by whose groups the user is a member; empty for a user whom only administrators have added. RemoveGroupMembers does not
+	// end such a membership.
+	Issuers       []string `protobuf:"bytes,5,rep,name=issuers,proto3" json:"issuers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GroupMember) Reset() {
 	*x = GroupMember{}
-	mi := &file_responsa_admin_v1_group_proto_msgTypes[1]
+	mi := &file_responsa_admin_v1_group_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -143,7 +211,7 @@ func (x *GroupMember) String() string {
 func (*GroupMember) ProtoMessage() {}
 
 func (x *GroupMember) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_group_proto_msgTypes[1]
+	mi := &file_responsa_admin_v1_group_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -156,7 +224,7 @@ func (x *GroupMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
 func (*GroupMember) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_group_proto_rawDescGZIP(), []int{1}
+	return file_responsa_admin_v1_group_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GroupMember) GetUser() string {
@@ -187,11 +255,18 @@ func (x *GroupMember) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *GroupMember) GetIssuers() []string {
+	if x != nil {
+		return x.Issuers
+	}
+	return nil
+}
+
 var File_responsa_admin_v1_group_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_group_proto_rawDesc = "" +
 	"\n" +
-	"\x1dresponsa/admin/v1/group.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x02\n" +
+	"\x1dresponsa/admin/v1/group.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x03\n" +
 	"\x05Group\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x02\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x12'\n" +
@@ -200,15 +275,20 @@ const file_responsa_admin_v1_group_proto_rawDesc = "" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x1f\n" +
-	"\x04etag\x18\x06 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag:>\xeaA;\n" +
-	"\x1aresponsa.example.org/Group\x12\x0egroups/{group}*\x06groups2\x05group\"\xcd\x01\n" +
+	"\x04etag\x18\x06 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x12W\n" +
+	"\x0fprovider_groups\x18\a \x03(\v2 .responsa.admin.v1.ProviderGroupB\f\xe2A\x01\x01\xbaH\x05\x92\x01\x02\x10@R\x0eproviderGroups:>\xeaA;\n" +
+	"\x1aresponsa.example.org/Group\x12\x0egroups/{group}*\x06groups2\x05group\"]\n" +
+	"\rProviderGroup\x12&\n" +
+	"\x06issuer\x18\x01 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\x80\x04R\x06issuer\x12$\n" +
+	"\x05value\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\x80\x02R\x05value\"\xed\x01\n" +
 	"\vGroupMember\x126\n" +
 	"\x04user\x18\x01 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
 	"\x19responsa.example.org/UserR\x04user\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12\x1a\n" +
 	"\x05email\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x05email\x12A\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"createTimeb\x06proto3"
+	"createTime\x12\x1e\n" +
+	"\aissuers\x18\x05 \x03(\tB\x04\xe2A\x01\x03R\aissuersb\x06proto3"
 
 var (
 	file_responsa_admin_v1_group_proto_rawDescOnce sync.Once
@@ -222,21 +302,23 @@ func file_responsa_admin_v1_group_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_group_proto_rawDescData
 }
 
-var file_responsa_admin_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_responsa_admin_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_responsa_admin_v1_group_proto_goTypes = []any{
 	(*Group)(nil),                 // 0: responsa.admin.v1.Group
-	(*GroupMember)(nil),           // 1: responsa.admin.v1.GroupMember
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(*ProviderGroup)(nil),         // 1: responsa.admin.v1.ProviderGroup
+	(*GroupMember)(nil),           // 2: responsa.admin.v1.GroupMember
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
 }
 var file_responsa_admin_v1_group_proto_depIdxs = []int32{
-	2, // 0: responsa.admin.v1.Group.create_time:type_name -> google.protobuf.Timestamp
-	2, // 1: responsa.admin.v1.Group.update_time:type_name -> google.protobuf.Timestamp
-	2, // 2: responsa.admin.v1.GroupMember.create_time:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 0: responsa.admin.v1.Group.create_time:type_name -> google.protobuf.Timestamp
+	3, // 1: responsa.admin.v1.Group.update_time:type_name -> google.protobuf.Timestamp
+	1, // 2: responsa.admin.v1.Group.provider_groups:type_name -> responsa.admin.v1.ProviderGroup
+	3, // 3: responsa.admin.v1.GroupMember.create_time:type_name -> google.protobuf.Timestamp
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_group_proto_init() }
@@ -250,7 +332,7 @@ func file_responsa_admin_v1_group_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_group_proto_rawDesc), len(file_responsa_admin_v1_group_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from google.api import resource_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -39,7 +40,7 @@ def message(kind: type[AnyMessage], value: object, **others: object) -> AnyMessa
 
 
 def columns(path: str, message: Message, wanted: Iterable[str]) -> dict[str, object]:
-    """The values of these fields of a resource, which are texts, numbers or plain JSON. path: the resource's field in
+    """The values of these fields of a resource, which are texts, numbers, plain JSON or lists. path: the resource's field in
     the request. Raises InvalidRequest for JSON that cannot be stored."""
     values = {name: getattr(message, name) for name in wanted}
     return {
@@ -47,9 +48,13 @@ def columns(path: str, message: Message, wanted: Iterable[str]) -> dict[str, obj
         if isinstance(value, Struct)
         else value
         if isinstance(value, str | int | float)
-        else list(value)
+        else [_plain(item) for item in value]
         for name, value in values.items()
     }
+
+
+def _plain(item: object) -> object:
+    return MessageToDict(item, preserving_proto_field_name=True) if isinstance(item, Message) else item
 
 
 @functools.cache

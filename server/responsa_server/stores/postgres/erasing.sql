@@ -150,7 +150,7 @@ SELECT id FROM responsa.collection AS c WHERE tenant_id = %(tenant)s AND id = AN
         AND coalesce(r.role, %(heir_role)s) = %(heir_role)s
         AND (r.group_id IS NULL OR EXISTS (
             SELECT FROM responsa.group_member AS m
-            WHERE m.tenant_id = %(tenant)s AND m.group_id = r.group_id AND m.user_id = %(heir)s))
+            WHERE m.tenant_id = %(tenant)s AND m.group_id = r.group_id AND m.user_id = %(heir)s AND m.expire_time > now()))
 )
 LIMIT 1;
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.listing import Field, ListQuery, ListRules, Order, Page
 from responsa_server.domain.lists import CREATED, NEWEST, OLDEST
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import AuditEvent, Principal, User
 from responsa_server.domain.rows import Row
-from responsa_server.stores.postgres.database import Database, Queries, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceTable, resource_row
 from responsa_server.stores.postgres.rows import carried
@@ -29,8 +31,8 @@ _KIND: Final[ResourceKind[Row, UUID]] = ResourceKind(
     names.group,
     _RULES,
     resource_row,
-    more=""", (SELECT count(*) FROM responsa.group_member AS m
-        WHERE m.tenant_id = r.tenant_id AND m.group_id = r.id)::int AS member_count""",
+    more=""", (SELECT count(DISTINCT m.user_id) FROM responsa.group_member AS m
+        WHERE m.tenant_id = r.tenant_id AND m.group_id = r.id AND m.expire_time > now())::int AS member_count""",
     table="user_group",
 )
 _LIST: Final[SqlList[Row]] = SqlList(MEMBERS, table="m.", identity="m.user_id")
@@ -74,9 +76,55 @@ class PostgresGroups(ResourceTable):
                 await self._audit.write(connection, replace(event, **{field: people}))
             return self.kind.built(await self._row(connection, "get", caller, group_id))
 
+    async def _change(
+        self,
+        connection: Connection,
+        query: str,
+        caller: Principal,
+        identity: UUID,
+        values: Mapping[str, object],
+    ) -> Mapping[str, Any] | None:
+        mapped = "provider_groups" in values
+        stored = {**values, "provider_groups": Jsonb(values["provider_groups"])} if mapped else values
+        row = await super()._change(connection, query, caller, identity, stored)
+        if query == "update" and mapped:
+            named = {"tenant": caller.tenant_id, "id": identity}
+            await connection.execute(_QUERIES["drop_unmapped"], named)
+            row = await self._row(connection, "get", caller, identity)  # with the members that are left
+        return row
+
+    @shielded
+    async def replace_provided(
+        self, user: User, issuer: str, values: Collection[str], seconds: float, audit: AuditEvent
+    ) -> None:
+        """Make a user the member of exactly those groups, among the groups that somebody can be in by this provider, that
+        these values of its claim stand for. seconds: after this time, they give no rights. audit: the actor, and the
+        action of somebody who becomes a member."""
+        parameters = {
+            "tenant": user.tenant_id,
+            "user": user.id,
+            "issuer": issuer,
+            "values": list(values),
+            "seconds": seconds,
+        }
+        async with self._database.tenant(user.tenant_id) as connection:
+            before, after = [
+                {row[0] for row in await (await connection.execute(_QUERIES[query], parameters)).fetchall()}
+                for query in ("drop_provided", "add_provided")
+            ]
+            people = [names.user(user.id)]
+            for group_id in sorted(before ^ after):
+                event = replace(audit, resource_name=names.group(group_id), about=user.id)
+                if group_id in after:
+                    event = replace(event, added_readers=people)
+                else:
+                    event = replace(event, action="group.remove_members", removed_readers=people)
+                await self._audit.write(connection, event)
+
     @shielded
     async def members(self, caller: Principal, group_id: UUID, query: ListQuery) -> Page[Row]:
-        """Return a page of the members of a group: rows with user_id, display_name, email and create_time. Raises NotFound."""
+        """Return a page of the members of a group: rows with user_id, display_name, email,
+        create_time and issuers. Raises NotFound."""
         async with self._database.tenant(caller.tenant_id) as connection:
             await self._row(connection, "get", caller, group_id)
             values = {"tenant": caller.tenant_id, "id": group_id}

@@ -40,6 +40,7 @@ class PostgresOpenIdStore:
         self._queries = Queries("openid.sql")
         self._accounts = Queries("accounts.sql")
         self._shared = Queries("identity.sql")
+        self._groups = Queries("groups.sql")
         self._audit = AuditLog()
 
     @shielded
@@ -128,6 +129,7 @@ class PostgresOpenIdStore:
                     "Without this identity, you could no longer sign in. Set a password, or connect another provider, first.",
                     {"user": names.user(caller.user_id)},
                 )
+            await connection.execute(self._groups["drop_unlinked"], values)
             await self._audit.write(connection, audit)
         return True
 

@@ -177,7 +177,7 @@ LEFT JOIN responsa.collection_names() AS n ON n.id = s.collection_id;
 -- value never comes again after a change, not even when the change is undone.
 SELECT md5(concat_ws(' ', (SELECT u.xmin FROM responsa.app_user AS u
     WHERE u.tenant_id = %(tenant)s AND u.id = responsa.acting_user()),
-    (SELECT string_agg(m.xmin::text, ',' ORDER BY m.group_id) FROM responsa.group_member AS m
+    (SELECT string_agg(m.xmin::text, ',' ORDER BY m.group_id, m.issuer, m.value) FROM responsa.group_member AS m
         WHERE m.tenant_id = %(tenant)s AND m.user_id = responsa.acting_user()),
     string_agg(concat_ws(' ', n.name, c.id, c.xmin, s.xmin), ',' ORDER BY c.id)))
 FROM responsa.collection AS c

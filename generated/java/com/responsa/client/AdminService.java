@@ -1280,7 +1280,7 @@ public final class AdminService {
     }
 
     /**
-     * UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing.
+     * UpdateGroup changes the fields that update_mask names (display_name, provider_groups). If the call fails, it changes nothing.
      *
      * <p>Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, INVALID_FIELD, ETAG_MISMATCH.
      */

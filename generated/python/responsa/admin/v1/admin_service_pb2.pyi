@@ -3265,7 +3265,7 @@ class CreateGroupRequest(_message.Message):
     """
     @_builtins.property
     def group(self) -> _group_pb2.Group:
-        """The group to create, with its display_name. The server sets all other fields."""
+        """The group to create, with its display_name and provider_groups. The server sets all other fields."""
 
     def __init__(
         self,
@@ -3386,7 +3386,7 @@ class UpdateGroupRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `display_name`."""
+        """The fields to change: one or more of `display_name`, `provider_groups`."""
 
     def __init__(
         self,

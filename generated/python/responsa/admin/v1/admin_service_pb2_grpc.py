@@ -1183,7 +1183,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateGroup(self, request, context):
-        """UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+        """UpdateGroup changes the fields that update_mask names (display_name, provider_groups). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
         INVALID_FIELD, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -368,7 +368,7 @@ class AdminServiceStub:
     PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     UpdateGroup: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateGroupRequest, _group_pb2.Group]
-    """UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+    """UpdateGroup changes the fields that update_mask names (display_name, provider_groups). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
     INVALID_FIELD, ETAG_MISMATCH.
     """
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteGroupRequest, _empty_pb2.Empty]
@@ -1221,7 +1221,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateGroupRequest,
         context: _aio.ServicerContext[_admin_service_pb2.UpdateGroupRequest, _abc.Awaitable[_group_pb2.Group]],
     ) -> _abc.Awaitable[_group_pb2.Group]:
-        """UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+        """UpdateGroup changes the fields that update_mask names (display_name, provider_groups). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
         INVALID_FIELD, ETAG_MISMATCH.
         """
 

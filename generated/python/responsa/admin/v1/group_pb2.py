@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dresponsa/admin/v1/group.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x02\n\x05Group\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03(\xc8\x01\x12\x1a\n\x0cmember_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x06 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@:>\xea\x41;\n\x1aresponsa.example.org/Group\x12\x0egroups/{group}*\x06groups2\x05group\"\xa7\x01\n\x0bGroupMember\x12\x30\n\x04user\x18\x01 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65mail\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dresponsa/admin/v1/group.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x02\n\x05Group\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03(\xc8\x01\x12\x1a\n\x0cmember_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x06 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12G\n\x0fprovider_groups\x18\x07 \x03(\x0b\x32 .responsa.admin.v1.ProviderGroupB\x0c\xe2\x41\x01\x01\xbaH\x05\x92\x01\x02\x10@:>\xea\x41;\n\x1aresponsa.example.org/Group\x12\x0egroups/{group}*\x06groups2\x05group\"N\n\rProviderGroup\x12\x1e\n\x06issuer\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x04\x12\x1d\n\x05value\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"\xbe\x01\n\x0bGroupMember\x12\x30\n\x04user\x18\x01 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65mail\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07issuers\x18\x05 \x03(\tB\x04\xe2\x41\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,8 +46,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GROUP'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_GROUP'].fields_by_name['etag']._loaded_options = None
   _globals['_GROUP'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
+  _globals['_GROUP'].fields_by_name['provider_groups']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['provider_groups']._serialized_options = b'\342A\001\001\272H\005\222\001\002\020@'
   _globals['_GROUP']._loaded_options = None
   _globals['_GROUP']._serialized_options = b'\352A;\n\032responsa.example.org/Group\022\016groups/{group}*\006groups2\005group'
+  _globals['_PROVIDERGROUP'].fields_by_name['issuer']._loaded_options = None
+  _globals['_PROVIDERGROUP'].fields_by_name['issuer']._serialized_options = b'\342A\001\002\272H\007r\005 \001(\200\004'
+  _globals['_PROVIDERGROUP'].fields_by_name['value']._loaded_options = None
+  _globals['_PROVIDERGROUP'].fields_by_name['value']._serialized_options = b'\342A\001\002\272H\007r\005 \001(\200\002'
   _globals['_GROUPMEMBER'].fields_by_name['user']._loaded_options = None
   _globals['_GROUPMEMBER'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_GROUPMEMBER'].fields_by_name['display_name']._loaded_options = None
@@ -56,8 +62,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GROUPMEMBER'].fields_by_name['email']._serialized_options = b'\342A\001\003'
   _globals['_GROUPMEMBER'].fields_by_name['create_time']._loaded_options = None
   _globals['_GROUPMEMBER'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_GROUPMEMBER'].fields_by_name['issuers']._loaded_options = None
+  _globals['_GROUPMEMBER'].fields_by_name['issuers']._serialized_options = b'\342A\001\003'
   _globals['_GROUP']._serialized_start=146
-  _globals['_GROUP']._serialized_end=438
-  _globals['_GROUPMEMBER']._serialized_start=441
-  _globals['_GROUPMEMBER']._serialized_end=608
+  _globals['_GROUP']._serialized_end=511
+  _globals['_PROVIDERGROUP']._serialized_start=513
+  _globals['_PROVIDERGROUP']._serialized_end=591
+  _globals['_GROUPMEMBER']._serialized_start=594
+  _globals['_GROUPMEMBER']._serialized_end=784
 # @@protoc_insertion_point(module_scope)

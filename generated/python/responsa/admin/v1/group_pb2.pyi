@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -29,6 +31,7 @@ class Group(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    PROVIDER_GROUPS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`groups/{uuid}`."""
     display_name: _builtins.str
@@ -45,6 +48,12 @@ class Group(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the group itself last changed. A change of the members is no change of the group itself."""
 
+    @_builtins.property
+    def provider_groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProviderGroup]:
+        """The groups of sign-in providers whose people are members: at most 64. People become members at their next sign-in. Whoever was a member only by a group that
+        a change leaves out is one no more. Only administrators see this field.
+        """
+
     def __init__(
         self,
         *,
@@ -54,14 +63,41 @@ class Group(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        provider_groups: _abc.Iterable[Global___ProviderGroup] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "member_count", b"member_count", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "member_count", b"member_count", "name", b"name", "provider_groups", b"provider_groups", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Group: _TypeAlias = Group  # noqa: Y015
+
+@_typing.final
+class ProviderGroup(_message.Message):
+    """ProviderGroup is a group of a sign-in provider (OpenID Connect): the people whose claim `groups_claim` has a value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    """The issuer of the provider, exactly as in its configuration."""
+    value: _builtins.str
+    """The value of the claim, such as the group's id at the provider."""
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuer", b"issuer", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderGroup: _TypeAlias = ProviderGroup  # noqa: Y015
 
 @_typing.final
 class GroupMember(_message.Message):
@@ -73,6 +109,7 @@ class GroupMember(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     EMAIL_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ISSUERS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """The user, `users/{uuid}`."""
     display_name: _builtins.str
@@ -83,6 +120,12 @@ class GroupMember(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Since when the user has been a member."""
 
+    @_builtins.property
+    def issuers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The issuers of the sign-in providers by whose groups the user is a member; empty for a user whom only administrators have added. RemoveGroupMembers does not
+        end such a membership.
+        """
+
     def __init__(
         self,
         *,
@@ -90,10 +133,11 @@ class GroupMember(_message.Message):
         display_name: _builtins.str = ...,
         email: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        issuers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "email", b"email", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "email", b"email", "issuers", b"issuers", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,6 +14,7 @@ from responsa_server.calls.convert.messages import message
 from responsa_server.calls.convert.values import named_uuid
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.administration.resource import ResourceCalls
+from responsa_server.domain.people import Role
 from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.groups import MEMBERS, PostgresGroups
 
@@ -29,10 +30,13 @@ class GroupService:
         return await self._calls.create(request)
 
     async def GetGroup(self, request: pb.GetGroupRequest) -> group_pb2.Group:
-        return await self._calls.get(request)
+        return _shown(await self._calls.get(request))
 
     async def ListGroups(self, request: pb.ListGroupsRequest) -> pb.ListGroupsResponse:
-        return await self._calls.list(request, pb.ListGroupsResponse)
+        page = await self._calls.list(request, pb.ListGroupsResponse)
+        for group in page.groups:
+            _shown(group)
+        return page
 
     async def UpdateGroup(self, request: pb.UpdateGroupRequest) -> group_pb2.Group:
         return await self._calls.update(request)
@@ -56,6 +60,13 @@ class GroupService:
             group_members=[message(group_pb2.GroupMember, member) for member in page.items],
             next_page_token=listing.token(page),
         )
+
+
+def _shown(group: group_pb2.Group) -> group_pb2.Group:
+    """A group as the caller sees it: only administrators see which groups of providers it stands for."""
+    if caller().role is not Role.ADMIN:
+        group.ClearField("provider_groups")
+    return group
 
 
 def _message(group: Row) -> group_pb2.Group:

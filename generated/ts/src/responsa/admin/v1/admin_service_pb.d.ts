@@ -3213,7 +3213,7 @@ export declare const TestModelResponseSchema: GenMessage<TestModelResponse>;
  */
 export declare type CreateGroupRequest = Message<"responsa.admin.v1.CreateGroupRequest"> & {
   /**
-   * The group to create, with its display_name. The server sets all other fields.
+   * The group to create, with its display_name and provider_groups. The server sets all other fields.
    *
    * @generated from field: responsa.admin.v1.Group group = 1;
    */
@@ -3345,7 +3345,7 @@ export declare type UpdateGroupRequest = Message<"responsa.admin.v1.UpdateGroupR
   group?: Group | undefined;
 
   /**
-   * The fields to change: `display_name`.
+   * The fields to change: one or more of `display_name`, `provider_groups`.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -4455,7 +4455,7 @@ export declare const AdminService: GenService<{
     output: typeof ListGroupsResponseSchema;
   },
   /**
-   * UpdateGroup changes the fields that update_mask names (display_name). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
+   * UpdateGroup changes the fields that update_mask names (display_name, provider_groups). If the call fails, it changes nothing. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
    * INVALID_FIELD, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateGroup

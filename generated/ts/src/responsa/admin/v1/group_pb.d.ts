@@ -58,6 +58,14 @@ export declare type Group = Message<"responsa.admin.v1.Group"> & {
    * @generated from field: string etag = 6;
    */
   etag: string;
+
+  /**
+   * The groups of sign-in providers whose people are members: at most 64. People become members at their next sign-in. Whoever was a member only by a group that
+   * a change leaves out is one no more. Only administrators see this field.
+   *
+   * @generated from field: repeated responsa.admin.v1.ProviderGroup provider_groups = 7;
+   */
+  providerGroups: ProviderGroup[];
 };
 
 /**
@@ -65,6 +73,33 @@ export declare type Group = Message<"responsa.admin.v1.Group"> & {
  * Use `create(GroupSchema)` to create a new message.
  */
 export declare const GroupSchema: GenMessage<Group>;
+
+/**
+ * ProviderGroup is a group of a sign-in provider (OpenID Connect): the people whose claim `groups_claim` has a value.
+ *
+ * @generated from message responsa.admin.v1.ProviderGroup
+ */
+export declare type ProviderGroup = Message<"responsa.admin.v1.ProviderGroup"> & {
+  /**
+   * The issuer of the provider, exactly as in its configuration.
+   *
+   * @generated from field: string issuer = 1;
+   */
+  issuer: string;
+
+  /**
+   * The value of the claim, such as the group's id at the provider.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ProviderGroup.
+ * Use `create(ProviderGroupSchema)` to create a new message.
+ */
+export declare const ProviderGroupSchema: GenMessage<ProviderGroup>;
 
 /**
  * GroupMember is a user in a group.
@@ -99,6 +134,14 @@ export declare type GroupMember = Message<"responsa.admin.v1.GroupMember"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 4;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * The issuers of the sign-in providers by whose groups the user is a member; empty for a user whom only administrators have added. RemoveGroupMembers does not
+   * end such a membership.
+   *
+   * @generated from field: repeated string issuers = 5;
+   */
+  issuers: string[];
 };
 
 /**

@@ -12,7 +12,7 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file responsa/admin/v1/group.proto.
  */
 export const file_responsa_admin_v1_group = /*@__PURE__*/
-  fileDesc("Ch1yZXNwb25zYS9hZG1pbi92MS9ncm91cC5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEipAIKBUdyb3VwEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQECukgFcgMoyAESGgoMbWVtYmVyX2NvdW50GAMgASgFQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI1Cgt1cGRhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSGQoEZXRhZxgGIAEoCUIL4kEBAbpIBHICKEA6PupBOwoacmVzcG9uc2EuZXhhbXBsZS5vcmcvR3JvdXASDmdyb3Vwcy97Z3JvdXB9KgZncm91cHMyBWdyb3VwIqcBCgtHcm91cE1lbWJlchIwCgR1c2VyGAEgASgJQiLiQQED+kEbChlyZXNwb25zYS5leGFtcGxlLm9yZy9Vc2VyEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAxITCgVlbWFpbBgDIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
+  fileDesc("Ch1yZXNwb25zYS9hZG1pbi92MS9ncm91cC5wcm90bxIRcmVzcG9uc2EuYWRtaW4udjEi7QIKBUdyb3VwEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQECukgFcgMoyAESGgoMbWVtYmVyX2NvdW50GAMgASgFQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI1Cgt1cGRhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSGQoEZXRhZxgGIAEoCUIL4kEBAbpIBHICKEASRwoPcHJvdmlkZXJfZ3JvdXBzGAcgAygLMiAucmVzcG9uc2EuYWRtaW4udjEuUHJvdmlkZXJHcm91cEIM4kEBAbpIBZIBAhBAOj7qQTsKGnJlc3BvbnNhLmV4YW1wbGUub3JnL0dyb3VwEg5ncm91cHMve2dyb3VwfSoGZ3JvdXBzMgVncm91cCJOCg1Qcm92aWRlckdyb3VwEh4KBmlzc3VlchgBIAEoCUIO4kEBArpIB3IFIAEogAQSHQoFdmFsdWUYAiABKAlCDuJBAQK6SAdyBSABKIACIr4BCgtHcm91cE1lbWJlchIwCgR1c2VyGAEgASgJQiLiQQED+kEbChlyZXNwb25zYS5leGFtcGxlLm9yZy9Vc2VyEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAxITCgVlbWFpbBgDIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSFQoHaXNzdWVycxgFIAMoCUIE4kEBA2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message responsa.admin.v1.Group.
@@ -22,9 +22,16 @@ export const GroupSchema = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_group, 0);
 
 /**
+ * Describes the message responsa.admin.v1.ProviderGroup.
+ * Use `create(ProviderGroupSchema)` to create a new message.
+ */
+export const ProviderGroupSchema = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_group, 1);
+
+/**
  * Describes the message responsa.admin.v1.GroupMember.
  * Use `create(GroupMemberSchema)` to create a new message.
  */
 export const GroupMemberSchema = /*@__PURE__*/
-  messageDesc(file_responsa_admin_v1_group, 1);
+  messageDesc(file_responsa_admin_v1_group, 2);
 
