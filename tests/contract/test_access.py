@@ -32,6 +32,7 @@ from responsa_server.domain.passages import CandidateQuery, SearchScope
 from responsa_server.domain.people import Principal, Role, Server
 from responsa_server.domain.turns import Question
 from responsa_server.stores.cached import reader_key
+from responsa_server.stores.postgres.groups import PostgresGroups
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.library_house import House
@@ -107,12 +108,23 @@ async def test_a_search_after_the_end_of_an_access_finds_nothing_in_a_thousand_r
             await asyncio.sleep(0.001)
         return await readable(house, people.bob)
 
-    for _ in range(int(os.environ.get("RESPONSA_SOAK_COUNT") or 1000)):
-        await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+    groups = PostgresGroups(house.database, uuid7)
+    group, bob = (await groups.create(people.ann, {"display_name": "Sales"})).id, people.bob.user_id
+    for number in range(int(os.environ.get("RESPONSA_SOAK_COUNT") or 1000)):
+        # Every other time, it is the membership of a group that ends.
+        by_group = bool(number % 2)
+        await share(
+            house, people.ann, CollectionReader(group_id=group) if by_group else CollectionReader(bob)
+        )
+        if by_group:
+            await groups.add(people.ann, group, [bob])
         assert await searched(0) == {document}
         during = [asyncio.create_task(searched(generator.randrange(10))) for _ in range(3)]
         await asyncio.sleep(0)
-        await share(house, people.ann)
+        if by_group:
+            await groups.remove(people.ann, group, [bob])
+        else:
+            await share(house, people.ann)
         assert await searched(0) == set()
         assert all(one in (set(), {document}) for one in await asyncio.gather(*during))
 

@@ -79,6 +79,7 @@ from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database, unavailable
 from responsa_server.stores.postgres.erasing import ERASED, NOTICE, PostgresErasing
+from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.pack import ending, pack
@@ -436,6 +437,12 @@ async def test_people_hand_their_collections_to_administrators_or_readers_alone(
         await house.library.update_collection(bob, collection, readers=[to_carol])
     to_dan = CollectionReader(user_id=dan.user_id)
     await house.library.update_collection(bob, "herons", readers=[to_dan, to_carol])
+    # What is shared with a group is read by its members alone.
+    groups = PostgresGroups(house.database, uuid7)
+    group = (await groups.create(ann, {"display_name": "Birds"})).id
+    await groups.add(ann, group, [carol.user_id])
+    to_group = CollectionReader(group_id=group)
+    await house.library.update_collection(bob, "owls", readers=[to_carol, to_group])
     with pytest.raises(InvalidRequest) as refused:  # Dan reads one of the two
         await stage.erasing.erase(bob, bob.user_id, dan.user_id, "")
     assert "can read all collections" in refused.value.violations[0].description
@@ -446,6 +453,7 @@ async def test_people_hand_their_collections_to_administrators_or_readers_alone(
     assert (await house.library.collections.get(carol, "herons")).readers == (to_dan,)
     # An administrator need not be a reader; and who deletes somebody else chooses freely.
     await stage.erasing.erase(carol, carol.user_id, ann.user_id, "")
+    assert (await groups.get(ann, group)).member_count == 0
     eve = await person(stage.people, "eve", "eve@example.org")
     await house.library.create_collection(eve, "wrens", "", Chunking())
     await house.library.update_collection(eve, "wrens", readers=[CollectionReader(role=Role.ADMIN)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from bench.documentation import pages
 from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges, SearchMode
@@ -15,6 +16,7 @@ from responsa_server.domain.people import Principal
 from responsa_server.search import resident
 from responsa_server.search.resident import ResidentIndex, Residents
 from responsa_server.search.retrieve import Retrieval, Retriever
+from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.resident import CollectionStamp, ResidentStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
@@ -150,6 +152,11 @@ async def test_every_change_counts_at_the_next_search(searching: Searching, peop
     await changed(library.update_collection(ann, "rivers", synonyms="river, stream"), {elbe, rhine})
     await changed(library.delete_document(ann, rhine), {elbe})
     await changed(share(house, ann), set())
+    groups = PostgresGroups(house.database, uuid7)
+    group = (await groups.create(ann, {"display_name": "Sales"})).id
+    await share(house, ann, CollectionReader(group_id=group))
+    await changed(groups.add(ann, group, [bob.user_id]), {elbe})
+    await changed(groups.remove(ann, group, [bob.user_id]), set())
     await share(house, ann, CollectionReader(user_id=bob.user_id))
     await searched(bob, held=False)
     await changed(library.delete_collection(ann, "rivers", force=True), set())
