@@ -526,7 +526,12 @@ async def serving(
                         house.queue,
                         house.library,
                         Crawler(Connector(), SourceSandboxes(house.parser)),
-                        connected_folders(load(sources={"folder": folder}), Secret(bytes(32))),
+                        connected_folders(
+                            load(sources={"folder": folder}),
+                            Secret(bytes(32)),
+                            Connector(),
+                            SourceSandboxes(house.parser),
+                        ),
                     )
                 ),
                 ProfileService(SubjectProfiles(PostgresProfiles(database, house.documents))),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import git_server
+from tests import git_server, web_folders
 from tests.callers import Credential, Tenant
 from tests.forked import responsa
 from tests.instance import Instance
@@ -45,9 +45,9 @@ class Desk:
     def call(self, name: str, request: Json) -> Outcome:
         return self.ways.call(name, request, self.tenant.headers(Credential.ADMIN))
 
-    def documents(self, collection: str = "handbook") -> dict[str, int]:
+    def documents(self) -> dict[str, int]:
         """The version of each document, by the path of its file."""
-        request = {"parent": f"collections/{collection}", "pageSize": 200}
+        request = {"parent": "collections/handbook", "pageSize": 200}
         answered = self.call("KnowledgeService/ListDocuments", request).message
         return {one["sourceKey"].partition("/")[2]: one["version"] for one in answered.get("documents", [])}
 
@@ -205,3 +205,57 @@ def test_a_repository_is_read_with_a_password_that_is_never_shown(desk: Desk, tm
         assert any("Paste the password again." in part.get("detail", "") for part in parts)
         desk.run("sources", "remove", "handbook", "--delete-documents")
     assert not list(Path(tempfile.gettempdir()).glob("responsa-git-*"))
+
+
+def test_a_webdav_folder_is_read_with_all_its_folders(desk: Desk, tmp_path: Path) -> None:
+    cloud = tmp_path / "cloud"
+    for path, text in (
+        ("a b/ferry & co.md", "# Ferry"),
+        ("boats.md", "# Boats"),
+        ("ä/é/deep.md", "# Deep"),
+        (".x/y.md", "# Hidden"),
+    ):
+        (cloud / path).parent.mkdir(parents=True, exist_ok=True)
+        (cloud / path).write_text(text)
+    with web_folders.serving_webdav(cloud, tmp_path / "wsgidav.json") as address:
+        login = ("--user", web_folders.USER, "--password")
+        said = desk.run(
+            "sources", "add", address, "--collection", "handbook", *login, stdin=web_folders.PASSWORD
+        )
+        assert "3 created, 0 unchanged" in said
+        assert desk.documents() == {"a b/ferry & co.md": 1, "boats.md": 1, "ä/é/deep.md": 1}
+        (cloud / "boats.md").write_text("# Boats of wood")
+        (cloud / "ä/é/deep.md").unlink()
+        assert "1 updated, 1 deleted, 1 unchanged" in desk.run("sources", "run", "files")
+        assert desk.documents() == {"a b/ferry & co.md": 1, "boats.md": 2}
+        place = {"kind": "FOLDER_KIND_WEBDAV", "address": address, "user": web_folders.USER}
+        assert desk.refusal(**place, password="wrong")[0] == "source.folder.password"
+        place["password"] = web_folders.PASSWORD
+        assert desk.refusal(**{**place, "address": f"{address}/nothing"})[0] == "source.folder.address"
+    field, message = desk.refusal(**place)
+    assert (field, "cannot be reached" in message) == ("source.folder.address", True)
+    field, message = desk.refusal(kind="FOLDER_KIND_WEBDAV", address="https://10.0.0.1/dav")
+    assert (field, "sources.allow_private" in message) == ("source.folder.address", True)
+
+
+def test_a_bucket_is_read_with_signed_requests(desk: Desk) -> None:
+    with web_folders.serving_bucket() as (address, store, key, secret):
+        for path in ("rules/boats & oars.md", "rules/ä/deep.md", "other.md", "rules/tune.mp3"):
+            store.put(path, f"# {path}".encode())
+        login = ("--kind", "s3", "--user", key, "--password")
+        said = desk.run(
+            "sources", "add", f"{address}/rules", "--collection", "handbook", *login, stdin=secret
+        )
+        assert "2 created, 0 unchanged" in said
+        assert desk.documents() == {"boats & oars.md": 1, "ä/deep.md": 1}
+        store.put("rules/boats & oars.md", b"# Boats alone")
+        store.put("rules/new.md", b"# New")
+        store.delete("rules/ä/deep.md")
+        assert "1 created, 1 updated, 1 deleted" in desk.run("sources", "run", "rules")
+        assert desk.documents() == {"boats & oars.md": 2, "new.md": 1}
+        place = {"kind": "FOLDER_KIND_S3", "address": address, "user": key}
+        assert desk.refusal(**place, password="wrong")[0] == "source.folder.password"
+        assert (
+            desk.refusal(**{**place, "address": f"{address}-not"}, password=secret)[0]
+            == "source.folder.address"
+        )

@@ -111,6 +111,10 @@ class FolderKind(StrEnum):
     """On the server itself."""
     GIT = "git"
     """A Git repository, at an address of HTTPS."""
+    WEBDAV = "webdav"
+    """A folder of a WebDAV server, such as Nextcloud."""
+    S3 = "s3"
+    """A bucket of a store with S3's protocol."""
 
 
 class Health(StrEnum):

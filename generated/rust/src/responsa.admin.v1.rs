@@ -1525,7 +1525,9 @@ pub struct ConnectedFolder {
     /// Where the folder is.
     #[prost(enumeration = "FolderKind", tag = "1")]
     pub kind: i32,
-    /// The folder: an absolute path below one of the folder_paths of ListConnections; or the address of the repository, e.g. "<https://git.example.org/handbook.git".>
+    /// The folder: an absolute path below one of the folder_paths of ListConnections; or an address of HTTPS: that of the repository, e.g.
+    /// "<https://git.example.org/handbook.git";> of the folder, e.g. "<https://cloud.example.org/remote.php/dav/files/ada/Handbook";> or of the bucket, with a prefix if only what begins
+    /// with it is read, e.g. "<https://s3.example.org/handbook/rules".>
     #[prost(string, tag = "2")]
     pub address: ::prost::alloc::string::String,
     /// The collection for the documents, `collections/{id}`. Its readers may read them.
@@ -1543,15 +1545,18 @@ pub struct ConnectedFolder {
     /// The branch of a repository; empty for the one that the repository names.
     #[prost(string, tag = "7")]
     pub branch: ::prost::alloc::string::String,
-    /// The user who signs in there. Empty for a folder that everybody may read, and for a path.
+    /// The user who signs in there; for a bucket, the access key. Empty for a folder that everybody may read, and for a path.
     #[prost(string, tag = "8")]
     pub user: ::prost::alloc::string::String,
-    /// The user's password or token. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change.
+    /// The user's password or token; for a bucket, the secret key. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change.
     #[prost(string, tag = "9")]
     pub password: ::prost::alloc::string::String,
     /// Whether a password is stored.
     #[prost(bool, tag = "10")]
     pub password_stored: bool,
+    /// The region of a bucket; "us-east-1" if empty, which most stores accept.
+    #[prost(string, tag = "11")]
+    pub region: ::prost::alloc::string::String,
 }
 impl ::prost::Name for ConnectedFolder {
     const NAME: &'static str = "ConnectedFolder";
@@ -1614,6 +1619,10 @@ pub enum FolderKind {
     Path = 1,
     /// A Git repository, at an address of HTTPS.
     Git = 2,
+    /// A folder of a WebDAV server, such as Nextcloud.
+    Webdav = 3,
+    /// A bucket of a store with S3's protocol.
+    S3 = 4,
 }
 impl FolderKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1625,6 +1634,8 @@ impl FolderKind {
             Self::Unspecified => "FOLDER_KIND_UNSPECIFIED",
             Self::Path => "FOLDER_KIND_PATH",
             Self::Git => "FOLDER_KIND_GIT",
+            Self::Webdav => "FOLDER_KIND_WEBDAV",
+            Self::S3 => "FOLDER_KIND_S3",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1633,6 +1644,8 @@ impl FolderKind {
             "FOLDER_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "FOLDER_KIND_PATH" => Some(Self::Path),
             "FOLDER_KIND_GIT" => Some(Self::Git),
+            "FOLDER_KIND_WEBDAV" => Some(Self::Webdav),
+            "FOLDER_KIND_S3" => Some(Self::S3),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import Final
 
@@ -23,15 +23,17 @@ from responsa_server.domain.sources import FolderKind
 from responsa_server.identity.tokens import Secret
 from responsa_server.library.library import Library
 from responsa_server.outbound.addresses import read_allowed
+from responsa_server.outbound.connector import Connector
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
-from responsa_server.sources.folders import FolderLimits, Folders
+from responsa_server.sources.folders import FolderLimits, FolderOpener, Folders
 from responsa_server.sources.git_folder import GitFolders
 from responsa_server.sources.local_folder import LocalFolders
 from responsa_server.sources.notifying import Delivering, Notifier
 from responsa_server.sources.sandbox import SourceSandboxes
 from responsa_server.sources.service import SourceAdministration, SourcesPart, SubjectProfiles
 from responsa_server.sources.syncing import Scheduling, Sync
+from responsa_server.sources.web_folders import WebFolders
 from responsa_server.sources.webhooks import DeclaredWebhooks
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.deliveries import PostgresDeliveries
@@ -56,7 +58,7 @@ def etl(parts: Parts) -> Extension:
     installed = extras.installed(_EXTRA)
     sandboxes = SourceSandboxes(knowledge.parser)
     crawler = Crawler(parts.connector, sandboxes)
-    folders = connected_folders(settings, parts.secret)
+    folders = connected_folders(settings, parts.secret, parts.connector, sandboxes)
 
     def services() -> Sequence[object]:
         return (
@@ -133,14 +135,23 @@ def source_administration(
     )
 
 
-def connected_folders(settings: Settings, secret: Secret) -> Folders:
+def connected_folders(
+    settings: Settings, secret: Secret, connector: Connector, sandboxes: SourceSandboxes
+) -> Folders:
     """Return what reads connected folders."""
     local = LocalFolders(
         settings.connectable_paths, settings.home, owners_only=settings.sources.paths is None
     )
     limits = FolderLimits(settings.sources.files, settings.sources.file_bytes)
-    git = GitFolders(read_allowed(settings.sources.allow_private))
-    return Folders(local, {FolderKind.PATH: local, FolderKind.GIT: git}, limits, secret)
+    allowed = read_allowed(settings.sources.allow_private)
+    web = WebFolders(connector, allowed, sandboxes)
+    openers: Mapping[FolderKind, FolderOpener] = {
+        FolderKind.PATH: local,
+        FolderKind.GIT: GitFolders(allowed),
+        FolderKind.WEBDAV: web,
+        FolderKind.S3: web,
+    }
+    return Folders(local, openers, limits, secret)
 
 
 def _mailed(settings: Settings) -> Set[NotifiedEvent]:

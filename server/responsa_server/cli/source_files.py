@@ -12,6 +12,7 @@ import typer
 from responsa.admin.v1 import source_pb2
 from responsa_client import Responsa
 from responsa_client.errors import AlreadyExists, NotFound, error_of_status
+from responsa_contract import FolderKind
 from responsa_server.cli.command import need
 from responsa_server.cli.login import asked_secret
 from responsa_server.cli.operations import state_line
@@ -63,7 +64,10 @@ def list_sources(
 
 def add_source(
     address: Annotated[
-        str, typer.Argument(help="The folder: a path of the server, or the address of a Git repository.")
+        str,
+        typer.Argument(
+            help="The folder: a path of the server, or the address of a Git repository, a WebDAV folder or a bucket."
+        ),
     ],
     collection: Annotated[
         str,
@@ -77,8 +81,15 @@ def add_source(
         str, typer.Option(help="When runs begin: a cron expression of five fields. Empty: never.")
     ] = "*/15 * * * *",
     time_zone: Annotated[str, typer.Option(help="The time zone of the schedule.")] = "UTC",
+    kind: Annotated[
+        FolderKind | None,
+        typer.Option(help="Where it is. By default, what the address looks like; a bucket needs --kind s3."),
+    ] = None,
     branch: Annotated[str, typer.Option(help="The branch of a repository. Empty: its own default.")] = "",
-    user: Annotated[str, typer.Option(help="The user who signs in there.")] = "",
+    region: Annotated[str, typer.Option(help="The region of a bucket. Empty: us-east-1.")] = "",
+    user: Annotated[
+        str, typer.Option(help="The user who signs in there; for a bucket, the access key.")
+    ] = "",
     password: Annotated[
         bool,
         typer.Option(
@@ -96,12 +107,13 @@ def add_source(
     with reporting(json=json), open_client() as client:
         named = valid_text(collection, "The collection").removeprefix("collections/")
         folder = source_pb2.ConnectedFolder(
-            kind=_guess_kind(address),
+            kind=source_pb2.FolderKind.Value(f"FOLDER_KIND_{(kind or _guess_kind(address)).name}"),
             address=valid_text(address, "The address"),
             collection=f"collections/{named}",
             schedule=schedule,
             time_zone=time_zone,
             branch=branch,
+            region=region,
             user=user,
             password=asked_secret("Password", "password") if password else "",
         )
@@ -181,8 +193,10 @@ def _id(source: str) -> str:
     return valid_text(source, "The source").removeprefix("sources/")
 
 
-def _guess_kind(address: str) -> source_pb2.FolderKind.ValueType:
-    return source_pb2.FOLDER_KIND_GIT if "://" in address else source_pb2.FOLDER_KIND_PATH
+def _guess_kind(address: str) -> FolderKind:
+    if "://" not in address:
+        return FolderKind.PATH
+    return FolderKind.GIT if address.endswith(".git") else FolderKind.WEBDAV
 
 
 def _make_id(address: str) -> str:

@@ -187,6 +187,7 @@ class ConnectedFolder:
     user: str = ""
     password: str = field(default="", repr=False)
     sealed_password: bytes = field(default=b"", repr=False)
+    region: str = ""
 
     @property
     def password_stored(self) -> bool:

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidTag
 
@@ -32,6 +33,7 @@ from responsa_server.domain.sources import (
 )
 from responsa_server.identity.tokens import Secret
 from responsa_server.ingest.formats.table import FORMATS
+from responsa_server.outbound.addresses import Allowed, OutboundError, UrlOrigin, origin_of
 from responsa_server.sources.crawling import Check
 from responsa_server.sources.mapping import SourceMapping
 from responsa_server.sources.reading import unreadable
@@ -113,6 +115,20 @@ def too_many(most: int) -> FolderProblem:
     """The problem of a folder with more files than `most`."""
     message = f"The folder has more than {most:,} files, which the setting sources.files does not allow; connect a folder below it."
     return FolderProblem(DatabaseFault.TOO_LARGE, "address", message)
+
+
+def origin_of_folder(folder: ConnectedFolder, allowed: Allowed) -> UrlOrigin:
+    """Where a folder behind HTTP is. Raises FolderProblem."""
+    try:
+        origin = origin_of(folder.address)
+        if urlsplit(folder.address).query or urlsplit(folder.address).fragment:
+            raise OutboundError("the address must end with the path of the folder")
+    except OutboundError as error:
+        raise FolderProblem(DatabaseFault.QUERY, "address", str(error)) from None
+    if origin.scheme != "https" and not allowed.names(origin.host):
+        message = "must begin with https://, unless the setting sources.allow_private names the host"
+        raise FolderProblem(DatabaseFault.QUERY, "address", message)
+    return origin
 
 
 def not_reachable(host: str) -> FolderProblem:

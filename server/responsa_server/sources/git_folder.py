@@ -24,7 +24,7 @@ import httpx2
 
 from responsa_server.domain.sources import ConnectedFolder, DatabaseFault
 from responsa_server.launching import launcher_of
-from responsa_server.outbound.addresses import Allowed, OutboundError, UrlOrigin, origin_of
+from responsa_server.outbound.addresses import Allowed, UrlOrigin, origin_of
 from responsa_server.outbound.connector import ForbiddenRequest, reachable_addresses
 from responsa_server.sources.folders import (
     FileProblem,
@@ -33,6 +33,7 @@ from responsa_server.sources.folders import (
     FolderProblem,
     is_wanted,
     not_reachable,
+    origin_of_folder,
     too_many,
 )
 
@@ -57,7 +58,7 @@ class GitFolders:
     @asynccontextmanager
     async def __call__(self, tenant_id: str, folder: ConnectedFolder) -> AsyncGenerator[GitFolder]:
         """Raises FolderProblem."""
-        origin = await self._check(folder)
+        origin = origin_of_folder(folder, self._allowed)
         git = shutil.which("git", path=_PATH)
         if git is None:
             raise FolderProblem(DatabaseFault.QUERY, "kind", "Git is not installed on the server.")
@@ -73,16 +74,6 @@ class GitFolders:
         finally:
             await opened.close()
             await asyncio.shield(_capture([*launcher, "/bin/rm", "-rf", str(place)], {}, 0))
-
-    async def _check(self, folder: ConnectedFolder) -> UrlOrigin:
-        try:
-            origin = origin_of(folder.address)
-        except OutboundError as error:
-            raise FolderProblem(DatabaseFault.QUERY, "address", str(error)) from None
-        if origin.scheme != "https" and not self._allowed.names(origin.host):
-            message = "must begin with https://, unless the setting sources.allow_private names the host"
-            raise FolderProblem(DatabaseFault.QUERY, "address", message)
-        return origin
 
     async def _settings(self, origin: UrlOrigin, folder: ConnectedFolder) -> Mapping[str, str]:
         """Git's settings, which are in its environment: other users see arguments. Raises FolderProblem."""

@@ -22,6 +22,7 @@ from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import ParseLimits
+from responsa_server.sources.listings import ListedEntry, ListingProblem, unpack_listing
 from responsa_server.sources.mapping import FILE, SourceMapping, finished
 from responsa_server.sources.sitemaps import Sitemap, SitemapProblem, unpack_sitemap
 
@@ -127,6 +128,14 @@ class SourceSandbox:
         if failure is not None:
             raise SitemapProblem("takes too much memory or time to be read")
         return await asyncio.to_thread(unpack_sitemap, result)
+
+    async def listing(self, data: bytes) -> Sequence[ListedEntry]:
+        """What a server of folders lists. Raises ListingProblem, Unavailable."""
+        async with self._turn:
+            result, failure = await self._computed("listings:LISTING", data, _OF_SITEMAPS)
+        if failure is not None:
+            raise ListingProblem
+        return await asyncio.to_thread(unpack_listing, result)
 
     async def mapping(self, text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
         """The mapping, or all its problems with their lines. Raises Unavailable."""

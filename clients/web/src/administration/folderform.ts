@@ -14,9 +14,13 @@ const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
 const EVERY = "*/15 * * * *";
 const TIMES = [[EVERY, t("everyQuarter")], ["0 * * * *", t("everyHour")], ["0 3 * * *", t("everyNight")], ["", t("neverByItself")]] as const;
 
-const KINDS = [[String(FolderKind.PATH), t("onServer")], [String(FolderKind.GIT), t("gitRepository")]] as const;
+const KINDS = [[String(FolderKind.PATH), t("onServer")], [String(FolderKind.WEBDAV), t("webDav")], [String(FolderKind.GIT), t("gitRepository")], [String(FolderKind.S3), t("bucket")]] as const;
 /** What addresses look like. */
-const ADDRESSES: Readonly<Record<number, string>> = { [FolderKind.GIT]: "https://git.example.org/handbook.git" };
+const ADDRESSES: Readonly<Record<number, string>> = {
+  [FolderKind.GIT]: "https://git.example.org/handbook.git",
+  [FolderKind.WEBDAV]: "https://cloud.example.org/remote.php/dav/files/ada/Handbook",
+  [FolderKind.S3]: "https://s3.example.org/handbook",
+};
 
 export class FolderForm {
   readonly root: HTMLFormElement;
@@ -26,6 +30,7 @@ export class FolderForm {
   readonly #address = textEntry(t("folderAddress"), { required: true, maxlength: "2048", ...PLAIN });
   readonly #paths = element("p", { class: "note", ...WRITTEN });
   readonly #branch = textEntry(t("branch"), { maxlength: "200", ...PLAIN }, t("branchNote"));
+  readonly #region = textEntry(t("region"), { maxlength: "63", placeholder: "us-east-1", ...PLAIN });
   readonly #user = textEntry(t("folderUser"), { maxlength: "200", ...PLAIN }, t("folderUserNote"));
   readonly #password = textEntry(t("folderPassword"), { type: "password", maxlength: "1024", ...PLAIN }, t("folderPasswordNote"));
   readonly #names = element("datalist", { id: "folder-collections" });
@@ -38,7 +43,7 @@ export class FolderForm {
   /** `store` keeps the folder; its errors appear at the fields. */
   constructor(api: SourcesApi, store: (folder: MessageInitShape<typeof ConnectedFolderSchema>) => Promise<void>) {
     this.#api = api;
-    this.root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("folder") }, this.#kind.root, this.#address.root, this.#paths, this.#branch.root, this.#user.root, this.#password.root, this.#collection.root, this.#names, this.#schedule.root, element("div", { class: "row wrap" }, this.#save), this.#problem);
+    this.root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("folder") }, this.#kind.root, this.#address.root, this.#paths, this.#branch.root, this.#region.root, this.#user.root, this.#password.root, this.#collection.root, this.#names, this.#schedule.root, element("div", { class: "row wrap" }, this.#save), this.#problem);
     this.#kind.control.addEventListener("change", () => this.#choose());
     this.root.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -54,6 +59,7 @@ export class FolderForm {
     this.#kind.control.value = String(folder?.kind ?? FolderKind.PATH);
     this.#address.control.value = folder?.address ?? "";
     this.#branch.control.value = folder?.branch ?? "";
+    this.#region.control.value = folder?.region ?? "";
     this.#user.control.value = folder?.user ?? "";
     this.#password.control.value = "";
     this.#password.control.placeholder = folder?.passwordStored ? t("passwordKept") : "";
@@ -77,6 +83,7 @@ export class FolderForm {
     this.#address.control.placeholder = ADDRESSES[kind] ?? "";
     this.#paths.hidden = kind !== FolderKind.PATH;
     this.#branch.root.hidden = kind !== FolderKind.GIT;
+    this.#region.root.hidden = kind !== FolderKind.S3;
     this.#user.root.hidden = this.#password.root.hidden = kind === FolderKind.PATH;
   }
 
@@ -84,7 +91,7 @@ export class FolderForm {
     if (this.root.hasAttribute("aria-busy") || lacking([this.#address, this.#collection])) return;
     this.root.setAttribute("aria-busy", "true"); // a disabled button would lose the focus
     this.#problem.textContent = "";
-    const entries: Record<string, Entry> = { kind: this.#kind, address: this.#address, branch: this.#branch, user: this.#user, password: this.#password, collection: this.#collection, schedule: this.#schedule };
+    const entries: Record<string, Entry> = { kind: this.#kind, address: this.#address, branch: this.#branch, region: this.#region, user: this.#user, password: this.#password, collection: this.#collection, schedule: this.#schedule };
     const value = ({ root, control }: Entry) => (root.hidden ? "" : control.value.trim());
     try {
       const { timeZone, deletionsPercent } = this.#stored ?? { timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone, deletionsPercent: undefined };
@@ -92,6 +99,7 @@ export class FolderForm {
         kind: Number(this.#kind.control.value),
         address: value(this.#address),
         branch: value(this.#branch),
+        region: value(this.#region),
         user: value(this.#user),
         password: value(this.#password),
         collection: await this.#named(this.#collection.control.value.trim()),

@@ -95,6 +95,10 @@ const (
 	FolderKind_FOLDER_KIND_PATH FolderKind = 1
 	// A Git repository, at an address of HTTPS.
 	FolderKind_FOLDER_KIND_GIT FolderKind = 2
+	// A folder of a WebDAV server, such as Nextcloud.
+	FolderKind_FOLDER_KIND_WEBDAV FolderKind = 3
+	// A bucket of a store with S3's protocol.
+	FolderKind_FOLDER_KIND_S3 FolderKind = 4
 )
 
 // Enum value maps for FolderKind.
@@ -103,11 +107,15 @@ var (
 		0: "FOLDER_KIND_UNSPECIFIED",
 		1: "FOLDER_KIND_PATH",
 		2: "FOLDER_KIND_GIT",
+		3: "FOLDER_KIND_WEBDAV",
+		4: "FOLDER_KIND_S3",
 	}
 	FolderKind_value = map[string]int32{
 		"FOLDER_KIND_UNSPECIFIED": 0,
 		"FOLDER_KIND_PATH":        1,
 		"FOLDER_KIND_GIT":         2,
+		"FOLDER_KIND_WEBDAV":      3,
+		"FOLDER_KIND_S3":          4,
 	}
 )
 
@@ -707,7 +715,9 @@ type ConnectedFolder struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where the folder is.
 	Kind FolderKind `protobuf:"varint,1,opt,name=kind,proto3,enum=responsa.admin.v1.FolderKind" json:"kind,omitempty"`
-	// The folder: an absolute path below one of the folder_paths of ListConnections; or the address of the repository, e.g. "https://git.example.org/handbook.git".
+	// The folder: an absolute path below one of the folder_paths of ListConnections; or an address of HTTPS: that of the repository, e.g.
+	// "https://git.example.org/handbook.git"; of the folder, e.g. "https://cloud.example.org/remote.php/dav/files/ada/Handbook"; or of the bucket, with a prefix if only what begins
+	// with it is read, e.g. "https://s3.example.org/handbook/rules".
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	// The collection for the documents, `collections/{id}`. Its readers may read them.
 	Collection string `protobuf:"bytes,3,opt,name=collection,proto3" json:"collection,omitempty"`
@@ -719,14 +729,16 @@ type ConnectedFolder struct {
 	DeletionsPercent *int32 `protobuf:"varint,6,opt,name=deletions_percent,json=deletionsPercent,proto3,oneof" json:"deletions_percent,omitempty"`
 	// The branch of a repository; empty for the one that the repository names.
 	Branch string `protobuf:"bytes,7,opt,name=branch,proto3" json:"branch,omitempty"`
-	// The user who signs in there. Empty for a folder that everybody may read, and for a path.
+	// The user who signs in there; for a bucket, the access key. Empty for a folder that everybody may read, and for a path.
 	User string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
-	// The user's password or token. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change.
+	// The user's password or token; for a bucket, the secret key. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change.
 	Password string `protobuf:"bytes,9,opt,name=password,proto3" json:"password,omitempty"`
 	// Whether a password is stored.
 	PasswordStored bool `protobuf:"varint,10,opt,name=password_stored,json=passwordStored,proto3" json:"password_stored,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The region of a bucket; "us-east-1" if empty, which most stores accept.
+	Region        string `protobuf:"bytes,11,opt,name=region,proto3" json:"region,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConnectedFolder) Reset() {
@@ -829,6 +841,13 @@ func (x *ConnectedFolder) GetPasswordStored() bool {
 	return false
 }
 
+func (x *ConnectedFolder) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 var File_responsa_admin_v1_source_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_source_proto_rawDesc = "" +
@@ -895,7 +914,7 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\x99\x05\n" +
+	"createTime\"\xd2\x05\n" +
 	"\x0fConnectedFolder\x12A\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1d.responsa.admin.v1.FolderKindB\x0e\xe2A\x01\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12(\n" +
 	"\aaddress\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\x80\x10R\aaddress\x12t\n" +
@@ -910,19 +929,22 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\x04user\x18\b \x01(\tB(\xe2A\x01\x01\xbaH!r\x1c2\x1a^[^:\\x00-\\x20\\x7f]{1,200}$\xd8\x01\x01R\x04user\x12@\n" +
 	"\bpassword\x18\t \x01(\tB$\xe2A\x01\x04\xbaH\x1dr\x18(\x80\b2\x13^[^\\x00-\\x1f\\x7f]+$\xd8\x01\x01R\bpassword\x12-\n" +
 	"\x0fpassword_stored\x18\n" +
-	" \x01(\bB\x04\xe2A\x01\x03R\x0epasswordStoredB\x14\n" +
+	" \x01(\bB\x04\xe2A\x01\x03R\x0epasswordStored\x127\n" +
+	"\x06region\x18\v \x01(\tB\x1f\xe2A\x01\x01\xbaH\x18r\x132\x11^[a-z0-9-]{1,63}$\xd8\x01\x01R\x06regionB\x14\n" +
 	"\x12_deletions_percent*\x84\x01\n" +
 	"\tSyncStage\x12\x1a\n" +
 	"\x16SYNC_STAGE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11SYNC_STAGE_QUEUED\x10\x01\x12\x16\n" +
 	"\x12SYNC_STAGE_READING\x10\x02\x12\x17\n" +
 	"\x13SYNC_STAGE_INDEXING\x10\x03\x12\x13\n" +
-	"\x0fSYNC_STAGE_DONE\x10\x04*T\n" +
+	"\x0fSYNC_STAGE_DONE\x10\x04*\x80\x01\n" +
 	"\n" +
 	"FolderKind\x12\x1b\n" +
 	"\x17FOLDER_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10FOLDER_KIND_PATH\x10\x01\x12\x13\n" +
-	"\x0fFOLDER_KIND_GIT\x10\x02b\x06proto3"
+	"\x0fFOLDER_KIND_GIT\x10\x02\x12\x16\n" +
+	"\x12FOLDER_KIND_WEBDAV\x10\x03\x12\x12\n" +
+	"\x0eFOLDER_KIND_S3\x10\x04b\x06proto3"
 
 var (
 	file_responsa_admin_v1_source_proto_rawDescOnce sync.Once

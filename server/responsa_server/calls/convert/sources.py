@@ -60,6 +60,7 @@ def _read_folder(folder: source_pb2.ConnectedFolder) -> ConnectedFolder:
         folder.branch,
         folder.user,
         folder.password,
+        region=folder.region,
     )
 
 

@@ -63,6 +63,10 @@ class _FolderKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FolderKind
     """On the server itself."""
     FOLDER_KIND_GIT: _FolderKind.ValueType  # 2
     """A Git repository, at an address of HTTPS."""
+    FOLDER_KIND_WEBDAV: _FolderKind.ValueType  # 3
+    """A folder of a WebDAV server, such as Nextcloud."""
+    FOLDER_KIND_S3: _FolderKind.ValueType  # 4
+    """A bucket of a store with S3's protocol."""
 
 class FolderKind(_FolderKind, metaclass=_FolderKindEnumTypeWrapper):
     """FolderKind says where a connected folder is."""
@@ -73,6 +77,10 @@ FOLDER_KIND_PATH: FolderKind.ValueType  # 1
 """On the server itself."""
 FOLDER_KIND_GIT: FolderKind.ValueType  # 2
 """A Git repository, at an address of HTTPS."""
+FOLDER_KIND_WEBDAV: FolderKind.ValueType  # 3
+"""A folder of a WebDAV server, such as Nextcloud."""
+FOLDER_KIND_S3: FolderKind.ValueType  # 4
+"""A bucket of a store with S3's protocol."""
 Global___FolderKind: _TypeAlias = FolderKind  # noqa: Y015
 
 @_typing.final
@@ -371,10 +379,14 @@ class ConnectedFolder(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     PASSWORD_STORED_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
     kind: Global___FolderKind.ValueType
     """Where the folder is."""
     address: _builtins.str
-    """The folder: an absolute path below one of the folder_paths of ListConnections; or the address of the repository, e.g. "https://git.example.org/handbook.git"."""
+    """The folder: an absolute path below one of the folder_paths of ListConnections; or an address of HTTPS: that of the repository, e.g.
+    "https://git.example.org/handbook.git"; of the folder, e.g. "https://cloud.example.org/remote.php/dav/files/ada/Handbook"; or of the bucket, with a prefix if only what begins
+    with it is read, e.g. "https://s3.example.org/handbook/rules".
+    """
     collection: _builtins.str
     """The collection for the documents, `collections/{id}`. Its readers may read them."""
     schedule: _builtins.str
@@ -386,11 +398,13 @@ class ConnectedFolder(_message.Message):
     branch: _builtins.str
     """The branch of a repository; empty for the one that the repository names."""
     user: _builtins.str
-    """The user who signs in there. Empty for a folder that everybody may read, and for a path."""
+    """The user who signs in there; for a bucket, the access key. Empty for a folder that everybody may read, and for a path."""
     password: _builtins.str
-    """The user's password or token. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change."""
+    """The user's password or token; for a bucket, the secret key. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change."""
     password_stored: _builtins.bool
     """Whether a password is stored."""
+    region: _builtins.str
+    """The region of a bucket; "us-east-1" if empty, which most stores accept."""
     def __init__(
         self,
         *,
@@ -404,10 +418,11 @@ class ConnectedFolder(_message.Message):
         user: _builtins.str = ...,
         password: _builtins.str = ...,
         password_stored: _builtins.bool = ...,
+        region: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "deletions_percent", b"deletions_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "address", b"address", "branch", b"branch", "collection", b"collection", "deletions_percent", b"deletions_percent", "kind", b"kind", "password", b"password", "password_stored", b"password_stored", "schedule", b"schedule", "time_zone", b"time_zone", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "address", b"address", "branch", b"branch", "collection", b"collection", "deletions_percent", b"deletions_percent", "kind", b"kind", "password", b"password", "password_stored", b"password_stored", "region", b"region", "schedule", b"schedule", "time_zone", b"time_zone", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__deletions_percent: _TypeAlias = _typing.Literal["deletions_percent"]  # noqa: Y015
     _WhichOneofArgType__deletions_percent: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent"]  # noqa: Y015

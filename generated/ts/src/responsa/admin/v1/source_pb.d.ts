@@ -385,7 +385,9 @@ export declare type ConnectedFolder = Message<"responsa.admin.v1.ConnectedFolder
   kind: FolderKind;
 
   /**
-   * The folder: an absolute path below one of the folder_paths of ListConnections; or the address of the repository, e.g. "https://git.example.org/handbook.git".
+   * The folder: an absolute path below one of the folder_paths of ListConnections; or an address of HTTPS: that of the repository, e.g.
+   * "https://git.example.org/handbook.git"; of the folder, e.g. "https://cloud.example.org/remote.php/dav/files/ada/Handbook"; or of the bucket, with a prefix if only what begins
+   * with it is read, e.g. "https://s3.example.org/handbook/rules".
    *
    * @generated from field: string address = 2;
    */
@@ -427,14 +429,14 @@ export declare type ConnectedFolder = Message<"responsa.admin.v1.ConnectedFolder
   branch: string;
 
   /**
-   * The user who signs in there. Empty for a folder that everybody may read, and for a path.
+   * The user who signs in there; for a bucket, the access key. Empty for a folder that everybody may read, and for a path.
    *
    * @generated from field: string user = 8;
    */
   user: string;
 
   /**
-   * The user's password or token. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change.
+   * The user's password or token; for a bucket, the secret key. It is stored encrypted under the installation's secret. If it is empty, the stored one stays, unless kind, address or user change.
    *
    * @generated from field: string password = 9;
    */
@@ -446,6 +448,13 @@ export declare type ConnectedFolder = Message<"responsa.admin.v1.ConnectedFolder
    * @generated from field: bool password_stored = 10;
    */
   passwordStored: boolean;
+
+  /**
+   * The region of a bucket; "us-east-1" if empty, which most stores accept.
+   *
+   * @generated from field: string region = 11;
+   */
+  region: string;
 };
 
 /**
@@ -527,6 +536,20 @@ export enum FolderKind {
    * @generated from enum value: FOLDER_KIND_GIT = 2;
    */
   GIT = 2,
+
+  /**
+   * A folder of a WebDAV server, such as Nextcloud.
+   *
+   * @generated from enum value: FOLDER_KIND_WEBDAV = 3;
+   */
+  WEBDAV = 3,
+
+  /**
+   * A bucket of a store with S3's protocol.
+   *
+   * @generated from enum value: FOLDER_KIND_S3 = 4;
+   */
+  S3 = 4,
 }
 
 /**
