@@ -150,6 +150,20 @@ def test_a_refusal_is_a_message(client: OpenAI) -> None:
     assert (part.type, response.output_text) == ("refusal", "")
 
 
+def test_below_a_refusal_stand_the_closest_passages_and_the_chat_goes_on(client: OpenAI) -> None:
+    chat = said("Which football club won the championship of Patagonia in 1998?")
+    first = client.chat.completions.with_raw_response.create(model="default", messages=chat)
+    message = first.parse().choices[0].message
+    assert message.refusal
+    assert (message.content or "").startswith(f"{message.refusal}\n\n**")
+    chat += [{"role": "assistant", "content": message.content}, *said(FERRY)]
+    second = client.chat.completions.with_raw_response.create(model="default", messages=chat)
+    assert second.headers["x-responsa-conversation"] == first.headers["x-responsa-conversation"]
+    (part,) = client.responses.create(model="default", input=chat[0]["content"]).output[0].content
+    assert part.type == "refusal"
+    assert "\n\n> " in part.refusal
+
+
 def test_a_text_ends_where_the_request_says(client: OpenAI, responsa: Responsa) -> None:
     def completed(**options: Any) -> tuple[str, str, str]:
         raw = client.chat.completions.with_raw_response.create(

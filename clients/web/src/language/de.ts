@@ -462,7 +462,7 @@ export const de: Messages = {
     ETAG_MISMATCH: "Jemand anders hat dies inzwischen geändert. Versuchen Sie es erneut.",
     DOCUMENT_EMPTY: "Die Datei enthält keinen Text. Gescannte Seiten brauchen vorher eine Texterkennung (OCR).",
     DOCUMENT_TYPE_UNSUPPORTED: "Responsa liest keine Dateien dieses Typs.",
-    DOCUMENT_TYPE_MISMATCH: "Der Inhalt passt nicht zum Typ der Datei. Prüfen Sie die Endung ihres Namens.",
+    DOCUMENT_TYPE_MISMATCH: "Der Inhalt passt nicht zur Endung der Datei. Geben Sie ihr die passende Endung, oder speichern Sie sie neu im Format ihrer Endung.",
     DOCUMENT_TOO_LARGE: "Die Datei ist zu groß. Teilen Sie sie auf.",
     DOCUMENT_MALFORMED: "Die Datei ist beschädigt. Speichern Sie sie neu und versuchen Sie es erneut.",
     DOCUMENT_PARSER_LIMIT: "Das Lesen dieser Datei braucht zu viel Speicher oder Zeit. Teilen Sie sie auf.",

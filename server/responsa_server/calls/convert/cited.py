@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from responsa.chat.v1.citation_pb2 import Citation, DifferenceKind, JudgeVerdict, QuoteOrigin
-from responsa.chat.v1.turn_pb2 import FallbackKind, TurnAnswer
+from responsa.chat.v1.turn_pb2 import FallbackKind, TurnAnswer, TurnRefused
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of, words_instead
 from responsa_server.text.disarming import disarm_quoted
@@ -115,6 +115,16 @@ def with_sources(answer: TurnAnswer) -> str:
     below = listed(text, cited, numbers, lambda one: web_address(one.uri))
     marked = with_marks(text, marks_of(text, cited, numbers))
     return "\n\n".join(filter(None, [why(answer), marked, below]))
+
+
+def with_passages(refused: TurnRefused) -> str:
+    """The message of a refusal, and below it the passages that came closest."""
+    shown = [
+        f"**{_plain(one.title, _TITLE)}**\n\n"
+        + disarm_quoted(one.markdown).replace("\n", "\n> ").join(("> ", ""))
+        for one in refused.excerpts
+    ]
+    return "\n\n".join((refused.message, *shown))
 
 
 def is_list(text: str) -> bool:

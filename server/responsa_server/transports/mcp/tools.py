@@ -22,7 +22,7 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.knowledge.v1.document_pb2 import Document, Passage
 from responsa.type.v1.scope_pb2 import Scope
 from responsa_server.calls import status
-from responsa_server.calls.convert.cited import citations, with_sources
+from responsa_server.calls.convert.cited import citations, with_passages, with_sources
 from responsa_server.calls.json_types import qualified
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import InvalidRequest
@@ -307,7 +307,7 @@ async def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResu
         case "refused":
             reason = RefusalReason.Name(terminal.refused.reason).removeprefix("REFUSAL_REASON_")
             data = {"outcome": "refused", "refusal": reason, "text": terminal.refused.message}
-            return result(terminal.refused.message, {**names, **data, **_NO_CITATIONS})
+            return result(with_passages(terminal.refused), {**names, **data, **_NO_CITATIONS})
         case _:
             data = {"outcome": "cancelled", "text": ""}
             return result("The question was cancelled.", {**names, **data, **_NO_CITATIONS})

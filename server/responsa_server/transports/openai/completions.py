@@ -28,8 +28,8 @@ _ASK_JSON: Final = "Write your answer as JSON."
 
 
 class Completion:
-    """Sends a chat completion. A refusal is a message like an answer, which `refusal` repeats; its `finish_reason` is
-    `content_filter` if the model declined."""
+    """Sends a chat completion. A refusal is a message like an answer, with the closest passages; `refusal` has the
+    message alone. Its `finish_reason` is `content_filter` if the model declined."""
 
     def __init__(self, exchange: Exchange, question: Asked) -> None:
         self._exchange = exchange
@@ -99,7 +99,9 @@ class Completion:
             return
         if refusal := reading.refusal:
             # What was sent of an answer cannot be taken back.
-            yield self._chunk({**({} if reading.written.sent else {"content": refusal}), "refusal": refusal})
+            yield self._chunk(
+                {**({} if reading.written.sent else {"content": reading.refused}), "refusal": refusal}
+            )
         if annotations := self._annotations(reading):
             yield self._chunk({"annotations": annotations})
         yield self._chunk({}, _finish(reading))
@@ -115,7 +117,7 @@ class Completion:
     def _whole(self, reading: Reading, text: str) -> Json:
         message = {
             "role": "assistant",
-            "content": reading.refusal or text,
+            "content": reading.refused or text,
             "refusal": reading.refusal or None,
             "annotations": self._annotations(reading),
         }

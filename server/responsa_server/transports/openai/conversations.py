@@ -119,8 +119,8 @@ async def _continued(
 
 
 def _bare(earlier: Sequence[chat.EarlierMessage], known: Sequence[Message]) -> Sequence[chat.EarlierMessage]:
-    """The earlier messages of a chat. Those answers that are known lose the marks and sources with which they were sent."""
-    stored = [one for one in known if one.citations]
+    """The earlier messages of a chat. Those answers that are known lose the marks, sources and passages with which they were sent."""
+    stored = [one for one in known if one.citations or one.refusal_reason]
     return [
         next((chat.EarlierMessage(role=one.role, text=each.text) for each in stored if _same(each, one)), one)
         for one in earlier
@@ -173,7 +173,9 @@ def _all_same(messages: Sequence[Message], sent: Sequence[chat.EarlierMessage]) 
 
 
 def _same(message: Message, sent: chat.EarlierMessage) -> bool:
-    return message.role == sent.role and is_written(message, sent.text)
+    # Below a refusal stand the closest passages.
+    refused = message.refusal_reason and sent.text.startswith(f"{message.text}\n\n**")
+    return message.role == sent.role and bool(refused or is_written(message, sent.text))
 
 
 def turn_of(field: str, response: str) -> str:

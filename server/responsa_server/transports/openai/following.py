@@ -14,7 +14,7 @@ from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, Turn, TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import Complete, Read, abandon, disconnected
-from responsa_server.calls.convert.cited import checked, sources, web_address, why
+from responsa_server.calls.convert.cited import checked, sources, web_address, why, with_passages
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import AlreadyExists, Cancelled, Reason, ResponsaError
 from responsa_server.text.disarming import disarm_quoted
@@ -70,6 +70,11 @@ class Reading:
     def refusal(self) -> str:
         """The message of a refusal; "" for none."""
         return "" if self.terminal is None else self.terminal.refused.message
+
+    @property
+    def refused(self) -> str:
+        """The message of a refusal with the passages that came closest; "" for none."""
+        return "" if self.terminal is None else with_passages(self.terminal.refused)
 
     @property
     def why(self) -> str:

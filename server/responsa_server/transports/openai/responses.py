@@ -118,7 +118,7 @@ def of_reading(reading: Reading, exchange: Exchange) -> Json:
         return response
     text = reading.text
     marks = [{"type": "url_citation", **annotation(one, text, exchange.page)} for one in reading.cited()]
-    content = _refusal(reading.refusal) if kind == "refused" else _text(text, marks)
+    content = _refusal(reading.refused) if kind == "refused" else _text(text, marks)
     state = "incomplete" if reading.cut else "completed"
     read, wrote = reading.tokens
     return {

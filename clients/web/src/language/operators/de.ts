@@ -117,7 +117,7 @@ export const de: Translated<typeof en> = {
   whatWasDoneNote: "Andere Administratoren sehen es, der Benutzer nicht. Optional.",
   readExchange: "Frage und Antwort lesen",
   correctAgent: "Agenten korrigieren",
-  exchangeSources: "Die Quellen",
+  exchangeSources: "Quellen",
   mayNotReadSource: "Dieses Dokument dürfen Sie nicht lesen.",
   exchangeGone: "Nicht lesbar: Die Person zeigt es nicht mehr, oder die Fragen sind hier verborgen.",
   answerWithheld: "Die Antwort besteht aus Textstellen, die Sie nicht lesen dürfen.",

@@ -114,7 +114,7 @@ export const en = {
   whatWasDoneNote: "Other administrators see it; the user doesn’t. Optional.",
   readExchange: "Read the question and answer",
   correctAgent: "Correct the agent",
-  exchangeSources: "The sources",
+  exchangeSources: "Sources",
   mayNotReadSource: "You can’t read this document.",
   exchangeGone: "Not readable: the user no longer shows it, or questions are hidden here.",
   answerWithheld: "The answer consists of passages that you can’t read.",
