@@ -26,8 +26,8 @@ function plain({ reason, message: said, metadata, retryAfter, violations }: Resp
   const failure = { reason, metadata, retryAfter, violations };
   const message = reasoned(reason, cleanText(said));
   const reset = new Date(metadata["reset_time"] ?? "");
-  if (reason !== "QUOTA_EXHAUSTED" || Number.isNaN(reset.getTime())) return { ...failure, message };
-  return { ...failure, message: message.replace(/\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC/, momentOf(reset)) };
+  if (reason !== "QUOTA_EXHAUSTED" || Number.isNaN(reset.getTime())) return { ...failure, message: message.replace(/ [^.]*\{time\}\./, "") };
+  return { ...failure, message: message.replace(/\{time\}|\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC/, momentOf(reset)) };
 }
 
 /** The reasons whose messages name the time after which to try again. */
