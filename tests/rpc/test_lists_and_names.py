@@ -24,6 +24,7 @@ REST: dict[str, dict[str, object]] = {
     "GetDocumentPage": {"page": 1},
     "EraseTenant": {"confirm_tenant_id": "nowhere"},
     "ResolveFeedback": {"state": 1},
+    **{method: {"users": [f"users/{UNKNOWN}"]} for method in ("AddGroupMembers", "RemoveGroupMembers")},
 }
 """The other fields that a request must have."""
 STREAMS = ("GetDocumentContent", "GetDocumentOriginal", "WatchOperation")

@@ -55,7 +55,11 @@ def test_administrative_methods_are_for_administrators() -> None:
     assert {method.rpartition("/")[2] for method, rule in rules.items() if rule is Rule.SERVICE} == {
         "NotifySubjectChanged"
     }
-    assert set(rules.values()) == {Rule.ADMIN, Rule.OWNER, Rule.SERVICE}
+    assert {method.rpartition("/")[2] for method, rule in rules.items() if rule is Rule.MEMBER} == {
+        "GetGroup",
+        "ListGroups",
+    }
+    assert set(rules.values()) == {Rule.ADMIN, Rule.OWNER, Rule.SERVICE, Rule.MEMBER}
 
 
 def test_only_sign_in_health_and_reflection_are_public() -> None:
