@@ -893,6 +893,9 @@ pub struct ShownExchange {
     /// The sources of the answer, in their order, or the passages that came closest, the best first.
     #[prost(message, repeated, tag = "4")]
     pub sources: ::prost::alloc::vec::Vec<ShownSource>,
+    /// Why the question was refused; unset for an answer.
+    #[prost(enumeration = "super::super::chat::v1::RefusalReason", tag = "5")]
+    pub refusal: i32,
 }
 impl ::prost::Name for ShownExchange {
     const NAME: &'static str = "ShownExchange";

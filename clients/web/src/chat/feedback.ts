@@ -3,17 +3,10 @@
 import { MessageSquareText, Share2, ThumbsDown, ThumbsUp } from "lucide";
 import { Rating, type Feedback } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
 import type { Api } from "../server/api.js";
-import { filled } from "../widgets/dialog.js";
-import { button, element, field, WRITTEN } from "../widgets/dom.js";
+import { element } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
-import { byteLength, wellFormed } from "@responsa/client/parts.js";
-import { t, type Key } from "../language/language.js";
-
-const COMMENT_BYTES = 2_048;
-
-/** Begin the comment of an answer that did not help. */
-const REASONS = ["reasonWrong", "reasonIncomplete", "reasonOutdated", "reasonOther"] as const satisfies readonly Key[];
+import { t } from "../language/language.js";
 
 const CHOICES = [
   [Rating.UP, "helpful", ThumbsUp],
@@ -74,24 +67,7 @@ class FeedbackView {
   async #write(): Promise<void> {
     const given = this.#given;
     if (!given) return;
-    const text = element("textarea", { id: "feedback-comment", rows: "5", "aria-describedby": "feedback-comment-note", ...WRITTEN });
-    text.value = given.comment;
-    const check = () => {
-      const over = byteLength(text.value) - COMMENT_BYTES;
-      text.setCustomValidity(over > 0 ? t("commentTooLong", { count: over }) : "");
-    };
-    text.addEventListener("input", check);
-    const row = field(t("comment"), text, t("commentNote"));
-    const chosen = (reason: string) => {
-      text.value = `${reason}. ${text.value}`;
-      check();
-      text.focus();
-    };
-    const isDown = given.rating === Rating.DOWN;
-    const shows = element("input", { type: "checkbox", id: "feedback-shown", checked: given.shown, "aria-describedby": "feedback-shown-note" });
-    const consent = element("div", {}, element("label", { class: "row" }, shows, t("showExchange")), element("p", { class: "note", id: "feedback-shown-note" }, t("showExchangeNote")));
-    const reasons = isDown ? [element("div", { class: "row wrap", role: "group", "aria-label": t("commentReasons") }, ...REASONS.map((one) => t(one)).map((one) => button(one, () => chosen(one), { class: "quiet" })))] : [];
-    await filled({ title: t("commentTitle"), action: t("send"), fields: [...reasons, row, ...(isDown ? [consent] : [])], first: text, act: () => this.#send({ ...given, comment: wellFormed(text.value.trim()), shown: isDown && shows.checked }) });
+    await import("./commenting.js").then(({ comment }) => comment(given, (now) => this.#send(now)), () => this.#say(t("unloaded")));
   }
 
   async #send({ rating, score, comment, shown }: Given): Promise<void> {

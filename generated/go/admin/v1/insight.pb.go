@@ -1217,7 +1217,9 @@ type ShownExchange struct {
 	// The answer, as Markdown, or the message of the refusal. Empty if the answer consists of passages, and the caller may not read all of them.
 	Answer string `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"`
 	// The sources of the answer, in their order, or the passages that came closest, the best first.
-	Sources       []*ShownSource `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"`
+	Sources []*ShownSource `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Why the question was refused; unset for an answer.
+	Refusal       v1.RefusalReason `protobuf:"varint,5,opt,name=refusal,proto3,enum=responsa.chat.v1.RefusalReason" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1278,6 +1280,13 @@ func (x *ShownExchange) GetSources() []*ShownSource {
 		return x.Sources
 	}
 	return nil
+}
+
+func (x *ShownExchange) GetRefusal() v1.RefusalReason {
+	if x != nil {
+		return x.Refusal
+	}
+	return v1.RefusalReason(0)
 }
 
 // ShownSource is a source of a shown answer.
@@ -1476,13 +1485,14 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"$responsa.example.org/QuestionPattern\x12#questionPatterns/{question_pattern}*\x10questionPatterns2\x0fquestionPattern\"\x8e\x01\n" +
 	"\x0fInsightSettings\x12+\n" +
 	"\x0equestion_texts\x18\x01 \x01(\bB\x04\xe2A\x01\x01R\rquestionTexts\x12N\n" +
-	"\x19cost_usd_micros_per_month\x18\x02 \x01(\x03B\x14\xe2A\x01\x01\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00R\x15costUsdMicrosPerMonth\"\xd3\x01\n" +
+	"\x19cost_usd_micros_per_month\x18\x02 \x01(\x03B\x14\xe2A\x01\x01\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00R\x15costUsdMicrosPerMonth\"\x94\x02\n" +
 	"\rShownExchange\x12B\n" +
 	"\bfeedback\x18\x01 \x01(\tB&\xe2A\x01\x03\xfaA\x1f\n" +
 	"\x1dresponsa.example.org/FeedbackR\bfeedback\x12 \n" +
 	"\bquestion\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\bquestion\x12\x1c\n" +
 	"\x06answer\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x06answer\x12>\n" +
-	"\asources\x18\x04 \x03(\v2\x1e.responsa.admin.v1.ShownSourceB\x04\xe2A\x01\x03R\asources\"\x9d\x01\n" +
+	"\asources\x18\x04 \x03(\v2\x1e.responsa.admin.v1.ShownSourceB\x04\xe2A\x01\x03R\asources\x12?\n" +
+	"\arefusal\x18\x05 \x01(\x0e2\x1f.responsa.chat.v1.RefusalReasonB\x04\xe2A\x01\x03R\arefusal\"\x9d\x01\n" +
 	"\vShownSource\x12\x1a\n" +
 	"\x05title\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x05title\x12X\n" +
 	"\x10document_version\x18\x02 \x01(\tB-\xe2A\x01\x03\xfaA&\n" +
@@ -1558,11 +1568,12 @@ var file_responsa_admin_v1_insight_proto_depIdxs = []int32{
 	2,  // 15: responsa.admin.v1.QuestionPattern.state:type_name -> responsa.admin.v1.QuestionPatternState
 	14, // 16: responsa.admin.v1.QuestionPattern.resolve_time:type_name -> google.protobuf.Timestamp
 	10, // 17: responsa.admin.v1.ShownExchange.sources:type_name -> responsa.admin.v1.ShownSource
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	16, // 18: responsa.admin.v1.ShownExchange.refusal:type_name -> responsa.chat.v1.RefusalReason
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_insight_proto_init() }

@@ -118,6 +118,7 @@ def shown_exchange(value: Row) -> insight_pb2.ShownExchange:
         question=value.question,
         answer="" if hides else value.answer,
         sources=sources,
+        refusal=event.refused.reason,
     )
 
 

@@ -646,12 +646,15 @@ class ShownExchange(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     ANSWER_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     feedback: _builtins.str
     """`messages/{uuid}/feedback`."""
     question: _builtins.str
     """The question."""
     answer: _builtins.str
     """The answer, as Markdown, or the message of the refusal. Empty if the answer consists of passages, and the caller may not read all of them."""
+    refusal: _turn_pb2.RefusalReason.ValueType
+    """Why the question was refused; unset for an answer."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShownSource]:
         """The sources of the answer, in their order, or the passages that came closest, the best first."""
@@ -663,10 +666,11 @@ class ShownExchange(_message.Message):
         question: _builtins.str = ...,
         answer: _builtins.str = ...,
         sources: _abc.Iterable[Global___ShownSource] | None = ...,
+        refusal: _turn_pb2.RefusalReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "feedback", b"feedback", "question", b"question", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "feedback", b"feedback", "question", b"question", "refusal", b"refusal", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

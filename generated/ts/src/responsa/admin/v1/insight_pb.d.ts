@@ -736,6 +736,13 @@ export declare type ShownExchange = Message<"responsa.admin.v1.ShownExchange"> &
    * @generated from field: repeated responsa.admin.v1.ShownSource sources = 4;
    */
   sources: ShownSource[];
+
+  /**
+   * Why the question was refused; unset for an answer.
+   *
+   * @generated from field: responsa.chat.v1.RefusalReason refusal = 5;
+   */
+  refusal: RefusalReason;
 };
 
 /**
