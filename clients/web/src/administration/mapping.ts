@@ -4,7 +4,7 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { SyncStage, type Source, type SyncMetadata, type SyncResult } from "@responsa/contract/responsa/admin/v1/source_pb.js";
 import type { Failure } from "../server/errors.js";
 import { t } from "../language/administration/texts.js";
-import { since } from "../text/facts.js";
+import { locale } from "../language/language.js";
 
 /** A mistake in a mapping. `line`: counted from 1; undefined if the mistake belongs to no line. */
 export interface Mistake {
@@ -55,6 +55,13 @@ export function stateText({ checkTime, documentCount, failedCount, folder }: Pic
   const parts = checkTime ? [t("checkedWhen", { when: since(timestampDate(checkTime)) }), t(folder ? "filesRead" : "documentsMade", { count: documentCount })] : [t("notChecked")];
   if (failedCount > 0) parts.push(t("notRead", { count: failedCount }));
   return parts.join(", ");
+}
+
+/** How long ago a moment is, e.g. "5 minutes ago". */
+function since(date: Date): string {
+  const seconds = Math.min(0, (date.getTime() - Date.now()) / 1000);
+  const [length, unit] = ([[86_400, "day"], [3600, "hour"], [60, "minute"]] as const).find(([long]) => -seconds >= long) ?? [1, "second"];
+  return new Intl.RelativeTimeFormat(locale(), { numeric: "auto" }).format(Math.ceil(seconds / length), unit);
 }
 
 const PEOPLE = `connection = ""

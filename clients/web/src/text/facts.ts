@@ -33,13 +33,6 @@ export function moment(time: Timestamp | undefined): string {
   return time ? momentOf(timestampDate(time)) : "";
 }
 
-/** How long ago a moment is, e.g. "5 minutes ago". */
-export function since(date: Date): string {
-  const seconds = Math.min(0, (date.getTime() - Date.now()) / 1000);
-  const [length, unit] = ([[86_400, "day"], [3600, "hour"], [60, "minute"]] as const).find(([long]) => -seconds >= long) ?? [1, "second"];
-  return new Intl.RelativeTimeFormat(locale(), { numeric: "auto" }).format(Math.ceil(seconds / length), unit);
-}
-
 /** A time in milliseconds, e.g. "140 ms", "2.4 s" or "1 min 5 s". */
 export function lapse(ms: number): string {
   if (ms < 950) return `${Math.round(Math.max(ms, 0))} ms`;
