@@ -249,9 +249,10 @@ def _request(
     _fill(message, victim, method.input_type)
     target: Any = message
     for place in places[:-1]:
-        target = getattr(target, place.name)
+        holder, target = target, getattr(target, place.name)
         if place.is_repeated:
             target = target[0] if target else target.add()
+        if place.is_repeated or not holder.HasField(place.name):
             _fill(target, victim, method.input_type)
     if places:
         last = places[-1]

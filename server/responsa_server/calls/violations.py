@@ -50,6 +50,10 @@ _PATTERNS: Mapping[str, str] = {
         "never enter the key itself"
     ),
     r"^[!-~]+$": "must be the key alone, without spaces",
+    r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$": "must be the name of a branch, e.g. main",
+    r"^[^:\x00-\x20\x7f]{1,200}$": "must be the name of a user, without spaces and colons",
+    r"^[^\x00-\x1f\x7f]+$": "must be one line, without control characters",
+    r"^[a-z0-9-]{1,63}$": "must be the name of a region, e.g. eu-central-1",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": (
         f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
         "or of one of its versions; e.g. agents/default or agents/default/versions/1"
