@@ -2,7 +2,7 @@
 
 import type { CallOptions, Client } from "@connectrpc/connect";
 import { Operations, type Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
-import { AdminService } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
+import type { AdminService } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import { AuthService } from "@responsa/contract/responsa/auth/v1/auth_service_pb.js";
 import { ChatService } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import { KnowledgeService, type SearchHit, type SearchRequestSchema } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
@@ -39,7 +39,8 @@ export class Responsa {
     this.chat = this.#connection.service(ChatService);
     this.knowledge = this.#connection.service(KnowledgeService);
     this.auth = this.#connection.service(AuthService);
-    this.admin = this.#connection.service(AdminService);
+    // Most programs never administer, and its messages are the larger part of the contract.
+    this.admin = loadedByCalls(async () => this.#connection.service((await import("@responsa/contract/responsa/admin/v1/admin_service_pb.js")).AdminService));
     this.operations = this.#connection.service(Operations);
   }
 
@@ -77,4 +78,17 @@ export class Responsa {
   close(): void {
     this.#connection.close();
   }
+}
+
+/** A client of unary methods, whose code is loaded by the first call. */
+function loadedByCalls<Service extends object>(load: () => Promise<Service>): Service {
+  let loading: Promise<Service> | undefined;
+  const call = async (method: string | symbol, args: unknown[]) => {
+    loading ??= load();
+    loading.catch(() => (loading = undefined)); // the next call tries again
+    const service = await loading;
+    return await (Reflect.get(service, method) as (...args: unknown[]) => unknown)(...args);
+  };
+  const methods = { get: (_: object, method: string | symbol) => (method === "then" ? undefined : (...args: unknown[]) => call(method, args)) };
+  return new Proxy({}, methods) as Service;
 }
