@@ -363,7 +363,8 @@ async def test_documents_are_listed_and_deleted(
     responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
 ) -> None:
     empty = await responsa("documents", "list")
-    assert (empty.code, empty.out, empty.err) == (0, "", "")
+    assert (empty.code, empty.out) == (0, "")
+    assert "The collection default has no documents. `-c` names another one" in empty.err
     await responsa("ingest", guide(tmp_path))
     names = {key: kept.document.name for (_, key), kept in library.documents.items()}
     listed = await responsa("documents", "list")

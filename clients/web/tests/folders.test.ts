@@ -86,9 +86,9 @@ describe("picked", () => {
     expect(summed(await all(picked([file(".notes/a.md"), file(".notes/.b.md")], SUFFIXES, LOOKING)))).toEqual({ ".notes/a.md": "sent", ".notes/.b.md": "HIDDEN" });
   });
 
-  it("sends files that the user chose themselves, whatever they are", async () => {
+  it("leaves out of the files that the user chose those that no parser reads, and those that editors leave behind", async () => {
     const found = await all(picked([file("photo.png"), file("empty.txt", ""), file(".env"), file("~$plan.docx")], SUFFIXES, LOOKING));
-    expect(summed(found)).toEqual({ "~$plan.docx": "LEFT_BEHIND", "photo.png": "sent", "empty.txt": "sent", ".env": "sent" });
+    expect(summed(found)).toEqual({ "~$plan.docx": "LEFT_BEHIND", "photo.png": "UNSUPPORTED_SUFFIX", "empty.txt": "sent", ".env": "UNSUPPORTED_SUFFIX" });
   });
 });
 

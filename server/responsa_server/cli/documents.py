@@ -294,6 +294,10 @@ def list_documents(
                 if document.state == document_pb2.DOCUMENT_STATE_FAILED:
                     line += f"\n    {one_line(document.error.message, 200)}"
                 print_text(line)
+        if not documents and collection == _DEFAULT and not (matching or json):
+            print_error(
+                f"The collection {_DEFAULT} has no documents. `-c` names another one; `responsa collections list` lists them."
+            )
 
 
 def show_document(

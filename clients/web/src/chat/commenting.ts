@@ -1,13 +1,14 @@
 /** The dialog in which a user comments on an answer, and shows it to administrators. */
 
 import { byteLength, wellFormed } from "@responsa/client/parts.js";
-import { Rating } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
+import { Rating, type Feedback } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
 import { t } from "../language/chat/texts.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element, field, WRITTEN } from "../widgets/dom.js";
-import type { Given } from "./feedback.js";
 
 const COMMENT_BYTES = 2_048;
+
+export type Given = Pick<Feedback, "rating" | "score" | "comment" | "shown">;
 
 /** Begin the comment of an answer that did not help. */
 const REASONS = [t("reasonWrong"), t("reasonIncomplete"), t("reasonOutdated"), t("reasonOther")];

@@ -1,19 +1,18 @@
 /** The buttons below an answer with which the user says whether it helped, and comments on it. */
 
 import { MessageSquareText, Share2, ThumbsDown, ThumbsUp } from "lucide";
-import { Rating, type Feedback } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
+import { Rating } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
 import type { Api } from "../server/api.js";
 import { element } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { t } from "../language/language.js";
+import type { Given } from "./commenting.js";
 
 const CHOICES = [
   [Rating.UP, "helpful", ThumbsUp],
   [Rating.DOWN, "notHelpful", ThumbsDown],
 ] as const;
-
-export type Given = Pick<Feedback, "rating" | "score" | "comment" | "shown">;
 
 /** The controls below an answer that it shares with no other text: those that share it, if `shares`, and those for feedback. `turn` returns `turns/{uuid}`; the others are those of `FeedbackView`. */
 export function actions(api: Pick<Api, "chat">, shares: boolean, turn: () => string, message: () => string, given: Given | undefined, say: (text: string) => void): HTMLElement {

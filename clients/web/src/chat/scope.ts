@@ -134,9 +134,9 @@ export class ScopeView {
   /** Set the collections, `collections/{id}`, that the agent searches if the user chooses no collections; an empty list means all collections. */
   usually(collections: readonly string[]): void {
     if (collections.join() === this.#usual.map((one) => one.name).join()) return;
-    const named = (this.#usual = collections.map((name) => ({ name, label: collectionId(name) })));
+    const named = (this.#usual = collections.map((name) => ({ name, label: t("agentsCollections") })));
     this.#sum();
-    void Promise.all(named.map(async ({ name }) => ({ name, label: await this.#labels.of(name) }))).then((known) => {
+    void Promise.all(named.map(async ({ name }) => ({ name, label: await this.#labels.of(name, t("agentsCollections")) }))).then((known) => {
       if (this.#usual !== named) return;
       this.#usual = known;
       this.#sum();
@@ -185,7 +185,7 @@ export class ScopeView {
 
   /** What a question would search now, in words. */
   get #searchedText(): string {
-    const labels = (this.#chosen.length > 0 ? this.#chosen : this.#usual).map((one) => one.label);
+    const labels = [...new Set((this.#chosen.length > 0 ? this.#chosen : this.#usual).map((one) => one.label))];
     return labels.length === 0 ? t("allCollections") : labels.length <= 2 ? new Intl.ListFormat(locale()).format(labels) : t("collectionCount", { count: labels.length });
   }
 }

@@ -79,13 +79,13 @@ export class Labels {
     this.#api = api;
   }
 
-  /** The text of `collections/{id}`; its id if the collection cannot be read. */
-  of(name: string): Promise<string> {
+  /** The text of `collections/{id}`; `otherwise` if the collection cannot be read. */
+  of(name: string, otherwise = collectionId(name)): Promise<string> {
     const known = this.#found.get(name);
     if (known) return known;
     const text = this.#api.knowledge.getCollection({ name }).then(labelOf, () => {
       this.#found.delete(name); // a later try may succeed
-      return collectionId(name);
+      return otherwise;
     });
     this.#found.set(name, text);
     return text;

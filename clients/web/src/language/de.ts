@@ -134,6 +134,7 @@ export const de: Messages = {
   searchesAll: "Wenn Sie keine Sammlung wählen, durchsucht der Agent alle, die Dokumentation von Responsa und die Beispiele aber nur, wenn es keine anderen gibt.",
   searchesOwn: "Wenn Sie keine Sammlung wählen, durchsucht der Agent seine eigenen: {names}.",
   asking: "Durchsucht werden",
+  agentsCollections: "die Sammlungen des Agenten",
   allCollections: "alle Sammlungen",
   collectionCount: { one: "{count} Sammlung", other: "{count} Sammlungen" },
   conversation: "Gespräch",

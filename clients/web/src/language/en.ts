@@ -133,6 +133,7 @@ export const en = {
   searchesAll: "If you choose no collection, the agent searches all collections, but Responsa’s documentation and the samples only if there are no others.",
   searchesOwn: "If you choose no collection, the agent searches its own collections: {names}.",
   asking: "Asking",
+  agentsCollections: "the agent’s collections",
   allCollections: "all collections",
   collectionCount: { one: "{count} collection", other: "{count} collections" },
   conversation: "Conversation",

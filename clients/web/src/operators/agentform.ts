@@ -57,7 +57,7 @@ export async function agentForm(api: FormApi, of: Agent | undefined, { agents, t
   const searched = checklist(t("searches"), t("searchesNote"), collections.map((one) => [idOf(one), one.label]), sought);
   const called = checklist(t("tools"), t("toolsNote"), tools.filter(({ problems }) => problems.length === 0).map((one) => [one.name.replace("tools/", ""), sentenceCase(one.title || titleOf(one.name))]), namesOf(within(before, "tools")["use"]));
   const offered = element("input", { type: "checkbox", checked: of?.listed ?? true });
-  const question = textEntry(t("tryQuestion"), { maxlength: "2000", placeholder: agents.flatMap((one) => one.examples)[0] ?? "" });
+  const question = textEntry(t("tryQuestion"), { maxlength: "2000" });
   const entries: Readonly<Record<string, Entry>> = { name, greeting, instructions, "model.chain": model };
   const problem = element("p", { class: "problem", role: "alert" });
   const answers = element("div", { class: "beside", "aria-live": "polite" });

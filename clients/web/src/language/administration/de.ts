@@ -234,7 +234,7 @@ export const de = {
   noGrants: "Keine Benutzer. Der Dienst kann nur für sich selbst handeln.",
   noInvitations: "Keine offenen Einladungen.",
   noLimit: "kein Limit",
-  noModelInUse: "Es wird kein Modell verwendet. Fragen zeigen die nächstliegenden Textstellen.",
+  noModelInUse: "Es wird kein Modell verwendet. Antworten zeigen die nächstliegenden Textstellen.",
   noNotifications: "Noch keine Benachrichtigungen.",
   noProvider: "Keiner: Textstellen anzeigen",
   noRows: "Es gibt keine Zeilen und keine Seiten.",

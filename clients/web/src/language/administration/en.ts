@@ -233,7 +233,7 @@ export const en = {
   noGrants: "No users. The service can act only for itself.",
   noInvitations: "No open invitations.",
   noLimit: "no limit",
-  noModelInUse: "No model is in use. Questions are shown the closest passages.",
+  noModelInUse: "No model is in use. Answers are the closest passages.",
   noNotifications: "No notifications yet.",
   noProvider: "None: show passages",
   noRows: "There are no rows or pages.",
