@@ -40,8 +40,12 @@ class Alone:
         """See `Catalogue.create`. The agent is code and has no other versions."""
         raise NotFound.of("agent", names.agent(identity))
 
-    async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
+    async def publish(self, identity: str, number: int, event: AuditEvent, etag: str = "") -> None:
         """See `Catalogue.publish`."""
+        raise NotFound.of("agent", names.agent(identity))
+
+    async def list_agent(self, identity: str, *, listed: bool, event: AuditEvent, etag: str = "") -> None:
+        """See `Catalogue.list_agent`."""
         raise NotFound.of("agent", names.agent(identity))
 
     async def roll_back(self, identity: str, number: int, event: AuditEvent) -> None:

@@ -18,7 +18,8 @@ from responsa_server import __version__
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.default_model import DefaultModels
-from responsa_server.app.etl import source_administration
+from responsa_server.app.embedders import ConfiguredEmbedders
+from responsa_server.app.etl import connected_folders, source_administration
 from responsa_server.app.models import model_table
 from responsa_server.app.process import freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
@@ -157,6 +158,9 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
                         queue,
                         library,
                         Crawler(Connector(), SourceSandboxes(parser)),
+                        connected_folders(
+                            parts.settings, Secret(bytes(32)), Connector(), SourceSandboxes(parser)
+                        ),
                     )
                 ),
                 ProfileService(SubjectProfiles(PostgresProfiles(database, documents))),
@@ -174,6 +178,12 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
             models=DefaultModels(
                 parts.settings,
                 model_table(parts.settings.models),
+                ConfiguredEmbedders(
+                    parts.embedder,
+                    parts.settings.retrieval.embedding,
+                    parts.settings.language_models,
+                    {},
+                ),
                 PostgresDefaultModel(database),
                 Secret(bytes(32)),
             ),

@@ -88,7 +88,8 @@ PARSERS: Final[Sequence[Parser]] = (
     # XML, HTML and documents
     Parser("xml.etree", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
     Parser("xml.parsers", ["ingest/formats/office.py"], "documents", RunsIn.SANDBOX),
-    Parser("xml.parsers", ["sources/sitemaps.py"], "sitemaps of websites", RunsIn.SANDBOX, "`sources/sandbox.py`"),
+    Parser("xml.parsers", ["sources/sitemaps.py", "sources/listings.py"], "sitemaps and listings",
+        RunsIn.SANDBOX, "`sources/sandbox.py`"),
     Parser("selectolax", ["ingest/formats/*.py"], "documents, and pages for tools", RunsIn.SANDBOX),
     Parser("nh3", ["transports/ws/html.py"], "answers as HTML, which `markdown_it` has made", RunsIn.SERVER,
         "see `markdown_it`: the HTML is a fixed multiple of the text", 24 * KIB),
@@ -139,7 +140,8 @@ PARSERS: Final[Sequence[Parser]] = (
     # credentials and certificates
     Parser("jwt", ["identity/*.py"], "access tokens of callers; identity tokens and keys of OpenID providers", RunsIn.SERVER,
         "the size of a header; one algorithm", 32 * KIB),
-    Parser("cryptography", ["identity/tokens.py", "app/default_model.py", "cli/local/archive.py"], "keys, and signatures of fixed length",
+    Parser("cryptography", ["identity/tokens.py", "app/default_model.py", "sources/folders.py", "cli/local/archive.py"],
+        "keys, and signatures of fixed length",
         RunsIn.SERVER, "no certificate and no key in another's form is read but by `jwt`"),
     Parser("ssl", ["databases/**", "envoy/**", "identity/**", "outbound/**", "providers/**"],
         "certificates of servers that the configuration names", RunsIn.SERVER, "OpenSSL bounds the chain to 100 KiB"),
@@ -165,7 +167,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("zlib", ["ingest/**"], "documents", RunsIn.SANDBOX),
     Parser("zlib", ["sources/sitemaps.py"], "sitemaps of websites", RunsIn.SANDBOX, "50 MiB unpacked"),
     Parser("zlib",
-        ["domain/passage_words.py", "routing/classifier.py", "text/compounds.py", "text/drawn.py", "tools/mcp_process.py",
+        ["domain/passage_words.py", "routing/classifier.py", "text/compounds.py", "text/drawn.py", "launching.py",
          "transports/rest/handler.py", "transports/rest/openapi.py"],
         "classifiers of the own database; otherwise only sums and packing", RunsIn.SERVER, "no text of others"),
     Parser("zlib", ["cli/local/archive.py"], "backups", RunsIn.COMMAND),

@@ -45,7 +45,10 @@ def troubled() -> Iterator[Instance]:
         (folder / "tmp").mkdir()
         (folder / "sitecustomize.py").write_text(STANDS_STILL)
         agent = Path(shutil.copytree(DEFAULT, folder / "agents" / "mine")) / "agent.toml"
-        agent.write_text(agent.read_text(encoding="utf-8").replace('"ranker"', '"grader"'), encoding="utf-8")
+        steps = (
+            agent.read_text(encoding="utf-8").replace("standard = true\n", "").replace('"ranker"', '"grader"')
+        )
+        agent.write_text(steps, encoding="utf-8")
         settings = {
             "RESPONSA_DOCS": "none",
             "RESPONSA_AGENTS__FOLDER": str(folder / "agents"),

@@ -121,7 +121,7 @@ class GitFolder:
 
     async def clone(self, folder: ConnectedFolder) -> None:
         """Fetch the newest commit. Raises FolderProblem."""
-        version = re.search(rb"(\d+)\.(\d+)", await self._capture("version"))
+        version = re.match(rb"git version (\d{1,4})\.(\d{1,4})", await self._capture("version"))
         if version is None or (int(version[1]), int(version[2])) < _OLDEST:
             raise FolderProblem(DatabaseFault.QUERY, "kind", "The server needs git 2.37 or newer.")
         options = ["--bare", "--quiet", "--depth=1", "--single-branch", "--no-tags"]
