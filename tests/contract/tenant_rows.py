@@ -46,6 +46,7 @@ _GOOD: Mapping[tuple[str, str], object] = {
     ("citation", "document_id"): UUID(int=1),
     ("citation", "version"): 1,
     ("program", "redirect_uris"): ["https://x.example/"],
+    ("group_member", "expire_time"): "2100-01-01T00:00:00Z",  # Python has no infinity
     # Feedback has a rating or a score.
     ("message_feedback", "rating"): "up",
     ("email_confirmation", "new_user_id"): UUID(int=1),

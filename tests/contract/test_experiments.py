@@ -195,7 +195,7 @@ async def test_an_accepted_question_keeps_its_part_and_feedback_counts(
         accepted = await turns.accept(people.ann, new_turn().question, None)
         await followed(turns, people.ann, accepted.turn_id)
     await house.conversations.give_feedback(
-        people.ann, {"rating": "down", "score": None, "comment": ""}, turn_id=accepted.turn_id
+        people.ann, {"rating": "down", "score": None, "comment": "", "shown": False}, turn_id=accepted.turn_id
     )
     (measured,) = await store.measured(experiment.id)
     assert (measured.metric, measured.candidate) == (ExperimentMetric.NEGATIVE_FEEDBACK, part.candidate)

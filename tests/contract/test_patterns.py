@@ -298,13 +298,15 @@ async def test_feedback_counts_for_the_pattern_whenever_it_is_given(inn: House, 
         await inn.refuse(ann, text, RefusalReason.NO_SUPPORT) for text in (*TOPICS[0][:2], TOPICS[1][0])
     ]
     await inn.conversations.give_feedback(
-        ann, {"rating": "down", "score": None, "comment": ""}, turn_id=before.id
+        ann, {"rating": "down", "score": None, "comment": "", "shown": False}, turn_id=before.id
     )
     await inn.grouped()
     await inn.conversations.give_feedback(
-        ann, {"rating": "down", "score": 1, "comment": ""}, turn_id=after.id
+        ann, {"rating": "down", "score": 1, "comment": "", "shown": False}, turn_id=after.id
     )
-    await inn.conversations.give_feedback(ann, {"rating": None, "score": 3, "comment": ""}, turn_id=other.id)
+    await inn.conversations.give_feedback(
+        ann, {"rating": None, "score": 3, "comment": "", "shown": False}, turn_id=other.id
+    )
     [bad] = await inn.patterns(QuestionOutcome.RATED_DOWN)
     assert (bad.count, bad.down, bad.up, bad.no_support) == (2, 2, 0, 2)
     assert bad.examples == [after.id, before.id]
@@ -330,7 +332,7 @@ async def test_beyond_the_limit_the_rarest_patterns_end_and_their_questions_stil
     for text in (TOPICS[0][0], *TOPICS[1][:2], *TOPICS[2][:3], "Who wrote the Odyssey?"):
         new = await inn.refuse(people.ann, text, RefusalReason.NO_SUPPORT)
         await inn.conversations.give_feedback(
-            people.ann, {"rating": "down", "score": None, "comment": ""}, turn_id=new.id
+            people.ann, {"rating": "down", "score": None, "comment": "", "shown": False}, turn_id=new.id
         )
         await inn.grouped()
     report = await inn.read()

@@ -29,6 +29,7 @@ TRUSTED = {
     "most": 3,
     "sources": [],
     "no_answer": NO_ANSWER,
+    "instructions": "",
     "today": "Sunday, 2026-11-29",
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],
