@@ -86,7 +86,7 @@ class ConfiguredEmbedders:
         if (problem := self.problem(called)) is not None:
             raise unknown_embedding(called, f"{problem} Leave it empty for {self.configured}.")
         async with self._asking.setdefault(called, asyncio.Lock()):
-            if (made := self._known(called, None)) is None:
+            if (made := self._find_made(called, None)) is None:
                 provider, made = self._new(called, None)
                 await made.prepare()
                 # Callers name models as they like, so others are not kept.
@@ -101,12 +101,12 @@ class ConfiguredEmbedders:
         if ":" not in called or not dimensions.isdecimal() or self.problem(called) is not None:
             return None
         key = (called, int(dimensions))
-        if (made := self._known(*key)) is None:
+        if (made := self._find_made(*key)) is None:
             self._made[key] = self._new(*key)
             _, made = self._made[key]
         return made
 
-    def _known(self, called: str, dimensions: int | None) -> HttpEmbedder | None:
+    def _find_made(self, called: str, dimensions: int | None) -> HttpEmbedder | None:
         """The embedder that was made before, unless its provider has another key or address by now."""
         provider, made = self._made.get((called, dimensions), (None, None))
         return made if provider is self._providers[called.partition(":")[0]] else None

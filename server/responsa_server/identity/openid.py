@@ -396,7 +396,11 @@ class OpenId:
             origin, user.tenant_id, names.oidc_provider(provider.name), "group.add_members", ""
         )
         await self._groups.replace_provided(
-            user, person.issuer, self._mapped(provider, person), settings.groups_days * _DAY_SECONDS, event
+            user,
+            person.issuer,
+            self._read_groups(provider, person),
+            settings.groups_days * _DAY_SECONDS,
+            event,
         )
         if flow.tokens:
             signed = await self._begin_tokens(user, origin)
@@ -561,7 +565,7 @@ class OpenId:
             raise self._refused(provider, f"role_claim {settings.role_claim}: {cause}")
         return Role.ADMIN if "admin" in found else Role.USER
 
-    def _mapped(self, provider: OpenIdProvider, person: Person) -> Collection[str]:
+    def _read_groups(self, provider: OpenIdProvider, person: Person) -> Collection[str]:
         """The values of the claim with the person's groups; none if it is missing, or if the provider left them out."""
         claim = provider.settings.groups_claim
         if not claim:

@@ -324,16 +324,16 @@ class LiveAgents:
         return missing(identity, known, broken=identity in self._snapshot.problems)
 
     def cards(self) -> Sequence[AgentCard]:
-        return [self._completed(card) for card in self._snapshot.cards.values()]
+        return [self._complete_card(card) for card in self._snapshot.cards.values()]
 
     def card(self, identity: str) -> AgentCard:
         """The card of the agent with an id, or of the default agent for "". Raises NotFound."""
         wanted = identity or self._options.default
         if wanted not in self._snapshot.cards:
             raise self._missing(wanted, self._snapshot.cards)
-        return self._completed(self._snapshot.cards[wanted])
+        return self._complete_card(self._snapshot.cards[wanted])
 
-    def _completed(self, card: AgentCard) -> AgentCard:
+    def _complete_card(self, card: AgentCard) -> AgentCard:
         """The card with what owners have decided, and the tools that this server lacks."""
         listed, last = self._listings.get(card.id, card.listed), self._last(card.id)
         etag = f"{card.version.rpartition('/')[2]}-{last.ordinal if last is not None else 0}-{int(listed)}"

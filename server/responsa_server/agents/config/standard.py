@@ -21,7 +21,7 @@ def with_graph(config: Mapping[str, object]) -> Mapping[str, object]:
     """
     if config.get("standard") is not True:
         return config
-    base = _shipped("knowledge" if _table(config, "tools").get("use") else "default")
+    base = _read_shipped("knowledge" if _table(config, "tools").get("use") else "default")
     filled = {
         name: {**_table(base, name), **_table(config, name)}
         for name in _TABLES
@@ -37,7 +37,7 @@ def own_graph(config: Mapping[str, object], filled: Mapping[str, object]) -> Ite
             yield in_config((name,), OWN)
 
 
-def _shipped(agent: str) -> Mapping[str, Any]:
+def _read_shipped(agent: str) -> Mapping[str, Any]:
     return rtoml.loads((SHIPPED_AGENTS / agent / AGENT_FILE).read_text())
 
 

@@ -4,7 +4,6 @@ of the turn.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
@@ -32,7 +31,6 @@ from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.intents import OUT_OF_SCOPE as NO_INTENT
 from responsa_server.domain.intents import Example, IntentClassifier
-from responsa_server.text.lexical import STOPWORDS
 
 OUT_OF_SCOPE: Final = "out_of_scope"
 """The intent or category of a message to which no other label applies."""
@@ -320,21 +318,11 @@ class NeedShape(NodeModel):
 
 
 _SHAPE: Final = Shape(NeedShape)
-_WORD: Final = re.compile(r"\w{4,}")
-_QUESTION: Final = re.compile(
-    r"\W*(?:who|what|where|when|why|how|which|can|may|is|we[rnm]|was|wo|wann|warum|wie|welche\w*|kann|darf|ist|gibt)\b",
-    re.IGNORECASE,
-)
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(text.casefold())).difference(*STOPWORDS.values())
 
 
 class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
-    """Asks a model whether a message needs documents; without a model's answer, asks the classifier. In doubt, if a message resembles
-    no example, or if a question has a word that is in no example of small talk (“Who gives me an account?”), documents are
-    searched, because one may contain the answer.
+    """Asks a model whether a message needs documents; without a model's answer, asks the classifier. In doubt, or if a message resembles
+    no example, documents are searched, because one may contain the answer.
     """
 
     input_model = NeedInput
@@ -350,9 +338,6 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
     ) -> None:
         super().__init__(name, options, asker, classifier, examples)
         self._sure = options.sure
-        self._known = frozenset[str]().union(
-            *(_words(example.text) for example in examples if example.label == DIRECT)
-        )
 
     async def process(self, inputs: NeedInput, run: Run) -> NeedOutput:
         """Decide. A model's failure never fails the node."""
@@ -366,8 +351,6 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
             return NeedOutput(needs_retrieval=True, follow_up=follow_up)
         decided = await self._classifier.classify(inputs.question)
         direct = decided.in_scope and decided.label == DIRECT and decided.confidence >= self._sure
-        if direct and self._known and _QUESTION.match(inputs.question):
-            direct = _words(inputs.question) <= self._known
         return NeedOutput(needs_retrieval=not direct, follow_up=follow_up)
 
 

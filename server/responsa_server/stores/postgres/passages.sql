@@ -178,7 +178,7 @@ LEFT JOIN responsa.collection_names() AS n ON n.id = s.collection_id;
 SELECT md5(concat_ws(' ', (SELECT u.xmin FROM responsa.app_user AS u
     WHERE u.tenant_id = %(tenant)s AND u.id = responsa.acting_user()),
     (SELECT string_agg(m.xmin::text, ',' ORDER BY m.group_id, m.issuer, m.value) FROM responsa.group_member AS m
-        WHERE m.tenant_id = %(tenant)s AND m.user_id = responsa.acting_user()),
+        WHERE m.tenant_id = %(tenant)s AND m.user_id = responsa.acting_user() AND m.expire_time > now()),
     string_agg(concat_ws(' ', n.name, c.id, c.xmin, s.xmin), ',' ORDER BY c.id)))
 FROM responsa.collection AS c
 JOIN responsa.collection_names() AS n ON n.id = c.id

@@ -30,12 +30,12 @@ class GroupService:
         return await self._calls.create(request)
 
     async def GetGroup(self, request: pb.GetGroupRequest) -> group_pb2.Group:
-        return _shown(await self._calls.get(request))
+        return _hide_mappings(await self._calls.get(request))
 
     async def ListGroups(self, request: pb.ListGroupsRequest) -> pb.ListGroupsResponse:
         page = await self._calls.list(request, pb.ListGroupsResponse)
         for group in page.groups:
-            _shown(group)
+            _hide_mappings(group)
         return page
 
     async def UpdateGroup(self, request: pb.UpdateGroupRequest) -> group_pb2.Group:
@@ -62,7 +62,7 @@ class GroupService:
         )
 
 
-def _shown(group: group_pb2.Group) -> group_pb2.Group:
+def _hide_mappings(group: group_pb2.Group) -> group_pb2.Group:
     """A group as the caller sees it: only administrators see which groups of providers it stands for."""
     if caller().role is not Role.ADMIN:
         group.ClearField("provider_groups")
