@@ -16,7 +16,7 @@ from bench.library import make_collection, passages_of
 from bench.processes import caller, command, place, running, workers
 from bench.report import Line
 from bench.run import FEW, PARAGRAPHS, Run
-from responsa_server.machine import visible
+from responsa_server.system.machine import visible
 
 TURNS: Final = "Turns that search, by several servers on one PostgreSQL"
 INGESTION: Final = "Ingestion by several processes on one PostgreSQL, and by Ray"

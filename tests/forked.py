@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 
 from responsa_server.cli.main import all_commands, main
-from responsa_server.importing import uncollected
+from responsa_server.system.importing import uncollected
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = 8

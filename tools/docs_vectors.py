@@ -18,8 +18,8 @@ from responsa_server.ingest import shipped_vectors
 from responsa_server.ingest.formats import markdown
 from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
-from responsa_server.instance import CHECKOUT
 from responsa_server.search.embedder import Embedder
+from responsa_server.system.instance import CHECKOUT
 from responsa_server.text.sections import Whole
 
 

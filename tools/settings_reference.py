@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from responsa_server.app.settings import Settings
-from responsa_server.instance import CHECKOUT
+from responsa_server.system.instance import CHECKOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

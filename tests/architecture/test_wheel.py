@@ -26,8 +26,8 @@ import pytest
 from responsa_client import Responsa
 from responsa_client.errors import FailedPrecondition
 from responsa_server.embedded import EmbeddedPostgres, Layout
-from responsa_server.fixable import Fixable
-from responsa_server.joining import Group, joined
+from responsa_server.system.fixable import Fixable
+from responsa_server.system.plugins import Group, load_rows
 from tests import seeds
 from tests.clients.packed import clone, known
 from tests.docs.reader import blocks
@@ -447,7 +447,7 @@ def test_an_entry_that_cannot_be_used_names_its_distribution(
     with pytest.raises(
         Fixable, match=rf"^wrong 2\.0 adds “house” to responsa\.nodes.*{problem}.*uninstall it"
     ):
-        joined(Group.NODES, type, taken)
+        load_rows(Group.NODES, type, taken)
 
 
 def test_nothing_starts_beside_such_an_entry(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import agent_pb2
 from responsa.knowledge.v1 import collection_pb2, knowledge_service_pb2
 from responsa_server.cli.samples import read
-from responsa_server.instance import SHIPPED_AGENTS
 from responsa_server.samples import SAMPLE_DATABASES
 from responsa_server.sources.declarations import read_connections
+from responsa_server.system.instance import SHIPPED_AGENTS
 from tests.clients.agents_served import NOWHERE, ServedAgents
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary

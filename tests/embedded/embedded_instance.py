@@ -29,7 +29,7 @@ from responsa_server.embedded import (
 )
 from responsa_server.embedded.part import StartupTask
 from responsa_server.embedded.spawn import die_with_parent, spawn
-from responsa_server.fixable import Fixable
+from responsa_server.system.fixable import Fixable
 
 STAND_IN = Path(__file__).with_name("embedded_stand_in.py")
 

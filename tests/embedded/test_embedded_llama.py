@@ -36,9 +36,9 @@ from responsa_server.domain.models import (
 )
 from responsa_server.embedded import EmbeddedError, Layout, throwaway_layout
 from responsa_server.embedded.llama import EmbeddedLlama, answers
-from responsa_server.fixable import Fixable
-from responsa_server.instance import no_language_model
 from responsa_server.providers.settings import ModelSettings
+from responsa_server.system.fixable import Fixable
+from responsa_server.system.instance import no_language_model
 from tests.docs.reader import block_with, settings_in
 from tests.instance import ROOT
 

@@ -35,7 +35,7 @@ from responsa_server.embedded.layout import Account
 from responsa_server.embedded.purge import places
 from responsa_server.embedded.spawn import spawn
 from responsa_server.embedded.supervise import check_disk, preflight
-from responsa_server.private_files import write_private
+from responsa_server.system.private_files import write_private
 
 
 def mode(path: Path) -> int:

@@ -167,7 +167,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("zlib", ["ingest/**"], "documents", RunsIn.SANDBOX),
     Parser("zlib", ["sources/sitemaps.py"], "sitemaps of websites", RunsIn.SANDBOX, "50 MiB unpacked"),
     Parser("zlib",
-        ["domain/passage_words.py", "routing/classifier.py", "text/compounds.py", "text/drawn.py", "launching.py",
+        ["domain/passage_words.py", "routing/classifier.py", "text/compounds.py", "text/drawn.py", "system/launching.py",
          "transports/rest/handler.py", "transports/rest/openapi.py"],
         "classifiers of the own database; otherwise only sums and packing", RunsIn.SERVER, "no text of others"),
     Parser("zlib", ["cli/local/archive.py"], "backups", RunsIn.COMMAND),

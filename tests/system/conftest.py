@@ -20,7 +20,7 @@ import yaml
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.agents.config.files import SHIPPED
-from responsa_server.instance import CHECKOUT, no_language_model
+from responsa_server.system.instance import CHECKOUT, no_language_model
 from tests.callers import Registry, Tenant
 from tests.certificates import certificate
 from tests.forked import responsa

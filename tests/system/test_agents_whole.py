@@ -21,7 +21,7 @@ import yaml
 
 from responsa.chat.v1 import turn_pb2
 from responsa_server.agents.config.files import SHIPPED
-from responsa_server.instance import CHECKOUT, no_language_model
+from responsa_server.system.instance import CHECKOUT, no_language_model
 from tests.instance import eventually
 from tests.system.conftest import Bench
 

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from responsa_client import Responsa, ResponsaError
-from responsa_server.machine import NO_ROOM, free_space
+from responsa_server.system.machine import NO_ROOM, free_space
 from tests.disks import small_disk
 from tests.instance import ROOT, Instance, eventually, instance_in
 

@@ -33,8 +33,8 @@ from responsa_server.app.waiting import Reaching
 from responsa_server.embedded import EmbeddedPostgres, Layout, throwaway_layout
 from responsa_server.embedded.postgres import package_root
 from responsa_server.embedded.redis import redis_binary
-from responsa_server.fixable import Fixable
 from responsa_server.stores.postgres.migrate import MigrationError, migrate
+from responsa_server.system.fixable import Fixable
 from tests import seeds
 from tests.certificates import certificate
 from tests.forked import responsa

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from responsa_server.importing import uncollected
+from responsa_server.system.importing import uncollected
 
 
 def test_the_collector_stops_for_imports_only() -> None:

@@ -11,7 +11,7 @@ import pytest
 # The last block keeps the C library from returning the others by itself.
 PROGRAM = """
 import asyncio, psutil
-from responsa_server.memory import FreeMemory
+from responsa_server.ingest.memory import FreeMemory
 
 def resident():
     return psutil.Process().memory_info().rss >> 20

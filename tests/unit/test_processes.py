@@ -10,7 +10,7 @@ import pytest
 
 from responsa_server.app.processes import Processes, processes
 from responsa_server.app.settings import load
-from responsa_server.machine import Machine, visible
+from responsa_server.system.machine import Machine, visible
 
 GIB = 1 << 30
 

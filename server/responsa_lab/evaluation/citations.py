@@ -31,10 +31,10 @@ from responsa_server.domain.passages import FoundPassage, Passage
 from responsa_server.ingest.chunk import chunk_document
 from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.instance import CHECKOUT
 from responsa_server.search.citation_check import check_claims
 from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.search.quoting import Quotable
+from responsa_server.system.instance import CHECKOUT
 from responsa_server.text.lexical import Analyzer
 
 OURS: Final = CHECKOUT / "evals" / "citations"

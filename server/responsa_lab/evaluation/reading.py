@@ -32,7 +32,7 @@ from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, mea
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
-from responsa_server.instance import CHECKOUT
+from responsa_server.system.instance import CHECKOUT
 
 OURS: Final = CHECKOUT / "evals" / "reading"
 

@@ -8,7 +8,6 @@ from responsa_server.app.layout import Layout
 from responsa_server.app.resources import identity_on, new_id, secret_text
 from responsa_server.app.settings import Settings
 from responsa_server.domain.accounts import SignInProvider
-from responsa_server.fixable import Fixable
 from responsa_server.identity.accounts import AccountOptions, Accounts
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.mailing import Mailing
@@ -28,6 +27,7 @@ from responsa_server.stores.postgres.mail import Outbox, PostgresMailStore
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.resources import ResourceStore
 from responsa_server.stores.postgres.users import PostgresUsers
+from responsa_server.system.fixable import Fixable
 
 
 class AccountParts:

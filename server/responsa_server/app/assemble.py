@@ -51,7 +51,6 @@ from responsa_server.domain.models import ChatModel, Models
 from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.relay import Reload
-from responsa_server.fixable import Fixable
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.tenants import TenantKeeper
 from responsa_server.identity.tokens import Secret
@@ -70,7 +69,6 @@ from responsa_server.ingest.shipped_vectors import ShippedVectors
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
-from responsa_server.machine import visible
 from responsa_server.outbound.connector import Connector
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
@@ -104,6 +102,8 @@ from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis import RedisCache
 from responsa_server.stores.redis_relay import RedisRelay
+from responsa_server.system.fixable import Fixable
+from responsa_server.system.machine import visible
 from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns

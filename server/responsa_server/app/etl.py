@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import Final
 
-from responsa_server import extras
 from responsa_server.app.extension import Extension, Jobs, Parts
 from responsa_server.app.resources import new_id
 from responsa_server.app.settings import Settings
@@ -42,6 +41,7 @@ from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.stores.postgres.sources import PostgresSources
+from responsa_server.system import extras
 
 _EXTRA: Final = "etl"
 

@@ -20,7 +20,6 @@ from responsa_server.domain.agents import Agent
 from responsa_server.domain.faults import Faults
 from responsa_server.domain.models import ChatModel, Reranker
 from responsa_server.domain.quotas import Metric
-from responsa_server.instance import no_language_model
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.json_server import Calling
 from responsa_server.providers.onnx_reranker import OnnxReranker, RerankerUnusable
@@ -28,6 +27,7 @@ from responsa_server.providers.prices import FREE, PriceList, PriceRow, Prices, 
 from responsa_server.providers.reranking import RERANKERS
 from responsa_server.providers.settings import COMPATIBLE, ONNX, CompatibleSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
+from responsa_server.system.instance import no_language_model
 
 EMBEDDED: Final = "embedded"
 EMBEDDED_MODEL: Final = "smollm2"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from responsa_server.app.settings import Settings
-from responsa_server.fixable import Fixable
-from responsa_server.instance import model_folder
-from responsa_server.machine import Machine, visible
+from responsa_server.system.fixable import Fixable
+from responsa_server.system.instance import model_folder
+from responsa_server.system.machine import Machine, visible
 
 _MIB: Final = 1 << 20
 _SERVERS_PER_CPU: Final = 0.55

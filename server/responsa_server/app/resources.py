@@ -30,17 +30,17 @@ from responsa_server.domain.knowledge import FIRST_DIMENSIONS
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.people import Principal, Role
-from responsa_server.fixable import Fixable
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity, TokenCheck
 from responsa_server.identity.settings import MIN_SECRET_BYTES
-from responsa_server.machine import NO_ROOM, free_space
-from responsa_server.private_files import write_private
 from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.late_indexes import build_late_indexes
 from responsa_server.stores.postgres.migrate import migrate
+from responsa_server.system.fixable import Fixable
+from responsa_server.system.machine import NO_ROOM, free_space
+from responsa_server.system.private_files import write_private
 
 TENANT = "default"
 """The id of the tenant that `up` creates."""

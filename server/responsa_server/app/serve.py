@@ -42,11 +42,8 @@ from responsa_server.app.watchdog import watched
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
-from responsa_server.fixable import Fixable
 from responsa_server.identity.limits import LimitBook, Limiter
 from responsa_server.identity.tokens import Secret
-from responsa_server.importing import uncollected
-from responsa_server.joining import Group, joined
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -59,6 +56,9 @@ from responsa_server.stores.rates import (
     RedisRates,
     Reserved,
 )
+from responsa_server.system.fixable import Fixable
+from responsa_server.system.importing import uncollected
+from responsa_server.system.plugins import Group, load_rows
 from responsa_server.telemetry.stages import Traces
 
 
@@ -209,7 +209,7 @@ async def running(
         stack.push_async_callback(connector.close)
         secret = Secret(secret_text(settings, layout))
         parts = Parts(settings, database, knowledge, models, caches, connector, turns, agents, pause, secret)
-        added = joined(Group.EXTENSIONS, FunctionType).values()
+        added = load_rows(Group.EXTENSIONS, FunctionType).values()
         extensions: Sequence[Extension] = (etl(parts), studies(parts), *(make(parts) for make in added))
         if knowledge.jobs is not None:
             erasing, mailing = (

@@ -53,11 +53,11 @@ from responsa_server.identity.settings import (
 )
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.insight.settings import InsightSettings
-from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT, shipped
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.sources.settings import SourceSettings
 from responsa_server.stores.settings import CacheSettings
+from responsa_server.system.instance import DEFAULT_HOME, DEFAULT_PORT, shipped
 from responsa_server.telemetry.settings import Otlp, TelemetrySettings
 from responsa_server.transports.http.original_settings import OriginalSettings
 from responsa_server.transports.openai.settings import OpenAiSettings

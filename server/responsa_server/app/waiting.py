@@ -20,7 +20,7 @@ from responsa_server.app.resources import reason_of
 from responsa_server.app.settings import environment
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.fixable import Fixable
+from responsa_server.system.fixable import Fixable
 
 PAUSE_SECONDS: Final = 0.5
 """The time between an attempt that failed and the next one."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 import structlog
 
 from responsa_server.app.process import LAST_LINES_SECONDS, LOG
-from responsa_server.stillness import Stillness, read_main_thread
+from responsa_server.system.stillness import Stillness, read_main_thread
 from responsa_server.telemetry import instruments
 
 EXIT_STOOD_STILL: Final = 70

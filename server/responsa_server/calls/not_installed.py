@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Never
 
-from responsa_server import extras
 from responsa_server.domain.errors import Precondition, Reason
+from responsa_server.system import extras
 
 
 class NotInstalled:

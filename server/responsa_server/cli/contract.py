@@ -20,7 +20,7 @@ from google.protobuf.descriptor import (
 from google.protobuf.message import Message
 
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
-from responsa_server.instance import generated
+from responsa_server.system.instance import generated
 
 OPERATION: Final = "google.longrunning.Operation"
 MASK: Final = "google.protobuf.FieldMask"

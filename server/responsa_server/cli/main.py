@@ -20,10 +20,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from responsa_server import __version__, extras
+from responsa_server import __version__
 from responsa_server.cli.command import GROUP, Command, Section, need
-from responsa_server.fixable import Fixable
-from responsa_server.importing import uncollected
+from responsa_server.system import extras
+from responsa_server.system.fixable import Fixable
+from responsa_server.system.importing import uncollected
 
 _COMPLETE = "_RESPONSA_COMPLETE"
 """The variable that shells set when they ask how to complete a command."""

@@ -36,7 +36,7 @@ from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
 from responsa_server.domain.formatting import counted
-from responsa_server.instance import CHECKOUT, SHIPPED_AGENTS
+from responsa_server.system.instance import CHECKOUT, SHIPPED_AGENTS
 
 OF_CHECKOUT: Final = CHECKOUT / "samples"
 """The samples that are not part of the package, in one folder for each agent. An installed package has no such folder."""

@@ -17,7 +17,7 @@ from responsa_client.errors import Unauthenticated
 from responsa_server.cli.connecting import connect
 from responsa_server.cli.output import EXIT_CONNECT, EXIT_USAGE, CommandFailed
 from responsa_server.cli.signed_in import SessionFile
-from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT
+from responsa_server.system.instance import DEFAULT_HOME, DEFAULT_PORT
 
 KEY_NAME = "api-key"
 _MAX_KEY_BYTES = 4096

@@ -28,7 +28,7 @@ from responsa_client.errors import Unauthenticated
 from responsa_client.requests import new_request_id
 from responsa_server.cli.connecting import connect
 from responsa_server.cli.output import EXIT_CONNECT, CommandFailed
-from responsa_server.private_files import write_private
+from responsa_server.system.private_files import write_private
 
 # A token that expires sooner is refreshed before a call, so that it does not expire on the way.
 _SPARE_SECONDS: Final = 60.0

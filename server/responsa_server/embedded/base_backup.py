@@ -20,7 +20,7 @@ from responsa_server.embedded.files import FolderLock, present
 from responsa_server.embedded.layout import SUPERUSER, Layout
 from responsa_server.embedded.postgres import EmbeddedPostgres, check_cluster, package_root
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run, run_dying_with_parent
-from responsa_server.private_files import create_private, write_private
+from responsa_server.system.private_files import create_private, write_private
 
 _FILES = frozenset({"PG_VERSION", "backup_label"})
 _FOLDERS = frozenset(

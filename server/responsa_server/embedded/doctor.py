@@ -16,7 +16,7 @@ from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.postgres import check_cluster, package_root
 from responsa_server.embedded.redis import redis_binary
 from responsa_server.embedded.supervise import LEAST_FREE, check_disk
-from responsa_server.fixable import Fixable
+from responsa_server.system.fixable import Fixable
 
 Version = tuple[int, ...]
 

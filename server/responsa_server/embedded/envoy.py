@@ -12,8 +12,8 @@ from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Account, Layout
 from responsa_server.embedded.part import ManagedProcess, StopStep
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, in_memory, spawn
-from responsa_server.instance import installed
-from responsa_server.unix_http import http_get
+from responsa_server.system.instance import installed
+from responsa_server.system.unix_http import http_get
 
 
 class EmbeddedEnvoy(ManagedProcess):

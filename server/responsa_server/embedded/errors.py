@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from responsa_server.fixable import Fixable
+from responsa_server.system.fixable import Fixable
 
 EMPTY_FOLDER = "set RESPONSA_HOME to a folder that is empty or does not exist yet"
 

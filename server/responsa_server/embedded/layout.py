@@ -20,7 +20,7 @@ from urllib.parse import quote
 from responsa_server.confinement import User
 from responsa_server.embedded.errors import EMPTY_FOLDER, EmbeddedError, file_errors
 from responsa_server.embedded.files import opened_folder, present
-from responsa_server.private_files import write_private
+from responsa_server.system.private_files import write_private
 
 SETTINGS_FILE = "responsa.toml"
 MARKER = ".responsa-home"

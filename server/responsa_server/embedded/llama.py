@@ -15,9 +15,9 @@ from typing import Final, Protocol
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.part import HEALTH, ManagedProcess, StopStep
 from responsa_server.embedded.spawn import spawn
-from responsa_server.instance import language_model
-from responsa_server.machine import visible
-from responsa_server.unix_http import http_get
+from responsa_server.system.instance import language_model
+from responsa_server.system.machine import visible
+from responsa_server.system.unix_http import http_get
 
 # The variables that locate programs, libraries and temporary folders. The process gets no other variables, in particular no keys.
 _PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME")

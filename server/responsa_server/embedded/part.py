@@ -16,8 +16,8 @@ from responsa_server.embedded.errors import EmbeddedError, disk_full, file_error
 from responsa_server.embedded.files import FolderLock
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.spawn import spawn
-from responsa_server.machine import NO_ROOM, free_space
-from responsa_server.unix_http import answer_of, http_get
+from responsa_server.system.machine import NO_ROOM, free_space
+from responsa_server.system.unix_http import answer_of, http_get
 
 POLL = 0.01
 HEALTH = "/health"

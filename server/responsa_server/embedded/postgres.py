@@ -31,7 +31,7 @@ from responsa_server.embedded.layout import (
 )
 from responsa_server.embedded.part import ManagedProcess, StopStep, exit_text
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, run_to_end, spawn
-from responsa_server.instance import OLDEST_POSTGRES, REINSTALL, installed
+from responsa_server.system.instance import OLDEST_POSTGRES, REINSTALL, installed
 
 if TYPE_CHECKING:
     import psycopg

@@ -13,8 +13,8 @@ from responsa_server.confinement import User
 from responsa_server.embedded.layout import Account
 from responsa_server.embedded.part import ManagedProcess, StopStep
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, spawn
-from responsa_server.instance import REINSTALL, installed
-from responsa_server.unix_http import PROBE
+from responsa_server.system.instance import REINSTALL, installed
+from responsa_server.system.unix_http import PROBE
 
 _MEMORY: Final = "256mb"
 

@@ -16,7 +16,7 @@ from typing import IO
 from responsa_server.confinement import SUPERVISOR, Capability, become_before_exec, keep_capabilities
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Account
-from responsa_server.instance import REINSTALL
+from responsa_server.system.instance import REINSTALL
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36

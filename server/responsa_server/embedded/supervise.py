@@ -36,9 +36,9 @@ from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.part import ManagedProcess, ServerProcess, StartupTask, exit_text
 from responsa_server.embedded.restarting import Requests, RestartFailed
 from responsa_server.embedded.spawn import adopt_orphans, die_with_parent
-from responsa_server.fixable import Fixable
-from responsa_server.machine import NO_ROOM, free_space
-from responsa_server.stillness import Stillness, read_main_thread
+from responsa_server.system.fixable import Fixable
+from responsa_server.system.machine import NO_ROOM, free_space
+from responsa_server.system.stillness import Stillness, read_main_thread
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK = 0.2

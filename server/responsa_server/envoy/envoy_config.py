@@ -22,7 +22,7 @@ from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree
 from responsa_server.envoy.tracing import EnvoyTracing, cluster, tracing
-from responsa_server.instance import generated, shipped
+from responsa_server.system.instance import generated, shipped
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from responsa_server.unix_http import http_get
+from responsa_server.system.unix_http import http_get
 
 
 class HostState(StrEnum):

@@ -48,12 +48,12 @@ from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.describing import Describer, Topics
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer, Indexers
+from responsa_server.ingest.memory import FreeMemory
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
-from responsa_server.memory import FreeMemory
 from responsa_server.search.embedder import undeclared_embedding
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue

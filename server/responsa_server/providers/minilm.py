@@ -21,9 +21,9 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from responsa_server.domain.sharing import Scheduler
-from responsa_server.instance import model_folder
-from responsa_server.private_files import write_private
 from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, Float, Precision
+from responsa_server.system.instance import model_folder
+from responsa_server.system.private_files import write_private
 
 if TYPE_CHECKING:
     # At run time, only `silent_onnxruntime` imports onnxruntime.

@@ -24,7 +24,6 @@ from responsa_server.domain.models import (
     Provenance,
     Role,
 )
-from responsa_server.joining import Group, joined
 from responsa_server.providers.chain import (
     Barred,
     ChainModel,
@@ -36,6 +35,7 @@ from responsa_server.providers.chain import (
 )
 from responsa_server.providers.http_model import HttpModel
 from responsa_server.providers.settings import ADAPTERS, CompatibleSettings, ModelSettings
+from responsa_server.system.plugins import Group, load_rows
 
 
 class WithoutTools:
@@ -79,7 +79,7 @@ def _is_adapter(added: Sequence[type[Any]]) -> None:
         raise TypeError("it is no subclass of HttpModel")
 
 
-_ADDED: Final = joined(Group.PROVIDERS, type, ADAPTERS, _is_adapter)
+_ADDED: Final = load_rows(Group.PROVIDERS, type, ADAPTERS, _is_adapter)
 PASSAGES: Final = "passages"
 """In a chain, this name means that no model is used."""
 DEFAULT: Final = "default"

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from responsa_server.domain.intents import Example, IntentClassifier
-from responsa_server.private_files import write_private
 from responsa_server.routing.classifier import DIMENSIONS, Parameters, TrainedClassifier
 from responsa_server.routing.training import train
 from responsa_server.search.embedder import BlockingEmbedder
+from responsa_server.system.private_files import write_private
 
 _log = structlog.stdlib.get_logger()
 

@@ -36,8 +36,8 @@ from responsa_server.cli.connecting import connect
 from responsa_server.cli.output import EXIT_FAILED, EXIT_USAGE, CommandFailed, print_text, reporting
 from responsa_server.cli.progress import Progress, running, synced
 from responsa_server.cli.session import client_settings, open_client
-from responsa_server.private_files import write_private
 from responsa_server.samples import SAMPLE_DATABASES, SamplePerson
+from responsa_server.system.private_files import write_private
 
 _SAMPLE: Final = SAMPLE_DATABASES["aptitude"]
 _KEY_NAME: Final = "responsa samples"

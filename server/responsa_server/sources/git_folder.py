@@ -23,7 +23,6 @@ from typing import Final
 import httpx2
 
 from responsa_server.domain.sources import ConnectedFolder, DatabaseFault
-from responsa_server.launching import launcher_of
 from responsa_server.outbound.addresses import Allowed, UrlOrigin, origin_of
 from responsa_server.outbound.connector import ForbiddenRequest, reachable_addresses
 from responsa_server.sources.folders import (
@@ -36,6 +35,7 @@ from responsa_server.sources.folders import (
     origin_of_folder,
     too_many,
 )
+from responsa_server.system.launching import launcher_of
 
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _SECONDS: Final = 300.0

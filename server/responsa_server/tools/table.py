@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from responsa_server.joining import Group, joined
+from responsa_server.system.plugins import Group, load_rows
 from responsa_server.tools import http_api, knowledge_search, langchain, mcp, web_search
 from responsa_server.tools.kinds import ToolKind
 
@@ -16,4 +16,4 @@ _OWN: Final[Mapping[str, ToolKind]] = {
     "mcp": mcp.KIND,
     "langchain": langchain.KIND,
 }
-KINDS: Final[Mapping[str, ToolKind]] = {**_OWN, **joined(Group.TOOLS, ToolKind, _OWN)}
+KINDS: Final[Mapping[str, ToolKind]] = {**_OWN, **load_rows(Group.TOOLS, ToolKind, _OWN)}

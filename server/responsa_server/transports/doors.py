@@ -15,7 +15,7 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.health import ServerHealth
 from responsa_server.calls.interceptors.access import SessionCookie
 from responsa_server.identity.accounts import Accounts
-from responsa_server.instance import generated
+from responsa_server.system.instance import generated
 from responsa_server.transports.a2a.routes import a2a_routes
 from responsa_server.transports.a2a.routes import add_service as add_a2a
 from responsa_server.transports.http.entrance import entrance

@@ -11,7 +11,7 @@ from responsa_server.app.resources import Addresses, addresses
 from responsa_server.app.settings import ServeRole, load
 from responsa_server.domain.addresses import TcpAddress, UnixAddress, parse
 from responsa_server.embedded import Layout
-from responsa_server.fixable import Fixable
+from responsa_server.system.fixable import Fixable
 
 
 def listens(home: Path, **settings: Any) -> Addresses:

@@ -12,7 +12,7 @@ import pytest
 
 from responsa_server.app.settings import Environment, SettingsError, load, unknown_variables, without_secrets
 from responsa_server.domain.addresses import hosts_of
-from responsa_server.instance import CHECKOUT
+from responsa_server.system.instance import CHECKOUT
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from responsa_server.app.watchdog import EXIT_STOOD_STILL
-from responsa_server.stillness import Reading, Stillness, read_main_thread
+from responsa_server.system.stillness import Reading, Stillness, read_main_thread
 from tests.instance import eventually
 from tests.tied import tied
 

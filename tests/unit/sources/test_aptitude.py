@@ -13,8 +13,8 @@ import yaml
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import DatabaseConnection, DatabaseKind
 from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.instance import SHIPPED_AGENTS
 from responsa_server.sources.sandbox import SourceSandboxes
+from responsa_server.system.instance import SHIPPED_AGENTS
 from tests.aptitude import GOLDEN, SAMPLE, documents, written
 
 CASES = (

@@ -28,7 +28,7 @@ from responsa_server.app.tools import checked_tools
 from responsa_server.cli.local.tools import trust
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
-from responsa_server.launching import LAUNCHER
+from responsa_server.system.launching import LAUNCHER
 from responsa_server.telemetry.stages import Traces
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.mcp import offered

@@ -28,7 +28,7 @@ from responsa_server.agents.config.standard import own_graph, with_graph
 from responsa_server.agents.engine.config import AgentConfig
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource
 from responsa_server.domain.agents import NewVersion
-from responsa_server.instance import SHIPPED_AGENTS
+from responsa_server.system.instance import SHIPPED_AGENTS
 
 MAX_FILE_BYTES: Final = 256 * 1024
 SHIPPED: Final = SHIPPED_AGENTS

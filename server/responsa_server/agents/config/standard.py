@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import rtoml
 
 from responsa_server.agents.config.problems import AGENT_FILE, Problem, in_config
-from responsa_server.instance import SHIPPED_AGENTS
+from responsa_server.system.instance import SHIPPED_AGENTS
 
 GRAPH: Final = ("start", "nodes", "graph")
 OWN: Final = "is not read beside `standard = true`; remove one of the two"

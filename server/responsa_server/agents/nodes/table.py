@@ -20,7 +20,7 @@ from responsa_server.agents.nodes import (
     summariser,
     teacher,
 )
-from responsa_server.joining import Group, joined
+from responsa_server.system.plugins import Group, load_rows
 
 _OWN: Final[Mapping[str, NodeKind]] = {
     "intent_router": deciding.INTENT_ROUTER,
@@ -46,4 +46,4 @@ _OWN: Final[Mapping[str, NodeKind]] = {
     "failure_reporter": calling.FAILURE_REPORTER,
     "refuse": refuse.KIND,
 }
-KINDS: Final[Mapping[str, NodeKind]] = {**_OWN, **joined(Group.NODES, NodeKind, _OWN)}
+KINDS: Final[Mapping[str, NodeKind]] = {**_OWN, **load_rows(Group.NODES, NodeKind, _OWN)}

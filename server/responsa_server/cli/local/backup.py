@@ -57,8 +57,6 @@ from responsa_server.embedded.files import FolderLock, present
 from responsa_server.embedded.layout import SETTINGS_FILE
 from responsa_server.embedded.postgres import MAJOR
 from responsa_server.embedded.purge import purge
-from responsa_server.machine import free_space
-from responsa_server.private_files import create_private, write_private
 from responsa_server.stores.postgres.dump import (
     MOST_DESCRIPTION_BYTES,
     Description,
@@ -78,6 +76,8 @@ from responsa_server.stores.postgres.migrate import check_form, migrate
 from responsa_server.stores.postgres.migrate import load as load_migrations
 from responsa_server.stores.postgres.pause import BEGIN, PostgresPause
 from responsa_server.stores.postgres.vectors import drop_unused_index
+from responsa_server.system.machine import free_space
+from responsa_server.system.private_files import create_private, write_private
 
 SUFFIX: Final = ".backup"
 _HOME: Final = "home/"

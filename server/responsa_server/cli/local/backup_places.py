@@ -19,7 +19,7 @@ from obstore.store import S3Store
 from responsa_server.app.settings import environment
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
 from responsa_server.outbound.addresses import OutboundError, origin_of
-from responsa_server.private_files import create_private
+from responsa_server.system.private_files import create_private
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer

@@ -23,7 +23,7 @@ from responsa_server.embedded.layout import Account
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run, in_memory
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, NamedServers, render
 from responsa_server.envoy.tracing import EnvoyTracing
-from responsa_server.machine import visible
+from responsa_server.system.machine import visible
 
 _PORT = typer.Option(min=1, max=65_535)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from responsa_server.app.settings import SettingsError
 from responsa_server.cli import output
 from responsa_server.cli.output import CommandFailed
-from responsa_server.fixable import Fixable
+from responsa_server.system.fixable import Fixable
 
 FAILED = 1
 USAGE = 2

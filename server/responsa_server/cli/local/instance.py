@@ -27,13 +27,13 @@ from responsa_server.domain.parts import Health
 from responsa_server.embedded import Layout, check_port, purge
 from responsa_server.embedded.doctor import Finding, diagnose, runs, sandbox_finding
 from responsa_server.embedded.purge import places
-from responsa_server.fixable import Fixable
 from responsa_server.identity.programs import reaches_public_hosts
-from responsa_server.instance import OLDEST_POSTGRES, model_folder
-from responsa_server.machine import visible
 from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.pause import PauseState, PostgresPause
 from responsa_server.stores.redis import RedisPart
+from responsa_server.system.fixable import Fixable
+from responsa_server.system.instance import OLDEST_POSTGRES, model_folder
+from responsa_server.system.machine import visible
 
 
 def register(app: typer.Typer, name: str) -> None:

@@ -29,7 +29,6 @@ from responsa_server.cli.sources import Document
 from responsa_server.domain.errors import DocumentRejected, Unavailable
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.embedded import Layout
-from responsa_server.fixable import Fixable
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.ingest.jobs import title_of
@@ -40,6 +39,7 @@ from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import IngestionStore
+from responsa_server.system.fixable import Fixable
 
 _PASSED_ON: Final = ("HOME", "LANG", "PATH", "TMPDIR", "VIRTUAL_ENV")
 """The variables that a cluster gets which the command starts, with those of Ray itself. The others may hold credentials."""

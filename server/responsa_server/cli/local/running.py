@@ -12,7 +12,7 @@ from responsa_server.app.settings import Settings
 from responsa_server.domain.parts import Health
 from responsa_server.embedded import Layout
 from responsa_server.embedded.doctor import Finding
-from responsa_server.unix_http import answer_of
+from responsa_server.system.unix_http import answer_of
 
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  only compared
 _SECONDS: Final = 5.0

@@ -11,7 +11,7 @@ import typer
 
 from responsa_server.cli.local.failures import reporting
 from responsa_server.embedded import EmbeddedError
-from responsa_server.instance import shipped
+from responsa_server.system.instance import shipped
 
 _MODEL: Final = "requirements-model.lock"
 _LANGUAGE_MODEL: Final = "requirements-embedded.lock"

@@ -9,7 +9,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from responsa_server.ingest.formats import office_samples
-from responsa_server.joining import Group, joined
+from responsa_server.system.plugins import Group, load_rows
 
 if TYPE_CHECKING:
     from responsa_server.ingest.containers import Archive
@@ -500,5 +500,5 @@ _OWN: Final = (
     *(CSV, JSON, JSON_LINES, EML, MSG, TNEF, ICS, SUBTITLES),
 )
 FORMATS: Final = Formats(
-    (*_OWN, *joined(Group.FORMATS, Format, fit=lambda added: Formats((*_OWN, *added))).values())
+    (*_OWN, *load_rows(Group.FORMATS, Format, fit=lambda added: Formats((*_OWN, *added))).values())
 )

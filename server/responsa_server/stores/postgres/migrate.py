@@ -15,11 +15,11 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from responsa_server.domain.parts import MigrationState
-from responsa_server.fixable import Fixable
-from responsa_server.instance import OLDEST_POSTGRES, shipped
 from responsa_server.stores.postgres.database import Database, shielded
 from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.pause import BEGIN
+from responsa_server.system.fixable import Fixable
+from responsa_server.system.instance import OLDEST_POSTGRES, shipped
 
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
 _SERVER = "responsa server"

@@ -36,9 +36,9 @@ from responsa_server.app.studies import insight_model
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.intents import Classified, Example, ExamplesUnfit, IntentClassifier
 from responsa_server.domain.models import Ended, Price
-from responsa_server.fixable import Fixable
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.insight.settings import InsightSettings
+from responsa_server.system.fixable import Fixable
 from tests.unit.agents.config.test_content import DEFAULTS
 from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.agents.evidence import Shelf

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-LAUNCHER: Final = Path(__file__).parent / "tools" / "launcher.py"
+LAUNCHER: Final = Path(__file__).parents[1] / "tools" / "launcher.py"
 # Each identity has another user, so that two programs can neither signal nor trace each other. The range is above those
 # that systems and containers use.
 _FIRST_USER: Final = 1_700_000_000

@@ -7,7 +7,7 @@ from enum import StrEnum
 from importlib import metadata
 from typing import TypeVar
 
-from responsa_server.fixable import Fixable
+from responsa_server.system.fixable import Fixable
 
 Row = TypeVar("Row")
 
@@ -22,12 +22,12 @@ class Group(StrEnum):
     EXTENSIONS = "responsa.extensions"
 
 
-def names(group: Group) -> set[str]:
+def added_names(group: Group) -> set[str]:
     """The names of the rows that are added. Nothing is imported."""
     return {entry.name for entry in metadata.entry_points(group=group)}
 
 
-def joined(
+def load_rows(
     group: Group,
     kind: type[Row],
     taken: Collection[str] = (),

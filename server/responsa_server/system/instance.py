@@ -6,9 +6,9 @@ import importlib.util
 from pathlib import Path
 from typing import Final
 
-from responsa_server.fixable import Fixable
+from responsa_server.system.fixable import Fixable
 
-_PACKAGE: Final = Path(__file__).resolve().parent
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
 CHECKOUT: Final = _PACKAGE.parents[1]
 INSTALLED: Final = not (CHECKOUT / "pyproject.toml").is_file()
 """Whether this code was installed from a wheel, so that there is no checkout."""
