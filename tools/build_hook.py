@@ -42,7 +42,7 @@ class ServerHook(BuildHookInterface[Any]):
             **({vectors: "ingest/shipped.vectors"} if vectors.is_file() else {}),
             **{file: f"page/{file.relative_to(page)}" for file in page.rglob("*") if file.is_file()},
             **{file: f"docs/{file.name}" for file in (root / "docs").glob("*.md")},
-            **{root / lock: f"locks/{lock}" for lock in LOCKS},
+            **{root / "locks" / lock: f"locks/{lock}" for lock in LOCKS},
         }
         build_data["force_include"] |= {
             str(file): f"responsa_server/{place}" for file, place in packed.items()

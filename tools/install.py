@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-LOCK: Final = Path(__file__).resolve().parent.parent / "requirements-uv.lock"
+LOCK: Final = Path(__file__).resolve().parent.parent / "locks" / "requirements-uv.lock"
 UV: Final = Path(sys.executable).with_name("uv")
 PIP: Final = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 EQUAL: Final = {

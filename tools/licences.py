@@ -20,11 +20,11 @@ from license_expression import ExpressionError, get_spdx_licensing
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "LICENCES.md"
 LOCKS: Final = (
-    "requirements.lock",
-    "requirements-model.lock",
-    "requirements-embedded.lock",
-    "requirements-ocr.lock",
-    "requirements-qdrant.lock",
+    "locks/requirements.lock",
+    "locks/requirements-model.lock",
+    "locks/requirements-embedded.lock",
+    "locks/requirements-ocr.lock",
+    "locks/requirements-qdrant.lock",
 )
 ALLOWED: Final = frozenset(
     {

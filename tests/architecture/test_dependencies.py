@@ -115,5 +115,5 @@ def test_no_reason_outlives_its_dependency() -> None:
 
 
 def test_the_lock_of_an_extra_for_the_image_has_its_packages() -> None:
-    lock = (ROOT / "requirements-etl.lock").read_text(encoding="utf-8")
+    lock = (ROOT / "locks/requirements-etl.lock").read_text(encoding="utf-8")
     assert {*declared("etl")} <= {*re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}

@@ -15,7 +15,7 @@ from responsa_server.embedded.postgres import MAJOR
 from tests.faults.forms import ROOT
 from tools import sbom
 
-LOCKS = ("requirements.lock", "requirements-model.lock")
+LOCKS = ("locks/requirements.lock", "locks/requirements-model.lock")
 ELF = b"\x7fELF"
 
 

@@ -252,7 +252,7 @@ def install(python: Path, *packages: str | Path) -> None:
     if not python.exists():
         make = [UV, "venv", "--quiet", "--python", sys.executable, python.parents[1]]
         subprocess.run(make, env=variables, check=True)
-    command = [UV, "pip", "install", "--quiet", "--python", python, "--constraint", "requirements.lock"]
+    command = [UV, "pip", "install", "--quiet", "--python", python, "--constraint", "locks/requirements.lock"]
     subprocess.run([*command, *packages], cwd=ROOT, env=variables, check=True)
     link_compiled(python)
 

@@ -543,5 +543,5 @@ def test_the_queues_schema_is_that_of_the_locked_library() -> None:
     assert marked is not None
     assert marked[1] == version("procrastinate")
     assert marked[2].strip() == SchemaManager.get_schema().strip()
-    lock = (Path(__file__).resolve().parents[2] / "requirements.lock").read_text(encoding="utf-8")
+    lock = (Path(__file__).resolve().parents[2] / "locks/requirements.lock").read_text(encoding="utf-8")
     assert re.search(rf"^procrastinate=={re.escape(marked[1])}\b", lock, re.MULTILINE)

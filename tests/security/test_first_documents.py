@@ -134,7 +134,7 @@ def test_each_file_is_read_as_the_first_of_its_pool(version: str, tmp_path: Path
     subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
     own = tmp_path / "venv" / "bin" / "python"
     shutil.copy(Path(sys.executable).with_name("uv"), own.parent)
-    locks = ("-r", ROOT / "requirements.lock", "-r", ROOT / "requirements-ocr.lock")
+    locks = ("-r", ROOT / "locks/requirements.lock", "-r", ROOT / "locks/requirements-ocr.lock")
     subprocess.run([own, ROOT / "tools" / "install.py", "--require-hashes", "--no-deps", *locks], check=True)
     folders = (*ROOT.glob("tests/fixtures"), *ROOT.glob("samples"), *SHARED.glob("troubles*/raw"))
     folders += (*SHARED.glob("files/raw"), *SHARED.glob("first"))

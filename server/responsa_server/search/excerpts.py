@@ -2,9 +2,9 @@
 fit the question.
 
 An excerpt is the best piece of a passage with its neighbours, short enough to read at a glance; its section is to
-unfold (docs/adr/README.md#settled). Of a table, the cell is marked whose row and column the question names
-(docs/adr/README.md#settled). Named is what has all words of the question that any other of its kind has, and more:
-of the columns `2025 Plan` and `2026 Plan`, "the plan of 2026" names the second one, and "the plan" none.
+unfold. Of a table, the cell is marked whose row and column the question names. Named is what has all words of the
+question that any other of its kind has, and more: of the columns `2025 Plan` and `2026 Plan`, "the plan of 2026"
+names the second one, and "the plan" none.
 """
 
 from __future__ import annotations

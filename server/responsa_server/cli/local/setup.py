@@ -57,7 +57,7 @@ def _install(lock: str, *options: str) -> None:
         "--require-hashes",
         *options,
         "-r",
-        shipped(lock, f"locks/{lock}"),
+        shipped(f"locks/{lock}", f"locks/{lock}"),
     ]
     if subprocess.run(command, check=False).returncode != 0:
         raise EmbeddedError("pip could not install the packages", "see what pip printed above")
