@@ -999,7 +999,7 @@ async def test_the_end_of_sessions_and_keys_is_noticed(people: People, database_
     whos.append(await people.identity.authenticate(Credential("session", cookie)))
 
     async def reasons() -> list[Reason | None]:
-        found = await people.identity.ended([key, *whos])
+        found = await people.identity.recheck([key, *whos])
         return [None if one is None else one.reason for one in found]
 
     assert await reasons() == [None] * 4

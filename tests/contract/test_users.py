@@ -63,11 +63,11 @@ async def test_which_callers_have_ended_is_asked_for_all_at_once(
     for tenant in ("acme", "acme", "rival"):
         _, secret = await person(identity, tenant)
         callers.append(await identity.authenticate(key(secret)))
-    assert await identity.ended(callers) == [None, None, None]
+    assert await identity.recheck(callers) == [None, None, None]
     await users.disable(admin, callers[0].user_id, "")
     assert callers[2].key_id is not None
     await identity.revoke_api_key(callers[2], callers[2].key_id)
-    found = await identity.ended([*callers, await _by_session(identity, callers[1])])
+    found = await identity.recheck([*callers, await _by_session(identity, callers[1])])
     assert [one and one.reason for one in found] == [
         Reason.USER_DISABLED,
         None,

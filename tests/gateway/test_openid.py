@@ -1511,14 +1511,14 @@ async def test_a_sign_in_replaces_the_browsers_session_if_the_page_has_asked(sit
     assert (reply.status_code, reason(reply)) == (409, "RESOURCE_ALREADY_EXISTS")
     assert (await site.principal()).session_id == before.session_id
     assert (await site.sign_in(replace=True)).status_code == 200
-    (ended,) = await site.people.identity.ended([before])
+    (ended,) = await site.people.identity.recheck([before])
     assert ended is not None
     assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
     assert (await site.me()).email == "ann@example.org"
     # The same user's session needs no question, and is replaced, too.
     before = await site.principal()
     assert (await site.sign_in()).status_code == 200
-    (ended,) = await site.people.identity.ended([before])
+    (ended,) = await site.people.identity.recheck([before])
     assert ended is not None
     assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
 

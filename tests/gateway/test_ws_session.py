@@ -85,7 +85,7 @@ class Scripted:
         self.gate = asyncio.Event()
         self.ends = list(ends)
 
-    async def ended(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
+    async def recheck(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
         """See `Credentials`."""
         await self.gate.wait()
         return [self.ends.pop(0) for _ in callers]

@@ -90,13 +90,13 @@ async def test_a_narrower_key_stays_good_whatever_role_its_owner_gets(served: Se
     made = await served.auth.CreateApiKey(request, metadata=bearer(secret))
     caller = await served.identity.authenticate(Credential("api_key", made.secret))
     assert caller.narrowed
-    assert await served.identity.ended([caller]) == [None]
+    assert await served.identity.recheck([caller]) == [None]
     await served.ann.UpdateUser(
         user={"name": f"users/{user.id}", "role": USER}, update_mask={"paths": ["role"]}
     )
-    assert await served.identity.ended([caller]) == [None]
+    assert await served.identity.recheck([caller]) == [None]
     await served.sending(bearer(made.secret)).RevokeApiKey(name=made.api_key.name)
-    (ended,) = await served.identity.ended([caller])
+    (ended,) = await served.identity.recheck([caller])
     assert ended is not None
     assert ended.reason == "CREDENTIAL_REVOKED"
 

@@ -15,7 +15,7 @@ from protovalidate import Validator
 
 from responsa.rules import validate_pb2
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.interceptors.validation import MAX_BYTES, oversized
+from responsa_server.calls.interceptors.validation import MAX_BYTES, check_sizes
 from responsa_server.calls.methods import METHODS
 from tests.rpc.sweeping import BEHAVIOUR, READ_ONLY, REFERENCE, UNANNOTATED, resource_names, tries
 
@@ -163,5 +163,5 @@ def _scalar(field: Any, rules: Any, dice: random.Random, step: int) -> object:
 
 def _is_valid(root: Message) -> bool:
     return (
-        root.ByteSize() <= MAX_BYTES and oversized(root) is None and not _VALIDATOR.collect_violations(root)
+        root.ByteSize() <= MAX_BYTES and check_sizes(root) is None and not _VALIDATOR.collect_violations(root)
     )

@@ -133,7 +133,7 @@ class Call:
         when this server ends the call."""
         self.leaving.append(act)
 
-    def left(self) -> None:
+    def abandon(self) -> None:
         """Run the functions that `when_left` registered. Call this when the call was cancelled, unless this server cancelled the call.
 
         On gRPC's wire, a passed deadline and a disconnected client look the same (RST_STREAM, CANCEL), and the client's
@@ -191,7 +191,7 @@ def peer_of(client: object) -> str:
             return ""
 
 
-async def disconnected(receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+async def wait_disconnect(receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
     """Return once an HTTP client is gone. receive: ASGI's function; the body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -77,8 +77,8 @@ class Feed(Generic[Item]):
     ends with an error and the work cleans up.
     """
 
-    def __init__(self, most: int = 2) -> None:
-        self._most = most
+    def __init__(self, limit: int = 2) -> None:
+        self._limit = limit
         self._items: deque[Item] = deque()
         self._ended = False
         self._error: Exception | None = None
@@ -87,7 +87,7 @@ class Feed(Generic[Item]):
 
     async def put(self, item: Item) -> bool:
         """Add an item, waiting for room. Returns False once the reader has left."""
-        while len(self._items) >= self._most and not self._abandoned:
+        while len(self._items) >= self._limit and not self._abandoned:
             await self._wait()
         if self._abandoned:
             return False
@@ -159,8 +159,8 @@ class Calls:
 
     def add(self, methods: Iterable[Method]) -> None:
         """Add methods to those that are served."""
-        for one in methods:
-            self._methods[one.name] = one
+        for method in methods:
+            self._methods[method.name] = method
 
     def add_service(self, name: str, load: Callable[[], Iterable[Method]]) -> None:
         """Add a service whose code is imported with its first call. name: its full name."""
@@ -186,7 +186,7 @@ class Calls:
         """Call the handler of another method as a part of the current call, whose caller has been checked and counted.
         Returns what the handler returns. Raises InvalidRequest if the request breaks a rule of the contract."""
         method = self._methods[name]
-        return method.handler(self._received(current(), method, request.SerializeToString()))
+        return method.handler(self._receive(current(), method, request.SerializeToString()))
 
     @property
     def running(self) -> int:
@@ -281,7 +281,7 @@ class Calls:
         """Log and count an error that a transport did not expect outside its calls. Returns what the caller gets, which is INTERNAL."""
         call.id = call.id or call_id(next(iter(call.metadata.get(CALL_ID, ())), ""))
         unforeseen(self._logger, call, error, self._errors)
-        return status.unexpected(call.id)
+        return status.internal_error(call.id)
 
     def arriving(self, call: Call) -> AbstractContextManager[None]:
         """A block in which a transport waits for the body of a call that has not begun, so nobody has checked its
@@ -300,7 +300,7 @@ class Calls:
             return read
         arrived = False
 
-        async def counted() -> bytes | None:
+        async def read_counted() -> bytes | None:
             nonlocal arrived
             if arrived:
                 return await read()
@@ -309,7 +309,7 @@ class Calls:
             arrived = True
             return data
 
-        return counted
+        return read_counted
 
     async def _run(self, call: Call, method: Method, read: Read, send: Send) -> None:
         read = self._first_counted(call, read)
@@ -319,15 +319,15 @@ class Calls:
             await send(await self._client_stream(call, method, read))
         elif method.server_streaming:
             # Keep no reference to the request: a stream may outlive the use of its request by minutes.
-            await _send_all(method.handler(self._received(call, method, await _only(method, read))), send)
+            await _send_all(method.handler(self._receive(call, method, await _only(method, read))), send)
         else:
-            message = self._received(call, method, await _only(method, read))
+            message = self._receive(call, method, await _only(method, read))
             work = method.handler(message)
             await send(await (work if method.dropped else self._uncut(call, work)))
 
     async def _messages(self, call: Call, method: Method, read: Read) -> AsyncGenerator[object, None]:
         while (data := await read()) is not None:
-            yield self._received(call, method, data)
+            yield self._receive(call, method, data)
 
     async def _client_stream(self, call: Call, method: Method, read: Read) -> Any:
         feed: Feed[object] = Feed()
@@ -335,7 +335,7 @@ class Calls:
         task.add_done_callback(feed.abandon)
         try:
             while (data := await read()) is not None:
-                if not await feed.put(self._received(call, method, data)):
+                if not await feed.put(self._receive(call, method, data)):
                     break
             feed.end()
             return await asyncio.shield(task)
@@ -351,7 +351,7 @@ class Calls:
                 await self._uncut(call, task)
             raise
 
-    def _received(self, call: Call, method: Method, data: bytes) -> object:
+    def _receive(self, call: Call, method: Method, data: bytes) -> object:
         message: object = Received(data, method.request.FromString)
         for interceptor in self._interceptors:
             message = interceptor.on_request(call, message)
@@ -387,7 +387,7 @@ async def _within(
         for interceptor, value in reversed(begun):
             error = await interceptor.on_end(call, value, error)
         if isinstance(error, asyncio.CancelledError):
-            call.left()
+            call.abandon()
         if error is not None:
             try:
                 # The frames that the error passed hold the request, and some of them have a variable for the error, as

@@ -250,9 +250,9 @@ def _recently_signed_in(method: Method, accounts: Accounts) -> Method:
     }
     check = checks.get(METHODS[method.name].GetOptions().Extensions[method_pb2.recent_session])
 
-    async def checked(request: Message) -> Message:
+    async def handle(request: Message) -> Message:
         assert check is not None
         await check(caller())
         return await method.handler(request)
 
-    return method if check is None else replace(method, handler=checked)
+    return method if check is None else replace(method, handler=handle)

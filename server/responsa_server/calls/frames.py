@@ -51,7 +51,7 @@ class AskFrames:
     def frame(self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[bytes]) -> bytes:
         """A frame that covers (after_seq, through_seq] and holds these events."""
         parts = [empty(turn_id, after_seq, through_seq)]
-        parts += [_embedded(_EVENTS, event) for event in events]
+        parts += [_wrap(_EVENTS, event) for event in events]
         return b"".join(parts)
 
     def encode_question(self, question: Question) -> bytes:
@@ -73,8 +73,8 @@ class AskFrames:
                 max_cost_usd_micros=question.max_cost_micros or None,
                 max_output_tokens=question.max_output_tokens or None,
                 history=[
-                    chat_service_pb2.EarlierMessage(role=enums.SPEAKER.number(one.speaker), text=one.text)
-                    for one in question.history
+                    chat_service_pb2.EarlierMessage(role=enums.SPEAKER.number(past.speaker), text=past.text)
+                    for past in question.history
                 ],
             ),
             agent=_agent(question),
@@ -141,11 +141,11 @@ _Message = TypeVar("_Message", bound=_Named)
 
 def _without(entries: MutableSequence[_Message], documents: Collection[UUID]) -> int:
     """Remove what names one of the documents. Returns how many entries were removed."""
-    kept = [one for one in entries if not _is_of(one.document_version, documents)]
-    removed = len(entries) - len(kept)
+    rest = [entry for entry in entries if not _is_of(entry.document_version, documents)]
+    removed = len(entries) - len(rest)
     if removed:
         del entries[:]
-        entries.extend(kept)
+        entries.extend(rest)
     return removed
 
 
@@ -175,7 +175,7 @@ def after(frame: bytes, after_seq: int) -> bytes:
 def rest(frame: bytes, after_seq: int) -> bytes:
     """The rest of a frame that contains the event `after_seq`: the events that follow this event.
 
-    Events are copied, not parsed. If an earlier version of the contract wrote an event, encoding that event again could
+    Events are copied, not parsed. If an past version of the contract wrote an event, encoding that event again could
     order its fields differently.
     """
     position = events = _events(frame)
@@ -224,8 +224,8 @@ def _frame_outside_log(turn_id: UUID, at_seq: int, event: turn_pb2.TurnEvent) ->
 
 def snapshot(turn_id: UUID, after_seq: int, through_seq: int, terminal: bytes) -> bytes:
     """A frame that covers the rest of a pruned log. terminal: the terminal event's bytes, which are copied and not parsed."""
-    end = bytes([_SNAPSHOT_THROUGH]) + _varint(through_seq) + _embedded(_SNAPSHOT_TERMINAL, terminal)
-    return empty(turn_id, after_seq, through_seq) + _embedded(_EVENTS, _embedded(_SNAPSHOT, end))
+    end = bytes([_SNAPSHOT_THROUGH]) + _varint(through_seq) + _wrap(_SNAPSHOT_TERMINAL, terminal)
+    return empty(turn_id, after_seq, through_seq) + _wrap(_EVENTS, _wrap(_SNAPSHOT, end))
 
 
 async def stream(
@@ -300,8 +300,8 @@ def _is_delta(frame: bytes, position: int) -> bool:
     """Whether the event at this position is a delta. No delta of the log has a time, so the field `delta` directly
     follows seq and attempt."""
     _, begin = _read_varint(frame, position + 1)
-    place = _field_end(frame, _field_end(frame, begin, _SEQ[0]), _ATTEMPT[0])
-    return frame[place : place + 1] == _ONE_BYTE[_DELTA]
+    index = _field_end(frame, _field_end(frame, begin, _SEQ[0]), _ATTEMPT[0])
+    return frame[index : index + 1] == _ONE_BYTE[_DELTA]
 
 
 def _read_varint(frame: bytes, position: int) -> tuple[int, int]:
@@ -317,11 +317,11 @@ def _read_varint(frame: bytes, position: int) -> tuple[int, int]:
 
 def _delta(numbered: NumberedEvent, delta: Delta) -> bytes:
     """A delta as a `TurnEvent`. Most events are deltas, and encoding them by hand takes a third of the time that protobuf needs."""
-    content = _embedded(_DELTA_TEXT, delta.text.encode()) if delta.text else b""
+    content = _wrap(_DELTA_TEXT, delta.text.encode()) if delta.text else b""
     if delta.byte_offset:
         content += _DELTA_OFFSET + _varint(delta.byte_offset)
-    place = _SEQ + _varint(numbered.seq) + _ATTEMPT + _varint(numbered.attempt)
-    return place + _embedded(_DELTA, content)
+    head = _SEQ + _varint(numbered.seq) + _ATTEMPT + _varint(numbered.attempt)
+    return head + _wrap(_DELTA, content)
 
 
 def _varint(value: int) -> bytes:
@@ -335,5 +335,5 @@ def _varint(value: int) -> bytes:
     return bytes(result)
 
 
-def _embedded(tag: int, content: bytes) -> bytes:
+def _wrap(tag: int, content: bytes) -> bytes:
     return _ONE_BYTE[tag] + _varint(len(content)) + content

@@ -34,7 +34,7 @@ class PartReports:
         reports = await asyncio.gather(*(self._report(part) for part in self._parts))
         return {part.name: report for part, report in zip(self._parts, reports, strict=True)}
 
-    async def bounded(self, work: Coroutine[Any, Any, Result]) -> Result:
+    async def wait_for(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Wait at most two seconds. Late work continues, so no database call is interrupted, but the result of late
         work is dropped. Raises TimeoutError."""
         task = asyncio.ensure_future(work)
@@ -50,7 +50,7 @@ class PartReports:
 
     async def _report(self, part: ReportedPart) -> PartReport:
         try:
-            return await self.bounded(part.check())
+            return await self.wait_for(part.check())
         except TimeoutError:
             return PartReport(Health.DOWN, detail=f"did not answer within {in_seconds(CHECK_SECONDS)}")
         except ResponsaError as error:

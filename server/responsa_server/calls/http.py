@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from responsa_server.calls.call import Call, peer_of
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.json_types import TWICE
-from responsa_server.calls.violations import malformed
+from responsa_server.calls.violations import unreadable
 from responsa_server.domain.errors import InvalidRequest, ResponsaError
 
 JsonObject = dict[str, Any]
@@ -44,44 +44,44 @@ def call_of(scope: Mapping[str, Any], method: str, transport: str = "http") -> C
     )
 
 
-async def bounded(
-    pieces: AsyncIterable[bytes], most: int, too_large: Callable[[], ResponsaError]
+async def limit_bytes(
+    pieces: AsyncIterable[bytes], limit: int, too_large: Callable[[], ResponsaError]
 ) -> AsyncGenerator[bytes]:
-    """The pieces of a body of at most `most` bytes. Raises what `too_large` makes for a larger one."""
+    """The pieces of a body of at most `limit` bytes. Raises what `too_large` makes for a larger one."""
     size = 0
     async for piece in pieces:
         size += len(piece)
-        if size > most:
+        if size > limit:
             raise too_large()
         yield piece
 
 
-async def whole_body(pieces: AsyncIterable[bytes], most: int, remedy: str = "") -> bytes:
-    """A body of at most `most` bytes. remedy: what to do about a larger one. Raises InvalidRequest (MALFORMED_MESSAGE)."""
-    found = bytearray()
-    async for piece in bounded(
-        pieces, most, lambda: malformed(f"its body has more than {most >> 10} KiB{remedy}")
+async def whole_body(pieces: AsyncIterable[bytes], limit: int, remedy: str = "") -> bytes:
+    """A body of at most `limit` bytes. remedy: what to do about a larger one. Raises InvalidRequest (MALFORMED_MESSAGE)."""
+    body = bytearray()
+    async for piece in limit_bytes(
+        pieces, limit, lambda: unreadable(f"its body has more than {limit >> 10} KiB{remedy}")
     ):
-        found += piece
-    return bytes(found)
+        body += piece
+    return bytes(body)
 
 
 async def json_body(
     headers: Mapping[str, str],
     pieces: AsyncIterable[bytes],
-    most: int,
+    limit: int,
     remedy: str = "",
     *,
     optional: bool = False,
 ) -> bytes:
-    """A body of the content type application/json with at most `most` bytes. remedy: what to do about a larger one.
+    """A body of the content type application/json with at most `limit` bytes. remedy: what to do about a larger one.
     optional: whether there may be no body, which is then `{}`. Raises InvalidRequest (MALFORMED_MESSAGE)."""
-    body = await whole_body(pieces, most, remedy)
+    body = await whole_body(pieces, limit, remedy)
     if optional and not body:
         return b"{}"
     check_json(headers)
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        raise malformed("send the body without a content-encoding")
+        raise unreadable("send the body without a content-encoding")
     return body
 
 
@@ -94,12 +94,12 @@ def check_json(headers: Mapping[str, str]) -> None:
     """Raises InvalidRequest (MALFORMED_MESSAGE) if a body is not of the content type application/json. A form on
     another site can send text, but cannot set this content type."""
     if not is_json(headers):
-        raise malformed("the content-type must be application/json")
+        raise unreadable("the content-type must be application/json")
 
 
 def json_object(
     text: bytes | str,
-    wrong: Callable[[str], InvalidRequest] = malformed,
+    wrong: Callable[[str], InvalidRequest] = unreadable,
     each: Callable[[JsonObject], None] | None = None,
 ) -> JsonObject:
     """The JSON object that a text is. See `json_value`."""
@@ -111,7 +111,7 @@ def json_object(
 
 def json_value(
     text: bytes | str,
-    wrong: Callable[[str], InvalidRequest] = malformed,
+    wrong: Callable[[str], InvalidRequest] = unreadable,
     each: Callable[[JsonObject], None] | None = None,
 ) -> object:
     """The JSON value that a text is, as protobuf can hold it: each name once, texts that UTF-8 can encode, and numbers
@@ -127,7 +127,7 @@ def json_value(
         if len(members) < len(pairs):
             seen = set[str]()
             twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-            raise InvalidRequest.of_field(_shown(twice), TWICE, "is given twice; give it once")
+            raise InvalidRequest.of_field(_cut_name(twice), TWICE, "is given twice; give it once")
         if each is not None:
             each(members)
         return members
@@ -149,8 +149,8 @@ def json_value(
         raise wrong("it is not JSON in UTF-8: it has other bytes") from error
     except json.JSONDecodeError as error:
         # The reason repeats nothing of the text.
-        place = f"line {error.lineno}, column {error.colno}"
-        raise wrong(f"it is not JSON in UTF-8: {error.msg} ({place})") from error
+        position = f"line {error.lineno}, column {error.colno}"
+        raise wrong(f"it is not JSON in UTF-8: {error.msg} ({position})") from error
     except RecursionError as error:
         raise wrong("it is nested too deeply") from error
     if problem is not None:
@@ -178,13 +178,13 @@ def _problem(value: object) -> tuple[str, str, str] | None:
     if isinstance(value, dict):
         for name, inner in cast("JsonObject", value).items():
             if not _encodable(name):
-                return f".{_shown(name)}", _UTF8, f"its name contains {_SURROGATE}"
-            if (found := _problem(inner)) is not None:
-                return f".{_shown(name)}{found[0]}", *found[1:]
+                return f".{_cut_name(name)}", _UTF8, f"its name contains {_SURROGATE}"
+            if (problem := _problem(inner)) is not None:
+                return f".{_cut_name(name)}{problem[0]}", *problem[1:]
     elif isinstance(value, list):
-        for place, inner in enumerate(cast("list[object]", value)):
-            if (found := _problem(inner)) is not None:
-                return f"[{place}]{found[0]}", *found[1:]
+        for index, inner in enumerate(cast("list[object]", value)):
+            if (problem := _problem(inner)) is not None:
+                return f"[{index}]{problem[0]}", *problem[1:]
     return None
 
 
@@ -198,5 +198,5 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _shown(name: str) -> str:
+def _cut_name(name: str) -> str:
     return name[:_MAX_NAME].encode(errors="replace").decode()

@@ -40,9 +40,9 @@ class Refused(Exception):
         self.allow = allow
 
 
-def malformed(why: str, code: int = INVALID_REQUEST) -> Refused:
+def refuse_unreadable(why: str, code: int = INVALID_REQUEST) -> Refused:
     """The refusal of a request that cannot be read."""
-    return Refused(violations.malformed(why), code)
+    return Refused(violations.unreadable(why), code)
 
 
 async def body_of(
@@ -93,13 +93,13 @@ def headers_of(error: ResponsaError, *, authorised: bool, resource: str) -> dict
     code = status.http_status(status.of(error))
     lacking = error.reason is Reason.SCOPE_REQUIRED
     if code == 401 or lacking:
-        found = urlsplit(resource)
-        metadata = f"{found.scheme}://{found.netloc}/.well-known/oauth-protected-resource{found.path}"
-        scope = error.metadata["scope"] if lacking else " ".join(RESOURCES[found.path.removesuffix("/")])
+        url = urlsplit(resource)
+        metadata = f"{url.scheme}://{url.netloc}/.well-known/oauth-protected-resource{url.path}"
+        scope = error.metadata["scope"] if lacking else " ".join(RESOURCES[url.path.removesuffix("/")])
         wrong = "insufficient_scope" if lacking else "invalid_token" if authorised else ""
         parts = {"realm": "responsa", "error": wrong, "scope": scope, "resource_metadata": metadata}
-        said = ", ".join(f'{name}="{value}"' for name, value in parts.items() if value)
-        headers["www-authenticate"] = f"Bearer {said}"
+        challenge = ", ".join(f'{name}="{value}"' for name, value in parts.items() if value)
+        headers["www-authenticate"] = f"Bearer {challenge}"
     if (wait := status.retry_after(error)) is not None:
         headers["retry-after"] = wait
     return headers

@@ -43,13 +43,13 @@ _REMEDIES: Final[Mapping[str, str]] = {
 }
 
 
-def encoded(message: Message) -> bytes:
+def to_json(message: Message) -> bytes:
     """A message as the JSON of protobuf: names in lowerCamelCase, 64-bit integers as texts, and no fields with default values."""
     content = json_format.MessageToDict(message)
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def qualified(kind: str, name: str) -> str:
+def qualify(kind: str, name: str) -> str:
     """The name of a resource, from its name or its id; "" stays."""
     return name if not name or name.startswith(f"{kind}/") else f"{kind}/{name}"
 
@@ -68,8 +68,8 @@ def fields_of(descriptor: Descriptor) -> Mapping[str, FieldDescriptor]:
 
 def nearest(name: str, known: Collection[str]) -> str | None:
     """The known name that somebody may have meant; None if none is similar."""
-    found = difflib.get_close_matches(name[:_MAX_NAME], known, 1, 0.7)
-    return found[0] if found else None
+    matches = difflib.get_close_matches(name[:_MAX_NAME], known, 1, 0.7)
+    return matches[0] if matches else None
 
 
 def misfits(descriptor: Descriptor, content: Mapping[str, Any], prefix: str = "") -> Iterator[FieldViolation]:
@@ -79,7 +79,7 @@ def misfits(descriptor: Descriptor, content: Mapping[str, Any], prefix: str = ""
     for name, value in content.items():
         field = fields_of(descriptor).get(name)
         if field is None:
-            yield FieldViolation(f"{prefix}{name[:_MAX_NAME]}", UNKNOWN, _known(descriptor, name, prefix))
+            yield FieldViolation(f"{prefix}{name[:_MAX_NAME]}", UNKNOWN, _hint(descriptor, name, prefix))
             continue
         path, oneof = prefix + field.name, field.containing_oneof
         choice = field.name if oneof is None else oneof.name
@@ -107,8 +107,8 @@ def _misfit(field: FieldDescriptor, value: object, path: str) -> Iterator[FieldV
         if not isinstance(value, list):
             yield FieldViolation(path, _TYPE, _LIST)
             return
-        for place, entry in enumerate(cast("list[object]", value)):
-            yield from _misfit_entry(field, entry, f"{path}[{place}]")
+        for index, entry in enumerate(cast("list[object]", value)):
+            yield from _misfit_entry(field, entry, f"{path}[{index}]")
     else:
         yield from _misfit_entry(field, value, path)
 
@@ -130,13 +130,13 @@ def _misfit_entry(field: FieldDescriptor, value: object, path: str) -> Iterator[
 
 def _remedy(field: FieldDescriptor) -> str:
     if field.enum_type is not None:
-        return one_of([one.name for one in field.enum_type.values])
+        return one_of([value.name for value in field.enum_type.values])
     if field.message_type is not None:
         return _REMEDIES.get(field.message_type.full_name, _OBJECT)
     return _REMEDIES[FieldDescriptorProto.Type.Name(cast("Any", field.type))]
 
 
-def _known(descriptor: Descriptor, name: str, prefix: str) -> str:
+def _hint(descriptor: Descriptor, name: str, prefix: str) -> str:
     """The remedy for an unknown field: where a field of this name is, or a similar name."""
     if (path := _elsewhere(descriptor, name, _MAX_DEPTH)) is not None:
         return f"there is no such field here; send it as {prefix}{path}"
@@ -159,6 +159,6 @@ def _elsewhere(descriptor: Descriptor, name: str, depth: int) -> str | None:
         if (field := fields_of(kind).get(name)) is not None:
             return f"{outer}.{field.json_name}"
     for outer, kind in inner.items() if depth > 1 else ():
-        if (found := _elsewhere(kind, name, depth - 1)) is not None:
-            return f"{outer}.{found}"
+        if (path := _elsewhere(kind, name, depth - 1)) is not None:
+            return f"{outer}.{path}"
     return None

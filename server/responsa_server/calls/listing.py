@@ -114,7 +114,7 @@ class Listing:
         """The token of the next page, "" after the last page."""
         if page.next_after is None:
             return ""
-        cursor = json.dumps([_written(one) for one in page.next_after], ensure_ascii=False).encode()
+        cursor = json.dumps([_text_of(value) for value in page.next_after], ensure_ascii=False).encode()
         return base64.urlsafe_b64encode(self._digest(cursor) + cursor).decode().rstrip("=")
 
     def _after(self, rules: ListRules, order: Order, token: str) -> Position | None:
@@ -150,7 +150,7 @@ def _position(rules: ListRules, order: Order, value: str, identity: str) -> Posi
             return value, identified
 
 
-def _written(value: Value) -> str:
+def _text_of(value: Value) -> str:
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
 
 
@@ -168,23 +168,23 @@ def parse_order(rules: ListRules, text: str) -> Order:
     order = Order(match[1], match[2] == "desc") if match is not None else None
     if order is None or order not in rules.orders:
         allowed = ", ".join(
-            f"`{one.field} desc`" if one.descending else f"`{one.field}`" for one in rules.orders
+            f"`{order.field} desc`" if order.descending else f"`{order.field}`" for order in rules.orders
         )
-        orderable = ",".join(dict.fromkeys(one.field for one in rules.orders))
+        orderable = ",".join(dict.fromkeys(order.field for order in rules.orders))
         raise _bad("order_by", Reason.ORDER_BY_INVALID, f"must be one of {allowed}", {"orderable": orderable})
     return order
 
 
 def _number(text: str) -> int:
-    if str(found := int(text)) != text or not -(2**63) <= found < 2**63:
+    if str(number := int(text)) != text or not -(2**63) <= number < 2**63:
         raise ValueError("the server writes this whole number in another form, or does not write it at all")
-    return found
+    return number
 
 
 def _uuid(text: str) -> UUID:
-    if str(found := UUID(text)) != text:
+    if str(value := UUID(text)) != text:
         raise ValueError("the server writes this UUID in another form")
-    return found
+    return value
 
 
 def _bad_token() -> InvalidRequest:

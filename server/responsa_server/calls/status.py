@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from responsa_contract import REASON_CODES
-from responsa_server.calls.json_types import encoded
+from responsa_server.calls.json_types import to_json
 from responsa_server.domain.errors import (
     FieldViolation,
     NotFound,
@@ -102,7 +102,7 @@ def no_route() -> NotFound:
     return NotFound(Reason.ROUTE_NOT_FOUND, "There is no such method or path.")
 
 
-def broken_off(again: str, *, draining: bool) -> Unavailable:
+def interruption(again: str, *, draining: bool) -> Unavailable:
     """The error for a stream that ended before its turn. again: how to see the rest. draining: whether the server announced this."""
     if draining:
         message = f"The server is shutting down. The answer continues: {again}."
@@ -114,9 +114,9 @@ def broken_off(again: str, *, draining: bool) -> Unavailable:
 def no_method(verb: str, allowed: Collection[str]) -> status_pb2.Status:
     """The error for an HTTP method that an existing path does not have. allowed: the methods that it has."""
     message = f"This path does not support the method {verb}; it supports {', '.join(allowed)}."
-    found = of(NotFound(Reason.ROUTE_NOT_FOUND, message))
-    found.code = Code.UNIMPLEMENTED  # as over gRPC
-    return found
+    result = of(NotFound(Reason.ROUTE_NOT_FOUND, message))
+    result.code = Code.UNIMPLEMENTED  # as over gRPC
+    return result
 
 
 def code(error: ResponsaError) -> Code:
@@ -124,7 +124,7 @@ def code(error: ResponsaError) -> Code:
     return Code[error.alias_code] if error.alias_code else TABLE[error.reason]
 
 
-def unexpected(call_id: str) -> ResponsaError:
+def internal_error(call_id: str) -> ResponsaError:
     """The error that callers get in place of an unforeseen error. The log has the details under the call id."""
     return ResponsaError(Reason.INTERNAL, UNEXPECTED, {"call_id": call_id} if call_id else {})
 
@@ -132,16 +132,16 @@ def unexpected(call_id: str) -> ResponsaError:
 def of(error: ResponsaError) -> status_pb2.Status:
     """Encode an error with at most 16 violations and 4 KiB of details. If that is too little, values of metadata are cut
     first; then violations are left out, starting with the last."""
-    kept = replace(error, violations=tuple(error.violations)[:MAX_VIOLATIONS])
-    if (result := _status(kept, _MAX_METADATA_BYTES)).ByteSize() <= MAX_DETAILS_BYTES:
+    shown = replace(error, violations=tuple(error.violations)[:MAX_VIOLATIONS])
+    if (result := _status(shown, _MAX_METADATA_BYTES)).ByteSize() <= MAX_DETAILS_BYTES:
         return result
-    while (result := _status(kept, _MAX_VALUE_BYTES)).ByteSize() > MAX_DETAILS_BYTES and kept.violations:
-        kept = replace(kept, violations=tuple(kept.violations)[:-1])
+    while (result := _status(shown, _MAX_VALUE_BYTES)).ByteSize() > MAX_DETAILS_BYTES and shown.violations:
+        shown = replace(shown, violations=tuple(shown.violations)[:-1])
     return result
 
 
-def _status(error: ResponsaError, most: int) -> status_pb2.Status:
-    metadata = {key: _cut(value, most) for key, value in error.metadata.items()}
+def _status(error: ResponsaError, limit: int) -> status_pb2.Status:
+    metadata = {key: _cut(value, limit) for key, value in error.metadata.items()}
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)
     ]
@@ -222,7 +222,7 @@ def read(status: status_pb2.Status) -> ResponsaError:
         if info.reason in Reason.__members__
         else _UNTOLD.get(status.code, Reason.INTERNAL)
     )
-    wrong = (FieldViolation(one.field, one.reason, one.description) for one in bad.field_violations)
+    wrong = (FieldViolation(item.field, item.reason, item.description) for item in bad.field_violations)
     seconds = retry.retry_delay.ToTimedelta().total_seconds()
     return ResponsaError(reason, status.message, dict(info.metadata), tuple(wrong), seconds or None)
 
@@ -239,10 +239,10 @@ def retry_after(error: ResponsaError) -> str | None:
 
 def as_json(status: status_pb2.Status) -> bytes:
     """The body of a REST error: `{"code": …, "message": …, "details": […]}`."""
-    return encoded(status)
+    return to_json(status)
 
 
-def _cut(text: str, most: int) -> str:
-    """The first whole characters of the text, at most `most` bytes of UTF-8."""
+def _cut(text: str, limit: int) -> str:
+    """The first whole characters of the text, at most `limit` bytes of UTF-8."""
     data = text.encode()
-    return text if len(data) <= most else data[: most - len("…".encode())].decode(errors="ignore") + "…"
+    return text if len(data) <= limit else data[: limit - len("…".encode())].decode(errors="ignore") + "…"

@@ -95,19 +95,19 @@ def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> I
     )
 
 
-def malformed(why: str, media_type: str = "application/json") -> InvalidRequest:
+def unreadable(why: str, media_type: str = "application/json") -> InvalidRequest:
     """The error for a request that cannot be read."""
     message = f"This server cannot read the request: {why}."
     return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": media_type})
 
 
-def renamed(error: ResponsaError, name_of: Callable[[str], str]) -> ResponsaError:
+def rename_fields(error: ResponsaError, name_of: Callable[[str], str]) -> ResponsaError:
     """The same error in the names of a transport. name_of: the name of a field of the contract."""
     message, violations = error.message, list[FieldViolation]()
-    for one in error.violations:
-        name = name_of(one.field)
-        message = message.replace(f"{one.field}: ", f"{name}: ", 1)
-        violations.append(replace(one, field=name))
+    for violation in error.violations:
+        name = name_of(violation.field)
+        message = message.replace(f"{violation.field}: ", f"{name}: ", 1)
+        violations.append(replace(violation, field=name))
     return replace(error, message=message, violations=violations)
 
 
@@ -115,7 +115,7 @@ def within(fields: Mapping[str, str]) -> Callable[[str], str]:
     """Names fields, and those below them, for `renamed`. fields: the names by those of the contract. Other fields keep their names."""
 
     def name_of(path: str) -> str:
-        above = next((one for one in fields if path == one or path.startswith((f"{one}.", f"{one}["))), None)
+        above = next((key for key in fields if path == key or path.startswith((f"{key}.", f"{key}["))), None)
         return path if above is None else fields[above] + path.removeprefix(above)
 
     return name_of
@@ -137,18 +137,18 @@ def check_texts(resource: str, **texts: str | None) -> None:
         raise invalid(violations)
 
 
-def broken_rules(descriptor: Descriptor, violations: Sequence[Violation]) -> InvalidRequest:
+def describe_violations(descriptor: Descriptor, violations: Sequence[Violation]) -> InvalidRequest:
     """The error for the violations that the validator found in a message of this type; only the first broken rule of each field counts.
 
     The error describes at most as many violations as a status can contain, and only counts the others,
     because describing a violation costs far more than finding it.
     """
     by_path: dict[str, Violation] = {}
-    for one in violations:
-        by_path.setdefault(_path(one), one)
+    for violation in violations:
+        by_path.setdefault(_path(violation), violation)
     described = [
-        FieldViolation(path, one.proto.rule_id or "", _remedy(one, descriptor))
-        for path, one in list(by_path.items())[:MAX_VIOLATIONS]
+        FieldViolation(path, violation.proto.rule_id or "", _remedy(violation, descriptor))
+        for path, violation in list(by_path.items())[:MAX_VIOLATIONS]
     ]
     return invalid(described, len(by_path))
 

@@ -517,7 +517,7 @@ class OpenId:
         who = flow.caller()
         assert who is not None, "begin() accepts a link only from a caller with a session"
         # The session or the user may have ended while the person was at the provider.
-        (ended,) = await self._identity.ended([who])
+        (ended,) = await self._identity.recheck([who])
         if ended is not None:
             raise ended
         prepared = replace(flow, begun=self._clock(), sub=identity.sub, subject=identity.subject)
@@ -529,7 +529,7 @@ class OpenId:
         caller = flow.caller()
         if caller is None or flow.replace or caller.user_id == user.id:
             return
-        (ended,) = await self._identity.ended([caller])
+        (ended,) = await self._identity.recheck([caller])
         if ended is None:
             assert caller.session_id is not None, "the caller has a session"
             raise AlreadyExists(

@@ -202,7 +202,7 @@ class Identity:
         self._keep(key, user, mark)
         return user
 
-    async def ended(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
+    async def recheck(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
         """Ask the database, not the cache, whether these callers may still make calls. Returns None for each caller who
         may, and otherwise the reason: the user is disabled, the tenant is suspended, the caller's API key was revoked
         or has expired, the caller's session has ended, the service that acts for the user has no grant any more, or the

@@ -282,7 +282,7 @@ def test_a_turn_tells_what_its_end_tells(end: Terminal, count: int) -> None:
     ],
 )
 def test_a_source_has_no_uri_that_a_browser_would_run(uri: str, shown: bool) -> None:
-    assert values.shown_uri(uri) == (uri if shown else "")
+    assert values.safe_uri(uri) == (uri if shown else "")
 
 
 FELL = turn_pb2.Fallback(kind=turn_pb2.FALLBACK_KIND_PASSAGES, source="lab:m", cause="timeout")

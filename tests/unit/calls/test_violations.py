@@ -28,7 +28,7 @@ from responsa_server.calls import status, violations
 from responsa_server.calls.authorisation import RULES
 from responsa_server.calls.call import Call, Received
 from responsa_server.calls.convert import structs
-from responsa_server.calls.interceptors.validation import Validation, oversized, request_types
+from responsa_server.calls.interceptors.validation import Validation, check_sizes, request_types
 from responsa_server.domain.errors import InvalidRequest, Reason
 
 LOADED = (admin_service_pb2, auth_service_pb2)
@@ -345,9 +345,9 @@ def test_parameters_are_refused_by_their_size_before_anything_reads_them() -> No
 
 def test_every_list_with_rules_for_its_entries_has_a_limit() -> None:
     for request_kind in request_types(tuple(RULES)):
-        assert oversized(request_kind()) is None
+        assert check_sizes(request_kind()) is None
     with pytest.raises(ValueError, match=r"turns of a request"):
-        oversized(_unbounded()())
+        check_sizes(_unbounded()())
 
 
 def _unbounded() -> type[Message]:

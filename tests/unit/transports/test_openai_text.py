@@ -11,7 +11,7 @@ from responsa.chat.v1.citation_pb2 import (
     Citation,
 )
 from responsa.chat.v1.message_pb2 import Message
-from responsa_server.calls.convert.cited import listed
+from responsa_server.calls.convert.cited import list_sources
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.text.cited import marks_of, place_of
 from responsa_server.text.layout import with_marks
@@ -175,7 +175,7 @@ def test_titles_and_addresses_of_documents_make_no_markup() -> None:
         title="](https://x) ![i](http://x/?a) <b>\u202e *a*\n# b",
         page=3,
     )
-    listing = listed(
+    listing = list_sources(
         "Die Fähre fährt um sechs Uhr und das ist nicht spät.",
         [citation],
         {place_of(citation): 1},
@@ -197,7 +197,7 @@ def test_sources_with_one_title_have_the_first_words_of_their_quotes() -> None:
     citations[1].quote = "It takes\u202e an hour."
     other.quote = "More."
     numbers = {place_of(one): number for number, one in enumerate([*citations, other], 1)}
-    text = listed(FIRST + SECOND, [*citations, other], numbers, lambda one: f"https://x/{one.title}")
+    text = list_sources(FIRST + SECOND, [*citations, other], numbers, lambda one: f"https://x/{one.title}")
     assert text.split("\n")[2:] == [
         "1. [A](https://x/A), page 2: “The ferry \\*leaves\\* at six. And so on. And so on. And so on.…”",
         "2. [A](https://x/A): “It takes an hour.”",

@@ -45,12 +45,12 @@ def reloads(
 ) -> admin_service_pb2.ReloadAgentsResponse:
     """Convert the results of a reload. problems: the problems of the tools."""
     return admin_service_pb2.ReloadAgentsResponse(
-        tool_problems=[tools.problem(one) for one in problems],
+        tool_problems=[tools.problem(problem) for problem in problems],
         agents=[
             admin_service_pb2.AgentReload(
-                agent=names.agent(one.agent),
-                version=one.version,
-                changed=one.changed,
+                agent=names.agent(outcome.agent),
+                version=outcome.version,
+                changed=outcome.changed,
                 problems=[
                     admin_service_pb2.AgentProblem(
                         file=problem.file,
@@ -59,9 +59,9 @@ def reloads(
                         message=problem.message,
                         suggestion=problem.suggestion,
                     )
-                    for problem in one.problems
+                    for problem in outcome.problems
                 ],
             )
-            for one in outcomes
+            for outcome in outcomes
         ],
     )

@@ -22,7 +22,7 @@ from responsa.chat.v1 import (
 from responsa.type.v1 import byte_range_pb2
 from responsa_server.calls import status
 from responsa_server.calls.convert import enums, messages, structs, values
-from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
+from responsa_server.calls.convert.values import slug_of, timestamp, uuid_of
 from responsa_server.domain import lists, names
 from responsa_server.domain.conversations import (
     Conversation,
@@ -73,12 +73,12 @@ def question(request: Asking) -> Question:
     agent, version = _agent(request.agent) if request.agent else ("", None)
     return Question(
         text=request.text,
-        conversation_id=named_uuid("conversation", "conversations", request.conversation)
+        conversation_id=uuid_of("conversation", "conversations", request.conversation)
         if request.conversation
         else None,
         collections=tuple(
             sorted(
-                named_slug("options.scope.collections", "collections", name)
+                slug_of("options.scope.collections", "collections", name)
                 for name in request.options.scope.collections
             )
         ),
@@ -89,16 +89,16 @@ def question(request: Asking) -> Question:
         if request.options.HasField("parameters")
         else "",
         max_cost_micros=request.options.max_cost_usd_micros,
-        document_filter=_checked_filter(request.options.scope.filter),
+        document_filter=_check_filter(request.options.scope.filter),
         history=tuple(
-            EarlierMessage(enums.SPEAKER.value(one.role) or Speaker.USER, one.text)
-            for one in request.options.history
+            EarlierMessage(enums.SPEAKER.value(earlier.role) or Speaker.USER, earlier.text)
+            for earlier in request.options.history
         ),
         max_output_tokens=request.options.max_output_tokens,
     )
 
 
-def _checked_filter(text: str) -> str:
+def _check_filter(text: str) -> str:
     """The filter of a question's scope. Raises InvalidRequest (FILTER_INVALID)."""
     parse_filter(lists.SEARCHED, text, "options.scope.filter")
     return text.strip()
@@ -160,16 +160,16 @@ def conversation(value: Conversation) -> conversation_pb2.Conversation:
     )
 
 
-def found_conversation(value: Row, words: Sequence[str]) -> found_conversation_pb2.FoundConversation:
+def conversation_match(value: Row, words: Sequence[str]) -> found_conversation_pb2.FoundConversation:
     """A conversation that a search for these words found, with excerpts of its messages."""
     pattern = re.compile("|".join(re.escape(word) for word in words), re.IGNORECASE)
     return found_conversation_pb2.FoundConversation(
         conversation=conversation(value.conversation),
-        messages=[_found_message(one, pattern) for one in value.messages],
+        messages=[_message_match(match, pattern) for match in value.messages],
     )
 
 
-def _found_message(value: Row, pattern: re.Pattern[str]) -> found_conversation_pb2.FoundMessage:
+def _message_match(value: Row, pattern: re.Pattern[str]) -> found_conversation_pb2.FoundMessage:
     # The database's cases of letters may differ from Python's: then the excerpt is the beginning of the text.
     first = pattern.search(value.text)
     excerpt = _round(value.text, 0 if first is None else first.start(), 0 if first is None else first.end())
@@ -180,9 +180,9 @@ def _found_message(value: Row, pattern: re.Pattern[str]) -> found_conversation_p
         excerpt=excerpt,
         matches=[
             byte_range_pb2.ByteRange(
-                start=len(excerpt[: one.start()].encode()), end=len(excerpt[: one.end()].encode())
+                start=len(excerpt[: match.start()].encode()), end=len(excerpt[: match.end()].encode())
             )
-            for one in pattern.finditer(excerpt)
+            for match in pattern.finditer(excerpt)
         ],
     )
 
@@ -195,7 +195,7 @@ def _round(text: str, start: int, end: int) -> str:
         first += space.end() - 1
     last = first + EXCERPT_CHARACTERS
     tail = text[end : last + 1] if last < len(text) else ""
-    if spaces := [place for place, character in enumerate(tail) if character.isspace()]:
+    if spaces := [index for index, character in enumerate(tail) if character.isspace()]:
         last = end + len(tail[: spaces[-1]].rstrip())
     return text[first:last]
 
@@ -207,7 +207,7 @@ def message(value: Message) -> message_pb2.Message:
         turn=names.turn(value.turn_id),
         role=enums.SPEAKER.number(value.speaker),
         text=value.text,
-        citations=[citation(one) for one in value.citations],
+        citations=[citation(item) for item in value.citations],
         refusal_reason=enums.REFUSAL_REASON.number(value.refusal),
         create_time=timestamp(value.create_time),
         feedback=None if value.feedback is None else messages.message(feedback_pb2.Feedback, value.feedback),
@@ -218,12 +218,12 @@ def checks(claims: Sequence[CitationCheck]) -> chat_service_pb2.VerifyCitationsR
     return chat_service_pb2.VerifyCitationsResponse(
         checks=[
             chat_service_pb2.CitationCheck(
-                citation=citation(one.citation),
-                verdict=enums.VERDICT.number(one.verdict),
-                source_text=one.source_text,
-                quote_range=None if one.quote_range is None else byte_range(one.quote_range),
+                citation=citation(claim.citation),
+                verdict=enums.VERDICT.number(claim.verdict),
+                source_text=claim.source_text,
+                quote_range=None if claim.quote_range is None else byte_range(claim.quote_range),
             )
-            for one in claims
+            for claim in claims
         ]
     )
 
@@ -236,20 +236,20 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
     if isinstance(value, ToolCitation):
         return citation_pb2.Citation(
             title=value.title,
-            uri=values.shown_uri(value.uri),
+            uri=values.safe_uri(value.uri),
             source_range=byte_range(value.source),
             quote=value.quote,
             sha256=value.sha256,
             answer_range=byte_range(value.answer),
             score=value.score,
             tool_result=_tool_result(value.origin),
-            **_checked(value),
+            **_checks_of(value),
         )
     return citation_pb2.Citation(
         passage=names.passage(value.passage_id),
         document_version=names.document_version(value.document_id, value.version),
         title=value.title,
-        uri=values.shown_uri(value.uri),
+        uri=values.safe_uri(value.uri),
         source_range=byte_range(value.source),
         quote=value.quote,
         sha256=value.sha256,
@@ -259,21 +259,21 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
         boxes=map(page_box, value.boxes),
         path=value.path,
         date=value.date,
-        **_checked(value),
+        **_checks_of(value),
     )
 
 
-def _checked(value: AnyCitation) -> Mapping[str, Any]:
+def _checks_of(value: AnyCitation) -> Mapping[str, Any]:
     return {
         "quote_origin": enums.QUOTE_ORIGIN.number(value.quote_origin),
         "verdict": enums.JUDGE_VERDICT.number(value.verdict),
         "differences": [
             citation_pb2.CitationDifference(
-                kind=enums.DIFFERENCE_KIND.number(one.kind),
-                answer_range=byte_range(one.answer),
-                source_range=None if one.source is None else byte_range(one.source),
+                kind=enums.DIFFERENCE_KIND.number(difference.kind),
+                answer_range=byte_range(difference.answer),
+                source_range=None if difference.source is None else byte_range(difference.source),
             )
-            for one in value.differences
+            for difference in value.differences
         ],
     }
 
@@ -300,7 +300,7 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
         collection_kind=enums.COLLECTION_KIND.number(value.collection_kind),
         title=value.title,
         headings=value.headings,
-        uri=values.shown_uri(value.uri),
+        uri=values.safe_uri(value.uri),
         source_range=byte_range(value.source),
         markdown=value.markdown,
         marked_range=None if value.marked is None else byte_range(value.marked),
@@ -341,9 +341,9 @@ def place_of(shown: excerpt_pb2.Excerpt) -> ExcerptPlace:
 def fallbacks(used: Iterable[Fallback]) -> list[turn_pb2.Fallback]:
     return [
         turn_pb2.Fallback(
-            kind=enums.FALLBACK_KIND.number(one.kind), source=one.source, target=one.target, cause=one.cause
+            kind=enums.FALLBACK_KIND.number(use.kind), source=use.source, target=use.target, cause=use.cause
         )
-        for one in list(used)[:MAX_FALLBACKS]
+        for use in list(used)[:MAX_FALLBACKS]
     ]
 
 
@@ -359,16 +359,16 @@ def usage(value: Usage) -> turn_pb2.Usage:
 
 def tool_source(value: ToolSource) -> tool_pb2.ToolSource:
     result = tool_pb2.ToolSource(
-        uri=values.shown_uri(value.uri),
+        uri=values.safe_uri(value.uri),
         title=value.title,
         fetch_time=timestamp(value.fetch_time),
         text=value.text,
     )
     if value.passage is not None:
-        place = value.passage
-        result.document_version = names.document_version(place.document_id, place.version)
-        result.passage = names.passage(place.passage_id)
-        result.source_range.CopyFrom(byte_range(place.range))
+        passage = value.passage
+        result.document_version = names.document_version(passage.document_id, passage.version)
+        result.passage = names.passage(passage.passage_id)
+        result.source_range.CopyFrom(byte_range(passage.range))
     return result
 
 
@@ -418,7 +418,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                 turn_pb2.TurnAnswer(
                     text=what.text,
                     sha256=what.sha256,
-                    citations=[citation(one) for one in what.citations],
+                    citations=[citation(item) for item in what.citations],
                     outcome=enums.ANSWER_OUTCOME.number(what.outcome),
                     passages_used=what.passages_used,
                     usage=usage(what.usage),
@@ -430,14 +430,14 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     model=what.model,
                     collection=names.collection(what.collection_id) if what.collection_id else "",
                     collection_kind=enums.COLLECTION_KIND.number(what.collection_kind),
-                    excerpts=[excerpt(one) for one in what.excerpts],
-                    more_excerpts=[excerpt(one) for one in what.more_excerpts],
+                    excerpts=[excerpt(item) for item in what.excerpts],
+                    more_excerpts=[excerpt(item) for item in what.more_excerpts],
                     unsupported_sentences=what.unsupported,
                 )
             )
             if result.answer.ByteSize() > MAX_FULL_EVENT_BYTES:
-                for one in result.answer.citations[MAX_FULL_CITATIONS:]:
-                    one.ClearField("uri")
+                for item in result.answer.citations[MAX_FULL_CITATIONS:]:
+                    item.ClearField("uri")
         case Refused():
             result.refused.reason = enums.REFUSAL_REASON.number(what.reason)
             result.refused.message = what.message
@@ -445,7 +445,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.refused.support = what.support
             result.refused.intent = what.intent
             result.refused.fallbacks.extend(fallbacks(what.fallbacks))
-            result.refused.excerpts.extend(excerpt(one) for one in what.excerpts)
+            result.refused.excerpts.extend(excerpt(item) for item in what.excerpts)
         case Failed():
             result.failed.status.CopyFrom(status.of(what.error))
             result.failed.retriable = what.retriable

@@ -23,7 +23,7 @@ def sources(cited: Iterable[Citation]) -> Sequence[Citation]:
     return [citation for citation in cited if citation.verdict != JudgeVerdict.JUDGE_VERDICT_DENIED]
 
 
-def checked(text: str, citation: Citation) -> dict[str, Any]:
+def checks_of(text: str, citation: Citation) -> dict[str, Any]:
     """How the quote of a citation came about, what a model that judges says of it, and what differs. text: the answer,
     in whose characters the differences are. A difference has the words of the source if the quote has them."""
     data = text.encode()
@@ -32,11 +32,11 @@ def checked(text: str, citation: Citation) -> dict[str, Any]:
         "verdict": JudgeVerdict.Name(citation.verdict).removeprefix("JUDGE_VERDICT_").lower(),
         "differences": [
             {
-                "kind": DifferenceKind.Name(one.kind).removeprefix("DIFFERENCE_KIND_").lower(),
-                **_range(data, one.answer_range),
-                "source": disarm_quoted(words_instead(citation, one)),
+                "kind": DifferenceKind.Name(difference.kind).removeprefix("DIFFERENCE_KIND_").lower(),
+                **_range(data, difference.answer_range),
+                "source": disarm_quoted(words_instead(citation, difference)),
             }
-            for one in citation.differences
+            for difference in citation.differences
         ],
     }
 
@@ -52,15 +52,15 @@ def citations(text: str, cited: Sequence[Citation]) -> Sequence[Mapping[str, Any
             "passage": citation.passage,
             "page": citation.page,
             "quote": disarm_quoted(citation.quote),
-            **checked(text, citation),
+            **checks_of(text, citation),
             **_range(data, citation.answer_range),
         }
         for citation in sources(cited)
     ]
 
 
-def _range(data: bytes, place: ByteRange) -> Mapping[str, int]:
-    return {"start": len(data[: place.start].decode()), "end": len(data[: place.end].decode())}
+def _range(data: bytes, span: ByteRange) -> Mapping[str, int]:
+    return {"start": len(data[: span.start].decode()), "end": len(data[: span.end].decode())}
 
 
 _UNTITLED: Final = "document"
@@ -76,7 +76,7 @@ _WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
 """The heading of a list of sources, what stands before the number of a page, and a quote, by language."""
 
 
-def listed(
+def list_sources(
     text: str, citations: Sequence[Citation], numbers: Mapping[Place, int], link: Callable[[Citation], str]
 ) -> str:
     """The sources of an answer as Markdown, to stand below its text; "" without citations. One line each, with the
@@ -88,13 +88,13 @@ def listed(
     if not citations:
         return ""
     heading, page, quoted = _WORDS.get(language_of(text), _WORDS["en"])
-    first = {numbers[place_of(one)]: one for one in reversed(in_order(citations))}
-    titles = {number: _plain(one.title, _TITLE) or _UNTITLED for number, one in first.items()}
+    first = {numbers[place_of(citation)]: citation for citation in reversed(in_order(citations))}
+    titles = {number: _plain(citation.title, _TITLE) or _UNTITLED for number, citation in first.items()}
     often = Counter(titles.values())
     lines: list[str] = []
-    for number, one in sorted(first.items()):
-        line = f"{number}. {_linked(titles[number], link(one))}{f', {page} {one.page}' if one.page else ''}"
-        words = _plain(one.quote, _FIRST_WORDS) if often[titles[number]] > 1 else ""
+    for number, citation in sorted(first.items()):
+        line = f"{number}. {_link_to(titles[number], link(citation))}{f', {page} {citation.page}' if citation.page else ''}"
+        words = _plain(citation.quote, _FIRST_WORDS) if often[titles[number]] > 1 else ""
         lines.append(f"{line}: {quoted.format(words)}" if words else line)
     return "\n".join([f"{heading}:", "", *lines])
 
@@ -102,7 +102,7 @@ def listed(
 def why(answer: TurnAnswer) -> str:
     """Why an answer shows passages of documents, in one line; "" for one that a language model wrote."""
     kind = FallbackKind.FALLBACK_KIND_PASSAGES
-    causes = [one.cause for one in answer.fallbacks if one.kind == kind]
+    causes = [citation.cause for citation in answer.fallbacks if citation.kind == kind]
     return why_passages(causes, language_of(answer.text)) if answer.excerpts else ""
 
 
@@ -112,7 +112,7 @@ def with_sources(answer: TurnAnswer) -> str:
     text, cited = answer.text, sources(answer.citations)
     numbers = dict[Place, int]()
     give_numbers(cited, numbers)
-    below = listed(text, cited, numbers, lambda one: web_address(one.uri))
+    below = list_sources(text, cited, numbers, lambda citation: web_address(citation.uri))
     marked = with_marks(text, marks_of(text, cited, numbers))
     return "\n\n".join(filter(None, [why(answer), marked, below]))
 
@@ -120,9 +120,9 @@ def with_sources(answer: TurnAnswer) -> str:
 def with_passages(refused: TurnRefused) -> str:
     """The message of a refusal, and below it the passages that came closest."""
     shown = [
-        f"**{_plain(one.title, _TITLE)}**\n\n"
-        + disarm_quoted(one.markdown).replace("\n", "\n> ").join(("> ", ""))
-        for one in refused.excerpts
+        f"**{_plain(excerpt.title, _TITLE)}**\n\n"
+        + disarm_quoted(excerpt.markdown).replace("\n", "\n> ").join(("> ", ""))
+        for excerpt in refused.excerpts
     ]
     return "\n\n".join((refused.message, *shown))
 
@@ -137,12 +137,12 @@ def web_address(uri: str) -> str:
     return uri if uri.startswith(("https://", "http://")) else ""
 
 
-def _plain(text: str, most: int) -> str:
+def _plain(text: str, limit: int) -> str:
     """At most this many characters of a text, in one line, in which nothing makes markup."""
-    line = " ".join("".join(one for one in text if one.isprintable() or one.isspace()).split())
-    cut = line if len(line) <= most else line[: most - 1].rstrip() + "…"
+    line = " ".join("".join(char for char in text if char.isprintable() or char.isspace()).split())
+    cut = line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
     return _MARKUP.sub(lambda match: f"\\{match.group()}", cut)
 
 
-def _linked(title: str, address: str) -> str:
+def _link_to(title: str, address: str) -> str:
     return f"[{title}]({quote(address, safe=_ADDRESS)})" if address else title

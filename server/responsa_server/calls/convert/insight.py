@@ -12,7 +12,7 @@ from responsa.chat.v1.chat_service_pb2 import StartTurnRequest
 from responsa_server.calls import status
 from responsa_server.calls.convert import chat, messages
 from responsa_server.calls.convert.enums import DIMENSION, GRANULARITY, QUESTION_PATTERN_STATE
-from responsa_server.calls.convert.values import named_uuid, to_datetime, updated
+from responsa_server.calls.convert.values import to_datetime, unmask, uuid_of
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.insight import (
@@ -51,14 +51,14 @@ def span(request: _Spanned) -> Span:
 def grouping(request: _Grouped) -> tuple[Granularity | None, Sequence[Dimension]]:
     """The periods and the groups of a report."""
     by = [DIMENSION.value(number) for number in request.group_by]
-    return GRANULARITY.value(request.granularity), [one for one in by if one is not None]
+    return GRANULARITY.value(request.granularity), [dimension for dimension in by if dimension is not None]
 
 
 def quality(value: Quality, rated: FeedbackCount) -> insight_pb2.Quality:
     return messages.message(
         insight_pb2.Quality,
         value,
-        agent=_named("agents", value.agent),
+        agent=_name_of("agents", value.agent),
         **{f"{end}_turns": value.turns.get(end, 0) for end in ("answered", "refused", "failed", "cancelled")},
         refusals={reason.upper(): number for reason, number in value.refusals.items()},
         fallbacks={kind.upper(): number for kind, number in value.fallbacks.items()},
@@ -97,12 +97,12 @@ def _end(terminal: bytes) -> dict[str, Any]:
     return end
 
 
-def shown_exchange(value: Row) -> insight_pb2.ShownExchange:
+def exchange(value: Row) -> insight_pb2.ShownExchange:
     """The question and the answer, with the titles of all sources and the texts of those that the caller may read."""
     event = turn_pb2.TurnEvent.FromString(value.terminal)
     excerpts = event.refused.excerpts or event.answer.excerpts
-    pieces = [(one.document_version, one.title, one.markdown) for one in excerpts] or [
-        (one.document_version, one.title, one.quote) for one in event.answer.citations
+    pieces = [(excerpt.document_version, excerpt.title, excerpt.markdown) for excerpt in excerpts] or [
+        (citation.document_version, citation.title, citation.quote) for citation in event.answer.citations
     ]
     readable = {names.document(identity) for identity in value.readable}
     sources = [
@@ -112,7 +112,7 @@ def shown_exchange(value: Row) -> insight_pb2.ShownExchange:
         for version, title, text in pieces
     ]
     # An answer that shows passages consists of them.
-    hides = event.answer.excerpts and not all(one.document_version for one in sources)
+    hides = event.answer.excerpts and not all(source.document_version for source in sources)
     return insight_pb2.ShownExchange(
         feedback=names.feedback(value.feedback_id),
         question=value.question,
@@ -143,7 +143,7 @@ def question_pattern(value: Row) -> insight_pb2.QuestionPattern:
     )
 
 
-def changed_pattern(value: Row) -> insight_pb2.QuestionPattern:
+def bare_pattern(value: Row) -> insight_pb2.QuestionPattern:
     """The pattern without what a report counts or names."""
     return messages.message(
         insight_pb2.QuestionPattern, value, uid=str(value.id), **dict.fromkeys(_OF_REPORT)
@@ -153,7 +153,7 @@ def changed_pattern(value: Row) -> insight_pb2.QuestionPattern:
 def pattern_changes(request: admin_service_pb2.UpdateQuestionPatternRequest) -> dict[str, object]:
     """The columns that an update changes, with their new values. Raises InvalidRequest."""
     pattern = request.question_pattern
-    paths = updated(request.update_mask, ("state", "note", "assignee"), pattern)
+    paths = unmask(request.update_mask, ("state", "note", "assignee"), pattern)
     changes: dict[str, object] = {}
     if "state" in paths:
         state = QUESTION_PATTERN_STATE.value(pattern.state)
@@ -165,13 +165,13 @@ def pattern_changes(request: admin_service_pb2.UpdateQuestionPatternRequest) -> 
         changes["note"] = pattern.note
     if "assignee" in paths:
         field = "question_pattern.assignee"
-        changes["assignee_id"] = named_uuid(field, "users", pattern.assignee) if pattern.assignee else None
+        changes["assignee_id"] = uuid_of(field, "users", pattern.assignee) if pattern.assignee else None
     return changes
 
 
 def feedback_count(value: FeedbackCount) -> insight_pb2.FeedbackCount:
-    return messages.message(insight_pb2.FeedbackCount, value, agent=_named("agents", value.agent))
+    return messages.message(insight_pb2.FeedbackCount, value, agent=_name_of("agents", value.agent))
 
 
-def _named(kind: str, identity: str) -> str:
+def _name_of(kind: str, identity: str) -> str:
     return f"{kind}/{identity}" if identity else ""

@@ -26,7 +26,7 @@ from responsa.knowledge.v1 import (
 from responsa_server.calls import status
 from responsa_server.calls.convert import enums, messages, structs, values
 from responsa_server.calls.convert.chat import byte_range, excerpt, page_box
-from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
+from responsa_server.calls.convert.values import slug_of, timestamp, uuid_of
 from responsa_server.domain import lists, names
 from responsa_server.domain.documents import LeftOutKind
 from responsa_server.domain.errors import InvalidRequest
@@ -125,28 +125,28 @@ def _reader(value: CollectionReader) -> reader_pb2.Reader:
 def readers(field: str, reader_messages: Sequence[reader_pb2.Reader]) -> tuple[CollectionReader, ...]:
     """Convert the readers of a collection. Raises InvalidRequest if one occurs twice."""
     converted: dict[CollectionReader, None] = {}
-    for place, message in enumerate(reader_messages):
+    for index, message in enumerate(reader_messages):
         match message.WhichOneof("who"):
             case "user":
-                reader = CollectionReader(named_uuid(f"{field}[{place}].user", "users", message.user))
+                reader = CollectionReader(uuid_of(f"{field}[{index}].user", "users", message.user))
             case "email":
-                reader = CollectionReader(email=required_email(message.email, f"{field}[{place}].email"))
+                reader = CollectionReader(email=required_email(message.email, f"{field}[{index}].email"))
             case "role":
                 reader = CollectionReader(role=enums.ROLE.value(message.role))
             case "group":
-                group_id = named_uuid(f"{field}[{place}].group", "groups", message.group)
+                group_id = uuid_of(f"{field}[{index}].group", "groups", message.group)
                 reader = CollectionReader(group_id=group_id)
             case _:
                 reader = EVERYONE
         if reader in converted:
             raise InvalidRequest.of_field(
-                f"{field}[{place}]", "readers.unique", "is the same as an earlier one; send each reader once"
+                f"{field}[{index}]", "readers.unique", "is the same as an earlier one; send each reader once"
             )
         converted[reader] = None
     return tuple(converted)
 
 
-def removed_emails(emails: Sequence[str], *, shares: bool) -> tuple[str, ...]:
+def parse_removed_emails(emails: Sequence[str], *, shares: bool) -> tuple[str, ...]:
     """The folded addresses of users to leave out of the readers. shares: whether the update replaces the readers. Raises InvalidRequest."""
     field = "removed_emails"
     if emails and not shares:
@@ -155,7 +155,7 @@ def removed_emails(emails: Sequence[str], *, shares: bool) -> tuple[str, ...]:
             "readers.removed",
             'can be set only if update_mask contains "readers"; collection.readers must then list the readers to keep',
         )
-    return tuple(required_email(one, f"{field}[{place}]") for place, one in enumerate(emails))
+    return tuple(required_email(email, f"{field}[{index}]") for index, email in enumerate(emails))
 
 
 def generation(value: Generation) -> generation_pb2.Generation:
@@ -182,7 +182,7 @@ def generation_name(name: str) -> tuple[str, int]:
 def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetadata:
     """Convert the metadata of a document. field: the path of the metadata in the request. Raises InvalidRequest."""
     return DocumentMetadata(
-        collection_id=named_slug(f"{field}.collection", "collections", value.collection)
+        collection_id=slug_of(f"{field}.collection", "collections", value.collection)
         if value.collection
         else DEFAULT_COLLECTION,
         source_key=_source_key(f"{field}.source_key", value.source_key),
@@ -229,7 +229,7 @@ def document(value: Document) -> document_pb2.Document:
     return messages.message(
         document_pb2.Document,
         value,
-        uri=values.shown_uri(value.uri),
+        uri=values.safe_uri(value.uri),
         error=None if value.error is None else status.of(value.error),
     )
 
@@ -261,7 +261,7 @@ def document_version(value: DocumentVersion) -> document_version_pb2.DocumentVer
 
 
 def passage(value: Passage) -> document_pb2.Passage:
-    place = value.place_of(value.source)
+    span = value.place_of(value.source)
     return document_pb2.Passage(
         name=names.passage(value.id),
         document=names.document(value.document_id),
@@ -272,9 +272,9 @@ def passage(value: Passage) -> document_pb2.Passage:
         text=value.text,
         headings=value.headings,
         sha256=hashlib.sha256(value.text.encode()).digest(),
-        page=place.page,
-        boxes=map(page_box, place.boxes),
-        path=place.path,
+        page=span.page,
+        boxes=map(page_box, span.boxes),
+        path=span.path,
         date=value.date,
     )
 
@@ -284,9 +284,7 @@ def search_query(request: knowledge_service_pb2.SearchRequest, field: str = "") 
     scope = f"{field}scope.collections"
     return SearchQuery(
         terms=tuple(request.terms),
-        collections=tuple(
-            sorted(named_slug(scope, "collections", name) for name in request.scope.collections)
-        ),
+        collections=tuple(sorted(slug_of(scope, "collections", name) for name in request.scope.collections)),
         top_k=request.top_k if request.HasField("top_k") else DEFAULT_TOP_K,
         threshold=request.threshold,
         mode=enums.SEARCH_MODE.value(request.mode) or SearchMode.HYBRID,
@@ -300,7 +298,7 @@ def search_query(request: knowledge_service_pb2.SearchRequest, field: str = "") 
 
 def search_queries(request: knowledge_service_pb2.BatchSearchRequest) -> Sequence[SearchQuery]:
     """Convert the searches of a batch. Raises InvalidRequest if they ask for too many passages together."""
-    queries = [search_query(one, f"requests[{place}].") for place, one in enumerate(request.requests)]
+    queries = [search_query(search, f"requests[{index}].") for index, search in enumerate(request.requests)]
     asked = sum(query.top_k for query in queries)
     if asked > MAX_BATCH_PASSAGES:
         raise InvalidRequest.of_field(
@@ -365,7 +363,7 @@ def ingest_operation(value: Operation, result: Document | None) -> operations_pb
     if value.time_left is not None:
         progress.time_left.FromTimedelta(value.time_left)
 
-    def ended() -> document_pb2.IngestResult:
+    def build_result() -> document_pb2.IngestResult:
         return document_pb2.IngestResult(
             document=document_pb2.Document(name=progress.document) if result is None else document(result),
             unchanged=value.unchanged,
@@ -378,7 +376,7 @@ def ingest_operation(value: Operation, result: Document | None) -> operations_pb
             ],
         )
 
-    return operation(value, progress, ended)
+    return operation(value, progress, build_result)
 
 
 def reindex_operation(value: Operation, result: Generation | None) -> operations_pb2.Operation:

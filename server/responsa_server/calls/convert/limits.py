@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from responsa.admin.v1 import user_limits_pb2
-from responsa_server.calls.convert.values import named_uuid
+from responsa_server.calls.convert.values import uuid_of
 from responsa_server.domain import names
 from responsa_server.domain.limits import LIMIT_NAMES, UserLimits
 
@@ -28,7 +28,7 @@ def user_limits(value: UserLimits) -> user_limits_pb2.UserLimits:
 
 def user_id(field: str, name: str) -> UUID:
     """The user of `users/{uuid}/limits`. field: the path of the field in the request. Raises InvalidRequest."""
-    return named_uuid(field, "users", name.removesuffix(_SUFFIX))
+    return uuid_of(field, "users", name.removesuffix(_SUFFIX))
 
 
 def changes(limits: user_limits_pb2.UserLimits, paths: Collection[str]) -> Mapping[str, int | None]:

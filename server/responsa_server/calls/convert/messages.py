@@ -35,8 +35,8 @@ def message(kind: type[AnyMessage], value: object, **others: object) -> AnyMessa
     its own `name` from `id`. others: the fields that do not come from such an attribute. Raises AttributeError for a field that
     has none.
     """
-    found = {name: read(value) for name, read in _fields(kind.DESCRIPTOR) if name not in others}
-    return kind(**found, **others)
+    values = {name: read(value) for name, read in _fields(kind.DESCRIPTOR) if name not in others}
+    return kind(**values, **others)
 
 
 def columns(path: str, message: Message, wanted: Iterable[str]) -> dict[str, object]:
@@ -63,9 +63,9 @@ def _fields(descriptor: Descriptor) -> Sequence[tuple[str, Callable[[object], ob
     fields: Any = descriptor.fields  # the fast implementation has classes of its own
     own = descriptor.GetOptions().Extensions[_RESOURCE]
     return [
-        (field.name, _named(field.name, _identity(own), own.type))
+        (field.name, _name_reader(field.name, _identity(own), own.type))
         if field.name == "name" and own.type
-        else (field.name, _named(field.name, f"{field.name}_id", of))
+        else (field.name, _name_reader(field.name, f"{field.name}_id", of))
         if (of := field.GetOptions().Extensions[_REFERENCE].type.removesuffix("*"))
         else (field.name, functools.partial(_read, field.name, _converter(field)))
         for field in fields
@@ -79,10 +79,10 @@ def _identity(resource: resource_pb2.ResourceDescriptor) -> str:
 
 
 def _read(name: str, convert: Callable[[Any], object], value: object) -> object:
-    return given if (given := getattr(value, name)) is None else convert(given)
+    return content if (content := getattr(value, name)) is None else convert(content)
 
 
-def _named(name: str, identity: str, kind: str) -> Callable[[object], object]:
+def _name_reader(name: str, identity: str, kind: str) -> Callable[[object], object]:
     """Reads the name of a resource. identity: the attribute with its id. kind: its type."""
     form = names.of_id(kind.rpartition("/")[2])
 
@@ -90,8 +90,8 @@ def _named(name: str, identity: str, kind: str) -> Callable[[object], object]:
         # A column `agent` beside `agent_id` is the id of an agent, but the attribute `name` beside `id` is the name.
         if not hasattr(value, identity) or (name == "name" and hasattr(value, name)):
             return getattr(value, name)
-        found = getattr(value, identity)
-        return form(found) if found else ""
+        key = getattr(value, identity)
+        return form(key) if key else ""
 
     return read
 

@@ -10,7 +10,7 @@ from responsa_server.calls.convert import enums, messages
 from responsa_server.domain.model_settings import DefaultModel, InstalledModels, ModelTest
 
 
-def wanted(model: pb.DefaultModel) -> DefaultModel:
+def to_default_model(model: pb.DefaultModel) -> DefaultModel:
     """Read the model of a request."""
     return DefaultModel(
         model.provider, model.model, model.key_name, model.base_url, model.embedding, model.api_key

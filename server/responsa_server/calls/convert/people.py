@@ -18,7 +18,7 @@ from responsa.auth.v1 import (
 )
 from responsa.knowledge.v1 import reader_pb2
 from responsa_server.calls.convert import enums, messages, values
-from responsa_server.calls.convert.values import named_uuid, timestamp, to_datetime
+from responsa_server.calls.convert.values import timestamp, to_datetime, uuid_of
 from responsa_server.domain import names
 from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.agents import Catalogue
@@ -43,10 +43,10 @@ def user(value: User) -> user_pb2.User:
 
 def role(user: user_pb2.User) -> Role | None:
     """The role of a user in a request; None if it is unset. Raises InvalidRequest for a number that the contract does not know."""
-    found = enums.ROLE.value(user.role)
-    if found is None and user.role != user_pb2.USER_ROLE_UNSPECIFIED:
+    value = enums.ROLE.value(user.role)
+    if value is None and user.role != user_pb2.USER_ROLE_UNSPECIFIED:
         raise _no_role("leave it unset for USER")
-    return found
+    return value
 
 
 def user_change(user: user_pb2.User, wanted: frozenset[str]) -> UserChange:
@@ -64,7 +64,7 @@ def user_change(user: user_pb2.User, wanted: frozenset[str]) -> UserChange:
 
 
 def _no_role(otherwise: str) -> InvalidRequest:
-    every = ", ".join(one.name for one in Role)
+    every = ", ".join(role.name for role in Role)
     return InvalidRequest.of_field(
         "user.role", "enum.defined_only", f"must be one of {every}, or {otherwise}"
     )
@@ -77,7 +77,7 @@ QUOTA_FIELDS: Final = tuple(_QUOTA_FIELDS)
 
 def quota_user(field: str, name: str) -> UUID:
     """The user of `users/{uuid}/quota`. field: the path of the name in the request. Raises InvalidRequest."""
-    return named_uuid(field, "users", name.removesuffix("/quota"))
+    return uuid_of(field, "users", name.removesuffix("/quota"))
 
 
 def quota_change(
@@ -86,7 +86,7 @@ def quota_change(
     """Convert an update: the new limits, None to lift a limit, and the limits that fall back to the role's. wanted: the
     names of the fields to change."""
     limits: dict[str, user_quota_pb2.QuotaLimit] = {
-        one.name: limit for one, limit in quota.ListFields() if one.name in wanted
+        field.name: limit for field, limit in quota.ListFields() if field.name in wanted
     }
     change = {
         _QUOTA_FIELDS[name]: None if limit.unlimited else limit.at_most for name, limit in limits.items()
@@ -151,7 +151,7 @@ def heir(named: str) -> UUID | str | None:
     if not named:
         return None
     field = "hand_over_to"
-    return required_email(named, field) if "@" in named else named_uuid(field, "users", named)
+    return required_email(named, field) if "@" in named else uuid_of(field, "users", named)
 
 
 def deletion_receipt(value: Erasure) -> deletion_receipt_pb2.DeletionReceipt:

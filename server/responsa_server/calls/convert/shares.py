@@ -40,17 +40,17 @@ def _readable(answer: turn_pb2.TurnAnswer, unreadable: Collection[UUID]) -> turn
     return turn_pb2.TurnAnswer(
         text="" if withheld else answer.text,
         citations=[
-            citation_pb2.Citation(answer_range=one.answer_range, not_permitted=True)
-            if hidden(one.document_version)
-            else one
-            for one in answer.citations
+            citation_pb2.Citation(answer_range=citation.answer_range, not_permitted=True)
+            if hidden(citation.document_version)
+            else citation
+            for citation in answer.citations
         ],
         outcome=answer.outcome,
         model=answer.model,
         fallbacks=[
-            turn_pb2.Fallback(kind=one.kind)
-            for one in answer.fallbacks
-            if one.kind == turn_pb2.FALLBACK_KIND_UNCITED
+            turn_pb2.Fallback(kind=fallback.kind)
+            for fallback in answer.fallbacks
+            if fallback.kind == turn_pb2.FALLBACK_KIND_UNCITED
         ],
-        excerpts=[one for one in answer.excerpts if not hidden(one.document_version)],
+        excerpts=[excerpt for excerpt in answer.excerpts if not hidden(excerpt.document_version)],
     )

@@ -9,7 +9,7 @@ from google.longrunning import operations_proto_pb2 as operations_pb2
 from responsa.admin.v1 import admin_service_pb2, delivery_pb2, source_pb2
 from responsa_server.calls.convert import enums, messages, structs
 from responsa_server.calls.convert.knowledge import operation
-from responsa_server.calls.convert.values import named_slug, timestamp
+from responsa_server.calls.convert.values import slug_of, timestamp
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import IngestStage, Operation
 from responsa_server.domain.notifications import Delivery
@@ -53,7 +53,7 @@ def _read_folder(folder: source_pb2.ConnectedFolder) -> ConnectedFolder:
     return ConnectedFolder(
         kind,
         folder.address,
-        named_slug("source.folder.collection", "collections", folder.collection),
+        slug_of("source.folder.collection", "collections", folder.collection),
         folder.schedule,
         folder.time_zone or "UTC",
         folder.deletions_percent if folder.HasField("deletions_percent") else DELETIONS_PERCENT,
@@ -80,21 +80,21 @@ def source_change(source: source_pb2.Source, wanted: frozenset[str]) -> SourceCh
     )
 
 
-def made_row(value: MadeRow) -> source_pb2.PreviewedRow:
+def preview_row(value: MadeRow) -> source_pb2.PreviewedRow:
     """Convert a row of a preview and its document."""
-    row = {name: _exact(one) for name, one in value.row.items()}
-    made = source_pb2.PreviewedRow(kind=value.kind, row=structs.of(row), problem=value.problem)
+    row = {name: _exact(cell) for name, cell in value.row.items()}
+    preview = source_pb2.PreviewedRow(kind=value.kind, row=structs.of(row), problem=value.problem)
     document = value.document
     if document is not None:
-        made.key, made.title, made.subject, made.uri = (
+        preview.key, preview.title, preview.subject, preview.uri = (
             document.key,
             document.title,
             document.subject,
             document.uri,
         )
-        made.text = document.text
-        made.metadata.CopyFrom(structs.of(document.metadata))
-    return made
+        preview.text = document.text
+        preview.metadata.CopyFrom(structs.of(document.metadata))
+    return preview
 
 
 def delivery(value: Delivery) -> delivery_pb2.Delivery:

@@ -29,7 +29,7 @@ def text(field: str, value: Struct) -> str:
     """Return a Struct as JSON with sorted keys, so that equal objects give equal texts; "" for an empty Struct. Raises
     the same errors as `plain`."""
     content = plain(field, value)
-    return _encoded(content) if content else ""
+    return _to_json(content) if content else ""
 
 
 def of_text(value: str) -> Struct:
@@ -46,7 +46,7 @@ def plain(field: str, value: Struct) -> dict[str, Json]:
     for violation in too_large(field, value):
         raise InvalidRequest.of_field(violation.field, violation.rule, violation.description)
     result = _Reader(field).object(value)
-    size = len(_encoded(result).encode())
+    size = len(_to_json(result).encode())
     if size > MAX_BYTES:
         raise InvalidRequest.of_field(
             field, _SIZE_RULE, f"must be at most {MAX_BYTES} bytes of JSON, but has {size}; shorten it"
@@ -75,7 +75,7 @@ def of(value: Mapping[str, object]) -> Struct:
     return json_format.ParseDict(dict(value), Struct())
 
 
-def _encoded(value: Mapping[str, Json]) -> str:
+def _to_json(value: Mapping[str, Json]) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
@@ -93,7 +93,7 @@ class _Reader:
     def _value(self, step: str | int, value: Value) -> Json:
         self._way.append(step)
         if len(self._way) > _MAX_DEPTH:
-            raise self._refused("depth", f"is nested more than {_MAX_DEPTH} levels deep; flatten it")
+            raise self._invalid("depth", f"is nested more than {_MAX_DEPTH} levels deep; flatten it")
         result: Json
         match value.WhichOneof("kind"):
             case "bool_value":
@@ -113,9 +113,9 @@ class _Reader:
 
     def _number(self, number: float) -> int | float:
         if not math.isfinite(number):
-            raise self._refused("number", "must be a finite number; JSON has no NaN and no infinity")
+            raise self._invalid("number", "must be a finite number; JSON has no NaN and no infinity")
         return int(number) if number.is_integer() and abs(number) <= _WHOLE else number
 
-    def _refused(self, rule: str, remedy: str) -> InvalidRequest:
+    def _invalid(self, rule: str, remedy: str) -> InvalidRequest:
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self._way)
         return InvalidRequest.of_field(self._field + "".join(steps), f"struct.{rule}", remedy)

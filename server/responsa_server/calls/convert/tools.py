@@ -28,7 +28,7 @@ def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2
         returns_schema=None if card.returns is None else structs.of(card.returns),
         timeout=timeout,
         agents=[names.agent(agent) for agent in agents],
-        problems=[problem(one) for one in entry.problems] if problems else (),
+        problems=[problem(item) for item in entry.problems] if problems else (),
     )
 
 

@@ -47,7 +47,7 @@ def request_id(text: str) -> UUID | None:
     return UUID(text) if text else None
 
 
-def named_uuid(field: str, prefix: str, name: str) -> UUID:
+def uuid_of(field: str, prefix: str, name: str) -> UUID:
     """Return the UUID of a resource name. Raises InvalidRequest for any other form."""
     try:
         return names.parse_uuid(prefix, name)
@@ -59,7 +59,7 @@ def named_uuid(field: str, prefix: str, name: str) -> UUID:
         ) from error
 
 
-def named_slug(field: str, prefix: str, name: str) -> str:
+def slug_of(field: str, prefix: str, name: str) -> str:
     """Return the id of a resource name. Raises InvalidRequest for any other form."""
     try:
         return names.parse_slug(prefix, name)
@@ -69,7 +69,7 @@ def named_slug(field: str, prefix: str, name: str) -> str:
         ) from error
 
 
-def updated(mask: FieldMask, updatable: Sequence[str], message: Message) -> frozenset[str]:
+def unmask(mask: FieldMask, updatable: Sequence[str], message: Message) -> frozenset[str]:
     """Return the fields to update; with the mask `*` all of them, and without a mask those that the given resource has
     (AIP-134). Raises InvalidRequest (UPDATE_MASK_INVALID) for a field that cannot be updated, or if there is none."""
     paths = updatable if mask.paths == ["*"] else mask.paths
@@ -88,11 +88,11 @@ def updated(mask: FieldMask, updatable: Sequence[str], message: Message) -> froz
 def _has(message: Message, path: str) -> bool:
     """Whether a message has a value in a field, such as `exceptions.streams`, that is not the default."""
     name, _, rest = path.partition(".")
-    found = {field.name: value for field, value in message.ListFields()}
-    return name in found and (not rest or _has(found[name], rest))
+    fields = {field.name: value for field, value in message.ListFields()}
+    return name in fields and (not rest or _has(fields[name], rest))
 
 
-def wanted(mask: FieldMask, readable: Sequence[str]) -> frozenset[str]:
+def parse_read_mask(mask: FieldMask, readable: Sequence[str]) -> frozenset[str]:
     """Return the fields to return, which are all of them for an empty mask. Raises InvalidRequest for another field."""
     named = frozenset(mask.paths)
     if not named.issubset(readable):
@@ -123,12 +123,12 @@ class EnumMap(Generic[_Number, _Domain]):
         (unset,) = (name for name in numbers if name.endswith(_UNSPECIFIED))
         prefix = unset.removesuffix(_UNSPECIFIED)
         self._unset = numbers.pop(unset)
-        if numbers.keys() != {prefix + one.name for one in domain}:
+        if numbers.keys() != {prefix + member.name for member in domain}:
             raise ValueError(
                 f"the names in {domain.__name__} differ from the contract's names that begin with {prefix}"
             )
-        self._numbers: dict[_Domain, _Number] = {one: numbers[prefix + one.name] for one in domain}
-        self._values: dict[int, _Domain] = {number: one for one, number in self._numbers.items()}
+        self._numbers: dict[_Domain, _Number] = {member: numbers[prefix + member.name] for member in domain}
+        self._values: dict[int, _Domain] = {number: member for member, number in self._numbers.items()}
 
     def number(self, value: _Domain | None) -> _Number:
         """The contract's number for a value of the domain; for None, the number of `PREFIX_UNSPECIFIED`."""
@@ -144,7 +144,7 @@ _SKIPPED: Final = re.compile(r"[\x00-\x20]+")
 _ACTIVE: Final = re.compile(r"(?:about|blob|data|filesystem|javascript|vbscript|view-source):", re.IGNORECASE)
 
 
-def shown_uri(uri: str) -> str:
+def safe_uri(uri: str) -> str:
     """The URI of a source as callers get it: "" if a browser would run it or show its content as a page."""
     # Browsers skip control characters and white space in front of a scheme and within it.
     return "" if _ACTIVE.match(_SKIPPED.sub("", uri)) else uri

@@ -108,8 +108,8 @@ def _confine(call: Call, key_id: UUID | None, widgets: Mapping[UUID, frozenset[s
     """Refuse what the key of a widget may not do. Everybody can read such a key, so it is worth no more than the page
     that shows it. Raises NotPermitted (ORIGIN_NOT_ALLOWED, ROLE_REQUIRED)."""
     assert key_id is not None, "only keys are those of widgets"
-    given = call.metadata.get(ORIGIN, ())
-    if len(given) != 1 or given[0] not in widgets.get(key_id, ()):
+    origins = call.metadata.get(ORIGIN, ())
+    if len(origins) != 1 or origins[0] not in widgets.get(key_id, ()):
         raise NotPermitted(
             Reason.ORIGIN_NOT_ALLOWED,
             (
@@ -148,7 +148,7 @@ def confirm_user(named: Sequence[str], caller: Principal) -> None:
     whom it is drawn. named: the values of the header. Raises Unauthenticated (CREDENTIAL_OF_OTHER_USER).
     """
     own = names.user(caller.user_id)
-    if any(one.strip() != own for one in named):
+    if any(name.strip() != own for name in named):
         raise Unauthenticated(
             Reason.CREDENTIAL_OF_OTHER_USER,
             "The credential of this call belongs to a user other than the one in responsa-user, so nothing was done. Sign in again.",
@@ -160,8 +160,8 @@ def _user_of(headers: Sequence[str]) -> UUID | None:
     if not headers:
         return None
     try:
-        (given,) = headers
-        return names.parse_uuid("users", given.strip())
+        (header,) = headers
+        return names.parse_uuid("users", header.strip())
     except ValueError as error:
         raise InvalidRequest.of_field(
             ON_BEHALF_OF, "name", "must be sent once, as users/{uuid}; leave it out to act for yourself"
@@ -180,9 +180,9 @@ class SessionCookie:
 
     def is_foreign(self, metadata: Mapping[str, Sequence[str]]) -> bool:
         """Whether the page of another origin sends this request, also one whose pages may call with a token."""
-        given = metadata.get(ORIGIN, ())
-        if given:
-            return len(given) > 1 or given[0] not in self.origins
+        origins = metadata.get(ORIGIN, ())
+        if origins:
+            return len(origins) > 1 or origins[0] not in self.origins
         return any(site not in ("same-origin", "none") for site in metadata.get(FETCH_SITE, ()))
 
     def is_in(self, metadata: Mapping[str, Sequence[str]]) -> bool:
@@ -224,8 +224,8 @@ def credential_of(call: Call, cookie: SessionCookie) -> Credential | None:
     For the same reason, two different cookies of this name are refused. Raises Unauthenticated (CREDENTIAL_MALFORMED),
     NotPermitted (ORIGIN_NOT_ALLOWED).
     """
-    if (found := bearer_of(call.metadata)) is not None:
-        return found
+    if (credential := bearer_of(call.metadata)) is not None:
+        return credential
     token = cookie.token(call.metadata, safe=call.safe)
     return None if token is None else Credential("session", token)
 
@@ -241,9 +241,9 @@ def bearer_of(metadata: Mapping[str, Sequence[str]]) -> Credential | None:
             Reason.CREDENTIAL_MALFORMED,
             "Send the authorization header once, as `Bearer rsp_…` with an API key of this server.",
         )
-    given = secret.strip()
+    token = secret.strip()
     # The parts of a signed token are separated by points, which no key contains.
-    return Credential("token" if "." in given else "api_key", given)
+    return Credential("token" if "." in token else "api_key", token)
 
 
 def cookie_of(headers: Iterable[str], name: str) -> str | None:
@@ -263,7 +263,7 @@ def cookie_of(headers: Iterable[str], name: str) -> str | None:
 
 def _cookies(headers: Iterable[str], name: str) -> set[str]:
     pairs = (pair.strip().partition("=") for cookies in headers for pair in cookies.split(";"))
-    return {value.strip('"') for given, _, value in pairs if given == name}
+    return {value.strip('"') for key, _, value in pairs if key == name}
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
@@ -287,9 +287,9 @@ def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequ
             metadata.setdefault(key, []).append(value)
         elif key == "cookie":
             pairs = (pair.strip() for pair in value.split(";"))
-            kept = "; ".join(pair for pair in pairs if is_session_cookie(pair.partition("=")[0]))
-            if kept:
-                metadata.setdefault(key, []).append(kept)
+            cookies = "; ".join(pair for pair in pairs if is_session_cookie(pair.partition("=")[0]))
+            if cookies:
+                metadata.setdefault(key, []).append(cookies)
     return metadata
 
 

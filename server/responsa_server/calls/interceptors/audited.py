@@ -103,7 +103,7 @@ class Audited(Interceptor[None]):
     def on_request(self, call: Call, message: Any) -> object:
         """Note the names of the resources, and acts that go beyond the method's."""
         paths = ACTS.get(call.method, ("", ()))[1]
-        call.resources = [] if _fixed(paths) else _named(message, paths)
+        call.resources = [] if _literal_of(paths) else _texts_at(message, paths)
         if call.method == _UPDATE_COLLECTION and not {"readers", "*"}.isdisjoint(message.update_mask.paths):
             call.act = "collection.share"
         if call.method == _UPDATE_ME and not {"email", "*"}.isdisjoint(message.update_mask.paths):
@@ -113,7 +113,7 @@ class Audited(Interceptor[None]):
     async def on_end(self, call: Call, token: None, error: BaseException | None) -> BaseException | None:
         """Write the events of a refusal."""
         caller = call.principal
-        if caller is None or call.method not in ACTS or not _refused(error):
+        if caller is None or call.method not in ACTS or not _is_refusal(error):
             return error
         if reads(call.method) and not isinstance(error, NotPermitted):
             return error
@@ -122,7 +122,7 @@ class Audited(Interceptor[None]):
         rule = RULES[call.method]
         if rule is Rule.MEMBER and caller.role is not Role.ADMIN:
             return error
-        fixed = _fixed(ACTS[call.method][1])
+        fixed = _literal_of(ACTS[call.method][1])
         if fixed == _ME:
             # A service without a grant has named the account on which it meant to act.
             fixed = (
@@ -142,19 +142,19 @@ class Audited(Interceptor[None]):
         return error
 
 
-def _refused(error: BaseException | None) -> TypeGuard[ResponsaError]:
+def _is_refusal(error: BaseException | None) -> TypeGuard[ResponsaError]:
     return isinstance(error, _REFUSALS) or (isinstance(error, Exhausted) and error.reason in _EXHAUSTED)
 
 
-def _fixed(paths: Sequence[str]) -> str:
+def _literal_of(paths: Sequence[str]) -> str:
     """The name that stands in place of paths; "" for paths."""
     return next((path for path in paths if "/" in path), "")
 
 
-def _named(message: object, paths: Sequence[str]) -> Sequence[str]:
+def _texts_at(message: object, paths: Sequence[str]) -> Sequence[str]:
     """The names in these fields of a request. A field may have several."""
-    found: list[str] = []
+    names: list[str] = []
     for path in paths:
         value: Any = reduce(getattr, path.split("."), message)
-        found.extend([value] if isinstance(value, str) else value)
-    return [name for name in found if name]
+        names.extend([value] if isinstance(value, str) else value)
+    return [name for name in names if name]

@@ -23,7 +23,7 @@ costs more. It still ends them within a second."""
 class Credentials(Protocol):
     """The part of the identity service that the watch needs."""
 
-    async def ended(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
+    async def recheck(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
         """Return None for each caller who may still make calls, and otherwise the reason."""
         ...
 
@@ -70,11 +70,11 @@ class CredentialWatch:
                 asked = [*self._open]
                 # A call notices by itself that the database cannot be reached.
                 with contextlib.suppress(Unavailable):
-                    found = await self._credentials.ended([one.who for one in asked])
-                    for one, ended in zip(asked, found, strict=True):
-                        if ended is not None and one in self._open:
-                            self._open.discard(one)
-                            one.end(ended)
+                    reasons = await self._credentials.recheck([call.who for call in asked])
+                    for call, ended in zip(asked, reasons, strict=True):
+                        if ended is not None and call in self._open:
+                            self._open.discard(call)
+                            call.end(ended)
         finally:
             self._checking = None
 

@@ -53,9 +53,9 @@ class Arrivals:
     no request of a caller with fewer.
     """
 
-    def __init__(self, most: int) -> None:
-        """most: the maximum number of waiting requests, at least 1."""
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        """limit: the maximum number of waiting requests, at least 1."""
+        self._limit = limit
         self._total = 0
         # By caller, in the order of their beginning.
         self._waiting: dict[Hashable, OrderedDict[asyncio.Task[object], None]] = {}
@@ -70,7 +70,7 @@ class Arrivals:
         task = asyncio.current_task()
         assert task is not None, "calls run in tasks"
         self._add(caller, task)
-        if self._total > self._most:
+        if self._total > self._limit:
             # Of several callers with the most requests, the one that has had so many for longest.
             greediest = next(iter(self._callers[-1]))
             oldest = next(iter(self._waiting[greediest]))
@@ -83,7 +83,7 @@ class Arrivals:
             # If the caller has left as well, the task stays cancelled.
             if task not in self._given_up or task.uncancel() > 0:
                 raise
-            raise _overloaded(self._most) from None
+            raise _overload_error(self._limit) from None
         finally:
             if task not in self._given_up:
                 self._remove(caller, task)
@@ -121,17 +121,17 @@ class Admission(Interceptor[RunningCall]):
 
     everywhere = True
 
-    def __init__(self, most: int) -> None:
-        """most: the maximum number of calls at a time, without those that `MAX_PUBLIC_CALLS` counts."""
-        self._most = most
-        self._most_signing_in = min(MAX_SIGN_IN_CALLS, max(1, most // 2))
+    def __init__(self, limit: int) -> None:
+        """limit: the maximum number of calls at a time, without those that `MAX_PUBLIC_CALLS` counts."""
+        self._limit = limit
+        self._most_signing_in = min(MAX_SIGN_IN_CALLS, max(1, limit // 2))
         self._public: set[RunningCall] = set()
         self._signing_in: set[RunningCall] = set()
         self._active: set[RunningCall] = set()
         self._place_of: dict[Call, RunningCall] = {}
-        self._waiting_unchecked = Arrivals(max(1, most))
-        self._waiting_sign_ins = Arrivals(max(1, most))
-        self._waiting_calls = Arrivals(max(1, most))
+        self._waiting_unchecked = Arrivals(max(1, limit))
+        self._waiting_sign_ins = Arrivals(max(1, limit))
+        self._waiting_calls = Arrivals(max(1, limit))
         self._waiting_large = Arrivals(MAX_LARGE_BODIES)
         self._arriving: set[RunningCall] = set()
         self._draining = False
@@ -146,19 +146,19 @@ class Admission(Interceptor[RunningCall]):
         # Only the sign-ins of browsers arrive here without a rule: the chain has refused all other methods without a rule.
         public = RULES.get(call.method) in (Rule.PUBLIC, None)
         signs_in = public and not call.method.startswith(_PLUMBING)
-        place = RunningCall(task, signs_in=signs_in)
+        running = RunningCall(task, signs_in=signs_in)
         if public and not signs_in:
             # A drain does not refuse health checks, because they report the drain. It does not wait for them either.
             if len(self._public) >= MAX_PUBLIC_CALLS:
-                raise _overloaded(MAX_PUBLIC_CALLS)
-            self._public.add(place)
-            return place
+                raise _overload_error(MAX_PUBLIC_CALLS)
+            self._public.add(running)
+            return running
         if self._draining:
             self._refused.set()
             raise _draining()
-        self._take(place)
-        self._place_of[call] = place
-        return place
+        self._take(running)
+        self._place_of[call] = running
+        return running
 
     def arriving_unchecked(self, call: Call) -> AbstractContextManager[None]:
         """A block in which the body of this call arrives before the call begins, so its credential is not checked.
@@ -174,34 +174,34 @@ class Admission(Interceptor[RunningCall]):
     def arriving(self, call: Call) -> Generator[None]:
         """A block in which the call waits for its first message. Raises Exhausted (OVERLOADED): too many others wait,
         or too many calls are running when the message has arrived."""
-        place = self._place_of.get(call)
-        if place is None:  # a health check: another limit counts it
+        running = self._place_of.get(call)
+        if running is None:  # a health check: another limit counts it
             yield
             return
-        self._arriving.add(place)
-        self._give_back(place)
+        self._arriving.add(running)
+        self._give_back(running)
         try:
-            with (self._waiting_sign_ins if place.signs_in else self._waiting_calls).waiting(
+            with (self._waiting_sign_ins if running.signs_in else self._waiting_calls).waiting(
                 _caller_of(call)
             ):
                 yield
-            self._take(place)
+            self._take(running)
         finally:
-            self._arriving.discard(place)
+            self._arriving.discard(running)
 
-    def _take(self, place: RunningCall) -> None:
-        if place.signs_in and len(self._signing_in) >= self._most_signing_in:
-            raise _overloaded(self._most_signing_in)
-        if len(self._active) >= self._most:
-            raise _overloaded(self._most)
-        if place.signs_in:
-            self._signing_in.add(place)
-        self._active.add(place)
+    def _take(self, running: RunningCall) -> None:
+        if running.signs_in and len(self._signing_in) >= self._most_signing_in:
+            raise _overload_error(self._most_signing_in)
+        if len(self._active) >= self._limit:
+            raise _overload_error(self._limit)
+        if running.signs_in:
+            self._signing_in.add(running)
+        self._active.add(running)
         self._idle.clear()
 
-    def _give_back(self, place: RunningCall) -> None:
-        self._signing_in.discard(place)
-        self._active.discard(place)
+    def _give_back(self, running: RunningCall) -> None:
+        self._signing_in.discard(running)
+        self._active.discard(running)
         if not self._active and not self._arriving:
             self._idle.set()
 
@@ -245,10 +245,10 @@ class Admission(Interceptor[RunningCall]):
 
     def cut(self) -> None:
         """End all running calls with UNAVAILABLE (DRAINING), so that callers try another server, or this server after its restart."""
-        for place in self._active | self._arriving | self._public:
-            if not place.cut:
-                place.cut = True
-                place.task.cancel()
+        for running in self._active | self._arriving | self._public:
+            if not running.cut:
+                running.cut = True
+                running.task.cancel()
 
 
 def _caller_of(call: Call) -> Hashable:
@@ -257,7 +257,7 @@ def _caller_of(call: Call) -> Hashable:
     return network_of(call.address) if who is None else who.acting or who.user_id
 
 
-def _overloaded(limit: int) -> Exhausted:
+def _overload_error(limit: int) -> Exhausted:
     return Exhausted(
         Reason.OVERLOADED,
         "The server is already serving as many calls as it can; try again in a moment.",
@@ -281,7 +281,7 @@ class Deadline(Interceptor[asyncio.Timeout | None]):
         if remaining is None:
             return None
         if remaining <= 0:
-            raise _passed()
+            raise _deadline_error()
         timeout = asyncio.timeout(remaining - min(HEAD_START_SECONDS, remaining * HEAD_START_SHARE))
         await timeout.__aenter__()
         return timeout
@@ -298,11 +298,11 @@ class Deadline(Interceptor[asyncio.Timeout | None]):
                 type(error) if error else None, error, error.__traceback__ if error else None
             )
         except TimeoutError:
-            return _passed()
+            return _deadline_error()
         return error
 
 
-def _passed() -> DeadlinePassed:
+def _deadline_error() -> DeadlinePassed:
     return DeadlinePassed(
         Reason.DEADLINE_EXCEEDED,
         "The call's deadline passed. An accepted turn continues: resume it, or ask again with the same request_id.",

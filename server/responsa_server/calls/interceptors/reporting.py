@@ -54,8 +54,8 @@ class CallId(Interceptor[Mapping[str, Token[Any]]]):
 
     async def on_start(self, call: Call) -> Mapping[str, Token[Any]]:
         """Choose the id."""
-        given = call.metadata.get(CALL_ID, ())
-        call.id = call_id(given[0] if len(given) == 1 else "")
+        ids = call.metadata.get(CALL_ID, ())
+        call.id = call_id(ids[0] if len(ids) == 1 else "")
         # A call may be made within another one.
         return bind_contextvars(call_id=call.id, **_UNBOUND)
 
@@ -171,7 +171,7 @@ class Errors(Interceptor[None]):
                 return Cancelled(Reason.CANCELLED, "The work on this call was cancelled; try again.")
             case Exception():
                 unforeseen(self._logger, call, error, self._errors)
-                return status.unexpected(call.id)
+                return status.internal_error(call.id)
             case _:
                 return error
 

@@ -71,22 +71,22 @@ class Validation(Interceptor[None]):
         try:
             parsed = message.parse(data)
         except (DecodeError, UnicodeDecodeError) as error:
-            raise _malformed(call.method, data) from error
+            raise _unreadable(call.method, data) from error
         if error := self._check(parsed, data):
             raise error
         return parsed
 
     def _check(self, message: Message, data: bytes) -> InvalidRequest | None:
-        if error := oversized(message):
+        if error := check_sizes(message):
             return error
-        if found := _VALIDATOR.collect_violations(message):
-            return violations.broken_rules(cast("Descriptor", message.DESCRIPTOR), found)
+        if broken := _VALIDATOR.collect_violations(message):
+            return violations.describe_violations(cast("Descriptor", message.DESCRIPTOR), broken)
         # U+0000 in a text is a zero byte, so a message without zero bytes needs no search. A zero byte can also come from a number or a
         # chunk.
         return violations.nul_characters(message) if b"\x00" in data else None
 
 
-def _malformed(method: str, data: bytes) -> InvalidRequest:
+def _unreadable(method: str, data: bytes) -> InvalidRequest:
     descriptor = input_type(method)
     name = "" if descriptor is None else descriptor.full_name
     path = None if descriptor is None else violations.invalid_text(descriptor, data)
@@ -103,17 +103,17 @@ def _malformed(method: str, data: bytes) -> InvalidRequest:
 
 def request_types(service_methods: Sequence[str]) -> Sequence[type[Message]]:
     """The message classes of these methods' requests."""
-    found = [input_type(service_method) for service_method in service_methods]
-    return [message_factory.GetMessageClass(one) for one in found if one is not None]
+    types = [input_type(service_method) for service_method in service_methods]
+    return [message_factory.GetMessageClass(kind) for kind in types if kind is not None]
 
 
 def input_type(method: str) -> Descriptor | None:
     """The type of a method's request; None for a method that no loaded file declares. method: `/package.Service/Method`."""
     try:
-        found = descriptor_pool.Default().FindMethodByName(method.lstrip("/").replace("/", "."))
+        declared = descriptor_pool.Default().FindMethodByName(method.lstrip("/").replace("/", "."))
     except KeyError:
         return None
-    return found.input_type
+    return declared.input_type
 
 
 _GOOGLE = "google.protobuf."
@@ -133,16 +133,16 @@ class _Sized:
     messages: bool = False
 
 
-def oversized(message: Message) -> InvalidRequest | None:
+def check_sizes(message: Message) -> InvalidRequest | None:
     """The error for lists, maps and objects of a request that are too large; None when all are within their limits."""
-    found = _oversized(message, "")
-    return violations.invalid(found) if found else None
+    violation = _find_oversized(message, "")
+    return violations.invalid(violation) if violation else None
 
 
-def _oversized(message: Message, prefix: str) -> list[FieldViolation]:
+def _find_oversized(message: Message, prefix: str) -> list[FieldViolation]:
     """prefix: the path of the message in the request, with a dot at its end; "" for the request itself."""
     oversized_fields: list[FieldViolation] = []
-    for sized in _sized_fields(type(message)):
+    for sized in _size_limits(type(message)):
         value: Any = message
         for name in sized.path:
             value = getattr(value, name)
@@ -152,13 +152,13 @@ def _oversized(message: Message, prefix: str) -> list[FieldViolation]:
         elif len(value) > sized.limit:
             oversized_fields.append(violations.too_many(where, sized.rule, sized.limit))
         elif sized.messages:
-            for place, entry in enumerate(value):
-                oversized_fields.extend(_oversized(entry, f"{where}[{place}]."))
+            for index, entry in enumerate(value):
+                oversized_fields.extend(_find_oversized(entry, f"{where}[{index}]."))
     return oversized_fields
 
 
 @cache
-def _sized_fields(message_type: type[Message]) -> tuple[_Sized, ...]:
+def _size_limits(message_type: type[Message]) -> tuple[_Sized, ...]:
     return tuple(_within(cast("Descriptor", message_type.DESCRIPTOR), ()))
 
 

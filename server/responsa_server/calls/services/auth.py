@@ -20,7 +20,7 @@ from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import insight, people
 from responsa_server.calls.convert.enums import REGISTRATION, ROLE
 from responsa_server.calls.convert.messages import message
-from responsa_server.calls.convert.values import named_uuid, request_id, timestamp, updated
+from responsa_server.calls.convert.values import request_id, timestamp, unmask, uuid_of
 from responsa_server.calls.interceptors.access import bearer_of
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists, names
@@ -115,7 +115,7 @@ class AuthService:
         )
 
     async def RevokeSessions(self, request: pb.RevokeSessionsRequest) -> pb.RevokeSessionsResponse:
-        wanted = [named_uuid(f"names[{place}]", "sessions", one) for place, one in enumerate(request.names)]
+        wanted = [uuid_of(f"names[{index}]", "sessions", name) for index, name in enumerate(request.names)]
         count = await self._accounts.revoke_sessions(caller(), wanted, all_others=request.all_others)
         return pb.RevokeSessionsResponse(revoked_count=count)
 
@@ -139,7 +139,7 @@ class AuthService:
         )
 
     async def UpdateMe(self, request: pb.UpdateMeRequest) -> user_pb2.User:
-        wanted = updated(request.update_mask, ("display_name", "email"), request.user)
+        wanted = unmask(request.update_mask, ("display_name", "email"), request.user)
         principal = caller()
         name = request.user.display_name if "display_name" in wanted else None
         # A mask of all fields comes with the address as it is.
@@ -161,11 +161,11 @@ class AuthService:
         return people.deletion_receipt(await self._work.run(self._erasing.erase(who, who.user_id, heir, "")))
 
     async def ListIdentities(self, request: pb.ListIdentitiesRequest) -> pb.ListIdentitiesResponse:
-        found = await self._identities.list(caller())
-        return pb.ListIdentitiesResponse(identities=[people.identity(*one) for one in found])
+        identities = await self._identities.list(caller())
+        return pb.ListIdentitiesResponse(identities=[people.identity(*item) for item in identities])
 
     async def UnlinkIdentity(self, request: pb.UnlinkIdentityRequest) -> Empty:
-        await self._identities.unlink(caller(), named_uuid("name", "identities", request.name))
+        await self._identities.unlink(caller(), uuid_of("name", "identities", request.name))
         return Empty()
 
     async def CreateInvitation(self, request: pb.CreateInvitationRequest) -> pb.CreateInvitationResponse:
@@ -185,7 +185,7 @@ class AuthService:
         )
 
     async def RevokeInvitation(self, request: pb.RevokeInvitationRequest) -> Empty:
-        await self._accounts.revoke_invitation(caller(), named_uuid("name", "invitations", request.name))
+        await self._accounts.revoke_invitation(caller(), uuid_of("name", "invitations", request.name))
         return Empty()
 
     async def Register(self, request: pb.RegisterRequest) -> Empty:
@@ -208,7 +208,7 @@ class AuthService:
         return Empty()
 
     async def CreateResetCode(self, request: pb.CreateResetCodeRequest) -> pb.CreateResetCodeResponse:
-        user_id = named_uuid("user", "users", request.user)
+        user_id = uuid_of("user", "users", request.user)
         code, expire_time = await self._accounts.create_reset_code(caller(), user_id)
         return pb.CreateResetCodeResponse(code=code, expire_time=timestamp(expire_time))
 
@@ -244,5 +244,5 @@ class AuthService:
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest) -> api_key_pb2.ApiKey:
         return people.api_key(
-            await self._identity.revoke_api_key(caller(), named_uuid("name", "apiKeys", request.name))
+            await self._identity.revoke_api_key(caller(), uuid_of("name", "apiKeys", request.name))
         )

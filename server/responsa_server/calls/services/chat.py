@@ -17,7 +17,7 @@ from responsa_server.calls import frames
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import agents, chat, enums
 from responsa_server.calls.convert.messages import columns, message
-from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
+from responsa_server.calls.convert.values import request_id, slug_of, unmask, uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.paging import fits, page_of
 from responsa_server.domain import lists, names
@@ -89,7 +89,7 @@ class ChatService:
     async def ResumeTurn(self, request: pb.ResumeTurnRequest) -> AsyncIterator[bytes]:
         """Follow a turn from the event after `after_seq` on. Each item is the bytes of a `ResumeTurnResponse`."""
         who, call = caller(), current()
-        turn_id = named_uuid("turn", "turns", request.turn)
+        turn_id = uuid_of("turn", "turns", request.turn)
         after_seq, include_deltas = request.after_seq, request.include_deltas
         call.when_left(partial(self._turns.left, who, turn_id))
         following = self._turns.follow(who, turn_id, after_seq, deltas=include_deltas)
@@ -105,7 +105,7 @@ class ChatService:
             self._turns.left(caller, accepting.result().turn_id)
 
     async def CancelTurn(self, request: pb.CancelTurnRequest) -> turn_pb2.Turn:
-        return chat.turn(await self._turns.cancel(caller(), named_uuid("name", "turns", request.name)))
+        return chat.turn(await self._turns.cancel(caller(), uuid_of("name", "turns", request.name)))
 
     async def StartTurn(self, request: pb.StartTurnRequest) -> turn_pb2.Turn:
         accepted = await self._accept(request)
@@ -122,7 +122,7 @@ class ChatService:
         return accepted
 
     async def GetTurn(self, request: pb.GetTurnRequest) -> turn_pb2.Turn:
-        return chat.turn(await self._turns.store.get(caller(), named_uuid("name", "turns", request.name)))
+        return chat.turn(await self._turns.store.get(caller(), uuid_of("name", "turns", request.name)))
 
     async def ListTurns(self, request: pb.ListTurnsRequest) -> pb.ListTurnsResponse:
         asked = Listing(lists.TURNS, caller(), request)
@@ -137,18 +137,18 @@ class ChatService:
     async def CreateConversation(
         self, request: pb.CreateConversationRequest
     ) -> conversation_pb2.Conversation:
-        given = request.conversation
-        most = (
+        conversation = request.conversation
+        limit = (
             NO_LIMIT if self._limiter is None else (await self._limiter.check_storage(caller())).conversations
         )
-        made = await self._conversations.create(
-            caller(), given.title, dict(given.labels), request_id(request.request_id), most
+        created = await self._conversations.create(
+            caller(), conversation.title, dict(conversation.labels), request_id(request.request_id), limit
         )
-        return chat.conversation(made)
+        return chat.conversation(created)
 
     async def GetConversation(self, request: pb.GetConversationRequest) -> conversation_pb2.Conversation:
         return chat.conversation(
-            await self._conversations.store.get(caller(), named_uuid("name", "conversations", request.name))
+            await self._conversations.store.get(caller(), uuid_of("name", "conversations", request.name))
         )
 
     async def ListConversations(self, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
@@ -169,7 +169,7 @@ class ChatService:
         asked = Listing(lists.CONVERSATIONS, caller(), request, " ".join(words))
         page = await self._conversations.store.search(caller(), words, asked.query)
         return pb.SearchConversationsResponse(
-            results=[chat.found_conversation(item, words) for item in page.items],
+            results=[chat.conversation_match(item, words) for item in page.items],
             next_page_token=asked.token(page),
         )
 
@@ -177,10 +177,10 @@ class ChatService:
         self, request: pb.UpdateConversationRequest
     ) -> conversation_pb2.Conversation:
         conversation = request.conversation
-        wanted = updated(request.update_mask, ("title", "labels", "pinned", "archived"), request.conversation)
+        wanted = unmask(request.update_mask, ("title", "labels", "pinned", "archived"), request.conversation)
         changed = await self._conversations.update(
             caller(),
-            named_uuid("conversation.name", "conversations", conversation.name),
+            uuid_of("conversation.name", "conversations", conversation.name),
             title=conversation.title if "title" in wanted else None,
             labels=dict(conversation.labels) if "labels" in wanted else None,
             etag=conversation.etag,
@@ -191,14 +191,14 @@ class ChatService:
 
     async def DeleteConversation(self, request: pb.DeleteConversationRequest) -> Empty:
         await self._conversations.store.delete(
-            caller(), named_uuid("name", "conversations", request.name), request.etag
+            caller(), uuid_of("name", "conversations", request.name), request.etag
         )
         return Empty()
 
     async def ListMessages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
         asked = Listing(lists.MESSAGES, caller(), request, request.parent)
         page = await self._conversations.store.messages(
-            caller(), named_uuid("parent", "conversations", request.parent), asked.query
+            caller(), uuid_of("parent", "conversations", request.parent), asked.query
         )
         return pb.ListMessagesResponse(
             messages=[chat.message(item) for item in page.items], next_page_token=asked.token(page)
@@ -206,7 +206,7 @@ class ChatService:
 
     async def GetMessage(self, request: pb.GetMessageRequest) -> message_pb2.Message:
         return chat.message(
-            await self._conversations.store.message(caller(), named_uuid("name", "messages", request.name))
+            await self._conversations.store.message(caller(), uuid_of("name", "messages", request.name))
         )
 
     async def SubmitFeedback(self, request: pb.SubmitFeedbackRequest) -> feedback_pb2.Feedback:
@@ -223,36 +223,36 @@ class ChatService:
         }
         kind, _, identity = request.message.partition("/")
         named = {"turn_id" if kind == "turns" else "message_id": UUID(identity)}
-        found = await self._conversations.store.give_feedback(caller(), opinion, **named)
-        return message(feedback_pb2.Feedback, found)
+        feedback = await self._conversations.store.give_feedback(caller(), opinion, **named)
+        return message(feedback_pb2.Feedback, feedback)
 
     async def GetFeedback(self, request: pb.GetFeedbackRequest) -> feedback_pb2.Feedback:
-        message_id = named_uuid("name", "messages", request.name.removesuffix("/feedback"))
-        found = (await self._conversations.store.message(caller(), message_id)).feedback
-        if found is None:
+        message_id = uuid_of("name", "messages", request.name.removesuffix("/feedback"))
+        feedback = (await self._conversations.store.message(caller(), message_id)).feedback
+        if feedback is None:
             raise NotFound.of("feedback", request.name)
-        return message(feedback_pb2.Feedback, found)
+        return message(feedback_pb2.Feedback, feedback)
 
     async def VerifyCitations(self, request: pb.VerifyCitationsRequest) -> pb.VerifyCitationsResponse:
         if request.name.startswith("turns/"):
             turn_id = names.parse_uuid("turns", request.name)
             return chat.checks(await self._conversations.verify(caller(), turn_id=turn_id))
-        message_id = named_uuid("name", "messages", request.name)
+        message_id = uuid_of("name", "messages", request.name)
         return chat.checks(await self._conversations.verify(caller(), message_id=message_id))
 
     async def ListAgents(self, request: pb.ListAgentsRequest) -> pb.ListAgentsResponse:
         listing = Listing(lists.AGENTS, caller(), request)
-        found = [
+        cards = [
             card
             for card in self._catalogue.cards()
             if all(holds(wanted, partial(fits, card.display_name)) for wanted in listing.query.filters)
         ]
-        page = page_of(found, lambda one: one.id, listing.query)
+        page = page_of(cards, lambda card: card.id, listing.query)
         return pb.ListAgentsResponse(
             agents=[agents.agent(item, item.schema) for item in page.items],
             next_page_token=listing.token(page),
         )
 
     async def GetAgent(self, request: pb.GetAgentRequest) -> agent_pb2.Agent:
-        card = self._catalogue.card(named_slug("name", "agents", request.name))
+        card = self._catalogue.card(slug_of("name", "agents", request.name))
         return agents.agent(card, await self._catalogue.schema(caller(), card))

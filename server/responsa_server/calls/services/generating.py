@@ -63,13 +63,13 @@ class GeneratingService:
         instructions = "\n\n".join(filter(None, (request.instructions, shape)))
         messages = [PromptMessage(Role.SYSTEM, instructions)] if instructions else []
         messages += [
-            PromptMessage(_ROLES[enums.SPEAKER.value(one.role) or Speaker.USER], one.text)
-            for one in request.messages
+            PromptMessage(_ROLES[enums.SPEAKER.value(earlier.role) or Speaker.USER], earlier.text)
+            for earlier in request.messages
         ]
-        most, meter, model = request.max_output_tokens, Meter(), alone.model.name
-        charge = await self._quotas.charge(principal, alone.demand(messages, most))
+        limit, meter, model = request.max_output_tokens, Meter(), alone.model.name
+        charge = await self._quotas.charge(principal, alone.demand(messages, limit))
         try:
-            written = await alone.write(principal, messages, most, charge.grant, meter, schema)
+            written = await alone.write(principal, messages, limit, charge.grant, meter, schema)
             model = written.model
         finally:
             await self._quotas.settle(principal, charge, meter.usage, known, model)
@@ -88,9 +88,9 @@ def _schema(text: str) -> Mapping[str, object] | None:
     if not text:
         return None
     try:
-        found: object = json.loads(text, parse_constant=_no_json)
-        if isinstance(found, dict) and _levels(cast("object", found)) <= _MAX_LEVELS:
-            return cast("Mapping[str, object]", found)
+        value: object = json.loads(text, parse_constant=_no_json)
+        if isinstance(value, dict) and _levels(cast("object", value)) <= _MAX_LEVELS:
+            return cast("Mapping[str, object]", value)
     except (ValueError, RecursionError):
         pass
     remedy = f"must be a JSON object with at most {_MAX_LEVELS} levels: a JSON Schema, or {{}} for any object"

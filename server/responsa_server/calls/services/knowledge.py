@@ -23,10 +23,10 @@ from responsa.knowledge.v1 import collection_pb2, document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as pb
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import chat, knowledge
-from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
+from responsa_server.calls.convert.values import request_id, slug_of, unmask, uuid_of
 from responsa_server.calls.interceptors.access import check_scope
 from responsa_server.calls.listing import Listing, Unfiltered
-from responsa_server.calls.services.operations import encoded
+from responsa_server.calls.services.operations import encode_operation
 from responsa_server.domain import lists, names
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
@@ -71,25 +71,25 @@ class KnowledgeService:
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest) -> collection_pb2.Collection:
         collection = request.collection
-        most = NO_LIMIT if self._limiter is None else (await self._limiter.book.of(caller())).collections
-        made = await self._library.create_collection(
+        limit = NO_LIMIT if self._limiter is None else (await self._limiter.book.of(caller())).collections
+        created = await self._library.create_collection(
             caller(),
             request.collection_id,
             collection.display_name,
             knowledge.chunking(collection.chunking),
             request_id(request.request_id),
             knowledge.readers("collection.readers", collection.readers),
-            most,
+            limit,
             collection.suggested_questions,
-            named_uuid("collection.conversation", "conversations", collection.conversation)
+            uuid_of("collection.conversation", "conversations", collection.conversation)
             if collection.conversation
             else None,
         )
-        return knowledge.collection(made)
+        return knowledge.collection(created)
 
     async def GetCollection(self, request: pb.GetCollectionRequest) -> collection_pb2.Collection:
         return knowledge.collection(
-            await self._library.collections.get(caller(), named_slug("name", "collections", request.name))
+            await self._library.collections.get(caller(), slug_of("name", "collections", request.name))
         )
 
     async def ListCollections(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
@@ -102,11 +102,11 @@ class KnowledgeService:
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
         collection = request.collection
         updatable = ("display_name", "synonyms", "readers", "suggested_questions")
-        changes = updated(request.update_mask, updatable, collection)
-        without = knowledge.removed_emails(request.removed_emails, shares="readers" in changes)
+        changes = unmask(request.update_mask, updatable, collection)
+        without = knowledge.parse_removed_emails(request.removed_emails, shares="readers" in changes)
         changed = await self._library.update_collection(
             caller(),
-            named_slug("collection.name", "collections", collection.name),
+            slug_of("collection.name", "collections", collection.name),
             display_name=collection.display_name if "display_name" in changes else None,
             synonyms=collection.synonyms if "synonyms" in changes else None,
             readers=knowledge.readers("collection.readers", collection.readers)
@@ -123,7 +123,7 @@ class KnowledgeService:
         """Delete a collection; when forced, with its documents."""
         await self._library.delete_collection(
             caller(),
-            named_slug("name", "collections", request.name),
+            slug_of("name", "collections", request.name),
             request.etag,
             request.force,
             over_others=self._accounts.require_recent_session,
@@ -131,27 +131,27 @@ class KnowledgeService:
         return Empty()
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest) -> pb.ListGenerationsResponse:
-        found = await self._library.generations.list(
-            caller(), named_slug("parent", "collections", request.parent)
+        generations = await self._library.generations.list(
+            caller(), slug_of("parent", "collections", request.parent)
         )
-        return pb.ListGenerationsResponse(generations=[knowledge.generation(one) for one in found])
+        return pb.ListGenerationsResponse(generations=[knowledge.generation(item) for item in generations])
 
     async def ReindexCollection(self, request: pb.ReindexCollectionRequest) -> operations_pb2.Operation:
         operation = await self._library.reindex_collection(
             caller(),
-            named_slug("name", "collections", request.name),
+            slug_of("name", "collections", request.name),
             request.embedding,
             activate=not request.keep_active,
             request_id=request_id(request.request_id),
         )
-        return await encoded(self._library, caller(), operation)
+        return await encode_operation(self._library, caller(), operation)
 
     async def ActivateGeneration(self, request: pb.ActivateGenerationRequest) -> operations_pb2.Operation:
         collection_id, number = knowledge.generation_name(request.name)
         operation = await self._library.activate_generation(
             caller(), collection_id, number, request_id(request.request_id)
         )
-        return await encoded(self._library, caller(), operation)
+        return await encode_operation(self._library, caller(), operation)
 
     async def DeleteGeneration(self, request: pb.DeleteGenerationRequest) -> Empty:
         await self._library.delete_generation(caller(), *knowledge.generation_name(request.name))
@@ -171,16 +171,16 @@ class KnowledgeService:
             operation = await self._library.upload(
                 caller(),
                 knowledge.metadata("start.metadata", start.metadata),
-                self._counted(_chunks(requests, announced), announced, storing),
+                self._count_chunks(_chunks(requests, announced), announced, storing),
                 announced,
                 request_id(start.request_id),
             )
-        return await encoded(self._library, caller(), operation)
+        return await encode_operation(self._library, caller(), operation)
 
     def _storing(self) -> AbstractContextManager[Storing | None]:
         return nullcontext() if self._limiter is None else self._limiter.storing(caller())
 
-    async def _counted(
+    async def _count_chunks(
         self, chunks: AsyncIterator[bytes], announced: int | None, storing: Storing | None
     ) -> AsyncIterator[bytes]:
         """The same chunks, each counted. An upload that has too many bytes for the day ends there. Raises Exhausted
@@ -224,21 +224,21 @@ class KnowledgeService:
             operation = await self._library.upload(
                 caller(),
                 knowledge.inline(metadata),
-                self._counted(_pieces(data), len(data), storing),
+                self._count_chunks(_pieces(data), len(data), storing),
                 len(data),
                 request_id(request.request_id),
             )
-        return await encoded(self._library, caller(), operation)
+        return await encode_operation(self._library, caller(), operation)
 
     async def GetDocument(self, request: pb.GetDocumentRequest) -> document_pb2.Document:
         return knowledge.document(
-            await self._library.documents.get(caller(), named_uuid("name", "documents", request.name))
+            await self._library.documents.get(caller(), uuid_of("name", "documents", request.name))
         )
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest) -> pb.ListDocumentsResponse:
         asked = Listing(lists.DOCUMENTS, caller(), request, request.parent)
         page = await self._library.documents.list(
-            caller(), named_slug("parent", "collections", request.parent), asked.query
+            caller(), slug_of("parent", "collections", request.parent), asked.query
         )
         return pb.ListDocumentsResponse(
             documents=[knowledge.document(item) for item in page.items], next_page_token=asked.token(page)
@@ -247,9 +247,9 @@ class KnowledgeService:
     async def UpdateDocument(self, request: pb.UpdateDocumentRequest) -> document_pb2.Document:
         document = request.document
         changes = knowledge.document_changes(
-            document, updated(request.update_mask, ("title", "labels", "metadata", "subject"), document)
+            document, unmask(request.update_mask, ("title", "labels", "metadata", "subject"), document)
         )
-        document_id = named_uuid("document.name", "documents", document.name)
+        document_id = uuid_of("document.name", "documents", document.name)
         # A new title makes a new version of the same bytes.
         counted = nullcontext() if changes.title is None else self._copying(document_id, title=changes.title)
         async with counted:
@@ -259,7 +259,7 @@ class KnowledgeService:
     async def DeleteDocument(self, request: pb.DeleteDocumentRequest) -> Empty:
         await self._library.delete_document(
             caller(),
-            named_uuid("name", "documents", request.name),
+            uuid_of("name", "documents", request.name),
             request.etag,
             over_others=self._accounts.require_recent_session,
         )
@@ -289,9 +289,9 @@ class KnowledgeService:
     async def GetDocumentPage(self, request: pb.GetDocumentPageRequest) -> pb.DocumentPage:
         document_id, version = knowledge.document_or_version(request.name)
         width = request.width if request.HasField("width") else knowledge.DEFAULT_PAGE_WIDTH
-        found, image = await self._library.pages.draw(caller(), document_id, version, request.page, width)
+        document, image = await self._library.pages.draw(caller(), document_id, version, request.page, width)
         return pb.DocumentPage(
-            document_version=names.document_version(document_id, found.version),
+            document_version=names.document_version(document_id, document.version),
             page=request.page,
             page_count=image.page_count,
             image=image.png,
@@ -304,7 +304,7 @@ class KnowledgeService:
     ) -> pb.ListDocumentVersionsResponse:
         listing = Listing(lists.DOCUMENT_VERSIONS, caller(), Unfiltered(request), request.parent)
         page = await self._library.documents.versions(
-            caller(), named_uuid("parent", "documents", request.parent), listing.query
+            caller(), uuid_of("parent", "documents", request.parent), listing.query
         )
         return pb.ListDocumentVersionsResponse(
             versions=[knowledge.document_version(item) for item in page.items],
@@ -319,43 +319,43 @@ class KnowledgeService:
             operation = await self._library.restore(
                 caller(), document_id, version, request.etag, request_id(request.request_id)
             )
-        return await encoded(self._library, caller(), operation)
+        return await encode_operation(self._library, caller(), operation)
 
     async def ReindexDocument(self, request: pb.ReindexDocumentRequest) -> operations_pb2.Operation:
-        document_id = named_uuid("name", "documents", request.name)
+        document_id = uuid_of("name", "documents", request.name)
         async with self._copying(document_id):
             operation = await self._library.reindex(
                 caller(), document_id, request.etag, request_id(request.request_id)
             )
-        return await encoded(self._library, caller(), operation)
+        return await encode_operation(self._library, caller(), operation)
 
     async def WatchOperation(
         self, request: pb.WatchOperationRequest
     ) -> AsyncIterator[pb.WatchOperationResponse]:
         principal, last = caller(), request.after_seq
-        operation_id = named_uuid("name", "operations", request.name)
+        operation_id = uuid_of("name", "operations", request.name)
         async with aclosing(self._library.watch_operation(principal, operation_id, last)) as states:
             async for state in states:
                 if state is None:
                     yield pb.WatchOperationResponse(seq=last)
                     continue
                 last = state.seq
-                operation = await encoded(self._library, principal, state)
+                operation = await encode_operation(self._library, principal, state)
                 yield pb.WatchOperationResponse(operation=operation, seq=last)
 
     async def GetPassage(self, request: pb.GetPassageRequest) -> document_pb2.Passage:
-        passage_id = named_uuid("name", "passages", request.name)
+        passage_id = uuid_of("name", "passages", request.name)
         if (scopes := caller().scopes) is not None:
             check_scope(scopes, frozenset({ASK if request.turn else SEARCH}))
         if not request.turn:
             return knowledge.passage(await self._library.documents.passage(caller(), passage_id))
-        turn = await self._turns.store.get(caller(), named_uuid("turn", "turns", request.turn))
+        turn = await self._turns.store.get(caller(), uuid_of("turn", "turns", request.turn))
         excerpt = chat.excerpt_of(turn, request.name)
         return knowledge.show(excerpt, await self._library.show(caller(), chat.place_of(excerpt)))
 
     async def ListFormats(self, request: pb.ListFormatsRequest) -> pb.ListFormatsResponse:
         return pb.ListFormatsResponse(
-            formats=[knowledge.document_format(one) for one in self._library.formats]
+            formats=[knowledge.document_format(item) for item in self._library.formats]
         )
 
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
@@ -368,10 +368,10 @@ class KnowledgeService:
     async def BatchSearch(self, request: pb.BatchSearchRequest) -> pb.BatchSearchResponse:
         queries = knowledge.search_queries(request)
         async with self._at_a_time("searches"):
-            found = await self._library.search_all(caller(), queries)
+            results = await self._library.search_all(caller(), queries)
         self._count(queries)
         response = pb.BatchSearchResponse(
-            responses=[pb.SearchResponse(hits=[knowledge.hit(hit) for hit in hits]) for hits in found]
+            responses=[pb.SearchResponse(hits=[knowledge.hit(hit) for hit in hits]) for hits in results]
         )
         if (size := response.ByteSize()) > _MAX_BATCH_BYTES:
             raise InvalidRequest.of_field(
@@ -386,11 +386,11 @@ class KnowledgeService:
         work_for(caller(), current().deadline, background=True)
         count = None if self._limiter is None else partial(self._limiter.embedded, caller())
         async with self._at_a_time("embeddings"):
-            found = await self._library.embed(request.texts, request.embedding, count)
+            vectors = await self._library.embed(request.texts, request.embedding, count)
         return pb.EmbedTextsResponse(
-            embedding=found.embedding,
-            vectors=[pb.TextVector(values=vector) for vector in found.vectors],
-            tokens=found.tokens,
+            embedding=vectors.embedding,
+            vectors=[pb.TextVector(values=vector) for vector in vectors.vectors],
+            tokens=vectors.tokens,
         )
 
     def _at_a_time(self, name: str) -> AbstractAsyncContextManager[None]:
@@ -411,10 +411,10 @@ def _blaming(field: str) -> Generator[None]:
     except InvalidRequest as error:
         if error.violations:
             raise
-        raise _blamed(field, error) from error
+        raise _blame(field, error) from error
 
 
-def _blamed(field: str, error: InvalidRequest) -> InvalidRequest:
+def _blame(field: str, error: InvalidRequest) -> InvalidRequest:
     violation = FieldViolation(field, error.reason.value.lower(), error.message)
     return replace(error, violations=(violation,))
 
@@ -434,10 +434,10 @@ async def _chunks(
             case "finish":
                 size, sha256 = request.finish.size_bytes, request.finish.sha256
                 if size != received:
-                    raise _blamed("finish.size_bytes", incomplete(size, received))
+                    raise _blame("finish.size_bytes", incomplete(size, received))
                 if sha256 and sha256 != digest.digest():
                     what = "The SHA-256 of the received bytes differs from the SHA-256 in `finish`"
-                    raise _blamed("finish.sha256", incomplete(size, received, what))
+                    raise _blame("finish.sha256", incomplete(size, received, what))
                 return
             case _:
                 raise _metadata_missing(
@@ -445,7 +445,7 @@ async def _chunks(
                 )
     what = "The upload ended without `finish`, so bytes may be missing"
     remedy = "Send the document again, with `finish` after its last chunk."
-    raise _blamed("finish", incomplete(announced or 0, received, what, remedy))
+    raise _blame("finish", incomplete(announced or 0, received, what, remedy))
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

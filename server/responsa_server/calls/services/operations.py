@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import knowledge, sources
-from responsa_server.calls.convert.values import named_uuid
+from responsa_server.calls.convert.values import uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
@@ -24,19 +24,19 @@ MAX_WAIT_SECONDS = 3600.0
 _HEAD_START_SECONDS = 0.1
 
 
-async def encoded(library: Library, caller: Principal, operation: Operation) -> pb.Operation:
+async def encode_operation(library: Library, caller: Principal, operation: Operation) -> pb.Operation:
     """An operation with its document or its generation, which may have been deleted in the meantime."""
-    return (await _encoded(library, caller, [operation]))[0]
+    return (await _encode(library, caller, [operation]))[0]
 
 
-async def _encoded(
+async def _encode(
     library: Library, caller: Principal, operations: Sequence[Operation]
 ) -> Sequence[pb.Operation]:
     """Operations with their documents and generations. One query reads all documents, and one query all generations."""
     successful = [operation for operation in operations if operation.done and operation.error is None]
-    wanted = [one.document_id for one in successful if one.kind is OperationKind.INGEST]
+    wanted = [operation.document_id for operation in successful if operation.kind is OperationKind.INGEST]
     documents: Mapping[UUID, Document] = await library.documents.find(caller, wanted) if wanted else {}
-    reindexed = {one.collection_id for one in successful if one.kind is OperationKind.REINDEX}
+    reindexed = {op.collection_id for op in successful if op.kind is OperationKind.REINDEX}
     generations: Mapping[tuple[str, int], Generation] = (
         await library.generations.find(caller, sorted(reindexed)) if reindexed else {}
     )
@@ -86,26 +86,26 @@ class OperationsService:
         asked = Listing(lists.OPERATIONS, caller(), _ListRequest(request))
         page = await self._library.list_operations(caller(), asked.query)
         return pb.ListOperationsResponse(
-            operations=await _encoded(self._library, caller(), page.items),
+            operations=await _encode(self._library, caller(), page.items),
             next_page_token=asked.token(page),
         )
 
     async def GetOperation(self, request: pb.GetOperationRequest) -> pb.Operation:
         who = caller()
-        return await encoded(
+        return await encode_operation(
             self._library,
             who,
-            await self._library.operations.get(who, named_uuid("name", "operations", request.name)),
+            await self._library.operations.get(who, uuid_of("name", "operations", request.name)),
         )
 
     async def DeleteOperation(self, request: pb.DeleteOperationRequest) -> Empty:
         """Delete an operation that has ended; its document stays."""
-        await self._library.delete_operation(caller(), named_uuid("name", "operations", request.name))
+        await self._library.delete_operation(caller(), uuid_of("name", "operations", request.name))
         return Empty()
 
     async def CancelOperation(self, request: pb.CancelOperationRequest) -> Empty:
         """Cancel an operation. This has no effect if the operation has ended."""
-        await self._library.cancel_operation(caller(), named_uuid("name", "operations", request.name))
+        await self._library.cancel_operation(caller(), uuid_of("name", "operations", request.name))
         return Empty()
 
     async def WaitOperation(self, request: pb.WaitOperationRequest) -> pb.Operation:
@@ -124,9 +124,9 @@ class OperationsService:
             seconds = min(seconds, max(remaining - _HEAD_START_SECONDS, 0.0))
         who = caller()
         operation = await self._library.wait_operation(
-            who, named_uuid("name", "operations", request.name), min(seconds, MAX_WAIT_SECONDS)
+            who, uuid_of("name", "operations", request.name), min(seconds, MAX_WAIT_SECONDS)
         )
-        return await encoded(self._library, who, operation)
+        return await encode_operation(self._library, who, operation)
 
 
 def _invalid(field: str, what: str) -> InvalidRequest:

@@ -24,12 +24,12 @@ _COMPARED: Final[Mapping[Operator, Callable[[str, str], bool]]] = {
 def page_of(items: Iterable[Item], identity: Callable[[Item], str], query: ListQuery) -> Page[Item]:
     """A page of items, sorted by their ids."""
     descending = query.order.descending
-    found = sorted(items, key=identity, reverse=descending)
+    rows = sorted(items, key=identity, reverse=descending)
     if query.after is not None:
         last = str(query.after[1])
-        found = [one for one in found if (identity(one) < last if descending else identity(one) > last)]
-    shown = found[: query.limit]
-    if len(found) <= query.limit:
+        rows = [row for row in rows if (identity(row) < last if descending else identity(row) > last)]
+    shown = rows[: query.limit]
+    if len(rows) <= query.limit:
         return Page(shown, None)
     end = identity(shown[-1])
     return Page(shown, (end, end))
@@ -42,8 +42,8 @@ def fits(text: str, comparison: FilterComparison) -> bool:
             return text != "" if value == "*" else str(value).lower() in text.lower()
         case (Operator.EQ | Operator.NE) as operator, Wildcard((first, *middle, last)):
             # Each middle part is taken where it first occurs and never tried again elsewhere, so that no filter needs exponential time.
-            found = "".join(f"(?>.*?{re.escape(part)})" for part in middle)
-            pattern = f"{re.escape(first)}{found}.*{re.escape(last)}"
+            parts = "".join(f"(?>.*?{re.escape(part)})" for part in middle)
+            pattern = f"{re.escape(first)}{parts}.*{re.escape(last)}"
             return (re.fullmatch(pattern, text, re.DOTALL) is not None) is (operator is Operator.EQ)
         case operator, value:
             return _COMPARED[operator](text, str(value))

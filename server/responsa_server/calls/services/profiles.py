@@ -8,7 +8,7 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as pb
 from responsa.knowledge.v1 import subject_profile_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import profiles
-from responsa_server.calls.convert.values import wanted
+from responsa_server.calls.convert.values import parse_read_mask
 from responsa_server.sources.service import SubjectProfiles
 
 _OF_DOCUMENTS: Final = ("parts", "document_count")
@@ -24,10 +24,10 @@ class ProfileService:
     async def GetSubjectProfile(
         self, request: pb.GetSubjectProfileRequest
     ) -> subject_profile_pb2.SubjectProfile:
-        fields = wanted(request.read_mask, _FIELDS)
+        fields = parse_read_mask(request.read_mask, _FIELDS)
         documents = not fields.isdisjoint(_OF_DOCUMENTS)
-        found = profiles.profile(await self._profiles.get(caller(), request.subject, documents=documents))
+        profile = profiles.profile(await self._profiles.get(caller(), request.subject, documents=documents))
         for name in _FIELDS:
             if name not in fields:
-                found.ClearField(name)
-        return found
+                profile.ClearField(name)
+        return profile

@@ -11,7 +11,7 @@ from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import share_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import shares
-from responsa_server.calls.convert.values import named_uuid, to_datetime
+from responsa_server.calls.convert.values import to_datetime, uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.errors import InvalidRequest
@@ -42,12 +42,12 @@ class ShareService:
                     "expire_time.range",
                     f"must be at least a minute from now, and within {counted(_MOST_DAYS, 'day')}",
                 )
-        made = await self._store.share(caller(), named_uuid("turn", "turns", request.turn), ends)
-        return shares.share(made, caller(), answered=False)
+        share = await self._store.share(caller(), uuid_of("turn", "turns", request.turn), ends)
+        return shares.share(share, caller(), answered=False)
 
     async def GetShare(self, request: pb.GetShareRequest) -> share_pb2.Share:
-        found = await self._store.get(caller(), named_uuid("name", "shares", request.name))
-        return shares.share(found, caller())
+        share = await self._store.get(caller(), uuid_of("name", "shares", request.name))
+        return shares.share(share, caller())
 
     async def ListShares(self, request: pb.ListSharesRequest) -> pb.ListSharesResponse:
         asked = Listing(lists.SHARES, caller(), request)
@@ -58,5 +58,5 @@ class ShareService:
         )
 
     async def RevokeShare(self, request: pb.RevokeShareRequest) -> Empty:
-        await self._store.revoke(caller(), named_uuid("name", "shares", request.name))
+        await self._store.revoke(caller(), uuid_of("name", "shares", request.name))
         return Empty()

@@ -37,9 +37,9 @@ class ToolService:
             if self._visible(entry, principal)
             and all(holds(wanted, partial(fits, entry.card.title)) for wanted in listing.query.filters)
         ]
-        page = page_of(entries, lambda one: one.card.id, listing.query)
+        page = page_of(entries, lambda entry: entry.card.id, listing.query)
         return pb.ListToolsResponse(
-            tools=[self._converted(item, principal) for item in page.items],
+            tools=[self._convert(item, principal) for item in page.items],
             next_page_token=listing.token(page),
         )
 
@@ -48,13 +48,13 @@ class ToolService:
         wanted = request.name.removeprefix("tools/")
         for entry in self._tools.entries():
             if entry.card.id == wanted and self._visible(entry, who):
-                return self._converted(entry, who)
+                return self._convert(entry, who)
         raise NotFound.of("tool", request.name)
 
     def _visible(self, entry: ToolEntry, caller: Principal) -> bool:
         return caller.owner or (entry.usable and bool(self._users(entry, caller)))
 
-    def _converted(self, entry: ToolEntry, caller: Principal) -> tool_pb2.Tool:
+    def _convert(self, entry: ToolEntry, caller: Principal) -> tool_pb2.Tool:
         return tools.tool(entry, self._users(entry, caller), problems=caller.owner)
 
     def _users(self, entry: ToolEntry, caller: Principal) -> Sequence[str]:

@@ -10,7 +10,7 @@ from a2a.utils.errors import A2A_REASON_TO_ERROR, JSON_RPC_ERROR_CODE_MAP
 from responsa_server.calls import status
 from responsa_server.calls.json_rpc import SERVER_ERROR
 from responsa_server.calls.status import Code
-from responsa_server.calls.violations import renamed, within
+from responsa_server.calls.violations import rename_fields, within
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason, ResponsaError
 
 _DOMAIN: Final = "a2a-protocol.org"
@@ -70,7 +70,7 @@ def translated(error: ResponsaError) -> ResponsaError:
         error.alias = _DOMAIN, "METHOD_NOT_FOUND"
     elif (reason := _REASONS.get(status.code(error))) is not None:
         error.alias = _DOMAIN, reason
-    return renamed(error, within(_FIELDS))
+    return rename_fields(error, within(_FIELDS))
 
 
 def rpc_code(error: ResponsaError) -> int:

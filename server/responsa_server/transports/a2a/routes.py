@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, Call, Complete, disconnected, peer_of
+from responsa_server.calls.call import CALL_ID, Call, Complete, peer_of, wait_disconnect
 from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.http import is_json
 from responsa_server.calls.interceptors.access import metadata_of_headers
@@ -29,7 +29,7 @@ from responsa_server.calls.json_rpc import (
     error_body,
     headers_of,
     json_of,
-    malformed,
+    refuse_unreadable,
     resource_of,
 )
 from responsa_server.calls.methods import GET_ME
@@ -174,7 +174,7 @@ class _Door:
             message = operation.request(params)
             if not message.tenant:
                 message.tenant = request.path_params.get("agent", "")
-            left, call = disconnected(request.receive), reply.call(operation.path)
+            left, call = wait_disconnect(request.receive), reply.call(operation.path)
             write = reply.event if operation.streams else reply.result
 
             async def send(response: Message | bytes) -> None:
@@ -213,7 +213,7 @@ class _Reply:
         if not isinstance(given, bool) and isinstance(given, (str, int)):
             self._id = given
         if message.get("jsonrpc") != "2.0" or not isinstance(method, str) or self._id != given:
-            raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch")
+            raise refuse_unreadable("its body must be one message of JSON-RPC 2.0, and not a batch")
         return method, message.get("params") or {}
 
     async def result(self, result: object) -> None:

@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from responsa.chat.v1.chat_service_pb2 import AskResponse
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, RefusalReason, Turn, TurnAnswer, TurnEvent, TurnState
 from responsa_server.calls.convert.cited import citations
-from responsa_server.calls.status import broken_off
+from responsa_server.calls.status import interruption
 
 _STATES: Final[Mapping[TurnState.ValueType, a2a.TaskState]] = {
     TurnState.TURN_STATE_PENDING: a2a.TASK_STATE_SUBMITTED,
@@ -138,7 +138,7 @@ class Reading:
     def _other(self, event: TurnEvent) -> Iterator[a2a.StreamResponse]:
         kind = event.WhichOneof("event")
         if kind == "reconnect":
-            raise broken_off("subscribe to the task again", draining=True)
+            raise interruption("subscribe to the task again", draining=True)
         if kind == "answer":
             yield self._answer(event.answer)
         if kind in _TOLD:

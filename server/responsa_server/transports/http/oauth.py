@@ -21,7 +21,7 @@ from responsa_server.calls.call import USER, current
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import json_body, whole_body
 from responsa_server.calls.interceptors.access import confirm_user, cookie_of
-from responsa_server.calls.violations import malformed
+from responsa_server.calls.violations import unreadable
 from responsa_server.domain.addresses import own_address
 from responsa_server.domain.errors import (
     Exhausted,
@@ -264,20 +264,20 @@ def _parameters(text: str, most: int) -> Mapping[str, str]:
             raise ValueError
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS, errors="strict")
     except ValueError:
-        raise malformed("its parameters are not a form of at most 20 fields in UTF-8") from None
+        raise unreadable("its parameters are not a form of at most 20 fields in UTF-8") from None
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise malformed("a parameter is given twice")
+        raise unreadable("a parameter is given twice")
     return found
 
 
 async def _form(request: Request) -> Mapping[str, str]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise malformed(f"the content-type must be {_FORM}")
+        raise unreadable(f"the content-type must be {_FORM}")
     with arriving():
         body = await whole_body(request.stream(), MAX_FORM)
     if not body.isascii():
-        raise malformed("its form is not encoded")
+        raise unreadable("its form is not encoded")
     return _parameters(body.decode(), MAX_FORM)
 
 

@@ -19,7 +19,7 @@ from responsa.knowledge.v1.knowledge_service_pb2 import (
     GetDocumentOriginalRequest,
     GetDocumentOriginalResponse,
 )
-from responsa_server.calls.call import CALL_ID, Call, Complete, disconnected
+from responsa_server.calls.call import CALL_ID, Call, Complete, wait_disconnect
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of
 from responsa_server.domain.errors import InvalidRequest, ResponsaError
@@ -57,7 +57,7 @@ class Originals:
         download = _Download(call, send)
         asked = Complete(GetDocumentOriginalRequest(name=_name(request)))
         try:
-            complete = await self._calls.serve_until(disconnected(receive), call, asked, download.piece)
+            complete = await self._calls.serve_until(wait_disconnect(receive), call, asked, download.piece)
         except ResponsaError:
             if not download.begun:
                 raise

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from responsa_server.calls.negotiation import accepted
+from responsa_server.calls.negotiation import negotiate
 from responsa_server.transports.http.security_headers import DOCS_POLICY
 
 BUILD_COMMAND = "npm ci && npm run build --workspace @responsa/web"
@@ -93,7 +93,7 @@ class StaticPage:
         headers = {"cache-control": caching}
         if Path(match["name"]).suffix in _PACKED:
             headers["vary"] = "accept-encoding"
-            for encoding in accepted(request.headers.getlist("accept-encoding"), list(_COPIES)):
+            for encoding in negotiate(request.headers.getlist("accept-encoding"), list(_COPIES)):
                 copy = file.with_name(f"{match['name']}{_COPIES[encoding]}")
                 if (found_copy := await to_thread.run_sync(_regular_file, copy)) is not None:
                     file, stat_result = copy, found_copy

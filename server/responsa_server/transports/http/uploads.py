@@ -24,8 +24,8 @@ from responsa.knowledge.v1.document_pb2 import DocumentMetadata
 from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadFinish, UploadStart
 from responsa_server.calls.call import Call, abandon
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.http import bounded, call_of, json_object
-from responsa_server.calls.violations import malformed, not_utf8
+from responsa_server.calls.http import call_of, json_object, limit_bytes
+from responsa_server.calls.violations import not_utf8, unreadable
 from responsa_server.domain.errors import (
     DocumentRejected,
     FieldViolation,
@@ -166,10 +166,10 @@ async def _of_form(
     Nothing is read before the credential was checked."""
     # Its parser would take any of Python's codecs, some of which need minutes.
     if parse_options_header(_declared(request))[1].get(b"charset", b"utf-8").lower() not in _CHARSETS:
-        raise malformed("the charset of a form must be utf-8")
+        raise unreadable("the charset of a form must be utf-8")
     parser = MultiPartParser(
         request.headers,
-        bounded(stream, _MAX_FORM_BYTES, lambda: _too_large("")),
+        limit_bytes(stream, _MAX_FORM_BYTES, lambda: _too_large("")),
         max_files=1,
         max_fields=_MAX_FIELDS,
         max_part_size=_MAX_FIELD_BYTES,
@@ -178,7 +178,7 @@ async def _of_form(
         try:
             form = await parser.parse()
         except MultiPartException as error:
-            raise malformed(f"it is not a form with one file: {error.message}") from error
+            raise unreadable(f"it is not a form with one file: {error.message}") from error
     try:
         pairs, files = [*parameters], list[UploadFile]()
         for name, value in form.multi_items():

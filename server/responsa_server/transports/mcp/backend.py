@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, ResumeTurnRequest
 from responsa.chat.v1.turn_pb2 import TurnEvent
-from responsa_server.calls.violations import renamed, within
+from responsa_server.calls.violations import rename_fields, within
 from responsa_server.domain.errors import ResponsaError
 
 KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
@@ -49,7 +49,7 @@ class Resuming(Backend, Protocol):
 def reported(error: ResponsaError, fields: Mapping[str, str]) -> dict[str, object]:
     """An error as data: `reason`, `message`, `metadata`, and where there are some `fields` with their remedies and
     `retry_after` in seconds. fields: the names of arguments by those of the contract's fields."""
-    error = renamed(error, within(fields))
+    error = rename_fields(error, within(fields))
     wrong = [{"field": one.field, "description": one.description} for one in error.violations]
     return {
         "reason": error.reason.value,

@@ -102,4 +102,4 @@ class InProcess:
 
         await self.each(CHAT + method, request, kind, events)
         if not ended:
-            raise status.broken_off("call the tool again with the same request_id", draining=away)
+            raise status.interruption("call the tool again with the same request_id", draining=away)

@@ -20,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from responsa.auth.v1.auth_service_pb2 import GetMeRequest
 from responsa.auth.v1.user_pb2 import User
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, disconnected, peer_of
+from responsa_server.calls.call import CALL_ID, peer_of, wait_disconnect
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.access import check_scope, metadata_of_headers
 from responsa_server.calls.json_rpc import (
@@ -31,7 +31,7 @@ from responsa_server.calls.json_rpc import (
     error_body,
     headers_of,
     json_of,
-    malformed,
+    refuse_unreadable,
     resource_of,
 )
 from responsa_server.calls.methods import GET_ME
@@ -178,7 +178,7 @@ class Mcp:
 
         backend.followed = followed
         work = asyncio.ensure_future(serving.replay(backend, place, message))
-        left = asyncio.ensure_future(disconnected(request.receive))
+        left = asyncio.ensure_future(wait_disconnect(request.receive))
         try:
             await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -301,14 +301,14 @@ def _message(body: bytes) -> JSONRPCMessage:
     except ValidationError:
         given = cast("Mapping[str, object]", content if isinstance(content, dict) else {})
         if isinstance(given.get("params", {}), dict):
-            raise malformed("its body must be one message of JSON-RPC 2.0, and not a batch") from None
-        refused = malformed("its params must be an object")
+            raise refuse_unreadable("its body must be one message of JSON-RPC 2.0, and not a batch") from None
+        refused = refuse_unreadable("its params must be an object")
         if type(request_id := given.get("id")) in (str, int):
             refused.request_id = request_id
         raise refused from None
     # The SDK reads a request whose id has another type as a notification, which nobody answers.
     if isinstance(message, JSONRPCNotification) and isinstance(content, dict) and "id" in content:
-        raise malformed("its id must be a string or a whole number")
+        raise refuse_unreadable("its id must be a string or a whole number")
     return message
 
 

@@ -23,7 +23,7 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.knowledge.v1.collection_pb2 import Collection
 from responsa_server import __version__
 from responsa_server.calls import status
-from responsa_server.calls.json_types import nearest, qualified
+from responsa_server.calls.json_types import nearest, qualify
 from responsa_server.calls.methods import CHAT
 from responsa_server.calls.status import Code
 from responsa_server.calls.violations import invalid
@@ -215,7 +215,7 @@ class Serving:
         )
 
     async def _prompt(self, context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        request = chat.GetAgentRequest(name=qualified("agents", params.name))
+        request = chat.GetAgentRequest(name=qualify("agents", params.name))
         agent = await self._backend(context).answer(CHAT + "GetAgent", request, Agent)
         arguments = dict(params.arguments or {})
         known = [one.name for one in _prompt_of(agent).arguments or ()]
@@ -240,7 +240,7 @@ class Serving:
         """Complete the argument of a prompt that names a record, such as a teacher: the ids of those whose id or name has the text."""
         values: list[str] = []
         if isinstance(params.ref, types.PromptReference):
-            request = chat.GetAgentRequest(name=qualified("agents", params.ref.name))
+            request = chat.GetAgentRequest(name=qualify("agents", params.ref.name))
             agent = await self._backend(context).answer(CHAT + "GetAgent", request, Agent)
             rule = MessageToDict(agent.parameters_schema).get("properties", {}).get(params.argument.name, {})
             choices = [(str(one["const"]), str(one.get("title", ""))) for one in rule.get("oneOf", ())]

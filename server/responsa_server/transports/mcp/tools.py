@@ -23,7 +23,7 @@ from responsa.knowledge.v1.document_pb2 import Document, Passage
 from responsa.type.v1.scope_pb2 import Scope
 from responsa_server.calls import status
 from responsa_server.calls.convert.cited import citations, with_passages, with_sources
-from responsa_server.calls.json_types import qualified
+from responsa_server.calls.json_types import qualify
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.programs import ASK, SEARCH
@@ -67,7 +67,7 @@ class _Scoped(Arguments):
         if not self.collections and not self.filter:
             return None
         return Scope(
-            collections=[qualified("collections", one) for one in self.collections], filter=self.filter
+            collections=[qualify("collections", one) for one in self.collections], filter=self.filter
         )
 
 
@@ -234,8 +234,8 @@ async def read_text(backend: Backend, name: str, offset: int, most: int) -> tupl
 async def _ask(backend: Backend, arguments: Ask, asking: Asking) -> CallToolResult:
     request = chat.AskRequest(
         text=arguments.question,
-        agent=qualified("agents", arguments.agent),
-        conversation=qualified("conversations", arguments.conversation),
+        agent=qualify("agents", arguments.agent),
+        conversation=qualify("conversations", arguments.conversation),
         request_id=arguments.request_id or str(asking.request_id),
         cancel_on_disconnect=asking.ends_with_reader,
         options=chat.AskOptions(scope=arguments.scope()),

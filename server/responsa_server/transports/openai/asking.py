@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, EarlierMessage, GenerateTextRequest
 from responsa.chat.v1.message_pb2 import Role
-from responsa_server.calls.json_types import misfits, qualified
+from responsa_server.calls.json_types import misfits, qualify
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.transports.openai.exchange import Json, dumped
@@ -312,7 +312,7 @@ def model_of(agent: str, kind: Kind) -> str:
 def agent_of(model: str) -> str:
     """The agent that the id of a model names, as the contract does."""
     kind = kind_of(model)
-    return qualified("agents", model.removesuffix(f":{kind}") if kind else model)
+    return qualify("agents", model.removesuffix(f":{kind}") if kind else model)
 
 
 def checked(kind: type[Checked], body: Json) -> Checked:
@@ -344,7 +344,7 @@ def _asked(fields: _Body, headers: Mapping[str, str], said: _Said, **rest: Any) 
     request.text = said.messages.pop().text
     inner = fields.conversation
     place = headers.get("responsa-conversation") or (inner if isinstance(inner, str) else inner.id)
-    request.conversation = qualified("conversations", place)
+    request.conversation = qualify("conversations", place)
     if (key := headers.get("idempotency-key")) is not None:
         request.request_id = _request_id(key)
     if "x-mcp-mode" in headers or "mcp" in headers:

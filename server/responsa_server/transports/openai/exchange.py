@@ -20,7 +20,7 @@ from responsa_server.calls.call import CALL_ID, Call, Read, abandon, peer_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import SAFE, json_body, json_object
 from responsa_server.calls.interceptors.access import metadata_of_headers
-from responsa_server.calls.violations import renamed, within
+from responsa_server.calls.violations import rename_fields, within
 from responsa_server.domain.addresses import own_address
 from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError
 from responsa_server.transports.openai.settings import OpenAiSettings
@@ -133,7 +133,7 @@ class Exchange:
 
     async def fail(self, error: ResponsaError) -> None:
         """Send an error in the names of this API, as the response or as the last event of the stream."""
-        reported = error_of(renamed(self._explained(error), within(self.fields)))
+        reported = error_of(rename_fields(self._explained(error), within(self.fields)))
         if self.begun:
             await self.write(self.last_event(reported), ends=True)
             return

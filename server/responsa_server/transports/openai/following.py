@@ -13,8 +13,8 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, Turn, TurnEvent
 from responsa_server.calls import status
-from responsa_server.calls.call import Complete, Read, abandon, disconnected
-from responsa_server.calls.convert.cited import checked, sources, web_address, why, with_passages
+from responsa_server.calls.call import Complete, Read, abandon, wait_disconnect
+from responsa_server.calls.convert.cited import checks_of, sources, web_address, why, with_passages
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import AlreadyExists, Cancelled, Reason, ResponsaError
 from responsa_server.text.disarming import disarm_quoted
@@ -270,11 +270,11 @@ class Followed:
         assert self._output is not None, "a call that ended by itself has a question"
         if not self._output.over:
             again = "repeat the request with the same Idempotency-Key"
-            raise status.broken_off(again, draining=self._reading.draining)
+            raise status.interruption(again, draining=self._reading.draining)
 
     async def _client_gone(self) -> None:
         await self._question_read.wait()
-        await disconnected(self._exchange.request.receive)
+        await wait_disconnect(self._exchange.request.receive)
 
     async def _frame(self, message: Message | bytes) -> None:
         output, reading = self._output, self._reading
@@ -318,7 +318,7 @@ def annotation(citation: Citation, text: str, page: str, marking: Marking | None
     fields: dict[str, Any] = {
         "start": len(data[: cited.start].decode()),
         "end": len(data[: cited.end].decode()),
-        **checked(text, citation),
+        **checks_of(text, citation),
     }
     if marking is not None:
         for one in (fields, *fields["differences"]):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.message_pb2 import Message
-from responsa_server.calls.convert.cited import is_list, listed, sources
+from responsa_server.calls.convert.cited import is_list, list_sources, sources
 from responsa_server.text.cited import Place, give_numbers, marks_of
 from responsa_server.text.layout import insertions
 from responsa_server.text.why_passages import without_why
@@ -52,7 +52,7 @@ class Marking:
         """What follows the text: why it shows passages, "" if that stands above it or it does not, and the list of these
         sources. text: the answer. link: see `listed`."""
         give_numbers(citations, self._numbers)
-        found = [why, listed(text, citations, self._numbers, link)]
+        found = [why, list_sources(text, citations, self._numbers, link)]
         return "".join(f"\n\n{part}" for part in found if part) + ("\n" if any(found) else "")
 
 

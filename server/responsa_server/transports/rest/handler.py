@@ -16,12 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from responsa.chat.v1.chat_service_pb2 import ResumeTurnRequest
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, deadline_in, disconnected
+from responsa_server.calls.call import CALL_ID, deadline_in, wait_disconnect
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of, check_json
-from responsa_server.calls.json_types import encoded
+from responsa_server.calls.json_types import to_json
 from responsa_server.calls.methods import CHAT
-from responsa_server.calls.negotiation import accepted
+from responsa_server.calls.negotiation import negotiate
 from responsa_server.domain.errors import (
     Cancelled,
     DeadlinePassed,
@@ -116,7 +116,7 @@ class _Exchange:
         elif not await self._calls.serve_until(self._left(), self._call, self._read, keep):
             return
         (reply,) = replies
-        body = encoded(self._binding.response.FromString(reply) if isinstance(reply, bytes) else reply)
+        body = to_json(self._binding.response.FromString(reply) if isinstance(reply, bytes) else reply)
         if self._binding.verb != "GET":
             await self._respond(200, body, {})
             return
@@ -131,7 +131,7 @@ class _Exchange:
 
     async def _stream(self) -> None:
         method = self._call.method
-        wants_events = accepted(self._headers.getlist("accept"), [EVENTS.media_type])
+        wants_events = negotiate(self._headers.getlist("accept"), [EVENTS.media_type])
         written = EVENTS if wants_events and method in EVENT_STREAMS else LINES
         if written is EVENTS and method == _RESUME:
             self._last = self._headers.get("last-event-id")
@@ -186,14 +186,14 @@ class _Exchange:
     async def _left(self) -> None:
         """Return once the caller has left. Until the body has arrived, reading it shows that."""
         await self._arrived.wait()
-        await disconnected(self._receive)
+        await wait_disconnect(self._receive)
 
     async def _respond(self, code: int, body: bytes, headers: dict[str, str]) -> None:
         if self._call.id:
             headers[CALL_ID] = self._call.id
         if code == 200 and len(body) >= _LEAST_COMPRESSED:
             headers["vary"] = "accept-encoding"
-            if accepted(self._headers.getlist("accept-encoding"), ["gzip"]):
+            if negotiate(self._headers.getlist("accept-encoding"), ["gzip"]):
                 headers["content-encoding"] = "gzip"
                 body = zlib.compress(body, _QUICKEST, _GZIP)
         await _respond(self._send, code, body, headers)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from responsa_server.calls.negotiation import accepted
+from responsa_server.calls.negotiation import negotiate
 
 _GZIP: Final = 31  # zlib's code for the format of gzip
 _HEADERS: Final = {"cache-control": "no-cache", "vary": "accept-encoding"}
@@ -23,7 +23,7 @@ def openapi_route(file: Path) -> Route:
     packed = zlib.compress(plain, zlib.Z_BEST_COMPRESSION, _GZIP)
 
     async def get(request: Request) -> Response:
-        packs = accepted(request.headers.getlist("accept-encoding"), ["gzip"])
+        packs = negotiate(request.headers.getlist("accept-encoding"), ["gzip"])
         headers = {**_HEADERS, "content-encoding": "gzip"} if packs else _HEADERS
         return Response(packed if packs else plain, media_type="application/json", headers=headers)
 

@@ -13,7 +13,7 @@ from responsa.chat.v1.chat_service_pb2 import AskResponse
 from responsa.chat.v1.turn_pb2 import TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call
-from responsa_server.calls.json_types import encoded
+from responsa_server.calls.json_types import to_json
 from responsa_server.domain.errors import ResponsaError
 
 
@@ -40,7 +40,7 @@ def _event(frame: AskResponse) -> bytes:
         # An EventSource reconnects by itself, with the id of the last event.
         return b"retry: %d\n\n" % last.reconnect.after.ToMilliseconds()
     named = b"" if last is None or kind is None else b"event: %s\n" % _TYPES[kind]
-    return b"id: %d\n%sdata: %s\n\n" % (frame.through_seq, named, encoded(frame))
+    return b"id: %d\n%sdata: %s\n\n" % (frame.through_seq, named, to_json(frame))
 
 
 _TYPES: Final = {
@@ -48,7 +48,7 @@ _TYPES: Final = {
 }
 LINES: Final = Format(
     "application/x-ndjson",
-    lambda message: encoded(message) + b"\n",
+    lambda message: to_json(message) + b"\n",
     lambda found: b'{"error":' + found + b"}\n",
     200,
 )

@@ -472,7 +472,7 @@ class Session:
             Exception
         ):  # the client gets the error of the failed turn, and the socket's other turns continue
             self._log.exception("turn not followed")
-            await self._not_followed(follower, message, status.unexpected(self._handshake.call_id))
+            await self._not_followed(follower, message, status.internal_error(self._handshake.call_id))
         finally:
             follower.answered.set()
 

@@ -30,7 +30,7 @@ from responsa.chat.v1.turn_pb2 import (
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa.type.v1.collection_kind_pb2 import CollectionKind
 from responsa_server.calls import status as statuses
-from responsa_server.calls.convert.cited import checked
+from responsa_server.calls.convert.cited import checks_of
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Reason
 from responsa_server.text.disarming import disarm_quoted
@@ -207,7 +207,7 @@ def _metadata(
                 "title": citation.title,
                 "uri": citation.uri,
                 "quote": disarm_quoted(citation.quote),
-                **checked(text, citation),
+                **checks_of(text, citation),
                 **_place(citation),
                 **_tool(citation),
             }

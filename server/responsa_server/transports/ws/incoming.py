@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationEr
 
 from responsa.chat.v1.chat_service_pb2 import AskOptions, AskRequest
 from responsa_server.calls.http import json_object
-from responsa_server.calls.json_types import qualified
+from responsa_server.calls.json_types import qualify
 from responsa_server.calls.status import MAX_VIOLATIONS
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
@@ -24,10 +24,10 @@ _MOST_NAME: Final = 64
 
 def _conversation(value: str) -> str:
     identity = value.removeprefix("conversations/").lower()
-    return "" if identity == _NEW else qualified("conversations", identity)
+    return "" if identity == _NEW else qualify("conversations", identity)
 
 
-TurnName: TypeAlias = Annotated[str, AfterValidator(partial(qualified, "turns"))]
+TurnName: TypeAlias = Annotated[str, AfterValidator(partial(qualify, "turns"))]
 
 
 class _Message(BaseModel, strict=True, extra="forbid"):
@@ -53,7 +53,7 @@ class QuestionMessage(_Message):
     type: Literal["ask"]
     content: str
     conversation_id: Annotated[str, AfterValidator(_conversation)] = ""
-    agent: Annotated[str, AfterValidator(partial(qualified, "agents"))] = ""
+    agent: Annotated[str, AfterValidator(partial(qualify, "agents"))] = ""
     teacher_id: str = ""
     request_id: str = ""
     deltas: bool = False
@@ -76,7 +76,7 @@ class QuestionMessage(_Message):
             conversation=self.conversation_id,
             text=self.content,
             request_id=request_id,
-            agent=self.agent or qualified("agents", TUTOR if self.teacher else default_agent),
+            agent=self.agent or qualify("agents", TUTOR if self.teacher else default_agent),
             options=AskOptions(parameters=self._parameters()),
             include_deltas=self.deltas,
         )

@@ -18,7 +18,7 @@ from responsa_server.calls import status
 from responsa_server.calls.call import Call, Complete, Send, deadline_in
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.methods import CHAT, GET_ME
-from responsa_server.calls.violations import renamed
+from responsa_server.calls.violations import rename_fields
 from responsa_server.domain.errors import Exhausted, Reason, ResponsaError, Unavailable
 from responsa_server.domain.people import Principal
 from responsa_server.transports.ws import frames
@@ -204,4 +204,4 @@ class Follower:
 
 def _renamed(error: ResponsaError) -> ResponsaError:
     """The same error with its fields named as in the socket's messages."""
-    return renamed(error, lambda field: _FIELDS.get(field) or field.removeprefix("options."))
+    return rename_fields(error, lambda field: _FIELDS.get(field) or field.removeprefix("options."))

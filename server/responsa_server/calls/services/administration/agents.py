@@ -6,7 +6,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.chat.v1 import agent_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, structs
-from responsa_server.calls.convert.values import updated
+from responsa_server.calls.convert.values import unmask
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists, names
 from responsa_server.domain.agents import Catalogue
@@ -30,12 +30,12 @@ class AgentVersionService:
             self._catalogue.card(agent)
         current = self._current()
         return pb.ListAgentVersionsResponse(
-            agent_versions=[agents.version(one, current) for one in page.items],
+            agent_versions=[agents.version(item, current) for item in page.items],
             next_page_token=listing.token(page),
         )
 
     async def GetAgentVersion(self, request: pb.GetAgentVersionRequest) -> agent_pb2.AgentVersion:
-        return await self._shown(*names.parse_version(request.name))
+        return await self._get(*names.parse_version(request.name))
 
     async def PublishAgentVersion(self, request: pb.PublishAgentVersionRequest) -> agent_pb2.Agent:
         agent, number = names.parse_version(request.name)
@@ -44,7 +44,7 @@ class AgentVersionService:
         return await self._agent(agent)
 
     async def UpdateAgent(self, request: pb.UpdateAgentRequest) -> agent_pb2.Agent:
-        updated(request.update_mask, ("listed",), request.agent)
+        unmask(request.update_mask, ("listed",), request.agent)
         agent = names.parse_slug("agents", request.agent.name)
         event = AuditEvent.of_call(caller(), request.agent.name)
         await self._catalogue.list_agent(
@@ -65,23 +65,23 @@ class AgentVersionService:
         card = self._catalogue.card(identity)
         return agents.agent(card, await self._catalogue.schema(caller(), card))
 
-    async def _shown(self, agent: str, number: int) -> agent_pb2.AgentVersion:
-        found = await self._versions.get(agent, number)
-        if found is None:
+    async def _get(self, agent: str, number: int) -> agent_pb2.AgentVersion:
+        version = await self._versions.get(agent, number)
+        if version is None:
             raise NotFound.of("agent_version", names.agent_version(agent, number))
         # Files of the installation may hold what administrators of other tenants must not see.
-        return agents.version(found, self._current(), with_content=caller().owner)
+        return agents.version(version, self._current(), with_content=caller().owner)
 
     async def CreateAgentVersion(self, request: pb.CreateAgentVersionRequest) -> agent_pb2.AgentVersion:
         agent = names.parse_slug("agents", request.parent)
-        given = request.agent_version
+        version = request.agent_version
         stored = await self._catalogue.create(
             agent,
-            structs.whole("agent_version.content", given.content),
-            structs.text("agent_version.card", given.card),
+            structs.whole("agent_version.content", version.content),
+            structs.text("agent_version.card", version.card),
             AuditEvent.of_call(caller(), request.parent),
         )
-        return await self._shown(stored.agent, stored.number)
+        return await self._get(stored.agent, stored.number)
 
     def _current(self) -> frozenset[str]:
         return frozenset(card.version for card in self._catalogue.cards())

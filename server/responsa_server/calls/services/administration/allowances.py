@@ -7,7 +7,7 @@ from responsa.admin.v1 import user_limits_pb2, user_quota_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import limits as converted
 from responsa_server.calls.convert import people
-from responsa_server.calls.convert.values import updated
+from responsa_server.calls.convert.values import unmask
 from responsa_server.identity.limits import LimitBook, QuotaAdministration
 
 
@@ -24,9 +24,9 @@ class AllowanceService:
         )
 
     async def UpdateUserLimits(self, request: pb.UpdateUserLimitsRequest) -> user_limits_pb2.UserLimits:
-        given = request.user_limits
-        changes = converted.changes(given, updated(request.update_mask, converted.PATHS, given))
-        user_id = converted.user_id("user_limits.name", given.name)
+        limits = request.user_limits
+        changes = converted.changes(limits, unmask(request.update_mask, converted.PATHS, limits))
+        user_id = converted.user_id("user_limits.name", limits.name)
         return converted.user_limits(await self._limits.change(caller(), user_id, changes))
 
     async def GetUserQuota(self, request: pb.GetUserQuotaRequest) -> user_quota_pb2.UserQuota:
@@ -34,7 +34,7 @@ class AllowanceService:
         return people.user_quota(await self._quotas.of_user(caller(), user_id))
 
     async def UpdateUserQuota(self, request: pb.UpdateUserQuotaRequest) -> user_quota_pb2.UserQuota:
-        given = request.user_quota
-        change, dropped = people.quota_change(given, updated(request.update_mask, people.QUOTA_FIELDS, given))
-        user_id = people.quota_user("user_quota.name", given.name)
-        return people.user_quota(await self._quotas.update(caller(), user_id, change, dropped, given.etag))
+        quota = request.user_quota
+        change, dropped = people.quota_change(quota, unmask(request.update_mask, people.QUOTA_FIELDS, quota))
+        user_id = people.quota_user("user_quota.name", quota.name)
+        return people.user_quota(await self._quotas.update(caller(), user_id, change, dropped, quota.etag))

@@ -6,7 +6,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.auth.v1 import api_key_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import people
-from responsa_server.calls.convert.values import named_uuid, request_id
+from responsa_server.calls.convert.values import request_id, uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.agents import Catalogue
@@ -30,7 +30,7 @@ class CredentialService:
         self, request: pb.CreateServiceApiKeyRequest
     ) -> pb.CreateServiceApiKeyResponse:
         who = caller()
-        service_id = named_uuid("user", "users", request.user)
+        service_id = uuid_of("user", "users", request.user)
         people.no_key_role(request.api_key)
         allowed = await self._limits.read(who, service_id)
         key, secret = await self._identity.create_service_key(
@@ -50,7 +50,7 @@ class CredentialService:
         )
 
     async def RevokeTenantApiKey(self, request: pb.RevokeTenantApiKeyRequest) -> api_key_pb2.ApiKey:
-        key_id = named_uuid("name", "apiKeys", request.name)
+        key_id = uuid_of("name", "apiKeys", request.name)
         return people.api_key(await self._identity.revoke_api_key(caller(), key_id, of_any_user=True))
 
     async def ListTenantSessions(
@@ -66,7 +66,7 @@ class CredentialService:
     async def RevokeTenantSessions(
         self, request: pb.RevokeTenantSessionsRequest
     ) -> pb.RevokeTenantSessionsResponse:
-        wanted = [named_uuid(f"names[{place}]", "sessions", one) for place, one in enumerate(request.names)]
-        user_id = named_uuid("user", "users", request.user) if request.user else None
+        wanted = [uuid_of(f"names[{index}]", "sessions", name) for index, name in enumerate(request.names)]
+        user_id = uuid_of("user", "users", request.user) if request.user else None
         count = await self._accounts.revoke_tenant_sessions(caller(), wanted, user_id)
         return pb.RevokeTenantSessionsResponse(revoked_count=count)

@@ -27,10 +27,10 @@ class ExperimentService:
         self._new_id = new_id
 
     async def CreateExperiment(self, request: pb.CreateExperimentRequest) -> experiment_pb2.Experiment:
-        who, given = caller(), request.experiment
-        agent, candidate = names.parse_version(given.candidate)
+        who, wanted = caller(), request.experiment
+        agent, candidate = names.parse_version(wanted.candidate)
         baseline = await self._catalogue.check_candidate(agent, candidate)
-        new = experiments.new(given, self._new_id(), agent, baseline, candidate, who.tenant_id)
+        new = experiments.new(wanted, self._new_id(), agent, baseline, candidate, who.tenant_id)
         event = AuditEvent.of_call(who, names.experiment(new.id))
         return experiments.experiment(await self._store.create(new, event))
 
@@ -41,7 +41,7 @@ class ExperimentService:
         asked = Listing(lists.EXPERIMENTS, caller(), Unfiltered(request))
         page = await self._store.list(asked.query)
         return pb.ListExperimentsResponse(
-            experiments=[experiments.experiment(one) for one in page.items], next_page_token=asked.token(page)
+            experiments=[experiments.experiment(row) for row in page.items], next_page_token=asked.token(page)
         )
 
     async def StopExperiment(self, request: pb.StopExperimentRequest) -> experiment_pb2.Experiment:

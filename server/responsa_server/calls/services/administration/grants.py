@@ -8,7 +8,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import service_grant_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import tenants
-from responsa_server.calls.convert.values import named_uuid
+from responsa_server.calls.convert.values import uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.identity.tenants import GrantAdministration
@@ -23,9 +23,9 @@ class GrantService:
     async def CreateServiceGrant(
         self, request: pb.CreateServiceGrantRequest
     ) -> service_grant_pb2.ServiceGrant:
-        given = request.service_grant
-        service_id = named_uuid("service_grant.service", "users", given.service)
-        user_id = None if given.all_users else named_uuid("service_grant.user", "users", given.user)
+        grant = request.service_grant
+        service_id = uuid_of("service_grant.service", "users", grant.service)
+        user_id = None if grant.all_users else uuid_of("service_grant.user", "users", grant.user)
         return tenants.service_grant(await self._grants.create(caller(), service_id, user_id))
 
     async def ListServiceGrants(self, request: pb.ListServiceGrantsRequest) -> pb.ListServiceGrantsResponse:
@@ -37,5 +37,5 @@ class GrantService:
         )
 
     async def DeleteServiceGrant(self, request: pb.DeleteServiceGrantRequest) -> Empty:
-        await self._grants.delete(caller(), named_uuid("name", "serviceGrants", request.name))
+        await self._grants.delete(caller(), uuid_of("name", "serviceGrants", request.name))
         return Empty()

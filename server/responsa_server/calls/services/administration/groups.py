@@ -11,7 +11,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import group_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert.messages import message
-from responsa_server.calls.convert.values import named_uuid
+from responsa_server.calls.convert.values import uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.administration.resource import ResourceCalls
 from responsa_server.domain.people import Role
@@ -45,16 +45,16 @@ class GroupService:
         return await self._calls.delete(request)
 
     async def AddGroupMembers(self, request: pb.AddGroupMembersRequest) -> group_pb2.Group:
-        group_id = named_uuid("name", "groups", request.name)
+        group_id = uuid_of("name", "groups", request.name)
         return _message(await self._groups.add(caller(), group_id, _users(request.users)))
 
     async def RemoveGroupMembers(self, request: pb.RemoveGroupMembersRequest) -> group_pb2.Group:
-        group_id = named_uuid("name", "groups", request.name)
+        group_id = uuid_of("name", "groups", request.name)
         return _message(await self._groups.remove(caller(), group_id, _users(request.users)))
 
     async def ListGroupMembers(self, request: pb.ListGroupMembersRequest) -> pb.ListGroupMembersResponse:
         listing = Listing(MEMBERS, caller(), request)
-        group_id = named_uuid("parent", "groups", request.parent)
+        group_id = uuid_of("parent", "groups", request.parent)
         page = await self._groups.members(caller(), group_id, listing.query)
         return pb.ListGroupMembersResponse(
             group_members=[message(group_pb2.GroupMember, member) for member in page.items],
@@ -74,4 +74,4 @@ def _message(group: Row) -> group_pb2.Group:
 
 
 def _users(named: Sequence[str]) -> Sequence[UUID]:
-    return [named_uuid(f"users[{place}]", "users", name) for place, name in enumerate(named)]
+    return [uuid_of(f"users[{index}]", "users", name) for index, name in enumerate(named)]

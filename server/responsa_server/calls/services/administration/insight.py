@@ -9,7 +9,7 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.convert import insight
 from responsa_server.calls.convert.enums import FEEDBACK_STATE, GRANULARITY, QUESTION_OUTCOME
 from responsa_server.calls.convert.messages import message
-from responsa_server.calls.convert.values import named_uuid, timestamp, updated
+from responsa_server.calls.convert.values import timestamp, unmask, uuid_of
 from responsa_server.calls.listing import Listing, Unordered
 from responsa_server.domain import lists
 from responsa_server.domain.insight import FeedbackState
@@ -23,7 +23,7 @@ class InsightService:
         self._reports = reports
 
     async def QueryUsage(self, request: pb.QueryUsageRequest) -> pb.QueryUsageResponse:
-        user_id = named_uuid("user", "users", request.user) if request.user else None
+        user_id = uuid_of("user", "users", request.user) if request.user else None
         report = await self._reports.usage(
             caller(), user_id, insight.span(request), *insight.grouping(request)
         )
@@ -41,21 +41,21 @@ class InsightService:
         )
 
     async def ResolveFeedback(self, request: pb.ResolveFeedbackRequest) -> insight_pb2.GivenFeedback:
-        message_id = named_uuid("name", "messages", request.name.removesuffix("/feedback"))
+        message_id = uuid_of("name", "messages", request.name.removesuffix("/feedback"))
         state = FEEDBACK_STATE.value(request.state) or FeedbackState.OPEN
-        found = await self._reports.resolve(caller(), message_id, state, request.note)
-        return message(insight_pb2.GivenFeedback, found)
+        feedback = await self._reports.resolve(caller(), message_id, state, request.note)
+        return message(insight_pb2.GivenFeedback, feedback)
 
     async def GetShownExchange(self, request: pb.GetShownExchangeRequest) -> insight_pb2.ShownExchange:
-        message_id = named_uuid("name", "messages", request.name.removesuffix("/feedback"))
-        return insight.shown_exchange(await self._reports.exchange(caller(), message_id))
+        message_id = uuid_of("name", "messages", request.name.removesuffix("/feedback"))
+        return insight.exchange(await self._reports.exchange(caller(), message_id))
 
     async def GetFeedbackStats(self, request: pb.GetFeedbackStatsRequest) -> pb.GetFeedbackStatsResponse:
         counts, complete_through = await self._reports.store.feedback_counts(
             caller().tenant_id, insight.span(request)
         )
         return pb.GetFeedbackStatsResponse(
-            counts=[insight.feedback_count(one) for one in counts],
+            counts=[insight.feedback_count(count) for count in counts],
             complete_through=timestamp(complete_through),
         )
 
@@ -63,9 +63,9 @@ class InsightService:
         granularity = GRANULARITY.value(request.granularity)
         agents, periods, report = await self._reports.quality(caller(), insight.span(request), granularity)
         return pb.GetQualityStatsResponse(
-            qualities=[insight.quality(*one) for one in agents],
+            qualities=[insight.quality(*agent) for agent in agents],
             complete_through=timestamp(report.complete_through),
-            periods=[insight.quality(*one) for one in periods],
+            periods=[insight.quality(*period) for period in periods],
         )
 
     async def ListTenantTurns(self, request: pb.ListTenantTurnsRequest) -> pb.ListTenantTurnsResponse:
@@ -73,7 +73,7 @@ class InsightService:
         asked = Listing(lists.TENANT_TURNS, caller(), request, parent=time)
         page = await self._reports.store.turns(caller().tenant_id, insight.span(request), asked.query)
         return pb.ListTenantTurnsResponse(
-            turns=[insight.tenant_turn(one) for one in page.items], next_page_token=asked.token(page)
+            turns=[insight.tenant_turn(turn) for turn in page.items], next_page_token=asked.token(page)
         )
 
     async def ListQuestionPatterns(
@@ -89,7 +89,7 @@ class InsightService:
             caller().tenant_id, insight.span(request), QUESTION_OUTCOME.value(request.outcome), listing.query
         )
         return pb.ListQuestionPatternsResponse(
-            question_patterns=[insight.question_pattern(one) for one in report.page.items],
+            question_patterns=[insight.question_pattern(pattern) for pattern in report.page.items],
             next_page_token=listing.token(report.page),
             other_questions=report.others,
             complete_through=timestamp(report.complete_through),
@@ -98,11 +98,11 @@ class InsightService:
     async def UpdateQuestionPattern(
         self, request: pb.UpdateQuestionPatternRequest
     ) -> insight_pb2.QuestionPattern:
-        given = request.question_pattern
-        pattern_id = named_uuid("question_pattern.name", "questionPatterns", given.name)
+        pattern = request.question_pattern
+        pattern_id = uuid_of("question_pattern.name", "questionPatterns", pattern.name)
         changes = insight.pattern_changes(request)
-        return insight.changed_pattern(
-            await self._reports.update_pattern(caller(), pattern_id, changes, given.etag)
+        return insight.bare_pattern(
+            await self._reports.update_pattern(caller(), pattern_id, changes, pattern.etag)
         )
 
     async def GetInsightSettings(self, request: pb.GetInsightSettingsRequest) -> insight_pb2.InsightSettings:
@@ -111,8 +111,8 @@ class InsightService:
     async def UpdateInsightSettings(
         self, request: pb.UpdateInsightSettingsRequest
     ) -> insight_pb2.InsightSettings:
-        given = request.insight_settings
-        paths = updated(request.update_mask, ("question_texts", "cost_usd_micros_per_month"), given)
-        texts = given.question_texts if "question_texts" in paths else None
-        budget = given.cost_usd_micros_per_month if "cost_usd_micros_per_month" in paths else None
+        settings = request.insight_settings
+        paths = unmask(request.update_mask, ("question_texts", "cost_usd_micros_per_month"), settings)
+        texts = settings.question_texts if "question_texts" in paths else None
+        budget = settings.cost_usd_micros_per_month if "cost_usd_micros_per_month" in paths else None
         return insight.settings(await self._reports.update_settings(caller(), texts, budget))

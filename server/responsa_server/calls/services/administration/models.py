@@ -21,11 +21,11 @@ class ModelService:
         return models.settings(await self._models.read())
 
     async def SetDefaultModel(self, request: pb.SetDefaultModelRequest) -> model_settings_pb2.ModelSettings:
-        wanted = models.wanted(request.default_model)
+        wanted = models.to_default_model(request.default_model)
         await self._models.store(caller(), wanted, skip_test=request.skip_test)
         # The agents' versions name their models, so a reload takes the model over, here and on the other servers.
         await self._catalogue.reload()
         return models.settings(await self._models.read())
 
     async def TestModel(self, request: pb.TestModelRequest) -> pb.TestModelResponse:
-        return models.test(await self._models.test(caller(), models.wanted(request.default_model)))
+        return models.test(await self._models.test(caller(), models.to_default_model(request.default_model)))

@@ -28,10 +28,10 @@ class ProgramService:
         self._calls = ResourceCalls(program_pb2.Program, programs)
 
     async def CreateProgram(self, request: pb.CreateProgramRequest) -> program_pb2.Program:
-        for place, uri in enumerate(request.program.redirect_uris):
+        for index, uri in enumerate(request.program.redirect_uris):
             if not is_redirect(uri):
                 raise InvalidRequest.of_field(
-                    f"program.redirect_uris[{place}]",
+                    f"program.redirect_uris[{index}]",
                     "redirect_uri",
                     f"must be {REDIRECTS}",
                 )

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert.messages import columns, message
-from responsa_server.calls.convert.values import named_uuid, request_id, updated
+from responsa_server.calls.convert.values import request_id, unmask, uuid_of
 from responsa_server.calls.listing import Listing, ListRequest
 from responsa_server.calls.violations import check_texts
 from responsa_server.domain.rows import Row
@@ -42,7 +42,7 @@ class ResourceCalls(Generic[ResourceMessage]):
             field.name: set(field.GetOptions().Extensions[_BEHAVIOR]) for field in kind.DESCRIPTOR.fields
         }
         self._given = [
-            name for name, found in behaviors.items() if name != "etag" and not found & _KEPT_BY_SERVER
+            name for name, behavior in behaviors.items() if name != "etag" and not behavior & _KEPT_BY_SERVER
         ]
         self._required = [name for name in self._given if field_behavior_pb2.REQUIRED in behaviors[name]]
 
@@ -50,10 +50,10 @@ class ResourceCalls(Generic[ResourceMessage]):
         """Create the resource in the request. identity: its id if the request has none; by default a new one."""
         values = columns(self._field, getattr(request, self._field), self._given)
         chosen = getattr(request, f"{self._field}_id", "")
-        made = await self._table.create(
+        row = await self._table.create(
             caller(), values, UUID(chosen) if chosen else identity, request_id(request.request_id)
         )
-        return self._message(made)
+        return self._message(row)
 
     async def get(self, request: Any) -> ResourceMessage:
         return self._message(await self._table.get(caller(), self._id("name", request.name)))
@@ -68,7 +68,7 @@ class ResourceCalls(Generic[ResourceMessage]):
     async def update(self, request: Any) -> ResourceMessage:
         """Change the fields that the mask names. A required text cannot be emptied."""
         resource = getattr(request, self._field)
-        changes = columns(self._field, resource, sorted(updated(request.update_mask, self._given, resource)))
+        changes = columns(self._field, resource, sorted(unmask(request.update_mask, self._given, resource)))
         check_texts(
             self._field,
             **{
@@ -85,7 +85,7 @@ class ResourceCalls(Generic[ResourceMessage]):
         return Empty()
 
     def _id(self, field: str, name: str) -> UUID:
-        return named_uuid(field, self._plural, name)
+        return uuid_of(field, self._plural, name)
 
     def _message(self, value: Row) -> ResourceMessage:
         return message(self._kind, value)

@@ -13,7 +13,7 @@ from responsa.admin.v1 import delivery_pb2, source_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import sources
 from responsa_server.calls.convert.messages import message
-from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
+from responsa_server.calls.convert.values import request_id, slug_of, unmask, uuid_of
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists
 from responsa_server.sources.service import SourceAdministration
@@ -29,13 +29,13 @@ class SourceService:
         self._sources = administration.sources
 
     async def CreateSource(self, request: pb.CreateSourceRequest) -> source_pb2.Source:
-        made = await self._administration.create(
+        source = await self._administration.create(
             caller(), sources.new_source(request), validate_only=request.validate_only
         )
-        return sources.source(made)
+        return sources.source(source)
 
     async def GetSource(self, request: pb.GetSourceRequest) -> source_pb2.Source:
-        return sources.source(await self._sources.get(caller(), named_slug("name", "sources", request.name)))
+        return sources.source(await self._sources.get(caller(), slug_of("name", "sources", request.name)))
 
     async def ListSources(self, request: pb.ListSourcesRequest) -> pb.ListSourcesResponse:
         asked = Listing(lists.SOURCES, caller(), request)
@@ -45,30 +45,30 @@ class SourceService:
         )
 
     async def UpdateSource(self, request: pb.UpdateSourceRequest) -> source_pb2.Source:
-        given = request.source
+        source = request.source
         change = sources.source_change(
-            given, updated(request.update_mask, ("display_name", "mapping", "folder"), given)
+            source, unmask(request.update_mask, ("display_name", "mapping", "folder"), source)
         )
         changed = await self._administration.update(
-            caller(), named_slug("source.name", "sources", given.name), change, given.etag
+            caller(), slug_of("source.name", "sources", source.name), change, source.etag
         )
         return sources.source(changed)
 
     async def DeleteSource(self, request: pb.DeleteSourceRequest) -> Empty:
-        named = named_slug("name", "sources", request.name)
+        named = slug_of("name", "sources", request.name)
         await self._administration.delete(caller(), named, request.etag, documents=request.delete_documents)
         return Empty()
 
     async def PreviewSource(self, request: pb.PreviewSourceRequest) -> pb.PreviewSourceResponse:
         rows = request.rows if request.HasField("rows") else _PREVIEWED_ROWS
-        made = await self._administration.preview(caller(), request.mapping, rows, request.subject)
-        rows_shown = await asyncio.to_thread(lambda: [sources.made_row(one) for one in made])
-        return pb.PreviewSourceResponse(rows=rows_shown)
+        drafts = await self._administration.preview(caller(), request.mapping, rows, request.subject)
+        previews = await asyncio.to_thread(lambda: [sources.preview_row(draft) for draft in drafts])
+        return pb.PreviewSourceResponse(rows=previews)
 
     async def SyncSource(self, request: pb.SyncSourceRequest) -> operations_pb2.Operation:
         operation = await self._administration.runs.start(
             caller(),
-            named_slug("name", "sources", request.name),
+            slug_of("name", "sources", request.name),
             request.subject,
             confirmed=request.allow_deletions,
         )
@@ -76,7 +76,7 @@ class SourceService:
 
     async def RetryFailedRows(self, request: pb.RetryFailedRowsRequest) -> operations_pb2.Operation:
         operation = await self._administration.runs.start(
-            caller(), named_slug("name", "sources", request.name), "", confirmed=False, retry=True
+            caller(), slug_of("name", "sources", request.name), "", confirmed=False, retry=True
         )
         return sources.sync_operation(operation)
 
@@ -86,11 +86,11 @@ class SourceService:
         operations = await self._administration.notify(
             caller(),
             request.subject,
-            [named_slug(f"sources[{at}]", "sources", one) for at, one in enumerate(request.sources)],
+            [slug_of(f"sources[{at}]", "sources", name) for at, name in enumerate(request.sources)],
             request.cause,
             request_id(request.request_id),
         )
-        return pb.NotifySubjectChangedResponse(operations=[sources.sync_operation(one) for one in operations])
+        return pb.NotifySubjectChangedResponse(operations=[sources.sync_operation(run) for run in operations])
 
     async def ListDeliveries(self, request: pb.ListDeliveriesRequest) -> pb.ListDeliveriesResponse:
         asked = Listing(lists.DELIVERIES, caller(), request)
@@ -100,13 +100,13 @@ class SourceService:
         )
 
     async def RedeliverDelivery(self, request: pb.RedeliverDeliveryRequest) -> delivery_pb2.Delivery:
-        named = named_uuid("name", "deliveries", request.name)
+        named = uuid_of("name", "deliveries", request.name)
         return sources.delivery(await self._administration.deliveries.again(caller(), named))
 
     async def ListFailedRows(self, request: pb.ListFailedRowsRequest) -> pb.ListFailedRowsResponse:
         listing = Listing(lists.FAILED_ROWS, caller(), Unfiltered(request), request.parent)
         page = await self._administration.runs.failed_rows(
-            caller(), named_slug("parent", "sources", request.parent), listing.query
+            caller(), slug_of("parent", "sources", request.parent), listing.query
         )
         return pb.ListFailedRowsResponse(
             failed_rows=[message(source_pb2.FailedRow, item) for item in page.items],

@@ -67,7 +67,7 @@ class SystemService:
 
     async def _migration(self) -> MigrationState:
         try:
-            return await self._reports.bounded(self._migrations.state())
+            return await self._reports.wait_for(self._migrations.state())
         except (ResponsaError, TimeoutError):
             # The database's own entry in the status reports that the database is down.
             return MigrationState("", pending=False)

@@ -6,7 +6,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.auth.v1 import deletion_receipt_pb2, user_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import people
-from responsa_server.calls.convert.values import named_uuid, request_id, updated
+from responsa_server.calls.convert.values import request_id, unmask, uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.violations import check_texts
 from responsa_server.domain import lists
@@ -28,17 +28,17 @@ class UserService:
         self._work = work
 
     async def CreateUser(self, request: pb.CreateUserRequest) -> user_pb2.User:
-        given = request.user
-        role = people.role(given) or Role.USER
+        user = request.user
+        role = people.role(user) or Role.USER
         if role is Role.ADMIN:
             await self._accounts.require_recent_session(caller())
-        made = await self._users.create(
-            caller(), given.display_name, given.email, role, request_id(request.request_id)
+        created = await self._users.create(
+            caller(), user.display_name, user.email, role, request_id(request.request_id)
         )
-        return people.user(made)
+        return people.user(created)
 
     async def GetUser(self, request: pb.GetUserRequest) -> user_pb2.User:
-        user_id = named_uuid("name", "users", request.name)
+        user_id = uuid_of("name", "users", request.name)
         return people.user(await self._users.store.get(caller().tenant_id, user_id))
 
     async def LookupUser(self, request: pb.LookupUserRequest) -> user_pb2.User:
@@ -54,41 +54,41 @@ class UserService:
     async def UpdateUser(self, request: pb.UpdateUserRequest) -> user_pb2.User:
         user = request.user
         change = people.user_change(
-            user, updated(request.update_mask, ("display_name", "email", "role", "subject"), user)
+            user, unmask(request.update_mask, ("display_name", "email", "role", "subject"), user)
         )
         check_texts("user", display_name=change.display_name)
         # A new address and the role of an administrator are ways in: a mail with a reset code goes to the address.
         if change.email is not None or change.role is Role.ADMIN:
             await self._accounts.require_recent_session(caller())
         changed = await self._users.update(
-            caller(), named_uuid("user.name", "users", user.name), change, user.etag
+            caller(), uuid_of("user.name", "users", user.name), change, user.etag
         )
         return people.user(changed)
 
     async def DisableUser(self, request: pb.DisableUserRequest) -> user_pb2.User:
-        user_id = named_uuid("name", "users", request.name)
+        user_id = uuid_of("name", "users", request.name)
         return people.user(await self._users.disable(caller(), user_id, request.etag))
 
     async def EnableUser(self, request: pb.EnableUserRequest) -> user_pb2.User:
-        user_id = named_uuid("name", "users", request.name)
+        user_id = uuid_of("name", "users", request.name)
         return people.user(await self._users.enable(caller(), user_id, request.etag))
 
     async def RevokeCredentials(self, request: pb.RevokeCredentialsRequest) -> pb.RevokeCredentialsResponse:
-        revoked = await self._users.revoke_credentials(caller(), named_uuid("name", "users", request.name))
+        revoked = await self._users.revoke_credentials(caller(), uuid_of("name", "users", request.name))
         return pb.RevokeCredentialsResponse(
             session_count=len(revoked.sessions), api_key_count=len(revoked.keys)
         )
 
     async def GrantOwnership(self, request: pb.GrantOwnershipRequest) -> user_pb2.User:
-        user_id = named_uuid("name", "users", request.name)
+        user_id = uuid_of("name", "users", request.name)
         return people.user(await self._users.set_owner(caller(), user_id, owner=True))
 
     async def RevokeOwnership(self, request: pb.RevokeOwnershipRequest) -> user_pb2.User:
-        user_id = named_uuid("name", "users", request.name)
+        user_id = uuid_of("name", "users", request.name)
         return people.user(await self._users.set_owner(caller(), user_id, owner=False))
 
     async def DeleteUser(self, request: pb.DeleteUserRequest) -> deletion_receipt_pb2.DeletionReceipt:
-        user_id = named_uuid("name", "users", request.name)
+        user_id = uuid_of("name", "users", request.name)
         heir = people.heir(request.hand_over_to)
         return people.deletion_receipt(
             await self._work.run(self._erasing.erase(caller(), user_id, heir, request.etag))
