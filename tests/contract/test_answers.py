@@ -18,7 +18,7 @@ from responsa_server.domain.passages import NewPassage, Passage, PassageVector, 
 from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.excerpts import choose, ranking, with_excerpts
-from responsa_server.search.retrieve import Retriever
+from responsa_server.search.retrieve import RetrievalQuery, Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.text.lexical import Analyzer, tsvector_literal
 from tests.conftest import DatabaseUrls
@@ -76,7 +76,7 @@ async def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
 
 
 async def ranked(retriever: Retriever, question: str) -> Ranking:
-    found = await retriever.search(Server("acme"), [question], top_k=16)
+    found = await retriever.retrieve(RetrievalQuery(Server("acme"), [question], top_k=16))
     passages = [passage.found.passage for passage in found.passages]
     around = {passage.id: (passage.source.start, passage.text.encode()) for passage in passages}
     chosen = await choose(found, around, Analyzer())

@@ -14,7 +14,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges, SearchMode
 from responsa_server.domain.people import Principal
 from responsa_server.search.embedder import QuestionEmbedder
-from responsa_server.search.retrieve import Retrieval, Retriever
+from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
 from responsa_server.stores import redis
 from responsa_server.stores.cached import (
     MOST_BYTES,
@@ -109,8 +109,8 @@ async def test_with_a_ttl_of_0_no_key_is_written(house: House, people: People, s
     await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
     await put(house, people.ann, ELBE)
     index = lexical_of(house.database)
-    found = await Retriever(index, house.embedders, off["vectors"], off["searches"]).search(
-        people.ann, ["Elbe"]
+    found = await Retriever(index, house.embedders, off["vectors"], off["searches"]).retrieve(
+        RetrievalQuery(people.ann, ["Elbe"])
     )
     assert found.passages
     assert await servers.keys() == []
@@ -129,16 +129,18 @@ async def test_a_cached_search_ends_with_every_change_at_another_server(
         """What the second server finds: the same as a search without a cache, and from the cache only if `hit`."""
         if caller not in asked:
             # A server caches what it is asked for again.
-            await second.search(caller, ["How long is the river?"], mode=SearchMode.TEXT)
+            await second.retrieve(RetrievalQuery(caller, ["How long is the river?"], mode=SearchMode.TEXT))
             asked.append(caller)
-        result = await second.search(caller, ["How long is the river?"], mode=SearchMode.TEXT)
+        result = await second.retrieve(
+            RetrievalQuery(caller, ["How long is the river?"], mode=SearchMode.TEXT)
+        )
         assert there.last == (int(hit), int(not hit))
-        uncached = await searching(house, servers.cache("searches", seconds=0)).search(
-            caller, ["How long is the river?"], mode=SearchMode.TEXT
+        uncached = await searching(house, servers.cache("searches", seconds=0)).retrieve(
+            RetrievalQuery(caller, ["How long is the river?"], mode=SearchMode.TEXT)
         )
         assert described(result) == described(uncached)
         # Then both servers have it in the cache.
-        await first.search(caller, ["How long is the river?"], mode=SearchMode.TEXT)
+        await first.retrieve(RetrievalQuery(caller, ["How long is the river?"], mode=SearchMode.TEXT))
         assert here.last == (1, 0)
         return {one.found.passage.document_id for one in result.passages}
 
@@ -178,7 +180,9 @@ async def test_a_cached_search_ends_with_the_membership(
     search = searching(house, cache)
 
     async def documents_found() -> set[UUID]:
-        result = await search.search(people.bob, ["How long is the river?"], mode=SearchMode.TEXT)
+        result = await search.retrieve(
+            RetrievalQuery(people.bob, ["How long is the river?"], mode=SearchMode.TEXT)
+        )
         return {ranked.found.passage.document_id for ranked in result.passages}
 
     for _ in range(3):
@@ -202,7 +206,7 @@ async def test_a_search_by_names_of_collections_is_not_ended_by_others(
     await put(house, people.ann, ELBE)
 
     async def cached() -> bool:
-        await search.search(people.ann, ["Elbe"], ["rivers"], mode=SearchMode.TEXT)
+        await search.retrieve(RetrievalQuery(people.ann, ["Elbe"], ["rivers"], mode=SearchMode.TEXT))
         return cache.last == (1, 0)
 
     assert not await cached()

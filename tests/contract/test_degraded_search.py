@@ -119,7 +119,8 @@ async def test_a_search_by_hand_fails_where_its_vectors_cannot_be_had(
 ) -> None:
     query = SearchQuery((QUESTION,))
     await raises(
-        MemoryError, KnowledgeSearch(retriever_of(database, Failing(embedder))).search(Server("acme"), query)
+        MemoryError,
+        KnowledgeSearch(retriever_of(database, Failing(embedder))).search(Server("acme"), query),
     )
     damage_index(database_urls)
     search = KnowledgeSearch(retriever_of(database, embedder))

@@ -11,7 +11,7 @@ import psycopg
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.people import Server
-from responsa_server.search.retrieve import Retriever
+from responsa_server.search.retrieve import RetrievalQuery, Retriever
 from responsa_server.stores.postgres.database import Connection
 from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
@@ -147,14 +147,14 @@ async def test_a_cancelled_search_ends_in_the_database_while_its_caller_is_free_
     waiting: LiteralString = " AND wait_event_type = 'Lock'"
     with psycopg.connect(database_urls.superuser) as connection:
         connection.execute("LOCK TABLE responsa.term_stat IN ACCESS EXCLUSIVE MODE")
-        search = asyncio.create_task(retriever.search(Server("acme"), ["harbour"]))
+        search = asyncio.create_task(retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour"])))
         await until(lambda: len(backends(database_urls, waiting)) == 1)
         (backend,) = backends(database_urls, waiting)
         search.cancel()
         await raises(asyncio.CancelledError, search)
         assert backends(database_urls, waiting) == {backend}
     await until(lambda: backend in backends(database_urls, " AND state = 'idle'"))
-    assert texts(await retriever.search(Server("acme"), ["harbour"])) == [HARBOUR]
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour"]))) == [HARBOUR]
 
 
 async def test_searches_cancelled_at_any_moment_leave_every_connection_as_it_was(
@@ -163,14 +163,17 @@ async def test_searches_cancelled_at_any_moment_leave_every_connection_as_it_was
     for text in (HARBOUR, BAKERY, LIBRARY):
         await shelf.put(text)
     started = asyncio.get_running_loop().time()
-    found = await retriever.search(Server("acme"), ["harbour tide"])
+    found = await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour tide"]))
     took = asyncio.get_running_loop().time() - started
     await asyncio.gather(*(cached(shelf) for _ in range(10)))
     before = backends(database_urls)
     random = np.random.default_rng(9)
     ended = 0
     for _ in range(25):
-        searches = [asyncio.create_task(retriever.search(Server("acme"), ["harbour tide"])) for _ in range(4)]
+        searches = [
+            asyncio.create_task(retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour tide"])))
+            for _ in range(4)
+        ]
         for search, delay in zip(searches, random.uniform(0, 4 * took, len(searches)), strict=True):
             asyncio.get_running_loop().call_later(float(delay), search.cancel)
         ended += sum(
@@ -179,6 +182,8 @@ async def test_searches_cancelled_at_any_moment_leave_every_connection_as_it_was
         )
     assert ended
     await until(lambda: backends(database_urls, " AND state = 'idle'") >= before)
-    again = await asyncio.gather(*(retriever.search(Server("acme"), ["harbour tide"]) for _ in range(20)))
+    again = await asyncio.gather(
+        *(retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour tide"])) for _ in range(20))
+    )
     assert all(one.passages == found.passages for one in again)
     assert backends(database_urls) >= before

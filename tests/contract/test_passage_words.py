@@ -10,7 +10,7 @@ import psycopg
 from responsa_server.domain.passages import INSTRUCTING_VERSION
 from responsa_server.domain.people import Server
 from responsa_server.ingest.analysing import Analysing
-from responsa_server.search.retrieve import Retrieval, ScoredPassage
+from responsa_server.search.retrieve import Retrieval, RetrievalQuery, ScoredPassage
 from responsa_server.stores.postgres.passages import PassageWordsStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
@@ -45,7 +45,9 @@ async def test_the_analysis_is_that_of_an_upload_and_changes_no_search(
     analysing = Analysing(PassageWordsStore(house.database), index, index)
 
     async def searched() -> Sequence[Sequence[ScoredPassage]]:
-        found: list[Retrieval] = [await retriever.search(Server(tenant), [one]) for one in QUESTIONS]
+        found: list[Retrieval] = [
+            await retriever.retrieve(RetrievalQuery(Server(tenant), [one])) for one in QUESTIONS
+        ]
         assert all(one.passages for one in found)
         return [_without_words(one.passages) for one in found]
 

@@ -20,7 +20,7 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.retrieve import Retrieval, Retriever
+from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
@@ -49,7 +49,9 @@ async def statistics(shelf: Shelf) -> tuple[int, int, dict[str, int]]:
 async def test_every_index_finds_what_is_there(shelf: Shelf, retriever: Retriever, mode: SearchMode) -> None:
     for text in (HARBOUR, BAKERY, LIBRARY):
         await shelf.put(text)
-    found = await retriever.search(Server("acme"), ["When may ships enter the harbour?"], mode=mode)
+    found = await retriever.retrieve(
+        RetrievalQuery(Server("acme"), ["When may ships enter the harbour?"], mode=mode)
+    )
     assert texts(found)[0] == HARBOUR
     best = found.passages[0]
     assert 0 < best.score.total <= 1
@@ -57,9 +59,18 @@ async def test_every_index_finds_what_is_there(shelf: Shelf, retriever: Retrieve
     assert [passage.score.total for passage in found.passages] == sorted(
         (passage.score.total for passage in found.passages), reverse=True
     )
-    assert texts(await retriever.search(Server("acme"), ["harbour"], mode=mode, threshold=1.0)) == []
     assert (
-        len((await retriever.search(Server("acme"), ["harbour bakery library"], mode=mode, top_k=1)).passages)
+        texts(await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour"], mode=mode, threshold=1.0)))
+        == []
+    )
+    assert (
+        len(
+            (
+                await retriever.retrieve(
+                    RetrievalQuery(Server("acme"), ["harbour bakery library"], mode=mode, top_k=1)
+                )
+            ).passages
+        )
         == 1
     )
 
@@ -69,19 +80,21 @@ async def test_a_version_is_searched_from_publication_on_and_replaces_the_one_be
 ) -> None:
     document = uuid7()
     first = await shelf.write(HARBOUR, document, 1)
-    assert texts(await retriever.search(Server("acme"), ["harbour tide"])) == []
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour tide"]))) == []
     assert await statistics(shelf) == (0, 0, {})
     await shelf.publish(document, 1)
-    assert texts(await retriever.search(Server("acme"), ["harbour tide"])) == [HARBOUR]
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour tide"]))) == [HARBOUR]
     published = await statistics(shelf)
     assert (published[0], published[2]) == (1, {"harbour": 1, "tide": 1})
     await shelf.publish(document, 1)
     assert await statistics(shelf) == published
 
     second = await shelf.write(BAKERY, document, 2)
-    assert texts(await retriever.search(Server("acme"), ["harbour tide"])) == [HARBOUR]
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour tide"]))) == [HARBOUR]
     await shelf.publish(document, 2)
-    assert texts(await retriever.search(Server("acme"), ["harbour tide bakery bread"])) == [BAKERY]
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour tide bakery bread"]))) == [
+        BAKERY
+    ]
     assert (await statistics(shelf))[2] == {"bakeri": 1}
     async with shelf.database.tenant("acme") as connection:
         kept = await table.get(connection, "acme", [second, first])
@@ -98,7 +111,9 @@ async def test_deleting_leaves_nothing(shelf: Shelf, table: PassageTable, retrie
     await shelf.write(LIBRARY, document, 2)
     async with shelf.database.tenant("acme") as connection:
         await table.delete(connection, "acme", "default", document)
-    assert texts(await retriever.search(Server("acme"), ["harbour tide bakery library books"])) == [BAKERY]
+    assert texts(
+        await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour tide bakery library books"]))
+    ) == [BAKERY]
     assert (await statistics(shelf))[2] == {"bakeri": 1}
     async with shelf.database.tenant("acme") as connection:
         cursor = await connection.execute(
@@ -119,7 +134,7 @@ async def test_an_attempt_that_did_not_end_can_be_repeated(
     await shelf.publish(document, 1)
     async with shelf.database.tenant("acme") as connection:
         await table.discard(connection, "acme", document, 1)
-    assert texts(await retriever.search(Server("acme"), ["harbour bakery"])) == [BAKERY]
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour bakery"]))) == [BAKERY]
 
 
 async def test_collections_and_tenants_are_kept_apart(
@@ -134,18 +149,21 @@ async def test_collections_and_tenants_are_kept_apart(
     await shelf.put(BAKERY, "town")
     await rival.put(LIBRARY)
     everything = "harbour tide bakery bread library books"
-    assert set(texts(await retriever.search(Server("acme"), [everything]))) == {HARBOUR, BAKERY}
-    assert texts(await retriever.search(Server("acme"), [everything], ["town"])) == [BAKERY]
-    assert texts(await retriever.search(Server("acme"), [everything], ["nowhere"])) == []
-    assert texts(await retriever.search(Server("rival"), [everything])) == [LIBRARY]
-    assert texts(await retriever.search(Server("nobody"), [everything])) == []
+    assert set(texts(await retriever.retrieve(RetrievalQuery(Server("acme"), [everything])))) == {
+        HARBOUR,
+        BAKERY,
+    }
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), [everything], ["town"]))) == [BAKERY]
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), [everything], ["nowhere"]))) == []
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("rival"), [everything]))) == [LIBRARY]
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("nobody"), [everything]))) == []
 
 
 async def test_several_strings_find_each_passage_once_by_the_best(shelf: Shelf, retriever: Retriever) -> None:
     for text in (HARBOUR, BAKERY, LIBRARY):
         await shelf.put(text)
-    found = await retriever.search(
-        Server("acme"), ["When do ships enter?", "How long are books lent?"], top_k=3
+    found = await retriever.retrieve(
+        RetrievalQuery(Server("acme"), ["When do ships enter?", "How long are books lent?"], top_k=3)
     )
     terms = {passage.found.passage.text: passage.term for passage in found.passages}
     assert (terms[HARBOUR], terms[LIBRARY]) == (0, 1)
@@ -286,8 +304,8 @@ async def test_vectors_of_another_model_are_not_compared(
             )
     await shelf.put(HARBOUR, "old")
     await shelf.put(BAKERY, "new")
-    found = await retriever.search(
-        Server("acme"), ["When may ships enter the harbour, and when does the bakery open?"]
+    found = await retriever.retrieve(
+        RetrievalQuery(Server("acme"), ["When may ships enter the harbour, and when does the bakery open?"])
     )
     assert set(texts(found)) == {HARBOUR, BAKERY}
     voted = {passage.found.passage.text: passage.score.vector is not None for passage in found.passages}
@@ -297,11 +315,13 @@ async def test_vectors_of_another_model_are_not_compared(
         for passage in found.passages
     }
     assert compared == {HARBOUR: {False}, BAKERY: {True}}
-    by_vector = await retriever.search(Server("acme"), ["ships in the harbour"], mode=SearchMode.VECTOR)
+    by_vector = await retriever.retrieve(
+        RetrievalQuery(Server("acme"), ["ships in the harbour"], mode=SearchMode.VECTOR)
+    )
     assert texts(by_vector) == [BAKERY]
     caught = await raises(
         Precondition,
-        retriever.search(Server("acme"), ["ships"], ["old"], mode=SearchMode.VECTOR),
+        retriever.retrieve(RetrievalQuery(Server("acme"), ["ships"], ["old"], mode=SearchMode.VECTOR)),
         "which the settings do not declare",
     )
     assert caught.metadata == {
@@ -321,12 +341,12 @@ async def test_a_fact_in_the_last_tenth_of_a_long_passage_is_found(
     await shelf.put(filler * 21)
     await shelf.put(text)
     for mode in SearchMode:
-        found = await retriever.search(
-            Server("acme"), ["What does the lighthouse keeper mend the lamp with?"], mode=mode
+        found = await retriever.retrieve(
+            RetrievalQuery(Server("acme"), ["What does the lighthouse keeper mend the lamp with?"], mode=mode)
         )
         assert texts(found)[0] == text
-    nearest = await retriever.search(
-        Server("acme"), ["maintaining the beacon on the coast"], mode=SearchMode.VECTOR
+    nearest = await retriever.retrieve(
+        RetrievalQuery(Server("acme"), ["maintaining the beacon on the coast"], mode=SearchMode.VECTOR)
     )
     assert texts(nearest)[0] == text
 
@@ -339,10 +359,10 @@ async def test_vectors_have_no_vote_in_a_language_that_the_model_does_not_know(
     for text in (german, chinese, HARBOUR):
         await shelf.put(text)
     for question, text in (("Wer führt die Tidentafel und wann?", german), ("谁保存潮汐表？", chinese)):
-        found = await retriever.search(Server("acme"), [question])
+        found = await retriever.retrieve(RetrievalQuery(Server("acme"), [question]))
         assert texts(found)[0] == text
         assert all(passage.score.vector is None for passage in found.passages)
-    english = await retriever.search(Server("acme"), ["Who keeps the tide table?"])
+    english = await retriever.retrieve(RetrievalQuery(Server("acme"), ["Who keeps the tide table?"]))
     assert texts(english)[0] == HARBOUR
     assert {
         passage.found.passage.text for passage in english.passages if passage.score.vector is not None
@@ -363,8 +383,8 @@ async def test_hostile_text_is_stored_and_searched(shelf: Shelf, retriever: Retr
     await shelf.put(text)
     for question in (text[:200], "it's & | ! :* <->", "'", "\\", "spam"):
         for mode in SearchMode:
-            await retriever.search(Server("acme"), [question], mode=mode)
-    assert texts(await retriever.search(Server("acme"), [text[:50]])) == [text]
+            await retriever.retrieve(RetrievalQuery(Server("acme"), [question], mode=mode))
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), [text[:50]]))) == [text]
 
 
 @pytest.mark.parametrize("word", ["Türmchens", "Türmchen", "turmchen"])
@@ -372,7 +392,7 @@ async def test_a_word_that_does_not_tell_its_language_is_found_in_that_of_the_te
     shelf: Shelf, retriever: Retriever, word: str
 ) -> None:
     await shelf.put("Die Höhe des Türmchens beträgt nach der Messung von Möhring zwölf Meter.")
-    found = await retriever.search(Server("acme"), [word], mode=SearchMode.TEXT)
+    found = await retriever.retrieve(RetrievalQuery(Server("acme"), [word], mode=SearchMode.TEXT))
     assert len(found.passages) == 1
 
 
@@ -383,11 +403,13 @@ async def test_a_name_that_is_a_function_word_of_another_language_hides_no_passa
     await shelf.put("Secret salary of Dan is 77 crowns.")
     # "Dan" is Indonesian for "and", and English words have other stems in Indonesian.
     for words in ("salary Dan crowns", "Dan crowns", "salary Dan"):
-        found = await retriever.search(Server("acme"), [words], mode=mode)
+        found = await retriever.retrieve(RetrievalQuery(Server("acme"), [words], mode=mode))
         assert len(found.passages) == 1
         assert not found.weights[0].missing
 
 
 async def test_questions_without_words_find_nothing_by_text(shelf: Shelf, retriever: Retriever) -> None:
     await shelf.put(HARBOUR)
-    assert texts(await retriever.search(Server("acme"), ["???"], mode=SearchMode.TEXT)) == []
+    assert (
+        texts(await retriever.retrieve(RetrievalQuery(Server("acme"), ["???"], mode=SearchMode.TEXT))) == []
+    )

@@ -34,7 +34,7 @@ from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import OneEmbedder
-from responsa_server.search.retrieve import Retriever
+from responsa_server.search.retrieve import RetrievalQuery, Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.qdrant import QdrantVectors
 from tests.conftest import DatabaseUrls
@@ -235,7 +235,7 @@ async def test_without_qdrant_words_decide_and_the_reason_is_told(
         found = await LibraryEvidence(retriever).search(people.ann, ("Who keeps the tide table?",), ())
         assert found.degraded == "text_only"
         with pytest.raises(Unavailable) as caught:
-            await retriever.search(people.ann, ["Who keeps the tide table?"])
+            await retriever.retrieve(RetrievalQuery(people.ann, ["Who keeps the tide table?"]))
         assert caught.value.metadata == {"part": "vectors"}
         if message:
             report = await store.check()

@@ -15,7 +15,7 @@ from responsa_server.domain.passages import SearchScope
 from responsa_server.domain.people import Principal
 from responsa_server.search import resident
 from responsa_server.search.resident import ResidentIndex, Residents
-from responsa_server.search.retrieve import Retrieval, Retriever
+from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
 from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.resident import CollectionStamp, ResidentStore
 from tests.conftest import DatabaseUrls
@@ -71,10 +71,10 @@ class Searching:
     async def searched(self, caller: Principal, *, held: bool | None) -> set[UUID]:
         """What a search finds: the same as in the database. held: whether memory answers; None if it is not asked."""
         self.residents.held.clear()
-        result = await self.hot.search(caller, [QUESTION])
+        result = await self.hot.retrieve(RetrievalQuery(caller, [QUESTION]))
         # Where no collection is left, the search begins again without a model, and then holds.
         assert self.residents.held[:1] == ([] if held is None else [held])
-        same(result, await self.cold.search(caller, [QUESTION]))
+        same(result, await self.cold.retrieve(RetrievalQuery(caller, [QUESTION])))
         return {one.found.passage.document_id for one in result.passages}
 
 
@@ -124,10 +124,12 @@ async def test_memory_finds_what_the_database_finds(searching: Searching, people
         for mode in (SearchMode.HYBRID,) if names else SearchMode:
             for question in QUESTIONS:
                 searching.residents.held.clear()
-                asked = {"collections": names or None, "mode": mode, "expansions": ("killed", "backup")}
-                result = await searching.hot.search(ann, [question], **asked)
+                query = RetrievalQuery(
+                    ann, [question], names or None, mode=mode, expansions=("killed", "backup")
+                )
+                result = await searching.hot.retrieve(query)
                 assert searching.residents.held == [True]
-                same(result, await searching.cold.search(ann, [question], **asked))
+                same(result, await searching.cold.retrieve(query))
 
 
 async def test_every_change_counts_at_the_next_search(searching: Searching, people: People) -> None:
@@ -177,7 +179,7 @@ async def test_what_changes_while_memory_is_searched_is_searched_again(
         await searching.warm(bob)
         searching.residents.before = change
         searching.residents.held.clear()
-        result = await searching.hot.search(bob, [QUESTION])
+        result = await searching.hot.retrieve(RetrievalQuery(bob, [QUESTION]))
         searching.residents.before = None
         assert not searching.residents.held[0]
         assert len({one.found.passage.document_id for one in result.passages}) == after

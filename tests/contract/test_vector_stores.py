@@ -38,6 +38,7 @@ from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import KnowledgeJobs
 from responsa_server.ingest.rebuilding import Rebuild
 from responsa_server.search.outside import OutsideIndex
+from responsa_server.search.retrieve import RetrievalQuery
 from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
@@ -550,7 +551,7 @@ class CutVectors(QdrantVectors):
 
 
 async def searched(store: Store, question: str) -> list[str]:
-    found = await store.house.retriever.search(Server("acme"), [question])
+    found = await store.house.retriever.retrieve(RetrievalQuery(Server("acme"), [question]))
     assert len({one.found.passage.id for one in found.passages}) == len(found.passages)
     assert all(one.score.vector is not None for one in found.passages), "a passage has no vectors"
     return [one.found.passage.text for one in found.passages]

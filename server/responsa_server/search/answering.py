@@ -23,7 +23,8 @@ from responsa_server.domain.answers import (
 )
 from responsa_server.domain.events import MAX_EXCERPTS, SourcePassage
 from responsa_server.domain.kinds import DOCS_COLLECTION, CollectionKind
-from responsa_server.domain.people import Principal
+from responsa_server.domain.passages import SearchScope
+from responsa_server.domain.people import Principal, as_subject
 from responsa_server.domain.sharing import pause
 from responsa_server.search.citation_check import check_claims
 from responsa_server.search.editions import MOST, newest_first
@@ -39,7 +40,7 @@ from responsa_server.search.excerpts import (
 from responsa_server.search.hits import with_surroundings
 from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages
 from responsa_server.search.reranking import Reranking, RerankScores, order, reranked_text
-from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
+from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever, ScoredPassage
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
 from responsa_server.search.sections import rank_sections, whole_sections
 from responsa_server.search.tool_sources import whole_source
@@ -105,26 +106,27 @@ class LibraryEvidence:
         kept = top_k if self._reranking is not None and options.rerank else 0
         most = max(top_k, self._reranking.most) if self._reranking is not None and kept else top_k
 
-        async def retrieve(own: tuple[str, ...] | None, *, about: bool) -> Retrieval:
-            return await self._retriever.search(
-                caller,
-                questions,
-                collections or None,
-                top_k=most,
-                threshold=options.threshold,
-                text_will_do=True,
-                expansions=options.expansions,
-                filters=options.filters,
-                own=own,
-                about=about,
-            )
-
-        retrieval = await retrieve(() if options.own else options.own, about=True)
+        query = RetrievalQuery(
+            caller,
+            questions,
+            collections or None,
+            top_k=most,
+            threshold=options.threshold,
+            text_will_do=True,
+            expansions=options.expansions,
+            filters=options.filters,
+            own=() if options.own else options.own,
+        )
+        retrieval = await self._retriever.retrieve(query)
         # A search by words alone, or within collections that the question names, may find nothing of a record that exists.
-        record = options.own is None or bool(retrieval.passages) or bool(await self._retriever.about(caller))
+        record = options.own is None or bool(retrieval.passages)
+        if not record:
+            own = SearchScope(as_subject(caller), own=())
+            record = bool(await self._retriever.lexical.documents(own, ()))
         if options.own:
             # Two searches, so that the many documents without a subject do not displace the few about the caller.
-            retrieval = _with_references(retrieval, await retrieve(options.own, about=False))
+            references = await self._retriever.retrieve(replace(query, own=options.own, about=False))
+            retrieval = _with_references(retrieval, references)
             kept += MOST_REFERENCES if kept else 0
         used = tuple(dict.fromkeys(passage.found.passage.collection_id for passage in retrieval.passages))
         return Evidence(
@@ -173,7 +175,7 @@ class LibraryEvidence:
             distinct(retrieval.passages),
             retrieval.kept,
         )
-        documents, near = await with_surroundings(self._retriever, caller, question, documents, MOST)
+        documents, near = await with_surroundings(self._retriever.lexical, caller, question, documents, MOST)
         ordered = newest_first([document.found.passage for document in documents], near.editions)
         documents = [documents[place] for place in ordered]
         first = [document.found for document in documents[:READ]]
@@ -194,7 +196,7 @@ class LibraryEvidence:
         found = self._read(evidence)
         if (around := found.around) is None:  # the evidence was read from a milestone
             ids = [one.found.passage.id for one in found.retrieval.passages[:READ]]
-            around = await self._retriever.around(caller, ids, NEAR_BYTES)
+            around = await self._retriever.lexical.around(caller, ids, NEAR_BYTES)
 
         async def make(analyzer: Analyzer) -> Ranking:
             chosen = await choose(found.retrieval, around, analyzer, found.chosen)
@@ -227,7 +229,7 @@ class LibraryEvidence:
             return ()
         retrieval = self._read(evidence).retrieval
         ids = [passage.found.passage.id for passage in retrieval.passages]
-        around = await self._retriever.around(caller, ids, SECTION_BYTES)
+        around = await self._retriever.lexical.around(caller, ids, SECTION_BYTES)
         ranked = await self._retriever.analyse(lambda analyzer: rank_sections(retrieval, around, analyzer))
         return whole_sections(ranked, most, most_bytes, divided=divided)
 

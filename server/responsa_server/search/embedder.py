@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import structlog
+from opentelemetry.trace import SpanKind
+from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import FieldViolation, InvalidRequest, Precondition, Reason
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Precondition, Reason, Unavailable
+from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.sharing import work_within
 from responsa_server.domain.turn_scope import computed_in_turn
 from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache
+from responsa_server.telemetry.models import IN_PROCESS, model_attributes
+from responsa_server.telemetry.stages import stage
+from responsa_server.text.lexical import UNKNOWN, has_english_letters
+
+_SPECIAL_TOKENS: Final = 2
+"""The begin and end tokens that a model reads around every text."""
+_TOKEN_CHARACTERS: Final = 16
+
+_LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 
 Vectors = npt.NDArray[np.float32]
 """An array of shape [n, dimensions]. Every row is a vector of length one."""
@@ -203,3 +219,133 @@ class QuestionEmbedder:
             }
             await self._cache.put(tenant_id, entries)
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class StringVectors:
+    """Searched strings as one embedding model sees them. vectors: one entry for each string, float32; None if the string
+    needs no vector."""
+
+    embedder: Embedder
+    vectors: Sequence[bytes | None]
+
+    def count_tokens(self, strings: Sequence[tuple[str, str]]) -> int:
+        """The number of tokens that the model read."""
+        limit = self.embedder.max_tokens
+        # No model reads more of a text, unless its words are very long.
+        characters = limit * _TOKEN_CHARACTERS
+        return sum(
+            min(len(self.embedder.token_offsets(text[:characters])), limit) + _SPECIAL_TOKENS
+            for (text, _), vector in zip(strings, self.vectors, strict=True)
+            if vector is not None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SearchVectors:
+    """The vectors of searched strings by model, under the names of `TermStatistics.embedding`. models: the models that
+    were wanted, whether they are available or not. undeclared: those that the settings do not declare. tokens: the
+    number of tokens that the models read."""
+
+    by_model: Mapping[str, StringVectors]
+    models: frozenset[str]
+    undeclared: frozenset[str] = frozenset()
+    tokens: int = 0
+
+    @property
+    def missing(self) -> bool:
+        """Whether vectors of a model are not available."""
+        return len(self.by_model) < len(self.models)
+
+
+class SearchEmbedder:
+    """Embeds the strings of a search by each model that its collections need."""
+
+    def __init__(self, embedders: Embedders, cache: SharedCache[bytes], seconds: float | None) -> None:
+        """seconds: the maximum time for the vectors of a search, without the time during which they wait for the model."""
+        self._embedders = embedders
+        self._cache = cache
+        self._seconds = seconds
+
+    async def embed(
+        self,
+        tenant_id: str,
+        strings: Sequence[tuple[str, str]],
+        mode: SearchMode,
+        models: frozenset[str],
+        *,
+        text_will_do: bool,
+    ) -> SearchVectors:
+        """The vectors of the strings, which have their languages, by each of these models. If `text_will_do` is true, a
+        model that fails is left out."""
+        results = await asyncio.gather(
+            *(self._embed_by(tenant_id, model, strings, mode) for model in models), return_exceptions=True
+        )
+        by_model: dict[str, StringVectors] = {}
+        undeclared: set[str] = set()
+        for model, result in zip(models, results, strict=True):
+            match result:
+                case StringVectors():
+                    by_model[model] = result
+                case None:
+                    undeclared.add(model)
+                case Exception() if text_will_do:
+                    # A search by words needs no model, so the kind of failure does not matter.
+                    _LOG.warning("a question could not be embedded; words alone decide", exc_info=result)
+                case _:
+                    raise result
+        tokens = sum(vectors.count_tokens(strings) for vectors in by_model.values())
+        return SearchVectors(by_model, models, frozenset(undeclared), tokens)
+
+    async def _embed_by(
+        self, tenant_id: str, model: str, strings: Sequence[tuple[str, str]], mode: SearchMode
+    ) -> StringVectors | None:
+        """The strings as one model sees them; None if the settings do not declare the model."""
+        try:
+            async with work_within(self._seconds):
+                embedder = await (self._embedders.named(model) if model else self._embedders.declared())
+                if embedder is None:
+                    return None
+                votes = [
+                    mode is SearchMode.VECTOR
+                    or (mode is SearchMode.HYBRID and knows_language(embedder, language, text))
+                    for text, language in strings
+                ]
+                wanted = [text for (text, _), vote in zip(strings, votes, strict=True) if vote]
+                vectors = iter(await self._embed_traced(tenant_id, embedder, wanted) if wanted else ())
+        except TimeoutError as error:
+            raise _embedding_too_slow(model) from error
+        return StringVectors(embedder, [next(vectors).tobytes() if vote else None for vote in votes])
+
+    async def _embed_traced(self, tenant_id: str, embedder: Embedder, texts: Sequence[str]) -> Vectors:
+        provider_model, _, _ = embedder.name.rpartition("/")
+        attributes = model_attributes(provider_model)
+        remote = attributes["gen_ai.provider.name"] != IN_PROCESS
+        with stage(
+            f"embeddings {attributes['gen_ai.request.model']}",
+            SpanKind.CLIENT if remote else SpanKind.INTERNAL,
+            texts=len(texts),
+            **{
+                "gen_ai.operation.name": "embeddings",
+                **attributes,
+                "gen_ai.embeddings.dimension.count": embedder.dimensions,
+            },
+        ):
+            vectors = await QuestionEmbedder(embedder, self._cache).embed(tenant_id, texts)
+        return np.asarray(vectors, "<f4")
+
+
+def knows_language(embedder: Embedder, language: str, text: str = "") -> bool:
+    """Whether a model supports a language. text: a question, whose letters may say that it is not English if nothing
+    says what it is."""
+    known = embedder.languages
+    return known is None or language in known or (language == UNKNOWN and has_english_letters(text))
+
+
+def _embedding_too_slow(model: str) -> Unavailable:
+    return Unavailable(
+        Reason.PART_UNAVAILABLE,
+        f"The embedding model {model} takes too long at the moment; try again.",
+        {"part": "embedding"},
+        retry_after=1.0,
+    )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from responsa_server.domain.knowledge import ExcerptPlace, Hit, SearchMode, SearchQuery, ShownPart
-from responsa_server.domain.passages import FoundPassage, PassageSurroundings, VectorKind
+from responsa_server.domain.passages import FoundPassage, LexicalIndex, PassageSurroundings, VectorKind
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import pause
 from responsa_server.search.editions import MOST, names_edition, newest_first
@@ -15,19 +15,25 @@ from responsa_server.search.excerpts import READ, excerpts_of, shown_part
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import with_pieces
 from responsa_server.search.reranking import Reranking, order, reranked_text
-from responsa_server.search.retrieve import ParsedQuestions, Retrieval, Retriever, ScoredPassage
+from responsa_server.search.retrieve import (
+    ParsedQuestions,
+    Retrieval,
+    RetrievalQuery,
+    Retriever,
+    ScoredPassage,
+)
 from responsa_server.text.instructing import NEAR_BYTES
 from responsa_server.text.lexical import Analyzer
 
 
 async def with_surroundings(
-    retriever: Retriever, reader: Reader, question: str, passages: Sequence[ScoredPassage], compared: int
+    lexical: LexicalIndex, reader: Reader, question: str, passages: Sequence[ScoredPassage], compared: int
 ) -> tuple[Sequence[ScoredPassage], PassageSurroundings]:
     """The passages, of which the first have what a card of them needs, and what stands around these. compared: of how
     many of the passages the editions are wanted. If the question names an edition, none is. Raises Unavailable."""
     documents = {passage.found.passage.document_id for passage in passages[:compared]}
     first, surroundings = await _read_around(
-        retriever,
+        lexical,
         reader,
         [passage.found for passage in passages[:READ]],
         () if len(documents) < 2 or names_edition(question) else [*documents],
@@ -37,12 +43,12 @@ async def with_surroundings(
 
 
 async def _read_around(
-    retriever: Retriever, reader: Reader, passages: Sequence[FoundPassage], documents: Sequence[UUID] = ()
+    lexical: LexicalIndex, reader: Reader, passages: Sequence[FoundPassage], documents: Sequence[UUID] = ()
 ) -> tuple[Sequence[FoundPassage], PassageSurroundings]:
     """The passages with their pieces, and with the header of the table that they begin in, which may be in an earlier
     passage; and what stands around them. documents: whose editions are wanted. Raises Unavailable."""
     passages = [with_pieces(passage) for passage in passages]
-    surroundings = await retriever.surroundings(
+    surroundings = await lexical.surroundings(
         reader,
         [searched.passage.id for searched in passages],
         [
@@ -95,17 +101,19 @@ class KnowledgeSearch:
     async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
         wanted = query.rerank and query.mode is not SearchMode.VECTOR
         reranking = self._reranking if wanted else None
-        retrieval = await self._retriever.search(
-            reader,
-            query.terms,
-            query.collections or None,
-            top_k=query.top_k if reranking is None else max(query.top_k, reranking.most),
-            mode=query.mode,
-            threshold=query.threshold,
-            filters=query.filters,
+        retrieval = await self._retriever.retrieve(
+            RetrievalQuery(
+                reader,
+                query.terms,
+                query.collections or None,
+                top_k=query.top_k if reranking is None else max(query.top_k, reranking.most),
+                mode=query.mode,
+                threshold=query.threshold,
+                filters=query.filters,
+            )
         )
         passages, surroundings = await with_surroundings(
-            self._retriever,
+            self._retriever.lexical,
             reader,
             " ".join(query.terms),
             retrieval.passages,
@@ -122,7 +130,7 @@ class KnowledgeSearch:
         return [hits[place] for place in ordered]
 
     async def show(self, reader: Reader, place: ExcerptPlace) -> ShownPart | None:
-        searched = await self._retriever.passages(reader, [place.passage_id])
-        passages, surroundings = await _read_around(self._retriever, reader, searched)
+        searched = await self._retriever.read_passages(reader, [place.passage_id])
+        passages, surroundings = await _read_around(self._retriever.lexical, reader, searched)
         near = surroundings.around.get(place.passage_id)
         return shown_part(passages[0], near, place) if passages and near else None

@@ -32,7 +32,8 @@ from responsa_server.domain.people import Reader, Server
 from responsa_server.search import retrieve
 from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
 from responsa_server.search.evidence import CALIBRATED
-from responsa_server.search.retrieve import MOST_GUESSED_CHARACTERS, Retrieval, Retriever
+from responsa_server.search.readings import MOST_GUESSED_CHARACTERS
+from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
 from responsa_server.text.lexical import UNKNOWN, Analyzer, language_of
 from tests.unit.search.test_excerpts import passage_of
 
@@ -159,7 +160,9 @@ def retriever_of(index: Three) -> Retriever:
 
 async def searched(expansions: Sequence[str] = (), *, top_k: int = 2) -> Retrieval:
     retriever = retriever_of(Three())
-    return await retriever.search(Server("acme"), [ASKED], top_k=top_k, expansions=expansions)
+    return await retriever.retrieve(
+        RetrievalQuery(Server("acme"), [ASKED], top_k=top_k, expansions=expansions)
+    )
 
 
 def numbers(retrieval: Retrieval) -> list[int]:
@@ -184,7 +187,7 @@ async def test_expansions_take_no_more_than_half_of_the_places() -> None:
 
 async def test_what_stands_in_both_lists_is_read_once() -> None:
     index = Three()
-    await retriever_of(index).search(Server("acme"), [ASKED], top_k=2, expansions=[OTHER])
+    await retriever_of(index).retrieve(RetrievalQuery(Server("acme"), [ASKED], top_k=2, expansions=[OTHER]))
     assert len(index.reads) == len(set(index.reads))
 
 
@@ -216,8 +219,8 @@ async def test_the_language_of_a_long_string_is_not_guessed(times: int, guessed:
     index = Asked()
     text = "zqs " * times
     assert language_of(text) == UNKNOWN
-    found = await Retriever(index, OneEmbedder(Numbered())).search(
-        Server("acme"), [text], mode=SearchMode.TEXT
+    found = await Retriever(index, OneEmbedder(Numbered())).retrieve(
+        RetrievalQuery(Server("acme"), [text], mode=SearchMode.TEXT)
     )
     [asked] = index.asked
     assert (found.passages, asked > 1) == ([], guessed)
@@ -238,7 +241,9 @@ async def test_a_string_that_is_not_surely_english_is_read_as_the_passages_are(
 ) -> None:
     index = Asked()
     assert language_of(text) == language
-    await Retriever(index, OneEmbedder(Numbered())).search(Server("acme"), [text], mode=SearchMode.TEXT)
+    await Retriever(index, OneEmbedder(Numbered())).retrieve(
+        RetrievalQuery(Server("acme"), [text], mode=SearchMode.TEXT)
+    )
     [asked] = index.asked
     assert (asked > len(Analyzer().query_terms(text, language))) is guessed
 
@@ -294,7 +299,9 @@ async def test_several_models_embed_a_question_at_the_same_time() -> None:
     both = asyncio.Barrier(2)
     models = [Model(name, both.wait) for name in ("lab:one/1", "lab:two/1")]
     index = Shelves(default="lab:one/1", other="lab:two/1")
-    found = await Retriever(index, Declared(*models), embedding_seconds=10).search(Server("acme"), [ASKED])
+    found = await Retriever(index, Declared(*models), embedding_seconds=10).retrieve(
+        RetrievalQuery(Server("acme"), [ASKED])
+    )
     assert found.passages
     assert [model.asked for model in models] == [1, 1]
 
@@ -305,11 +312,11 @@ async def test_a_failing_model_is_asked_once_for_each_search() -> None:
     retriever = Retriever(index, Declared(model))
     for searches in (1, 2, 3):
         with pytest.raises(Unavailable, match="The model is away"):
-            await retriever.search(Server("acme"), [ASKED])
+            await retriever.retrieve(RetrievalQuery(Server("acme"), [ASKED]))
         assert model.asked == searches
     # Another model does not fail, although the search before needed this one.
     index.models["default"] = "gone/1"
-    assert (await retriever.search(Server("acme"), [ASKED])).text_only
+    assert (await retriever.retrieve(RetrievalQuery(Server("acme"), [ASKED]))).text_only
     assert model.asked == 4
 
 
@@ -321,10 +328,10 @@ async def test_an_undeclared_model_is_reported_while_searches_need_it(
     retriever = Retriever(index, Declared(model))
     with capture_logs() as logs:
         for mode in (SearchMode.HYBRID, SearchMode.VECTOR):
-            await retriever.search(Server("acme"), [ASKED], mode=mode)
+            await retriever.retrieve(RetrievalQuery(Server("acme"), [ASKED], mode=mode))
     assert [log["model"] for log in logs] == ["gone/1"]
     assert retriever.missed() == {"gone/1"}
     index.models["default"] = model.name
     monkeypatch.setattr(retrieve, "monotonic", lambda: monotonic() + 301)
-    await retriever.search(Server("acme"), [ASKED])
+    await retriever.retrieve(RetrievalQuery(Server("acme"), [ASKED]))
     assert not retriever.missed()
