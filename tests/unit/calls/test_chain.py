@@ -38,7 +38,7 @@ async def test_items_come_in_order_and_then_the_end() -> None:
 
 
 async def test_the_writer_waits_for_room() -> None:
-    feed: Feed[int] = Feed(most=2)
+    feed: Feed[int] = Feed(limit=2)
     assert await feed.put(1)
     assert await feed.put(2)
     third = asyncio.create_task(feed.put(3))
@@ -57,7 +57,7 @@ async def test_an_error_comes_before_what_was_not_read() -> None:
 
 
 async def test_a_reader_that_left_frees_the_writer() -> None:
-    feed: Feed[int] = Feed(most=1)
+    feed: Feed[int] = Feed(limit=1)
     await feed.put(1)
     second = asyncio.create_task(feed.put(2))
     await asyncio.sleep(0)
