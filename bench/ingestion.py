@@ -16,16 +16,16 @@ from bench.figures import Comparison
 from bench.interleaved import interleaved
 from bench.report import Line
 from bench.run import MANY, PARAGRAPHS, Run
+from responsa_formats.parsers import markdown
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.text.sections import Whole
 from responsa_server.app.resources import new_id
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.embedded import Layout
-from responsa_server.ingest.formats import markdown
-from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.settings import RetrievalSettings
-from responsa_server.text.sections import Whole
 
 TITLE: Final = "Ingestion: until documents are searchable, compared with the bare embedding of the same texts"
 

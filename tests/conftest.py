@@ -24,9 +24,9 @@ from psycopg import sql
 from redis import Redis
 from structlog.dev import ConsoleRenderer, plain_traceback
 
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
 from responsa_server.embedded.layout import DATABASE, SUPERUSER
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.providers.minilm import DIMENSIONS, Float, MiniLmEmbedder, load
 from responsa_server.search.settings import RetrievalSettings

@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from uuid import UUID
 
+from responsa_formats.parsers import markdown
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.text.sections import Whole
 from responsa_lab.evaluation.local import load_embedder
 from responsa_server.cli.local.own_docs import ASKED, pages
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.ingest import shipped_vectors
-from responsa_server.ingest.formats import markdown
-from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.search.embedder import Embedder
 from responsa_server.system.instance import CHECKOUT
-from responsa_server.text.sections import Whole
 
 
 class Vectors:

@@ -14,6 +14,7 @@ from bench.agents import DEFAULT, AgentTable
 from bench.peers.alone import Alone
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server import __version__
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.accounts import AccountParts
@@ -41,7 +42,6 @@ from responsa_server.identity.settings import LimitSettings
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing, UserAdministration
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
 from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library

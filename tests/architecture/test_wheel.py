@@ -38,7 +38,12 @@ from tools.clients.pack import pack_python
 from tools.install import DEFAULTS, UV, pip_settings, uv_variables
 
 PACKAGES = {
-    "responsa": ("server/responsa_server", "server/responsa_lab", "generated/python/responsa_contract"),
+    "responsa": (
+        "server/responsa_formats",
+        "server/responsa_server",
+        "server/responsa_lab",
+        "generated/python/responsa_contract",
+    ),
     "responsa_client": (
         "clients/python/responsa_client",
         "generated/python/responsa",

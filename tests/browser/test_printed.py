@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser
 
-from responsa_server.ingest.formats import pdf
-from responsa_server.ingest.formats.sniff import sniff
+from responsa_formats.parsers import pdf
+from responsa_formats.parsers.sniff import sniff
 from tests.printing import agreement, as_html, documents
 
 AIM = 0.97

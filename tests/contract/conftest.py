@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import NewTurn, OnBusy, Question
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.conversations import PostgresConversationStore

@@ -11,14 +11,14 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from responsa_formats.sandbox.parsed_file import ParsedFile
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.people import Principal
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Announce, Ingest, KnowledgeJobs, Parser
 from responsa_server.ingest.reindexing import Reindex
-from responsa_server.ingest.sandbox.parsed_file import ParsedFile
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_formats.parsers.table import FORMATS
 from responsa_server.domain.errors import (
     AlreadyExists,
     DocumentRejected,
@@ -19,7 +20,6 @@ from responsa_server.domain.knowledge import DocumentState, DocumentVersion, Ing
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import DOCUMENT_VERSIONS
 from responsa_server.domain.people import Principal, Server
-from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.jobs import Parser
 from responsa_server.stores.postgres.documents import DocumentStore
 from tests.contract.conftest import People

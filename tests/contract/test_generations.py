@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_lab.testing.embeddings import EmbeddingServer
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.embedders import ConfiguredEmbedders
@@ -39,7 +40,6 @@ from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passages import PassageVectors
 from responsa_server.domain.people import Principal, Server
 from responsa_server.ingest.indexing import Indexers, SeenVectors
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.providers.embedding import OpenAiEmbedder
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.settings import ModelSettings

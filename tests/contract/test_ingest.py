@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from responsa_formats.rejections import ParserUnavailable
 from responsa_server.cli.local import ray_engine
 from responsa_server.cli.local.ray_engine import Unembedded, VectorMaker
 from responsa_server.domain import names
@@ -27,7 +28,6 @@ from responsa_server.domain.lists import NEWEST
 from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.people import Server
 from responsa_server.ingest.jobs import Ingest
-from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.operations import IngestionStore

@@ -18,10 +18,10 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_server.domain.knowledge import GiveUp, JobKind, Look, Work
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.ingest.jobs import KnowledgeJobs, Parser
-from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.stores.postgres import migrate
 from responsa_server.stores.postgres.database import Queries
 from responsa_server.stores.postgres.jobs import OPTIONS, SMALL_BYTES, JobQueue, JobRank, OtherJobWorkers

@@ -23,6 +23,7 @@ import pytest
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from responsa_formats.parsers.table import PDF
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
@@ -33,7 +34,6 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import ConnectedFolder, FolderKind, NewSource, RunClaim, SourceChange
 from responsa_server.identity.tokens import Secret
-from responsa_server.ingest.formats.table import PDF
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources import sandbox
 from responsa_server.sources.crawling import Crawler

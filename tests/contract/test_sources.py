@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import (
     DatabaseConnection,
@@ -21,7 +22,6 @@ from responsa_server.domain.sources import (
 )
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.embedded.postgres import EmbeddedPostgres
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.samples.aptitude.database import Dialect, script
 from responsa_server.sources.sandbox import SourceSandboxes
 from tests.aptitude import GOLDEN, documents, written

@@ -20,8 +20,8 @@ import psutil
 import pytest
 from embedded_running import Start, eventually
 
+from responsa_formats.sandbox.confinement import User
 from responsa_server.app.models import model_table
-from responsa_server.confinement import User
 from responsa_server.domain.models import (
     ChatModel,
     Ended,

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from embedded_running import PATIENCE, Start, eventually
 
-from responsa_server.confinement import SERVER, SUPERVISOR, Capability, User
+from responsa_formats.sandbox.confinement import SERVER, SUPERVISOR, Capability, User
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, Layout
 from responsa_server.embedded.files import hand_over
 from responsa_server.embedded.layout import Account
@@ -92,7 +92,7 @@ def test_each_part_has_a_user_of_its_own_and_reaches_no_other_part(start: Start,
 
 def test_a_server_keeps_what_it_takes_to_start_and_end_parsers() -> None:
     program = (
-        "import os, sys; from responsa_server.confinement import *; keep_capabilities(SERVER); "
+        "import os, sys; from responsa_formats.sandbox.confinement import *; keep_capabilities(SERVER); "
         "os.execv(sys.executable, [sys.executable, '-c', 'print(input())'])"
     )
     with subprocess.Popen(

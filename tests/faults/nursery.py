@@ -28,7 +28,7 @@ from tests.faults.replica import Order, main
 HEAVY: Final[Sequence[str]] = (
     "responsa_server.app.front",
     "responsa_server.app.assemble",
-    "responsa_server.ingest.sandbox.pool",
+    "responsa_formats.sandbox.pool",
     "responsa_server.stores.postgres.jobs",
     "responsa_server.stores.redis",
     "responsa_lab.testing.agent",

@@ -31,19 +31,25 @@ from tests.mutants.running import RESULTS, ROOT, SECONDS, SERVER
 
 DRAWN: Final = Path(__file__).with_name("mutants.json")
 CORE: Final = (
+    "responsa_formats",
     *(
-        "agents",
-        "calls",
-        "databases",
-        "domain",
-        "identity",
-        "ingest",
-        "insight",
-        "library",
-        "outbound",
-        "providers",
+        f"responsa_server/{name}"
+        for name in (
+            *(
+                "agents",
+                "calls",
+                "databases",
+                "domain",
+                "identity",
+                "ingest",
+                "insight",
+                "library",
+                "outbound",
+            ),
+            *("providers", "routing", "search", "sources", "stores", "telemetry", "text", "tools", "turns"),
+            "transports",
+        )
     ),
-    *("routing", "search", "sources", "stores", "telemetry", "text", "tools", "transports", "turns"),
 )
 """The packages of the server from which mutants are drawn: all but those that start, supervise and call an instance."""
 FOLDERS: Final = ("tests/unit", "tests/contract")
@@ -153,9 +159,7 @@ def draw() -> None:
     """Draw mutants: first lines that tests execute, each of them equally often, then a change of each."""
     folder = measured()
     sites: dict[tuple[Path, int], list[Mutant]] = {}
-    for path in sorted(
-        path for package in CORE for path in (SERVER / "responsa_server" / package).rglob("*.py")
-    ):
+    for path in sorted(path for package in CORE for path in SERVER.glob(f"{package}/**/*.py")):
         tests = _tests(folder, path)
         for mutant, line in _sites(path):
             if tests.get(line):

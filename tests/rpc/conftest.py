@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls

@@ -15,9 +15,9 @@ from typing import Any
 from structlog.testing import capture_logs
 
 import responsa_contract
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.errors import DocumentRejected
-from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from tests.security import rich_documents
 

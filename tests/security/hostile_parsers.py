@@ -21,13 +21,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from responsa_server.ingest.formats.plain_text import parse as parse_plain_text
-from responsa_server.ingest.formats.sniff import Original
-from responsa_server.ingest.formats.table import PLAIN_TEXT, Formats
-from responsa_server.ingest.sandbox.computation import Computation, Write
-from responsa_server.ingest.sandbox.protocol import EXIT_FAILED, Failure, pack_failure
-from responsa_server.text.canonical import ParsedDocument
-from responsa_server.text.drawn import DrawnPage
+from responsa_formats.parsers.plain_text import parse as parse_plain_text
+from responsa_formats.parsers.sniff import Original
+from responsa_formats.parsers.table import PLAIN_TEXT, Formats
+from responsa_formats.sandbox.computation import Computation, Write
+from responsa_formats.sandbox.protocol import EXIT_FAILED, Failure, pack_failure
+from responsa_formats.text.canonical import ParsedDocument
+from responsa_formats.text.drawn import DrawnPage
 
 GIB = 1024 * 1024 * 1024
 

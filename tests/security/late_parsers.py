@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 
-from responsa_server.ingest.formats.plain_text import parse as parse_plain_text
-from responsa_server.ingest.formats.sniff import Original
-from responsa_server.ingest.formats.table import PLAIN_TEXT, Formats
-from responsa_server.text.canonical import ParsedDocument
+from responsa_formats.parsers.plain_text import parse as parse_plain_text
+from responsa_formats.parsers.sniff import Original
+from responsa_formats.parsers.table import PLAIN_TEXT, Formats
+from responsa_formats.text.canonical import ParsedDocument
 
 WITHOUT, SECRET = "without", "a text of the document"
 

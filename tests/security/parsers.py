@@ -33,7 +33,7 @@ class RunsIn(StrEnum):
 class Parser:
     """A use of a parser.
 
-    library: the module that is imported. files: patterns of the files that import it, below `responsa_server`. reads:
+    library: the module that is imported. files: patterns of the files that import it, below `server`, without `responsa_server/`. reads:
     what it reads, and who wrote it. runs: where. bound: what keeps it harmless in the server. most: the largest text
     that it gets there, in bytes; 0 for other processes.
     """
@@ -86,32 +86,32 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("ormsgpack", ["agents/engine/state.py", "search/*.py", "stores/cached.py"], "checkpoints of the own database, and signed caches",
         RunsIn.SERVER, "no text of others in its form; the library refuses a nesting of more than 1,024", 256 * KIB),
     # XML, HTML and documents
-    Parser("xml.etree", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
-    Parser("xml.parsers", ["ingest/formats/office.py"], "documents", RunsIn.SANDBOX),
+    Parser("xml.etree", ["responsa_formats/parsers/*.py"], "documents", RunsIn.SANDBOX),
+    Parser("xml.parsers", ["responsa_formats/parsers/office.py"], "documents", RunsIn.SANDBOX),
     Parser("xml.parsers", ["sources/sitemaps.py", "sources/listings.py"], "sitemaps and listings",
         RunsIn.SANDBOX, "`sources/sandbox.py`"),
-    Parser("selectolax", ["ingest/formats/*.py"], "documents, and pages for tools", RunsIn.SANDBOX),
+    Parser("selectolax", ["responsa_formats/parsers/*.py"], "documents, and pages for tools", RunsIn.SANDBOX),
     Parser("nh3", ["transports/ws/html.py"], "answers as HTML, which `markdown_it` has made", RunsIn.SERVER,
         "see `markdown_it`: the HTML is a fixed multiple of the text", 24 * KIB),
-    Parser("html", ["sources/crawling.py", "text/shown.py", "tools/endpoint.py", "transports/**", "ingest/formats/*.py"],
+    Parser("html", ["sources/crawling.py", "text/shown.py", "tools/endpoint.py", "transports/**", "responsa_formats/parsers/*.py"],
            "single references to characters",
         RunsIn.SERVER, "one pass of constant patterns", 64 * KIB),
-    Parser("pypdfium2", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
-    Parser("docutils", ["ingest/formats/rst.py"], "documents", RunsIn.SANDBOX),
-    Parser("formualizer", ["ingest/formats/formulas.py"], "workbooks and their formulas", RunsIn.SANDBOX),
-    Parser("icalendar", ["ingest/formats/ics.py"], "documents", RunsIn.SANDBOX),
-    Parser("python_calamine", ["ingest/formats/binary_sheets.py"], "old and binary workbooks", RunsIn.SANDBOX),
-    Parser("olefile", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
-    Parser("cv2", ["ingest/formats/ocr.py"], "pictures of pages", RunsIn.SANDBOX),
-    Parser("rapidocr", ["ingest/formats/ocr.py"], "pictures of pages", RunsIn.SANDBOX),
-    Parser("email", ["ingest/formats/*.py"], "documents", RunsIn.SANDBOX),
+    Parser("pypdfium2", ["responsa_formats/parsers/*.py"], "documents", RunsIn.SANDBOX),
+    Parser("docutils", ["responsa_formats/parsers/rst.py"], "documents", RunsIn.SANDBOX),
+    Parser("formualizer", ["responsa_formats/parsers/formulas.py"], "workbooks and their formulas", RunsIn.SANDBOX),
+    Parser("icalendar", ["responsa_formats/parsers/ics.py"], "documents", RunsIn.SANDBOX),
+    Parser("python_calamine", ["responsa_formats/parsers/binary_sheets.py"], "old and binary workbooks", RunsIn.SANDBOX),
+    Parser("olefile", ["responsa_formats/parsers/*.py"], "documents", RunsIn.SANDBOX),
+    Parser("cv2", ["responsa_formats/parsers/ocr.py"], "pictures of pages", RunsIn.SANDBOX),
+    Parser("rapidocr", ["responsa_formats/parsers/ocr.py"], "pictures of pages", RunsIn.SANDBOX),
+    Parser("email", ["responsa_formats/parsers/*.py"], "documents", RunsIn.SANDBOX),
     Parser("email", ["identity/mailing.py", "providers/http_model.py", "transports/a2a/routes.py"], "addresses; dates", RunsIn.SERVER,
         "254 bytes an address", 254),
     Parser("csv", ["cli/tables.py"], "nothing: it writes tables", RunsIn.COMMAND),
-    Parser("chardet", ["ingest/formats/sniff.py"], "documents", RunsIn.SANDBOX),
-    Parser("filetype", ["ingest/formats/sniff.py"], "documents", RunsIn.SANDBOX),
+    Parser("chardet", ["responsa_formats/parsers/sniff.py"], "documents", RunsIn.SANDBOX),
+    Parser("filetype", ["responsa_formats/parsers/sniff.py"], "documents", RunsIn.SANDBOX),
     # Markdown
-    Parser("markdown_it", ["ingest/formats/markdown.py"], "documents", RunsIn.SANDBOX),
+    Parser("markdown_it", ["responsa_formats/parsers/markdown.py"], "documents", RunsIn.SANDBOX),
     Parser("markdown_it", ["text/shown.py"], "pieces of passages that an answer quotes", RunsIn.SERVER,
         "4 KiB a piece, and a nesting of 20", 4 * KIB),
     Parser("markdown_it", ["text/disarming.py"], "answers, and what doors show of documents and tools", RunsIn.SERVER,
@@ -162,12 +162,12 @@ PARSERS: Final[Sequence[Parser]] = (
         RunsIn.SERVER, "the size of a body"),
     Parser("a2a", ["transports/a2a/**"], "messages, by `google.protobuf`", RunsIn.SERVER, "the size of a body"),
     # archives
-    Parser("zipfile", ["ingest/**"], "documents", RunsIn.SANDBOX),
+    Parser("zipfile", ["responsa_formats/**"], "documents", RunsIn.SANDBOX),
     Parser("zipfile", ["routing/stored.py"], "the shipped classifiers", RunsIn.SERVER, "no text of others"),
-    Parser("zlib", ["ingest/**"], "documents", RunsIn.SANDBOX),
+    Parser("zlib", ["responsa_formats/**"], "documents", RunsIn.SANDBOX),
     Parser("zlib", ["sources/sitemaps.py"], "sitemaps of websites", RunsIn.SANDBOX, "50 MiB unpacked"),
     Parser("zlib",
-        ["domain/passage_words.py", "routing/classifier.py", "text/compounds.py", "text/drawn.py", "system/launching.py",
+        ["domain/passage_words.py", "routing/classifier.py", "text/compounds.py", "responsa_formats/text/drawn.py", "system/launching.py",
          "transports/rest/handler.py", "transports/rest/openapi.py"],
         "classifiers of the own database; otherwise only sums and packing", RunsIn.SERVER, "no text of others"),
     Parser("zlib", ["cli/local/archive.py"], "backups", RunsIn.COMMAND),

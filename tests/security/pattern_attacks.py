@@ -30,6 +30,7 @@ from pathlib import Path
 from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any, Final, TypeAlias
 
+import responsa_formats
 import responsa_server
 
 parser: Any = importlib.import_module("re._parser")  # the standard library's, without stubs
@@ -66,9 +67,9 @@ BUILT: Final[dict[str, dict[str, object]]] = {
 """Values for the local names of patterns that functions build."""
 CUT: Final = {
     "agents.engine.citations:_COPIED": 300,
-    "ingest.formats.number_formats:_TOKEN": 300,
+    "responsa_formats.parsers.number_formats:_TOKEN": 300,
     "search.differing:_BEGINS": 8,
-    "text.canonical:_UNSEEN": 2_400,
+    "responsa_formats.text.canonical:_UNSEEN": 2_400,
 }
 """The greatest length of a pattern's texts, where the line that uses it cuts them."""
 
@@ -113,7 +114,9 @@ def patterns() -> dict[re.Pattern[Any], tuple[str, set[str]]]:
     re.compile = compile_
     try:
         names = (
-            package.name for package in pkgutil.walk_packages(responsa_server.__path__, "responsa_server.")
+            module.name
+            for package in (responsa_formats, responsa_server)
+            for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
         )
         modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
     finally:

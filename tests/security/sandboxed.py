@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from responsa_server.confinement import capabilities
+from responsa_formats.containers import MIB
+from responsa_formats.sandbox.computation import ParseLimits
+from responsa_formats.sandbox.confinement import capabilities
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest.containers import MIB
-from responsa_server.ingest.settings import ParseLimits
 
 HERE = Path(__file__).resolve().parent
 LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=1, wall_seconds=10, result_bytes=8 * MIB)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from responsa_formats.sandbox.computation import ParseLimits
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.settings import IngestionSettings, ParseLimits
+from responsa_server.ingest.settings import IngestionSettings
 from tests.security.sandboxed import HERE, LIMITS, needs_landlock, needs_seccomp, zygotes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.telemetry.instruments import LATE_IMPORTS, PARSER_FAILURES, Instrument
 from tests.security import rich_documents
 from tests.security.first_documents import EVENTS, SETTINGS, computing, drawing, parsing, run_first

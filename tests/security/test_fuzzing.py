@@ -20,13 +20,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from responsa_formats.containers import MIB
+from responsa_formats.parsers.table import FORMATS, Format
+from responsa_formats.sandbox.computation import ParseLimits
+from responsa_formats.sandbox.parsed_file import ParsedFile
+from responsa_formats.sandbox.pool import ParserPool
+from responsa_formats.text.drawn import png
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected
-from responsa_server.ingest.containers import MIB
-from responsa_server.ingest.formats.table import FORMATS, Format
-from responsa_server.ingest.sandbox.parsed_file import ParsedFile
-from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.settings import ParseLimits
-from responsa_server.text.drawn import png
 from tests.faults.forms import Form, Report, forms
 
 LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=5, wall_seconds=60, result_bytes=8 * MIB)

@@ -18,14 +18,14 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from responsa_server.confinement import SandboxCapabilities
+from responsa_formats.parsers.sniff import CHARSETS
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.rejections import ParserUnavailable
+from responsa_formats.sandbox.confinement import SandboxCapabilities
+from responsa_formats.sandbox.pool import ParserPool
+from responsa_formats.text.canonical import ParsedDocument
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest.formats.sniff import CHARSETS
-from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.text.canonical import ParsedDocument
 from tests.contract.library_house import pieces_of
 from tests.security.sandboxed import HERE, LIMITS, needs_landlock, needs_seccomp, rejecting, zygotes
 
@@ -231,7 +231,7 @@ async def test_a_killed_server_leaves_no_process() -> None:
 
 _SLEEPING_SERVER = """
 import asyncio, pathlib, psutil, sys
-from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 async def main():
     pool = ParserPool(

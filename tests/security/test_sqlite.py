@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from responsa_server.confinement import capabilities
+from responsa_formats.sandbox.confinement import capabilities
 from responsa_server.databases.kinds import SERVERS
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.databases.sqlite import SqliteReading

@@ -7,8 +7,8 @@ from typing import Any
 
 from hostile_parsers import FORMATS
 
-from responsa_server.confinement import SandboxCapabilities, landlock_abi
-from responsa_server.ingest.formats.table import Formats
+from responsa_formats.parsers.table import Formats
+from responsa_formats.sandbox.confinement import SandboxCapabilities, landlock_abi
 
 
 def __getattr__(name: str) -> Formats:

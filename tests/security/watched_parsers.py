@@ -8,11 +8,11 @@ import os
 import sys
 from dataclasses import replace
 
+from responsa_formats.parsers import table
+from responsa_formats.parsers.sniff import Original
+from responsa_formats.text.canonical import ParsedDocument
+from responsa_formats.text.drawn import DrawnPage
 from responsa_server.domain.errors import DocumentRejected
-from responsa_server.ingest.formats import table
-from responsa_server.ingest.formats.sniff import Original
-from responsa_server.text.canonical import ParsedDocument
-from responsa_server.text.drawn import DrawnPage
 
 _before: set[str] = set()
 os.register_at_fork(after_in_child=lambda: _before.update(sys.modules))

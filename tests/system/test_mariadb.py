@@ -19,6 +19,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import (
     DatabaseConnection,
@@ -28,7 +29,6 @@ from responsa_server.domain.sources import (
     DatabaseTls,
 )
 from responsa_server.domain.tools import SecretPlace
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.reading import RowSelection, read_rows
 from responsa_server.sources.sandbox import SourceSandboxes

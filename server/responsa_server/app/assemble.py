@@ -18,6 +18,8 @@ from typing import Final
 
 import structlog
 
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Defaults
@@ -57,13 +59,11 @@ from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing
 from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.describing import Describer, Topics
-from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs
 from responsa_server.ingest.rebuilding import Rebuild
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.rereading import Rereading
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.shipped_vectors import ShippedVectors
 from responsa_server.ingest.watching import Watching

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import structlog
 
+from responsa_formats.parsers.table import HTML
+from responsa_formats.rejections import ParserUnavailable
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.settings import Settings, environment
 from responsa_server.domain.answers import (
@@ -21,9 +24,6 @@ from responsa_server.domain.answers import (
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, SecretPlace, Tool, ToolUnfit
-from responsa_server.ingest.formats.table import HTML
-from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.outbound.connector import Connector
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.table import KINDS

@@ -24,7 +24,7 @@ from contextlib import closing, suppress
 from typing import IO, Any, Final
 from urllib.parse import quote
 
-from responsa_server.confinement import capabilities, confine
+from responsa_formats.sandbox.confinement import capabilities, confine
 
 EXIT_UNCONFINED: Final = 70
 """The exit status if the process could not be confined, and so ran no query."""

@@ -11,9 +11,8 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_contract import DocumentState, IngestStage, SearchMode
+from responsa_contract import DocumentState, IngestStage, LeftOutKind, SearchMode
 from responsa_server.domain import names
-from responsa_server.domain.documents import LeftOutKind, StoredBytes
 from responsa_server.domain.errors import Overtaken, Reason, ResponsaError, Unavailable
 from responsa_server.domain.events import ByteRange, Excerpt
 from responsa_server.domain.kinds import CollectionKind
@@ -25,6 +24,23 @@ DEFAULT_COLLECTION = "default"
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 FIRST_DIMENSIONS = 384
 """The length of the vectors in the first table of vectors: that of the embedded model's vectors."""
+
+
+class StoredBytes(Protocol):
+    """Bytes that are read in pieces, because they may be too many to hold in memory. Reads may take time; use it in one
+    thread at a time."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def sha256(self) -> bytes:
+        """Their SHA-256."""
+        ...
+
+    def read(self, start: int, count: int) -> bytes:
+        """Up to `count` bytes from `start` on."""
+        ...
 
 
 CHUNKING_VERSION: Final = 2

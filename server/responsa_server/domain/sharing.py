@@ -57,7 +57,10 @@ SHARED: Final[Mapping[str, Shared]] = {
     "searches": Shared("a call", ["identity.limits"], "limits.*.searches", waiting=32),
     "embeddings": Shared("a call", ["identity.limits"], "1, a service 16", waiting=16),
     "sandboxes": Shared(
-        "a document: ingestion.document_seconds", ["ingest.sandbox.pool"], _JOBS, "rotation (jobs.sql)"
+        "a document: ingestion.document_seconds",
+        ["responsa_formats.sandbox.pool"],
+        _JOBS,
+        "rotation (jobs.sql)",
     ),
     "PostgreSQL": Shared(
         "a statement: 30 s", ["stores.postgres.database", "stores.postgres.jobs"], _OWN, _FIRST

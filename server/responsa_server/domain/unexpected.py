@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Final
 
 MOST_PLACES: Final = 100
 """The maximum number of groups. Beyond it, the group is forgotten that occurred longest ago."""
-_OURS: Final = "/responsa_server/"
+_OURS: Final = re.compile(r".*/(?:responsa_server/|(?=responsa_(?:etl|formats|lab|local)/))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class UnexpectedErrors:
 def place_of(error: BaseException) -> str:
     """The last line of our own code that the error passed, as `turns/worker.py:120`; the last line of any code if none is ours."""
     frames = [(one.f_code.co_filename, line) for one, line in traceback.walk_tb(error.__traceback__)]
-    ours = [frame for frame in frames if _OURS in frame[0]]
+    ours = [frame for frame in frames if _OURS.match(frame[0])]
     if not frames:
         return "unknown"
     file, line = (ours or frames)[-1]
-    return f"{file.rpartition(_OURS)[2] if ours else file.rpartition('/')[2]}:{line}"
+    return f"{_OURS.sub('', file) if ours else file.rpartition('/')[2]}:{line}"

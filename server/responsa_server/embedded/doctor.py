@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from responsa_server.confinement import SandboxCapabilities, User
+from responsa_formats.sandbox.confinement import SandboxCapabilities, User
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.embedded.files import FolderLock
 from responsa_server.embedded.layout import Layout

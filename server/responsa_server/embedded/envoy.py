@@ -7,7 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
-from responsa_server.confinement import User
+from responsa_formats.sandbox.confinement import User
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Account, Layout
 from responsa_server.embedded.part import ManagedProcess, StopStep

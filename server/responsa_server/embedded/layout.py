@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, assert_never
 from urllib.parse import quote
 
-from responsa_server.confinement import User
+from responsa_formats.sandbox.confinement import User
 from responsa_server.embedded.errors import EMPTY_FOLDER, EmbeddedError, file_errors
 from responsa_server.embedded.files import opened_folder, present
 from responsa_server.system.private_files import write_private

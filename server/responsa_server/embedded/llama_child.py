@@ -10,7 +10,7 @@ from pathlib import Path
 
 import xllamacpp
 
-from responsa_server.confinement import User, become
+from responsa_formats.sandbox.confinement import User, become
 
 CACHE_MIB = 128
 """The size, in MiB, of the cache for prompt prefixes that the model has already read."""

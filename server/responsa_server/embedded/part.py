@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from responsa_server.confinement import SERVER
+from responsa_formats.sandbox.confinement import SERVER
 from responsa_server.embedded.errors import EmbeddedError, disk_full, file_errors
 from responsa_server.embedded.files import FolderLock
 from responsa_server.embedded.layout import Layout

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from responsa_server.confinement import User
+from responsa_formats.sandbox.confinement import User
 from responsa_server.embedded.layout import Account
 from responsa_server.embedded.part import ManagedProcess, StopStep
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, spawn

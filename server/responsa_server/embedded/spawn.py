@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from responsa_server.confinement import SUPERVISOR, Capability, become_before_exec, keep_capabilities
+from responsa_formats.sandbox.confinement import SUPERVISOR, Capability, become_before_exec, keep_capabilities
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Account
 from responsa_server.system.instance import REINSTALL

@@ -29,7 +29,7 @@ from typing import Protocol
 
 import psutil
 
-from responsa_server.confinement import SUPERVISOR, keep_capabilities
+from responsa_formats.sandbox.confinement import SUPERVISOR, keep_capabilities
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
 from responsa_server.embedded.files import FolderLock
 from responsa_server.embedded.layout import Layout

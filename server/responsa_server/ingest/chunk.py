@@ -21,10 +21,10 @@ from enum import IntEnum
 from itertools import accumulate, pairwise
 from typing import Final
 
+from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument, byte_positions, char_positions
+from responsa_formats.text.sections import Headings
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.passages import OutlinedHeading, open_headings, shared_headings, titles_of
-from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, byte_positions, char_positions
-from responsa_server.text.sections import Headings
 from responsa_server.text.sentences import sentences
 
 TokenOffsets = Callable[[str], Sequence[tuple[int, int]]]

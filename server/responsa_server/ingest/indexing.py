@@ -16,6 +16,8 @@ from uuid import UUID
 
 import numpy as np
 
+from responsa_formats.text.canonical import Block, Place
+from responsa_formats.text.sections import Sectioned
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.generations import UnembeddedPassage
 from responsa_server.domain.knowledge import Chunking
@@ -36,10 +38,8 @@ from responsa_server.ingest.chunk import Chunk, chunk_document
 from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.search.embedder import Embedder, Embedders
 from responsa_server.search.evidence import sequences_of
-from responsa_server.text.canonical import Block, Place
 from responsa_server.text.instructing import NEAR_BYTES, instructing_ranges
 from responsa_server.text.lexical import Analyzer, language_of_document, tsvector_literal
-from responsa_server.text.sections import Sectioned
 from responsa_server.text.sentences import (
     MAX_PIECES,
     Piece,

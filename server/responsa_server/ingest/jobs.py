@@ -17,7 +17,12 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_contract import MAX_BYTES
+from responsa_contract import MAX_BYTES, LeftOutKind
+from responsa_formats import rejections
+from responsa_formats.containers import MIB
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.rejections import ParserUnavailable
+from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
     DocumentRejected,
@@ -43,15 +48,10 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import NewPassage, VectorStore
 from responsa_server.domain.people import Server, work_for
-from responsa_server.ingest import rejections
-from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.describing import Describer, Topics
-from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer, Indexers
 from responsa_server.ingest.memory import FreeMemory
 from responsa_server.ingest.reindexing import Reindex
-from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
 from responsa_server.search.embedder import undeclared_embedding
@@ -75,7 +75,7 @@ Announce = Callable[[str, UUID], Awaitable[None]]
 
 
 class Parser(Protocol):
-    """Reads a document's bytes, as `ingest.sandbox.pool.ParserPool` does."""
+    """Reads a document's bytes, as `responsa_formats.sandbox.pool.ParserPool` does."""
 
     async def read(
         self,
@@ -219,7 +219,7 @@ class Ingest:
             language=cut.language,
             parser=file_format.parsed_by,
             description=await self._describer.describe(parsed, title, cut, self._log),
-            left_out=parsed.left_out,
+            left_out={LeftOutKind(kind): count for kind, count in parsed.left_out.items()},
             guessed_charset=parsed.guessed_charset,
             ocr_pages=parsed.ocr_pages,
             body_start=parsed.body_start,

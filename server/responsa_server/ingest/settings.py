@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import BaseModel, Field
 
-from responsa_server.ingest.containers import MIB
+from responsa_formats.containers import MIB
+from responsa_formats.sandbox.computation import ParseLimits
 
 _PAGE_SECONDS: Final = 10
 """The longest time for rendering one page of a PDF."""
-
-
-@dataclass(frozen=True, slots=True)
-class ParseLimits:
-    """Limits for one document.
-
-    input_bytes: the maximum size of the file. memory_bytes: the maximum growth of the process's address space.
-    cpu_seconds: the maximum processor time. wall_seconds: the maximum time from the start of the process to the last byte of its
-    result. result_bytes: the maximum size of the encoded result.
-    """
-
-    memory_bytes: int
-    cpu_seconds: int
-    wall_seconds: float
-    input_bytes: int = 64 * MIB
-    result_bytes: int = 192 * MIB
 
 
 class IngestionSettings(BaseModel, extra="forbid"):

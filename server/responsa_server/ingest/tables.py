@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from responsa_server.text.canonical import Block, BlockKind, Place
-from responsa_server.text.rows import NAMED_ROWS
-from responsa_server.text.sections import Section
+from responsa_formats.text.canonical import Block, BlockKind, Place
+from responsa_formats.text.rows import NAMED_ROWS
+from responsa_formats.text.sections import Section
 from responsa_server.text.shown import header_of
 
 MAX_HEADER_BYTES: Final = 1024

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import IO, Final, TypeAlias
 from uuid import UUID
 
+from responsa_formats import rejections
+from responsa_formats.parsers.sniff import decide_format
+from responsa_formats.parsers.table import FORMATS
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
     DocumentRejected,
@@ -47,9 +50,6 @@ from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.sources import OfRun
-from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.sniff import decide_format
-from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import SHORT_BYTES
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES
 from responsa_server.ingest.watching import Watching

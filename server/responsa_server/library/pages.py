@@ -9,6 +9,10 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.rejections import ParserUnavailable
+from responsa_formats.sandbox.pool import ParserPool
+from responsa_formats.text.drawn import DrawnPage, png
 from responsa_server.domain import names
 from responsa_server.domain.cache import LruCache
 from responsa_server.domain.errors import (
@@ -21,12 +25,8 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.knowledge import DocumentVersion, PageImage
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import Scheduler
-from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.stores.postgres.documents import DocumentStore
-from responsa_server.text.drawn import DrawnPage, png
 
 MAX_IMAGE_BYTES: Final = 3 * 1024 * 1024
 # The maximum size of the images that are kept.

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Final, NamedTuple, cast
 
 from responsa_contract import DifferenceKind
-from responsa_server.text.inline import STRUCK
+from responsa_formats.text.inline import STRUCK
 from responsa_server.text.lexical import STOPWORDS, Analyzer
 from responsa_server.text.quantities import MEASURES, Quantity, quantities
 

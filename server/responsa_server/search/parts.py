@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from responsa_formats.text.inline import STRUCK
+from responsa_formats.text.rows import NAMED_ROWS, named_cells, value_start
 from responsa_server.domain.events import MAX_EXCERPT_BYTES, ByteRange
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.evidence import readable
-from responsa_server.text.inline import STRUCK
 from responsa_server.text.instructing import instructing_spans, without_instructions
-from responsa_server.text.rows import NAMED_ROWS, named_cells, value_start
 from responsa_server.text.shown import (
     MARKDOWN,
     QuoteOrigin,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx2
 
+from responsa_formats.parsers.table import FORMATS
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.sources import (
     MAX_KEY_BYTES,
@@ -32,7 +33,6 @@ from responsa_server.domain.sources import (
     StoredDocument,
     WebConnection,
 )
-from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.outbound.addresses import OutboundError, UrlOrigin, origin_of, read_allowed
 from responsa_server.outbound.connector import (
     USER_AGENT,

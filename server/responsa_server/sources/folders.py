@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidTag
 
+from responsa_formats.parsers.table import FORMATS
 from responsa_server.domain.files import is_left_behind
 from responsa_server.domain.people import Principal
 from responsa_server.domain.sources import (
@@ -32,7 +33,6 @@ from responsa_server.domain.sources import (
     StoredDocument,
 )
 from responsa_server.identity.tokens import Secret
-from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.outbound.addresses import Allowed, OutboundError, UrlOrigin, origin_of
 from responsa_server.sources.crawling import Check
 from responsa_server.sources.mapping import SourceMapping

@@ -18,7 +18,7 @@ import cronsim  # noqa: F401  # pyright: ignore[reportUnusedImport] - so does `m
 import httpx2  # noqa: F401  # pyright: ignore[reportUnusedImport] - `origin_of` imports it late, when the sandbox imports nothing
 from pydantic import TypeAdapter
 
-from responsa_server.ingest.sandbox.computation import Computation, Write
+from responsa_formats.sandbox.computation import Computation, Write
 from responsa_server.sources.mapping import RowProblem
 from responsa_server.sources.mapping_text import DocumentTemplates, parse_mapping
 from responsa_server.sources.sandbox import MOST_PROBLEM, FilledRow, ReadMapping

@@ -13,7 +13,7 @@ from xml.parsers import expat
 
 from pydantic import TypeAdapter, ValidationError
 
-from responsa_server.ingest.sandbox.computation import Computation, Write
+from responsa_formats.sandbox.computation import Computation, Write
 
 LISTING_BYTES: Final = 32 << 20
 """The size limit of an answer."""

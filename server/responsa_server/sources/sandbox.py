@@ -14,14 +14,14 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from responsa_formats.containers import MIB
+from responsa_formats.rejections import ParserUnavailable
+from responsa_formats.sandbox.computation import ParseLimits
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.problems import Problem
 from responsa_server.domain.errors import DocumentRejected, Reason, Unavailable
 from responsa_server.domain.sources import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
 from responsa_server.domain.tenant_locks import TenantLocks
-from responsa_server.ingest.containers import MIB
-from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.settings import ParseLimits
 from responsa_server.sources.listings import ListedEntry, ListingProblem, unpack_listing
 from responsa_server.sources.mapping import FILE, SourceMapping, finished
 from responsa_server.sources.sitemaps import Sitemap, SitemapProblem, unpack_sitemap

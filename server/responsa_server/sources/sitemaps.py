@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.parsers import expat
 
-from responsa_server.ingest.sandbox.computation import Computation, Write
+from responsa_formats.sandbox.computation import Computation, Write
 
 SITEMAP_BYTES: Final = 50 << 20
 """The protocol's limit of a sitemap, compressed or not."""

@@ -15,8 +15,8 @@ from typing import Final
 
 import sentencex
 
-from responsa_server.text.canonical import Block, BlockKind
-from responsa_server.text.inline import STRUCK, struck_parts
+from responsa_formats.text.canonical import Block, BlockKind
+from responsa_formats.text.inline import STRUCK, struck_parts
 
 MAX_PIECE_BYTES: Final = 900
 """A longer sentence, item or row is cut after a clause or a word, because a citation's quote has at most 1 KiB."""

@@ -22,9 +22,9 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
-from responsa_server.text.inline import STRUCK, lowered, raised
-from responsa_server.text.rows import named_cells
-from responsa_server.text.symbols import TICKED, UNTICKED
+from responsa_formats.text.inline import STRUCK, lowered, raised
+from responsa_formats.text.rows import named_cells
+from responsa_formats.text.symbols import TICKED, UNTICKED
 
 MAX_SHOWN_BYTES: Final = 64 * 1024
 """Longer code is cut. No piece of a passage is that long."""
@@ -144,7 +144,7 @@ class QuoteOrigin:
     """Where a quoted text comes from.
 
     markdown: whether its document is Markdown; otherwise all of it is visible text. indent: the columns before the text
-    on its first line. named: whether the cells of table rows begin with the names of their columns (see text.rows). listed: whether each
+    on its first line. named: whether the cells of table rows begin with the names of their columns (see `rows.py`). listed: whether each
     line of a text that is not Markdown is an item of a list or a part of one.
     """
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from responsa_server.ingest.formats.office_samples import relationships, zipped
+from responsa_formats.parsers.office_samples import relationships, zipped
 from tests.unit.ingest.outlook_files import ole
 
 Value = str | float | bool

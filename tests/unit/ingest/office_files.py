@@ -6,10 +6,10 @@ import zipfile
 from collections.abc import Mapping
 from io import BytesIO
 
-from responsa_server.ingest.formats.office_samples import relationships, zipped
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.text.canonical import BlockKind, ParsedDocument
+from responsa_formats.parsers.office_samples import relationships, zipped
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.text.canonical import BlockKind, ParsedDocument
 
 OOXML = "http://schemas.openxmlformats.org/"
 RELATIONS = f'xmlns:r="{OOXML}officeDocument/2006/relationships"'

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from responsa_formats.parsers.sniff import Original, sniff
+from responsa_formats.sandbox.parsed_file import ParsedFile
+from responsa_formats.text.canonical import ParsedDocument
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest.formats.sniff import Original, sniff
-from responsa_server.ingest.sandbox.parsed_file import ParsedFile
-from responsa_server.text.canonical import ParsedDocument
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from responsa_server.ingest.formats import pdf as parser
-from responsa_server.ingest.formats.sniff import sniff
+from responsa_formats.parsers import pdf as parser
+from responsa_formats.parsers.sniff import sniff
 from tests.unit.ingest.printed_pages import Text, pdf, width
 
 _LEFT: Final = 50.0

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from responsa_server.ingest.formats.pdf_pages import draw
+from responsa_formats.parsers.pdf_pages import draw
 
 WIDTH, HEIGHT = 600, 800
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.passages import OutlinedHeading, open_headings, titles_of
 from responsa_server.ingest.chunk import JOINED_TOKENS, PIECE_CHARS, Chunk, TokenOffsets, chunk_document
-from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.text.canonical import Block, BlockKind, ParsedDocument
 from tests.unit.ingest.originals import original_of
 
 PARSERS = {row.name: row.load() for row in FORMATS}

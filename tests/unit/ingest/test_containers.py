@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from responsa_formats import containers
+from responsa_formats.containers import OLE_MAGIC, Archive
+from responsa_formats.parsers import office_samples
+from responsa_formats.parsers.office import MAX_DEPTH
+from responsa_formats.parsers.office_samples import zipped
+from responsa_formats.parsers.sniff import decide_format, sniff
+from responsa_formats.parsers.table import DOCX, EPUB, FORMATS, ODS, ODT, PPTX, XLSB, XLSX, Format
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest import containers
-from responsa_server.ingest.containers import OLE_MAGIC, Archive
-from responsa_server.ingest.formats import office_samples
-from responsa_server.ingest.formats.office import MAX_DEPTH
-from responsa_server.ingest.formats.office_samples import zipped
-from responsa_server.ingest.formats.sniff import decide_format, sniff
-from responsa_server.ingest.formats.table import DOCX, EPUB, FORMATS, ODS, ODT, PPTX, XLSB, XLSX, Format
 from tests.unit.ingest.in_memory import InMemory
 from tests.unit.ingest.office_files import W, changed, docx, parse
 from tests.unit.ingest.originals import rejected

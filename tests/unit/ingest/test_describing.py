@@ -12,14 +12,14 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from responsa_formats.sandbox.parsed_file import ParsedFile
+from responsa_formats.sandbox.protocol import pack_result
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Description
 from responsa_server.ingest.describing import READ_BYTES, Describer
 from responsa_server.ingest.indexing import CutDocument
-from responsa_server.ingest.sandbox.parsed_file import ParsedFile
-from responsa_server.ingest.sandbox.protocol import pack_result
 from tests.unit.ingest.office_files import parse
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from responsa_formats import rejections
+from responsa_formats.parsers.sniff import CHARSETS, sniff
+from responsa_formats.sandbox.protocol import pack_rejection
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
-from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.sniff import CHARSETS, sniff
-from responsa_server.ingest.sandbox.protocol import pack_rejection
 from tests.unit.ingest.originals import rejected, unpacked
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"

@@ -6,15 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from responsa_server.domain.errors import Reason
-from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import PlacedBlock
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.ingest.indexing import CutDocument, OpenSection, lexical_form
-from responsa_server.ingest.sandbox.protocol import pack_result
-from responsa_server.ingest.tables import MAX_HEADER_BYTES, Header, section_headers
-from responsa_server.text.canonical import (
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.sandbox.protocol import pack_result
+from responsa_formats.text.canonical import (
     MAX_PATH_CHARS,
     Block,
     BlockCollector,
@@ -22,8 +17,13 @@ from responsa_server.text.canonical import (
     ParsedDocument,
     Place,
 )
+from responsa_formats.text.sections import Section
+from responsa_server.domain.errors import Reason
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.passages import PlacedBlock
+from responsa_server.ingest.indexing import CutDocument, OpenSection, lexical_form
+from responsa_server.ingest.tables import MAX_HEADER_BYTES, Header, section_headers
 from responsa_server.text.lexical import Analyzer
-from responsa_server.text.sections import Section
 from tests.unit.ingest.originals import rejected, unpacked
 
 

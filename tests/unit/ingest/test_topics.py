@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import pytest
 import structlog
 
+from responsa_formats.text.canonical import ParsedDocument
+from responsa_formats.text.sections import Whole
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.ingest.chunk import chunk_document
 from responsa_server.ingest.describing import MOST_CALLS, Topics
-from responsa_server.text.canonical import ParsedDocument
-from responsa_server.text.sections import Whole
 from tests.unit.ingest.office_files import parse
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import Handler, Scene, complaining, speaking, telling

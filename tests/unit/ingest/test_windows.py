@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.text.canonical import BlockKind
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import OutlinedHeading, VectorKind
-from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import plan_vectors
 from responsa_server.search.embedder import Vectors
-from responsa_server.text.canonical import BlockKind
 from responsa_server.text.sentences import pieces
 from tests.unit.ingest.originals import original_of
 

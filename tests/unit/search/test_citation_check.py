@@ -10,14 +10,14 @@ from uuid import UUID
 import pytest
 
 from responsa_contract import DifferenceKind, QuoteOrigin
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.parsers.table import FORMATS
 from responsa_lab.scripted import reading
 from responsa_lab.scripted.readers import invented, mark, quotation
 from responsa_server.agents.engine.citations import MarkFilter, claims
 from responsa_server.domain.answers import CheckedClaim, CitedSentence
 from responsa_server.domain.events import MAX_SHORT_QUOTE_BYTES, ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.search.citation_check import check_claims
 from responsa_server.search.differing import CitedText, find_differences
 from responsa_server.search.prompt_passages import PromptPassage

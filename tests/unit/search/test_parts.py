@@ -8,12 +8,12 @@ from uuid import UUID
 
 import pytest
 
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.text.canonical import BlockKind
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, OutlinedHeading, Passage, PassagePiece, VectorKind
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.search.parts import CUT, READ_BEFORE_BYTES, ExcerptPart, PassageParts
-from responsa_server.text.canonical import BlockKind
 from responsa_server.text.sentences import pieces
 
 ID = UUID(int=1)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from responsa_formats.text.canonical import Block, BlockKind
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import (
     FoundPassage,
@@ -18,7 +19,6 @@ from responsa_server.domain.passages import (
     titles_of,
 )
 from responsa_server.search.prompt_passages import LEAST_BYTES, neighbours_of, prompt_passages
-from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.sentences import pieces
 
 SENTENCES = [f"Sentence {word} is here, and it says é as long as it can go on." for word in "abcdef"]

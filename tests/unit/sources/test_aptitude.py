@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import DatabaseConnection, DatabaseKind
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.sources.sandbox import SourceSandboxes
 from responsa_server.system.instance import SHIPPED_AGENTS
 from tests.aptitude import GOLDEN, SAMPLE, documents, written

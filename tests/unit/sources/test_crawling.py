@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.sources import (
@@ -21,7 +22,6 @@ from responsa_server.domain.sources import (
     StoredDocument,
     WebConnection,
 )
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.mapping_text import read_mapping

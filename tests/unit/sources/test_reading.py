@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem, MadeRow
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.sources import reading
 from responsa_server.sources.declarations import DeclaredConnections, read_connections
 from responsa_server.sources.mapping_text import read_mapping

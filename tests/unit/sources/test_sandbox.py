@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from pydantic import TypeAdapter
 
-from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.sources import sandbox
 from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.sandbox import AskedRow, FilledRow, Filler, SourceSandbox, SourceSandboxes

@@ -7,9 +7,9 @@ import zlib
 
 import pytest
 
+from responsa_formats.parsers.pdf_pages import draw
+from responsa_formats.text.drawn import MAX_HEIGHT, MAX_PIXELS, DrawnPage, png
 from responsa_server.domain.knowledge import file_name
-from responsa_server.ingest.formats.pdf_pages import draw
-from responsa_server.text.drawn import MAX_HEIGHT, MAX_PIXELS, DrawnPage, png
 from responsa_server.transports.http.originals import attachment
 
 PAGE = """%PDF-1.4

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responsa_formats.text.canonical import Block, BlockKind
 from responsa_server.ingest.describing import (
     MAX_KEYWORDS,
     MAX_SENTENCES,
@@ -13,7 +14,6 @@ from responsa_server.ingest.describing import (
     Gist,
     gist_of,
 )
-from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.sentences import pieces
 from tests.unit.ingest.office_files import parse
 

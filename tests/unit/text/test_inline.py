@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.text.inline import Form, marked, raised, settled, struck
+from responsa_formats.text.inline import Form, marked, raised, settled, struck
 
 RAISED, LOWERED, STRUCK = Form(1), Form(-1), Form(0, struck=True)
 

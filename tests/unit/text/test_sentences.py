@@ -7,8 +7,8 @@ import sentencex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.ingest.formats import markdown
-from responsa_server.text.canonical import Block, BlockKind, ParsedDocument
+from responsa_formats.parsers import markdown
+from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument
 from responsa_server.text.sentences import MAX_PIECE_BYTES, Piece, PieceKind, pieces, plain, sentences
 from tests.unit.ingest.originals import original_of
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from responsa_server.ingest.formats.table import MARKDOWN as MARKDOWN_FORMAT
-from responsa_server.text.inline import STRUCK
+from responsa_formats.parsers.table import MARKDOWN as MARKDOWN_FORMAT
+from responsa_formats.text.inline import STRUCK
 from responsa_server.text.shown import (
     MARKDOWN,
     QuoteOrigin,

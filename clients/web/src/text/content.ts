@@ -46,7 +46,7 @@ export interface Options {
 }
 
 /**
- * The length of the front matter at the start of a document, as the server reads it (`text/front_matter.py`): YAML between two lines of three hyphens, or TOML between
+ * The length of the front matter at the start of a document, as the server reads it (`responsa_formats/text/front_matter.py`): YAML between two lines of three hyphens, or TOML between
  * two lines of three plus signs.
  */
 export function frontMatter(text: string): number {

@@ -23,12 +23,13 @@ from responsa.knowledge.v1 import (
     knowledge_service_pb2,
     reader_pb2,
 )
+from responsa_contract import LeftOutKind
+from responsa_formats.parsers.table import Format
 from responsa_server.calls import status
 from responsa_server.calls.convert import enums, messages, structs, values
 from responsa_server.calls.convert.chat import byte_range, excerpt, page_box
 from responsa_server.calls.convert.values import slug_of, timestamp, uuid_of
 from responsa_server.domain import lists, names
-from responsa_server.domain.documents import LeftOutKind
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.generations import Generation
@@ -51,7 +52,6 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.passages import Passage
 from responsa_server.identity.service import required_email
-from responsa_server.ingest.formats.table import Format
 
 DEFAULT_TOP_K = 10
 DEFAULT_PAGE_WIDTH = 1_000

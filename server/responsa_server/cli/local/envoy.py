@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from responsa_formats.sandbox.confinement import User, become_before_exec
 from responsa_server.app.settings import (
     Settings,
     environment,
@@ -15,7 +16,6 @@ from responsa_server.app.settings import (
     otlp,
 )
 from responsa_server.cli.local.failures import reporting
-from responsa_server.confinement import User, become_before_exec
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.embedded import EmbeddedError
 from responsa_server.embedded.envoy import envoy_binary

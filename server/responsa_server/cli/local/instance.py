@@ -14,6 +14,7 @@ from typing import Annotated
 import psycopg
 import typer
 
+from responsa_formats.sandbox.confinement import capabilities
 from responsa_server.app.models import model_table, open_reranker, unlimited_spending
 from responsa_server.app.processes import processes_of
 from responsa_server.app.resources import database_urls, pools_of, reason_of, refusal
@@ -21,7 +22,6 @@ from responsa_server.app.settings import Settings, SettingsError, load
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.cli.local.running import health_findings
 from responsa_server.cli.output import echo
-from responsa_server.confinement import capabilities
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.parts import Health
 from responsa_server.embedded import Layout, check_port, purge

@@ -21,6 +21,9 @@ from uuid import UUID
 
 from responsa.knowledge.v1 import collection_pb2
 from responsa_client.aio import AsyncResponsa
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.sandbox.computation import ParseLimits
+from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.app.resources import database_urls, new_id, refusal
 from responsa_server.app.settings import SettingsError, environment, load
 from responsa_server.cli.local.failures import FAILED, USAGE
@@ -29,11 +32,8 @@ from responsa_server.cli.sources import Document
 from responsa_server.domain.errors import DocumentRejected, Unavailable
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.embedded import Layout
-from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.ingest.jobs import title_of
-from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.settings import ParseLimits
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.stores.postgres.database import Database

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from responsa_formats.sandbox.confinement import SERVER, keep_capabilities
 from responsa_server.app.process import run as run_loop
 from responsa_server.app.serve import preload, serve
 from responsa_server.app.settings import ServeRole, load
 from responsa_server.cli.local.failures import reporting
-from responsa_server.confinement import SERVER, keep_capabilities
 from responsa_server.embedded import Layout
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from responsa_formats.sandbox.confinement import SandboxCapabilities, capabilities
 from responsa_server.app.processes import check_model, processes_of
 from responsa_server.app.settings import Settings, environment, load, unknown_variables
 from responsa_server.app.vector_stores import open_store
@@ -19,7 +20,6 @@ from responsa_server.cli.local.failures import reporting
 from responsa_server.cli.local.own_docs import ASKED, OwnDocs
 from responsa_server.cli.local.running import url_of, warnings
 from responsa_server.cli.local.servers import Servers
-from responsa_server.confinement import SandboxCapabilities, capabilities
 from responsa_server.domain.parts import Health
 from responsa_server.domain.passages import VectorStore
 from responsa_server.embedded import (

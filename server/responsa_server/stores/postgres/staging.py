@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from responsa_server.domain.documents import StoredBytes
+from responsa_server.domain.knowledge import StoredBytes
 from responsa_server.stores.postgres.database import Connection
 
 PIECE_BYTES: Final = 1024 * 1024

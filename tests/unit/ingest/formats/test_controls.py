@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.text.symbols import TICKED
+from responsa_formats.text.symbols import TICKED
 from tests.unit.ingest.formats.test_docx import form, run, table, tc
 from tests.unit.ingest.formats.test_docx import text_of as text_of_docx
 from tests.unit.ingest.office_files import odt, parse

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from responsa_server.ingest.formats.number_formats import compiled
+from responsa_formats.parsers.number_formats import compiled
 from tests.unit.ingest.formats.test_more_formats import read
 from tests.unit.ingest.office_files import pptx, slide
 

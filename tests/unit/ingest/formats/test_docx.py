@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from responsa_formats.parsers import docx as docx_format
+from responsa_formats.parsers.office_samples import relationships, zipped
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.text.canonical import BlockKind
 from responsa_server.domain.errors import Reason
-from responsa_server.ingest.formats import docx as docx_format
-from responsa_server.ingest.formats.office_samples import relationships, zipped
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.text.canonical import BlockKind
 from tests.unit.ingest.office_files import RELATIONS, changed, core, docx, parse, paths, spans
 from tests.unit.ingest.originals import rejected
 

@@ -4,10 +4,10 @@ from email.message import EmailMessage
 
 import pytest
 
-from responsa_server.domain.documents import LeftOutKind
-from responsa_server.ingest.formats import eml
-from responsa_server.ingest.formats.office_samples import DOCX
-from responsa_server.ingest.formats.sniff import sniff
+from responsa_formats.documents import LeftOutKind
+from responsa_formats.parsers import eml
+from responsa_formats.parsers.office_samples import DOCX
+from responsa_formats.parsers.sniff import sniff
 
 
 def message(text: str = "The reserve pump stands in cellar four.") -> EmailMessage:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from responsa_server.ingest.formats.blocks import BlockWriter
-from responsa_server.ingest.formats.grid import Cell, Row, placed, spread, write_table
-from responsa_server.ingest.formats.xlsx import sheet_tables
+from responsa_formats.parsers.blocks import BlockWriter
+from responsa_formats.parsers.grid import Cell, Row, placed, spread, write_table
+from responsa_formats.parsers.xlsx import sheet_tables
+from responsa_formats.text.headers import SAMPLE_ROWS, header_rows
 from responsa_server.search.parts import PassageParts
-from responsa_server.text.headers import SAMPLE_ROWS, header_rows
 from tests.unit.ingest.office_files import docx, odt, parse, pptx, slide, xlsx
 from tests.unit.search.test_parts import passage_of, shown
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.ingest.formats.html import parse
-from responsa_server.ingest.formats.html_content import LEAST_CHARS, OWN_CHARS
+from responsa_formats.parsers.html import parse
+from responsa_formats.parsers.html_content import LEAST_CHARS, OWN_CHARS
 from tests.unit.ingest.originals import original_of
 
 TEXT = "The ferry leaves the pier at noon and returns at dusk. It takes bicycles, dogs and one horse a day."

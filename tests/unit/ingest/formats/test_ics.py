@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responsa_formats.parsers import ics
+from responsa_formats.parsers.sniff import sniff
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest.formats import ics
-from responsa_server.ingest.formats.sniff import sniff
 from tests.unit.ingest.originals import rejected
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from responsa_server.ingest.formats.office_samples import relationships
+from responsa_formats.parsers.office_samples import relationships
 from tests.unit.ingest.formats.test_more_formats import read
 from tests.unit.ingest.office_files import changed, docx, pptx, shape, slide, xlsx
 from tests.unit.ingest.outlook_files import tnef

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.domain.documents import LeftOutKind
-from responsa_server.ingest.formats import markdown, rst
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.text.canonical import BlockKind
+from responsa_formats.documents import LeftOutKind
+from responsa_formats.parsers import markdown, rst
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.text.canonical import BlockKind
 from tests.unit.ingest.office_files import spans
 
 

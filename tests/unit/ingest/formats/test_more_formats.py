@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
+from responsa_formats.parsers import ods as ods_format
+from responsa_formats.parsers.sniff import Original, sniff
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.text.canonical import ParsedDocument
 from responsa_server.domain.errors import Reason
-from responsa_server.ingest.formats import ods as ods_format
-from responsa_server.ingest.formats.sniff import Original, sniff
-from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.text.canonical import ParsedDocument
 from tests.unit.ingest.binary_sheets import Day, xls, xlsb
 from tests.unit.ingest.office_files import epub, ods, paths
 from tests.unit.ingest.originals import rejected

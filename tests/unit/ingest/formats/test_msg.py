@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.domain.documents import LeftOutKind
+from responsa_formats.documents import LeftOutKind
+from responsa_formats.parsers import msg
+from responsa_formats.parsers.office_samples import DOCX
+from responsa_formats.parsers.sniff import sniff
 from responsa_server.domain.errors import Reason
-from responsa_server.ingest.formats import msg
-from responsa_server.ingest.formats.office_samples import DOCX
-from responsa_server.ingest.formats.sniff import sniff
 from tests.unit.ingest.originals import rejected
 from tests.unit.ingest.outlook_files import attachment, message, ole
 

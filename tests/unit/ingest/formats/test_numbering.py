@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.ingest.formats.numbering import numeral
-from responsa_server.text.canonical import BlockKind
+from responsa_formats.parsers.numbering import numeral
+from responsa_formats.text.canonical import BlockKind
 from tests.unit.ingest.formats.test_docx import item, p, table, tc
 from tests.unit.ingest.formats.test_odt import items
 from tests.unit.ingest.formats.test_pptx import paragraph

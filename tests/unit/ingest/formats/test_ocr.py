@@ -7,13 +7,13 @@ from contextlib import closing
 
 import pytest
 
-from responsa_server.domain.documents import LeftOutKind
+from responsa_formats.documents import LeftOutKind
+from responsa_formats.parsers import pdf as parser
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.sandbox.pool import ParserPool
+from responsa_formats.text.canonical import BlockKind
 from responsa_server.domain.errors import DocumentRejected
-from responsa_server.ingest.formats import pdf as parser
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.text.canonical import BlockKind
 from tests.unit.ingest.printed_pages import Text, lines, pdf, scan
 
 BODY = [

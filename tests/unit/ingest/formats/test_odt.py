@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from responsa_formats.parsers import odt as odt_format
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.text.canonical import BlockKind
 from responsa_server.domain.errors import Reason
-from responsa_server.ingest.formats import odt as odt_format
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.text.canonical import BlockKind
 from tests.unit.ingest.office_files import changed, odt, parse, paths, spans
 from tests.unit.ingest.originals import rejected
 

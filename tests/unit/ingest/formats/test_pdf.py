@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 import pytest_asyncio
 
+from responsa_formats.parsers import pdf as parser
+from responsa_formats.parsers.pdf_lines import View
+from responsa_formats.parsers.right_to_left import Glyph, logical_lines
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.sandbox.pool import ParserPool
+from responsa_formats.sandbox.protocol import pack_result
+from responsa_formats.text.canonical import BlockKind, ParsedDocument
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest.formats import pdf as parser
-from responsa_server.ingest.formats.pdf_lines import View
-from responsa_server.ingest.formats.right_to_left import Glyph, logical_lines
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.sandbox.protocol import pack_result
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.text.canonical import BlockKind, ParsedDocument
 from tests.unit.ingest.originals import rejected, unpacked
 from tests.unit.ingest.printed_pages import Text, bomb, lines, pdf, width
 

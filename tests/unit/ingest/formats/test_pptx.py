@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from responsa_formats.text.canonical import BlockKind, Place
 from responsa_server.domain.errors import Reason
-from responsa_server.text.canonical import BlockKind, Place
 from tests.unit.ingest.office_files import P, core, parse, paths, pptx, shape, slide, spans
 from tests.unit.ingest.originals import rejected
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.domain.documents import LeftOutKind
+from responsa_formats.documents import LeftOutKind
+from responsa_formats.parsers import csv_rows
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.parsers.table import FORMATS
+from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument
+from responsa_formats.text.rows import NAMED_ROWS, cell_of, line_of, named_cells
 from responsa_server.domain.errors import Reason
-from responsa_server.ingest.formats import csv_rows
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.text.canonical import Block, BlockKind, ParsedDocument
-from responsa_server.text.rows import NAMED_ROWS, cell_of, line_of, named_cells
 from responsa_server.text.sentences import MAX_PIECE_BYTES
 from tests.unit.ingest.originals import rejected
 from tests.unit.search.test_parts import shown

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responsa_formats.sandbox.protocol import pack_result
+from responsa_formats.text.canonical import MAX_AUTHOR_BYTES, stated_date
 from responsa_server.domain.errors import DocumentRejected
-from responsa_server.ingest.sandbox.protocol import pack_result
-from responsa_server.text.canonical import MAX_AUTHOR_BYTES, stated_date
 from tests.unit.ingest.office_files import DC, docx, odt, parse, pptx, shape, slide, xlsx
 from tests.unit.ingest.originals import unpacked
 

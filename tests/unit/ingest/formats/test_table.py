@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from responsa_formats import rejections
+from responsa_formats.parsers.sniff import decide_format, sniff
+from responsa_formats.parsers.table import FORMATS, HTML, MARKDOWN, PLAIN_TEXT, Format, Formats
+from responsa_formats.sandbox.pool import ParserPool
+from responsa_formats.sandbox.protocol import pack_rejection, pack_result
+from responsa_formats.text import canonical
+from responsa_formats.text.canonical import BlockKind, ParsedDocument
 from responsa_server.calls.convert import knowledge
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.sniff import decide_format, sniff
-from responsa_server.ingest.formats.table import FORMATS, HTML, MARKDOWN, PLAIN_TEXT, Format, Formats
-from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.text import canonical
-from responsa_server.text.canonical import BlockKind, ParsedDocument
 from tests.unit.ingest.in_memory import InMemory
 from tests.unit.ingest.originals import original_of, rejected, unpacked
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.domain.documents import LeftOutKind
+from responsa_formats.documents import LeftOutKind
+from responsa_formats.parsers import xlsx as xlsx_format
+from responsa_formats.parsers.number_formats import BUILT_IN, compiled, general
+from responsa_formats.parsers.office_samples import relationships
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.text.canonical import BlockKind, Place
 from responsa_server.domain.errors import Reason
-from responsa_server.ingest.formats import xlsx as xlsx_format
-from responsa_server.ingest.formats.number_formats import BUILT_IN, compiled, general
-from responsa_server.ingest.formats.office_samples import relationships
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.text.canonical import BlockKind, Place
 from tests.unit.ingest.office_files import changed, parse, paths, spans, xlsx
 from tests.unit.ingest.originals import rejected
 

@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from responsa_server.domain.documents import LeftOutKind
+from responsa_formats.documents import LeftOutKind
+from responsa_formats.parsers import markdown, plain_text
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.sandbox.parsed_file import ParsedFile
+from responsa_formats.sandbox.protocol import pack_rejection, pack_result
+from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument, Place
+from responsa_formats.text.sections import SECTION_BLOCKS, Section
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.ingest.formats import markdown, plain_text
-from responsa_server.ingest.formats.sniff import sniff
-from responsa_server.ingest.sandbox.parsed_file import ParsedFile
-from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result
 from responsa_server.ingest.tables import Header, section_headers
-from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, Place
-from responsa_server.text.sections import SECTION_BLOCKS, Section
 from tests.unit.ingest.originals import rejected, unpacked
 
 SECTIONS = "\n\n".join(

@@ -1,0 +1,1 @@
+"""Parses untrusted documents: their text, its blocks and their places, in processes that can only compute."""

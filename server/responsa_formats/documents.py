@@ -1,0 +1,37 @@
+"""What a parser tells of a document besides its text, and what is read of one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+
+class LeftOutKind(StrEnum):
+    """A kind of what a file has and the text of its document does not."""
+
+    COMMENT = "comment"
+    HIDDEN_SHEET = "hidden_sheet"
+    HIDDEN_SLIDE = "hidden_slide"
+    PICTURE = "picture"
+    CHART = "chart"
+    EMBEDDED_FILE = "embedded_file"
+    SCANNED_PAGE = "scanned_page"
+    FORMULA = "formula"
+    UNPAIRED_QUOTE = "unpaired_quote"
+    HIDDEN_TEXT = "hidden_text"
+    NAVIGATION = "navigation"
+    UNCERTAIN_TABLE = "uncertain_table"
+    FOREIGN_LINE = "foreign_line"
+    NUMBER_FORMAT = "number_format"
+
+
+class StoredBytes(Protocol):
+    """Bytes that are read in pieces, because they may be too many to hold in memory. Reads may take time; use it in one
+    thread at a time."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, start: int, count: int) -> bytes:
+        """Up to `count` bytes from `start` on."""
+        ...

@@ -1,0 +1,1 @@
+"""What a parsed document is, and how its text is written."""
