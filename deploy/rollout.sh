@@ -1,6 +1,6 @@
 #!/bin/sh
 # Blue-green: rollout.sh VERSION installs this version beside the live one, asks it a question, and then lets the service `responsa` lead to it. Until
-# everything has worked, each failure leads back to the live release and removes the new one. docs/containers.md, Blue and green, says what the cluster needs. IMAGE,
+# everything has worked, each failure leads back to the live release and removes the new one. docs/deployment.md, Blue and green, says what the cluster needs. IMAGE,
 # RESPONSA_API_KEY and VALUES, a file of the chart's values, come from the environment.
 # With WORKERS=new, its own workers answer that question: a release needs this whose agents the live workers cannot run.
 set -eu
@@ -32,7 +32,7 @@ trap undo EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Only migrations that the live release tolerates (_pre_) may be missing; see docs/upgrading.md.
+# Only migrations that the live release tolerates (_pre_) may be missing; see docs/backup.md.
 install() {
     helm upgrade --install "$next" "$here/helm/responsa" ${VALUES:+--values "$VALUES"} \
         --set "image.repository=${IMAGE:-responsa}" --set-string "image.tag=$version" --wait --timeout 15m "$@"

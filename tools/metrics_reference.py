@@ -1,44 +1,40 @@
-"""Writes docs/metrics.md from the table of metrics. With `--check`, it only compares."""
+"""Writes the table of docs/monitoring.md from the table of metrics. With `--check`, it only compares."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
 
 from responsa_server.telemetry.instruments import TABLE
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
-HEAD = """# Metrics
-
-`make generate` writes this page from `telemetry/instruments.py`. [How do I see whether it is well?](monitoring.md) \
-says how Prometheus gets the metrics.
-
-A name here is that in Prometheus. By OTLP, a metric has dots in place of `_`, and neither the unit nor `_total` at \
-its end. A histogram has three series: `_bucket`, `_sum` and `_count`. Labels never hold texts, or ids of users, \
-tenants or questions. An instrument has at most 500 combinations of them, and further ones are counted as `other`. \
-The label `server` names the process. Besides these metrics there are those of every process \
-(`process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds` and others of Prometheus' client), \
-and on the gateway `responsa_server_up`, which is 0 for a server that has not answered.
-
-"""
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "monitoring.md"
+BEGIN: Final = "<!-- written by `make generate` from here -->"
+END: Final = "<!-- to here -->"
 
 
-def page() -> str:
-    """The whole page."""
+def page(text: str) -> str:
+    """The page with a new table between its two markers. Raises ValueError if the page lacks the markers."""
     lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for one in TABLE:
-        labels = ", ".join(f"`{label}`" for label in one.labels)
-        lines.append(f"| `{one.exposed}` | {one.kind} | {labels} | {one.meaning} |")
-    return HEAD + "\n".join(lines) + "\n"
+    for instrument in TABLE:
+        labels = ", ".join(f"`{label}`" for label in instrument.labels)
+        lines.append(f"| `{instrument.exposed}` | {instrument.kind} | {labels} | {instrument.meaning} |")
+    table = "\n".join(lines)
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError("the page lacks the two markers between which the table belongs")
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
 def main() -> None:
     """Writes the page; with `--check`, only compares it."""
-    if "--check" in sys.argv[1:]:
-        if PAGE.read_text(encoding="utf-8") != page():
-            sys.exit("docs/metrics.md is out of date; run `make generate`")
-        return
-    PAGE.write_text(page(), encoding="utf-8")
+    before = PAGE.read_text(encoding="utf-8")
+    after = page(before)
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(after, encoding="utf-8")
+    elif before != after:
+        sys.exit("docs/monitoring.md is out of date; run `make generate`")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ FORMS: Final[Mapping[str, Sequence[str]]] = {
         "| Java | `%(java.group)s:%(java.client)s`",
         "| Rust | `%(rust.client)s`",
     ),
-    "docs/containers.md": ("responsa:%(version)s",),
+    "docs/deployment.md": ("responsa:%(version)s",),
     "docs/python-client.md": ("`%(python.client)s`",),
     "docs/install.md": ("responsa-%(version)s-py3", "_client-%(version)s-py3"),
 }

@@ -76,10 +76,16 @@ def test_no_line_of_prose_is_there_twice() -> None:
 
 def test_the_site_leads_to_each_page_once() -> None:
     sections = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
+    docs = ROOT / "docs"
     named = [page for section in sections for listed in section.values() for page in listed]
-    assert len(sections) == 5
+    assert len(sections) == 6
     assert sorted(named) == sorted(
-        ["index.md", "adr/README.md", *(page.name for page in (ROOT / "docs").glob("*.md"))]
+        [
+            "index.md",
+            "adr/README.md",
+            *(page.name for page in docs.glob("*.md")),
+            *(f"maintainers/{page.name}" for page in (docs / "maintainers").glob("*.md")),
+        ]
     )
 
 

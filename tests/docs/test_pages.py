@@ -17,6 +17,7 @@ PAGES: Final = [
     path
     for path in (
         *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "docs" / "maintainers").glob("*.md")),
         ROOT / "clients" / "python" / "README.md",
         ROOT / "README.md",
     )

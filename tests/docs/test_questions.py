@@ -87,6 +87,7 @@ _QUOTED: Final = re.compile(r'["“]([^"“”\n]{4,160}\?)["”]')
 FILES: Final = (
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "maintainers").glob("*.md")),
     *sorted((ROOT / "clients").glob("*/README.md")),
     *sorted(path for path in (ROOT / "clients").glob("*/example*") if path.is_file()),
     *sorted(path for path in (ROOT / "clients").glob("*/example*/*") if path.is_file()),

@@ -24,7 +24,7 @@ from tests.real import programs
 from tests.tied import tied
 
 pytestmark = pytest.mark.soak
-PAGE: Final = (ROOT / "docs" / "traces.md").read_text(encoding="utf-8")
+PAGE: Final = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 DOCUMENT: Final = "# Lighthouse\n\nThe lighthouse of Marrow has 214 steps and was built in 1871.\n"
 QUESTION: Final = "How many steps has the lighthouse of Marrow?"
 
@@ -80,7 +80,7 @@ def attribute(owner: Mapping[str, Any], key: str) -> str:
 
 
 def configuration(folder: Path, log: Path, grpc: int, http: int) -> Mapping[str, Any]:
-    """The collector's file. Its receiver of the log is that of docs/traces.md."""
+    """The collector's file. Its receiver of the log is that of docs/monitoring.md."""
     (block,) = [block for block in blocks(PAGE) if block.kind == "yaml"]
     receivers = yaml.safe_load(block.text)["receivers"]
     receivers["filelog"] |= {"include": [str(log)], "start_at": "beginning"}

@@ -248,7 +248,7 @@ def _address(setting: str, text: str) -> Address | None:
     try:
         return parse(text) if text else None
     except AddressError as error:
-        raise Fixable(f"{setting}: {error}", "docs/servers.md shows the form of an address") from error
+        raise Fixable(f"{setting}: {error}", "docs/deployment.md shows the form of an address") from error
 
 
 _KEY_NAME: Final = "made by responsa up"

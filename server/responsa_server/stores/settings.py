@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class CacheSettings(BaseModel, extra="forbid"):
-    """How long entries of each kind are cached. 0 turns a kind off. `docs/operations.md` says what each kind costs and saves."""
+    """How long entries of each kind are cached. 0 turns a kind off. `docs/install.md` says what each kind costs and saves."""
 
     vectors_seconds: int = Field(
         default=86_400,

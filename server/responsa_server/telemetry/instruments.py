@@ -1,5 +1,5 @@
 """The metrics of a server: one table of their names, units and meanings, through which all parts measure. `make
-generate` writes the table into `docs/metrics.md`.
+generate` writes the table into `docs/monitoring.md`.
 
 This module imports nothing of OpenTelemetry. Until `app/metrics.py` connects an instrument, a measurement costs one comparison.
 """

@@ -44,6 +44,6 @@ def test_the_configurations_for_containers_are_accepted() -> None:
 
 
 def test_every_alert_has_a_runbook() -> None:
-    page = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     alerts = dict.fromkeys([*READ.alerts, *(burn.alert for burn in READ.burn_rates)])
-    assert re.findall(r"^## (Responsa\w+)$", page, re.MULTILINE) == list(alerts)
+    assert re.findall(r"^### (Responsa\w+)$", page, re.MULTILINE) == list(alerts)

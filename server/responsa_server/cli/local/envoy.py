@@ -87,7 +87,7 @@ def _become_envoy(settings: Settings, servers: NamedServers) -> None:
     try:
         text = render(envoy_config(settings, servers))
     except EnvoyConfigError as error:
-        raise EmbeddedError(str(error), "see docs/containers.md") from error
+        raise EmbeddedError(str(error), "see docs/deployment.md") from error
     program = str(envoy_binary())
     # As `EmbeddedEnvoy` does: under root, Envoy has a user of its own.
     os.dup2(in_memory(text.encode()), 0)

@@ -24,7 +24,7 @@ ASKED: Final = tuple(
     f"{name}.md"
     for name in (
         *("access", "accounts", "administration", "agents", "api", "backup", "cli", "first-calls", "formats"),
-        *("loading", "operations", "page", "page-administration", "providers", "questions", "sources"),
+        *("install", "loading", "page", "page-administration", "providers", "questions", "sources"),
         *("streams", "troubleshooting", "tutorial-agent"),
     )
 )

@@ -67,7 +67,7 @@ class Servers:
                 [self._addresses[part] for part in parts if part in self._addresses]
             )
         except ReplicaError as error:
-            raise EmbeddedError(str(error), "see docs/servers.md") from error
+            raise EmbeddedError(str(error), "see docs/deployment.md") from error
 
     def reaches(self, part: ManagedProcess) -> bool:
         if (wanted := self._addresses.get(part)) is None:

@@ -195,4 +195,4 @@ def _configure_envoy(config: EnvoyConfig, layout: Layout) -> None:
     try:
         layout.envoy_config.write_text(render(config), encoding="utf-8")
     except EnvoyConfigError as error:
-        raise EmbeddedError(str(error), "see docs/operations.md") from error
+        raise EmbeddedError(str(error), "see docs/install.md") from error

@@ -1,5 +1,5 @@
 """Applies forward migrations, which are numbered SQL files. Each migration is applied once, in order and in its own transaction,
-and is never changed once a release has it (docs/upgrading.md).
+and is never changed once a release has it (docs/backup.md).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ForeignSchema(MigrationError):
             f"that of this version's {known.name} is {known.sha256.hex()[:12]}…. Nothing was changed, but this version can show "
             "none of their documents, accounts, conversations, keys and feedback",
             "go on with the version that made them, or save the documents with it (GET /v1/documents/ID:original) and begin "
-            "with an empty data folder or database; see docs/upgrading.md, Another form of the tables",
+            "with an empty data folder or database; see docs/backup.md, Another form of the tables",
         )
 
 
@@ -164,14 +164,14 @@ async def migrate(
                 if isinstance(error, psycopg.errors.UndefinedObject) and not await _has_vectors(connection):
                     raise MigrationError(
                         f"Migration {migration.name} failed: the database has no extension vector",
-                        "a superuser must run CREATE EXTENSION vector in it once (pgvector 0.8 or newer); see docs/upgrading.md",
+                        "a superuser must run CREATE EXTENSION vector in it once (pgvector 0.8 or newer); see docs/backup.md",
                     ) from error
                 busy = isinstance(error, psycopg.errors.LockNotAvailable)
                 raise MigrationError(
                     f"Migration {migration.name} failed: {error.diag.message_primary or error}",
                     "other sessions hold a lock on its tables: try again, if need be with all servers stopped"
                     if busy
-                    else "see docs/upgrading.md, Migrations",
+                    else "see docs/backup.md, Migrations",
                 ) from error
             done.append(migration.name)
         if restoring:
