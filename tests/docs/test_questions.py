@@ -74,7 +74,6 @@ OTHERS: Final[Mapping[str, str]] = {
     "what can you do?": "small talk",
     "Why does ice float?": "an example for a model",
     "Who won the match?": "an example for a classifier",
-    "Who composed the opera about the goat of Zurich?": "an example of a refusal",
     "How heavy is it?": "an example of a follow-up",
     "which room has the most seats?": "an example of a question that names no row",
     "How do I clean the garden camera?": "a row of an evaluation",
