@@ -110,7 +110,7 @@ async def test_a_large_text_is_stored_in_pieces(house: House, people: People) ->
     task = await house.ingestions.begin("acme", operation.id)
     assert task is not None
     text = InMemory(b"0123456789abcde\n" * 200_000)
-    await house.ingestions.parsed(task.claim, CanonicalText(text, "t", "text/plain", "en", "p"), 1)
+    await house.ingestions.set_parsed(task.claim, CanonicalText(text, "t", "text/plain", "en", "p"), 1)
     stored = house.ask("SELECT sha256(canonical), octet_length(canonical) FROM responsa.document_version")
     assert stored == [(text.sha256, text.size)]
     assert house.ask("SELECT 1 FROM pg_largeobject_metadata") == []

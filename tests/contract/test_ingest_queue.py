@@ -137,7 +137,7 @@ def test_the_next_job_is_found_without_statistics_of_the_queue(house: House) -> 
             SELECT 'knowledge', 'work', jsonb_build_object('tenant_id', 'tenant' || n % 3, 'user_id', 'user' || n % 2, 'id', n)
             FROM generate_series(1, 9000) AS n"""
         )
-        for name, queue in (("fetch", "knowledge"), ("fetch_apart", "mail")):
+        for name, queue in (("fetch", "knowledge"), ("fetch_reserved", "mail")):
             ((plans,),) = log.execute(
                 f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {Queries('jobs.sql')[name]}".encode(),
                 {

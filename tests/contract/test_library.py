@@ -57,7 +57,7 @@ async def test_canonical_text_comes_whole_and_in_order(house: House, people: Peo
     assert task is not None
     # The document is parsed but not embedded, because this test reads only the text.
     canonical = CanonicalText(InMemory(text.encode()), "long", "text/plain", "de", "text")
-    await house.ingestions.parsed(task.claim, canonical, 1)
+    await house.ingestions.set_parsed(task.claim, canonical, 1)
     offset, parts = 0, list[str]()
     async for start, part in house.library.content(people.ann, operation.document_id, 1):
         assert start == offset

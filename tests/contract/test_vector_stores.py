@@ -101,7 +101,7 @@ class Store:
     async def write(self, claim: IngestClaim, vectors: Vectors) -> list[UUID]:
         """Write one passage for each vector. The passage has a window and a sentence, both with that vector."""
         text = CanonicalText(InMemory(b"harbour " * len(vectors)), "", "text/plain", "en", "TEXT")
-        await self.house.ingestions.parsed(claim, text, len(vectors))
+        await self.house.ingestions.set_parsed(claim, text, len(vectors))
         new = [passage(claim, ordinal, vector) for ordinal, vector in enumerate(vectors)]
         await self.house.ingestions.write(claim, new, len(new))
         return [one.passage.id for one in new]

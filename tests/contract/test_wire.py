@@ -12,7 +12,7 @@ import pytest
 from psycopg import pq
 from uuid_utils.compat import uuid7
 
-from responsa_server.stores.postgres.wire import Bound, prepared, send
+from responsa_server.stores.postgres.wire import Bound, prepare, send
 from tests.conftest import DatabaseUrls
 from tests.contract.turn_steps import until_somebody_waits
 from tests.raising import raises
@@ -49,7 +49,7 @@ async def connection(database_urls: DatabaseUrls) -> AsyncIterator[Connection]:
 
 
 def statement(query: str, **values: object) -> Bound:
-    return prepared(query).bind(values)
+    return prepare(query).bind(values)
 
 
 async def test_postgresql_reads_each_value_as_it_was(connection: Connection) -> None:
@@ -69,9 +69,9 @@ async def test_ids_come_and_go(connection: Connection) -> None:
 
 def test_each_parameter_needs_a_type() -> None:
     with pytest.raises(ValueError, match="without a cast: b"):
-        prepared("SELECT %(a)s::int + %(b)s")
+        prepare("SELECT %(a)s::int + %(b)s")
     with pytest.raises(KeyError):
-        prepared("SELECT %(a)s::point")
+        prepare("SELECT %(a)s::point")
 
 
 async def test_an_error_takes_everything_back_and_leaves_a_usable_connection(connection: Connection) -> None:

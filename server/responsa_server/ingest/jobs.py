@@ -205,7 +205,7 @@ class Ingest:
         ):  # a malicious document may have taken over the parser, so the format may not exist
             raise rejections.malformed("The parser returned no usable result for this document.")
         if task.earlier_sha256 == parsed.sha256 and task.earlier_parser == file_format.parsed_by:
-            await self._ingestions.unchanged(task.claim)
+            await self._ingestions.end_unchanged(task.claim)
             return
         begins = await self._topics.begins(parsed, self._log)
         cut = await indexer.cut(parsed, task.chunking, file_format.media_type, begins)
@@ -227,7 +227,7 @@ class Ingest:
         # `_embed` returns the last batch, and the passages of two sections are never in one batch.
         small = cut.passage_count <= _SMALL_PASSAGES and len(cut.sections) == 1
         if not small:
-            await self._ingestions.parsed(task.claim, text, cut.passage_count)
+            await self._ingestions.set_parsed(task.claim, text, cut.passage_count)
         last = await self._embed(task, indexer, title, cut)
         await self._ingestions.publish(task.claim, last, text if small else None)
 

@@ -173,7 +173,7 @@ class Library:
             readers=readers,
             suggested_questions=suggested_questions,
             conversation_id=conversation_id,
-            most=most,
+            limit=most,
         )
 
     async def update_collection(
@@ -355,31 +355,31 @@ class Library:
         if changes.title is not None:
             _check_title(changes.title)
         _require_subjects(caller, changes.subject)
-        document = await self.documents.managed(caller, document_id)
+        document = await self.documents.get_managed(caller, document_id)
         audit = _audited(caller, names.document(document_id), document.owner_id)
         changed = await self.documents.update(caller, document_id, changes, etag, audit)
         # Administrators change documents that they may not read.
         readable = caller.role is not Role.ADMIN or await self.documents.find(caller, [document_id])
         return changed if readable else changed.without_content(changes)
 
-    async def copied_bytes(
+    async def size_of_copy(
         self, caller: Principal, document_id: UUID, version: int | None = None, title: str | None = None
     ) -> int:
         """Return the number of bytes that a new version stores if it has the bytes of an earlier version: of `version`,
         or of the latest version if the document gets the title. 0 if the document already has this title. Raises
         NotFound, NotPermitted.
         """
-        document = await self.documents.managed(caller, document_id)
+        document = await self.documents.get_managed(caller, document_id)
         if title is not None and title == document.title:
             return 0
-        return await self.documents.copied_bytes(caller, document_id, version)
+        return await self.documents.size_of_copy(caller, document_id, version)
 
     async def delete_document(
         self, caller: Principal, document_id: UUID, etag: str = "", *, over_others: Check | None = None
     ) -> None:
         """Delete a document with all its versions. over_others: as in `delete_collection`. Raises NotFound,
         NotPermitted, Conflict, and the errors of the check."""
-        document = await self.documents.managed(caller, document_id)
+        document = await self.documents.get_managed(caller, document_id)
         await _check_over_others(caller, document.owner_id, over_others)
         audit = _audited(caller, names.document(document_id), document.owner_id)
         self._watching.ended(await self.documents.delete(caller.tenant_id, document_id, etag, audit))
@@ -433,7 +433,7 @@ class Library:
     ) -> Operation:
         """Make a new version from an earlier version's bytes. Raises NotFound, NotPermitted, Conflict, AlreadyExists
         (REQUEST_ID_REUSED)."""
-        await self.documents.managed(caller, document_id)
+        await self.documents.get_managed(caller, document_id)
         return await self.documents.restore(caller, document_id, version, etag, request_id)
 
     async def reindex(
@@ -441,7 +441,7 @@ class Library:
     ) -> Operation:
         """Read the searchable version's bytes again. Raises NotFound, NotPermitted, Conflict, Precondition,
         AlreadyExists (REQUEST_ID_REUSED)."""
-        await self.documents.managed(caller, document_id)
+        await self.documents.get_managed(caller, document_id)
         return await self.documents.reread(caller, document_id, etag, request_id)
 
     async def show(self, caller: Principal, place: ExcerptPlace) -> ShownPart:
@@ -558,7 +558,7 @@ class Library:
             await self._require_over_collection(caller, operation.collection_id)
             return
         try:
-            await self.documents.managed(caller, operation.document_id)
+            await self.documents.get_managed(caller, operation.document_id)
         except NotFound:
             # The document was deleted or may not be read any more.
             _require(caller, operation.user_id)

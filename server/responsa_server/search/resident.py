@@ -46,7 +46,7 @@ from responsa_server.stores.postgres.resident import (
     CollectionRows,
     CollectionStamp,
     ResidentStore,
-    normalized,
+    normalize,
 )
 from responsa_server.telemetry import instruments
 
@@ -122,7 +122,7 @@ class ResidentCollection:
         """The cosine of each vector to a question, whose vector is rounded as the stored ones are. question: float32."""
         vector = np.frombuffer(question, "<f4").astype(np.float16).astype(np.float32)
         # Not `@`: its threads busy-wait for their next work, which costs more than this.
-        found: Floats = np.einsum("ij,j->i", self.rows.vectors.units, normalized(vector))
+        found: Floats = np.einsum("ij,j->i", self.rows.vectors.units, normalize(vector))
         return found
 
     def greatest(self, cosines: Floats) -> tuple[Floats, Floats]:

@@ -180,7 +180,7 @@ class QdrantVectors:
     ) -> Mapping[UUID, PassageCosines]:
         name, vector = self._name(question.model), _floats(question.data)
         active = _active(scope.reader.tenant_id, question)
-        wanted = {str(one) for one in named}
+        wanted = {str(id_) for id_ in named}
         async with self._asking("nearest", self._options.search_seconds):
             await self._require(name)
             within = _scope(scope)
@@ -200,20 +200,20 @@ class QdrantVectors:
                 )
                 wanted |= {_payload(point)["passage"] for point in near.points}
             # The best cosines of a passage are among all of its vectors, not only the nearest ones.
-            points = await self._compared(name, vector, active, wanted, ["passage", "kind"])
+            points = await self._compare(name, vector, active, wanted, ["passage", "kind"])
         best: dict[str, list[float | None]] = {}
         for point in points:  # the best one first
             payload = _payload(point)
             cosines = best.setdefault(payload["passage"], [None, None])
-            place = payload["kind"] != VectorKind.WINDOW
-            if cosines[place] is None:
-                cosines[place] = point.score
+            slot = payload["kind"] != VectorKind.WINDOW
+            if cosines[slot] is None:
+                cosines[slot] = point.score
         return {UUID(id_): PassageCosines(*cosines) for id_, cosines in best.items()}
 
     async def pieces(
         self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
-        missing = {str(one) for one in ids}
+        missing = {str(id_) for id_ in ids}
         fields = ["passage", "generation", "ordinal", "kind", "start", "end"]
         pieces_by_passage: dict[str, dict[str, dict[int, PassagePiece]]] = {}
 
@@ -233,13 +233,13 @@ class QdrantVectors:
                 await self._require(compared)
                 vector = _floats(question.data)
                 active = _active(reader.tenant_id, question)
-                add(await self._compared(compared, vector, active, missing, fields, _among("kind", _PIECES)))
+                add(await self._compare(compared, vector, active, missing, fields, _among("kind", _PIECES)))
             missing.difference_update(pieces_by_passage)
             for name in sorted(await self._collections()) if missing else ():
                 add(
                     await self._read(
                         name,
-                        [*_published(reader.tenant_id), _among("kind", _PIECES)],
+                        [*_only_published(reader.tenant_id), _among("kind", _PIECES)],
                         missing,
                         fields,
                     )
@@ -255,7 +255,7 @@ class QdrantVectors:
             models.PointStruct(
                 # A repeated call stores the same points.
                 id=str(uuid5(passage.passage_id, f"{attempt.generation}/{attempt.epoch}/{ordinal}")),
-                vector=_floats(one.vector),
+                vector=_floats(item.vector),
                 payload={
                     "tenant": attempt.tenant_id,
                     "collection": attempt.collection_id,
@@ -266,14 +266,14 @@ class QdrantVectors:
                     "published": published,
                     "passage": str(passage.passage_id),
                     "ordinal": ordinal,
-                    "kind": one.kind.value,
-                    "start": one.source.start,
-                    "end": one.source.end,
+                    "kind": item.kind.value,
+                    "start": item.source.start,
+                    "end": item.source.end,
                 },
             )
             for attempt, of_attempt in passages.items()
             for passage in of_attempt
-            for ordinal, one in enumerate(passage.vectors)
+            for ordinal, item in enumerate(passage.vectors)
         ]
         if not points:
             return
@@ -290,13 +290,13 @@ class QdrantVectors:
     async def lacking(
         self, tenant_id: str, model: str, generation: str, passages: Sequence[UUID]
     ) -> Sequence[UUID]:
-        where = [*_published(tenant_id), _is("generation", generation), _is("ordinal", 0)]
+        where = [*_only_published(tenant_id), _is("generation", generation), _is("ordinal", 0)]
         async with self._asking("lacking", _WRITE_SECONDS):
             if not await self._has(self._name(model)):
                 return passages
-            points = await self._read(self._name(model), where, [str(one) for one in passages], ["passage"])
-        found = {_payload(point)["passage"] for point in points}
-        return [one for one in passages if str(one) not in found]
+            points = await self._read(self._name(model), where, [str(id_) for id_ in passages], ["passage"])
+        present = {_payload(point)["passage"] for point in points}
+        return [id_ for id_ in passages if str(id_) not in present]
 
     async def publish(self, attempt: IndexingAttempt) -> None:
         name = self._name(attempt.model)
@@ -327,7 +327,7 @@ class QdrantVectors:
     ) -> None:
         earlier = [] if before_version is None else [_between("version", lt=before_version)]
         where = _all(_document(tenant_id, document_id), earlier)
-        await self._drop(where.model_copy(update={"must_not": [_is("version", one) for one in keep]}))
+        await self._drop(where.model_copy(update={"must_not": [_is("version", version) for version in keep]}))
 
     async def drop_generation(self, tenant_id: str, generation: str) -> None:
         await self._drop(_all([_is("tenant", tenant_id), _is("generation", generation)]))
@@ -340,7 +340,7 @@ class QdrantVectors:
             for name in await self._collections():
                 await self._client.delete(name, models.FilterSelector(filter=where), wait=True)
 
-    async def _compared(
+    async def _compare(
         self,
         name: str,
         vector: list[float],
@@ -370,8 +370,8 @@ class QdrantVectors:
         fields: list[str],
     ) -> Sequence[models.Record]:
         """The payloads of the vectors of these passages."""
-        where, most = _all(among, [_among("passage", passages)]), len(passages) * _MOST_OF_PASSAGE
-        return (await self._client.scroll(name, where, limit=most, with_payload=fields))[0]
+        where, limit = _all(among, [_among("passage", passages)]), len(passages) * _MOST_OF_PASSAGE
+        return (await self._client.scroll(name, where, limit=limit, with_payload=fields))[0]
 
     def _name(self, model: str) -> str:
         """The name of a model's collection."""
@@ -379,8 +379,8 @@ class QdrantVectors:
         return f"{self._options.prefix}-{readable}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
 
     async def _collections(self) -> frozenset[str]:
-        found = (await self._client.get_collections()).collections
-        self._known = frozenset(one.name for one in found if one.name.startswith(f"{self._options.prefix}-"))
+        known = (await self._client.get_collections()).collections
+        self._known = frozenset(row.name for row in known if row.name.startswith(f"{self._options.prefix}-"))
         self._prepared &= self._known
         return self._known
 
@@ -428,17 +428,17 @@ def _scope(scope: SearchScope) -> Sequence[models.FieldCondition] | None:
         if allowed is not None:
             if not len(allowed):
                 return None
-            conditions.append(_among(field, [str(one) for one in allowed]))
+            conditions.append(_among(field, [str(value) for value in allowed]))
     return conditions
 
 
-def _published(tenant_id: str) -> Sequence[models.FieldCondition]:
+def _only_published(tenant_id: str) -> Sequence[models.FieldCondition]:
     return [_is("tenant", tenant_id), _is("published", True)]
 
 
 def _active(tenant_id: str, question: QuestionVector) -> Sequence[models.FieldCondition]:
     """The conditions of vectors with which the question is compared."""
-    return [*_published(tenant_id), _among("generation", question.stored)]
+    return [*_only_published(tenant_id), _among("generation", question.stored)]
 
 
 def _document(tenant_id: str, document_id: UUID) -> Sequence[models.FieldCondition]:

@@ -211,7 +211,7 @@ class KnowledgeService:
         if self._limiter is None:
             yield
             return
-        size = await self._library.copied_bytes(caller(), document_id, version, title)
+        size = await self._library.size_of_copy(caller(), document_id, version, title)
         with self._limiter.storing(caller()) as storing:
             await storing.add(size)
             await self._limiter.uploaded(caller(), size)

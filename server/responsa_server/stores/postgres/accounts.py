@@ -41,11 +41,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.mail import Outbox
-from responsa_server.stores.postgres.rows import (
-    build,
-    carried,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import build, one_row, to_row
 from responsa_server.stores.postgres.sessions import begin_session
 from responsa_server.stores.postgres.users import check_ownership, user_of
 
@@ -376,7 +372,7 @@ class PostgresAccountStore:
         values = {"tenant_id": tenant_id}
         async with self._database.tenant(tenant_id) as connection:
             statement = self._queries["list_invitations"]
-            return await _INVITATIONS.read(connection, statement, query, values, carried)
+            return await _INVITATIONS.read(connection, statement, query, values, to_row)
 
     @shielded
     async def revoke_invitation(self, tenant_id: str, invitation_id: UUID, audit: AuditEvent) -> bool:
@@ -661,7 +657,7 @@ def _connection(row: Mapping[str, Any]) -> domain.Connection | None:
 
 
 def _session(row: Mapping[str, Any]) -> Row:
-    return carried(row, connection=_connection(row))
+    return to_row(row, connection=_connection(row))
 
 
 def _unproven(session: Mapping[str, Any], proof: Proof | None) -> str | None:

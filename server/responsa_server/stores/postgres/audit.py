@@ -22,10 +22,7 @@ from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.readers import act_as
-from responsa_server.stores.postgres.rows import (
-    carried,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import one_row, to_row
 
 _MOST_PRUNED: Final = 10_000
 _OWNED: Final = frozenset(
@@ -144,7 +141,7 @@ class PostgresAuditTrail:
         """Return a page of the tenant's events."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id}
-            return await _LIST.read(connection, self._queries["list"], query, values, carried)
+            return await _LIST.read(connection, self._queries["list"], query, values, to_row)
 
     @shielded
     async def prune(self, days: int) -> int:

@@ -40,7 +40,7 @@ from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.readers import (
     NamedCollection,
     act_as,
-    managed_collection,
+    own_collection,
     visible_collection,
 )
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
@@ -53,7 +53,7 @@ _LIST: Final[SqlList[Collection]] = SqlList(
     COLLECTIONS,
     table="c.",
     identity="n.name",
-    position=lambda one, field: (one.create_time if field == "create_time" else one.id, one.id),
+    position=lambda row, field: (row.create_time if field == "create_time" else row.id, row.id),
 )
 
 
@@ -85,11 +85,11 @@ class CollectionStore:
         readers: Sequence[CollectionReader] = (),
         suggested_questions: Sequence[str] = (),
         conversation_id: UUID | None = None,
-        most: int = NO_LIMIT,
+        limit: int = NO_LIMIT,
     ) -> Collection:
         """Create a collection of the caller's. conversation_id: of the caller's conversation, whose files the
         collection holds; it counts for no limit of collections. embedding, dimensions: the name of the embedding model and the length of
-        its vectors. most: the maximum number of the caller's collections. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS
+        its vectors. limit: the maximum number of the caller's collections. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS
         (of the caller's own collections), REQUEST_ID_REUSED; InvalidRequest (a reader that is not a user of the
         tenant); NotFound (the conversation); Exhausted (LIMIT_REACHED).
         """
@@ -98,7 +98,7 @@ class CollectionStore:
             "display_name": display_name,
             "max_tokens": str(chunking.max_tokens),
             "overlap_tokens": str(chunking.overlap_tokens),
-            "readers": " ".join(sorted(map(_written, readers))),
+            "readers": " ".join(sorted(map(_text_of, readers))),
             "suggested_questions": "\n".join(suggested_questions),
             **({"conversation": str(conversation_id)} if conversation_id else {}),
         }
@@ -128,18 +128,18 @@ class CollectionStore:
                 "conversation": conversation_id,
             }
             if conversation_id is not None:
-                most = NO_LIMIT
+                limit = NO_LIMIT
                 if not await (await connection.execute(self._queries["own_conversation"], values)).fetchone():
                     raise NotFound.of("conversation", names.conversation(conversation_id))
-            if most:
+            if limit:
                 await connection.execute(self._queries["lock_owner"], values)
             if await self._insert(connection, values, kind) is None:
                 raise already_exists("collection", name)
-            if most:
+            if limit:
                 # Counted after the insertion, because a caller at the limit should still learn that the collection exists.
                 row = await (await connection.execute(self._queries["count_of_owner"], values)).fetchone()
-                if row is not None and row[0] > most:
-                    raise too_many("collections", Scope.USER, most)
+                if row is not None and row[0] > limit:
+                    raise too_many("collections", Scope.USER, limit)
             if kind is not CollectionKind.OWN and not readers:
                 readers = (EVERYONE,)
             await self._share(connection, values, readers)
@@ -193,7 +193,7 @@ class CollectionStore:
             "groups": [other.group_id for other in others],
         }
         added, removed = [
-            [one for (one,) in await (await connection.execute(self._queries[name], parameters)).fetchall()]
+            [cell for (cell,) in await (await connection.execute(self._queries[name], parameters)).fetchall()]
             for name in ("add_readers", "drop_readers")
         ]
         return added, removed
@@ -213,15 +213,15 @@ class CollectionStore:
         parameters = {**values, "addresses": addresses}
         rows = await (await connection.execute(self._queries["with_addresses"], parameters)).fetchall()
         known: dict[str, UUID] = dict(rows)
-        fields = {f"collection.readers[{place}].email": one.email for place, one in enumerate(readers)}
-        fields |= {f"removed_emails[{place}]": one for place, one in enumerate(without)}
+        fields = {f"collection.readers[{index}].email": reader.email for index, reader in enumerate(readers)}
+        fields |= {f"removed_emails[{index}]": address for index, address in enumerate(without)}
         for field, address in fields.items():
             if address and address not in known:
                 remedy = "is unknown: nobody in this tenant has this address; check the spelling"
                 raise InvalidRequest.of_field(field, "readers.user", remedy)
         named = (CollectionReader(known[reader.email]) if reader.email else reader for reader in readers)
-        removed = {CollectionReader(known[one]) for one in without}
-        return tuple(one for one in dict.fromkeys(named) if one not in removed)
+        removed = {CollectionReader(known[address]) for address in without}
+        return tuple(reader for reader in dict.fromkeys(named) if reader not in removed)
 
     @shielded
     async def get(self, reader: Reader, collection_id: str) -> Collection:
@@ -240,8 +240,8 @@ class CollectionStore:
     async def require(self, reader: Reader, collection_ids: Sequence[str]) -> None:
         """Raise NotFound for the first collection that does not exist or whose content the reader may not read."""
         async with self._database.reading(reader) as connection:
-            found = await connection.execute(self._queries["unreadable"], {"names": list(collection_ids)})
-            row = await found.fetchone()
+            cursor = await connection.execute(self._queries["unreadable"], {"names": list(collection_ids)})
+            row = await cursor.fetchone()
         if row is not None:
             raise NotFound.of("collection", names.collection(row[0]))
 
@@ -272,7 +272,7 @@ class CollectionStore:
             self._database.reading(reader) as connection,
             connection.transaction(force_rollback=validate_only),
         ):
-            named = await managed_collection(connection, reader, collection_id)
+            named = await own_collection(connection, reader, collection_id)
             await self._lock(connection, reader.tenant_id, named, etag)
             if changes.readers:
                 current = await self._get(connection, reader.tenant_id, named.key)
@@ -318,7 +318,7 @@ class CollectionStore:
         """
         tenant_id = reader.tenant_id
         async with self._database.deleting(reader, names.collection(collection_id)) as connection:
-            named = await managed_collection(connection, reader, collection_id)
+            named = await own_collection(connection, reader, collection_id)
             if owner_id not in (None, named.owner_id):
                 raise NotFound.of("collection", names.collection(collection_id))
             values: dict[str, object] = {"tenant": tenant_id, "id": named.key}
@@ -404,7 +404,7 @@ def new_key(slug: str) -> str:
     return f"{slug[:54]}-{secrets.token_hex(4)}"
 
 
-def _written(reader: CollectionReader) -> str:
+def _text_of(reader: CollectionReader) -> str:
     if reader.email:
         return reader.email
     if reader.group_id:
@@ -429,5 +429,5 @@ def _collection(row: Mapping[str, Any]) -> Collection:
         row,
         chunking=Chunking(row["max_tokens"], row["overlap_tokens"]),
         etag=names.etag(row["create_time"], row["revision"]),
-        readers=tuple(_reader(*one) for one in row["readers"] or ()),
+        readers=tuple(_reader(*cells) for cells in row["readers"] or ()),
     )

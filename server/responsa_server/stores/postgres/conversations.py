@@ -52,13 +52,8 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import check_etag, request_id_reused
-from responsa_server.stores.postgres.rows import (
-    all_rows,
-    build,
-    carried,
-    one_row,
-)
-from responsa_server.stores.postgres.turn_log import NamedQueries, sources_of, withheld_turns
+from responsa_server.stores.postgres.rows import all_rows, build, one_row, to_row
+from responsa_server.stores.postgres.turn_log import NamedQueries, find_withheld, sources_of
 
 _COLUMNS: Final[Mapping[str, LiteralString]] = {"pinned": "c.pinned::text", "archived": "c.archived::text"}
 _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(CONVERSATIONS, _COLUMNS, table="c.")
@@ -66,7 +61,7 @@ _FOUND: Final[SqlList[Row]] = SqlList(
     CONVERSATIONS,
     _COLUMNS,
     table="c.",
-    position=lambda found, field: (getattr(found.conversation, field), found.conversation.id),
+    position=lambda row, field: (getattr(row.conversation, field), row.conversation.id),
 )
 _MESSAGES: Final[SqlList[Message]] = SqlList(MESSAGES, {"role": "speaker"})
 
@@ -158,7 +153,7 @@ class PostgresConversationStore:
         values = {**_caller(caller), "patterns": patterns, "most": _MOST_FOUND}
         async with self._database.reading(caller) as connection:
             statement = self._queries["search_conversations"]
-            return await _FOUND.read(connection, statement, query, values, _found)
+            return await _FOUND.read(connection, statement, query, values, _match)
 
     @shielded
     async def update(
@@ -183,10 +178,10 @@ class PostgresConversationStore:
         }
         async with self._database.locking(caller.tenant_id) as connection:
             updated = await self._row(connection, "update_conversation", parameters)
-            found = await self._get(connection, caller, identity)
+            conversation = await self._get(connection, caller, identity)
         if updated is None:
             raise Conflict.of_etag(names.conversation(identity))
-        return found
+        return conversation
 
     @shielded
     async def delete(self, caller: Principal, identity: UUID, etag: str) -> None:
@@ -261,8 +256,8 @@ class PostgresConversationStore:
             await self._get(connection, caller, identity)
             values = {**_caller(caller), "conversation": identity}
             rows = await _MESSAGES.rows(connection, self._queries["list_messages"], query, values)
-            found = await self._messages(connection, caller, rows)
-        return _MESSAGES.page(found, query)
+            messages = await self._messages(connection, caller, rows)
+        return _MESSAGES.page(messages, query)
 
     @shielded
     async def message(self, caller: Principal, identity: UUID) -> Message:
@@ -292,9 +287,9 @@ class PostgresConversationStore:
                 raise InvalidRequest.of_field(
                     "message", "message.answer", "must be an answer; this is a question"
                 )
-            given = await self._row(connection, "give_feedback", {**values, **opinion, "message": row["id"]})
-            assert given is not None, "the message is locked, so it cannot be deleted"
-            return carried(given)
+            row = await self._row(connection, "give_feedback", {**values, **opinion, "message": row["id"]})
+            assert row is not None, "the message is locked, so it cannot be deleted"
+            return to_row(row)
 
     @shielded
     async def answer_of(self, caller: Principal, turn_id: UUID) -> Message | None:
@@ -321,7 +316,7 @@ class PostgresConversationStore:
                 raise NotFound.of("message", names.message(message_id))
             if row is None or row["id"] is None:
                 return ()
-            return (await self._cited(connection, caller, [row["id"]])).get(row["id"], ())
+            return (await self._find_cited(connection, caller, [row["id"]])).get(row["id"], ())
 
     @shielded
     async def tool_sources(
@@ -353,14 +348,14 @@ class PostgresConversationStore:
     ) -> Sequence[Message]:
         """The messages in rows, as the transaction's reader sees them."""
         answers = [row["id"] for row in rows if row["speaker"] == Speaker.ASSISTANT.value]
-        cited = await self._cited(connection, caller, answers)
-        withheld = await withheld_turns(
+        cited = await self._find_cited(connection, caller, answers)
+        withheld = await find_withheld(
             connection, self._queries["withheld_answers"], {row["turn_id"] for row in rows}
         )
-        found = [_message(row, cited.get(row["id"], ())) for row in rows]
-        return [_withheld(one) if one.turn_id in withheld else one for one in found]
+        messages = [_message(row, cited.get(row["id"], ())) for row in rows]
+        return [_withhold(message) if message.turn_id in withheld else message for message in messages]
 
-    async def _cited(
+    async def _find_cited(
         self, connection: Connection, caller: Principal, messages: Sequence[UUID]
     ) -> Mapping[UUID, Sequence[AnyCitation]]:
         cited: defaultdict[UUID, list[AnyCitation]] = defaultdict(list)
@@ -397,8 +392,8 @@ class PostgresSummaries:
             "conversation": conversation_id,
             "through": summary.through,
             "summary": summary.text,
-            "read_documents": [one.document_id for one in summary.read],
-            "read_versions": [one.version for one in summary.read],
+            "read_documents": [version.document_id for version in summary.read],
+            "read_versions": [version.version for version in summary.read],
         }
         async with self._database.tenant(caller.tenant_id) as connection:
             await connection.execute(self._queries["keep_summary"], parameters)
@@ -427,8 +422,8 @@ def _conversation(row: Mapping[str, Any]) -> Conversation:
     return build(Conversation, row, etag=_etag(row["revision"]))
 
 
-def _found(row: Mapping[str, Any]) -> Row:
-    return Row(conversation=_conversation(row), messages=[carried(message) for message in row["found"]])
+def _match(row: Mapping[str, Any]) -> Row:
+    return Row(conversation=_conversation(row), messages=[to_row(message) for message in row["found"]])
 
 
 def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Message:
@@ -438,11 +433,11 @@ def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Messag
         text=row["content"],
         citations=citations,
         refusal=RefusalReason(row["refusal"]) if row["refusal"] else None,
-        feedback=carried(row["feedback"]) if row.get("feedback") else None,
+        feedback=to_row(row["feedback"]) if row.get("feedback") else None,
     )
 
 
-def _withheld(message: Message) -> Message:
+def _withhold(message: Message) -> Message:
     """The message, for a reader without access to a document that its turn has read."""
     if message.speaker is Speaker.USER:
         return message
@@ -451,7 +446,7 @@ def _withheld(message: Message) -> Message:
 
 def versions_of(row: Mapping[str, Any]) -> Sequence[VersionRead]:
     """The versions of documents in the columns of a row."""
-    return tuple(VersionRead(*one) for one in zip(row["read_documents"], row["read_versions"], strict=True))
+    return tuple(VersionRead(*pair) for pair in zip(row["read_documents"], row["read_versions"], strict=True))
 
 
 def _citation(row: Mapping[str, Any]) -> AnyCitation:

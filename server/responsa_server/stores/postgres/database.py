@@ -54,7 +54,7 @@ from responsa_server.domain.passages import VECTORS_PART
 from responsa_server.domain.people import Reader, Server
 from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.presence import Presence
-from responsa_server.stores.postgres.wire import Bound, prepared, send
+from responsa_server.stores.postgres.wire import Bound, prepare, send
 from responsa_server.telemetry.stages import exchange
 
 # Not structlog's logger: `up`, `migrate` and `admin` import this module, must start fast, and print only their results
@@ -630,7 +630,7 @@ class Database:
         An error in one statement rolls all statements back. patient: whether statements wait long for locks; otherwise,
         Unavailable is raised after a tenth of a second, with LockNotAvailable as its cause.
         """
-        as_reader = prepared(_SET_TOGETHER if patient else AS_READER)
+        as_reader = prepare(_SET_TOGETHER if patient else AS_READER)
         bound: list[Bound] = []
         for reader, statements in parts:
             bound += (as_reader.bind(acting(_reader_of(reader))), *statements)

@@ -50,14 +50,14 @@ from responsa_server.stores.postgres.generation_table import first_generation
 from responsa_server.stores.postgres.jobs import JobQueue, JobRank
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
-from responsa_server.stores.postgres.readers import act_as, readable_collection, shown_collection
+from responsa_server.stores.postgres.readers import act_as, readable_collection, visible_name
 from responsa_server.stores.postgres.requests import CreationRequests, check_etag
 from responsa_server.stores.postgres.rows import (
     all_rows,
     build,
     one_row,
 )
-from responsa_server.stores.postgres.staging import staged
+from responsa_server.stores.postgres.staging import stage
 
 _LIST: Final[SqlList[Document]] = SqlList(
     DOCUMENTS,
@@ -68,7 +68,7 @@ _VERSIONS: Final[SqlList[DocumentVersion]] = SqlList(
     DOCUMENT_VERSIONS,
     {"version": "v.version"},
     identity="v.version::text",
-    position=lambda one, _: (one.version, str(one.version)),
+    position=lambda row, _: (row.version, str(row.version)),
 )
 
 
@@ -167,8 +167,8 @@ class DocumentStore:
             "uri": stated.uri,
             "media_type": stated.media_type,
             "content": new.content.sha256.hex(),
-            "labels": _sorted(stated.labels),
-            "metadata": _sorted(stated.metadata),
+            "labels": _to_json(stated.labels),
+            "metadata": _to_json(stated.metadata),
             "subject": stated.subject or "",
         }
         values: dict[str, object] = {
@@ -200,7 +200,7 @@ class DocumentStore:
                 await act_as(connection, caller)
             earlier = await self._requests.claim(connection, caller, request_id, "document", body)
             if earlier is not None:
-                return await operations.named(self._operations, connection, caller.tenant_id, earlier)
+                return await operations.find_named(self._operations, connection, caller.tenant_id, earlier)
             default = stated.collection_id == DEFAULT_COLLECTION
             if embedding and default:
                 await act_as(connection, Server(caller.tenant_id))
@@ -234,7 +234,7 @@ class DocumentStore:
         the result is a completed operation marked unchanged. Raises NotFound (also for a version that is not READY),
         Conflict ETAG_MISMATCH, AlreadyExists REQUEST_ID_REUSED.
         """
-        return await self._copied(caller, document_id, etag, request_id, version)
+        return await self._repeat(caller, document_id, etag, request_id, version)
 
     @shielded
     async def reread(
@@ -245,18 +245,18 @@ class DocumentStore:
         If a version is being indexed, the result is its running operation. Raises Conflict ETAG_MISMATCH, AlreadyExists
         REQUEST_ID_REUSED, and Precondition ORIGINAL_NOT_STORED if no version is stored.
         """
-        return await self._copied(caller, document_id, etag, request_id, None)
+        return await self._repeat(caller, document_id, etag, request_id, None)
 
     @shielded
-    async def read_outdated(self, tenant_id: str, most: int) -> int:
+    async def read_outdated(self, tenant_id: str, limit: int) -> int:
         """Begin to read documents again whose searched version another parser than those of this release has read, or other
-        rules have cut: at most `most`, and none that has a newer version. Returns their number.
+        rules have cut: at most `limit`, and none that has a newer version. Returns their number.
         """
         values = {
             "tenant": tenant_id,
             "parsers": list(self._parsers),
             "chunking": CHUNKING_VERSION,
-            "most": most,
+            "most": limit,
         }
         async with self._database.tenant(tenant_id) as connection:
             rows = await (await connection.execute(self._queries["outdated"], values)).fetchall()
@@ -278,7 +278,7 @@ class DocumentStore:
         return _document(row)
 
     @shielded
-    async def managed(self, caller: Principal, document_id: UUID) -> Document:
+    async def get_managed(self, caller: Principal, document_id: UUID) -> Document:
         """Return a document that the caller may change: the uploader, the owner of its collection or an administrator,
         who need not be able to read it. Raises NotPermitted."""
         admin = caller.role is Role.ADMIN
@@ -294,7 +294,7 @@ class DocumentStore:
         return _document(row)
 
     @shielded
-    async def copied_bytes(self, caller: Principal, document_id: UUID, version: int | None) -> int:
+    async def size_of_copy(self, caller: Principal, document_id: UUID, version: int | None) -> int:
         """Return the size of the original that a copy of this version stores. version: None for the larger one of the
         searchable and the newest version. Returns 0 if there is no such version."""
         values: dict[str, object] = {"tenant": caller.tenant_id, "id": document_id, "version": version}
@@ -359,7 +359,7 @@ class DocumentStore:
             assert updated is not None, "the row is locked"
             # An administrator may change a document without being able to read it.
             await act_as(connection, caller)
-            collection = await shown_collection(connection, updated["collection_id"])
+            collection = await visible_name(connection, updated["collection_id"])
         return _document({**updated, "collection": collection})
 
     @shielded
@@ -378,9 +378,9 @@ class DocumentStore:
             if row is None:
                 raise NotFound.of("document", name)
             check_etag(etag, str(row[0]), name)
-            found = await self.delete_locked(connection, tenant_id, document_id, row[1])
+            operation_ids = await self.delete_locked(connection, tenant_id, document_id, row[1])
             await self._audit.write(connection, audit)
-            return found
+            return operation_ids
 
     async def delete_locked(
         self, connection: Connection, tenant_id: str, document_id: UUID, collection_id: str
@@ -395,12 +395,12 @@ class DocumentStore:
                 "error_message": "The document was deleted before it was indexed.",
             },
         )
-        found = [row[0] for row in await ended.fetchall()]
+        operation_ids = [row[0] for row in await ended.fetchall()]
         await self._passages.delete(connection, tenant_id, collection_id, document_id)
         await connection.execute(self._queries["delete"], values)
         if self._external_vectors:
             await self._queue.defer(connection, JobKind.PRUNE, tenant_id, document_id)
-        return found
+        return operation_ids
 
     @shielded
     async def canonical(
@@ -467,31 +467,31 @@ class DocumentStore:
         """Look up the targets of citations. The result has the order of `wanted`."""
         values = {
             "tenant": reader.tenant_id,
-            "documents": [one.document_id for one in wanted],
-            "versions": [one.version for one in wanted],
-            "starts": [one.source.start for one in wanted],
-            "ends": [one.source.end for one in wanted],
+            "documents": [ref.document_id for ref in wanted],
+            "versions": [ref.version for ref in wanted],
+            "starts": [ref.source.start for ref in wanted],
+            "ends": [ref.source.end for ref in wanted],
         }
         async with self._database.reading(reader) as connection:
             rows = await (await connection.execute(self._queries["sources"], values)).fetchall()
-            unread = [one.document_id for one, row in zip(wanted, rows, strict=True) if row[0] is None]
+            unread = [ref.document_id for ref, row in zip(wanted, rows, strict=True) if row[0] is None]
             hidden: set[UUID] = set()
             if unread:  # documents that are not for the reader, and deleted ones
-                found = await connection.execute(self._queries["hidden"], {"ids": unread})
-                hidden = {row[0] for row in await found.fetchall()}
+                cursor = await connection.execute(self._queries["hidden"], {"ids": unread})
+                hidden = {row[0] for row in await cursor.fetchall()}
         return [
-            SourceSlice(version, None if text is None else bytes(text), one.document_id not in hidden)
-            for one, (version, text) in zip(wanted, rows, strict=True)
+            SourceSlice(version, None if text is None else bytes(text), ref.document_id not in hidden)
+            for ref, (version, text) in zip(wanted, rows, strict=True)
         ]
 
     @shielded
     async def passage(self, reader: Reader, passage_id: UUID) -> Passage:
         """Return a passage of any stored version."""
         async with self._database.reading(reader) as connection:
-            found = await self._passages.get(connection, reader.tenant_id, [passage_id])
-            if not found:
+            rows = await self._passages.get(connection, reader.tenant_id, [passage_id])
+            if not rows:
                 raise NotFound.of("passage", names.passage(passage_id))
-            return replace(found[0], collection_id=await shown_collection(connection, found[0].collection_id))
+            return replace(rows[0], collection_id=await visible_name(connection, rows[0].collection_id))
 
     @shielded
     async def prune(self, tenant_id: str, document_id: UUID) -> None:
@@ -501,8 +501,8 @@ class DocumentStore:
         values: dict[str, object] = {"tenant": tenant_id, "id": document_id, "kept": self._kept_versions}
         async with self._database.tenant(tenant_id) as connection:
             # Lock the document, so that its searchable version does not change until the end.
-            found = await connection.execute(self._queries["lock_searched_version"], values)
-            row = await found.fetchone()
+            cursor = await connection.execute(self._queries["lock_searched_version"], values)
+            row = await cursor.fetchone()
             if row is None or row[0] <= 1:
                 return
             values["version"] = row[0]
@@ -589,7 +589,7 @@ class DocumentStore:
         }
         await connection.execute(self._runs["made"], values)
 
-    async def _copied(
+    async def _repeat(
         self,
         caller: Principal,
         document_id: UUID,
@@ -605,7 +605,7 @@ class DocumentStore:
         async with self._database.tenant(caller.tenant_id) as connection:
             earlier = await self._requests.claim(connection, caller, request_id, kind, body)
             if earlier is not None:
-                return await operations.named(self._operations, connection, caller.tenant_id, earlier)
+                return await operations.find_named(self._operations, connection, caller.tenant_id, earlier)
             locked = await (await connection.execute(self._queries["lock_versions"], values)).fetchone()
             if locked is None:
                 raise NotFound.of("document", name)
@@ -684,7 +684,7 @@ class DocumentStore:
         *,
         rank: JobRank,
     ) -> Operation:
-        async with staged(connection, new.content) as placed:
+        async with stage(connection, new.content) as placed:
             await connection.execute(
                 self._queries["insert_version"],
                 {**values, **placed, "version": version, "user": caller.user_id},
@@ -791,6 +791,6 @@ def _document(row: Mapping[str, Any]) -> Document:
     )
 
 
-def _sorted(values: Mapping[str, object]) -> str:
+def _to_json(values: Mapping[str, object]) -> str:
     """The values as JSON with sorted keys, so that equal values give equal texts."""
     return json.dumps(values, sort_keys=True, ensure_ascii=False)

@@ -90,15 +90,15 @@ class _Compiler:
             case AllOf(()):
                 return sql.SQL("TRUE")
             case AllOf(parts):
-                return self._joined(" AND ", parts)
+                return self._join(" AND ", parts)
             case AnyOf(parts):
-                return self._joined(" OR ", parts)
+                return self._join(" OR ", parts)
             case Negation(part):
                 return sql.SQL("({}) IS NOT TRUE").format(self.condition(part))
             case FilterComparison():
                 return sql.SQL("({})").format(self._comparison(condition))
 
-    def _joined(self, joint: LiteralString, parts: Sequence[Filter]) -> sql.Composable:
+    def _join(self, joint: LiteralString, parts: Sequence[Filter]) -> sql.Composable:
         return sql.SQL("({})").format(sql.SQL(joint).join(map(self.condition, parts)))
 
     def _comparison(self, comparison: FilterComparison) -> sql.Composable:

@@ -55,7 +55,7 @@ from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.readers import (
     NamedCollection,
     act_as,
-    managed_collection,
+    own_collection,
     visible_collection,
 )
 from responsa_server.stores.postgres.requests import CreationRequests
@@ -90,8 +90,8 @@ class GenerationStore:
     async def list(self, reader: Reader, collection_id: str) -> Sequence[Generation]:
         """Return all generations of a collection, newest first. There is always exactly one that is ACTIVE."""
         async with self._database.reading(reader) as connection:
-            named = await self._named(connection, reader, collection_id)
-            return await self._found(connection, reader.tenant_id, named, None)
+            named = await self._resolve(connection, reader, collection_id)
+            return await self._require(connection, reader.tenant_id, named, None)
 
     @shielded
     async def find(
@@ -103,9 +103,9 @@ class GenerationStore:
             for collection_id in collection_ids:
                 with contextlib.suppress(NotFound):
                     await act_as(connection, reader)
-                    named = await self._named(connection, reader, collection_id)
+                    named = await self._resolve(connection, reader, collection_id)
                     generations += await self._read(connection, reader.tenant_id, named, None)
-        return {(one.collection_id, one.number): one for one in generations}
+        return {(generation.collection_id, generation.number): generation for generation in generations}
 
     @shielded
     async def build(
@@ -126,17 +126,17 @@ class GenerationStore:
         async with self._database.reading(caller) as connection:
             earlier = await self._requests.claim(connection, caller, request_id, "generation", body)
             if earlier is not None:
-                return await operations.named(self._operations, connection, caller.tenant_id, earlier)
-            named = await managed_collection(connection, caller, collection_id)
+                return await operations.find_named(self._operations, connection, caller.tenant_id, earlier)
+            named = await own_collection(connection, caller, collection_id)
             values: dict[str, object] = {"tenant": caller.tenant_id, "collection": named.key}
             await self._lock(connection, values, named)
             for name in ("keep_active", "forget_failed"):
                 await connection.execute(self._queries[name], values)
             # Raise Precondition if the collection can have no other generation.
-            found = await self._found(connection, caller.tenant_id, named, None)
-            if len(found) >= MAX_GENERATIONS:
-                oldest = next(one for one in reversed(found) if one.state is not GenerationState.ACTIVE)
-                what = f"the collection has {len(found)} generations, the maximum; delete this or another one"
+            generations = await self._require(connection, caller.tenant_id, named, None)
+            if len(generations) >= MAX_GENERATIONS:
+                oldest = next(old for old in reversed(generations) if old.state is not GenerationState.ACTIVE)
+                what = f"the collection has {len(generations)} generations, the maximum; delete this or another one"
                 raise _not_allowed(oldest, what)
             row = await (await connection.execute(self._queries["next_number"], values)).fetchone()
             assert row is not None, "the row is locked"
@@ -163,15 +163,15 @@ class GenerationStore:
         async with self._database.reading(caller) as connection:
             earlier = await self._requests.claim(connection, caller, request_id, "activation", body)
             if earlier is not None:
-                return await operations.named(self._operations, connection, caller.tenant_id, earlier)
-            named = await managed_collection(connection, caller, collection_id)
+                return await operations.find_named(self._operations, connection, caller.tenant_id, earlier)
+            named = await own_collection(connection, caller, collection_id)
             values: dict[str, object] = {
                 "tenant": caller.tenant_id,
                 "collection": named.key,
                 "number": number,
             }
             await self._lock(connection, values, named)
-            [generation] = await self._found(connection, caller.tenant_id, named, number)
+            [generation] = await self._require(connection, caller.tenant_id, named, number)
             if generation.state is GenerationState.ACTIVE:
                 begun = await self._begin(connection, caller, values, request_id, stage=IngestStage.DONE)
                 return replace(begun, collection_id=named.shown)
@@ -192,10 +192,10 @@ class GenerationStore:
         GENERATION_STATE (active or building)."""
         tenant_id = reader.tenant_id
         async with self._database.deleting(reader, names.generation(collection_id, number)) as connection:
-            named = await managed_collection(connection, reader, collection_id)
+            named = await own_collection(connection, reader, collection_id)
             values: dict[str, object] = {"tenant": tenant_id, "collection": named.key, "number": number}
             await connection.execute(self._queries["lock_collection"], values)
-            [generation] = await self._found(connection, tenant_id, named, number)
+            [generation] = await self._require(connection, tenant_id, named, number)
             if generation.state is GenerationState.ACTIVE:
                 raise _not_allowed(generation, "activate another generation first")
             if generation.state is GenerationState.BUILDING:
@@ -209,7 +209,7 @@ class GenerationStore:
                 await self._table.discard(connection, tenant_id, row[0])
             await self._audit.write(connection, audit)
 
-    async def _named(self, connection: Connection, reader: Reader, collection_id: str) -> NamedCollection:
+    async def _resolve(self, connection: Connection, reader: Reader, collection_id: str) -> NamedCollection:
         """The collection that the reader means. From here on, the transaction sees all of the tenant. Raises NotFound."""
         named = await visible_collection(connection, collection_id)
         await act_as(connection, Server(reader.tenant_id))
@@ -253,16 +253,16 @@ class GenerationStore:
         await self._requests.record(connection, caller, request_id, names.operation(operation.id))
         return operation
 
-    async def _found(
+    async def _require(
         self, connection: Connection, tenant_id: str, named: NamedCollection, number: int | None
     ) -> Sequence[Generation]:
         """The collection's generations, or the one with this number. Raises NotFound."""
-        found = await self._read(connection, tenant_id, named, number)
-        if not found:
+        generations = await self._read(connection, tenant_id, named, number)
+        if not generations:
             if number is None:
                 raise NotFound.of("collection", names.collection(named.shown))
             raise NotFound.of("generation", names.generation(named.shown, number))
-        return found
+        return generations
 
     async def _read(
         self, connection: Connection, tenant_id: str, named: NamedCollection, number: int | None
@@ -359,8 +359,8 @@ class GenerationBuildStore:
         async with self._database.tenant(task.tenant_id) as connection:
             await self._passages.take_time(connection)
             values = {**_values(task), "after": after, "limit": limit}
-            found = await (await connection.execute(self._queries[name], values)).fetchall()
-        return await self._unembedded(task, [id_ for (id_,) in found])
+            rows = await (await connection.execute(self._queries[name], values)).fetchall()
+        return await self._to_embed(task, [id_ for (id_,) in rows])
 
     async def _missing_outside(
         self, vectors: VectorStore, task: GenerationTask, after: UUID | None, limit: int, until: float
@@ -369,24 +369,24 @@ class GenerationBuildStore:
         if round_ is None:
             if len(self._rounds) >= _MOST_ROUNDS:  # other processes have ended the operations of most
                 del self._rounds[next(iter(self._rounds))]
-            round_ = self._rounds[task.operation_id] = _Round(await self._settled(task))
+            round_ = self._rounds[task.operation_id] = _Round(await self._settle(task))
         round_.after = after or round_.after
         generation = stored_generation(task.collection_id, task.generation_id)
         while ids := await self._live(task, round_):
             lacking = await vectors.lacking(task.tenant_id, task.embedding, generation, ids)
-            found = await self._unembedded(task, lacking[:limit])
-            if found:  # otherwise none is missing, or they were deleted meanwhile
+            rows = await self._to_embed(task, lacking[:limit])
+            if rows:  # otherwise none is missing, or they were deleted meanwhile
                 pieces = await vectors.pieces(
-                    Server(task.tenant_id), [one.passage.id for one in found if not one.pieces], None
+                    Server(task.tenant_id), [row.passage.id for row in rows if not row.pieces], None
                 )
-                return [replace(one, pieces=one.pieces or pieces.get(one.passage.id, ())) for one in found]
+                return [replace(row, pieces=row.pieces or pieces.get(row.passage.id, ())) for row in rows]
             round_.after = lacking[limit - 1] if len(lacking) > limit else ids[-1]
             if time.monotonic() >= until:
                 return ()  # `complete` does not take the round for ended
-        self._rounds[task.operation_id] = _Round(await self._settled(task), since=round_.time)
+        self._rounds[task.operation_id] = _Round(await self._settle(task), since=round_.time)
         return ()
 
-    async def _settled(self, task: GenerationTask) -> datetime:
+    async def _settle(self, task: GenerationTask) -> datetime:
         """The present time, when no transaction that publishes in the collection is open."""
         async with self._database.tenant(task.tenant_id) as connection:
             # The statistics of a collection that is gone would stay for ever.
@@ -401,10 +401,10 @@ class GenerationBuildStore:
         values = {**_values(task), "after": round_.after, "since": round_.since, "limit": _MOST_ASKED}
         async with self._database.tenant(task.tenant_id) as connection:
             await self._passages.take_time(connection)
-            found = await connection.execute(self._queries["live"], values)
-            return [id_ for (id_,) in await found.fetchall()]
+            cursor = await connection.execute(self._queries["live"], values)
+            return [id_ for (id_,) in await cursor.fetchall()]
 
-    async def _unembedded(self, task: GenerationTask, ids: Sequence[UUID]) -> Sequence[UnembeddedPassage]:
+    async def _to_embed(self, task: GenerationTask, ids: Sequence[UUID]) -> Sequence[UnembeddedPassage]:
         if not ids:
             return ()
         values = {**_values(task), "ids": uuid_array(ids)}
@@ -451,14 +451,14 @@ class GenerationBuildStore:
             ids = uuid_array([passage.passage_id for passage in passages])
             held = await connection.execute(self._queries["hold_passages"], {**_values(task), "ids": ids})
             there = {id_: version for id_, *version in await held.fetchall()}
-            kept = [passage for passage in passages if passage.passage_id in there]
+            live = [passage for passage in passages if passage.passage_id in there]
             if self._vectors is None:
                 await self._passages.write_vectors(
-                    connection, task.tenant_id, task.collection_id, kept, task.generation_id
+                    connection, task.tenant_id, task.collection_id, live, task.generation_id
                 )
             else:
-                await self._vectors.put(_by_version(task, kept, there), published=True)
-            progress = {**_values(task), "count": len(kept), "since": since, "seconds": seconds}
+                await self._vectors.put(_by_version(task, live, there), published=True)
+            progress = {**_values(task), "count": len(live), "since": since, "seconds": seconds}
             await connection.execute(self._queries["progress"], progress)
 
     @shielded
@@ -507,8 +507,8 @@ class GenerationBuildStore:
                 return False
             rows = await (await connection.execute(self._queries["hold_passages"], values)).fetchall()
             there = {id_: version for id_, *version in rows}
-            kept = [passage for passage in passages if passage.passage_id in there]
-            await self._vectors.put(_by_version(task, kept, there), published=True)
+            live = [passage for passage in passages if passage.passage_id in there]
+            await self._vectors.put(_by_version(task, live, there), published=True)
             return True
 
     @shielded
@@ -539,8 +539,8 @@ class GenerationBuildStore:
         if self._vectors is not None:
             async with self._database.tenant(tenant_id) as connection:
                 name = "discarded_first" if first else "discarded"
-                found = await (await connection.execute(self._queries[name], values)).fetchall()
-            for (generation,) in found:
+                rows = await (await connection.execute(self._queries[name], values)).fetchall()
+            for (generation,) in rows:
                 await self._vectors.drop_generation(tenant_id, generation)
         return False
 

@@ -18,7 +18,7 @@ from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceTable, resource_row
-from responsa_server.stores.postgres.rows import carried
+from responsa_server.stores.postgres.rows import to_row
 
 _RULES: Final = ListRules(
     "groups",
@@ -128,4 +128,4 @@ class PostgresGroups(ResourceTable):
         async with self._database.tenant(caller.tenant_id) as connection:
             await self._row(connection, "get", caller, group_id)
             values = {"tenant": caller.tenant_id, "id": group_id}
-            return await _LIST.read(connection, _QUERIES["members"], query, values, carried)
+            return await _LIST.read(connection, _QUERIES["members"], query, values, to_row)

@@ -28,7 +28,7 @@ from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.rows import all_rows, build, carried, one_row
+from responsa_server.stores.postgres.rows import all_rows, build, one_row, to_row
 
 _MOST_FOLDED: Final = 5000
 _LIST: Final[SqlList[Row]] = SqlList(
@@ -91,7 +91,7 @@ class PostgresInsight:
         rows, [state] = await self._database.together(
             tenant_id, [(self._queries["usage"], values), (self._queries["state"], values)]
         )
-        return Report([carried(row) for row in rows], state["complete_through"])
+        return Report([to_row(row) for row in rows], state["complete_through"])
 
     @shielded
     async def quality(
@@ -121,7 +121,7 @@ class PostgresInsight:
         """Return a page of the tenant's turns that were asked in this time and have ended."""
         values = {"tenant": tenant_id, "start": span.start, "end": span.end}
         async with self._database.tenant(tenant_id) as connection:
-            page = await _TURNS.read(connection, self._queries["turns"], query, values, carried)
+            page = await _TURNS.read(connection, self._queries["turns"], query, values, to_row)
         called = {"tenant": tenant_id, "turns": [turn.id for turn in page.items]}
         async with self._database.log_statements() as connection:
             rows = await all_rows(connection, self._queries["slowest_tools"], called)
@@ -135,7 +135,7 @@ class PostgresInsight:
         """Return a page of the tenant's feedback."""
         async with self._database.tenant(tenant_id) as connection:
             return await _LIST.read(
-                connection, self._queries["feedback"], query, {"tenant": tenant_id}, carried
+                connection, self._queries["feedback"], query, {"tenant": tenant_id}, to_row
             )
 
     @shielded
@@ -157,7 +157,7 @@ class PostgresInsight:
             row = await one_row(connection, self._queries["one_feedback"], values)
         if row is None:  # its conversation was deleted just now
             raise NotFound.of("feedback", names.feedback(message_id))
-        return carried(row)
+        return to_row(row)
 
     @shielded
     async def exchange(self, caller: Principal, message_id: UUID, audit: AuditEvent) -> Row:
@@ -169,7 +169,7 @@ class PostgresInsight:
             if row is None:
                 raise NotFound.of("feedback", names.feedback(message_id))
             await self._audit.write(connection, audit)
-        return carried(row)
+        return to_row(row)
 
     @shielded
     async def feedback_counts(

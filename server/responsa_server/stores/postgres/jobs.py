@@ -77,7 +77,7 @@ _QUEUES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Apart:
+class ReservedSlots:
     """Queues with separate places. places: how many. of_a_tenant: how many of them a tenant gets. usual: how many may
     have jobs that are not urgent. usual_of_a_tenant: how many of these a tenant gets, so that its long jobs leave room
     for those of other tenants.
@@ -91,9 +91,9 @@ class _Apart:
     usual_of_a_tenant: int
 
 
-_APART: Final = (
+_RESERVED: Final = (
     # These jobs wait for the network or take a moment. The slow receivers of one tenant do not hold up the others.
-    _Apart(
+    ReservedSlots(
         "sending",
         (_MAIL_QUEUE, _DELIVER_QUEUE, _NOTICE_QUEUE),
         places=8,
@@ -104,9 +104,9 @@ _APART: Final = (
     # A run reads and enqueues for a long time, if it has many rows. Meanwhile documents are indexed, and the runs for
     # one subject, for which somebody waits, begin.
     # A tenant with two such runs leaves the second place to another tenant.
-    _Apart("runs", (_SYNC_QUEUE,), places=4, of_a_tenant=3, usual=2, usual_of_a_tenant=1),
+    ReservedSlots("runs", (_SYNC_QUEUE,), places=4, of_a_tenant=3, usual=2, usual_of_a_tenant=1),
 )
-_ALL_QUEUES: Final = frozenset({*_QUEUES, *(queue for apart in _APART for queue in apart.queues)})
+_ALL_QUEUES: Final = frozenset({*_QUEUES, *(queue for reserved in _RESERVED for queue in reserved.queues)})
 _ABOUT: Final[Mapping[JobKind, Callable[[UUID], Mapping[str, str]]]] = {
     **dict.fromkeys(
         (JobKind.INGEST, JobKind.REINDEX, JobKind.SYNC),
@@ -218,7 +218,7 @@ class JobQueue:
     ) -> None:
         """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same
         time. In addition, small jobs may run, see `places`. Runs of sources, and jobs that send mails and deliveries,
-        have separate places; see `_APART`. max_losses: how many workers a job may lose in succession; after the next
+        have separate places; see `_RESERVED`. max_losses: how many workers a job may lose in succession; after the next
         loss it is given up.
         """
         self._conninfo = conninfo(log_url, OPTIONS)
@@ -272,8 +272,8 @@ class JobQueue:
     async def hasten(self, connection: Connection, kind: JobKind, identity: UUID) -> bool:
         """Let the waiting job with this id begin now, within the connection's transaction. A running one begins again
         at once if it wants another attempt. Returns whether there is such a job."""
-        found = await connection.execute("SELECT responsa.hasten_job(%s, %s)", [_QUEUE_OF[kind], identity])
-        row = await found.fetchone()
+        cursor = await connection.execute("SELECT responsa.hasten_job(%s, %s)", [_QUEUE_OF[kind], identity])
+        row = await cursor.fetchone()
         return row is not None and row[0]
 
     async def run(
@@ -285,8 +285,8 @@ class JobQueue:
         """
         while True:
             app = self._make_app()
-            for kind, one in work.items():
-                self._register(app, kind, one, (give_up or {}).get(kind))
+            for kind, handler in work.items():
+                self._register(app, kind, handler, (give_up or {}).get(kind))
             try:
                 async with app.open_async(), self._present(app) as manager:
                     app.job_manager = manager
@@ -317,7 +317,7 @@ class JobQueue:
             alone = row is not None and row[0]
             manager = _Jobs(app.job_manager, connection, self, self._queries)
             if alone:
-                await self._assign_again(manager, (await self._stalled(manager, 0.0)).values())
+                await self._assign_again(manager, (await self._find_stalled(manager, 0.0)).values())
             # This waits for any other process that is making the same check.
             await connection.execute("SELECT pg_advisory_lock_shared(%s)", [Lock.JOB_WORKERS])
             if alone:
@@ -328,12 +328,12 @@ class JobQueue:
         workers = (
             # `fetch` decides who may use the places beyond the concurrency.
             ("knowledge", _QUEUES, places(self.concurrency)),
-            *((one.name, one.queues, one.places) for one in _APART),
+            *((slots.name, slots.queues, slots.places) for slots in _RESERVED),
         )
         tasks = (
             *(
-                self._worker(app, name, taken, most)
-                for name, queues, most in workers
+                self._worker(app, name, taken, count)
+                for name, queues, count in workers
                 if (taken := [queue for queue in queues if queue in known])
             ),
             asyncio.create_task(self._sweep(manager), name="sweep of stalled jobs"),
@@ -369,10 +369,10 @@ class JobQueue:
             name=f"job worker {name}",
         )
 
-    async def _stalled(self, manager: _Jobs, seconds: float) -> dict[int | None, jobs.Job]:
+    async def _find_stalled(self, manager: _Jobs, seconds: float) -> dict[int | None, jobs.Job]:
         """The running jobs of workers without a heartbeat for this time, by id."""
-        found = await manager.get_stalled_jobs(seconds_since_heartbeat=seconds)
-        return {job.id: job for job in found if job.queue in _ALL_QUEUES}
+        running = await manager.get_stalled_jobs(seconds_since_heartbeat=seconds)
+        return {job.id: job for job in running if job.queue in _ALL_QUEUES}
 
     async def _sweep(self, manager: _Jobs) -> None:
         """Assign the jobs of lost workers again. Raises an error once this worker cannot go on and must begin again."""
@@ -381,9 +381,9 @@ class JobQueue:
             await self._hold(manager)
             living = await manager.living()
             try:
-                stalled = await self._stalled(manager, self._pace.stalled)
+                stalled = await self._find_stalled(manager, self._pace.stalled)
                 unheard = {id_: job for id_, job in stalled.items() if job.worker_id not in living}
-                gone = await self._stalled(manager, self._pace.gone) if stalled else {}
+                gone = await self._find_stalled(manager, self._pace.gone) if stalled else {}
                 await self._assign_again(manager, (unheard | gone).values())
             except _LOST as error:
                 self._log.warning("cannot look for stalled jobs at the moment", cause=_cause(error))
@@ -393,14 +393,14 @@ class JobQueue:
         for job in lost:
             losses = await manager.assign_lost(job)
             if losses is not None:
-                self._log.warning("a job of a lost worker is assigned again", losses=losses, **_named(job))
+                self._log.warning("a job of a lost worker is assigned again", losses=losses, **_label(job))
 
     async def _hold(self, manager: _Jobs) -> None:
         """Stop the running jobs of suspended tenants. They return to the queue and wait there."""
         if not self._running:
             return
         try:
-            held = await manager.suspended()
+            held = await manager.find_suspended()
         except _LOST as error:
             self._log.warning("cannot look for suspended tenants at the moment", cause=_cause(error))
             return
@@ -431,13 +431,13 @@ class JobQueue:
             losses: int = 0,
         ) -> None:
             # procrastinate runs each job in a task of its own.
-            bind_contextvars(**_named(context.job), **({} if about is None else about(UUID(id))))
+            bind_contextvars(**_label(context.job), **({} if about is None else about(UUID(id))))
             if give_up is not None and losses > self.max_losses:
                 self._log.error("a job that lost its workers is given up", losses=losses)
                 await give_up(tenant_id, UUID(id), losses)
                 return
             try:
-                again = await self._worked(tenant_id, work(tenant_id, UUID(id), context.job.attempts))
+                again = await self._await_work(tenant_id, work(tenant_id, UUID(id), context.job.attempts))
             except Unavailable:
                 raise
             except Exception as error:  # procrastinate logs it, and tries again
@@ -448,7 +448,7 @@ class JobQueue:
 
         app.task(name=kind.value, queue=_QUEUE_OF[kind], retry=_Retry(), pass_context=True)(job)
 
-    async def _worked(self, tenant_id: str, work: Awaitable[float | None]) -> float | None:
+    async def _await_work(self, tenant_id: str, work: Awaitable[float | None]) -> float | None:
         """Wait for the work of a job. If `_hold` stops it, the job returns to the queue at once, and no worker takes it
         while its tenant is suspended."""
         running = asyncio.ensure_future(work)
@@ -514,7 +514,7 @@ class _Jobs(JobManager):
         cursor = await self._presence.execute(self._queries["living"], {"presence": Lock.JOB_WORKERS})
         return frozenset(number for (number,) in await cursor.fetchall())
 
-    async def suspended(self) -> Collection[str]:
+    async def find_suspended(self) -> Collection[str]:
         """The tenants whose jobs may not run."""
         row = await self.connector.execute_query_one_async(self._queries["suspended"])
         return frozenset(row["tenants"])
@@ -547,31 +547,31 @@ class _Jobs(JobManager):
     ) -> None:
         """Listen for new jobs, and keep the callback: a job that ends here makes room for another one."""
 
-        async def noted(*, channel: str, notification: jobs.Notification) -> None:
+        async def note(*, channel: str, notification: jobs.Notification) -> None:
             self._arrived += 1
             await on_notification(channel=channel, notification=notification)
 
-        self._listening.append((noted, frozenset(queues or ())))
-        await super().listen_for_jobs(on_notification=noted, queues=queues)
+        self._listening.append((note, frozenset(queues or ())))
+        await super().listen_for_jobs(on_notification=note, queues=queues)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
         """Take the next job, or None if no job may begin now."""
         taken = list(queues or _QUEUES)
-        apart = next((one for one in _APART if {*taken} <= {*one.queues}), None)
-        if apart is None and self._full_at == (self._ended, self._arrived):
+        reserved = next((slots for slots in _RESERVED if {*taken} <= {*slots.queues}), None)
+        if reserved is None and self._full_at == (self._ended, self._arrived):
             self._full_at = None  # once: later, a job may begin whose time has come
             return None
         while True:
             ended, arrived = self._ended, self._arrived
             try:
-                if apart is not None:
+                if reserved is not None:
                     row = await self.connector.execute_query_one_async(
-                        self._queries["fetch_apart"],
+                        self._queries["fetch_reserved"],
                         worker=worker_id,
                         queues=taken,
-                        of_a_tenant=apart.of_a_tenant,
-                        usual=apart.usual,
-                        usual_of_a_tenant=apart.usual_of_a_tenant,
+                        of_a_tenant=reserved.of_a_tenant,
+                        usual=reserved.usual,
+                        usual_of_a_tenant=reserved.usual_of_a_tenant,
                     )
                     return _job(row)
                 row = await self.connector.execute_query_one_async(
@@ -625,10 +625,10 @@ class _Jobs(JobManager):
             yield
         except exceptions.ConnectorException as error:
             if isinstance(error.__cause__, psycopg.errors.RaiseException):
-                self._log.warning("a job was assigned to another worker before it ended here", **_named(job))
+                self._log.warning("a job was assigned to another worker before it ended here", **_label(job))
             else:
                 self._failure = error
-                self._log.warning("the end of a job cannot be stored", **_named(job), cause=_cause(error))
+                self._log.warning("the end of a job cannot be stored", **_label(job), cause=_cause(error))
 
     async def _make_room(self, ended: str) -> None:
         """Let the worker that takes the jobs of this queue look for another one."""
@@ -673,7 +673,7 @@ def _note_turn(served: dict[str, None], name: str) -> None:
         del served[next(iter(served))]
 
 
-def _named(job: jobs.Job) -> dict[str, object]:
+def _label(job: jobs.Job) -> dict[str, object]:
     """A job and its tenant, for the log."""
     return {"job": job.id, "tenant": job.task_kwargs.get("tenant_id", "")}
 

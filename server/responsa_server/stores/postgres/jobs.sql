@@ -87,7 +87,7 @@ RETURNING j.losses;
 -- The job's worker was not lost this time.
 UPDATE procrastinate_jobs SET losses = 0 WHERE id = %(job)s AND status = 'doing' AND worker_id = %(worker)s;
 
--- name: fetch_apart
+-- name: fetch_reserved
 -- Takes the next job of queues with separate places: first of the tenants with the fewest of them running on this
 -- worker, then an urgent one, then the oldest.
 WITH running AS (

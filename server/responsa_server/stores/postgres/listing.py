@@ -56,12 +56,12 @@ class SqlList(Generic[Item]):
         self._rules = rules
         self._identity: LiteralString = f"{table}id" if identity is None else identity
         # The rules are part of the package, so their names are as safe as literals.
-        found: dict[str, LiteralString] = {}
+        own: dict[str, LiteralString] = {}
         for field in rules.fields:
             name = cast("LiteralString", field.name)
-            found[name] = self._identity if name == "name" else table + name
-        self._columns: Mapping[str, LiteralString] = {**found, **(columns or {})}
-        if self._columns.keys() != found.keys():
+            own[name] = self._identity if name == "name" else table + name
+        self._columns: Mapping[str, LiteralString] = {**own, **(columns or {})}
+        if self._columns.keys() != own.keys():
             raise ValueError(f"the columns for {rules.name} do not match the fields of the list")
         self._position = position or _attributes
 

@@ -18,11 +18,7 @@ from responsa_server.stores.postgres.database import (
     Queries,
     shielded,
 )
-from responsa_server.stores.postgres.rows import (
-    all_rows,
-    carried,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import all_rows, one_row, to_row
 from responsa_server.stores.postgres.users import user_of
 
 
@@ -102,7 +98,7 @@ class PostgresOpenIdStore:
         """Return the user's identities, oldest first."""
         values = {"tenant_id": caller.tenant_id, "user_id": caller.user_id}
         async with self._database.tenant(caller.tenant_id) as connection:
-            return [carried(row) for row in await all_rows(connection, self._queries["identities"], values)]
+            return [to_row(row) for row in await all_rows(connection, self._queries["identities"], values)]
 
     @shielded
     async def unlink(

@@ -61,7 +61,7 @@ from responsa_server.stores.postgres.rows import (
     build,
     one_row,
 )
-from responsa_server.stores.postgres.staging import PIECE_BYTES, staged
+from responsa_server.stores.postgres.staging import PIECE_BYTES, stage
 
 _LIST: Final[SqlList[Operation]] = SqlList(
     OPERATIONS,
@@ -337,7 +337,7 @@ class IngestionStore:
         return bytes(row[0])
 
     @shielded
-    async def unchanged(self, claim: IngestClaim) -> None:
+    async def end_unchanged(self, claim: IngestClaim) -> None:
         """Remove the version, because its text is that of the version that it reads again, and end the operation. Raises OwnershipLost."""
         values = _values(claim)
         async with self._database.keyed(claim.tenant_id) as connection:
@@ -347,13 +347,13 @@ class IngestionStore:
             await hold(self._queries, connection, _values(claim))
             same = await (await connection.execute(self._queries["same_text"], values)).fetchone()
             # The earlier version may have been removed if a still newer version is searchable.
-            kept = document[0] if same is None else same[0]
-            await connection.execute(self._queries["done_unchanged"], {**values, "kept": kept})
+            version = document[0] if same is None else same[0]
+            await connection.execute(self._queries["done_unchanged"], {**values, "kept": version})
             await connection.execute(self._queries["document_unchanged"], values)
             await connection.execute(self._queries["drop_version"], values)
 
     @shielded
-    async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
+    async def set_parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
         """Store the canonical text and set the stage to EMBEDDING. Raises OwnershipLost."""
         values = {**_values(claim), "total": passages_total}
         async with self._database.keyed(claim.tenant_id) as connection:
@@ -380,12 +380,12 @@ class IngestionStore:
         }
         counts = {**text.left_out, OCR_PAGES: text.ocr_pages} if text.ocr_pages else dict(text.left_out)
         if counts or text.guessed_charset:
-            said = {"counts": Jsonb(counts), "charset": text.guessed_charset}
-            await connection.execute(self._queries["left_out"], {**_values(claim), **said})
+            notes = {"counts": Jsonb(counts), "charset": text.guessed_charset}
+            await connection.execute(self._queries["left_out"], {**_values(claim), **notes})
         row = await (await connection.execute(self._queries["parsed"], values)).fetchone()
         assert row is not None, "a version cannot be deleted while this transaction has locked its operation"
         if not row[0]:
-            async with staged(connection, text.text) as placed:
+            async with stage(connection, text.text) as placed:
                 await connection.execute(self._queries["canonical"], {**values, **placed})
 
     @shielded
@@ -409,7 +409,7 @@ class IngestionStore:
         """Store passages and their vectors for an operation that this transaction holds."""
         await self._passages.write(connection, claim.tenant_id, passages, claim.generation)
         if self._vectors is not None:
-            vectors = [PassageVectors(one.passage.id, one.vectors) for one in passages]
+            vectors = [PassageVectors(item.passage.id, item.vectors) for item in passages]
             await self._vectors.put({_attempt(claim): vectors})
 
     @shielded
@@ -498,7 +498,7 @@ async def find(queries: Queries, connection: Connection, tenant_id: str, operati
     return from_row(row)
 
 
-async def named(queries: Queries, connection: Connection, tenant_id: str, name: str) -> Operation:
+async def find_named(queries: Queries, connection: Connection, tenant_id: str, name: str) -> Operation:
     """Read the operation that an earlier call with the same request id created. Raises NotFound."""
     values = {"tenant": tenant_id, "id": names.parse_uuid("operations", name)}
     row = await one_row(connection, queries["get_shown"], values)

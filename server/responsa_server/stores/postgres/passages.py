@@ -135,7 +135,7 @@ class PassageTable:
                 "places": new.passage.places or None,
                 "outline": new.passage.outline or None,
                 "words": f"\\x{new.words.hex()}" if new.words else None,
-                "instructing": _packed(new.instructing),
+                "instructing": _pack(new.instructing),
             }
             for new in passages
         ]
@@ -285,8 +285,8 @@ class PassageTable:
         """The passages with these ids, in the order of the ids, whether they are live or not. Unknown ids are left out."""
         values = {"tenant": tenant_id, "ids": uuid_array(ids), "searched": False}
         cursor = await connection.execute(self._queries["passages"], values)
-        found = found_passages(await cursor.fetchall())
-        return [found[id_].passage for id_ in ids if id_ in found]
+        by_id = passages_of(await cursor.fetchall())
+        return [by_id[id_].passage for id_ in ids if id_ in by_id]
 
     async def cached_vectors(
         self, connection: Connection, tenant_id: str, model: str, hashes: Sequence[bytes]
@@ -364,25 +364,25 @@ class PassageWordsStore:
             return [id_ async for (id_,) in rows]
 
     @shielded
-    async def without(self, tenant_id: str, most: int) -> Mapping[UUID, str]:
-        """At most `most` of these passages, with the header of the table within which each begins, or ""."""
+    async def without(self, tenant_id: str, limit: int) -> Mapping[UUID, str]:
+        """At most `limit` of these passages, with the header of the table within which each begins, or ""."""
         async with self._database.tenant(tenant_id) as connection:
-            values = {"tenant": tenant_id, "most": most}
+            values = {"tenant": tenant_id, "most": limit}
             rows = await connection.execute(self._queries["without_words"], values)
             return {id_: header async for id_, header in rows}
 
     @shielded
-    async def write(self, tenant_id: str, made: Mapping[UUID, PassageAnalysis | None]) -> int:
+    async def write(self, tenant_id: str, new: Mapping[UUID, PassageAnalysis | None]) -> int:
         """Store analyses, and count terms that have changed; None removes words and instructions that are stored.
         Returns for how many passages; those that another transaction has locked are left out."""
         values: dict[str, object] = {
             "tenant": tenant_id,
-            "ids": uuid_array(made),
-            "terms": [None if one is None else one.terms for one in made.values()],
-            "lengths": [None if one is None else one.length for one in made.values()],
+            "ids": uuid_array(new),
+            "terms": [None if item is None else item.terms for item in new.values()],
+            "lengths": [None if item is None else item.length for item in new.values()],
             "analysis": ANALYSIS_VERSION,
-            "words": [None if one is None else one.words for one in made.values()],
-            "instructing": Json([None if one is None else _packed(one.instructing) for one in made.values()]),
+            "words": [None if item is None else item.words for item in new.values()],
+            "instructing": Json([None if item is None else _pack(item.instructing) for item in new.values()]),
         }
         async with self._database.tenant(tenant_id) as connection:
             changed = await connection.execute(self._queries["of_other_terms"], values)
@@ -432,8 +432,8 @@ class PostgresLexicalIndex:
         values = {
             **params,
             "tenant": scope.reader.tenant_id,
-            "collections": _listed(scope.collections),
-            "own": _listed(scope.own),
+            "collections": _to_list(scope.collections),
+            "own": _to_list(scope.own),
             "about": scope.about,
         }
         # How a filter is best answered depends on its values.
@@ -450,7 +450,7 @@ class PostgresLexicalIndex:
 
     @shielded
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
-        values = {"collections": _listed(scope.collections), "terms": list(terms)}
+        values = {"collections": _to_list(scope.collections), "terms": list(terms)}
         rows = await self._search(scope.reader, values, "statistics")
         return {
             collection: TermStatistics(
@@ -462,14 +462,14 @@ class PostgresLexicalIndex:
     @shielded
     async def stamp(self, named: SearchScope) -> bytes:
         begun: Statement = (self._queries["begun"], {})
-        names = _listed(named.collections) if named.own is None else None
+        names = _to_list(named.collections) if named.own is None else None
         stamp = self._queries["stamp"], {"tenant": named.reader.tenant_id, "names": names}
         [[row], [run]] = await self._database.together(named.reader, [stamp, begun])
         return f"{run['begun']} {row['md5']}".encode()
 
     @shielded
     async def hides(self, scope: SearchScope) -> bool:
-        values = {"collections": _listed(scope.collections)}
+        values = {"collections": _to_list(scope.collections)}
         [(hidden,)] = await self._search(scope.reader, values, "hides")
         return bool(hidden)
 
@@ -502,8 +502,8 @@ class PostgresLexicalIndex:
         return {
             **values_of(query.question),
             "tenant": reader.tenant_id,
-            "collections": _listed(query.collections),
-            "queries": Json([_values(one, few=few) for one in query.words]),
+            "collections": _to_list(query.collections),
+            "queries": Json([_values(words, few=few) for words in query.words]),
             "documents": query.documents,
             "ids": uuid_array(query.ids),
             "terms": list(query.terms),
@@ -533,10 +533,10 @@ class PostgresLexicalIndex:
                     of_pieces.append(question)
         part = VECTORS_PART if of_pieces else TEXT_PART
         rows = await self._database.search(reader, part, statements, self._search_seconds, _binary_cursor)
-        read = found_passages(rows[0])
+        read = passages_of(rows[0])
         pieces: dict[QuestionVector | None, dict[UUID, bytes]] = {question: {} for question in wanted}
-        for question, found in zip(of_pieces, rows[1:], strict=True):
-            pieces[question].update(found)
+        for question, pairs in zip(of_pieces, rows[1:], strict=True):
+            pieces[question].update(pairs)
         return {
             question: [
                 replace(read[id_], pieces=read_pieces(data))
@@ -605,7 +605,7 @@ class PostgresLexicalIndex:
         return rows
 
 
-def found_passages(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
+def passages_of(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
     """The passages of these rows, without pieces."""
     return {
         id_: FoundPassage(
@@ -627,7 +627,7 @@ def found_passages(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
             (),
             media_type,
             words=words.decode("latin-1") if is_current(words) else "",
-            instructing=_unpacked(instructing),
+            instructing=_unpack(instructing),
         )
         for (
             id_,
@@ -651,11 +651,11 @@ def found_passages(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
     }
 
 
-def _packed(instructing: Sequence[tuple[int, int]] | None) -> Sequence[int] | None:
+def _pack(instructing: Sequence[tuple[int, int]] | None) -> Sequence[int] | None:
     return None if instructing is None else [INSTRUCTING_VERSION, *chain.from_iterable(instructing)]
 
 
-def _unpacked(stored: Sequence[int] | None) -> Sequence[tuple[int, int]] | None:
+def _unpack(stored: Sequence[int] | None) -> Sequence[tuple[int, int]] | None:
     if stored is None or stored[0] != INSTRUCTING_VERSION:
         return None
     return [*zip(stored[1::2], stored[2::2], strict=True)]
@@ -670,13 +670,13 @@ def _places(rows: Sequence[Sequence[Any]] | None) -> tuple[PlacedBlock, ...]:
 
 def _parts(question: QuestionVector | None) -> Sequence[str]:
     """The parts of `candidates` for a question: one for each table that has vectors of its generations."""
-    found = ["near"] if in_first(question) else []
-    return [*found, "near_of_generations"] if later(question) else found or [""]
+    parts = ["near"] if in_first(question) else []
+    return [*parts, "near_of_generations"] if later(question) else parts or [""]
 
 
 async def _candidates(terms: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Sequence[LexicalCandidate]:
     """The candidates of these rows. terms: those that are counted."""
-    places = {term: place for place, term in enumerate(terms)}
+    places = {term: index for index, term in enumerate(terms)}
     wanted = WantedTerms(terms)
     stored: Iterator[Mapping[str, int]] = iter(())
     candidates: dict[UUID, LexicalCandidate] = {}
@@ -684,7 +684,7 @@ async def _candidates(terms: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> 
         if row % _COUNTED_AT_ONCE == 0:
             await pause()
             some = rows[row : row + _COUNTED_AT_ONCE]
-            stored = iter(wanted.counts([one[4] for one in some if one[4] is not None]))
+            stored = iter(wanted.counts([cells[4] for cells in some if cells[4] is not None]))
         counts: Mapping[str, int] = next(stored) if words is not None else counted or {}
         # The rows of each table have the cosines of its own vectors.
         cosines = None if window is None and piece is None else PassageCosines(window, piece)
@@ -704,14 +704,14 @@ async def _candidates(terms: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> 
 
 def _values(query: LexicalQuery, *, few: bool) -> Mapping[str, object]:
     """A row of `queries` of `candidates`. few: whether it is searched among few documents."""
-    quoted = [_quoted(term) for term in query.terms]
+    quoted = [_quote(term) for term in query.terms]
     words = dict(zip(query.terms, zip(query.weights, query.frequencies, strict=True), strict=True))
-    for place, options in enumerate(query.alternatives):
-        phrases = ("(" + " & ".join(map(_quoted, option)) + ")" for option in options)
-        quoted[place] = " | ".join((quoted[place], *phrases))
+    for index, options in enumerate(query.alternatives):
+        phrases = ("(" + " & ".join(map(_quote, option)) + ")" for option in options)
+        quoted[index] = " | ".join((quoted[index], *phrases))
         for option in options:
             for term in option:
-                words.setdefault(term, (query.weights[place] / len(option), _UNKNOWN))
+                words.setdefault(term, (query.weights[index] / len(option), _UNKNOWN))
     return {
         "collections": list(query.collections),
         "wanted": " | ".join(quoted[: query.gate]),
@@ -730,10 +730,10 @@ def _binary_cursor(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...
     return connection.cursor(binary=True)
 
 
-def _listed(collections: Sequence[str] | None) -> list[str] | None:
+def _to_list(collections: Sequence[str] | None) -> list[str] | None:
     return None if collections is None else list(collections)
 
 
-def _quoted(term: str) -> str:
+def _quote(term: str) -> str:
     """A term as a tsquery with a single lexeme."""
     return "'" + term.replace("\\", "\\\\").replace("'", "''") + "'"

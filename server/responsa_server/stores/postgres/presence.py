@@ -48,7 +48,7 @@ class Presence:
             self._held_again_at = time.monotonic() if self.held else None
             self.worker = worker
 
-    def ended(self, absent: Iterable[UUID], grace_seconds: float, lease_seconds: float) -> Sequence[UUID]:
+    def judge(self, absent: Iterable[UUID], grace_seconds: float, lease_seconds: float) -> Sequence[UUID]:
         """Those of the workers without their lock that have ended: they have been without it for `grace_seconds`.
 
         If this process itself has lost its lock, PostgreSQL may have restarted and the others may have lost theirs for

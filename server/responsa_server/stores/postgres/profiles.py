@@ -24,7 +24,7 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.rows import (
     all_rows,
-    carried,
+    to_row,
 )
 
 _USERS: Final = "users/"
@@ -91,9 +91,9 @@ def _parts(
     for row in rows:
         if row["id"] in documents_by_id:  # it may have been deleted meanwhile
             documents[row["source_id"]].append((row["kind"], documents_by_id[row["id"]]))
-    parts = [carried(row, documents=documents.pop(row["source_id"], [])) for row in sources]
+    parts = [to_row(row, documents=documents.pop(row["source_id"], [])) for row in sources]
     others = [one for kept in documents.values() for one in kept]
-    return [*parts, *([carried(_NO_SOURCE, documents=others)] if others else [])]
+    return [*parts, *([to_row(_NO_SOURCE, documents=others)] if others else [])]
 
 
 def _uuid(name: str) -> UUID | None:

@@ -41,17 +41,17 @@ async def visible_collection(connection: Connection, collection_id: str) -> Name
     return NamedCollection(*row)
 
 
-async def managed_collection(connection: Connection, reader: Reader, collection_id: str) -> NamedCollection:
+async def own_collection(connection: Connection, reader: Reader, collection_id: str) -> NamedCollection:
     """The collection that the transaction's reader means and may change. From here on, the transaction sees all of the
     tenant. Raises NotFound, NotPermitted.
 
     A caller that has checked the owner before must not rely on it: by now, the name may mean another collection.
     """
-    found = await visible_collection(connection, collection_id)
-    if not isinstance(reader, Server) and reader.role is not Role.ADMIN and reader.user_id != found.owner_id:
+    named = await visible_collection(connection, collection_id)
+    if not isinstance(reader, Server) and reader.role is not Role.ADMIN and reader.user_id != named.owner_id:
         raise NotPermitted.owner_only()
     await act_as(connection, Server(reader.tenant_id))
-    return found
+    return named
 
 
 async def readable_collection(connection: Connection, collection_id: str) -> str:
@@ -64,7 +64,7 @@ async def readable_collection(connection: Connection, collection_id: str) -> str
     return str(row[0])
 
 
-async def shown_collection(connection: Connection, key: str) -> str:
+async def visible_name(connection: Connection, key: str) -> str:
     """The id of this collection in the names that the transaction's reader gets; "" if it is not visible."""
     row = await (await connection.execute("SELECT responsa.collection_name(%s)", (key,))).fetchone()
     return "" if row is None or row[0] is None else str(row[0])

@@ -14,7 +14,7 @@ from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.passages import TEXT_PART, FoundPassage, SearchScope
 from responsa_server.domain.people import Reader, Server
 from responsa_server.stores.postgres.database import Database, Queries, shielded, uuid_array
-from responsa_server.stores.postgres.passages import found_passages
+from responsa_server.stores.postgres.passages import passages_of
 
 _PART_BYTES: Final = 9  # of a vector's row: the first letter of its kind, and both ends
 _LEAST_NORM: Final = np.float32(1e-12)
@@ -89,7 +89,7 @@ class ResidentStore:
         [[(collections, known)]] = await self._database.search(
             scope.reader, TEXT_PART, [statement], self._search_seconds
         )
-        return [CollectionStamp(*one) for one in collections or ()], frozenset(known)
+        return [CollectionStamp(*row) for row in collections or ()], frozenset(known)
 
     @shielded
     async def load(self, tenant_id: str, collection_id: str, most_passages: int) -> CollectionRows | None:
@@ -114,7 +114,7 @@ class ResidentStore:
             # Each statement sees the database of its own moment. A stamp never comes again after a change.
             if await rows("resident_collection") != before:
                 return None
-        passages_by_id = found_passages([one[:-1] for one in passages])
+        passages_by_id = passages_of([row[:-1] for row in passages])
         return CollectionRows(
             collection_id,
             stamp,
@@ -125,15 +125,15 @@ class ResidentStore:
             synonyms,
             terms,
             list(passages_by_id.values()),
-            [one[-1] for one in passages],
-            _read(vectors, {id_: place for place, id_ in enumerate(passages_by_id)}),
+            [row[-1] for row in passages],
+            _read(vectors, {id_: index for index, id_ in enumerate(passages_by_id)}),
         )
 
 
 def _read(rows: Sequence[tuple[UUID, bytes]], places: dict[UUID, int]) -> Vectors:
     """Of these rows, the vectors of the passages in `places`."""
-    kept = sorted((places[id_], data) for id_, data in rows if id_ in places)
-    dimensions = int.from_bytes(kept[0][1][_PART_BYTES : _PART_BYTES + 2], "big") if kept else 0
+    ordered = sorted((places[id_], data) for id_, data in rows if id_ in places)
+    dimensions = int.from_bytes(ordered[0][1][_PART_BYTES : _PART_BYTES + 2], "big") if ordered else 0
     form = np.dtype(
         [
             ("kind", "S1"),
@@ -143,18 +143,18 @@ def _read(rows: Sequence[tuple[UUID, bytes]], places: dict[UUID, int]) -> Vector
             ("values", ">f2", (dimensions,)),
         ]
     )
-    table = np.frombuffer(b"".join(data for _, data in kept), form)
-    counts = [len(data) // form.itemsize for _, data in kept]
+    table = np.frombuffer(b"".join(data for _, data in ordered), form)
+    counts = [len(data) // form.itemsize for _, data in ordered]
     return Vectors(
-        np.repeat(np.array([place for place, _ in kept], np.int32), counts),
+        np.repeat(np.array([index for index, _ in ordered], np.int32), counts),
         table["kind"].copy(),
         table["start"].astype(np.int32),
         table["end"].astype(np.int32),
-        normalized(table["values"].astype(np.float32)),
+        normalize(table["values"].astype(np.float32)),
     )
 
 
-def normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """These vectors, or one, with the length 1; a zero vector stays as it is."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True).astype(np.float32)
     return vectors / np.maximum(norms, _LEAST_NORM)

@@ -26,10 +26,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
-from responsa_server.stores.postgres.rows import (
-    carried,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import one_row, to_row
 
 Kept = TypeVar("Kept")
 Id = TypeVar("Id")
@@ -109,7 +106,7 @@ class ResourceStore(Generic[Kept, Id]):
 
 def resource_row(row: Mapping[str, Any]) -> Row:
     """The row of a resource, with its etag."""
-    return carried(row, etag=names.etag(row["create_time"], row["revision"]))
+    return to_row(row, etag=names.etag(row["create_time"], row["revision"]))
 
 
 class ResourceTable(ResourceStore[Row, UUID]):

@@ -35,7 +35,7 @@ async def all_rows(
     return await cursor.fetchall()
 
 
-def carried(row: Mapping[str, Any], **others: object) -> Row:
+def to_row(row: Mapping[str, Any], **others: object) -> Row:
     """A row as it is, with further attributes."""
     return Row(**{**row, **others})
 

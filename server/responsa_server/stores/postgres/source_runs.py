@@ -52,11 +52,7 @@ from responsa_server.stores.postgres.documents import DocumentStore, run_values
 from responsa_server.stores.postgres.jobs import JobQueue, JobRank
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
-from responsa_server.stores.postgres.rows import (
-    all_rows,
-    carried,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import all_rows, one_row, to_row
 from responsa_server.stores.postgres.sources import KIND, build_source
 
 _LIST: Final[SqlList[Row]] = SqlList(FAILED_ROWS)
@@ -239,7 +235,7 @@ class PostgresSourceRuns:
         async with self._database.tenant(caller.tenant_id) as database:
             await self._require(database, caller.tenant_id, source_id)
             failed = self._queries["failed_rows"]
-            return await _LIST.read(database, failed, query, values, carried)
+            return await _LIST.read(database, failed, query, values, to_row)
 
     @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> RunTask | None:

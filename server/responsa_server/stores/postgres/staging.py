@@ -20,7 +20,7 @@ PIECE_BYTES: Final = 1024 * 1024
 
 
 @asynccontextmanager
-async def staged(connection: Connection, value: StoredBytes) -> AsyncGenerator[Mapping[str, object]]:
+async def stage(connection: Connection, value: StoredBytes) -> AsyncGenerator[Mapping[str, object]]:
     """Two parameters for `coalesce(%(data)b::bytea, lo_get(%(staged)s::oid))` in a statement of the block. Needs a transaction."""
     if value.size <= PIECE_BYTES:
         yield {"data": value.read(0, value.size), "staged": None}

@@ -66,7 +66,7 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.rows import (
     one_row,
 )
-from responsa_server.stores.postgres.wire import Bound, prepared, send
+from responsa_server.stores.postgres.wire import Bound, prepare, send
 
 USAGE: Final = ("embedding_tokens", "input_tokens", "output_tokens", "cost_micros", "unpriced_tokens")
 """The counters of a usage. The columns have the same names as the fields of `Usage`."""
@@ -134,13 +134,13 @@ class TurnLog:
         """See `TurnStore.claim`."""
         await self._promote_orphans()
         parameters = {"owner": owner, "versions": list(versions), "lease": timedelta(seconds=lease_seconds)}
-        unsure = {one.claim.turn_id: one for one in self._unsure.pop(owner, ())}
+        unsure = {claimed.claim.turn_id: claimed for claimed in self._unsure.pop(owner, ())}
         taken: list[ClaimedTurn] = []
         try:
             async with self._database.log() as connection:
                 if unsure:
                     again = await self._again(connection, list(unsure.values()), parameters)
-                    taken.extend(one for turn, one in unsure.items() if turn in again)
+                    taken.extend(claimed for turn, claimed in unsure.items() if turn in again)
                 if most > len(taken):
                     rows = await self._all(
                         connection,
@@ -153,9 +153,9 @@ class TurnLog:
                             "suspects": suspects,
                         },
                     )
-                    taken.extend(await self._claimed(connection, rows, lease_seconds) if rows else ())
+                    taken.extend(await self._build_claimed(connection, rows, lease_seconds) if rows else ())
         except Unavailable:
-            doubtful = unsure | {one.claim.turn_id: one for one in taken}
+            doubtful = unsure | {claimed.claim.turn_id: claimed for claimed in taken}
             if doubtful:
                 self._unsure[owner] = list(doubtful.values())
             raise
@@ -165,8 +165,8 @@ class TurnLog:
         self, connection: Connection, unsure: Sequence[ClaimedTurn], parameters: Mapping[str, object]
     ) -> set[UUID]:
         """Those of the uncertain turns that belong to this worker."""
-        claims = [one.claim for one in unsure]
-        rows = await self._all(connection, "claim_again", {**parameters, **held(claims)})
+        claims = [claimed.claim for claimed in unsure]
+        rows = await self._all(connection, "claim_again", {**parameters, **claim_lists(claims)})
         return {row["id"] for row in rows}
 
     async def _promote_orphans(self) -> None:
@@ -176,7 +176,7 @@ class TurnLog:
             with contextlib.suppress(errors.UniqueViolation):
                 await connection.execute(self._queries["promote_orphans"])
 
-    async def _claimed(
+    async def _build_claimed(
         self, connection: Connection, rows: Sequence[Mapping[str, Any]], lease_seconds: float
     ) -> Sequence[ClaimedTurn]:
         checkpoints: dict[UUID, Checkpoint] = {}
@@ -220,7 +220,7 @@ class TurnLog:
             cursor = await connection.execute(self._queries["other_workers"], {"worker": presence.worker})
             others = await cursor.fetchall()
             absent = [worker for worker, missing in others if missing]
-            ended = presence.ended(absent, grace_seconds, lease_seconds)
+            ended = presence.judge(absent, grace_seconds, lease_seconds)
             if not ended:
                 return len(others), 0
             cursor = await connection.execute(self._queries["expire_leases"], {"workers": list(ended)})
@@ -239,7 +239,7 @@ class TurnLog:
         if not claims:
             return
         async with self._database.log_statements() as connection:
-            await connection.execute(self._queries["release_turns"], held(claims))
+            await connection.execute(self._queries["release_turns"], claim_lists(claims))
 
     @shielded
     async def follows(self, process: UUID, turn_ids: Sequence[UUID], seconds: float) -> None:
@@ -267,28 +267,28 @@ class TurnLog:
         self, connection: Connection, batch: Sequence[Append]
     ) -> Mapping[UUID, TurnLost | Unavailable]:
         parts = ["append_fence"]
-        parameters = {**held([one.claim for one in batch]), **_fence(batch)}
-        if any(one.rows for one in batch):
+        parameters = {**claim_lists([item.claim for item in batch]), **_fence(batch)}
+        if any(item.rows for item in batch):
             parts.append("append_rows")
-            parameters |= log_rows([row for one in batch for row in one.rows])
-        if any(one.checkpoint for one in batch):
+            parameters |= log_rows([row for item in batch for row in item.rows])
+        if any(item.checkpoint for item in batch):
             parts.append("append_checkpoints")
             parameters |= _checkpoints(batch)
-        if any(one.tools for one in batch):
+        if any(item.tools for item in batch):
             parts.append("append_tools")
             parameters |= _tools(batch)
         # All parts are one statement in one transaction, so that either all rows of a turn are written or none.
         statement = ",\n".join(self._queries[part] for part in parts)
-        append = prepared(f"WITH {statement}\nSELECT id FROM fenced")
+        append = prepare(f"WITH {statement}\nSELECT id FROM fenced")
         (result,) = await send(connection, [append.bind(parameters)])
         if result.ntuples == len(batch):
             return {}
         written = {UUID(bytes=result.get_value(row, 0)) for row in range(result.ntuples)}
-        missing = [one for one in batch if one.claim.turn_id not in written]
+        missing = [item for item in batch if item.claim.turn_id not in written]
         if not missing:
             return {}
-        positions = await self._positions(connection, [one.claim for one in missing])
-        outcomes = {one.claim.turn_id: _outcome(positions.get(one.claim.turn_id), one) for one in missing}
+        positions = await self._positions(connection, [item.claim for item in missing])
+        outcomes = {item.claim.turn_id: _outcome(positions.get(item.claim.turn_id), item) for item in missing}
         return {turn: outcome for turn, outcome in outcomes.items() if outcome is not None}
 
     @shielded
@@ -296,7 +296,7 @@ class TurnLog:
         """See `TurnStore.renew`. If another session has locked a turn's row, the turn's lease is not extended."""
         if not claims:
             return []
-        parameters = {**held(claims), "leases": [claim.lease_seconds for claim in claims]}
+        parameters = {**claim_lists(claims), "leases": [claim.lease_seconds for claim in claims]}
         async with self._database.writer() as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(self._queries["renew_leases"], parameters)
@@ -305,7 +305,7 @@ class TurnLog:
             if not missing:
                 return []
             positions = await self._positions(connection, missing)
-        return [one.turn_id for one in missing if _gone(positions.get(one.turn_id), one)]
+        return [claim.turn_id for claim in missing if _gone(positions.get(claim.turn_id), claim)]
 
     async def _positions(
         self, connection: Connection, claims: Sequence[Claim]
@@ -327,8 +327,8 @@ class TurnLog:
     async def _finish_together(self, ends: Sequence[_End]) -> Sequence[bool | None]:
         """For each end, whether it has promoted a queued turn; None if the turn was skipped."""
         tenants: dict[str, list[tuple[int, _End]]] = {}
-        for place, end in enumerate(ends):
-            tenants.setdefault(end.claim.tenant_id, []).append((place, end))
+        for index, end in enumerate(ends):
+            tenants.setdefault(end.claim.tenant_id, []).append((index, end))
         # Every transaction takes the tenants, and in each the users, in the same order, because it keeps its locks to its end.
         parts = [(tenant, [end for _, end in tenants[tenant]]) for tenant in sorted(tenants)]
         try:
@@ -344,8 +344,8 @@ class TurnLog:
             promoting = {promoted.get_value(row, 0) for row in range(promoted.ntuples)}
             for row in range(finished.ntuples):
                 finish = int.from_bytes(finished.get_value(row, 0) or b"")
-                place, _ = tenants[tenant][finish - 1]
-                outcomes[place] = finished.get_value(row, 1) in promoting
+                index, _ = tenants[tenant][finish - 1]
+                outcomes[index] = finished.get_value(row, 1) in promoting
         return outcomes
 
     def _finishes(self, tenant_id: str, ends: Sequence[_End], *, settle: bool = False) -> list[Bound]:
@@ -354,21 +354,21 @@ class TurnLog:
         names = ["finish_turns", "promote_after"]
         if settle or any(_counts(end) for end in ends):
             names.append("settle_turns")
-        return [prepared(self._queries[name]).bind(parameters) for name in names]
+        return [prepare(self._queries[name]).bind(parameters) for name in names]
 
     async def _finish_alone(self, end: _End) -> bool:
         """End a turn that was skipped: wait for the locks on its conversation and row, then try again."""
         claim = end.claim
-        place = {"tenant": claim.tenant_id, "turn": claim.turn_id}
-        locks = [prepared(self._queries[name]).bind(place) for name in ("hold_conversation", "hold_turn")]
+        key = {"tenant": claim.tenant_id, "turn": claim.turn_id}
+        locks = [prepare(self._queries[name]).bind(key) for name in ("hold_conversation", "hold_turn")]
         finish = self._finishes(claim.tenant_id, [end], settle=True)
         [[_, _, finished, promoted, _]] = await self._database.turns(
             [(claim.tenant_id, [*locks, *finish])], patient=True
         )
         if finished.ntuples:
             return promoted.ntuples > 0
-        [found] = await self._database.together(claim.tenant_id, [(self._queries["position"], place)])
-        return _finished_before(found[0] if found else None, claim, end.rows)
+        [rows] = await self._database.together(claim.tenant_id, [(self._queries["position"], key)])
+        return _finished_before(rows[0] if rows else None, claim, end.rows)
 
     @shielded
     async def cancel(
@@ -389,7 +389,7 @@ class TurnLog:
                 if audit is not None:
                     await self._audit.write(connection, replace(audit, about=locked["user_id"]))
             row = await self._row(connection, "get_turn", parameters)
-            withheld = await withheld_turns(connection, self._queries["withheld"], [turn_id])
+            withheld = await find_withheld(connection, self._queries["withheld"], [turn_id])
         if row is None:  # the turn was deleted in the meantime
             raise NotFound.of("turn", names.turn(turn_id))
         return CancelledTurn(turn_of(row, self._codec, withheld), ended)
@@ -437,7 +437,7 @@ class TurnLog:
     async def _settle(self, connection: Connection, tenant_id: str, ended: Sequence[EndedTurn]) -> None:
         """Count what the turns have used that this transaction has ended. Comes after all changes of turns."""
         if ended:
-            parameters = {"tenant": tenant_id, "turns": [one.turn_id for one in ended]}
+            parameters = {"tenant": tenant_id, "turns": [turn.turn_id for turn in ended]}
             await connection.execute(self._queries["settle_turns"], parameters)
 
     async def _row(
@@ -446,7 +446,7 @@ class TurnLog:
         return await one_row(connection, self._queries[query], parameters)
 
 
-async def withheld_turns(
+async def find_withheld(
     connection: Connection, query: LiteralString, turns: Collection[UUID]
 ) -> Collection[UUID]:
     """Those of the turns that have read what the transaction's reader may no longer read."""
@@ -473,7 +473,7 @@ def log_rows(rows: Sequence[LogRow]) -> dict[str, object]:
     }
 
 
-def held(claims: Sequence[Claim]) -> dict[str, object]:
+def claim_lists(claims: Sequence[Claim]) -> dict[str, object]:
     """Claims as parameters: a list of turn ids and a list of epochs."""
     return {"turns": [claim.turn_id for claim in claims], "epochs": [claim.epoch for claim in claims]}
 
@@ -484,7 +484,7 @@ def grant_of(row: Mapping[str, Any]) -> Grant | None:
     if tokens is None and micros is None:
         return None
     short = {Metric.TOKENS: row["short_of_tokens"], Metric.COST_MICROS: row["short_of_micros"]}
-    return Grant(tokens, micros, frozenset(metric for metric, given in short.items() if given))
+    return Grant(tokens, micros, frozenset(metric for metric, lacks in short.items() if lacks))
 
 
 def usage_of(row: Mapping[str, Any]) -> Usage:
@@ -566,21 +566,21 @@ def _outcome(position: Mapping[str, Any] | None, append: Append) -> TurnLost | U
 
 def _fence(batch: Sequence[Append]) -> dict[str, object]:
     """The expected position of each turn, and the indexes of its rows and checkpoint in the arrays, counted from 1."""
-    ends = list(accumulate(len(one.rows) for one in batch))
-    saves = accumulate(int(one.checkpoint is not None) for one in batch)
+    ends = list(accumulate(len(item.rows) for item in batch))
+    saves = accumulate(int(item.checkpoint is not None) for item in batch)
     return {
-        "firsts": [one.rows[0].first_seq if one.rows else 0 for one in batch],
-        "lasts": [one.rows[-1].last_seq if one.rows else 0 for one in batch],
-        "leases": [one.claim.lease_seconds for one in batch],
-        "froms": [end - len(one.rows) + 1 for one, end in zip(batch, ends, strict=True)],
+        "firsts": [item.rows[0].first_seq if item.rows else 0 for item in batch],
+        "lasts": [item.rows[-1].last_seq if item.rows else 0 for item in batch],
+        "leases": [item.claim.lease_seconds for item in batch],
+        "froms": [end - len(item.rows) + 1 for item, end in zip(batch, ends, strict=True)],
         "tos": ends,
-        "saves": [place if one.checkpoint else 0 for one, place in zip(batch, saves, strict=True)],
+        "saves": [save if item.checkpoint else 0 for item, save in zip(batch, saves, strict=True)],
         "read_documents": [
-            uuid_array(read.document_id for read in one.read) if one.read else "" for one in batch
+            uuid_array(doc.document_id for doc in item.read) if item.read else "" for item in batch
         ],
-        "read_versions": [_numbers(read.version for read in one.read) if one.read else "" for one in batch],
-        "attempts": [one.attempt for one in batch],
-        "words": [one.words for one in batch],
+        "read_versions": [_numbers(doc.version for doc in item.read) if item.read else "" for item in batch],
+        "attempts": [item.attempt for item in batch],
+        "words": [item.words for item in batch],
     }
 
 
@@ -590,12 +590,12 @@ def _numbers(values: Iterable[int]) -> str:
 
 
 def _checkpoints(batch: Sequence[Append]) -> dict[str, object]:
-    saved = [one.checkpoint for one in batch if one.checkpoint is not None]
+    saved = [item.checkpoint for item in batch if item.checkpoint is not None]
     return {
-        "saved_seqs": [one.last_seq for one in saved],
-        "text_bytes": [one.text_bytes for one in saved],
-        **usage_lists([one.usage for one in saved]),
-        "states": [one.state for one in saved],
+        "saved_seqs": [save.last_seq for save in saved],
+        "text_bytes": [save.text_bytes for save in saved],
+        **usage_lists([save.usage for save in saved]),
+        "states": [save.state for save in saved],
     }
 
 
@@ -605,10 +605,10 @@ def _tools(batch: Sequence[Append]) -> dict[str, object]:
     """
     called: list[tuple[UUID, ToolCalled, ToolReturned | None]] = []
     returned: list[tuple[UUID, ToolReturned]] = []
-    for one in batch:
-        turn = one.claim.turn_id
-        outcomes = {tool.call_id: tool for tool in one.tools if isinstance(tool, ToolReturned)}
-        for tool in one.tools:
+    for append in batch:
+        turn = append.claim.turn_id
+        outcomes = {tool.call_id: tool for tool in append.tools if isinstance(tool, ToolReturned)}
+        for tool in append.tools:
             if isinstance(tool, ToolCalled):
                 called.append((turn, tool, outcomes.pop(tool.call_id, None)))
         returned.extend((turn, tool) for tool in outcomes.values())
@@ -657,14 +657,14 @@ def _source(source: ToolSource) -> Mapping[str, object]:
     if source.passage is None:
         return plain
     passage = source.passage
-    place = {
+    location = {
         "passage": str(passage.passage_id),
         "document": str(passage.document_id),
         "version": passage.version,
         "start": passage.range.start,
         "end": passage.range.end,
     }
-    return {**plain, "passage": place}
+    return {**plain, "passage": location}
 
 
 def record_of(row: Mapping[str, Any]) -> ToolRecord:
@@ -681,18 +681,18 @@ def record_of(row: Mapping[str, Any]) -> ToolRecord:
 
 def sources_of(plain: Sequence[Mapping[str, Any]] | None) -> Sequence[ToolSource]:
     """The sources in a column of the ledger."""
-    return tuple(_read_source(one) for one in plain or ())
+    return tuple(_read_source(source) for source in plain or ())
 
 
 def _read_source(plain: Mapping[str, Any]) -> ToolSource:
-    place = plain.get("passage")
+    location = plain.get("passage")
     passage = None
-    if place is not None:
+    if location is not None:
         passage = SourcePassage(
-            UUID(place["passage"]),
-            UUID(place["document"]),
-            place["version"],
-            ByteRange(place["start"], place["end"]),
+            UUID(location["passage"]),
+            UUID(location["document"]),
+            location["version"],
+            ByteRange(location["start"], location["end"]),
         )
     time = datetime.fromisoformat(plain["fetch_time"])
     return ToolSource(plain["uri"], plain["title"], time, plain["text"], passage)
@@ -700,15 +700,15 @@ def _read_source(plain: Mapping[str, Any]) -> ToolSource:
 
 def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
     """The ends of turns as columns. The turn keeps the last row of each."""
-    rows = [one.rows[:-1] for one in ends]
+    rows = [end.rows[:-1] for end in ends]
     through = list(accumulate(map(len, rows)))
-    conclusions = [one.conclusion for one in ends]
+    conclusions = [end.conclusion for end in ends]
     return {
         "tenant": tenant_id,
-        **held([one.claim for one in ends]),
+        **claim_lists([end.claim for end in ends]),
         **log_rows([row for some in rows for row in some]),
-        "firsts": [one.rows[0].first_seq for one in ends],
-        "lasts": [one.rows[-1].last_seq for one in ends],
+        "firsts": [end.rows[0].first_seq for end in ends],
+        "lasts": [end.rows[-1].last_seq for end in ends],
         "froms": [end - len(some) + 1 for some, end in zip(rows, through, strict=True)],
         "tos": through,
         "states": [conclusion.state.value for conclusion in conclusions],
@@ -720,13 +720,13 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
         "documents": [uuid_array(read.document_id for read in conclusion.read) for conclusion in conclusions],
         "versions": [_numbers(read.version for read in conclusion.read) for conclusion in conclusions],
         "messages": [
-            _message(place, said) for place, one in enumerate(conclusions, 1) for said in one.messages
+            _message(index, message) for index, end in enumerate(conclusions, 1) for message in end.messages
         ],
         "citations": [
             row
-            for place, one in enumerate(conclusions, 1)
-            for said in one.messages
-            for row in _citations(place, said)
+            for index, end in enumerate(conclusions, 1)
+            for message in end.messages
+            for row in _citations(index, message)
         ],
     }
 
@@ -734,12 +734,12 @@ def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
 def facts_columns(facts: Sequence[TurnFacts]) -> dict[str, object]:
     """Facts as parameters: one list for each column."""
     return {
-        "models": [one.model for one in facts],
-        "collections": [one.collection_id for one in facts],
-        "refusals": [one.refusal for one in facts],
-        "numbers_of_citations": [one.citations for one in facts],
-        "unsupported": [one.unsupported for one in facts],
-        "fallbacks": ["{" + ",".join(one.fallbacks) + "}" for one in facts],
+        "models": [row.model for row in facts],
+        "collections": [row.collection_id for row in facts],
+        "refusals": [row.refusal for row in facts],
+        "numbers_of_citations": [row.citations for row in facts],
+        "unsupported": [row.unsupported for row in facts],
+        "fallbacks": ["{" + ",".join(row.fallbacks) + "}" for row in facts],
     }
 
 
@@ -775,30 +775,30 @@ def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
         {
             "finish": finish,
             "message_id": str(message.id),
-            "place": place,
-            "title": one.title,
-            "uri": one.uri,
-            "source_start": one.source.start,
-            "source_end": one.source.end,
-            "quote": one.quote,
-            "sha256": one.sha256.hex(),
-            "answer_start": one.answer.start,
-            "answer_end": one.answer.end,
-            "score": one.score,
-            "quote_origin": one.quote_origin,
-            "verdict": one.verdict,
-            "differences": [_difference(difference) for difference in one.differences] or None,
-            **_origin(one),
+            "place": index,
+            "title": citation.title,
+            "uri": citation.uri,
+            "source_start": citation.source.start,
+            "source_end": citation.source.end,
+            "quote": citation.quote,
+            "sha256": citation.sha256.hex(),
+            "answer_start": citation.answer.start,
+            "answer_end": citation.answer.end,
+            "score": citation.score,
+            "quote_origin": citation.quote_origin,
+            "verdict": citation.verdict,
+            "differences": [_difference(difference) for difference in citation.differences] or None,
+            **_origin(citation),
         }
-        for place, one in enumerate(message.citations)
+        for index, citation in enumerate(message.citations)
     ]
 
 
 def _difference(difference: Difference) -> dict[str, object]:
     """A difference in the form of the column `differences`."""
     answer, source = difference.answer, difference.source
-    place = None if source is None else [source.start, source.end]
-    return {"kind": difference.kind, "answer": [answer.start, answer.end], "source": place}
+    span = None if source is None else [source.start, source.end]
+    return {"kind": difference.kind, "answer": [answer.start, answer.end], "source": span}
 
 
 def _origin(citation: AnyCitation) -> dict[str, object]:

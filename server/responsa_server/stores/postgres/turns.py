@@ -54,12 +54,12 @@ from responsa_server.stores.postgres.turn_log import (
     NamedQueries,
     TurnLog,
     caller_parameters,
+    find_withheld,
     grant_of,
     turn_of,
     waits_for_a_lock,
-    withheld_turns,
 )
-from responsa_server.stores.postgres.wire import prepared
+from responsa_server.stores.postgres.wire import prepare
 
 # The maximum number of attempts at an accept. An accept is tried again if the row that conflicts with it is gone before
 # the accept can read that row.
@@ -103,7 +103,7 @@ class PostgresTurnStore(TurnLog):
         if whole is None:
             accepted = await self._accepting.put((caller, parameters))
         else:
-            accepted = await self._accept_and_reserve(caller, {**parameters, **_reserved(whole)})
+            accepted = await self._accept_and_reserve(caller, {**parameters, **_reservation(whole)})
         if accepted:
             return Accepted(
                 new.id,
@@ -121,9 +121,9 @@ class PostgresTurnStore(TurnLog):
         quota = self._rules.of(caller.limit_role)
         if new.demand is None or quota.unlimited:
             return None
-        most = {metric: new.demand.most(metric, self._rules.turn_tokens) for metric in Metric}
+        amounts = {metric: new.demand.most(metric, self._rules.turn_tokens) for metric in Metric}
         tokens, micros = (
-            most[metric] if quota.limits(metric) and most[metric] else None for metric in Metric
+            amounts[metric] if quota.limits(metric) and amounts[metric] else None for metric in Metric
         )
         return None if tokens is None and micros is None else Grant(tokens, micros)
 
@@ -132,24 +132,24 @@ class PostgresTurnStore(TurnLog):
     ) -> Sequence[bool]:
         """Accept the questions that conflict with nothing. For each question, returns whether it was accepted; nothing
         is changed for the others."""
-        accept = prepared(self._queries["accept_turn"])
+        accept = prepare(self._queries["accept_turn"])
         # Every transaction takes the users in the same order, because it keeps their locks to its end.
-        order = sorted(range(len(questions)), key=lambda place: _user_of(questions[place][0]))
-        parts = [(questions[place][0], [accept.bind(questions[place][1])]) for place in order]
+        order = sorted(range(len(questions)), key=lambda index: _user_of(questions[index][0]))
+        parts = [(questions[index][0], [accept.bind(questions[index][1])]) for index in order]
         try:
             done = await self._database.turns(parts)
         except Unavailable as error:
             if waits_for_a_lock(error):
                 return [False] * len(questions)
             raise
-        accepted = {place: written.ntuples > 0 for place, (written,) in zip(order, done, strict=True)}
-        return [accepted[place] for place in range(len(questions))]
+        accepted = {index: written.ntuples > 0 for index, (written,) in zip(order, done, strict=True)}
+        return [accepted[index] for index in range(len(questions))]
 
     async def _accept_and_reserve(self, caller: Principal, parameters: Mapping[str, object]) -> bool:
         """Like `_accept_together`, for a question that must also reserve what its user's role limits. It is accepted
         alone, because a quota that has too little left rolls the transaction back."""
         limits = {**parameters, **asdict(self._rules.of(caller.limit_role))}
-        statements = [prepared(self._queries[name]).bind(limits) for name in ("accept_turn", "reserve_all")]
+        statements = [prepare(self._queries[name]).bind(limits) for name in ("accept_turn", "reserve_all")]
         try:
             [[written, _]] = await self._database.turns([(caller, statements)])
         except errors.RaiseException:  # the quota has too little left
@@ -176,10 +176,10 @@ class PostgresTurnStore(TurnLog):
         for _ in range(_LOOKS):
             # Lock the conversation before anything is read, so that other calls that end or queue a turn of this
             # conversation wait.
-            place = await self._row(connection, "lock_place" if queues else "find_place", parameters)
-            found = await self._row(connection, "find_accepted", parameters)
-            if found is not None:
-                accepted = self._attach(found, new.question, new.request_id, new.id)
+            slot = await self._row(connection, "lock_place" if queues else "find_place", parameters)
+            earlier = await self._row(connection, "find_accepted", parameters)
+            if earlier is not None:
+                accepted = self._attach(earlier, new.question, new.request_id, new.id)
                 return accepted if accepted.attached else replace(accepted, agent_version=new.agent_version)
             if new.question.collections:
                 missing = await self._row(connection, "missing_collection", parameters)
@@ -187,11 +187,11 @@ class PostgresTurnStore(TurnLog):
                     raise NotFound.of("collection", names.collection(missing["id"]))
             state = _state(new)
             if new.question.conversation_id is not None:
-                if place is None:
+                if slot is None:
                     raise NotFound.of("conversation", names.conversation(new.conversation_id))
                 state, more = await self._make_room(connection, new, parameters, interrupt)
                 ended.extend(more)
-            values = {**parameters, **_held(new, state), "may_use": True}
+            values = {**parameters, **_state_columns(new, state), "may_use": True}
             if await self._row(connection, "accept_turn", values) is not None:
                 # The rows of users are locked last.
                 await self._settle(connection, caller.tenant_id, ended)
@@ -242,7 +242,7 @@ class PostgresTurnStore(TurnLog):
             raise changed_meanwhile()
         grant = granted(principal.user_id, quota, usage_row(row), new.demand, self._rules.turn_tokens)
         if grant is not None:
-            await connection.execute(self._queries["reserve"], {**parameters, **_granted(grant)})
+            await connection.execute(self._queries["reserve"], {**parameters, **_grant_columns(grant)})
         return grant
 
     async def _require_room(
@@ -298,16 +298,16 @@ class PostgresTurnStore(TurnLog):
             "most_open": new.limits.user,
             "most_open_of_tenant": new.limits.tenant,
             "most_conversations": new.limits.conversations if creates else NO_LIMIT,
-            **_reserved(None),
-            **_held(new, _state(new)),
+            **_reservation(None),
+            **_state_columns(new, _state(new)),
         }
 
     @shielded
     async def find(self, caller: Principal, question: Question, request_id: UUID) -> Accepted | None:
         parameters = {**caller_parameters(caller), "request_id": request_id}
         async with self._database.tenant(caller.tenant_id) as connection:
-            found = await self._row(connection, "find_request", parameters)
-        return None if found is None else self._attach(found, question, request_id, None)
+            row = await self._row(connection, "find_request", parameters)
+        return None if row is None else self._attach(row, question, request_id, None)
 
     def _attach(
         self, row: Mapping[str, Any], question: Question, request_id: UUID | None, own: UUID | None
@@ -355,16 +355,16 @@ class PostgresTurnStore(TurnLog):
         if not cursors:
             return []
         parameters = {
-            "turns": [one.turn_id for one in cursors],
-            "after": [one.after_seq for one in cursors],
+            "turns": [cursor.turn_id for cursor in cursors],
+            "after": [cursor.after_seq for cursor in cursors],
             "most": most,
         }
         async with self._database.log_statements() as connection:
             cursor = connection.cursor(binary=True, row_factory=dict_row)
             await cursor.execute(self._queries["poll"], parameters)
-            found = await cursor.fetchall()
+            rows = await cursor.fetchall()
         turns: dict[UUID, list[dict[str, Any]]] = {}
-        for row in found:
+        for row in rows:
             turns.setdefault(row["id"], []).append(row)
         return [
             News(
@@ -378,7 +378,7 @@ class PostgresTurnStore(TurnLog):
         ]
 
     def _rows(
-        self, turn_id: UUID, after_seq: int, records: Sequence[Mapping[str, Any]], most: int
+        self, turn_id: UUID, after_seq: int, records: Sequence[Mapping[str, Any]], limit: int
     ) -> Sequence[LogRow]:
         """The rows that were read from a turn's log. If the turn has ended and the log was read to its end, its
         terminal event is the last of them. If the log was pruned, there are none."""
@@ -392,7 +392,7 @@ class PostgresTurnStore(TurnLog):
             records[0]["end_seq"],
             records[0]["terminal"],
         )
-        if None not in (end, terminal) and through == end - 1 and len(rows) < most:
+        if None not in (end, terminal) and through == end - 1 and len(rows) < limit:
             frame = self._codec.frame(turn_id, through, end, [terminal])
             rows.append(LogRow(end, end, False, frame))
         return rows
@@ -414,15 +414,13 @@ class PostgresTurnStore(TurnLog):
     @shielded
     async def withheld(self, turn_ids: Collection[UUID]) -> Collection[UUID]:
         async with self._database.log_statements() as connection:
-            return await withheld_turns(connection, self._queries["withheld_from_users"], turn_ids)
+            return await find_withheld(connection, self._queries["withheld_from_users"], turn_ids)
 
     @shielded
     async def list(self, caller: Principal, query: ListQuery) -> Page[Turn]:
         async with self._database.reading(caller) as connection:
             rows = await _LIST.rows(connection, self._queries["list_turns"], query, caller_parameters(caller))
-            withheld = await withheld_turns(
-                connection, self._queries["withheld"], [row["id"] for row in rows]
-            )
+            withheld = await find_withheld(connection, self._queries["withheld"], [row["id"] for row in rows])
         return _LIST.page([turn_of(row, self._codec, withheld) for row in rows], query)
 
     @shielded
@@ -497,7 +495,7 @@ def _user_of(caller: Principal) -> tuple[str, UUID]:
     return caller.tenant_id, caller.user_id
 
 
-def _held(new: NewTurn, state: TurnState) -> dict[str, object]:
+def _state_columns(new: NewTurn, state: TurnState) -> dict[str, object]:
     """The state as parameters, with the claim if the turn begins as running."""
     claimed = state is TurnState.RUNNING
     return {
@@ -507,7 +505,7 @@ def _held(new: NewTurn, state: TurnState) -> dict[str, object]:
     }
 
 
-def _reserved(grant: Grant | None) -> dict[str, object]:
+def _reservation(grant: Grant | None) -> dict[str, object]:
     """A reservation that is written with its turn, as parameters."""
     return {
         "reserved_tokens": grant.tokens if grant else None,
@@ -515,7 +513,7 @@ def _reserved(grant: Grant | None) -> dict[str, object]:
     }
 
 
-def _granted(grant: Grant) -> dict[str, object]:
+def _grant_columns(grant: Grant) -> dict[str, object]:
     """A reservation as parameters."""
     return {
         "tokens": grant.tokens,
@@ -542,7 +540,7 @@ def _difference(before: Question, now: Question) -> str | None:
         ("options.history", before.history, now.history),
         ("options.max_output_tokens", before.max_output_tokens, now.max_output_tokens),
     )
-    return next((field for field, one, other in fields if one != other), None)
+    return next((field for field, old, other in fields if old != other), None)
 
 
 def _busy(conversation_id: UUID, turn_id: UUID) -> Conflict:

@@ -52,7 +52,7 @@ def in_first(question: QuestionVector | None) -> bool:
 
 def later(question: QuestionVector | None) -> list[UUID]:
     """The generations of a question that are not in the first table."""
-    return [one for one in (question.generations if question else ()) if one is not None]
+    return [generation for generation in (question.generations if question else ()) if generation is not None]
 
 
 def values_of(question: QuestionVector | None) -> dict[str, object]:

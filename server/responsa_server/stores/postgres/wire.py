@@ -54,7 +54,7 @@ def _jsonb(value: object) -> bytes:
 def _array(oid: int, encode: _Encode) -> _Encode:
     """An encoder of lists without None."""
 
-    def encoded(values: Sequence[object]) -> bytes:
+    def encode_array(values: Sequence[object]) -> bytes:
         if not values:
             return _EMPTY_ARRAY(0, 0, oid)
         parts = [_ARRAY(1, 0, oid, len(values), 1)]
@@ -63,7 +63,7 @@ def _array(oid: int, encode: _Encode) -> _Encode:
             parts += (_LENGTH(len(part)), part)
         return b"".join(parts)
 
-    return encoded
+    return encode_array
 
 
 # The binary formats of PostgreSQL's types, with the OIDs of the types and of their arrays.
@@ -113,7 +113,7 @@ class Prepared:
 
 
 @functools.cache
-def prepared(query: str) -> Prepared:
+def prepare(query: str) -> Prepared:
     """A statement with psycopg's placeholders. Each parameter has a cast (`%(turns)b::uuid[]`) in at least one place,
     which gives its type. Raises ValueError for a parameter without one, and KeyError for an unknown type.
     """
@@ -123,15 +123,15 @@ def prepared(query: str) -> Prepared:
     untyped = [name for name, cast_to in types.items() if not cast_to]
     if untyped:
         raise ValueError(f"parameters without a cast: {', '.join(untyped)}")
-    places = {name: place for place, name in enumerate(types, 1)}
+    places = {name: index for index, name in enumerate(types, 1)}
 
-    def numbered(match: re.Match[str]) -> str:
+    def number(match: re.Match[str]) -> str:
         return f"${places[match[1]]}" + (f"::{match[2]}" if match[2] else "")
 
     encoders = {name: _type_of(cast("str", cast_to)) for name, cast_to in types.items()}
     return Prepared(
         b"responsa_%d" % next(_NUMBERS),
-        _PARAMETER.sub(numbered, query).encode(),
+        _PARAMETER.sub(number, query).encode(),
         [(name, encode) for name, (_, encode) in encoders.items()],
         [oid for oid, _ in encoders.values()],
         [pq.Format.BINARY] * len(encoders),
