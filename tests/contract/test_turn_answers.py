@@ -10,7 +10,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from bench.agents import GraphAgent
-from responsa_server.agents.engine.state import kept, restored
+from responsa_server.agents.engine.state import restore, to_milestone
 from responsa_server.agents.nodes.passages import PassagesInput
 from responsa_server.agents.nodes.searching import RankInput
 from responsa_server.domain.answers import Evidence, Ranking
@@ -166,10 +166,10 @@ async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
 
     now = await shown(ranked.evidence, ranked.ranking)
     state = {"question": question, "evidence": ranked.evidence, "ranking": ranked.ranking}
-    _, restored_state = restored(kept("write", state))
+    _, restored_state = restore(to_milestone("write", state))
     given = PassagesInput.model_validate(restored_state)
     assert await shown(given.evidence, given.ranking) == now
-    _, searched = restored(kept("rank", {"evidence": hits}))
+    _, searched = restore(to_milestone("rank", {"evidence": hits}))
     again = RankInput.model_validate({"question": question, **searched})
     assert (await knowledge.rank(people.ann, question, again.evidence)).ranking == ranked.ranking
     assert (await knowledge.search(people.ann, (question,), ("elsewhere",))).passages == 0

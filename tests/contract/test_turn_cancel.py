@@ -159,7 +159,7 @@ class Stream:
     async def leave(self) -> None:
         self._task.cancel()
         await asyncio.wait({self._task})
-        self._turns.left(self._who, self._turn_id)
+        self._turns.leave(self._who, self._turn_id)
 
 
 async def ended(turns: Turns, caller: Principal, turn_id: UUID) -> TurnState:
@@ -177,8 +177,8 @@ async def test_who_may_not_see_a_turn_ends_nothing_by_leaving(services: Services
     async with services.turns(script, SOON) as turns:
         accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
         own = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
-        turns.left(people.bob, accepted.turn_id)
-        turns.left(people.bob, own.turn_id)  # the server checks this call after the call above
+        turns.leave(people.bob, accepted.turn_id)
+        turns.leave(people.bob, own.turn_id)  # the server checks this call after the call above
         assert await ended(turns, people.bob, own.turn_id) is TurnState.CANCELLED
         assert not (await turns.store.get(people.ann, accepted.turn_id)).state.terminal
 

@@ -622,13 +622,13 @@ async def failed(work: Any) -> Failure:
 
 
 def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
-    """Replace `Turns.left`, and return the turns for which it is called."""
+    """Replace `Turns.leave`, and return the turns for which it is called."""
     left: asyncio.Queue[str] = asyncio.Queue()
 
     def leave(_: Principal, turn_id: UUID) -> None:
         left.put_nowait(f"turns/{turn_id}")
 
-    monkeypatch.setattr(served.turns, "left", leave)
+    monkeypatch.setattr(served.turns, "leave", leave)
     return left
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from time import monotonic
 from typing import Final
 
-from responsa_server.agents.engine.calling import CallModel, ResultModel, returned
+from responsa_server.agents.engine.calling import CallModel, ResultModel, event_of_result
 from responsa_server.agents.nodes.prompt import PromptInput, prompt_messages
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
@@ -265,7 +265,7 @@ def golden_events(script: Script) -> Sequence[Event]:
         events += [
             Status(Step.CALLING_TOOL, "Calling a tool..."),
             ToolCalled(CALL_ID, TOOLS[script.tool], tool_arguments(script), effect=script.tool),
-            returned(CALL_ID, result),
+            event_of_result(CALL_ID, result),
         ]
     events.append(Status(Step.GENERATING, "Generating response..."))
     stops = [after for after in (script.fail_after, script.stall_after) if 0 <= after < script.tokens]

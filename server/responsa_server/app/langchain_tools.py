@@ -19,7 +19,7 @@ from uuid import UUID
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from uuid_utils.compat import uuid7
 
-from responsa_server.agents.engine.calling import CallModel, argument_problem, checked
+from responsa_server.agents.engine.calling import CallModel, argument_problem, check_result
 from responsa_server.app.tools import read_secret, tools_of
 from responsa_server.domain.events import ToolOutcome
 from responsa_server.domain.formatting import in_seconds
@@ -77,7 +77,7 @@ def _exported(tool: Tool, caller: Principal) -> BaseTool:
                 f"The tool did not answer within {in_seconds(tool.timeout_seconds)}. If the tool changes "
                 "something, it is not known whether the call took effect."
             ) from None
-        result = checked(answer, tool)
+        result = check_result(answer, tool)
         if result.outcome is not ToolOutcome.OK:
             raise ToolException(result.content)
         return result.content, result

@@ -104,7 +104,7 @@ class Measured:
 
     def _circuits(self) -> Iterable[Reading]:
         for part, kinds in _CIRCUITS.items():
-            yield sum(len(self._breakers.opened(kind)) for kind in kinds), (part,)
+            yield sum(len(self._breakers.list_open(kind)) for kind in kinds), (part,)
         yield len(self._database.away), ("postgresql",)
         yield sum((self._cache.away, self._availability.away, self._turns.hints_away)), ("redis",)
 

@@ -54,7 +54,7 @@ class Breakers:
         self._failures: dict[str, list[str]] = {}
 
     def admit(self, name: str) -> Probe | BarredCall:
-        """Whether to make a call. After a PROBE, `succeeded`, `failed`, `open` or `left` must follow."""
+        """Whether to make a call. After a PROBE, `record_success`, `record_failure`, `open` or `end_probe` must follow."""
         opened, now = self._opened.get(name), self._clock()
         if opened is None:
             return Probe.CALL
@@ -70,39 +70,39 @@ class Breakers:
             return ""
         return opened.cause
 
-    def failed(self, name: str, cause: str, most: int, caller: str = "") -> None:
-        """A call has failed. The circuit opens after `most` failures in a row, and at once if it was open before.
+    def record_failure(self, name: str, cause: str, limit: int, caller: str = "") -> None:
+        """A call has failed. The circuit opens after `limit` failures in a row, and at once if it was open before.
         caller: who made the call; failures of one caller then count as one, also those of probes. "" to count each.
         """
         failures = self._failures.setdefault(name, [])
         if not (caller and caller in failures):
             failures.append(caller)
-        if len(failures) >= most or (not caller and name in self._opened):
+        if len(failures) >= limit or (not caller and name in self._opened):
             self.open(name, cause)
-        _bound(self._failures)
+        _limit_size(self._failures)
 
     def open(self, name: str, cause: str) -> None:
         """Open a circuit at once, because the next call would fail in the same way."""
         self._failures.pop(name, None)
         self._opened[name] = _Opened(cause, self._clock() + OPEN_SECONDS)
-        _bound(self._opened)
+        _limit_size(self._opened)
 
-    def succeeded(self, name: str) -> None:
+    def record_success(self, name: str) -> None:
         """A call has succeeded: close the circuit."""
         self._failures.pop(name, None)
         self._opened.pop(name, None)
 
-    def left(self, name: str) -> None:
+    def end_probe(self, name: str) -> None:
         """A probe has ended. If it had no outcome, another call may try."""
         if (opened := self._opened.get(name)) is not None:
             opened.probe_until = 0.0
 
-    def opened(self, kind: str) -> Sequence[str]:
+    def list_open(self, kind: str) -> Sequence[str]:
         """The names of the open circuits that begin with `kind`, in order."""
         return sorted(name for name in self._opened if name.startswith(kind))
 
 
-def _bound(circuits: dict[str, Any]) -> None:
+def _limit_size(circuits: dict[str, Any]) -> None:
     if len(circuits) > _MOST:
         del circuits[next(iter(circuits))]
 
@@ -121,7 +121,7 @@ class CircuitsPart:
         names = [
             named(circuit.removeprefix(kind))
             for kind, named in self._kinds.items()
-            for circuit in self._breakers.opened(kind)
+            for circuit in self._breakers.list_open(kind)
         ]
         detail = " ".join(f"{name} has failed." for name in dict.fromkeys(names) if name)
         return PartReport(Health.DEGRADED, detail=detail) if detail else PartReport(Health.OK)

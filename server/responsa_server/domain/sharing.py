@@ -67,7 +67,7 @@ SHARED: Final[Mapping[str, Shared]] = {
     ),
     "Redis": Shared("a command: milliseconds", ["stores.rates"], "limits.*.calls_per_minute", _FIRST),
     "uploads": Shared("a document's bytes", ["library.library"], "limits.*.uploads", _FIRST),
-    "turns": Shared("a question without a model: seconds", ["turns.pace"]),
+    "turns": Shared("a question without a model: seconds", ["turns.admission"]),
     "passwords": Shared("a hash: .1 s", ["identity.passwords"], "passwords.attempts_per_address", _FIRST),
     "HTML": Shared("an answer: milliseconds", ["transports.ws.html"], "limits.*.sockets", _FIRST),
     "sources": Shared("a query: its own limit", ["databases.reading"], "administrators alone", _FIRST),

@@ -256,7 +256,7 @@ class Barred:
     def left(self, probed: Sequence[str]) -> None:
         """A call has ended. Probes whose outcome is not known may be repeated."""
         for name in probed:
-            self.breakers.left(name)
+            self.breakers.end_probe(name)
 
     def failed(self, member: ChainModel, error: ModelError, waited_seconds: float) -> None:
         """Records a failed call. waited_seconds: the time from the call to its failure."""
@@ -266,12 +266,12 @@ class Barred:
         elif error.fault is ModelFault.TIMEOUT or (
             error.fault is ModelFault.UNREACHABLE and waited_seconds >= _LONG_SECONDS
         ):
-            self.breakers.failed(model, error.fault, _MOST_STRIKES)
+            self.breakers.record_failure(model, error.fault, _MOST_STRIKES)
 
     def answered(self, member: ChainModel) -> None:
         """Records that the answer to a call has begun."""
         for name in _circuits(member):
-            self.breakers.succeeded(name)
+            self.breakers.record_success(name)
 
 
 def _circuits(member: ChainModel) -> tuple[str, str]:

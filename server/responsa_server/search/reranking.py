@@ -78,7 +78,7 @@ class Reranking:
             async with asyncio.timeout(self._seconds):
                 ranking = await self._model.rank(_cut(question, self._most_bytes), texts)
         except TimeoutError:
-            self._breakers.failed(self._circuit, ModelFault.TIMEOUT, _MOST_STRIKES)
+            self._breakers.record_failure(self._circuit, ModelFault.TIMEOUT, _MOST_STRIKES)
             structlog.get_logger("models").warning(
                 "reranking_call_failed",
                 model=self.name,
@@ -90,13 +90,13 @@ class Reranking:
             if error.fault is ModelFault.CREDENTIAL:
                 self._breakers.open(self._circuit, error.fault)
             elif error.fault in _STRIKES:
-                self._breakers.failed(self._circuit, error.fault, _MOST_STRIKES)
+                self._breakers.record_failure(self._circuit, error.fault, _MOST_STRIKES)
             return self._without(passages, error.fault)
         finally:
             instruments.SEARCH_SECONDS.add(monotonic() - begun, "reranking")
             if admitted is Probe.PROBE:
-                self._breakers.left(self._circuit)
-        self._breakers.succeeded(self._circuit)
+                self._breakers.end_probe(self._circuit)
+        self._breakers.record_success(self._circuit)
         return RerankScores([*ranking.scores, *[None] * (len(passages) - len(texts))], usage=ranking.usage)
 
     def _without(self, passages: Sequence[str], cause: str) -> RerankScores:

@@ -18,8 +18,8 @@ from responsa_server.domain.relay import EpochAdvanced, Relay, Work
 from responsa_server.domain.turns import Claim, ClaimedTurn, LogRow
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import keep_going
-from responsa_server.turns.pace import Pace
-from responsa_server.turns.runtime import repeated
+from responsa_server.turns.admission import Admission
+from responsa_server.turns.runtime import repeat
 from responsa_server.turns.worker import Run, RunOutcome, WorkerParts
 
 _MOST_AT_ONCE: Final = 32
@@ -60,7 +60,7 @@ class Claiming:
         self._relay = relay
         self._options = parts.runtime.options
         self._log = parts.runtime.log
-        self.pace = Pace(self._options.slots, self._options.answer_seconds)
+        self.admission = Admission(self._options.slots, self._options.answer_seconds)
         """Counts the turns that ask no models. They have slots of their own, and `max_running` is the limit of all others."""
         self._running: dict[UUID, tuple[Run, asyncio.Task[RunOutcome]]] = {}
         # Runs that were stopped for another worker (`RunOutcome.GIVEN_UP`). Their turns are still this process's.
@@ -105,7 +105,7 @@ class Claiming:
         if not self._options.works:
             free = False
         elif paced:
-            self.pace.admit()
+            self.admission.admit()
             free = not (self._draining or self._quarantined)
         else:
             free = await self._free()
@@ -114,17 +114,17 @@ class Claiming:
             return
         self._reserved += 1
         if paced:
-            self.pace.begin()
+            self.admission.begin()
         try:
             yield True
         finally:  # if the turn began to run here, it already counts as a running turn
             self._reserved -= 1
             if paced:
-                self.pace.end(finished=False)
+                self.admission.end(finished=False)
             self._capacity_changed.set()
 
     async def _free(self) -> bool:
-        if self._room() <= 0 and len(self._running) - self.pace.unfinished < self._options.max_running:
+        if self._room() <= 0 and len(self._running) - self.admission.unfinished < self._options.max_running:
             await (
                 self._no_claim_in_flight.wait()
             )  # a claim in flight has reserved the last places, but usually finds no turns
@@ -139,7 +139,7 @@ class Claiming:
 
     def _run(self, claimed: ClaimedTurn, claimed_from: int | None = None) -> Run:
         agent = self._agents.at(claimed.agent_version)
-        slots = None if agent.asks_models else self.pace.slots
+        slots = None if agent.asks_models else self.admission.slots
         return Run(self._parts, agent, claimed, claimed_from, slots)
 
     def begin(
@@ -167,7 +167,7 @@ class Claiming:
         instruments.CLAIMS.add(1, "worker" if claimed.attempt > 1 else origin)
         run.show(self._parts.hub.open(turn_id, claimed.caller, claimed.last_seq, first, watched=watched))
         if run.paced:
-            self.pace.begin()
+            self.admission.begin()
         if run.suspect:
             self._suspect, self._quarantined = run, True
         if task is None:
@@ -175,9 +175,9 @@ class Claiming:
             task = asyncio.create_task(running, name=f"turn-{turn_id}")
         self._running[turn_id] = (run, task)
         self._turn_begun.set()
-        task.add_done_callback(lambda done: self._ended(turn_id, run, done))
+        task.add_done_callback(lambda done: self._forget(turn_id, run, done))
 
-    def taken(self, turn_id: UUID, epoch: int) -> None:
+    def note_claim(self, turn_id: UUID, epoch: int) -> None:
         """Note that a turn now has this epoch (see `Claim`). If the turn runs here under an older
         epoch, that run stops."""
         running = self._running.get(turn_id)
@@ -188,7 +188,7 @@ class Claiming:
     def announce_epoch(self, turn_id: UUID, epoch: int) -> None:
         """Announce that a turn now has this epoch. A worker that still runs the turn under an older epoch then stops,
         in this process and in others."""
-        self.taken(turn_id, epoch)
+        self.note_claim(turn_id, epoch)
         self._relay.tell_all(EpochAdvanced(turn_id, epoch))
 
     def running(self) -> Collection[UUID]:
@@ -250,7 +250,7 @@ class Claiming:
             run.stop_renewing()
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                await repeated(lambda: self._parts.turns.release(claims), _RELEASE_PATIENCE_SECONDS)
+                await repeat(lambda: self._parts.turns.release(claims), _RELEASE_PATIENCE_SECONDS)
         except (Unavailable, TimeoutError) as error:
             self._log.error("turns_not_released", turns=len(claims), error=type(error).__name__)
             return
@@ -288,7 +288,7 @@ class Claiming:
     async def _admit_others_after(self, seconds: float, run: Run) -> None:
         await asyncio.sleep(seconds)
         try:
-            await repeated(lambda: self._parts.turns.mark_alone(run.claim, False), _ALONE_PATIENCE_SECONDS)
+            await repeat(lambda: self._parts.turns.mark_alone(run.claim, False), _ALONE_PATIENCE_SECONDS)
         except Unavailable as error:  # others wait until the turn has ended
             self._log.warning("turn_stays_alone", reason=error.reason.value, **run.ids)
             return
@@ -305,10 +305,10 @@ class Claiming:
     def _room(self) -> int:
         if self._quarantined:
             return 0
-        others = len(self._running) + self._reserved - self.pace.unfinished
+        others = len(self._running) + self._reserved - self.admission.unfinished
         return self._options.max_running - others
 
-    def _ended(self, turn_id: UUID, run: Run, task: asyncio.Task[RunOutcome]) -> None:
+    def _forget(self, turn_id: UUID, run: Run, task: asyncio.Task[RunOutcome]) -> None:
         mine = self._running.get(turn_id)
         if mine is not None and mine[0] is run:
             del self._running[turn_id]
@@ -324,7 +324,7 @@ class Claiming:
                 outcome = task.result()
         finished = outcome in (RunOutcome.ENDED, RunOutcome.PROMOTED)
         if run.paced:
-            self.pace.end(finished=finished)
+            self.admission.end(finished=finished)
         if not finished:
             instruments.UNFINISHED_RUNS.add(1, outcome.name.lower())
         if outcome is RunOutcome.GIVEN_UP:
@@ -374,14 +374,14 @@ class Claiming:
         while not self._draining:
             room = self._room()
             versions = self._agents.versions
-            if not self.pace.may_claim:
+            if not self.admission.may_claim:
                 versions = [version for version in versions if self._agents.at(version).asks_models]
             self._was_full = room <= 0 or len(versions) < len(self._agents.versions)
             if room <= 0:
                 return
             # The claim uses only half of the free places, so that a question that is accepted meanwhile begins at once.
-            most = min(_MOST_AT_ONCE, (room + 1) // 2)
-            self._reserved += most
+            limit = min(_MOST_AT_ONCE, (room + 1) // 2)
+            self._reserved += limit
             self._no_claim_in_flight.clear()
             claimed_from = time.time_ns()
             try:
@@ -392,16 +392,16 @@ class Claiming:
                     self._parts.hub.process,
                     versions,
                     self._options.lease_seconds,
-                    most,
+                    limit,
                     here,
                     self._options.alone_after_losses,
                     suspects=self._suspect is None,
                 )
             finally:
-                self._reserved -= most
+                self._reserved -= limit
                 self._no_claim_in_flight.set()
             await self._begin_all(claimed, claimed_from)
-            if len(claimed) < most:
+            if len(claimed) < limit:
                 return
 
     async def _begin_all(self, claimed: Sequence[ClaimedTurn], claimed_from: int) -> None:

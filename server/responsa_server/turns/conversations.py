@@ -15,7 +15,7 @@ from responsa_server.domain.knowledge import SourceRef, Sources, SourceSlice
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import CitationCheck, NewId, Verdict
-from responsa_server.turns.runtime import repeated
+from responsa_server.turns.runtime import repeat
 
 _PATIENCE_SECONDS: Final = 5.0
 _CONTEXT_BYTES: Final = 4096
@@ -37,16 +37,16 @@ class Conversations:
         title: str,
         labels: Mapping[str, str],
         request_id: UUID | None,
-        most: int = NO_LIMIT,
+        limit: int = NO_LIMIT,
     ) -> Conversation:
-        """Create a conversation. If the title is empty, the creation time becomes the title. most: the maximum number
+        """Create a conversation. If the title is empty, the creation time becomes the title. limit: the maximum number
         of the caller's conversations. Raises InvalidRequest, AlreadyExists (REQUEST_ID_REUSED), Exhausted
         (LIMIT_REACHED).
         """
         _check_title(title)
         identity = self._new_id()
-        return await repeated(
-            lambda: self.store.create(caller, identity, title, labels, request_id, most=most),
+        return await repeat(
+            lambda: self.store.create(caller, identity, title, labels, request_id, most=limit),
             _PATIENCE_SECONDS,
         )
 
@@ -79,16 +79,16 @@ class Conversations:
         The result is empty for a refusal, a failure or a turn that has not ended. Raises NotFound.
         """
         all_citations = await self.store.citations(caller, turn_id=turn_id, message_id=message_id)
-        citations = [one for one in all_citations if one.quote]
+        citations = [citation for citation in all_citations if citation.quote]
         documents = [citation for citation in citations if isinstance(citation, Citation)]
         verdicts = iter(await self._verdicts(caller, documents) if documents else ())
-        kept: Mapping[str, Sequence[ToolSource]] = {}
+        results: Mapping[str, Sequence[ToolSource]] = {}
         if len(documents) < len(citations):
-            kept = await self.store.tool_sources(caller, turn_id=turn_id, message_id=message_id)
+            results = await self.store.tool_sources(caller, turn_id=turn_id, message_id=message_id)
         return [
             _document_check(citation, next(verdicts))
             if isinstance(citation, Citation)
-            else _tool_check(citation, kept)
+            else _tool_check(citation, results)
             for citation in citations
         ]
 
@@ -98,17 +98,17 @@ class Conversations:
         # A quote is valid if the current searchable version contains it. The cited version does not count: it
         # may still exist only because of the citation.
         today = [
-            SourceRef(one.document_id, found.current_version, one.source)
-            for one, found in zip(cited, slices, strict=True)
-            if found.current_version and found.current_version != one.version
+            SourceRef(reference.document_id, piece.current_version, reference.source)
+            for reference, piece in zip(cited, slices, strict=True)
+            if piece.current_version and piece.current_version != reference.version
         ]
         current = iter(await self._sources.sources(caller, today) if today else ())
         return [
             _verdict(
-                one,
-                next(current) if found.current_version and found.current_version != one.version else found,
+                cited,
+                next(current) if piece.current_version and piece.current_version != cited.version else piece,
             )
-            for one, found in zip(citations, slices, strict=True)
+            for cited, piece in zip(citations, slices, strict=True)
         ]
 
 
@@ -116,9 +116,9 @@ def _document_check(citation: Citation, verdict: Verdict) -> CitationCheck:
     return CitationCheck(_blank(citation) if verdict is Verdict.NOT_PERMITTED else citation, verdict)
 
 
-def _tool_check(citation: ToolCitation, kept: Mapping[str, Sequence[ToolSource]]) -> CitationCheck:
+def _tool_check(citation: ToolCitation, results: Mapping[str, Sequence[ToolSource]]) -> CitationCheck:
     """Check a citation against the text that the tool returned. The turn belongs to the caller, and so does what its tools returned."""
-    sources = kept.get(citation.origin.call_id, ())
+    sources = results.get(citation.origin.call_id, ())
     if citation.origin.source_index >= len(sources):
         return CitationCheck(citation, Verdict.SOURCE_DELETED)
     text = sources[citation.origin.source_index].text.encode()

@@ -21,7 +21,7 @@ from responsa_server.domain.turns import (
 )
 from responsa_server.telemetry.unexpected import Loops
 from responsa_server.turns.hub import Hub
-from responsa_server.turns.runtime import Runtime, loop_time, repeated
+from responsa_server.turns.runtime import Runtime, loop_time, repeat
 
 _BACKLOG_ROWS: Final = 32
 # A seq beyond the end of any log. A read that begins there returns a turn's state and no rows.
@@ -101,7 +101,7 @@ class Following:
                     # From here on, new rows are delivered again, so that this follower misses no row that is
                     # committed while it reads the log.
                     subscription.behind = subscription.withheld = False
-                    backlog = await repeated(
+                    backlog = await repeat(
                         lambda: self._store.backlog(caller, turn_id, cursor, _BACKLOG_ROWS),  # noqa: B023 - awaited in this round
                         _PATIENCE_SECONDS,
                     )
@@ -174,11 +174,11 @@ class Following:
             while True:
                 if subscription.behind or subscription.ended:
                     subscription.behind = subscription.ended = False
-                    look = await repeated(
+                    look = await repeat(
                         lambda: self._store.backlog(caller, turn_id, _BEYOND_ALL, 1), _PATIENCE_SECONDS
                     )
                     if look.end_seq is not None:
-                        return await repeated(lambda: self._store.get(caller, turn_id), _PATIENCE_SECONDS)
+                        return await repeat(lambda: self._store.get(caller, turn_id), _PATIENCE_SECONDS)
                     if look.watched:  # a waiting caller counts as a follower
                         self._hub.watch(subscription)
                     self._hub.read(turn_id, look.last_seq, look.queue_place)
@@ -198,7 +198,7 @@ class Following:
         if self._hub.draining:  # followers that are sent to another process count until they arrive there
             return
         async with self._registering:  # an older list must not be written after a newer one
-            watched = self._hub.watched()
+            watched = self._hub.list_watched()
             if watched or self._registered:
                 await self._store.follows(self._hub.process, watched, FOLLOWED_FOR_SECONDS)
                 self._registered = bool(watched)
@@ -226,10 +226,11 @@ class Following:
             try:
                 for first in range(0, len(cursors), _POLL_TURNS):
                     part = cursors[first : first + _POLL_TURNS]
-                    found = await self._store.poll(part, _POLL_ROWS)
-                    for news in found:
+                    all_news = await self._store.poll(part, _POLL_ROWS)
+                    for news in all_news:
                         self._hub.receive(news, more=len(news.rows) == _POLL_ROWS)
-                    self._hub.gone({one.turn_id for one in part} - {one.turn_id for one in found})
+                    known = {news.turn_id for news in all_news}
+                    self._hub.note_deleted({cursor.turn_id for cursor in part} - known)
             except Unavailable:
                 self._hub.still_due(cursors)
                 raise

@@ -352,7 +352,8 @@ class Hub:
 
     def waited_for(self, live: Live) -> bool:
         """Whether a follower of a turn that runs here waits for rows. Those in other processes count as waiting."""
-        return bool(live.interested) or any(one.waits for one in self._followers.get(live.turn_id, ()))
+        followers = self._followers.get(live.turn_id, ())
+        return bool(live.interested) or any(follower.waits for follower in followers)
 
     def followed(self, turn_id: UUID) -> bool:
         """Whether the turn has a follower here."""
@@ -362,9 +363,10 @@ class Hub:
         """Whether the turn runs here, so that its followers receive every row."""
         return turn_id in self._live
 
-    def watched(self) -> Sequence[UUID]:
+    def list_watched(self) -> Sequence[UUID]:
         """The watched turns that are followed here."""
-        return [turn_id for turn_id, some in self._followers.items() if any(one.watched for one in some)]
+        followers = self._followers.items()
+        return [turn_id for turn_id, these in followers if any(follower.watched for follower in these)]
 
     def read(self, turn_id: UUID, through_seq: int, place: int | None) -> bool:
         """Note that a reader has read the log up to through_seq. place: the turn's place in its queue; None if unknown.
@@ -410,7 +412,7 @@ class Hub:
         for follower in self._followers.get(turn_id, ()):
             follower.deliver(rows, ended=ended)
 
-    def ended_elsewhere(self, turn_id: UUID, rows: Sequence[LogRow]) -> None:
+    def end_elsewhere(self, turn_id: UUID, rows: Sequence[LogRow]) -> None:
         """Deliver rows from another process that include a turn's end."""
         if turn_id in self._live:
             self.end(turn_id, rows[-1])
@@ -453,7 +455,7 @@ class Hub:
             for follower in self._followers.get(news.turn_id, ()):
                 follower.recheck()
 
-    def gone(self, turn_ids: Iterable[UUID]) -> None:
+    def note_deleted(self, turn_ids: Iterable[UUID]) -> None:
         """Note that these turns were deleted. Each follower then reads the log and gets the error."""
         for turn_id in turn_ids:
             for follower in self._followers.get(turn_id, ()):

@@ -32,7 +32,7 @@ def utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def merged(before: Event, after: Event, most_bytes: int = MAX_DELTA_BYTES) -> Delta | None:
+def merge(before: Event, after: Event, most_bytes: int = MAX_DELTA_BYTES) -> Delta | None:
     """Two neighbouring deltas as one delta of at most `most_bytes`; None if the events are not neighbouring deltas or
     are too long together."""
     if not isinstance(before, Delta) or not isinstance(after, Delta):
@@ -47,9 +47,9 @@ def number(first_seq: int, attempt: int, events: Iterable[Happened]) -> Sequence
     """Number the events for the log, from first_seq on. attempt: the attempt that the claim began."""
     return [
         NumberedEvent(
-            seq, attempt + one.restarts, None if isinstance(one.event, Delta) else one.time, one.event
+            seq, attempt + entry.restarts, None if isinstance(entry.event, Delta) else entry.time, entry.event
         )
-        for seq, one in enumerate(events, first_seq)
+        for seq, entry in enumerate(events, first_seq)
     ]
 
 

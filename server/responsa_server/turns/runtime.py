@@ -55,7 +55,7 @@ def loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def repeated(
+async def repeat(
     work: Callable[[], Awaitable[Result]], patience_seconds: float, *, awaits_room: bool = False
 ) -> Result:
     """Repeat work until it succeeds, with random pauses that grow exponentially. The work must be safe to repeat.

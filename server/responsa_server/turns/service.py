@@ -53,7 +53,7 @@ from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.following import Following, draining
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.pack import ending, pack
-from responsa_server.turns.runtime import Runtime, loop_time, repeated
+from responsa_server.turns.runtime import Runtime, loop_time, repeat
 from responsa_server.turns.settings import TurnSettings
 from responsa_server.turns.worker import WorkerParts, title_of
 from responsa_server.turns.writer import LogWriter
@@ -142,8 +142,8 @@ class Turns:
 
     @property
     def rate(self) -> float:
-        """See `Pace.rate`; 0 if this process runs no turns."""
-        return self._claiming.pace.rate if self._runtime.options.works else 0.0
+        """See `Admission.rate`; 0 if this process runs no turns."""
+        return self._claiming.admission.rate if self._runtime.options.works else 0.0
 
     @property
     def followers(self) -> int:
@@ -153,7 +153,7 @@ class Turns:
     async def start(self) -> None:
         """Create partitions for the log, and begin to listen, to write, to check followers and to claim. Raises Unavailable."""
         await self.store.make_partitions(_PARTITION_DAYS_AHEAD)
-        await self._relay.start(self._process, self._heard)
+        await self._relay.start(self._process, self._receive)
         self._writer.start()
         self._following.start()
         self._claiming.start()
@@ -213,7 +213,7 @@ class Turns:
         """
         return self._following.follow(caller, turn_id, after_seq, deltas=deltas, fresh=fresh)
 
-    def left(self, caller: Principal, turn_id: UUID) -> None:
+    def leave(self, caller: Principal, turn_id: UUID) -> None:
         """Note that a client left its stream of a turn. If a watched turn has no follower some seconds later, the turn is cancelled."""
         if not self._hub.draining:
             self._left.start(self._cancel_when_unfollowed(caller, turn_id))
@@ -233,7 +233,7 @@ class Turns:
         if done.ended is not None:
             ids = log_ids(turn_id, done.turn.agent_version)
             self._log.info("turn_cancelled_suspended", tenant=tenant_id, **ids)
-            self._ended(done.ended)
+            self._announce_end(done.ended)
 
     async def wait(self, caller: Principal, turn_id: UUID) -> Turn:
         """Wait until a turn has ended, wherever it runs, and return it. Raises NotFound, and Unavailable (DRAINING) if
@@ -294,12 +294,12 @@ class Turns:
             # Attaching to a turn costs no message. And an accepted turn stays valid, even if its agent, or a record
             # that its parameters name, has since been
             # deleted. Repetitions are rare, so only a question that is refused pays for this look.
-            known = None if request_id is None else await self._known(caller, question, request_id)
+            known = None if request_id is None else await self._find(caller, question, request_id)
             if known is None:
                 raise
             return known
 
-    async def _known(self, caller: Principal, question: Question, request_id: UUID) -> Accepted | None:
+    async def _find(self, caller: Principal, question: Question, request_id: UUID) -> Accepted | None:
         try:
             return await self.store.find(caller, question, request_id)
         except Unavailable:
@@ -312,11 +312,11 @@ class Turns:
         assignment = None
         if question.agent_version is not None:
             asked, number = question.agent, question.agent_version
-            agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
+            agent = await repeat(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
         else:
             agent, assignment = self._agents.assigned(question.agent, caller.user_id, conversation_id)
         async with self._claiming.place(agent) as here:
-            await repeated(lambda: agent.admit(caller, question), _PATIENCE_SECONDS)
+            await repeat(lambda: agent.admit(caller, question), _PATIENCE_SECONDS)
             return await self._begin(
                 caller,
                 question,
@@ -417,7 +417,7 @@ class Turns:
             return accepted
 
         try:
-            accepted = await repeated(work, _PATIENCE_SECONDS)
+            accepted = await repeat(work, _PATIENCE_SECONDS)
         except ResponsaError as error:
             # A refused question costs no message. If the database cannot be reached, the turn may have been written.
             if self._gate is not None and not isinstance(error, Unavailable):
@@ -426,9 +426,9 @@ class Turns:
         if self._gate is not None and accepted.turn_id != turn_id:
             await self._gate.give_back(caller, turn_id)
         for ended in accepted.ended:
-            self._ended(ended)
+            self._announce_end(ended)
         # An earlier attempt whose response was lost may have ended these turns; the last attempt does not report them.
-        for other in interrupted - {one.turn_id for one in accepted.ended}:
+        for other in interrupted - {turn.turn_id for turn in accepted.ended}:
             self._background.start(self._stop_interrupted(caller, other))
         return accepted
 
@@ -453,7 +453,7 @@ class Turns:
         if done.ended is not None:
             ids = log_ids(turn_id, done.turn.agent_version)
             self._log.info("turn_cancelled", tenant=caller.tenant_id, **ids)
-            self._ended(done.ended)
+            self._announce_end(done.ended)
         elif done.turn.state is TurnState.CANCELLED:
             # An earlier call, or an earlier attempt at this call whose response was lost, cancelled the turn. The
             # turn's worker may not know yet.
@@ -474,7 +474,7 @@ class Turns:
             await self._runtime.faults.at(Fault.AFTER_CANCEL, turn_id)
             return done
 
-        return await repeated(work, _PATIENCE_SECONDS)
+        return await repeat(work, _PATIENCE_SECONDS)
 
     async def _cancel_when_unfollowed(self, caller: Principal, turn_id: UUID) -> None:
         await asyncio.sleep(self._runtime.options.disconnect_seconds)
@@ -485,7 +485,7 @@ class Turns:
         try:
             # The caller may have disconnected after this process last reported the turns that it follows.
             await self._following.register()
-            ended = await repeated(
+            ended = await repeat(
                 lambda: self.store.cancel_unfollowed(caller, turn_id, end), _PATIENCE_SECONDS
             )
         except Unavailable as error:
@@ -498,7 +498,7 @@ class Turns:
             return
         if ended is not None:
             self._log.info("turn_cancelled_unfollowed", turn=names.turn(turn_id), tenant=caller.tenant_id)
-            self._ended(ended)
+            self._announce_end(ended)
 
     def _ending(self, cause: CancelCause) -> End:
         def end(turn: OpenTurn) -> Ending:
@@ -507,26 +507,26 @@ class Turns:
 
         return end
 
-    def _ended(self, ended: EndedTurn) -> None:
+    def _announce_end(self, ended: EndedTurn) -> None:
         """Inform the followers and the worker of a turn, here and elsewhere, that the turn was ended from outside."""
         self._hub.end(ended.turn_id, ended.row)
         self._claiming.announce_epoch(ended.turn_id, ended.epoch)
         self._relay.tell_all(Committed(ended.turn_id, (ended.row,), ended=True))
         self._claiming.announce_claimable()
 
-    def _heard(self, hint: Hint) -> None:
+    def _receive(self, hint: Hint) -> None:
         match hint:
             case Committed(turn_id=turn_id, rows=rows, ended=ended):
                 if not rows:
                     return
                 if ended:
-                    self._hub.ended_elsewhere(turn_id, rows)
+                    self._hub.end_elsewhere(turn_id, rows)
                 else:
                     self._hub.offer(turn_id, rows, ended=False)
             case Interest(process=process, turn_ids=turn_ids):
                 self._hub.interest(process, turn_ids)
             case EpochAdvanced(turn_id=turn_id, epoch=epoch):
-                self._claiming.taken(turn_id, epoch)
+                self._claiming.note_claim(turn_id, epoch)
             case Work():
                 self._claiming.wake()
             case Reload():

@@ -59,7 +59,7 @@ from responsa_server.telemetry.parts import add_up
 from responsa_server.telemetry.stages import IDLE, TRACE_ID, AnyStage, Count, stage
 from responsa_server.telemetry.unexpected import note
 from responsa_server.turns.hub import Hub, Live
-from responsa_server.turns.runtime import Runtime, loop_time, repeated
+from responsa_server.turns.runtime import Runtime, loop_time, repeat
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
 
 # How long an agent may take to stop, in seconds. After that, the run ends without waiting for the agent, which can no longer write.
@@ -166,7 +166,7 @@ class Run:
 
     @property
     def paced(self) -> bool:
-        """Whether `Pace` counts the turn."""
+        """Whether `Admission` counts the turn."""
         return self._slots is not None
 
     @property
@@ -276,7 +276,7 @@ class Run:
         try:
             terminal = await self._answer()
             if isinstance(terminal, Failed):
-                terminal = self._metered(terminal, turn.trace_id)
+                terminal = self._add_usage(terminal, turn.trace_id)
                 self._report_open_calls()
                 turn.fail(terminal.error.reason.value)
             with stage("finish", result=type(terminal).__name__.lower()):
@@ -312,7 +312,7 @@ class Run:
         if spent == Usage():
             return
         try:
-            await repeated(lambda: self._parts.turns.record_usage(self.claim, spent), _BOOK_PATIENCE_SECONDS)
+            await repeat(lambda: self._parts.turns.record_usage(self.claim, spent), _BOOK_PATIENCE_SECONDS)
         except Unavailable as error:
             self._log.error("usage_not_booked", reason=error.reason.value, **self.ids)
 
@@ -327,7 +327,7 @@ class Run:
             self._log.warning("turn_given_up_unwritten", error=type(error).__name__)
         return RunOutcome.GIVEN_UP
 
-    def _metered(self, failed: Failed, trace_id: str = "") -> Failed:
+    def _add_usage(self, failed: Failed, trace_id: str = "") -> Failed:
         """The failure, with the turn's cost and fallbacks so far, and the id of its trace."""
         fallbacks = failed.fallbacks or self._meter.fallbacks
         if trace_id:
@@ -353,18 +353,18 @@ class Run:
         """The event that ends the turn. Raises TurnLost, _GivenUp, and Unavailable when writing is no longer possible."""
         claimed, turn_id = self._claimed, self.claim.turn_id
         if claimed.attempt > 1:
-            kept = claimed.checkpoint
+            checkpoint = claimed.checkpoint
             self._writer.put(
-                AttemptRestarted(kept.last_seq + 1, kept.text_bytes)
-                if kept is not None
+                AttemptRestarted(checkpoint.last_seq + 1, checkpoint.text_bytes)
+                if checkpoint is not None
                 else AttemptRestarted(2, 0)
             )
         if self.condemned:
             return worker_lost(turn_id, claimed.losses)
-        if claimed.attempt > 1 and await repeated(
+        if claimed.attempt > 1 and await repeat(
             lambda: self._parts.turns.withheld([turn_id]), _HISTORY_PATIENCE_SECONDS
         ):
-            return self._refused_access()  # the attempts before have read it, and a checkpoint may contain it
+            return self._refuse_access()  # the attempts before have read it, and a checkpoint may contain it
         limit = self._agent.time_limit_seconds
         left = limit - claimed.age_seconds
         if left <= 0:
@@ -382,31 +382,31 @@ class Run:
                 if agent.done():
                     return agent.result()
             if self._stop.done():
-                return self._stopped(self._stop.result())
+                return self._terminal_of(self._stop.result())
             return time_limit(turn_id, limit)
         except ResponsaError as error:
             if (
                 self._stop.done() and self._stop.result() is error
             ):  # not the agent's fault: writing is not possible
                 raise
-            return failed(error)
+            return failure_of(error)
         except (TurnLost, _GivenUp):
             raise
         except Exception as error:  # whatever an agent raises, its turn must end with a typed event
             note(self._parts.runtime.errors, error, names.turn(turn_id))
             self._log.exception("turn_failed")
-            return unexpected(turn_id)
+            return internal_failure(turn_id)
         finally:
             await self._end_agent(agent)
 
-    def _stopped(self, reason: Exception) -> Terminal:
+    def _terminal_of(self, reason: Exception) -> Terminal:
         if isinstance(reason, TurnLost):
             self._hide()  # its followers need not wait until the agent has stopped
         if isinstance(reason, _Withheld):
-            return self._refused_access()
+            return self._refuse_access()
         raise reason
 
-    def _refused_access(self) -> Refused:
+    def _refuse_access(self) -> Refused:
         return Refused(
             RefusalReason.NOT_PERMITTED, WITHHELD, self._meter.usage, fallbacks=self._meter.fallbacks
         )
@@ -438,7 +438,7 @@ class Run:
             return caller
         is_told = False
         while True:
-            files = await repeated(
+            files = await repeat(
                 lambda: self._parts.conversations.files(caller, conversation), _HISTORY_PATIENCE_SECONDS
             )
             if files is None or not files.is_reading:
@@ -454,18 +454,18 @@ class Run:
         history: Sequence[Message] = ()
         wanted = self._agent.history_messages + self._agent.older_messages
         if wanted > 0 and not claimed.first_in_conversation:
-            history = await repeated(
+            history = await repeat(
                 lambda: self._parts.conversations.history(caller, claimed.conversation_id, wanted),
                 _HISTORY_PATIENCE_SECONDS,
             )
-        kept = claimed.checkpoint
+        checkpoint = claimed.checkpoint
         task = AnswerTask(
             self.claim.turn_id,
             caller,
             claimed.question,
             history,
             self._meter,
-            resume=kept.state if kept is not None else None,
+            resume=checkpoint.state if checkpoint is not None else None,
             tools=claimed.tools,
             conversation_id=claimed.conversation_id,
             age_seconds=claimed.age_seconds,
@@ -518,7 +518,7 @@ class Run:
             raise
         except Exception:  # a result that cannot be stored must not leave the turn without an end
             self._log.exception("turn_result_refused")
-            terminal = self._metered(unexpected(self.claim.turn_id))
+            terminal = self._add_usage(internal_failure(self.claim.turn_id))
             promoted = await end(terminal)
         seconds = loop_time() - self._started_at
         instruments.TURNS.add(1, type(terminal).__name__.lower(), self._agent_id)
@@ -577,7 +577,7 @@ def end_of(terminal: Terminal) -> dict[str, Count]:
         case Cancelled():
             return {**outcome, "reason": terminal.by.name}
     if terminal.fallbacks:
-        facts["fallbacks"] = tuple(dict.fromkeys(one.kind.value for one in terminal.fallbacks))
+        facts["fallbacks"] = tuple(dict.fromkeys(fallback.kind.value for fallback in terminal.fallbacks))
     return {**outcome, **facts, "cost_usd_micros": terminal.usage.cost_micros}
 
 
@@ -646,7 +646,7 @@ def title_of(question: str) -> str:
     return text
 
 
-def failed(error: ResponsaError) -> Failed:
+def failure_of(error: ResponsaError) -> Failed:
     """The end of a turn because of an error. The turn is retriable if the error depends on the moment and not on the question."""
     return Failed(error, isinstance(error, (Unavailable, Exhausted, DeadlinePassed)))
 
@@ -655,7 +655,7 @@ def worker_lost(turn_id: UUID, losses: int) -> Failed:
     """The end of a turn that has lost too many workers in succession, so that no other worker may run it."""
     message = f"{losses} workers were lost while they answered; ask again, and rephrase the question if it happens again."
     metadata = {"turn": names.turn(turn_id)}
-    return failed(Unavailable(Reason.WORKER_LOST, message, metadata, retry_after=1.0))
+    return failure_of(Unavailable(Reason.WORKER_LOST, message, metadata, retry_after=1.0))
 
 
 def time_limit(turn_id: UUID, limit_seconds: float) -> Failed:
@@ -664,10 +664,10 @@ def time_limit(turn_id: UUID, limit_seconds: float) -> Failed:
     message = (
         f"Answering took longer than {in_seconds(limit_seconds)} and was stopped; ask again or ask for less."
     )
-    return failed(DeadlinePassed(Reason.TURN_TIME_LIMIT, message, metadata))
+    return failure_of(DeadlinePassed(Reason.TURN_TIME_LIMIT, message, metadata))
 
 
-def unexpected(turn_id: UUID) -> Failed:
+def internal_failure(turn_id: UUID) -> Failed:
     """The end of a turn because of an unforeseen error. The server's log contains the error under the turn's name."""
     message = "Something went wrong. Please try again."
     error = ResponsaError(Reason.INTERNAL, message, {"call_id": names.turn(turn_id)})

@@ -43,8 +43,8 @@ from responsa_server.domain.turns import (
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import Stage
 from responsa_server.telemetry.unexpected import Loops
-from responsa_server.turns.pack import Happened, ending, merged, number, pack, utf8_length
-from responsa_server.turns.runtime import Runtime, loop_time, repeated
+from responsa_server.turns.pack import Happened, ending, merge, number, pack, utf8_length
+from responsa_server.turns.runtime import Runtime, loop_time, repeat
 
 # This is far above the size of any regular event. A larger event would make a row that fits into no frame, and
 # clients could not read the turn.
@@ -199,17 +199,17 @@ class TurnWriter:
                 and self._pending
                 and not self._sealed
             ):
-                together = merged(self._pending[-1].event, event, self._runtime.options.merge_bytes)
+                together = merge(self._pending[-1].event, event, self._runtime.options.merge_bytes)
                 if together is not None:
                     self._pending[-1] = Happened(None, together, self._restarts)
                     return
             self._append(event)
-            self._deltas.append((self._sent_through() + len(self._pending), event.byte_offset))
+            self._deltas.append((self._last_sent() + len(self._pending), event.byte_offset))
         elif isinstance(event, Withdrawal):
             self._withdraw(event.kept.encode())
             return
         elif isinstance(event, Milestone):
-            through = self._sent_through() + len(self._pending)
+            through = self._last_sent() + len(self._pending)
             self._checkpoint = Checkpoint(through, self._text_bytes, self._owner.usage, event.state)
             # An event before a checkpoint must keep its number, so no later event is merged into it.
             self._sealed = True
@@ -267,7 +267,7 @@ class TurnWriter:
         rows = [*pack(self._runtime.codec, self.claim.turn_id, events), end.row]
         self._note_read(versions_read(terminal))
         conclusion = replace(conclude(end.terminal), read=tuple(self._read))
-        promoted = await repeated(
+        promoted = await repeat(
             lambda: write(self.claim, rows, conclusion), _PATIENCE_SECONDS, awaits_room=True
         )
         self._process_writer.leave(self)
@@ -322,7 +322,7 @@ class TurnWriter:
         self._in_flight = None
         self._go_on()
 
-    def committed(self, now: float) -> None:
+    def note_commit(self, now: float) -> None:
         """Note that the append that was taken is in the log."""
         append, self._in_flight = self._in_flight, None
         if append is None:
@@ -383,18 +383,18 @@ class TurnWriter:
         self._pending.append(Happened(time, event, self._restarts))
         self._sealed = False
 
-    def _withdraw(self, kept: bytes) -> None:
-        """Withdraw the text after `kept`. Whole deltas are withdrawn, so that the remaining deltas are exactly the text that stays."""
-        if len(kept) >= self._text_bytes:
+    def _withdraw(self, prefix: bytes) -> None:
+        """Withdraw the text after `prefix`. Whole deltas are withdrawn, so that the remaining deltas are exactly the text that stays."""
+        if len(prefix) >= self._text_bytes:
             return
-        place = max(0, bisect_right(self._deltas, len(kept), key=itemgetter(1)) - 1)
-        seq, start = self._deltas[place]
-        del self._deltas[place:]
+        index = max(0, bisect_right(self._deltas, len(prefix), key=itemgetter(1)) - 1)
+        seq, start = self._deltas[index]
+        del self._deltas[index:]
         self._restarts += 1
         self._append(AttemptRestarted(seq, start))
         self._text_bytes = start
-        if len(kept) > start:
-            self.put(Delta(kept[start:].decode(), start))
+        if len(prefix) > start:
+            self.put(Delta(prefix[start:].decode(), start))
         else:
             self._queue()
 
@@ -408,7 +408,7 @@ class TurnWriter:
         if size > MAX_EVENT_BYTES:
             raise EventTooLarge(f"an event of {size} bytes: {type(event).__name__}")
 
-    def _sent_through(self) -> int:
+    def _last_sent(self) -> int:
         rows = self._in_flight.rows if self._in_flight is not None else ()
         return rows[-1].last_seq if rows else self.last_seq
 
@@ -428,7 +428,7 @@ class TurnWriter:
 
 
 def _has_words(happened: Sequence[Happened]) -> bool:
-    return any(isinstance(one.event, Delta) for one in happened)
+    return any(isinstance(entry.event, Delta) for entry in happened)
 
 
 def window(open_turns: int) -> float:
@@ -517,12 +517,12 @@ class LogWriter:
                     # A batch contains each turn once. The older of the two claims on this turn is about to end.
                     writer.queued = True
                     self._ready.append(writer)
-                elif (append := self._taken(writer)) is not None:
+                elif (append := self._take(writer)) is not None:
                     batch[turn_id] = (writer, append)
             if batch:
                 await self._commit([batch[turn_id] for turn_id in sorted(batch)])
 
-    def _taken(self, writer: TurnWriter) -> Append | None:
+    def _take(self, writer: TurnWriter) -> Append | None:
         try:
             return writer.take()
         except Exception as error:  # events that cannot be encoded must not stop the writer of all turns
@@ -541,7 +541,7 @@ class LogWriter:
 
         begun = loop_time()
         try:
-            left_out = await repeated(work, _PATIENCE_SECONDS, awaits_room=True)
+            left_out = await repeat(work, _PATIENCE_SECONDS, awaits_room=True)
         except Unavailable as error:
             for writer, _ in batch:
                 writer.fail(error)
@@ -557,20 +557,20 @@ class LogWriter:
             if error is None:
                 self._show(writer, now)
             elif isinstance(error, Unavailable):
-                self._put_off(writer, error, now)
+                self._postpone(writer, error, now)
             else:
                 writer.fail(error)
 
     async def _each_alone(self, batch: Sequence[tuple[TurnWriter, Append]], error: Exception) -> None:
         if len(batch) > 1:
-            for one in batch:
-                await self._commit([one])
+            for pair in batch:
+                await self._commit([pair])
             return
         self._refuse(batch[0][0], error)
 
     def _show(self, writer: TurnWriter, now: float) -> None:
         try:
-            writer.committed(now)
+            writer.note_commit(now)
         except Exception as error:  # an error in one turn's followers must not stop the writer of all turns
             self._refuse(writer, error)
 
@@ -583,7 +583,7 @@ class LogWriter:
         )
         writer.fail(error)
 
-    def _put_off(self, writer: TurnWriter, error: Unavailable, now: float) -> None:
+    def _postpone(self, writer: TurnWriter, error: Unavailable, now: float) -> None:
         """Try again a little later with a turn whose row is locked, without holding up the other turns."""
         writer.tries += 1
         if writer.tries == 1:
@@ -607,7 +607,7 @@ class LogWriter:
                 await self._renew_leases(silent[first : first + _MOST_LEASES])
 
     async def _renew_leases(self, writers: Sequence[TurnWriter]) -> None:
-        held = (one.claim for one in writers if self._members.get(one.claim.turn_id) is one)
+        held = (writer.claim for writer in writers if self._members.get(writer.claim.turn_id) is writer)
         claims: Sequence[Claim] = sorted(held, key=lambda claim: claim.turn_id)
         if not claims:
             return

@@ -21,17 +21,17 @@ from tests.unit.providers.told import Told, failing, gathered
 
 def test_failures_in_a_row_open_a_circuit_and_a_success_closes_it() -> None:
     breakers = Breakers(Clock())
-    breakers.failed("a", "timeout", 2)
-    breakers.succeeded("a")
-    breakers.failed("a", "timeout", 2)
+    breakers.record_failure("a", "timeout", 2)
+    breakers.record_success("a")
+    breakers.record_failure("a", "timeout", 2)
     assert breakers.admit("a") is Probe.CALL
-    breakers.failed("a", "timeout", 2)
+    breakers.record_failure("a", "timeout", 2)
     assert (breakers.admit("a"), breakers.cause("a"), breakers.cause("b")) == (
         BarredCall("timeout"),
         "timeout",
         "",
     )
-    breakers.succeeded("a")
+    breakers.record_success("a")
     assert breakers.admit("a") is Probe.CALL
 
 
@@ -43,17 +43,17 @@ def test_one_probe_at_a_time() -> None:
     clock.now = OPEN_SECONDS
     assert breakers.admit("a") is Probe.PROBE
     assert breakers.admit("a") == BarredCall("credential")
-    breakers.failed("a", "timeout", 9)
+    breakers.record_failure("a", "timeout", 9)
     clock.now += OPEN_SECONDS - 1
     assert breakers.admit("a") == BarredCall("timeout")
     clock.now += 1
     assert breakers.admit("a") is Probe.PROBE
     # A probe that ended without an outcome, or of which nothing more was heard, may be repeated.
-    breakers.left("a")
+    breakers.end_probe("a")
     assert breakers.admit("a") is Probe.PROBE
     clock.now += PROBE_SECONDS
     assert breakers.admit("a") is Probe.PROBE
-    breakers.succeeded("a")
+    breakers.record_success("a")
     assert breakers.admit("a") is Probe.CALL
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
-from responsa_server.agents.engine.calling import checked, is_direct
+from responsa_server.agents.engine.calling import check_result, is_direct
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, SecretPlace, Tool, ToolResult, ToolUnfit
 from responsa_server.outbound.addresses import IpAddress
@@ -96,7 +96,7 @@ async def test_arguments_fill_their_places_and_stay_in_them() -> None:
     ]
     assert seen[0].headers["x-team"] == "docs"
     assert result.data == ["a", "b\0"]
-    assert checked(result, tool).sources[0].uri.endswith("at=%2FZ%C3%BCrich%3F%26%23")
+    assert check_result(result, tool).sources[0].uri.endswith("at=%2FZ%C3%BCrich%3F%26%23")
 
 
 async def test_a_body_takes_arguments_with_their_types() -> None:
@@ -314,9 +314,9 @@ async def test_html_becomes_text_and_the_wrong_schema_is_found() -> None:
         assert (await tool.call(request())).content == "Open at 9."
     wrong = {"type": "object", "required": ["open"]}
     async with tool_on(answering(b'{"closed": 1}'), Effect.NONE, returns=wrong) as tool:
-        assert checked(await tool.call(request()), tool).error is ToolFault.SCHEMA
+        assert check_result(await tool.call(request()), tool).error is ToolFault.SCHEMA
     async with tool_on(answering(b"x" * 100_000, "text/plain"), Effect.NONE) as tool:
-        long = checked(await tool.call(request()), tool)
+        long = check_result(await tool.call(request()), tool)
         assert (long.outcome, len(long.content)) == (ToolOutcome.OK, MAX_RESULT_BYTES)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from langchain_core.tools import StructuredTool, ToolException, tool
 
-from responsa_server.agents.engine.calling import checked
+from responsa_server.agents.engine.calling import check_result
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import ToolUnfit
 from tests.unit.tools.declaring import complaint, made, request
@@ -28,7 +28,7 @@ async def test_a_langchain_tool_is_called_with_checked_arguments() -> None:
     assert price_tool.card.description == "The price of a product."
     assert complaint(price_tool, {"name": "x", "pieces": 2}) == ""
     assert complaint(price_tool, {"pieces": 2})
-    result = checked(await price_tool.call(request({"name": "x", "pieces": 2})), price_tool)
+    result = check_result(await price_tool.call(request({"name": "x", "pieces": 2})), price_tool)
     assert (result.outcome, result.content) == (ToolOutcome.OK, '{"euros": 7.0}')
     assert result.sources[0].text == result.content
     failed = await price_tool.call(request({"name": "none"}))

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from responsa_lab.testing.loopback import Exchange, Request
 from responsa_server.agents.config.declarations import declared
 from responsa_server.agents.config.tools import LiveTools
-from responsa_server.agents.engine.calling import checked
+from responsa_server.agents.engine.calling import check_result
 from responsa_server.app.tools import checked_tools
 from responsa_server.cli.local.tools import trust
 from responsa_server.domain.events import ToolFault, ToolOutcome
@@ -173,7 +173,7 @@ async def test_tools_are_called_and_every_failure_is_typed(transport: Transport,
         assert tools["count"].card.returns == mcp.TOOLS["count"]["outputSchema"]
 
         async def call(name: str, seconds: float = 20.0, **arguments: Any) -> ToolResult:
-            result = checked(await tools[name].call(request(arguments, seconds=seconds)), tools[name])
+            result = check_result(await tools[name].call(request(arguments, seconds=seconds)), tools[name])
             assert len(result.content) < 40_000
             return result
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from responsa_server.agents.engine.calling import checked
+from responsa_server.agents.engine.calling import check_result
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import ToolUnfit
 from tests.unit.tools.declaring import SECRET, made, request, served
@@ -41,7 +41,7 @@ async def test_results_are_typed_cleaned_and_named_sources(provider: str) -> Non
     service = SearchService(provider, SECRET, PAGES)
     async with served(service.handle) as url:
         (tool,) = made(declaration(provider, url))
-        result = checked(await tool.call(request({"query": "when open? & more"})), tool)
+        result = check_result(await tool.call(request({"query": "when open? & more"})), tool)
     assert service.asked == ["when open? & more"]
     assert (result.outcome, result.error) == (ToolOutcome.OK, None)
     data: Any = result.data

@@ -148,7 +148,7 @@ async def test_who_reads_an_older_picture_than_others_is_told_to_read_on(hub: Hu
 async def test_readers_of_a_turn_that_is_gone_look_for_themselves(hub: Hub) -> None:
     mine = hub.subscribe(TURN, ANN, 0)
     mine.behind = False
-    hub.gone([TURN, UUID(int=99)])
+    hub.note_deleted([TURN, UUID(int=99)])
     assert mine.behind
 
 

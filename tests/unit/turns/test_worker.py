@@ -64,9 +64,9 @@ def test_failures_leave_nothing_and_say_whether_asking_again_helps() -> None:
     for failed, reason, retriable in (
         (worker.worker_lost(TURN, 6), Reason.WORKER_LOST, True),
         (worker.time_limit(TURN, 1.5), Reason.TURN_TIME_LIMIT, True),
-        (worker.unexpected(TURN), Reason.INTERNAL, True),
-        (worker.failed(Unavailable(Reason.PART_UNAVAILABLE, "")), Reason.PART_UNAVAILABLE, True),
-        (worker.failed(ResponsaError(Reason.INVALID_FIELD, "")), Reason.INVALID_FIELD, False),
+        (worker.internal_failure(TURN), Reason.INTERNAL, True),
+        (worker.failure_of(Unavailable(Reason.PART_UNAVAILABLE, "")), Reason.PART_UNAVAILABLE, True),
+        (worker.failure_of(ResponsaError(Reason.INVALID_FIELD, "")), Reason.INVALID_FIELD, False),
     ):
         assert (failed.error.reason, failed.retriable) == (reason, retriable)
         conclusion = worker.conclude(failed, b"end", Question("Why?"), lambda: UUID(int=next(numbers)))

@@ -21,7 +21,7 @@ from responsa_server.agents.config.parameters import ParameterCheck
 from responsa_server.agents.config.problems import AGENT_FILE, Problem, clause, from_validation, in_config
 from responsa_server.agents.config.standard import GRAPH, OWN, own_graph, with_graph
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
-from responsa_server.agents.engine.alone import ModelAlone
+from responsa_server.agents.engine.alone import TextGenerator
 from responsa_server.agents.engine.asking import Pricing
 from responsa_server.agents.engine.config import DEFAULT_MODEL, AgentConfig
 from responsa_server.agents.engine.graph import Plan, PlanError, plan
@@ -144,7 +144,7 @@ class ConfiguredAgent(PlannedAgent):
         self.alone = (
             None
             if model is None
-            else ModelAlone(model, price, table.max_output_tokens, table.temperature, table.json_output)
+            else TextGenerator(model, price, table.max_output_tokens, table.temperature, table.json_output)
         )
         """The agent's language model alone; None if it has none."""
         self.content = built.content

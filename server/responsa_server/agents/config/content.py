@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from responsa_server.agents.config.check import AgentFiles
 from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES, AgentConfig
 from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import Names, named_files
-from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSource, included
+from responsa_server.agents.engine.node import Names, files_of_options
+from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSource, list_includes
 from responsa_server.agents.engine.state import has_text
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import TIME_LIMIT_SECONDS, Agent, AnswerTask, Emit, NewVersion
@@ -98,8 +98,8 @@ def content_of(
     for table in config.nodes.values():
         kind = kinds[table.kind]
         options = kind.options.model_validate(table.options)
-        both = [options, *(further for _, further in kind.used(options))]
-        for _, role, name in (each for one in both for each in named_files(type(one), one.model_dump())):
+        both = [options, *(further for _, further in kind.list_uses(options))]
+        for _, role, name in (each for one in both for each in files_of_options(type(one), one.model_dump())):
             if role is Names.EXAMPLES and name in files.examples:
                 examples[name] = files.examples[name].decode()
             elif role is not Names.EXAMPLES and name in files.prompts:
@@ -160,12 +160,12 @@ def _filled(raw: Mapping[str, object], defaults: Defaults) -> dict[str, Any]:
 
 def _reached(prompts: Iterable[PromptSource], partials: Mapping[str, Partial]) -> Mapping[str, Partial]:
     reached: dict[str, Partial] = {}
-    left = [name for prompt in prompts for name in included(prompt.body)]
+    left = [name for prompt in prompts for name in list_includes(prompt.body)]
     while left:
         name = left.pop()
         if name not in reached and name in partials:
             reached[name] = partials[name]
-            left += included(partials[name].text)
+            left += list_includes(partials[name].text)
     return reached
 
 

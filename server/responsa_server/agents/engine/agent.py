@@ -17,7 +17,7 @@ from responsa_server.agents.engine.config import PASSAGES, AgentConfig
 from responsa_server.agents.engine.graph import Graph, Plan, verify
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
 from responsa_server.agents.engine.prompts import nonce
-from responsa_server.agents.engine.state import GraphState, before, divided, fallbacks_of, restored, said
+from responsa_server.agents.engine.state import GraphState, before, divide, fallbacks_of, restore, to_plain
 from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
@@ -133,14 +133,14 @@ class PlannedAgent:
         """See `Agent.demand`. The text of the question is the least that a model reads, and no token is shorter than a byte."""
         if not self.asks_models:
             return None
-        limits = self._options.limits.lowered(question.max_cost_micros)
+        limits = self._options.limits.lower_to(question.max_cost_micros)
         price = self._price()
-        most = Decimal(0) if price is None else max(price.input, price.cache_write, price.output)
-        return Demand(limits.tokens, limits.cost_micros, most, len(question.text.encode()))
+        dearest = Decimal(0) if price is None else max(price.input, price.cache_write, price.output)
+        return Demand(limits.tokens, limits.cost_micros, dearest, len(question.text.encode()))
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises StateError if the agent cannot continue from the milestone."""
-        begin_at, state = ("", GraphState()) if task.resume is None else restored(task.resume, self._keys)
+        begin_at, state = ("", GraphState()) if task.resume is None else restore(task.resume, self._keys)
         earlier = fallbacks_of(state)  # earlier attempts have already counted these fallbacks
         for fallback in earlier:
             task.meter.fell_back(fallback)
@@ -151,7 +151,7 @@ class PlannedAgent:
         state["parameters"] = {**options.defaults, **json.loads(task.question.parameters or "{}")}
         history, older = task.history, ()
         if options.older_messages or options.history_tokens:
-            history, older = divided(
+            history, older = divide(
                 task.history,
                 messages=options.history_messages,
                 tokens=options.history_tokens,
@@ -164,10 +164,10 @@ class PlannedAgent:
                 messages=options.history_messages,
                 tokens=options.history_tokens,
             ),
-            *map(said, history),
+            *map(to_plain, history),
         ]
         if older:
-            state["older"] = [said(message) for message in older]
+            state["older"] = [to_plain(message) for message in older]
         read_before = tuple(dict.fromkeys(version for message in task.history for version in message.read))
         context = Run(
             task.caller,
@@ -177,7 +177,7 @@ class PlannedAgent:
             begin_at=begin_at,
             tools=task.tools,
             faults=self._faults,
-            limits=options.limits.lowered(task.question.max_cost_micros).within(task.grant),
+            limits=options.limits.lower_to(task.question.max_cost_micros).within(task.grant),
             spent=lambda: task.meter.usage,
             conversation_id=task.conversation_id,
             nonce=nonce(options.version, task.turn_id),
@@ -192,7 +192,7 @@ class PlannedAgent:
         try:
             with turn_scope():
                 ended = await self.compile().run(state, context)
-            uncited = any(one.kind is FallbackKind.UNCITED for one in task.meter.fallbacks)
+            uncited = any(fallback.kind is FallbackKind.UNCITED for fallback in task.meter.fallbacks)
             ranking = _of_state(ended, "ranking", _RANKING) or _NO_RANKING
             shows = uncited or "refusal" in ended or ended.get("declined") or ended.get("model") == PASSAGES
             if shows and not ranking.made and self.plan.source is not None:
@@ -224,7 +224,7 @@ def _over(over: OverBudget, limits: Limits, usage: Usage) -> Answered | Refused:
     if not over.text:
         reason = RefusalReason.QUOTA if over.limit in limits.quota else RefusalReason.BUDGET
         return Refused(reason, limits.sentence(over.limit), usage)
-    return _written(over.text, complete=False, state={}, usage=usage)
+    return _make_answer(over.text, complete=False, state={}, usage=usage)
 
 
 def ending(state: Mapping[str, object], ranking: Ranking, usage: Usage) -> Answered | Refused:
@@ -236,10 +236,10 @@ def ending(state: Mapping[str, object], ranking: Ranking, usage: Usage) -> Answe
         answer = AnswerModel.model_validate(answer_state)
         whole = answer.outcome is AnswerOutcome.COMPLETE
         end = replace(
-            _written(answer.text, complete=whole, state=state, usage=usage, support=ranking.support),
+            _make_answer(answer.text, complete=whole, state=state, usage=usage, support=ranking.support),
             citations=[of_plain(citation) for citation in answer.citations],
             passages_used=answer.passages_used,
-            unsupported=len({one.answer for one in answer.citations if one.fails}),
+            unsupported=len({citation.answer for citation in answer.citations if citation.fails}),
         )
         if end.model == PASSAGES:
             end = replace(
@@ -252,8 +252,8 @@ def ending(state: Mapping[str, object], ranking: Ranking, usage: Usage) -> Answe
         )
         return _with_origin(end, state, answer.collections) if end.passages_used and of_documents else end
     if "refusal" in state or state.get("declined"):
-        given = state.get("refusal")
-        refusal = RefusalModel.model_validate(given) if given else _DECLINED
+        plain = state.get("refusal")
+        refusal = RefusalModel.model_validate(plain) if plain else _DECLINED
         shows = refusal.reason in (RefusalReason.NO_SUPPORT, RefusalReason.NEEDS_MODEL)
         return Refused(
             refusal.reason,
@@ -264,11 +264,11 @@ def ending(state: Mapping[str, object], ranking: Ranking, usage: Usage) -> Answe
             excerpts=ranking.excerpts if shows else (),
         )
     text, whole = cast("str", state["text"]), bool(state["complete"])
-    end = _written(text, complete=whole, state=state, usage=usage, support=ranking.support)
+    end = _make_answer(text, complete=whole, state=state, usage=usage, support=ranking.support)
     return _with_origin(end, state) if end.passages_used and not state.get("results") else end
 
 
-def _written(
+def _make_answer(
     text: str, *, complete: bool, state: Mapping[str, object], usage: Usage, support: float = 0.0
 ) -> Answered:
     return Answered(
@@ -297,8 +297,8 @@ _DECLINED: Final = RefusalModel(
 
 
 def _of_state(state: Mapping[str, object], key: str, kind: TypeAdapter[Kind]) -> Kind | None:
-    found = state.get(key)
-    return kind.validate_python(found) if found else None
+    value = state.get(key)
+    return kind.validate_python(value) if value else None
 
 
 def _with_origin(
@@ -320,7 +320,8 @@ def _with_origin(
 def _further(ranking: Ranking, shown: int, cited: Sequence[AnyCitation]) -> Sequence[Excerpt]:
     """The excerpts that the answer does not show and, if it shows whole sections, does not contain."""
     left = (*ranking.excerpts[shown:], *ranking.more)
-    return [one for one in left if not any(_overlap(one, each) for each in cited)][:MAX_MORE_EXCERPTS]
+    further = [excerpt for excerpt in left if not any(_overlap(excerpt, each) for each in cited)]
+    return further[:MAX_MORE_EXCERPTS]
 
 
 def _overlap(excerpt: Excerpt, citation: AnyCitation) -> bool:

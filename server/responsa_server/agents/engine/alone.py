@@ -44,7 +44,7 @@ _SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Alone:
+class GeneratedText:
     """A text of a model, and which model wrote it. complete: whether it was not cut at its limit."""
 
     text: str
@@ -53,7 +53,7 @@ class Alone:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelAlone:
+class TextGenerator:
     """The models of an agent. most_tokens: the agent's limit of a text. writes_json: whether a text may be JSON."""
 
     model: ChatModel
@@ -76,7 +76,7 @@ class ModelAlone:
         grant: Grant | None,
         meter: Meter,
         schema: Mapping[str, object] | None = None,
-    ) -> Alone:
+    ) -> GeneratedText:
         """Write a text, at most 24 KiB. grant: what it may use; None for no limit. meter: counts what it uses, also if
         it fails. schema: that of the JSON object that a complete text is, {} for any object; None for a text that need
         be no JSON. The caller has told the model. Raises Unavailable (MODEL_UNAVAILABLE), Exhausted
@@ -99,7 +99,7 @@ class ModelAlone:
                 purpose="generate_text",
             )
             with stage("generate_text"):
-                written = await self._written(ModelCall(self.model, prompt, run, self.price))
+                written = await self._generate(ModelCall(self.model, prompt, run, self.price))
             if schema is None:
                 sources = [message.text for message in messages]
                 return replace(written, text=disarm(written.text, sources, most_bytes=MAX_ANSWER_BYTES))
@@ -121,7 +121,7 @@ class ModelAlone:
     def _most(self, requested: int) -> int:
         return min(requested or self.most_tokens, self.most_tokens, MAX_ANSWER_BYTES // BYTES_A_TOKEN)
 
-    async def _written(self, call: ModelCall) -> Alone:
+    async def _generate(self, call: ModelCall) -> GeneratedText:
         text, complete = "", True
         try:
             async with asyncio.timeout(_SECONDS), aclosing(call.pieces()) as pieces:
@@ -146,4 +146,4 @@ class ModelAlone:
         text = text.replace("\x00", "\ufffd").strip()
         if not text:
             raise ModelError(ModelFault.EMPTY, "no text", model=call.model)
-        return Alone(text, call.model, complete)
+        return GeneratedText(text, call.model, complete)

@@ -103,9 +103,9 @@ class AnswerWriter:
             text = self._decline.feed(text)
             if self._decline.over:
                 return False
-        return self._send(self._disarmed(text)) and self._read < _MOST_READ
+        return self._send(self._disarm(text)) and self._read < _MOST_READ
 
-    def _disarmed(self, text: str, *, ended: bool = False) -> str:
+    def _disarm(self, text: str, *, ended: bool = False) -> str:
         seams: Sequence[Mark] = ()
         if self._filter is not None:
             known = len(self._filter.marks)
@@ -116,12 +116,12 @@ class AnswerWriter:
 
     def withdraw(self, keep: int) -> None:
         """Go back to the first `keep` characters of the pieces. What was sent of the rest is withdrawn."""
-        kept, sends = "".join(self._raw)[:keep], self.sends
+        prefix, sends = "".join(self._raw)[:keep], self.sends
         self._raw.clear()
         self._begin()
         self.sends = False
-        if kept:
-            self.add(kept)
+        if prefix:
+            self.add(prefix)
         self.sends = sends
         if self.end < self._shown:
             self._run.emit(Withdrawal(self.text))
@@ -135,7 +135,7 @@ class AnswerWriter:
         left = self._fences.end() if self._fences is not None else ""
         if self._decline is not None:
             left = self._decline.feed(left) + self._decline.end()
-        self._send(self._disarmed(left, ended=True))
+        self._send(self._disarm(left, ended=True))
 
     def _send(self, text: str) -> bool:
         if self._waits:

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from responsa_server.agents.engine.config import BYTES_A_TOKEN, Traits
-from responsa_server.agents.engine.continuing import SeamComparison, continuing, kept
+from responsa_server.agents.engine.continuing import SeamComparison, continuing, to_keep
 from responsa_server.agents.engine.node import (
     Offered,
     OverBudget,
@@ -26,10 +26,10 @@ from responsa_server.agents.engine.node import (
 from responsa_server.agents.engine.prompts import (
     PromptSet,
     Untrusted,
-    fenced,
+    fence,
     neutral,
-    unfenced,
-    unfenced_within,
+    unfence,
+    unfence_within,
 )
 from responsa_server.domain import names
 from responsa_server.domain.errors import Reason, Unavailable
@@ -104,7 +104,7 @@ def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], pric
     # What the provider counts may differ from the estimate. At the end of a quota, the highest possible count is taken:
     # no token is shorter than a byte.
     read = prompt_bytes(messages) if limits.quota else read_tokens(messages)
-    most = most_output(
+    limit = most_output(
         configured,
         prompt_tokens=read,
         tokens_left=tokens_left,
@@ -112,16 +112,16 @@ def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], pric
         input_price=cost.input,
         output_price=cost.output,
     )
-    if most <= 0:
+    if limit <= 0:
         raise OverBudget("tokens" if tokens_left is not None and tokens_left <= read else "cost_micros")
-    return most
+    return limit
 
 
-def patience(run: Run, most: float = inf) -> float | None:
+def patience(run: Run, limit: float = inf) -> float | None:
     """How many seconds a model may take for its first word, or be silent within its answer: half of the turn's remaining
-    time, at most `most`; None for no limit.
+    time, at most `limit`; None for no limit.
     """
-    left = min(most, _SHARE * max(0.0, run.until - asyncio.get_running_loop().time()))
+    left = min(limit, _SHARE * max(0.0, run.until - asyncio.get_running_loop().time()))
     return None if left == inf else left
 
 
@@ -153,23 +153,23 @@ class ModelCall:
         self.model = model.name
 
     def keeps(self, text: str, *, prefix: bool) -> int:
-        return kept(text, prefix=prefix) if self._shows() else 0
+        return to_keep(text, prefix=prefix) if self._shows() else 0
 
     def prompt(self, stands: str, *, prefix: bool) -> ModelPrompt | None:
         prompt = self._prompt
         longer = continuing(prompt.messages, neutral(stands)) if stands else prompt.messages
         messages = prompt.messages if prefix else longer
         # What stands counts against the answer's limit.
-        most = max(1, prompt.max_tokens - len(stands.encode()) // BYTES_A_TOKEN)
+        limit = max(1, prompt.max_tokens - len(stands.encode()) // BYTES_A_TOKEN)
         try:
-            most = may_write(self._run, most, longer, self._price())
+            limit = may_write(self._run, limit, longer, self._price())
         except OverBudget:
             return None
         self._spending.reads(longer)
         return replace(
             prompt,
             messages=messages,
-            max_tokens=most,
+            max_tokens=limit,
             patience_seconds=patience(self._run, prompt.patience_seconds or inf),
             prefix=neutral(stands) if prefix else "",
             takeover=self,
@@ -192,14 +192,14 @@ class ModelCall:
                             yield piece
                         case Withdrawn():
                             if piece.again:
-                                self._spending.switched(self._price(self.model))
+                                self._spending.switch(self._price(self.model))
                             yield piece
                         case Spent():
                             self.model = piece.model or self.model
                             self._spending.exactly(piece.usage)
                         case Switched():
                             self.model = piece.target
-                            self._spending.switched(self._price(piece.target))
+                            self._spending.switch(self._price(piece.target))
                             shown = piece.begun and self._shows()
                             self._run.emit(
                                 ProviderSwitched(piece.source, piece.target, piece.fault.value, shown)
@@ -299,7 +299,7 @@ class _Spending:
         self._reported_output = usage.output_tokens
         self._known, self._read, self._pieces = usage, 0, 0
 
-    def switched(self, price: Price | None) -> None:
+    def switch(self, price: Price | None) -> None:
         """Another model continues. price: the price of that model."""
         counted = self.counted
         self._lost = self._lost + (counted - self._known)
@@ -309,11 +309,11 @@ class _Spending:
         self._price = price
 
     def _guess(self) -> Usage:
-        read, said, price = self._read, self._pieces, self._price
+        read, pieces, price = self._read, self._pieces, self._price
         if price is None:
-            return Usage(input_tokens=read, output_tokens=said, unpriced_tokens=read + said)
-        cost = (read * price.input + said * price.output).to_integral_value("ROUND_CEILING")
-        return Usage(input_tokens=read, output_tokens=said, cost_micros=int(cost))
+            return Usage(input_tokens=read, output_tokens=pieces, unpriced_tokens=read + pieces)
+        cost = (read * price.input + pieces * price.output).to_integral_value("ROUND_CEILING")
+        return Usage(input_tokens=read, output_tokens=pieces, cost_micros=int(cost))
 
 
 _FAULTS: Final[Mapping[ModelFault, str]] = {
@@ -348,7 +348,7 @@ _MAX_BYTES: Final = 16 * 1024
 _MAX_COMPLAINT: Final = 300
 
 
-def offered(*trusted: str, untrusted: Sequence[str] = ("question", "history")) -> Offered:
+def offer(*trusted: str, untrusted: Sequence[str] = ("question", "history")) -> Offered:
     """The variables that a kind offers to prompts: the given variables and the variables that all kinds offer."""
     return Offered(COMMON | frozenset(trusted), frozenset(untrusted))
 
@@ -379,7 +379,7 @@ class Shape(Generic[Answer]):
 
     def __init__(self, output: type[Answer]) -> None:
         self.output = output
-        self.schema, self.text = _described(output)
+        self.schema, self.text = _describe(output)
 
     def read(self, text: str, mark: str = "") -> Answer:
         """The answer as an instance of `output`, without marks of data in its texts.
@@ -388,20 +388,20 @@ class Shape(Generic[Answer]):
         """
         value = _object(text)
         try:
-            return self.output.model_validate_json(json.dumps(unfenced_within(value, mark)), strict=True)
+            return self.output.model_validate_json(json.dumps(unfence_within(value, mark)), strict=True)
         except RecursionError as error:
             raise StructuredInvalid("the object has too many levels") from error
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            place = "/".join(map(str, first["loc"]))
-            raise StructuredInvalid(f"{place or 'the object'}: {first['msg']}") from error
+            path = "/".join(map(str, first["loc"]))
+            raise StructuredInvalid(f"{path or 'the object'}: {first['msg']}") from error
 
 
 # Schemas are cached, because making a schema takes longer than the rest of a node's construction. Most kinds have a
 # single output model, whose schema serves all nodes of the kind.
 @lru_cache(maxsize=256)
-def _described(output: type[BaseModel]) -> tuple[Mapping[str, object], str]:
-    schema = cast("dict[str, object]", _untitled(output.model_json_schema()))
+def _describe(output: type[BaseModel]) -> tuple[Mapping[str, object], str]:
+    schema = cast("dict[str, object]", _drop_titles(output.model_json_schema()))
     return schema, json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -454,7 +454,7 @@ class Asker:
 
     async def text(self, prompt: ModelPrompt, run: Run) -> str:
         """The whole answer without marks of data, at most 16 KiB. Raises ModelError."""
-        text = unfenced(await self.raw(prompt, run), run.nonce).strip()
+        text = unfence(await self.raw(prompt, run), run.nonce).strip()
         if not text:
             raise ModelError(ModelFault.EMPTY, "no text", model=self.model.name)
         return text
@@ -511,7 +511,7 @@ async def ask_typed(
     try:
         return shape.read(text, run.nonce)
     except StructuredInvalid as error:
-        complaint = fenced("complaint", str(error)[:_MAX_COMPLAINT], run.nonce)
+        complaint = fence("complaint", str(error)[:_MAX_COMPLAINT], run.nonce)
     # The next prompt contains the answer in the model's role. It contains the complaint as data, because the complaint
     # quotes the answer.
     messages = [
@@ -522,8 +522,8 @@ async def ask_typed(
             f"That is not what was asked for:\n{complaint}\nAnswer again with one JSON object that fits the schema, and nothing else.",
         ),
     ]
-    most = may_write(run, prompt.max_tokens, messages, asker.price())
-    return shape.read(await asker.raw(replace(prompt, messages=messages, max_tokens=most), run), run.nonce)
+    limit = may_write(run, prompt.max_tokens, messages, asker.price())
+    return shape.read(await asker.raw(replace(prompt, messages=messages, max_tokens=limit), run), run.nonce)
 
 
 def label_of(run: Run) -> str:
@@ -533,9 +533,9 @@ def label_of(run: Run) -> str:
 
 def json_object_of(text: str) -> str:
     """The JSON object in a text, without surroundings such as a code fence. Raises StructuredInvalid."""
-    found = text[text.find("{") : text.rfind("}") + 1]
-    _object(found)
-    return found
+    candidate = text[text.find("{") : text.rfind("}") + 1]
+    _object(candidate)
+    return candidate
 
 
 def _object(text: str) -> Any:
@@ -549,10 +549,10 @@ def _object(text: str) -> Any:
         raise StructuredInvalid(f"it is not valid JSON: {error}") from error
 
 
-def _untitled(value: object) -> object:
+def _drop_titles(value: object) -> object:
     if isinstance(value, dict):
         pairs = cast("dict[str, object]", value).items()
-        return {key: _untitled(one) for key, one in pairs if not (key == "title" and isinstance(one, str))}
+        return {key: _drop_titles(item) for key, item in pairs if key != "title" or not isinstance(item, str)}
     if isinstance(value, list):
-        return [_untitled(one) for one in cast("list[object]", value)]
+        return [_drop_titles(child) for child in cast("list[object]", value)]
     return value

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.engine.node import NodeModel
-from responsa_server.agents.engine.prompts import PromptError, PromptSet, Untrusted, neutral, nonce, unfenced
+from responsa_server.agents.engine.prompts import PromptError, PromptSet, Untrusted, neutral, nonce, unfence
 from responsa_server.domain.models import (
     ChatModel,
     Ended,
@@ -83,28 +83,28 @@ class BackgroundModel:
             patience_seconds=self._seconds,
         )
         async with asyncio.timeout(self._seconds):
-            said = unfenced(await self._text(request, log, spent), mark)
+            answer = unfence(await self._text(request, log, spent), mark)
         try:
-            return form.model_validate_json(said[said.find("{") : said.rfind("}") + 1])
+            return form.model_validate_json(answer[answer.find("{") : answer.rfind("}") + 1])
         except ValidationError:
             raise NoAnswer("the answer does not fit the schema") from None
 
     async def _text(
         self, request: ModelPrompt, log: FilteringBoundLogger, spent: Callable[[Spent], None]
     ) -> str:
-        said, size = list[str](), 0
+        texts, size = list[str](), 0
         cost: Spent | None = None
         try:
             async with aclosing(self._model.stream(request)) as pieces:
                 async for piece in pieces:
                     match piece:
                         case TextPiece(text):
-                            said.append(text)
+                            texts.append(text)
                             size += len(text)
                             if size > _MOST_ANSWER_CHARS:
                                 raise NoAnswer("the answer is too long")
                         case Withdrawn(keep):
-                            said = ["".join(said)[:keep]]
+                            texts = ["".join(texts)[:keep]]
                         case Spent():
                             cost = piece
                         case Ended(complete=False):
@@ -123,11 +123,11 @@ class BackgroundModel:
                     cost_micros=cost.usage.cost_micros,
                     unpriced_tokens=cost.usage.unpriced_tokens,
                 )
-        return "".join(said)
+        return "".join(texts)
 
 
 def plain_line(text: str) -> str:
     """A text of a model on one line, without marks and control characters. Nobody can trust it, because the texts may
     have told the model what to say."""
-    printable = "".join(one if one.isprintable() else " " for one in neutral(text))
+    printable = "".join(character if character.isprintable() else " " for character in neutral(text))
     return " ".join(printable.split())

@@ -151,7 +151,7 @@ class ToolCaller:
         self._limits = limits or CallLimits()
         self._circuits = circuits or ToolCircuits(Breakers())
 
-    async def made(
+    async def make_calls(
         self,
         calls: Sequence[CallModel],
         before: Sequence[ResultModel],
@@ -165,7 +165,7 @@ class ToolCaller:
         the question is about.
         """
         scope = scope or CallScope()
-        plans = self._planned(calls, before, {tool.card.id: tool for tool in tools}, run)
+        plans = self._plan_calls(calls, before, {tool.card.id: tool for tool in tools}, run)
         todo = [plan for plan in plans if plan.result is None and plan.same_as is None]
         for pending in todo:
             run.emit(Status(Step.CALLING_TOOL, f"Calling {pending.title or 'a tool'}..."))
@@ -176,17 +176,17 @@ class ToolCaller:
                         pending.call_id, pending.call.tool, pending.call.arguments, pending.title, effect
                     )
                 )
-        if any(not one.announced for one in todo):
+        if any(not plan.announced for plan in todo):
             committed = Barrier()
             run.emit(committed)
             await committed.passed.wait()
         deadline = asyncio.get_running_loop().time() + self._limits.seconds
-        made = await _together([self._called(one, run, deadline, scope) for one in todo])
-        for pending, result in zip(todo, made, strict=True):
+        results = await _together([self._call(plan, run, deadline, scope) for plan in todo])
+        for pending, result in zip(todo, results, strict=True):
             pending.result = result
         return [_result_of(plan, plans) for plan in plans]
 
-    def _planned(
+    def _plan_calls(
         self,
         calls: Sequence[CallModel],
         before: Sequence[ResultModel],
@@ -194,26 +194,27 @@ class ToolCaller:
         run: Run,
     ) -> Sequence[_Plan]:
         plans = list[_Plan]()
-        answered = {_key(one.call): one for one in before if one.outcome is ToolOutcome.OK and one.id}
+        succeeded = (result for result in before if result.outcome is ToolOutcome.OK and result.id)
+        answered = {_key(result.call): result for result in succeeded}
         places = dict[str, int]()
-        spent = run.limits.reached(run.spent())
-        for place, call in enumerate(calls):
+        spent = run.limits.forbids(run.spent())
+        for index, call in enumerate(calls):
             tool = tools.get(call.tool)
             plan = _Plan(
                 call,
-                f"{self._name}-{len(before) + place + 1}",
+                f"{self._name}-{len(before) + index + 1}",
                 tool,
                 title=tool.card.title if tool is not None else "",
             )
             plans.append(plan)
             known = run.tools.get(plan.call_id)
             if known is not None and known.outcome is not None:
-                plan.result = _modelled(plan, _result(known, known.outcome))
+                plan.result = _to_model(plan, _result(known, known.outcome))
                 continue
             if known is not None and (spent or not _repeatable(call, plan.tool, known)):
                 result = ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, error=ToolFault.LOST)
-                run.emit(returned(plan.call_id, result))
-                plan.result = _modelled(plan, result)
+                run.emit(event_of_result(plan.call_id, result))
+                plan.result = _to_model(plan, result)
                 continue
             if plan.tool is None:
                 plan.result = _not_made(plan, ToolFault.UNKNOWN_TOOL, _unknown(call.tool, tools))
@@ -236,18 +237,18 @@ class ToolCaller:
             if spent:
                 plan.result = _not_made(plan, ToolFault.REFUSED, _SPENT)
                 continue
-            if not plan.announced and len(before) + place >= self._limits.calls:
+            if not plan.announced and len(before) + index >= self._limits.calls:
                 message = f"This turn may call tools {self._limits.calls} times, and has done so. Answer with the results so far."
                 plan.result = _not_made(plan, ToolFault.REFUSED, message)
                 continue
-            places[key] = place
+            places[key] = index
         return plans
 
-    async def _called(self, plan: _Plan, run: Run, deadline: float, scope: CallScope) -> ResultModel:
+    async def _call(self, plan: _Plan, run: Run, deadline: float, scope: CallScope) -> ResultModel:
         tool = cast("Tool", plan.tool)
         began = False
 
-        async def sent() -> None:
+        async def begin() -> None:
             nonlocal began
             began = True
             await run.faults.at(Fault.INSIDE_TOOL, run.turn_id)
@@ -258,19 +259,19 @@ class ToolCaller:
         seconds = max(0.0, min(tool.timeout_seconds, deadline - begun))
         if tool.effect is not Effect.NONE and await run.pause.still():
             barred = ToolResult(ToolOutcome.ERROR, _PAUSED, error=ToolFault.PAUSED)
-            run.emit(returned(plan.call_id, barred))
-            return _modelled(plan, barred)
+            run.emit(event_of_result(plan.call_id, barred))
+            return _to_model(plan, barred)
         circuit = self._circuits.admit(tool.card.id)
         if isinstance(circuit, ToolResult):
-            refused = _doubted(plan, circuit)
-            run.emit(returned(plan.call_id, refused))
-            return _modelled(plan, refused)
+            refused = _resolve_doubt(plan, circuit)
+            run.emit(event_of_result(plan.call_id, refused))
+            return _to_model(plan, refused)
         call = ToolCall(
             f"{run.turn_id}/{plan.call_id}",
             plan.call.arguments,
             run.caller,
             run.turn_id,
-            sent,
+            begin,
             seconds,
             scope.collections,
             scope.requested,
@@ -288,33 +289,33 @@ class ToolCaller:
         try:
             with recorded:
                 async with limit:
-                    result = checked(await tool.call(call), tool)
+                    result = check_result(await tool.call(call), tool)
                 recorded.add(outcome=result.outcome.value, bytes=len(result.content.encode()))
                 if result.error is not None:
                     recorded.fail(result.error.value)
-            circuit.ended(result, clock() - begun)
+            circuit.record(result, clock() - begun)
         except TimeoutError:
             if not limit.expired():
                 raise
             result = _late(tool, seconds, began=began)
-            circuit.ended(result, seconds)
+            circuit.record(result, seconds)
         finally:
-            circuit.left()
+            circuit.end()
         run.spend(result.usage)
-        result = _doubted(plan, result)
+        result = _resolve_doubt(plan, result)
         waited = clock() - begun
         took(tool.card.id, waited)
         instruments.TOOL_SECONDS.add(waited, tool.card.id, result.outcome.value)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
-        run.emit(returned(plan.call_id, result))
-        return _modelled(plan, result)
+        run.emit(event_of_result(plan.call_id, result))
+        return _to_model(plan, result)
 
 
 async def _together(work: Sequence[Awaitable[Done]]) -> Sequence[Done]:
     """The results of several calls that run side by side. If one raises an exception, the others are cancelled."""
     if len(work) == 1:
         return [await work[0]]
-    tasks = [asyncio.ensure_future(one) for one in work]
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -340,7 +341,7 @@ def _repeatable(call: CallModel, tool: Tool | None, known: ToolRecord) -> bool:
     return not argument_problem(tool.card, call)
 
 
-def _doubted(plan: _Plan, result: ToolResult) -> ToolResult:
+def _resolve_doubt(plan: _Plan, result: ToolResult) -> ToolResult:
     """The result of a call. If it repeats a call that may have had an effect, and has no answer either, the outcome is unknown."""
     if plan.doubtful and result.outcome is ToolOutcome.ERROR and result.error in _UNANSWERED:
         return ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, error=ToolFault.LOST)
@@ -352,7 +353,7 @@ def _key(call: CallModel) -> str:
     return json.dumps([call.tool, call.arguments], sort_keys=True, separators=(",", ":"))
 
 
-def _modelled(plan: _Plan, result: ToolResult) -> ResultModel:
+def _to_model(plan: _Plan, result: ToolResult) -> ResultModel:
     return ResultModel(
         call=plan.call,
         outcome=result.outcome,
@@ -380,11 +381,11 @@ def is_direct(result: ToolResult) -> bool:
     instructions to an assistant answers nothing."""
     text = result.content
     if not result.sources:
-        said = _says_something(result.data) if result.data is not None else bool(text.strip())
+        has_text = _says_something(result.data) if result.data is not None else bool(text.strip())
     else:
         [first, *others] = result.sources
-        said = not others and first.passage is None and text.startswith(first.text)
-    return said and len(text.encode()) <= _MOST_DIRECT_BYTES and without_instructions(text) == text
+        has_text = not others and first.passage is None and text.startswith(first.text)
+    return has_text and len(text.encode()) <= _MOST_DIRECT_BYTES and without_instructions(text) == text
 
 
 def _says_something(data: object) -> bool:
@@ -396,7 +397,7 @@ def _says_something(data: object) -> bool:
     return data is not None and data != ""
 
 
-def returned(call_id: str, result: ToolResult) -> ToolReturned:
+def event_of_result(call_id: str, result: ToolResult) -> ToolReturned:
     """The event of a result."""
     return ToolReturned(
         call_id, result.outcome, result.content, result.data, tuple(result.sources), result.error
@@ -429,8 +430,8 @@ def argument_problem(card: ToolCard, call: CallModel) -> str:
         return f"The arguments cannot be used: {error}."
     if size > MAX_ARGUMENTS_BYTES:
         return f"The arguments have {size:,} bytes; they may have {MAX_ARGUMENTS_BYTES:,}."
-    if found := _complaint(card.parameters, call.arguments):
-        return f"The arguments do not fit: {found}."
+    if complaint := _complaint(card.parameters, call.arguments):
+        return f"The arguments do not fit: {complaint}."
     return ""
 
 
@@ -457,7 +458,7 @@ def schema_problem(schema: Mapping[str, object]) -> SchemaProblem | None:
     try:
         _schema(json.dumps(schema, sort_keys=True))
     except jsonschema_rs.ValidationError as error:
-        said, path = error.message.splitlines()[0], error.instance_path
+        message, path = error.message.splitlines()[0], error.instance_path
         value = cast("object", error.instance)
         types = cast("list[object]", value) if isinstance(value, list) else [value]
         wrong = next((kind for kind in types if isinstance(kind, str) and kind not in _SCHEMA_TYPES), None)
@@ -467,19 +468,19 @@ def schema_problem(schema: Mapping[str, object]) -> SchemaProblem | None:
         if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Format):
             why = f"“{value}” is not a regular expression that can be used; look-arounds, references to groups and large repetitions cannot"
             return SchemaProblem(why, path)
-        return SchemaProblem(said, path)
+        return SchemaProblem(message, path)
     except ValueError as error:
         return SchemaProblem(f"the schema {error}".splitlines()[0])
     return None
 
 
-def checked(result: ToolResult, tool: Tool) -> ToolResult:
+def check_result(result: ToolResult, tool: Tool) -> ToolResult:
     """The result as the log can store it: valid text without NUL, within the limits. Data that is not valid JSON, is
     too large or does not fit the tool's schema is an error; if the tool may have had an effect, the outcome is then
     unknown.
     """
-    content = _cut(_readable(result.content), MAX_RESULT_BYTES, _CUT_NOTE)
-    result = replace(result, content=content, sources=_bounded(result.sources))
+    content = _truncate(_readable(result.content), MAX_RESULT_BYTES, _CUT_NOTE)
+    result = replace(result, content=content, sources=_limit_sources(result.sources))
     if result.outcome is not ToolOutcome.OK:
         return result
     try:
@@ -490,8 +491,8 @@ def checked(result: ToolResult, tool: Tool) -> ToolResult:
         text = f"The tool's data has {size:,} bytes; it may have {MAX_DATA_BYTES:,}."
         return _unusable(tool, ToolFault.TOO_LARGE, text)
     schema = tool.card.returns
-    if schema is not None and (found := _complaint(schema, result.data)):
-        return _unusable(tool, ToolFault.SCHEMA, f"The tool's result does not fit its schema: {found}.")
+    if schema is not None and (complaint := _complaint(schema, result.data)):
+        return _unusable(tool, ToolFault.SCHEMA, f"The tool's result does not fit its schema: {complaint}.")
     return result
 
 
@@ -531,31 +532,31 @@ def wire_bytes(value: object, depth: int = 0) -> int:
             if not all(isinstance(key, str) for key in pairs):
                 raise ValueError("it has a key that is not a text")
             return 12 + sum(
-                12 + wire_bytes(key, depth + 1) + wire_bytes(one, depth + 1) for key, one in pairs.items()
+                12 + wire_bytes(key, depth + 1) + wire_bytes(child, depth + 1) for key, child in pairs.items()
             )
         case _:
             raise ValueError(f"it has a value of the type {type(value).__name__}")
 
 
-def _bounded(sources: Sequence[ToolSource]) -> Sequence[ToolSource]:
-    left, kept = MAX_SOURCES_BYTES, list[ToolSource]()
+def _limit_sources(sources: Sequence[ToolSource]) -> Sequence[ToolSource]:
+    left, selected = MAX_SOURCES_BYTES, list[ToolSource]()
     for source in sources[:MAX_SOURCES]:
         uri = _readable(source.uri)
         uri = uri if len(uri.encode()) <= _MOST_URI_BYTES else ""
-        title = _cut(_readable(source.title), _MOST_TITLE_BYTES)
+        title = _truncate(_readable(source.title), _MOST_TITLE_BYTES)
         left -= len((uri + title).encode())
         if left <= 0:
             break
-        text, passage = _cut(_readable(source.text), left), source.passage
+        text, passage = _truncate(_readable(source.text), left), source.passage
         size = len(text.encode())
         if passage is not None and (text != source.text):
             start = passage.range.start
             passage = replace(passage, range=replace(passage.range, end=start + size))
         left -= size
-        kept.append(replace(source, uri=uri, title=title, text=text, passage=passage))
+        selected.append(replace(source, uri=uri, title=title, text=text, passage=passage))
         if size < len(source.text.encode("utf-8", "replace")):
             break
-    return tuple(kept)
+    return tuple(selected)
 
 
 def _readable(text: str) -> str:
@@ -563,12 +564,12 @@ def _readable(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
-def _cut(text: str, most: int, note: str = "") -> str:
+def _truncate(text: str, limit: int, note: str = "") -> str:
     """The text, cut at a character to at most this many bytes, with the note at its end if it was cut."""
     data = text.encode()
-    if len(data) <= most:
+    if len(data) <= limit:
         return text
-    return data[: most - len(note.encode())].decode(errors="ignore") + note
+    return data[: limit - len(note.encode())].decode(errors="ignore") + note
 
 
 def _complaint(schema: Mapping[str, object], value: object) -> str:
@@ -583,9 +584,9 @@ def _complaint(schema: Mapping[str, object], value: object) -> str:
         return f"the tool's schema {error}"
     if mismatch is None:
         return ""
-    place = "/".join(map(str, mismatch.instance_path))
+    path = "/".join(map(str, mismatch.instance_path))
     message = _readable(mismatch.message.splitlines()[0])[:_MOST_COMPLAINT]
-    return f"{place}: {message}" if place else message
+    return f"{path}: {message}" if path else message
 
 
 @lru_cache(maxsize=128)

@@ -151,7 +151,7 @@ def citation_of(
             verdict,
             differences,
         )
-    place = passage.place_of(source)
+    location = passage.place_of(source)
     return Citation(
         passage_id=passage.id,
         document_id=passage.document_id,
@@ -163,9 +163,9 @@ def citation_of(
         sha256=sha256,
         answer=answer,
         score=score,
-        page=place.page,
-        boxes=place.boxes,
-        path=place.path,
+        page=location.page,
+        boxes=location.boxes,
+        path=location.path,
         date=passage.date,
         quote_origin=origin,
         verdict=verdict,
@@ -230,56 +230,56 @@ class MarkFilter:
 
     def feed(self, text: str) -> str:
         """Process the next piece. Returns the text that can be passed on now, which may be empty."""
-        return self._cleaned(text, ended=False)
+        return self._clean(text, ended=False)
 
     def end(self) -> str:
         """End the text. Returns the rest that was held back."""
-        return self._cleaned("", ended=True)
+        return self._clean("", ended=True)
 
-    def _cleaned(self, text: str, *, ended: bool) -> str:
-        out, place = list[str](), 0
+    def _clean(self, text: str, *, ended: bool) -> str:
+        out, index = list[str](), 0
         text, self._held = self._held + text, ""
-        while place < len(text):
-            if text[place] == "`":
+        while index < len(text):
+            if text[index] == "`":
                 self._run += 1
                 self._say("`", out)
-                place += 1
+                index += 1
                 continue
             if self._run:
                 self._code(self._run)
                 self._run = 0
-            if text[place] == "\n":
+            if text[index] == "\n":
                 # Without this, a stray backtick would hide the marks in the paragraphs that follow.
                 self._inline = 0
                 self._say("\n", out)
                 self._line_begins, self._counts = True, False
-                place += 1
+                index += 1
                 continue
             code = self._fence or self._inline
-            if match := (_CODE if code else _PASSING).match(text, place):
+            if match := (_CODE if code else _PASSING).match(text, index):
                 self._say(match.group(), out)
-                place = match.end()
+                index = match.end()
                 continue
-            if not ended and len(text) - place <= MOST_HELD and _BEGUN.match(text, place):
-                self._held = text[place:]
+            if not ended and len(text) - index <= MOST_HELD and _BEGUN.match(text, index):
+                self._held = text[index:]
                 break
-            if match := _MARK.match(text, place) or self._round(text, place):
+            if match := _MARK.match(text, index) or self._round(text, index):
                 self._mark(match.group())
-                place = match.end()
+                index = match.end()
                 continue
-            self._say(text[place], out)
-            place += 1
+            self._say(text[index], out)
+            index += 1
         return "".join(out)
 
-    def _round(self, text: str, place: int) -> re.Match[str] | None:
-        match = _ROUND.match(text, place)
+    def _round(self, text: str, index: int) -> re.Match[str] | None:
+        match = _ROUND.match(text, index)
         if match is not None and not self._line_begins and not self._counts:
             stopped = bool(self._last) and self._last in _STOPS
             ends = stopped or bool(match[2]) or match[3] != " "
-            apart = stopped or text[place] == " "
+            apart = stopped or text[index] == " "
             if ends and apart and int(match[1]) <= self._shown:
                 return match
-        self._counts = self._counts or _COUNTED.match(text, place) is not None
+        self._counts = self._counts or _COUNTED.match(text, index) is not None
         return None
 
     def _code(self, run: int) -> None:
@@ -302,7 +302,8 @@ class MarkFilter:
         parts = [copied["numbers"], *_FURTHER.split(copied["quote"])] if copied else [text, ""]
         for numbers, words in zip(parts[::2], parts[1::2], strict=True):
             quote, left = words.strip(_QUOTATION), max(MOST_MARKS - len(self.marks), 0)
-            self.marks += [Mark(self._end, int(one), quote) for one in re.findall(r"[0-9]+", numbers)[:left]]
+            read = re.findall(r"[0-9]+", numbers)[:left]
+            self.marks += [Mark(self._end, int(number), quote) for number in read]
         self._behind = self._behind or (self._line_begins and not self._start == self._end > 0)
         self._line_begins = False
 
@@ -334,7 +335,7 @@ def _words(data: bytes, start: int, end: int) -> ByteRange | None:
     lead = _LEAD.match(part)
     start += len(part[: lead.end()].encode()) if lead else 0
     end -= len(raw) - len(raw.rstrip())
-    if start < end and any(one.isalnum() for one in data[start:end].decode()):
+    if start < end and any(character.isalnum() for character in data[start:end].decode()):
         return ByteRange(start, end)
     return None
 
@@ -417,20 +418,18 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[CitedSentence]:
     leading = _leading(data, marks)
     distinct_claims = dict[tuple[int, int, int, str], CitedSentence]()
     ranges = sentence_ranges(text)
-    starts = [one.start for one in ranges]
+    starts = [span.start for span in ranges]
     before = 0
-    for place, (offset, passage, quote) in enumerate(marks):
-        if place and marks[place - 1][0] != offset:
-            before = marks[place - 1][0]
+    for index, (offset, passage, quote) in enumerate(marks):
+        if index and marks[index - 1][0] != offset:
+            before = marks[index - 1][0]
         end = min(offset, len(data))
         last = bisect_left(starts, end)
         if offset in leading:
-            until = next((one.offset for one in marks[place:] if one.offset > offset), len(data))
+            until = next((mark.offset for mark in marks[index:] if mark.offset > offset), len(data))
             following = ranges[max(0, bisect_right(starts, end) - 1) :]
-            source = next(
-                filter(None, (_words(data, max(one.start, end), min(one.end, until)) for one in following)),
-                None,
-            )
+            spans = (_words(data, max(span.start, end), min(span.end, until)) for span in following)
+            source = next(filter(None, spans), None)
         else:
             near = ranges[max(0, last - _MOST_LINES_BACK) : last]
             source = _claim(data, near, min(before, offset), end)
@@ -452,8 +451,8 @@ def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int
     for sentence in reversed(sentences):
         end = min(sentence.end, offset)
         start = before if sentence.start < before < end else sentence.start
-        if found := _words(data, start, end):
-            return found
+        if span := _words(data, start, end):
+            return span
         # This line has no words. A mark that is alone on a line belongs to the line before.
         before = 0
     return None
@@ -464,33 +463,33 @@ def sentence_ranges(text: str) -> Sequence[ByteRange]:
     ranges: list[ByteRange] = []
     start = 0
     for line in text.split("\n"):
-        place = start
+        position = start
         for sentence in sentences(line, "en"):
             size = len(sentence.encode())
-            ranges.append(ByteRange(place, place + size))
-            place += size
+            ranges.append(ByteRange(position, position + size))
+            position += size
         start += len(line.encode()) + 1
     return ranges
 
 
-def found_sources(results: Sequence[ResultModel]) -> Sequence[FoundSource]:
+def sources_of_results(results: Sequence[ResultModel]) -> Sequence[FoundSource]:
     """The sources that tools returned in a turn so far, in order. A source of a result that repeats an earlier one
     occurs once. A model cites the sources by their positions, which come after those of the passages.
     """
-    found: dict[tuple[str, int], FoundSource] = {}
+    sources: dict[tuple[str, int], FoundSource] = {}
     for result in results:
         for index, source in enumerate(result.sources):
             origin = ToolOrigin(result.id, result.call.tool, index, source.fetch_time)
-            found.setdefault((result.id, index), FoundSource(origin, source))
-    return list(found.values())
+            sources.setdefault((result.id, index), FoundSource(origin, source))
+    return list(sources.values())
 
 
 def citation(
-    claim: CitedSentence, checked: CheckedClaim, place: int, verdict: JudgeVerdict = JudgeVerdict.NONE
+    claim: CitedSentence, checked: CheckedClaim, index: int, verdict: JudgeVerdict = JudgeVerdict.NONE
 ) -> AnyCitation:
-    """The citation of a claim, the one at `place` of its answer, from 0. A quote that is too long is cut at its end."""
+    """The citation of a claim, the one at `index` of its answer, from 0. A quote that is too long is cut at its end."""
     quote = checked.quote
-    words = first_part(quote.text, MAX_QUOTE_BYTES if place < MAX_FULL_CITATIONS else MAX_SHORT_QUOTE_BYTES)
+    words = first_part(quote.text, MAX_QUOTE_BYTES if index < MAX_FULL_CITATIONS else MAX_SHORT_QUOTE_BYTES)
     source = (
         ByteRange(quote.source.start, quote.source.start + len(words.encode())) if words else quote.source
     )

@@ -339,7 +339,7 @@ class WhenTable(Table):
 
     @model_validator(mode="after")
     def _one_thing(self) -> WhenTable:
-        said = [
+        keys = [
             name
             for name, value in (
                 ("field", self.field),
@@ -349,17 +349,17 @@ class WhenTable(Table):
             )
             if value is not None
         ]
-        if len(said) != 1:
+        if len(keys) != 1:
             raise ValueError(
                 "needs exactly one of the keys “field”, “model”, “all” and “any”"
-                + (f", not {' and '.join(f'“{one}”' for one in said)}" if said else "")
+                + (f", not {' and '.join(f'“{key}”' for key in keys)}" if keys else "")
             )
         if self.field is not None and len(self.tests) != 1:
             raise ValueError(
                 "needs exactly one of the keys “is”, “in”, “above”, “below” and “empty” for its field"
             )
         if self.field is None and self.tests:
-            raise ValueError(f"has {', '.join(f'“{one}”' for one in self.tests)} without the key “field”")
+            raise ValueError(f"has {', '.join(f'“{key}”' for key in self.tests)} without the key “field”")
         return self
 
 

@@ -43,7 +43,7 @@ _STOPS: Final = frozenset("\u3002\uff01\uff1f\u0964")
 
 def words_of(text: str) -> Sequence[str]:
     """The words of a text, without case, punctuation and citation marks."""
-    return [one.casefold() for one in _WORD.findall(_MARK.sub(" ", text))]
+    return [word.casefold() for word in _WORD.findall(_MARK.sub(" ", text))]
 
 
 def whole_sentences(text: str) -> int:
@@ -52,21 +52,21 @@ def whole_sentences(text: str) -> int:
     Only the text that follows a sentence shows that the sentence is whole: a full stop at the end may belong to a
     number, and a line break there may be the first of two. Unfinished code is left out.
     """
-    said = text.rstrip()
-    end = place = said.rfind("\n") + 1
-    for sentence in sentences(said[place:], "en"):
-        place += len(sentence)
+    body = text.rstrip()
+    end = position = body.rfind("\n") + 1
+    for sentence in sentences(body[position:], "en"):
+        position += len(sentence)
         # The last sentence ends without white space. The number of a list's item is not a sentence.
         ends = sentence[-1].isspace() or sentence[-1] in _STOPS
-        if place < len(said) and ends and any(letter.isalpha() for letter in sentence):
-            end = place
+        if position < len(body) and ends and any(letter.isalpha() for letter in sentence):
+            end = position
     # The splitter takes such marks for a part of the next sentence, or does not split there.
-    end = max([end, *(match.end() for match in _MARKED_END.finditer(said))])
+    end = max([end, *(match.end() for match in _MARKED_END.finditer(body))])
     fences = [match.start() for match in _CODE.finditer(text[:end])]
     return fences[-1] if len(fences) % 2 else end
 
 
-def kept(text: str, *, prefix: bool) -> int:
+def to_keep(text: str, *, prefix: bool) -> int:
     """How many characters of a broken-off text stay; 0 if it is not worth keeping. prefix: whether the next model
     continues the text itself."""
     end = len(text) if prefix else whole_sentences(text)
@@ -117,15 +117,15 @@ class SeamComparison:
 
     def _opening(self, words: Sequence[str], *, whole: bool) -> Fit:
         """How the first words fit. whole: whether no more words will come."""
-        most = min(_COMPARED, len(self._words))
-        compared = words[:most]
+        count = min(_COMPARED, len(self._words))
+        compared = words[:count]
         begins = self._words[: len(compared)]
         if self._rewrites_word(compared):
             return Fit.REPEATS
         same = self._same(begins, compared) if len(begins) == len(self._words) else begins == compared
         if compared and same:
             # The text begins like the answer. The beginning of a short answer is at the same time its end.
-            if len(compared) == most or whole:
+            if len(compared) == count or whole:
                 return Fit.RESTARTS if len(compared) >= LEAST_KEPT else Fit.FITS
             return Fit.OPEN
         if any(
@@ -150,7 +150,7 @@ class SeamComparison:
             return True
         last = self._words[-_LONGEST_RUN:]
         return any(
-            self._same(last[place : place + len(words)], words) for place in range(len(last) - len(words) + 1)
+            self._same(last[start : start + len(words)], words) for start in range(len(last) - len(words) + 1)
         )
 
     def _same(self, standing: Sequence[str], coming: Sequence[str]) -> bool:

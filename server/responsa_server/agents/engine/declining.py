@@ -39,27 +39,27 @@ class DeclineFilter:
 
     def feed(self, text: str) -> str:
         """Process the next piece. Returns the text that can be passed on now, which may be empty."""
-        return self._cleaned(text, ended=False)
+        return self._clean(text, ended=False)
 
     def end(self) -> str:
         """End the text. Returns the rest that was held back."""
-        return self._cleaned("", ended=True)
+        return self._clean("", ended=True)
 
-    def _cleaned(self, text: str, *, ended: bool) -> str:
+    def _clean(self, text: str, *, ended: bool) -> str:
         if self.declined:
-            self.over = self.over or any(one.isalnum() for one in text)
+            self.over = self.over or any(character.isalnum() for character in text)
             return ""
         text = self._held + text
         self._held = ""
         if not self._begun:
             lead = _lead_of(text)
             fits = _fits(text, lead)
-            if sum(not one.isspace() for one in text[:lead]) > _MOST_LEAD:
+            if sum(not character.isspace() for character in text[:lead]) > _MOST_LEAD:
                 self._begun = True
             # A model may leave out the last bracket.
             elif fits == len(NO_ANSWER) or (ended and fits == len(NO_ANSWER) - 1):
                 self.declined = True
-                self.over = any(one.isalnum() for one in text[lead + fits :])
+                self.over = any(character.isalnum() for character in text[lead + fits :])
                 return ""
             elif not ended and lead + fits == len(text):
                 self._held = text
@@ -68,17 +68,17 @@ class DeclineFilter:
         return self._without_marks(text, ended=ended)
 
     def _without_marks(self, text: str, *, ended: bool) -> str:
-        out, place = list[str](), 0
-        while place < len(text):
+        out, index = list[str](), 0
+        while index < len(text):
             if self._behind:
                 self._behind = False
-                if text[place].isspace():
-                    place += 1
+                if text[index].isspace():
+                    index += 1
                     continue
-            start = text.find("[", place)
+            start = text.find("[", index)
             start = len(text) if start < 0 else start
-            if start > place:
-                out.append(text[place:start])
+            if start > index:
+                out.append(text[index:start])
                 self._last = text[start - 1]
             if start == len(text):
                 break
@@ -94,16 +94,16 @@ class DeclineFilter:
                 fits = 1
                 out.append("[")
                 self._last = "["
-            place = start + fits
+            index = start + fits
         return "".join(out)
 
 
 def _lead_of(text: str) -> int:
-    return next((place for place, one in enumerate(text) if not (one.isspace() or one in _LEAD)), len(text))
+    return next((index for index, one in enumerate(text) if not (one.isspace() or one in _LEAD)), len(text))
 
 
 def _fits(text: str, start: int) -> int:
     """How many characters from `start` on are the beginning of the mark, or the whole mark, in upper or lower case; 0
     if the text goes on in another way."""
-    given = text[start : start + len(NO_ANSWER)].lower().replace("_", " ").replace("-", " ")
-    return len(given) if NO_ANSWER.startswith(given) else 0
+    beginning = text[start : start + len(NO_ANSWER)].lower().replace("_", " ").replace("-", " ")
+    return len(beginning) if NO_ANSWER.startswith(beginning) else 0

@@ -16,37 +16,37 @@ REFERS_BACK: Final = "refers_back"
 """A field that no node writes. It says whether the question refers to earlier messages; a rule decides this."""
 
 
-def compiled(when: WhenTable | None, *, model: bool) -> Test | None:
+def compile_condition(when: WhenTable | None, *, model: bool) -> Test | None:
     """The condition as a function of the state; None if it holds for every state. model: whether the agent has a model."""
-    certain = fixed(when, model=model)
+    certain = constant_value(when, model=model)
     if certain is not None:
         return None if certain else _never
     assert when is not None
     if when.field is not None:
         return _of_field(when)
-    parts = [one for one in when.every or when.some or () if fixed(one, model=model) is None]
-    tests = [cast("Test", compiled(part, model=model)) for part in parts]
+    parts = [part for part in when.every or when.some or () if constant_value(part, model=model) is None]
+    tests = [cast("Test", compile_condition(part, model=model)) for part in parts]
     if when.every is not None:
         return lambda state: all(test(state) for test in tests)
     return lambda state: any(test(state) for test in tests)
 
 
-def fixed(when: WhenTable | None, *, model: bool) -> bool | None:
+def constant_value(when: WhenTable | None, *, model: bool) -> bool | None:
     """True if the condition holds for every state, False if it never holds, None if it depends on the state."""
     if when is None:
         return True
     if when.model is not None:
         return when.model is model
     if when.every is not None:
-        found = [fixed(one, model=model) for one in when.every]
-        return False if False in found else None if None in found else True
+        values = [constant_value(part, model=model) for part in when.every]
+        return False if False in values else None if None in values else True
     if when.some is not None:
-        found = [fixed(one, model=model) for one in when.some]
-        return True if True in found else None if None in found else False
+        values = [constant_value(part, model=model) for part in when.some]
+        return True if True in values else None if None in values else False
     return None
 
 
-def demanded(when: WhenTable | None) -> frozenset[str]:
+def fields_needed_by(when: WhenTable | None) -> frozenset[str]:
     """The fields that must exist if the condition holds. A nested field is listed by the part of its name before the
     first dot.
     """
@@ -58,8 +58,8 @@ def demanded(when: WhenTable | None) -> frozenset[str]:
         )
         return frozenset() if absent_fits else frozenset({when.field.split(".")[0]})
     if when.every is not None:
-        return frozenset[str]().union(*(demanded(one) for one in when.every))
-    some = [demanded(one) for one in when.some or ()]
+        return frozenset[str]().union(*(fields_needed_by(part) for part in when.every))
+    some = [fields_needed_by(part) for part in when.some or ()]
     return some[0].intersection(*some[1:]) if some else frozenset()
 
 
@@ -70,11 +70,11 @@ def leaves(
     if when.field is not None:
         yield key, when
     for name, parts in (("all", when.every), ("any", when.some)):
-        for place, one in enumerate(parts or ()):
-            yield from leaves(one, (*key, name, place))
+        for index, part in enumerate(parts or ()):
+            yield from leaves(part, (*key, name, index))
 
 
-def shown(when: WhenTable) -> str:
+def describe(when: WhenTable) -> str:
     """The condition in words, for the picture."""
     if when.model is not None:
         return "a model" if when.model else "no model"
@@ -83,7 +83,7 @@ def shown(when: WhenTable) -> str:
         parts = when.every or when.some or ()
         # “and” next to “or” would be ambiguous without parentheses.
         return word.join(
-            f"({shown(part)})" if _joined(part) and len(parts) > 1 else shown(part) for part in parts
+            f"({describe(part)})" if _joined(part) and len(parts) > 1 else describe(part) for part in parts
         )
     ((name, value),) = when.tests.items()
     if name == "empty":
@@ -99,7 +99,7 @@ def _joined(when: WhenTable) -> bool:
 
 def _value(value: Any) -> str:
     if isinstance(value, tuple):
-        return ", ".join(_value(one) for one in cast("tuple[Any, ...]", value))
+        return ", ".join(_value(item) for item in cast("tuple[Any, ...]", value))
     return (
         str(value).lower()
         if isinstance(value, bool)
@@ -120,7 +120,7 @@ def _of_field(when: WhenTable) -> Test:
         case "is":
             return lambda state: _same(read(state), wanted)
         case "in":
-            return lambda state: any(_same(read(state), one) for one in wanted)
+            return lambda state: any(_same(read(state), choice) for choice in wanted)
         case "above":
             return lambda state: (value := _number(read(state))) is not None and value > wanted
         case "below":
@@ -149,7 +149,8 @@ def _reader(field: str) -> Callable[[Plain], object]:
 
 
 def _refers_back(state: Plain) -> bool:
-    history = [StateMessage.model_validate(one) for one in cast("Sequence[object]", state.get("history", ()))]
+    messages = cast("Sequence[object]", state.get("history", ()))
+    history = [StateMessage.model_validate(message) for message in messages]
     return standalone(str(state.get("question", "")), history) is not None
 
 
@@ -174,10 +175,10 @@ def _empty(value: object) -> bool:
 
 def edges_from(config: AgentConfig, name: str) -> Sequence[EdgeTable]:
     """A node's edges in order. The last edge from BEGIN leads to `start`."""
-    given = [edge for edge in config.graph.edges if edge.source == name]
+    edges = [edge for edge in config.graph.edges if edge.source == name]
     if name == BEGIN:
-        given.append(EdgeTable.model_validate({"from": BEGIN, "to": config.start}))
-    return given
+        edges.append(EdgeTable.model_validate({"from": BEGIN, "to": config.start}))
+    return edges
 
 
 def possible_edges(config: AgentConfig, *, model: bool) -> Mapping[str, Sequence[EdgeTable]]:
@@ -191,7 +192,7 @@ def possible_edges(config: AgentConfig, *, model: bool) -> Mapping[str, Sequence
 def _possible(config: AgentConfig, name: str, *, model: bool) -> Sequence[EdgeTable]:
     edges, ended = list[EdgeTable](), set[str | None]()
     for edge in edges_from(config, name):
-        certain = fixed(edge.when, model=model)
+        certain = constant_value(edge.when, model=model)
         if certain is False or edge.on in ended:
             continue
         edges.append(edge)
@@ -238,7 +239,7 @@ def _lines(config: AgentConfig) -> Iterator[str]:
 def _arrow(edge: EdgeTable) -> str:
     words = [f"on {edge.on}"] if edge.on else []
     if edge.when is not None:
-        words.append(shown(edge.when))
+        words.append(describe(edge.when))
     if edge.limit is not None:
         words.append(f"at most {edge.limit} ×")
     text = ", ".join(words).replace('"', "'").replace("|", "/")

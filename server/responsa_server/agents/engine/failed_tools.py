@@ -30,7 +30,7 @@ _UNKNOWN: Final = ", so it is not known whether the call took effect"
 _CORRECTED: Final = frozenset({ToolFault.ARGUMENTS, ToolFault.REFUSED})
 
 
-def failed_calls(results: Sequence[ResultModel]) -> Sequence[ResultModel]:
+def failures_of(results: Sequence[ResultModel]) -> Sequence[ResultModel]:
     """The failed calls that people must know of. Left out: a call of a tool that does not exist, and a call that was
     not made because the request was wrong if another call of the same tool succeeded.
     """
@@ -50,7 +50,7 @@ def failures_said(results: Sequence[ResultModel]) -> str:
     return " ".join(
         dict.fromkeys(
             _sentence(failed_call, again=failed_call.call.tool in done)
-            for failed_call in failed_calls(results)
+            for failed_call in failures_of(results)
         )
     )
 
@@ -61,7 +61,7 @@ def without_documents(fallbacks: Sequence[Fallback], traits: Traits) -> str:
     return traits.without_retrieval if lost else ""
 
 
-def titled(result: ResultModel) -> str:
+def title_of(result: ResultModel) -> str:
     """The name of a result's tool at the beginning of a sentence."""
     tool = result.title or result.call.tool
     return tool[:1].upper() + tool[1:]
@@ -69,7 +69,7 @@ def titled(result: ResultModel) -> str:
 
 def _sentence(result: ResultModel, *, again: bool) -> str:
     """again: whether another call of the tool succeeded."""
-    subject = f"A call of {result.title or result.call.tool}" if again else titled(result)
+    subject = f"A call of {result.title or result.call.tool}" if again else title_of(result)
     what = _SENTENCES.get(result.fault, _FAILED) if result.fault is not None else _FAILED
     return f"{subject} {what}{_UNKNOWN if result.outcome is ToolOutcome.UNKNOWN else ''}."
 
@@ -90,10 +90,10 @@ def tools_unused(parts: NodeParts, run: Run, cause: str, called: Collection[str]
     """
     if not parts.traits.tools:
         return
-    found = [
+    ids = [
         candidate.tool.card.id
         for candidate in parts.candidates(run.caller)
         if candidate.kind != KNOWLEDGE_SEARCH
     ]
-    for tool in [one for one in found if one not in called][:MOST_REPORTED]:
+    for tool in [tool for tool in ids if tool not in called][:MOST_REPORTED]:
         run.fell_back(Fallback(FallbackKind.WITHOUT_TOOL, tool, "", cause))

@@ -15,7 +15,7 @@ from langgraph.types import Command
 
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, NodeTable, traits
 from responsa_server.agents.engine.declining import DECLINED, UNCITED
-from responsa_server.agents.engine.edges import Test, compiled, possible_edges, reachable
+from responsa_server.agents.engine.edges import Test, compile_condition, possible_edges, reachable
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import Announcement, AnyNode, OverBudget, Progress, Run
 from responsa_server.agents.engine.prompts import PromptSet
@@ -24,8 +24,8 @@ from responsa_server.agents.engine.state import (
     KNOWN_KEYS,
     GraphState,
     StateError,
-    kept,
     plain_fallback,
+    to_milestone,
 )
 from responsa_server.domain.agents import Milestone, Withdrawal
 from responsa_server.domain.answers import EvidenceSource
@@ -177,7 +177,7 @@ class Graph:
         verify(plan)
         self._plan = plan
         self._routes = {route.source: route for route in plan.routes}
-        self._actions = {name: _wrapped(plan, node, self._routes[name]) for name, node in plan.nodes.items()}
+        self._actions = {name: _wrap(plan, node, self._routes[name]) for name, node in plan.nodes.items()}
         self._graph = self._compile()
 
     async def run(self, state: GraphState, context: Run) -> Mapping[str, object]:
@@ -195,7 +195,7 @@ class Graph:
         return cast("Mapping[str, object]", await self._graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
 
     def _compile(self) -> _Compiled:
-        async def walked(state: Any, *, runtime: Runtime[_Walk]) -> Any:
+        async def walk_on(state: Any, *, runtime: Runtime[_Walk]) -> Any:
             walk, done = runtime.context, set[str]()
             while walk.next != FINISH and walk.next not in done:
                 done.add(walk.next)
@@ -209,15 +209,15 @@ class Graph:
         # LangGraph's overloads do not know such a node.
         graph.add_node(  # pyright: ignore[reportUnknownMemberType, reportCallIssue]
             _WALK,
-            walked,  # pyright: ignore[reportArgumentType]
+            walk_on,  # pyright: ignore[reportArgumentType]
             input_schema=_STATE,
             destinations=(_WALK,),
         )
         graph.add_edge(START, _WALK)
         compiled = graph.compile()  # pyright: ignore[reportUnknownMemberType]
         # The code around each node counts the steps and reports the limit. LangGraph's limit is a second guard.
-        most = self._plan.steps + 2 if self._plan.steps else _MOST_STEPS
-        return compiled.with_config({"recursion_limit": most})
+        limit = self._plan.steps + 2 if self._plan.steps else _MOST_STEPS
+        return compiled.with_config({"recursion_limit": limit})
 
 
 def _next(route: Route, state: GraphState) -> str:
@@ -255,7 +255,7 @@ def verify(plan: Plan) -> None:
             )
 
 
-def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
+def _wrap(plan: Plan, node: AnyNode, route: Route) -> _Action:
     name = node.name
     detour = plan.detours.get(name)
     always_kept = node.effect is not Effect.NONE or node.calls_model
@@ -271,25 +271,25 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
 
     async def run_node(state: GraphState, context: Run, watch: _Watched) -> Any:
         watch.begin()
-        steps = _counted(plan, state)
+        steps = _count_step(plan, state)
         begun = monotonic()
         diverted = ""
         try:
-            if node.calls_model and not node.has_rule and (limit := context.limits.reached(context.spent())):
+            if node.calls_model and not node.has_rule and (limit := context.limits.forbids(context.spent())):
                 raise OverBudget(limit)
             if node.announcement is not None:
                 context.emit(Status(node.announcement.step, node.announcement.message))
-            given = node.validate_input(state)
+            node_input = node.validate_input(state)
             if node.begins_attempts:
-                context.emit(Milestone(kept(name, state)))
-            output = dict(node.validate_output(await _attempts(node, given, context, watch)))
+                context.emit(Milestone(to_milestone(name, state)))
+            output = dict(node.validate_output(await _attempts(node, node_input, context, watch)))
         except (Unavailable, OverBudget) as error:
             target = None
             if detour is not None and not watch.text and _may_go_round(error, state, context):
                 target = detour.choose(state)
             if detour is None or target is None:
                 if isinstance(error, OverBudget):
-                    error.text = _sent(state)
+                    error.text = _text_sent(state)
                 raise
             kind = detour.kinds.get(target, detour.kind)
             if kind is not None:
@@ -320,22 +320,22 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
         seconds = monotonic() - begun
         instruments.STEP_SECONDS.add(seconds, node.kind)
         if always_kept or seconds > most_seconds:
-            context.emit(Milestone(kept(_next(route, cast("GraphState", after)), after)))
+            context.emit(Milestone(to_milestone(_next(route, cast("GraphState", after)), after)))
         return after
 
     return step
 
 
-def _counted(plan: Plan, state: GraphState) -> int:
+def _count_step(plan: Plan, state: GraphState) -> int:
     """The number of this step; 0 if steps have no limit and are not counted. Raises OverBudget."""
     if not plan.steps:
         return 0
     if (steps := state.get("steps", 0) + 1) > plan.steps:
-        raise OverBudget("steps", _sent(state))
+        raise OverBudget("steps", _text_sent(state))
     return steps
 
 
-def _sent(state: GraphState) -> str:
+def _text_sent(state: GraphState) -> str:
     """The part of the text that was sent. The rest may be a draft, which must not become the answer."""
     return state.get("text", "").encode()[: state.get("bytes_sent", 0)].decode(errors="ignore")
 
@@ -346,7 +346,7 @@ def _may_go_round(error: Unavailable | OverBudget, state: GraphState, context: R
     """
     if isinstance(error, Unavailable):
         return True
-    return error.limit not in context.limits.quota and not _sent(state)
+    return error.limit not in context.limits.quota and not _text_sent(state)
 
 
 def cause(error: Unavailable | OverBudget) -> str:
@@ -406,7 +406,7 @@ def plan(
     model = parts.model is not None
     edges = possible_edges(config, model=model)
     within = reachable(edges)
-    nodes = {name: _made(name, table, parts, kinds) for name, table in config.nodes.items() if name in within}
+    nodes = {name: _make(name, table, parts, kinds) for name, table in config.nodes.items() if name in within}
     detours = dict[str, Detour]()
     for name in nodes:
         kind = kinds[config.nodes[name].kind].fallback
@@ -422,7 +422,7 @@ def plan(
     return Plan(nodes, routes, detours, config.limits.steps, parts.source)
 
 
-def _made(name: str, table: NodeTable, parts: NodeParts, kinds: Mapping[str, NodeKind]) -> AnyNode:
+def _make(name: str, table: NodeTable, parts: NodeParts, kinds: Mapping[str, NodeKind]) -> AnyNode:
     kind = kinds[table.kind]
     node = kind.make(parts, kind.options.model_validate(table.options), name)
     node.name, node.kind = name, table.kind
@@ -464,7 +464,7 @@ def _route(name: str, edges: Sequence[EdgeTable], *, model: bool) -> Route:
 
 def _choice(edges: Sequence[EdgeTable], *, model: bool) -> Callable[[GraphState], str | None]:
     ways: list[tuple[str, Test | None, int | None, str]] = [
-        (edge.target, compiled(edge.when, model=model), edge.limit, visit(edge.source, edge.target))
+        (edge.target, compile_condition(edge.when, model=model), edge.limit, visit(edge.source, edge.target))
         for edge in edges
     ]
 

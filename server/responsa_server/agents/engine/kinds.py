@@ -101,13 +101,13 @@ class NodeKind:
     needs_test: str = ""
     uses: Callable[[Any], tuple[NodeKind, NodeOptions] | None] | None = None
 
-    def used(self, options: NodeOptions | None) -> Sequence[tuple[NodeKind, NodeOptions]]:
+    def list_uses(self, options: NodeOptions | None) -> Sequence[tuple[NodeKind, NodeOptions]]:
         """The kind that `uses` returns, if there is one."""
-        found = None if self.uses is None or options is None else self.uses(options)
-        return () if found is None else (found,)
+        use = None if self.uses is None or options is None else self.uses(options)
+        return () if use is None else (use,)
 
 
-def required(part: Part | None, name: str) -> Part:
+def require(part: Part | None, name: str) -> Part:
     """The part itself. Raises PartMissing if the part is None."""
     if part is None:
         raise PartMissing(f"there is no {name}")

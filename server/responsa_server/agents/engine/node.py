@@ -61,7 +61,7 @@ class Limits:
     requested: bool = False
     quota: frozenset[str] = frozenset()
 
-    def lowered(self, cost_micros: int) -> Limits:
+    def lower_to(self, cost_micros: int) -> Limits:
         """The limits with the lower of two cost limits: the agent's and the request's. cost_micros: the request's limit; 0 if
         the request has no limit.
         """
@@ -74,11 +74,11 @@ class Limits:
         at least 1. None: no quota limits the turn."""
         if grant is None:
             return self
-        given = {metric.value: grant.of(metric) for metric in Metric}
+        amounts = {metric.value: grant.of(metric) for metric in Metric}
         lower = {
-            name: most
-            for name, most in given.items()
-            if most is not None and (not getattr(self, name) or most < getattr(self, name))
+            name: amount
+            for name, amount in amounts.items()
+            if amount is not None and (not getattr(self, name) or amount < getattr(self, name))
         }
         short = frozenset(metric.value for metric in grant.short if metric.value in lower)
         return replace(
@@ -101,7 +101,7 @@ class Limits:
             return None
         return max(0, self.cost_micros - spent.cost_micros)
 
-    def reached(self, spent: Usage) -> str:
+    def forbids(self, spent: Usage) -> str:
         """The key of the limit that forbids another call of a model; "" if no limit forbids the call."""
         if self.tokens_left(spent) == 0:
             return "tokens"
@@ -147,17 +147,17 @@ def most_output(
     If the result is 0 or less, the call must not be made. tokens_left, micros_left: what remains of the turn's limits; None
     for no limit. Prices are in US dollars per million tokens, that is, in millionths of a dollar per token.
     """
-    most = configured
+    limit = configured
     if tokens_left is not None:
-        most = min(most, tokens_left - prompt_tokens)
+        limit = min(limit, tokens_left - prompt_tokens)
     if micros_left is not None:
         after_prompt = Decimal(micros_left) - prompt_tokens * input_price
         # A price that is not known counts as 0, so a price of 0 does not mean that the call is free.
         if after_prompt < 0 or (output_price == 0 and micros_left <= 0):
             return 0
         if output_price > 0:
-            most = min(most, int(after_prompt / output_price))
-    return most
+            limit = min(limit, int(after_prompt / output_price))
+    return limit
 
 
 class NodeModel(BaseModel):
@@ -248,8 +248,8 @@ class Run:
 
     def read(self, versions: Iterable[VersionRead | None]) -> None:
         """Record what a model is about to read, or what the answer is drawn from. None stands for a text that comes from no document."""
-        if found := tuple(dict.fromkeys(version for version in versions if version is not None)):
-            self.emit(DocumentsRead(found))
+        if distinct := tuple(dict.fromkeys(version for version in versions if version is not None)):
+            self.emit(DocumentsRead(distinct))
 
     def fell_back(self, fallback: Fallback) -> None:
         """Report that a node took a fallback."""
@@ -375,7 +375,7 @@ class Offered:
         return self.trusted | self.untrusted
 
 
-def named_files(
+def files_of_options(
     options: type[NodeOptions], values: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Names, str]]:
     """The files that the given options name. Each result is the option's path, the file's kind and the file's name.
@@ -390,6 +390,6 @@ def named_files(
             if isinstance(value, str):
                 yield (name,), role, value
             elif isinstance(value, dict):
-                for key, one in cast("dict[str, Any]", value).items():
-                    if key != BY and isinstance(one, str):
-                        yield (name, key), role, one
+                for key, file in cast("dict[str, Any]", value).items():
+                    if key != BY and isinstance(file, str):
+                        yield (name, key), role, file

@@ -61,7 +61,7 @@ def neutral(text: str) -> str:
     return text.translate(_MARKS) if _MARKED.search(text) else text
 
 
-def fenced(kind: str, text: str, mark: str) -> str:
+def fence(kind: str, text: str, mark: str) -> str:
     """Untrusted text between marks. kind: a one-word description of the text."""
     return f"⟦data {kind} {mark}⟧\n{neutral(text)}\n⟦end {mark}⟧"
 
@@ -99,29 +99,29 @@ class FenceFilter:
         if not text:
             return ""
         if self._held or self._behind or not self._plain(text):
-            return self._cleaned(self._held + text, ended=False)
+            return self._clean(self._held + text, ended=False)
         self._last = text[-1]
         return text
 
     def end(self) -> str:
         """End the text. Returns the rest that was held back."""
-        return self._cleaned(self._held, ended=True)
+        return self._clean(self._held, ended=True)
 
     def _plain(self, text: str) -> bool:
         """Whether the piece contains no beginning of a mark or of the number. Most pieces are like this."""
         return _OPEN not in text and self._second not in text and text[-1] != self._first
 
-    def _cleaned(self, text: str, *, ended: bool) -> str:
-        out, place = list[str](), 0
+    def _clean(self, text: str, *, ended: bool) -> str:
+        out, index = list[str](), 0
         self._held = ""
-        while place < len(text):
+        while index < len(text):
             if self._behind:
                 self._behind = False
-                if text[place].isspace():
-                    place += 1
+                if text[index].isspace():
+                    index += 1
                     continue
-            start, number = self._next(text, place)
-            self._say(text[place:start], out)
+            start, number = self._next(text, index)
+            self._say(text[index:start], out)
             if start == len(text):
                 break
             end = start + len(self._mark) if number else self._end(text, start, ended=ended)
@@ -131,24 +131,24 @@ class FenceFilter:
                     break
                 end = start
             if end > start:
-                place = end
+                index = end
                 continue
             self._say(text[start], out)
-            place = start + 1
+            index = start + 1
         return "".join(out)
 
-    def _next(self, text: str, place: int) -> tuple[int, bool]:
+    def _next(self, text: str, index: int) -> tuple[int, bool]:
         """The position at which the next mark or number may begin, and whether a number or the beginning of a number is
         at this position.
 
         If the text has no mark and no number, the position is the end of the text.
         """
-        opened = text.find(_OPEN, place)
+        opened = text.find(_OPEN, index)
         opened = len(text) if opened < 0 else opened
-        number = text.find(self._mark, place, opened)
+        number = text.find(self._mark, index, opened)
         if number < 0 and opened == len(text):
             size = len(self._mark) - 1
-            begun = text.find(self._first, max(place, len(text) - size))
+            begun = text.find(self._first, max(index, len(text) - size))
             while begun >= 0 and not self._mark.startswith(text[begun:]):
                 begun = text.find(self._first, begun + 1)
             number = begun
@@ -176,7 +176,7 @@ class FenceFilter:
             self._last = text[-1]
 
 
-def unfenced(text: str, mark: str) -> str:
+def unfence(text: str, mark: str) -> str:
     """The text without marks. mark: the turn's number; "" to return the text unchanged."""
     if not mark:
         return text
@@ -184,17 +184,17 @@ def unfenced(text: str, mark: str) -> str:
     return fences.feed(text) + fences.end()
 
 
-def unfenced_within(value: object, mark: str) -> object:
-    """A JSON value without marks in its texts and keys; see `unfenced`. Marks are removed after parsing, because they
+def unfence_within(value: object, mark: str) -> object:
+    """A JSON value without marks in its texts and keys; see `unfence`. Marks are removed after parsing, because they
     may be escaped in JSON."""
     match value:
         case str():
-            return unfenced(value, mark)
+            return unfence(value, mark)
         case dict():
             pairs = cast("dict[str, object]", value).items()
-            return {unfenced(key, mark): unfenced_within(item, mark) for key, item in pairs}
+            return {unfence(key, mark): unfence_within(item, mark) for key, item in pairs}
         case list():
-            return [unfenced_within(item, mark) for item in cast("list[object]", value)]
+            return [unfence_within(item, mark) for item in cast("list[object]", value)]
         case _:
             return value
 
@@ -353,20 +353,18 @@ class UnknownWord:
     @property
     def message(self) -> str:
         """What is wrong, as a part of a sentence."""
-        found = f"templates have no {self.kind} “{self.word}”"
+        text = f"templates have no {self.kind} “{self.word}”"
         # The word is not misspelt.
-        return (
-            f"{found} here; they have {', '.join(self.known)}" if self.word in (*FILTERS, *TESTS) else found
-        )
+        return f"{text} here; they have {', '.join(self.known)}" if self.word in (*FILTERS, *TESTS) else text
 
     @property
     def synonym(self) -> str:
         """The name of the filter that other template engines call `word`; "" if there is no such filter."""
-        found = _ELSEWHERE.get(self.word.lower(), "") if self.kind == "filter" else ""
-        return found if found in self.known else ""
+        synonym = _ELSEWHERE.get(self.word.lower(), "") if self.kind == "filter" else ""
+        return synonym if synonym in self.known else ""
 
 
-def included(text: str) -> Sequence[str]:
+def list_includes(text: str) -> Sequence[str]:
     """The names of the partials that a template includes."""
     return [name for _, name in _includes(text) if name is not None]
 
@@ -375,12 +373,12 @@ def _includes(text: str) -> Iterator[tuple[int, str | None]]:
     """The place of each include, and the name of its partial; None if it is not a text."""
     for tag in tags(text):
         if tag.statement == "include":
-            found = _INCLUDE.match(text, tag.start)
-            yield tag.start, None if found is None else found["name"]
+            match = _INCLUDE.match(text, tag.start)
+            yield tag.start, None if match is None else match["name"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _TemplatePart:
     template: str
     file: str
     first_line: int
@@ -406,7 +404,7 @@ class PromptSet:
         """in_sandbox: whether the templates are filled in within the sandbox, and may have minijinja's whole language."""
         self._prompts = dict(prompts)
         self._partials = dict(partials or {})
-        self._parts: dict[str, tuple[_Part, _Part | None]] = {}
+        self._parts: dict[str, tuple[_TemplatePart, _TemplatePart | None]] = {}
         self.broken: dict[str, list[PromptError]] = {}
         self._meter = None if in_sandbox else _Meter()
         self._environment = minijinja.Environment(
@@ -416,7 +414,7 @@ class PromptSet:
             auto_escape_callback=lambda _: False,
             trim_blocks=True,
             filters=self._meter and self._meter.filters,
-            finalizer=self._meter and self._meter.counted,
+            finalizer=self._meter and self._meter.count_value,
         )
         for name in _GLOBALS:
             self._environment.remove_global(name)
@@ -429,15 +427,15 @@ class PromptSet:
         self._includes = dict[str, Sequence[str]]()
         self._names = dict[str, frozenset[str]]()
         self._uses = dict[str, Uses]()
-        for name, one in self._partials.items():
-            self._add(_Part(name, one.file, 1), one.text)
+        for name, partial in self._partials.items():
+            self._add(_TemplatePart(name, partial.file, 1), partial.text)
         for name, source in self._prompts.items():
             self._split(name, source)
         self._measure()
         for name, parts in self._parts.items():
-            reached = self._reached([part.template for part in parts if part is not None])
-            if found := [self._broken_parts[one] for one in reached if one in self._broken_parts]:
-                self.broken[name] = found
+            reached = self._reach([part.template for part in parts if part is not None])
+            if errors := [self._broken_parts[part] for part in reached if part in self._broken_parts]:
+                self.broken[name] = errors
 
     @property
     def names(self) -> Sequence[str]:
@@ -456,14 +454,14 @@ class PromptSet:
 
         Raises KeyError and PromptError. An error in a partial names the partial's file.
         """
-        parts = [one for one in self._sound(name) if one is not None]
+        parts = [part for part in self._sound(name) if part is not None]
         try:
-            return "".join(self._filled(part, values) for part in parts)
+            return "".join(self._fill(part, values) for part in parts)
         except PromptError:
             # For an error in a partial, the template engine reports only the line of the include.
-            for template in reversed(self._reached([part.template for part in parts])):
+            for template in reversed(self._reach([part.template for part in parts])):
                 if template in self._partials:
-                    self._filled(_Part(template, self._partials[template].file, 1), values)
+                    self._fill(_TemplatePart(template, self._partials[template].file, 1), values)
             raise
 
     def variables(self, name: str) -> Uses:
@@ -471,7 +469,7 @@ class PromptSet:
         system, user = self._sound(name)
         if name not in self._uses:
             self._uses[name] = Uses(
-                self._used(system.template), self._used(user.template) if user else frozenset()
+                self._names_in(system.template), self._names_in(user.template) if user else frozenset()
             )
         return self._uses[name]
 
@@ -482,10 +480,10 @@ class PromptSet:
         Raises KeyError, PromptError.
         """
         words = dict[tuple[str, str], UnknownWord]()
-        parts = {one.template: one for one in self._sound(name) if one is not None}
+        parts = {part.template: part for part in self._sound(name) if part is not None}
         filters, tests = (FILTERS, TESTS) if self._meter is None else (PROMPT_FILTERS, PROMPT_TESTS)
-        for template in self._reached(list(parts)):
-            part = parts.get(template) or _Part(template, self._partials[template].file, 1)
+        for template in self._reach(list(parts)):
+            part = parts.get(template) or _TemplatePart(template, self._partials[template].file, 1)
             for kind, word, line in self._words[template]:
                 # Both names are safe here, because they are words.
                 if not self._environment.eval_expr(f"'{word}' is {kind}"):
@@ -503,70 +501,70 @@ class PromptSet:
         """
         system, user = self._sound(name)
         values = {key: _plain(self._prompts[name].file, key, value) for key, value in trusted.items()}
-        instruction = self._filled(system, values).strip()
+        instruction = self._fill(system, values).strip()
         messages = [
             PromptMessage(Role.SYSTEM, f"{instruction}\n\n{meaning(mark)}", place=Provenance.INSTRUCTION)
         ]
         if HISTORY not in self.variables(name).user:
-            messages += [_spoken(one, mark) for one in untrusted.history]
+            messages += [_to_message(message, mark) for message in untrusted.history]
         if untrusted.passages:
             numbered = (
-                f"[{number}]\n{fenced('passage', one, mark)}"
-                for number, one in enumerate(untrusted.passages, 1)
+                f"[{number}]\n{fence('passage', passage, mark)}"
+                for number, passage in enumerate(untrusted.passages, 1)
             )
             messages.append(
                 PromptMessage(
                     Role.USER,
                     "\n\n".join(numbered),
                     place=Provenance.RETRIEVED,
-                    documents=[neutral(one) for one in untrusted.passages],
+                    documents=[neutral(passage) for passage in untrusted.passages],
                 )
             )
-        question = fenced("question", untrusted.question, mark)
+        question = fence("question", untrusted.question, mark)
         if user is None:
             messages.append(PromptMessage(Role.USER, question, place=Provenance.USER))
             return messages
-        talk = "\n\n".join(f"{one.speaker.value}: {one.text}" for one in untrusted.history)
+        talk = "\n\n".join(f"{message.speaker.value}: {message.text}" for message in untrusted.history)
         # An empty value gets no marks, so that a prompt can test whether the value is empty.
-        values |= {key: fenced(key, one, mark) if one else "" for key, one in untrusted.others.items()}
+        values |= {key: fence(key, text, mark) if text else "" for key, text in untrusted.others.items()}
         values |= {
             "question": question,
-            HISTORY: fenced(HISTORY, talk, mark) if talk else "",
+            HISTORY: fence(HISTORY, talk, mark) if talk else "",
             PASSAGES: len(untrusted.passages),
         }
-        messages.append(PromptMessage(Role.USER, self._filled(user, values).strip(), place=Provenance.USER))
+        messages.append(PromptMessage(Role.USER, self._fill(user, values).strip(), place=Provenance.USER))
         return messages
 
     def text(self, name: str, values: Plain) -> str:
         """A template for people, filled in. Texts among the values are neutralised but get no marks. Raises KeyError, PromptError."""
         part, _ = self._sound(name)
         plain = {
-            key: neutral(one) if isinstance(one, str) else _plain(self._prompts[name].file, key, one)
-            for key, one in values.items()
+            key: neutral(value) if isinstance(value, str) else _plain(self._prompts[name].file, key, value)
+            for key, value in values.items()
         }
-        return self._filled(part, plain).strip()
+        return self._fill(part, plain).strip()
 
     def _split(self, name: str, source: PromptSource) -> None:
         lines = source.body.split("\n")
-        place = next((place for place, line in enumerate(lines) if line.rstrip() == USER_LINE), None)
-        system = _Part(f"{name}#system", source.file, source.body_line)
-        self._add(system, source.body if place is None else "\n".join(lines[:place]))
+        index = next((index for index, line in enumerate(lines) if line.rstrip() == USER_LINE), None)
+        system = _TemplatePart(f"{name}#system", source.file, source.body_line)
+        self._add(system, source.body if index is None else "\n".join(lines[:index]))
         user = None
-        if place is not None:
-            user = _Part(f"{name}#user", source.file, source.body_line + place + 1)
-            self._add(user, "\n".join(lines[place + 1 :]))
+        if index is not None:
+            user = _TemplatePart(f"{name}#user", source.file, source.body_line + index + 1)
+            self._add(user, "\n".join(lines[index + 1 :]))
         self._parts[name] = (system, user)
 
-    def _add(self, part: _Part, text: str) -> None:
-        self._texts[part.template], self._includes[part.template] = text, included(text)
+    def _add(self, part: _TemplatePart, text: str) -> None:
+        self._texts[part.template], self._includes[part.template] = text, list_includes(text)
         self._words[part.template] = list(_words(part, text))
         for kind, word, _ in self._words[part.template]:
             if self._meter is not None and kind == "filter" and word not in PROMPT_FILTERS:
                 self._environment.remove_filter(word)
             if self._meter is not None and kind == "test" and word not in PROMPT_TESTS:
                 self._environment.remove_test(word)
-        found = find_excess(text) or (None if self._meter is None else find_foreign(text))
-        error = None if found is None else PromptError(part.file, _line(part, text, found[0]), found[1])
+        fault = find_excess(text) or (None if self._meter is None else find_foreign(text))
+        error = None if fault is None else PromptError(part.file, _line(part, text, fault[0]), fault[1])
         error = error or _unfit(part, text, self._partials)
         if error is None:
             try:
@@ -581,53 +579,53 @@ class PromptSet:
         sizes, new_sizes = dict[str, int](), dict[str, int]()
         for _ in range(_MOST_NESTED):
             new_sizes = {
-                name: len(text) + sum(sizes.get(one, 0) for one in self._includes[name])
+                name: len(text) + sum(sizes.get(include, 0) for include in self._includes[name])
                 for name, text in self._texts.items()
                 if name not in sizes
-                and all(one in sizes or one not in self._texts for one in self._includes[name])
+                and all(include in sizes or include not in self._texts for include in self._includes[name])
             }
             if not new_sizes:
                 break
             sizes |= new_sizes
         files = {part.template: part for parts in self._parts.values() for part in parts if part is not None}
         for name, text in self._texts.items():
-            part = files.get(name) or _Part(name, self._partials[name].file, 1)
+            part = files.get(name) or _TemplatePart(name, self._partials[name].file, 1)
             if name not in sizes and name in self._partials:
                 each = list(_includes(text))
-                place, other = next((one for one in each if one[1] not in sizes), each[0])
+                index, other = next((pair for pair in each if pair[1] not in sizes), each[0])
                 why = f"{name} includes itself through {other}; remove one of the includes"
                 if new_sizes:
                     why = f"{name} includes more than {_MOST_NESTED} files within one another; remove one of the includes"
             elif self._meter is not None and sizes.get(name, 0) > MOST_WRITTEN:
-                place = 0
+                index = 0
                 why = f"it has more than {MOST_WRITTEN:,} characters with what it includes; shorten it"
             else:
                 continue
-            self._broken_parts.setdefault(name, PromptError(part.file, _line(part, text, place), why))
+            self._broken_parts.setdefault(name, PromptError(part.file, _line(part, text, index), why))
 
-    def _reached(self, templates: Sequence[str]) -> Sequence[str]:
+    def _reach(self, templates: Sequence[str]) -> Sequence[str]:
         """The templates and all partials that they include, without repetitions."""
         reached, left = dict[str, None](), deque(templates)
         while left:
-            one = left.popleft()
-            if one not in reached and one in self._texts:
-                reached[one] = None
-                left += self._includes[one]
+            template = left.popleft()
+            if template not in reached and template in self._texts:
+                reached[template] = None
+                left += self._includes[template]
         return list(reached)
 
-    def _used(self, template: str) -> frozenset[str]:
+    def _names_in(self, template: str) -> frozenset[str]:
         if template not in self._names:
-            each = map(self._environment.undeclared_variables_in_template, self._reached([template]))
+            each = map(self._environment.undeclared_variables_in_template, self._reach([template]))
             self._names[template] = frozenset(cast("set[str]", set()).union(*each))
         return self._names[template]
 
-    def _sound(self, name: str) -> tuple[_Part, _Part | None]:
+    def _sound(self, name: str) -> tuple[_TemplatePart, _TemplatePart | None]:
         if broken := self.broken.get(name):
             raise broken[0]
         return self._parts[name]
 
-    def _filled(self, part: _Part, values: Mapping[str, Any]) -> str:
-        used = {name: one for name, one in values.items() if name in self._used(part.template)}
+    def _fill(self, part: _TemplatePart, values: Mapping[str, Any]) -> str:
+        used = {name: value for name, value in values.items() if name in self._names_in(part.template)}
         with self._filling:
             if self._meter is not None:
                 self._meter.left = MOST_MADE
@@ -658,21 +656,21 @@ class _Meter:
     def __init__(self) -> None:
         self.left = MOST_MADE
         self.filters: Mapping[str, Callable[..., str]] = {
-            "join": self._joined,
+            "join": self._join,
             "lower": self._lower,
             "upper": self._upper,
         }
 
-    def counted(self, value: object) -> object:
+    def count_value(self, value: object) -> object:
         """Count a value, and leave the writing of it to the template engine."""
         self._count(len(value if isinstance(value, str) else str(value)))
         return NotImplemented
 
-    def _joined(self, values: object, between: str = "") -> str:
+    def _join(self, values: object, between: str = "") -> str:
         # A text is no list here, because a separator of each character could multiply it.
         if not isinstance(values, Sequence) or isinstance(values, str):
             raise _CannotFill("“join” needs a list")
-        texts = [str(one) for one in cast("Sequence[object]", values)]
+        texts = [str(value) for value in cast("Sequence[object]", values)]
         self._count(sum(map(len, texts)) + len(between) * len(texts))
         return between.join(texts)
 
@@ -703,27 +701,27 @@ def _size(value: object) -> int:
             return len(value.encode("utf-8", "replace"))
         case dict():
             pairs = cast("Mapping[str, object]", value).items()
-            return 16 + sum(64 + len(key) + _size(one) for key, one in pairs)
+            return 16 + sum(64 + len(key) + _size(item) for key, item in pairs)
         case tuple() | list():
-            return 16 + sum(64 + _size(one) for one in cast("Sequence[object]", value))
+            return 16 + sum(64 + _size(item) for item in cast("Sequence[object]", value))
         case _:
             return 16
 
 
-def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptError | None:
+def _unfit(part: _TemplatePart, text: str, partials: Mapping[str, Partial]) -> PromptError | None:
     """An error that the template engine would otherwise report only while it renders the template."""
-    for place, name in _includes(text):
+    for index, name in _includes(text):
         if name is None:
             why = "an include needs a file's name between quotation marks"
         elif name not in partials:
             why = f"there is no partial {name}"
         else:
             continue
-        return PromptError(part.file, _line(part, text, place), why)
+        return PromptError(part.file, _line(part, text, index), why)
     return None
 
 
-def _words(part: _Part, text: str) -> Iterator[tuple[str, str, int]]:
+def _words(part: _TemplatePart, text: str) -> Iterator[tuple[str, str, int]]:
     """The filters and tests that a template uses: “filter” or “test”, the word, and its line."""
     for tag in tags(text):
         for match in _WORD.finditer(tag.code):
@@ -731,11 +729,11 @@ def _words(part: _Part, text: str) -> Iterator[tuple[str, str, int]]:
             yield kind, match[kind], _line(part, text, tag.start + match.start(kind))
 
 
-def _line(part: _Part, text: str, place: int) -> int:
-    return part.first_line + text.count("\n", 0, place)
+def _line(part: _TemplatePart, text: str, index: int) -> int:
+    return part.first_line + text.count("\n", 0, index)
 
 
-def _prompt_error(part: _Part, error: minijinja.TemplateError) -> PromptError:
+def _prompt_error(part: _TemplatePart, error: minijinja.TemplateError) -> PromptError:
     line = error.line
     ours = error.name in (None, part.template)
     return PromptError(
@@ -747,12 +745,12 @@ def _prompt_error(part: _Part, error: minijinja.TemplateError) -> PromptError:
     )
 
 
-def _spoken(message: StateMessage, mark: str) -> PromptMessage:
+def _to_message(message: StateMessage, mark: str) -> PromptMessage:
     if message.speaker is Speaker.USER:
         # The user's earlier messages are as untrusted as the question.
-        return PromptMessage(Role.USER, fenced("message", message.text, mark), place=Provenance.USER)
+        return PromptMessage(Role.USER, fence("message", message.text, mark), place=Provenance.USER)
     # Answers quote documents, and documents may contain instructions.
-    return PromptMessage(Role.ASSISTANT, fenced("answer", message.text, mark), place=Provenance.MODEL)
+    return PromptMessage(Role.ASSISTANT, fence("answer", message.text, mark), place=Provenance.MODEL)
 
 
 def _plain(file: str, key: str, value: object) -> object:
@@ -763,8 +761,9 @@ def _plain(file: str, key: str, value: object) -> object:
         return str(value)
     if isinstance(value, Mapping):
         return {
-            str(name): _plain(file, key, one) for name, one in cast("Mapping[object, object]", value).items()
+            str(name): _plain(file, key, part)
+            for name, part in cast("Mapping[object, object]", value).items()
         }
     if isinstance(value, Sequence):
-        return tuple(_plain(file, key, one) for one in cast("Sequence[object]", value))
+        return tuple(_plain(file, key, item) for item in cast("Sequence[object]", value))
     raise PromptError(file, None, f"the variable {key} is not a plain value")

@@ -51,7 +51,7 @@ def standalone(question: str, history: Sequence[StateMessage]) -> str | None:
     if not needs_context(question):
         return None
     before = list[str]()
-    for asked in reversed(_answered(history)):
+    for asked in reversed(_questions_of(history)):
         before.insert(0, asked)
         if len(before) == _MOST_BEFORE or not needs_context(asked):
             break
@@ -61,7 +61,7 @@ def standalone(question: str, history: Sequence[StateMessage]) -> str | None:
 
 def after_previous(question: str, history: Sequence[StateMessage]) -> str | None:
     """The question with the last answered question before it; None if there is none."""
-    before = _answered(history)
+    before = _questions_of(history)
     joined = f"{question.strip()} ({before[-1]})" if before else ""
     return joined if joined and len(joined.encode()) <= MAX_QUESTION_BYTES else None
 
@@ -75,18 +75,18 @@ def points_back(question: str) -> bool:
     """Whether the question has a pronoun that points back."""
     pronouns = _PRONOUNS.get(language_of(question), _ENGLISH)
     words = [part for word in _WORD.findall(question) for part in re.split("['’]", word)]
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         # After the first word, a capital marks a name or a form of address ("IT", German "Sie").
-        folded = word.casefold() if place == 0 else word
+        folded = word.casefold() if index == 0 else word
         begins_clause = (
-            folded == "that" and 0 < place < len(words) - 1 and words[place - 1] not in _BEFORE_THAT
+            folded == "that" and 0 < index < len(words) - 1 and words[index - 1] not in _BEFORE_THAT
         )
         if folded in pronouns and not begins_clause:
             return True
     return False
 
 
-def _answered(history: Sequence[StateMessage]) -> Sequence[str]:
+def _questions_of(history: Sequence[StateMessage]) -> Sequence[str]:
     return [
         asked.text
         for asked, answer in pairwise(history)

@@ -47,17 +47,17 @@ class CheckedSchema:
         self._known = dict[tuple[int, int], tuple[int, int]]()
         patterns = _patterns(self._root)
         try:
-            work = self._applied(self._root, 0)[0]
+            work = self._count_work(self._root, 0)[0]
         except RecursionError:
             raise ValueError("is nested too deeply") from None
         if work > MOST_WORK:
             raise ValueError("has too many subschemas for one value, or refers to itself without a step")
-        self._most = most = _PATTERN_BYTES // max(1, len(patterns))
+        self._most = limit = _PATTERN_BYTES // max(1, len(patterns))
         self._validator = jsonschema_rs.Draft202012Validator(
             self._root,
             validate_formats=True,
             retriever=_no_retrieval,
-            pattern_options=jsonschema_rs.RegexOptions(size_limit=most, dfa_size_limit=most),
+            pattern_options=jsonschema_rs.RegexOptions(size_limit=limit, dfa_size_limit=limit),
         )
 
     def error(self, value: object) -> jsonschema_rs.ValidationError | None:
@@ -65,7 +65,7 @@ class CheckedSchema:
         parts, characters, levels = _extent(value)
         tables = patterns = 0
         for level in range(levels + 1):  # from below, so that no call goes deeper than the schema
-            tables, patterns = self._applied(self._root, level)
+            tables, patterns = self._count_work(self._root, level)
         work = (parts + characters // 64) * tables
         if work > MOST_WORK or characters * patterns * self._most > _MOST_MATCHED:
             raise ValueError("has too many subschemas for a value of this size and depth")
@@ -79,7 +79,7 @@ class CheckedSchema:
             return error
         return None
 
-    def _applied(self, schema: object, levels: int) -> tuple[int, int]:
+    def _count_work(self, schema: object, levels: int) -> tuple[int, int]:
         """How many subschemas and regular expressions may apply to a value with so many levels below it, each as often as it may."""
         if not isinstance(schema, dict):
             return 1, 0
@@ -88,19 +88,20 @@ class CheckedSchema:
         if key not in self._known:
             # A schema that comes back to itself without a step into the value finds this.
             self._known[key] = _TOO_MANY
-            same = [self._applied(one, levels) for one in _subschemas(table, _SAME)]
+            same = [self._count_work(part, levels) for part in _subschemas(table, _SAME)]
             if "$ref" in table:
-                same.append(self._applied(self._referred(table["$ref"]), levels))
+                same.append(self._count_work(self._resolve(table["$ref"]), levels))
             if "unevaluatedProperties" in table or "unevaluatedItems" in table:
                 same *= 2  # they look once more
-            within = [self._applied(one, levels - 1) for one in _subschemas(table, _WITHIN)] if levels else []
+            parts = _subschemas(table, _WITHIN) if levels else ()
+            within = [self._count_work(part, levels - 1) for part in parts]
             tables, patterns = (
                 sum(counts) for counts in zip((_size(table), _own(table)), *same, *within, strict=True)
             )
             self._known[key] = min(tables, _TOO_MANY[0]), min(patterns, _TOO_MANY[1])
         return self._known[key]
 
-    def _referred(self, reference: object) -> object:
+    def _resolve(self, reference: object) -> object:
         target: object = self._root
         if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
             for step in unquote(reference).split("/")[1:]:
@@ -118,7 +119,7 @@ class CheckedSchema:
 def _size(table: Mapping[str, object]) -> int:
     """What a table itself takes: the names and values that it lists count, too."""
     listed = [table.get("required"), table.get("enum"), *_values(table.get("dependentRequired"))]
-    return 1 + sum(len(cast("list[object]", one)) for one in listed if isinstance(one, list)) // 8
+    return 1 + sum(len(cast("list[object]", entry)) for entry in listed if isinstance(entry, list)) // 8
 
 
 def _values(table: object) -> Iterator[object]:
@@ -136,8 +137,8 @@ def _subschemas(table: Mapping[str, object], keywords: tuple[str, ...]) -> Itera
         if isinstance(value, list):
             yield from cast("list[object]", value)
         elif isinstance(value, dict):
-            one = cast("dict[str, object]", value)
-            yield from one.values() if keyword in _NAMED else (one,)
+            table = cast("dict[str, object]", value)
+            yield from table.values() if keyword in _NAMED else (table,)
 
 
 def _patterns(schema: object) -> list[str]:
@@ -161,7 +162,7 @@ def _patterns(schema: object) -> list[str]:
         raise ValueError(f"has more than {MOST_TABLES:,} tables; make it smaller")
     if len(patterns) > MOST_PATTERNS:
         raise ValueError(f"has more than {MOST_PATTERNS} regular expressions; use fewer")
-    if any(len(one) > MOST_CHARACTERS for one in patterns):
+    if any(len(pattern) > MOST_CHARACTERS for pattern in patterns):
         raise ValueError(
             f"has a regular expression with more than {MOST_CHARACTERS:,} characters; shorten it"
         )

@@ -86,19 +86,19 @@ class StateError(Exception):
     """A state cannot be stored, or this version cannot continue from stored bytes. The message gives the reason."""
 
 
-def kept(next_node: str, state: Plain) -> bytes:
+def to_milestone(next_node: str, state: Plain) -> bytes:
     """The bytes of a milestone: the format's number, then msgpack of the next node and of the state without the task's fields.
 
     Raises StateError.
     """
     try:
-        plain = {key: _packed(value) for key, value in state.items() if key not in TASK_KEYS}
+        plain = {key: _pack(value) for key, value in state.items() if key not in TASK_KEYS}
         return _FORMAT + ormsgpack.packb([next_node, plain], option=_STRICT)
     except ormsgpack.MsgpackEncodeError as error:
         raise StateError(f"the state before the node {next_node} cannot be kept: {error}") from error
 
 
-def _packed(value: object) -> object:
+def _pack(value: object) -> object:
     """A value of the state; an object already as msgpack, in its plain form."""
     if not isinstance(value, OBJECTS):
         return value
@@ -109,17 +109,17 @@ def _inner(value: object) -> object:
     return value.kept if isinstance(value, FoundContent) else [*cast("Iterable[object]", value)]
 
 
-def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, GraphState]:
+def restore(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, GraphState]:
     """The next node and the state of a milestone. keys: the keys that the graph's state may have. Raises StateError."""
     if milestone[:1] != _FORMAT:
         raise StateError(
             f"the milestone has the format {milestone[:1].hex() or '(none)'}, not {_FORMAT.hex()}"
         )
     try:
-        found: object = ormsgpack.unpackb(milestone[1:])
+        unpacked: object = ormsgpack.unpackb(milestone[1:])
     except ormsgpack.MsgpackDecodeError as error:
         raise StateError(f"the milestone is not valid msgpack: {error}") from error
-    parts = cast("list[object]", found) if isinstance(found, list) else []
+    parts = cast("list[object]", unpacked) if isinstance(unpacked, list) else []
     if len(parts) != 2 or not isinstance(parts[0], str) or not isinstance(parts[1], dict):
         raise StateError("the milestone does not consist of a node and a state")
     next_node, stored = parts[0], cast("dict[str, object]", parts[1])
@@ -137,7 +137,7 @@ def has_text(milestone: bytes) -> bool:
         return True
 
 
-def said(message: Message) -> Plain:
+def to_plain(message: Message) -> Plain:
     """A message as plain state."""
     titles = tuple(dict.fromkeys(citation.title for citation in message.citations if citation.title))
     model = StateMessage(
@@ -162,8 +162,8 @@ def plain_fallback(fallback: Fallback) -> Plain:
 
 def fallbacks_of(state: Plain) -> Sequence[Fallback]:
     """The fallbacks of a run, in order and without repetitions."""
-    found = cast("Sequence[Mapping[str, str]]", state.get("fallbacks", ()))
-    each = (Fallback(FallbackKind(one["kind"]), one["source"], one["target"], one["cause"]) for one in found)
+    rows = cast("Sequence[Mapping[str, str]]", state.get("fallbacks", ()))
+    each = (Fallback(FallbackKind(row["kind"]), row["source"], row["target"], row["cause"]) for row in rows)
     return list(dict.fromkeys(each))
 
 
@@ -171,19 +171,19 @@ def before(
     earlier_messages: Sequence[EarlierMessage], history: Sequence[Message], *, messages: int, tokens: int
 ) -> Sequence[Plain]:
     """The last of the messages before the conversation's own, as plain state, oldest first: as many as fit. messages,
-    tokens: the limits of these and the conversation's messages together, as in `divided`.
+    tokens: the limits of these and the conversation's messages together, as in `divide`.
     """
     left = tokens * BYTES_A_TOKEN - sum(len(message.text.encode()) for message in history)
-    kept: list[Plain] = []
+    selected: list[Plain] = []
     for message in reversed(earlier_messages):
         left -= len(message.text.encode())
-        if len(kept) + len(history) >= messages or (tokens and left < 0):
+        if len(selected) + len(history) >= messages or (tokens and left < 0):
             break
-        kept.append(StateMessage(speaker=message.speaker, text=message.text).model_dump(mode="json"))
-    return kept[::-1]
+        selected.append(StateMessage(speaker=message.speaker, text=message.text).model_dump(mode="json"))
+    return selected[::-1]
 
 
-def divided(
+def divide(
     history: Sequence[Message], *, messages: int, tokens: int, older: int
 ) -> tuple[Sequence[Message], Sequence[Message]]:
     """The messages to read in full, and the earlier messages to summarise. Both are in order, oldest first.
@@ -191,13 +191,13 @@ def divided(
     messages: the maximum number of messages to read in full. tokens: the maximum number of tokens in these messages; 0 for no
     limit. older: the maximum number of messages to summarise. The last message is always read in full, however long it is.
     """
-    kept = list(history[-messages:]) if messages else []
+    full = list(history[-messages:]) if messages else []
     if tokens:
         left = tokens * BYTES_A_TOKEN
-        for place in range(len(kept) - 1, -1, -1):
-            left -= len(kept[place].text.encode())
-            if left < 0 and place < len(kept) - 1:
-                kept = kept[place + 1 :]
+        for index in range(len(full) - 1, -1, -1):
+            left -= len(full[index].text.encode())
+            if left < 0 and index < len(full) - 1:
+                full = full[index + 1 :]
                 break
-    before = history[: len(history) - len(kept)]
-    return kept, list(before[-older:]) if older else []
+    before = history[: len(history) - len(full)]
+    return full, list(before[-older:]) if older else []

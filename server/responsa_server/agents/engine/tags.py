@@ -67,8 +67,8 @@ class Tag:
     @property
     def statement(self) -> str:
         """The first word of a statement; "" if the tag is none."""
-        found = _WORD.match(self.code)
-        return "" if found is None else found[1]
+        match = _WORD.match(self.code)
+        return "" if match is None else match[1]
 
     @property
     def opens(self) -> bool:
@@ -86,25 +86,25 @@ def tags(text: str) -> Sequence[Tag]:
 
 
 def _tags(text: str) -> Iterator[Tag]:
-    place = 0
-    while (opening := _OPENING.search(text, place)) is not None:
-        place = opening.end()
+    index = 0
+    while (opening := _OPENING.search(text, index)) is not None:
+        index = opening.end()
         if opening["tag"] is None:
             continue
         end = "}}" if opening["tag"] == "{{" else "%}"
         code, operators, depth, brackets = [opening[0]], 0, 0, 0
-        while place < len(text):
-            if place - opening.start() > MOST_CHARACTERS:
+        while index < len(text):
+            if index - opening.start() > MOST_CHARACTERS:
                 break
             if depth == 0 and (
-                text.startswith(end, place) or (text[place] in "-+" and text.startswith(end, place + 1))
+                text.startswith(end, index) or (text[index] in "-+" and text.startswith(end, index + 1))
             ):
-                place = text.index(end, place) + len(end)
+                index = text.index(end, index) + len(end)
                 break
-            token = _TOKEN.match(text, place)
+            token = _TOKEN.match(text, index)
             assert token is not None, "the last alternative matches everything"
             code.append(" " * len(token[0]) if token["string"] else token[0])
-            place = token.end()
+            index = token.end()
             depth += bool(token["open"]) - bool(token["close"])
             if depth < 0:
                 return

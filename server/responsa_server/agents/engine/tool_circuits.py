@@ -60,7 +60,7 @@ class ToolCircuits:
             return ToolCircuit(self._breakers, None)
         name = f"{self._tenant}/{endpoint}"
         circuit = ToolCircuit(self._breakers, _Names(KIND + name, f"{KIND_OF_USERS}{name}/{self._user}"))
-        refused = circuit.admitted()
+        refused = circuit.admit()
         if refused is None:
             return circuit
         again = ceil(refused.seconds)
@@ -87,8 +87,8 @@ def tool_of(circuit: str, caller: Principal | None, declared: Collection[str]) -
 def tool_of_user(circuit: str, caller: Principal | None, declared: Collection[str]) -> str:
     """Like `tool_of`, for the circuit of a user, who is not named. For a check of the health it is "", so that no user
     makes the server look ill."""
-    found = caller and tool_of(circuit.rpartition("/")[0], caller, declared)
-    return f"{found} (in the calls of one user)" if found else ""
+    name = caller and tool_of(circuit.rpartition("/")[0], caller, declared)
+    return f"{name} (in the calls of one user)" if name else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class _Names:
 
 
 class ToolCircuit:
-    """The circuits of one call. Call `ended` if the call has a result, and `left` in any case."""
+    """The circuits of one call. Call `record` if the call has a result, and `end` in any case."""
 
     def __init__(self, breakers: Breakers, names: _Names | None) -> None:
         """names: None for a tool without a circuit."""
@@ -113,43 +113,43 @@ class ToolCircuit:
         # The circuits whose other calls wait for the outcome of this one.
         self._probed: list[str] = []
 
-    def admitted(self) -> BarredCall | None:
+    def admit(self) -> BarredCall | None:
         """Ask both circuits. Returns why the call must not be made; None if it may be made."""
         for name in self._names.both if self._names else ():
-            found = self._breakers.admit(name)
-            if isinstance(found, BarredCall):
-                self.left()
-                return found
-            if found is Probe.PROBE:
+            admission = self._breakers.admit(name)
+            if isinstance(admission, BarredCall):
+                self.end()
+                return admission
+            if admission is Probe.PROBE:
                 self._probed.append(name)
         return None
 
-    def ended(self, result: ToolResult, took_seconds: float) -> None:
+    def record(self, result: ToolResult, took_seconds: float) -> None:
         """Record the outcome of the call. A failure that cost time opens a circuit at once; quick ones open it after two in a row."""
         if self._names is None:
             return
         fault = result.error
         if fault is None or (fault in _ANSWERED and not result.broken):
             for name in self._names.both:
-                self._breakers.succeeded(name)
+                self._breakers.record_success(name)
         elif fault is ToolFault.TIMEOUT:
-            self._failed(fault, 1)
+            self._record_failure(fault, 1)
         elif fault is ToolFault.UNREACHABLE:
-            most = 1 if took_seconds >= _SLOW_SECONDS else _MOST_STRIKES
-            self._breakers.failed(self._names.tenant, fault, most)
+            strikes = 1 if took_seconds >= _SLOW_SECONDS else _MOST_STRIKES
+            self._breakers.record_failure(self._names.tenant, fault, strikes)
         elif result.broken:
-            self._failed(fault, _MOST_STRIKES)
+            self._record_failure(fault, _MOST_STRIKES)
         else:
             return
-        self.left()
+        self.end()
 
-    def left(self) -> None:
+    def end(self) -> None:
         """The call is over. If its outcome says nothing about the other system, another call may try."""
         for name in self._probed:
-            self._breakers.left(name)
+            self._breakers.end_probe(name)
         self._probed.clear()
 
-    def _failed(self, fault: ToolFault, most: int) -> None:
+    def _record_failure(self, fault: ToolFault, strikes: int) -> None:
         assert self._names is not None, "the outcome of a call is recorded only if its tool has circuits"
-        self._breakers.failed(self._names.user, fault, most)
-        self._breakers.failed(self._names.tenant, fault, _MOST_USERS, self._names.user)
+        self._breakers.record_failure(self._names.user, fault, strikes)
+        self._breakers.record_failure(self._names.tenant, fault, _MOST_USERS, self._names.user)

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from responsa_server.agents.engine.answer_text import emit_text
 from responsa_server.agents.engine.calling import CallModel, CallScope, ResultModel, ToolCaller
-from responsa_server.agents.engine.citations import found_sources
-from responsa_server.agents.engine.failed_tools import failed_calls, failures_said
+from responsa_server.agents.engine.citations import sources_of_results
+from responsa_server.agents.engine.failed_tools import failures_of, failures_said
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -89,14 +89,15 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
             bool(inputs.collections),
             inputs.document_filter,
         )
-        made = await caller.made(inputs.calls, inputs.results, self._parts.granted(run.caller), run, scope)
+        tools = self._parts.granted(run.caller)
+        made = await caller.make_calls(inputs.calls, inputs.results, tools, run, scope)
         results = (*inputs.results, *made)
         return CallToolOutput(
             calls=(),
             results=results,
             direct=sum(result.direct for result in results),
-            found=len(found_sources([result for result in results if not result.direct])),
-            failed=len(failed_calls(results)),
+            found=len(sources_of_results([result for result in results if not result.direct])),
+            failed=len(failures_of(results)),
         )
 
 

@@ -23,13 +23,13 @@ from responsa_server.agents.engine.citations import (
     Mark,
     citation,
     claims,
-    found_sources,
     plain,
     sentence_ranges,
+    sources_of_results,
 )
 from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.agents.engine.declining import UNCITED
-from responsa_server.agents.engine.kinds import NodeKind, required
+from responsa_server.agents.engine.kinds import NodeKind, require
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Run
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
@@ -156,7 +156,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         text_claims = claims(inputs.text, inputs.marks)
         found: Sequence[CheckedClaim | None] = ()
         if text_claims:
-            sources = found_sources(inputs.results)
+            sources = sources_of_results(inputs.results)
             found = await self._judge.check(text_claims, inputs.evidence, self._most_bytes, sources)
         checked = [(claim, one) for claim, one in zip(text_claims, found, strict=True) if one is not None]
         complete = inputs.complete and len(checked) <= MAX_CITATIONS
@@ -292,7 +292,7 @@ def _collections(quotes: Iterable[Quote]) -> tuple[str, ...]:
 
 KIND: Final = NodeKind(
     lambda parts, options, _: CitationChecker(
-        required(parts.judge, "judge of citations"),
+        require(parts.judge, "judge of citations"),
         parts.traits.retrieval,
         parts.citation_model,
         hold=options.hold,
@@ -378,7 +378,7 @@ def _within(block: Sequence[str], text: Sequence[str]) -> bool:
 
 
 CODE_CHECKER: Final = NodeKind(
-    lambda parts, _, __: CodeChecker(required(parts.source, "source of evidence"), parts.traits.retrieval),
+    lambda parts, _, __: CodeChecker(require(parts.source, "source of evidence"), parts.traits.retrieval),
     CodeCheckerModel,
     CodeCheckerOutput,
 )

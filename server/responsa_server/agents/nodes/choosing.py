@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, cast
 
 from pydantic import Field, JsonValue, create_model
 
-from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offer
 from responsa_server.agents.engine.calling import CallModel, ResultModel, argument_problem
 from responsa_server.agents.engine.failed_tools import NO_MODEL, SMALL_MODEL, tools_unused
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
@@ -252,5 +252,5 @@ TOOL_CHOOSER: Final = NodeKind(
     ChooserInput,
     ChooserOutput,
     ChooserOptions,
-    offers=offered("tools", "tool", untrusted=("question", "history", "summary")),
+    offers=offer("tools", "tool", untrusted=("question", "history", "summary")),
 )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, JsonValue, create_model
 
-from responsa_server.agents.engine.asking import FAILURES, Answer, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.engine.asking import FAILURES, Answer, Asker, Shape, ask_typed, cause, offer
 from responsa_server.agents.engine.config import Texts
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import (
@@ -34,7 +34,7 @@ from responsa_server.domain.intents import Example, IntentClassifier
 
 OUT_OF_SCOPE: Final = "out_of_scope"
 """The intent or category of a message to which no other label applies."""
-OFFERED: Final = offered("categories", "examples")
+OFFERED: Final = offer("categories", "examples")
 """The variables for the prompts of these nodes."""
 _LAST: Final = 4
 """How many earlier messages a model reads."""

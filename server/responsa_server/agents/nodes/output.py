@@ -10,7 +10,7 @@ from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import AnswerModel
 from responsa_server.agents.engine.config import TEMPLATE, Traits
 from responsa_server.agents.engine.failed_tools import failures_said, without_documents
-from responsa_server.agents.engine.kinds import NodeKind, required
+from responsa_server.agents.engine.kinds import NodeKind, require
 from responsa_server.agents.engine.node import (
     Announcement,
     Node,
@@ -152,7 +152,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
 
 KIND: Final = NodeKind(
     lambda parts, options, name: Template(
-        required(parts.prompts, "set of prompts"),
+        require(parts.prompts, "set of prompts"),
         options.template,
         name,
         traits=parts.traits,

@@ -11,7 +11,7 @@ from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import SEPARATOR, AnswerModel, first_part, plain
 from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.agents.engine.failed_tools import NO_MODEL, tools_unused
-from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts, require
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Run
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
@@ -89,7 +89,7 @@ class Passages(Node[PassagesInput, PassagesOutput]):
 async def shown(parts: NodeParts, evidence: Evidence, ranking: Ranking, run: Run) -> AnswerModel:
     """Send the excerpts of a ranking as an answer. Raises Unavailable."""
     if not ranking.made:
-        ranking = await required(parts.source, "source of evidence").excerpts(run.caller, evidence, ranking)
+        ranking = await require(parts.source, "source of evidence").excerpts(run.caller, evidence, ranking)
     excerpts = ranking.excerpts
     run.read(excerpt.read for excerpt in excerpts)
     text, citations = "", list[Citation]()

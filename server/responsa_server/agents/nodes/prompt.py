@@ -17,15 +17,15 @@ from responsa_server.agents.engine.asking import (
     label_of,
     may_write,
     model_unavailable,
-    offered,
+    offer,
     patience,
 )
 from responsa_server.agents.engine.calling import CallModel, ResultModel
-from responsa_server.agents.engine.citations import Mark, claims, found_sources
+from responsa_server.agents.engine.citations import Mark, claims, sources_of_results
 from responsa_server.agents.engine.declining import DECLINED, NO_ANSWER, UNCITED
 from responsa_server.agents.engine.declining import VARIABLE as NO_ANSWER_VARIABLE
 from responsa_server.agents.engine.failed_tools import without_documents
-from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts, require
 from responsa_server.agents.engine.node import (
     BY,
     DEFAULT,
@@ -39,7 +39,7 @@ from responsa_server.agents.engine.node import (
     PromptChoice,
     Run,
 )
-from responsa_server.agents.engine.prompts import Untrusted, fenced, unfenced_within
+from responsa_server.agents.engine.prompts import Untrusted, fence, unfence_within
 from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.checking import NO_MARKS
 from responsa_server.agents.nodes.choosing import (
@@ -76,7 +76,7 @@ from responsa_server.domain.tools import ToolCard
 from responsa_server.text.instructing import without_instructions
 
 GENERATING: Final = Announcement(Step.GENERATING, "Generating response...")
-OFFERED: Final = offered(
+OFFERED: Final = offer(
     "persona",
     "without_retrieval",
     NO_ANSWER_VARIABLE,
@@ -178,7 +178,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         self.announcement = announcement
         self._parts = parts
         self._options = options or PromptOptions()
-        self._model = required(parts.model, "model")
+        self._model = require(parts.model, "model")
         self._asker = parts.asker(self._options.prompt)
         self._chooser = chooser_for(parts, name) if self._options.tools else None
         self._reports_usage = reports_usage
@@ -305,7 +305,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
                                 limit.reschedule(asyncio.get_running_loop().time() + seconds)
                             fits = text.add(piece.text)
                             await run.faults.at(Fault.BETWEEN_CHUNKS, run.turn_id)
-                            if not fits or (limited and run.limits.reached(run.spent())):
+                            if not fits or (limited and run.limits.forbids(run.spent())):
                                 return Ended(complete=False), writer
                         case Withdrawn():
                             text.withdraw(piece.keep)
@@ -407,7 +407,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             {
                 "call_id": request.call_id,
                 "tool": request.tool,
-                "arguments": unfenced_within(dict(request.arguments), run.nonce),
+                "arguments": unfence_within(dict(request.arguments), run.nonce),
                 "signature": request.signature,
                 "problem": request.problem,
             }
@@ -488,7 +488,7 @@ def _numbers(results: Sequence[ResultModel], shown: int | None) -> Mapping[tuple
     model does not cite."""
     if shown is None:
         return {}
-    origins = [source.origin for source in found_sources(results)]
+    origins = [source.origin for source in sources_of_results(results)]
     return {(one.call_id, one.source_index): number for number, one in enumerate(origins, shown + 1)}
 
 
@@ -512,7 +512,7 @@ def _with_sources(result: ResultModel, numbers: Mapping[tuple[str, int], int], m
 
 def _fenced(what: str, text: str, mark: str) -> str:
     shown = without_instructions(text)
-    return fenced(what, shown, mark) if mark else shown
+    return fence(what, shown, mark) if mark else shown
 
 
 PROMPT: Final = NodeKind(

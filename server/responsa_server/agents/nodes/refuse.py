@@ -8,7 +8,7 @@ from typing import Final
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import RefusalModel
 from responsa_server.agents.engine.failed_tools import failures_said
-from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts, require
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Offered, Run, TemplateName
 from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
 from responsa_server.agents.nodes.passages import done_without_model
@@ -78,7 +78,7 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         self._parts = parts
         self._options = options
         self._traits = parts.traits
-        self._prompts = required(parts.prompts, "set of prompts") if options.template else None
+        self._prompts = require(parts.prompts, "set of prompts") if options.template else None
         self._has_model = parts.model is not None
         if options.needs_model:
             self.replaces_model = None

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, JsonValue, create_model
 
-from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offer
 from responsa_server.agents.engine.config import RetrievalTable, SourceTable, Texts
-from responsa_server.agents.engine.kinds import NodeKind, required
+from responsa_server.agents.engine.kinds import NodeKind, require
 from responsa_server.agents.engine.node import (
     Announcement,
     Node,
@@ -99,7 +99,7 @@ REWRITER: Final = NodeKind(
     RewriteInput,
     RewriteOutput,
     RewriterOptions,
-    offers=offered(untrusted=("question", "history", "summary")),
+    offers=offer(untrusted=("question", "history", "summary")),
 )
 
 
@@ -253,7 +253,7 @@ QUERY_EXPANDER: Final = NodeKind(
     QueryExpanderInput,
     QueryExpanderOutput,
     QueryExpanderOptions,
-    offers=offered("most", "sources", "examples", untrusted=("question",)),
+    offers=offer("most", "sources", "examples", untrusted=("question",)),
 )
 
 
@@ -380,7 +380,7 @@ def wordings(inputs: RetrieveInput) -> tuple[str, ...]:
 
 RETRIEVER: Final = NodeKind(
     lambda parts, _, __: Retrieve(
-        required(parts.source, "source of evidence"),
+        require(parts.source, "source of evidence"),
         parts.traits.retrieval,
         has_model=parts.model is not None,
     ),
@@ -430,5 +430,5 @@ class Rank(Node[RankInput, RankOutput]):
 
 
 RANKER: Final = NodeKind(
-    lambda parts, _, __: Rank(required(parts.source, "source of evidence")), RankInput, RankOutput
+    lambda parts, _, __: Rank(require(parts.source, "source of evidence")), RankInput, RankOutput
 )

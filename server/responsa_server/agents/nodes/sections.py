@@ -9,7 +9,7 @@ from pydantic import Field
 
 from responsa_server.agents.engine.citations import AnswerModel, compose, plain
 from responsa_server.agents.engine.config import PASSAGES
-from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts, require
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Policy, Run
 from responsa_server.agents.nodes.passages import done_without_model, shown
 from responsa_server.domain.answers import Evidence, Quote, Ranking, SectionSource
@@ -63,7 +63,7 @@ class SectionAnswer(Node[SectionAnswerInput, SectionsOutput]):
         """Raises PartMissing if there is no source of sections."""
         self.name = name
         self._parts = parts
-        self._source = required(parts.sections, "source of sections")
+        self._source = require(parts.sections, "source of sections")
         self._most_bytes = most_bytes
 
     async def process(self, inputs: SectionAnswerInput, run: Run) -> SectionsOutput:
@@ -119,7 +119,7 @@ SECTION_ANSWER: Final = NodeKind(
 
 RAW_SECTIONS: Final = NodeKind(
     lambda parts, options, _: RawSections(
-        required(parts.sections, "source of sections"), options.most, options.most_bytes
+        require(parts.sections, "source of sections"), options.most, options.most_bytes
     ),
     RawSectionsInput,
     SectionsOutput,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from responsa_server.agents.engine.asking import FAILURES, Asker, cause, offered
+from responsa_server.agents.engine.asking import FAILURES, Asker, cause, offer
 from responsa_server.agents.engine.citations import split
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Policy, PromptName, Run
@@ -17,7 +17,7 @@ from responsa_server.domain.conversations import MAX_SUMMARY_BYTES, Summaries, S
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind, VersionRead
 
-OFFERED: Final = offered(untrusted=("history", "summary"))
+OFFERED: Final = offer(untrusted=("history", "summary"))
 NEWS: Final = 10
 """The model writes a new summary when the stored summary leaves out at least this many messages."""
 _RULED_BYTES: Final = 1024

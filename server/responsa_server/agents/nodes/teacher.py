@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
-from responsa_server.agents.engine.kinds import NodeKind, required
+from responsa_server.agents.engine.kinds import NodeKind, require
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Policy, Run
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.rows import Row
@@ -87,7 +87,7 @@ def persona(teacher: Row) -> str:
 
 
 KIND: Final = NodeKind(
-    lambda parts, options, name: ChooseTeacher(required(parts.teachers, "teachers"), name, options),
+    lambda parts, options, name: ChooseTeacher(require(parts.teachers, "teachers"), name, options),
     TeacherInput,
     TeacherOutput,
     TeacherOptions,

@@ -75,7 +75,7 @@ class ChatService:
             accepted = await self._work.run(accepting)
         else:
             accepted = await accepting
-            call.when_left(partial(self._turns.left, principal, accepted.turn_id))
+            call.when_left(partial(self._turns.leave, principal, accepted.turn_id))
         call.log_turn(log_ids(accepted.turn_id, accepted.agent_version))
         fresh = not accepted.attached
         # A stream may last for minutes, and a question has up to 16 KiB. Release both.
@@ -91,7 +91,7 @@ class ChatService:
         who, call = caller(), current()
         turn_id = uuid_of("turn", "turns", request.turn)
         after_seq, include_deltas = request.after_seq, request.include_deltas
-        call.when_left(partial(self._turns.left, who, turn_id))
+        call.when_left(partial(self._turns.leave, who, turn_id))
         following = self._turns.follow(who, turn_id, after_seq, deltas=include_deltas)
         async with aclosing(following) as rows:
             async for frame in frames.stream(
@@ -102,7 +102,7 @@ class ChatService:
 
     def _leave(self, caller: Principal, accepting: asyncio.Future[Accepted]) -> None:
         if not accepting.cancelled() and accepting.exception() is None:
-            self._turns.left(caller, accepting.result().turn_id)
+            self._turns.leave(caller, accepting.result().turn_id)
 
     async def CancelTurn(self, request: pb.CancelTurnRequest) -> turn_pb2.Turn:
         return chat.turn(await self._turns.cancel(caller(), uuid_of("name", "turns", request.name)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from responsa_server.agents.engine.config import BYTES_A_TOKEN
-from responsa_server.agents.engine.continuing import kept
+from responsa_server.agents.engine.continuing import to_keep
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.text.disarming import disarm, links
 
@@ -70,7 +70,7 @@ class Written:
                     raise restarted()
                 return ""
             self._owed = ""
-        end = len(self.text) if whole else min(kept(self.text, prefix=False), len(self.text) - self._held)
+        end = len(self.text) if whole else min(to_keep(self.text, prefix=False), len(self.text) - self._held)
         end = self._cut(end, whole=whole)
         if end <= self.sent:
             return ""

@@ -13,7 +13,7 @@ from responsa_server.agents.config.files import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.state import kept
+from responsa_server.agents.engine.state import to_milestone
 from responsa_server.app.models import model_table
 from responsa_server.domain.agents import NewVersion
 from responsa_server.domain.counters import Counters
@@ -55,7 +55,7 @@ async def upgraded(folder: Path) -> LiveAgents:
 async def test_a_turn_that_has_shown_nothing_begins_again_with_the_present_version(tmp_path: Path) -> None:
     agents = await upgraded(tmp_path)
     assert agents.named("own").version == "agents/own/versions/2"
-    milestone = kept("quote", {"question": "Why?", "extraction": {"quotes": []}, "shown": 3})
+    milestone = to_milestone("quote", {"question": "Why?", "extraction": {"quotes": []}, "shown": 3})
     for resume in (None, milestone):
         end = answer_in(await told_by(agents.at(OLD), replace(task("Why?"), resume=resume)))
         assert end.text == "Hello."
@@ -67,8 +67,8 @@ async def test_a_turn_that_has_shown_text_or_called_a_tool_fails_and_may_be_aske
     agents = await upgraded(tmp_path)
     question = task("Why?")
     for begun in (
-        replace(question, resume=kept("cite", {"text": "So", "bytes_sent": 2})),
-        replace(question, resume=kept("finish", {"answer": {"text": "So"}})),
+        replace(question, resume=to_milestone("cite", {"text": "So", "bytes_sent": 2})),
+        replace(question, resume=to_milestone("finish", {"answer": {"text": "So"}})),
         replace(question, resume=b"\x01\xff"),
         replace(question, tools={"call-1": ToolRecord(None, "")}),
     ):

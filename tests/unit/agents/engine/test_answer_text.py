@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from responsa_server.agents.engine.answer_text import AnswerWriter
 from responsa_server.agents.engine.asking import Shape, ask_typed
 from responsa_server.agents.engine.node import Run
-from responsa_server.agents.engine.prompts import MOST_FENCE, FenceFilter, Untrusted, fenced, unfenced
+from responsa_server.agents.engine.prompts import MOST_FENCE, FenceFilter, Untrusted, fence, unfence
 from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta
 from responsa_server.domain.models import Ended, ModelError, ModelPrompt, TextPiece
 from tests.hostile_markdown import EVIL, HOSTILE, OWN, live
@@ -92,7 +92,7 @@ def cleaned(*texts: str, before: str = "") -> str:
 def test_marks_and_the_number_are_taken_out(written: str, text: str) -> None:
     assert cleaned(written) == text
     assert cleaned(*written) == text
-    assert unfenced(written, MARK) == text
+    assert unfence(written, MARK) == text
 
 
 def test_what_stands_before_counts_as_the_texts_own() -> None:
@@ -167,7 +167,7 @@ class Line(BaseModel):
 async def test_what_is_kept_or_searched_for_is_without_marks() -> None:
     run = _run(Turn())
     ends = Ended(complete=True)
-    written = Says([TextPiece(fenced("answer", "They spoke of Rome.", MARK)), ends])
+    written = Says([TextPiece(fence("answer", "They spoke of Rome.", MARK)), ends])
     text = await asker(written).text(ModelPrompt([], ""), run)
     assert text == "They spoke of Rome."
     # Marks may also be escaped as in JSON.

@@ -9,7 +9,7 @@ import pytest
 from responsa_server.agents.engine import continuing
 from responsa_server.agents.engine.answer_text import AnswerWriter
 from responsa_server.agents.engine.config import BYTES_A_TOKEN
-from responsa_server.agents.engine.continuing import GO_ON, SeamComparison, kept, whole_sentences
+from responsa_server.agents.engine.continuing import GO_ON, SeamComparison, to_keep, whole_sentences
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Withdrawal
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
@@ -283,7 +283,7 @@ def test_whole_sentences_stay(text: str, stays: str) -> None:
 
 
 def test_too_little_is_not_worth_keeping() -> None:
-    assert (kept("So it is. An", prefix=False), kept("So it", prefix=True)) == (0, 0)
+    assert (to_keep("So it is. An", prefix=False), to_keep("So it", prefix=True)) == (0, 0)
 
 
 STANDS = "The Rook hub serves up to 40 devices at once. It stands in the hall near the door. "

@@ -9,7 +9,13 @@ import pytest
 
 from responsa_server.agents.config.files import examine
 from responsa_server.agents.engine.config import WhenTable
-from responsa_server.agents.engine.edges import compiled, demanded, fixed, mermaid, shown
+from responsa_server.agents.engine.edges import (
+    compile_condition,
+    constant_value,
+    describe,
+    fields_needed_by,
+    mermaid,
+)
 from tests.unit.agents.configured import SURROUNDINGS, write
 
 STATE: dict[str, object] = {
@@ -43,7 +49,7 @@ STATE: dict[str, object] = {
     ],
 )
 def test_a_condition_holds(when: dict[str, Any], holds: bool) -> None:
-    test = compiled(WhenTable.model_validate(when), model=True)
+    test = compile_condition(WhenTable.model_validate(when), model=True)
     assert test is not None
     assert test(STATE) is holds
 
@@ -62,9 +68,9 @@ def test_what_depends_on_the_model_alone_is_known_before(
     when: dict[str, Any], with_model: bool | None, without: bool | None
 ) -> None:
     table = WhenTable.model_validate(when)
-    assert (fixed(table, model=True), fixed(table, model=False)) == (with_model, without)
-    assert fixed(None, model=True) is True
-    assert compiled(None, model=True) is None
+    assert (constant_value(table, model=True), constant_value(table, model=False)) == (with_model, without)
+    assert constant_value(None, model=True) is True
+    assert compile_condition(None, model=True) is None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +93,7 @@ def test_what_depends_on_the_model_alone_is_known_before(
     ],
 )
 def test_a_condition_demands_fields(when: dict[str, Any], fields: set[str]) -> None:
-    assert demanded(WhenTable.model_validate(when)) == fields
+    assert fields_needed_by(WhenTable.model_validate(when)) == fields
 
 
 def test_a_condition_reads_as_a_sentence() -> None:
@@ -101,17 +107,21 @@ def test_a_condition_reads_as_a_sentence() -> None:
             ]
         }
     )
-    assert shown(table) == "no model or a in x, true or b above 0.5 or c is empty"
+    assert describe(table) == "no model or a in x, true or b above 0.5 or c is empty"
 
 
 def test_what_belongs_together_stands_in_parentheses() -> None:
     supported = {"field": "ranking.near", "is": True}
     post = {"field": "intent", "is": "post"}
     either = {"any": [{"all": [{"model": True}, supported]}, post]}
-    assert shown(WhenTable.model_validate(either)) == ("(a model and ranking.near is true) or intent is post")
+    assert describe(WhenTable.model_validate(either)) == (
+        "(a model and ranking.near is true) or intent is post"
+    )
     both = {"all": [{"model": True}, {"any": [supported, post]}]}
-    assert shown(WhenTable.model_validate(both)) == ("a model and (ranking.near is true or intent is post)")
-    assert shown(WhenTable.model_validate({"all": [{"any": [post]}]})) == "intent is post"
+    assert describe(WhenTable.model_validate(both)) == (
+        "a model and (ranking.near is true or intent is post)"
+    )
+    assert describe(WhenTable.model_validate({"all": [{"any": [post]}]})) == "intent is post"
 
 
 # The picture of a graph.

@@ -8,16 +8,16 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.agents.engine.node import Limits, most_output
-from responsa_server.agents.engine.state import divided
+from responsa_server.agents.engine.state import divide
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Usage
 
 
 def test_a_request_can_only_lower_the_cost() -> None:
-    assert Limits(cost_micros=100).lowered(50).cost_micros == 50
-    assert Limits(cost_micros=100).lowered(500).cost_micros == 100
-    assert Limits().lowered(50).cost_micros == 50
-    assert Limits(cost_micros=100).lowered(0).cost_micros == 100
+    assert Limits(cost_micros=100).lower_to(50).cost_micros == 50
+    assert Limits(cost_micros=100).lower_to(500).cost_micros == 100
+    assert Limits().lower_to(50).cost_micros == 50
+    assert Limits(cost_micros=100).lower_to(0).cost_micros == 100
 
 
 def test_a_limit_is_told_in_plain_words_and_whose_it_is() -> None:
@@ -27,18 +27,18 @@ def test_a_limit_is_told_in_plain_words_and_whose_it_is() -> None:
         assert word in sentences[limit]
         assert "the agent may" in sentences[limit]
         assert "_" not in sentences[limit]
-    assert "you allow" in agent.lowered(50).sentence("cost_micros")
-    assert "the agent may" in agent.lowered(50).sentence("tokens")
+    assert "you allow" in agent.lower_to(50).sentence("cost_micros")
+    assert "the agent may" in agent.lower_to(50).sentence("tokens")
     # A caller's limit that is above the agent's limit has no effect.
-    assert agent.lowered(200).sentence("cost_micros") == sentences["cost_micros"]
+    assert agent.lower_to(200).sentence("cost_micros") == sentences["cost_micros"]
 
 
 def test_the_limit_that_is_reached_is_named() -> None:
     spent = Usage(input_tokens=60, output_tokens=40, cost_micros=7)
-    assert Limits().reached(spent) == ""
-    assert Limits(tokens=101, cost_micros=8).reached(spent) == ""
-    assert Limits(tokens=100).reached(spent) == "tokens"
-    assert Limits(cost_micros=7).reached(spent) == "cost_micros"
+    assert Limits().forbids(spent) == ""
+    assert Limits(tokens=101, cost_micros=8).forbids(spent) == ""
+    assert Limits(tokens=100).forbids(spent) == "tokens"
+    assert Limits(cost_micros=7).forbids(spent) == "cost_micros"
     assert Limits(tokens=10).tokens_left(spent) == 0
 
 
@@ -69,5 +69,5 @@ def talk(*sizes: int) -> list[Message]:
 def test_the_last_messages_are_read_and_those_before_them_kept_for_a_summary(
     messages: int, tokens: int, older: int, kept: list[int], before: list[int]
 ) -> None:
-    found = divided(talk(40, 40, 40, 400), messages=messages, tokens=tokens, older=older)
+    found = divide(talk(40, 40, 40, 400), messages=messages, tokens=tokens, older=older)
     assert [[len(one.text) for one in part] for part in found] == [kept, before]

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.state import kept
+from responsa_server.agents.engine.state import to_milestone
 from responsa_server.domain.agents import Milestone
 from responsa_server.domain.events import (
     Answered,
@@ -82,7 +82,7 @@ async def test_a_text_that_was_told_stays_also_after_a_takeover(tmp_path: Path) 
 
 async def test_after_a_takeover_the_answer_ends_at_the_byte_that_was_sent(tmp_path: Path) -> None:
     one = agent(drafting(tmp_path, limits="steps = 4", stream=True), parts(Says()))
-    sent = kept("check", {"text": "Größe. A draft", "complete": True, "bytes_sent": 8, "steps": 4})
+    sent = to_milestone("check", {"text": "Größe. A draft", "complete": True, "bytes_sent": 8, "steps": 4})
     end = answer_in(await told_by(one, replace(task(QUESTION), resume=sent)))
     assert (end.text, end.outcome) == ("Größe.", AnswerOutcome.OUTPUT_LIMIT)
 

@@ -23,7 +23,7 @@ from responsa_server.agents.engine.graph import (
     visit,
 )
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
-from responsa_server.agents.engine.state import GraphState, StateError, fallbacks_of, kept, restored
+from responsa_server.agents.engine.state import GraphState, StateError, fallbacks_of, restore, to_milestone
 from responsa_server.domain.agents import AnswerTask, Milestone
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Answered, Delta, FallbackKind
@@ -84,7 +84,7 @@ async def test_only_a_node_that_must_not_be_done_again_is_followed_by_a_mileston
             Adds("f", keep_after=-1.0),
         )
     )
-    found = [restored(milestone) for milestone in await milestones_of(graph)]
+    found = [restore(milestone) for milestone in await milestones_of(graph)]
     assert found == [
         ("c", {"text": "ab"}),
         ("d", {"text": "abc"}),
@@ -99,7 +99,7 @@ async def test_a_run_goes_on_at_any_node() -> None:
     whole = await graph.run(GraphState(question="?"), turn.run)
     assert whole["text"] == "abc"
     for milestone in await milestones_of(graph):
-        name, state = restored(milestone)
+        name, state = restore(milestone)
         state["question"] = "?"
         again = Turn()
         context = Run(again.run.caller, again.events.append, again.meter.add, begin_at=name)
@@ -118,8 +118,8 @@ async def test_a_milestone_keeps_the_choice_that_was_made() -> None:
         ],
     )
     graph = Graph(plan)
-    assert [restored(milestone)[0] for milestone in await milestones_of(graph)] == ["b"]
-    assert [restored(milestone)[0] for milestone in await milestones_of(graph, GraphState(text="x"))] == ["c"]
+    assert [restore(milestone)[0] for milestone in await milestones_of(graph)] == ["b"]
+    assert [restore(milestone)[0] for milestone in await milestones_of(graph, GraphState(text="x"))] == ["c"]
 
 
 async def test_an_unknown_node_is_said_so_and_nothing_is_run() -> None:
@@ -152,7 +152,7 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
         answer_task.question,
         (),
         turn.meter,
-        kept("rank", dict(state)),
+        to_milestone("rank", dict(state)),
     )
     again = await told_by(agent, resumed)
     assert again[:-1] == events[1:-1]
@@ -174,7 +174,7 @@ async def test_a_milestone_at_the_end_is_the_end() -> None:
         whole.caller,
         whole.question,
         (),
-        resume=kept(FINISH, {"text": "Half.", "complete": False}),
+        resume=to_milestone(FINISH, {"text": "Half.", "complete": False}),
     )
     (end,) = await told_by(agent, resumed)
     assert isinstance(end, Answered)
@@ -204,7 +204,7 @@ PLAIN = {
 
 def test_a_state_comes_back_as_it_was_without_what_the_task_gives() -> None:
     state = {**PLAIN, "question": "?", "collections": ["a"], "history": [{"x": 1}]}
-    assert restored(kept("b", state)) == ("b", PLAIN)
+    assert restore(to_milestone("b", state)) == ("b", PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -225,22 +225,22 @@ def test_a_state_comes_back_as_it_was_without_what_the_task_gives() -> None:
 )
 def test_what_is_not_plain_is_refused_when_it_is_kept(value: object) -> None:
     with pytest.raises(StateError, match="before the node b"):
-        kept("b", {"evidence": {"deep": [value]}})
+        to_milestone("b", {"evidence": {"deep": [value]}})
 
 
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
         (b"", r"format \(none\)"),
-        (b"\x02" + kept("b", PLAIN)[1:], "format 02"),
-        (kept("b", PLAIN)[:-1], "not valid msgpack"),
+        (b"\x02" + to_milestone("b", PLAIN)[1:], "format 02"),
+        (to_milestone("b", PLAIN)[:-1], "not valid msgpack"),
         (b"\x01\xc0", "does not consist of a node and a state"),
-        (kept("b", {"other": 1}), "unknown keys: other"),
+        (to_milestone("b", {"other": 1}), "unknown keys: other"),
     ],
 )
 def test_bytes_that_are_no_state_of_this_format_are_refused(data: bytes, complaint: str) -> None:
     with pytest.raises(StateError, match=complaint):
-        restored(data)
+        restore(data)
 
 
 async def test_a_run_whose_first_node_is_chosen_begins_where_it_says_all_the_same() -> None:
@@ -348,7 +348,7 @@ async def test_a_node_that_fails_is_gone_round_and_the_run_goes_on_from_every_mi
     # The limited edge makes some nodes run twice. Such a node fails only the first time.
     assert path.count(failing) == (1 if 3 <= place <= 4 else 0)
     for milestone in milestones:
-        name, state = restored(milestone, plan.keys)
+        name, state = restore(milestone, plan.keys)
         state["question"] = "?"
         # If the node failed before the milestone, it does not fail again. Otherwise it fails after the milestone.
         cast("Walks", plan.nodes[failing]).fails = 1
@@ -364,7 +364,7 @@ async def test_text_that_was_told_is_never_gone_round() -> None:
 
 def test_a_milestone_of_another_graph_is_refused() -> None:
     with pytest.raises(StateError, match="unknown keys: path"):
-        restored(kept(NAMES[0], {"path": []}))
+        restore(to_milestone(NAMES[0], {"path": []}))
 
 
 class Steps(NodeModel):

@@ -11,25 +11,25 @@ from responsa_server.agents.engine.state import (
     ENGINE_KEYS,
     StateError,
     fallbacks_of,
-    kept,
     plain_fallback,
-    restored,
+    restore,
+    to_milestone,
 )
 from responsa_server.domain.events import Fallback, FallbackKind
 
 
 def test_a_milestone_has_the_node_and_the_state_that_were_kept() -> None:
     state = {"text": "Größe. A draft", "complete": True, "bytes_sent": 8, "steps": 4}
-    milestone = kept("check", state)
-    assert restored(milestone) == ("check", state)
-    assert kept(*restored(milestone)) == milestone  # pyright: ignore[reportArgumentType]  # a TypedDict is a mapping
+    milestone = to_milestone("check", state)
+    assert restore(milestone) == ("check", state)
+    assert to_milestone(*restore(milestone)) == milestone  # pyright: ignore[reportArgumentType]  # a TypedDict is a mapping
 
 
 def test_a_key_that_the_graph_does_not_have_is_refused_unless_it_has_it() -> None:
-    milestone = kept("a", {"persona": "You teach."})
+    milestone = to_milestone("a", {"persona": "You teach."})
     with pytest.raises(StateError, match="unknown keys: persona"):
-        restored(milestone)
-    assert restored(milestone, {"persona"}) == ("a", {"persona": "You teach."})
+        restore(milestone)
+    assert restore(milestone, {"persona"}) == ("a", {"persona": "You teach."})
 
 
 def test_fallbacks_are_kept_in_order_each_once() -> None:
@@ -38,6 +38,6 @@ def test_fallbacks_are_kept_in_order_each_once() -> None:
     state: Mapping[str, Sequence[object]] = {
         "fallbacks": [plain_fallback(fell) for fell in (other, by_rule, other)]
     }
-    _, back = restored(kept("a", state))
+    _, back = restore(to_milestone("a", state))
     assert fallbacks_of(cast("Any", back)) == [other, by_rule]
     assert "fallbacks" in ENGINE_KEYS

@@ -14,8 +14,8 @@ from responsa_server.agents.engine.calling import (
     UNKNOWN_CONTENT,
     CallModel,
     ResultModel,
-    checked,
-    returned,
+    check_result,
+    event_of_result,
 )
 from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.kinds import NodeParts
@@ -405,9 +405,9 @@ def test_the_largest_result_fits_into_an_event_of_the_log() -> None:
     place = SourcePassage(UUID(int=1), UUID(int=2), 3, ByteRange(0, size))
     sources = [ToolSource("", "", now, "x" * size, place)] * MAX_SOURCES
     numbers = [1.5] * (MAX_DATA_BYTES // 12 - 1)
-    result = checked(ToolResult(ToolOutcome.OK, "x" * MAX_RESULT_BYTES, numbers, sources), Does())
+    result = check_result(ToolResult(ToolOutcome.OK, "x" * MAX_RESULT_BYTES, numbers, sources), Does())
     assert (result.error, len(result.sources)) == (None, MAX_SOURCES)
-    event = NumberedEvent(1, 1, now, returned("tool-1", result))
+    event = NumberedEvent(1, 1, now, event_of_result("tool-1", result))
     assert len(AskFrames().event(event)) <= MAX_EVENT_BYTES
 
 

@@ -12,7 +12,7 @@ import pytest
 from responsa_server.agents.engine.asking import Pricing, no_price
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.prompts import fenced
+from responsa_server.agents.engine.prompts import fence
 from responsa_server.agents.nodes.calling import CallTool, CallToolInput
 from responsa_server.agents.nodes.prompt import (
     Prompt,
@@ -132,7 +132,7 @@ async def test_requests_are_passed_on_even_for_unknown_tools_unless_the_node_has
 async def test_marks_of_untrusted_text_do_not_reach_a_tool() -> None:
     turn, tool = Turn(), Does()
     run = replace(turn.run, nonce="q0123456789a")
-    copied = fenced("passage", "Meet at 8.", run.nonce)
+    copied = fence("passage", "Meet at 8.", run.nonce)
     arguments = {
         "text": copied,
         "lines": [f"To: {copied} now", {"note": f"About {run.nonce}", "times": 2}],

@@ -21,9 +21,9 @@ from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, Edg
 from responsa_server.agents.engine.edges import (
     REFERS_BACK,
     beyond,
-    demanded,
+    constant_value,
     edges_from,
-    fixed,
+    fields_needed_by,
     leaves,
     possible_edges,
     reachable,
@@ -113,7 +113,7 @@ def _untaken(config: AgentConfig, surroundings: Surroundings) -> Iterator[Proble
             yield in_config(("nodes", name), f"no path leads to the node “{name}”")
         last = next((edge for edge in reversed(edges_from(config, name)) if edge.on is None), None)
         if last is not None and (
-            last.limit or any(fixed(last.when, model=model) is not True for model in _EITHER)
+            last.limit or any(constant_value(last.when, model=model) is not True for model in _EITHER)
         ):
             message = f"the last edge from “{name}” has a condition or a limit, so a turn may find no way on; add a last edge without one"
             yield in_config(("graph", "edges", config.graph.edges.index(last)), message)
@@ -238,7 +238,7 @@ class Fields:
     def _unhandled(self, name: str, table: NodeTable) -> Iterator[Problem]:
         """Nodes whose text may be dropped, although no edge tests it."""
         options = options_of(self._kinds[name], table)
-        tested = frozenset[str]().union(*(demanded(edge.when) for edge in self._edges[name]))
+        tested = frozenset[str]().union(*(fields_needed_by(edge.when) for edge in self._edges[name]))
         if "declined" in self._writes[name] and getattr(options, "cites", False) and "declined" not in tested:
             yield in_config(
                 ("nodes", name),

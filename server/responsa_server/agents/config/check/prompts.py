@@ -22,7 +22,7 @@ from responsa_server.agents.config.problems import (
 )
 from responsa_server.agents.engine.config import AgentConfig, Table
 from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import Names, NodeOptions, Offered, named_files
+from responsa_server.agents.engine.node import Names, NodeOptions, Offered, files_of_options
 from responsa_server.agents.engine.prompts import SCHEMAS, USER_LINE, PromptError, PromptSet, PromptSource
 from responsa_server.domain.intents import OUT_OF_SCOPE
 
@@ -78,10 +78,10 @@ def _named(
     for node, table in config.nodes.items():
         kind = surroundings.kinds[table.kind]
         options = options_of(kind, table)
-        for path, role, name in named_files(kind.options, table.options):
+        for path, role, name in files_of_options(kind.options, table.options):
             yield ("nodes", node, *path), kind, options, role, name
-        for further, defaults in kind.used(options):
-            for _, role, name in named_files(type(defaults), defaults.model_dump()):
+        for further, defaults in kind.list_uses(options):
+            for _, role, name in files_of_options(type(defaults), defaults.model_dump()):
                 if role is not Names.EXAMPLES:
                     yield ("nodes", node), further, defaults, role, name
 

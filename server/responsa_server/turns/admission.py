@@ -20,7 +20,7 @@ _MEMORY_SECONDS: Final = 5.0
 _LONGEST_WAIT_SECONDS: Final = 30.0
 
 
-class Pace:
+class Admission:
     """The unfinished turns of this process that ask no language model. Such a turn is work for processors and the
     database alone. So by Little's law, a new one ends after the time that all of them take at the rate at which the
     process finishes them, and more of them at a time make nothing faster.
@@ -66,17 +66,17 @@ class Pace:
     def admit(self) -> None:
         """Check that a new question ends in time. Raises Exhausted (OVERLOADED)."""
         self._measure()
-        most = self.most
-        if self._unfinished < most:
+        limit = self.most
+        if self._unfinished < limit:
             return
         wait = self._unfinished / max(self.rate, self._unfinished / _LONGEST_WAIT_SECONDS)
         raise Exhausted(
             Reason.OVERLOADED,
             (
-                f"The server has {counted(most, 'question')} to answer, as many as it can answer in "
+                f"The server has {counted(limit, 'question')} to answer, as many as it can answer in "
                 f"{in_seconds(self._seconds)}; try again soon."
             ),
-            {"limit": str(most)},
+            {"limit": str(limit)},
             # Spread, so that those who were refused together do not return together.
             retry_after=wait * random.uniform(0.5, 1.0),  # noqa: S311
         )
@@ -96,7 +96,7 @@ class Pace:
     def _measure(self) -> None:
         now = self._clock()
         if self._unfinished >= self._few:
-            kept = math.exp((self._at - now) / _MEMORY_SECONDS)
-            self._turns *= kept
-            self._taken = self._taken * kept + _MEMORY_SECONDS * (1 - kept)
+            decay = math.exp((self._at - now) / _MEMORY_SECONDS)
+            self._turns *= decay
+            self._taken = self._taken * decay + _MEMORY_SECONDS * (1 - decay)
         self._at = now

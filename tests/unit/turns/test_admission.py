@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from responsa_server.domain.errors import Exhausted, Reason
-from responsa_server.turns.pace import Pace
+from responsa_server.turns.admission import Admission
 
 SLOTS = 4
 SECONDS = 1.5
@@ -16,26 +16,26 @@ class Served:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.pace = Pace(SLOTS, SECONDS, lambda: self.now)
+        self.admission = Admission(SLOTS, SECONDS, lambda: self.now)
         self.admitted = 0
         self.refusals: list[Exhausted] = []
 
     def ask(self, questions: int) -> None:
         for _ in range(questions):
             try:
-                self.pace.admit()
+                self.admission.admit()
             except Exhausted as error:
                 self.refusals.append(error)
             else:
-                self.pace.begin()
+                self.admission.begin()
                 self.admitted += 1
 
     def work(self, seconds: float, rate: float, questions: int = 0) -> None:
         """Finish this many turns a second, after each of which so many questions come."""
         for _ in range(round(seconds * rate)):
             self.now += 1 / rate
-            if self.pace.unfinished:
-                self.pace.end(finished=True)
+            if self.admission.unfinished:
+                self.admission.end(finished=True)
             self.ask(questions)
 
 
@@ -52,8 +52,8 @@ def test_a_process_that_has_measured_nothing_takes_a_burst(served: Served) -> No
 @pytest.mark.parametrize("rate", [5.0, 15.0, 60.0, 400.0])
 def test_under_three_times_the_rate_it_has_what_it_finishes_in_time(served: Served, rate: float) -> None:
     served.work(60, rate, questions=3)
-    assert served.pace.rate == pytest.approx(rate, rel=0.05)
-    assert served.pace.unfinished == pytest.approx(rate * SECONDS, rel=0.1, abs=1)
+    assert served.admission.rate == pytest.approx(rate, rel=0.05)
+    assert served.admission.unfinished == pytest.approx(rate * SECONDS, rel=0.1, abs=1)
     assert len(served.refusals) > served.admitted
     for refusal in served.refusals:
         assert refusal.reason is Reason.OVERLOADED
@@ -66,22 +66,22 @@ def test_under_three_times_the_rate_it_has_what_it_finishes_in_time(served: Serv
 def test_a_rate_that_changes_is_followed_within_seconds(served: Served) -> None:
     served.work(30, 60.0, questions=3)
     served.work(15, 10.0, questions=3)
-    assert served.pace.unfinished == pytest.approx(10.0 * SECONDS, rel=0.3)
+    assert served.admission.unfinished == pytest.approx(10.0 * SECONDS, rel=0.3)
     served.work(15, 60.0, questions=10)
-    assert served.pace.unfinished == pytest.approx(60.0 * SECONDS, rel=0.3)
+    assert served.admission.unfinished == pytest.approx(60.0 * SECONDS, rel=0.3)
 
 
 def test_a_quiet_time_is_no_slow_one(served: Served) -> None:
     served.work(30, 60.0, questions=3)
-    while served.pace.unfinished:
+    while served.admission.unfinished:
         served.now += 1 / 60
-        served.pace.end(finished=True)
-    measured = served.pace.rate
+        served.admission.end(finished=True)
+    measured = served.admission.rate
     for _ in range(100):
         served.ask(1)
         served.now += 30.0  # a turn that takes half a minute, alone
-        served.pace.end(finished=True)
-    assert served.pace.rate == measured
+        served.admission.end(finished=True)
+    assert served.admission.rate == measured
 
 
 def test_while_nothing_ends_as_many_as_there_are_slots_are_taken(served: Served) -> None:
@@ -91,7 +91,7 @@ def test_while_nothing_ends_as_many_as_there_are_slots_are_taken(served: Served)
     assert served.refusals[-1].metadata == {"limit": str(SLOTS)}
     assert 15 <= (served.refusals[-1].retry_after or 0) <= 30
     for _ in range(served.admitted):
-        served.pace.end(finished=False)
+        served.admission.end(finished=False)
     before = served.admitted
     served.ask(1000)
     assert served.admitted - before == SLOTS
@@ -100,6 +100,6 @@ def test_while_nothing_ends_as_many_as_there_are_slots_are_taken(served: Served)
 def test_new_questions_never_keep_out_what_was_accepted_earlier(served: Served) -> None:
     served.ask(1000)
     for _ in range(SLOTS):
-        assert served.pace.may_claim
-        served.pace.begin()
-    assert not served.pace.may_claim
+        assert served.admission.may_claim
+        served.admission.begin()
+    assert not served.admission.may_claim
