@@ -22,7 +22,7 @@ from responsa_server.calls.chain import Method
 from responsa_server.calls.methods import DESCRIPTORS, METHODS
 from responsa_server.domain.errors import Reason
 from responsa_server.transports.rest.handler import EVENT_STREAMS
-from responsa_server.transports.rest.routes import Binding, bindings_of, parsed
+from responsa_server.transports.rest.routes import Binding, bindings_of, parse
 from responsa_server.transports.rest.streams import EVENTS, LINES
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -231,7 +231,7 @@ def _tag(method: MethodDescriptor) -> str:
 
 def _segments(binding: Binding) -> Iterator[tuple[str, str]]:
     """Each segment of a path, and the name of its parameter, "" for a literal one."""
-    segments, _, _ = parsed(binding.template)
+    segments, _, _ = parse(binding.template)
     names: list[str] = []
     for place, segment in enumerate(segments):
         if segment not in ("*", "**"):
@@ -247,7 +247,7 @@ def _singular(name: str) -> str:
 
 
 def _path(binding: Binding) -> str:
-    _, action, _ = parsed(binding.template)
+    _, action, _ = parse(binding.template)
     return "/" + "/".join(segment for segment, _ in _segments(binding)) + (f":{action}" if action else "")
 
 
@@ -258,7 +258,7 @@ def _operation(binding: Binding, schemas: _Schemas) -> Tree:
     suffix = (
         ""
         if template == _first_template(method)
-        else f".{_singular(parsed(template)[0][1])}{len(parsed(template)[0])}"
+        else f".{_singular(parse(template)[0][1])}{len(parse(template)[0])}"
     )
     taken = {variable.field for variable in binding.variables}
     answer = schemas.named(method.output_type)
@@ -329,7 +329,7 @@ def _part(binding: Binding, request: Descriptor, place: int) -> Tree:
         field = cast("Descriptor", found.message_type)
     assert found is not None
     pattern = found.GetOptions().Extensions[validate_pb2.field].string.pattern
-    segments, _, _ = parsed(binding.template)
+    segments, _, _ = parse(binding.template)
     literals = "/".join(segments[variable.start : place])
     inner = pattern.removeprefix(f"^{literals}/").removesuffix("$")
     whole = place + 1 == (variable.end or len(segments))

@@ -40,8 +40,8 @@ from responsa_server.domain.limits import Scope, too_many
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.grpc.server import OPTIONS
-from responsa_server.transports.http.guard import Allowed
-from responsa_server.transports.ws.bridge import Bridge, Held, Timing
+from responsa_server.transports.http.guard import AllowedCallers
+from responsa_server.transports.ws.bridge import Bridge, SocketSlot, Timing
 from responsa_server.transports.ws.settings import SocketSettings
 from tests.gateway.in_process import calls_of
 from tests.gateway.scripted_turns import ScriptedTurns
@@ -238,7 +238,7 @@ class Codes:
         self._codes = {"rsc_one", "rsc_two"}
         self.ended: list[str] = []
 
-    async def signed_in(self, token: str) -> Principal | None:
+    async def caller_of(self, token: str) -> Principal | None:
         del token
         return None
 
@@ -257,10 +257,10 @@ class Codes:
         self.ended.append(token)
 
 
-def allowed_of(port: int) -> Allowed:
+def allowed_of(port: int) -> AllowedCallers:
     """The same accepted hosts and origins as in Envoy."""
     hosts = hosts_of(port, LOOPBACK_HOSTS)
-    return Allowed(hosts, (*origins_of(hosts), OTHER))
+    return AllowedCallers(hosts, (*origins_of(hosts), OTHER))
 
 
 def user_name(authorization: str) -> str:
@@ -274,7 +274,7 @@ class ThreeSockets:
     def __init__(self) -> None:
         self._open: Counter[object] = Counter()
 
-    async def socket(self, caller: Principal, member: str) -> Held:
+    async def socket(self, caller: Principal, member: str) -> SocketSlot:
         """Count a socket. Raises Exhausted (LIMIT_REACHED)."""
         if self._open[caller.user_id] >= 3:
             raise too_many("sockets", Scope.USER, 3, retry_after=1)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, hosts_of, origins_of
 from responsa_server.transports.doors import GatewaySettings, build_app
-from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.guard import AllowedCallers
 from tests.gateway.in_process import calls_of
 from tests.gateway.stand_in import Codes
 from tests.gateway.wire import of_rest
@@ -24,7 +24,7 @@ OTHER = "https://chat.example.org"
 def app(tmp_path: Path) -> ASGIApp:
     hosts = hosts_of(8080, LOOPBACK_HOSTS)
     return build_app(
-        GatewaySettings(tmp_path, Allowed(hosts, (*origins_of(hosts), OTHER)), secure_cookie=False),
+        GatewaySettings(tmp_path, AllowedCallers(hosts, (*origins_of(hosts), OTHER)), secure_cookie=False),
         calls_of(),
         Codes(),
     )

@@ -53,7 +53,7 @@ from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.transports.doors import GatewaySettings, build_app
-from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.guard import AllowedCallers
 from responsa_server.transports.http.openid import OpenIdGateway
 from tests.conftest import DatabaseUrls
 from tests.gateway.in_process import calls_of
@@ -195,7 +195,7 @@ def site_of(
     app = build_app(
         GatewaySettings(
             folder,
-            Allowed(hosts, (*origins_of(hosts), OTHER)),
+            AllowedCallers(hosts, (*origins_of(hosts), OTHER)),
             secure_cookie=secure,
             cookie=SessionCookie(origins=origins_of(hosts)),
         ),

@@ -26,7 +26,7 @@ from responsa_server.domain.addresses import UnixAddress
 from responsa_server.domain.parts import NOT_PAUSED, Health, PartReport
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.doors import GatewaySettings, build_app
-from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.guard import AllowedCallers
 from responsa_server.transports.http.problems import Unexpected
 from responsa_server.transports.http.sessions import SessionExchange
 from tests.gateway.in_process import calls_of
@@ -134,7 +134,7 @@ async def test_a_socket_that_cannot_be_made_is_told(folder: Path) -> None:
 
 async def test_health_tells_strangers_whether_it_can_answer(folder: Path) -> None:
     class Nobody:
-        async def signed_in(self, token: str) -> Principal | None:
+        async def caller_of(self, token: str) -> Principal | None:
             raise AssertionError(token)
 
         async def exchange_code(
@@ -153,7 +153,7 @@ async def test_health_tells_strangers_whether_it_can_answer(folder: Path) -> Non
 
     serving, away = True, ()
     app = build_app(
-        GatewaySettings(folder, Allowed((), ()), secure_cookie=False),
+        GatewaySettings(folder, AllowedCallers((), ()), secure_cookie=False),
         calls_of(),
         Nobody(),
         health=ServerHealth(lambda: serving, lacking, reports),
@@ -212,7 +212,7 @@ async def test_an_error_that_leaves_a_door_is_typed_and_keeps_the_connection(
     calls = calls_of()
     monkeypatch.setattr(calls, "answer", broken)
     app = build_app(
-        GatewaySettings(folder, Allowed(("gateway",), ()), secure_cookie=False),
+        GatewaySettings(folder, AllowedCallers(("gateway",), ()), secure_cookie=False),
         calls,
         cast("SessionExchange", None),
         metrics=broken,

@@ -9,10 +9,10 @@ from starlette.websockets import WebSocket
 
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.limits import Admission
-from responsa_server.transports.ws.bridge import MOST_WAITING, Bridge, Session
+from responsa_server.transports.ws.bridge import MOST_WAITING, Bridge, SocketSession
 
 
-class Leaving(Session):
+class Leaving(SocketSession):
     """Counts the requests to leave."""
 
     def __init__(self, bridge: Bridge) -> None:
@@ -57,7 +57,7 @@ def test_sockets_before_their_sign_in_are_counted_by_address() -> None:
         True,
         True,
     ]
-    bridge.waited("::1")
+    bridge.stop_waiting("::1")
     assert bridge.wait("::1")
     # An unknown address has no limit of addresses, but the process has one.
     assert [bridge.wait("") for _ in range(MOST_WAITING)].count(True) == MOST_WAITING - 4

@@ -17,7 +17,7 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.domain.errors import Reason, ResponsaError, Unauthenticated, Unavailable
 from responsa_server.domain.people import Principal
-from responsa_server.transports.ws.bridge import Bridge, Session
+from responsa_server.transports.ws.bridge import Bridge, SocketSession
 from tests.gateway.in_process import calls_of
 from tests.gateway.stand_in import Auth, Chat
 
@@ -45,7 +45,7 @@ class Opened:
         scope: dict[str, Any] = {"type": "websocket", "query_string": b"", "headers": headers}
         self._to.put_nowait({"type": "websocket.connect"})
         socket = WebSocket(scope, self._to.get, self._from.put)
-        self.session = Session(socket, bridge)
+        self.session = SocketSession(socket, bridge)
         self.task = asyncio.create_task(self.session.run())
 
     def say(self, **fields: Any) -> None:
@@ -176,5 +176,5 @@ class Counted:
         return self
 
     def release(self) -> None:
-        """See `Held`."""
+        """See `SocketSlot`."""
         self.held -= 1

@@ -23,7 +23,7 @@ from responsa_server.app.gateway import GatewayServer
 from responsa_server.calls.methods import CHAT, METHODS
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.transports.doors import GatewaySettings, build_app
-from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.guard import AllowedCallers
 from responsa_server.transports.http.original.serving import rows
 from responsa_server.transports.http.original_settings import OriginalSettings
 from tests.rpc.served import Served, failure
@@ -261,7 +261,7 @@ class Doors:
 async def doors(served: Served, folder: Path, origins: Sequence[str]) -> AsyncGenerator[Doors]:
     """The doors of a server. folder: gets the gateway's socket. origins: those of widgets."""
     address = UnixAddress(folder / "doors")
-    settings = GatewaySettings(folder / "web", Allowed({_HOST}, {*origins}), secure_cookie=False)
+    settings = GatewaySettings(folder / "web", AllowedCallers({_HOST}, {*origins}), secure_cookie=False)
     gateway = GatewayServer(
         build_app(settings, served.calls, served.identity, accounts=served.accounts), address
     )

@@ -19,7 +19,7 @@ from responsa.chat.v1 import turn_pb2
 from responsa_server.app.gateway import GatewayServer
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.transports.doors import GatewaySettings, build_app
-from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.guard import AllowedCallers
 from responsa_server.turns.settings import TurnOptions
 from tests.rpc.served import ANSWER, Caller, Serve, Served, spied
 from tests.rpc.streams import Frames, asking, events, kinds, resumed
@@ -131,7 +131,7 @@ def opening(serve: Serve, folder: Path) -> Opening:
     async def start(replica: str = "s", **options: Any) -> AsyncGenerator[Replica]:
         turn_options = replace(QUICK, **options)
         async with serve(replica=replica, turn_options=turn_options) as served:
-            settings = GatewaySettings(folder, Allowed({"gateway"}, ()), secure_cookie=False)
+            settings = GatewaySettings(folder, AllowedCallers({"gateway"}, ()), secure_cookie=False)
             path = folder / f"{replica}.http"
             gateway = GatewayServer(build_app(settings, served.calls, served.identity), UnixAddress(path))
             await gateway.start()

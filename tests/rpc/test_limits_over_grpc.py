@@ -20,7 +20,7 @@ from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.identity.settings import AddressLimitSettings, LimitSettings
 from responsa_server.stores.postgres.database import Database
 from responsa_server.transports.doors import GatewaySettings, build_app
-from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.guard import AllowedCallers
 from tests.contract.library_house import House
 from tests.contract.test_limits import limiter, limits
 from tests.rpc.served import Serve, Served, caller, failed
@@ -70,7 +70,7 @@ async def test_an_address_is_limited_whatever_its_credentials(
     assert (await failed(first.auth.Login(login, metadata=ADDRESS))).reason == "RATE_LIMIT"
     await second.sending(first.bob.metadata).GetMe()
     # The sign-ins of browsers are not methods of the contract, but they count, too.
-    settings = GatewaySettings(folder, Allowed(("localhost",), ()), secure_cookie=False)
+    settings = GatewaySettings(folder, AllowedCallers(("localhost",), ()), secure_cookie=False)
     transport = httpx2.ASGITransport(app=build_app(settings, second.calls, second.identity))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
         body = {"code": f"rsc_{'x' * 43}"}

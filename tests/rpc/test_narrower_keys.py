@@ -50,7 +50,7 @@ async def test_what_begins_with_a_narrower_key_is_as_narrow(
     assert (child.api_key.role, child.api_key.parent_key) == (USER, name)
     code = await served.sending(metadata).CreateSessionCode()
     cookie, _ = await served.identity.exchange_code(code.code)
-    browser = await served.identity.signed_in(cookie)
+    browser = await served.identity.caller_of(cookie)
     assert browser is not None
     assert (browser.role, browser.owner) == (Role.USER, False)
     listing = admin.ListUsersRequest()

@@ -140,9 +140,9 @@ async def test_nobody_signs_in_to_a_suspended_tenant_and_sessions_survive(served
     invited, _ = await served.accounts.create_invitation(served.eve.who, Role.USER, "", 60)
     again, _ = await served.accounts.create_reset_code(served.eve.who, user.id)
     cookie, _ = await served.accounts.login_browser("rival", "zoe@example.org", GOOD, Origin(), None)
-    assert await served.identity.signed_in(cookie) is not None
+    assert await served.identity.caller_of(cookie) is not None
     await suspend(served)
-    assert await served.identity.signed_in(cookie) is None, "the browser is free for another tenant's user"
+    assert await served.identity.caller_of(cookie) is None, "the browser is free for another tenant's user"
     error, unknown = (
         await failed(served.nobody.Login(tenant="tenants/rival", email="zoe@example.org", password=GOOD)),
         await failed(served.nobody.Login(tenant="tenants/nowhere", email="zoe@example.org", password=GOOD)),

@@ -66,7 +66,7 @@ from responsa_server.stores.redis import RedisPart
 from responsa_server.telemetry.stages import Traces
 from responsa_server.transports.doors import Bridge, GatewaySettings, add_a2a, build_app
 from responsa_server.transports.grpc.server import RpcServer
-from responsa_server.transports.http.guard import Allowed
+from responsa_server.transports.http.guard import AllowedCallers
 from responsa_server.transports.http.health import health_routes
 from responsa_server.transports.http.oauth import OAuthGateway
 from responsa_server.transports.http.openid import OpenIdGateway
@@ -222,7 +222,7 @@ class Callers:
         if listens.http is not None:
             gateway_settings = GatewaySettings(
                 web_root=settings.page,
-                allowed=Allowed(frozenset(hosts), frozenset((*own, *settings.origins))),
+                allowed=AllowedCallers(frozenset(hosts), frozenset((*own, *settings.origins))),
                 cookie=cookie,
                 secure_cookie=settings.sessions.secure_cookie,
                 name=settings.page_name,

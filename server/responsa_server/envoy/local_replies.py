@@ -26,9 +26,9 @@ from responsa_server.domain.errors import (
     ResponsaError,
 )
 from responsa_server.envoy.templates import Tree
-from responsa_server.transports.mcp.backend import reported
-from responsa_server.transports.openai.exchange import dumped, error_of
-from responsa_server.transports.rest.requests import body_too_large, malformed
+from responsa_server.transports.mcp.backend import describe_error
+from responsa_server.transports.openai.exchange import dump, error_of
+from responsa_server.transports.rest.requests import bad_request, body_too_large
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         status.ORIGIN_NOT_ALLOWED,
     ),
     LocalReply(404, 405, status.no_route(), grpc_code=Code.UNIMPLEMENTED),
-    LocalReply(431, 431, malformed("The request's headers exceed 16 KiB or 64 fields.")),
+    LocalReply(431, 431, bad_request("The request's headers exceed 16 KiB or 64 fields.")),
     LocalReply(408, 408, DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The request did not arrive in time.")),
     LocalReply(
         504,
@@ -85,7 +85,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
     LocalReply(
         501,
         501,
-        malformed(
+        bad_request(
             "This server does not know the transfer-encoding; send chunked, once and alone, or a content-length."
         ),
         cause="invalid_transfer_encoding",
@@ -94,7 +94,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
     LocalReply(
         400,
         400,
-        malformed(
+        bad_request(
             "The body is not base64, as the content type application/grpc-web-text requires; encode it, or send "
             "application/grpc-web."
         ),
@@ -103,7 +103,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
     LocalReply(
         400,
         400,
-        malformed(
+        bad_request(
             "The header grpc-timeout is not a timeout; send at most 8 digits and one of the units H, M, S, m, u and n, such as 30S."
         ),
         cause="direct_response",
@@ -112,7 +112,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
     LocalReply(
         415,
         415,
-        malformed(
+        bad_request(
             "This server does not support the content type or the grpc-encoding; send application/grpc, application/grpc-web+proto or "
             "application/grpc-web-text+proto, with the encoding identity, gzip or deflate."
         ),
@@ -120,7 +120,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
     LocalReply(
         422,
         422,
-        malformed(
+        bad_request(
             "This server does not accept a compressed body over REST; send the body without content-encoding."
         ),
         http=415,
@@ -129,14 +129,14 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
     LocalReply(
         426,
         426,
-        malformed(
+        bad_request(
             "This server does not serve HTTP/1.0; send HTTP/1.1 or HTTP/2. In nginx, set proxy_http_version 1.1."
         ),
     ),
     LocalReply(
         400,
         499,
-        malformed(
+        bad_request(
             "The request is not valid HTTP, or its HTTP method is unknown; send GET, POST, PUT, PATCH, DELETE or OPTIONS."
         ),
     ),
@@ -156,11 +156,11 @@ def _status(error: ResponsaError) -> str:
 
 _BODIES: Final[Mapping[str, Callable[[ResponsaError], str]]] = {
     r"(/v1(/agents/[^/]+)?)?/chat/completions|/v1/(responses|models)(/.*)?|/v1/embeddings": lambda error: (
-        dumped({"error": error_of(error)})
+        dump({"error": error_of(error)})
     ),
-    "/mcp/?": lambda error: _json_rpc(error, reported(error, {})),
+    "/mcp/?": lambda error: _json_rpc(error, describe_error(error, {})),
     "/a2a(/[^/]*)*": lambda error: _json_rpc(error, json.loads(_status(error))["details"]),
-    "/(auth|users|chat|agent|kb|jobs|analytics)(/.*)?|/feedback(/stats)?": lambda error: dumped(
+    "/(auth|users|chat|agent|kb|jobs|analytics)(/.*)?|/feedback(/stats)?": lambda error: dump(
         {"detail": error.message, "code": error.reason.value}
     ),
     ".*": _status,

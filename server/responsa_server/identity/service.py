@@ -148,7 +148,7 @@ class Identity:
             return await self._authenticate_token(credential, log_tenant)
         api_key = credential.kind == "api_key"
         if not well_formed(SecretKind.API_KEY if api_key else SecretKind.SESSION, credential.secret):
-            raise _malformed(credential.kind)
+            raise _unreadable_credential(credential.kind)
         key = digest(credential.secret)
         if (known := self._cache.find(key)) is not None:
             await self._touch(known)
@@ -283,7 +283,7 @@ class Identity:
         code = new_secret(SecretKind.SESSION_CODE)
         return code, await self.store.add_code(caller, digest(code), self._code_seconds)
 
-    async def signed_in(self, token: str) -> Principal | None:
+    async def caller_of(self, token: str) -> Principal | None:
         """Return the caller of a browser's session; None if no session has this token with which the caller can make calls."""
         try:
             return await self.authenticate(Credential("session", token))
@@ -614,7 +614,7 @@ def checked_display_name(text: str, field: str = "display_name") -> str:
     return text
 
 
-def _malformed(kind: str) -> Unauthenticated:
+def _unreadable_credential(kind: str) -> Unauthenticated:
     what = (
         (
             "This credential is incomplete or mistyped. Send an API key (rsp_…) or an access token as "

@@ -427,7 +427,7 @@ def _not_json(reply: Reply, error: json.JSONDecodeError) -> str:
     return f"it is not valid JSON: {error}"
 
 
-def malformed(content: str, effect: Effect) -> ToolResult:
+def unreadable_reply(content: str, effect: Effect) -> ToolResult:
     """The result of a call whose response arrived and cannot be read."""
     outcome = ToolOutcome.ERROR if effect is Effect.NONE else ToolOutcome.UNKNOWN
     return ToolResult(outcome, content, error=ToolFault.MALFORMED)

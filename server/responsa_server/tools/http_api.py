@@ -35,7 +35,7 @@ from responsa_server.tools.endpoint import (
     Method,
     Url,
     endpoint_of,
-    malformed,
+    unreadable_reply,
 )
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts, now
 
@@ -212,7 +212,7 @@ class HttpApiTool:
             else:
                 raise ValueError(f"the response has the type {reply.media_type[:80]!r}, which is not text")
         except ValueError as error:
-            return malformed(f"The tool's response cannot be read: {str(error)[:200]}", self.effect)
+            return unreadable_reply(f"The tool's response cannot be read: {str(error)[:200]}", self.effect)
         if self.card.returns is None and len(text.encode()) > MAX_RESULT_BYTES:
             data = None  # the text is cut, so the data would be too large, too
         if empty:

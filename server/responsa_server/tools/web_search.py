@@ -38,7 +38,7 @@ from responsa_server.tools.endpoint import (
     Endpoint,
     Url,
     endpoint_of,
-    malformed,
+    unreadable_reply,
 )
 from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
 
@@ -222,7 +222,7 @@ class WebSearchTool:
         try:
             results = self._found(self._endpoint.json_of(reply))
         except ValueError as error:
-            return malformed(f"The search's response cannot be read: {str(error)[:200]}", Effect.NONE)
+            return unreadable_reply(f"The search's response cannot be read: {str(error)[:200]}", Effect.NONE)
         entries = [
             f"{one.title}\n{one.uri}{f' ({one.date})' if one.date else ''}\n{one.snippet}" for one in results
         ]

@@ -19,7 +19,7 @@ from responsa_server.system.instance import generated
 from responsa_server.transports.a2a.routes import a2a_routes
 from responsa_server.transports.a2a.routes import add_service as add_a2a
 from responsa_server.transports.http.entrance import entrance
-from responsa_server.transports.http.guard import Allowed, Guard
+from responsa_server.transports.http.guard import AllowedCallers, Guard
 from responsa_server.transports.http.health import Scrape, health_routes, metrics_route
 from responsa_server.transports.http.jwks import PATH as JWKS_PATH
 from responsa_server.transports.http.jwks import Jwks
@@ -42,7 +42,7 @@ from responsa_server.transports.http.sessions import SessionExchange, Sessions
 from responsa_server.transports.http.uploads import Uploads
 from responsa_server.transports.mcp.routes import PATH as MCP_PATH
 from responsa_server.transports.mcp.routes import Mcp
-from responsa_server.transports.openai.routes import openai_routes, taken_routes
+from responsa_server.transports.openai.routes import openai_routes, shadow_routes
 from responsa_server.transports.openai.settings import OpenAiSettings
 from responsa_server.transports.rest.handler import Rest
 from responsa_server.transports.rest.openapi import openapi_route
@@ -63,7 +63,7 @@ class GatewaySettings:
     """
 
     web_root: Path
-    allowed: Allowed
+    allowed: AllowedCallers
     secure_cookie: bool
     cookie: SessionCookie = field(default_factory=SessionCookie)
     name: str = NAME
@@ -99,7 +99,7 @@ def build_app(
     mcp = Mcp(calls, public_url)
 
     routes: list[BaseRoute] = [
-        *taken_routes(calls, settings.openai),
+        *shadow_routes(calls, settings.openai),
         Rest(calls),
         entrance(calls, "POST", "/v1/sessions", browser_sessions.create),
         entrance(calls, "DELETE", "/v1/sessions", browser_sessions.end),
@@ -138,5 +138,5 @@ def _openid_routes(
     if openid is not None:
         served = OpenIdSessions(openid, sessions, secure=settings.secure_cookie)
         yield entrance(calls, "POST", START_PATH, served.start)
-        yield entrance(calls, "GET", CALLBACK_PATH, served.finish, served.refused)
+        yield entrance(calls, "GET", CALLBACK_PATH, served.finish, served.refuse)
         yield entrance(calls, "POST", LINK_PATH, served.link)

@@ -7,7 +7,7 @@ import pytest
 from responsa.chat.v1 import turn_pb2 as pb
 from responsa.chat.v1.chat_service_pb2 import AskResponse
 from responsa_server.domain.errors import Unavailable
-from responsa_server.transports.a2a.tasks import Reading
+from responsa_server.transports.a2a.tasks import TaskEvents
 
 
 def delta(text: str) -> pb.TurnEvent:
@@ -40,7 +40,7 @@ def answer(text: str) -> pb.TurnEvent:
     ids=["whole", "sentence withdrawn", "all withdrawn", "another text", "no pieces", "pruned"],
 )
 def test_the_pieces_are_the_answer(frames: list[list[pb.TurnEvent]]) -> None:
-    reading, text, updates = Reading("t", "c"), "", []
+    reading, text, updates = TaskEvents("t", "c"), "", []
     for events in frames:
         for found in reading.events(AskResponse(events=events)):
             if found.HasField("artifact_update"):
@@ -54,4 +54,4 @@ def test_the_pieces_are_the_answer(frames: list[list[pb.TurnEvent]]) -> None:
 
 def test_a_reader_is_sent_elsewhere() -> None:
     with pytest.raises(Unavailable, match="subscribe"):
-        list(Reading("t", "c").events(AskResponse(events=[pb.TurnEvent(reconnect=pb.TurnReconnect())])))
+        list(TaskEvents("t", "c").events(AskResponse(events=[pb.TurnEvent(reconnect=pb.TurnReconnect())])))

@@ -10,7 +10,7 @@ from mcp.client.client import Client
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa_server.domain.errors import Cancelled, Reason
-from responsa_server.transports.mcp.serving import Serving, Session
+from responsa_server.transports.mcp.serving import HostKey, Serving
 
 STATED = "0190f3a2-7c1d-7b3e-9f6e-0d4f6a1b2c3d"
 
@@ -34,9 +34,9 @@ class Turns:
 async def test_no_user_makes_a_server_forget_what_another_has_stated() -> None:
     turns, user, numbers = cast("Any", Turns()), "ada", list[Any]()
 
-    def session(context: Any) -> Session:
+    def session(context: Any) -> HostKey:
         numbers.append(context.request_id)
-        return Session(user, "of the host")
+        return HostKey(user, "of the host")
 
     serving = Serving(lambda _: turns, session)
     async with Client(serving.server) as client:
@@ -46,7 +46,7 @@ async def test_no_user_makes_a_server_forget_what_another_has_stated() -> None:
         for number in range(1100):
             other = f"{number:08x}{STATED[8:]}"
             await client.call_tool("ask", {"question": "When?", "request_id": other})
-    await serving.cancel(turns, Session("bob", "of the host"), of_ada)
+    await serving.cancel(turns, HostKey("bob", "of the host"), of_ada)
     assert turns.cancelled == []
-    await serving.cancel(turns, Session("ada", "of the host"), of_ada)
+    await serving.cancel(turns, HostKey("ada", "of the host"), of_ada)
     assert turns.cancelled == ["turns/1"]

@@ -85,11 +85,11 @@ def _card(
 
 
 def _interfaces(base: str, tenant: str) -> Sequence[a2a.AgentInterface]:
-    url, found = f"{base}{PATH}/{tenant}".removesuffix("/"), urlsplit(base)
-    port = "" if found.port else ":443" if found.scheme == "https" else ":80"
+    url, address = f"{base}{PATH}/{tenant}".removesuffix("/"), urlsplit(base)
+    port = "" if address.port else ":443" if address.scheme == "https" else ":80"
     return [
         a2a.AgentInterface(url=url, protocol_binding="JSONRPC", protocol_version="1.0"),
         a2a.AgentInterface(
-            url=f"{found.netloc}{port}", protocol_binding="GRPC", protocol_version="1.0", tenant=tenant
+            url=f"{address.netloc}{port}", protocol_binding="GRPC", protocol_version="1.0", tenant=tenant
         ),
     ]

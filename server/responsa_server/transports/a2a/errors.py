@@ -42,7 +42,7 @@ _FIELDS: Final = {
 }
 
 
-def refused(field: str, remedy: str, reason: str = _INVALID) -> ResponsaError:
+def refuse(field: str, remedy: str, reason: str = _INVALID) -> ResponsaError:
     """The error for a field. reason: A2A's."""
     error = InvalidRequest.of_field(field, "a2a", remedy)
     error.alias, error.alias_code = (_DOMAIN, reason), _CODES.get(reason, "")
@@ -52,7 +52,7 @@ def refused(field: str, remedy: str, reason: str = _INVALID) -> ResponsaError:
 def check_version(version: str) -> None:
     """Raises InvalidRequest (VERSION_NOT_SUPPORTED). version: A2A's that the client speaks."""
     if ".".join(version.split(".")[:2]) != "1.0":
-        raise refused("A2A-Version", "must be 1.0", "VERSION_NOT_SUPPORTED")
+        raise refuse("A2A-Version", "must be 1.0", "VERSION_NOT_SUPPORTED")
 
 
 def task_not_found(task_id: str) -> ResponsaError:
@@ -62,7 +62,7 @@ def task_not_found(task_id: str) -> ResponsaError:
     return error
 
 
-def translated(error: ResponsaError) -> ResponsaError:
+def to_a2a_error(error: ResponsaError) -> ResponsaError:
     """The same error with A2A's reason, if there is one, and in the names of A2A's fields."""
     if error.alias is not None:
         return error

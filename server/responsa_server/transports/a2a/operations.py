@@ -10,7 +10,7 @@ from a2a.types import a2a_pb2 as a2a
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from responsa_server.transports.a2a.service import parsed
+from responsa_server.transports.a2a.service import fill_message
 
 Json = Mapping[str, Any]
 _SERVICE: Final = a2a.DESCRIPTOR.services_by_name["A2AService"]
@@ -46,7 +46,7 @@ def _operations() -> Mapping[str, Operation]:
         )
 
         def read(params: object, request: type[Message] = request) -> Message:
-            return parsed(params, request())
+            return fill_message(params, request())
 
         path = f"/{_SERVICE.full_name}/{method.name}"
         result = _page if response is a2a.ListTasksResponse else MessageToDict

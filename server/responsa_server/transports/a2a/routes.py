@@ -164,7 +164,7 @@ class _Door:
 
     async def _serve(self, request: Request, reply: _Reply, method: str, params: object) -> None:
         operations = await _operations()
-        from responsa_server.transports.a2a.errors import check_version, rpc_code, translated
+        from responsa_server.transports.a2a.errors import check_version, rpc_code, to_a2a_error
 
         operation: Operation | None = operations.operation(method)
         try:
@@ -184,7 +184,7 @@ class _Door:
             if await self._calls.serve_until(left, call, Complete(message), send) and operation.streams:
                 await reply.end()
         except ResponsaError as error:
-            told = translated(error)
+            told = to_a2a_error(error)
             await reply.fail(told, rpc_code(told))
 
 
@@ -207,12 +207,12 @@ class _Reply:
 
     def read(self, body: bytes) -> tuple[str, object]:
         """The method and the params of a message. Raises Refused."""
-        found = json_of(body)
-        message = cast("Mapping[str, object]", found if isinstance(found, dict) else {})
-        given, method = message.get("id"), message.get("method")
-        if not isinstance(given, bool) and isinstance(given, (str, int)):
-            self._id = given
-        if message.get("jsonrpc") != "2.0" or not isinstance(method, str) or self._id != given:
+        content = json_of(body)
+        message = cast("Mapping[str, object]", content if isinstance(content, dict) else {})
+        request_id, method = message.get("id"), message.get("method")
+        if not isinstance(request_id, bool) and isinstance(request_id, (str, int)):
+            self._id = request_id
+        if message.get("jsonrpc") != "2.0" or not isinstance(method, str) or self._id != request_id:
             raise refuse_unreadable("its body must be one message of JSON-RPC 2.0, and not a batch")
         return method, message.get("params") or {}
 

@@ -26,8 +26,8 @@ from responsa_server.calls.methods import CHAT
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
 from responsa_server.transports.a2a.cards import base_of, card_of
-from responsa_server.transports.a2a.errors import check_version, refused, task_not_found, translated
-from responsa_server.transports.a2a.tasks import RUNNING, Reading, task_of, turn_states
+from responsa_server.transports.a2a.errors import check_version, refuse, task_not_found, to_a2a_error
+from responsa_server.transports.a2a.tasks import RUNNING, TaskEvents, task_of, turn_states
 
 _UNSUPPORTED: Final = "UNSUPPORTED_OPERATION"
 _PAGE_SIZE: Final = 50
@@ -38,29 +38,28 @@ Parsed = TypeVar("Parsed", bound=Message)
 
 def methods(calls: Calls, public_url: str, *, secure: bool) -> Iterable[Method]:
     """The methods of the service. calls: has those of the contract. public_url, secure: see `base_of`."""
-    found = methods_of(
+    for method in methods_of(
         a2a.DESCRIPTOR.services_by_name["A2AService"],
         _Service(calls, public_url, secure=secure),
         waiting=("SendMessage",),
-    )
-    for method in found:
-        told = _told_each if method.server_streaming else _told
+    ):
+        told = _translate_each if method.server_streaming else _translate_error
         yield replace(method, handler=told(method.handler))
 
 
-def _told(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _translate_error(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @wraps(handler)
     async def serve(request: object) -> object:
         try:
             _check_version()
             return await handler(request)
         except ResponsaError as error:
-            raise translated(error) from None
+            raise to_a2a_error(error) from None
 
     return serve
 
 
-def _told_each(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _translate_each(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @wraps(handler)
     async def serve(request: object) -> AsyncGenerator[object]:
         try:
@@ -69,7 +68,7 @@ def _told_each(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
                 async for event in events:
                     yield event
         except ResponsaError as error:
-            raise translated(error) from None
+            raise to_a2a_error(error) from None
 
     return serve
 
@@ -111,7 +110,7 @@ class _Service:
             turn = await self._within(CHAT + "CancelTurn", chat.CancelTurnRequest(name=turn.name))
         task = task_of(turn)
         if task.status.state != a2a.TASK_STATE_CANCELED:
-            raise refused("id", "is of a task that has ended; get it with GetTask", "TASK_NOT_CANCELABLE")
+            raise refuse("id", "is of a task that has ended; get it with GetTask", "TASK_NOT_CANCELABLE")
         return task
 
     async def GetExtendedAgentCard(self, request: a2a.GetExtendedAgentCardRequest) -> a2a.AgentCard:
@@ -127,20 +126,20 @@ class _Service:
     async def _default_agent(self) -> Agent:
         listing = chat.ListAgentsRequest(page_size=200)
         while True:
-            found: chat.ListAgentsResponse = await self._within(CHAT + "ListAgents", listing)
-            for agent in found.agents:
+            page: chat.ListAgentsResponse = await self._within(CHAT + "ListAgents", listing)
+            for agent in page.agents:
                 if agent.is_default:
                     return agent
-            listing.page_token = found.next_page_token
+            listing.page_token = page.next_page_token
             if not listing.page_token:
-                raise refused("tenant", "must name an agent, because no agent is the default one")
+                raise refuse("tenant", "must name an agent, because no agent is the default one")
 
     async def ListTasks(self, request: a2a.ListTasksRequest) -> a2a.ListTasksResponse:
         size = request.page_size if request.HasField("page_size") else _PAGE_SIZE
         if not 1 <= size <= _MAX_PAGE_SIZE:
-            raise refused("page_size", f"must be 1 to {_MAX_PAGE_SIZE}")
+            raise refuse("page_size", f"must be 1 to {_MAX_PAGE_SIZE}")
         if request.HasField("status_timestamp_after"):
-            raise refused("status_timestamp_after", "must be unset; tasks come newest first")
+            raise refuse("status_timestamp_after", "must be unset; tasks come newest first")
         unknown = request.context_id and not _request_id(request.context_id)
         if unknown or (request.status and not turn_states(request.status)):
             return a2a.ListTasksResponse(page_size=size)  # no task is ever there
@@ -184,7 +183,7 @@ class _Service:
     async def _resuming(self, task_id: str) -> AsyncGenerator[bytes]:
         turn = await self._turn(task_id)
         if task_of(turn).status.state not in RUNNING:
-            raise refused("id", "is of a task that has ended; get it with GetTask", _UNSUPPORTED)
+            raise refuse("id", "is of a task that has ended; get it with GetTask", _UNSUPPORTED)
         return self._within(CHAT + "ResumeTurn", chat.ResumeTurnRequest(turn=turn.name, include_deltas=True))
 
     async def _events(
@@ -192,7 +191,7 @@ class _Service:
     ) -> AsyncGenerator[a2a.StreamResponse]:
         """The events of a task, from its first one: the task, without what the next ones add to it. following: returns
         the frames of its turn."""
-        reading: Reading | None = None
+        reading: TaskEvents | None = None
         async with aclosing(await following) as frames:
             async for data in frames:
                 frame = chat.AskResponse.FromString(data)
@@ -201,7 +200,7 @@ class _Service:
                     if task.status.state not in RUNNING:
                         del task.artifacts[:]
                         task.status.CopyFrom(a2a.TaskStatus(state=a2a.TASK_STATE_WORKING))
-                    reading = Reading(task.id, task.context_id)
+                    reading = TaskEvents(task.id, task.context_id)
                     yield a2a.StreamResponse(task=task)
                 for event in reading.events(frame):
                     yield event
@@ -217,22 +216,22 @@ class _Service:
         """What a message asks, as the fields that all requests with a question have. Raises InvalidRequest, NotFound."""
         message = request.message
         if message.role == a2a.ROLE_AGENT:
-            raise refused("message.role", "must be ROLE_USER, because a message to an agent is a question")
+            raise refuse("message.role", "must be ROLE_USER, because a message to an agent is a question")
         if message.task_id:
             await self._turn(message.task_id)
             remedy = "must be empty, because a task has one question; ask again with its context_id"
-            raise refused("message.task_id", remedy, _UNSUPPORTED)
+            raise refuse("message.task_id", remedy, _UNSUPPORTED)
         if request.configuration.HasField("task_push_notification_config"):
             raise _no_push()
-        for place, part in enumerate(message.parts):
+        for index, part in enumerate(message.parts):
             if not part.HasField("text"):
                 remedy = "must have a text; agents read no files and no data, so upload documents instead"
-                raise refused(f"message.parts[{place}]", remedy, "CONTENT_TYPE_NOT_SUPPORTED")
+                raise refuse(f"message.parts[{index}]", remedy, "CONTENT_TYPE_NOT_SUPPORTED")
         options = chat.AskOptions()
         for metadata in (message.metadata, request.metadata):
             if "responsa" in metadata:
                 own = MessageToDict(metadata.fields["responsa"])
-                parsed(own, options, "metadata.responsa", strict=True)
+                fill_message(own, options, "metadata.responsa", strict=True)
         return {
             "text": "\n".join(part.text for part in message.parts),
             "conversation": f"conversations/{message.context_id}" if message.context_id else "",
@@ -244,10 +243,10 @@ class _Service:
 
 def _no_push() -> ResponsaError:
     remedy = "is not supported; follow the task with SubscribeToTask"
-    return refused("task_push_notification_config", remedy, "PUSH_NOTIFICATION_NOT_SUPPORTED")
+    return refuse("task_push_notification_config", remedy, "PUSH_NOTIFICATION_NOT_SUPPORTED")
 
 
-def parsed(content: object, message: Parsed, path: str = "", *, strict: bool = False) -> Parsed:
+def fill_message(content: object, message: Parsed, path: str = "", *, strict: bool = False) -> Parsed:
     """Fill a message from JSON. path: its path in the request, "" for the request itself. strict: whether to refuse
     fields that it does not have. Raises InvalidRequest."""
     name = path or "params"
@@ -257,8 +256,8 @@ def parsed(content: object, message: Parsed, path: str = "", *, strict: bool = F
     try:
         return ParseDict(fields, message, ignore_unknown_fields=not strict)
     except UNREADABLE:
-        found = misfits(cast("Descriptor", message.DESCRIPTOR), fields, f"{path}." if path else "")
-        wrong = [violation for violation in found if strict or violation.rule != UNKNOWN]
+        problems = misfits(cast("Descriptor", message.DESCRIPTOR), fields, f"{path}." if path else "")
+        wrong = [violation for violation in problems if strict or violation.rule != UNKNOWN]
         misfit = FieldViolation(name, "field.type", f"must match the message {message.DESCRIPTOR.full_name}")
         raise invalid(wrong or [misfit]) from None
 

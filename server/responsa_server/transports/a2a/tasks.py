@@ -39,7 +39,7 @@ def task_of(turn: Turn, *, history: bool = True) -> a2a.Task:
         id=turn.name.removeprefix("turns/"), context_id=turn.conversation.removeprefix("conversations/")
     )
     task.metadata["agent"] = turn.agent_version
-    task.status.CopyFrom(Reading(task.id, task.context_id).status(turn.terminal_event))
+    task.status.CopyFrom(TaskEvents(task.id, task.context_id).status(turn.terminal_event))
     task.status.state = _STATES[turn.state]
     task.status.timestamp.CopyFrom(turn.end_time if turn.HasField("end_time") else turn.create_time)
     if turn.terminal_event.HasField("answer"):
@@ -74,7 +74,7 @@ def _add_data(part: a2a.Part, content: Mapping[str, Any]) -> None:
     part.media_type = "application/json"
 
 
-class Reading:
+class TaskEvents:
     """Makes the events of a task from the frames of its turn. A client that appends and replaces as the events say has
     the text of the answer at each moment, also if a worker was lost."""
 
@@ -92,8 +92,8 @@ class Reading:
             if kind == "delta":
                 piece += event.delta.text
             elif kind == "attempt_restarted":
-                kept = (self._sent + piece).encode()[: event.attempt_restarted.keep_bytes]
-                piece, self._sent, self._appends = kept.decode(), "", False
+                prefix = (self._sent + piece).encode()[: event.attempt_restarted.keep_bytes]
+                piece, self._sent, self._appends = prefix.decode(), "", False
             else:
                 yield from self._piece(piece)
                 piece = ""

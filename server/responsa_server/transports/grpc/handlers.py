@@ -41,9 +41,8 @@ class Handlers(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """The handler of a method. It takes and returns bytes."""
         method = handler_call_details.method
-        found = self._handlers.get(method)
-        if found is not None:
-            return found
+        if (cached := self._handlers.get(method)) is not None:
+            return cached
         known = self._calls.method(method)
         # One message and a stream look the same on the wire. For a call with one message, grpc.aio never
         # answers if the stream ends without a message, and does not start the handler before the message
@@ -51,10 +50,10 @@ class Handlers(grpc.GenericRpcHandler):
         # error.
         if known is None or known.server_streaming:
             handler: Handler = grpc.stream_stream_rpc_method_handler(
-                cast("Any", freed(self._serve_stream(method)))
+                cast("Any", free_calls(self._serve_stream(method)))
             )
         else:
-            handler = grpc.stream_unary_rpc_method_handler(cast("Any", freed(self._serve_one(method))))
+            handler = grpc.stream_unary_rpc_method_handler(cast("Any", free_calls(self._serve_one(method))))
         if known is not None:
             self._handlers[method] = handler
         return handler
@@ -108,7 +107,7 @@ class Handlers(grpc.GenericRpcHandler):
         context.set_trailing_metadata(((CALL_ID, call.id),))
 
 
-def freed(
+def free_calls(
     serve: Callable[[object, Context], Awaitable[Result]],
 ) -> Callable[[object, Context], Awaitable[Result]]:
     """The same handler, but the error of an aborted call refers to nothing of the call.
@@ -118,7 +117,7 @@ def freed(
     its message, and each takes about 14 KB.
     """
 
-    async def served(request: object, context: Context) -> Result:
+    async def run(request: object, context: Context) -> Result:
         try:
             return await serve(request, context)
         except grpc.aio.AbortError as error:
@@ -126,7 +125,7 @@ def freed(
             error.__context__ = None
             raise error.with_traceback(None) from None
 
-    return served
+    return run
 
 
 class _Writing:

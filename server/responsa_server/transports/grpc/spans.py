@@ -12,7 +12,7 @@ from opentelemetry.trace import TracerProvider
 
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.reporting import PLUMBING
-from responsa_server.transports.grpc.handlers import Context, Handler, freed
+from responsa_server.transports.grpc.handlers import Context, Handler, free_calls
 
 Behaviour = Callable[[object, Context], Awaitable[object]]
 
@@ -38,7 +38,7 @@ class Spans(grpc.aio.ServerInterceptor):
         async def serve(request: object, context: Context) -> object:
             raised: list[BaseException] = []
 
-            async def kept(request: object, proxy: object) -> object:
+            async def keep_error(request: object, proxy: object) -> object:
                 # The library's proxy of the context costs time with each message, for the codes of aborts alone.
                 # Errors are written into the span, twice and with their tracebacks, and an abort is an error.
                 del proxy
@@ -50,7 +50,7 @@ class Spans(grpc.aio.ServerInterceptor):
 
             async def one_response(_: object) -> Handler:
                 # The library takes a stream for a generator. Ours are coroutines, as those of single responses are.
-                return grpc.stream_unary_rpc_method_handler(kept)
+                return grpc.stream_unary_rpc_method_handler(keep_error)
 
             opened = await self._library.intercept_service(one_response, handler_call_details)
             response = await opened.stream_unary(request, context)
@@ -59,5 +59,5 @@ class Spans(grpc.aio.ServerInterceptor):
             return response
 
         if handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(freed(serve))
-        return grpc.stream_unary_rpc_method_handler(freed(serve))
+            return grpc.stream_stream_rpc_method_handler(free_calls(serve))
+        return grpc.stream_unary_rpc_method_handler(free_calls(serve))

@@ -25,7 +25,7 @@ _HOST: Final = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class AllowedCallers:
     """The accepted callers. hosts: the accepted Host headers beside the loopback's names, in lower case, with the port
     unless the port is the scheme's default. origins: the accepted Origin headers."""
 
@@ -53,10 +53,10 @@ _HEALTH: Final = frozenset({"/health", "/health/live", "/health/ready"})
 
 
 class Guard:
-    """ASGI middleware that refuses callers that are not `Allowed`. The health checks are open to everyone: they reveal
+    """ASGI middleware that refuses callers that are not allowed. The health checks are open to everyone: they reveal
     no user data and name no host."""
 
-    def __init__(self, app: ASGIApp, allowed: Allowed) -> None:
+    def __init__(self, app: ASGIApp, allowed: AllowedCallers) -> None:
         self._app = app
         self._allowed = allowed
 

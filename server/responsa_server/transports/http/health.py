@@ -30,7 +30,7 @@ def health_routes(health: ServerHealth) -> Sequence[Route]:
         return lacking_response(sorted(await health.lacking()), paused=health.pause.paused())
 
     async def whole(_: Request) -> Response:
-        named = {name: str(one) for name, one in (await health.parts()).items()}
+        named = {name: str(report) for name, report in (await health.parts()).items()}
         return lacking_response(sorted(await health.lacking()), paused=health.pause.paused(), parts=named)
 
     return [

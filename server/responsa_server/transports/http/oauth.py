@@ -89,10 +89,10 @@ class OAuth:
         yield Route(SERVER_PATH, self._server, methods=["GET"])
         yield Route(AUTHORIZE_PATH, self._authorize, methods=["GET"])
         yield entrance(calls, "POST", CONSENT_PATH, self._consent)
-        yield entrance(calls, "POST", TOKEN_PATH, self._token, _refused)
-        yield entrance(calls, "POST", REVOKE_PATH, self._revoke, _refused)
+        yield entrance(calls, "POST", TOKEN_PATH, self._token, _refuse)
+        yield entrance(calls, "POST", REVOKE_PATH, self._revoke, _refuse)
         if self._programs.settings.dynamic_registration != "none":
-            yield entrance(calls, "POST", REGISTER_PATH, self._register, _refused)
+            yield entrance(calls, "POST", REGISTER_PATH, self._register, _refuse)
 
     def _base(self, request: Request) -> str:
         return own_address(request.headers.get("host", ""), self._public_url)
@@ -139,10 +139,10 @@ class OAuth:
         in first, perhaps at a provider. Only then does the server look at the parameters, and may it fetch the
         program's document."""
         try:
-            given = _parameters(request.url.query, MAX_QUERY)
+            parameters = _parameters(request.url.query, MAX_QUERY)
         except InvalidRequest:  # the page says that the program is not known
-            given = dict[str, str]()
-        identity, sealed = self._programs.hold(given)
+            parameters = dict[str, str]()
+        identity, sealed = self._programs.hold(parameters)
         response = RedirectResponse(f"/#/connect?{identity}", 303, {"cache-control": "no-store"})
         response.set_cookie(
             self._cookie,
@@ -176,12 +176,12 @@ class OAuth:
         caller = await self._caller(request)
         try:
             sealed = cookie_of(request.headers.getlist("cookie"), self._cookie) or ""
-            given = await self._programs.held(identity, sealed, decides=allow is not None)
-            authorisation = await self._programs.ask(caller, given, self._base(request))
+            parameters = await self._programs.held(identity, sealed, decides=allow is not None)
+            authorisation = await self._programs.ask(caller, parameters, self._base(request))
         except Faulty as faulty:
             return _private({"problem": faulty.description, "redirectUri": faulty.uri})
         if allow is None:
-            return _private({**_described(authorisation), "unusedDays": self._programs.unused_days})
+            return _private({**_describe(authorisation), "unusedDays": self._programs.unused_days})
         if not allow:
             return _private({"redirectUri": authorisation.reply(error="access_denied")})
         return _private(
@@ -190,10 +190,10 @@ class OAuth:
 
     async def _token(self, request: Request) -> Response:
         """Serve POST with a form: exchange a code or a refresh token (RFC 6749, 4.1.3 and 6)."""
-        given = await _form(request)
-        if given.get("grant_type") not in _GRANTS:
+        form = await _form(request)
+        if form.get("grant_type") not in _GRANTS:
             return _error("unsupported_grant_type", f"grant_type must be {' or '.join(_GRANTS)}")
-        tokens = await self._programs.exchange(given, current().origin)
+        tokens = await self._programs.exchange(form, current().origin)
         return _private(
             {
                 "access_token": tokens.access_token,
@@ -244,7 +244,7 @@ class OAuth:
         return replace(who, address=call.address, call_id=call.id)
 
 
-def _described(authorisation: Asked) -> Mapping[str, object]:
+def _describe(authorisation: Asked) -> Mapping[str, object]:
     client = authorisation.client
     return {
         "displayName": client.display_name,
@@ -257,18 +257,18 @@ def _described(authorisation: Asked) -> Mapping[str, object]:
     }
 
 
-def _parameters(text: str, most: int) -> Mapping[str, str]:
+def _parameters(text: str, limit: int) -> Mapping[str, str]:
     """The parameters of a query or a form, none of them twice. Raises InvalidRequest."""
     try:
-        if len(text) > most:
+        if len(text) > limit:
             raise ValueError
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS, errors="strict")
     except ValueError:
         raise unreadable("its parameters are not a form of at most 20 fields in UTF-8") from None
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise unreadable("a parameter is given twice")
-    return found
+    return fields
 
 
 async def _form(request: Request) -> Mapping[str, str]:
@@ -290,7 +290,7 @@ def _private(content: Mapping[str, object]) -> Response:
     return JSONResponse(content, headers={"cache-control": "no-store", "pragma": "no-cache"})
 
 
-def _refused(_: Request, error: ResponsaError) -> Response:
+def _refuse(_: Request, error: ResponsaError) -> Response:
     """The response to a request of a program that failed (RFC 6749, 5.2)."""
     code = status.http_status(status.of(error))
     if isinstance(error, Unauthenticated):
@@ -298,7 +298,7 @@ def _refused(_: Request, error: ResponsaError) -> Response:
     if isinstance(error, InvalidRequest):
         path = error.violations[0].field if error.violations else ""
         wrong = _WRONG.get(path.partition("[")[0].partition(".")[0], "invalid_request")
-        words = "; ".join(f"{one.field} {one.description}" for one in error.violations)
+        words = "; ".join(f"{violation.field} {violation.description}" for violation in error.violations)
         return _error(wrong, words or error.message)
     response = _error(
         "temporarily_unavailable" if isinstance(error, Exhausted) or code == 503 else "server_error",

@@ -135,7 +135,7 @@ class OpenIdSessions:
         Raises NotFound (ROUTE_NOT_FOUND) for a path without a provider's id, and for HEAD; and the errors of `OpenId.finish`.
         """
         finished = await self._parts.sign_in.finish(
-            _provider(request), self._given(request), _parameters(request), current().origin
+            _provider(request), self._read_cookie(request), _parameters(request), current().origin
         )
         if finished.signed_in is not None:
             return _tokens(*finished.signed_in)
@@ -145,7 +145,7 @@ class OpenIdSessions:
         self._set_cookie(request, response, "", 0)
         return response
 
-    def refused(self, request: Request, error: ResponsaError) -> Response:
+    def refuse(self, request: Request, error: ResponsaError) -> Response:
         """The response to a GET that failed: for a browser, a page that says why. The cookie stays only if the sign-in
         can still be completed."""
         if error.reason is Reason.ROUTE_NOT_FOUND:
@@ -178,7 +178,7 @@ class OpenIdSessions:
         neighbouring host cannot plant somebody else's sign-in."""
         return f"{'__Host-' if self._is_secure(request) else ''}{COOKIE}{self._suffix}"
 
-    def _given(self, request: Request) -> str:
+    def _read_cookie(self, request: Request) -> str:
         """The value of the cookie, "" without one. Raises Unauthenticated (CREDENTIAL_MALFORMED)."""
         return cookie_of(request.headers.getlist("cookie"), self._cookie(request)) or ""
 
@@ -220,10 +220,10 @@ def _tokens(signed: SignedIn, user: User) -> Response:
 
 def _provider(request: Request) -> str:
     """The provider's id in the path. Raises NotFound (ROUTE_NOT_FOUND); HEAD, which Starlette serves like GET, would use the sign-in up."""
-    found = str(request.path_params["provider"])
-    if request.method == "HEAD" or _ID.fullmatch(found) is None:
+    name = str(request.path_params["provider"])
+    if request.method == "HEAD" or _ID.fullmatch(name) is None:
         raise status.no_route()
-    return found
+    return name
 
 
 def _parameters(request: Request) -> Mapping[str, str]:
@@ -239,10 +239,10 @@ def _parameters(request: Request) -> Mapping[str, str]:
 
 
 def _refusal(request: Request, error: ResponsaError) -> Response:
-    found = status.of(error)
+    rpc_status = status.of(error)
     if "text/html" not in request.headers.get("accept", ""):
         return refusal(request, error)
-    return _page("Not signed in", error.message, "/", goes_on=False, code=status.http_status(found))
+    return _page("Not signed in", error.message, "/", goes_on=False, code=status.http_status(rpc_status))
 
 
 def _page(title: str, message: str, target: str, *, goes_on: bool, code: int = 200) -> Response:

@@ -96,7 +96,7 @@ class _Download:
 def attachment(file_name: str) -> str:
     """The value of Content-Disposition (RFC 6266) for a file: its name in ASCII for old programs, and in UTF-8 (RFC 8187)."""
     plain = "".join(
-        one if one.isascii() and one.isprintable() and one not in '"\\%' else "_" for one in file_name
+        char if char.isascii() and char.isprintable() and char not in '"\\%' else "_" for char in file_name
     )
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
 

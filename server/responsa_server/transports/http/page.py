@@ -104,11 +104,11 @@ class StaticPage:
         if match["name"] == _DOCS:
             headers["content-security-policy"] = DOCS_POLICY
         if match["name"] == "index.html" and (self._name, self._mark) != (NAME, None):
-            text = await to_thread.run_sync(lambda: self._named(file.read_text("utf-8")))
+            text = await to_thread.run_sync(lambda: self._put_name(file.read_text("utf-8")))
             return Response(text, media_type=media_type, headers=headers)
         return FileResponse(file, media_type=media_type, stat_result=stat_result, headers=headers)
 
-    def _named(self, page: str) -> str:
+    def _put_name(self, page: str) -> str:
         """The page with the installation's name and the type of its mark."""
         page = page.replace(f"<title>{NAME}</title>", f"<title>{escape(self._name)}</title>")
         return page if self._mark is None else page.replace(f'"{MEDIA_TYPES[".svg"]}"', f'"{self._mark[1]}"')
@@ -117,10 +117,10 @@ class StaticPage:
 def _regular_file(path: Path) -> os.stat_result | None:
     """The file's status; None if the file is missing or is a link, which could lead anywhere."""
     try:
-        found = path.lstat()
+        details = path.lstat()
     except OSError:
         return None
-    return found if stat.S_ISREG(found.st_mode) else None
+    return details if stat.S_ISREG(details.st_mode) else None
 
 
 def _not_built() -> Response:

@@ -52,8 +52,8 @@ async def _of_http(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> Sequence[str]:
     """The HTTP methods of the routes with a request's path. The page's route, the last one, has every path."""
-    routes = (one for one in request.app.routes[:-1] if isinstance(one, Route))
-    fitting = (one.methods or () for one in routes if one.matches(request.scope)[0] is Match.PARTIAL)
+    routes = (route for route in request.app.routes[:-1] if isinstance(route, Route))
+    fitting = (route.methods or () for route in routes if route.matches(request.scope)[0] is Match.PARTIAL)
     return sorted({method for methods in fitting for method in methods})
 
 
@@ -81,14 +81,14 @@ class Unexpected:
             return
         begun = ended = False
 
-        async def watched(message: Message) -> None:
+        async def watch(message: Message) -> None:
             nonlocal begun, ended
             begun = True
             ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, watch)
         except Exception as error:  # the root: nothing above it could answer
             call = call_of(scope, scope["method"])
             told = self._calls.unforeseen(call, error)

@@ -27,7 +27,7 @@ _FIELDS = (("tenant", 71), ("email", 254), ("password", 256))
 class SessionExchange(Protocol):
     """The part of the identity service that the gateway needs."""
 
-    async def signed_in(self, token: str) -> Principal | None:
+    async def caller_of(self, token: str) -> Principal | None:
         """Return the caller of a session; None if no good session has this token."""
         ...
 
@@ -79,11 +79,11 @@ class Sessions:
         origin = current().origin
         before = self.token(request) or ""
         replaces = _flag(content, "replace")
-        present = await self._exchange.signed_in(before) if before and not replaces else None
+        present = await self._exchange.caller_of(before) if before and not replaces else None
         if self._accounts is not None and "password" in content:
-            given = {name: _text(content, name, most) for name, most in _FIELDS}
+            fields = {name: _text(content, name, limit) for name, limit in _FIELDS}
             token, expire_time = await self._accounts.login_browser(
-                given["tenant"], given["email"], given["password"], origin, present
+                fields["tenant"], fields["email"], fields["password"], origin, present
             )
         else:
             token, expire_time = await self._exchange.exchange_code(_code_of(content), origin, present)
@@ -101,7 +101,7 @@ class Sessions:
         token = self.token(request)
         if token:
             named = request.headers.getlist(USER)
-            if named and (present := await self._exchange.signed_in(token)) is not None:
+            if named and (present := await self._exchange.caller_of(token)) is not None:
                 confirm_user(named, present)
             await self._exchange.end_session(token, current().origin)
         response = JSONResponse({})
@@ -140,12 +140,12 @@ def seconds_until(time: datetime) -> int:
     return max(0, int((time - datetime.now(UTC)).total_seconds()))
 
 
-async def json_of(request: Request, most: int = MAX_BODY, *, optional: bool = False) -> Mapping[str, object]:
-    """The JSON object in a body of at most `most` bytes. optional: whether the body may be empty. Raises InvalidRequest
+async def json_of(request: Request, limit: int = MAX_BODY, *, optional: bool = False) -> Mapping[str, object]:
+    """The JSON object in a body of at most `limit` bytes. optional: whether the body may be empty. Raises InvalidRequest
     (MALFORMED_MESSAGE), and Cancelled if the client disconnects."""
     remedy = "; check whether another text was pasted into a field"
     with arriving():
-        body = await json_body(request.headers, request.stream(), most, remedy, optional=optional)
+        body = await json_body(request.headers, request.stream(), limit, remedy, optional=optional)
     return json_object(body)
 
 
@@ -165,10 +165,10 @@ def _code_of(content: Mapping[str, object]) -> str:
     return code
 
 
-def _text(content: Mapping[str, object], name: str, most: int) -> str:
+def _text(content: Mapping[str, object], name: str, limit: int) -> str:
     value = content.get(name, "")
-    if not isinstance(value, str) or len(value.encode(errors="replace")) > most:
-        raise InvalidRequest.of_field(name, "string.max_bytes", f"must be a string of at most {most} bytes")
+    if not isinstance(value, str) or len(value.encode(errors="replace")) > limit:
+        raise InvalidRequest.of_field(name, "string.max_bytes", f"must be a string of at most {limit} bytes")
     # Other spaces than the common one are not "printable", but keyboards write them, and passwords may contain them.
     controls = any(unicodedata.category(char) in ("Cc", "Cs") for char in value)
     if controls or not (value or name == "tenant"):

@@ -72,12 +72,12 @@ class Uploads:
 
         Raises:
             InvalidRequest: a parameter is unknown or repeated.
-            ResponsaError: see `uploaded`.
+            ResponsaError: see `upload`.
         """
         # request.query_params would replace bytes that are not UTF-8, and different source keys would become the same.
         query = cast("bytes", request.scope["query_string"]).decode("utf-8", "surrogateescape")
-        given = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
-        operation = await uploaded(self._calls, call_of(request.scope, METHOD), request, given)
+        parameters = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+        operation = await upload(self._calls, call_of(request.scope, METHOD), request, parameters)
         if operation is None:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         return Response(MessageToJson(operation, indent=None), media_type="application/json")
@@ -85,10 +85,10 @@ class Uploads:
 
 def is_form(request: Request) -> bool:
     """Whether a body is a form (multipart/form-data) that may carry a file."""
-    return _declared(request).lower().startswith("multipart/")
+    return _type_of(request).lower().startswith("multipart/")
 
 
-async def uploaded(
+async def upload(
     calls: Calls,
     call: Call,
     request: Request,
@@ -109,11 +109,11 @@ async def uploaded(
     """
     stream = request.stream()
     if is_form(request):
-        if _announced_size(request) > _MAX_FORM_BYTES:
+        if _size_of(request) > _MAX_FORM_BYTES:
             raise _too_large("")
         messages = _of_form(calls, call, request, stream, parameters, lenient=lenient)
     else:
-        start = _start_of(_parameters(parameters), _declared(request), _announced_size(request))
+        start = _start_of(_parameters(parameters), _type_of(request), _size_of(request))
         messages = _of_bytes(start, stream)
     answer: list[Operation] = []
 
@@ -165,7 +165,7 @@ async def _of_form(
     """A form as the messages of an upload. The file waits on the disk, because the parameters may come after it.
     Nothing is read before the credential was checked."""
     # Its parser would take any of Python's codecs, some of which need minutes.
-    if parse_options_header(_declared(request))[1].get(b"charset", b"utf-8").lower() not in _CHARSETS:
+    if parse_options_header(_type_of(request))[1].get(b"charset", b"utf-8").lower() not in _CHARSETS:
         raise unreadable("the charset of a form must be utf-8")
     parser = MultiPartParser(
         request.headers,
@@ -281,12 +281,12 @@ def _start_of(parameters: Mapping[str, str], declared: str, size: int) -> Upload
         raise InvalidRequest.of_field(
             "labels", "labels.texts", 'must be a JSON object with strings as values, e.g. {"team": "legal"}'
         )
-    texts = {key: one.string_value for key, one in labels.fields.items()}
+    texts = {key: value.string_value for key, value in labels.fields.items()}
     metadata = DocumentMetadata(**values, labels=texts, metadata=own)
     return UploadStart(metadata=metadata, size_bytes=size or None, request_id=request_id)
 
 
-def _declared(request: Request) -> str:
+def _type_of(request: Request) -> str:
     return request.headers.get("content-type", "").strip()
 
 
@@ -305,7 +305,7 @@ def _object(name: str, text: str) -> Struct:
         ) from error
 
 
-def _announced_size(request: Request) -> int:
+def _size_of(request: Request) -> int:
     """The size from content-length, in bytes; 0 if the body is chunked and its size is unknown."""
     text = request.headers.get("content-length", "0")
     return int(text) if text.isdecimal() else 0

@@ -46,11 +46,11 @@ class Resuming(Backend, Protocol):
         ...
 
 
-def reported(error: ResponsaError, fields: Mapping[str, str]) -> dict[str, object]:
+def describe_error(error: ResponsaError, fields: Mapping[str, str]) -> dict[str, object]:
     """An error as data: `reason`, `message`, `metadata`, and where there are some `fields` with their remedies and
     `retry_after` in seconds. fields: the names of arguments by those of the contract's fields."""
     error = rename_fields(error, within(fields))
-    wrong = [{"field": one.field, "description": one.description} for one in error.violations]
+    wrong = [{"field": item.field, "description": item.description} for item in error.violations]
     return {
         "reason": error.reason.value,
         "message": error.message,

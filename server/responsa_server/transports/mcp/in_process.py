@@ -20,7 +20,7 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.methods import CHAT
 from responsa_server.transports.mcp.backend import TERMINAL, Response
 
-Followed = Callable[[str, int], Awaitable[None]]
+OnProgress = Callable[[str, int], Awaitable[None]]
 """Learns how far a turn is followed, so that the rest can be sent again: the turn's name, and the number of an event
 that is about to be passed on, 0 for one that the log does not have. The terminal event is not told."""
 
@@ -33,7 +33,7 @@ class InProcess:
     ) -> None:
         """resource: see `Call`."""
         self._resource = resource
-        self.followed: Followed | None = None
+        self.on_progress: OnProgress | None = None
         """Who learns how far the turn is; None for nobody."""
         self._calls = calls
         self._metadata = metadata
@@ -95,8 +95,8 @@ class InProcess:
             for event in frame.events:
                 which = event.WhichOneof("event")
                 ended, away = ended or which in TERMINAL, away or which == "reconnect"
-                if self.followed is not None and which not in TERMINAL:
-                    await self.followed(frame.turn, event.seq)
+                if self.on_progress is not None and which not in TERMINAL:
+                    await self.on_progress(frame.turn, event.seq)
                 await take(frame.turn, event)
             return True
 

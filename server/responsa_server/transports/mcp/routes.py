@@ -37,7 +37,7 @@ from responsa_server.calls.json_rpc import (
 from responsa_server.calls.methods import GET_ME
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.people import Principal
-from responsa_server.transports.mcp.backend import reported
+from responsa_server.transports.mcp.backend import describe_error
 from responsa_server.transports.mcp.in_process import InProcess
 from responsa_server.transports.mcp.resuming import ResumePoint, place_of
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from mcp_types import JSONRPCMessage, JSONRPCNotification
 
-    from responsa_server.transports.mcp.serving import Serving, Session
+    from responsa_server.transports.mcp.serving import HostKey, Serving
 
 PATH: Final = "/mcp"
 _SESSION: Final = "mcp-session-id"
@@ -77,7 +77,7 @@ class Mcp:
         me = backend.call(GET_ME)
         begun = False
 
-        async def watched(part: Message) -> None:
+        async def watch(part: Message) -> None:
             nonlocal begun
             begun = True
             await send(part)
@@ -85,10 +85,10 @@ class Mcp:
         try:
             if request.method == "GET" and _LAST_EVENT in request.headers:
                 await self._calls.answer(me, GetMeRequest(), User)
-                await self._replay(request, backend, watched)
+                await self._replay(request, backend, watch)
                 return
             body = await body_of(self._calls, me, request.method, request.headers, request.stream())
-            await self._serve(request, body, backend, me.principal, watched)
+            await self._serve(request, body, backend, me.principal, watch)
         except Refused as refused:
             await _refuse(refused, metadata, resource)(scope, receive, send)
         except ResponsaError as error:
@@ -139,7 +139,7 @@ class Mcp:
             pairs = [pair for pair in request.scope["headers"] if pair[0] != _VERSION.encode()]
             request.scope["headers"], version = pairs, ""
         marks = _Marks(message, version, send)
-        backend.followed = marks.followed
+        backend.on_progress = marks.note_progress
 
         async def send_on(part: MutableMapping[str, Any]) -> None:
             if part["type"] == "http.response.start":
@@ -155,10 +155,10 @@ class Mcp:
         """Send what a host has missed of a response. Raises Refused."""
         from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-        place = place_of(request.headers.get(_LAST_EVENT, ""))
-        if place is None or request.headers.get(_VERSION, "") in MODERN_PROTOCOL_VERSIONS:
+        point = place_of(request.headers.get(_LAST_EVENT, ""))
+        if point is None or request.headers.get(_VERSION, "") in MODERN_PROTOCOL_VERSIONS:
             raise Refused(status.no_route(), allow="POST")
-        serving, at = (await self._load()).serving, place
+        serving, at = (await self._load()).serving, point
         headers = {"content-type": "text/event-stream", "cache-control": "no-store", CALL_ID: backend.call_id}
         pairs = [(name.encode(), text.encode("latin-1")) for name, text in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": pairs})
@@ -166,7 +166,7 @@ class Mcp:
         async def write(data: bytes, *, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": more})
 
-        async def followed(_: str, seq: int) -> None:
+        async def note_progress(_: str, seq: int) -> None:
             nonlocal at
             at = replace(at, seq=max(at.seq, seq))
             if not seq:
@@ -176,8 +176,8 @@ class Mcp:
             data = json.dumps(content, ensure_ascii=False)
             await write(f"id: {at.event_id()}\r\nevent: message\r\ndata: {data}\r\n\r\n".encode())
 
-        backend.followed = followed
-        work = asyncio.ensure_future(serving.replay(backend, place, message))
+        backend.on_progress = note_progress
+        work = asyncio.ensure_future(serving.replay(backend, point, message))
         left = asyncio.ensure_future(wait_disconnect(request.receive))
         try:
             await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
@@ -260,7 +260,7 @@ class _Marks:
                 token = cast("Mapping[str, object]", meta).get("progressToken")
                 self._token = token if isinstance(token, (str, int)) else None
 
-    async def followed(self, turn: str, seq: int) -> None:
+    async def note_progress(self, turn: str, seq: int) -> None:
         """Note how far the turn is. Its first event tells the host an id, before there is anything else to send."""
         if self._request_id is None:
             return
@@ -286,10 +286,10 @@ class _Marks:
         return {"type": "http.response.body", "body": data, "more_body": True}
 
 
-def _session(request: Request, caller: Principal | None) -> Session:
-    from responsa_server.transports.mcp.serving import Session
+def _session(request: Request, caller: Principal | None) -> HostKey:
+    from responsa_server.transports.mcp.serving import HostKey
 
-    return Session("" if caller is None else str(caller.user_id), request.headers.get(_SESSION, ""))
+    return HostKey("" if caller is None else str(caller.user_id), request.headers.get(_SESSION, ""))
 
 
 def _message(body: bytes) -> JSONRPCMessage:
@@ -299,11 +299,11 @@ def _message(body: bytes) -> JSONRPCMessage:
     try:
         message = jsonrpc_message_adapter.validate_python(content, by_name=False)
     except ValidationError:
-        given = cast("Mapping[str, object]", content if isinstance(content, dict) else {})
-        if isinstance(given.get("params", {}), dict):
+        fields = cast("Mapping[str, object]", content if isinstance(content, dict) else {})
+        if isinstance(fields.get("params", {}), dict):
             raise refuse_unreadable("its body must be one message of JSON-RPC 2.0, and not a batch") from None
         refused = refuse_unreadable("its params must be an object")
-        if type(request_id := given.get("id")) in (str, int):
+        if type(request_id := fields.get("id")) in (str, int):
             refused.request_id = request_id
         raise refused from None
     # The SDK reads a request whose id has another type as a notification, which nobody answers.
@@ -321,7 +321,7 @@ def _refuse(refused: Refused, metadata: Mapping[str, Sequence[str]], resource: s
     if refused.allow:
         http, headers["allow"] = 405, refused.allow
     return Response(
-        error_body(error, refused.code, reported(error, {}), refused.request_id),
+        error_body(error, refused.code, describe_error(error, {}), refused.request_id),
         http,
         headers,
         "application/json",

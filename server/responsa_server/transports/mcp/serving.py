@@ -29,7 +29,7 @@ from responsa_server.calls.status import Code
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.domain.programs import ASK, SEARCH
-from responsa_server.transports.mcp.backend import KNOWLEDGE, Backend, Resuming, reported
+from responsa_server.transports.mcp.backend import KNOWLEDGE, Backend, Resuming, describe_error
 from responsa_server.transports.mcp.resuming import ResumePoint
 from responsa_server.transports.mcp.tools import (
     MOST_BYTES,
@@ -41,7 +41,7 @@ from responsa_server.transports.mcp.tools import (
     cancel,
     read_text,
     result,
-    resumed,
+    resume_ask,
 )
 
 Context = ServerRequestContext[Any, Any]
@@ -62,7 +62,7 @@ _INSTRUCTIONS: Final = (
 )
 
 
-class Session(NamedTuple):
+class HostKey(NamedTuple):
     """The session of a request: hosts number their requests anew in each. user: the caller. id: "" for no session."""
 
     user: str
@@ -72,7 +72,7 @@ class Session(NamedTuple):
 class Serving:
     """Serves one face of MCP. backend: makes the calls of a request's caller. session: the session of a request."""
 
-    def __init__(self, backend: Callable[[Context], Backend], session: Callable[[Context], Session]) -> None:
+    def __init__(self, backend: Callable[[Context], Backend], session: Callable[[Context], HostKey]) -> None:
         self._backend = backend
         self._session = session
         self._stated: OrderedDict[str, OrderedDict[UUID, str]] = OrderedDict()
@@ -93,9 +93,9 @@ class Serving:
             on_completion=self._complete,
         )
         self.server.add_notification_handler(
-            "notifications/cancelled", types.CancelledNotificationParams, self._cancelled
+            "notifications/cancelled", types.CancelledNotificationParams, self._cancel_call
         )
-        self.server.middleware = [_reasoned]
+        self.server.middleware = [_add_reason]
 
     @staticmethod
     def sufficient(message: types.JSONRPCMessage) -> frozenset[str]:
@@ -107,7 +107,7 @@ class Serving:
             return _ANY if row is None else frozenset({row.scope})
         return frozenset({SEARCH}) if message.method.startswith("resources/") else _ANY
 
-    async def cancel(self, backend: Backend, session: Session, request: types.RequestId) -> None:
+    async def cancel(self, backend: Backend, session: HostKey, request: types.RequestId) -> None:
         """Cancel the question that a host has asked with this request of this session, wherever it runs. Raises ResponsaError."""
         known = _question_of(session, request)
         stated = self._stated.get(session.user, OrderedDict[UUID, str]())
@@ -115,28 +115,28 @@ class Serving:
 
     @staticmethod
     async def replay(
-        backend: Resuming, place: ResumePoint, send: Callable[[Mapping[str, object]], Awaitable[None]]
+        backend: Resuming, point: ResumePoint, send: Callable[[Mapping[str, object]], Awaitable[None]]
     ) -> None:
         """Send the rest of the messages of an `ask` whose connection was cut: progress, if the host asked for it, and
         the response. Raises ResponsaError before the first one."""
-        steps = place.seq
+        steps = point.seq
 
         async def progress(message: str) -> None:
             nonlocal steps
             steps += 1
-            if place.token is not None:
-                params = {"progressToken": place.token, "progress": steps, "message": message}
+            if point.token is not None:
+                params = {"progressToken": point.token, "progress": steps, "message": message}
                 await send({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
 
         try:
-            found = await resumed(backend, place.turn, place.seq, Asking(uuid4(), False, progress))
+            reply = await resume_ask(backend, point.turn, point.seq, Asking(uuid4(), False, progress))
         except ResponsaError as failed:
-            data = reported(failed, TOOLS["ask"].fields)
-            found = result(f"{data['reason']}: {data['message']}", data, error=True)
-        content = found.model_dump(mode="json", by_alias=True, exclude_none=True)
-        await send({"jsonrpc": "2.0", "id": place.request_id, "result": content})
+            data = describe_error(failed, TOOLS["ask"].fields)
+            reply = result(f"{data['reason']}: {data['message']}", data, error=True)
+        content = reply.model_dump(mode="json", by_alias=True, exclude_none=True)
+        await send({"jsonrpc": "2.0", "id": point.request_id, "result": content})
 
-    async def _cancelled(self, context: Context, params: types.CancelledNotificationParams) -> None:
+    async def _cancel_call(self, context: Context, params: types.CancelledNotificationParams) -> None:
         if params.request_id is not None:
             await self.cancel(self._backend(context), self._session(context), params.request_id)
 
@@ -171,12 +171,12 @@ class Serving:
         stated = stated if isinstance(stated, str) else ""
         asking = self._asking(context, stated)
         try:
-            given = row.arguments.model_validate(arguments)
-            return await row.call(self._backend(context), given, asking)
+            values = row.arguments.model_validate(arguments)
+            return await row.call(self._backend(context), values, asking)
         except (ResponsaError, ValidationError) as failed:
             # What pydantic refuses has the names of arguments already.
             names = row.fields if isinstance(failed, ResponsaError) else dict[str, str]()
-            data = reported(_typed(failed, [*row.arguments.model_fields]), names)
+            data = describe_error(_to_error(failed, [*row.arguments.model_fields]), names)
             if row.arguments is Ask:
                 data["request_id"] = stated or str(asking.request_id)
             return result(f"{data['reason']}: {data['message']}", data, error=True)
@@ -190,9 +190,9 @@ class Serving:
             own = self._stated.setdefault(session.user, OrderedDict())
             own[known] = stated
             self._stated.move_to_end(session.user)
-            for kept, most in ((own, _MOST_REMEMBERED), (self._stated, _MOST_USERS)):
-                if len(kept) > most:
-                    kept.popitem(last=False)
+            for memory, limit in ((own, _MOST_REMEMBERED), (self._stated, _MOST_USERS)):
+                if len(memory) > limit:
+                    memory.popitem(last=False)
         steps = 0
 
         async def progress(message: str) -> None:
@@ -218,10 +218,10 @@ class Serving:
         request = chat.GetAgentRequest(name=qualify("agents", params.name))
         agent = await self._backend(context).answer(CHAT + "GetAgent", request, Agent)
         arguments = dict(params.arguments or {})
-        known = [one.name for one in _prompt_of(agent).arguments or ()]
+        known = [argument.name for argument in _prompt_of(agent).arguments or ()]
         if unknown := [_unknown(name, known) for name in arguments if name not in known]:
             raise invalid(unknown[: status.MAX_VIOLATIONS], len(unknown))
-        wanted = [one.name for one in _prompt_of(agent).arguments or () if one.required]
+        wanted = [argument.name for argument in _prompt_of(agent).arguments or () if argument.required]
         if missing := [name for name in wanted if not arguments.get(name, "").strip()]:
             raise invalid(
                 [FieldViolation(name, "missing", "must be given") for name in missing], len(missing)
@@ -243,7 +243,7 @@ class Serving:
             request = chat.GetAgentRequest(name=qualify("agents", params.ref.name))
             agent = await self._backend(context).answer(CHAT + "GetAgent", request, Agent)
             rule = MessageToDict(agent.parameters_schema).get("properties", {}).get(params.argument.name, {})
-            choices = [(str(one["const"]), str(one.get("title", ""))) for one in rule.get("oneOf", ())]
+            choices = [(str(item["const"]), str(item.get("title", ""))) for item in rule.get("oneOf", ())]
             typed = params.argument.value.casefold()
             values = [
                 value for value, title in choices if value.startswith(typed) or typed in title.casefold()
@@ -262,14 +262,14 @@ class Serving:
         return types.ListResourcesResult(
             resources=[
                 types.Resource(
-                    name=one.name,
-                    title=one.display_name or None,
-                    uri=_SCHEME + one.name,
-                    description=f"A collection of {one.document_count} documents.",
+                    name=collection.name,
+                    title=collection.display_name or None,
+                    uri=_SCHEME + collection.name,
+                    description=f"A collection of {collection.document_count} documents.",
                     mime_type="application/json",
                 )
-                for one in page.collections
-                if one.readable
+                for collection in page.collections
+                if collection.readable
             ],
             next_cursor=page.next_page_token or None,
         )
@@ -290,8 +290,8 @@ class Serving:
     ) -> types.ReadResourceResult:
         backend, name = self._backend(context), params.uri.removeprefix(_SCHEME)
         if name.startswith("documents/"):
-            found, _ = await read_text(backend, name, 0, MOST_BYTES)
-            text, kind = cast("str", found["text"]), "text/plain"
+            fields, _ = await read_text(backend, name, 0, MOST_BYTES)
+            text, kind = cast("str", fields["text"]), "text/plain"
         else:
             collection = await backend.answer(
                 KNOWLEDGE + "GetCollection", knowledge.GetCollectionRequest(name=name), Collection
@@ -324,7 +324,7 @@ def _schema(arguments: type[Arguments]) -> dict[str, Any]:
 _SCHEMAS: Final = {name: _schema(row.arguments) for name, row in TOOLS.items()}
 
 
-def _question_of(session: Session, request: types.RequestId) -> UUID:
+def _question_of(session: HostKey, request: types.RequestId) -> UUID:
     """The request_id of the question that a host asks with a request. Any server can find the turn by it, and so cancel it."""
     return uuid5(_IDS, f"{session.id} {request!r}")
 
@@ -368,7 +368,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
 """What to do about an argument that pydantic refuses, by pydantic's type of error."""
 
 
-def _typed(error: ResponsaError | ValidationError, known: Sequence[str] = ()) -> ResponsaError:
+def _to_error(error: ResponsaError | ValidationError, known: Sequence[str] = ()) -> ResponsaError:
     """An error of the contract. known: the arguments that there are."""
     if isinstance(error, ResponsaError):
         return error
@@ -390,7 +390,7 @@ def _unknown(name: str, known: Sequence[str]) -> FieldViolation:
     return FieldViolation(name[:64], "extra_forbidden", f"there is no such argument; {remedy}")
 
 
-async def _reasoned(ctx: Context, call_next: CallNext) -> HandlerResult:
+async def _add_reason(ctx: Context, call_next: CallNext) -> HandlerResult:
     """Say the reason of each error in its data."""
     try:
         return await call_next(ctx)
@@ -399,7 +399,7 @@ async def _reasoned(ctx: Context, call_next: CallNext) -> HandlerResult:
             error.error.data = {"reason": "ROUTE_NOT_FOUND", "message": error.message}
         raise
     except (ResponsaError, ValidationError) as failed:
-        error = _typed(failed)
-        data = reported(error, {"page_token": "cursor"})
+        error = _to_error(failed)
+        data = describe_error(error, {"page_token": "cursor"})
         code = types.INVALID_PARAMS if status.code(error) in _OWN_MISTAKES else types.INTERNAL_ERROR
         raise MCPError(code, str(data["message"]), data) from failed

@@ -45,7 +45,7 @@ class Arguments(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _given(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _drop_nulls(cls, values: dict[str, Any]) -> dict[str, Any]:
         fields = cls.model_fields
         return {
             name: value
@@ -67,7 +67,7 @@ class _Scoped(Arguments):
         if not self.collections and not self.filter:
             return None
         return Scope(
-            collections=[qualify("collections", one) for one in self.collections], filter=self.filter
+            collections=[qualify("collections", name) for name in self.collections], filter=self.filter
         )
 
 
@@ -182,18 +182,18 @@ async def _documents(backend: Backend, arguments: Documents, _: Asking) -> CallT
     for name in names:
         if left <= 0:
             break
-        one, used = await read_text(backend, name, offset, left)
-        documents.append(one)
+        document, used = await read_text(backend, name, offset, left)
+        documents.append(document)
         left, offset = left - used, 0
-    texts = [f"# {one['title']}\n{one['name']}\n\n{one['text']}" for one in documents]
+    texts = [f"# {document['title']}\n{document['name']}\n\n{document['text']}" for document in documents]
     return result(
         "\n\n".join(texts) or "No document matches.",
         {"documents": documents, "left_out": names[len(documents) :]},
     )
 
 
-async def read_text(backend: Backend, name: str, offset: int, most: int) -> tuple[dict[str, object], int]:
-    """At most `most` bytes of a document's or passage's text, with `next_offset` if there are more, and how many they
+async def read_text(backend: Backend, name: str, offset: int, limit: int) -> tuple[dict[str, object], int]:
+    """At most `limit` bytes of a document's or passage's text, with `next_offset` if there are more, and how many they
     are. Raises ResponsaError."""
     if name.startswith("passages/"):
         passage = await backend.answer(
@@ -215,7 +215,7 @@ async def read_text(backend: Backend, name: str, offset: int, most: int) -> tupl
             nonlocal size
             pieces.append(piece)
             size += len(piece.text.encode())
-            return size <= most
+            return size <= limit
 
         request = knowledge.GetDocumentContentRequest(name=name, read_offset=offset)
         await backend.each(
@@ -223,7 +223,7 @@ async def read_text(backend: Backend, name: str, offset: int, most: int) -> tupl
         )
         data = "".join(piece.text for piece in pieces).encode()
         start = pieces[0].byte_offset if pieces else offset
-    text = data[:most].decode(errors="ignore")
+    text = data[:limit].decode(errors="ignore")
     used = len(text.encode())
     more = {"next_offset": start + used} if used < len(data) else {}
     # A long text may take a second.
@@ -245,17 +245,17 @@ async def _ask(backend: Backend, arguments: Ask, asking: Asking) -> CallToolResu
             ParseDict(arguments.parameters, request.options.parameters)
         except (ParseError, ValueError, RecursionError):
             raise InvalidRequest.of_field("options.parameters", "type", "must be an object of JSON") from None
-    return await _followed(backend, partial(backend.ask, request), request.request_id, asking)
+    return await _follow(backend, partial(backend.ask, request), request.request_id, asking)
 
 
-async def resumed(backend: Resuming, turn: str, after_seq: int, asking: Asking) -> CallToolResult:
+async def resume_ask(backend: Resuming, turn: str, after_seq: int, asking: Asking) -> CallToolResult:
     """The result of `ask` for a host whose connection was cut after this event of the turn. Raises ResponsaError."""
     known = await backend.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=turn), Turn)
     request = chat.ResumeTurnRequest(turn=turn, after_seq=after_seq)
-    return await _followed(backend, partial(backend.resume, request), known.request_id, asking)
+    return await _follow(backend, partial(backend.resume, request), known.request_id, asking)
 
 
-async def _followed(
+async def _follow(
     backend: Backend,
     follow: Callable[[Callable[[str, TurnEvent], Awaitable[None]]], Awaitable[None]],
     request_id: str,
@@ -298,12 +298,12 @@ async def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResu
             whole = answer.outcome == AnswerOutcome.ANSWER_OUTCOME_COMPLETE
             # The parser takes a while for some texts of models.
             shown = await asyncio.to_thread(with_sources, answer)
-            said = {
+            fields = {
                 "outcome": "answered" if whole else "cut",
                 "text": answer.text,
                 "citations": citations(answer.text, answer.citations),
             }
-            return result(shown, {**names, **said})
+            return result(shown, {**names, **fields})
         case "refused":
             reason = RefusalReason.Name(terminal.refused.reason).removeprefix("REFUSAL_REASON_")
             data = {"outcome": "refused", "refusal": reason, "text": terminal.refused.message}

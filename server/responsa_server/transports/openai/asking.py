@@ -18,7 +18,7 @@ from responsa.chat.v1.message_pb2 import Role
 from responsa_server.calls.json_types import misfits, qualify
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.transports.openai.exchange import Json, dumped
+from responsa_server.transports.openai.exchange import Json, dump
 
 _KEYS: Final = UUID("b7a4ad7c-6a1c-5e0f-9f0e-4a6d7f0f7c11")
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
@@ -155,9 +155,9 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ApiQuestion:
     """A question. request: without the conversation that a continued chat belongs to. earlier: the chat's earlier
-    messages, oldest first. place: where the request has the question. stop, most_tokens: where its text ends. shape:
+    messages, oldest first. path: where the request has the question. stop, most_tokens: where its text ends. shape:
     what the answer is written as; None for its text. kind: what the model's id asks for. generation: what is asked of
     the model alone, in place of the question; None for a question. marks: whether the text has the marks of citations
     and the list of its sources. usage: whether the stream ends with the usage. ignored: the names of what was given and
@@ -166,7 +166,7 @@ class Asked:
 
     request: AskRequest
     earlier: Sequence[EarlierMessage]
-    place: str
+    path: str
     stream: bool
     usage: bool = False
     stop: Sequence[str] = ()
@@ -181,17 +181,17 @@ class Asked:
 
 
 @dataclass(slots=True)
-class _Said:
-    """The messages of a request. place: of the last one. instructions: the texts of `system` and `developer`. ignored:
+class _Talk:
+    """The messages of a request. path: of the last one. instructions: the texts of `system` and `developer`. ignored:
     the places of those that no agent reads."""
 
     messages: list[EarlierMessage] = field(default_factory=list[EarlierMessage])
     instructions: list[str] = field(default_factory=list[str])
-    place: str = ""
+    path: str = ""
     ignored: list[str] = field(default_factory=list[str])
 
 
-def of_chat(body: Json, headers: Mapping[str, str], agent: str | None, *, marks: bool) -> Asked:
+def of_chat(body: Json, headers: Mapping[str, str], agent: str | None, *, marks: bool) -> ApiQuestion:
     """The question of a chat completion. agent: the id in the path, before which `model` does not count. marks: whether
     answers have marks. Raises InvalidRequest."""
     fields = _body(body)
@@ -202,7 +202,7 @@ def of_chat(body: Json, headers: Mapping[str, str], agent: str | None, *, marks:
     shape = _shape(fields, body)
     if kind is Kind.CHORES:
         return _generation(fields, shape)
-    return _asked(
+    return _question_of(
         fields,
         headers,
         _messages("messages", fields.messages),
@@ -228,12 +228,12 @@ def _is_chore(messages: object) -> bool:
 
 def _has_frame(text: str) -> bool:
     """Whether a text has the frame of a chore, whole."""
-    place = 0
+    position = 0
     for part in _CHORE:
-        place = text.find(part, place) + len(part)
-        if place < len(part):
+        position = text.find(part, position) + len(part)
+        if position < len(part):
             return False
-    return text.startswith(_CHORE[0]) and text.endswith(_CHORE_END, place)
+    return text.startswith(_CHORE[0]) and text.endswith(_CHORE_END, position)
 
 
 def _shape(fields: _Body, body: Json) -> Shape | None:
@@ -241,29 +241,29 @@ def _shape(fields: _Body, body: Json) -> Shape | None:
     choice, form = fields.tool_choice, fields.response_format
     if choice in ("auto", "none"):
         if isinstance(form, _Schema):
-            return Shape(dumped(form.json_schema.content), "response_format")
+            return Shape(dump(form.json_schema.content), "response_format")
         return Shape("{}", "response_format") if isinstance(form, _Object) else None
     functions = {
-        one.function.name: one.function.parameters or {}
-        for one in checked(_Tools, {"tools": body.get("tools")}).tools
+        tool.function.name: tool.function.parameters or {}
+        for tool in parse_fields(_Tools, {"tools": body.get("tools")}).tools
     }
     name = choice.function.name if isinstance(choice, _Tool) else min(functions, default="")
     if name not in functions or (choice == "required" and len(functions) > 1):
         raise wrong("tool_choice", _CHOICE)
-    return Shape(dumped(functions[name]), "tool_choice", name)
+    return Shape(dump(functions[name]), "tool_choice", name)
 
 
-def _generation(fields: _Body, shape: Shape | None) -> Asked:
-    said = _messages("messages", fields.messages)
-    most = fields.max_completion_tokens or fields.max_tokens or 0
+def _generation(fields: _Body, shape: Shape | None) -> ApiQuestion:
+    talk = _messages("messages", fields.messages)
+    limit = fields.max_completion_tokens or fields.max_tokens or 0
     request = GenerateTextRequest(
         agent=agent_of(fields.model),
-        instructions="\n\n".join(filter(None, said.instructions)),
-        messages=said.messages,
-        max_output_tokens=min(most, MOST_TOKENS),
+        instructions="\n\n".join(filter(None, talk.instructions)),
+        messages=talk.messages,
+        max_output_tokens=min(limit, MOST_TOKENS),
         json_schema=shape.schema if shape else "",
     )
-    return Asked(
+    return ApiQuestion(
         AskRequest(),
         (),
         "messages",
@@ -276,7 +276,7 @@ def _generation(fields: _Body, shape: Shape | None) -> Asked:
     )
 
 
-def of_response(body: Json, headers: Mapping[str, str]) -> Asked:
+def of_response(body: Json, headers: Mapping[str, str]) -> ApiQuestion:
     """The question of a response. Raises InvalidRequest."""
     fields = _body(body)
     if kind_of(fields.model) is Kind.CHORES:
@@ -285,14 +285,14 @@ def of_response(body: Json, headers: Mapping[str, str]) -> Asked:
         raise wrong("tool_choice", _OWN_TOOLS)
     text = fields.input
     if isinstance(text, str):
-        said = _messages("input", [{"role": "user", "content": text}])
-        said.place = "input"
+        talk = _messages("input", [{"role": "user", "content": text}])
+        talk.path = "input"
     else:
-        said = _messages("input", text)
-    return _asked(
+        talk = _messages("input", text)
+    return _question_of(
         fields,
         headers,
-        said,
+        talk,
         most_tokens=fields.max_output_tokens,
         background=fields.background,
         previous=fields.previous_response_id,
@@ -315,7 +315,7 @@ def agent_of(model: str) -> str:
     return qualify("agents", model.removesuffix(f":{kind}") if kind else model)
 
 
-def checked(kind: type[Checked], body: Json) -> Checked:
+def parse_fields(kind: type[Checked], body: Json) -> Checked:
     """The fields of a body; null is the same as none. Raises InvalidRequest."""
     try:
         return kind.model_validate({name: value for name, value in body.items() if value is not None})
@@ -330,21 +330,21 @@ def wrong(name: str, remedy: str) -> InvalidRequest:
 
 
 def _body(body: Json) -> _Body:
-    given = checked(_Body, body)
-    if given.logprobs or given.top_logprobs:
+    fields = parse_fields(_Body, body)
+    if fields.logprobs or fields.top_logprobs:
         raise wrong("logprobs", "must be false; agents give no probabilities")
-    if given.audio:
+    if fields.audio:
         raise wrong("modalities", 'must be ["text"]; agents write only text')
-    return given
+    return fields
 
 
-def _asked(fields: _Body, headers: Mapping[str, str], said: _Said, **rest: Any) -> Asked:
+def _question_of(fields: _Body, headers: Mapping[str, str], talk: _Talk, **rest: Any) -> ApiQuestion:
     request = _own(fields.responsa)
     request.agent = agent_of(fields.model)
-    request.text = said.messages.pop().text
+    request.text = talk.messages.pop().text
     inner = fields.conversation
-    place = headers.get("responsa-conversation") or (inner if isinstance(inner, str) else inner.id)
-    request.conversation = qualify("conversations", place)
+    name = headers.get("responsa-conversation") or (inner if isinstance(inner, str) else inner.id)
+    request.conversation = qualify("conversations", name)
     if (key := headers.get("idempotency-key")) is not None:
         request.request_id = _request_id(key)
     if "x-mcp-mode" in headers or "mcp" in headers:
@@ -354,8 +354,8 @@ def _asked(fields: _Body, headers: Mapping[str, str], said: _Said, **rest: Any) 
     request.include_deltas = not whole and (
         fields.stream or bool(rest.get("stop")) or rest.get("most_tokens") is not None
     )
-    return Asked(
-        request, said.messages, said.place, fields.stream, ignored=(*said.ignored, *unused)[:16], **rest
+    return ApiQuestion(
+        request, talk.messages, talk.path, fields.stream, ignored=(*talk.ignored, *unused)[:16], **rest
     )
 
 
@@ -366,8 +366,8 @@ def _own(content: Json) -> AskRequest:
     try:
         return json_format.ParseDict(dict(content), AskRequest())
     except (json_format.ParseError, RecursionError) as error:
-        if found := [*misfits(AskRequest.DESCRIPTOR, content, "responsa.")]:
-            raise invalid(found) from error
+        if problems := [*misfits(AskRequest.DESCRIPTOR, content, "responsa.")]:
+            raise invalid(problems) from error
         example = '{"options": {"scope": {"collections": ["collections/handbook"]}}}'
         raise wrong("responsa", f"must be an AskRequest in JSON, e.g. {example}") from error
 
@@ -382,42 +382,42 @@ def _request_id(key: str) -> str:
         return str(uuid5(_KEYS, key))
 
 
-def _messages(name: str, messages: Sequence[object]) -> _Said:
-    said = _Said()
-    for place, one in enumerate(messages):
-        where = f"{name}[{place}]"
-        if not isinstance(one, dict):
+def _messages(name: str, messages: Sequence[object]) -> _Talk:
+    talk = _Talk()
+    for index, item in enumerate(messages):
+        where = f"{name}[{index}]"
+        if not isinstance(item, dict):
             raise wrong(where, "must be an object with role and content")
-        message = cast("Json", one)
+        message = cast("Json", item)
         role = message.get("role")
         if message.get("type", "message") != "message" or role in ("tool", "function"):
             # A tool's call or its result, of a chat that another model began.
-            said.ignored.append(where)
+            talk.ignored.append(where)
             continue
         text = _text(f"{where}.content", message.get("content"))
         if role in ("system", "developer"):
-            said.ignored.append(where)
-            said.instructions.append(text)
+            talk.ignored.append(where)
+            talk.instructions.append(text)
         elif role not in _ROLES:
             raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
         elif text:
-            said.messages.append(EarlierMessage(role=_ROLES[role], text=text))
-            said.place = f"{where}.content"
-    if not said.messages or said.messages[-1].role != Role.ROLE_USER:
+            talk.messages.append(EarlierMessage(role=_ROLES[role], text=text))
+            talk.path = f"{where}.content"
+    if not talk.messages or talk.messages[-1].role != Role.ROLE_USER:
         raise wrong(name, "must end with a message of the role user that has a text, which is the question")
-    return said
+    return talk
 
 
 def _text(where: str, content: object) -> str:
     plain = [{"type": "text", "text": "" if content is None else content}]
     parts = cast("Sequence[object]", content if isinstance(content, list) else plain)
     texts: list[str] = []
-    for place, one in enumerate(parts):
-        part = cast("Json", one if isinstance(one, dict) else {})
+    for index, item in enumerate(parts):
+        part = cast("Json", item if isinstance(item, dict) else {})
         kind = part.get("type")
         text = part.get("refusal" if kind == "refusal" else "text")
         if kind not in _TEXTS or not isinstance(text, str):
-            here = f"{where}[{place}]" if isinstance(content, list) else where
+            here = f"{where}[{index}]" if isinstance(content, list) else where
             raise wrong(
                 here, "must be a string; agents read no images, sounds or files, so upload documents instead"
             )

@@ -15,7 +15,7 @@ from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls.listing import MAX_PAGE_SIZE
 from responsa_server.calls.methods import CHAT
 from responsa_server.calls.violations import EXAMPLE
-from responsa_server.transports.openai.asking import MOST_TOKENS, Asked, wrong
+from responsa_server.transports.openai.asking import MOST_TOKENS, ApiQuestion, wrong
 from responsa_server.transports.openai.exchange import Exchange
 from responsa_server.transports.openai.marking import is_written
 from responsa_server.turns.worker import title_of
@@ -26,7 +26,7 @@ _MAX_TITLES: Final = 8
 _MAX_CONVERSATIONS: Final = 5
 
 
-async def placed(exchange: Exchange, question: Asked) -> chat.AskRequest:
+async def place_question(exchange: Exchange, question: ApiQuestion) -> chat.AskRequest:
     """The question with its conversation, and with those earlier messages that the conversation does not have.
 
     A chat continues the caller's conversation whose messages are exactly the last ones of the chat. If there is none,
@@ -39,12 +39,12 @@ async def placed(exchange: Exchange, question: Asked) -> chat.AskRequest:
     elif request.conversation:
         earlier = ()
     elif earlier:
-        request.conversation, earlier = await _continued(exchange, earlier)
+        request.conversation, earlier = await _find_conversation(exchange, earlier)
     request.options.history.extend(_fitting(earlier))
     return request
 
 
-async def limited(exchange: Exchange, question: Asked) -> int | None:
+async def limit_answer(exchange: Exchange, question: ApiQuestion) -> int | None:
     """Tell the agent's language model how long the answer may be. Returns the limit that only this API can keep,
     because the agent has no language model; None for none. Raises ResponsaError if the agent cannot write the JSON that
     the request wants."""
@@ -73,9 +73,9 @@ async def _agent(exchange: Exchange, name: str) -> Agent:
     if name:
         wanted = chat.GetAgentRequest(name="/".join(name.split("/")[:2]))
         return await exchange.answer(CHAT + "GetAgent", wanted, Agent)
-    found = await agents(exchange)
+    candidates = await agents(exchange)
     # Without a default agent, the question itself is refused.
-    return next((one for one in found if one.is_default), Agent(writes_json=True))
+    return next((agent for agent in candidates if agent.is_default), Agent(writes_json=True))
 
 
 async def agents(exchange: Exchange) -> Sequence[Agent]:
@@ -90,12 +90,12 @@ async def agents(exchange: Exchange) -> Sequence[Agent]:
         wanted.page_token = page.next_page_token
 
 
-async def _continued(
+async def _find_conversation(
     exchange: Exchange, earlier: Sequence[chat.EarlierMessage]
 ) -> tuple[str, Sequence[chat.EarlierMessage]]:
     """The conversation of a chat, "" for a new one, and the chat's messages before those of the conversation."""
     # A conversation has its first question's beginning as its title: that of the chat, or of a part that was branched off.
-    titles = list(dict.fromkeys(title_of(one.text) for one in earlier if one.role == Role.ROLE_USER))
+    titles = list(dict.fromkeys(title_of(item.text) for item in earlier if item.role == Role.ROLE_USER))
     named = (
         json.dumps(title, ensure_ascii=False).replace("*", "\\*")
         for title in dict.fromkeys((*titles[:1], *titles[1 - _MAX_TITLES :]))
@@ -103,9 +103,9 @@ async def _continued(
     wanted = chat.ListConversationsRequest(
         page_size=_MAX_CONVERSATIONS, filter=" OR ".join(f"title = {title}" for title in named)
     )
-    found = await exchange.answer(CHAT + "ListConversations", wanted, chat.ListConversationsResponse)
+    page = await exchange.answer(CHAT + "ListConversations", wanted, chat.ListConversationsResponse)
     known: list[Message] = []
-    for conversation in found.conversations:
+    for conversation in page.conversations:
         if conversation.active_turn:
             continue
         messages, complete = await _messages(exchange, conversation.name)
@@ -120,10 +120,13 @@ async def _continued(
 
 def _bare(earlier: Sequence[chat.EarlierMessage], known: Sequence[Message]) -> Sequence[chat.EarlierMessage]:
     """The earlier messages of a chat. Those answers that are known lose the marks, sources and passages with which they were sent."""
-    stored = [one for one in known if one.citations or one.refusal_reason]
+    stored = [message for message in known if message.citations or message.refusal_reason]
     return [
-        next((chat.EarlierMessage(role=one.role, text=each.text) for each in stored if _same(each, one)), one)
-        for one in earlier
+        next(
+            (chat.EarlierMessage(role=item.role, text=each.text) for each in stored if _same(each, item)),
+            item,
+        )
+        for item in earlier
     ]
 
 
@@ -134,38 +137,38 @@ async def before(exchange: Exchange, turn: Turn) -> str:
         return ""
     earlier = f'conversation = "{turn.conversation}" AND create_time < "{turn.create_time.ToJsonString()}"'
     wanted = chat.ListTurnsRequest(page_size=1, filter=earlier)
-    found = await exchange.answer(CHAT + "ListTurns", wanted, chat.ListTurnsResponse)
-    return next((one.name.removeprefix("turns/") for one in found.turns), "")
+    page = await exchange.answer(CHAT + "ListTurns", wanted, chat.ListTurnsResponse)
+    return next((earlier.name.removeprefix("turns/") for earlier in page.turns), "")
 
 
-async def _after(exchange: Exchange, question: Asked) -> tuple[str, Sequence[chat.EarlierMessage]]:
+async def _after(exchange: Exchange, question: ApiQuestion) -> tuple[str, Sequence[chat.EarlierMessage]]:
     """The conversation of the response before this one; a new one with the same messages if it has gone on since."""
     previous = turn_of("previous_response_id", question.previous)
     turn = await exchange.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=previous), Turn)
     messages, _ = await _messages(exchange, turn.conversation)
-    places = [place for place, message in enumerate(messages) if message.turn == turn.name]
-    if not places or places[-1] == len(messages) - 1:
+    indices = [index for index, message in enumerate(messages) if message.turn == turn.name]
+    if not indices or indices[-1] == len(messages) - 1:
         return turn.conversation, ()
-    return "", [chat.EarlierMessage(role=one.role, text=one.text) for one in messages[: places[-1] + 1]]
+    return "", [chat.EarlierMessage(role=item.role, text=item.text) for item in messages[: indices[-1] + 1]]
 
 
 def _fitting(earlier: Sequence[chat.EarlierMessage]) -> Iterator[chat.EarlierMessage]:
     """The last of the earlier messages, at most as many as the contract takes, oldest first."""
-    kept: list[chat.EarlierMessage] = []
+    fitting: list[chat.EarlierMessage] = []
     size = 0
     for message in reversed(earlier[-_MAX_HISTORY:]):
         size += len(message.text.encode())
         if size > _MAX_HISTORY_BYTES:
             break
-        kept.append(message)
-    return reversed(kept)
+        fitting.append(message)
+    return reversed(fitting)
 
 
 async def _messages(exchange: Exchange, conversation: str) -> tuple[Sequence[Message], bool]:
     """The first messages of a conversation, and whether these are all."""
     wanted = chat.ListMessagesRequest(parent=conversation, page_size=MAX_PAGE_SIZE)
-    found = await exchange.answer(CHAT + "ListMessages", wanted, chat.ListMessagesResponse)
-    return found.messages, not found.next_page_token
+    page = await exchange.answer(CHAT + "ListMessages", wanted, chat.ListMessagesResponse)
+    return page.messages, not page.next_page_token
 
 
 def _all_same(messages: Sequence[Message], sent: Sequence[chat.EarlierMessage]) -> bool:

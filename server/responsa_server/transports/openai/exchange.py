@@ -33,7 +33,7 @@ Json = Mapping[str, Any]
 Response = TypeVar("Response", bound=Message)
 
 
-def dumped(content: object) -> str:
+def dump(content: object) -> str:
     """Compact JSON."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
@@ -72,7 +72,7 @@ class Exchange:
         self._metadata = {CALL_ID: [uuid4().hex], **metadata_of_headers(request.headers.items())}
         self.headers = {"cache-control": "no-store", CALL_ID: self._metadata[CALL_ID][0]}
         self.begun = False
-        self.last_event: Callable[[Json], str] = lambda error: f"data: {dumped({'error': error})}\n\n"
+        self.last_event: Callable[[Json], str] = lambda error: f"data: {dump({'error': error})}\n\n"
         """Makes the last event of a stream that cannot go on."""
 
     @property
@@ -117,7 +117,7 @@ class Exchange:
         if text or ends:
             await self._send({"type": "http.response.body", "body": text.encode(), "more_body": not ends})
 
-    def _explained(self, error: ResponsaError) -> ResponsaError:
+    def _explain(self, error: ResponsaError) -> ResponsaError:
         """The same error; with the field as a violation if it is about what a field names."""
         metadata, field = error.metadata, ""
         if error.reason is Reason.RESOURCE_NOT_FOUND and metadata.get("resource_type") in self.fields:
@@ -133,7 +133,7 @@ class Exchange:
 
     async def fail(self, error: ResponsaError) -> None:
         """Send an error in the names of this API, as the response or as the last event of the stream."""
-        reported = error_of(rename_fields(self._explained(error), within(self.fields)))
+        reported = error_of(rename_fields(self._explain(error), within(self.fields)))
         if self.begun:
             await self.write(self.last_event(reported), ends=True)
             return

@@ -18,18 +18,18 @@ from responsa_server.calls.convert.cited import checks_of, sources, web_address,
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import AlreadyExists, Cancelled, Reason, ResponsaError
 from responsa_server.text.disarming import disarm_quoted
-from responsa_server.transports.openai.asking import Asked
-from responsa_server.transports.openai.conversations import limited, placed
+from responsa_server.transports.openai.asking import ApiQuestion
+from responsa_server.transports.openai.conversations import limit_answer, place_question
 from responsa_server.transports.openai.exchange import Exchange, Json
 from responsa_server.transports.openai.marking import Marking
-from responsa_server.transports.openai.written import Written, restarted
+from responsa_server.transports.openai.written import Written, error_of_restart
 
 HEARTBEAT: Final = ": heartbeat\n\n"
 _LEAVES_TEXT_OPEN: Final = ("delta", "citation", "heartbeat", "reconnect")
 """The events after which citations of the newest piece of the text may still come. After any other event, none comes."""
 
 
-class Reading:
+class TurnProgress:
     """What the frames of a turn have said so far. turn, conversation, agent_version: their names, "" before they are
     known. previous: the id of the turn that its response follows, "" for none. begun: the time of the turn, in seconds
     since 1970. seq: the last seq that was read. citations: each with the seq of its event. terminal: the turn's last
@@ -126,16 +126,16 @@ class Reading:
             case "delta":
                 self.written.add(event.delta.text)
             case "citation":
-                self.citations += [(event.seq, one) for one in sources([event.citation])]
+                self.citations += [(event.seq, source) for source in sources([event.citation])]
             case "attempt_restarted":
                 first = event.attempt_restarted.discard_from_seq
-                self.citations = [one for one in self.citations if one[0] < first]
+                self.citations = [source for source in self.citations if source[0] < first]
                 self.written.restart(event.attempt_restarted.keep_bytes)
             case "snapshot":
                 # The log is gone, so the client's part of the text cannot be compared. What was sent of a first attempt
                 # stays; a later attempt may have written another text than the one that the client has.
                 if self.written.sent and event.snapshot.terminal_event.attempt > 1:
-                    raise restarted()
+                    raise error_of_restart()
                 self._end(event.snapshot.terminal_event, whole=False)
             case "answer" | "refused" | "failed" | "cancelled":
                 self._end(event)
@@ -148,21 +148,23 @@ class Reading:
         self.terminal = event
         if event.HasField("answer"):
             self.written.text = event.answer.text
-            self.citations = [(0, one) for one in sources(event.answer.citations)]
+            self.citations = [(0, source) for source in sources(event.answer.citations)]
         if whole or event.HasField("answer"):
             # A client that resumes a response names the number of its last event, which counts the characters
             # (`responses.FIRST`). After the text, each event counts one more: a client that has two of these events
             # seems to have two characters more than there are.
             self.written.sent = min(self.written.sent, len(self.written.text))
 
+    @property
     def cited(self) -> Sequence[Citation]:
         """The sources of what was sent."""
-        most = len(self.text.encode())
-        return [one for one in self.known() if one.answer_range.end <= most]
+        end = len(self.text.encode())
+        return [source for source in self.known if source.answer_range.end <= end]
 
+    @property
     def known(self) -> Sequence[Citation]:
         """The sources so far, also of text that was not sent."""
-        return [one for _, one in self.citations]
+        return [source for _, source in self.citations]
 
 
 class Output(Protocol):
@@ -170,31 +172,31 @@ class Output(Protocol):
 
     over: bool
 
-    async def show(self, reading: Reading, text: str) -> None:
+    async def show(self, reading: TurnProgress, text: str) -> None:
         """Send what has come. text: the next part of the answer; "" for a heartbeat and for events that say nothing here."""
         ...
 
 
-async def _never(_: Asked) -> bool:
+async def _never(_: ApiQuestion) -> bool:
     return False
 
 
-class Followed:
+class TurnRelay:
     """Asks, or resumes a turn, and passes what comes to an output."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._question_read = asyncio.Event()
-        self._reading = Reading(Written())
+        self._reading = TurnProgress(Written())
         self._output: Output | None = None
         self._hold_until = 0
         self._attaches = False
 
     async def ask(
         self,
-        parse: Callable[[Json], Asked],
-        make: Callable[[Asked], Output],
-        instead: Callable[[Asked], Awaitable[bool]] = _never,
+        parse: Callable[[Json], ApiQuestion],
+        make: Callable[[ApiQuestion], Output],
+        instead: Callable[[ApiQuestion], Awaitable[bool]] = _never,
     ) -> None:
         """Ask the question in the body. A request with the key of an earlier one attaches to its turn. make: makes the
         output. instead: answers a request that asks no question, and returns whether it has. Raises ResponsaError."""
@@ -206,9 +208,9 @@ class Followed:
                 # The body is read inside the call `Ask`. As it turns out to ask no question, this call is abandoned.
                 await abandon()
             # Errors about `text` name the place of the question in the body.
-            self._exchange.fields["text"] = question.place
-            most_tokens = await limited(self._exchange, question)
-            request.CopyFrom(await placed(self._exchange, question))
+            self._exchange.fields["text"] = question.path
+            most_tokens = await limit_answer(self._exchange, question)
+            request.CopyFrom(await place_question(self._exchange, question))
             # Without deltas, the frames may not reach the place up to which text is held back.
             attaches = bool(request.request_id) and request.include_deltas
             # A stop sequence would cut a JSON object. Marks are written into the text before it is sent, so each piece
@@ -242,12 +244,12 @@ class Followed:
         await self._serve("ResumeTurn", Complete(chat.ResumeTurnRequest(turn=turn.name, include_deltas=True)))
 
     def _begin(self, written: Written, output: Output, attaches: bool) -> None:
-        self._reading, self._output, self._attaches = Reading(written), output, attaches
+        self._reading, self._output, self._attaches = TurnProgress(written), output, attaches
         self._question_read.set()
 
     async def _earlier(self, error: AlreadyExists, request: chat.AskRequest) -> Turn | None:
         """The turn of an earlier request with the same key that differs only in the conversation or the history; None if
-        more differs. `placed` finds these, and finds others once the conversation has gone on: for example, a chat of
+        more differs. `place_question` finds these, and finds others once the conversation has gone on: for example, a chat of
         three messages continues a conversation of two at first, but when it is repeated, the conversation has four."""
         name = error.metadata.get("resource_name", "")
         differs = error.metadata.get("difference")
@@ -321,8 +323,8 @@ def annotation(citation: Citation, text: str, page: str, marking: Marking | None
         **checks_of(text, citation),
     }
     if marking is not None:
-        for one in (fields, *fields["differences"]):
-            one["start"], one["end"] = marking.place(one["start"]), marking.place(one["end"], ends=True)
+        for part in (fields, *fields["differences"]):
+            part["start"], part["end"] = marking.place(part["start"]), marking.place(part["end"], ends=True)
     return {
         "title": citation.title,
         "url": link(citation, page) or citation.uri,
@@ -338,5 +340,5 @@ def link(citation: Citation, page: str) -> str:
     sign in; "" for a source that a tool made. page: the address of the page."""
     if (address := web_address(citation.uri)) or not citation.document_version:
         return address
-    place = f"?page={citation.page}" if citation.page else ""
-    return f"{page}/#/{quote(citation.document_version)}{place}"
+    query = f"?page={citation.page}" if citation.page else ""
+    return f"{page}/#/{quote(citation.document_version)}{query}"

@@ -39,7 +39,7 @@ class Marking:
     def place(self, at: int, *, ends: bool = False) -> int:
         """Where a place of the answer's text is in what was sent, both in characters. ends: whether the place is the
         end of a range, before the marks that stand there."""
-        return at + sum(size for made, size in self._made if (made < at if ends else made <= at))
+        return at + sum(size for position, size in self._made if (position < at if ends else position <= at))
 
     def above(self, why: str) -> str:
         """What stands above the text: why it shows passages."""
@@ -52,8 +52,8 @@ class Marking:
         """What follows the text: why it shows passages, "" if that stands above it or it does not, and the list of these
         sources. text: the answer. link: see `listed`."""
         give_numbers(citations, self._numbers)
-        found = [why, list_sources(text, citations, self._numbers, link)]
-        return "".join(f"\n\n{part}" for part in found if part) + ("\n" if any(found) else "")
+        parts = [why, list_sources(text, citations, self._numbers, link)]
+        return "".join(f"\n\n{part}" for part in parts if part) + ("\n" if any(parts) else "")
 
 
 def is_written(message: Message, sent: str) -> bool:
@@ -70,11 +70,11 @@ def is_written(message: Message, sent: str) -> bool:
     # A mark stands at the same place of the text that was stripped, or at its end.
     before = len(message.text) - len(message.text.lstrip())
     last = at = 0
-    for place, mark in insertions(message.text, marks_of(message.text, citations, numbers)):
-        piece = text[last : place - before]
+    for position, mark in insertions(message.text, marks_of(message.text, citations, numbers)):
+        piece = text[last : position - before]
         if not sent.startswith(piece, at):
             return False
-        at, last = at + len(piece), place - before
+        at, last = at + len(piece), position - before
         if sent.startswith(mark, at):
             at += len(mark)
     if not sent.startswith(text[last:], at):

@@ -9,8 +9,8 @@ from typing import Final
 from responsa.chat.v1.chat_service_pb2 import AskResponse
 from responsa.chat.v1.turn_pb2 import Turn, TurnState
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
-from responsa_server.transports.openai.exchange import Exchange, Json, dumped, error_of
-from responsa_server.transports.openai.following import HEARTBEAT, Reading, annotation
+from responsa_server.transports.openai.exchange import Exchange, Json, dump, error_of
+from responsa_server.transports.openai.following import HEARTBEAT, TurnProgress, annotation
 from responsa_server.transports.openai.written import Written
 
 FIRST: Final = 3
@@ -32,7 +32,7 @@ class ResponseOutput:
         self._opened = self._begun = self.over = False
         exchange.last_event = lambda error: _event("error", self._after + 1, error)
 
-    async def show(self, reading: Reading, text: str) -> None:
+    async def show(self, reading: TurnProgress, text: str) -> None:
         ended = reading.terminal is not None
         self.over = ended or (self._background and not self._stream)
         if self._stream:
@@ -49,9 +49,9 @@ class ResponseOutput:
         elif self.over:
             await self._exchange.json(of_reading(reading, self._exchange))
 
-    def _events(self, reading: Reading, text: str) -> Iterator[tuple[int, str, Json]]:
+    def _events(self, reading: TurnProgress, text: str) -> Iterator[tuple[int, str, Json]]:
         ended, sent = reading.terminal is not None, reading.written.sent
-        place = {"item_id": f"msg_{reading.id}", "output_index": 0, "content_index": 0}
+        position = {"item_id": f"msg_{reading.id}", "output_index": 0, "content_index": 0}
         if not self._begun:
             self._begun = True
             response = _response(reading, "in_progress")
@@ -62,31 +62,31 @@ class ResponseOutput:
         if not self._opened and (text or sent or ended):
             self._opened = True
             part = _refusal("") if reading.refusal and not sent else _text("", ())
-            yield FIRST, "response.content_part.added", {**place, "part": part}
+            yield FIRST, "response.content_part.added", {**position, "part": part}
         if text:
-            yield FIRST + sent, "response.output_text.delta", {**place, "delta": text, "logprobs": []}
+            yield FIRST + sent, "response.output_text.delta", {**position, "delta": text, "logprobs": []}
         if ended:
             whole = of_reading(reading, self._exchange)
-            ending = _ending(whole, place, sent=bool(sent))
+            ending = _ending(whole, position, sent=bool(sent))
             yield from ((number, *event) for number, event in enumerate(ending, FIRST + sent + 1))
 
 
-def _ending(whole: Json, place: Json, *, sent: bool) -> Iterator[tuple[str, Json]]:
+def _ending(whole: Json, position: Json, *, sent: bool) -> Iterator[tuple[str, Json]]:
     """The last events of a stream. sent: whether it has a text."""
     for item in whole["output"]:
         for part in item["content"]:
             if part["type"] == "refusal":
                 if sent:
-                    place = {**place, "content_index": 1}
-                    yield "response.content_part.added", {**place, "part": _refusal("")}
-                yield "response.refusal.delta", {**place, "delta": part["refusal"]}
-                yield "response.refusal.done", {**place, "refusal": part["refusal"]}
+                    position = {**position, "content_index": 1}
+                    yield "response.content_part.added", {**position, "part": _refusal("")}
+                yield "response.refusal.delta", {**position, "delta": part["refusal"]}
+                yield "response.refusal.done", {**position, "refusal": part["refusal"]}
             else:
-                for index, one in enumerate(part["annotations"]):
-                    content = {**place, "annotation_index": index, "annotation": one}
+                for index, annotation in enumerate(part["annotations"]):
+                    content = {**position, "annotation_index": index, "annotation": annotation}
                     yield "response.output_text.annotation.added", content
-                yield "response.output_text.done", {**place, "text": part["text"], "logprobs": []}
-            yield "response.content_part.done", {**place, "part": part}
+                yield "response.output_text.done", {**position, "text": part["text"], "logprobs": []}
+            yield "response.content_part.done", {**position, "part": part}
         yield "response.output_item.done", {"output_index": 0, "item": item}
     kind = whole["status"] if whole["status"] in ("completed", "incomplete") else "failed"
     yield f"response.{kind}", {"response": whole}
@@ -94,7 +94,7 @@ def _ending(whole: Json, place: Json, *, sent: bool) -> Iterator[tuple[str, Json
 
 def of_turn(turn: Turn, exchange: Exchange, previous: str) -> Json:
     """A stored response. previous: the id of the turn before its own."""
-    reading = Reading(Written())
+    reading = TurnProgress(Written())
     reading.of(turn)
     reading.previous = previous
     if not turn.HasField("terminal_event"):
@@ -105,7 +105,7 @@ def of_turn(turn: Turn, exchange: Exchange, previous: str) -> Json:
     return of_reading(reading, exchange)
 
 
-def of_reading(reading: Reading, exchange: Exchange) -> Json:
+def of_reading(reading: TurnProgress, exchange: Exchange) -> Json:
     """The response to a turn."""
     if reading.terminal is None:
         return _response(reading, "in_progress")
@@ -117,7 +117,7 @@ def of_reading(reading: Reading, exchange: Exchange) -> Json:
             response |= {"error": {"code": told["code"], "message": told["message"]}}
         return response
     text = reading.text
-    marks = [{"type": "url_citation", **annotation(one, text, exchange.page)} for one in reading.cited()]
+    marks = [{"type": "url_citation", **annotation(item, text, exchange.page)} for item in reading.cited]
     content = _refusal(reading.refused) if kind == "refused" else _text(text, marks)
     state = "incomplete" if reading.cut else "completed"
     read, wrote = reading.tokens
@@ -135,7 +135,7 @@ def of_reading(reading: Reading, exchange: Exchange) -> Json:
     }
 
 
-def _response(reading: Reading, state: str) -> dict[str, object]:
+def _response(reading: TurnProgress, state: str) -> dict[str, object]:
     return {
         "id": f"resp_{reading.id}",
         "object": "response",
@@ -154,7 +154,7 @@ def _response(reading: Reading, state: str) -> dict[str, object]:
     }
 
 
-def _message(reading: Reading, state: str, content: Sequence[Json]) -> Json:
+def _message(reading: TurnProgress, state: str, content: Sequence[Json]) -> Json:
     item = {"id": f"msg_{reading.id}", "type": "message", "role": "assistant"}
     return {**item, "status": state, "content": content}
 
@@ -167,7 +167,7 @@ def _refusal(text: str) -> Json:
     return {"type": "refusal", "refusal": text}
 
 
-def _beyond_end(reading: Reading, last: int) -> InvalidRequest:
+def _beyond_end(reading: TurnProgress, last: int) -> InvalidRequest:
     remedy = (
         f"the stream ends at {last}; send the sequence_number of the last event of this response that arrived"
     )
@@ -177,4 +177,4 @@ def _beyond_end(reading: Reading, last: int) -> InvalidRequest:
 
 
 def _event(kind: str, number: int, content: Json) -> str:
-    return f"event: {kind}\ndata: {dumped({**content, 'type': kind, 'sequence_number': number})}\n\n"
+    return f"event: {kind}\ndata: {dump({**content, 'type': kind, 'sequence_number': number})}\n\n"

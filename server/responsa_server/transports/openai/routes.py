@@ -24,22 +24,22 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.transports.openai.asking import (
-    Asked,
+    ApiQuestion,
     Fields,
     Kind,
     Words,
     agent_of,
-    checked,
     kind_of,
     model_of,
     of_chat,
     of_response,
+    parse_fields,
     wrong,
 )
 from responsa_server.transports.openai.completions import Completion, generate
 from responsa_server.transports.openai.conversations import agents, before, turn_of
 from responsa_server.transports.openai.exchange import Exchange, Json
-from responsa_server.transports.openai.following import Followed
+from responsa_server.transports.openai.following import TurnRelay
 from responsa_server.transports.openai.responses import FIRST, ResponseOutput, of_turn
 from responsa_server.transports.openai.settings import OpenAiSettings
 from responsa_server.transports.openai.written import Written
@@ -91,24 +91,24 @@ async def _complete(exchange: Exchange) -> None:
     marks = exchange.settings.sources_in_text
     parse = partial(of_chat, headers=exchange.request.headers, agent=agent, marks=marks)
 
-    async def generated(question: Asked) -> bool:
+    async def generated(question: ApiQuestion) -> bool:
         if question.generation is not None:
             await generate(exchange, question, question.generation)
         return question.generation is not None
 
-    await Followed(exchange).ask(parse, partial(Completion, exchange), generated)
+    await TurnRelay(exchange).ask(parse, partial(Completion, exchange), generated)
 
 
 async def _respond(exchange: Exchange) -> None:
-    def output(question: Asked) -> ResponseOutput:
+    def output(question: ApiQuestion) -> ResponseOutput:
         return ResponseOutput(exchange, stream=question.stream, background=question.background)
 
-    await Followed(exchange).ask(partial(of_response, headers=exchange.request.headers), output)
+    await TurnRelay(exchange).ask(partial(of_response, headers=exchange.request.headers), output)
 
 
 async def _response(exchange: Exchange) -> None:
     query = exchange.request.query_params
-    turn = await _stored(exchange, "GetTurn", chat.GetTurnRequest)
+    turn = await _call_for_turn(exchange, "GetTurn", chat.GetTurnRequest)
     if query.get("stream", "false").lower() != "true":
         await exchange.json(of_turn(turn, exchange, await before(exchange, turn)))
         return
@@ -118,20 +118,20 @@ async def _response(exchange: Exchange) -> None:
     after = max(-1, int(text))
     output = ResponseOutput(exchange, stream=True, after=after, background=True)
     previous = await before(exchange, turn)
-    await Followed(exchange).resume(turn, Written(sent=max(0, after - FIRST)), output, previous)
+    await TurnRelay(exchange).resume(turn, Written(sent=max(0, after - FIRST)), output, previous)
 
 
 async def _cancel(exchange: Exchange) -> None:
-    turn = await _stored(exchange, "CancelTurn", chat.CancelTurnRequest)
+    turn = await _call_for_turn(exchange, "CancelTurn", chat.CancelTurnRequest)
     if not turn.text:
         # An administrator may end the turn of another user, and may not read it.
         if turn.state != TurnState.TURN_STATE_CANCELLED:
-            await _stored(exchange, "GetTurn", chat.GetTurnRequest)
+            await _call_for_turn(exchange, "GetTurn", chat.GetTurnRequest)
         turn = Turn(name=turn.name, terminal_event=turn.terminal_event)
     await exchange.json(of_turn(turn, exchange, await before(exchange, turn)))
 
 
-async def _stored(
+async def _call_for_turn(
     exchange: Exchange, method: str, kind: type[chat.GetTurnRequest | chat.CancelTurnRequest]
 ) -> Turn:
     """Make a call about the turn of the response in the path. The id counts only once the credential was checked."""
@@ -144,11 +144,11 @@ async def _stored(
 
 
 async def _models(exchange: Exchange) -> None:
-    found = await agents(exchange)
+    choices = await agents(exchange)
     kinds = [kind for kind in Kind if kind is not Kind.PLAIN or exchange.settings.list_plain]
     data = [
         _model(agent, kind)
-        for agent in found
+        for agent in choices
         for kind in kinds
         if agent.listed or (agent.is_default and kind is Kind.CHORES)
     ]
@@ -194,24 +194,24 @@ async def _embed(exchange: Exchange) -> None:
 
     async def first() -> bytes | None:
         nonlocal fields
-        fields = checked(_Texts, await exchange.body())
+        fields = parse_fields(_Texts, await exchange.body())
         parts.extend(_parts([fields.input] if isinstance(fields.input, str) else fields.input, fields.model))
         return parts[0].SerializeToString()
 
     responses = [await exchange.answer(_EMBED, first, knowledge.EmbedTextsResponse)]
     responses += [await exchange.answer(_EMBED, part, knowledge.EmbedTextsResponse) for part in parts[1:]]
-    vectors = [vector.values for one in responses for vector in one.vectors]
+    vectors = [vector.values for response in responses for vector in response.vectors]
     if fields.dimensions not in (None, len(vectors[0])):
         raise wrong("dimensions", f"must be {len(vectors[0])}, as the model's vectors, or be left out")
     coded = fields.encoding_format == "base64"
-    tokens = sum(one.tokens for one in responses)
+    tokens = sum(response.tokens for response in responses)
     data = [
         {
             "object": "embedding",
-            "index": place,
+            "index": index,
             "embedding": b64encode(array("f", vector).tobytes()).decode() if coded else [*vector],
         }
-        for place, vector in enumerate(vectors)
+        for index, vector in enumerate(vectors)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     await exchange.json({"object": "list", "model": responses[0].embedding, "data": data, "usage": usage})
@@ -262,7 +262,7 @@ def openai_routes(calls: Calls, settings: OpenAiSettings, page: str = "") -> Ite
         yield Route(f"/v1/{name}{{rest:path}}", path(None, _refusal(name, instead)))
 
 
-def taken_routes(calls: Calls, settings: OpenAiSettings) -> Iterator[BaseRoute]:
+def shadow_routes(calls: Calls, settings: OpenAiSettings) -> Iterator[BaseRoute]:
     """The routes of the contract's paths, for OpenAI's clients alone: an answer of another API would look to them like
     one of theirs. They come before the contract's."""
     exchange = partial(Exchange, calls, settings=settings)

@@ -67,7 +67,7 @@ class Written:
         if self._owed:
             if not self.text.startswith(self._owed):
                 if whole or not self._owed.startswith(self.text):
-                    raise restarted()
+                    raise error_of_restart()
                 return ""
             self._owed = ""
         end = len(self.text) if whole else min(to_keep(self.text, prefix=False), len(self.text) - self._held)
@@ -85,9 +85,9 @@ class Written:
 
     def _cut(self, end: int, *, whole: bool) -> int:
         """The end before a stop sequence, or at the limit."""
-        places = [place for one in self._stop if (place := self.text.find(one)) >= 0]
-        if places and min(places) <= end:
-            end, self.cut = min(places), "stop"
+        positions = [position for stop in self._stop if (position := self.text.find(stop)) >= 0]
+        if positions and min(positions) <= end:
+            end, self.cut = min(positions), "stop"
         elif self._stop and not whole:
             # The text so far may end with the beginning of a stop sequence.
             end = min(end, len(self.text) - max(map(len, self._stop)) + 1)
@@ -97,7 +97,7 @@ class Written:
         return end
 
 
-def restarted() -> Unavailable:
+def error_of_restart() -> Unavailable:
     """The error for a text that was withdrawn after it had been sent."""
     return Unavailable(
         Reason.ATTEMPT_RESTARTED,

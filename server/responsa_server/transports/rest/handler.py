@@ -30,7 +30,7 @@ from responsa_server.domain.errors import (
     ResponsaError,
 )
 from responsa_server.transports.rest.requests import MAX_BODY, check_size, message_of
-from responsa_server.transports.rest.routes import Binding, Found, Paths
+from responsa_server.transports.rest.routes import Binding, PathMatch, Paths
 from responsa_server.transports.rest.streams import EVENTS, LINES, Stream
 
 _RESUME: Final = CHAT + "ResumeTurn"
@@ -57,8 +57,8 @@ class Rest(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the path belongs to a call."""
-        found = self._paths.find(scope["raw_path"]) if scope["type"] == "http" else None
-        return (Match.NONE, {}) if found is None else (Match.FULL, {"rest": found})
+        match = self._paths.find(scope["raw_path"]) if scope["type"] == "http" else None
+        return (Match.NONE, {}) if match is None else (Match.FULL, {"rest": match})
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Raises NoMatchFound: no path has a name."""
@@ -66,7 +66,7 @@ class Rest(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        route = cast("Found", scope["rest"])
+        route = cast("PathMatch", scope["rest"])
         binding = route.binding(scope["method"])
         if binding is None:
             refused = status.as_json(status.no_method(scope["method"], route.allowed))
@@ -79,7 +79,7 @@ class _Exchange:
     """One request and its response."""
 
     def __init__(
-        self, calls: Calls, binding: Binding, route: Found, scope: Scope, receive: Receive, send: Send
+        self, calls: Calls, binding: Binding, route: PathMatch, scope: Scope, receive: Receive, send: Send
     ) -> None:
         self._calls = calls
         self._binding = binding
@@ -99,10 +99,10 @@ class _Exchange:
             self._call.deadline = deadline_in(_timeout(self._headers.get("grpc-timeout")))
             await (self._stream() if self._binding.method.server_streaming else self._single())
         except ResponsaError as error:
-            found = status.of(error)
+            rpc_status = status.of(error)
             wait = status.retry_after(error)
             more = {} if wait is None else {"retry-after": wait}
-            await self._respond(status.http_status(found), status.as_json(found), more)
+            await self._respond(status.http_status(rpc_status), status.as_json(rpc_status), more)
 
     async def _single(self) -> None:
         replies: list[Message | bytes] = []
@@ -113,7 +113,7 @@ class _Exchange:
         if not self._binding.method.dropped:
             # Such a call runs to its end also without its caller, so nothing watches for the caller to leave.
             await self._calls.serve(self._call, self._read, keep)
-        elif not await self._calls.serve_until(self._left(), self._call, self._read, keep):
+        elif not await self._calls.serve_until(self._await_end(), self._call, self._read, keep):
             return
         (reply,) = replies
         body = to_json(self._binding.response.FromString(reply) if isinstance(reply, bytes) else reply)
@@ -137,7 +137,7 @@ class _Exchange:
             self._last = self._headers.get("last-event-id")
         stream = Stream(self._call, self._binding.response, written, self._send)
         try:
-            if not await self._calls.serve_until(self._left(), self._call, self._read, stream.message):
+            if not await self._calls.serve_until(self._await_end(), self._call, self._read, stream.message):
                 return
         except ResponsaError as error:
             await stream.end(error)
@@ -183,7 +183,7 @@ class _Exchange:
             if not piece.get("more_body", False):
                 return bytes(body)
 
-    async def _left(self) -> None:
+    async def _await_end(self) -> None:
         """Return once the caller has left. Until the body has arrived, reading it shows that."""
         await self._arrived.wait()
         await wait_disconnect(self._receive)

@@ -38,7 +38,7 @@ _MOST_DIGITS: Final = 10  # of 32 bits
 
 def body_too_large(limit: int, remedy: str = "") -> InvalidRequest:
     """The error for a body of more than `limit` bytes. remedy: what to do about it."""
-    return malformed(f"The body is larger than {limit // _KIB} KiB{remedy}.")
+    return bad_request(f"The body is larger than {limit // _KIB} KiB{remedy}.")
 
 
 def document_too_large(limit: int) -> DocumentRejected:
@@ -50,7 +50,7 @@ def document_too_large(limit: int) -> DocumentRejected:
     )
 
 
-def malformed(message: str) -> InvalidRequest:
+def bad_request(message: str) -> InvalidRequest:
     """The error for a request that cannot be read."""
     return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})
 
@@ -58,11 +58,11 @@ def malformed(message: str) -> InvalidRequest:
 def check_size(method: str, size: int, *, announced: bool) -> None:
     """Refuse a body that is too large. size: the bytes so far. announced: whether the request has a content-length.
     Raises InvalidRequest: MALFORMED_MESSAGE, DOCUMENT_TOO_LARGE."""
-    most = _LARGER.get(method, MAX_BODY)
-    if size > MAX_BODY and not announced and most > MAX_BODY:
+    limit = _LARGER.get(method, MAX_BODY)
+    if size > MAX_BODY and not announced and limit > MAX_BODY:
         raise body_too_large(MAX_BODY, " and has no content-length; send its length")
-    if size > most:
-        raise document_too_large(most) if method == _CREATE_DOCUMENT else body_too_large(most)
+    if size > limit:
+        raise document_too_large(limit) if method == _CREATE_DOCUMENT else body_too_large(limit)
 
 
 def message_of(binding: Binding, segments: Sequence[str], query: bytes, body: bytes) -> Message:
@@ -72,8 +72,8 @@ def message_of(binding: Binding, segments: Sequence[str], query: bytes, body: by
     content: dict[str, Any] = {}
     doubtful = False
     if body.strip():
-        fields, doubtful = _parsed(body)
-        content = _placed(binding, fields)
+        fields, doubtful = _parse(body)
+        content = _place_fields(binding, fields)
     if query:
         _add_parameters(binding, descriptor, query, content)
     message = request()
@@ -82,7 +82,7 @@ def message_of(binding: Binding, segments: Sequence[str], query: bytes, body: by
             json_format.ParseDict(content, message)
         except UNREADABLE as error:
             _refuse_misfits(descriptor, content)
-            raise malformed(
+            raise bad_request(
                 f"The body must be JSON in UTF-8 that matches the message {descriptor.full_name}."
             ) from error
         if doubtful:
@@ -93,11 +93,11 @@ def message_of(binding: Binding, segments: Sequence[str], query: bytes, body: by
 
 
 def _refuse_misfits(descriptor: Descriptor, content: Mapping[str, Any]) -> None:
-    if found := [*misfits(descriptor, content)]:
-        raise violations.invalid(found)
+    if problems := [*misfits(descriptor, content)]:
+        raise violations.invalid(problems)
 
 
-def _placed(binding: Binding, fields: dict[str, Any]) -> dict[str, Any]:
+def _place_fields(binding: Binding, fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of the request that the body contains."""
     if binding.body == "*":
         return fields
@@ -109,7 +109,7 @@ def _placed(binding: Binding, fields: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _parsed(body: bytes) -> tuple[dict[str, Any], bool]:
+def _parse(body: bytes) -> tuple[dict[str, Any], bool]:
     """The JSON object in a body, and whether it is doubtful: whether an object in it has the same name in both
     spellings, as two fields of an object of a caller may have. Raises InvalidRequest."""
     doubtful = False
@@ -123,7 +123,7 @@ def _parsed(body: bytes) -> tuple[dict[str, Any], bool]:
 
 
 def _not_json(why: str) -> InvalidRequest:
-    return malformed(f"The body must be a JSON object: {why}.")
+    return bad_request(f"The body must be a JSON object: {why}.")
 
 
 def _add_parameters(
@@ -133,7 +133,7 @@ def _add_parameters(
     try:
         pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict")
     except ValueError as error:
-        raise malformed("The query must be UTF-8 in percent-encoding.") from error
+        raise bad_request("The query must be UTF-8 in percent-encoding.") from error
     taken = {variable.field for variable in binding.variables}
     problems: list[FieldViolation] = []
     for name, text in pairs:
@@ -228,8 +228,8 @@ def _set(message: Message, path: str, value: str) -> None:
     inner: Any = message
     for name in outer:
         inner = getattr(inner, name)
-    given = getattr(inner, last)
-    if given and given != value:
+    present = getattr(inner, last)
+    if present and present != value:
         raise InvalidRequest.of_field(path, "misplaced", f"is {value} in the path; leave it out of the body")
     try:
         setattr(inner, last, value)

@@ -47,7 +47,7 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PathMatch:
     """What a path leads to. bindings: the calls by HTTP method. segments: the decoded segments of the path, the last
     one without its verb."""
 
@@ -66,8 +66,8 @@ class Found:
 
     def binding(self, verb: str) -> Binding | None:
         """The call for an HTTP method; None if the path does not have this method."""
-        found = self.bindings.get("GET" if verb == "HEAD" else verb)
-        return None if found is not None and verb == "HEAD" and found.method.server_streaming else found
+        binding = self.bindings.get("GET" if verb == "HEAD" else verb)
+        return None if binding is not None and verb == "HEAD" and binding.method.server_streaming else binding
 
 
 _Ends: TypeAlias = "dict[str, dict[str, Binding]]"
@@ -90,22 +90,22 @@ class Paths:
         for binding in bindings_of(methods):
             self._add(binding)
 
-    def find(self, raw_path: bytes) -> Found | None:
+    def find(self, raw_path: bytes) -> PathMatch | None:
         """What a path leads to; None if no call has this path. raw_path: with its escapes. A slash at its end does not count.
 
         Escaped slashes stay escaped, so that no name of a resource gets another number of segments.
         """
-        segments = [_decoded(segment) for segment in raw_path.removesuffix(b"/").split(b"/")[1:]]
+        segments = [_decode(segment) for segment in raw_path.removesuffix(b"/").split(b"/")[1:]]
         last, colon, action = segments[-1].rpartition(":") if segments else ("", "", "")
         if colon:
-            ends = _merged(self._root, [*segments[:-1], last], action)
+            ends = _merge_ends(self._root, [*segments[:-1], last], action)
             if ends:
-                return Found(ends, [*segments[:-1], last])
-        ends = _merged(self._root, segments, "")
-        return Found(ends, segments) if ends else None
+                return PathMatch(ends, [*segments[:-1], last])
+        ends = _merge_ends(self._root, segments, "")
+        return PathMatch(ends, segments) if ends else None
 
     def _add(self, binding: Binding) -> None:
-        segments, action, _ = parsed(binding.template)
+        segments, action, _ = parse(binding.template)
         node = self._root
         for segment in segments:
             node = node.below.setdefault(segment, _Node())
@@ -123,13 +123,13 @@ def bindings_of(methods: Collection[Method]) -> Iterator[Binding]:
             "HttpRule", options.Extensions[annotations_pb2.http]
         )
         response = message_factory.GetMessageClass(descriptor.output_type)
-        for one in (rule, *rule.additional_bindings):
-            if (kind := one.WhichOneof("pattern")) is not None:
-                template = getattr(one, kind)
-                yield Binding(method, response, kind.upper(), template, parsed(template)[2], one.body)
+        for option in (rule, *rule.additional_bindings):
+            if (kind := option.WhichOneof("pattern")) is not None:
+                template = getattr(option, kind)
+                yield Binding(method, response, kind.upper(), template, parse(template)[2], option.body)
 
 
-def parsed(template: str) -> tuple[Sequence[str], str, Sequence[Variable]]:
+def parse(template: str) -> tuple[Sequence[str], str, Sequence[Variable]]:
     """The segments of a template, the verb after its colon, and its variables: `/v1/{name=turns/*}:cancel` has the
     segments `v1`, `turns` and `*`, the verb `cancel`, and the variable `name`."""
     path, colon, action = template.rpartition(":")
@@ -150,29 +150,29 @@ def parsed(template: str) -> tuple[Sequence[str], str, Sequence[Variable]]:
     return segments, action, variables
 
 
-def _merged(root: _Node, segments: Sequence[str], action: str) -> Mapping[str, Binding]:
+def _merge_ends(root: _Node, segments: Sequence[str], action: str) -> Mapping[str, Binding]:
     """The calls of a path, by HTTP method. Where several templates fit, the one with literal segments counts."""
-    found: dict[str, Binding] = {}
-    for node in _reached(root, segments, 0):
+    bindings: dict[str, Binding] = {}
+    for node in _reach(root, segments, 0):
         for verb, binding in node.ends.get(action, {}).items():
-            found.setdefault(verb, binding)
-    return found
+            bindings.setdefault(verb, binding)
+    return bindings
 
 
-def _reached(node: _Node, segments: Sequence[str], place: int) -> Iterator[_Node]:
-    if place == len(segments):
+def _reach(node: _Node, segments: Sequence[str], depth: int) -> Iterator[_Node]:
+    if depth == len(segments):
         yield node
         return
-    for key in (segments[place], "*"):
+    for key in (segments[depth], "*"):
         if (below := node.below.get(key)) is not None:
-            yield from _reached(below, segments, place + 1)
+            yield from _reach(below, segments, depth + 1)
     if (rest := node.below.get("**")) is not None:
         yield rest
 
 
-def _decoded(segment: bytes) -> str:
+def _decode(segment: bytes) -> str:
     if b"%" not in segment:
         return segment.decode("latin-1")
-    kept = segment.replace(b"%2F", b"%252F").replace(b"%2f", b"%252f")
+    escaped = segment.replace(b"%2F", b"%252F").replace(b"%2f", b"%252f")
     # Bytes that are not UTF-8 stay recognisable, and the check of the field refuses them.
-    return unquote_to_bytes(kept).decode(errors="surrogateescape")
+    return unquote_to_bytes(escaped).decode(errors="surrogateescape")

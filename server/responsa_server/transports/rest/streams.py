@@ -49,12 +49,12 @@ _TYPES: Final = {
 LINES: Final = Format(
     "application/x-ndjson",
     lambda message: to_json(message) + b"\n",
-    lambda found: b'{"error":' + found + b"}\n",
+    lambda error: b'{"error":' + error + b"}\n",
     200,
 )
 # 204 makes an EventSource stop reconnecting.
 EVENTS: Final = Format(
-    "text/event-stream", _event, lambda found: b"event: error_status\ndata: " + found + b"\n\n", 204
+    "text/event-stream", _event, lambda error: b"event: error_status\ndata: " + error + b"\n\n", 204
 )
 
 
@@ -71,8 +71,8 @@ class Stream:
     async def message(self, message: Message | bytes) -> None:
         """Write one message. Returns once there is room for the next one."""
         # The frames of a turn arrive as bytes.
-        found = self._kind.FromString(message) if isinstance(message, bytes) else message
-        await self._write(self._format.message(found))
+        content = self._kind.FromString(message) if isinstance(message, bytes) else message
+        await self._write(self._format.message(content))
 
     async def end(self, error: ResponsaError | None = None) -> None:
         """End the response. Raises the error if nothing was sent yet."""

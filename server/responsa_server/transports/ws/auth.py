@@ -48,7 +48,7 @@ def handshake_of(socket: WebSocket, cookie: SessionCookie) -> Handshake:
     queried = socket.query_params.get("token", "")
     user = socket.query_params.get("user", "")
     socket.scope["query_string"] = b""
-    others = [one.removeprefix(_BEARER) for one in offered if one not in (PROTOCOL, "bearer")]
+    others = [name.removeprefix(_BEARER) for name in offered if name not in (PROTOCOL, "bearer")]
     token = next((other for other in others if other), queried)
     metadata = metadata_of_headers(socket.headers.items())
     if token:
@@ -63,7 +63,7 @@ def handshake_of(socket: WebSocket, cookie: SessionCookie) -> Handshake:
     if user:
         users[USER] = [*users.get(USER, ()), user]
     # Browsers abort a handshake when the response contains none of the subprotocols that they offered.
-    answered = next((one for one in (PROTOCOL, "bearer") if one in offered), next(iter(offered), None))
+    answered = next((name for name in (PROTOCOL, "bearer") if name in offered), next(iter(offered), None))
     # The call id is the one that Envoy set, as for any other call.
     return Handshake(
         answered, {**own, **users} if own else None, users, call_id(socket.headers.get(CALL_ID, ""))

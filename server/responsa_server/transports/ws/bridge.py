@@ -77,7 +77,7 @@ class Timing:
     call_seconds: float = 10.0
 
 
-class Held(Protocol):
+class SocketSlot(Protocol):
     """A counted socket."""
 
     def release(self) -> None:
@@ -88,7 +88,7 @@ class Held(Protocol):
 class SocketLimits(Protocol):
     """Counts the signed-in sockets of a user, over all processes."""
 
-    async def socket(self, caller: Principal, member: str) -> Held:
+    async def socket(self, caller: Principal, member: str) -> SocketSlot:
         """Count a socket. member: a name that no other socket has. Raises Exhausted (LIMIT_REACHED)."""
         ...
 
@@ -122,11 +122,11 @@ class Bridge:
         self.rendering = Rendering()
         self.leaving = False
         """Whether all clients were asked to reconnect elsewhere."""
-        self._sockets = set[Session]()
+        self._sockets = set[SocketSession]()
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one socket to its end."""
-        await Session(socket, self).run()
+        await SocketSession(socket, self).run()
 
     @property
     def sockets(self) -> int:
@@ -149,22 +149,22 @@ class Bridge:
         self._waiting[address] += 1
         return True
 
-    def waited(self, address: str) -> None:
+    def stop_waiting(self, address: str) -> None:
         """Stop counting a socket that waited for its sign-in."""
         self._waiting[address] -= 1
         if self._waiting[address] <= 0:
             del self._waiting[address]
 
-    def enter(self, session: Session) -> None:
+    def enter(self, session: SocketSession) -> None:
         """Add a socket that has signed in."""
         self._sockets.add(session)
 
-    def exit(self, session: Session) -> None:
+    def exit(self, session: SocketSession) -> None:
         """Remove a socket. This has no effect if the socket is not registered."""
         self._sockets.discard(session)
 
 
-class Session:
+class SocketSession:
     """One socket. A reader takes the client's messages, one follower per turn fills the outbox, and a writer sends the outbox's frames."""
 
     def __init__(self, socket: WebSocket, bridge: Bridge) -> None:
@@ -175,7 +175,7 @@ class Session:
         self._owner: tuple[str, UUID] | None = None
         """The tenant and the user of the first credential."""
         self._caller: Caller | None = None
-        self._held: Held | None = None
+        self._held: SocketSlot | None = None
         self._watched: Watched | None = None
         self._lost: ResponsaError | None = None
         self._watching_again: asyncio.Task[None] | None = None
@@ -229,7 +229,7 @@ class Session:
 
     def _end_wait(self) -> None:
         if self._address is not None:
-            self._bridge.waited(self._address)
+            self._bridge.stop_waiting(self._address)
             self._address = None
 
     def leave(self) -> None:
@@ -437,12 +437,12 @@ class Session:
 
     def _follower(self, message: QuestionMessage | Resume) -> Follower:
         """Create the follower for a message. Raises Exhausted (OVERLOADED) if the socket already follows the maximum number of turns."""
-        most = self._bridge.settings.turns
-        if sum(not follower.ended for follower in self._followers.values()) >= most:
+        limit = self._bridge.settings.turns
+        if sum(not follower.ended for follower in self._followers.values()) >= limit:
             raise Exhausted(
                 Reason.OVERLOADED,
-                f"This socket follows {most} turns, the maximum; wait for one of them to end.",
-                {"limit": str(most)},
+                f"This socket follows {limit} turns, the maximum; wait for one of them to end.",
+                {"limit": str(limit)},
                 retry_after=1,
             )
         return Follower(self._signed_in, self._outbox, self._bridge.rendering, message.deltas, message.tools)

@@ -83,7 +83,7 @@ def delta(turn: str, seq: int, text: str) -> Frame:
     return Frame({"type": "delta", "text": text, "turn": turn, "seq": seq}, text=text)
 
 
-def joined(first: Frame, second: Frame) -> Frame:
+def join_deltas(first: Frame, second: Frame) -> Frame:
     """Two consecutive deltas of one turn as one delta. The joined delta has the later seq, so that a client resumes after both."""
     assert first.text is not None, "only deltas are joined"
     assert second.text is not None, "only deltas are joined"
@@ -105,13 +105,13 @@ def error(rpc_status: Status, *, turn: str = "", seq: int = 0, request_id: str =
         "message": rpc_status.message,
         "status": cast("Json", json.loads(statuses.as_json(rpc_status))),
     }
-    place: dict[str, Json] = {"turn": turn, "seq": seq, "request_id": request_id}
-    return Frame(content | {name: value for name, value in place.items() if value})
+    context: dict[str, Json] = {"turn": turn, "seq": seq, "request_id": request_id}
+    return Frame(content | {name: value for name, value in context.items() if value})
 
 
-def waiting(turn: str, seq: int, place: int) -> Frame:
+def waiting(turn: str, seq: int, position: int) -> Frame:
     """A heartbeat of a turn that waits for other turns of its conversation. seq: the last seq that was sent."""
-    return Frame({"type": "heartbeat", "queue_place": place, "turn": turn, "seq": seq})
+    return Frame({"type": "heartbeat", "queue_place": position, "turn": turn, "seq": seq})
 
 
 async def of_event(
@@ -155,15 +155,15 @@ async def of_event(
                 metadata["model"] = answer.model
             if answer.unsupported_sentences:
                 metadata["unsupported_sentences"] = answer.unsupported_sentences
-            metadata |= _named(answer.collection, answer.collection_kind)
-            metadata |= _shown(answer.excerpts, answer.more_excerpts)
+            metadata |= _origin_of(answer.collection, answer.collection_kind)
+            metadata |= _excerpts_of(answer.excerpts, answer.more_excerpts)
             html = await rendering.of_markdown(answer.text)
             content = _message(html, metadata, answer.fallbacks)
         case "refused":
             refused = event.refused
             metadata = _metadata(conversation, refused.intent)
             metadata |= {"outcome": "refused", "reason": _name(RefusalReason.DESCRIPTOR, refused.reason)}
-            metadata |= _shown(refused.excerpts)
+            metadata |= _excerpts_of(refused.excerpts)
             # A refusal quotes the question, whose text is not Markdown.
             content = _message(of_plain(refused.message), metadata, refused.fallbacks)
         case "cancelled":
@@ -249,7 +249,7 @@ def _tool(citation: Citation) -> dict[str, Json]:
     return {"tool": result.tool, "call_id": result.call_id, "fetch_time": result.fetch_time.ToJsonString()}
 
 
-def _named(collection: str, kind: CollectionKind.ValueType) -> dict[str, Json]:
+def _origin_of(collection: str, kind: CollectionKind.ValueType) -> dict[str, Json]:
     """Where the passages for an answer come from. Fields without a value are left out."""
     fields: dict[str, Json] = {
         "collection": collection,
@@ -258,13 +258,13 @@ def _named(collection: str, kind: CollectionKind.ValueType) -> dict[str, Json]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _shown(excerpts: Sequence[Excerpt], more: Sequence[Excerpt] = ()) -> dict[str, Json]:
+def _excerpts_of(excerpts: Sequence[Excerpt], more: Sequence[Excerpt] = ()) -> dict[str, Json]:
     """The passages that an answer or a refusal shows, and further ones. Lists without a passage are left out."""
-    found: dict[str, Json] = {
+    fields: dict[str, Json] = {
         "excerpts": [_excerpt(excerpt) for excerpt in excerpts],
         "more_excerpts": [_excerpt(excerpt) for excerpt in more],
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in fields.items() if value}
 
 
 def _excerpt(excerpt: Excerpt) -> dict[str, Json]:
@@ -318,5 +318,5 @@ def _place(quotation: Citation | Excerpt) -> dict[str, Json]:
 def _name(kind: EnumDescriptor, value: int) -> str:
     """An enum's value in lower case without its prefix; "unspecified" for a value that only a newer server has."""
     prefix = kind.values[0].name.removesuffix("UNSPECIFIED")
-    found = kind.values_by_number.get(value, kind.values[0])
-    return found.name.removeprefix(prefix).lower()
+    member = kind.values_by_number.get(value, kind.values[0])
+    return member.name.removeprefix(prefix).lower()

@@ -38,19 +38,19 @@ class _Markdown(MarkdownIt):
 
 
 def _alternative(
-    renderer: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, env: EnvType
+    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
 ) -> str:
     """An image's alternative text, which replaces the image: fetching the image would reveal the reader to the image's host."""
-    children = tokens[place].children or []
+    children = tokens[index].children or []
     return html.escape(renderer.renderInlineAsText(children, options, env))
 
 
 def _markdown(*, tables: bool) -> MarkdownIt:
     # Tags in the text are shown as text. Reference links are disabled, because they could repeat one long address a
     # thousand times in the HTML.
-    made = _Markdown("commonmark", {"html": False}).disable("reference")
-    made.add_render_rule("image", _alternative)
-    return made.enable("table") if tables else made
+    parser = _Markdown("commonmark", {"html": False}).disable("reference")
+    parser.add_render_rule("image", _alternative)
+    return parser.enable("table") if tables else parser
 
 
 _MARKDOWN: Final = _markdown(tables=True)

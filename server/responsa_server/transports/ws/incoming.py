@@ -147,15 +147,15 @@ def parse(text: str | None, most_bytes: int) -> Incoming:
     try:
         return _MESSAGES.validate_python(content)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        described = [_violation(one["type"], one["loc"]) for one in found[:MAX_VIOLATIONS]]
-        raise invalid(described, len(found) + len(surplus)) from None
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        described = [_violation(detail["type"], detail["loc"]) for detail in details[:MAX_VIOLATIONS]]
+        raise invalid(described, len(details) + len(surplus)) from None
 
 
 def teacher_in(parameters: dict[str, object]) -> str:
     """The id of the teacher that the parameters name; "" if they name no teacher."""
-    found = parameters.get("teacher_id")
-    return found.removeprefix("teachers/") if isinstance(found, str) else ""
+    teacher = parameters.get("teacher_id")
+    return teacher.removeprefix("teachers/") if isinstance(teacher, str) else ""
 
 
 def _surplus(content: dict[str, object]) -> list[str]:
@@ -168,13 +168,13 @@ def _surplus(content: dict[str, object]) -> list[str]:
     return [key for key in content if key in unknown][MAX_VIOLATIONS:]
 
 
-def _violation(problem: str, place: tuple[int | str, ...]) -> FieldViolation:
-    """The violation for one of Pydantic's errors. place: the message's type and the field; empty if the type is unknown."""
-    if not place:
+def _violation(problem: str, path: tuple[int | str, ...]) -> FieldViolation:
+    """The violation for one of Pydantic's errors. path: the message's type and the field; empty if the type is unknown."""
+    if not path:
         return FieldViolation(
             "type", "type.unknown", f"there is no such type; the types are {', '.join(_TYPES)}"
         )
-    kind, field = str(place[0]), str(place[1])[:_MOST_NAME]
+    kind, field = str(path[0]), str(path[1])[:_MOST_NAME]
     if problem == "extra_forbidden":
         known = ", ".join(name for name in _TYPES[kind].model_fields if name != "type")
         remedy = f"the fields are {known}" if known else "a message of this type has no field except “type”"
@@ -182,14 +182,14 @@ def _violation(problem: str, place: tuple[int | str, ...]) -> FieldViolation:
     return FieldViolation(field, *_PROBLEMS[problem])
 
 
-def _object(text: str | None, most: int) -> dict[str, object]:
+def _object(text: str | None, limit: int) -> dict[str, object]:
     if text is None:
-        raise _malformed("it is binary; send text")
-    if len(text) > most or len(text.encode(errors="replace")) > most:
-        raise _malformed(f"it is larger than {most >> 10} KiB")
-    return json_object(text, _malformed)
+        raise _unreadable_message("it is binary; send text")
+    if len(text) > limit or len(text.encode(errors="replace")) > limit:
+        raise _unreadable_message(f"it is larger than {limit >> 10} KiB")
+    return json_object(text, _unreadable_message)
 
 
-def _malformed(why: str) -> InvalidRequest:
+def _unreadable_message(why: str) -> InvalidRequest:
     message = f'A message must be a JSON object, such as {{"content": "What is a lease?"}}: {why}.'
     return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})

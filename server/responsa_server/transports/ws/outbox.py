@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from responsa_server.transports.ws.frames import Frame, joined
+from responsa_server.transports.ws.frames import Frame, join_deltas
 
 CONTROL_BYTES: Final = 65_536
 """The limit for pongs and errors. While this many bytes or more wait, the socket is not read."""
@@ -78,8 +78,8 @@ class Outbox:
 
     async def put(self, lane: Lane, frame: Frame) -> None:
         """Add the next frame of a turn. If too many bytes are waiting, this call waits for room."""
-        most = TURN_BYTES if frame.text is None else DELTA_BYTES
-        while self._bytes >= most and not self._closed:
+        limit = TURN_BYTES if frame.text is None else DELTA_BYTES
+        while self._bytes >= limit and not self._closed:
             self._emptied.clear()
             await self._emptied.wait()
         if not lane.frames:
@@ -113,7 +113,7 @@ class Outbox:
             and len(last.text) + len(frame.text) <= _JOINED_CHARACTERS
         ):
             self._bytes -= lane.frames.pop().size
-            frame = joined(last, frame)
+            frame = join_deltas(last, frame)
         waiting = _Waiting.of(frame)
         lane.frames.append(waiting)
         self._bytes += waiting.size
@@ -123,7 +123,7 @@ class Outbox:
             waiting = self._control.popleft()
             self._control_bytes -= waiting.size
         else:
-            lane = next((one for one in self._lanes if one.urgent), self._lanes[0])
+            lane = next((lane for lane in self._lanes if lane.urgent), self._lanes[0])
             self._lanes.remove(lane)
             waiting = lane.frames.popleft()
             self._bytes -= waiting.size

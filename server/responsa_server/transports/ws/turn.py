@@ -74,14 +74,14 @@ class Caller:
             return await self.calls.answer(call, request, kind)
         except ResponsaError as error:
             late = error.reason is Reason.DEADLINE_EXCEEDED
-            raise replace(status.SERVER_GONE) if late else _renamed(error) from error
+            raise replace(status.SERVER_GONE) if late else _rename_fields(error) from error
 
     async def stream(self, method: str, request: Message, send: Send) -> None:
         """Make a call with many responses. Raises ResponsaError."""
         try:
             await self.calls.serve(Call(method, self.metadata, self.peer), Complete(request), send)
         except ResponsaError as error:
-            raise _renamed(error) from error
+            raise _rename_fields(error) from error
 
 
 @dataclass(slots=True, eq=False)
@@ -181,8 +181,8 @@ class Follower:
                 self._elsewhere = True
                 return
             case "heartbeat":
-                if place := event.heartbeat.queue_place:
-                    await self.put(frames.waiting(self.turn, self.after_seq, place))
+                if position := event.heartbeat.queue_place:
+                    await self.put(frames.waiting(self.turn, self.after_seq, position))
                 return
             case "snapshot":
                 event, seq = event.snapshot.terminal_event, event.snapshot.through_seq
@@ -202,6 +202,6 @@ class Follower:
         return await self.caller.answer(_GET, GetTurnRequest(name=self.turn), Turn)
 
 
-def _renamed(error: ResponsaError) -> ResponsaError:
+def _rename_fields(error: ResponsaError) -> ResponsaError:
     """The same error with its fields named as in the socket's messages."""
     return rename_fields(error, lambda field: _FIELDS.get(field) or field.removeprefix("options."))

@@ -29,9 +29,9 @@ from responsa_server.transports.http.original.rows import (
     Row,
     id_of,
     name_of,
-    named,
     row_of_list,
     row_of_one,
+    user_of,
 )
 
 
@@ -104,7 +104,7 @@ def _job(operation: operations.Operation) -> Json:
     }
 
 
-def _accepted(operation: operations.Operation) -> Json:
+def _ids_of(operation: operations.Operation) -> Json:
     metadata = document_pb2.IngestMetadata()
     operation.metadata.Unpack(metadata)
     return {"id": id_of(metadata.document), "job_id": id_of(operation.name)}
@@ -141,7 +141,7 @@ def _hits(response: knowledge.SearchResponse) -> Json:
 
 def subject_of(values: Given) -> str:
     """The subject of a path; "" for the caller."""
-    return "" if values["id"] == "me" else named(values)
+    return "" if values["id"] == "me" else user_of(values)
 
 
 _MAX_DOCUMENT_BODY: Final = 2_097_152
@@ -153,7 +153,7 @@ ROWS: Final[Sequence[Row]] = (
             ("GET",),
             f"/users/{{id}}/{what}",
             KNOWLEDGE + "GetSubjectProfile",
-            lambda given: knowledge.GetSubjectProfileRequest(subject=subject_of(given)),
+            lambda values: knowledge.GetSubjectProfileRequest(subject=subject_of(values)),
             subject_profile_pb2.SubjectProfile,
             shape,
         )
@@ -164,19 +164,19 @@ ROWS: Final[Sequence[Row]] = (
             ("POST",),
             f"/users/{{id}}/{what}",
             ADMIN + "NotifySubjectChanged",
-            lambda given, cause=cause: admin.NotifySubjectChangedRequest(
-                subject=given["subject"], cause=cause, request_id=given.get("request_id", "")
+            lambda values, cause=cause: admin.NotifySubjectChangedRequest(
+                subject=values["subject"], cause=cause, request_id=values.get("request_id", "")
             ),
             admin.NotifySubjectChangedResponse,
-            lambda found, _: {"jobs": [_job(operation) for operation in found.operations]},
+            lambda reply, _: {"jobs": [_job(operation) for operation in reply.operations]},
             {"request_id": str},
             code=202,
             renamed=NAMED,
             remedies=IDENTIFIED,
             first=First(
                 KNOWLEDGE + "GetSubjectProfile",
-                lambda given: knowledge.GetSubjectProfileRequest(
-                    subject=subject_of(given), read_mask=FieldMask(paths=["subject"])
+                lambda values: knowledge.GetSubjectProfileRequest(
+                    subject=subject_of(values), read_mask=FieldMask(paths=["subject"])
                 ),
                 subject_profile_pb2.SubjectProfile,
                 "subject",
@@ -189,7 +189,7 @@ ROWS: Final[Sequence[Row]] = (
         ("GET",),
         "/jobs/{id}",
         OPERATIONS + "GetOperation",
-        lambda given: operations.GetOperationRequest(name=f"operations/{given['id']}"),
+        lambda values: operations.GetOperationRequest(name=f"operations/{values['id']}"),
         operations.Operation,
         _job,
     ),
@@ -197,18 +197,18 @@ ROWS: Final[Sequence[Row]] = (
         ("POST",),
         "/kb/documents",
         KNOWLEDGE + "CreateDocument",
-        lambda given: knowledge.CreateDocumentRequest(
+        lambda values: knowledge.CreateDocumentRequest(
             metadata=document_pb2.DocumentMetadata(
-                collection=_collection(given),
-                source_key=given.get("source_key") or given.get("title", ""),
-                title=given.get("title", ""),
-                metadata=_metadata(given),
+                collection=_collection(values),
+                source_key=values.get("source_key") or values.get("title", ""),
+                title=values.get("title", ""),
+                metadata=_metadata(values),
             ),
-            text=given.get("content", ""),
-            request_id=given.get("request_id", ""),
+            text=values.get("content", ""),
+            request_id=values.get("request_id", ""),
         ),
         operations.Operation,
-        lambda found, _: _accepted(found),
+        lambda reply, _: _ids_of(reply),
         {
             "title": str,
             "content": str,
@@ -227,7 +227,7 @@ ROWS: Final[Sequence[Row]] = (
             "metadata.collection": ("collection",),
             "metadata.metadata": ("metadata",),
         },
-        most=_MAX_DOCUMENT_BODY,
+        limit=_MAX_DOCUMENT_BODY,
     ),
     row_of_list(
         "/kb/documents",
@@ -236,18 +236,18 @@ ROWS: Final[Sequence[Row]] = (
         knowledge.ListDocumentsResponse,
         "documents",
         _of_collection,
-        where=lambda given: {"parent": _collection(given)},
+        where=lambda values: {"parent": _collection(values)},
         fields={"collection": str},
         renamed={"parent": ("collection",)},
-        absent=lambda given: (
-            knowledge.ListDocumentsResponse() if _collection(given) == _DEFAULT_COLLECTION else None
+        absent=lambda values: (
+            knowledge.ListDocumentsResponse() if _collection(values) == _DEFAULT_COLLECTION else None
         ),
     ),
     row_of_one(
         ("GET",),
         "/kb/documents/{id}",
         KNOWLEDGE + "GetDocument",
-        lambda given: knowledge.GetDocumentRequest(name=name_of("documents", given["id"])),
+        lambda values: knowledge.GetDocumentRequest(name=name_of("documents", values["id"])),
         document_pb2.Document,
         _of_collection,
     ),
@@ -255,20 +255,20 @@ ROWS: Final[Sequence[Row]] = (
         ("DELETE",),
         "/kb/documents/{id}",
         KNOWLEDGE + "DeleteDocument",
-        lambda given: knowledge.DeleteDocumentRequest(name=name_of("documents", given["id"])),
+        lambda values: knowledge.DeleteDocumentRequest(name=name_of("documents", values["id"])),
         Empty,
     ),
     Row(
         ("POST",),
         "/kb/search",
         KNOWLEDGE + "Search",
-        lambda given: knowledge.SearchRequest(
-            terms=[given.get("query", "")],
-            top_k=given.get("limit", given.get("top_k")),
-            scope=scope_pb2.Scope(collections=[_collection(given)] if given.get("collection") else []),
+        lambda values: knowledge.SearchRequest(
+            terms=[values.get("query", "")],
+            top_k=values.get("limit", values.get("top_k")),
+            scope=scope_pb2.Scope(collections=[_collection(values)] if values.get("collection") else []),
         ),
         knowledge.SearchResponse,
-        lambda found, _: _hits(found),
+        lambda reply, _: _hits(reply),
         {"query": str, "limit": int, "top_k": int, "collection": str},
         renamed={
             "terms[0]": ("query",),
@@ -276,9 +276,9 @@ ROWS: Final[Sequence[Row]] = (
             "scope.collections[0]": ("collection",),
             "scope.collections": ("collection",),
         },
-        absent=lambda given: (
-            knowledge.SearchResponse() if _collection(given) == _DEFAULT_COLLECTION else None
+        absent=lambda values: (
+            knowledge.SearchResponse() if _collection(values) == _DEFAULT_COLLECTION else None
         ),
-        most=MAX_QUESTION_BODY,
+        limit=MAX_QUESTION_BODY,
     ),
 )

@@ -110,7 +110,7 @@ def _answer(path: str, agent: str, *questions: str) -> Row:
         CHAT + "Answer",
         request,
         turn_pb2.Turn,
-        lambda found, _: _exchange(found),
+        lambda reply, _: _exchange(reply),
         {
             **dict.fromkeys(questions, str),
             "conversation_id": str,
@@ -127,7 +127,7 @@ def _answer(path: str, agent: str, *questions: str) -> Row:
             "options.parameters": ("parameters",),
         },
         remedies=_CONVERSATION_ID,
-        most=MAX_QUESTION_BODY,
+        limit=MAX_QUESTION_BODY,
     )
 
 
@@ -212,13 +212,13 @@ ROWS: Final[Sequence[Row]] = (
         chat.ListMessagesResponse,
         "messages",
         _message,
-        where=lambda given: {"parent": name_of("conversations", given["id"])},
+        where=lambda values: {"parent": name_of("conversations", values["id"])},
         renamed={"name": ("id",), "parent": ("id",)},
         remedies=IDENTIFIED,
-        head=lambda given: given["conversation"],
+        head=lambda values: values["conversation"],
         first=First(
             CHAT + "GetConversation",
-            lambda given: chat.GetConversationRequest(name=name_of("conversations", given["id"])),
+            lambda values: chat.GetConversationRequest(name=name_of("conversations", values["id"])),
             conversation_pb2.Conversation,
             "conversation",
             _talk,
@@ -228,7 +228,7 @@ ROWS: Final[Sequence[Row]] = (
         ("DELETE",),
         "/agent/conversations/{id}",
         CHAT + "DeleteConversation",
-        lambda given: chat.DeleteConversationRequest(name=name_of("conversations", given["id"])),
+        lambda values: chat.DeleteConversationRequest(name=name_of("conversations", values["id"])),
         Empty,
     ),
     row_of_list(
@@ -238,8 +238,8 @@ ROWS: Final[Sequence[Row]] = (
         chat.ListTurnsResponse,
         "turns",
         _exchange,
-        where=lambda given: {
-            "filter": f"conversation = {json.dumps(_conversation(given))}" if _conversation(given) else ""
+        where=lambda values: {
+            "filter": f"conversation = {json.dumps(_conversation(values))}" if _conversation(values) else ""
         },
         key="history",
         fields={"conversation_id": str},
@@ -252,7 +252,7 @@ ROWS: Final[Sequence[Row]] = (
         CHAT + "SubmitFeedback",
         _feedback_request,
         feedback_pb2.Feedback,
-        lambda found, _: _feedback(found),
+        lambda reply, _: _feedback(reply),
         {"turn_id": str, "message_id": str, "rating": str | int, "comment": str},
         renamed={"message": ("turn_id", "message_id"), "score": ("rating",)},
         remedies={

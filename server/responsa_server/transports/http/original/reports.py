@@ -19,13 +19,13 @@ from responsa_server.transports.http.original.rows import (
     Row,
     id_of,
     name_of,
-    named,
     opinion_of,
     row_of_list,
+    user_of,
 )
 
 
-def _given_feedback(feedback: insight_pb2.GivenFeedback) -> dict[str, object]:
+def _entry_of_feedback(feedback: insight_pb2.GivenFeedback) -> dict[str, object]:
     return {
         "message_id": feedback.feedback.split("/")[1],
         "turn_id": id_of(feedback.turn),
@@ -52,16 +52,16 @@ def _feedback_stats(response: admin.GetFeedbackStatsResponse) -> Json:
     return {
         "agents": [
             {
-                "agent": id_of(one.agent),
-                "up": one.up,
-                "down": one.down,
-                "neutral": one.neutral,
-                "scored": one.scored,
-                "mean_score": one.mean_score if one.scored else None,
-                "commented": one.commented,
-                "open": one.open,
+                "agent": id_of(count.agent),
+                "up": count.up,
+                "down": count.down,
+                "neutral": count.neutral,
+                "scored": count.scored,
+                "mean_score": count.mean_score if count.scored else None,
+                "commented": count.commented,
+                "open": count.open,
             }
-            for one in response.counts
+            for count in response.counts
         ],
         "complete_through": response.complete_through.ToJsonString(),
     }
@@ -71,11 +71,11 @@ def _usage(response: admin.QueryUsageResponse | auth.QueryMyUsageResponse) -> Js
     return {
         "usage": [
             {
-                "date": one.start_time.ToJsonString()[:10],
-                "agent": id_of(one.agent) or None,
-                "questions": one.answered_turns + one.refused_turns + one.failed_turns + one.cancelled_turns,
+                "date": row.start_time.ToJsonString()[:10],
+                "agent": id_of(row.agent) or None,
+                "questions": row.answered_turns + row.refused_turns + row.failed_turns + row.cancelled_turns,
                 **{
-                    name: getattr(one, name)
+                    name: getattr(row, name)
                     for name in (
                         "answered_turns",
                         "refused_turns",
@@ -91,7 +91,7 @@ def _usage(response: admin.QueryUsageResponse | auth.QueryMyUsageResponse) -> Js
                     )
                 },
             }
-            for one in response.rows
+            for row in response.rows
         ],
         "complete_through": response.complete_through.ToJsonString(),
     }
@@ -114,7 +114,7 @@ def _granularity(values: Given) -> usage_report_pb2.UsageGranularity.ValueType:
 
 
 def _of_user(values: Given) -> Mapping[str, Any]:
-    return {"user": named(values)} if "id" in values else {}
+    return {"user": user_of(values)} if "id" in values else {}
 
 
 _BY: Final[Sequence[str]] = ("by", "period")
@@ -129,8 +129,8 @@ ROWS: Final[Sequence[Row]] = (
         admin.ListFeedbackRequest,
         admin.ListFeedbackResponse,
         "feedback",
-        _given_feedback,
-        where=lambda given: {"filter": _feedback_filter(given)},
+        _entry_of_feedback,
+        where=lambda values: {"filter": _feedback_filter(values)},
         fields={"rating": str, "state": str, "agent": str, "user_id": str},
         renamed={"filter": ("rating", "state", "agent", "user_id")},
     ),
@@ -140,7 +140,7 @@ ROWS: Final[Sequence[Row]] = (
         ADMIN + "GetFeedbackStats",
         lambda _: admin.GetFeedbackStatsRequest(),
         admin.GetFeedbackStatsResponse,
-        lambda found, _: _feedback_stats(found),
+        lambda reply, _: _feedback_stats(reply),
         {},
     ),
     *(
@@ -148,13 +148,13 @@ ROWS: Final[Sequence[Row]] = (
             ("GET",),
             path,
             call,
-            lambda given, request=request: request(
-                granularity=_granularity(given),
+            lambda values, request=request: request(
+                granularity=_granularity(values),
                 group_by=(usage_report_pb2.USAGE_DIMENSION_AGENT,),
-                **_of_user(given),
+                **_of_user(values),
             ),
             response,
-            lambda found, _: _usage(found),
+            lambda reply, _: _usage(reply),
             dict.fromkeys(_BY, str),
             renamed={"granularity": _BY, "user": ("id",)},
             remedies={**_PERIODS, **IDENTIFIED},

@@ -42,7 +42,7 @@ class Row:
     query and the body, of which `fields` lists those that count, with their types; others are ignored, as the original
     systems did. shape: makes the reply's body from the response and the values. renamed: the fields of the contract's
     request that have other names here; of several names, the first that was given counts. remedies: what to send
-    instead of a wrong value, by the names here, where the contract's words would be wrong here. most: the maximum size
+    instead of a wrong value, by the names here, where the contract's words would be wrong here. limit: the maximum size
     of a body, in bytes. first: a call that comes before. alternatives: fields of which at most one may be given. items:
     the field of the response with the entries of a list, whose pages may be counted (`PAGED`). absent: the response in
     place of NOT_FOUND; None if that is an error. form: whether a body may be a form with a file, which goes to
@@ -59,7 +59,7 @@ class Row:
     code: int = 200
     renamed: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     remedies: Mapping[str, str] = field(default_factory=dict[str, str])
-    most: int = MAX_BODY
+    limit: int = MAX_BODY
     first: First | None = None
     alternatives: Sequence[str] = ()
     items: str = ""
@@ -103,7 +103,7 @@ def opinion_of(feedback: feedback_pb2.Feedback | insight_pb2.GivenFeedback) -> J
     return {"rating": rating, "score": feedback.score or None, "comment": feedback.comment}
 
 
-def named(values: Given) -> str:
+def user_of(values: Given) -> str:
     """The name of the user in the path."""
     return name_of("users", values["id"])
 
@@ -131,7 +131,7 @@ def row_of_one(
         call,
         request,
         response,
-        lambda found, _: shape and shape(found),
+        lambda reply, _: shape and shape(reply),
         {},
         code=200 if shape else 204,
         renamed=NAMED,
@@ -163,14 +163,14 @@ def row_of_list(
         ("GET",),
         path,
         call,
-        lambda given: request(
-            page_size=page_size(given), page_token=given.get("page_token", ""), **where(given)
+        lambda values: request(
+            page_size=page_size(values), page_token=values.get("page_token", ""), **where(values)
         ),
         response,
-        lambda found, given: {
-            **head(given),
-            key or items: [shape(one) for one in getattr(found, items)],
-            "next_page_token": found.next_page_token or None,
+        lambda reply, values: {
+            **head(values),
+            key or items: [shape(entry) for entry in getattr(reply, items)],
+            "next_page_token": reply.next_page_token or None,
         },
         {**(fields or {}), **PAGED},
         renamed={"page_size": PAGE_SIZE, **(renamed or {})},

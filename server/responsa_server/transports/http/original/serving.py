@@ -22,7 +22,7 @@ from responsa_server.transports.http.original import documents, people, question
 from responsa_server.transports.http.original.rows import PAGE_SIZE, Given, Json, Row, page_size
 from responsa_server.transports.http.original_settings import OriginalSettings
 from responsa_server.transports.http.sessions import json_of
-from responsa_server.transports.http.uploads import CLIENT_CLOSED_REQUEST, is_form, uploaded
+from responsa_server.transports.http.uploads import CLIENT_CLOSED_REQUEST, is_form, upload
 from responsa_server.transports.http.uploads import METHOD as UPLOAD
 
 
@@ -73,7 +73,7 @@ class _Path:
     async def _respond(self, request: Request, call: Call) -> Response:
         row = self._row
         try:
-            values = await self._given(request, call)
+            values = await self._read_values(request, call)
         except ResponsaError as error:
             return self._problem(error, call, [*error.violations])
         try:
@@ -81,24 +81,24 @@ class _Path:
                 before = call_of(request.scope, first.call)
                 value = first.value(await self._calls.answer(before, first.request(values), first.response))
                 values = {**values, first.name: value}
-            found = await self._answer(request, call, values)
+            reply = await self._answer(request, call, values)
         except ResponsaError as error:
             return self._problem(
                 error, call, [self._here(violation, values) for violation in error.violations]
             )
-        return self._success(call, row.shape(found, values))
+        return self._success(call, row.shape(reply, values))
 
     async def _upload(self, request: Request, call: Call) -> Response:
         """Pass the file of a form on, with the form's fields."""
         try:
-            operation = await uploaded(self._calls, call, request, lenient=True)
+            operation = await upload(self._calls, call, request, lenient=True)
         except ResponsaError as error:
             return self._problem(
                 error,
                 call,
                 [
-                    self._here(replace(one, field=one.field.removeprefix("start.")), {})
-                    for one in error.violations
+                    self._here(replace(violation, field=violation.field.removeprefix("start.")), {})
+                    for violation in error.violations
                 ],
             )
         if operation is None:
@@ -108,26 +108,26 @@ class _Path:
     async def _answer(self, request: Request, call: Call, values: Given) -> Message:
         row = self._row
         try:
-            if row.items and (skipped := _skipped(values)):
-                return await self._counted(request, call, values, skipped)
+            if row.items and (skipped := _count_skipped(values)):
+                return await self._skip_to_page(request, call, values, skipped)
             return await self._calls.answer(call, row.request(values), row.response)
         except NotFound:
             if (instead := row.absent(values)) is None:
                 raise
             return instead
 
-    async def _counted(self, request: Request, call: Call, values: Given, skipped: int) -> Message:
+    async def _skip_to_page(self, request: Request, call: Call, values: Given, skipped: int) -> Message:
         """A page of a list whose entries the client counts: those before the page are read and dropped."""
         row = self._row
         listing: Any = row.request(values)
         wanted = listing.page_size
         while skipped:
             listing.page_size = min(skipped, MAX_PAGE_SIZE)
-            found: Any = await self._calls.answer(call_of(request.scope, row.call), listing, row.response)
-            skipped -= len(getattr(found, row.items))
-            if not found.next_page_token:
+            page: Any = await self._calls.answer(call_of(request.scope, row.call), listing, row.response)
+            skipped -= len(getattr(page, row.items))
+            if not page.next_page_token:
                 return row.response()
-            listing.page_token = found.next_page_token
+            listing.page_token = page.next_page_token
         listing.page_size = wanted
         return await self._calls.answer(call, listing, row.response)
 
@@ -138,7 +138,7 @@ class _Path:
             return Response(status_code=row.code, headers=sent)
         return JSONResponse(body, status_code=row.code, headers=sent)
 
-    async def _given(self, request: Request, call: Call) -> Given:
+    async def _read_values(self, request: Request, call: Call) -> Given:
         """The values of the path, and those of the query or the body. Raises InvalidRequest."""
         row = self._row
         if request.method in ("GET", "HEAD"):
@@ -148,7 +148,7 @@ class _Path:
             ]
         elif row.fields:
             with self._calls.arriving(call):
-                pairs = [*(await json_of(request, row.most, optional=True)).items()]
+                pairs = [*(await json_of(request, row.limit, optional=True)).items()]
         else:
             pairs = []
         values: dict[str, object] = {}
@@ -193,14 +193,14 @@ class _Path:
 
 
 def _number(name: str, text: str) -> int:
-    least, most = _RANGES[name]
+    lowest, highest = _RANGES[name]
     plain = text.isascii() and text.isdecimal() and len(text) <= 9
-    if not plain or not least <= int(text) <= most:
-        raise InvalidRequest.of_field(name, "type", f"must be a whole number from {least} to {most}")
+    if not plain or not lowest <= int(text) <= highest:
+        raise InvalidRequest.of_field(name, "type", f"must be a whole number from {lowest} to {highest}")
     return int(text)
 
 
-def _skipped(values: Given) -> int:
+def _count_skipped(values: Given) -> int:
     """The number of entries before the page. Raises InvalidRequest."""
     pages = values.get("page", 1) - 1
     skipped = values.get("skip", 0) + pages * (page_size(values) or DEFAULT_PAGE_SIZE)
