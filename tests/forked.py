@@ -36,7 +36,7 @@ LATE = {
     "ask": ("responsa_server.cli.markdown",),
     "chat": ("responsa_server.cli.markdown",),
     "mcp": ("responsa_server.cli.local.mcp",),
-    "sources": ("responsa_server.cli.local.sources",),
+    "sources": ("responsa_etl.checking",),
     "tools": ("responsa_server.cli.local.tools",),
 }
 """What a command imports while it runs, by the command's name."""

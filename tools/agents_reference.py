@@ -14,11 +14,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from responsa_etl.sources.declarations import ConnectionTable
 from responsa_server.agents.config.declarations import DeclarationTable, SecretTable
 from responsa_server.agents.engine.config import AgentConfig, EdgeTable, NodeTable, RetryTable, WhenTable
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.sources.declarations import ConnectionTable
 from responsa_server.tools.kinds import ToolKind
 from responsa_server.tools.table import KINDS as TOOL_KINDS
 

@@ -14,13 +14,19 @@ from bench.agents import DEFAULT, AgentTable
 from bench.peers.alone import Alone
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
+from responsa_etl.extension import connected_folders, source_administration
+from responsa_etl.services.profiles import ProfileService
+from responsa_etl.services.sources import SourceService
+from responsa_etl.sources.crawling import Crawler
+from responsa_etl.sources.sandbox import SourceSandboxes
+from responsa_etl.sources.service import SubjectProfiles
+from responsa_etl.stores.profiles import PostgresProfiles
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server import __version__
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.embedders import ConfiguredEmbedders
-from responsa_server.app.etl import connected_folders, source_administration
 from responsa_server.app.models import model_table
 from responsa_server.app.process import freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
@@ -30,8 +36,6 @@ from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
 from responsa_server.calls.services.administration.experiments import ExperimentService
-from responsa_server.calls.services.administration.sources import SourceService
-from responsa_server.calls.services.profiles import ProfileService
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation
@@ -49,9 +53,6 @@ from responsa_server.library.pages import PageImages
 from responsa_server.outbound.connector import Connector
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.hits import KnowledgeSearch
-from responsa_server.sources.crawling import Crawler
-from responsa_server.sources.sandbox import SourceSandboxes
-from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
@@ -64,7 +65,6 @@ from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
-from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants

@@ -74,7 +74,7 @@ BREACHES = (
             ("search/retrieve.py", "redis"),
             ("routing/stored.py", "responsa_server.providers.minilm"),
             ("text/lexical.py", "responsa_server.tools.http_api"),
-            ("sources/service.py", "responsa_server.databases.reading"),
+            ("sources/service.py", "responsa_etl.databases.reading"),
             ("transports/http/sessions.py", "responsa_server.embedded.layout"),
             ("envoy/replicas.py", "responsa_server.embedded.envoy"),
         )
@@ -82,7 +82,7 @@ BREACHES = (
     ("agents/config/live.py", "import responsa_server.turns.service", "Layers"),
     ("agents/engine/graph.py", "import responsa_server.agents.nodes.table", "Layers"),
     ("agents/nodes/output.py", "import minijinja", "Templates are filled in by one file"),
-    ("sources/service.py", "import responsa_server.sources.mapping_text", "Mappings are read in the sandbox"),
+    ("sources/service.py", "import responsa_etl.sources.mapping_text", "Mappings are read in the sandbox"),
     ("agents/engine/config.py", "import rtoml", "Agents' files are read by their configuration alone"),
     (
         "transports/grpc/server.py",
@@ -120,7 +120,7 @@ BREACHES = (
         "import responsa_server.transports.a2a.routes",
         "The server knows the doors by their table",
     ),
-    ("app/serve.py", "import responsa_server.sources.crawling", "ETL and studies join by their extensions"),
+    ("app/serve.py", "import responsa_etl.sources.crawling", "ETL and studies join by their extensions"),
     (
         "calls/contract.py",
         "import responsa_server.insight.patterns",
@@ -196,9 +196,9 @@ import responsa_server.cli.local.up
 print(*{"grpc", "numpy", "protovalidate", "psycopg", "redis", "responsa_client", "rich", "yaml"} & {*sys.modules})
 import responsa_server.cli.local.admin
 print(*{"grpc", "numpy", "redis", "responsa_client", "tokenizers"} & {*sys.modules})
-import responsa_server.sources.in_sandbox
+import responsa_etl.sources.in_sandbox
 print(*{one for one in sys.modules if one.startswith("responsa_server.agents.nodes")})
-import responsa_server.databases.reading, responsa_server.sources.service, responsa_server.sources.syncing
+import responsa_etl.databases.reading, responsa_etl.sources.service, responsa_etl.sources.syncing
 import responsa_server.tools.table, responsa_server.transports.a2a.routes
 print(*{"a2a", "mcp", "mcp_types", "opentelemetry.sdk", "sqlalchemy"} & {*sys.modules})
 """

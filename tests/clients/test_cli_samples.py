@@ -15,9 +15,9 @@ from responsa.admin.v1 import admin_service_pb2, source_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import agent_pb2
 from responsa.knowledge.v1 import collection_pb2, knowledge_service_pb2
+from responsa_etl.samples import SAMPLE_DATABASES
+from responsa_etl.sources.declarations import read_connections
 from responsa_server.cli.samples import read
-from responsa_server.samples import SAMPLE_DATABASES
-from responsa_server.sources.declarations import read_connections
 from responsa_server.system.instance import SHIPPED_AGENTS
 from tests.clients.agents_served import NOWHERE, ServedAgents
 from tests.clients.command_line import CommandLine
@@ -31,7 +31,7 @@ from tests.clients.scripted import (
     operation,
 )
 
-SAMPLES = "responsa_server.samples"
+SAMPLES = "responsa_etl.samples"
 TEACHERS = """
 [[teachers]]
 id = "11111111-1111-4111-8111-111111111111"

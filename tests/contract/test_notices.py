@@ -14,12 +14,12 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_etl.sources.notifying import Notifier
+from responsa_etl.sources.webhooks import DeclaredWebhooks
+from responsa_etl.stores.deliveries import PostgresDeliveries
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.notifications import Announcement, Attempt, DeliveryState, NotifiedEvent
-from responsa_server.sources.notifying import Notifier
-from responsa_server.sources.webhooks import DeclaredWebhooks
-from responsa_server.stores.postgres.deliveries import PostgresDeliveries
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox
 from tests.contract.conftest import People

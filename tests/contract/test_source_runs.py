@@ -23,9 +23,24 @@ import pytest
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.sources import sandbox
+from responsa_etl.sources.crawling import Crawler
+from responsa_etl.sources.declarations import DeclaredConnections
+from responsa_etl.sources.folders import FolderLimits, Folders
+from responsa_etl.sources.local_folder import LocalFolders
+from responsa_etl.sources.mapping_text import read_mapping
+from responsa_etl.sources.notifying import Delivering, Notifier
+from responsa_etl.sources.sandbox import SourceSandboxes
+from responsa_etl.sources.service import SourceAdministration, SourcesPart, SubjectProfiles
+from responsa_etl.sources.syncing import Scheduling, Sync
+from responsa_etl.sources.webhooks import DeclaredWebhooks
+from responsa_etl.stores.deliveries import PostgresDeliveries
+from responsa_etl.stores.profiles import PostgresProfiles
+from responsa_etl.stores.source_runs import PostgresSourceRuns
+from responsa_etl.stores.sources import PostgresSources
 from responsa_formats.parsers.table import PDF
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
-from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
 from responsa_server.domain.knowledge import Chunking, JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Order
@@ -35,24 +50,9 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import ConnectedFolder, FolderKind, NewSource, RunClaim, SourceChange
 from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.connector import Connector
-from responsa_server.sources import sandbox
-from responsa_server.sources.crawling import Crawler
-from responsa_server.sources.declarations import DeclaredConnections
-from responsa_server.sources.folders import FolderLimits, Folders
-from responsa_server.sources.local_folder import LocalFolders
-from responsa_server.sources.mapping_text import read_mapping
-from responsa_server.sources.notifying import Delivering, Notifier
-from responsa_server.sources.sandbox import SourceSandboxes
-from responsa_server.sources.service import SourceAdministration, SourcesPart, SubjectProfiles
-from responsa_server.sources.syncing import Scheduling, Sync
-from responsa_server.sources.webhooks import DeclaredWebhooks
 from responsa_server.stores.postgres.database import Connection
-from responsa_server.stores.postgres.deliveries import PostgresDeliveries
 from responsa_server.stores.postgres.jobs import JobRank
 from responsa_server.stores.postgres.mail import Outbox
-from responsa_server.stores.postgres.profiles import PostgresProfiles
-from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
-from responsa_server.stores.postgres.sources import PostgresSources
 from responsa_server.telemetry.instruments import DELIVERIES
 from tests.contract.conftest import People
 from tests.contract.library_house import House

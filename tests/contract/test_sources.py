@@ -11,8 +11,10 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
+from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.samples.aptitude.database import Dialect, script
+from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import (
     DatabaseConnection,
     DatabaseFault,
@@ -22,8 +24,6 @@ from responsa_server.domain.sources import (
 )
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.embedded.postgres import EmbeddedPostgres
-from responsa_server.samples.aptitude.database import Dialect, script
-from responsa_server.sources.sandbox import SourceSandboxes
 from tests.aptitude import GOLDEN, documents, written
 from tests.conftest import DatabaseUrls
 

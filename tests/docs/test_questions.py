@@ -115,7 +115,7 @@ def test_every_question_that_is_shown_has_a_row() -> None:
 def asking(manual: Instance) -> Iterator[Mapping[str, Responsa]]:
     """Clients that ask each agent: of Mira Holt for her own record, else of the administrator."""
     manual.run("samples", "load", "chat", "knowledge", "tutor")
-    manual.run("mira.holt", module="responsa_server.samples")
+    manual.run("mira.holt", module="responsa_etl.samples")
     own = (manual.home / "people" / "mira.holt.key").read_text(encoding="ascii").strip()
     with Responsa(manual.url, api_key=manual.key) as client, Responsa(manual.url, api_key=own) as mira:
         yield dict.fromkeys((one.agent for one in ANSWERED.values()), client) | {"personal": mira}

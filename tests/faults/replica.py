@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from responsa_etl.stores.source_runs import PostgresSourceRuns
 from responsa_server.app.serve import serve
 from responsa_server.app.settings import environment, load
 from responsa_server.embedded import Layout
-from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from tests.faults.guards import Guard, without
 from tests.faults.placed import Placed, PlacedFaults
 

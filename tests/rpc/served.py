@@ -26,7 +26,13 @@ from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
-from responsa_server.app.etl import connected_folders, source_administration
+from responsa_etl.extension import connected_folders, source_administration
+from responsa_etl.services.profiles import ProfileService
+from responsa_etl.services.sources import SourceService
+from responsa_etl.sources.crawling import Crawler
+from responsa_etl.sources.sandbox import SourceSandboxes
+from responsa_etl.sources.service import SubjectProfiles
+from responsa_etl.stores.profiles import PostgresProfiles
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
 from responsa_server.app.tools import tools_of
@@ -37,8 +43,6 @@ from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES as SERVED
 from responsa_server.calls.services.administration.experiments import ExperimentService
-from responsa_server.calls.services.administration.sources import SourceService
-from responsa_server.calls.services.profiles import ProfileService
 from responsa_server.domain import names
 from responsa_server.domain.agents import (
     AgentCard,
@@ -87,9 +91,6 @@ from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.insight.reports import Insight
 from responsa_server.outbound.connector import Connector
-from responsa_server.sources.crawling import Crawler
-from responsa_server.sources.sandbox import SourceSandboxes
-from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import PostgresPart
 from responsa_server.stores.postgres.erasing import PostgresErasing
@@ -98,7 +99,6 @@ from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
-from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants

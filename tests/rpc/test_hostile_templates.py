@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from responsa.admin.v1 import admin_service_pb2 as admin
-from responsa_server.sources import sandbox
+from responsa_etl.sources import sandbox
 from tests.rpc.served import Failure, Served, failed
 
 MAPPING = """connection = "staff"

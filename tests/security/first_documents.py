@@ -49,7 +49,7 @@ def drawing(data: bytes, format_name: str) -> Job:
 
 
 def computing(name: str, data: bytes) -> Job:
-    return lambda pool: pool.compute(f"responsa_server.sources.{name}", data, SETTINGS.parse_limits)
+    return lambda pool: pool.compute(f"responsa_etl.sources.{name}", data, SETTINGS.parse_limits)
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

@@ -45,11 +45,11 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol
 from zxcvbn_rs_py import zxcvbn
 
+from responsa_etl.sources.mapping import ScheduleProblem, read_schedule
 from responsa_server.agents.engine.calling import fits, schema_problem
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptError, PromptSet, PromptSource
 from responsa_server.calls.http import json_value
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.sources.mapping import ScheduleProblem, read_schedule
 from responsa_server.text.disarming import disarm_quoted
 from responsa_server.text.layout import blocks_of
 from responsa_server.text.shown import QuoteOrigin, shown_blocks

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from responsa_etl.databases.kinds import SERVERS
+from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.databases.sqlite import SqliteReading
+from responsa_etl.databases.sqlite_process import FUNCTIONS
 from responsa_formats.sandbox.confinement import capabilities
-from responsa_server.databases.kinds import SERVERS
-from responsa_server.databases.reading import SqlDatabases
-from responsa_server.databases.sqlite import SqliteReading
-from responsa_server.databases.sqlite_process import FUNCTIONS
 from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseKind, DatabaseProblem
 
 WRITTEN = """

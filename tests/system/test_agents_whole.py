@@ -201,7 +201,7 @@ def test_people_are_answered_from_their_own_records(bench: Bench) -> None:
     """As the README says: a script makes the account of a person of the sample database, and the key is that person's.
     A second call changes nothing."""
     said = golden("personal")
-    script = "responsa_server.samples"
+    script = "responsa_etl.samples"
     files = dict[str, Path]()
     for person in sorted({one["person"] for one in said["answered"]}):
         assert ": 3 documents." in bench.instance.run(person, module=script).stdout

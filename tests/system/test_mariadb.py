@@ -19,8 +19,11 @@ from pathlib import Path
 import pymysql
 import pytest
 
+from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.sources.mapping_text import read_mapping
+from responsa_etl.sources.reading import RowSelection, read_rows
+from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import (
     DatabaseConnection,
     DatabaseFault,
@@ -29,9 +32,6 @@ from responsa_server.domain.sources import (
     DatabaseTls,
 )
 from responsa_server.domain.tools import SecretPlace
-from responsa_server.sources.mapping_text import read_mapping
-from responsa_server.sources.reading import RowSelection, read_rows
-from responsa_server.sources.sandbox import SourceSandboxes
 from tests.tied import tied
 from tests.wire.smtp import certificate_in
 

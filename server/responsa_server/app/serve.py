@@ -133,6 +133,7 @@ async def running(
         # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other
         # commands and a refused start do not need.
         with uncollected():
+            from responsa_etl.extension import etl
             from responsa_server.app.accounts import mailing_on
             from responsa_server.app.assemble import (
                 build_erasing,
@@ -142,7 +143,6 @@ async def running(
                 open_models,
             )
             from responsa_server.app.caches import Caches
-            from responsa_server.app.etl import etl
             from responsa_server.app.extension import Extension, Jobs, Parts
             from responsa_server.app.front import Callers, Silent
             from responsa_server.app.measured import Measured

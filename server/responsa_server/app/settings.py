@@ -36,6 +36,7 @@ from pydantic_settings import (
 )
 
 from responsa_server.agents.config.settings import AgentSettings, CitationSettings, ToolSettings
+from responsa_server.app.source_settings import SourceSettings
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Network, parse_network
 from responsa_server.domain.names import parse_uuid
 from responsa_server.identity.openid_settings import OidcSettings
@@ -55,7 +56,6 @@ from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.insight.settings import InsightSettings
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
-from responsa_server.sources.settings import SourceSettings
 from responsa_server.stores.settings import CacheSettings
 from responsa_server.system.instance import DEFAULT_HOME, DEFAULT_PORT, shipped
 from responsa_server.telemetry.settings import Otlp, TelemetrySettings

@@ -220,6 +220,6 @@ def check_sources(
     """
     need("sources check", "etl")
     # Imported late, because this module loads what the other commands do not need.
-    from responsa_server.cli.local.sources import check
+    from responsa_etl.checking import check
 
     check(files or [], json=json)

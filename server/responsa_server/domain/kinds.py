@@ -28,7 +28,7 @@ SAMPLE_COLLECTIONS: Final = (
     "tutor",
 )
 """The collections into which `responsa samples load` loads the samples of the shipped agents, and
-`python -m responsa_server.samples` the sample database."""
+`python -m responsa_etl.samples` the sample database."""
 
 
 def kind_of(collection_id: str) -> CollectionKind:

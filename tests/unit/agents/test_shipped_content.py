@@ -13,8 +13,8 @@ from typing import Any, Final, cast
 import pytest
 import yaml
 
+from responsa_etl.samples import SAMPLE_DATABASES
 from responsa_server.domain.kinds import SAMPLE_COLLECTIONS, CollectionKind, kind_of
-from responsa_server.samples import SAMPLE_DATABASES
 from tests.instance import ROOT
 
 AGENTS: Final = ROOT / "server" / "responsa_server" / "agents" / "shipped"

@@ -11,6 +11,9 @@ from uuid import UUID
 
 import pytest
 
+from responsa_etl.sources.crawling import Crawler
+from responsa_etl.sources.mapping_text import read_mapping
+from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.errors import Precondition
@@ -23,9 +26,6 @@ from responsa_server.domain.sources import (
     WebConnection,
 )
 from responsa_server.outbound.connector import Connector
-from responsa_server.sources.crawling import Crawler
-from responsa_server.sources.mapping_text import read_mapping
-from responsa_server.sources.sandbox import SourceSandboxes
 
 HTML = {"content-type": "text/html"}
 

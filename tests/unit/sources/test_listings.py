@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.sources.listings import LISTING, ListedEntry, ListingProblem, unpack_listing
+from responsa_etl.sources.listings import LISTING, ListedEntry, ListingProblem, unpack_listing
 
 DAV = """<d:multistatus xmlns:d="DAV:">
 <d:response><d:href>/files/</d:href><d:propstat><d:prop><d:resourcetype><d:collection/></d:resourcetype></d:prop></d:propstat></d:response>

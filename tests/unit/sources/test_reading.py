@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.sources import reading
+from responsa_etl.sources.declarations import DeclaredConnections, read_connections
+from responsa_etl.sources.mapping_text import read_mapping
+from responsa_etl.sources.reading import RowSelection, read_rows
+from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem, MadeRow
-from responsa_server.sources import reading
-from responsa_server.sources.declarations import DeclaredConnections, read_connections
-from responsa_server.sources.mapping_text import read_mapping
-from responsa_server.sources.reading import RowSelection, read_rows
-from responsa_server.sources.sandbox import SourceSandboxes
 
 MAPPING = """connection = "staff"
 collection = "people"

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from pydantic import TypeAdapter
 
+from responsa_etl.sources import sandbox
+from responsa_etl.sources.mapping_text import read_mapping
+from responsa_etl.sources.sandbox import AskedRow, FilledRow, Filler, SourceSandbox, SourceSandboxes
+from responsa_etl.sources.sitemaps import SitemapProblem, unpack_sitemap
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.sources import sandbox
-from responsa_server.sources.mapping_text import read_mapping
-from responsa_server.sources.sandbox import AskedRow, FilledRow, Filler, SourceSandbox, SourceSandboxes
-from responsa_server.sources.sitemaps import SitemapProblem, unpack_sitemap
 
 GIGABYTES = """connection = "a"
 collection = "a"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from responsa_server.sources.mapping import read_schedule
-from responsa_server.sources.mapping_text import read_mapping
+from responsa_etl.sources.mapping import read_schedule
+from responsa_etl.sources.mapping_text import read_mapping
 from tests.unit.sources.test_mapping import GOOD
 
 

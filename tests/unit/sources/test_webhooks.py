@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.sources.webhooks import key_of, read_webhooks, signed
+from responsa_etl.sources.webhooks import key_of, read_webhooks, signed
 
 GOOD = """url = "https://hooks.example.org/responsa"
 secret = { env = "KEY" }

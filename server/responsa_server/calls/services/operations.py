@@ -8,8 +8,9 @@ from uuid import UUID
 from google.longrunning import operations_proto_pb2 as pb
 from google.protobuf.empty_pb2 import Empty
 
+from responsa_etl.convert import sources
 from responsa_server.calls.call import caller, current
-from responsa_server.calls.convert import knowledge, sources
+from responsa_server.calls.convert import knowledge
 from responsa_server.calls.convert.values import uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists

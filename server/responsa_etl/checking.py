@@ -1,0 +1,96 @@
+"""The command `responsa sources check`, which reads declarations and mappings on this machine without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from responsa_etl.sources.declarations import DeclaredConnection, read_connections
+from responsa_etl.sources.mapping_text import read_mapping
+from responsa_etl.sources.webhooks import DeclaredWebhook, key_of, read_webhooks
+from responsa_server.agents.config.files import file_text
+from responsa_server.agents.config.problems import Problem, closest, quoted
+from responsa_server.app.settings import load
+from responsa_server.app.tools import read_secret
+from responsa_server.cli.local.failures import USAGE, reporting
+from responsa_server.cli.output import Json, echo, print_json
+from responsa_server.domain.sources import DatabaseConnection, SourceConnection
+from responsa_server.domain.tools import ToolUnfit
+
+
+def check(files: Sequence[Path], *, json: bool) -> None:
+    """Print the problems of the declared connections and webhooks and of mappings, one per line.
+
+    Raises:
+        typer.Exit: always, with the code 2 if there are problems, and otherwise 0.
+    """
+    with reporting():
+        folder = load().connections_folder
+        declared = read_connections(folder)
+        by_file: dict[str, Sequence[Problem]] = {
+            f"{one.name}.toml": [*one.problems, *_secret(one, folder)] for one in declared
+        }
+        webhooks = load().webhooks_folder
+        for webhook in read_webhooks(webhooks):
+            by_file[f"webhooks/{webhook.name}.toml"] = [*webhook.problems, *_key(webhook, webhooks)]
+        known = {one.name: one.connection for one in declared}
+        for file in files:
+            by_file[str(file)] = _mapping(file, known)
+        for name, problems in by_file.items():
+            for problem in problems:
+                print_json(_plain(problem)) if json else echo(str(problem))
+            if not problems and not json:
+                echo(f"{name}: ok")
+        if not by_file and not json:
+            echo(f"There are no declarations of connections in {folder}.")
+    raise typer.Exit(USAGE if any(by_file.values()) else 0)
+
+
+def _secret(declaration: DeclaredConnection, folder: Path) -> Sequence[Problem]:
+    if not isinstance(declaration.connection, DatabaseConnection) or declaration.connection.password is None:
+        return []
+    try:
+        read_secret(declaration.connection.password, folder)
+    except ToolUnfit as error:
+        return [Problem(f"{declaration.name}.toml", str(error).rstrip("."), ("password",))]
+    return []
+
+
+def _key(declaration: DeclaredWebhook, folder: Path) -> Sequence[Problem]:
+    if declaration.webhook is None:
+        return []
+    try:
+        key_of(read_secret(declaration.webhook.secret, folder))
+    except (ToolUnfit, ValueError) as error:
+        return [Problem(f"{declaration.name}.toml", str(error).rstrip("."), ("secret",))]
+    return []
+
+
+def _mapping(file: Path, known: Mapping[str, SourceConnection | None]) -> Sequence[Problem]:
+    problems = list[Problem]()
+    try:
+        text = file_text(file, str(file), problems)
+    except OSError as error:
+        return [Problem(str(file), f"cannot be read ({error.strerror})")]
+    if text is None:
+        return problems
+    mapping, mapping_problems = read_mapping(text)
+    if mapping is not None and known and mapping.connection not in known:
+        message = f"there is no connection “{mapping.connection}” on this machine; there are {quoted(known)}"
+        mapping_problems = [mapping.problem(message, ("connection",), closest(mapping.connection, known))]
+    elif mapping is not None and (connection := known.get(mapping.connection)) is not None:
+        mapping_problems = [unfit] if (unfit := mapping.unfit(connection)) is not None else []
+    return [replace(one, file=str(file)) for one in mapping_problems]
+
+
+def _plain(problem: Problem) -> dict[str, Json]:
+    return {
+        "file": problem.file,
+        "line": problem.line or 0,
+        "key": problem.path,
+        "message": problem.message,
+        "suggestion": problem.suggestion,
+    }

@@ -1,0 +1,1 @@
+"""Translates the messages of sources and profiles."""

@@ -1,0 +1,1 @@
+"""The RPCs of sources and profiles."""

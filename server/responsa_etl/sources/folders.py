@@ -1,0 +1,274 @@
+"""Reads the files of connected folders, and only those that have changed since an earlier run.
+
+A folder is listed first. A file whose tag (its time and size, or what a server calls its version) is that of an earlier
+run is not read again. What `responsa ingest` skips in folders is skipped here, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import InvalidTag
+
+from responsa_etl.sources.crawling import Check
+from responsa_etl.sources.mapping import SourceMapping
+from responsa_etl.sources.reading import unreadable
+from responsa_formats.parsers.table import FORMATS
+from responsa_server.domain.files import is_left_behind
+from responsa_server.domain.people import Principal
+from responsa_server.domain.sources import (
+    FILE,
+    MAX_KEY_BYTES,
+    ConnectedFolder,
+    DatabaseFault,
+    DocumentKey,
+    Fetched,
+    FolderKind,
+    MadeRow,
+    SourceDocument,
+    SourcePage,
+    StoredDocument,
+)
+from responsa_server.identity.tokens import Secret
+from responsa_server.outbound.addresses import Allowed, OutboundError, UrlOrigin, origin_of
+
+_SECONDS: Final = 600.0
+
+
+class FolderProblem(Exception):
+    """A folder that cannot be read. field: of the ConnectedFolder to correct. Users read the message."""
+
+    def __init__(self, fault: DatabaseFault, field: str, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.field = field
+        self.message = message
+
+
+class FileProblem(Exception):
+    """A file that cannot be read. Users read the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFile:
+    """A file. path: below the folder. tag: is another text once the content has changed. uri: its address for people,
+    or ""."""
+
+    path: str
+    tag: str
+    size: int
+    uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderListing:
+    """The files of a folder. unreadable: the folders below it that cannot be read, each with the reason."""
+
+    files: Sequence[FolderFile]
+    unreadable: Mapping[str, str]
+
+
+class OpenFolder(Protocol):
+    """A folder that is being read."""
+
+    async def list(self, most: int) -> FolderListing:
+        """All files that `is_wanted`. Raises FolderProblem, also for more than `most` files."""
+        ...
+
+    async def read(self, file: FolderFile, most: int) -> bytes:
+        """The bytes of a file, at most one more than `most`. Raises FileProblem, FolderProblem."""
+        ...
+
+
+class FolderOpener(Protocol):
+    """Opens folders of a kind."""
+
+    def __call__(self, tenant_id: str, folder: ConnectedFolder) -> AbstractAsyncContextManager[OpenFolder]:
+        """Raises FolderProblem."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FolderLimits:
+    """files: the most files of a folder. file_bytes: the size limit of a file."""
+
+    files: int
+    file_bytes: int
+
+
+def is_wanted(path: str) -> bool:
+    """Whether a file may become a document: it and its folders are not hidden, programs have not left it behind, and its
+    suffix is that of a format."""
+    pure = PurePosixPath(path)
+    if any(part.startswith(".") for part in pure.parts) or is_left_behind(pure.name):
+        return False
+    return FORMATS.with_suffix(pure.suffix.lower().removeprefix(".")) is not None
+
+
+def too_many(most: int) -> FolderProblem:
+    """The problem of a folder with more files than `most`."""
+    message = f"The folder has more than {most:,} files, which the setting sources.files does not allow; connect a folder below it."
+    return FolderProblem(DatabaseFault.TOO_LARGE, "address", message)
+
+
+def origin_of_folder(folder: ConnectedFolder, allowed: Allowed) -> UrlOrigin:
+    """Where a folder behind HTTP is. Raises FolderProblem."""
+    try:
+        origin = origin_of(folder.address)
+        if urlsplit(folder.address).query or urlsplit(folder.address).fragment:
+            raise OutboundError("the address must end with the path of the folder")
+    except OutboundError as error:
+        raise FolderProblem(DatabaseFault.QUERY, "address", str(error)) from None
+    if origin.scheme != "https" and not allowed.names(origin.host):
+        message = "must begin with https://, unless the setting sources.allow_private names the host"
+        raise FolderProblem(DatabaseFault.QUERY, "address", message)
+    return origin
+
+
+def not_reachable(host: str) -> FolderProblem:
+    """The problem of a folder at an address to which the server may not connect."""
+    message = (
+        f"The server may not connect to {host}, because its address is not public. If it is the organisation's own, "
+        "the operator allows it with the setting sources.allow_private (RESPONSA_SOURCES__ALLOW_PRIVATE)."
+    )
+    return FolderProblem(DatabaseFault.UNREACHABLE, "address", message)
+
+
+def mapping_of(folder: ConnectedFolder) -> SourceMapping:
+    """What a mapping would say about a folder."""
+    return SourceMapping(
+        "",
+        folder.kind.value,
+        folder.collection,
+        folder.deletions_percent,
+        folder.schedule,
+        folder.time_zone,
+        (),
+        None,
+    )
+
+
+class ServerPaths(Protocol):
+    """The folders of the server below which folders may be connected."""
+
+    def allowed(self, tenant_id: str) -> Sequence[Path]:
+        """Those of a tenant."""
+        ...
+
+    def may_name(self, caller: Principal) -> bool:
+        """Whether the caller may connect folders below them."""
+        ...
+
+
+class Folders:
+    """Reads connected folders of all kinds. paths: the folders of the server that may be connected."""
+
+    def __init__(
+        self,
+        paths: ServerPaths,
+        openers: Mapping[FolderKind, FolderOpener],
+        limits: FolderLimits,
+        secret: Secret,
+    ) -> None:
+        """secret: of the installation, under which passwords are stored."""
+        self._secret = secret
+        self.paths = paths
+        self._openers = openers
+        self._limits = limits
+
+    def seal(
+        self, tenant_id: str, folder: ConnectedFolder, stored: ConnectedFolder | None
+    ) -> ConnectedFolder:
+        """The folder with its password sealed, or with the stored one if none was entered and the place is the same."""
+        place = folder.place(tenant_id)
+        if folder.password:
+            return replace(
+                folder, password="", sealed_password=self._secret.seal_credential(place, folder.password)
+            )
+        if stored is not None and stored.place(tenant_id) == place:
+            return replace(folder, sealed_password=stored.sealed_password)
+        return folder
+
+    def unseal(self, tenant_id: str, folder: ConnectedFolder) -> ConnectedFolder:
+        """The folder with its password. Raises FolderProblem if this server cannot decrypt it."""
+        if not folder.sealed_password:
+            return folder
+        try:
+            place, sealed = folder.place(tenant_id), folder.sealed_password
+            return replace(folder, password=self._secret.unseal_credential(place, sealed))
+        except InvalidTag:
+            message = "This server cannot decrypt the stored password, because its secret is another one. Paste the password again."
+            raise FolderProblem(DatabaseFault.LOGIN, "password", message) from None
+
+    async def check(self, tenant_id: str, folder: ConnectedFolder) -> None:
+        """List a folder. Raises FolderProblem."""
+        unsealed = self.unseal(tenant_id, folder)
+        async with self._openers[folder.kind](tenant_id, unsealed) as opened:
+            await opened.list(self._limits.files)
+
+    async def files(
+        self,
+        tenant_id: str,
+        folder: ConnectedFolder,
+        known: Mapping[DocumentKey, StoredDocument],
+        only: Set[str] | None,
+        check: Check,
+    ) -> AsyncGenerator[MadeRow]:
+        """Each file, with its document, that it is unchanged, or why it cannot be read.
+
+        known: the documents of the source. only: the paths to which a retry limits itself. check: is awaited before each
+        file is read; what it raises ends the reading. Raises Precondition (SOURCE_UNREADABLE).
+        """
+        try:
+            unsealed = self.unseal(tenant_id, folder)
+            async with self._openers[folder.kind](tenant_id, unsealed) as opened:
+                listing = await opened.list(self._limits.files)
+                for path, problem in listing.unreadable.items():
+                    yield MadeRow(FILE, {"path": path}, None, problem, path)
+                    for at in known:
+                        if at.kind == FILE and at.key.startswith(f"{path}/"):
+                            yield MadeRow(FILE, {}, None, key=at.key, unchanged=True)
+                for file in listing.files:
+                    if only is None or file.path in only:
+                        await check()
+                        stored = known.get(DocumentKey(FILE, file.path))
+                        yield await self._read(opened, folder, file, stored)
+        except FolderProblem as problem:
+            raise unreadable(folder.kind.value, FILE, problem.fault, problem.message) from None
+
+    async def _read(
+        self, opened: OpenFolder, folder: ConnectedFolder, file: FolderFile, stored: StoredDocument | None
+    ) -> MadeRow:
+        fetched = Fetched(file.path, file.uri, file.tag, "", folder.collection)
+        if stored is not None and stored.digest and stored.fetched == fetched:
+            return MadeRow(FILE, {}, None, key=file.path, unchanged=True)
+        row, most = {"path": file.path}, self._limits.file_bytes
+        if len(file.path.encode(errors="replace")) > MAX_KEY_BYTES:
+            path = file.path.encode(errors="replace")[:MAX_KEY_BYTES].decode(errors="ignore")
+            return MadeRow(FILE, row, None, f"The path has more than {MAX_KEY_BYTES} bytes.", path)
+        try:
+            file.path.encode()
+            async with asyncio.timeout(_SECONDS):
+                data = b"" if file.size > most else await opened.read(file, most)
+        except UnicodeEncodeError:
+            name = file.path.encode(errors="replace").decode()
+            return MadeRow(FILE, {}, None, "The name of the file is not valid UTF-8.", name)
+        except TimeoutError:
+            return MadeRow(FILE, row, None, f"The file was not read within {_SECONDS:g} seconds.", file.path)
+        except FileProblem as problem:
+            return MadeRow(FILE, row, None, str(problem), file.path)
+        if max(len(data), file.size) > most:
+            message = (
+                f"The file has more than {most:,} bytes, which the setting sources.file_bytes does not allow."
+            )
+            return MadeRow(FILE, row, None, message, file.path)
+        if not data.strip():
+            return MadeRow(FILE, row, None, "The file is empty.", file.path)
+        page = SourcePage(data, "", fetched)
+        return MadeRow(FILE, row, SourceDocument(FILE, file.path, "", "", uri=file.uri, page=page))

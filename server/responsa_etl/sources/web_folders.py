@@ -1,0 +1,236 @@
+"""Folders behind HTTP: WebDAV (RFC 4918), such as those of Nextcloud, and buckets of S3's protocol.
+
+Every request goes through the rules for outgoing connections, and follows no redirects. Listings are read in the sandbox.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx2
+
+from responsa_etl.sources.folders import (
+    FileProblem,
+    FolderFile,
+    FolderListing,
+    FolderProblem,
+    is_wanted,
+    not_reachable,
+    origin_of_folder,
+    too_many,
+)
+from responsa_etl.sources.listings import LISTING_BYTES, ListedEntry, ListingProblem
+from responsa_etl.sources.sandbox import SourceSandbox, SourceSandboxes
+from responsa_server.domain.sources import ConnectedFolder, DatabaseFault, FolderKind
+from responsa_server.outbound.addresses import Allowed, UrlOrigin
+from responsa_server.outbound.connector import (
+    Connector,
+    ForbiddenRequest,
+    Outgoing,
+    ReachableHosts,
+    Reply,
+    Times,
+    TooLarge,
+    Unreadable,
+)
+
+_TIMES: Final = Times(all=120.0)
+_PROPERTIES: Final = (
+    b'<?xml version="1.0"?><d:propfind xmlns:d="DAV:"><d:prop><d:resourcetype/><d:getetag/><d:getlastmodified/>'
+    b"<d:getcontentlength/></d:prop></d:propfind>"
+)
+_EMPTY: Final = hashlib.sha256(b"").hexdigest()
+_REGION: Final = "us-east-1"
+_Fetch = Callable[[Outgoing, int], Awaitable[Reply]]
+
+
+class WebFolders:
+    """Opens folders behind HTTP. Implements `FolderOpener`."""
+
+    def __init__(self, connector: Connector, allowed: Allowed, sandboxes: SourceSandboxes) -> None:
+        """allowed: the addresses beyond the public ones."""
+        self._connector = connector
+        self._allowed = allowed
+        self._sandboxes = sandboxes
+
+    @asynccontextmanager
+    async def __call__(self, tenant_id: str, folder: ConnectedFolder) -> AsyncGenerator[WebFolder]:
+        """Raises FolderProblem."""
+        origin = origin_of_folder(folder, self._allowed)
+        reach = ReachableHosts(frozenset({origin}), self._allowed)
+
+        async def fetch(outgoing: Outgoing, most: int) -> Reply:
+            return await self._connector.fetch(reach, outgoing, _TIMES, most)
+
+        kind = WebDavFolder if folder.kind is FolderKind.WEBDAV else S3Folder
+        yield kind(folder, origin, fetch, self._sandboxes.of(tenant_id))
+
+
+class WebFolder(ABC):
+    """The base of folders behind HTTP. Implements `OpenFolder`."""
+
+    def __init__(
+        self, folder: ConnectedFolder, origin: UrlOrigin, fetch: _Fetch, sandbox: SourceSandbox
+    ) -> None:
+        self._folder = folder
+        self._origin = origin
+        self._fetch = fetch
+        self._sandbox = sandbox
+        self._path = urlsplit(folder.address).path.rstrip("/") + "/"
+
+    @abstractmethod
+    async def list(self, most: int) -> FolderListing:
+        """See `OpenFolder.list`."""
+
+    @abstractmethod
+    def _build(self, method: str, path: str, query: Mapping[str, str], body: bytes | None) -> Outgoing:
+        """A request as the user. path: percent-encoded."""
+
+    @abstractmethod
+    def _path_of(self, file: FolderFile) -> str:
+        """The percent-encoded path of a file on the server."""
+
+    async def read(self, file: FolderFile, most: int) -> bytes:
+        """See `OpenFolder.read`."""
+        try:
+            reply = await self._ask("GET", self._path_of(file), {}, most + 1)
+        except TooLarge:
+            return b"\0" * (most + 1)
+        if reply.status != HTTPStatus.OK:
+            raise FileProblem(f"The server answered with the status {reply.status}.")
+        return reply.body
+
+    async def _ask(
+        self, method: str, path: str, query: Mapping[str, str], most: int, body: bytes | None = None
+    ) -> Reply:
+        """Make a request. Raises TooLarge, FolderProblem."""
+        host = self._origin.host
+        try:
+            return await self._fetch(self._build(method, path, query, body), most)
+        except ForbiddenRequest:
+            raise not_reachable(host) from None
+        except TooLarge:
+            raise
+        except (httpx2.RequestError, Unreadable, TimeoutError):
+            message = f"{host} cannot be reached, or did not answer in time."
+            raise FolderProblem(DatabaseFault.UNREACHABLE, "address", message) from None
+
+    async def _entries(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None
+    ) -> Sequence[ListedEntry]:
+        """What the server lists. Raises FolderProblem."""
+        host = self._origin.host
+        try:
+            reply = await self._ask(method, path, query, LISTING_BYTES, body)
+            if reply.status in (HTTPStatus.OK, HTTPStatus.MULTI_STATUS):
+                return await self._sandbox.listing(reply.body)
+        except (TooLarge, ListingProblem):
+            message = f"{host} does not answer as a server of such folders does. Check the address."
+            raise FolderProblem(DatabaseFault.QUERY, "address", message) from None
+        if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            message = f"{host} refuses the user or the password. Paste the password again."
+            if not self._folder.password:
+                message = f"{host} needs a user and a password."
+            raise FolderProblem(DatabaseFault.LOGIN, "password", message)
+        message = f"{host} has no such folder, or it is elsewhere (HTTP {reply.status}). Check the address."
+        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise FolderProblem(DatabaseFault.UNREACHABLE, "address", f"{host} fails (HTTP {reply.status}).")
+        raise FolderProblem(DatabaseFault.QUERY, "address", message)
+
+
+class WebDavFolder(WebFolder):
+    """A collection of WebDAV. The folders below are listed one by one, because many servers refuse to list all at once."""
+
+    async def list(self, most: int) -> FolderListing:
+        """See `OpenFolder.list`."""
+        files, folders = list[FolderFile](), [""]
+        for below in folders:
+            path = self._path + quote(below, safe="/~")
+            for entry in await self._entries("PROPFIND", path, {}, _PROPERTIES):
+                name = self._name(entry, below)
+                if not name or "/" in name or name.startswith("."):
+                    continue
+                if entry.is_folder:
+                    folders.append(f"{below}{name}/")
+                elif is_wanted(name):
+                    tag = f"{entry.tag or entry.modified}-{entry.size}"
+                    file = FolderFile(below + name, tag, entry.size)
+                    files.append(replace(file, uri=f"{self._origin}{self._path_of(file)}"))
+            if max(len(files), len(folders)) > most:
+                raise too_many(most)
+        return FolderListing(files, {})
+
+    def _name(self, entry: ListedEntry, below: str) -> str:
+        """The name of an entry of a folder; "" for the folder itself and for what lies elsewhere."""
+        path = unquote(urlsplit(entry.path).path)
+        folder = unquote(self._path) + below
+        return path.removeprefix(folder).rstrip("/") if path.startswith(folder) else ""
+
+    def _build(self, method: str, path: str, query: Mapping[str, str], body: bytes | None) -> Outgoing:
+        headers = {"depth": "1", "content-type": "application/xml"} if body else dict[str, str]()
+        if self._folder.password:
+            login = b64encode(f"{self._folder.user}:{self._folder.password}".encode()).decode()
+            headers["authorization"] = f"Basic {login}"
+        return Outgoing(method, f"{self._origin}{path}", headers, body)
+
+    def _path_of(self, file: FolderFile) -> str:
+        return self._path + quote(file.path, safe="/~")
+
+
+class S3Folder(WebFolder):
+    """A bucket, or what is below a prefix of it: `https://ENDPOINT/BUCKET/PREFIX`. Requests are signed (AWS Signature
+    Version 4) if there is a user, who is an access key."""
+
+    async def list(self, most: int) -> FolderListing:
+        """See `OpenFolder.list`."""
+        bucket, _, prefix = unquote(self._path).strip("/").partition("/")
+        prefix, token, files = f"{prefix}/" if prefix else "", "", list[FolderFile]()
+        while True:
+            query = {"list-type": "2", "prefix": prefix}
+            if token:
+                query["continuation-token"] = token
+            token = ""
+            for entry in await self._entries("GET", f"/{quote(bucket)}", query):
+                token = token or entry.token
+                path = entry.path.removeprefix(prefix)
+                if entry.path.startswith(prefix) and is_wanted(path):
+                    files.append(FolderFile(path, entry.tag, entry.size))
+            if len(files) > most:
+                raise too_many(most)
+            if not token:
+                return FolderListing(files, {})
+
+    def _path_of(self, file: FolderFile) -> str:
+        return quote(unquote(self._path) + file.path, safe="/~")
+
+    def _build(self, method: str, path: str, query: Mapping[str, str], body: bytes | None) -> Outgoing:
+        asked = "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(query.items()))
+        url = f"{self._origin}{path}" + (f"?{asked}" if asked else "")
+        headers = {"x-amz-content-sha256": _EMPTY, "x-amz-date": f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"}
+        if self._folder.password:
+            headers["authorization"] = self._sign(method, path, asked, headers)
+        return Outgoing(method, url, headers)
+
+    def _sign(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> str:
+        """The header of a request without a body; see "Signature Version 4 signing process" of AWS."""
+        signed = {"host": str(self._origin).partition("://")[2], **headers}
+        names, moment = ";".join(sorted(signed)), headers["x-amz-date"]
+        lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
+        request = "\n".join((method, path, query, lines, names, _EMPTY))
+        scope = f"{moment[:8]}/{self._folder.region or _REGION}/s3/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        key = f"AWS4{self._folder.password}".encode()
+        for part in (*scope.split("/"), text):
+            key = hmac.digest(key, part.encode(), "sha256")
+        credential = f"{self._folder.user}/{scope}"
+        return f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={key.hex()}"
