@@ -44,7 +44,7 @@ def sources(*folders: Path) -> Iterator[Path]:
 
 def test_settings_alone_read_the_environment() -> None:
     readers: set[str] = set()
-    for path in sources(SERVER, CLIENT):
+    for path in sources(SERVER, SERVER.with_name("responsa_etl"), CLIENT):
         text = path.read_text(encoding="utf-8")
         if not re.search(r"environ|getenv|putenv", text):
             continue
@@ -66,18 +66,20 @@ def test_every_reason_is_given_by_something() -> None:
 
 
 def test_every_query_is_used() -> None:
-    stores = SERVER / "stores" / "postgres"
-    files = sorted(stores.glob("*.sql"))
+    files = sorted(path for path in SERVER.parent.rglob("*.sql") if "stores" in path.parts)
     assert len(files) >= 7
     for file in files:
         users = [
-            text for path in sources(stores) if f'"{file.name}"' in (text := path.read_text(encoding="utf-8"))
+            text
+            for path in sources(file.parent)
+            if f'"{file.name}"' in (text := path.read_text(encoding="utf-8"))
         ]
         assert users, f"nothing opens {file.name}"
+        package = ".".join(file.parent.relative_to(SERVER.parent).parts)
         statements = file.read_text(encoding="utf-8")
         unused = {
             name
-            for name in Queries(file.name).names()
+            for name in Queries(file.name, package=package).names()
             if f"{{{name}}}" not in statements and not any(f'"{name}"' in text for text in users)
         }
         assert not unused, f"{file.name}: nothing uses {unused}"
@@ -85,7 +87,7 @@ def test_every_query_is_used() -> None:
 
 def test_no_folder_or_module_is_named_after_nothing() -> None:
     empty = {"utils", "util", "helpers", "helper", "common", "managers", "manager", "misc"}
-    for path in sources(SERVER, CLIENT, ROOT / "tests", ROOT / "tools"):
+    for path in sources(SERVER.parent, CLIENT, ROOT / "tests", ROOT / "tools"):
         assert not empty & {part.removesuffix(".py") for part in path.relative_to(ROOT).parts}, path
 
 

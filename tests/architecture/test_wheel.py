@@ -41,6 +41,7 @@ PACKAGES = {
     "responsa": (
         "server/responsa_formats",
         "server/responsa_server",
+        "server/responsa_etl",
         "server/responsa_lab",
         "generated/python/responsa_contract",
     ),

@@ -31,6 +31,7 @@ from tests.mutants.running import RESULTS, ROOT, SECONDS, SERVER
 
 DRAWN: Final = Path(__file__).with_name("mutants.json")
 CORE: Final = (
+    "responsa_etl",
     "responsa_formats",
     *(
         f"responsa_server/{name}"
@@ -38,7 +39,6 @@ CORE: Final = (
             *(
                 "agents",
                 "calls",
-                "databases",
                 "domain",
                 "identity",
                 "ingest",
@@ -46,7 +46,7 @@ CORE: Final = (
                 "library",
                 "outbound",
             ),
-            *("providers", "routing", "search", "sources", "stores", "telemetry", "text", "tools", "turns"),
+            *("providers", "routing", "search", "stores", "telemetry", "text", "tools", "turns"),
             "transports",
         )
     ),

@@ -496,7 +496,7 @@ PROBES: Mapping[tuple[str, str], Probe] = {
     ("jsonschema_rs", "agents/engine/schemas.py"): ({**JSON, **PATTERNS}, _schema),
     ("ormsgpack", "agents/engine/state.py"): (MSGPACK, _msgpack),
     ("nh3", "transports/ws/html.py"): (MARKUP, nh3.clean),
-    ("html", "sources/crawling.py"): (MARKUP, unescape),
+    ("html", "responsa_etl/sources/crawling.py"): (MARKUP, unescape),
     ("email", "identity/mailing.py"): (
         MAILBOXES,
         _caught(lambda text: Address(addr_spec=text), MessageError, ValueError, IndexError),
@@ -508,15 +508,15 @@ PROBES: Mapping[tuple[str, str], Probe] = {
     ("markdown_it", "text/disarming.py"): (MARKDOWN_SHAPES, disarm_quoted),
     ("markdown_it", "transports/ws/html.py"): (MARKDOWN_SHAPES, of_markdown),
     ("markdown_it", "text/layout.py"): (MARKDOWN_SHAPES, lambda text: [*blocks_of(text)]),
-    ("sqlalchemy", "databases/**"): (
+    ("sqlalchemy", "responsa_etl/databases/**"): (
         SQL,
         _caught(lambda text: sql_text(text).compile(dialect=postgresql.dialect()), SQLAlchemyError),
     ),
-    ("cronsim", "sources/mapping.py"): (
+    ("cronsim", "responsa_etl/sources/mapping.py"): (
         CRON,
         _caught(lambda text: read_schedule(text, "Europe/Berlin"), ScheduleProblem),
     ),
-    ("protego", "sources/crawling.py"): (ROBOTS, _robots),
+    ("protego", "responsa_etl/sources/crawling.py"): (ROBOTS, _robots),
     ("jwt", "identity/*.py"): (
         TOKENS,
         _caught(

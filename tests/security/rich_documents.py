@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Final
 
-import responsa_server
+import responsa_etl
 from tests.unit.ingest import binary_sheets, office_files, outlook_files, printed_pages
 
 ROWS: Final = (
@@ -20,7 +20,7 @@ ROWS: Final = (
 )
 _MAPPINGS: Final = [
     path.read_text(encoding="utf-8")
-    for path in sorted(Path(responsa_server.__file__).parent.glob("samples/*/sources/*.toml"))
+    for path in sorted(Path(responsa_etl.__file__).parent.glob("samples/*/sources/*.toml"))
 ]
 
 _MAPPING: Final = """connection = "a"

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from google.longrunning import operations_proto_pb2 as operations_pb2
-
 from responsa.admin.v1 import admin_service_pb2, delivery_pb2, source_pb2
 from responsa_server.calls.convert import enums, messages, structs
-from responsa_server.calls.convert.knowledge import operation
-from responsa_server.calls.convert.values import slug_of, timestamp
+from responsa_server.calls.convert.values import slug_of
 from responsa_server.domain import names
-from responsa_server.domain.knowledge import IngestStage, Operation
 from responsa_server.domain.notifications import Delivery
 from responsa_server.domain.sources import (
     DELETIONS_PERCENT,
@@ -23,12 +19,6 @@ from responsa_server.domain.sources import (
 )
 
 _EXACT: Final = 2**53
-_STAGES: Final = {
-    IngestStage.QUEUED: source_pb2.SYNC_STAGE_QUEUED,
-    IngestStage.PARSING: source_pb2.SYNC_STAGE_READING,
-    IngestStage.EMBEDDING: source_pb2.SYNC_STAGE_INDEXING,
-    IngestStage.DONE: source_pb2.SYNC_STAGE_DONE,
-}
 
 
 def source(value: Source) -> source_pb2.Source:
@@ -105,21 +95,6 @@ def delivery(value: Delivery) -> delivery_pb2.Delivery:
         response_status=value.attempt.status,
         problem=value.attempt.problem,
     )
-
-
-def sync_operation(value: Operation) -> operations_pb2.Operation:
-    progress = source_pb2.SyncMetadata(
-        source=names.source(value.source_id),
-        subject=value.subject,
-        cause=value.cause,
-        stage=_STAGES[value.stage],
-        documents_done=value.passages_done,
-        documents_total=value.passages_total,
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
-        paused=value.paused and not value.done,
-    )
-    return operation(value, progress, lambda: source_pb2.SyncResult(**value.counts))
 
 
 def _exact(value: object) -> object:

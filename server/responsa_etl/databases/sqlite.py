@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-import responsa_server
+import responsa_etl
 from responsa_etl.databases.problems import (
     ROW_BYTES,
     check_columns,
@@ -201,7 +201,7 @@ def _unpacked(value: object, data: io.BytesIO) -> object:
 
 def _started() -> subprocess.Popen[bytes]:
     # Nothing of the server's environment, which may hold passwords.
-    place = str(Path(responsa_server.__file__ or "").resolve().parents[1])
+    place = str(Path(responsa_etl.__file__ or "").resolve().parents[1])
     environment = {"PYTHONPATH": place, "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
     return subprocess.Popen(
         [sys.executable, "-P", "-S", "-m", "responsa_etl.databases.sqlite_process"],

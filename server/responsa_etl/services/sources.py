@@ -13,6 +13,7 @@ from responsa.admin.v1 import delivery_pb2, source_pb2
 from responsa_etl.convert import sources
 from responsa_etl.sources.service import SourceAdministration
 from responsa_server.calls.call import caller
+from responsa_server.calls.convert.knowledge import sync_operation
 from responsa_server.calls.convert.messages import message
 from responsa_server.calls.convert.values import request_id, slug_of, unmask, uuid_of
 from responsa_server.calls.listing import Listing, Unfiltered
@@ -72,13 +73,13 @@ class SourceService:
             request.subject,
             confirmed=request.allow_deletions,
         )
-        return sources.sync_operation(operation)
+        return sync_operation(operation)
 
     async def RetryFailedRows(self, request: pb.RetryFailedRowsRequest) -> operations_pb2.Operation:
         operation = await self._administration.runs.start(
             caller(), slug_of("name", "sources", request.name), "", confirmed=False, retry=True
         )
-        return sources.sync_operation(operation)
+        return sync_operation(operation)
 
     async def NotifySubjectChanged(
         self, request: pb.NotifySubjectChangedRequest
@@ -90,7 +91,7 @@ class SourceService:
             request.cause,
             request_id(request.request_id),
         )
-        return pb.NotifySubjectChangedResponse(operations=[sources.sync_operation(run) for run in operations])
+        return pb.NotifySubjectChangedResponse(operations=[sync_operation(run) for run in operations])
 
     async def ListDeliveries(self, request: pb.ListDeliveriesRequest) -> pb.ListDeliveriesResponse:
         asked = Listing(lists.DELIVERIES, caller(), request)

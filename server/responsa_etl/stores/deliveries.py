@@ -64,7 +64,7 @@ class PostgresDeliveries:
         self._queue = queue
         self._new_id = new_id
         self._outbox = outbox
-        self._queries = Queries("deliveries.sql")
+        self._queries = Queries("deliveries.sql", package=__package__)
         self._audit = AuditLog()
 
     @shielded

@@ -43,7 +43,7 @@ class PostgresProfiles:
     def __init__(self, database: Database, documents: DocumentStore) -> None:
         self._database = database
         self._documents = documents
-        self._queries = Queries("profiles.sql")
+        self._queries = Queries("profiles.sql", package=__package__)
 
     @shielded
     async def person(self, caller: Principal, subject: str) -> Person | None:

@@ -86,7 +86,7 @@ class PostgresSourceRuns:
         self._publisher = operations.Publisher(queue, vectors=not external_vectors)
         self._queue = queue
         self._new_id = new_id
-        self._queries = Queries("source_runs.sql")
+        self._queries = Queries("source_runs.sql", package=__package__)
         self._operations = Queries("operations.sql")
         self._audit = AuditLog()
         self._requests = CreationRequests()

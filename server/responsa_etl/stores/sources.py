@@ -31,7 +31,7 @@ from responsa_server.stores.postgres.rows import (
     one_row,
 )
 
-_QUERIES: Final = Queries("sources.sql")
+_QUERIES: Final = Queries("sources.sql", package=__package__)
 
 
 def build_source(row: Mapping[str, Any]) -> Source:

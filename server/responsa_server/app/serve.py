@@ -105,8 +105,9 @@ class Running:
 def preload() -> None:
     """Import what `running` imports late."""
     with uncollected():
-        for name in ("assemble", "front", "etl", "studies"):
+        for name in ("assemble", "front", "studies"):
             import_module(f"responsa_server.app.{name}")
+        load_rows(Group.EXTENSIONS, FunctionType)
 
 
 @asynccontextmanager
@@ -133,7 +134,6 @@ async def running(
         # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other
         # commands and a refused start do not need.
         with uncollected():
-            from responsa_etl.extension import etl
             from responsa_server.app.accounts import mailing_on
             from responsa_server.app.assemble import (
                 build_erasing,
@@ -152,6 +152,8 @@ async def running(
             from responsa_server.stores.postgres.migrate import PostgresMigrations, marked
             from responsa_server.stores.postgres.pause import PauseWatch, PostgresPause
             from responsa_server.stores.redis import RedisCache
+
+            added = load_rows(Group.EXTENSIONS, FunctionType).values()
 
         traces = _traces(settings, stack)
         disks = Disks(layout.disks)
@@ -209,8 +211,7 @@ async def running(
         stack.push_async_callback(connector.close)
         secret = Secret(secret_text(settings, layout))
         parts = Parts(settings, database, knowledge, models, caches, connector, turns, agents, pause, secret)
-        added = load_rows(Group.EXTENSIONS, FunctionType).values()
-        extensions: Sequence[Extension] = (etl(parts), studies(parts), *(make(parts) for make in added))
+        extensions: Sequence[Extension] = (studies(parts), *(make(parts) for make in added))
         if knowledge.jobs is not None:
             erasing, mailing = (
                 build_erasing(settings, database, knowledge, turns),

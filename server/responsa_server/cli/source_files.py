@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from types import FunctionType
 from typing import Annotated, Final
 
 import typer
@@ -26,6 +27,7 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.session import open_client
 from responsa_server.domain.formatting import counted
+from responsa_server.system.plugins import Group, load_rows
 
 _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"))
 Source = Annotated[str, typer.Argument(help="The source, as sources/{id} or as the id alone.")]
@@ -219,7 +221,4 @@ def check_sources(
     Exit codes: 0 no problems, 2 problems.
     """
     need("sources check", "etl")
-    # Imported late, because this module loads what the other commands do not need.
-    from responsa_etl.checking import check
-
-    check(files or [], json=json)
+    load_rows(Group.CHECKS, FunctionType)["sources"](files or [], json=json)

@@ -70,7 +70,9 @@ SHARED: Final[Mapping[str, Shared]] = {
     "turns": Shared("a question without a model: seconds", ["turns.admission"]),
     "passwords": Shared("a hash: .1 s", ["identity.passwords"], "passwords.attempts_per_address", _FIRST),
     "HTML": Shared("an answer: milliseconds", ["transports.ws.html"], "limits.*.sockets", _FIRST),
-    "sources": Shared("a query: its own limit", ["databases.reading"], "administrators alone", _FIRST),
+    "sources": Shared(
+        "a query: its own limit", ["responsa_etl.databases.reading"], "administrators alone", _FIRST
+    ),
 }
 """All such parts: each module that makes a pool, a semaphore or a thread is here."""
 

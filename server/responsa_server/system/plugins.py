@@ -1,4 +1,4 @@
-"""What other distributions add to the tables of this one. Each kind of row has a group of entry points."""
+"""What parts and other distributions add to the tables of the core. Each kind of row has a group of entry points."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Group(StrEnum):
     FORMATS = "responsa.formats"
     PROVIDERS = "responsa.providers"
     EXTENSIONS = "responsa.extensions"
+    CHECKS = "responsa.checks"
 
 
 def added_names(group: Group) -> set[str]:

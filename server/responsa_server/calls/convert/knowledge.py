@@ -13,6 +13,7 @@ from uuid import UUID
 from google.longrunning import operations_proto_pb2 as operations_pb2
 from google.protobuf.message import Message
 
+from responsa.admin.v1 import source_pb2
 from responsa.chat.v1 import excerpt_pb2
 from responsa.knowledge.v1 import (
     collection_pb2,
@@ -45,6 +46,7 @@ from responsa_server.domain.knowledge import (
     DocumentMetadata,
     DocumentVersion,
     Hit,
+    IngestStage,
     Operation,
     SearchMode,
     SearchQuery,
@@ -53,6 +55,12 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.passages import Passage
 from responsa_server.identity.service import required_email
 
+_SYNC_STAGES: Final = {
+    IngestStage.QUEUED: source_pb2.SYNC_STAGE_QUEUED,
+    IngestStage.PARSING: source_pb2.SYNC_STAGE_READING,
+    IngestStage.EMBEDDING: source_pb2.SYNC_STAGE_INDEXING,
+    IngestStage.DONE: source_pb2.SYNC_STAGE_DONE,
+}
 DEFAULT_TOP_K = 10
 DEFAULT_PAGE_WIDTH = 1_000
 """The width of a drawn page in pixels, if the request states no width."""
@@ -396,3 +404,18 @@ def reindex_operation(value: Operation, result: Generation | None) -> operations
         progress.time_left.FromTimedelta(value.time_left)
     shown = generation_pb2.Generation(name=name) if result is None else generation(result)
     return operation(value, progress, lambda: generation_pb2.ReindexResult(generation=shown))
+
+
+def sync_operation(value: Operation) -> operations_pb2.Operation:
+    progress = source_pb2.SyncMetadata(
+        source=names.source(value.source_id),
+        subject=value.subject,
+        cause=value.cause,
+        stage=_SYNC_STAGES[value.stage],
+        documents_done=value.passages_done,
+        documents_total=value.passages_total,
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
+        paused=value.paused and not value.done,
+    )
+    return operation(value, progress, lambda: source_pb2.SyncResult(**value.counts))

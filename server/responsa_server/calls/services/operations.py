@@ -8,7 +8,6 @@ from uuid import UUID
 from google.longrunning import operations_proto_pb2 as pb
 from google.protobuf.empty_pb2 import Empty
 
-from responsa_etl.convert import sources
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import knowledge
 from responsa_server.calls.convert.values import uuid_of
@@ -50,7 +49,7 @@ async def _encode(
                 generation = generations.get((operation.collection_id, operation.version))
                 converted.append(knowledge.reindex_operation(operation, generation))
             case OperationKind.SYNC:
-                converted.append(sources.sync_operation(operation))
+                converted.append(knowledge.sync_operation(operation))
     return converted
 
 

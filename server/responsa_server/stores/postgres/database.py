@@ -213,9 +213,9 @@ def conninfo(url: str, options: str) -> str:
 
 
 @functools.cache
-def _named(filename: str) -> Sequence[tuple[str, LiteralString]]:
+def _named(filename: str, package: str | None) -> Sequence[tuple[str, LiteralString]]:
     """The names and texts of the queries in a .sql file. Many stores read the same files."""
-    parts = _NAME.split((files(__package__ or "") / filename).read_text(encoding="utf-8"))[1:]
+    parts = _NAME.split((files(package or "") / filename).read_text(encoding="utf-8"))[1:]
     # The files are part of the package and contain no input, so they are as safe as literals.
     # Without comments and indentation, more statements are short enough for the driver's cache of parsed statements.
     named: list[tuple[str, LiteralString]] = []
@@ -228,14 +228,14 @@ def _named(filename: str) -> Sequence[tuple[str, LiteralString]]:
 
 
 class Queries:
-    """The named queries of some of this package's .sql files, as in `Queries("FILE.sql")["NAME"]`. `{NAME}` in a query
+    """The named queries of some of a package's .sql files, as in `Queries("FILE.sql")["NAME"]`. `{NAME}` in a query
     stands for the text of an earlier one of its file.
 
     Raises KeyError for a name that the files lack, and ValueError for a name that they have twice.
     """
 
-    def __init__(self, *filenames: str) -> None:
-        found = [one for filename in filenames for one in _named(filename)]
+    def __init__(self, *filenames: str, package: str | None = __package__) -> None:
+        found = [one for filename in filenames for one in _named(filename, package)]
         self._queries = dict(found)
         if len(self._queries) != len(found):
             raise ValueError(f"{', '.join(filenames)}: a query's name occurs twice")
