@@ -235,9 +235,12 @@ async def test_a_worker_finds_its_operation_by_its_key_though_thousands_wait(
         run = uuid7()
         connection.execute(insert.encode(), ["queued", run])
     queries = Queries("operations.sql")
-    held, _, _ = Queries("source_runs.sql")["made"].partition("), forgotten")
+    held, _, _ = Queries("documents.sql")["made_by_run"].partition("), forgotten")
     statements = [queries[name] for name in ("begin", "hold", "end")]
-    statements += [Queries("source_runs.sql")["still_held"], held.removeprefix("WITH held AS (")]
+    statements += [
+        Queries("source_runs.sql", package="responsa_etl.stores")["still_held"],
+        held.removeprefix("WITH held AS ("),
+    ]
     values = {
         "tenant": "acme",
         "id": run,

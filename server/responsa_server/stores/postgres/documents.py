@@ -137,7 +137,6 @@ class DocumentStore:
         self._queries = Queries("documents.sql")
         self._audit = AuditLog()
         self._operations = Queries("operations.sql")
-        self._runs = Queries("source_runs.sql")
         self._requests = CreationRequests()
 
     @shielded
@@ -587,7 +586,7 @@ class DocumentStore:
             "document": operation.document_id,
             "operation": operation.id,
         }
-        await connection.execute(self._runs["made"], values)
+        await connection.execute(self._queries["made_by_run"], values)
 
     async def _repeat(
         self,

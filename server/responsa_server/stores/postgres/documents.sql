@@ -233,3 +233,28 @@ WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version < %(vers
     AND NOT EXISTS (
         SELECT FROM responsa.operation AS o
         WHERE o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.version AND o.stage <> 'done');
+
+-- name: made_by_run
+-- An upload may find the version that an earlier run, or an earlier attempt, held back: from now on this run publishes
+-- it. A document that waits for others keeps its digest until it is
+-- published. A retry needs the failures until all its documents are made: an attempt after a kill makes the documents of the same rows.
+WITH held AS (
+    UPDATE responsa.operation SET held_by = %(id)s
+    WHERE tenant_id = %(tenant)s AND id = %(operation)s AND stage || '' <> 'done' AND (%(together)s OR held_by IS NOT NULL)
+    RETURNING id
+), forgotten AS (
+    DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s
+        AND NOT (SELECT retry FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s)
+)
+INSERT INTO responsa.source_document AS s (tenant_id, source_id, kind, key, digest, next_digest, next_metadata,
+    document_id, operation_id, fetched)
+SELECT %(tenant)s, %(source)s, %(kind)s, %(key)s, CASE WHEN w.waits THEN ''::bytea ELSE %(digest)s::bytea END, CASE
+    WHEN w.waits THEN %(digest)s::bytea END,
+    CASE WHEN w.waits THEN %(metadata)s::jsonb END, %(document)s, %(operation)s, %(fetched)s
+FROM (SELECT %(together)s OR EXISTS (SELECT FROM held) AS waits) AS w
+ON CONFLICT (tenant_id, source_id, kind, key) DO UPDATE
+    SET digest = CASE WHEN excluded.next_digest IS NULL THEN excluded.digest WHEN s.document_id = excluded.document_id
+        THEN s.digest ELSE '' END,
+        next_digest = excluded.next_digest, next_metadata = excluded.next_metadata, gone = false,
+            document_id = excluded.document_id, operation_id = excluded.operation_id,
+        fetched = excluded.fetched;
