@@ -85,7 +85,7 @@ def etl(parts: Parts) -> Extension:
             folders,
             sandboxes,
             knowledge.library,
-            knowledge.library.ended,
+            knowledge.library.watching.ended,
             notifier,
             queue.errors,
         )

@@ -257,7 +257,7 @@ class House:
 
     async def ended(self, caller: Principal, operation: Operation) -> Operation:
         """Wait until the operation has ended."""
-        return await self.library.wait_operation(caller, operation.id, 60.0)
+        return await self.library.watching.wait(caller, operation.id, 60.0)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait at most a minute until a condition on the database is true."""

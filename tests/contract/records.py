@@ -19,7 +19,7 @@ from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Terminal
-from responsa_server.domain.knowledge import EVERYONE, Chunking, DocumentMetadata
+from responsa_server.domain.knowledge import EVERYONE, Chunking, CollectionFields, DocumentMetadata
 from responsa_server.domain.models import ChatModel
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
@@ -84,8 +84,12 @@ class Records:
     async def open(self, *collections: str) -> None:
         """Make collections that everyone in the tenant reads."""
         for collection in collections:
-            await self.house.library.create_collection(self.owner, collection, collection, Chunking())
-            await self.house.library.update_collection(self.owner, collection, readers=(EVERYONE,))
+            await self.house.library.create_collection(
+                self.owner, collection, CollectionFields(collection), Chunking()
+            )
+            await self.house.library.update_collection(
+                self.owner, collection, CollectionFields(readers=(EVERYONE,))
+            )
 
     def user(self, subject: str, role: Role = Role.USER) -> Principal:
         """A new user whom the documents with this subject are about."""

@@ -18,7 +18,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import (
     EVERYONE,
     Chunking,
-    CollectionChanges,
+    CollectionFields,
     CollectionReader,
     DocumentChanges,
     DocumentMetadata,
@@ -81,7 +81,7 @@ async def listed(house: House, caller: Principal) -> list[str]:
 async def share(
     house: House, caller: Principal, *readers: CollectionReader, collection: str = "rivers"
 ) -> None:
-    await house.library.update_collection(caller, collection, readers=readers)
+    await house.library.update_collection(caller, collection, CollectionFields(readers=readers))
 
 
 def admin_of(people: People, urls: DatabaseUrls, role: Role = Role.ADMIN) -> Principal:
@@ -100,7 +100,7 @@ def admin_of(people: People, urls: DatabaseUrls, role: Role = Role.ADMIN) -> Pri
 async def test_a_search_after_the_end_of_an_access_finds_nothing_in_a_thousand_races(
     house: House, people: People
 ) -> None:
-    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     document, generator = await put(house, people.ann, ELBE), random.Random(7)
 
     async def searched(later: int) -> set[UUID]:
@@ -133,7 +133,7 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
     house: House, people: People
 ) -> None:
     library = house.library
-    await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     document = await put(house, people.ann, ELBE)
     assert await readable(house, people.ann) == await readable(house, people.ann, "rivers") == {document}
     passage = (await hits(house, people.ann))[0].passage
@@ -158,7 +158,7 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
             lambda: library.documents.list(people.bob, place, query),
             lambda: library.search(people.bob, SearchQuery(("Elbe",), (place,))),
             lambda: library.delete_collection(people.bob, place),
-            lambda: library.update_collection(people.bob, place, display_name="x"),
+            lambda: library.update_collection(people.bob, place, CollectionFields(display_name="x")),
             lambda: library.reindex_collection(people.bob, place),
             lambda: put(house, people.bob, RHINE, collection=place),
             lambda: library.documents.get(people.bob, of),
@@ -173,8 +173,8 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
             lambda: library.restore(people.bob, of, 1),
             lambda: library.documents.passage(people.bob, passage_id),
             lambda: library.operations.get(people.bob, operation_id),
-            lambda: library.wait_operation(people.bob, operation_id, 0),
-            lambda: first(library.watch_operation(people.bob, operation_id)),
+            lambda: library.watching.wait(people.bob, operation_id, 0),
+            lambda: first(library.watching.follow(people.bob, operation_id)),
             lambda: library.cancel_operation(people.bob, operation_id),
             lambda: library.delete_operation(people.bob, operation_id),
         ]
@@ -201,8 +201,10 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
 async def test_two_owners_may_call_their_collections_the_same(house: House, people: People) -> None:
     library = house.library
     for who in (people.ann, people.bob):
-        await library.create_collection(who, "rivers", "", Chunking())
-    await raises(AlreadyExists, library.create_collection(people.bob, "rivers", "Mine", Chunking()))
+        await library.create_collection(who, "rivers", CollectionFields(""), Chunking())
+    await raises(
+        AlreadyExists, library.create_collection(people.bob, "rivers", CollectionFields("Mine"), Chunking())
+    )
     elbe, rhine = await put(house, people.ann, ELBE), await put(house, people.bob, RHINE)
     await share(house, people.ann, CollectionReader(people.bob.user_id))
     [other, own] = sorted(await listed(house, people.bob), key=len, reverse=True)
@@ -219,7 +221,7 @@ async def test_two_owners_may_call_their_collections_the_same(house: House, peop
     assert (await library.collections.get(people.bob, "rivers")).id == other
     # A call that had found Bob's own collection under this name, just before its deletion, changes nothing of Ann's.
     acts: list[Callable[[], Awaitable[object]]] = [
-        lambda: library.collections.update(people.bob, "rivers", CollectionChanges("Mine"), etag=""),
+        lambda: library.collections.update(people.bob, "rivers", CollectionFields("Mine"), etag=""),
         lambda: library.collections.delete(people.bob, "rivers", "", force=True),
         lambda: library.generations.build(people.bob, "rivers", "m", 384, activate=True, request_id=None),
         lambda: library.generations.activate(people.bob, "rivers", 1, request_id=None),
@@ -239,7 +241,7 @@ async def test_readers_read_at_once_and_change_nothing(
     house: House, people: People, database_urls: DatabaseUrls
 ) -> None:
     library = house.library
-    await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     document = await put(house, people.ann, ELBE)
     service = admin_of(people, database_urls, Role.SERVICE)
     for readers, bob, serving in (
@@ -272,7 +274,7 @@ async def test_readers_read_at_once_and_change_nothing(
 
 
 async def test_readers_must_be_users_of_the_tenant(house: House, people: People) -> None:
-    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     for unknown in (people.eve.user_id, uuid7()):
         caught = await raises(InvalidRequest, share(house, people.ann, EVERYONE, CollectionReader(unknown)))
         assert caught.violations[0].field == "collection.readers[1].user"
@@ -299,21 +301,23 @@ async def test_readers_must_be_users_of_the_tenant(house: House, people: People)
         caught = await raises(
             InvalidRequest,
             house.library.update_collection(
-                people.ann, "rivers", readers=(), without=("bob@example.org", unknown)
+                people.ann, "rivers", CollectionFields(readers=(), without=("bob@example.org", unknown))
             ),
         )
         assert caught.violations[0].field == "removed_emails[1]"
         messages.add(caught.message)
     assert len(messages) == 2
     changed = await house.library.update_collection(
-        people.ann, "rivers", readers=(by_address, EVERYONE), without=("bob@example.org",)
+        people.ann, "rivers", CollectionFields(readers=(by_address, EVERYONE), without=("bob@example.org",))
     )
     assert changed.readers == (EVERYONE,)
 
 
 async def test_the_owner_of_a_collection_is_not_one_of_its_readers(house: House, people: People) -> None:
     ann, bob = CollectionReader(people.ann.user_id), CollectionReader(people.bob.user_id)
-    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking(), readers=[ann, bob])
+    await house.library.create_collection(
+        people.ann, "rivers", CollectionFields("Rivers", readers=[ann, bob]), Chunking()
+    )
     assert (await house.library.collections.get(people.ann, "rivers")).readers == (bob,)
     await share(house, people.ann, ann)
     assert (await house.library.collections.get(people.ann, "rivers")).readers == ()
@@ -324,7 +328,7 @@ async def test_the_names_of_owners_and_readers(house: House, people: People) -> 
         house.ask(
             "UPDATE responsa.app_user SET display_name = %s WHERE id = %s RETURNING 1", name, caller.user_id
         )
-    await house.library.create_collection(people.ann, "rivers", "", Chunking())
+    await house.library.create_collection(people.ann, "rivers", CollectionFields(""), Chunking())
     await share(house, people.ann, EVERYONE, CollectionReader(people.bob.user_id))
     for caller, readers in ((people.ann, {"", "Bob"}), (people.bob, set[str]())):
         listed = await house.library.collections.list(caller, ListQuery(10, COLLECTIONS.orders[0]))
@@ -340,7 +344,7 @@ async def test_administrators_manage_what_they_do_not_read(
     house: House, people: People, database_urls: DatabaseUrls
 ) -> None:
     library = house.library
-    await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     document = await put(house, people.ann, ELBE)
     admin = admin_of(people, database_urls)
     [place] = await listed(house, admin)
@@ -364,7 +368,7 @@ async def test_a_subject_s_documents_move_no_score_of_others(
     house: House, people: People, database_urls: DatabaseUrls
 ) -> None:
     library = house.library
-    await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     await share(house, people.ann, EVERYONE)
     admin = admin_of(people, database_urls)
     plain = await put(house, people.ann, ELBE)
@@ -427,10 +431,10 @@ async def test_a_widget_reads_what_is_shared_with_its_user_by_name_and_nothing_a
             "role": CollectionReader(role=role),
         }
         for name, reader in shares.items():
-            await library.create_collection(admin, f"{name}-{role}", name, Chunking())
+            await library.create_collection(admin, f"{name}-{role}", CollectionFields(name), Chunking())
             documents[name] = await put(house, admin, ELBE, collection=f"{name}-{role}")
             await share(house, admin, reader, collection=f"{name}-{role}")
-        await library.create_collection(user, "own", "Own", Chunking())
+        await library.create_collection(user, "own", CollectionFields("Own"), Chunking())
         documents["own"] = await put(house, user, ELBE, collection="own")
         assert await readable(house, user) >= set(documents.values())
         assert await readable(house, widget) == {documents["named"]}
@@ -456,7 +460,7 @@ async def test_a_widget_reads_what_is_shared_with_its_user_by_name_and_nothing_a
 async def test_who_takes_a_widgets_turn_over_reads_as_the_widget(house: House, people: People) -> None:
     turns = Services(house.database)
     widget = replace(people.ann, widget=True)
-    await house.library.create_collection(people.bob, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(people.bob, "rivers", CollectionFields("Rivers"), Chunking())
     await share(house, people.bob, EVERYONE)
     await put(house, people.bob, ELBE)
     first, second = Script([SEARCHING, asyncio.Event()]), Script([answer("It is.")])
@@ -484,7 +488,7 @@ async def test_default_is_each_user_s_own(house: House, people: People) -> None:
 async def test_without_any_where_clause_a_user_reads_its_own_rows_alone(
     house: House, people: People, database_urls: DatabaseUrls
 ) -> None:
-    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     await put(house, people.ann, ELBE)
     tables = ("collection", "document", "document_version", "passage", "passage_vector", "operation")
     tables += ("collection_stat", "term_stat")

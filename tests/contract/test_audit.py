@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.interceptors.audited import ACTS, reads
 from responsa_server.domain.errors import NotFound
-from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.stores.postgres import teachers as stored_teachers
@@ -114,8 +114,8 @@ async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorde
     library, admin = house.library, admin_of(people.bob)
     expected: list[tuple[str, str]] = []
     for caller in (people.ann, admin):
-        rivers = await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
-        lakes = await library.create_collection(people.ann, "lakes", "Lakes", Chunking())
+        rivers = await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
+        lakes = await library.create_collection(people.ann, "lakes", CollectionFields("Lakes"), Chunking())
         mine = caller is people.ann
         ended, running = [
             await house.upload(people.ann, TEXT, collection=name) for name in ("rivers", "lakes")
@@ -144,7 +144,9 @@ async def test_a_refused_act_names_the_owner_in_the_tenant_alone(
     bob, eve = admin_of(people.bob), admin_of(people.eve)
     new = await accepted_turn(turn_store, people.ann)
     key, _ = await people_of(database).identity.create_key("acme", people.ann.user_id, "")
-    rivers = await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    rivers = await house.library.create_collection(
+        people.ann, "rivers", CollectionFields("Rivers"), Chunking()
+    )
     operation = await house.upload(people.ann, TEXT, collection="rivers")
     resources = [
         f"apiKeys/{key.id}",

@@ -11,7 +11,13 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges, SearchMode
+from responsa_server.domain.knowledge import (
+    Chunking,
+    CollectionFields,
+    CollectionReader,
+    DocumentChanges,
+    SearchMode,
+)
 from responsa_server.domain.people import Principal
 from responsa_server.search.embedder import QuestionEmbedder
 from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
@@ -106,7 +112,7 @@ async def test_an_entry_that_is_not_what_was_stored_is_a_miss(servers: Servers) 
 async def test_with_a_ttl_of_0_no_key_is_written(house: House, people: People, servers: Servers) -> None:
     off = {kind: servers.cache(kind, seconds=0) for kind in ("vectors", "searches")}
     await QuestionEmbedder(house.embedder, off["vectors"]).embed("acme", ["Elbe"])
-    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     await put(house, people.ann, ELBE)
     index = lexical_of(house.database)
     found = await Retriever(index, house.embedders, off["vectors"], off["searches"]).retrieve(
@@ -144,7 +150,7 @@ async def test_a_cached_search_ends_with_every_change_at_another_server(
         assert here.last == (1, 0)
         return {one.found.passage.document_id for one in result.passages}
 
-    await library.create_collection(ann, "rivers", "Rivers", Chunking())
+    await library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     elbe = await put(house, ann, ELBE)
     await share(house, ann, CollectionReader(user_id=bob.user_id))
     assert await documents_found(hit=False) == await documents_found(hit=True) == {elbe}
@@ -157,7 +163,7 @@ async def test_a_cached_search_ends_with_every_change_at_another_server(
     await library.update_document(ann, rhine, DocumentChanges(title="Of the Rhine"))
     await house.finish_jobs()
     assert await documents_found(hit=False) == await documents_found(hit=True) == {elbe, rhine}
-    await library.update_collection(ann, "rivers", synonyms="river, stream")
+    await library.update_collection(ann, "rivers", CollectionFields(synonyms="river, stream"))
     assert await documents_found(hit=False) == {elbe, rhine}
     database_urls.ask("UPDATE responsa.app_user SET subject = 'bob' WHERE id = %s", bob.user_id)
     assert await documents_found(hit=False) == {elbe, rhine}
@@ -202,7 +208,7 @@ async def test_a_search_by_names_of_collections_is_not_ended_by_others(
     cache = servers.cache("searches", plain(Retrieval))
     search = searching(house, cache)
     for name in ("rivers", "lakes"):
-        await house.library.create_collection(people.ann, name, name, Chunking())
+        await house.library.create_collection(people.ann, name, CollectionFields(name), Chunking())
     await put(house, people.ann, ELBE)
 
     async def cached() -> bool:

@@ -46,7 +46,14 @@ from responsa_server.domain.events import (
     Usage,
     VersionRead,
 )
-from responsa_server.domain.knowledge import EVERYONE, Chunking, CollectionReader, JobKind, Operation
+from responsa_server.domain.knowledge import (
+    EVERYONE,
+    Chunking,
+    CollectionFields,
+    CollectionReader,
+    JobKind,
+    Operation,
+)
 from responsa_server.domain.notifications import MailKind
 from responsa_server.domain.people import (
     ANONYMOUS,
@@ -283,7 +290,9 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         await work
     own = await begin(turns, bob, "What does Quillfeather ask?")
     await answer(turns, bob, own, citation_of(herons))
-    await house.library.create_collection(bob, "clip", "", Chunking(), conversation_id=own.conversation_id)
+    await house.library.create_collection(
+        bob, "clip", CollectionFields(""), Chunking(), conversation_id=own.conversation_id
+    )
     await house.take_in(bob, SECRET, "clip.md", collection="clip")
     quoting = await begin(turns, ann)
     await answer(turns, ann, quoting, citation_of(herons), read=[VersionRead(herons.document_id, 1)])
@@ -387,7 +396,7 @@ async def test_a_deleted_user_whose_credential_a_server_remembers_gets_a_reason(
     for work in (
         begin(stage.turns, bob),
         conversations.create(bob, uuid7(), "Herons", {}, None),
-        house.library.create_collection(bob, "herons", "Herons", Chunking()),
+        house.library.create_collection(bob, "herons", CollectionFields("Herons"), Chunking()),
         house.upload(bob, SECRET),
         people.identity.create_api_key(bob, NewKey("key")),
         people.identity.create_session_code(bob),
@@ -397,11 +406,11 @@ async def test_a_deleted_user_whose_credential_a_server_remembers_gets_a_reason(
 
 async def test_documents_of_others_are_handed_over_and_never_erased(stage: Stage) -> None:
     ann, bob, house = stage.ann, stage.bob, stage.house
-    shared = await house.library.create_collection(bob, "herons", "Herons", Chunking())
-    await house.library.update_collection(bob, "herons", readers=[EVERYONE])
+    shared = await house.library.create_collection(bob, "herons", CollectionFields("Herons"), Chunking())
+    await house.library.update_collection(bob, "herons", CollectionFields(readers=[EVERYONE]))
     theirs = await house.take_in(ann, "Herons nest in trees.", "nests.md", collection=shared.shared_id)
     own = await house.take_in(bob, SECRET, "herons.md", collection="herons")
-    await house.library.update_collection(bob, "herons", readers=[])
+    await house.library.update_collection(bob, "herons", CollectionFields(readers=[]))
     refused = await raises(Precondition, stage.erasing.erase(ann, bob.user_id, None, ""))
     assert (refused.reason, refused.metadata) == (
         Reason.COLLECTION_NOT_EMPTY,
@@ -414,7 +423,9 @@ async def test_documents_of_others_are_handed_over_and_never_erased(stage: Stage
     patient = erasing_of(stage.store, stage.turns, stage.people, call_seconds=0.0)
     receipt = await patient.erase(ann, bob.user_id, "carol@example.org", "")
     assert (receipt.end_time, receipt.counts[ErasedKind.HANDED_OVER]) == (None, 1)
-    changed = await house.library.update_collection(carol, "herons", display_name="Carol's herons")
+    changed = await house.library.update_collection(
+        carol, "herons", CollectionFields(display_name="Carol's herons")
+    )
     assert changed.shared_id == shared.shared_id
     # Much was left, so the job goes on with it.
     assert await stage.erasing.work("acme", bob.user_id, 0) is None
@@ -432,17 +443,17 @@ async def test_people_hand_their_collections_to_administrators_or_readers_alone(
     house, ann, bob = stage.house, stage.ann, stage.bob
     carol, dan = [await person(stage.people, one, f"{one}@example.org") for one in ("carol", "dan")]
     for collection in ("herons", "owls"):
-        await house.library.create_collection(bob, collection, "", Chunking())
+        await house.library.create_collection(bob, collection, CollectionFields(""), Chunking())
         to_carol = CollectionReader(user_id=carol.user_id)
-        await house.library.update_collection(bob, collection, readers=[to_carol])
+        await house.library.update_collection(bob, collection, CollectionFields(readers=[to_carol]))
     to_dan = CollectionReader(user_id=dan.user_id)
-    await house.library.update_collection(bob, "herons", readers=[to_dan, to_carol])
+    await house.library.update_collection(bob, "herons", CollectionFields(readers=[to_dan, to_carol]))
     # What is shared with a group is read by its members alone.
     groups = PostgresGroups(house.database, uuid7)
     group = (await groups.create(ann, {"display_name": "Birds"})).id
     await groups.add(ann, group, [carol.user_id])
     to_group = CollectionReader(group_id=group)
-    await house.library.update_collection(bob, "owls", readers=[to_carol, to_group])
+    await house.library.update_collection(bob, "owls", CollectionFields(readers=[to_carol, to_group]))
     with pytest.raises(InvalidRequest) as refused:  # Dan reads one of the two
         await stage.erasing.erase(bob, bob.user_id, dan.user_id, "")
     assert "can read all collections" in refused.value.violations[0].description
@@ -455,8 +466,10 @@ async def test_people_hand_their_collections_to_administrators_or_readers_alone(
     await stage.erasing.erase(carol, carol.user_id, ann.user_id, "")
     assert (await groups.get(ann, group)).member_count == 0
     eve = await person(stage.people, "eve", "eve@example.org")
-    await house.library.create_collection(eve, "wrens", "", Chunking())
-    await house.library.update_collection(eve, "wrens", readers=[CollectionReader(role=Role.ADMIN)])
+    await house.library.create_collection(eve, "wrens", CollectionFields(""), Chunking())
+    await house.library.update_collection(
+        eve, "wrens", CollectionFields(readers=[CollectionReader(role=Role.ADMIN)])
+    )
     await stage.erasing.erase(ann, eve.user_id, dan.user_id, "")
     events = database_urls.ask(
         "SELECT actor, resource_name FROM responsa.audit_event WHERE action = 'collection.hand_over' ORDER BY id"
@@ -480,7 +493,7 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
     await answer(turns, ann, other, citation_of(rivers, "The Nile is long."), text="The Nile is long.")
     before = await turns.get(ann, other.id)
     # Bob's document is in a collection that others can read. Ann, who has a collection with the same id, gets it.
-    await house.library.update_collection(bob, "default", readers=[EVERYONE])
+    await house.library.update_collection(bob, "default", CollectionFields(readers=[EVERYONE]))
     receipt = await stage.erasing.erase(ann, bob.user_id, ann.user_id, "")
     assert receipt.counts.get(ErasedKind.HANDED_OVER) == 1
     assert ErasedKind.WITHDRAWN not in receipt.counts

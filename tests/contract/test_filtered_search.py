@@ -15,7 +15,13 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.filters import parse_filter
-from responsa_server.domain.knowledge import Chunking, DocumentMetadata, SearchMode, SearchQuery
+from responsa_server.domain.knowledge import (
+    Chunking,
+    CollectionFields,
+    DocumentMetadata,
+    SearchMode,
+    SearchQuery,
+)
 from responsa_server.domain.listing import Operator
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passages import (
@@ -216,7 +222,7 @@ async def test_rubbish_in_a_filter_is_refused_or_compared(
 async def test_a_rare_label_is_found_among_many(house: House, people: People) -> None:
     """The labelled document fits the question worst of all, so no limit leaves it a place unless the index applies the filter."""
     library = house.library
-    await library.create_collection(people.ann, "rivers", "", Chunking())
+    await library.create_collection(people.ann, "rivers", CollectionFields(""), Chunking())
     river = "The Elbe is a long river. The Elbe is deep. The Elbe flows to the sea.\n\n"
     text = "".join(f"## Elbe {number}\n\n{river}" for number in range(130))
     await house.take_in(people.ann, text, "rivers.md", collection="rivers")

@@ -30,6 +30,7 @@ from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.generations import MAX_GENERATIONS, Generation, GenerationState
 from responsa_server.domain.knowledge import (
     Chunking,
+    CollectionFields,
     GenerationSwitched,
     Operation,
     OwnershipLost,
@@ -159,7 +160,7 @@ async def stored(house: House) -> int:
 @pytest.fixture
 async def filled(house: House, people: People) -> House:
     """A house with two documents in the collection `notes`, which belongs to Ann."""
-    await house.library.create_collection(people.ann, "notes", "", Chunking())
+    await house.library.create_collection(people.ann, "notes", CollectionFields(""), Chunking())
     for key, text in TEXTS.items():
         assert (await house.take_in(people.ann, text, key, collection="notes")).error is None
     return house
@@ -493,7 +494,7 @@ async def test_one_generation_is_built_at_a_time(filled: House, people: People) 
 
 async def test_a_collection_has_a_bounded_number_of_generations(house: House, people: People) -> None:
     ann = people.ann
-    await house.library.create_collection(ann, "notes", "", Chunking())
+    await house.library.create_collection(ann, "notes", CollectionFields(""), Chunking())
     for _ in range(MAX_GENERATIONS - 1):
         await rebuilt(house, ann, EMBEDDED_MODEL)
     caught = await raises(Precondition, house.library.reindex_collection(ann, "notes"))
@@ -547,7 +548,7 @@ async def test_the_configured_model_makes_the_vectors_of_new_collections(
     ann = people.ann
     of_words = configured(embedder, WORDS, settings(lab))
     house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
-    await house.library.create_collection(ann, "fish", "", Chunking())
+    await house.library.create_collection(ann, "fish", CollectionFields(""), Chunking())
     assert (await house.take_in(ann, LATE, "eels.md", collection="fish")).error is None
     [only] = await house.generations.list(Server("acme"), "fish")
     assert (only.state, only.embedding, only.dimensions) == (ACTIVE, f"{WORDS}/256", 256)
@@ -648,7 +649,7 @@ async def test_a_table_of_several_passages_keeps_the_names_of_its_columns(
     house: House, people: People, lab: Lab
 ) -> None:
     ann = people.ann
-    await house.library.create_collection(ann, "notes", "", Chunking(64, 0))
+    await house.library.create_collection(ann, "notes", CollectionFields(""), Chunking(64, 0))
     table = "| river | kilometres |\n|---|---|\n" + "".join(f"| Stream {n} | {n} |\n" for n in range(80))
     assert (await house.take_in(ann, f"# Long\n\n{table}", "long.md", collection="notes")).error is None
     await rebuilt(house, ann)

@@ -10,7 +10,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import InvalidRequest, NotFound
-from responsa_server.domain.knowledge import Chunking, CollectionReader
+from responsa_server.domain.knowledge import Chunking, CollectionFields, CollectionReader
 from responsa_server.domain.people import Principal, Role
 from responsa_server.stores.postgres.groups import PostgresGroups
 from tests.conftest import DatabaseUrls
@@ -38,7 +38,7 @@ async def share_with_group(
 ) -> tuple[UUID, UUID]:
     """A document of Ann's, in a collection that she shares with a group. Returns the document and the group."""
     group = await make(groups, people.ann, *members)
-    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     document = await put(house, people.ann, ELBE)
     await share(house, people.ann, CollectionReader(group_id=group))
     return document, group
@@ -81,7 +81,7 @@ async def test_groups_and_members_are_of_the_tenant(
         caught = await raises(InvalidRequest, groups.add(people.ann, own, [people.bob.user_id, unknown]))
         assert caught.violations[0].field == "users[1]"
     assert (await groups.get(people.ann, own)).member_count == 0
-    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     for unknown in (foreign, uuid7()):
         caught = await raises(
             InvalidRequest, share(house, people.ann, CollectionReader(group_id=unknown)), "not a group"

@@ -16,6 +16,7 @@ from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.knowledge import (
     CanonicalText,
     Chunking,
+    CollectionFields,
     DocumentState,
     IngestClaim,
     IngestStage,
@@ -46,7 +47,7 @@ LONG = "# Rivers\n\n" + "".join(SECTION.format(number, 100 + number) for number 
 async def short_passages(house: House, people: People) -> None:
     """Create the default collections so that a document is cut into many short passages, which have few distinct vectors."""
     for who in (people.ann, people.eve):
-        await house.library.create_collection(who, "default", "", Chunking(64, 0))
+        await house.library.create_collection(who, "default", CollectionFields(""), Chunking(64, 0))
 
 
 class GatedIngestions(IngestionStore):
@@ -432,7 +433,7 @@ async def test_nothing_is_taken_into_a_collection_whose_vectors_are_of_another_m
 
 async def test_progress_is_told_and_waiting_returns_what_is_known(house: House, people: People) -> None:
     operation = await house.upload(people.ann, LONG, "rivers.md")
-    assert (await house.library.wait_operation(people.ann, operation.id, 0.01)).stage is IngestStage.QUEUED
+    assert (await house.library.watching.wait(people.ann, operation.id, 0.01)).stage is IngestStage.QUEUED
     gate = Gate()
     async with house.working(stopping(house, "written", gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
@@ -494,7 +495,7 @@ async def test_a_text_of_tiny_pieces_gets_few_vectors(
     house: House, people: People, key: str, content: bytes
 ) -> None:
     """Without the bound, a passage of 500 tokens has up to 500 pieces, each with a vector."""
-    await house.library.create_collection(people.ann, "tiny", "", Chunking())
+    await house.library.create_collection(people.ann, "tiny", CollectionFields(""), Chunking())
     assert (await house.take_in(people.ann, content, key, collection="tiny")).error is None
     ((passages, vectors),) = house.ask(
         "SELECT (SELECT count(*) FROM responsa.passage), (SELECT count(*) FROM responsa.passage_vector)"

@@ -10,7 +10,7 @@ from typing import Final
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import AlreadyExists, Exhausted, Reason
-from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.turns import NewTurn, Question
 from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -101,7 +101,9 @@ async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_
     library = house.library
 
     async def create(name: str, *, most: int = 3) -> object:
-        return await library.create_collection(people.ann, name, "", Chunking(), uuid7(), most=most)
+        return await library.create_collection(
+            people.ann, name, CollectionFields(""), Chunking(), uuid7(), limit=most
+        )
 
     outcomes = await asyncio.gather(*(create(f"c{place}") for place in range(12)), return_exceptions=True)
     assert sum(isinstance(found, Exhausted) for found in outcomes) == 9
@@ -113,7 +115,7 @@ async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_
     await create("room")
     error = await refused(create("none"), "collections")
     assert "Delete collections, or ask an administrator" in error.message
-    await library.create_collection(people.bob, "others", "", Chunking(), most=1)
+    await library.create_collection(people.bob, "others", CollectionFields(""), Chunking(), limit=1)
 
 
 async def test_every_end_of_a_turn_is_counted_exactly(

@@ -20,6 +20,7 @@ from responsa_server.domain.knowledge import (
     EVERYONE,
     CanonicalText,
     Chunking,
+    CollectionFields,
     DocumentState,
     SearchMode,
     SearchQuery,
@@ -166,7 +167,9 @@ async def test_deleting_a_document_removes_all_of_it(house: House, people: Peopl
 
 async def test_who_may_do_what_with_an_operation(house: House, people: People) -> None:
     library = house.library
-    await library.create_collection(people.ann, "rivers", "Rivers", Chunking(), readers=[EVERYONE])
+    await library.create_collection(
+        people.ann, "rivers", CollectionFields("Rivers", readers=[EVERYONE]), Chunking()
+    )
     carol = replace(people.bob, user_id=people.eve.user_id)
     admin = replace(people.bob, role=Role.ADMIN)
 
@@ -176,7 +179,7 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
     operation = await house.upload(admin, TEXT, collection="rivers")
     for member in (people.bob, people.ann, carol, admin):
         assert (await library.operations.get(member, operation.id)).id == operation.id
-        assert not (await library.wait_operation(member, operation.id, 0)).done
+        assert not (await library.watching.wait(member, operation.id, 0)).done
     assert await listed(people.bob) == await listed(admin) == [operation.id]
     assert await listed(people.ann) == await listed(carol) == []
     await raises(NotPermitted, library.cancel_operation(carol, operation.id))
@@ -234,7 +237,7 @@ async def test_synonyms_of_one_collection(house: House, people: People) -> None:
         ("handbook", "Everybody has paid time off of 30 days.\n\nLunch is at noon.\n"),
         ("other", "Of paid time off, this text says nothing more.\n"),
     ):
-        await library.create_collection(ann, name, "", Chunking())
+        await library.create_collection(ann, name, CollectionFields(""), Chunking())
         operation = await house.upload(ann, text, collection=name)
         await house.ingest().run("acme", operation.id)
 
@@ -243,20 +246,24 @@ async def test_synonyms_of_one_collection(house: House, people: People) -> None:
         return [one.passage.collection_id for one in await library.search(ann, query)]
 
     assert await hits_of("PTO") == []
-    made = await library.update_collection(ann, "handbook", synonyms="PTO, paid time off\nmeal, lunch\n")
+    made = await library.update_collection(
+        ann, "handbook", CollectionFields(synonyms="PTO, paid time off\nmeal, lunch\n")
+    )
     assert made.synonyms.startswith("PTO")
     assert await hits_of("How much PTO?") == ["handbook"]
     assert await hits_of("How much PTO?", "handbook", "other") == ["handbook"]
     assert await hits_of("How much PTO?", "other") == []
     assert await hits_of("When is the meal?") == ["handbook"]
-    await library.update_collection(ann, "other", synonyms="saying, text")
+    await library.update_collection(ann, "other", CollectionFields(synonyms="saying, text"))
     assert await hits_of("PTO") == ["handbook"]
     (renamed,) = (await library.collections.list(ann, ListQuery(1, Order("name")))).items
     assert (renamed.id, renamed.synonyms) == ("handbook", "")
-    changed = await library.update_collection(ann, "handbook", display_name="Handbook", etag=made.etag)
+    changed = await library.update_collection(
+        ann, "handbook", CollectionFields(display_name="Handbook"), etag=made.etag
+    )
     assert (changed.synonyms, changed.etag != made.etag) == (made.synonyms, True)
     assert await hits_of("PTO") == ["handbook"]
-    await library.update_collection(ann, "handbook", synonyms="")
+    await library.update_collection(ann, "handbook", CollectionFields(synonyms=""))
     assert await hits_of("PTO") == []
 
 

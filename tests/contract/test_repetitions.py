@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.knowledge import Chunking, CollectionFields
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 
@@ -49,7 +49,7 @@ async def test_equal_vectors_are_moved_apart_and_hide_nothing(house: House, peop
 
 
 async def test_equal_vectors_of_another_generation_are_moved_apart(house: House, people: People) -> None:
-    await house.library.create_collection(people.ann, "notes", "", Chunking())
+    await house.library.create_collection(people.ann, "notes", CollectionFields(""), Chunking())
     await house.take_in(people.ann, REPEATED, "repeated.txt", collection="notes")
     operation = await house.library.reindex_collection(people.ann, "notes")
     async with house.working():

@@ -10,7 +10,13 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from bench.documentation import pages
-from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges, SearchMode
+from responsa_server.domain.knowledge import (
+    Chunking,
+    CollectionFields,
+    CollectionReader,
+    DocumentChanges,
+    SearchMode,
+)
 from responsa_server.domain.passages import SearchScope
 from responsa_server.domain.people import Principal
 from responsa_server.search import resident
@@ -112,12 +118,14 @@ def same(mine_all: Retrieval, other: Retrieval) -> None:
 
 async def test_memory_finds_what_the_database_finds(searching: Searching, people: People) -> None:
     house, ann = searching.house, people.ann
-    await house.library.create_collection(ann, "docs", "Docs", Chunking())
-    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(ann, "docs", CollectionFields("Docs"), Chunking())
+    await house.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     for name, text in list(pages().items())[:2]:
         await put(house, ann, text[:6_000], name, "docs")
     await put(house, ann, ELBE)
-    await house.library.update_collection(ann, "docs", synonyms="server, instance\nanswer, reply, final word")
+    await house.library.update_collection(
+        ann, "docs", CollectionFields(synonyms="server, instance\nanswer, reply, final word")
+    )
     for names in ((), ("docs",), ("rivers", "docs")):
         await searching.warm(ann, *names)
         # The collections decide what is searched, and not how.
@@ -143,7 +151,7 @@ async def test_every_change_counts_at_the_next_search(searching: Searching, peop
         await change
         assert await searched(bob, held=False) == after
 
-    await library.create_collection(ann, "rivers", "Rivers", Chunking())
+    await library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     elbe = await put(house, ann, ELBE)
     await changed(share(house, ann, CollectionReader(user_id=bob.user_id)), {elbe})
     await searching.warm(bob)
@@ -151,7 +159,9 @@ async def test_every_change_counts_at_the_next_search(searching: Searching, peop
     assert await searched(bob, held=False) == {elbe, rhine}
     await library.update_document(ann, rhine, DocumentChanges(title="Of the Rhine"))
     await changed(house.finish_jobs(), {elbe, rhine})
-    await changed(library.update_collection(ann, "rivers", synonyms="river, stream"), {elbe, rhine})
+    await changed(
+        library.update_collection(ann, "rivers", CollectionFields(synonyms="river, stream")), {elbe, rhine}
+    )
     await changed(library.delete_document(ann, rhine), {elbe})
     await changed(share(house, ann), set())
     groups = PostgresGroups(house.database, uuid7)
@@ -168,7 +178,7 @@ async def test_what_changes_while_memory_is_searched_is_searched_again(
     searching: Searching, people: People
 ) -> None:
     house, ann, bob = searching.house, people.ann, people.bob
-    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     elbe = await put(house, ann, ELBE)
     await share(house, ann, CollectionReader(user_id=bob.user_id))
     for change, after in (
@@ -189,7 +199,7 @@ async def test_lost_connections_between_two_questions_change_nothing(
     searching: Searching, people: People, database_urls: DatabaseUrls
 ) -> None:
     house, ann = searching.house, people.ann
-    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     elbe = await put(house, ann, ELBE)
 
     def lose_connections() -> None:
@@ -212,7 +222,7 @@ async def test_documents_about_persons_stay_in_the_database(
 ) -> None:
     house, ann, bob = searching.house, people.ann, people.bob
     admin = admin_of(people, database_urls)
-    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     elbe = await put(house, ann, ELBE)
     await share(house, ann, EVERYONE)
     for caller in (ann, bob):
@@ -232,7 +242,7 @@ async def test_documents_about_persons_stay_in_the_database(
 
 async def test_nothing_is_kept_beyond_the_limit(searching: Searching, people: People) -> None:
     house, ann = searching.house, people.ann
-    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     await put(house, ann, ELBE)
     for most in (0, 1_000):
         residents = Residents(ResidentStore(house.database, search_seconds=4.0), most)

@@ -42,7 +42,7 @@ from responsa_etl.stores.sources import PostgresSources
 from responsa_formats.parsers.table import PDF
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
 from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
-from responsa_server.domain.knowledge import Chunking, JobKind, Operation, OwnershipLost
+from responsa_server.domain.knowledge import Chunking, CollectionFields, JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.notifications import DeliveryState, NotifiedEvent
 from responsa_server.domain.parts import Health, PartReport
@@ -91,7 +91,7 @@ class Office:
             self.folders,
             self.sandboxes,
             self.house.library,
-            self.house.library.ended,
+            self.house.library.watching.ended,
             self.notifier(),
         )
 
@@ -200,7 +200,7 @@ async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[
         *(f"INSERT INTO note VALUES ({n}, 'p{n % 4}', 'The heron number {n} fishes.')" for n in range(8)),
     )
     (tmp_path / "staff.toml").write_text('kind = "sqlite"\nfile = "staff.db"\ntenants = ["acme"]\n')
-    await house.library.create_collection(caller, "people", "", Chunking())
+    await house.library.create_collection(caller, "people", CollectionFields(""), Chunking())
     connections, databases = DeclaredConnections(tmp_path), SqlDatabases(lambda place: place.env)
     made.administration = SourceAdministration(
         PostgresSources(house.database, house.queue, uuid7),
@@ -349,7 +349,7 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     )
     assert versions == [(1,)]
     # All documents move to another collection.
-    await office.house.library.create_collection(office.principal, "others", "", Chunking())
+    await office.house.library.create_collection(office.principal, "others", CollectionFields(""), Chunking())
     moved = SourceChange(mapping=MAPPING.replace('"people"', '"others"'))
     await PostgresSources(office.house.database, office.house.queue, uuid7).update(
         office.principal, "notes", moved, ("staff", "others"), ""

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
-from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.people import Server
 from responsa_server.stores.postgres import database
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -206,7 +206,7 @@ async def test_a_plan_made_while_a_table_was_empty_is_made_again_soon(
 async def test_a_kept_plan_shows_each_reader_only_what_the_reader_may_read(
     alone: Database, house: House, people: People
 ) -> None:
-    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     operation = await house.upload(people.ann, "The Elbe is long.", collection="rivers")
     operations, collections = OperationStore(alone, house.queue), CollectionStore(alone)
     for _ in range(4):  # psycopg prepares what runs often

@@ -21,7 +21,13 @@ from responsa_server.domain.agents import DocumentsRead
 from responsa_server.domain.conversations import Summary
 from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.events import Delta, RefusalReason, VersionRead
-from responsa_server.domain.knowledge import EVERYONE, Chunking, CollectionReader, DocumentChanges
+from responsa_server.domain.knowledge import (
+    EVERYONE,
+    Chunking,
+    CollectionFields,
+    CollectionReader,
+    DocumentChanges,
+)
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES, TURNS
 from responsa_server.domain.people import Principal, Role
@@ -55,7 +61,7 @@ OPEN = QUICK
 
 async def shared(house: House, people: People) -> VersionRead:
     """A document of Ann's that Bob may read."""
-    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     document = await put(house, people.ann, ELBE)
     await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
     return VersionRead(document, 1)
@@ -235,7 +241,7 @@ async def test_a_deletion_gives_no_answer_back_and_takes_none(
 async def test_a_stream_ends_when_its_reader_loses_the_role_that_may_read(
     house: House, database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     read = VersionRead(await put(house, people.ann, ELBE), 1)
     await share(house, people.ann, CollectionReader(role=Role.ADMIN))
     admin = admin_of(people, database_urls)

@@ -15,7 +15,13 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Cancelled, DocumentRejected, Reason, Unavailable
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import CanonicalText, Chunking, IngestClaim, OwnershipLost
+from responsa_server.domain.knowledge import (
+    CanonicalText,
+    Chunking,
+    CollectionFields,
+    IngestClaim,
+    OwnershipLost,
+)
 from responsa_server.domain.passages import (
     BUILT,
     CandidateQuery,
@@ -162,8 +168,8 @@ def vectors(seed: int, count: int) -> Vectors:
 @pytest.fixture(params=["postgres", *QDRANTS])
 async def store(request: pytest.FixtureRequest, house: House, people: People) -> AsyncGenerator[Store]:
     for who in (people.ann, people.eve):
-        await house.library.create_collection(who, "default", "", Chunking(64, 0))
-        await house.library.create_collection(who, "other", "", Chunking(64, 0))
+        await house.library.create_collection(who, "default", CollectionFields(""), Chunking(64, 0))
+        await house.library.create_collection(who, "other", CollectionFields(""), Chunking(64, 0))
     if request.param == "postgres":
         yield Store(house, VectorsOf(house.database))
         return
@@ -315,7 +321,7 @@ async def test_vectors_without_a_generation_disturb_no_search(
     house: House, people: People, place: str
 ) -> None:
     """Earlier releases stored none."""
-    await house.library.create_collection(people.ann, "default", "", Chunking(64, 0))
+    await house.library.create_collection(people.ann, "default", CollectionFields(""), Chunking(64, 0))
     async with qdrant_at(place) as qdrant:
         store = in_qdrant(house, qdrant)
         _, ids = await store.put(people.ann, "a.md", vectors(1, 2))
@@ -504,7 +510,7 @@ async def test_an_erased_tenant_leaves_no_vectors(house: House, people: People) 
         assert isinstance(qdrant, LateVectors)
         store = in_qdrant(house, qdrant)
         for who in (people.ann, people.eve):
-            await house.library.create_collection(who, "default", "", Chunking(64, 0))
+            await house.library.create_collection(who, "default", CollectionFields(""), Chunking(64, 0))
             await store.put(who, "a.md", vectors(1, 2))
         claim = await store.begin(people.ann, "b.md", "one")
         qdrant.late = lambda: store.write(claim, vectors(2, 3))
@@ -566,7 +572,7 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
     """Until the new version is committed, searches use the whole former version; after that they use the new version.
     The retry publishes the missing vectors.
     """
-    await house.library.create_collection(people.ann, "default", "", Chunking(64, 0))
+    await house.library.create_collection(people.ann, "default", CollectionFields(""), Chunking(64, 0))
     async with qdrant_at("local", CutVectors) as cut:
         assert isinstance(cut, CutVectors)
         store = in_qdrant(house, cut)
@@ -598,7 +604,7 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
 async def test_lost_vectors_are_computed_again_from_the_database(
     house: House, people: People, place: str
 ) -> None:
-    await house.library.create_collection(people.ann, "default", "", Chunking(64, 0))
+    await house.library.create_collection(people.ann, "default", CollectionFields(""), Chunking(64, 0))
     async with qdrant_at(place) as qdrant:
         store = in_qdrant(house, qdrant)
         indexed = store.house.ingest()

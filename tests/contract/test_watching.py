@@ -30,11 +30,10 @@ def elsewhere(house: House, heartbeat_seconds: float = 15.0) -> Library:
         house.documents,
         house.operations,
         KnowledgeSearch(retriever_of(house.database, house.embedder)),
-        Watching(house.operations, poll_seconds=0.05),
+        Watching(house.operations, heartbeat_seconds, poll_seconds=0.05),
         PageImages(house.documents, house.parser),
         embedders=house.embedders,
         generations=house.generations,
-        heartbeat_seconds=heartbeat_seconds,
     )
 
 
@@ -49,7 +48,7 @@ async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(
     operation = await house.upload(people.ann, TEXT, "rivers.md")
     other = elsewhere(house)
     watching = [
-        asyncio.create_task(collected(library.watch_operation(people.ann, operation.id)))
+        asyncio.create_task(collected(library.watching.follow(people.ann, operation.id)))
         for library in (house.library, other)
     ]
     async with house.working():
@@ -65,8 +64,8 @@ async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(
     assert results[0][-1] == results[1][-1]
     final = results[0][-1]
     # Whoever has the final state gets nothing; whoever has an earlier one gets the final state alone.
-    assert await collected(other.watch_operation(people.ann, operation.id, final.seq)) == []
-    assert await collected(other.watch_operation(people.ann, operation.id, 1)) == [final]
+    assert await collected(other.watching.follow(people.ann, operation.id, final.seq)) == []
+    assert await collected(other.watching.follow(people.ann, operation.id, 1)) == [final]
 
 
 async def test_what_is_left_is_estimated_once_vectors_have_been_written(house: House, people: People) -> None:
@@ -79,7 +78,7 @@ async def test_what_is_left_is_estimated_once_vectors_have_been_written(house: H
 
     ingest = house.ingest(embedder=GatedEmbedder(house.embedder, once_some_are_written))
     async with house.working(ingest), asyncio.timeout(60):
-        async with aclosing(house.library.watch_operation(people.ann, operation.id)) as states:
+        async with aclosing(house.library.watching.follow(people.ann, operation.id)) as states:
             async for state in states:
                 if state is None:
                     continue  # on a busy machine, the stream may be silent for as long as a heartbeat
@@ -95,7 +94,7 @@ async def test_what_is_left_is_estimated_once_vectors_have_been_written(house: H
 
 async def test_a_silent_stream_beats(house: House, people: People) -> None:
     operation = await house.upload(people.ann, TEXT)
-    async with aclosing(elsewhere(house, 0.05).watch_operation(people.ann, operation.id)) as states:
+    async with aclosing(elsewhere(house, 0.05).watching.follow(people.ann, operation.id)) as states:
         assert await anext(states) == operation
         assert await anext(states) is None
         assert await anext(states) is None
@@ -110,15 +109,15 @@ async def test_a_silent_stream_beats(house: House, people: People) -> None:
 async def test_a_server_that_shuts_down_sends_its_watchers_away(house: House, people: People) -> None:
     operation = await house.upload(people.ann, TEXT)
     library = elsewhere(house)
-    async with aclosing(library.watch_operation(people.ann, operation.id)) as states:
+    async with aclosing(library.watching.follow(people.ann, operation.id)) as states:
         assert await anext(states) == operation
         waiting = asyncio.ensure_future(anext(states))
-        library.drain()
+        library.watching.drain()
         draining = await raises(Unavailable, asyncio.wait_for(waiting, 60))
     assert draining.reason is Reason.DRAINING
     # The next server goes on where this one stopped.
     async with house.working():
-        states = await collected(elsewhere(house).watch_operation(people.ann, operation.id, operation.seq))
+        states = await collected(elsewhere(house).watching.follow(people.ann, operation.id, operation.seq))
     assert states[-1].done
 
 

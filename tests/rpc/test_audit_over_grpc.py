@@ -15,7 +15,7 @@ from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call
 from responsa_server.calls.interceptors.audited import ACTS
 from responsa_server.domain.errors import NotFound
-from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.people import MOST_REFUSED, Origin, Role
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
@@ -287,7 +287,9 @@ async def test_a_refused_act_names_the_user_to_whom_the_resource_belongs(
     answered = await served.bob.Answer(text="How long is the river?")
     share = await served.bob.ShareTurn(turn=answered.name)
     turn = await served.bob.StartTurn(text="wait")
-    rivers = await served.house.library.create_collection(served.bob.who, "rivers", "", Chunking())
+    rivers = await served.house.library.create_collection(
+        served.bob.who, "rivers", CollectionFields(""), Chunking()
+    )
     await served.house.upload(served.bob.who, "The Elbe is long.", collection="rivers")
     collection = f"collections/{rivers.shared_id}"
 

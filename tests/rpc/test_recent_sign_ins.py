@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import user_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
-from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.people import Origin, Principal, Role, User
 from tests.conftest import DatabaseUrls
 from tests.people import GOOD
@@ -108,7 +108,7 @@ async def test_an_old_session_deletes_no_collection_and_no_document_of_others(
 
     async def made(owner: Principal, name: str) -> tuple[str, str]:
         """The names of a collection and of a document in it."""
-        collection = await library.create_collection(owner, name, "", Chunking())
+        collection = await library.create_collection(owner, name, CollectionFields(""), Chunking())
         operation = await served.house.upload(owner, f"The {name} is long.", collection=name)
         return f"collections/{collection.shared_id}", f"documents/{operation.document_id}"
 

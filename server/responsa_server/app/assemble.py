@@ -203,7 +203,7 @@ async def build_knowledge(
     )
     operations = OperationStore(database, queue, external_vectors=external)
     collections = CollectionStore(database, queue if external else None)
-    watching = Watching(operations)
+    watching = Watching(operations, settings.turns.heartbeat_seconds)
     library = Library(
         collections,
         documents,
@@ -214,7 +214,6 @@ async def build_knowledge(
         embedders=embedders,
         generations=GenerationStore(database, queue, new_id),
         spool_dir=layout.data,
-        heartbeat_seconds=settings.turns.heartbeat_seconds,
     )
     evidence = LibraryEvidence(retriever, reranking)
     jobs: KnowledgeJobs | None = None

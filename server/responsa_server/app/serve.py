@@ -263,7 +263,7 @@ async def running(
         finally:
             # No new work begins, and followers are sent to other replicas. Running turns continue for the drain time.
             # Then other workers take over the turns that are still running.
-            knowledge.library.drain()
+            knowledge.library.watching.drain()
             await asyncio.gather(
                 front.drain(settings.drain_seconds + _LAST_WORDS_SECONDS),
                 turns.drain(settings.drain_seconds),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
@@ -78,9 +78,10 @@ EVERYONE: Final = CollectionReader()
 
 
 @dataclass(frozen=True, slots=True)
-class CollectionChanges:
-    """An update of a collection; None leaves a field unchanged. synonyms: "" removes them. readers: all readers from
-    now on, without duplicates. without: the folded addresses of users to leave out of these readers.
+class CollectionFields:
+    """What those who may change a collection say of it, in the fields of the contract with these names; None leaves a
+    field as it is. synonyms: a file of synonyms (see `read_synonyms`); "" removes them. readers: all readers from now
+    on, without duplicates. without: the folded addresses of users to leave out of these readers.
     """
 
     display_name: str | None = None
@@ -88,6 +89,13 @@ class CollectionChanges:
     readers: Sequence[CollectionReader] | None = None
     without: Sequence[str] = ()
     suggested_questions: Sequence[str] | None = None
+
+    @property
+    def columns(self) -> Mapping[str, str | Sequence[str] | None]:
+        """Those that are columns of the table, by name."""
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        del plain["readers"], plain["without"]
+        return plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Generator, Iterable
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Final
@@ -17,7 +17,8 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
+from responsa_server.domain import names
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason, ResponsaError, Unavailable
 from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.people import Reader
 from responsa_server.stores.postgres.operations import OperationStore
@@ -56,8 +57,16 @@ class Watcher:
 class Watching:
     """All watchers of this process."""
 
-    def __init__(self, operations: OperationStore, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        operations: OperationStore,
+        heartbeat_seconds: float = 15.0,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        """heartbeat_seconds: how often a caller of `follow` gets a heartbeat while nothing changes."""
         self._operations = operations
+        self._heartbeat_seconds = heartbeat_seconds
         self._poll_seconds = poll_seconds
         self._watchers: defaultdict[UUID, set[Watcher]] = defaultdict(set)
         self._polling: asyncio.Task[None] | None = None
@@ -83,21 +92,58 @@ class Watching:
             if not self._watchers and self._polling is not None:
                 self._polling.cancel()
 
+    async def wait(self, reader: Reader, operation_id: UUID, timeout_seconds: float) -> Operation:
+        """Wait at most `timeout_seconds` until an operation of the reader's tenant ends, and return the operation in
+        its state after the wait. Raises NotFound.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
+        with self.watch(reader, operation_id) as watcher:
+            while True:
+                operation = await watcher.read()
+                left = deadline - loop.time()
+                if operation.done or left <= 0:
+                    return operation
+                await watcher.changed(left)
+
+    async def follow(
+        self, reader: Reader, operation_id: UUID, after_seq: int = 0
+    ) -> AsyncGenerator[Operation | None, None]:
+        """Yield the states of an operation of the reader's tenant whose seq is greater than `after_seq`, up to the final state.
+
+        Each state is the newest one at its time, so that states may be left out, except the final one. None is a
+        heartbeat, for a caller that has got nothing for a while. Raises NotFound, InvalidRequest
+        (AFTER_SEQ_BEYOND_END), Unavailable (also if the server shuts down).
+        """
+        with self.watch(reader, operation_id) as watcher:
+            first = True
+            while True:
+                operation = await watcher.read()
+                if first and after_seq > operation.seq:
+                    raise _beyond_end(operation, after_seq)
+                first = False
+                if operation.seq > after_seq:
+                    after_seq = operation.seq
+                    yield operation
+                if operation.done:
+                    return
+                if self._draining:
+                    raise Unavailable(
+                        Reason.DRAINING,
+                        "The server is shutting down; try again in a moment.",
+                        retry_after=1.0,
+                    )
+                if not await watcher.changed(self._heartbeat_seconds):
+                    yield None
+
     def ended(self, operations: Iterable[UUID]) -> None:
         """Wake the watchers of these operations, which this process has ended."""
         for operation_id in operations:
             for watcher in self._watchers.get(operation_id, ()):
                 watcher.news.set()
 
-    def check_open(self) -> None:
-        """Raise Unavailable (DRAINING) if the server is shutting down."""
-        if self._draining:
-            raise Unavailable(
-                Reason.DRAINING, "The server is shutting down; try again in a moment.", retry_after=1.0
-            )
-
     def drain(self) -> None:
-        """Let `check_open` raise from now on, and wake every watcher."""
+        """End every `follow`, so that its caller goes on at another server."""
         self._draining = True
         self.ended(list(self._watchers))
 
@@ -119,3 +165,14 @@ class Watching:
                     # finds that out when it reads the operation.
                     if seqs.get(watcher.operation_id) != watcher.seq:
                         watcher.news.set()
+
+
+def _beyond_end(operation: Operation, after_seq: int) -> InvalidRequest:
+    name = names.operation(operation.id)
+    advice = f"the newest state of {name} is {operation.seq}, before {after_seq}; send the seq of a frame of this operation"
+    return InvalidRequest(
+        Reason.AFTER_SEQ_BEYOND_END,
+        f"after_seq: {advice}",
+        {"operation": name, "last_seq": str(operation.seq)},
+        (FieldViolation("after_seq", "after_seq.beyond_end", advice),),
+    )

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final, TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
-from responsa_formats import rejections
 from responsa_formats.parsers.sniff import decide_format
 from responsa_formats.parsers.table import FORMATS
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
-    DocumentRejected,
     FieldViolation,
     InvalidRequest,
     NotFound,
@@ -27,12 +23,10 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.formatting import is_visible
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
-    MAX_DOCUMENT_BYTES,
     CanonicalPiece,
     Chunking,
     Collection,
-    CollectionChanges,
-    CollectionReader,
+    CollectionFields,
     Document,
     DocumentChanges,
     DocumentMetadata,
@@ -54,8 +48,8 @@ from responsa_server.ingest.indexing import SHORT_BYTES
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.pages import PageImages
+from responsa_server.library.receiving import IN_MEMORY_BYTES, receive
 from responsa_server.search.embedder import Embedders, Vectors, unknown_embedding
-from responsa_server.spools import spooling
 from responsa_server.stores.postgres.collections import CollectionStore, require_private
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.generations import GenerationStore
@@ -64,8 +58,6 @@ from responsa_server.text.synonyms import read_synonyms
 
 CONTENT_CHUNK_BYTES: Final = 64 * 1024
 ORIGINAL_CHUNK_BYTES: Final = 256 * 1024
-_UPLOAD_CHUNK_BYTES: Final = 256 * 1024
-_IN_MEMORY_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
 # The maximum number of uploads whose format is decided at the same time. An archive or an old office file is in memory
 # meanwhile, up to 64 MiB.
@@ -94,8 +86,8 @@ class Library:
 
     Collections are read by their owners and by those with whom they are shared, and changed by owners and
     administrators. What a caller may not read does not exist for it; administrators see collections without what is in
-    them. Reads that need no further check go directly to `collections`, `documents`, `operations`, `generations` and
-    `pages`, which know who reads.
+    them. Reads that need no further check go directly to `collections`, `documents`, `operations`, `generations`,
+    `pages` and `watching`, which know who reads.
 
     Whoever may read a document or a collection may read its operations and wait for them. An operation may be cancelled
     and deleted by the user who started it, the uploader of its document, the owner of the collection, and
@@ -115,14 +107,9 @@ class Library:
         embedders: Embedders,
         generations: GenerationStore,
         spool_dir: Path | None = None,
-        heartbeat_seconds: float = 15.0,
     ) -> None:
-        """Build the library.
-
-        embedders: the server's embedding models. spool_dir: the folder for uploads in progress, or None for
-        the system's temporary folder. heartbeat_seconds: how often a caller that watches an operation gets a heartbeat
-        while nothing changes.
-        """
+        """embedders: the server's embedding models. spool_dir: the folder for uploads in progress, or None for the
+        system's temporary folder."""
         self.collections = collections
         self.documents = documents
         self.operations = operations
@@ -130,8 +117,7 @@ class Library:
         self.formats = FORMATS
         self.pages = pages
         self._searcher = searcher
-        self._watching = watching
-        self._heartbeat_seconds = heartbeat_seconds
+        self.watching = watching
         self._embedders = embedders
         self._spool_dir = spool_dir
         self._deciding = asyncio.Semaphore(_DECIDED_AT_ONCE)
@@ -141,67 +127,51 @@ class Library:
         self,
         caller: Principal,
         collection_id: str,
-        display_name: str,
+        fields: CollectionFields,
         chunking: Chunking,
         request_id: UUID | None = None,
-        readers: Sequence[CollectionReader] = (),
-        most: int = NO_LIMIT,
-        suggested_questions: Sequence[str] = (),
+        *,
+        limit: int = NO_LIMIT,
         conversation_id: UUID | None = None,
     ) -> Collection:
-        """Create a collection, which only its owner and these readers may read. most: the maximum number of the
-        caller's collections. conversation_id: see `Collection`. Raises AlreadyExists, InvalidRequest, NotFound (the
-        conversation), Exhausted (LIMIT_REACHED); Unavailable, Precondition
-        (the embedding model).
+        """Create a collection, which only its owner and its readers may read. limit: the maximum number of the caller's
+        collections. conversation_id: see `Collection`. Raises AlreadyExists, InvalidRequest, NotFound (the
+        conversation), Exhausted (LIMIT_REACHED); Unavailable, Precondition (the embedding model).
         """
-        if chunking.overlap_tokens * 2 >= chunking.max_tokens:
-            raise InvalidRequest.of_field(
-                "collection.chunking.overlap_tokens",
-                "chunking.overlap",
-                f"must be less than half of max_tokens ({chunking.max_tokens})",
-            )
-        require_private(conversation_id, readers)
+        require_private(conversation_id, fields.readers)
         embedder = await self._embedders.declared()
         return await self.collections.create(
             caller,
             collection_id,
-            display_name,
+            fields,
             chunking,
             embedder.name,
             request_id,
             dimensions=embedder.dimensions,
-            readers=readers,
-            suggested_questions=suggested_questions,
             conversation_id=conversation_id,
-            limit=most,
+            limit=limit,
         )
 
     async def update_collection(
         self,
         caller: Principal,
         collection_id: str,
-        *,
-        display_name: str | None = None,
-        synonyms: str | None = None,
-        readers: Sequence[CollectionReader] | None = None,
-        without: Sequence[str] = (),
-        suggested_questions: Sequence[str] | None = None,
+        changes: CollectionFields,
         etag: str = "",
+        *,
         validate_only: bool = False,
     ) -> Collection:
-        """Change the values that are not None. validate_only: store nothing, but return the collection as it would be.
-        synonyms: a file of synonyms (see `read_synonyms`), or "" to remove it. without: the folded addresses of users
-        to leave out of the readers. A change of the readers applies from the next call on, and is written to the audit
-        log. Raises NotFound, NotPermitted, Conflict, InvalidRequest (one violation for each mistake in the synonyms).
+        """Change a collection. validate_only: store nothing, but return the collection as it would be. A change of the
+        readers applies from the next call on, and is written to the audit log. Raises NotFound, NotPermitted, Conflict,
+        InvalidRequest (one violation for each mistake in the synonyms).
         """
-        if synonyms is not None:
-            _check_synonyms(synonyms)
+        if changes.synonyms is not None:
+            _check_synonyms(changes.synonyms)
         collection = await self._managed_collection(caller, collection_id)
         name = names.collection(collection.shared_id)
         audit = _audited(caller, name, collection.owner_id)
-        if readers is not None:
+        if changes.readers is not None:
             audit = AuditEvent.of(caller, "collection.share", name, about=collection.owner_id)
-        changes = CollectionChanges(display_name, synonyms, readers, without, suggested_questions)
         return await self.collections.update(
             caller, collection_id, changes, etag=etag, audit=audit, validate_only=validate_only
         )
@@ -227,7 +197,7 @@ class Library:
         ended = await self.collections.delete(
             caller, collection_id, etag, force=force, audit=audit, owner_id=collection.owner_id
         )
-        self._watching.ended(ended)
+        self.watching.ended(ended)
 
     async def reindex_collection(
         self,
@@ -319,7 +289,7 @@ class Library:
         if run is None and metadata.collection_id != DEFAULT_COLLECTION:
             # Check before the bytes arrive; the transaction that stores them checks again. A run has its bytes.
             await self._require_over_collection(caller, metadata.collection_id)
-        async with _receive(metadata, chunks, size, self._spool_dir) as received:
+        async with receive(metadata, chunks, size, self._spool_dir) as received:
             asked = received, metadata.source_key, metadata.media_type, self.formats
             if received.size <= SHORT_BYTES:
                 media_type = decide_format(*asked)
@@ -328,7 +298,7 @@ class Library:
                     media_type = await asyncio.to_thread(decide_format, *asked)
             new = NewDocument(metadata, received, media_type)
             # An upload may wait for its document's lock, so small ones have no bound other than that of connections.
-            async with self._storing if received.size > _IN_MEMORY_BYTES else nullcontext():
+            async with self._storing if received.size > IN_MEMORY_BYTES else nullcontext():
                 return await self._accept(caller, new, request_id, run)
 
     async def _accept(
@@ -382,7 +352,7 @@ class Library:
         document = await self.documents.get_managed(caller, document_id)
         await _check_over_others(caller, document.owner_id, over_others)
         audit = _audited(caller, names.document(document_id), document.owner_id)
-        self._watching.ended(await self.documents.delete(caller.tenant_id, document_id, etag, audit))
+        self.watching.ended(await self.documents.delete(caller.tenant_id, document_id, etag, audit))
 
     async def content(
         self, caller: Principal, document_id: UUID, version: int | None = None, read_offset: int = 0
@@ -482,55 +452,6 @@ class Library:
         user_id = None if caller.role is Role.ADMIN else caller.user_id
         return await self.operations.list(caller, user_id, query)
 
-    async def wait_operation(
-        self, caller: Principal, operation_id: UUID, timeout_seconds: float
-    ) -> Operation:
-        """Wait at most `timeout_seconds` until an operation of the caller's tenant ends, and return the operation in
-        its state after the wait. Raises NotFound.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_seconds
-        with self._watching.watch(caller, operation_id) as watcher:
-            while True:
-                operation = await watcher.read()
-                left = deadline - loop.time()
-                if operation.done or left <= 0:
-                    return operation
-                await watcher.changed(left)
-
-    async def watch_operation(
-        self, caller: Principal, operation_id: UUID, after_seq: int = 0
-    ) -> AsyncGenerator[Operation | None, None]:
-        """Yield the states of an operation of the caller's tenant whose seq is greater than `after_seq`, up to the final state.
-
-        Each state is the newest one at its time, so that states may be left out, except the final one. None is a
-        heartbeat, for a caller that has got nothing for a while. Raises NotFound, InvalidRequest
-        (AFTER_SEQ_BEYOND_END), Unavailable (also if the server shuts down).
-        """
-        with self._watching.watch(caller, operation_id) as watcher:
-            first = True
-            while True:
-                operation = await watcher.read()
-                if first and after_seq > operation.seq:
-                    raise _beyond_end(operation, after_seq)
-                first = False
-                if operation.seq > after_seq:
-                    after_seq = operation.seq
-                    yield operation
-                if operation.done:
-                    return
-                self._watching.check_open()
-                if not await watcher.changed(self._heartbeat_seconds):
-                    yield None
-
-    def drain(self) -> None:
-        """End every `watch_operation`, so that its caller goes on at another server."""
-        self._watching.drain()
-
-    def ended(self, operation_ids: Sequence[UUID]) -> None:
-        """Tell the watchers of these operations that the operations have ended."""
-        self._watching.ended(operation_ids)
-
     async def cancel_operation(self, caller: Principal, operation_id: UUID) -> None:
         """End an operation with OPERATION_CANCELLED unless it has already ended. Raises NotFound, NotPermitted."""
         operation = await self.operations.get(caller, operation_id)
@@ -539,7 +460,7 @@ class Library:
             return
         audit = _audited(caller, names.operation(operation_id), operation.user_id)
         await self.operations.cancel(caller.tenant_id, operation_id, audit)
-        self._watching.ended([operation_id])
+        self.watching.ended([operation_id])
 
     async def delete_operation(self, caller: Principal, operation_id: UUID) -> None:
         """Delete an operation that has ended. Raises NotFound, NotPermitted, Precondition."""
@@ -571,17 +492,6 @@ def _check_title(title: str) -> None:
     if (size := len(title.encode())) > MAX_TITLE_BYTES:
         remedy = f"must be at most {MAX_TITLE_BYTES} bytes, but has {size}; shorten it"
         raise InvalidRequest.of_field("document.title", "string.max_bytes", remedy)
-
-
-def _beyond_end(operation: Operation, after_seq: int) -> InvalidRequest:
-    name = names.operation(operation.id)
-    advice = f"the newest state of {name} is {operation.seq}, before {after_seq}; send the seq of a frame of this operation"
-    return InvalidRequest(
-        Reason.AFTER_SEQ_BEYOND_END,
-        f"after_seq: {advice}",
-        {"operation": name, "last_seq": str(operation.seq)},
-        (FieldViolation("after_seq", "after_seq.beyond_end", advice),),
-    )
 
 
 def _border_before(data: bytes, offset: int) -> int:
@@ -646,77 +556,3 @@ def _require_subjects(caller: Principal, subject: str | None) -> None:
 def _require(caller: Principal, owner_id: UUID) -> None:
     if caller.role is not Role.ADMIN and caller.user_id != owner_id:
         raise NotPermitted.owner_only()
-
-
-class _Received:
-    """A complete upload. Implements `StoredBytes`."""
-
-    def __init__(self, spool: IO[bytes], size: int, sha256: bytes) -> None:
-        self.size = size
-        self.sha256 = sha256
-        self._spool = spool
-
-    def read(self, start: int, count: int) -> bytes:
-        self._spool.seek(start)
-        return self._spool.read(count)
-
-
-@asynccontextmanager
-async def _receive(
-    metadata: DocumentMetadata, chunks: AsyncIterator[bytes], size: int | None, spool_dir: Path | None
-) -> AsyncGenerator[_Received, None]:
-    """Receive all chunks and keep them until the block ends. size: the announced number of bytes, or None.
-
-    An upload of more than 1 MiB goes to a file without a name, so that the file never outlives the process. If the file
-    system requires a name, the file has the mode 0600. Raises InvalidRequest with INVALID_FIELD (a chunk of more than
-    256 KiB) or UPLOAD_INCOMPLETE, DocumentRejected with DOCUMENT_TOO_LARGE or DOCUMENT_EMPTY, and StorageFull.
-    """
-    if size is not None and size > MAX_DOCUMENT_BYTES:
-        raise _rejected(DocumentRejected.too_large(MAX_DOCUMENT_BYTES), metadata)
-    digest = hashlib.sha256()
-    received = 0
-    with (
-        spooling(),
-        tempfile.SpooledTemporaryFile(
-            max_size=_IN_MEMORY_BYTES, dir=None if spool_dir is None else str(spool_dir)
-        ) as spool,
-    ):
-        async for chunk in chunks:
-            if len(chunk) > _UPLOAD_CHUNK_BYTES:
-                limit = f"a chunk may have at most {_UPLOAD_CHUNK_BYTES} bytes; send more, smaller chunks"
-                raise InvalidRequest.of_field("chunk", "bytes.max_len", limit)
-            received += len(chunk)
-            if received > MAX_DOCUMENT_BYTES:
-                raise _rejected(DocumentRejected.too_large(MAX_DOCUMENT_BYTES), metadata)
-            if size is not None and received > size:
-                raise incomplete(size, received)
-            digest.update(chunk)
-            if received > _IN_MEMORY_BYTES:
-                await asyncio.to_thread(spool.write, chunk)
-            else:
-                spool.write(chunk)
-        if size is not None and received != size:
-            raise incomplete(size, received)
-        if received == 0:
-            raise _rejected(rejections.empty(), metadata)
-        yield _Received(spool, received, digest.digest())
-
-
-def _rejected(error: DocumentRejected, metadata: DocumentMetadata) -> DocumentRejected:
-    return replace(error, metadata={"source_key": metadata.source_key, **error.metadata})
-
-
-def incomplete(
-    size: int, received: int, what: str = "", remedy: str = "Send the document again."
-) -> InvalidRequest:
-    """Build the error for an upload whose bytes did not all arrive as announced (UPLOAD_INCOMPLETE).
-
-    size: the announced number of bytes. received: the number of bytes that came. what: the problem, without a full stop;
-    "" if the two numbers differ. remedy: a whole sentence.
-    """
-    problem = what or f"{size} bytes were announced, but {received} arrived"
-    return InvalidRequest(
-        Reason.UPLOAD_INCOMPLETE,
-        f"{problem}; nothing was kept. {remedy}",
-        {"size_bytes": str(size), "received_bytes": str(received)},
-    )

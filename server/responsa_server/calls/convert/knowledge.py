@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Container, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Container, Sequence, Set
+from dataclasses import fields, replace
 from pathlib import PurePosixPath
 from typing import Final
 from uuid import UUID
@@ -40,6 +40,7 @@ from responsa_server.domain.knowledge import (
     OCR_PAGES,
     Chunking,
     Collection,
+    CollectionFields,
     CollectionReader,
     Document,
     DocumentChanges,
@@ -95,29 +96,29 @@ def chunking(value: collection_pb2.Chunking) -> Chunking:
 
 
 def collection(value: Collection) -> collection_pb2.Collection:
-    return collection_pb2.Collection(
-        name=names.collection(value.id),
-        display_name=value.display_name,
-        owner=names.user(value.owner_id),
-        chunking=collection_pb2.Chunking(
-            max_tokens=value.chunking.max_tokens, overlap_tokens=value.chunking.overlap_tokens
-        ),
-        embedding=value.embedding,
-        document_count=value.document_count,
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
-        etag=value.etag,
-        kind=enums.COLLECTION_KIND.number(value.kind),
-        synonyms=value.synonyms,
+    return messages.message(
+        collection_pb2.Collection,
+        value,
+        chunking=messages.message(collection_pb2.Chunking, value.chunking),
         readers=[_reader(reader) for reader in value.readers],
         shared_name=names.collection(value.shared_id),
-        owner_display_name=value.owner_display_name,
-        chosen_id=value.chosen_id,
-        readable=value.readable,
-        manageable=value.manageable,
-        suggested_questions=value.suggested_questions,
-        conversation=names.conversation(value.conversation_id) if value.conversation_id else "",
     )
+
+
+COLLECTION_FIELDS: Final = tuple(item.name for item in fields(CollectionFields) if item.name != "without")
+"""The fields of a collection that can be changed."""
+
+
+def collection_fields(
+    value: collection_pb2.Collection, wanted: Set[str], removed_emails: Sequence[str] = ()
+) -> CollectionFields:
+    """Convert the fields `wanted` of a collection. removed_emails: the addresses of users to leave out of the readers.
+    Raises InvalidRequest."""
+    shares = "readers" in wanted
+    without = parse_removed_emails(removed_emails, shares=shares)
+    shared = readers("collection.readers", value.readers) if shares else None
+    plain = messages.columns("collection", value, wanted - {"readers"})
+    return replace(CollectionFields(readers=shared, without=without), **plain)
 
 
 def _reader(value: CollectionReader) -> reader_pb2.Reader:

@@ -37,7 +37,8 @@ from responsa_server.domain.programs import ASK, SEARCH
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import Limiter, Storing
 from responsa_server.insight.reports import Insight
-from responsa_server.library.library import Library, incomplete
+from responsa_server.library.library import Library
+from responsa_server.library.receiving import incomplete
 from responsa_server.turns.service import Turns
 
 _PIECE_BYTES = 256 * 1024
@@ -75,13 +76,11 @@ class KnowledgeService:
         created = await self._library.create_collection(
             caller(),
             request.collection_id,
-            collection.display_name,
+            knowledge.collection_fields(collection, {*knowledge.COLLECTION_FIELDS} - {"synonyms"}),
             knowledge.chunking(collection.chunking),
             request_id(request.request_id),
-            knowledge.readers("collection.readers", collection.readers),
-            limit,
-            collection.suggested_questions,
-            uuid_of("collection.conversation", "conversations", collection.conversation)
+            limit=limit,
+            conversation_id=uuid_of("collection.conversation", "conversations", collection.conversation)
             if collection.conversation
             else None,
         )
@@ -101,20 +100,13 @@ class KnowledgeService:
 
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
         collection = request.collection
-        updatable = ("display_name", "synonyms", "readers", "suggested_questions")
-        changes = unmask(request.update_mask, updatable, collection)
-        without = knowledge.parse_removed_emails(request.removed_emails, shares="readers" in changes)
+        wanted = unmask(request.update_mask, knowledge.COLLECTION_FIELDS, collection)
+        changes = knowledge.collection_fields(collection, wanted, request.removed_emails)
         changed = await self._library.update_collection(
             caller(),
             slug_of("collection.name", "collections", collection.name),
-            display_name=collection.display_name if "display_name" in changes else None,
-            synonyms=collection.synonyms if "synonyms" in changes else None,
-            readers=knowledge.readers("collection.readers", collection.readers)
-            if "readers" in changes
-            else None,
-            without=without,
-            suggested_questions=collection.suggested_questions if "suggested_questions" in changes else None,
-            etag=collection.etag,
+            changes,
+            collection.etag,
             validate_only=request.validate_only,
         )
         return knowledge.collection(changed)
@@ -334,7 +326,7 @@ class KnowledgeService:
     ) -> AsyncIterator[pb.WatchOperationResponse]:
         principal, last = caller(), request.after_seq
         operation_id = uuid_of("name", "operations", request.name)
-        async with aclosing(self._library.watch_operation(principal, operation_id, last)) as states:
+        async with aclosing(self._library.watching.follow(principal, operation_id, last)) as states:
             async for state in states:
                 if state is None:
                     yield pb.WatchOperationResponse(seq=last)

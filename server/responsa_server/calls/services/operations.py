@@ -123,7 +123,7 @@ class OperationsService:
         if remaining is not None:
             seconds = min(seconds, max(remaining - _HEAD_START_SECONDS, 0.0))
         who = caller()
-        operation = await self._library.wait_operation(
+        operation = await self._library.watching.wait(
             who, uuid_of("name", "operations", request.name), min(seconds, MAX_WAIT_SECONDS)
         )
         return await encode_operation(self._library, who, operation)

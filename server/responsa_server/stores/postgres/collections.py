@@ -18,7 +18,7 @@ from responsa_server.domain.knowledge import (
     FIRST_DIMENSIONS,
     Chunking,
     Collection,
-    CollectionChanges,
+    CollectionFields,
     CollectionReader,
     JobKind,
 )
@@ -76,14 +76,12 @@ class CollectionStore:
         self,
         caller: Principal,
         collection_id: str,
-        display_name: str,
+        fields: CollectionFields,
         chunking: Chunking,
         embedding: str,
         request_id: UUID | None,
         *,
         dimensions: int = FIRST_DIMENSIONS,
-        readers: Sequence[CollectionReader] = (),
-        suggested_questions: Sequence[str] = (),
         conversation_id: UUID | None = None,
         limit: int = NO_LIMIT,
     ) -> Collection:
@@ -93,13 +91,17 @@ class CollectionStore:
         (of the caller's own collections), REQUEST_ID_REUSED; InvalidRequest (a reader that is not a user of the
         tenant); NotFound (the conversation); Exhausted (LIMIT_REACHED).
         """
+        readers = fields.readers or ()
         body = {
             "collection_id": collection_id,
-            "display_name": display_name,
             "max_tokens": str(chunking.max_tokens),
             "overlap_tokens": str(chunking.overlap_tokens),
             "readers": " ".join(sorted(map(_text_of, readers))),
-            "suggested_questions": "\n".join(suggested_questions),
+            **{
+                name: value if isinstance(value, str) else "\n".join(value)
+                for name, value in fields.columns.items()
+                if value is not None
+            },
             **({"conversation": str(conversation_id)} if conversation_id else {}),
         }
         async with self._database.tenant(caller.tenant_id) as connection:
@@ -117,14 +119,13 @@ class CollectionStore:
                 "tenant": caller.tenant_id,
                 "slug": collection_id,
                 "owner": caller.user_id,
-                "display_name": display_name,
+                **fields.columns,
                 "max_tokens": chunking.max_tokens,
                 "overlap_tokens": chunking.overlap_tokens,
                 "embedding": embedding,
                 "kind": kind.value,
                 "dimensions": dimensions,
                 "generation": first_generation(dimensions),
-                "suggested_questions": list(suggested_questions),
                 "conversation": conversation_id,
             }
             if conversation_id is not None:
@@ -171,7 +172,7 @@ class CollectionStore:
         without: Sequence[str] = (),
     ) -> tuple[Sequence[str], Sequence[str]]:
         """Replace the readers of a collection, and return the added and the removed readers, as in `AuditEvent`.
-        values: with the tenant, the id and the owner, who is never a reader. without: as in `CollectionChanges`. Raises
+        values: with the tenant, the id and the owner, who is never a reader. without: as in `CollectionFields`. Raises
         InvalidRequest.
         """
         readers = await self._with_names(connection, values, readers, without)
@@ -257,7 +258,7 @@ class CollectionStore:
         self,
         reader: Reader,
         collection_id: str,
-        changes: CollectionChanges,
+        changes: CollectionFields,
         *,
         etag: str,
         audit: AuditEvent | None = None,
@@ -267,7 +268,7 @@ class CollectionStore:
         Raises NotPermitted unless `reader` is its owner or an administrator, Conflict ETAG_MISMATCH if the given etag is
         not "" and differs from the collection's etag, and InvalidRequest (a reader that is not a user of the tenant).
         """
-        synonyms, questions = changes.synonyms, changes.suggested_questions
+        synonyms = changes.synonyms
         async with (
             self._database.reading(reader) as connection,
             connection.transaction(force_rollback=validate_only),
@@ -277,16 +278,14 @@ class CollectionStore:
             if changes.readers:
                 current = await self._get(connection, reader.tenant_id, named.key)
                 require_private(current.conversation_id, changes.readers)
-            if changes != CollectionChanges():
+            if changes != CollectionFields():
                 digest = hashlib.sha256(synonyms.encode()).digest() if synonyms else b""
                 values = {
                     "tenant": reader.tenant_id,
                     "id": named.key,
                     "owner": named.owner_id,
-                    "display_name": changes.display_name,
-                    "synonyms": synonyms,
+                    **changes.columns,
                     "synonyms_sha256": None if synonyms is None else digest,
-                    "suggested_questions": None if questions is None else list(questions),
                 }
                 await connection.execute(self._queries["update"], values)
                 if changes.readers is not None:
@@ -388,7 +387,7 @@ class CollectionStore:
         return _collection(row)
 
 
-def require_private(conversation_id: UUID | None, readers: Sequence[CollectionReader]) -> None:
+def require_private(conversation_id: UUID | None, readers: Sequence[CollectionReader] | None) -> None:
     """Raises InvalidRequest if these are readers of the files of a conversation."""
     if conversation_id is not None and readers:
         raise InvalidRequest.of_field(

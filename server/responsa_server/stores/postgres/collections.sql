@@ -8,7 +8,7 @@ INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, ma
 VALUES (
     %(tenant)s, %(id)s, %(slug)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s,
         %(kind)s, %(dimensions)s, %(generation)s,
-    %(suggested_questions)s, %(conversation)s)
+    coalesce(%(suggested_questions)s::text[], '{}'), %(conversation)s)
 ON CONFLICT DO NOTHING
 RETURNING true;
 
