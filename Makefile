@@ -36,7 +36,7 @@ check: packages
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, CAMPAIGN=real those of a folder, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).
 # Each campaign adds a line to soak/RUNS.md, which is to be committed.
 soak: .venv/.dev $(VECTORS) clients/web/dist/index.html .venv/.ray .venv/optimise/.installed
-	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s --runs=soak/RUNS.md $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py tests/$(CAMPAIGN)),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/migrations tests/rpc tests/system tests/embedded tests/security tests/contract tests/browser tests/unit/tools tests/unit/routing tests/unit/evaluation tests/docs tests/mutants tests/real)
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s --runs=soak/RUNS.md $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py tests/$(CAMPAIGN)),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/migrations tests/rpc tests/system tests/embedded tests/security tests/contract tests/browser tests/unit/tools tests/unit/routing tests/lab/evaluation tests/docs tests/mutants tests/real)
 
 # COUNT=100000 mutated documents of all formats, and as many mutated requests to all doors; counts may be summed over runs (soak/*.jsonl).
 fuzz: .venv/.dev $(VECTORS) clients/web/dist/index.html

@@ -83,6 +83,7 @@ FIRST = (
     "tests/security/",
     "tests/gateway/",
     "tests/contract/",
+    "tests/etl/",
 )
 """The longest groups begin first, so that no process runs one of them alone at the end."""
 

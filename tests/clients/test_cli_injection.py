@@ -39,7 +39,7 @@ from tests.clients.scripted import (
     Scripted,
 )
 from tests.instance import ROOT
-from tests.unit.scripted.asking import MARK, TRUSTED, shipped
+from tests.lab.scripted.asking import MARK, TRUSTED, shipped
 
 SAMPLES = ROOT / "evals" / "injection_samples"
 

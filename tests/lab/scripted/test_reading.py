@@ -15,13 +15,13 @@ from responsa_server.agents.nodes.searching import Expanded, Rewritten
 from responsa_server.app.models import model_table
 from responsa_server.domain.models import ModelPrompt, PromptMessage, Role, Spent
 from responsa_server.providers.settings import ModelSettings
-from tests.unit.providers.told import gathered
-from tests.unit.scripted.asking import (
+from tests.lab.scripted.asking import (
     STRONG,
     TALK,
     prompt_for,
     said,
 )
+from tests.unit.providers.told import gathered
 
 
 def golden(agent: str) -> list[tuple[str, str, str]]:

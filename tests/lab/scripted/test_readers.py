@@ -9,7 +9,7 @@ import pytest
 from responsa_lab.scripted.readers import NO_ANSWER, Labelled
 from responsa_server.agents.engine import declining
 from responsa_server.domain.models import ModelPrompt
-from tests.unit.scripted.asking import MODELS, prompt_for, said
+from tests.lab.scripted.asking import MODELS, prompt_for, said
 
 PASSAGES = [
     "The bridge was built in 1924. It is blue.",

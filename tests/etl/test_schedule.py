@@ -8,7 +8,7 @@ import pytest
 
 from responsa_etl.sources.mapping import read_schedule
 from responsa_etl.sources.mapping_text import read_mapping
-from tests.unit.sources.test_mapping import GOOD
+from tests.etl.test_mapping import GOOD
 
 
 def times(expression: str, zone: str, moment: datetime, count: int) -> list[str]:
