@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.app.listening import AddressTaken, claimed, listen
+from responsa_server.app.listening import AddressTaken, claim, listen
 from responsa_server.domain.addresses import AddressError, TcpAddress, UnixAddress, parse
 
 
@@ -57,21 +57,21 @@ def test_what_is_no_address_is_told(text: str, message: str) -> None:
 
 def test_a_claimed_socket_is_not_taken_away(folder: Path) -> None:
     address = UnixAddress(folder / "s.sock")
-    with claimed(address):
+    with claim(address):
         with (
             pytest.raises(AddressTaken, match=r"Another process listens on unix:/.*s\.sock"),
-            claimed(address),
+            claim(address),
         ):
             pass
-        with claimed(UnixAddress(folder / "other.sock")):
+        with claim(UnixAddress(folder / "other.sock")):
             pass
     assert [*folder.iterdir()] == []
-    with claimed(address):
+    with claim(address):
         pass
 
 
 def test_a_claim_needs_a_folder(folder: Path) -> None:
-    with pytest.raises(FileNotFoundError), claimed(UnixAddress(folder / "none" / "s.sock")):
+    with pytest.raises(FileNotFoundError), claim(UnixAddress(folder / "none" / "s.sock")):
         pass
 
 
@@ -89,9 +89,9 @@ def test_a_tcp_address_is_one_listeners(host: str, family: int) -> None:
         probe.bind((host, 0))
         port = int(probe.getsockname()[1])
     address = TcpAddress(host, port)
-    with claimed(address), listen(address) as listener:
+    with claim(address), listen(address) as listener:
         assert listener.getsockname()[:2] == (host, port)
         with pytest.raises(AddressTaken, match=str(port)):
             listen(address)
-        with pytest.raises(AddressTaken, match=str(port)), claimed(address):
+        with pytest.raises(AddressTaken, match=str(port)), claim(address):
             pass

@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from starlette.types import Message, Receive, Scope, Send
 
-from responsa_server.app.front import Silent
+from responsa_server.app.front import HealthFront
 from responsa_server.app.gateway import GatewayServer
 from responsa_server.app.resources import Addresses
 from responsa_server.calls.health import ServerHealth
@@ -183,7 +183,7 @@ async def test_health_tells_strangers_whether_it_can_answer(folder: Path) -> Non
 
 async def test_a_process_without_calls_tells_its_health_where_it_is_asked_to(folder: Path) -> None:
     grpc_address, http = UnixAddress(folder / "h.sock"), UnixAddress(folder / "g.sock")
-    silent = Silent(Addresses(grpc_address, http), NOT_PAUSED)
+    silent = HealthFront(Addresses(grpc_address, http), NOT_PAUSED)
     await silent.start()
     channel = grpc.aio.insecure_channel(str(grpc_address), [("grpc.default_authority", "localhost")])
     try:

@@ -99,8 +99,8 @@ def providers_of(settings: Settings) -> Sequence[SignInProvider]:
     """Return the OpenID Connect providers of all tenants."""
     default = settings.accounts.default_tenant
     return [
-        SignInProvider(name, one.tenant or default, one.display_name, one.issuer)
-        for name, one in settings.oidc.providers.items()
+        SignInProvider(name, provider.tenant or default, provider.display_name, provider.issuer)
+        for name, provider in settings.oidc.providers.items()
     ]
 
 

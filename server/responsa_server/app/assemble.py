@@ -37,7 +37,7 @@ from responsa_server.app.caches import Caches
 from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.layout import Layout
-from responsa_server.app.models import by_name, doubles, known_models, model_table, open_reranker
+from responsa_server.app.models import by_name, doubles, list_models, model_table, open_reranker
 from responsa_server.app.processes import memory_mib
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key, secret_text
 from responsa_server.app.settings import Settings, SettingsError
@@ -199,7 +199,7 @@ async def build_knowledge(
         new_id,
         external_vectors=external,
         kept_versions=settings.ingestion.kept_versions,
-        parsers=[one.parsed_by for one in FORMATS],
+        parsers=[parser.parsed_by for parser in FORMATS],
     )
     operations = OperationStore(database, queue, external_vectors=external)
     collections = CollectionStore(database, queue if external else None)
@@ -294,7 +294,7 @@ def background_model(
 ) -> BackgroundModel | None:
     """Return the model that the setting `key` names, for background work on texts of others, or None if it names no
     model. Raises Fixable if the model is not available."""
-    model = _named_model(key, name, models)
+    model = _model_of(key, name, models)
     return None if model is None else BackgroundModel(model, subject, prompts, seconds=_BACKGROUND_SECONDS)
 
 
@@ -302,13 +302,13 @@ def citation_model(settings: CitationSettings, models: Models) -> Asker | None:
     """Return what asks the model that judges citations, or None if the settings name no model. Raises Fixable if the
     model is not available."""
     name = settings.judge
-    judge = _named_model("citations.judge", name, models)
+    judge = _model_of("citations.judge", name, models)
     if judge is None:
         return None
     return Asker(judge, citation_prompts(), Traits(), lambda model="": models.price(model or name))
 
 
-def _named_model(key: str, name: str, models: Models) -> ChatModel | None:
+def _model_of(key: str, name: str, models: Models) -> ChatModel | None:
     if not name:
         return None
     if (problem := models.problem(name)) is not None:
@@ -335,10 +335,10 @@ def citation_prompts() -> PromptSet:
 
 
 def _prompts(package: str) -> PromptSet:
-    found = read_prompts(Path(str(files(f"responsa_server.{package}"))), f"{package}/")
-    for problem in found.problems:
+    prompts = read_prompts(Path(str(files(f"responsa_server.{package}"))), f"{package}/")
+    for problem in prompts.problems:
         raise PromptError(problem.file, problem.line, problem.message)
-    return PromptSet(found.prompts, found.partials)
+    return PromptSet(prompts.prompts, prompts.partials)
 
 
 def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> ModelTable:
@@ -467,7 +467,7 @@ async def build_agents(
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:
     """Return the names of the server's models and providers, for the check of agents' files."""
-    known = known_models(settings.language_models)
+    known = list_models(settings.language_models)
     return Surroundings(
         models=models,
         suggested_models=(PASSAGES, DEFAULT_MODEL, *settings.models.default, *by_name(known)),
@@ -479,8 +479,8 @@ def require_default_models(models: Models, default: Sequence[str]) -> None:
     """Check the setting `models.default`. Raises Fixable if a model is not available; the message names the
     setting.
     """
-    for place, name in enumerate(default):
-        if name == PASSAGES and place < len(default) - 1:
+    for index, name in enumerate(default):
+        if name == PASSAGES and index < len(default) - 1:
             why = f"names “{PASSAGES}” before other models, but “{PASSAGES}” must be the last"
         elif (problem := models.problem(name)) is not None:
             why = f"names “{name}”, which is not available: {clause(problem)}"

@@ -14,6 +14,6 @@ class Caches:
     """See `stores.settings.CacheSettings` and ADR 0076. Raises Fixable if the secret file cannot be read."""
 
     def __init__(self, settings: Settings, layout: Layout, cache: Cache) -> None:
-        kept, secret = settings.cache, cache_key(settings, layout)
-        self.vectors = SharedCache(cache, "vectors", kept.vectors_seconds, RAW, secret)
-        self.searches = SharedCache(cache, "searches", kept.searches_seconds, plain(Retrieval), secret)
+        times, secret = settings.cache, cache_key(settings, layout)
+        self.vectors = SharedCache(cache, "vectors", times.vectors_seconds, RAW, secret)
+        self.searches = SharedCache(cache, "searches", times.searches_seconds, plain(Retrieval), secret)

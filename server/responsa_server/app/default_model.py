@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from pydantic import SecretStr, ValidationError
 
 from responsa_server.app.embedders import ConfiguredEmbedders
-from responsa_server.app.models import EMBEDDED, EMBEDDED_MODEL, SCRIPTED, known_models, unlimited_spending
+from responsa_server.app.models import EMBEDDED, EMBEDDED_MODEL, SCRIPTED, list_models, warn_of_spending
 from responsa_server.app.settings import Settings, environment
 from responsa_server.app.tools import read_secret
 from responsa_server.domain.breakers import Breakers, CircuitsPart
@@ -132,10 +132,10 @@ class DefaultModels:
 
     async def read(self) -> InstalledModels:
         stored, update_time = await self._store.get()
-        offered = await asyncio.to_thread(self._offered)
-        refused = "" if self._fixed or self._problem else await self._refused_address(stored)
+        offered = await asyncio.to_thread(self._list_providers)
+        refused = "" if self._fixed or self._problem else await self._refusal_of(stored)
         in_use = () if refused else self._in_use
-        spending = unlimited_spending(self._whole, in_use)
+        spending = warn_of_spending(self._whole, in_use)
         _, key_in_use = await asyncio.to_thread(self._find_key, stored)
         return InstalledModels(
             in_use,
@@ -193,7 +193,7 @@ class DefaultModels:
     async def _ask_for(self, wanted: DefaultModel, offered: ModelProvider) -> ModelTest:
         """Ask the model for a word; if none is named, its provider for the names of its models."""
         if offered.models and not wanted.model:
-            return ModelTest(ModelTestOutcome.ANSWERED, _listed(offered.models), models=offered.models)
+            return ModelTest(ModelTestOutcome.ANSWERED, _choice_hint(offered.models), models=offered.models)
         provider, problem = await asyncio.to_thread(self._provider, wanted)
         if problem:
             missing = ModelTestOutcome.KEY_MISSING if offered.takes_key_name else ModelTestOutcome.FAILED
@@ -214,7 +214,7 @@ class DefaultModels:
         except ResponsaError as error:  # of the embedding model
             return ModelTest(ModelTestOutcome.FAILED, error.message, time.monotonic() - began)
         if outcome is ModelTestOutcome.ANSWERED and not wanted.model:
-            message = _listed(models)
+            message = _choice_hint(models)
         else:
             _, key = await asyncio.to_thread(self._find_key, wanted)
             message = _message(outcome, wanted, offered, kind, key)
@@ -239,7 +239,7 @@ class DefaultModels:
             if adapter is not None:
                 await adapter.close()
 
-    def _offered(self) -> Mapping[str, ModelProvider]:
+    def _list_providers(self) -> Mapping[str, ModelProvider]:
         """The providers by name. Reads files."""
         providers: dict[str, ModelProvider] = {}
         for name, section in self._settings.vendors.items():
@@ -264,7 +264,7 @@ class DefaultModels:
             providers[name] = ModelProvider(
                 name, name, base_url=server.url, takes_embedding=server.wire in EMBEDDERS
             )
-        known = known_models(self._settings)
+        known = list_models(self._settings)
         if self._settings.wants_embedded:
             providers[EMBEDDED] = ModelProvider(
                 EMBEDDED, "The model on this machine", models=[EMBEDDED_MODEL]
@@ -281,7 +281,7 @@ class DefaultModels:
 
     def _check(self, wanted: DefaultModel) -> ModelProvider:
         """The provider of a model. Reads files. Raises InvalidRequest."""
-        offered = self._offered()
+        offered = self._list_providers()
         provider = offered.get(wanted.provider)
         if provider is None:
             raise _wrong("provider", f"must be one of {', '.join(offered)}")
@@ -308,7 +308,7 @@ class DefaultModels:
     def _check_address(self, wanted: DefaultModel) -> None:
         try:
             origin = origin_of(wanted.base_url)
-            self._guarded(wanted, "")
+            self._guard(wanted, "")
         except (OutboundError, ValidationError):
             message = "must be an address such as http://127.0.0.1:11434/v1, without user, password and query"
             raise _wrong("base_url", message) from None
@@ -338,21 +338,21 @@ class DefaultModels:
                 "the environment variable and start the server again."
             )
         if wanted.provider == COMPATIBLE:
-            return Provider(self._guarded(wanted, key)), ""
+            return Provider(self._guard(wanted, key)), ""
         known = providers(self._settings)[wanted.provider]
         return replace(known, server=known.server.model_copy(update={"api_key": SecretStr(key)})), ""
 
-    def _guarded(self, wanted: DefaultModel, key: str) -> GuardedSettings:
+    def _guard(self, wanted: DefaultModel, key: str) -> GuardedSettings:
         return GuardedSettings(url=wanted.base_url, api_key=SecretStr(key), allowed=self._allowed)
 
-    async def _refused_address(self, stored: DefaultModel) -> str:
+    async def _refusal_of(self, stored: DefaultModel) -> str:
         """Why the server may not connect to the address of the stored model; "" if it may, or if the address is not known now."""
         if stored.provider == COMPATIBLE:
             origin, allowed = origin_of(stored.base_url), self._allowed
             with contextlib.suppress(OSError, ValueError):
                 async with asyncio.timeout(_LOOK_UP_SECONDS):
-                    found = await look_up(origin.host, origin.port)
-                if not all(allowed.may_reach(origin.host, address) for address in found):
+                    addresses = await look_up(origin.host, origin.port)
+                if not all(allowed.may_reach(origin.host, address) for address in addresses):
                     return _not_allowed(stored.base_url)
         return ""
 
@@ -362,10 +362,10 @@ class DefaultModels:
             return wanted.api_key, ""
         name = wanted.key_name or _own_key(wanted.provider)
         folder = environment().get("RESPONSA_SECRETS_DIR")
-        for place in (SecretPlace(env=name), SecretPlace(file=name)):
-            if name and (place.env or folder):
+        for source in (SecretPlace(env=name), SecretPlace(file=name)):
+            if name and (source.env or folder):
                 with contextlib.suppress(ToolUnfit):
-                    return read_secret(place, Path(folder or "")), name
+                    return read_secret(source, Path(folder or "")), name
         vendor = self._settings.vendors.get(wanted.provider)
         if vendor and name == _own_key(wanted.provider) and (key := vendor.api_key.get_secret_value()):
             return key, name
@@ -380,7 +380,7 @@ def _server_of(model: DefaultModel) -> str:
     return f"{model.provider} {model.base_url.rstrip('/')}"
 
 
-def _listed(models: Sequence[str]) -> str:
+def _choice_hint(models: Sequence[str]) -> str:
     return "Choose one of the models." if models else "The server names no models. Enter the model's name."
 
 
@@ -435,9 +435,9 @@ def _message(
         case ModelTestOutcome.BUSY:
             return f"{where} accepts no more calls at the moment. Try again in a minute."
         case _:
-            said = f" ({kind})" if kind else ""
+            detail = f" ({kind})" if kind else ""
             return (
-                f"{where} did not answer as expected{said}. The server's log says more (model_test_failed)."
+                f"{where} did not answer as expected{detail}. The server's log says more (model_test_failed)."
             )
 
 
@@ -461,8 +461,8 @@ class ModelsPart:
     async def check(self) -> PartReport:
         """Report models as DEGRADED that do not answer, or that this server cannot use, each in a line."""
         circuits = await self._circuits.check()
-        names = [one for one in self._administration.in_use if one not in self._reached]
-        away = await asyncio.gather(*map(self._unreached, names))
+        names = [name for name in self._administration.in_use if name not in self._reached]
+        away = await asyncio.gather(*map(self._probe, names))
         lines = [
             *([circuits.detail] if circuits.detail else []),
             *([f"The default model: {problem}"] if (problem := self._administration.problem) else []),
@@ -474,7 +474,7 @@ class ModelsPart:
         ]
         return PartReport(Health.DEGRADED, detail="\n".join(lines)) if lines else PartReport(Health.OK)
 
-    async def _unreached(self, name: str) -> str:
+    async def _probe(self, name: str) -> str:
         until, why = self._away.get(name, (0.0, ""))
         if time.monotonic() < until:
             return why

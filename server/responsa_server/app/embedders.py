@@ -40,8 +40,8 @@ class ConfiguredEmbedders:
         self._asking = WeakValueDictionary[str, asyncio.Lock]()
         for called in (configured, *settings.embeddings):
             if (problem := self.problem(called)) is not None:
-                place = "retrieval.embedding" if called == configured else "models.embeddings"
-                raise SettingsError(f"{place} names {called!r}: {problem}")
+                setting = "retrieval.embedding" if called == configured else "models.embeddings"
+                raise SettingsError(f"{setting} names {called!r}: {problem}")
 
     @property
     def configured(self) -> str:
@@ -60,7 +60,7 @@ class ConfiguredEmbedders:
         chosen_provider = self._providers.get(provider)
         if chosen_provider is None or not model:
             known = ", ".join(
-                sorted(name for name, one in self._providers.items() if one.server.wire in EMBEDDERS)
+                sorted(name for name, entry in self._providers.items() if entry.server.wire in EMBEDDERS)
             )
             return f"The providers are {known}; a server of your own is declared by the setting models.servers.{provider}.url."
         if chosen_provider.server.wire not in EMBEDDERS:
@@ -72,12 +72,12 @@ class ConfiguredEmbedders:
     async def test(self, called: str, provider: Provider) -> None:
         """Let a provider embed a text with the model `provider:model`. Raises Unavailable, and Precondition if its
         vectors cannot be used."""
-        made = self._make(called, None, provider, None)
+        embedder = self._make(called, None, provider, None)
         try:
-            await made.prepare()
-            await made.embed(["OK"])
+            await embedder.prepare()
+            await embedder.embed(["OK"])
         finally:
-            await made.close()
+            await embedder.close()
 
     async def declared(self, called: str = "") -> Embedder:
         called = called or self.configured
@@ -86,13 +86,13 @@ class ConfiguredEmbedders:
         if (problem := self.problem(called)) is not None:
             raise unknown_embedding(called, f"{problem} Leave it empty for {self.configured}.")
         async with self._asking.setdefault(called, asyncio.Lock()):
-            if (made := self._find_made(called, None)) is None:
-                provider, made = self._new(called, None)
-                await made.prepare()
+            if (embedder := self._find_made(called, None)) is None:
+                provider, embedder = self._new(called, None)
+                await embedder.prepare()
                 # Callers name models as they like, so others are not kept.
                 if called == self.configured or called in self._settings.embeddings:
-                    self._made[called, None] = provider, made
-        return made
+                    self._made[called, None] = provider, embedder
+        return embedder
 
     async def named(self, name: str) -> Embedder | None:
         if name == self._embedded.name:
@@ -101,24 +101,24 @@ class ConfiguredEmbedders:
         if ":" not in called or not dimensions.isdecimal() or self.problem(called) is not None:
             return None
         key = (called, int(dimensions))
-        if (made := self._find_made(*key)) is None:
+        if (embedder := self._find_made(*key)) is None:
             self._made[key] = self._new(*key)
-            _, made = self._made[key]
-        return made
+            _, embedder = self._made[key]
+        return embedder
 
     def _find_made(self, called: str, dimensions: int | None) -> HttpEmbedder | None:
         """The embedder that was made before, unless its provider has another key or address by now."""
-        provider, made = self._made.get((called, dimensions), (None, None))
-        return made if provider is self._providers[called.partition(":")[0]] else None
+        provider, embedder = self._made.get((called, dimensions), (None, None))
+        return embedder if provider is self._providers[called.partition(":")[0]] else None
 
     def _new(self, called: str, dimensions: int | None) -> tuple[Provider, HttpEmbedder]:
         """dimensions: the length of the vectors in a stored generation, which may differ from that in the settings;
         None: the length in the settings."""
         provider = self._providers[called.partition(":")[0]]
         _, http = self._http.get(id(provider), (None, None))
-        made = self._make(called, dimensions, provider, http)
-        self._http[id(provider)] = provider, made.http
-        return provider, made
+        embedder = self._make(called, dimensions, provider, http)
+        self._http[id(provider)] = provider, embedder.http
+        return provider, embedder
 
     def _make(
         self, called: str, dimensions: int | None, provider: Provider, http: AsyncClient | None

@@ -17,11 +17,11 @@ def without_fork_handlers() -> Generator[None]:
     threads.
     """
 
-    def ignored(**_: Callable[[], Any]) -> None:
+    def ignore(**_: Callable[[], Any]) -> None:
         pass
 
     register = os.register_at_fork
-    os.register_at_fork = ignored
+    os.register_at_fork = ignore
     try:
         yield
     finally:

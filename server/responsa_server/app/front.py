@@ -93,7 +93,7 @@ class ServersPart:
         return PartReport(Health.DEGRADED, detail=detail)
 
 
-class Callers:
+class CallFront:
     """A `Front` that serves the RPCs and, if an HTTP address is set, the gateway's HTTP."""
 
     def __init__(
@@ -148,7 +148,7 @@ class Callers:
                 disks,
                 LOG,
                 *([pause] if pause.paused() else []),
-                *(part for one in extensions for part in one.parts(_asking)),
+                *(part for extension in extensions for part in extension.parts(_asking)),
             ]
         )
         health = ServerHealth(lambda: self._serving, self._lacking, self._parts.all, pause)
@@ -191,7 +191,7 @@ class Callers:
                     ResourceTable(database, PATTERN, new_id),
                     PostgresUsers(database),
                 ),
-                extensions=[service for one in extensions for service in one.services()],
+                extensions=[service for extension in extensions for service in extension.services()],
                 installation=Installation(__version__, knowledge.embedders.configured),
             ),
             max_calls=settings.max_calls,
@@ -262,7 +262,7 @@ class Callers:
         return (*away, *((Disks.name,) if self._disks.holds_full(self._cluster) else ()))
 
     async def start(self) -> None:
-        await _bound(self._grpc, self._server.start)
+        await _bind(self._grpc, self._server.start)
         await self._server.ready()
         self._serving = True
         if self._gateway is not None:
@@ -287,7 +287,7 @@ class Callers:
         await self._people.close()
 
 
-class Silent:
+class HealthFront:
     """A `Front` that serves only health checks, and only if an address is set."""
 
     def __init__(self, listens: Addresses, pause: Pause) -> None:
@@ -315,7 +315,7 @@ class Silent:
 
     async def start(self) -> None:
         if self._server is not None and self._grpc is not None:
-            await _bound(self._grpc, self._server.start)
+            await _bind(self._grpc, self._server.start)
             await self._server.ready()
         if self._gateway is not None:
             await self._gateway.start()
@@ -358,7 +358,7 @@ async def report_widgets(store: PostgresIdentityStore, keys: Collection[UUID]) -
             )
 
 
-async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:
+async def _bind(address: Address, start: Callable[[], Awaitable[object]]) -> None:
     """Start a server that binds this address. gRPC gives no reason for a failed start. The reason is nearly always a
     taken address, so this function raises AddressTaken.
     """

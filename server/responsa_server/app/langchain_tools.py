@@ -46,23 +46,23 @@ async def declared_tools(folder: Path, tenant: str = "default") -> AsyncGenerato
         ValueError: a declaration has a mistake, or a tool lacks something.
     """
     connector = Connector()
-    parts = ToolParts(secret=lambda place: read_secret(place, folder), connector=connector)
+    parts = ToolParts(secret=lambda source: read_secret(source, folder), connector=connector)
     tools = tools_of(folder, parts, report=lambda _: None)
     try:
         await asyncio.to_thread(tools.reload)
-        entries = [one for one in tools.entries() if one.kind != _DOCUMENTS]
+        entries = [entry for entry in tools.entries() if entry.kind != _DOCUMENTS]
         for entry in entries:
             for problem in entry.problems:
                 raise ValueError(f"{problem.file}: {problem.message}")
         who = Principal(tenant, UUID(int=0), Role.ADMIN, "turn")
-        names = [one.card.id for one in entries]
-        yield [_exported(one, who) for one in tools.granted(names, who, "") if one.card.id in names]
+        names = [entry.card.id for entry in entries]
+        yield [_export(tool, who) for tool in tools.granted(names, who, "") if tool.card.id in names]
     finally:
         await tools.close()
         await connector.close()
 
 
-def _exported(tool: Tool, caller: Principal) -> BaseTool:
+def _export(tool: Tool, caller: Principal) -> BaseTool:
     async def call(**arguments: Any) -> tuple[str, ToolResult]:
         key = str(uuid7())
         if complaint := argument_problem(

@@ -26,7 +26,7 @@ class AddressTaken(Exception):
 
 
 @contextmanager
-def claimed(address: Address) -> Generator[None]:
+def claim(address: Address) -> Generator[None]:
     """Claim an address for this process during the block.
 
     A killed process leaves its unix socket behind, so binding replaces an existing socket, even a socket in use.
@@ -43,7 +43,7 @@ def claimed(address: Address) -> Generator[None]:
         yield
         return
     lock = address.path.with_name(f"{address.path.name}.lock")
-    descriptor = _locked(lock, address)
+    descriptor = _lock(lock, address)
     try:
         yield
     finally:
@@ -52,7 +52,7 @@ def claimed(address: Address) -> Generator[None]:
         os.close(descriptor)
 
 
-def _locked(lock: Path, address: UnixAddress) -> int:
+def _lock(lock: Path, address: UnixAddress) -> int:
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

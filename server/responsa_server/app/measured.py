@@ -63,20 +63,20 @@ class Measured:
     def readings(self) -> Readings:
         """How each value is read."""
 
-        def unlabelled(read: Callable[[], float]) -> Callable[[], Iterable[Reading]]:
+        def without_labels(read: Callable[[], float]) -> Callable[[], Iterable[Reading]]:
             return lambda: [(read(), ())]
 
         return {
-            instruments.CALLS_RUNNING: unlabelled(lambda: self._front.calls_running),
-            instruments.SOCKETS: unlabelled(lambda: self._front.sockets),
-            instruments.STREAMS: unlabelled(lambda: self._turns.followers),
-            instruments.TURNS_RUNNING: unlabelled(lambda: self._turns.running),
-            instruments.TURNS_RATE: unlabelled(lambda: self._turns.rate),
-            instruments.TURNS_WAITING: unlabelled(lambda: self._waiting.turns),
-            instruments.TURNS_WAITING_AGE: unlabelled(lambda: self._waiting.turns_age),
-            instruments.JOBS_WAITING: unlabelled(lambda: self._waiting.jobs),
-            instruments.JOBS_WAITING_AGE: unlabelled(lambda: self._waiting.jobs_age),
-            instruments.LOG_LINES_DROPPED: unlabelled(lambda: LOG.dropped),
+            instruments.CALLS_RUNNING: without_labels(lambda: self._front.calls_running),
+            instruments.SOCKETS: without_labels(lambda: self._front.sockets),
+            instruments.STREAMS: without_labels(lambda: self._turns.followers),
+            instruments.TURNS_RUNNING: without_labels(lambda: self._turns.running),
+            instruments.TURNS_RATE: without_labels(lambda: self._turns.rate),
+            instruments.TURNS_WAITING: without_labels(lambda: self._waiting.turns),
+            instruments.TURNS_WAITING_AGE: without_labels(lambda: self._waiting.turns_age),
+            instruments.JOBS_WAITING: without_labels(lambda: self._waiting.jobs),
+            instruments.JOBS_WAITING_AGE: without_labels(lambda: self._waiting.jobs_age),
+            instruments.LOG_LINES_DROPPED: without_labels(lambda: LOG.dropped),
             instruments.POOL_CONNECTIONS: self._connections,
             instruments.POOL_WAITING: self._pool_waiting,
             instruments.CIRCUITS: self._circuits,
@@ -85,7 +85,7 @@ class Measured:
             instruments.DISK_SIZE: lambda: self._disks("total"),
             # Before the first sample, it is not known.
             instruments.BACKUP_AGE: lambda: [(age, ())] if (age := self._waiting.backup_age) else [],
-            instruments.USERS_ACTIVE: unlabelled(lambda: self._waiting.users),
+            instruments.USERS_ACTIVE: without_labels(lambda: self._waiting.users),
         }
 
     def _connections(self) -> Iterable[Reading]:

@@ -48,7 +48,7 @@ _EXPORT_MILLISECONDS: Final = 15_000
 _SUFFIX: Final = ".json"
 _TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of Prometheus' text format."""
-_EXPOSED: Final = {one.name: f"{one.exposed}_bucket" for one in TABLE if one.kind is Kind.HISTOGRAM}
+_EXPOSED: Final = {row.name: f"{row.exposed}_bucket" for row in TABLE if row.kind is Kind.HISTOGRAM}
 
 
 def server_name(settings: Settings) -> str:
@@ -130,8 +130,8 @@ class Exposition:
 
     def close(self) -> None:
         """Disconnect the instruments, and send what is left."""
-        for one in TABLE:
-            one.connect(None)
+        for row in TABLE:
+            row.connect(None)
         self._provider.shutdown(timeout_millis=2000)
 
 
@@ -206,13 +206,13 @@ def _sender(endpoint: str, protocol: str) -> Any:
     # Its extra arguments have no types.
     export: Callable[..., Any] = exporter.export  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
-    def counted(*args: Any, **kwargs: Any) -> Any:
+    def count_failure(*args: Any, **kwargs: Any) -> Any:
         outcome = export(*args, **kwargs)
         if outcome is not MetricExportResult.SUCCESS:
             instruments.DROPPED.add(1, "metrics")
         return outcome
 
-    exporter.export = counted
+    exporter.export = count_failure
     return PeriodicExportingMetricReader(exporter, _EXPORT_MILLISECONDS)
 
 
@@ -238,12 +238,12 @@ class Targets:
 
     def all(self) -> Mapping[str, str]:
         """The addresses of all servers, by name."""
-        found = dict[str, str]()
+        addresses = dict[str, str]()
         for file in sorted(self._folder.glob(f"*{_SUFFIX}")):
             with contextlib.suppress(OSError, ValueError, LookupError):
-                (one,) = json.loads(file.read_text(encoding="utf-8"))
-                found[str(one["labels"]["server"])] = str(one["targets"][0])
-        return found
+                (entry,) = json.loads(file.read_text(encoding="utf-8"))
+                addresses[str(entry["labels"]["server"])] = str(entry["targets"][0])
+        return addresses
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}{_SUFFIX}"
@@ -255,20 +255,20 @@ async def of_all_servers(targets: Targets, accept: str = "") -> tuple[bytes, str
     one format."""
     del accept
 
-    async def scraped(client: httpx2.AsyncClient, address: str) -> str | None:
+    async def scrape(client: httpx2.AsyncClient, address: str) -> str | None:
         with contextlib.suppress(httpx2.HTTPError, OSError):
             answer = await client.get(f"http://{address}/metrics")
             if answer.status_code == 200:
                 return answer.text
         return None
 
-    found = targets.all()
+    addresses = targets.all()
     async with httpx2.AsyncClient(timeout=_SCRAPE_SECONDS, trust_env=False) as client:
-        texts = await asyncio.gather(*(scraped(client, address) for address in found.values()))
-    return merged(dict(zip(found, texts, strict=True))).encode(), _TEXT_TYPE
+        texts = await asyncio.gather(*(scrape(client, address) for address in addresses.values()))
+    return merge(dict(zip(addresses, texts, strict=True))).encode(), _TEXT_TYPE
 
 
-def merged(texts: Mapping[str, str | None]) -> str:
+def merge(texts: Mapping[str, str | None]) -> str:
     """One exposition of several. texts: Prometheus' text format by server; None if the server has not answered."""
     families: dict[str, tuple[list[str], list[str]]] = {}
     for server, text in texts.items():
@@ -290,7 +290,7 @@ def merged(texts: Mapping[str, str | None]) -> str:
             else:
                 sample = f"{name}{{{label},{rest}"
             families[family][1].append(sample)
-    up = [f'responsa_server_up{{server="{one}"}} {0 if text is None else 1}' for one, text in texts.items()]
+    up = [f'responsa_server_up{{server="{name}"}} {0 if text is None else 1}' for name, text in texts.items()]
     families["responsa_server_up"] = (["# TYPE responsa_server_up gauge"], up)
     return "".join(f"{line}\n" for heads, samples in families.values() for line in (*heads, *samples))
 
@@ -306,7 +306,7 @@ async def metrics(settings: Settings, layout: Layout, measured: Measured) -> Asy
         exposition = await asyncio.to_thread(Exposition, settings, measured.readings())
         stack.push_async_callback(asyncio.to_thread, exposition.close)
         sampling = asyncio.create_task(_sample(measured), name="metrics")
-        stack.push_async_callback(_ended, sampling)
+        stack.push_async_callback(_end, sampling)
         if served:
             await _serve(settings, layout, exposition, stack)
         yield
@@ -337,6 +337,6 @@ async def _sample(measured: Measured) -> None:
         await asyncio.sleep(SAMPLE_SECONDS)
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
+async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -56,35 +56,35 @@ class Doubles(Protocol):
 @cache
 def doubles() -> Doubles:
     """What the entry point `doubles` names, because no module of the product imports the laboratory."""
-    (found,) = distribution("responsa").entry_points.select(group="responsa.lab", name="doubles")
-    return found.load()
+    (entry,) = distribution("responsa").entry_points.select(group="responsa.lab", name="doubles")
+    return entry.load()
 
 
 def model_table(
-    settings: ModelSettings, layout: Layout | None = None, made: Mapping[str, ChatModel] | None = None
+    settings: ModelSettings, layout: Layout | None = None, extra: Mapping[str, ChatModel] | None = None
 ) -> ModelTable:
     """Return the table of available models. The caller must call `close` on the table at the end.
 
-    layout: the instance whose embedded model is used, or None to use no embedded model. made: additional models, keyed
+    layout: the instance whose embedded model is used, or None to use no embedded model. extra: additional models, keyed
     by `provider:name`.
     """
     missing = no_language_model()
     declared, absent = providers(settings), dict[str, str]()
     if layout is not None and missing is None:
-        declared[EMBEDDED] = _embedded(settings, layout)
+        declared[EMBEDDED] = _local_provider(settings, layout)
     else:
         absent[EMBEDDED] = (
             missing or "The embedded model belongs to an instance: only `responsa serve` can call it."
         )
     if settings.scripted:
-        made = {**doubles().scripted_models(), **(made or {})}
+        extra = {**doubles().scripted_models(), **(extra or {})}
     else:
         absent[SCRIPTED] = _NOT_SCRIPTED
     options = TableOptions(
         default=settings.default,
         patience_seconds=settings.patience_seconds,
         retry=RetryPolicy(retries=settings.retries),
-        made=made or {},
+        made=extra or {},
         absent=absent,
     )
     return ModelTable(
@@ -92,7 +92,7 @@ def model_table(
     )
 
 
-def unlimited_spending(settings: Settings, default: Sequence[str] | None = None) -> tuple[str, str] | None:
+def warn_of_spending(settings: Settings, default: Sequence[str] | None = None) -> tuple[str, str] | None:
     """What to know and what to do if a default model, the reranking model, or the model that judges citations has a
     price and no quota limits what users spend; None if there is nothing to know. default: the default models; None for
     those of the settings.
@@ -105,7 +105,7 @@ def unlimited_spending(settings: Settings, default: Sequence[str] | None = None)
     # A vendor's model without a known price costs money, too.
     others = filter(None, [settings.retrieval.reranker, settings.citations.judge])
     used = [*(models.default if default is None else default), *others]
-    costly = [one for one in used if (price := prices.price(one, today)) is None or price != FREE]
+    costly = [name for name in used if (price := prices.price(name, today)) is None or price != FREE]
     if not costly:
         return None
     return (
@@ -114,13 +114,13 @@ def unlimited_spending(settings: Settings, default: Sequence[str] | None = None)
     )
 
 
-def known_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:
+def list_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:
     """Return all providers that these settings allow, reachable or not, each with its models. The set of models is
     empty if the provider accepts any model name.
     """
     played = frozenset(name.partition(":")[2] for name in doubles().scripted_models())
-    found = dict.fromkeys(providers(settings), frozenset[str]())
-    return {**found, EMBEDDED: frozenset({EMBEDDED_MODEL}), SCRIPTED: played}
+    known = dict.fromkeys(providers(settings), frozenset[str]())
+    return {**known, EMBEDDED: frozenset({EMBEDDED_MODEL}), SCRIPTED: played}
 
 
 def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
@@ -128,7 +128,7 @@ def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
     return [f"{provider}:{model}" for provider, models in known.items() for model in sorted(models)]
 
 
-def _embedded(settings: ModelSettings, layout: Layout) -> Provider:
+def _local_provider(settings: ModelSettings, layout: Layout) -> Provider:
     embedded = settings.embedded
     server = CompatibleSettings(
         url="http://embedded/v1",
@@ -185,9 +185,9 @@ async def open_reranker(
     wire = provider.server.rerank
     assert wire is not None, "only such providers are listed"
     calling = Calling(provider.limits, RetryPolicy(settings.retries))
-    made = RERANKERS[wire](provider.server, called, calling, models.prices)
-    stack.push_async_callback(made.close)
-    return made
+    reranker = RERANKERS[wire](provider.server, called, calling, models.prices)
+    stack.push_async_callback(reranker.close)
+    return reranker
 
 
 def _problem(called: str, settings: ModelSettings, providers: Mapping[str, Provider]) -> str | None:

@@ -90,11 +90,11 @@ class LogLines:
             with contextlib.suppress(Empty):
                 while len(taken) < _AT_ONCE:
                     taken.append(self._waiting.get_nowait())
-            if lines := [one for one in taken if isinstance(one, str)]:
+            if lines := [item for item in taken if isinstance(item, str)]:
                 self._write_lines(lines)
-            for one in taken:
-                if not isinstance(one, str):
-                    one.set()
+            for item in taken:
+                if not isinstance(item, str):
+                    item.set()
 
     def _write_lines(self, lines: list[str]) -> None:
         reported = self._untold

@@ -62,14 +62,14 @@ def processes(settings: Settings, machine: Machine, *, connections: int | None =
     room = (memory - ingests * _SERVER_BYTES) // (_SERVER_BYTES + _BUFFER_BYTES)
     wanted = 1 if cpus <= 2 else max(2, round(cpus * _SERVERS_PER_CPU))
 
-    def needed(servers: int) -> int:
+    def need(servers: int) -> int:
         calls, jobs = 2 * settings.database_pool + 11, 2 * settings.ingestion.concurrency + 10
         every = calls + (0 if ingests else jobs)
         return servers * every + (calls + jobs if ingests else 0) + (calls + jobs) + _OTHER_CONNECTIONS
 
     servers = settings.servers or max(1, min(wanted, room))
     while (
-        settings.servers is None and connections is not None and servers > 1 and needed(servers) > connections
+        settings.servers is None and connections is not None and servers > 1 and need(servers) > connections
     ):
         servers -= 1
     threads = settings.retrieval.embedding_threads
@@ -81,15 +81,15 @@ def processes(settings: Settings, machine: Machine, *, connections: int | None =
         threads or ingesting,
         memory_mib(settings, machine) // (servers if settings.retrieval.memory_mib < 0 else 1),
         min(cpus, max(2, cpus // 4)),
-        max(_LEAST_CONNECTIONS, needed(servers)),
+        max(_LEAST_CONNECTIONS, need(servers)),
         _BUFFER_BYTES // _MIB * servers,
     )
 
 
 def memory_mib(settings: Settings, machine: Machine) -> int:
     """How much memory all servers of the machine may use together for collections, in MiB; if the setting says it, each of them."""
-    given = settings.retrieval.memory_mib
-    return machine.memory_bytes // _RESIDENT_SHARE // _MIB if given < 0 else given
+    wanted = settings.retrieval.memory_mib
+    return machine.memory_bytes // _RESIDENT_SHARE // _MIB if wanted < 0 else wanted
 
 
 def check_model() -> None:

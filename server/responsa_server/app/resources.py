@@ -112,11 +112,11 @@ async def bring_up_to_date(settings: Settings, layout: Layout, *, restoring: boo
     if await build_index(settings, layout):
         done.append("rebuilt the vector index")
     if (store := open_store(settings)) is not None:
-        done += await _prepared(store, settings)
+        done += await _prepare(store, settings)
     return done
 
 
-async def _prepared(store: VectorStore, settings: Settings) -> Sequence[str]:
+async def _prepare(store: VectorStore, settings: Settings) -> Sequence[str]:
     # The length of other models' vectors is known when their first vectors are stored.
     if settings.retrieval.embedding != EMBEDDED_MODEL:
         return ()

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from responsa_server.app.layout import Layout
-from responsa_server.app.listening import AddressTaken, Front, claimed
+from responsa_server.app.listening import AddressTaken, Front, claim
 from responsa_server.app.notify import READY, alive, notify, watchdog_seconds
 from responsa_server.app.process import configure_logs, freeze
 from responsa_server.app.processes import check_model
@@ -38,7 +38,7 @@ from responsa_server.app.settings import (
     unknown_variables,
 )
 from responsa_server.app.waiting import reached
-from responsa_server.app.watchdog import watched
+from responsa_server.app.watchdog import watch
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
@@ -91,7 +91,7 @@ _SHARE_OF_SYSTEMD: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningServer:
     """A running server.
 
     listens: the server's addresses. front: the interface to callers. Call `front.retire` before the block ends, so that
@@ -117,7 +117,7 @@ async def running(
     *,
     faults: Faults | None = None,
     turn_queries: NamedQueries | None = None,
-) -> AsyncGenerator[Running]:
+) -> AsyncGenerator[RunningServer]:
     """Run a whole server in this process, with the role that the settings choose. The server is ready during the block
     and drained at its end.
 
@@ -130,7 +130,7 @@ async def running(
     async with AsyncExitStack() as stack:
         for address in (listens.grpc, listens.http):
             if address is not None:
-                stack.enter_context(_claimed_or_error(address))
+                stack.enter_context(_claim_or_error(address))
         # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other
         # commands and a refused start do not need.
         with uncollected():
@@ -144,7 +144,7 @@ async def running(
             )
             from responsa_server.app.caches import Caches
             from responsa_server.app.extension import Extension, Jobs, Parts
-            from responsa_server.app.front import Callers, Silent
+            from responsa_server.app.front import CallFront, HealthFront
             from responsa_server.app.measured import Measured
             from responsa_server.app.metrics import metrics
             from responsa_server.app.studies import studies
@@ -169,9 +169,9 @@ async def running(
         migrations = PostgresMigrations(database)
         await migrations.check()
         pause = PauseWatch(PostgresPause(database))
-        found = await pause.start()
+        state = await pause.start()
         stack.push_async_callback(pause.close)
-        if found is not None and found.restoring:
+        if state is not None and state.restoring:
             raise Fixable(
                 "The database is being restored",
                 "wait until `responsa restore` has finished; if it was interrupted, restore into an empty database",
@@ -220,13 +220,13 @@ async def running(
             core = Jobs({JobKind.ERASE: erasing.work, JobKind.MAIL: mailing.work})
             jobs = (core, *(extension.jobs() for extension in extensions))
             await knowledge.jobs.start(
-                {kind: work for one in jobs for kind, work in one.work.items()},
-                next((one.announce for one in jobs if one.announce is not None), None),
-                {kind: end for one in jobs for kind, end in one.give_up.items()},
+                {kind: work for part in jobs for kind, work in part.work.items()},
+                next((part.announce for part in jobs if part.announce is not None), None),
+                {kind: end for part in jobs for kind, end in part.give_up.items()},
             )
             stack.push_async_callback(knowledge.jobs.close)
         if settings.role is not ServeRole.RPC:
-            for counting in (one for extension in extensions for one in extension.periodic()):
+            for counting in (task for extension in extensions for task in extension.periodic()):
                 counting.start()
                 stack.push_async_callback(counting.close)
             tenants = keeper(database, turns, knowledge, cache, pause)
@@ -234,9 +234,9 @@ async def running(
             stack.push_async_callback(tenants.close)
         front: Front
         if limiter is None:
-            front = Silent(listens, pause)
+            front = HealthFront(listens, pause)
         else:
-            front = Callers(
+            front = CallFront(
                 settings,
                 layout,
                 listens,
@@ -259,7 +259,7 @@ async def running(
         except AddressTaken as error:
             raise _address_taken(error) from error
         try:
-            yield Running(listens, front)
+            yield RunningServer(listens, front)
         finally:
             # No new work begins, and followers are sent to other replicas. Running turns continue for the drain time.
             # Then other workers take over the turns that are still running.
@@ -284,10 +284,10 @@ def _traces(settings: Settings, stack: AsyncExitStack) -> Traces:
 
 
 @contextmanager
-def _claimed_or_error(address: Address) -> Generator[None]:
+def _claim_or_error(address: Address) -> Generator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(claimed(address))
+            stack.enter_context(claim(address))
         except AddressTaken as error:
             raise _address_taken(error) from error
         except OSError as error:
@@ -316,7 +316,7 @@ async def _database_reached(settings: Settings, layout: Layout, stop: asyncio.Qu
             log.info("database_reached")
 
     http, urls = addresses(settings, layout).http, database_urls(settings, layout)
-    with contextlib.nullcontext() if http is None else _claimed_or_error(http):
+    with contextlib.nullcontext() if http is None else _claim_or_error(http):
         try:
             return await reached(urls.app, http, say, stop) and await reached(urls.log, http, say, stop)
         except AddressTaken as error:
@@ -367,7 +367,7 @@ async def serve(
     async with alive(environment()), AsyncExitStack() as stack:  # also while it waits and drains
         if not own or await _database_reached(settings, layout, stop):
             async with running(settings, layout, faults=faults, turn_queries=turn_queries) as server:
-                stack.enter_context(watched(_loop_limit(settings)))
+                stack.enter_context(watch(_loop_limit(settings)))
                 where = {"grpc": str(server.listens.grpc), "http": str(server.listens.http)}
                 freeze()
                 log.info("ready", role=settings.role.value, **where)

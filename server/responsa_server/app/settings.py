@@ -81,7 +81,7 @@ _COMMANDS: Final = frozenset(
 )
 
 
-def _listed(value: object) -> object:
+def _split(value: object) -> object:
     return (
         tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
     )
@@ -121,11 +121,11 @@ def _redis(url: SecretStr) -> SecretStr:
 
 
 def _networks(value: object) -> object:
-    names = _listed(value)
+    names = _split(value)
     if not isinstance(names, list | tuple):
         return names
     return tuple(
-        parse_network(one) if isinstance(one, str) else one for one in cast("Sequence[object]", names)
+        parse_network(name) if isinstance(name, str) else name for name in cast("Sequence[object]", names)
     )
 
 
@@ -159,7 +159,7 @@ def _widget_keys(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A list of names. In an environment variable, commas separate the names; in TOML, the list is an array."""
 WidgetKeys = Annotated[Names, AfterValidator(_widget_keys)]
 """API keys with the origins whose pages may use them."""
@@ -522,8 +522,8 @@ class Settings(BaseSettings):
             # The plain source of secrets does not support groups, but the models' keys are in groups.
             # This source accepts the class, but its types do not say so.
             sources.append(NestedSecretsSettingsSource(settings_cls, secrets_dir=folder))  # pyright: ignore[reportArgumentType]
-        given, file = os.environ.get("RESPONSA_CONFIG"), settings_file()
-        if given and not file.is_file():
+        path, file = os.environ.get("RESPONSA_CONFIG"), settings_file()
+        if path and not file.is_file():
             raise SettingsError(
                 f"RESPONSA_CONFIG names {file}, which is not a file; name a file, or unset RESPONSA_CONFIG"
             )
@@ -605,17 +605,17 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> tuple[str, ...]:
         """The origins, other than the server's own, whose pages may send requests."""
-        return (*self.allowed_origins, *(one.partition("=")[2] for one in self.widget_keys))
+        return (*self.allowed_origins, *(entry.partition("=")[2] for entry in self.widget_keys))
 
     @property
     def widgets(self) -> Mapping[UUID, frozenset[str]]:
         """The origins at which each key of a widget may be used, by the key's id."""
-        found: dict[UUID, frozenset[str]] = {}
-        for one in self.widget_keys:
-            name, _, origin = one.partition("=")
+        widgets: dict[UUID, frozenset[str]] = {}
+        for entry in self.widget_keys:
+            name, _, origin = entry.partition("=")
             key = parse_uuid("apiKeys", name)
-            found[key] = found.get(key, frozenset()) | {origin}
-        return found
+            widgets[key] = widgets.get(key, frozenset()) | {origin}
+        return widgets
 
     @property
     def serves_reflection(self) -> bool:
@@ -630,8 +630,8 @@ class Settings(BaseSettings):
 
 def settings_file() -> Path:
     """Return the path of the TOML file: RESPONSA_CONFIG, or `responsa.toml` in the data folder."""
-    if given := os.environ.get("RESPONSA_CONFIG"):
-        return Path(given)
+    if path := os.environ.get("RESPONSA_CONFIG"):
+        return Path(path)
     home = os.environ.get("RESPONSA_HOME")
     return (Path(home) if home else DEFAULT_HOME) / "responsa.toml"
 
@@ -672,8 +672,8 @@ def load(**overrides: object) -> Settings:
         return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # values are checked by the model itself
     except ValidationError as error:
         lines = [
-            f"{_said(one['loc'], one['msg'])}{_got(one['loc'], one['input'])}"
-            for one in error.errors(include_url=False)
+            f"{_describe(detail['loc'], detail['msg'])}{_show_value(detail['loc'], detail['input'])}"
+            for detail in error.errors(include_url=False)
         ]
         raise SettingsError("settings are wrong: " + "; ".join(lines) + ". See docs/settings.md") from error
     except (OSError, ValueError) as error:
@@ -703,19 +703,19 @@ def unknown_variables(variables: Iterable[str]) -> Sequence[str]:
     return sorted(unknown)
 
 
-def _said(place: Sequence[int | str], message: str) -> str:
+def _describe(path: Sequence[int | str], message: str) -> str:
     """Return the name of a wrong setting and the mistake. A rule about several settings names them itself."""
     plain = message.removeprefix("Value error, ")
-    return f"{'.'.join(map(str, place))}: {plain[:1].lower()}{plain[1:]}" if place else plain
+    return f"{'.'.join(map(str, path))}: {plain[:1].lower()}{plain[1:]}" if path else plain
 
 
-def _got(place: Sequence[int | str], value: object) -> str:
+def _show_value(path: Sequence[int | str], value: object) -> str:
     """Return the value of a wrong setting for the message, unless the value could contain a password or a key.
 
     Therefore, the message omits long texts, URLs, keys, passwords, all values in `models` and `oidc`, and the values of whole groups.
     """
-    secret = any(word in str(place).lower() for word in ("url", "key", "password"))
-    holds = secret or place[:1] in (("models",), ("oidc",))
+    secret = any(word in str(path).lower() for word in ("url", "key", "password"))
+    holds = secret or path[:1] in (("models",), ("oidc",))
     shown = isinstance(value, str | int | float) and len(str(value)) <= _MOST_SHOWN
     return f" (got {value!r})" if shown and not holds else ""
 

@@ -45,10 +45,10 @@ def live_tools(
         except (DocumentRejected, ParserUnavailable) as error:
             raise ValueError(str(error)) from error
 
-    folder = made_folder(settings)
+    folder = make_folder(settings)
     parts = ToolParts(
         evidence,
-        secret=lambda place: read_secret(place, folder),
+        secret=lambda source: read_secret(source, folder),
         connector=connector,
         read_html=read_html,
     )
@@ -93,15 +93,15 @@ class _NoDocuments:
         return ranking
 
 
-def checked_tools(folder: Path) -> LiveTools:
+def check_tools(folder: Path) -> LiveTools:
     """Return the tools of a folder with their problems, without a server."""
-    parts = ToolParts(_NoDocuments(), secret=lambda place: read_secret(place, folder))
+    parts = ToolParts(_NoDocuments(), secret=lambda source: read_secret(source, folder))
     tools = tools_of(folder, parts, report=lambda _: None)  # the caller asks for the problems
     tools.reload()
     return tools
 
 
-def made_folder(settings: Settings) -> Path:
+def make_folder(settings: Settings) -> Path:
     """Return the folder of the declarations. A missing folder is created, so that it can be watched."""
     folder = settings.tools_folder
     try:
@@ -111,20 +111,20 @@ def made_folder(settings: Settings) -> Path:
     return folder
 
 
-def read_secret(place: SecretPlace, folder: Path) -> str:
+def read_secret(source: SecretPlace, folder: Path) -> str:
     """Return a secret, without white space around it. folder: where relative paths begin. Raises ToolUnfit if it is missing."""
-    if place.env:
-        if value := environment().get(place.env, "").strip():
+    if source.env:
+        if value := environment().get(source.env, "").strip():
             return value
         raise ToolUnfit(
-            f"The environment variable {place.env} is not set; set it, and start the server again."
+            f"The environment variable {source.env} is not set; set it, and start the server again."
         )
-    path = folder / place.file
+    path = folder / source.file
     try:
         with path.open("rb") as file:
             value = file.read(_MOST_SECRET_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ToolUnfit(f"The file {place.file} cannot be read ({type(error).__name__}).") from None
+        raise ToolUnfit(f"The file {source.file} cannot be read ({type(error).__name__}).") from None
     if not value:
-        raise ToolUnfit(f"The file {place.file} is empty; write the secret into it.")
+        raise ToolUnfit(f"The file {source.file} is empty; write the secret into it.")
     return value

@@ -45,11 +45,11 @@ CLOSE_SECONDS: Final = 2.0
 _TELL_SECONDS: Final = 60.0
 _SLOW_SECONDS: Final = 10.0
 """A turn that takes this long is sent even if its trace was not sampled."""
-# What these loggers say once for each failure, `Sending` counts and logs once a minute.
+# What these loggers say once for each failure, `SpanSender` counts and logs once a minute.
 _LOUD: Final = ("opentelemetry.exporter.otlp",)
 
 
-class Sending(SpanProcessor):
+class SpanSender(SpanProcessor):
     """Sends spans to one receiver, and keeps those that it does not take. Of more than MOST_WAITING, the oldest are
     dropped and counted; so is a batch that the receiver has refused for REFUSED_SECONDS."""
 
@@ -129,9 +129,9 @@ class Sending(SpanProcessor):
                 self._keep(MOST_WAITING)
         return False
 
-    def _keep(self, most: int) -> None:
+    def _keep(self, limit: int) -> None:
         """Drop the oldest spans of more than `most`. The caller has the lock."""
-        while len(self._waiting) > most:
+        while len(self._waiting) > limit:
             self._waiting.popleft()
             self.dropped += 1
             instruments.DROPPED.add(1, "spans")
@@ -169,7 +169,7 @@ class SentTraces:
         for name in _LOUD:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         telemetry = settings.telemetry
-        self.sending = [Sending(name, exporter) for name, exporter in _exporters(settings)]
+        self.sending = [SpanSender(name, exporter) for name, exporter in _exporters(settings)]
         """The receivers, with the number of spans that each has not got."""
         resource = Resource(
             {
@@ -181,8 +181,8 @@ class SentTraces:
 
         def tracer(sampler: Sampler | None) -> TracerProvider:
             provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
-            for one in self.sending:
-                provider.add_span_processor(one)
+            for sender in self.sending:
+                provider.add_span_processor(sender)
             return provider
 
         ratio = telemetry.sample_ratio
@@ -204,18 +204,18 @@ class SentTraces:
         ending.start()
         await asyncio.to_thread(ending.join, 0.75 * CLOSE_SECONDS)
         if ending.is_alive():
-            for one in self.sending:
-                one.cut()
+            for sender in self.sending:
+                sender.cut()
             await asyncio.to_thread(ending.join, 0.25 * CLOSE_SECONDS)
 
 
 def _exporters(settings: Settings) -> Sequence[tuple[str, SpanExporter]]:
-    found: list[tuple[str, SpanExporter]] = []
+    exporters: list[tuple[str, SpanExporter]] = []
     if endpoint := otlp(settings).endpoint("traces"):
-        found.append(("collector", _collector(endpoint, otlp(settings).protocol("traces"))))
+        exporters.append(("collector", _collector(endpoint, otlp(settings).protocol("traces"))))
     if settings.telemetry.langfuse.url:
-        found.append(("langfuse", _langfuse(settings.telemetry.langfuse)))
-    return found
+        exporters.append(("langfuse", _langfuse(settings.telemetry.langfuse)))
+    return exporters
 
 
 def _collector(endpoint: str, protocol: str) -> SpanExporter:
@@ -240,8 +240,8 @@ def _langfuse(langfuse: LangfuseSettings) -> SpanExporter:
     # The exporter would also send the headers of these variables, which may hold the collector's key.
     names = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
     variables = environment()
-    kept = {name: variables.pop(name) for name in names if name in variables}
+    saved = {name: variables.pop(name) for name in names if name in variables}
     try:
         return Http(endpoint=f"{langfuse.url.rstrip('/')}/api/public/otel/v1/traces", headers=headers)
     finally:
-        variables.update(kept)
+        variables.update(saved)

@@ -89,10 +89,10 @@ class Reaching:
 
 def _answers(url: str) -> bool:
     """Whether a PostgreSQL takes connections at this URL, whatever it thinks of the login."""
-    given = {**conninfo_to_dict(url), "connect_timeout": str(_PING_SECONDS)}
-    bare = {**given, "password": "", **_BARE}
+    full = {**conninfo_to_dict(url), "connect_timeout": str(_PING_SECONDS)}
+    bare = {**full, "password": "", **_BARE}
     # A server that speaks TLS alone answers only as the URL says.
-    asked = json.dumps([make_conninfo("", **one) for one in (bare, given)])
+    asked = json.dumps([make_conninfo("", **options) for options in (bare, full)])
     ping = subprocess.run([sys.executable, "-c", _PING], input=asked, text=True, check=False)
     return ping.returncode == 0
 

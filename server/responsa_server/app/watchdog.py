@@ -67,7 +67,7 @@ class _Watch:
                 os._exit(EXIT_STOOD_STILL)
 
     def _tell(self, seconds: float, how: str) -> None:
-        task, stacks = _described(asyncio.current_task(self._loop)), _stacks()
+        task, stacks = _describe(asyncio.current_task(self._loop)), _stacks()
         log = structlog.get_logger("server")
         log.critical(
             "loop_stood_still",
@@ -87,7 +87,7 @@ class _Watch:
         LOG.flush(LAST_LINES_SECONDS)
 
 
-def _described(task: asyncio.Task[Any] | None) -> str:
+def _describe(task: asyncio.Task[Any] | None) -> str:
     """The name and the coroutine of a task; "" if there is none."""
     if task is None:
         return ""
@@ -118,7 +118,7 @@ def _lines(frame: FrameType | None) -> Sequence[str]:
 
 
 @contextmanager
-def watched(seconds: float) -> Generator[None]:
+def watch(seconds: float) -> Generator[None]:
     """Measure the lag of the running loop during the block. If the loop stands still for this many seconds (0: however
     long), as `Stillness` counts them, log where each thread is, and end this process with EXIT_STOOD_STILL. Call on the
     main thread.

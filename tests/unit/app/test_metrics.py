@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from responsa_server.app.metrics import Exposition, merged
+from responsa_server.app.metrics import Exposition, merge
 from responsa_server.app.settings import load
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import Traces
@@ -58,7 +58,7 @@ def test_an_export_that_is_not_taken_is_counted(receiver: Receiver, monkeypatch:
 def test_the_metrics_of_several_servers_keep_whatever_a_label_says() -> None:
     hostile = 'model="a\u2028b\x85{ c\\"} d"'
     text = f"# HELP a_total A.\n# TYPE a_total counter\na_total{{{hostile}}} 1.0\n"
-    assert merged({"up-1": text}).split("\n")[2] == f'a_total{{server="up-1",{hostile}}} 1.0'
+    assert merge({"up-1": text}).split("\n")[2] == f'a_total{{server="up-1",{hostile}}} 1.0'
 
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"

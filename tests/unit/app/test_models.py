@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from responsa_server.app.models import unlimited_spending
+from responsa_server.app.models import warn_of_spending
 from responsa_server.app.settings import load
 
 
@@ -29,7 +29,7 @@ def test_a_model_with_a_price_and_without_a_quota_is_said(
         models={"default": models, "servers": {"lab": {"url": "http://127.0.0.1:1/v1"}}},
         quotas={"user": quota},
     )
-    said = unlimited_spending(settings)
+    said = warn_of_spending(settings)
     assert (said is not None) is warned
     if said is not None:
         assert models[0] in said[0]
@@ -38,6 +38,6 @@ def test_a_model_with_a_price_and_without_a_quota_is_said(
 
 def test_the_model_that_judges_citations_costs_money_too() -> None:
     judge = {"judge": "openai:gpt-4o-mini"}
-    said = unlimited_spending(load(models={"default": ["passages"]}, citations=judge))
+    said = warn_of_spending(load(models={"default": ["passages"]}, citations=judge))
     assert said is not None
     assert judge["judge"] in said[0]

@@ -17,10 +17,10 @@ from tests.tied import tied
 
 STANDS_STILL = """import asyncio, sys, time
 from responsa_server.app.process import run
-from responsa_server.app.watchdog import watched
+from responsa_server.app.watchdog import watch
 
 async def main():
-    with watched(0.6):
+    with watch(0.6):
         time.sleep(600) if "--hang" in sys.argv else [... for _ in iter(int, 1)]
 
 run(main())

@@ -42,7 +42,7 @@ def server_at(url: str, wire: str = "openai", **limits: float) -> CompatibleSett
 def table(*default: str) -> ModelTable:
     settings = SETTINGS.model_copy(update={"default": list(default)})
     made = {"toy:strong": Told([Ended(complete=True)])}
-    return model_table(settings, made=made)
+    return model_table(settings, extra=made)
 
 
 @pytest.mark.parametrize(

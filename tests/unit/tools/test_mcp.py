@@ -24,7 +24,7 @@ from responsa_lab.testing.loopback import Exchange, Request
 from responsa_server.agents.config.declarations import declared
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.agents.engine.calling import check_result
-from responsa_server.app.tools import checked_tools
+from responsa_server.app.tools import check_tools
 from responsa_server.cli.local.tools import trust
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
@@ -245,7 +245,7 @@ def test_the_owner_sees_what_is_new_and_agrees(
         return {entry.card.description for entry in live.entries() if entry.card.id == "note_echo"}
 
     declare("")
-    live = checked_tools(tmp_path)
+    live = check_tools(tmp_path)
     assert "responsa tools trust note" in live.problems()[0].message
     assert agree(False)[0] == 1
     assert not live.reload()
@@ -331,7 +331,7 @@ async def made_of(file: str, folder: Path) -> tuple[LiveTools, Mapping[str, Tool
     """The tools of a folder with this declaration, whose server the owner trusts."""
     (folder / "note.toml").write_text(file, encoding="utf-8")
     await trusted(tomllib.loads(file), folder)
-    live = await asyncio.to_thread(checked_tools, folder)
+    live = await asyncio.to_thread(check_tools, folder)
     return live, {one.card.id.removeprefix("note_"): one for one in live.granted(["note"], WHO, "guide")}
 
 

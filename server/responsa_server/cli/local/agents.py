@@ -13,9 +13,9 @@ from responsa_server.agents.config.files import Folders, agents_in, examine
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES
 from responsa_server.agents.engine.edges import mermaid
-from responsa_server.app.models import by_name, known_models
+from responsa_server.app.models import by_name, list_models
 from responsa_server.app.settings import load
-from responsa_server.app.tools import checked_tools
+from responsa_server.app.tools import check_tools
 from responsa_server.cli.local.failures import USAGE, reporting
 from responsa_server.cli.output import Json, echo, print_json
 
@@ -33,7 +33,7 @@ def check(named: str | None, *, json: bool) -> None:
     wrong = False
     with reporting():
         surroundings = _surroundings()
-        tools = checked_tools(load().tools_folder).names
+        tools = check_tools(load().tools_folder).names
         for folder in _all() if named is None else _folders(named):
             examined = examine(folder, surroundings)
             wrong = wrong or bool(examined.problems)
@@ -68,7 +68,7 @@ def graph(named: str) -> None:
 
 def _surroundings() -> Surroundings:
     """Return the names of all models, available or not, so that files can be checked without a server."""
-    known = known_models(load().language_models)
+    known = list_models(load().language_models)
     return Surroundings(
         models=NamedModels(known),
         suggested_models=(PASSAGES, DEFAULT_MODEL, *by_name(known)),

@@ -15,7 +15,7 @@ import psycopg
 import typer
 
 from responsa_formats.sandbox.confinement import capabilities
-from responsa_server.app.models import model_table, open_reranker, unlimited_spending
+from responsa_server.app.models import model_table, open_reranker, warn_of_spending
 from responsa_server.app.processes import processes_of
 from responsa_server.app.resources import database_urls, pools_of, reason_of, refusal
 from responsa_server.app.settings import Settings, SettingsError, load
@@ -127,7 +127,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
     )
     if settings.retrieval.reranker:
         findings.append(reranker_finding(settings))
-    if (spending := unlimited_spending(settings)) is not None:
+    if (spending := warn_of_spending(settings)) is not None:
         findings.append(Finding("quotas", True, *spending))
     return findings
 

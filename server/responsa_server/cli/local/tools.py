@@ -13,7 +13,7 @@ import typer
 from responsa_server.agents.config.declarations import read_tools
 from responsa_server.agents.config.tools import line
 from responsa_server.app.settings import load
-from responsa_server.app.tools import checked_tools, read_secret
+from responsa_server.app.tools import check_tools, read_secret
 from responsa_server.cli.local.failures import USAGE, reporting
 from responsa_server.domain.tools import Declaration, ToolUnfit
 from responsa_server.tools.kinds import ToolParts
@@ -38,7 +38,7 @@ def check(folder: str | None, *, json: bool) -> None:
         if folder and not path.is_dir():
             typer.echo(f"{path} is not a folder; name the folder with the declarations.", err=True)
             raise typer.Exit(USAGE)
-        tools = checked_tools(path)
+        tools = check_tools(path)
         problems = tools.problems()
         for problem in problems:
             typer.echo(dumps(asdict(problem), ensure_ascii=False) if json else line(problem))

@@ -67,9 +67,9 @@ def run(settings: Settings, *, repair: bool = False) -> int:
         print(f"{name} is not a setting; docs/settings.md lists all settings.", flush=True)
     if settings.models.default:
         # Imported late, because this module loads the clients of models.
-        from responsa_server.app.models import unlimited_spending
+        from responsa_server.app.models import warn_of_spending
 
-        if (spending := unlimited_spending(settings)) is not None:
+        if (spending := warn_of_spending(settings)) is not None:
             print(f"Warning: {': '.join(spending)}.", flush=True)
     if warning := sandbox_warning(settings, capabilities()):
         print(warning, flush=True)

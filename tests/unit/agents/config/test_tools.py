@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from responsa_server.agents.config.tools import LiveTools, line
-from responsa_server.app.tools import checked_tools, read_secret
+from responsa_server.app.tools import check_tools, read_secret
 from responsa_server.domain.people import Role
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
 from tests.instance import ROOT
@@ -22,7 +22,7 @@ SHIPPED = ["knowledge_search"]
 def tools(folder: Path, **files: str) -> LiveTools:
     for name, text in files.items():
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
-    return checked_tools(folder)
+    return check_tools(folder)
 
 
 def granted(live: LiveTools, *names: str, tenant: str = "acme", role: Role = Role.USER) -> list[str]:
@@ -60,7 +60,7 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
     assert len(found) == 4
     for place, text in enumerate(found):
         (tmp_path / f"n{place}.toml").write_text(text, encoding="utf-8")
-    live = checked_tools(tmp_path)
+    live = check_tools(tmp_path)
     problems = [line(problem) for problem in live.problems()]
     # What this one lacks is not in the page: an owner's word.
     assert [problem.partition(": ")[2][:30] for problem in problems] == [

@@ -17,7 +17,7 @@ from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.choosing import SELECTION, ChooserInput, ChooserOptions, ToolChooser
-from responsa_server.app.tools import checked_tools
+from responsa_server.app.tools import check_tools
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.models import Ended, ModelError, ModelFault, TextPiece
 from responsa_server.domain.tools import Effect, FixedTools, ToolCard
@@ -36,7 +36,7 @@ USED = ("orders", "knowledge_search")
 def tools(folder: Path, **files: str) -> LiveTools:
     for name, text in files.items():
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
-    live = checked_tools(folder)
+    live = check_tools(folder)
     assert live.problems() == []
     return live
 
