@@ -14,7 +14,7 @@ from io import BytesIO
 from typing import Final
 
 from responsa_formats import rejections
-from responsa_server.domain.errors import DocumentRejected
+from responsa_formats.rejections import Rejected
 
 # Defined here and not in the settings, because the zygote imports this module and must not load pydantic.
 MIB: Final = 1024 * 1024
@@ -56,7 +56,7 @@ class Archive:
 
     @classmethod
     def open(cls, data: bytes) -> Archive:
-        """Read the directory of an archive. Raises DocumentRejected if the archive is damaged, or larger than the limits of this module."""
+        """Read the directory of an archive. Raises Rejected if the archive is damaged, or larger than the limits of this module."""
         # Each member has an entry of the directory, so this count is never too small. It costs less than reading a huge directory.
         if data.count(_CENTRAL_ENTRY) > MAX_MEMBERS:
             raise rejections.parser_limit(f"The file is a ZIP archive of more than {MAX_MEMBERS:,} members.")
@@ -80,7 +80,7 @@ class Archive:
     def pieces(self, name: str) -> Iterator[bytes]:
         """Unpack a member piece by piece.
 
-        Raises DocumentRejected if the member is missing, encrypted or damaged, or expands too far.
+        Raises Rejected if the member is missing, encrypted or damaged, or expands too far.
         """
         member = self.members.get(name.lower())
         if member is None:
@@ -110,7 +110,7 @@ class Archive:
         """The first bytes of a member, at most `size`; b'' if the member is missing or cannot be read."""
         try:
             return next(self.pieces(name), b"")[:size]
-        except DocumentRejected:
+        except Rejected:
             return b""
 
 
@@ -124,5 +124,5 @@ def printable(name: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in name[:100])
 
 
-def _expands() -> DocumentRejected:
+def _expands() -> Rejected:
     return rejections.parser_limit("The file is a ZIP archive that expands too far to be unpacked.")

@@ -11,6 +11,7 @@ import psycopg
 from uuid_utils.compat import uuid7
 
 from responsa_formats.text.canonical import Block, BlockKind
+from responsa_formats.text.languages import language_of
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import (
     CandidateQuery,
@@ -31,7 +32,7 @@ from responsa_server.search.retrieve import Retriever
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable, PostgresLexicalIndex
-from responsa_server.text.lexical import Analyzer, language_of
+from responsa_server.text.lexical import Analyzer
 from responsa_server.text.sentences import pieces
 
 RETRIEVAL = RetrievalSettings()

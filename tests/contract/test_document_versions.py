@@ -10,16 +10,15 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_formats.parsers.table import FORMATS
+from responsa_formats import rejections
 from responsa_server.domain.errors import (
     AlreadyExists,
-    DocumentRejected,
-    Reason,
 )
 from responsa_server.domain.knowledge import DocumentState, DocumentVersion, IngestStage, Operation
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import DOCUMENT_VERSIONS
 from responsa_server.domain.people import Principal, Server
+from responsa_server.ingest.formats import FORMATS
 from responsa_server.ingest.jobs import Parser
 from responsa_server.stores.postgres.documents import DocumentStore
 from tests.contract.conftest import People
@@ -153,7 +152,7 @@ async def test_a_failure_leaves_the_searchable_version(house: House, people: Peo
     reading = await house.library.reindex(people.ann, document_id)
 
     async def refuse() -> None:
-        raise DocumentRejected(Reason.DOCUMENT_MALFORMED, "No.")
+        raise rejections.malformed("No.")
 
     failed = await run(house, reading, GatedParser(house.parser, refuse))
     assert failed.error is not None

@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 import responsa_contract
 from responsa_formats.parsers.table import FORMATS
+from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest.settings import IngestionSettings
 from tests.security import rich_documents
 
@@ -29,11 +29,11 @@ CONTRACT = Path(responsa_contract.__file__ or "").parent.parent
 
 
 async def run_first(job: Job, *, ocr: bool = False, strict: bool = False) -> Sequence[Mapping[str, Any]]:
-    """The lines that a new pool logs about a job: its late imports, and its failure. strict: raises the DocumentRejected of the job."""
+    """The lines that a new pool logs about a job: its late imports, and its failure. strict: raises the Rejected of the job."""
     pool = ParserPool(concurrency=1, limits=SETTINGS.parse_limits, ocr=ocr, import_paths=[CONTRACT])
     with capture_logs() as lines:
         try:
-            with nullcontext() if strict else suppress(DocumentRejected):
+            with nullcontext() if strict else suppress(Rejected):
                 await job(pool)
         finally:
             await pool.close()

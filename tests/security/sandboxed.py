@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from responsa_formats.containers import MIB
+from responsa_formats.rejections import Reason, Rejected
 from responsa_formats.sandbox.computation import ParseLimits
 from responsa_formats.sandbox.confinement import capabilities
-from responsa_server.domain.errors import DocumentRejected, Reason
 
 HERE = Path(__file__).resolve().parent
 LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=1, wall_seconds=10, result_bytes=8 * MIB)
@@ -30,10 +30,8 @@ def zygotes() -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def rejecting(
-    *reasons: Reason, match: str | None = None
-) -> Generator[pytest.ExceptionInfo[DocumentRejected]]:
-    """Check that the block raises DocumentRejected for one of these reasons."""
-    with pytest.raises(DocumentRejected, match=match) as caught:
+def rejecting(*reasons: Reason, match: str | None = None) -> Generator[pytest.ExceptionInfo[Rejected]]:
+    """Check that the block raises Rejected for one of these reasons."""
+    with pytest.raises(Rejected, match=match) as caught:
         yield caught
     assert caught.value.reason in reasons

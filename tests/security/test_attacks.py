@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from responsa_formats.rejections import Reason, Rejected
 from responsa_formats.sandbox.computation import ParseLimits
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.settings import IngestionSettings
 from tests.security.sandboxed import HERE, LIMITS, needs_landlock, needs_seccomp, zygotes
 
@@ -62,9 +62,9 @@ def left_alone() -> bool:
     return (HERE / "hostile_parsers.py").exists() and not Path("/tmp/responsa-sandbox-escape").exists()
 
 
-async def rejected(pool: ParserPool, deed: str, limits: ParseLimits | None = None) -> DocumentRejected:
+async def rejected(pool: ParserPool, deed: str, limits: ParseLimits | None = None) -> Rejected:
     """The error of an attack. Also checks that no process of the attack is left afterwards, and that a good document is parsed."""
-    with pytest.raises(DocumentRejected) as caught:
+    with pytest.raises(Rejected) as caught:
         await pool.parse(deed.encode(), "deed.txt", limits=limits)
     (zygote,) = zygotes()
     assert zygote.children(recursive=True) == []
@@ -80,9 +80,9 @@ async def test_network_processes_and_privileges_are_refused(hostile: ParserPool,
     error = await rejected(hostile, deed)
     if deed == "raise_limit":
         # Python turns the error EPERM of setrlimit into a ValueError.
-        assert error.reason is Reason.DOCUMENT_MALFORMED
+        assert error.reason is Reason.MALFORMED
     else:
-        assert error.reason is Reason.DOCUMENT_PARSER_LIMIT
+        assert error.reason is Reason.PARSER_LIMIT
         assert "access" in error.message
 
 
@@ -90,31 +90,31 @@ async def test_network_processes_and_privileges_are_refused(hostile: ParserPool,
 @pytest.mark.parametrize("deed", UNREADABLE)
 async def test_files_are_out_of_reach(hostile: ParserPool, deed: str) -> None:
     error = await rejected(hostile, deed)
-    assert error.reason is Reason.DOCUMENT_PARSER_LIMIT
+    assert error.reason is Reason.PARSER_LIMIT
     assert "access" in error.message
     assert left_alone()
 
 
 @pytest.mark.parametrize("deed", ["memory", "mapped"])
 async def test_two_gibibytes_are_not_given(hostile: ParserPool, deed: str) -> None:
-    assert (await rejected(hostile, deed)).reason in (Reason.DOCUMENT_PARSER_LIMIT, Reason.DOCUMENT_MALFORMED)
+    assert (await rejected(hostile, deed)).reason in (Reason.PARSER_LIMIT, Reason.MALFORMED)
 
 
 @pytest.mark.parametrize(
     ("deed", "limits"), [("sleep", SHORT), ("spin", LIMITS), ("spin", SHORT), ("recursion", LIMITS)]
 )
 async def test_time_and_depth_are_bounded(hostile: ParserPool, deed: str, limits: ParseLimits) -> None:
-    assert (await rejected(hostile, deed, limits)).reason is Reason.DOCUMENT_PARSER_LIMIT
+    assert (await rejected(hostile, deed, limits)).reason is Reason.PARSER_LIMIT
 
 
 @pytest.mark.parametrize("deed", BROKEN)
 async def test_a_broken_parser_is_a_malformed_document(hostile: ParserPool, deed: str) -> None:
-    assert (await rejected(hostile, deed)).reason is Reason.DOCUMENT_MALFORMED
+    assert (await rejected(hostile, deed)).reason is Reason.MALFORMED
 
 
 async def test_a_flood_of_output_is_cut_off(hostile: ParserPool) -> None:
     error = await rejected(hostile, "flood")
-    assert error.reason is Reason.DOCUMENT_PARSER_LIMIT
+    assert error.reason is Reason.PARSER_LIMIT
     assert "expands" in error.message
 
 

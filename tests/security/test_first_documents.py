@@ -15,8 +15,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from responsa_formats.parsers.table import FORMATS
+from responsa_formats.rejections import Reason, Rejected
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.ingest.parsing import parser_pool
 from responsa_server.telemetry.instruments import LATE_IMPORTS, PARSER_FAILURES, Instrument
 from tests.security import rich_documents
 from tests.security.first_documents import EVENTS, SETTINGS, computing, drawing, parsing, run_first
@@ -29,7 +30,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 @pytest.fixture
 async def late() -> AsyncIterator[ParserPool]:
-    pool = ParserPool(
+    pool = parser_pool(
         concurrency=1, limits=SETTINGS.parse_limits, formats="late_parsers:FORMATS", import_paths=[HERE]
     )
     yield pool
@@ -41,7 +42,7 @@ async def log_of(pool: ParserPool, text: str) -> tuple[str, Sequence[Mapping[str
     with capture_logs() as lines:
         try:
             result, message = (await pool.parse(text.encode(), "a.txt")).title, ""
-        except DocumentRejected as error:
+        except Rejected as error:
             result, message = error.reason.value, error.message
     assert SECRET not in f"{message} {lines}"
     return result, [line for line in lines if line["event"] in EVENTS]
@@ -87,7 +88,7 @@ async def test_a_failure_says_its_place_and_nothing_of_the_document(
 ) -> None:
     result, (line,) = await log_of(late, "fail")
     assert (result, line["format"], line["error"], line["module"]) == (
-        Reason.DOCUMENT_MALFORMED.value,
+        Reason.MALFORMED.value,
         "TEXT",
         "ArithmeticError",
         "late_parsers",
@@ -97,11 +98,11 @@ async def test_a_failure_says_its_place_and_nothing_of_the_document(
     assert counts == [(PARSER_FAILURES, {"format": "TEXT", "error": "ArithmeticError"})]
     # A panic of a library in Rust is no Exception.
     result, (line,) = await log_of(late, "panic")
-    assert (result, line["error"]) == (Reason.DOCUMENT_MALFORMED.value, "KeyboardInterrupt")
+    assert (result, line["error"]) == (Reason.MALFORMED.value, "KeyboardInterrupt")
     result, (line,) = await log_of(late, "refused")
-    assert (result, line["error"]) == (Reason.DOCUMENT_PARSER_LIMIT.value, "PermissionError")
+    assert (result, line["error"]) == (Reason.PARSER_LIMIT.value, "PermissionError")
     result, (line,) = await log_of(late, "crash")
-    assert (result, line["error"]) == (Reason.DOCUMENT_MALFORMED.value, "Aborted")
+    assert (result, line["error"]) == (Reason.MALFORMED.value, "Aborted")
     # A module that nobody has is the parser's own failure.
     result, (line,) = await log_of(late, "import no_such_module")
     assert (line["error"], line["module"]) == ("ModuleNotFoundError", "late_parsers")

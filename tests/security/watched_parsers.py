@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from responsa_formats.parsers import table
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import ParsedDocument
 from responsa_formats.text.drawn import DrawnPage
-from responsa_server.domain.errors import DocumentRejected
 
 _before: set[str] = set()
 os.register_at_fork(after_in_child=lambda: _before.update(sys.modules))
@@ -22,7 +22,7 @@ def parse(original: Original) -> ParsedDocument:
     """Parse with the product's parser. Reports the parser's imports instead of its result."""
     row = table.FORMATS.named(original.format)
     assert row is not None
-    with contextlib.suppress(DocumentRejected):
+    with contextlib.suppress(Rejected):
         row.load()(original)
     imported = sorted(set(sys.modules) - _before)
     return ParsedDocument(" ".join(["imported:", *imported]), "text", (), None, original.format)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from responsa_formats.parsers.office_samples import DOCX
-from responsa_formats.parsers.table import FORMATS
+from responsa_server.ingest.formats import FORMATS
 from tests.callers import Credential, Tenant
 from tests.forked import responsa
 from tests.instance import Instance

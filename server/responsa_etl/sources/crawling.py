@@ -29,7 +29,6 @@ from responsa_etl.sources.sitemaps import (
     Sitemap,
     SitemapProblem,
 )
-from responsa_formats.parsers.table import FORMATS
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.sources import (
     MAX_KEY_BYTES,
@@ -43,6 +42,7 @@ from responsa_server.domain.sources import (
     StoredDocument,
     WebConnection,
 )
+from responsa_server.ingest.formats import FORMATS
 from responsa_server.outbound.addresses import OutboundError, UrlOrigin, origin_of, read_allowed
 from responsa_server.outbound.connector import (
     USER_AGENT,

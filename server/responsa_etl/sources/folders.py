@@ -19,7 +19,6 @@ from cryptography.exceptions import InvalidTag
 from responsa_etl.sources.crawling import Check
 from responsa_etl.sources.mapping import SourceMapping
 from responsa_etl.sources.reading import unreadable
-from responsa_formats.parsers.table import FORMATS
 from responsa_server.domain.files import is_left_behind
 from responsa_server.domain.people import Principal
 from responsa_server.domain.sources import (
@@ -36,6 +35,7 @@ from responsa_server.domain.sources import (
     StoredDocument,
 )
 from responsa_server.identity.tokens import Secret
+from responsa_server.ingest.formats import FORMATS
 from responsa_server.outbound.addresses import Allowed, OutboundError, UrlOrigin, origin_of
 
 _SECONDS: Final = 600.0

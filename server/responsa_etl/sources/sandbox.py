@@ -18,13 +18,14 @@ from responsa_etl.sources.listings import ListedEntry, ListingProblem, unpack_li
 from responsa_etl.sources.mapping import FILE, SourceMapping, finished
 from responsa_etl.sources.sitemaps import Sitemap, SitemapProblem, unpack_sitemap
 from responsa_formats.containers import MIB
-from responsa_formats.rejections import ParserUnavailable
+from responsa_formats.rejections import ParserUnavailable, Rejected
 from responsa_formats.sandbox.computation import ParseLimits
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.problems import Problem
-from responsa_server.domain.errors import DocumentRejected, Reason, Unavailable
+from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.sources import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
 from responsa_server.domain.tenant_locks import TenantLocks
+from responsa_server.ingest.parsing import document_error
 
 MOST_PROBLEM: Final = 2000
 """The maximum length of a problem of a row."""
@@ -119,6 +120,8 @@ class SourceSandbox:
                 document = await self._parser.parse(data, name, media_type)
         except ParserUnavailable as error:
             raise _unavailable(error) from error
+        except Rejected as error:
+            raise document_error(error, name, media_type) from error
         return document.title, document.canonical_text
 
     async def sitemap(self, data: bytes) -> Sitemap:
@@ -167,9 +170,7 @@ class SourceSandbox:
             answers = await asyncio.to_thread(_unpacked, result, count, adapter)
         return answers, len(answers) < count and (failure is not None or not answers)
 
-    async def _computed(
-        self, name: str, source: bytes, limits: ParseLimits
-    ) -> tuple[bytes, DocumentRejected | None]:
+    async def _computed(self, name: str, source: bytes, limits: ParseLimits) -> tuple[bytes, Rejected | None]:
         try:
             return await self._parser.compute(f"responsa_etl.sources.{name}", source, limits)
         except ParserUnavailable as error:

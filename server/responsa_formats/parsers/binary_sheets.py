@@ -28,7 +28,7 @@ _DAMAGED: Final = "The workbook is damaged and cannot be read."
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if the workbook is damaged, is protected, has no text, or exceeds a limit."""
+    """Extract the text. Raises Rejected if the workbook is damaged, is protected, has no text, or exceeds a limit."""
     try:
         workbook = _calamine.CalamineWorkbook.from_filelike(BytesIO(original.data))
     except _calamine.PasswordError:

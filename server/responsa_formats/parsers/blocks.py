@@ -36,7 +36,7 @@ class BlockWriter:
         """Append a separator and a block. marker: the mark of a list item, with the space after it, which belongs to
         the block unless it is NO_MARK.
 
-        Raises DocumentRejected beyond MAX_BLOCKS blocks.
+        Raises Rejected beyond MAX_BLOCKS blocks.
         """
         tight = kind is self.last and kind in (BlockKind.LIST_ITEM, BlockKind.TABLE)
         lead = "" if not self.parts else ("\n" if tight else "\n\n")

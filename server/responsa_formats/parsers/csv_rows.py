@@ -75,7 +75,7 @@ class RowWriter:
     def row(self, cells: Iterable[tuple[str, str]], path: str) -> None:
         """Add a row of names and values; a name may be ''. Values that are '' are left out. path: the row's place in the file.
 
-        Raises DocumentRejected if the text or the row gets too large.
+        Raises Rejected if the text or the row gets too large.
         """
         line: list[str] = []
         long: list[str] = []
@@ -116,7 +116,7 @@ class RowWriter:
             raise rejections.too_much_text()
 
     def document(self, original: Original) -> ParsedDocument:
-        """The document with the rows so far. Raises DocumentRejected if there are none, or more than the server stores."""
+        """The document with the rows so far. Raises Rejected if there are none, or more than the server stores."""
         if not self._blocks.parts:
             raise rejections.empty("The document has no values. Upload a file with data.")
         return self._blocks.collector.document(
@@ -143,7 +143,7 @@ _SEPARATOR_LINE: Final = re.compile(r"sep=(.)[ \t]*(?:\r\n|\r|\n|\Z)", re.IGNORE
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Parse CSV. Raises DocumentRejected if the document is not text, has no values, or is larger than the server stores.
+    """Parse CSV. Raises Rejected if the document is not text, has no values, or is larger than the server stores.
 
     A quotation mark that does not close, or that text follows, is a character.
     """
@@ -290,7 +290,7 @@ def _write(
 
 
 def _is_narrow(row: Sequence[str]) -> bool:
-    """True. Raises DocumentRejected if a row has too many columns."""
+    """True. Raises Rejected if a row has too many columns."""
     if len(row) > MAX_COLUMNS:
         raise rejections.parser_limit(
             f"The table has more than {MAX_COLUMNS:,} columns.", "Split the table into smaller ones."

@@ -86,7 +86,7 @@ _UNREAD: Final = frozenset(
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
+    """Extract the text. Raises Rejected if the document is damaged, is protected, has no text, or exceeds a limit."""
     archive = Archive.open(original.data)
     count_left_out(original, archive)
     part = main_part(archive)

@@ -55,7 +55,7 @@ class Mail:
     attachments: Sequence[MailPart]
 
     def document(self, original: Original) -> ParsedDocument:
-        """The text of the message. Raises DocumentRejected if it has more blocks than the server stores."""
+        """The text of the message. Raises Rejected if it has more blocks than the server stores."""
         original.guessed_charset = ""  # each part has its own character set
         blocks = BlockWriter()
         if self.subject:
@@ -106,7 +106,7 @@ _POLICY: Final = _Policy(refold_source="none")  # folding the headers of inner m
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if the message has more blocks than the server stores."""
+    """Extract the text. Raises Rejected if the message has more blocks than the server stores."""
     message = parsed_message(original.data)
     parts = _parts(original, message)
     body = next((part for part in parts if _text_type(part)), None)

@@ -16,8 +16,8 @@ from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.nested import write_nested
 from responsa_formats.parsers.office import Stated, document, read_tree
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Reason, Rejected
 from responsa_formats.text.canonical import ParsedDocument, one_line
-from responsa_server.domain.errors import DocumentRejected, Reason
 
 _CONTAINER: Final = "META-INF/container.xml"
 _ENCRYPTION: Final = "META-INF/encryption.xml"
@@ -27,12 +27,10 @@ _PAGES: Final = frozenset({"application/xhtml+xml", "text/html", "application/x-
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if the book is damaged, is protected, has no text, or exceeds a limit."""
+    """Extract the text. Raises Rejected if the book is damaged, is protected, has no text, or exceeds a limit."""
     archive = Archive.open(original.data)
     if _is_protected(archive):
-        raise DocumentRejected(
-            Reason.DOCUMENT_ENCRYPTED, "The book is protected by DRM. Upload a copy without protection."
-        )
+        raise Rejected(Reason.ENCRYPTED, "The book is protected by DRM. Upload a copy without protection.")
     part = next((one.get("full-path", "") for one in _named(read_tree(archive, _CONTAINER), "rootfile")), "")
     book = read_tree(archive, part)
     files = {one.get("id", ""): one for one in _named(book, "item")}

@@ -36,9 +36,9 @@ from responsa_formats.parsers.html_source import fill_slots, plain_source
 from responsa_formats.parsers.numbering import BULLET, NO_LABEL, Counter, Level
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, one_line
+from responsa_formats.text.contents import contents_lines
 from responsa_formats.text.inline import Form, marked, settled, unmarked
 from responsa_formats.text.symbols import TICKED, UNTICKED, in_unicode
-from responsa_server.text.headed import contents_lines
 
 # Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
 MAX_DEPTH = 1000
@@ -231,7 +231,7 @@ class TextWriter:
 def parse(original: Original) -> ParsedDocument:
     """Extract the visible text.
 
-    Raises DocumentRejected if the document is not text, has no visible text, is nested more than MAX_DEPTH deep, or has
+    Raises Rejected if the document is not text, has no visible text, is nested more than MAX_DEPTH deep, or has
     more blocks than the server stores.
     """
     _bound_depth(original.text)

@@ -55,7 +55,7 @@ class _Entry:
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if there is no entry, or there are more blocks than the server stores."""
+    """Extract the text. Raises Rejected if there is no entry, or there are more blocks than the server stores."""
     calendar = _Entry("VCALENDAR")
     blocks = BlockWriter()
     for entry in _entries(original.text, calendar):

@@ -13,8 +13,8 @@ from typing import Final, cast
 from responsa_formats import rejections
 from responsa_formats.parsers.csv_rows import MAX_NAME_CHARS, RowWriter, lines
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import ParsedDocument
-from responsa_server.domain.errors import DocumentRejected
 
 MAX_DEPTH: Final = 200
 _LIST_CHARS: Final = 300
@@ -32,7 +32,7 @@ _DECODER: Final = json.JSONDecoder(
 def parse(original: Original) -> ParsedDocument:
     """Parse JSON.
 
-    Raises DocumentRejected if the document is not valid JSON, has no values, is nested more than MAX_DEPTH deep, or is
+    Raises Rejected if the document is not valid JSON, has no values, is nested more than MAX_DEPTH deep, or is
     larger than the server stores.
     """
     writer = RowWriter()
@@ -41,7 +41,7 @@ def parse(original: Original) -> ParsedDocument:
 
 
 def parse_lines(original: Original) -> ParsedDocument:
-    """Parse JSON Lines: one value on each line. Raises DocumentRejected as `parse` does."""
+    """Parse JSON Lines: one value on each line. Raises Rejected as `parse` does."""
     writer = RowWriter()
     for number, line in enumerate(lines(original.text), start=1):
         if line.strip():
@@ -60,7 +60,7 @@ def _decoded(text: str, line: int) -> object:
         raise _too_deep() from None
 
 
-def _too_deep() -> DocumentRejected:
+def _too_deep() -> Rejected:
     return rejections.parser_limit(
         f"The JSON values are nested more than {MAX_DEPTH} deep.", "Flatten the document and upload it again."
     )

@@ -43,7 +43,7 @@ _MAX_NESTING = 40
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Parse Markdown. Raises DocumentRejected if the document is not text or has more blocks than the server stores."""
+    """Parse Markdown. Raises Rejected if the document is not text or has more blocks than the server stores."""
     text = original.text
     if original.name.lower().endswith(".mdx"):
         text = markdown_of(text)

@@ -38,7 +38,7 @@ _EPOCH: Final = datetime(1601, 1, 1, tzinfo=UTC)
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if the file is damaged or has more blocks than the server stores."""
+    """Extract the text. Raises Rejected if the file is damaged or has more blocks than the server stores."""
     try:
         with cast("Any", olefile).OleFileIO(BytesIO(original.data)) as file:
             return _document(file, (), original)

@@ -56,7 +56,7 @@ class Reader:
         self._engine = cast("Any", rapidocr.RapidOCR(params=_SETTINGS))
 
     def read(self, page: DrawnPage) -> Sequence[ReadLine]:
-        """The lines of a page, from the top to the bottom. Raises DocumentRejected if they take more memory than is allowed."""
+        """The lines of a page, from the top to the bottom. Raises Rejected if they take more memory than is allowed."""
         # The library takes the channels in the order blue, green, red.
         pixels = np.frombuffer(page.pixels, np.uint8).reshape(page.height, page.width, 3)[:, :, ::-1]
         try:

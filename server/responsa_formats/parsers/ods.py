@@ -31,7 +31,7 @@ _GROUPS: Final = ("table:table-header-rows", "table:table-rows", "table:table-ro
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
+    """Extract the text. Raises Rejected if the document is damaged, is protected, has no text, or exceeds a limit."""
     tree, styles, said, reader = opened(original)
     hidden = {name for name, style in reader.styles.items() if _is_hidden(style)}
     running: set[str] = set()

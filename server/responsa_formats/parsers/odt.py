@@ -68,7 +68,7 @@ _NUMBER: Final = re.compile(r"%([1-9]|10)%")
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
+    """Extract the text. Raises Rejected if the document is damaged, is protected, has no text, or exceeds a limit."""
     tree, styles, said, reader = opened(original)
     for one in tree.iter("office:forms"):
         reader.controls.update(
@@ -98,7 +98,7 @@ def parse(original: Original) -> ParsedDocument:
 
 
 def opened(original: Original) -> tuple[Element, Element, Stated, Reader]:
-    """The content, the styles with the layouts of pages, what is stated, and a reader. Raises DocumentRejected if the
+    """The content, the styles with the layouts of pages, what is stated, and a reader. Raises Rejected if the
     file is damaged or protected."""
     archive = Archive.open(original.data)
     if _is_encrypted(archive):

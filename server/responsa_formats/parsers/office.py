@@ -82,7 +82,7 @@ def read_events(
 ) -> None:
     """Read an XML part and call `start(name, attributes)`, `end(name)` and `text(characters)` in the order of the part.
 
-    The names are expat's, because the events of a large part are many; `Names` translates them. Raises DocumentRejected if the part is
+    The names are expat's, because the events of a large part are many; `Names` translates them. Raises Rejected if the part is
     missing or damaged, or declares a document type.
     """
 
@@ -162,7 +162,7 @@ def related(archive: Archive, part: str = "") -> dict[str, Related]:
 
 
 def main_part(archive: Archive) -> str:
-    """The name of an OPC package's main part. Raises DocumentRejected if the package has no main part."""
+    """The name of an OPC package's main part. Raises Rejected if the package has no main part."""
     for one in related(archive).values():
         if one.kind == "officeDocument":
             return one.part
@@ -232,7 +232,7 @@ def document(
     original: Original, blocks: BlockWriter, title: str, said: Stated, nothing: str, body: int = 0
 ) -> ParsedDocument:
     """The parsed document. nothing: the sentence about a document without text. body: where the text begins that may
-    give the title. Raises DocumentRejected if there is no text."""
+    give the title. Raises Rejected if there is no text."""
     text = blocks.text
     if not text.strip():
         raise rejections.empty(nothing)

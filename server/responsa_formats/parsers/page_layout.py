@@ -20,9 +20,9 @@ from typing import cast
 from responsa_formats.parsers.blocks import line_of_cells
 from responsa_formats.parsers.ruled_tables import Area, Grid, Rule, bands, grids, row_edges
 from responsa_formats.text.canonical import BlockKind
+from responsa_formats.text.contents import contents_lines
 from responsa_formats.text.headers import SAMPLE_ROWS, column_names, header_rows
-from responsa_server.text.headed import contents_lines
-from responsa_server.text.lexical import STOPWORDS, language_of
+from responsa_formats.text.languages import STOPWORDS, language_of
 
 HYPHEN = "\ufffe"
 """Stands for a hyphen that the file's reader recognised as one at the end of a line."""

@@ -70,7 +70,7 @@ _GENERATED_TITLE = re.compile(
 def parse(original: Original) -> ParsedDocument:
     """Extract the text.
 
-    Raises DocumentRejected if the document is damaged, can be opened only with a password, has no text layer, or has
+    Raises Rejected if the document is damaged, can be opened only with a password, has no text layer, or has
     more than MAX_PAGES pages or more blocks than the server stores.
     """
     with opened(original.data) as document:

@@ -16,7 +16,7 @@ _pdfium = cast("Any", raw)
 
 @contextmanager
 def opened(data: bytes) -> Generator[Any, None, None]:
-    """The open document. Raises DocumentRejected."""
+    """The open document. Raises Rejected."""
     document = _pdfium.FPDF_LoadMemDocument64(data, len(data), None)
     if not document:
         if _pdfium.FPDF_GetLastError() in (_pdfium.FPDF_ERR_PASSWORD, _pdfium.FPDF_ERR_SECURITY):

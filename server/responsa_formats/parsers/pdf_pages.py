@@ -23,7 +23,7 @@ def draw(data: bytes, page: int, width: int) -> DrawnPage:
     """Draw a page. page: its number, from 1. width: the wanted width in pixels.
 
     The result has no pixels if there is no such page. Form fields are drawn with their values; other annotations, such
-    as comments, are not drawn. Raises DocumentRejected if the document or the page is damaged, or if the document can
+    as comments, are not drawn. Raises Rejected if the document or the page is damaged, or if the document can
     be opened only with a password.
     """
     with opened(data) as document, form_of(document) as form:
@@ -42,7 +42,7 @@ def draw(data: bytes, page: int, width: int) -> DrawnPage:
 
 def drawn(page: Any, side: int) -> DrawnPage:
     """Draw a page that is open, without its form. side: the longer side of the picture in pixels. Raises
-    DocumentRejected if the page has no size."""
+    Rejected if the page has no size."""
     width, height = _pdfium.FPDF_GetPageWidthF(page), _pdfium.FPDF_GetPageHeightF(page)
     size = _size(width, height, round(side * min(1.0, width / height)) if height > 0 else side)
     return DrawnPage(1, *size, _pixels(page, None, *size))

@@ -14,7 +14,7 @@ _LINES_CHARS: Final = 300
 
 
 def parse(original: Original, kind: BlockKind = BlockKind.PARAGRAPH) -> ParsedDocument:
-    """Parse plain text. kind: PARAGRAPH, or CODE for a text of lines. Raises DocumentRejected if the document is not text
+    """Parse plain text. kind: PARAGRAPH, or CODE for a text of lines. Raises Rejected if the document is not text
     or has more blocks than the server stores."""
     text = original.text
     collector = BlockCollector()
@@ -36,5 +36,5 @@ def parse(original: Original, kind: BlockKind = BlockKind.PARAGRAPH) -> ParsedDo
 
 def parse_lines(original: Original) -> ParsedDocument:
     """Parse a text of lines: an indented line belongs to the one above it, and short ones stand together. Nothing else of
-    the format is read. Raises DocumentRejected as `parse` does."""
+    the format is read. Raises Rejected as `parse` does."""
     return parse(original, BlockKind.CODE)

@@ -94,7 +94,7 @@ def _unknown_role(
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected as the parser of HTML does."""
+    """Extract the text. Raises Rejected as the parser of HTML does."""
     text = original.text.replace("\x00", "")
     named = {name.lower() for name in _DIRECTIVE.findall(text)}
     # A parsing process reads one document, so what is registered here lasts no longer.

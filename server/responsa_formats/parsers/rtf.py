@@ -73,7 +73,7 @@ _Row = tuple[Sequence[_Edge], Sequence[str], bool]
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if the document has no text, or exceeds a limit."""
+    """Extract the text. Raises Rejected if the document has no text, or exceeds a limit."""
     reader = _Reader(original, original.data.decode("latin-1"))
     reader.read()
     blocks = BlockWriter()

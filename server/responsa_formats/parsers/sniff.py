@@ -25,7 +25,7 @@ from responsa_formats import rejections
 from responsa_formats.containers import OLE_MAGIC, ZIP_MAGIC, Archive, is_encrypted_office
 from responsa_formats.documents import LeftOutKind, StoredBytes
 from responsa_formats.parsers.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
-from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_formats.rejections import Reason, Rejected
 
 if TYPE_CHECKING:
     from responsa_formats.parsers.ocr import Reader
@@ -193,7 +193,7 @@ class Original:
     def text(self) -> str:
         """The decoded bytes, for the parser of a text format. A byte order mark names the encoding and is not part of the text.
 
-        Raises DocumentRejected if the bytes are not text, cannot be decoded, or hold no visible text.
+        Raises Rejected if the bytes are not text, cannot be decoded, or hold no visible text.
         """
         return _decode(self)
 
@@ -204,7 +204,7 @@ def sniff(
     """Decide the format of a document.
 
     name: the file name or path, or ''. content_type: the media type, with or without parameters, or ''. known: the name of the format if it
-    was already decided, or ''. Raises DocumentRejected.
+    was already decided, or ''. Raises Rejected.
     """
     declaration = _declaration(name, content_type, formats)
     original = Original(data, name, declaration, formats, known)
@@ -217,7 +217,7 @@ def decide_format(content: StoredBytes, name: str, content_type: str, formats: F
     """The media type of an uploaded document's format. With this check, for example, a program whose name ends in .md is refused at once.
 
     The other arguments are those of `sniff`. Returns '' if the beginning of a large document does not decide the
-    format; the sandbox then decides it. Raises DocumentRejected.
+    format; the sandbox then decides it. Raises Rejected.
     """
     # The directory of a container need not be at its beginning.
     head = content.read(0, _HEAD_BYTES)
@@ -226,12 +226,12 @@ def decide_format(content: StoredBytes, name: str, content_type: str, formats: F
         original = sniff(
             content.read(0, content.size) if whole else _head(head), name, content_type, formats=formats
         )
-    except DocumentRejected as error:
+    except Rejected as error:
         # The beginning of a document may be blank, or may end within a character, so it cannot prove that the document
         # is empty or malformed.
-        if not whole and error.reason in (Reason.DOCUMENT_EMPTY, Reason.DOCUMENT_MALFORMED):
+        if not whole and error.reason in (Reason.EMPTY, Reason.MALFORMED):
             return ""
-        raise rejections.described(error, name, content_type, formats.accepted_types) from error
+        raise
     found = formats.named(original.format)
     assert found is not None, "sniff() must return the name of a format in the table of formats"
     return found.media_type
@@ -279,7 +279,7 @@ def _archive(original: Original) -> Archive:
     """The document as a ZIP archive. An archive that cannot be read is not what a text format declares, so then the error says that."""
     try:
         return Archive.open(original.data)
-    except DocumentRejected:
+    except Rejected:
         declared = original.declaration.format
         if declared is not None and not declared.is_binary:
             raise _not_as_declared(_BINARY_NAMES["application/zip"], original) from None
@@ -363,7 +363,7 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _not_as_declared(what: str, original: Original) -> DocumentRejected:
+def _not_as_declared(what: str, original: Original) -> Rejected:
     """The error for content whose format is not supported or differs from the declared format. what: the words after "the content is"."""
     declaration = original.declaration
     if declaration.format is not None:
@@ -494,7 +494,7 @@ def _likely(sample: bytes) -> list[tuple[float, str]]:
     return sorted(candidates, key=lambda one: (-one[0], _GUESSED.index(one[1])))
 
 
-def _undecodable(charset: str, error: UnicodeDecodeError) -> DocumentRejected:
+def _undecodable(charset: str, error: UnicodeDecodeError) -> Rejected:
     return rejections.malformed(
         f"Byte {error.start} is not valid {charset.upper()}.", rejections.SAVE_AS_UTF8
     )

@@ -30,7 +30,7 @@ _LONGEST: Final = 2000
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract what is said. Raises DocumentRejected if there is nothing, or more than the server stores."""
+    """Extract what is said. Raises Rejected if there is nothing, or more than the server stores."""
     blocks = BlockWriter()
     speaker, begun, said = "", "", ""
 

@@ -9,7 +9,6 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from responsa_formats.parsers import office_samples
-from responsa_server.system.plugins import Group, load_rows
 
 if TYPE_CHECKING:
     from responsa_formats.containers import Archive
@@ -48,7 +47,7 @@ class Format:
     sample: a small document that makes the parser load everything that it loads lazily. The sandbox parses the sample before the first
         document, because a confined process cannot import anything.
     parser: the parser as "module:function". Only the sandbox loads it. The function takes an `Original` and returns a `ParsedDocument`. It
-        raises DocumentRejected; any other error counts as a malformed document.
+        raises Rejected; any other error counts as a malformed document.
     drawer: for a format whose pages the server draws, the function that draws a page, as "module:function"; '' for
     other formats. Only the sandbox loads it.
         The function takes the bytes of the document, the number of the page and the wanted width, and returns a
@@ -495,10 +494,10 @@ TNEF: Final = Format(
     opening=re.compile(rb"\x78\x9f\x3e\x22"),
 )
 
-_OWN: Final = (
-    *(MARKDOWN, RST, PLAIN_TEXT, LINES, HTML, PDF, DOCX, PPTX, XLSX, XLSB, XLS, ODT, ODS, RTF, EPUB),
-    *(CSV, JSON, JSON_LINES, EML, MSG, TNEF, ICS, SUBTITLES),
-)
 FORMATS: Final = Formats(
-    (*_OWN, *load_rows(Group.FORMATS, Format, fit=lambda added: Formats((*_OWN, *added))).values())
+    (
+        *(MARKDOWN, RST, PLAIN_TEXT, LINES, HTML, PDF, DOCX, PPTX, XLSX, XLSB, XLS, ODT, ODS, RTF, EPUB),
+        *(CSV, JSON, JSON_LINES, EML, MSG, TNEF, ICS, SUBTITLES),
+    )
 )
+"""The formats of this package. Each has one row in `table.py` and one file."""

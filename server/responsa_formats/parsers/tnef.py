@@ -34,7 +34,7 @@ _DICTIONARY: Final = (
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if the file is damaged or has more blocks than the server stores."""
+    """Extract the text. Raises Rejected if the file is damaged or has more blocks than the server stores."""
     try:
         return _mail(original.data).document(original)
     except (struct.error, IndexError):

@@ -133,7 +133,7 @@ _PLAIN_SHEET_NAME = re.compile(r"[^\W\d][\w.]*\Z")
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises DocumentRejected if the document is damaged, is protected, has no text, or exceeds a limit."""
+    """Extract the text. Raises Rejected if the document is damaged, is protected, has no text, or exceeds a limit."""
     archive = Archive.open(original.data)
     count_left_out(original, archive)
     part = main_part(archive)

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.sniff import CHARSETS
+from responsa_formats.rejections import Reason, Rejected
 from responsa_formats.sandbox.protocol import (
     BLOCK_ROW,
     DOCUMENT_FRAME,
@@ -42,7 +43,6 @@ from responsa_formats.text.canonical import (
 )
 from responsa_formats.text.drawn import DrawnPage
 from responsa_formats.text.sections import SECTION_BLOCKS, SECTION_BYTES, Headings, Section
-from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
 
 _PIECE: Final = 1024 * 1024
 _ROWS: Final = 4096
@@ -87,7 +87,7 @@ class _Head(BaseModel):
 
 
 class _RejectedHead(BaseModel):
-    reason: Annotated[Reason, _as_written_by(lambda reason: reason in DOCUMENT_REASONS and reason)]
+    reason: Reason
     message: Annotated[
         str, Field(max_length=MAX_MESSAGE), _as_written_by(lambda text: text.isprintable() and text)
     ]
@@ -99,16 +99,16 @@ class _DrawnHead(BaseModel):
     height: _Count
 
 
-def _unpack_rejection(head: bytes) -> DocumentRejected:
+def _unpack_rejection(head: bytes) -> Rejected:
     """Read the head of a rejection. Raises ValueError if `pack_rejection` cannot have made it."""
     rejection = _RejectedHead.model_validate_json(head)
-    return DocumentRejected(rejection.reason, rejection.message)
+    return Rejected(rejection.reason, rejection.message)
 
 
 def unpack_drawn(frame: bytes) -> DrawnPage:
     """Read a frame that may have been forged. Whatever the pixels are, they are only pixels.
 
-    Raises the DocumentRejected that the frame holds, or DOCUMENT_MALFORMED if `pack_drawn` cannot have made the frame.
+    Raises the Rejected that the frame holds, or MALFORMED if `pack_drawn` cannot have made the frame.
     """
     try:
         kind, layout = frame_layout(frame, len(frame))
@@ -160,7 +160,7 @@ class ParsedFile:
     ) -> None:
         """Check a frame that may have been forged. length: its length in bytes.
 
-        Raises the DocumentRejected that the frame holds, or DOCUMENT_MALFORMED if `pack_result` cannot have made the frame.
+        Raises the Rejected that the frame holds, or MALFORMED if `pack_result` cannot have made the frame.
         """
         self._frame = frame
         self._most = section_bytes

@@ -16,7 +16,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -27,7 +28,7 @@ from structlog.typing import FilteringBoundLogger
 import responsa_formats
 from responsa_formats import rejections
 from responsa_formats.containers import MIB
-from responsa_formats.rejections import ParserUnavailable
+from responsa_formats.rejections import ParserUnavailable, Rejected
 from responsa_formats.sandbox.computation import ParseLimits
 from responsa_formats.sandbox.confinement import SandboxCapabilities
 from responsa_formats.sandbox.parsed_file import ParsedFile, unpack_drawn
@@ -52,10 +53,6 @@ from responsa_formats.sandbox.protocol import (
 )
 from responsa_formats.text.canonical import ParsedDocument
 from responsa_formats.text.drawn import DrawnPage
-from responsa_server.domain.errors import DocumentRejected
-from responsa_server.domain.formatting import in_seconds
-from responsa_server.spools import spooling
-from responsa_server.telemetry.instruments import LATE_IMPORTS, PARSER_FAILURES
 
 DEFAULT_FORMATS = "responsa_formats.parsers.table:FORMATS"
 
@@ -85,12 +82,18 @@ class ParserPool:
         import_paths: Sequence[Path] = (),
         spool_dir: Path | None = None,
         ocr: bool = False,
+        spooling: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        on_late_import: Callable[[str], object] = len,
+        on_failure: Callable[[Failure], object] = id,
     ) -> None:
         """allow_unconfined: whether to parse documents on a kernel that lacks Landlock or seccomp. spool_dir: the
         folder for large results, or None for the system's temporary folder. ocr: whether to read scanned pages of PDF
         files; `make ocr` installs what that needs.
 
         formats: the "module:attribute" of a table like `parsers.table.FORMATS`. import_paths: the folders in which to find that module.
+
+        spooling: the block in which large results are written, which may replace the error of a full disk.
+        on_late_import: gets each module that a process had to wait for. on_failure: gets each failure of a parser.
         """
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
@@ -99,6 +102,9 @@ class ParserPool:
         self._formats = formats
         self._import_paths = tuple(import_paths)
         self._ocr = ocr
+        self._spooling = spooling
+        self._on_late_import = on_late_import
+        self._on_failure = on_failure
         self._spool_dir = None if spool_dir is None else str(spool_dir)
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
         self._slots = asyncio.Semaphore(concurrency)
@@ -148,7 +154,7 @@ class ParserPool:
 
         declared_name: the file name or path that the sender gave, or ''. declared_type: the media type that the sender gave, or ''.
         known_format: the name of the format if it was already decided; if '', the parsing process decides the format.
-        Raises DocumentRejected if the document is at fault, ParserUnavailable if a later attempt may succeed, and the
+        Raises Rejected if the document is at fault, ParserUnavailable if a later attempt may succeed, and the
         errors of `source`. If the call is cancelled, it kills the parsing process before it ends.
         """
         bounds = limits or self._limits
@@ -173,7 +179,7 @@ class ParserPool:
 
     async def compute(
         self, computation: str, source: bytes, limits: ParseLimits
-    ) -> tuple[bytes, DocumentRejected | None]:
+    ) -> tuple[bytes, Rejected | None]:
         """Run a computation on bytes. Up to `concurrency` computations run at a time, in addition to the documents that are parsed.
 
         computation: the "module:attribute" of a `Computation`. Returns what it has written, and why its process did not
@@ -186,7 +192,7 @@ class ParserPool:
             with self._frame() as frame:
                 try:
                     await self._attempted(frame, descriptor, limits, ComputeJob(format=computation))
-                except DocumentRejected as rejected:
+                except Rejected as rejected:
                     failure = rejected
                 return await asyncio.to_thread(_whole, frame), failure
 
@@ -232,7 +238,7 @@ class ParserPool:
                 until = until or asyncio.get_running_loop().time() + limits.wall_seconds
                 job = replace(job, job=zygote.next_job())
                 try:
-                    with spooling():
+                    with self._spooling():
                         return await self._run(frame, zygote, descriptor, job, limits, until)
                 except _LateImport as error:
                     lacks += 1
@@ -298,7 +304,7 @@ class ParserPool:
                     end = await asyncio.shield(ended)
             except TimeoutError:
                 raise rejections.parser_limit(
-                    f"Parsing this document takes longer than {in_seconds(limits.wall_seconds)}."
+                    f"Parsing this document takes longer than {_in_seconds(limits.wall_seconds)}."
                 ) from None
             finally:
                 # This also runs on cancellation, so that no process outlives its call.
@@ -307,7 +313,7 @@ class ParserPool:
             os.close(reading)
         if end.imported:
             self._log.warning("late_import", module=end.imported)
-            LATE_IMPORTS.add(1, end.imported)
+            self._on_late_import(end.imported)
         code = os.waitstatus_to_exitcode(end.status)
         failure = take_failure(frame) if code in (EXIT_FAILED, EXIT_REFUSED) else None
         if failure and failure.missing and not job.final:
@@ -317,9 +323,13 @@ class ParserPool:
         if failure:
             place = {"module": failure.module, "line": failure.line}
             self._log.warning("parser_failed", format=failure.format, error=failure.error, **place)
-            PARSER_FAILURES.add(1, failure.format, failure.error)
+            self._on_failure(failure)
         if (error := _error(code, limits)) is not None:
             raise error
+
+
+def _in_seconds(number: float) -> str:
+    return f"{number:.10g} second{'' if number == 1 else 's'}"
 
 
 def _declared(text: str) -> str:
@@ -338,7 +348,7 @@ def _whole(file: IO[bytes]) -> bytes:
 
 
 async def _memory_file(pieces: AsyncIterator[bytes], limit: int) -> int:
-    """A sealed file in memory (memfd_create(2)) that holds the pieces and cannot be changed. Raises DocumentRejected if
+    """A sealed file in memory (memfd_create(2)) that holds the pieces and cannot be changed. Raises Rejected if
     there are more than `limit` bytes."""
     descriptor = os.memfd_create("document", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
@@ -346,7 +356,7 @@ async def _memory_file(pieces: AsyncIterator[bytes], limit: int) -> int:
         async for piece in pieces:
             size += len(piece)
             if size > limit:
-                raise DocumentRejected.too_large(limit)
+                raise rejections.too_large(limit)
             if len(piece) <= _IN_THREAD_BYTES:
                 _write(descriptor, piece)
             else:
@@ -366,7 +376,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 async def _read_all(descriptor: int, limit: int, into: IO[bytes]) -> None:
-    """Read into a file until no process has the pipe open for writing. Raises DocumentRejected (DOCUMENT_PARSER_LIMIT)
+    """Read into a file until no process has the pipe open for writing. Raises Rejected (PARSER_LIMIT)
     if there are more than `limit` bytes."""
     received = 0
     while part := await _readable(descriptor):
@@ -394,7 +404,7 @@ async def _readable(descriptor: int) -> bytes:
                 loop.remove_reader(descriptor)
 
 
-def _error(code: int, limits: ParseLimits) -> DocumentRejected | ParserUnavailable | None:
+def _error(code: int, limits: ParseLimits) -> Rejected | ParserUnavailable | None:
     """The error for an exit code; None if the process ended by itself and wrote a frame."""
     if code == 0:
         return None
@@ -402,7 +412,7 @@ def _error(code: int, limits: ParseLimits) -> DocumentRejected | ParserUnavailab
         return ParserUnavailable("A parsing process could not be confined, so it did not read the document.")
     if code == -signal.SIGXCPU:
         return rejections.parser_limit(
-            f"Parsing this document takes more than {in_seconds(limits.cpu_seconds)} of processor time."
+            f"Parsing this document takes more than {_in_seconds(limits.cpu_seconds)} of processor time."
         )
     if code in (EXIT_OUT_OF_MEMORY, -signal.SIGKILL):
         # The server did not send this signal. The process exceeded the hard limit of processor time, or the kernel
@@ -457,7 +467,7 @@ class _ZygoteClient:
         except TimeoutError:
             await client.close()
             raise ParserUnavailable(
-                f"The document parser was not ready within {in_seconds(_START_SECONDS)}."
+                f"The document parser was not ready within {_in_seconds(_START_SECONDS)}."
             ) from None
         except _ZygoteLost as error:
             await client.close()

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, NamedTuple, cast
 
 from responsa_formats.documents import LeftOutKind
+from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.confinement import SandboxCapabilities
 from responsa_formats.text.canonical import (
     MAX_PATH_CHARS,
@@ -24,7 +25,6 @@ from responsa_formats.text.canonical import (
     Place,
 )
 from responsa_formats.text.drawn import DrawnPage
-from responsa_server.domain.errors import DocumentRejected
 
 MAX_PACKET = 16 * 1024
 OCR = "ocr"
@@ -223,7 +223,7 @@ def _packed_place(place: Place | None) -> tuple[int, int, int, int, int, int]:
     return (_BOX, place.page, *place.box)
 
 
-def pack_rejection(rejected: DocumentRejected) -> bytes:
+def pack_rejection(rejected: Rejected) -> bytes:
     """Encode a rejection as a frame: reason and message, without metadata."""
     return _pack_frame(REJECTED_FRAME, {"reason": rejected.reason, "message": rejected.message[:MAX_MESSAGE]})
 

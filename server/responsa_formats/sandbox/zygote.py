@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, NoReturn
 from responsa_formats import rejections
 from responsa_formats.parsers.sniff import load_codecs, sniff
 from responsa_formats.parsers.table import PDF, PLAIN_TEXT, Format, Formats
+from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.computation import Computation
 from responsa_formats.sandbox.confinement import SandboxCapabilities, capabilities, confine
 from responsa_formats.sandbox.protocol import (
@@ -57,7 +58,6 @@ from responsa_formats.sandbox.protocol import (
     pack_result,
     unpack_message,
 )
-from responsa_server.domain.errors import DocumentRejected
 
 if TYPE_CHECKING:
     from responsa_formats.parsers.ocr import Reader
@@ -211,7 +211,7 @@ class _Zygote:
 
     def load(self, row: Format) -> None:
         """Load a format, and parse and draw its sample, because confined processes cannot import what parsers load
-        lazily. Raises DocumentRejected if the sample is rejected."""
+        lazily. Raises Rejected if the sample is rejected."""
         if row.name in self.parsers:
             return
         parser = row.load()
@@ -333,7 +333,7 @@ def _result(job: Job, zygote: _Zygote) -> bytes:
         if len(frame) > job.result_bytes:
             raise rejections.too_much_text()
         return frame
-    except DocumentRejected as rejected:
+    except Rejected as rejected:
         return pack_rejection(rejected)
     except MemoryError:
         return out_of_memory
@@ -386,7 +386,7 @@ def _warm_up() -> None:
     load_codecs()
     sniff(PLAIN_TEXT.sample)
     # A program with a document's name is rejected, which loads the code of rejections, too.
-    with contextlib.suppress(DocumentRejected):
+    with contextlib.suppress(Rejected):
         sniff(b"\x7fELF\x02\x01\x01\x00" + bytes(64), "a.md")
 
 

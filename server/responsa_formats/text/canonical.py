@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Final
 
-from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_formats.rejections import Reason, Rejected
 
 MONTHS: Final = (
     "January",
@@ -161,14 +161,14 @@ class BlockCollector:
     ) -> None:
         """Append the characters [start, end) as a block, unless earlier blocks already cover all of them.
 
-        Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) beyond MAX_BLOCKS blocks.
+        Raises Rejected (PARSER_LIMIT) beyond MAX_BLOCKS blocks.
         """
         start = max(start, self._end)
         if start >= end:
             return
         if len(self._rows) >= MAX_BLOCKS:
-            raise DocumentRejected(
-                Reason.DOCUMENT_PARSER_LIMIT,
+            raise Rejected(
+                Reason.PARSER_LIMIT,
                 f"The document has more than {MAX_BLOCKS:,} paragraphs. Split the document into smaller files.",
             )
         self._rows.append((kind, start, end, level, title, place))

@@ -21,7 +21,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_contract import QuoteOrigin
 from responsa_formats.parsers.sniff import sniff
-from responsa_formats.parsers.table import FORMATS
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.metrics import rounded
 from responsa_lab.evaluation.reading import checked_folder, sources
@@ -31,6 +30,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.passages import FoundPassage, Passage
 from responsa_server.ingest.chunk import chunk_document
+from responsa_server.ingest.formats import FORMATS
 from responsa_server.search.citation_check import check_claims
 from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.search.quoting import Quotable

@@ -18,7 +18,6 @@ from typing import Final
 
 import structlog
 
-from responsa_formats.parsers.table import FORMATS
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
@@ -59,8 +58,10 @@ from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing
 from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.describing import Describer, Topics
+from responsa_server.ingest.formats import FORMATS
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs
+from responsa_server.ingest.parsing import parser_pool
 from responsa_server.ingest.rebuilding import Rebuild
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.rereading import Rereading
@@ -354,7 +355,7 @@ def _parser(settings: Settings, stack: AsyncExitStack, layout: Layout) -> Parser
         raise SettingsError(
             "ingestion.ocr is turned on, but text recognition is not installed: run `make ocr`."
         )
-    parser = ParserPool(
+    parser = parser_pool(
         concurrency=places(settings.ingestion.concurrency),
         limits=settings.ingestion.parse_limits,
         allow_unconfined=settings.allows_unconfined_parsing,

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from responsa_formats.parsers.table import HTML
-from responsa_formats.rejections import ParserUnavailable
+from responsa_formats.rejections import ParserUnavailable, Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.settings import Settings, environment
@@ -21,7 +21,6 @@ from responsa_server.domain.answers import (
     SearchOptions,
     ShownPassage,
 )
-from responsa_server.domain.errors import DocumentRejected
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, SecretPlace, Tool, ToolUnfit
 from responsa_server.outbound.connector import Connector
@@ -42,7 +41,7 @@ def live_tools(
     async def read_html(data: bytes) -> str:
         try:
             return (await parser.parse(data, known_format=HTML.name)).canonical_text
-        except (DocumentRejected, ParserUnavailable) as error:
+        except (Rejected, ParserUnavailable) as error:
             raise ValueError(str(error)) from error
 
     folder = make_folder(settings)

@@ -17,12 +17,13 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_formats.text.canonical import MAX_KEYWORD_CHARS, MAX_KEYWORDS, Block, BlockKind, keyword_lines
+from responsa_formats.text.languages import STOPWORDS
 from responsa_formats.text.sections import Sectioned
 from responsa_server.agents.engine.background_model import FAILURES, BackgroundModel, NoAnswer, plain_line
 from responsa_server.agents.engine.node import NodeModel
 from responsa_server.domain.knowledge import Description
 from responsa_server.ingest.indexing import CutDocument, OpenSection
-from responsa_server.text.lexical import STOPWORDS, Analyzer
+from responsa_server.text.lexical import Analyzer
 from responsa_server.text.sentences import Piece, PieceKind, plain
 
 MAX_SUMMARY_BYTES: Final = 500

@@ -17,6 +17,7 @@ from uuid import UUID
 import numpy as np
 
 from responsa_formats.text.canonical import Block, Place
+from responsa_formats.text.languages import language_of_document
 from responsa_formats.text.sections import Sectioned
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.generations import UnembeddedPassage
@@ -39,7 +40,7 @@ from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.search.embedder import Embedder, Embedders
 from responsa_server.search.evidence import sequences_of
 from responsa_server.text.instructing import NEAR_BYTES, instructing_ranges
-from responsa_server.text.lexical import Analyzer, language_of_document, tsvector_literal
+from responsa_server.text.lexical import Analyzer, tsvector_literal
 from responsa_server.text.sentences import (
     MAX_PIECES,
     Piece,

@@ -20,12 +20,10 @@ from structlog.typing import FilteringBoundLogger
 from responsa_contract import MAX_BYTES, LeftOutKind
 from responsa_formats import rejections
 from responsa_formats.containers import MIB
-from responsa_formats.parsers.table import FORMATS
-from responsa_formats.rejections import ParserUnavailable
+from responsa_formats.rejections import ParserUnavailable, Rejected
 from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
-    DocumentRejected,
     NotFound,
     Precondition,
     Reason,
@@ -49,8 +47,10 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import NewPassage, VectorStore
 from responsa_server.domain.people import Server, work_for
 from responsa_server.ingest.describing import Describer, Topics
+from responsa_server.ingest.formats import FORMATS
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer, Indexers
 from responsa_server.ingest.memory import FreeMemory
+from responsa_server.ingest.parsing import document_error
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
@@ -85,7 +85,7 @@ class Parser(Protocol):
         *,
         known_format: str = "",
     ) -> ParsedFile:
-        """Parse a document into a file that the caller closes. Raises DocumentRejected if the document is at fault,
+        """Parse a document into a file that the caller closes. Raises Rejected if the document is at fault,
         ParserUnavailable if the server is at fault, and the errors of `source`.
         """
         ...
@@ -132,12 +132,10 @@ class Ingest:
         try:
             await self._while_owned(task)
             failed, outcome = False, "ready"
-        except DocumentRejected as error:
+        except Rejected as rejected:
             outcome = "rejected"
-            described = rejections.described(
-                error, task.source_key, task.declared_type, FORMATS.accepted_types
-            )
-            await self._ingestions.fail(task.claim, described)
+            error = document_error(rejected, task.source_key, task.declared_type)
+            await self._ingestions.fail(task.claim, error)
         except Precondition as error:
             outcome = "rejected"
             await self._ingestions.fail(task.claim, error)
@@ -155,7 +153,7 @@ class Ingest:
 
     async def _while_owned(self, task: IngestTask) -> None:
         """Ingest the version. Once another process or a call has taken the operation away, stop at once: the process
-        that parses the document is killed. Raises OwnershipLost, and DocumentRejected after the maximum time."""
+        that parses the document is killed. Raises OwnershipLost, and Rejected after the maximum time."""
         claim = task.claim
         with self._watching.watch(Server(claim.tenant_id), claim.operation_id, task.seq) as watcher:
             work = asyncio.ensure_future(self._take_in(task))
@@ -166,7 +164,9 @@ class Ingest:
                     {work, lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
                 )
                 if not done:
-                    raise rejections.too_slow(seconds)
+                    raise rejections.parser_limit(
+                        f"Ingesting the document took more than {seconds:,.0f} seconds."
+                    )
                 if not work.done():
                     lost.result()
                     raise OwnershipLost

@@ -11,7 +11,8 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from responsa_formats.parsers.sniff import decide_format
-from responsa_formats.parsers.table import FORMATS
+from responsa_formats.parsers.table import Formats
+from responsa_formats.rejections import Rejected
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
     FieldViolation,
@@ -39,13 +40,16 @@ from responsa_server.domain.knowledge import (
     Searcher,
     SearchQuery,
     ShownPart,
+    StoredBytes,
 )
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.sources import OfRun
+from responsa_server.ingest.formats import FORMATS
 from responsa_server.ingest.indexing import SHORT_BYTES
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES
+from responsa_server.ingest.parsing import document_error
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.pages import PageImages
 from responsa_server.library.receiving import IN_MEMORY_BYTES, receive
@@ -292,10 +296,10 @@ class Library:
         async with receive(metadata, chunks, size, self._spool_dir) as received:
             asked = received, metadata.source_key, metadata.media_type, self.formats
             if received.size <= SHORT_BYTES:
-                media_type = decide_format(*asked)
+                media_type = _decide(*asked)
             else:
                 async with self._deciding:
-                    media_type = await asyncio.to_thread(decide_format, *asked)
+                    media_type = await asyncio.to_thread(_decide, *asked)
             new = NewDocument(metadata, received, media_type)
             # An upload may wait for its document's lock, so small ones have no bound other than that of connections.
             async with self._storing if received.size > IN_MEMORY_BYTES else nullcontext():
@@ -556,3 +560,10 @@ def _require_subjects(caller: Principal, subject: str | None) -> None:
 def _require(caller: Principal, owner_id: UUID) -> None:
     if caller.role is not Role.ADMIN and caller.user_id != owner_id:
         raise NotPermitted.owner_only()
+
+
+def _decide(content: StoredBytes, source_key: str, media_type: str, formats: Formats) -> str:
+    try:
+        return decide_format(content, source_key, media_type, formats)
+    except Rejected as error:
+        raise document_error(error, source_key, media_type, formats) from error

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from responsa_formats.parsers.table import FORMATS
-from responsa_formats.rejections import ParserUnavailable
+from responsa_formats.rejections import ParserUnavailable, Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.text.drawn import DrawnPage, png
 from responsa_server.domain import names
@@ -25,6 +23,8 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.knowledge import DocumentVersion, PageImage
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import Scheduler
+from responsa_server.ingest.formats import FORMATS
+from responsa_server.ingest.parsing import document_error
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.stores.postgres.documents import DocumentStore
 
@@ -133,10 +133,11 @@ class PageImages:
                 "The page cannot be rendered at the moment; try again later.",
                 {"part": "parser"},
             ) from error
-        except DocumentRejected as error:
-            if error.reason is Reason.DOCUMENT_PARSER_LIMIT:
-                raise _too_expensive(version) from error
-            raise replace(error, metadata={"source_key": version.source_key, **error.metadata}) from error
+        except Rejected as rejected:
+            error = document_error(rejected, version.source_key)
+            raise (
+                _too_expensive(version) if error.reason is Reason.DOCUMENT_PARSER_LIMIT else error
+            ) from rejected
 
 
 def _out_of_range(version: DocumentVersion, page: int, page_count: int) -> InvalidRequest:

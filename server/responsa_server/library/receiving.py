@@ -7,13 +7,13 @@ import hashlib
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
 from responsa_formats import rejections
-from responsa_server.domain.errors import DocumentRejected, InvalidRequest, Reason
+from responsa_server.domain.errors import InvalidRequest, Reason
 from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES, DocumentMetadata
+from responsa_server.ingest.parsing import document_error
 from responsa_server.spools import spooling
 
 IN_MEMORY_BYTES: Final = 1024 * 1024
@@ -45,7 +45,7 @@ async def receive(
     256 KiB) or UPLOAD_INCOMPLETE, DocumentRejected with DOCUMENT_TOO_LARGE or DOCUMENT_EMPTY, and StorageFull.
     """
     if size is not None and size > MAX_DOCUMENT_BYTES:
-        raise _with_source(DocumentRejected.too_large(MAX_DOCUMENT_BYTES), metadata)
+        raise document_error(rejections.too_large(MAX_DOCUMENT_BYTES), metadata.source_key)
     digest = hashlib.sha256()
     received = 0
     with (
@@ -60,7 +60,7 @@ async def receive(
                 raise InvalidRequest.of_field("chunk", "bytes.max_len", limit)
             received += len(chunk)
             if received > MAX_DOCUMENT_BYTES:
-                raise _with_source(DocumentRejected.too_large(MAX_DOCUMENT_BYTES), metadata)
+                raise document_error(rejections.too_large(MAX_DOCUMENT_BYTES), metadata.source_key)
             if size is not None and received > size:
                 raise incomplete(size, received)
             digest.update(chunk)
@@ -71,12 +71,8 @@ async def receive(
         if size is not None and received != size:
             raise incomplete(size, received)
         if received == 0:
-            raise _with_source(rejections.empty(), metadata)
+            raise document_error(rejections.empty(), metadata.source_key)
         yield Upload(spool, received, digest.digest())
-
-
-def _with_source(error: DocumentRejected, metadata: DocumentMetadata) -> DocumentRejected:
-    return replace(error, metadata={"source_key": metadata.source_key, **error.metadata})
 
 
 def incomplete(

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Final
 
 from responsa_contract import QuoteOrigin
+from responsa_formats.text.languages import STOPWORDS, UNKNOWN, is_doubtful, language_of
 from responsa_server.domain.answers import CheckedClaim, CitedSentence, Quote
 from responsa_server.domain.events import MAX_DIFFERENCES, MAX_SHORT_QUOTE_BYTES, ByteRange, Difference
 from responsa_server.domain.sharing import pause
@@ -21,7 +22,7 @@ from responsa_server.search.differing import CitedText, Span, find_differences
 from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.search.quoting import Quotable
 from responsa_server.text.instructing import without_instructions
-from responsa_server.text.lexical import STOPWORDS, UNKNOWN, Analyzer, is_doubtful, language_of
+from responsa_server.text.lexical import Analyzer
 from responsa_server.text.quantities import quantities
 from responsa_server.text.sentences import plain, sentences
 

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple, cast
 
 from responsa_contract import DifferenceKind
 from responsa_formats.text.inline import STRUCK
-from responsa_server.text.lexical import STOPWORDS, Analyzer
+from responsa_formats.text.languages import STOPWORDS
+from responsa_server.text.lexical import Analyzer
 from responsa_server.text.quantities import MEASURES, Quantity, quantities
 
 Span = tuple[int, int]

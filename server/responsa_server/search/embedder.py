@@ -14,6 +14,7 @@ import structlog
 from opentelemetry.trace import SpanKind
 from structlog.typing import FilteringBoundLogger
 
+from responsa_formats.text.languages import UNKNOWN, has_english_letters
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Precondition, Reason, Unavailable
 from responsa_server.domain.knowledge import SearchMode
@@ -23,7 +24,6 @@ from responsa_server.domain.turn_scope import computed_in_turn
 from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache
 from responsa_server.telemetry.models import IN_PROCESS, model_attributes
 from responsa_server.telemetry.stages import stage
-from responsa_server.text.lexical import UNKNOWN, has_english_letters
 
 _SPECIAL_TOKENS: Final = 2
 """The begin and end tokens that a model reads around every text."""

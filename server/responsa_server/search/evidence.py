@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import Final, NamedTuple
 
+from responsa_formats.text.languages import has_english_letters
 from responsa_server.domain.passage_words import WantedTerms
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.scoring import Weights
-from responsa_server.text.lexical import Analyzer, has_english_letters
+from responsa_server.text.lexical import Analyzer
 
 PASSAGE_WEIGHT: Final = 6.0
 COSINE_WEIGHT: Final = 0.5

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from responsa_formats.text.languages import is_doubtful
 from responsa_server.domain.cache import LruCache
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.passages import PassageIndex, SearchScope, TermStatistics
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import pause
 from responsa_server.search.scoring import Weights, weigh
-from responsa_server.text.lexical import STEMMED, Analyzer, is_doubtful
+from responsa_server.text.lexical import STEMMED, Analyzer
 from responsa_server.text.synonyms import Alternatives, Synonyms
 
 # 32 files of 32 KiB, for example, each in one language.

@@ -15,6 +15,7 @@ import ormsgpack
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from responsa_formats.text.languages import language_of
 from responsa_server import __version__
 from responsa_server.domain.errors import TooSlow, Unavailable
 from responsa_server.domain.kinds import CollectionKind
@@ -53,7 +54,7 @@ from responsa_server.stores.cached import NOT_CACHED, SharedCache, reader_key
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.parts import SEARCH, took
 from responsa_server.telemetry.stages import stage
-from responsa_server.text.lexical import Analyzer, language_of
+from responsa_server.text.lexical import Analyzer
 
 Result = TypeVar("Result")
 

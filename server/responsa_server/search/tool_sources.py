@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
+from responsa_formats.text.languages import language_of
 from responsa_server.domain.answers import FoundSource
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import (
@@ -15,7 +16,6 @@ from responsa_server.domain.passages import (
     VectorKind,
 )
 from responsa_server.search.prompt_passages import PromptPassage
-from responsa_server.text.lexical import language_of
 from responsa_server.text.sentences import paragraph_pieces
 
 NO_COLLECTION: Final = ""

@@ -17,7 +17,8 @@ from typing import Final, cast
 
 from text_to_num import alpha2digit  # pyright: ignore[reportUnknownVariableType] its package has few types
 
-from responsa_server.text.lexical import STOPWORDS, Analyzer
+from responsa_formats.text.languages import STOPWORDS
+from responsa_server.text.lexical import Analyzer
 
 _in_digits: Final = cast("Callable[[str, str, float], str]", alpha2digit)
 """A text with its number words in digits. It takes the text, a language, and the least number that is an ordinal in digits."""

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 import pytest
 
 from responsa_formats.parsers.sniff import Original, sniff
+from responsa_formats.rejections import Reason, Rejected
 from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_formats.text.canonical import ParsedDocument
-from responsa_server.domain.errors import DocumentRejected, Reason
 
 
 @contextmanager
-def rejected(reason: Reason, match: str | None = None) -> Generator[pytest.ExceptionInfo[DocumentRejected]]:
-    """Check that the block raises DocumentRejected for this reason."""
-    with pytest.raises(DocumentRejected, match=match) as caught:
+def rejected(reason: Reason, match: str | None = None) -> Generator[pytest.ExceptionInfo[Rejected]]:
+    """Check that the block raises Rejected for this reason."""
+    with pytest.raises(Rejected, match=match) as caught:
         yield caught
     assert caught.value.reason is reason
 
@@ -30,5 +30,5 @@ def original_of(text: str, kind: str = "MARKDOWN", name: str = "n") -> Original:
 
 
 def unpacked(frame: bytes) -> ParsedDocument:
-    """The document in a parser's frame, as the server reads it. Raises DocumentRejected."""
+    """The document in a parser's frame, as the server reads it. Raises Rejected."""
     return ParsedFile(io.BytesIO(frame), len(frame)).document()

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from responsa_formats.text.canonical import Block, BlockKind
+from responsa_formats.text.languages import language_of
 from responsa_server.domain.answers import Ranking
 from responsa_server.domain.events import (
     MAX_EXCERPT_BYTES,
@@ -24,7 +25,7 @@ from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece,
 from responsa_server.search.excerpts import READ, choose, distinct, ranking, shown_part, with_excerpts
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score, Weights, weigh
-from responsa_server.text.lexical import Analyzer, language_of
+from responsa_server.text.lexical import Analyzer
 from responsa_server.text.sentences import pieces
 
 LEASES = (

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from responsa_formats.text.languages import UNKNOWN, language_of
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.listing import Filter
@@ -34,7 +35,7 @@ from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
 from responsa_server.search.evidence import CALIBRATED
 from responsa_server.search.readings import MOST_GUESSED_CHARACTERS
 from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
-from responsa_server.text.lexical import UNKNOWN, Analyzer, language_of
+from responsa_server.text.lexical import Analyzer
 from tests.unit.search.test_excerpts import passage_of
 
 ASKED: Final = "How do plants make sugar?"

@@ -6,14 +6,8 @@ from typing import SupportsIndex
 
 import pytest
 
-from responsa_server.text.lexical import (
-    MAX_QUERY_TERMS,
-    MAX_TERM_CHARS,
-    UNKNOWN,
-    Analyzer,
-    language_of,
-    tsvector_literal,
-)
+from responsa_formats.text.languages import UNKNOWN, language_of
+from responsa_server.text.lexical import MAX_QUERY_TERMS, MAX_TERM_CHARS, Analyzer, tsvector_literal
 
 
 @pytest.mark.parametrize(

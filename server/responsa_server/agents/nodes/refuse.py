@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from responsa_formats.text.languages import UNKNOWN, is_doubtful, language_of
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import RefusalModel
 from responsa_server.agents.engine.failed_tools import failures_said
@@ -15,7 +16,6 @@ from responsa_server.agents.nodes.passages import done_without_model
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, ToolOutcome
 from responsa_server.domain.kinds import SAMPLE_COLLECTIONS
-from responsa_server.text.lexical import UNKNOWN, is_doubtful, language_of
 
 OFFERED: Final = Offered(trusted=frozenset({"agent", "questions"}), untrusted=frozenset({"question"}))
 _SHOWN_CHARACTERS: Final = 160

@@ -21,19 +21,20 @@ from uuid import UUID
 
 from responsa.knowledge.v1 import collection_pb2
 from responsa_client.aio import AsyncResponsa
-from responsa_formats.parsers.table import FORMATS
+from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.computation import ParseLimits
-from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.app.resources import database_urls, new_id, refusal
 from responsa_server.app.settings import SettingsError, environment, load
 from responsa_server.cli.local.failures import FAILED, USAGE
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.sources import Document
-from responsa_server.domain.errors import DocumentRejected, Unavailable
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.embedded import Layout
+from responsa_server.ingest.formats import FORMATS
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.ingest.jobs import title_of
+from responsa_server.ingest.parsing import parser_pool
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
 from responsa_server.stores.postgres.database import Database
@@ -85,7 +86,7 @@ class VectorMaker:
                 f"the collection needs the model {embedding}, and a node of Ray has "
                 f"{self._embedder.name}: install the same release of Responsa on all nodes"
             )
-        self._parser = ParserPool(concurrency=1, limits=limits, allow_unconfined=allow_unconfined, ocr=ocr)
+        self._parser = parser_pool(concurrency=1, limits=limits, allow_unconfined=allow_unconfined, ocr=ocr)
 
     async def vectors(self, document: Unembedded) -> AsyncGenerator[Mapping[bytes, bytes]]:
         """The vectors of the document's texts, in batches; as in `VectorCache`. None for a document that the parser
@@ -94,7 +95,7 @@ class VectorMaker:
             parsed = await self._parser.read(
                 _pieces(document.content), document.source_key, document.media_type
             )
-        except DocumentRejected:
+        except Rejected:
             return
         with closing(parsed):
             found = FORMATS.named(parsed.format)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from responsa_formats.parsers import ics
 from responsa_formats.parsers.sniff import sniff
-from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_formats.rejections import Reason, Rejected
 from tests.unit.ingest.originals import rejected
 
 
@@ -90,7 +90,7 @@ def test_tasks_are_entries_and_a_calendar_without_entries_is_empty() -> None:
         text_of("SUMMARY:Paint", "DUE;VALUE=DATE:20261224", kind="VTODO")
         == "Paint\n\nDue: Thursday, 24 December 2026"
     )
-    with rejected(Reason.DOCUMENT_EMPTY):
+    with rejected(Reason.EMPTY):
         text_of("TZID:Europe/Berlin", kind="VTIMEZONE")
 
 
@@ -98,5 +98,5 @@ def test_tasks_are_entries_and_a_calendar_without_entries_is_empty() -> None:
 def test_whatever_an_event_says_it_is_read(lines: str) -> None:
     try:
         text_of("SUMMARY:S", f"DTSTART:{lines}", f"RRULE:{lines}", lines)
-    except DocumentRejected as error:
-        assert error.reason is Reason.DOCUMENT_EMPTY  # noqa: PT017  an END within the lines may leave no entry
+    except Rejected as error:
+        assert error.reason is Reason.EMPTY  # noqa: PT017  an END within the lines may leave no entry

@@ -10,9 +10,9 @@ import pytest
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers import pdf as parser
 from responsa_formats.parsers.sniff import sniff
+from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.text.canonical import BlockKind
-from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest.settings import IngestionSettings
 from tests.unit.ingest.printed_pages import Text, lines, pdf, scan
 
@@ -25,9 +25,7 @@ BODY = [
 
 def test_without_ocr_a_scan_is_refused_and_the_refusal_names_the_setting() -> None:
     original = sniff(scan(pdf(lines(60, 700, *BODY))), "a.pdf")
-    with pytest.raises(
-        DocumentRejected, match=r"`make ocr`, start the server with `RESPONSA_INGESTION__OCR=true`"
-    ):
+    with pytest.raises(Rejected, match=r"`make ocr`, start the server with `RESPONSA_INGESTION__OCR=true`"):
         parser.parse(original)
     assert +original.left_out == {LeftOutKind.SCANNED_PAGE: 1}
 

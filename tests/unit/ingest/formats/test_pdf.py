@@ -9,10 +9,10 @@ from responsa_formats.parsers import pdf as parser
 from responsa_formats.parsers.pdf_lines import View
 from responsa_formats.parsers.right_to_left import Glyph, logical_lines
 from responsa_formats.parsers.sniff import sniff
+from responsa_formats.rejections import Reason, Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.sandbox.protocol import pack_result
 from responsa_formats.text.canonical import BlockKind, ParsedDocument
-from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.settings import IngestionSettings
 from tests.unit.ingest.originals import rejected, unpacked
 from tests.unit.ingest.printed_pages import Text, bomb, lines, pdf, width
@@ -479,17 +479,17 @@ ENCRYPTED = GOOD.replace(
 @pytest.mark.parametrize(
     ("data", "name", "reason", "says"),
     [
-        (ENCRYPTED, "a.pdf", Reason.DOCUMENT_ENCRYPTED, "without the password"),
-        (pdf([]), "a.pdf", Reason.DOCUMENT_EMPTY, "no text layer"),
-        (b"%PDF-1.7\n" + bytes(100), "a.pdf", Reason.DOCUMENT_MALFORMED, "damaged"),
+        (ENCRYPTED, "a.pdf", Reason.ENCRYPTED, "without the password"),
+        (pdf([]), "a.pdf", Reason.EMPTY, "no text layer"),
+        (b"%PDF-1.7\n" + bytes(100), "a.pdf", Reason.MALFORMED, "damaged"),
         (
             pdf(*([EMPTY_PAGE] * (parser.MAX_PAGES + 1))),
             "a.pdf",
-            Reason.DOCUMENT_PARSER_LIMIT,
+            Reason.PARSER_LIMIT,
             "more than 5,000 pages",
         ),
-        (GOOD, "a.md", Reason.DOCUMENT_TYPE_MISMATCH, "a PDF document"),
-        (b"# Mill", "a.pdf", Reason.DOCUMENT_TYPE_MISMATCH, "but the content is text"),
+        (GOOD, "a.md", Reason.TYPE_MISMATCH, "a PDF document"),
+        (b"# Mill", "a.pdf", Reason.TYPE_MISMATCH, "but the content is text"),
     ],
     ids=["encrypted", "no_text", "damaged", "pages", "pdf_named_md", "text_named_pdf"],
 )
@@ -502,9 +502,9 @@ async def test_a_bad_file_is_refused_with_its_reason(
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_bomb_ends_its_own_process_only(pool: ParserPool) -> None:
-    with pytest.raises(DocumentRejected) as caught:
+    with pytest.raises(Rejected) as caught:
         await pool.parse(bomb(600), "bomb.pdf")
-    assert caught.value.reason in (Reason.DOCUMENT_MALFORMED, Reason.DOCUMENT_PARSER_LIMIT)
+    assert caught.value.reason in (Reason.MALFORMED, Reason.PARSER_LIMIT)
     assert (await pool.parse(GOOD, "a.pdf")).canonical_text == " ".join(LEFT)
 
 
@@ -527,6 +527,6 @@ async def test_a_file_cut_short_is_refused_or_read_in_part(pool: ParserPool) -> 
         try:
             read = await pool.parse(GOOD[:end], "a.pdf")
             assert read.canonical_text == " ".join(LEFT)
-        except DocumentRejected as error:
+        except Rejected as error:
             reasons.add(error.reason)
-    assert reasons <= {Reason.DOCUMENT_MALFORMED, Reason.DOCUMENT_EMPTY}
+    assert reasons <= {Reason.MALFORMED, Reason.EMPTY}

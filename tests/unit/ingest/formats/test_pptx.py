@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from responsa_formats.rejections import Reason
 from responsa_formats.text.canonical import BlockKind, Place
-from responsa_server.domain.errors import Reason
 from tests.unit.ingest.office_files import P, core, parse, paths, pptx, shape, slide, spans
 from tests.unit.ingest.originals import rejected
 
@@ -114,7 +114,7 @@ def test_runs_keep_what_their_form_says() -> None:
 
 
 def test_a_presentation_without_text_is_empty() -> None:
-    with rejected(Reason.DOCUMENT_EMPTY, match="no text on visible slides"):
+    with rejected(Reason.EMPTY, match="no text on visible slides"):
         parse(pptx({"a": {"slide": slide("")}}), "a.pptx")
-    with rejected(Reason.DOCUMENT_EMPTY):
+    with rejected(Reason.EMPTY):
         parse(pptx({"a": {"slide": slide(shape("x"), 'show="0"')}}), "a.pptx")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.protocol import pack_result
 from responsa_formats.text.canonical import MAX_AUTHOR_BYTES, stated_date
-from responsa_server.domain.errors import DocumentRejected
 from tests.unit.ingest.office_files import DC, docx, odt, parse, pptx, shape, slide, xlsx
 from tests.unit.ingest.originals import unpacked
 
@@ -107,7 +107,7 @@ def test_a_forged_author_or_date_is_refused(section: int) -> None:
     found = parse(FILES["a.md"], "a.md")
     frame = pack_result(found)
     forged = {7: (b"Ann Ash", b"Ann\nAsh"), 8: (b"2024-05-06T07:08:09+00:00", b"2024-05-06T07:08:09+01:00")}
-    with pytest.raises(DocumentRejected):
+    with pytest.raises(Rejected):
         unpacked(frame.replace(*forged[section]))
 
 
