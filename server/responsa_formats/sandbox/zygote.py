@@ -74,9 +74,9 @@ _REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EAGAIN, errno.EFBIG, err
 
 # What libraries import late on the way of a sound document, by tests/security/test_first_documents.py.
 _LAZY = ("heapq",)
-# Modules of the interpreter that do something when they are imported, or are huge and no library.
+# What does something when it is imported, or is huge and no library.
 _NO_LIBRARIES = frozenset(
-    {"__main__", "antigravity", "idlelib", "test", "this", "turtledemo", "responsa_server"}
+    {"__main__", "antigravity", "idlelib", "test", "this", "turtledemo", "responsa_etl", "responsa_server"}
 )
 _MAX_ABSENT = 1000
 
