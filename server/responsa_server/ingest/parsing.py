@@ -17,6 +17,16 @@ from responsa_server.ingest import formats as table
 from responsa_server.spools import spooling
 from responsa_server.telemetry.instruments import LATE_IMPORTS, PARSER_FAILURES
 
+_REASONS: Final = {
+    Cause.EMPTY: Reason.DOCUMENT_EMPTY,
+    Cause.TYPE_UNSUPPORTED: Reason.DOCUMENT_TYPE_UNSUPPORTED,
+    Cause.TYPE_MISMATCH: Reason.DOCUMENT_TYPE_MISMATCH,
+    Cause.TOO_LARGE: Reason.DOCUMENT_TOO_LARGE,
+    Cause.MALFORMED: Reason.DOCUMENT_MALFORMED,
+    Cause.ENCRYPTED: Reason.DOCUMENT_ENCRYPTED,
+    Cause.PARSER_LIMIT: Reason.DOCUMENT_PARSER_LIMIT,
+}
+
 parser_pool: Final = partial(
     ParserPool,
     formats=f"{table.__name__}:FORMATS",
@@ -42,4 +52,4 @@ def document_error(
         guessed = mimetypes.guess_type(source_key, strict=False)[0]
         metadata["media_type"] = declared_type or guessed or "application/octet-stream"
         metadata["accepted"] = ",".join(formats.accepted_types)
-    return DocumentRejected(Reason[f"DOCUMENT_{rejected.reason.name}"], rejected.message, metadata)
+    return DocumentRejected(_REASONS[rejected.reason], rejected.message, metadata)
