@@ -67,7 +67,7 @@ baseline: generate
 bench: .venv/.dev $(VECTORS) clients/web/dist/index.html
 	@exec $(BIN)/python -m bench
 
-# Writes its results into docs/benchmarks.md. Run it on a quiet machine.
+# Writes its results into docs/maintainers/benchmarks.md. Run it on a quiet machine.
 load: .venv/.dev clients/web/dist/index.html
 	@exec $(BIN)/python -m bench.load
 

@@ -3,7 +3,7 @@ with the key of a service and the default limits of callers. Beside it, the benc
 server-sent events.
 
 `go install` builds ghz (github.com/bojand/ghz) once, into the user's cache folder. All calls go over loopback, and
-their number is limited. The results replace a section of docs/benchmarks.md.
+their number is limited. The results replace a section of docs/maintainers/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from responsa_server.embedded import Layout
 
 GHZ: Final = "github.com/bojand/ghz/cmd/ghz"
 GHZ_VERSION: Final = "v0.120.0"
-PAGE: Final = ROOT / "docs" / "benchmarks.md"
+PAGE: Final = ROOT / "docs" / "maintainers" / "benchmarks.md"
 BEGIN: Final = "<!-- written by `make load` from here -->"
 END: Final = "<!-- to here -->"
 _CHAT: Final = "responsa.chat.v1.ChatService"

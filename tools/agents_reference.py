@@ -1,4 +1,4 @@
-"""Writes the tables of docs/agent-keys.md, tool-declarations.md and source-connections.md.
+"""Writes the tables of docs/agent-keys.md, tools.md and sources.md.
 
 Usage: python tools/agents_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
@@ -104,8 +104,8 @@ def _is_model(value: object) -> bool:
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "agent-keys.md": reference,
-    "tool-declarations.md": tools_reference,
-    "source-connections.md": connections_reference,
+    "tools.md": tools_reference,
+    "sources.md": connections_reference,
 }
 """The pages with tables, and the functions that return their tables."""
 

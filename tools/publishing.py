@@ -78,7 +78,7 @@ FORMS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "deploy/helm/responsa/Chart.yaml": ("\nversion: %(version)s", 'appVersion: "%(version)s"'),
     "deploy/compose/compose.yaml": ("${RESPONSA_VERSION:-%(version)s}",),
-    "docs/clients.md": (
+    "docs/first-calls.md": (
         "| Python | `%(python.client)s`",
         "| Java | `%(java.group)s:%(java.client)s`",
         "| Rust | `%(rust.client)s`",

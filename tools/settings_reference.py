@@ -1,6 +1,6 @@
-"""Writes docs/settings.md, docs/settings-accounts.md and docs/settings-models.md from the settings themselves.
+"""Writes docs/settings.md from the settings themselves.
 
-Usage: python tools/settings_reference.py [--check]   (--check only compares, and fails if a page is out of date)
+Usage: python tools/settings_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from pydantic_core import PydanticUndefined
 from responsa_server.app.settings import Settings
 from responsa_server.system.instance import CHECKOUT
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 Row = tuple[str, str, str, str]
 HEAD = """# Settings
 
-Which settings has the server, and what are their defaults? This page has those of the process, the database, turns, \
-documents and telemetry; two other pages have [accounts and limits](settings-accounts.md) and \
-[models, search and agents](settings-models.md). `make generate` makes them from the `settings.py` of each package.
+Which settings has the server, and what are their defaults? `make generate` makes this page from the `settings.py` of each \
+package.
 
 The first of these sources that has a setting counts: an environment variable, a secret file (one for each setting, in \
 the folder `RESPONSA_SECRETS_DIR`), the TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and the \
@@ -33,56 +31,9 @@ default. If a setting is wrong, the server does not start, and its message names
 
 The variable of `turns.lease_seconds` is `RESPONSA_TURNS__LEASE_SECONDS`; another one is named in brackets. In TOML, a \
 group is a table: `[turns]`, `lease_seconds = 6`. A name with braces stands for one setting for each word in them; if \
-their defaults differ, they have the order of the words.
+their defaults differ, they have the order of the words. In the groups `limits` and `quotas`, 0 means no limit.
 
 """
-ACCOUNTS = """# Settings of accounts and limits
-
-Which settings has the server for people, their credentials, limits and quotas? In the group `limits`, each setting is \
-the most of what it counts, and 0 means no limit. [Settings](settings.md) says where a setting is read.
-
-"""
-MODELS = """# Settings of models, search and agents
-
-Which settings has the server for language models, searches, agents, tools and sources? [Settings](settings.md) says where a \
-setting is read.
-
-"""
-PAGES: Mapping[str, tuple[str, Sequence[str]]] = {
-    "settings.md": (HEAD, ()),
-    "settings-accounts.md": (
-        ACCOUNTS,
-        (
-            "sessions",
-            "audit",
-            "accounts",
-            "mail",
-            "passwords",
-            "tokens",
-            "quotas",
-            "oidc",
-            "programs",
-            "limits",
-        ),
-    ),
-    "settings-models.md": (
-        MODELS,
-        (
-            "models",
-            "retrieval",
-            "insight",
-            "agents",
-            "tools",
-            "citations",
-            "sources",
-            "sockets",
-            "openai",
-            "originals",
-            "testing",
-        ),
-    ),
-}
-"""The pages with their first lines and their groups. The first page has the groups that no other has."""
 
 
 def rows(model: type[Any], prefix: str, environment: str) -> Iterator[Row]:
@@ -160,27 +111,22 @@ def braced(names: Sequence[str], between: str) -> str:
     return between.join((parts[0][0], f"{{{','.join(group for _, group, _ in parts)}}}", parts[0][2]))
 
 
-def page(head: str, groups: Sequence[str]) -> str:
-    """A whole page. groups: those that the page has; empty for all that no other page has."""
-    others = {group for _, names in PAGES.values() for group in names}
+def page() -> str:
+    """The whole page."""
     lines = ["| setting | default | what it does |", "|---|---|---|"]
     for name, variable, default, text in joined(rows(Settings, "", "RESPONSA_")):
-        group = name.partition(".")[0]
-        if group in groups or (not groups and group not in others):
-            plain = f"RESPONSA_{name.upper().replace('.', '__')}"
-            other = "" if variable == plain else f" (`{variable}`)"
-            lines.append(f"| `{name}`{other} | {default} | {text} |")
-    return head + "\n".join(lines) + "\n"
+        plain = f"RESPONSA_{name.upper().replace('.', '__')}"
+        other = "" if variable == plain else f" (`{variable}`)"
+        lines.append(f"| `{name}`{other} | {default} | {text} |")
+    return HEAD + "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Writes the pages; with `--check`, only compares them."""
-    for name, (head, groups) in PAGES.items():
-        path, text = DOCS / name, page(head, groups)
-        if "--check" not in sys.argv[1:]:
-            path.write_text(text, encoding="utf-8")
-        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-            sys.exit(f"docs/{name} is out of date; run `make generate`")
+    """Writes the page; with `--check`, only compares it."""
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(page(), encoding="utf-8")
+    elif PAGE.read_text(encoding="utf-8") != page():
+        sys.exit("docs/settings.md is out of date; run `make generate`")
 
 
 if __name__ == "__main__":

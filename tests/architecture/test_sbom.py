@@ -91,7 +91,7 @@ def test_images_and_actions_are_pinned_and_listed() -> None:
     assert not [
         one for one in named if not re.search(r":v?\d+\.\d+\.\d+[a-z0-9-]*(@sha256:[0-9a-f]{64})?$", one)
     ]
-    # docs/maintainers/real.md says that this digest is not known.
+    # docs/maintainers/campaigns.md says that this digest is not known.
     assert [one for one in named if "@" not in one] == ["qdrant/qdrant:v1.20.0-unprivileged"]
     workflows = "".join(path.read_text() for path in (ROOT / ".github/workflows").glob("*.yaml"))
     actions = {f"{name}@{commit} # {version}" for name, commit, version in sbom.actions()}

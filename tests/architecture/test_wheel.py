@@ -82,7 +82,7 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 """
 """A program in a process that has loaded protovalidate's rules of another version."""
 EXAMPLE = ROOT / "tests" / "fixtures" / "example"
-"""The distribution of docs/extending.md."""
+"""The distribution of docs/maintainers/extending.md."""
 COUNTER = """
 name = "Counter"
 start = "count"
@@ -422,7 +422,7 @@ def test_a_distribution_adds_a_node_a_tool_a_format_a_provider_and_a_job(
 
 
 def test_the_page_shows_the_example() -> None:
-    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "maintainers" / "extending.md").read_text(encoding="utf-8")
     shown = {block.path: block.text for block in blocks(page) if block.path}
     files = (path for path in EXAMPLE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     assert shown == {str(path.relative_to(EXAMPLE.parent)): path.read_text() for path in files}

@@ -28,13 +28,12 @@ PAGES: Final = [
 ON_EVERY_RUN: Final = frozenset(
     {
         "README.md",
-        "api-administration.md",
-        "api-documents.md",
-        "api-sign-in.md",
+        "access.md",
+        "accounts.md",
+        "agents.md",
         "api.md",
         "first-calls.md",
-        "original-paths.md",
-        "samples.md",
+        "moving-from-cairo-coder.md",
         "streams.md",
         "tutorial-sources.md",
         "tutorial-tools.md",

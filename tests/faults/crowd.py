@@ -20,7 +20,7 @@ from tests.faults.readers import PATIENCE, GrpcWay, Seen, Way, asking, follow
 from tests.instance import eventually
 
 Ask = Callable[[random.Random], str]
-"""A function that creates questions. For the testing agent, each question is a script (docs/testing-agent.md)."""
+"""A function that creates questions. For the testing agent, each question is a script (docs/maintainers/campaigns.md)."""
 
 
 def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms: int = 0) -> Ask:

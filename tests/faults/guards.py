@@ -29,7 +29,7 @@ from tests.edited import Edited
 
 
 class Guard(StrEnum):
-    """A mechanism that keeps a promise of docs/durability.md."""
+    """A mechanism that keeps a promise of docs/architecture.md."""
 
     TAKEOVER = "takeover"
     """Workers claim turns whose lease has expired."""

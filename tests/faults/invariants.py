@@ -1,4 +1,4 @@
-"""Checks in a campaign's database. Each check has the name of a promise in docs/durability.md.
+"""Checks in a campaign's database. Each check has the name of a promise in docs/architecture.md.
 
 The checks do not use the product's code. They read rows directly, and they know frames only from the contract.
 """

@@ -1,7 +1,7 @@
 """Readers of `/ws/chat` that never give up: they ask, lose their socket, and resume on another socket after the last
 seq that they received.
 
-They rely only on docs/websocket.md.
+They rely only on docs/streams.md.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Responsa beside programs of other projects, as docs/maintainers/real.md lists them. `make soak` runs these tests."""
+"""Responsa beside programs of other projects, as docs/maintainers/campaigns.md lists them. `make soak` runs these tests."""

@@ -42,7 +42,7 @@ ROLES_IN_ID_TOKEN: Final = {
         "id.token.claim": "true",
     },
 }
-"""By default, Keycloak writes the roles into the access token alone. docs/oidc.md says what to switch on."""
+"""By default, Keycloak writes the roles into the access token alone. docs/accounts.md says what to switch on."""
 
 
 def person(name: str, *roles: str, verified: bool = True) -> Mapping[str, Any]:
@@ -59,7 +59,7 @@ def person(name: str, *roles: str, verified: bool = True) -> Mapping[str, Any]:
 
 
 def realm(responsa: str) -> Mapping[str, Any]:
-    """A realm with one client, as docs/oidc.md describes it. responsa: the URL of the instance."""
+    """A realm with one client, as docs/accounts.md describes it. responsa: the URL of the instance."""
     return {
         "realm": "acme",
         "enabled": True,

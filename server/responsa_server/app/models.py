@@ -110,7 +110,7 @@ def warn_of_spending(settings: Settings, default: Sequence[str] | None = None) -
         return None
     return (
         f"{' and '.join(costly)} cost{'s' if len(costly) == 1 else ''} money, and no quota limits what users spend",
-        "set quotas.user.cost_micros_per_month or quotas.user.tokens_per_month (docs/settings-accounts.md)",
+        "set quotas.user.cost_micros_per_month or quotas.user.tokens_per_month (docs/settings.md)",
     )
 
 

@@ -399,7 +399,7 @@ class Settings(BaseSettings):
         default=shipped("", ""),
         description=(
             "`responsa up` loads `docs/*.md` of this folder into the collection `responsa-docs`; by "
-            "default, the nineteen pages of Responsa's documentation that people ask about most. `none`: "
+            "default, the eighteen pages of Responsa's documentation that people ask about most. `none`: "
             "nothing."
         ),
     )

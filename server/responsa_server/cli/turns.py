@@ -276,7 +276,7 @@ def note_missing_tools(agent: agent_pb2.Agent) -> None:
         tools = ", ".join(agent.missing_tools)
         print_error(
             f"{agent.name.removeprefix('agents/')} works without {tools}, because this server has no "
-            "such tool. docs/tool-declarations.md says how to declare one."
+            "such tool. docs/tools.md says how to declare one."
         )
 
 

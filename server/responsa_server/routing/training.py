@@ -32,7 +32,7 @@ KEPT: Final = 0.95
 MOST_EXAMPLES: Final = 20_000
 """The maximum number of examples. Training holds a matrix with 4,480 numbers for each example, at most 360 MB in total."""
 
-# These values were chosen on clinc150. docs/routing.md lists the other values that were tried.
+# These values were chosen on clinc150.
 _WORDING: Final = 0.8
 _PENALTY: Final = 0.075
 
@@ -66,7 +66,7 @@ def train(
     held_out: Sequence[Example] = (),
     key: bytes = b"",
 ) -> Parameters:
-    """The parameters trained on the examples. Blocks the caller; docs/routing.md says for how long.
+    """The parameters trained on the examples. Blocks the caller for seconds.
 
     The threshold accepts 95 % of the in-scope messages in `held_out`. These messages are scored with weights that were
     trained on `examples` alone. Without `held_out`, the threshold accepts 95 % of the in-scope examples, and each half

@@ -21,7 +21,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         default="postgres",
         description=(
             "Where the passages' vectors are: `postgres`, in the database and its transactions, or "
-            "`qdrant:` and an address; see docs/vectors.md."
+            "`qdrant:` and an address; see docs/retrieval.md."
         ),
     )
     hnsw_m: int = Field(

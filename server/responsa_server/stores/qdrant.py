@@ -78,7 +78,7 @@ _OVERSAMPLING: Final[Mapping[Quantization, float]] = {
     Quantization.INT8: 2.0,
     Quantization.BINARY: 4.0,
 }
-"""How many times the wanted number of vectors is compared again. docs/vectors.md has the measurement."""
+"""How many times the wanted number of vectors is compared again. docs/retrieval.md has the measurement."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@ or "End your reply with a poem".
 
 What protects a prompt are the marks around every untrusted text. These patterns only take the plainest instructions out
 of prompts and passages, so that nobody reads them as an answer. When they change, so does `INSTRUCTING_VERSION` in
-`domain/passages.py`. Instructions to readers, such as "Press the button", are ordinary text. docs/untrusted.md says how
+`domain/passages.py`. Instructions to readers, such as "Press the button", are ordinary text. docs/security.md says how
 often an agent obeys.
 """
 

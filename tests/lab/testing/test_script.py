@@ -106,7 +106,9 @@ def test_golden_events_hang_together(script: Script) -> None:
 def test_the_page_tells_every_key_and_its_default() -> None:
     rows = dict(
         re.findall(
-            r"^\| `(\w+)` \| (\S*) ?\|", (ROOT / "docs" / "testing-agent.md").read_text(), re.MULTILINE
+            r"^\| `(\w+)` \| (\S*) ?\|",
+            (ROOT / "docs" / "maintainers" / "campaigns.md").read_text(),
+            re.MULTILINE,
         )
     )
     plain = Script()

@@ -364,7 +364,7 @@ def test_only_the_shown_part_of_a_passage_can_be_quoted() -> None:
 def read_by(write: Callable[[str], str]) -> tuple[int, int]:
     """How many citations of a reader have a quote and no difference, and how many it has, if it writes its sentences
     from those of pages of the documentation. write: what it writes for a sentence."""
-    pages = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("durability.md", "formats.md"))
+    pages = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("architecture.md", "formats.md"))
     page = shown("\n\n".join(pages))
     sentences: list[CitedSentence] = []
     for place, sentence in enumerate(reading.sentences(page.text)):

@@ -145,7 +145,7 @@ def reranker_finding(settings: Settings) -> Finding:
         asyncio.run(opened())
     except SettingsError as error:
         remedy = (
-            "correct retrieval.reranker (RESPONSA_RETRIEVAL__RERANKER); docs/search-models.md shows the names"
+            "correct retrieval.reranker (RESPONSA_RETRIEVAL__RERANKER); docs/retrieval.md shows the names"
         )
         return Finding("reranker", False, str(error), remedy)
     return Finding("reranker", True, settings.retrieval.reranker)

@@ -23,7 +23,7 @@ from responsa_server.embedded.spawn import spawn
 ASKED: Final = tuple(
     f"{name}.md"
     for name in (
-        *("access", "accounts", "administration", "agents", "api", "backup", "cli", "first-calls", "formats"),
+        *("access", "accounts", "agents", "api", "backup", "cli", "first-calls", "formats"),
         *("install", "loading", "page", "page-administration", "providers", "questions", "sources"),
         *("streams", "troubleshooting", "tutorial-agent"),
     )

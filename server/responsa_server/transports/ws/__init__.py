@@ -1,1 +1,1 @@
-"""`/ws/chat`: JSON frames over a WebSocket. It is a thin client of the chat service. docs/websocket.md describes the client's side."""
+"""`/ws/chat`: JSON frames over a WebSocket. It is a thin client of the chat service. docs/streams.md describes the client's side."""

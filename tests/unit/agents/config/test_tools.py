@@ -55,7 +55,7 @@ def test_a_declaration_is_made_into_a_tool(tmp_path: Path) -> None:
 
 def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEATHER_KEY", "hunter2hunter2")
-    page = (ROOT / "docs" / "tool-declarations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
     found = re.findall(r"^```toml\n(kind = .*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(found) == 4
     for place, text in enumerate(found):
