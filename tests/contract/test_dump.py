@@ -18,7 +18,7 @@ from responsa_server.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.dump import (
     Description,
     DumpError,
-    Table,
+    DumpTable,
     loading,
     never_used,
     snapshot,
@@ -52,7 +52,7 @@ def load(url: str, description: Description) -> None:
         add(0, [])
 
 
-def with_tables(description: Description, *more: Table) -> Description:
+def with_tables(description: Description, *more: DumpTable) -> Description:
     return replace(description, tables=[*description.tables, *more])
 
 
@@ -65,9 +65,9 @@ def with_columns(description: Description, columns: list[str]) -> Description:
     return with_tables(without(description, "tenant"), replace(tenant, columns=columns))
 
 
-def table(schema: str, name: str, *columns: str) -> Table:
+def table(schema: str, name: str, *columns: str) -> DumpTable:
     """A table that no check of its form has seen."""
-    return Table(cast("Any", schema), name, columns)
+    return DumpTable(cast("Any", schema), name, columns)
 
 
 REFUSED: dict[str, Callable[[Description], Description]] = {

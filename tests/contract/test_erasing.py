@@ -655,7 +655,7 @@ async def test_a_deletion_that_begins_while_another_one_ends_returns_its_receipt
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_of(stage.house)
-    found: Any = getattr(store, "_found")  # noqa: B009  pyright allows no private names
+    found: Any = getattr(store, "_find")  # noqa: B009  pyright allows no private names
 
     async def late(*arguments: object) -> object:
         monkeypatch.undo()
@@ -663,7 +663,7 @@ async def test_a_deletion_that_begins_while_another_one_ends_returns_its_receipt
         await stage.erasing.erase(stage.ann, stage.bob.user_id, None, "")
         return begun
 
-    monkeypatch.setattr(store, "_found", late)
+    monkeypatch.setattr(store, "_find", late)
     receipt = await erasing_of(store, stage.turns, stage.people).erase(stage.ann, stage.bob.user_id, None, "")
     assert receipt.end_time is not None
 

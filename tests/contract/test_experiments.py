@@ -136,9 +136,9 @@ async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_
             pass
         await keeper.count()
         assert (await store.get(experiment.id)).state is ExperimentState.GUARDED
-        measured = await store.measured(experiment.id)
+        measured = await store.measure(experiment.id)
         of_guard = [one for one in measured if one.metric is experiment.guard]
-        assert await store.measured(experiment.id, experiment.guard) == of_guard != measured
+        assert await store.measure(experiment.id, experiment.guard) == of_guard != measured
         by_metric = {one.metric: one for one in results(measured)}
         failures, cost = by_metric[ExperimentMetric.FAILURES], by_metric[ExperimentMetric.COST]
         assert (failures.baseline.mean, failures.candidate.mean) == (0, 1)
@@ -197,6 +197,6 @@ async def test_an_accepted_question_keeps_its_part_and_feedback_counts(
     await house.conversations.give_feedback(
         people.ann, {"rating": "down", "score": None, "comment": "", "shown": False}, turn_id=accepted.turn_id
     )
-    (measured,) = await store.measured(experiment.id)
+    (measured,) = await store.measure(experiment.id)
     assert (measured.metric, measured.candidate) == (ExperimentMetric.NEGATIVE_FEEDBACK, part.candidate)
     assert (measured.units, measured.turns, measured.total) == (1, 1, 1.0)

@@ -126,7 +126,7 @@ async def test_every_end_of_a_turn_is_counted_exactly(
     database_urls: DatabaseUrls,
 ) -> None:
     store = PostgresLimits(database)
-    assert await store.stored_bytes(people.ann) == 0
+    assert await store.bytes_of_user(people.ann) == 0
 
     async def begun(conversation: NewTurn | None = None) -> NewTurn:
         return await accepted_turn(
@@ -145,14 +145,14 @@ async def test_every_end_of_a_turn_is_counted_exactly(
     await turn_store.finish(claim_of(more), [row(2)], answered())
     labels = {f"label{place}": "v" * 200 for place in range(32)}
     await conversation_store.create(people.ann, uuid7(), "Nile", labels, None)
-    found = await store.stored_bytes(people.ann)
+    found = await store.bytes_of_user(people.ann)
     assert found == database_urls.value(_BYTES_OF_CONVERSATIONS, people.ann.user_id)
     # A failed and a cancelled turn leave the conversation as it was, apart from its size.
     for unchanged in (second, third):
         assert (await conversation_store.get(people.ann, unchanged.conversation_id)).etag == "1"
     for conversation in (first, second, third):
         await conversation_store.delete(people.ann, conversation.conversation_id, "")
-    assert await store.stored_bytes(people.ann) == database_urls.value(
+    assert await store.bytes_of_user(people.ann) == database_urls.value(
         _BYTES_OF_CONVERSATIONS, people.ann.user_id
     )
 
@@ -164,13 +164,13 @@ async def test_the_canonical_text_of_a_document_counts_if_it_is_not_the_original
     await house.take_in(people.ann, "# Ferries\n\nThe ferry leaves at nine.\n", "ferries.md")
     sizes = "SELECT size_bytes, canonical_bytes FROM responsa.document_version ORDER BY create_time"
     [(text, same)] = house.ask(sizes)
-    assert await store.stored_bytes(people.ann) == text == same
+    assert await store.bytes_of_user(people.ann) == text == same
     await house.take_in(people.ann, HTML, "ferries.html", media_type="text/html")
     [_, (original, canonical)] = house.ask(sizes)
     assert original == len(HTML) > canonical > 0
-    assert await store.stored_bytes(people.ann) == text + original + canonical
-    assert await store.stored_bytes_of_tenant(people.bob) == text + original + canonical
-    assert await store.stored_bytes(people.bob) == 0
+    assert await store.bytes_of_user(people.ann) == text + original + canonical
+    assert await store.bytes_of_tenant(people.bob) == text + original + canonical
+    assert await store.bytes_of_user(people.bob) == 0
 
 
 async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(
@@ -210,7 +210,7 @@ async def test_what_is_deleted_during_a_large_upload_makes_room_at_once(
     async with limiter(database, redis.url, limits(storage_bytes=most)) as gate:
         conversation = await store.create(people.ann, uuid7(), "Nile", {}, None)
         with gate.storing(people.ann) as upload:
-            await upload.add(most - await PostgresLimits(database).stored_bytes(people.ann))
+            await upload.add(most - await PostgresLimits(database).bytes_of_user(people.ann))
             await refused(gate.check_storage(people.ann), "storage_bytes")
             await store.delete(people.ann, conversation.id, "")
             await gate.check_storage(people.ann)

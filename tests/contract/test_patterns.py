@@ -103,7 +103,7 @@ class House:
         self.turns = PostgresTurnStore(database, CODEC)
         self.conversations = PostgresConversationStore(database)
         self.insight = PostgresInsight(database)
-        self.store = PostgresPatterns(database, CODEC, most=most)
+        self.store = PostgresPatterns(database, CODEC, limit=most)
         self.urls = urls
         self._embedders = OneEmbedder(embedder)
 

@@ -59,9 +59,9 @@ async def test_held_turns_are_ended_from_the_last_of_a_conversation_to_the_first
         turn_store, people.ann, conversation=first.conversation_id, on_busy=OnBusy.QUEUE
     )
     pause = await restored(database_urls, database)
-    assert [one.id for one in await pause.held()] == [second.id, first.id]
+    assert [one.id for one in await pause.find_held()] == [second.id, first.id]
     await turn_store.cancel(people.ann, second.id, True, cancelled)
-    assert [one.id for one in await pause.held()] == [first.id]
+    assert [one.id for one in await pause.find_held()] == [first.id]
     assert (await turn_store.get(people.ann, second.id)).state is TurnState.CANCELLED
 
 

@@ -251,7 +251,7 @@ async def test_a_worker_finds_its_operation_by_its_key_though_thousands_wait(
         "error_message": None,
         "error_metadata": None,
     }
-    async with alone.keyed("acme") as connection:
+    async with alone.by_key("acme") as connection:
         for statement in statements:
             explained = await connection.execute(f"EXPLAIN (COSTS OFF) {statement}".encode(), values)
             plan = "\n".join(line for (line,) in await explained.fetchall())

@@ -118,11 +118,11 @@ async def test_a_delivery_that_waits_is_brought_forward(
     house.ask("UPDATE responsa.delivery SET attempts = 7")
     await deliveries.again(people.ann, delivery)
     assert house.ask(jobs) == [(False, "doing")]
-    after = await deliveries.attempted("acme", delivery, Attempt(500, "no"), 8)
+    after = await deliveries.record("acme", delivery, Attempt(500, "no"), 8)
     assert after is not None
     assert (after.state, after.attempts) == (DeliveryState.WAITING, 1)
     # The job of a delivery that has ended makes no further attempt, even if it has not ended itself.
-    await deliveries.attempted("acme", delivery, Attempt(204), 8)
+    await deliveries.record("acme", delivery, Attempt(204), 8)
     await deliveries.again(people.ann, delivery)
     assert house.ask(jobs) == [(False, "doing"), (None, "todo")]
 
@@ -136,7 +136,7 @@ async def test_a_delivery_that_is_sent_again_while_its_attempt_ends_begins_at_on
     states = list[DeliveryState]()
 
     async def work(tenant_id: str, delivery_id: UUID, _: int) -> float | None:
-        after = await deliveries.attempted(tenant_id, delivery_id, Attempt(500, "no"), 8)
+        after = await deliveries.record(tenant_id, delivery_id, Attempt(500, "no"), 8)
         assert after is not None
         states.append(after.state)
         if len(states) == 1:

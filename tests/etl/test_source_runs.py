@@ -185,7 +185,7 @@ class Office:
         return sorted(keys), part.failed_rows, part.newest_run_id
 
     async def failed(self, source: str = "notes") -> Sequence[tuple[str, str]]:
-        page = await self.runs.failed_rows(self.principal, source, ListQuery(50, Order("create_time")))
+        page = await self.runs.list_failed_rows(self.principal, source, ListQuery(50, Order("create_time")))
         return [(item.key, item.problem) for item in page.items]
 
 

@@ -21,11 +21,11 @@ from responsa_server.stores.postgres.migrate import (
     Migration,
     MigrationError,
     PostgresMigrations,
-    applied,
     check_fit,
     load,
-    marked,
+    mark_url,
     migrate,
+    read_ledger,
 )
 from tests.conftest import DatabaseUrls, urls_of
 from tools.baseline import MERGED, ROOT, hashes
@@ -42,7 +42,7 @@ async def test_all_migrations_are_applied_in_order_and_applying_again_does_nothi
 ) -> None:
     assert list(await migrate(database_urls.owner)) == []
     async with await psycopg.AsyncConnection.connect(database_urls.app) as connection:
-        assert [name for name, _ in await applied(connection)] == [one.name for one in load()]
+        assert [name for name, _ in await read_ledger(connection)] == [one.name for one in load()]
 
 
 async def test_a_database_that_is_ahead_is_refused_if_this_version_does_not_work_with_it(
@@ -64,7 +64,7 @@ async def test_a_migration_that_fails_leaves_nothing_and_says_which(database_url
     async with await psycopg.AsyncConnection.connect(database_urls.owner) as connection:
         cursor = await connection.execute(sql.SQL("SELECT to_regclass('responsa.half')"))
         assert await cursor.fetchone() == (None,)
-        assert len(await applied(connection)) == len(known)
+        assert len(await read_ledger(connection)) == len(known)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_tables_of_another_form_are_refused_by_each_command_and_stay(
     with psycopg.connect(database_urls.owner) as connection:
         connection.execute("UPDATE responsa.migration SET sha256 = '\\x00' WHERE name = %s", [name])
     async with await psycopg.AsyncConnection.connect(database_urls.app) as connection:
-        before = await applied(connection)
+        before = await read_ledger(connection)
         what = (
             f"migration {name} was applied with the SHA-256 00…, .* none of their documents, accounts, "
             "conversations, keys and feedback; .*GET /v1/documents/ID:original"
@@ -173,7 +173,7 @@ async def test_tables_of_another_form_are_refused_by_each_command_and_stay(
             await asyncio.to_thread(migrate_command)
         assert caught.value.exit_code == 1
         assert re.search(what, capsys.readouterr().err)
-        assert await applied(connection) == before
+        assert await read_ledger(connection) == before
 
 
 def test_the_list_of_migrations_is_complete() -> None:
@@ -188,7 +188,7 @@ async def test_what_older_servers_do_not_bear_waits_until_they_have_ended(
     number = len(known)
     pre = Migration(number + 1, f"{number + 1:04}_pre_column", "CREATE TABLE responsa.later ()")
     post = Migration(number + 2, f"{number + 2:04}_post_column", "DROP TABLE responsa.later")
-    async with await psycopg.AsyncConnection.connect(marked(database_urls.log)):
+    async with await psycopg.AsyncConnection.connect(mark_url(database_urls.log)):
         assert await migrate(database_urls.owner, [*known, pre, post]) == [pre.name]
         assert await migrate(database_urls.owner, [*known, pre, post]) == []
     # PostgreSQL may notice the end of the connection a moment later.
@@ -205,7 +205,7 @@ async def test_up_says_which_migration_waits(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    known, old = load(), marked(database_urls.log)
+    known, old = load(), mark_url(database_urls.log)
     post = Migration(len(known) + 1, f"{len(known) + 1:04}_post_column", "CREATE TABLE responsa.later ()")
     monkeypatch.setattr("responsa_server.stores.postgres.migrate.load", lambda: [*known, post])
     settings = settings_of(

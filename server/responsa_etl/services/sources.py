@@ -106,7 +106,7 @@ class SourceService:
 
     async def ListFailedRows(self, request: pb.ListFailedRowsRequest) -> pb.ListFailedRowsResponse:
         listing = Listing(lists.FAILED_ROWS, caller(), Unfiltered(request), request.parent)
-        page = await self._administration.runs.failed_rows(
+        page = await self._administration.runs.list_failed_rows(
             caller(), slug_of("parent", "sources", request.parent), listing.query
         )
         return pb.ListFailedRowsResponse(

@@ -60,7 +60,7 @@ class Notifier:
     async def ended(self, tenant_id: str, operation_id: UUID) -> None:
         """Announce the end of an operation, once, unless it was cancelled or deleted, or is an ingestion that
         succeeded. Raises Unavailable."""
-        operation = await self._deliveries.ended(tenant_id, operation_id)
+        operation = await self._deliveries.find_ended(tenant_id, operation_id)
         event = None if operation is None else event_of(operation)
         if operation is None or event is None:
             return
@@ -116,7 +116,7 @@ class Delivering:
             if delivery is None or delivery.state is not DeliveryState.WAITING:
                 return None
             attempt = await self._attempt(tenant_id, delivery)
-            after = await self._deliveries.attempted(tenant_id, delivery_id, attempt, len(self._pauses) + 1)
+            after = await self._deliveries.record(tenant_id, delivery_id, attempt, len(self._pauses) + 1)
         except Unavailable:
             return pause_after(attempts)
         if after is None:

@@ -323,8 +323,8 @@ class Sync:
             )
         for earlier in await self._runs.earlier(task.claim):
             self._ended(await self._runs.release(task.claim.tenant_id, earlier))
-        known = await self._runs.known(task.claim)
-        failed = await self._runs.failed(task.claim) if task.retry else frozenset[DocumentKey]()
+        known = await self._runs.find_documents(task.claim)
+        failed = await self._runs.find_failed(task.claim) if task.retry else frozenset[DocumentKey]()
         await self._read(task, plan, known, failed)
         gone = [
             (at, one)
@@ -356,7 +356,7 @@ class Sync:
         )
         changes = Counter(changed.values()) + Counter(one.subject for _, one in gone)
         together = {subject for subject, count in changes.items() if subject and count > 1}
-        await self._runs.planned(
+        await self._runs.store_plan(
             task.claim,
             counts,
             changes.total(),
@@ -557,7 +557,7 @@ class Scheduling:
     async def work(self, tenant_id: str, schedule_id: UUID, attempts: int) -> float | None:
         """Begin the run if it is due. Returns the seconds until the next look; None if the source has no such schedule any more."""
         try:
-            source = await self._runs.scheduled(tenant_id, schedule_id)
+            source = await self._runs.find_scheduled(tenant_id, schedule_id)
             if source is None or source.next_run_time is None:
                 return None
             due, now = source.next_run_time, datetime.now(UTC)

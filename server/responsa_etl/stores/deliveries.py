@@ -68,7 +68,7 @@ class PostgresDeliveries:
         self._audit = AuditLog()
 
     @shielded
-    async def ended(self, tenant_id: str, operation_id: UUID) -> Operation | None:
+    async def find_ended(self, tenant_id: str, operation_id: UUID) -> Operation | None:
         """Return an operation that has ended; None if it has not, or was deleted."""
         values = {"tenant": tenant_id, "operation": operation_id}
         async with self._database.tenant(tenant_id) as database:
@@ -111,15 +111,15 @@ class PostgresDeliveries:
         return None if row is None else _delivery(row)
 
     @shielded
-    async def attempted(
-        self, tenant_id: str, delivery_id: UUID, attempt: Attempt, most: int
+    async def record(
+        self, tenant_id: str, delivery_id: UUID, attempt: Attempt, limit: int
     ) -> Delivery | None:
-        """Store the outcome of an attempt, and return the delivery after it; None if it was deleted. most: the number
+        """Store the outcome of an attempt, and return the delivery after it; None if it was deleted. limit: the number
         of attempts after which the delivery has failed."""
         values = {
             "tenant": tenant_id,
             "id": delivery_id,
-            "most": most,
+            "most": limit,
             "status": attempt.status,
             "problem": attempt.problem,
         }
@@ -151,11 +151,11 @@ class PostgresDeliveries:
                 return row["pause"]
             event, source_id = NotifiedEvent(row["event"]), str(row["source_id"])
             values |= {"event": event.value, "source": source_id}
-            found = await one_row(database, self._queries["gather"], values)
+            row = await one_row(database, self._queries["gather"], values)
             await database.execute(self._queries["notice_sent"], values)
-            if found is None or found["number"] == 0:
+            if row is None or row["number"] == 0:
                 return None
-            gathered = Gathered(tenant_id=tenant_id, event=event, source_id=source_id, **found)
+            gathered = Gathered(tenant_id=tenant_id, event=event, source_id=source_id, **row)
             values["operation"] = gathered.operation_id
             for webhook in receivers(event):
                 await self._deliver(database, values, webhook, body(gathered))

@@ -79,8 +79,8 @@ class PostgresProfiles:
             made_by = {row["source_id"] for row in rows}
             values["sources"] = sorted(made_by)
             sources = await all_rows(database, self._queries["sources"], values)
-        found = await self._documents.find(caller, [row["id"] for row in rows])
-        parts = _parts(rows, sources, found)
+        documents = await self._documents.find(caller, [row["id"] for row in rows])
+        parts = _parts(rows, sources, documents)
         return Profile(person, parts, rows[0]["total"] if rows else 0)
 
 
@@ -92,7 +92,7 @@ def _parts(
         if row["id"] in documents_by_id:  # it may have been deleted meanwhile
             documents[row["source_id"]].append((row["kind"], documents_by_id[row["id"]]))
     parts = [to_row(row, documents=documents.pop(row["source_id"], [])) for row in sources]
-    others = [one for kept in documents.values() for one in kept]
+    others = [pair for pairs in documents.values() for pair in pairs]
     return [*parts, *([to_row(_NO_SOURCE, documents=others)] if others else [])]
 
 

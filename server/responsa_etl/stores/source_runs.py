@@ -131,7 +131,7 @@ class PostgresSourceRuns:
         async with self._database.locking(caller.tenant_id) as database:
             earlier = await self._requests.claim(database, caller, request_id, "notification", body)
             if earlier:
-                ids = [names.parse_uuid("operations", one) for one in earlier.split()]
+                ids = [names.parse_uuid("operations", name) for name in earlier.split()]
                 values = {"tenant": caller.tenant_id, "ids": ids}
                 return [
                     operations.from_row(row)
@@ -146,12 +146,12 @@ class PostgresSourceRuns:
                     await self._audit.write(database, event)
                 elif named:
                     raise NotFound.of("source", names.source(source))
-            made = " ".join(names.operation(one.id) for one in runs)
-            await self._requests.record(database, caller, request_id, made)
+            text = " ".join(names.operation(run.id) for run in runs)
+            await self._requests.record(database, caller, request_id, text)
             return runs
 
     @shielded
-    async def scheduled(self, tenant_id: str, schedule_id: UUID) -> Source | None:
+    async def find_scheduled(self, tenant_id: str, schedule_id: UUID) -> Source | None:
         """Return the source with this schedule; None if it was deleted or has another schedule by now."""
         values = {"tenant": tenant_id, "schedule": schedule_id}
         async with self._database.tenant(tenant_id) as database:
@@ -229,7 +229,7 @@ class PostgresSourceRuns:
         return operation
 
     @shielded
-    async def failed_rows(self, caller: Principal, source_id: str, query: ListQuery) -> Page[Row]:
+    async def list_failed_rows(self, caller: Principal, source_id: str, query: ListQuery) -> Page[Row]:
         """Return a page of the rows that were set aside. Raises NotFound."""
         values = {"tenant": caller.tenant_id, "source": source_id}
         async with self._database.tenant(caller.tenant_id) as database:
@@ -244,10 +244,10 @@ class PostgresSourceRuns:
         """
         async with self._database.tenant(tenant_id) as database:
             values = {"tenant": tenant_id, "id": operation_id}
-            found = await one_row(database, self._queries["source_of"], values)
-            if found is None:
+            row = await one_row(database, self._queries["source_of"], values)
+            if row is None:
                 return None
-            source_id = found["source_id"]
+            source_id = row["source_id"]
             await database.execute(self._queries["lock_source"], {**values, "source": source_id})
             row = await one_row(database, self._queries["begin"], values)
             if row is None:  # it has ended meanwhile, or another run of the source works
@@ -282,14 +282,14 @@ class PostgresSourceRuns:
             return False
 
     @shielded
-    async def failed(self, claim: RunClaim) -> frozenset[DocumentKey]:
+    async def find_failed(self, claim: RunClaim) -> frozenset[DocumentKey]:
         """Return the kinds and keys of the rows that earlier runs set aside; the key is "" if it could not be read."""
         async with self._database.tenant(claim.tenant_id) as database:
             cursor = await database.execute(self._queries["failed_keys"], run_values(claim))
             return frozenset(DocumentKey(kind, key) for kind, key in await cursor.fetchall())
 
     @shielded
-    async def known(self, claim: RunClaim) -> Mapping[DocumentKey, StoredDocument]:
+    async def find_documents(self, claim: RunClaim) -> Mapping[DocumentKey, StoredDocument]:
         """Return the documents of the source."""
         async with self._database.tenant(claim.tenant_id) as database:
             rows = await database.execute(self._queries["known"], run_values(claim))
@@ -302,7 +302,7 @@ class PostgresSourceRuns:
             }
 
     @shielded
-    async def planned(
+    async def store_plan(
         self,
         claim: RunClaim,
         counts: RunCounts,
@@ -320,14 +320,14 @@ class PostgresSourceRuns:
             "counts": Jsonb(asdict(counts)),
             "changes": changes,
             "subject": None,
-            "gone_kinds": [one.kind for one in gone],
-            "gone_keys": [one.key for one in gone],
+            "gone_kinds": [key.kind for key in gone],
+            "gone_keys": [key.key for key in gone],
         }
-        async with self._held(claim) as database:
+        async with self._hold(claim) as database:
             for name in ("planned", "forget_waiting", "gone"):
                 await database.execute(self._queries[name], values)
             if refetched:
-                fetched = [Jsonb(asdict(one)) for one in refetched.values()]
+                fetched = [Jsonb(asdict(item)) for item in refetched.values()]
                 await database.execute(
                     self._queries["refetched"],
                     {
@@ -342,14 +342,14 @@ class PostgresSourceRuns:
     @shielded
     async def check(self, claim: RunClaim) -> None:
         """Raises OwnershipLost if the run was cancelled or taken over."""
-        async with self._held(claim):
+        async with self._hold(claim):
             pass
 
     @shielded
     async def set_aside(self, claim: RunClaim, failure: NewFailure, subject: str) -> None:
         """Store one more row that makes no document. subject: the subject whose documents then stay as they are; "" if
         others do not depend on the row. Raises OwnershipLost."""
-        async with self._held(claim) as database:
+        async with self._hold(claim) as database:
             await self._insert(database, claim, [failure])
             await database.execute(self._queries["failed_together"], {**run_values(claim), "failed": 1})
             if subject:
@@ -361,7 +361,7 @@ class PostgresSourceRuns:
     async def wait(self, claim: RunClaim) -> None:
         """Store that all rows have been read, and all changes made but for the indexing. A run for all subjects forgets
         what earlier runs set aside. Raises OwnershipLost."""
-        async with self._held(claim) as database:
+        async with self._hold(claim) as database:
             for name in ("forget_earlier_failures", "wait"):
                 await database.execute(self._queries[name], run_values(claim))
 
@@ -384,20 +384,20 @@ class PostgresSourceRuns:
     async def _ready(self, claim: RunClaim) -> Sequence[str]:
         async with self._database.tenant(claim.tenant_id) as database:
             values = {**run_values(claim), "most": _READY_AT_ONCE}
-            found = await database.execute(self._queries["ready_subjects"], values)
-            return [subject for (subject,) in await found.fetchall()]
+            cursor = await database.execute(self._queries["ready_subjects"], values)
+            return [subject for (subject,) in await cursor.fetchall()]
 
     @shielded
     async def _publish(self, claim: RunClaim, subjects: Sequence[str]) -> Sequence[UUID]:
         """Publish the documents of these subjects that are ready. Raises OwnershipLost, GenerationSwitched."""
         values = {**run_values(claim), "subjects": list(subjects)}
         ended = list[UUID]()
-        async with self._held(claim) as database:
+        async with self._hold(claim) as database:
             locked = await database.execute(self._queries["lock_documents"], values)
             values["documents"] = [document for (document,) in await locked.fetchall()]
             await database.execute(self._queries["lock_operations"], values)
-            found = await all_rows(database, self._queries["together"], values)
-            for _, rows in groupby(found, key=itemgetter("subject")):
+            together = await all_rows(database, self._queries["together"], values)
+            for _, rows in groupby(together, key=itemgetter("subject")):
                 group = list(rows)
                 # What was read before the locks may have changed.
                 if all(row["gone"] or not row["waits"] or row["indexed"] for row in group):
@@ -409,8 +409,8 @@ class PostgresSourceRuns:
     ) -> Sequence[UUID]:
         """Publish all documents of a subject, or none of them. The documents are locked. Returns the operations that ended."""
         tenant_id = claim.tenant_id
-        kept = [row for row in rows if not row["gone"]]
-        failed = any(row["error_message"] is not None for row in kept)
+        live = [row for row in rows if not row["gone"]]
+        failed = any(row["error_message"] is not None for row in live)
         ended, digests = list[UUID](), list[bytes]()
         if failed:
             failures = [
@@ -419,7 +419,7 @@ class PostgresSourceRuns:
                     row["error_message"] or _OTHER_FAILED,
                     row["subject"],
                 )
-                for row in kept
+                for row in live
             ]
             await self._insert(database, claim, failures)
             await database.execute(
@@ -467,7 +467,7 @@ class PostgresSourceRuns:
 
     @shielded
     async def _index_again(self, claim: RunClaim) -> None:
-        async with self._held(claim) as database:
+        async with self._hold(claim) as database:
             again = await database.execute(self._queries["index_again"], run_values(claim))
             for (operation_id,) in await again.fetchall():
                 await self._queue.defer(database, JobKind.INGEST, claim.tenant_id, operation_id)
@@ -477,14 +477,14 @@ class PostgresSourceRuns:
         """Cancel the versions that wait for a run which will not publish them. Returns their operations."""
         claim = RunClaim(tenant_id, operation_id, 0, "")
         ended = list[UUID]()
-        while held := await self._held_back(claim):
+        while held := await self._find_waiting(claim):
             for waiting, document_id in held:
                 if await self._release(claim, waiting, document_id):
                     ended.append(waiting)
         return ended
 
     @shielded
-    async def _held_back(self, claim: RunClaim) -> Sequence[tuple[UUID, UUID]]:
+    async def _find_waiting(self, claim: RunClaim) -> Sequence[tuple[UUID, UUID]]:
         """Some of the operations that wait for the run, with their documents."""
         async with self._database.tenant(claim.tenant_id) as database:
             values = {**run_values(claim), "most": _RELEASED_AT_ONCE}
@@ -511,14 +511,14 @@ class PostgresSourceRuns:
     async def earlier(self, claim: RunClaim) -> Sequence[UUID]:
         """Return the ended runs of the source for which versions still wait."""
         async with self._database.tenant(claim.tenant_id) as database:
-            found = await database.execute(self._queries["earlier"], run_values(claim))
-            return [run for (run,) in await found.fetchall()]
+            cursor = await database.execute(self._queries["earlier"], run_values(claim))
+            return [run for (run,) in await cursor.fetchall()]
 
     @shielded
     async def settle(self, claim: RunClaim) -> int:
         """Take the outcome of ended ingestions over: the row of one that failed is set aside, and is tried again in the
         next run. Returns how many documents are still to be published or deleted. Raises OwnershipLost."""
-        async with self._held(claim) as database:
+        async with self._hold(claim) as database:
             failed = await self._take_over(database, claim)
             row = await (await database.execute(self._queries["waiting"], run_values(claim))).fetchone()
             waiting, unread = (0, 0) if row is None else row
@@ -542,7 +542,7 @@ class PostgresSourceRuns:
     @shielded
     async def end(self, claim: RunClaim) -> None:
         """End the run. Raises OwnershipLost."""
-        async with self._held(claim) as database:
+        async with self._hold(claim) as database:
             await database.execute(self._queries["end"], run_values(claim))
 
     @shielded
@@ -554,7 +554,7 @@ class PostgresSourceRuns:
             return None if failed is None else failed["source_id"]
 
     @asynccontextmanager
-    async def _held(self, claim: RunClaim) -> AsyncGenerator[Connection]:
+    async def _hold(self, claim: RunClaim) -> AsyncGenerator[Connection]:
         """A transaction during which nobody else can take the run. Raises OwnershipLost."""
         async with self._database.tenant(claim.tenant_id) as database:
             await operations.hold(self._operations, database, run_values(claim))

@@ -113,7 +113,7 @@ class PostgresSources(ResourceStore[Source, str]):
     async def documents(self, caller: Principal, source_id: str, etag: str) -> Sequence[UUID]:
         """Return the documents that a source has made. etag: as in `delete`. Raises NotFound, Conflict."""
         async with self._database.locking(caller.tenant_id) as database:
-            await self._locked(database, caller, source_id, etag)
+            await self._lock(database, caller, source_id, etag)
             values = {"tenant": caller.tenant_id, "id": source_id}
             cursor = await database.execute(_QUERIES["documents"], values)
             return [document_id for (document_id,) in await cursor.fetchall()]
@@ -141,7 +141,7 @@ class PostgresSources(ResourceStore[Source, str]):
         """
         connection, collection = named or (None, None)
         async with self._database.locking(caller.tenant_id) as database:
-            locked = await self._locked(database, caller, source_id, etag)
+            locked = await self._lock(database, caller, source_id, etag)
             if change == SourceChange():
                 return locked
             values = {

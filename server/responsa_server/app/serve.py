@@ -149,7 +149,7 @@ async def running(
             from responsa_server.app.metrics import metrics
             from responsa_server.app.studies import studies
             from responsa_server.outbound.connector import Connector
-            from responsa_server.stores.postgres.migrate import PostgresMigrations, marked
+            from responsa_server.stores.postgres.migrate import PostgresMigrations, mark_url
             from responsa_server.stores.postgres.pause import PauseWatch, PostgresPause
             from responsa_server.stores.redis import RedisCache
 
@@ -159,8 +159,8 @@ async def running(
         disks = Disks(layout.disks)
         ours = settings.database_url is None
         database = Database(
-            marked(urls.app),
-            marked(urls.log),
+            mark_url(urls.app),
+            mark_url(urls.log),
             size=settings.database_pool,
             full=lambda: ours and disks.holds_full(layout.cluster.parent),
         )

@@ -184,7 +184,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a user has stored. size_bytes: see `PostgresLimits.stored_bytes`. The other fields are the numbers of the
+    """What a user has stored. size_bytes: see `PostgresLimits.bytes_of_user`. The other fields are the numbers of the
     user's documents, collections and conversations."""
 
     size_bytes: int = 0

@@ -508,7 +508,7 @@ class Accounts:
             )
 
         good = well_formed(SecretKind.CONFIRMATION, code)
-        waiting = await self.store.unconfirmed(digest(code)) if good else None
+        waiting = await self.store.find_unconfirmed(digest(code)) if good else None
         # `change_email` asks every user with an address for a password. A user without either can only confirm with the code.
         if waiting is None or (waiting.hash is None and waiting.email):
             raise _code_invalid()

@@ -283,8 +283,8 @@ class Limiter:
         if not any(most):
             return ()
         counts = (
-            self._stored_of(caller.user_id, self._store.stored_bytes),
-            self._stored_of(caller.tenant_id, self._store.stored_bytes_of_tenant),
+            self._stored_of(caller.user_id, self._store.bytes_of_user),
+            self._stored_of(caller.tenant_id, self._store.bytes_of_tenant),
         )
         fresh = False
         while True:
@@ -334,7 +334,7 @@ class Limiter:
         most = limits.storage_bytes
         if not most:
             return limits
-        stored = self._stored_of(caller.user_id, self._store.stored_bytes)
+        stored = self._stored_of(caller.user_id, self._store.bytes_of_user)
         now = time.monotonic()
         if stored.size + stored.pending + _NEAR_BYTES > most:
             await self._reread(caller, stored, now)

@@ -196,7 +196,7 @@ class Identity:
             return known
         mark = self._cache.mark()
         pair = (service.user_id, user_id)
-        if pair not in await self.store.granted([pair]):
+        if pair not in await self.store.find_granted([pair]):
             raise grant_required(user_id)
         user = replace(service, user_id=user_id, role=Role.USER, owner=False, acting=service.user_id)
         self._keep(key, user, mark)
@@ -209,7 +209,7 @@ class Identity:
         user has another role now, with which the call can be made again.
         """
         # Mostly nothing has changed, and one query shows that.
-        changed = await self.store.changed(callers)
+        changed = await self.store.find_changed(callers)
         if not changed:
             return [None for _ in callers]
         # The others may be thousands.
@@ -219,19 +219,19 @@ class Identity:
         # A session ends with the key that began it, so such a key is not asked for.
         keys = {one.key_id for one in affected if one.session_id is None and one.key_id is not None}
         sessions = {one.session_id for one in affected if one.session_id is not None}
-        ended = await self.store.ended(users, keys, sessions)
+        ended = await self.store.find_ended(users, keys, sessions)
         # A user of a suspended tenant is reported twice, also as disabled.
         found = {one.id: one for one in sorted(ended, key=lambda one: one.suspended)}
-        refused = pairs.difference(await self.store.granted(pairs)) if pairs else set[tuple[UUID, UUID]]()
+        denied = pairs.difference(await self.store.find_granted(pairs)) if pairs else set[tuple[UUID, UUID]]()
         self.forget([one.id for one in found.values() if not one.disabled])
         roles = await self.store.roles(users)
-        return [self._reason(caller, found, refused, roles) for caller in callers]
+        return [self._reason(caller, found, denied, roles) for caller in callers]
 
     @staticmethod
     def _reason(
         caller: Principal,
         ended_credentials: Mapping[UUID, EndedCredential],
-        refused: Collection[tuple[UUID, UUID]],
+        denied: Collection[tuple[UUID, UUID]],
         roles: Mapping[UUID, Role],
     ) -> ResponsaError | None:
         if caller.user_id in ended_credentials:
@@ -240,7 +240,7 @@ class Identity:
                 if ended_credentials[caller.user_id].suspended
                 else _disabled()
             )
-        if caller.acting is not None and (caller.acting, caller.user_id) in refused:
+        if caller.acting is not None and (caller.acting, caller.user_id) in denied:
             return grant_required(caller.user_id)
         subject = _subject(caller)
         ended = None if subject is None else ended_credentials.get(subject)
@@ -491,7 +491,7 @@ class Identity:
         if len(recent) < _WORTH_CONFIRMING:
             return False
         asked, _ = self._cache.mark()
-        changed = await self.store.changed([one.principal for one in recent])
+        changed = await self.store.find_changed([one.principal for one in recent])
         stale = [
             one for one in recent if one.principal.user_id in changed or _subject(one.principal) in changed
         ]

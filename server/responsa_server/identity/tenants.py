@@ -241,7 +241,7 @@ class TenantKeeper:
 
     async def stop(self) -> None:
         """Stop the turns of all suspended tenants. Raises Unavailable."""
-        for tenant in await self._store.suspended():
+        for tenant in await self._store.find_suspended():
             if tenant.state is TenantState.ERASING:
                 self._erasing.set()
             await self._stop(tenant.id)
@@ -250,7 +250,7 @@ class TenantKeeper:
         """Erase the tenants that an owner marked. Raises Unavailable."""
         if self._pause.paused():
             return
-        for tenant in await self._store.suspended():
+        for tenant in await self._store.find_suspended():
             settled = tenant.erase_time is not None and datetime.now(UTC) - tenant.erase_time >= self._settle
             if tenant.state is TenantState.ERASING and settled:
                 await self._erase(tenant.id)

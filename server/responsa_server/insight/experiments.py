@@ -95,7 +95,7 @@ class ExperimentKeeper(PeriodicTask):
         async with self._store.alone() as alone:
             running = await self._store.open() if alone else ()
             for experiment in running:
-                measured = await self._store.measured(experiment.id, experiment.guard)
+                measured = await self._store.measure(experiment.id, experiment.guard)
                 (guard,) = results(measured, [experiment.guard])
                 if guard.low > experiment.guard_margin:
                     await self._stop(experiment, StoppedBy.GUARD)

@@ -108,7 +108,7 @@ class PatternKeeper(PeriodicTask):
             left = iter(vectors)
             found = {one.id: as_bytes(next(left)) if one.text else None for one in questions}
             await self._store.group(tenant_id, embedder.name, found, self._grouping)
-        for loss in await self._store.lost(tenant_id):
+        for loss in await self._store.find_lost(tenant_id):
             if loss.questions:
                 vectors = await self._vectors(tenant_id, embedder, [text for _, text in loss.questions])
                 vector, place = middle(vectors)
@@ -132,7 +132,7 @@ class PatternKeeper(PeriodicTask):
         return np.array([vectors[text] for text in texts], dtype=np.float32)
 
     async def _give_titles(self, model: BackgroundModel, tenant_id: str) -> None:
-        for pattern_id, questions in (await self._store.untitled(tenant_id)).items():
+        for pattern_id, questions in (await self._store.find_untitled(tenant_id)).items():
             log: FilteringBoundLogger = self._log.bind(tenant=tenant_id, pattern=str(pattern_id))
             costs: list[Spent] = []
             lines = "\n".join(" ".join(text.split())[:_MOST_QUESTION_CHARS] for _, text in questions)

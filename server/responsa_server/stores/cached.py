@@ -82,8 +82,8 @@ class SharedCache(Generic[Value]):
         if self._cache is None or not keys:
             return {}
         names = {self._name(tenant_id, key): key for key in keys}
-        found = await self._cache.get(list(names))
-        read = {names[name]: self._read(name, data) for name, data in found.items()}
+        stored = await self._cache.get(list(names))
+        read = {names[name]: self._read(name, data) for name, data in stored.items()}
         return {key: entry for key, entry in read.items() if entry is not None}
 
     def count(self, hits: int, misses: int) -> None:
@@ -96,13 +96,13 @@ class SharedCache(Generic[Value]):
         """Keep entries, in place of earlier ones with the same keys."""
         if self._cache is None:
             return
-        made: dict[str, bytes] = {}
+        encoded: dict[str, bytes] = {}
         for key, entry in entries.items():
             data = self._codec.encode(entry.value)
             if len(data) <= MOST_BYTES:
                 name, stamp = self._name(tenant_id, key), bytes((len(entry.stamp),)) + entry.stamp
-                made[name] = self._code(name, stamp, data) + stamp + data
-        await self._cache.put(made, self._seconds)
+                encoded[name] = self._code(name, stamp, data) + stamp + data
+        await self._cache.put(encoded, self._seconds)
 
     async def through(
         self,
@@ -131,10 +131,10 @@ class SharedCache(Generic[Value]):
             self.count(1, 0)
             return entry.value
         self.count(0, 1)
-        made = await make()
-        if worth(made):
-            await self.put(tenant_id, {key: Entry(present, made)})
-        return made
+        new = await make()
+        if worth(new):
+            await self.put(tenant_id, {key: Entry(present, new)})
+        return new
 
     def _name(self, tenant_id: str, key: str) -> str:
         return f"{entries_of(tenant_id)}{self._kind}:{key}"

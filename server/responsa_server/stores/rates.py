@@ -122,7 +122,7 @@ class RedisRates:
     async def take(self, room: Room, seconds: int, count: int) -> float:
         if seconds > MINUTE:
             return await self.take_in_parts(room, seconds, count)
-        return await self._availability.run(lambda: _hit(self._storage, room, seconds, count))
+        return await self._availability.run(lambda: _count_hit(self._storage, room, seconds, count))
 
     async def take_in_parts(self, room: Room, seconds: int, count: int) -> float:
         """Do the same as `take`, with a window of 96 parts. Events count until their part is as old as the window, so
@@ -149,12 +149,12 @@ class LocalRates:
     async def take(self, room: Room, seconds: int, count: int) -> float:
         if seconds > MINUTE:
             return self.take_in_parts(room, seconds, count)
-        return await _hit(self._storage, room, seconds, count)
+        return await _count_hit(self._storage, room, seconds, count)
 
     def take_in_parts(self, room: Room, seconds: int, count: int) -> float:
         now, length = self._clock(), seconds / _PARTS
         part = int(now / length)
-        counts = {at: one for at, one in self._parts.get(room.key, {}).items() if at > part - _PARTS}
+        counts = {at: n for at, n in self._parts.get(room.key, {}).items() if at > part - _PARTS}
         excess = sum(counts.values()) + count - room.most
         if excess <= 0:
             counts[part] = counts.get(part, 0) + count
@@ -164,8 +164,8 @@ class LocalRates:
             self._parts.pop(room.key, None)
             self._parts[room.key] = counts
             return 0.0
-        for at, one in sorted(counts.items()):
-            excess -= one
+        for at, n in sorted(counts.items()):
+            excess -= n
             if excess <= 0:
                 return (at + _PARTS) * length - now
         return seconds  # more than the whole limit was asked for
@@ -205,35 +205,35 @@ return ARGV[1] * 1000 -- more than the whole limit was asked for
 """
 
 
-async def _hit(storage: RedisStorage | MemoryStorage, room: Room, seconds: int, count: int) -> float:
+async def _count_hit(storage: RedisStorage | MemoryStorage, room: Room, seconds: int, count: int) -> float:
     # The key names the window but not the limit, so that a changed limit finds what has been used.
     key = f"{room.key}/{seconds}"
     if await storage.acquire_sliding_window_entry(key, room.most, seconds, count):
         return 0.0
-    found = await storage.get_sliding_window(key, seconds)
-    return max(_wait(room.most, seconds, count, *found), _LEAST_WAIT_SECONDS)
+    windows = await storage.get_sliding_window(key, seconds)
+    return max(_wait(room.most, seconds, count, *windows), _LEAST_WAIT_SECONDS)
 
 
 def _wait(
-    most: int, window: float, count: int, earlier: int, earlier_left: float, present: int, present_left: float
+    cap: int, window: float, count: int, earlier: int, earlier_left: float, present: int, present_left: float
 ) -> float:
     """The seconds until `count` events fit into a window. Windows follow each other, and two of them count: the present
     one fully, the earlier one by the share that the sliding window still covers. So `earlier * earlier_left / window +
-    present + count` may be at most `most`.
+    present + count` may be at most `cap`.
 
     earlier, present: the events of the two windows. earlier_left: the seconds for which the earlier window counts, from
     0 to `window`. present_left: the same for the present window, from `window` to twice as much, because it then becomes
     the earlier one; Redis gives 0 if it has no events.
     """
-    if count > most:
+    if count > cap:
         return window
     # There is room before the earlier window has lost its whole weight.
-    excess = earlier * earlier_left / window + present + count - most
+    excess = earlier * earlier_left / window + present + count - cap
     if earlier and (wait := excess * window / earlier) <= earlier_left:
         return wait
     # There is room only after the present window has become the earlier one, and then has lost enough of its weight.
     until_next = max(present_left - window, 0.0)
-    return until_next + (window * (1 - (most - count) / present) if present > most - count else 0.0)
+    return until_next + (window * (1 - (cap - count) / present) if present > cap - count else 0.0)
 
 
 class Reserved:
@@ -352,8 +352,8 @@ class RedisHolds:
 
     async def renew(self, members: Mapping[str, Sequence[str]]) -> None:
         """Renew members, or add them again after Redis has lost its data. members: the members by the count's key. Raises CountsAway."""
-        for key, found in members.items():
-            arguments = [self._seconds, *found]
+        for key, ids in members.items():
+            arguments = [self._seconds, *ids]
             await self._availability.run(
                 lambda key=key, arguments=arguments: self._renew(keys=[_PREFIX + key], args=arguments)
             )
@@ -363,8 +363,8 @@ class RedisHolds:
 
         async def work() -> None:
             async with self._client.pipeline(transaction=False) as pipeline:
-                for key, found in members.items():
-                    pipeline.zrem(_PREFIX + key, *found)
+                for key, ids in members.items():
+                    pipeline.zrem(_PREFIX + key, *ids)
                 await pipeline.execute()
 
         await self._availability.run(work)
@@ -415,7 +415,7 @@ class RedisMessages:
         self._availability = availability or RedisAvailability(url)
 
     async def count(
-        self, caller: Principal, turn_id: UUID, most: int, known: Sequence[Message] | None
+        self, caller: Principal, turn_id: UUID, limit: int, known: Sequence[Message] | None
     ) -> float | None:
         """Count a message if there is room.
 
@@ -426,8 +426,8 @@ class RedisMessages:
         """
         if known is None and time.monotonic() < self._availability.lost + MINUTE:
             return None
-        pairs = [text for one in known or () for text in (one.turn_id.hex, f"{one.age_seconds:.6f}")]
-        arguments = [MINUTE, _MESSAGES_KEPT_SECONDS, most, turn_id.hex, int(known is not None), *pairs]
+        pairs = [text for row in known or () for text in (row.turn_id.hex, f"{row.age_seconds:.6f}")]
+        arguments = [MINUTE, _MESSAGES_KEPT_SECONDS, limit, turn_id.hex, int(known is not None), *pairs]
         outcome, wait = cast(
             "tuple[int, int]",
             await self._availability.run(lambda: self._count(keys=[_log(caller)], args=arguments)),

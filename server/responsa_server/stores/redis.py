@@ -45,7 +45,7 @@ class RedisCache:
                 async with asyncio.timeout(PATIENCE):
                     values = await self._client.mget([self._prefix + key for key in keys])
         except (RedisError, OSError, TimeoutError):
-            self._lost()
+            self._on_lost()
             return {}
         return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
 
@@ -59,7 +59,7 @@ class RedisCache:
                         pipeline.set(self._prefix + key, value, ex=seconds)
                     await pipeline.execute()
         except (RedisError, OSError, TimeoutError):
-            self._lost()
+            self._on_lost()
 
     async def forget(self, prefix: str) -> int:
         """Remove all entries whose keys begin with this text. Returns their number; 0 also if Redis cannot be reached,
@@ -69,7 +69,7 @@ class RedisCache:
             async for keys in _batches(self._client, f"{_literal(self._prefix + prefix)}*"):
                 number += await self._client.delete(*keys)
         except (RedisError, OSError, TimeoutError):
-            self._lost()
+            self._on_lost()
         return number
 
     @property
@@ -83,7 +83,7 @@ class RedisCache:
         await self._background.cancel()
         await self._client.aclose()
 
-    def _lost(self) -> None:
+    def _on_lost(self) -> None:
         if not self.away:
             self.away = True
             self._background.start(self._probe(), name="probes of the cache")
@@ -111,7 +111,7 @@ async def _batches(client: Redis, pattern: str) -> AsyncGenerator[Sequence[bytes
 
 def _literal(text: str) -> str:
     """A text in a pattern of Redis, in which no character has a meaning."""
-    return "".join(f"\\{one}" if one in "*?[]^\\-" else one for one in text)
+    return "".join(f"\\{char}" if char in "*?[]^\\-" else char for char in text)
 
 
 class RedisPart:
@@ -144,11 +144,11 @@ class RedisPart:
 
 def refusal_of(error: Exception) -> str:
     """Return the reason that Redis gave, such as a wrong password; empty if Redis gave no answer."""
-    found: BaseException | None = error
+    cause: BaseException | None = error
     # Over a Unix socket, redis-py raises a plain ConnectionError from the refusal.
-    while found is not None and not isinstance(found, (AuthenticationError, ResponseError)):
-        found = found.__cause__ or found.__context__
-    return str(found).rstrip(".") if found is not None else ""
+    while cause is not None and not isinstance(cause, (AuthenticationError, ResponseError)):
+        cause = cause.__cause__ or cause.__context__
+    return str(cause).rstrip(".") if cause is not None else ""
 
 
 def redis_client(url: str, reply_seconds: float | None, connect_seconds: float = PATIENCE) -> Redis:

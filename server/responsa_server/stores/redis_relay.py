@@ -64,7 +64,7 @@ def encode(sender: UUID, hint: Hint) -> bytes:
                 parts.append(row.frame)
             return b"".join(parts)
         case Interest(process=process, turn_ids=turn_ids):
-            ids = b"".join(one.bytes for one in turn_ids)
+            ids = b"".join(id_.bytes for id_ in turn_ids)
             return _HEAD.pack(b"i", sender.bytes) + process.bytes + ids
         case EpochAdvanced(turn_id=turn_id, epoch=epoch):
             return _HEAD.pack(b"t", sender.bytes) + _EPOCH_ADVANCED.pack(turn_id.bytes, epoch)
@@ -195,7 +195,7 @@ class RedisRelay:
         """
         return hashlib.blake2b(channel + b"\x00" + encoded, digest_size=_CODE_BYTES, key=self._key).digest()
 
-    def _checked(self, channel: object, message: bytes) -> bytes:
+    def _check(self, channel: object, message: bytes) -> bytes:
         """The encoded hint; nothing if the code is wrong."""
         code, encoded = message[:_CODE_BYTES], message[_CODE_BYTES:]
         good = isinstance(channel, bytes) and hmac.compare_digest(code, self._code(channel, encoded))
@@ -225,7 +225,7 @@ class RedisRelay:
                     self._arrived.clear()
                     self._idle.set()
         finally:
-            await _closed(client.aclose())
+            await _await_closing(client.aclose())
 
     async def _send_round(self, client: Redis) -> None:
         if not self._waiting:
@@ -259,8 +259,8 @@ class RedisRelay:
                 self._listening.clear()
                 self._log.exception("relay_failed")
             finally:
-                await _closed(pubsub.aclose())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # untyped there
-                await _closed(client.aclose())
+                await _await_closing(pubsub.aclose())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # untyped there
+                await _await_closing(client.aclose())
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads processes
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -282,12 +282,12 @@ class RedisRelay:
                     self._told_away = False
                     self._log.info("relay_back")
         elif message["type"] == "message" and isinstance(data, bytes):
-            decoded = decode(self._checked(message["channel"], data))
+            decoded = decode(self._check(message["channel"], data))
             if decoded is not None and decoded[0] != process and self._heard is not None:
                 self._heard(decoded[1])
 
 
-async def _closed(closing: Awaitable[object]) -> None:
+async def _await_closing(closing: Awaitable[object]) -> None:
     with contextlib.suppress(RedisError, OSError, TimeoutError):
         async with asyncio.timeout(PATIENCE):
             await closing

@@ -110,7 +110,7 @@ async def _cancel_held(pools: Database, pause: PostgresPause) -> int:
     codec = AskFrames()
     store = PostgresTurnStore(pools, codec)
     cancelled, ended = Cancelled(CancelCause.ADMINISTRATOR), 0
-    for turn in await pause.held():
+    for turn in await pause.find_held():
         caller = Principal(turn.tenant_id, turn.user_id, Role.ADMIN, _ACTOR)
         audited = AuditEvent(turn.tenant_id, _ACTOR, "turn.cancel", names.turn(turn.id), about=turn.user_id)
 

@@ -62,13 +62,13 @@ from responsa_server.stores.postgres.dump import (
     Description,
     DumpError,
     Snapshot,
-    applied,
-    compared,
+    compare,
     first_migration,
     is_empty,
     loading,
     never_used,
     note_backup,
+    read_migrations,
     remove_schemas,
     snapshot,
 )
@@ -292,7 +292,7 @@ def _say_checked(settings: Settings, layout: Layout, header: Header, seconds: fl
             own.get_secret_value() if own else EmbeddedPostgres(layout).dsn("superuser"), autocommit=True
         ) as connection,
     ):
-        restored = compared(connection)
+        restored = compare(connection)
     sentence = (
         f"The backup of {header.time} can be restored: it took {seconds:.1f} s. "
         f"{restored.true_citations} of {counted(restored.citations, 'citation')} match their documents, and "
@@ -336,7 +336,7 @@ def _write(settings: Settings, layout: Layout, target: BackupPlace, key: bytes |
                 "dump" if dump else "base",
                 __version__,
                 began.isoformat(timespec="seconds"),
-                [(migration, digest.hex()) for migration, digest in applied(connection)],
+                [(migration, digest.hex()) for migration, digest in read_migrations(connection)],
                 connection.info.server_version // 10000,
                 platform.machine(),
                 left_out,

@@ -108,7 +108,7 @@ class PostgresAccountStore:
     @shielded
     async def forgive_attempt(self, cleared: bytes, reduced: Sequence[bytes]) -> None:
         """An attempt succeeded: forget the failures of one subject, and uncount this attempt for the others."""
-        steps = [(cleared, "clear_attempts"), *((one, "uncount_attempt") for one in reduced)]
+        steps = [(cleared, "clear_attempts"), *((subject, "uncount_attempt") for subject in reduced)]
         async with self._database.no_tenant() as connection:
             for subject, query in sorted(steps):
                 await connection.execute(self._queries[query], {"subject": subject})
@@ -218,9 +218,9 @@ class PostgresAccountStore:
             session_id, user_id = session["id"], session["user_id"]
             program = _connection(session)
             values["session_id"] = session_id
-            found = await self._one(connection, "find_refresh_token", values)
-            assert found is not None, "a session's refresh tokens are deleted with it"
-            use_time, first_request, first_successor, first_kid, recent, unused = found
+            row = await self._one(connection, "find_refresh_token", values)
+            assert row is not None, "a session's refresh tokens are deleted with it"
+            use_time, first_request, first_successor, first_kid, recent, unused = row
             if use_time is None:
                 used = await self._one(connection, "use_refresh_token", values)
                 await connection.execute(
@@ -299,15 +299,15 @@ class PostgresAccountStore:
         self,
         caller: Principal,
         wanted: Sequence[UUID] | None,
-        kept: UUID | None,
+        spared: UUID | None,
         audit: Callable[[UUID], AuditEvent],
     ) -> Sequence[Ended]:
-        """End sessions of the user. wanted: their ids; None for all. kept: a session that does not end. audit: makes
+        """End sessions of the user. wanted: their ids; None for all. spared: a session that does not end. audit: makes
         the event of each session that ended."""
         async with self._database.tenant(caller.tenant_id) as connection:
-            ended = await self._end_sessions(connection, caller.tenant_id, caller.user_id, wanted, kept)
-            for one in ended:
-                await self._audit.write(connection, audit(one.id))
+            ended = await self._end_sessions(connection, caller.tenant_id, caller.user_id, wanted, spared)
+            for session in ended:
+                await self._audit.write(connection, audit(session.id))
         return ended
 
     @shielded
@@ -324,7 +324,7 @@ class PostgresAccountStore:
 
     @shielded
     async def set_password(
-        self, caller: Principal, old: str | None, new: str, kept: UUID | None, audit: AuditEvent
+        self, caller: Principal, old: str | None, new: str, spared: UUID | None, audit: AuditEvent
     ) -> Sequence[Ended] | None:
         """Store a hash, and end the user's sessions except one. old: the hash that was checked.
 
@@ -337,7 +337,7 @@ class PostgresAccountStore:
             row = await self._one(connection, "find_hash", values)
             if (None if row is None else row[0]) != old:
                 return None
-            return await self._put_password(connection, audit, caller.user_id, new, kept)
+            return await self._put_password(connection, audit, caller.user_id, new, spared)
 
     @shielded
     async def add_invitation(
@@ -475,7 +475,7 @@ class PostgresAccountStore:
             await self._sending.put(connection, mail, seconds)
 
     @shielded
-    async def unconfirmed(self, code: bytes) -> Unconfirmed | None:
+    async def find_unconfirmed(self, code: bytes) -> Unconfirmed | None:
         """Find the address that waits for this code."""
         async with self._database.no_tenant() as connection:
             tenant_id = await self._within_tenant_of(connection, code)
@@ -608,7 +608,7 @@ class PostgresAccountStore:
         return [SealedKey(kid, bytes(sealed), create_time) for kid, sealed, create_time in rows]
 
     async def _put_password(
-        self, connection: Connection, audit: AuditEvent, user_id: UUID, new: str, kept: UUID | None
+        self, connection: Connection, audit: AuditEvent, user_id: UUID, new: str, spared: UUID | None
     ) -> Sequence[Ended]:
         values = {"tenant_id": audit.tenant_id, "user_id": user_id, "hash": new}
         await connection.execute(self._queries["put_password"], values)
@@ -617,7 +617,7 @@ class PostgresAccountStore:
         await connection.execute(self._mails["drop_changes"], values)
         if self._outbox is not None:
             await self._outbox.notice(connection, audit.tenant_id, user_id, MailKind.PASSWORD_CHANGED)
-        ended = await self._end_sessions(connection, audit.tenant_id, user_id, None, kept)
+        ended = await self._end_sessions(connection, audit.tenant_id, user_id, None, spared)
         await self._audit.write(connection, audit)
         return ended
 
@@ -627,16 +627,16 @@ class PostgresAccountStore:
         tenant_id: str,
         user_id: UUID,
         wanted: Sequence[UUID] | None,
-        kept: UUID | None,
+        spared: UUID | None,
     ) -> Sequence[Ended]:
         values = {
             "tenant_id": tenant_id,
             "user_id": user_id,
             "wanted": None if wanted is None else uuid_array(wanted),
-            "kept": kept,
+            "kept": spared,
         }
         rows = await (await connection.execute(self._queries["end_sessions"], values)).fetchall()
-        return [Ended(one) for (one,) in rows]
+        return [Ended(id_) for (id_,) in rows]
 
     async def _within_tenant_of(self, connection: Connection, digest: bytes) -> str | None:
         """Find the tenant of a secret. From here on, the transaction sees only that tenant's rows."""

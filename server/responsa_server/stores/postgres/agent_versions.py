@@ -48,9 +48,9 @@ class PostgresAgentVersions:
             "agents": [version.agent for version in versions],
             "hashes": [version.sha256 for version in versions],
         }
-        found = await self._registered(known, versions)
-        if len(found) == len(versions):
-            return found
+        stored = await self._find_registered(known, versions)
+        if len(stored) == len(versions):
+            return stored
         async with self._database.no_tenant() as connection:
             await connection.execute(_QUERIES["register_lock"])
             more = {
@@ -59,7 +59,7 @@ class PostgresAgentVersions:
                 "card": "",
             }
             await connection.execute(_QUERIES["register"], {**known, **more})
-        return await self._registered(known, versions)
+        return await self._find_registered(known, versions)
 
     @shielded
     async def create(self, version: NewVersion, card: str, event: AuditEvent) -> StoredVersion:
@@ -72,8 +72,8 @@ class PostgresAgentVersions:
                 (stored,) = await all_rows(connection, _QUERIES["registered"], known)
                 name = names.agent_version(version.agent, stored["version"])
                 await self._log.write(connection, replace(event, resource_name=name))
-        (found,) = await self._registered(known, [version])
-        return found
+        (created,) = await self._find_registered(known, [version])
+        return created
 
     @shielded
     async def published(self) -> Sequence[Publication]:
@@ -115,7 +115,7 @@ class PostgresAgentVersions:
     @shielded
     async def since(self, ordinal: int, engine: int) -> Sequence[StoredVersion]:
         return [
-            _stored(row)
+            _version_of(row)
             for row in await self._rows(_QUERIES["since"], {"ordinal": ordinal, "engine": engine})
         ]
 
@@ -125,13 +125,13 @@ class PostgresAgentVersions:
 
     @shielded
     async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
-        wanted = [matches.groups() for one in {*names} if (matches := _NAME.fullmatch(one))]
+        wanted = [matches.groups() for name in {*names} if (matches := _NAME.fullmatch(name))]
         if not wanted:
             return []
         agents, numbers = zip(*wanted, strict=True)
         params = {"agents": list(agents), "numbers": [int(number) for number in numbers], "engine": engine}
         matches = await self._rows(_QUERIES["named"], params)
-        return [_stored(row) for row in matches]
+        return [_version_of(row) for row in matches]
 
     @shielded
     async def list(self, agent: str, query: ListQuery) -> Page[AgentVersion]:
@@ -148,7 +148,7 @@ class PostgresAgentVersions:
             row = await one_row(connection, _QUERIES["get"], {"agent": agent, "version": version})
         return None if row is None else build(AgentVersion, row)
 
-    async def _registered(
+    async def _find_registered(
         self, known: dict[str, Any], versions: Sequence[NewVersion]
     ) -> Sequence[StoredVersion]:
         contents = {(version.agent, version.sha256): version.content for version in versions}
@@ -169,7 +169,7 @@ class PostgresAgentVersions:
             return await all_rows(connection, query, parameters)
 
 
-def _stored(row: dict[str, Any]) -> StoredVersion:
+def _version_of(row: dict[str, Any]) -> StoredVersion:
     return StoredVersion(
         row["agent_id"], row["version"], row["ordinal"], bytes(row["content"]), row["engine"]
     )

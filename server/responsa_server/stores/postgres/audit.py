@@ -88,7 +88,7 @@ class PostgresAuditTrail:
         """
         # A collection's name depends on the caller. The rest is the server's own look at the caller's tenant.
         async with self._database.reading(caller) as connection:
-            known = [await self._of_collection(connection, one) for one in events]
+            known = [await self._of_collection(connection, event) for event in events]
             await act_as(connection, Server(caller.tenant_id))
             for event in known:
                 named = await self._of_owner(connection, event)

@@ -234,7 +234,7 @@ class CollectionStore:
     @shielded
     async def owner(self, reader: Reader, collection_id: str) -> UUID:
         """Return the owner of a collection that `get` returns."""
-        async with self._database.keyed(reader, one_write=True) as connection:
+        async with self._database.by_key(reader, one_write=True) as connection:
             return (await visible_collection(connection, collection_id)).owner_id
 
     @shielded

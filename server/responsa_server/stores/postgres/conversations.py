@@ -47,7 +47,7 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    changed_meanwhile,
+    concurrent_change,
     shielded,
 )
 from responsa_server.stores.postgres.listing import SqlList
@@ -121,7 +121,7 @@ class PostgresConversationStore:
                 row = await self._row(connection, "room_for_conversation", parameters)
                 if row is not None and not row["room"]:
                     raise too_many("conversations", Scope.USER, most)
-                raise changed_meanwhile()  # another call has deleted a conversation in the meantime
+                raise concurrent_change()  # another call has deleted a conversation in the meantime
             if created["id"] != identity:
                 for field in ("title", "labels"):
                     if created["request"][field] != request[field]:
@@ -246,7 +246,7 @@ class PostgresConversationStore:
     @shielded
     async def files(self, caller: Principal, identity: UUID) -> ConversationFiles | None:
         """See `ConversationStore.files`."""
-        async with self._database.keyed(Server(caller.tenant_id), one_write=True) as connection:
+        async with self._database.by_key(Server(caller.tenant_id), one_write=True) as connection:
             row = await self._row(connection, "files", {**_caller(caller), "conversation": identity})
             return None if row is None else ConversationFiles(row["slug"], is_reading=row["reading"])
 

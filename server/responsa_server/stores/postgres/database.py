@@ -149,7 +149,7 @@ _AS_READER_WITHIN: Final = (
     "set_config('statement_timeout', %(bound)s, true)"
 )
 _PLANS_LAST_SECONDS: Final = 10.0
-"""For how long a connection keeps the plans of `Database.keyed`, `Database.turns` and searches. While a table is nearly
+"""For how long a connection keeps the plans of `Database.by_key`, `Database.turns` and searches. While a table is nearly
 empty, the planner takes any index for as good as the key; PostgreSQL itself makes such a plan again only when it has
 analysed the table, which may have many rows by then.
 """
@@ -190,7 +190,7 @@ def unavailable(cause: Exception | None = None, *, full: bool = False) -> Unavai
     )
 
 
-def changed_meanwhile() -> Unavailable:
+def concurrent_change() -> Unavailable:
     """The error that callers see when other calls changed the same data at the same moment, so that another try may succeed."""
     return unavailable(errors.SerializationFailure())
 
@@ -213,7 +213,7 @@ def conninfo(url: str, options: str) -> str:
 
 
 @functools.cache
-def _named(filename: str, package: str | None) -> Sequence[tuple[str, LiteralString]]:
+def _read_queries(filename: str, package: str | None) -> Sequence[tuple[str, LiteralString]]:
     """The names and texts of the queries in a .sql file. Many stores read the same files."""
     parts = _NAME.split((files(package or "") / filename).read_text(encoding="utf-8"))[1:]
     # The files are part of the package and contain no input, so they are as safe as literals.
@@ -235,9 +235,9 @@ class Queries:
     """
 
     def __init__(self, *filenames: str, package: str | None = __package__) -> None:
-        found = [one for filename in filenames for one in _named(filename, package)]
-        self._queries = dict(found)
-        if len(self._queries) != len(found):
+        pairs = [pair for filename in filenames for pair in _read_queries(filename, package)]
+        self._queries = dict(pairs)
+        if len(self._queries) != len(pairs):
             raise ValueError(f"{', '.join(filenames)}: a query's name occurs twice")
 
     def __getitem__(self, name: str) -> LiteralString:
@@ -307,7 +307,7 @@ def _reader_of(reader: Reader | str) -> Reader:
 
 def uuid_array(ids: Iterable[UUID]) -> str:
     """Ids as the text of a PostgreSQL array, for a parameter with the cast `::uuid[]`. psycopg needs ten times as long to encode a list."""
-    return "{" + ",".join([one.hex for one in ids]) + "}"
+    return "{" + ",".join([id_.hex for id_ in ids]) + "}"
 
 
 class Database:
@@ -371,7 +371,7 @@ class Database:
             max_size=size,
             timeout=10,
             reconnect_timeout=_RECONNECT_SECONDS,
-            reconnect_failed=self._lost,
+            reconnect_failed=self._on_lost,
             open=False,
             check=check_idle,
             configure=configure,
@@ -394,7 +394,7 @@ class Database:
             task.cancel()
         await asyncio.gather(*(pool.close() for pool in self._pools))
 
-    async def _lost(self, lost: AsyncConnectionPool[Any]) -> None:
+    async def _on_lost(self, lost: AsyncConnectionPool[Any]) -> None:
         """Called when a pool has tried for half a second to connect: opens the pool's circuit, so that calls fail at
         once, those that wait already included.
 
@@ -402,7 +402,7 @@ class Database:
         task asks until the pool has a connection, and then closes the circuit, within a second of the database's
         return.
         """
-        (pool,) = (one for one in self._pools if one is lost)
+        (pool,) = (own for own in self._pools if own is lost)
         if not self._away(pool):
             # It serves everybody, so its lines name nothing of the call that happens to begin it.
             self._pinging[pool.name] = asyncio.create_task(
@@ -427,7 +427,7 @@ class Database:
         """Whether PostgreSQL can be reached, as far as an idle connection shows it. A pool without a free connection is busy, not away."""
         pool = self._turns
         with contextlib.suppress(Unavailable, TimeoutError):
-            async with asyncio.timeout(_ANSWER_SECONDS), self._checked_out(pool):
+            async with asyncio.timeout(_ANSWER_SECONDS), self._check_out(pool):
                 return True
         return not self._away(pool)
 
@@ -442,11 +442,11 @@ class Database:
     async def reading(self, reader: Reader) -> AsyncGenerator[Connection]:
         """A transaction of the app role that sees what the reader may read."""
         begin = _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in acting(reader).items()})
-        async with self._checked_out(self._app) as connection, _transaction(connection, begin):
+        async with self._check_out(self._app) as connection, _transaction(connection, begin):
             yield connection
 
     @asynccontextmanager
-    async def keyed(self, reader: Reader | str, *, one_write: bool = False) -> AsyncGenerator[Connection]:
+    async def by_key(self, reader: Reader | str, *, one_write: bool = False) -> AsyncGenerator[Connection]:
         """Like `reading`, or like `tenant` with a tenant's id, for statements that find their rows by keys. A plan of
         such a statement suits every tenant, so it is made once in a while and
         not each time: to read the policies and to make the plan takes several times as long as to use it.
@@ -456,7 +456,7 @@ class Database:
         one_write: whether at most one statement of the block writes. Then PostgreSQL need not be asked to begin and to
         commit a transaction; an error of the block itself does not undo the write.
         """
-        async with self._checked_out(self._app) as connection:
+        async with self._check_out(self._app) as connection:
             await self._discard_plans(connection, _PLANS_LAST_SECONDS)
             if one_write:
                 # Until the end of a pipeline, PostgreSQL treats its statements as one transaction.
@@ -464,7 +464,7 @@ class Database:
                     await connection.execute(_KEYED, acting(_reader_of(reader)))
                     yield connection
                 return
-            async with _rolled_back(connection), connection.pipeline():
+            async with _undo_on_error(connection), connection.pipeline():
                 await connection.execute("BEGIN")
                 await connection.execute(_KEYED, acting(_reader_of(reader)))
                 yield connection
@@ -488,7 +488,7 @@ class Database:
         """
         session = _SESSION.get()
         if session is None or session.of != (self._app, reader):
-            async with self._checked_out(self._app) as connection, _search_errors(connection, part):
+            async with self._check_out(self._app) as connection, _search_errors(connection, part):
                 await self._discard_plans(connection, _PLANS_LAST_SECONDS)
                 return await _rows(connection, [_as_reader(reader, seconds)], statements, cursor)
         async with session.connection() as connection, _search_errors(connection, part):
@@ -504,7 +504,7 @@ class Database:
         """In the block, the searches of this reader run one after the other and share one connection and one
         transaction. A search that fails ends the transaction; the next search begins another.
         """
-        session = _SearchSession(self._app, reader, lambda: self._checked_out(self._app))
+        session = _SearchSession(self._app, reader, lambda: self._check_out(self._app))
         token = _SESSION.set(session)
         try:
             yield
@@ -559,7 +559,7 @@ class Database:
         no rows, but may call the credential functions. Each statement is a separate transaction and takes one round
         trip.
         """
-        async with self._checked_out(self._credentials) as connection:
+        async with self._check_out(self._credentials) as connection:
             await self._discard_plans(connection, _CREDENTIAL_PLANS_LAST_SECONDS)
             yield connection
 
@@ -568,31 +568,31 @@ class Database:
         """Like `tenant`, on a connection that only checks of credentials use. It is for statements on a single row."""
         values = acting(Server(tenant_id))
         begin = _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in values.items()})
-        async with self._checked_out(self._credentials) as connection, _transaction(connection, begin):
+        async with self._check_out(self._credentials) as connection, _transaction(connection, begin):
             yield connection
 
     @asynccontextmanager
     async def no_tenant(self) -> AsyncGenerator[Connection]:
         """A transaction of the app role for the time before a tenant is known. It sees no rows, but may call the credential functions."""
-        async with self._checked_out(self._app) as connection, connection.transaction():
+        async with self._check_out(self._app) as connection, connection.transaction():
             yield connection
 
     @asynccontextmanager
     async def no_tenant_statements(self) -> AsyncGenerator[Connection]:
         """Like `no_tenant`, but each statement is a separate transaction and takes one round trip."""
-        async with self._checked_out(self._app) as connection:
+        async with self._check_out(self._app) as connection:
             yield connection
 
     @asynccontextmanager
     async def log(self) -> AsyncGenerator[Connection]:
         """A transaction of the log role, over all tenants."""
-        async with self._checked_out(self._log) as connection, connection.transaction():
+        async with self._check_out(self._log) as connection, connection.transaction():
             yield connection
 
     @asynccontextmanager
     async def log_statements(self) -> AsyncGenerator[Connection]:
         """A connection of the log role, over all tenants. Each statement is a separate transaction and takes one round trip."""
-        async with self._checked_out(self._log) as connection:
+        async with self._check_out(self._log) as connection:
             yield connection
 
     @asynccontextmanager
@@ -600,7 +600,7 @@ class Database:
         """The log role's single connection, on which the workers' batches are written one after another. Each statement is a separate
         transaction.
         """
-        async with self._checked_out(self._writer) as connection:
+        async with self._check_out(self._writer) as connection:
             yield connection
 
     async def together(
@@ -612,7 +612,7 @@ class Database:
         An error in one statement rolls all statements back.
         """
         # PostgreSQL treats the statements of a pipeline as one transaction, so BEGIN and COMMIT are not needed.
-        async with self._checked_out(self._app) as connection:
+        async with self._check_out(self._app) as connection:
             cursors = [connection.cursor(binary=True, row_factory=dict_row) for _ in statements]
             async with connection.pipeline():
                 await connection.execute(_SET_TOGETHER, acting(_reader_of(reader)))
@@ -634,7 +634,7 @@ class Database:
         bound: list[Bound] = []
         for reader, statements in parts:
             bound += (as_reader.bind(acting(_reader_of(reader))), *statements)
-        async with self._checked_out(self._app if patient else self._turns) as connection:
+        async with self._check_out(self._app if patient else self._turns) as connection:
             await self._discard_plans(connection, _PLANS_LAST_SECONDS)
             results = iter(await send(connection, bound))
         return [[next(results) for _ in (as_reader, *statements)][1:] for _, statements in parts]
@@ -647,7 +647,7 @@ class Database:
             await connection.execute("DISCARD PLANS")
 
     @asynccontextmanager
-    async def _checked_out(self, pool: Pool) -> AsyncGenerator[Connection]:
+    async def _check_out(self, pool: Pool) -> AsyncGenerator[Connection]:
         if self._away(pool):
             raise unavailable(full=self._full() or self._lately_full(away=True))
         # PostgreSQL stops if it cannot write its log, and starts again when it can. Until then, no caller waits long for a connection.
@@ -749,21 +749,21 @@ async def _rows(
     connection: Connection,
     first: Sequence[Statement],
     statements: Sequence[Statement],
-    cursor: Cursor,
+    new_cursor: Cursor,
 ) -> Rows:
     """Run the statements in `first`, then `statements`, all sent in one message. Returns the rows of each of `statements`."""
-    cursors = [cursor(connection) for _ in statements]
+    cursors = [new_cursor(connection) for _ in statements]
     alone = not first and len(statements) == 1
     async with contextlib.nullcontext() if alone else connection.pipeline():
         for query, parameters in first:
             await connection.execute(query, parameters)
-        for one, (query, parameters) in zip(cursors, statements, strict=True):
-            await one.execute(query, parameters)
+        for cursor, (query, parameters) in zip(cursors, statements, strict=True):
+            await cursor.execute(query, parameters)
     # The rows are fetched after the pipeline, because a fetch within the pipeline would cost another round trip.
-    return [await one.fetchall() for one in cursors]
+    return [await cursor.fetchall() for cursor in cursors]
 
 
-class Gathered(Generic[Item, Result]):
+class Batcher(Generic[Item, Result]):
     """Writes items in batches, one batch after the other. A write takes all items that have arrived since the previous
     write began. If no write is running, an item is written at once, unless the window has not passed.
 
@@ -774,17 +774,17 @@ class Gathered(Generic[Item, Result]):
     def __init__(
         self,
         write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
-        most: int,
+        limit: int,
         background: Background,
         window: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """write: a function that writes items in one transaction and returns their results in order. If a write of
         several items raises an error other than a ResponsaError, one item may be the cause. The function is then called
-        again for each item separately. most: the maximum number of items in one write. window: the minimum time in
+        again for each item separately. limit: the maximum number of items in one write. window: the minimum time in
         seconds between the starts of two writes.
         """
         self._write = write
-        self._most = most
+        self._limit = limit
         self._background = background
         self._window = window
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
@@ -797,7 +797,7 @@ class Gathered(Generic[Item, Result]):
         self._waiting.append((item, outcome))
         if self._writer is None:
             self._writer = self._background.start(self._write_waiting())
-            self._writer.add_done_callback(self._ended)
+            self._writer.add_done_callback(self._on_end)
         return await outcome
 
     async def _write_waiting(self) -> None:
@@ -807,12 +807,12 @@ class Gathered(Generic[Item, Result]):
             if pause > 0:
                 await asyncio.sleep(pause)
             self._started_at = now()
-            batch = self._waiting[: self._most]
+            batch = self._waiting[: self._limit]
             await self._write_batch(batch)
             del self._waiting[: len(batch)]
         self._writer = None
 
-    def _ended(self, writer: asyncio.Task[None]) -> None:
+    def _on_end(self, writer: asyncio.Task[None]) -> None:
         if writer.cancelled():
             self._writer = None
             for _, outcome in self._waiting:
@@ -825,8 +825,8 @@ class Gathered(Generic[Item, Result]):
             settled = list(zip(batch, results, strict=True))
         except Exception as error:  # every waiting caller gets the error, whatever it is
             if len(batch) > 1 and not isinstance(error, ResponsaError):
-                for one in batch:
-                    await self._write_batch([one])
+                for item in batch:
+                    await self._write_batch([item])
                 return
             for _, outcome in batch:
                 if not outcome.done():
@@ -862,7 +862,7 @@ def _as_reader(reader: Reader, seconds: float) -> Statement:
 @asynccontextmanager
 async def _transaction(connection: Connection, begin: sql.Composed) -> AsyncGenerator[None]:
     """A transaction that begins with these statements. It commits at the end of the block, and rolls back if the block raises an error."""
-    async with _rolled_back(connection):
+    async with _undo_on_error(connection):
         # Several statements in one string cannot be prepared.
         await connection.execute(begin, prepare=False)
         yield
@@ -870,7 +870,7 @@ async def _transaction(connection: Connection, begin: sql.Composed) -> AsyncGene
 
 
 @asynccontextmanager
-async def _rolled_back(connection: Connection) -> AsyncGenerator[None]:
+async def _undo_on_error(connection: Connection) -> AsyncGenerator[None]:
     """Rolls the transaction of the block back if the block raises an error."""
     try:
         yield

@@ -193,7 +193,7 @@ class DocumentStore:
             "labels": Jsonb(dict(stated.labels)),
             "metadata": Jsonb(dict(stated.metadata)),
         }
-        async with self._database.keyed(caller if run is None else caller.tenant_id) as connection:
+        async with self._database.by_key(caller if run is None else caller.tenant_id) as connection:
             if run is not None:
                 await operations.hold(self._operations, connection, run_values(run.claim))
                 await act_as(connection, caller)

@@ -80,7 +80,7 @@ class DumpError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class DumpTable:
     """A table. columns: those that are stored."""
 
     schema: _Schema
@@ -95,9 +95,9 @@ class Table:
     @property
     def week(self) -> datetime | None:
         """When the week of a partition of the turn log begins; None for another table. Raises ValueError if this is no Monday."""
-        if self.schema != "responsa" or (found := _WEEK.fullmatch(self.name)) is None:
+        if self.schema != "responsa" or (match := _WEEK.fullmatch(self.name)) is None:
             return None
-        week = datetime.strptime(found[1], "%Y%m%d").replace(tzinfo=UTC)
+        week = datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC)
         if week.weekday():
             raise ValueError(self.name)
         return week
@@ -107,7 +107,7 @@ class Table:
 class Description:
     """What a dump has. sequences: the schema, the name and the last value of each sequence that was used."""
 
-    tables: Sequence[Table]
+    tables: Sequence[DumpTable]
     sequences: Sequence[tuple[_Schema, _Name, int]]
 
     def to_json(self) -> str:
@@ -117,12 +117,12 @@ class Description:
     @classmethod
     def of_json(cls, text: bytes) -> Description:
         """The description of which this is the text. Raises ValueError."""
-        found = _DESCRIPTION.validate_json(text)
-        if len({(table.schema, table.name) for table in found.tables}) < len(found.tables):
+        description = _DESCRIPTION.validate_json(text)
+        if len({(table.schema, table.name) for table in description.tables}) < len(description.tables):
             raise ValueError("a table is there twice")
-        for table in found.tables:
+        for table in description.tables:
             _ = table.week
-        return found
+        return description
 
 
 _DESCRIPTION: Final = TypeAdapter(Description)
@@ -133,13 +133,13 @@ class Snapshot:
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
-        tables = [Table(*row) for row in connection.execute(_TABLES, [_SCHEMAS]).fetchall()]
+        tables = [DumpTable(*row) for row in connection.execute(_TABLES, [_SCHEMAS]).fetchall()]
         sequences = connection.execute(_SEQUENCES, [_SCHEMAS]).fetchall()
         self.description = Description(
             tables, [(row[0], row[1], row[2]) for row in sequences if row[2] is not None]
         )
 
-    def rows(self, table: Table) -> Generator[bytes]:
+    def rows(self, table: DumpTable) -> Generator[bytes]:
         """The rows of a table in PostgreSQL's binary format, in pieces of about CHUNK bytes. Raises DumpError."""
         statement = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT binary)")
         columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
@@ -152,7 +152,7 @@ class Snapshot:
                         yield bytes(piece)
                         piece.clear()
         except psycopg.Error as error:
-            raise _refused("read", table.name, error) from error
+            raise _failure("read", table.name, error) from error
         yield bytes(piece)
 
 
@@ -173,10 +173,10 @@ def _grant(connection: psycopg.Connection) -> None:
     role = sql.Identifier(ROLE)
     try:
         with connection.transaction():
-            found = connection.execute(
+            row = connection.execute(
                 "SELECT rolbypassrls FROM pg_roles WHERE rolname = %s", [ROLE]
             ).fetchone()
-            if found is None:
+            if row is None:
                 connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN BYPASSRLS").format(role))
             # Tables of later migrations are new to the role.
             for schema in map(sql.Identifier, _SCHEMAS):
@@ -226,7 +226,7 @@ class Compared:
     whole_answers: int
 
 
-def compared(connection: psycopg.Connection) -> Compared:
+def compare(connection: psycopg.Connection) -> Compared:
     """Compare all citations with the versions that they cite, and the newest answers with their logs. connection: as in
     `snapshot`. Raises DumpError."""
     snapshot(connection)
@@ -251,7 +251,7 @@ def never_used(connection: psycopg.Connection) -> bool:
     return row in ((0,), (None,))
 
 
-def applied(connection: psycopg.Connection) -> Sequence[tuple[str, bytes]]:
+def read_migrations(connection: psycopg.Connection) -> Sequence[tuple[str, bytes]]:
     """The names and hashes of the database's migrations, in order. Raises DumpError if it has none."""
     try:
         rows = connection.execute("SELECT name, sha256 FROM responsa.migration ORDER BY number").fetchall()
@@ -262,7 +262,7 @@ def applied(connection: psycopg.Connection) -> Sequence[tuple[str, bytes]]:
 
 def first_migration(connection: psycopg.Connection) -> datetime | None:
     """When the first migration of the database was applied, to the microsecond. Raises DumpError if it has none."""
-    applied(connection)
+    read_migrations(connection)
     (time,) = connection.execute("SELECT min(apply_time) FROM responsa.migration").fetchone() or (None,)
     return time
 
@@ -295,13 +295,13 @@ def loading(url: str, description: Description) -> Generator[Callable[[int, Iter
             for table in description.tables:
                 connection.execute(sql.SQL("ANALYZE {}").format(table.identifier))
     except psycopg.Error as error:
-        raise _refused("write", "", error) from error
+        raise _failure("write", "", error) from error
 
 
 class _Copies:
     """Writes rows into one table after the other."""
 
-    def __init__(self, connection: psycopg.Connection, tables: Sequence[Table]) -> None:
+    def __init__(self, connection: psycopg.Connection, tables: Sequence[DumpTable]) -> None:
         self._connection = connection
         self._tables = tables
         self._number = -1
@@ -326,7 +326,7 @@ class _Copies:
             self._copy.write(data)
 
 
-def _make_partitions(connection: psycopg.Connection, tables: Sequence[Table]) -> None:
+def _make_partitions(connection: psycopg.Connection, tables: Sequence[DumpTable]) -> None:
     """Make the weeks of the turn log that the migrations have not made, as `responsa.make_turn_event_partitions` does."""
     known = {(schema, name) for schema, name, _ in connection.execute(_TABLES, [_SCHEMAS]).fetchall()}
     for table in tables:
@@ -347,14 +347,14 @@ def _make_partitions(connection: psycopg.Connection, tables: Sequence[Table]) ->
 
 def _check(connection: psycopg.Connection, description: Description) -> None:
     """Refuse tables, columns and sequences that the database does not have, and tables that the description lacks. Raises DumpError."""
-    described_tables = {(one.schema, one.name): sorted(one.columns) for one in description.tables}
+    described_tables = {(table.schema, table.name): sorted(table.columns) for table in description.tables}
     differ = {(schema, name) for schema, name, _ in description.sequences}
     differ -= {(row[0], row[1]) for row in connection.execute(_SEQUENCES, [_SCHEMAS]).fetchall()}
-    for one in (Table(*row) for row in connection.execute(_TABLES, [_SCHEMAS]).fetchall()):
-        columns = described_tables.pop((one.schema, one.name), None)
+    for table in (DumpTable(*row) for row in connection.execute(_TABLES, [_SCHEMAS]).fetchall()):
+        columns = described_tables.pop((table.schema, table.name), None)
         # The migrations have made weeks of the log that the dump may not have.
-        if columns != sorted(one.columns) and (columns is not None or one.week is None):
-            differ.add((one.schema, one.name))
+        if columns != sorted(table.columns) and (columns is not None or table.week is None):
+            differ.add((table.schema, table.name))
     differ |= described_tables.keys()
     if differ:
         schema, name = min(differ)
@@ -365,11 +365,11 @@ def _check(connection: psycopg.Connection, description: Description) -> None:
 
 
 @contextmanager
-def _bare(connection: psycopg.Connection, tables: Sequence[Table]) -> Generator[None]:
+def _bare(connection: psycopg.Connection, tables: Sequence[DumpTable]) -> Generator[None]:
     """The tables without rows, policies, triggers and foreign keys during the block."""
     secured = [sql.Identifier(*row) for row in connection.execute(_SECURED, [_SCHEMAS]).fetchall()]
     keys = connection.execute(_FOREIGN_KEYS, [_SCHEMAS]).fetchall()
-    connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(one.identifier for one in tables)))
+    connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(rel.identifier for rel in tables)))
     for schema, table, name, _ in keys:
         connection.execute(
             sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
@@ -395,7 +395,7 @@ def _bare(connection: psycopg.Connection, tables: Sequence[Table]) -> Generator[
         connection.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(identifier))
 
 
-def _refused(what: str, table: str, error: psycopg.Error) -> DumpError:
+def _failure(what: str, table: str, error: psycopg.Error) -> DumpError:
     of = f" of {table}" if table else ""
     return DumpError(
         f"PostgreSQL could not {what} the rows{of} ({error.diag.message_primary or type(error).__name__})",

@@ -174,14 +174,14 @@ class PostgresErasing:
         """
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "heir": None}
         async with self._database.locking(tenant_id, _STEP_SECONDS) as connection:
-            begun = await self._found(connection, values)
+            begun = await self._find(connection, values)
             if begun is not None:
                 return begun
             try:
                 user = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
             except NotFound:
                 # Another call may have begun and ended since the look before.
-                begun = await self._found(connection, values)
+                begun = await self._find(connection, values)
                 if begun is None:
                     raise
                 return begun
@@ -189,7 +189,7 @@ class PostgresErasing:
             if heir is None:
                 await self._check_alone(connection, values)
             else:
-                values.update(await self._locked_heir(connection, values, heir, own=own))
+                values.update(await self._lock_heir(connection, values, heir, own=own))
             if await self._row(connection, "begin", values) is not None:
                 await self._hand_over(connection, values, audit, own=own)
                 for query in ("delete_mails", "delete_invitations_to"):
@@ -203,11 +203,11 @@ class PostgresErasing:
                     connection, JobKind.ERASE, tenant_id, user_id, after=HEAD_START_SECONDS
                 )
                 await self._audit.write(connection, audit)
-            erasure = await self._found(connection, values)
+            erasure = await self._find(connection, values)
         assert erasure is not None, "the row was inserted, or was there before"
         return erasure
 
-    async def _locked_heir(
+    async def _lock_heir(
         self, connection: Connection, values: Mapping[str, object], heir: UUID | str, *, own: bool
     ) -> Mapping[str, object]:
         """Lock the heir's row, and return the heir's id and role. Raises InvalidRequest."""
@@ -221,7 +221,7 @@ class PostgresErasing:
     @shielded
     async def find(self, tenant_id: str, user_id: UUID) -> Erasure | None:
         async with self._database.tenant(tenant_id) as connection:
-            return await self._found(connection, {"tenant": tenant_id, "user": user_id})
+            return await self._find(connection, {"tenant": tenant_id, "user": user_id})
 
     @shielded
     async def stage(self, tenant_id: str, user_id: UUID) -> Stage | None:
@@ -244,8 +244,8 @@ class PostgresErasing:
     async def erase_conversations(self, tenant_id: str, user_id: UUID) -> None:
         """Erase the user's conversations, except those with a turn that has not ended."""
         values = {"tenant": tenant_id, "user": user_id, "most": _BATCH}
-        while found := await self._ids("conversations", values):
-            erased = [await self._erase_conversation({**values, "conversation": one}) for one in found]
+        while ids := await self._ids("conversations", values):
+            erased = [await self._erase_conversation({**values, "conversation": id_}) for id_ in ids]
             if not any(erased):  # all of them are busy again
                 return
 
@@ -268,12 +268,12 @@ class PostgresErasing:
     async def erase_documents(self, tenant_id: str, user_id: UUID) -> None:
         """Erase the collections and documents that the user still has."""
         values = {"tenant": tenant_id, "user": user_id, "most": _BATCH}
-        while found := await self._ids("collections", values):
-            for one in found:
-                await self._erase_collection({**values, "collection": one})
-        while found := await self._ids("documents", values):
-            for one in found:
-                await self._erase_document({**values, "document": one})
+        while ids := await self._ids("collections", values):
+            for id_ in ids:
+                await self._erase_collection({**values, "collection": id_})
+        while ids := await self._ids("documents", values):
+            for id_ in ids:
+                await self._erase_document({**values, "document": id_})
 
     async def _check_alone(self, connection: Connection, values: Mapping[str, object]) -> None:
         """Refuse to erase documents of other users. Raises Precondition (COLLECTION_NOT_EMPTY)."""
@@ -299,7 +299,7 @@ class PostgresErasing:
         if heir is None:
             return
         cursor = await connection.execute(self._queries["shared_collections"], values)
-        shared = [one for (one,) in await cursor.fetchall()]
+        shared = [key for (key,) in await cursor.fetchall()]
         if not shared:
             return
         parameters = {**values, "collections": shared}
@@ -324,7 +324,7 @@ class PostgresErasing:
             if await self._row(connection, "lock_collection", values) is None:
                 return
             cursor = await connection.execute(self._queries["lock_documents"], values)
-            documents = [one for (one,) in await cursor.fetchall()]
+            documents = [id_ for (id_,) in await cursor.fetchall()]
             await connection.execute(self._queries["mark_documents"], {**values, "documents": documents})
             await self._collections.delete_locked(connection, tenant, collection, documents)
             await self._count(connection, values, {"collections": 1, "documents": len(documents)})
@@ -410,18 +410,18 @@ class PostgresErasing:
             if locked is None:
                 return
             cursor = await connection.execute(self._queries["erased_documents"], values)
-            documents = frozenset(one for (one,) in await cursor.fetchall())
-            kept = self._codec.without_documents(
+            documents = frozenset(id_ for (id_,) in await cursor.fetchall())
+            rest = self._codec.without_documents(
                 bytes(locked["terminal"]), documents, NOTICE, has_read=locked["has_read"]
             )
-            state = TurnState.REFUSED.value if kept.withdrawn else locked["state"]
-            changed = {**values, "terminal": kept.terminal, "state": state, "notice": NOTICE}
+            state = TurnState.REFUSED.value if rest.withdrawn else locked["state"]
+            changed = {**values, "terminal": rest.terminal, "state": state, "notice": NOTICE}
             await connection.execute(self._queries["withdraw"], changed)
-            if kept.withdrawn:
+            if rest.withdrawn:
                 await connection.execute(self._queries["withdraw_message"], changed)
                 await self._count(connection, values, {"withdrawn_answers": 1})
 
-    async def _found(self, connection: Connection, values: Mapping[str, object]) -> Erasure | None:
+    async def _find(self, connection: Connection, values: Mapping[str, object]) -> Erasure | None:
         row = await self._row(connection, "find", values)
         if row is None:
             return None
@@ -439,7 +439,7 @@ class PostgresErasing:
     async def _ids(self, query: str, values: Mapping[str, object]) -> Sequence[Any]:
         async with self._database.tenant(str(values["tenant"])) as connection:
             cursor = await connection.execute(self._queries[query], values)
-            return [one for (one,) in await cursor.fetchall()]
+            return [id_ for (id_,) in await cursor.fetchall()]
 
     async def _row(
         self, connection: Connection, query: str, values: Mapping[str, object]

@@ -84,7 +84,7 @@ class PostgresExperiments:
         return row is not None
 
     @shielded
-    async def measured(self, identity: UUID, metric: ExperimentMetric | None = None) -> Sequence[MeasuredArm]:
+    async def measure(self, identity: UUID, metric: ExperimentMetric | None = None) -> Sequence[MeasuredArm]:
         """Return what was measured of an experiment by a metric, or by all, without metrics and versions that no turn
         counts for. Raises Unavailable."""
         values = {"id": identity, "metric": metric}

@@ -131,7 +131,7 @@ class PostgresIdentityStore:
         return None if row is None else _session(row, "token")
 
     @shielded
-    async def ended(
+    async def find_ended(
         self, users: Collection[UUID], keys: Collection[UUID], sessions: Collection[UUID]
     ) -> Collection[EndedCredential]:
         """Find those of these users, API keys and sessions, across all tenants, that may no longer make calls."""
@@ -145,7 +145,7 @@ class PostgresIdentityStore:
         return [EndedCredential(*row) for row in rows]
 
     @shielded
-    async def changed(self, callers: Collection[Principal]) -> Collection[UUID]:
+    async def find_changed(self, callers: Collection[Principal]) -> Collection[UUID]:
         """Find the users, API keys and sessions of these callers, across all tenants, that may no longer make calls, or
         not as these callers: the user has another role, is an owner of the installation now or no longer, or the
         service may no longer act on behalf of the user.
@@ -176,7 +176,7 @@ class PostgresIdentityStore:
         }
         async with self._database.credentials() as connection:
             rows = await (await connection.execute(self._queries["find_changed"], values)).fetchall()
-        return {one for (one,) in rows}
+        return {id_ for (id_,) in rows}
 
     @shielded
     async def roles(self, users: Collection[UUID]) -> Mapping[UUID, Role]:
@@ -186,7 +186,7 @@ class PostgresIdentityStore:
             return {user: Role(role) for user, role in await cursor.fetchall() if role is not None}
 
     @shielded
-    async def granted(self, pairs: Collection[tuple[UUID, UUID]]) -> Collection[tuple[UUID, UUID]]:
+    async def find_granted(self, pairs: Collection[tuple[UUID, UUID]]) -> Collection[tuple[UUID, UUID]]:
         """Find those of these pairs of a service and a user, across all tenants, whose service may act on behalf of the user."""
         values = {
             "services": uuid_array([service for service, _ in pairs]),
@@ -290,13 +290,13 @@ class PostgresIdentityStore:
         digest: bytes,
         audit: AuditEvent,
         request_id: UUID | None,
-        most: int = NO_LIMIT,
+        limit: int = NO_LIMIT,
         for_service_by: Principal | None = None,
         session_id: UUID | None = None,
     ) -> ApiKey | None:
         """Store a key and return it; the database sets create_time. Return None if expire_time is not in the future.
 
-        most: the maximum number of the user's keys that are neither revoked nor expired, the new one included; 0 for no
+        limit: the maximum number of the user's keys that are neither revoked nor expired, the new one included; 0 for no
         limit. Raises Exhausted (LIMIT_REACHED).
 
         A key with a parent expires no later than its parent; without an expire_time, it expires with its parent. Raises
@@ -316,7 +316,7 @@ class PostgresIdentityStore:
         (REQUEST_ID_REUSED) if one of them differs.
         """
         try:
-            return await self._add_key(key, digest, audit, request_id, most, for_service_by, session_id)
+            return await self._add_key(key, digest, audit, request_id, limit, for_service_by, session_id)
         except _EndsBefore:
             return None
 
@@ -326,7 +326,7 @@ class PostgresIdentityStore:
         digest: bytes,
         audit: AuditEvent,
         request_id: UUID | None,
-        most: int,
+        limit: int,
         for_service_by: Principal | None,
         session_id: UUID | None,
     ) -> ApiKey:
@@ -346,21 +346,21 @@ class PostgresIdentityStore:
                 await self._check_service(connection, key, by_owner=for_service_by.owner)
             earlier = await self._requests.claim(connection, maker, request_id, "api_key", body)
             if earlier is not None:
-                found = {**values, "id": names.parse_uuid("apiKeys", earlier)}
-                row = await one_row(connection, self._queries["find_own_key"], found)
+                own = {**values, "id": names.parse_uuid("apiKeys", earlier)}
+                row = await one_row(connection, self._queries["find_own_key"], own)
                 assert row is not None  # keys may be revoked, but are never deleted
                 return build(ApiKey, row)
-            if most:
+            if limit:
                 # Of two calls of one user, the second waits for the first, and then counts its key.
                 await connection.execute(self._queries["lock_keys_of_user"], values)
                 counted = await self._one(connection, "count_good_keys", values)
-                if counted is not None and counted[0] >= most:
-                    raise too_many("api_keys", Scope.USER, most)
+                if counted is not None and counted[0] >= limit:
+                    raise too_many("api_keys", Scope.USER, limit)
             if session_id is not None:
                 held = {**values, "session_id": session_id}
                 if await self._one(connection, "hold_session", held) is None:
                     raise ended_session()
-            values["expire_time"] = await self._bounded(connection, key)
+            values["expire_time"] = await self._expiry_of(connection, key)
             row = await one_row(connection, self._queries["add_key"], values)
             if row is None:
                 raise _EndsBefore  # this also rolls back the claim of the request_id
@@ -474,7 +474,7 @@ class PostgresIdentityStore:
                 "must be a user with the role SERVICE; a person creates keys after signing in (CreateApiKey)",
             )
 
-    async def _bounded(self, connection: Connection, key: ApiKey) -> datetime | None:
+    async def _expiry_of(self, connection: Connection, key: ApiKey) -> datetime | None:
         """The time at which a new key expires. Raises InvalidRequest, Unauthenticated."""
         if key.parent_id is None:
             return key.expire_time

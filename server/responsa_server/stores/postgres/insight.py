@@ -85,7 +85,7 @@ class PostgresInsight:
             "first_day": first_day,
             "last_day": last_day,
             "granularity": granularity.value if granularity else "",
-            "by": [one.value for one in by],
+            "by": [dimension.value for dimension in by],
             "most": MOST_ROWS + 1,
         }
         rows, [state] = await self._database.together(

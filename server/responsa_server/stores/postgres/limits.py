@@ -56,17 +56,17 @@ class PostgresLimits:
             cursor = await connection.execute(self._queries["exceptions"], values)
             before = dict(await cursor.fetchall())
             after = {**before, **changes}
-            kept = {name: value for name, value in after.items() if value is not None}
-            if kept == before:
+            present = {name: value for name, value in after.items() if value is not None}
+            if present == before:
                 return before
             for name, value in changes.items():
                 query = "remove_exception" if value is None else "set_exception"
                 await connection.execute(self._queries[query], {**values, "name": name, "value": value})
             await self._audit.write(connection, audit)
-        return kept
+        return present
 
     @shielded
-    async def stored_bytes(self, caller: Principal) -> int:
+    async def bytes_of_user(self, caller: Principal) -> int:
         """Return the size of what a user keeps: the originals and canonical texts of all versions of the user's
         documents; the questions and answers of all conversations, with their citations, once their turns have ended;
         the titles and labels of conversations. The cost grows with the numbers of documents and conversations.
@@ -74,7 +74,7 @@ class PostgresLimits:
         return await self._bytes("stored_bytes", caller)
 
     @shielded
-    async def stored_bytes_of_tenant(self, caller: Principal) -> int:
+    async def bytes_of_tenant(self, caller: Principal) -> int:
         """Return the size of the originals and canonical texts of all documents of the caller's tenant. The cost grows
         with their number."""
         return await self._bytes("stored_bytes_of_tenant", caller)
@@ -94,21 +94,21 @@ class PostgresLimits:
         return [_message(row) for row in rows]
 
     @shielded
-    async def count_message(self, caller: Principal, turn_id: UUID, most: int) -> float:
+    async def count_message(self, caller: Principal, turn_id: UUID, limit: int) -> float:
         """Count a message in the database, as `RedisMessages.count` does. The user's accepted messages of the last minute count, too."""
         values = {**_values(caller), "message": turn_id}
         async with self._database.locking(caller.tenant_id) as connection:
             await connection.execute(self._queries["lock_messages"], values)
             await connection.execute(self._queries["drop_messages"], values)
             rows = await all_rows(connection, self._queries["messages"], values)
-            # A message whose turn was written is in both tables.
+            # A row whose turn was written is in both tables.
             ages: dict[UUID, float] = {}
-            for one in map(_message, rows):
-                ages[one.turn_id] = min(one.age_seconds, ages.get(one.turn_id, one.age_seconds))
+            for row in map(_message, rows):
+                ages[row.turn_id] = min(row.age_seconds, ages.get(row.turn_id, row.age_seconds))
             if turn_id in ages:
                 return 0.0
-            if len(ages) >= most:
-                return max(MINUTE - sorted(ages.values())[most - 1], 0.001)
+            if len(ages) >= limit:
+                return max(MINUTE - sorted(ages.values())[limit - 1], 0.001)
             await connection.execute(self._queries["count_message"], values)
         return 0.0
 

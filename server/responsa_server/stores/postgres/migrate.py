@@ -84,14 +84,14 @@ def load(source: Path | None = None) -> Sequence[Migration]:
                 f"{path.name} is not named NNNN_pre_name.sql or NNNN_post_name.sql", "rename it"
             )
         migrations.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
-    if [one.number for one in migrations] != list(range(1, len(migrations) + 1)):
+    if [item.number for item in migrations] != list(range(1, len(migrations) + 1)):
         raise MigrationError(
             "A migration number is missing or occurs twice", "name the files 0001, 0002, … without a gap"
         )
     return migrations
 
 
-async def applied(connection: psycopg.AsyncConnection) -> Ledger:
+async def read_ledger(connection: psycopg.AsyncConnection) -> Ledger:
     """The names and hashes of the migrations that were applied to this database, in order; empty for a new database."""
     cursor = await connection.execute("SELECT to_regclass('responsa.migration') IS NOT NULL")
     row = await cursor.fetchone()
@@ -136,7 +136,7 @@ async def migrate(
         # A migration that waits for a lock makes all later calls on the table wait behind it, so it gives up soon; the
         # next attempt begins where it stopped.
         await connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_SECONDS}s",))
-        present = await applied(connection)
+        present = await read_ledger(connection)
         check_form(present, wanted)
         if ahead := too_new([name for name, _ in present], wanted):
             raise _too_new(ahead)
@@ -190,14 +190,14 @@ async def waiting(url: str) -> str:
 
 async def _lacking(connection: psycopg.AsyncConnection) -> Sequence[str]:
     """The names of the migrations that the database lacks."""
-    present = {name for name, _ in await applied(connection)}
-    return [one.name for one in load() if one.name not in present]
+    present = {name for name, _ in await read_ledger(connection)}
+    return [migration.name for migration in load() if migration.name not in present]
 
 
-def marked(url: str) -> str:
+def mark_url(url: str) -> str:
     """The URL for a server's connections, whose name in PostgreSQL tells `migrate` which migrations the server knows."""
-    given = conninfo_to_dict(url).get("application_name")
-    return make_conninfo(url, application_name=f"{f'{given} ' if given else ''}{_SERVER} {len(load())}")
+    name = conninfo_to_dict(url).get("application_name")
+    return make_conninfo(url, application_name=f"{f'{name} ' if name else ''}{_SERVER} {len(load())}")
 
 
 async def _older_servers(connection: psycopg.AsyncConnection, migration: Migration) -> bool:
@@ -211,7 +211,7 @@ async def _older_servers(connection: psycopg.AsyncConnection, migration: Migrati
 
 def too_new(present: Sequence[str], known: Sequence[Migration]) -> str:
     """The first applied `_post_` migration that this version does not know; empty if there is none."""
-    names = {one.name for one in known}
+    names = {migration.name for migration in known}
     return next((name for name in present if name not in names and name[5:].startswith("post_")), "")
 
 
@@ -229,7 +229,7 @@ def check_fit(present: Ledger, known: Sequence[Migration]) -> None:
     """
     check_form(present, known)
     names = [name for name, _ in present]
-    if lacking := [one.name for one in known if one.name not in names and not one.waits]:
+    if lacking := [item.name for item in known if item.name not in names and not item.waits]:
         raise MigrationError(
             f"The database lacks migrations of this version, such as {lacking[0]}",
             "run `responsa migrate`, then start again",
@@ -254,7 +254,7 @@ class PostgresMigrations:
     async def check(self) -> None:
         """Raise MigrationError if this version cannot work with the database. Raises Unavailable."""
         async with self._database.no_tenant() as connection:
-            check_fit(await applied(connection), load())
+            check_fit(await read_ledger(connection), load())
 
     @shielded
     async def missing(self) -> Sequence[str]:
@@ -267,7 +267,7 @@ class PostgresMigrations:
     async def state(self) -> MigrationState:
         """Read the migration level. Raises Unavailable."""
         async with self._database.no_tenant() as connection:
-            present = [name for name, _ in await applied(connection)]
+            present = [name for name, _ in await read_ledger(connection)]
         return MigrationState(
-            last=present[-1] if present else "", pending=any(one.name not in present for one in load())
+            last=present[-1] if present else "", pending=any(item.name not in present for item in load())
         )

@@ -70,10 +70,10 @@ class PostgresOpenIdStore:
             async with self._database.tenant(identity.tenant_id) as connection:
                 return await self._register(connection, user, identity, code, audit)
         except _IdentityTaken:
-            found = await self._sign_in(identity)
-            if found is None:  # the other call's user was deleted at once
+            known = await self._sign_in(identity)
+            if known is None:  # the other call's user was deleted at once
                 raise _address_taken(user.email) from None
-            return found
+            return known
 
     @shielded
     async def link(self, user_id: UUID, identity: ExternalIdentity, audit: AuditEvent) -> None:

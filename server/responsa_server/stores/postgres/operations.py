@@ -104,7 +104,7 @@ class OperationStore:
     async def get(self, reader: Reader, operation_id: UUID) -> Operation:
         """Return one operation. It exists for the user who began it, for administrators, and for readers of its
         document or its collection."""
-        async with self._database.keyed(reader, one_write=True) as connection:
+        async with self._database.by_key(reader, one_write=True) as connection:
             values = {"tenant": reader.tenant_id, "id": operation_id}
             row = await one_row(connection, self._queries["get_shown"], values)
         if row is None:
@@ -115,7 +115,7 @@ class OperationStore:
     async def seqs(self, reader: Reader, operation_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """Return the seq of each existing operation, by id."""
         values = {"tenant": reader.tenant_id, "ids": list(operation_ids)}
-        async with self._database.keyed(reader, one_write=True) as connection:
+        async with self._database.by_key(reader, one_write=True) as connection:
             return dict(await (await connection.execute(self._queries["seqs"], values)).fetchall())
 
     @shielded
@@ -265,7 +265,7 @@ class IngestionStore:
         """Claim an operation under its next epoch, and delete the rows of earlier attempts, a part at a time, so that a
         call can end the operation meanwhile. Returns None if nothing is left to do. Raises OwnershipLost."""
         values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
-        async with self._database.keyed(tenant_id, one_write=True) as connection:
+        async with self._database.by_key(tenant_id, one_write=True) as connection:
             begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
             if begun is None:
                 return None
@@ -318,7 +318,7 @@ class IngestionStore:
     @shielded
     async def _discard_some(self, claim: IngestClaim) -> bool:
         """Remove some of the rows of earlier attempts. Returns whether there may be more. Raises OwnershipLost."""
-        async with self._database.keyed(claim.tenant_id) as connection:
+        async with self._database.by_key(claim.tenant_id) as connection:
             await hold(self._queries, connection, _values(claim))
             return await self._passages.discard_some(
                 connection, claim.tenant_id, claim.document_id, claim.version
@@ -328,7 +328,7 @@ class IngestionStore:
     async def original(self, claim: IngestClaim, start: int, count: int) -> bytes:
         """Read bytes of the original. Raises OwnershipLost if the version has been deleted."""
         values = {**_values(claim), "start": start, "count": count}
-        async with self._database.keyed(claim.tenant_id, one_write=True) as connection:
+        async with self._database.by_key(claim.tenant_id, one_write=True) as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(self._queries["original_piece"], values)
             row = await cursor.fetchone()
@@ -340,7 +340,7 @@ class IngestionStore:
     async def end_unchanged(self, claim: IngestClaim) -> None:
         """Remove the version, because its text is that of the version that it reads again, and end the operation. Raises OwnershipLost."""
         values = _values(claim)
-        async with self._database.keyed(claim.tenant_id) as connection:
+        async with self._database.by_key(claim.tenant_id) as connection:
             document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
             if document is None:
                 raise OwnershipLost
@@ -356,7 +356,7 @@ class IngestionStore:
     async def set_parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
         """Store the canonical text and set the stage to EMBEDDING. Raises OwnershipLost."""
         values = {**_values(claim), "total": passages_total}
-        async with self._database.keyed(claim.tenant_id) as connection:
+        async with self._database.by_key(claim.tenant_id) as connection:
             await hold(self._queries, connection, values)
             await self._store_text(connection, claim, text)
             await connection.execute(self._queries["embedding"], values)
@@ -395,7 +395,7 @@ class IngestionStore:
         """Store passages, which are not searchable yet, and the progress if `passages_done` is not None. Raises OwnershipLost."""
         async with (
             self._database.outside(self._vectors),
-            self._database.keyed(claim.tenant_id) as connection,
+            self._database.by_key(claim.tenant_id) as connection,
         ):
             await hold(self._queries, connection, _values(claim))
             await self._write(connection, claim, passages)
@@ -417,13 +417,13 @@ class IngestionStore:
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
         """The cached vectors of texts with these SHA-256 hashes."""
-        async with self._database.keyed(tenant_id, one_write=True) as connection:
+        async with self._database.by_key(tenant_id, one_write=True) as connection:
             return await self._passages.cached_vectors(connection, tenant_id, model, hashes)
 
     @shielded
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
         """Cache vectors under the SHA-256 of their texts. This needs no fence, because a vector is correct whichever worker computed it."""
-        async with self._database.keyed(tenant_id, one_write=True) as connection:
+        async with self._database.by_key(tenant_id, one_write=True) as connection:
             await self._passages.cache_vectors(connection, tenant_id, model, vectors)
 
     @shielded
@@ -449,7 +449,7 @@ class IngestionStore:
         values = {**_values(claim), "total": total}
         async with (
             self._database.outside(self._vectors),
-            self._database.keyed(claim.tenant_id) as connection,
+            self._database.by_key(claim.tenant_id) as connection,
         ):
             locked = await connection.execute(self._queries["lock_document"], values)
             held = await hold(self._queries, connection, values)
@@ -479,7 +479,7 @@ class IngestionStore:
         await self._end(tenant_id, operation_id, error, None)
 
     async def _end(self, tenant_id: str, operation_id: UUID, error: ResponsaError, epoch: int | None) -> bool:
-        async with self._database.keyed(tenant_id) as connection:
+        async with self._database.by_key(tenant_id) as connection:
             try:
                 operation = await find(self._queries, connection, tenant_id, operation_id)
             except NotFound:

@@ -65,10 +65,10 @@ _Run = Callable[[str, Mapping[str, Any]], Awaitable[Sequence[dict[str, Any]]]]
 class PostgresPatterns:
     """The patterns of questions. All methods raise Unavailable if the store cannot be reached. codec: reads the texts of questions."""
 
-    def __init__(self, database: Database, codec: FrameCodec, *, most: int = MOST) -> None:
+    def __init__(self, database: Database, codec: FrameCodec, *, limit: int = MOST) -> None:
         self._database = database
         self._codec = codec
-        self._most = most
+        self._most = limit
         self._queries = Queries("patterns.sql")
 
     @shielded
@@ -117,28 +117,28 @@ class PostgresPatterns:
                 "states": [row["state"] for row, _ in of_turns],
                 "times": [row["time"] for row, _ in of_turns],
             }
-            times = [[row["time"] for row, id_ in of_turns if id_ == one.id] for one in changed]
+            times = [[row["time"] for row, id_ in of_turns if id_ == pattern.id] for pattern in changed]
             await run(
                 "put_patterns",
                 {
                     **values,
-                    "ids": uuid_array([one.id for one in changed]),
-                    "vectors": [one.vector for one in changed],
-                    "centrals": [one.central for one in changed],
-                    "turns": [len(one) for one in times],
-                    "last_times": [max(one) for one in times],
+                    "ids": uuid_array([pattern.id for pattern in changed]),
+                    "vectors": [pattern.vector for pattern in changed],
+                    "centrals": [pattern.central for pattern in changed],
+                    "turns": [len(some) for some in times],
+                    "last_times": [max(some) for some in times],
                 },
             )
             await run("put_turns", values)
             await run("reopen", values)
             await run("rate", values)
-            moved = {one.id: one.central_turn for one in changed if one.central_turn is not None}
+            moved = {item.id: item.central_turn for item in changed if item.central_turn is not None}
             await self._centre(run, values, moved)
             surplus = await run("surplus", {**values, "most": self._most, "kept": self._most * _KEPT // MOST})
             await self._dissolve(run, values, [row["id"] for row in surplus])
 
     @shielded
-    async def lost(self, tenant_id: str) -> Sequence[PatternLoss]:
+    async def find_lost(self, tenant_id: str) -> Sequence[PatternLoss]:
         """The patterns that have lost turns, a limited number."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id, "most": _MOST_RENEWED}
@@ -181,7 +181,7 @@ class PostgresPatterns:
             await self._dissolve(run, {"tenant": tenant_id}, [loss.id])
 
     @shielded
-    async def untitled(self, tenant_id: str) -> Mapping[UUID, Sequence[tuple[UUID, str]]]:
+    async def find_untitled(self, tenant_id: str) -> Mapping[UUID, Sequence[tuple[UUID, str]]]:
         """The patterns to which a model may give a title, a limited number, with some of their turns and the texts of
         these. There are none unless the tenant allows texts."""
         async with self._database.tenant(tenant_id) as connection:
@@ -245,8 +245,8 @@ class PostgresPatterns:
             tenant_id, [(statement, values), (self._queries["complete_through"], values)]
         )
         others = sum(row["count"] for row in rows if row["id"] == NO_PATTERN)
-        found = [self._pattern(row) for row in rows if row["id"] != NO_PATTERN]
-        return PatternReport(_LIST.page(found, query), others, state["complete_through"])
+        patterns = [self._pattern(row) for row in rows if row["id"] != NO_PATTERN]
+        return PatternReport(_LIST.page(patterns, query), others, state["complete_through"])
 
     def _pattern(self, row: Mapping[str, Any]) -> Row:
         title = row["title"] if row["shows_title"] else ""
@@ -256,9 +256,9 @@ class PostgresPatterns:
         return "" if request is None else self._codec.decode_question(bytes(request)).text
 
     async def _sample(
-        self, connection: Connection, tenant_id: str, pattern_id: UUID, most: int
+        self, connection: Connection, tenant_id: str, pattern_id: UUID, limit: int
     ) -> Sequence[tuple[UUID, str]]:
-        values = {"tenant": tenant_id, "id": pattern_id, "most": most}
+        values = {"tenant": tenant_id, "id": pattern_id, "most": limit}
         rows = await all_rows(connection, self._queries["sample"], values)
         return [(row["id"], self._text(row["request"])) for row in rows]
 

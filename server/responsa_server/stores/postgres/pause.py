@@ -87,7 +87,7 @@ class PostgresPause:
             await connection.execute(_QUERIES["hold"])
 
     @shielded
-    async def held(self) -> Sequence[HeldTurn]:
+    async def find_held(self) -> Sequence[HeldTurn]:
         """The turns that are held, the latest question of a conversation first. Raises Unavailable."""
         async with self._database.log() as connection:
             return [build(HeldTurn, row) for row in await all_rows(connection, _QUERIES["held"], {})]

@@ -35,7 +35,7 @@ class Pool(AsyncConnectionPool[_Connection]):
         try:
             async with limit:
                 self._limits.add(limit)
-                return await self._uncancelled(timeout)
+                return await self._get_or_return(timeout)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -43,7 +43,7 @@ class Pool(AsyncConnectionPool[_Connection]):
         finally:
             self._limits.discard(limit)
 
-    async def _uncancelled(self, timeout: float | None) -> _Connection:  # noqa: ASYNC109  the parameter of the library
+    async def _get_or_return(self, timeout: float | None) -> _Connection:  # noqa: ASYNC109  the parameter of the library
         before = _cancellations()
         connection = await super().getconn(timeout)
         if _cancellations() > before:

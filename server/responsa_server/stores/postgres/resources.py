@@ -79,7 +79,7 @@ class ResourceStore(Generic[Kept, Id]):
     async def delete(self, caller: Principal, identity: Id, etag: str) -> None:
         """Delete a resource. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         async with self._database.locking(caller.tenant_id) as connection:
-            await self._locked(connection, caller, identity, etag)
+            await self._lock(connection, caller, identity, etag)
             await connection.execute(self.kind.text("delete"), {"tenant": caller.tenant_id, "id": identity})
             await self._write(connection, caller, identity)
 
@@ -87,7 +87,7 @@ class ResourceStore(Generic[Kept, Id]):
         """Write an act to the audit log."""
         await self._audit.write(connection, AuditEvent.of_call(caller, self.kind.name(identity)))
 
-    async def _locked(self, connection: Connection, caller: Principal, identity: Id, etag: str) -> Kept:
+    async def _lock(self, connection: Connection, caller: Principal, identity: Id, etag: str) -> Kept:
         """Lock a resource and return it. Raises as `_row` does, and Conflict (ETAG_MISMATCH)."""
         row = await self._row(connection, "lock", caller, identity)
         check_etag(etag, names.etag(row["create_time"], row["revision"]), self.kind.name(identity))
@@ -154,7 +154,7 @@ class ResourceTable(ResourceStore[Row, UUID]):
         """Update a resource. changes: the new values of some columns; without any, nothing changes. etag: the expected
         etag; "" accepts any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         async with self._database.locking(caller.tenant_id) as connection:
-            locked = await self._locked(connection, caller, identity, etag)
+            locked = await self._lock(connection, caller, identity, etag)
             if not changes:
                 return locked
             row = await self._change(connection, "update", caller, identity, changes)
@@ -171,11 +171,11 @@ class ResourceTable(ResourceStore[Row, UUID]):
         values: Mapping[str, object],
     ) -> Mapping[str, Any] | None:
         """Run `insert` or `update` with the values of some columns."""
-        columns, given = [sql.Identifier(name) for name in values], [sql.Placeholder(name) for name in values]
-        pairs = [sql.SQL("{} = {}").format(*pair) for pair in zip(columns, given, strict=True)]
+        columns, marks = [sql.Identifier(name) for name in values], [sql.Placeholder(name) for name in values]
+        pairs = [sql.SQL("{} = {}").format(*pair) for pair in zip(columns, marks, strict=True)]
         comma = sql.SQL(", ")
         statement = sql.SQL(self.kind.text(query)).format(
-            columns=comma.join(columns), values=comma.join(given), changes=comma.join(pairs)
+            columns=comma.join(columns), values=comma.join(marks), changes=comma.join(pairs)
         )
         stored = {
             name: Jsonb(value) if isinstance(value, Mapping) else value for name, value in values.items()

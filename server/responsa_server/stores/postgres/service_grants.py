@@ -17,7 +17,7 @@ from responsa_server.stores.postgres.database import (
     Connection,
     Database,
     Queries,
-    changed_meanwhile,
+    concurrent_change,
     shielded,
 )
 from responsa_server.stores.postgres.listing import SqlList
@@ -67,7 +67,7 @@ class PostgresServiceGrants:
             if row is None:
                 row = await one_row(connection, self._queries["find"], values)
                 if row is None:  # it was deleted in the meantime
-                    raise changed_meanwhile()
+                    raise concurrent_change()
                 return ServiceGrant(**row)
             await self._audit.write(connection, audit)
         return ServiceGrant(**row)

@@ -59,16 +59,16 @@ class PostgresShares:
         values = {**caller_parameters(principal), "id": uuid4(), "turn": turn_id, "expire": expire_time}
         async with self._database.reading(principal) as connection:
             await connection.execute(self._queries["drop_expired"], values)
-            made = await one_row(connection, self._queries["share"], values)
-            if made is None and await one_row(connection, self._queries["own_turn"], values) is None:
+            row = await one_row(connection, self._queries["share"], values)
+            if row is None and await one_row(connection, self._queries["own_turn"], values) is None:
                 raise NotFound.of("turn", names.turn(turn_id))
-            if made is None:
+            if row is None:
                 raise InvalidRequest.of_field(
                     "turn", "turn.answered", "must have ended with an answer that you may read"
                 )
             # The name of a share is a secret of those who have the link, so the log names the turn.
             await self._audit.write(connection, AuditEvent.of_call(principal, names.turn(turn_id)))
-            row = await one_row(connection, self._queries["get"], {**values, "id": made["id"]})
+            row = await one_row(connection, self._queries["get"], {**values, "id": row["id"]})
         assert row is not None, "the share was written in this transaction"
         return self._share(row)
 

@@ -124,9 +124,9 @@ class PostgresTenants:
     ) -> datetime:
         """Store an invitation and return the time when it expires. Raises NotFound, Precondition (TENANT_STATE)."""
         async with self._database.locking(tenant_id) as connection:
-            found = await self._get(connection, "lock", tenant_id)
-            if found.state is not TenantState.ACTIVE:
-                raise tenant_state(found, f"The tenant is {found.state}; resume it first.")
+            tenant = await self._get(connection, "lock", tenant_id)
+            if tenant.state is not TenantState.ACTIVE:
+                raise tenant_state(tenant, f"The tenant is {tenant.state}; resume it first.")
             expire_time = await self._add_invitation(connection, tenant_id, invitation)
             await self._write(connection, tenant_id, events)
         return expire_time
@@ -158,19 +158,19 @@ class PostgresTenants:
         """Let a suspended tenant's users make calls again. A second call changes and audits nothing. Raises NotFound,
         Precondition (TENANT_STATE)."""
         async with self._database.locking(tenant_id) as connection:
-            found = await self._get(connection, "lock", tenant_id)
-            if found.state is TenantState.ACTIVE:
-                return found
-            if found.state is not TenantState.SUSPENDED:
+            tenant = await self._get(connection, "lock", tenant_id)
+            if tenant.state is TenantState.ACTIVE:
+                return tenant
+            if tenant.state is not TenantState.SUSPENDED:
                 raise tenant_state(
-                    found, "The erasure of a tenant cannot be stopped or undone; create another tenant."
+                    tenant, "The erasure of a tenant cannot be stopped or undone; create another tenant."
                 )
             resumed = await self._get(connection, "resume", tenant_id)
             await self._write(connection, tenant_id, events)
         return resumed
 
     @shielded
-    async def suspended(self) -> Sequence[Tenant]:
+    async def find_suspended(self) -> Sequence[Tenant]:
         """Return the tenants that are suspended or being erased."""
         async with self._database.no_tenant() as connection:
             return [build(Tenant, row) for row in await all_rows(connection, self._queries["suspended"], {})]
@@ -195,16 +195,16 @@ class PostgresTenants:
             lock = await one_row(connection, self._queries["lock_erasure"], {"tenant": tenant_id})
             if lock is None or not lock["pg_try_advisory_xact_lock"]:
                 return None
-            found = await self._get(connection, "get", tenant_id)
-            if found.state is not TenantState.ERASING:
-                return found.state is TenantState.ERASED
+            tenant = await self._get(connection, "get", tenant_id)
+            if tenant.state is not TenantState.ERASING:
+                return tenant.state is TenantState.ERASED
             tables = await self._tables(connection)
             # Most rows belong to turns. Their tables have no index that begins with the tenant, so they are read by turn.
             if await self._erase_turns(connection, tenant_id, tables):
                 return False
             for table in tables:
-                most = None if table.refers_to_itself else self._most_rows
-                if await self._erase(connection, tenant_id, table.name, most, None):
+                limit = None if table.refers_to_itself else self._most_rows
+                if await self._erase(connection, tenant_id, table.name, limit, None):
                     return False
             if jobs:
                 return None
@@ -220,12 +220,12 @@ class PostgresTenants:
 
     async def _stop(self, tenant_id: str, events: Sequence[AuditEvent], *, erase: bool) -> Tenant:
         async with self._database.locking(tenant_id) as connection:
-            found = await self._get(connection, "lock", tenant_id)
-            if found.home:
+            tenant = await self._get(connection, "lock", tenant_id)
+            if tenant.home:
                 act = "erased" if erase else "suspended"
-                raise tenant_state(found, f"This is the installation's own tenant, which cannot be {act}.")
-            if found.erase_time is not None or (found.suspend_time is not None and not erase):
-                return found
+                raise tenant_state(tenant, f"This is the installation's own tenant, which cannot be {act}.")
+            if tenant.erase_time is not None or (tenant.suspend_time is not None and not erase):
+                return tenant
             values = {"tenant": tenant_id, "erase": erase}
             row = await one_row(connection, self._queries["suspend"], values)
             assert row is not None, "the row is locked, and tenants are never deleted"
@@ -275,10 +275,10 @@ class PostgresTenants:
         rows = await all_rows(connection, self._queries["erased_tables"], {})
         tables = {row["name"]: _Table(**row) for row in rows}
         sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(tables, ()))
-        for one in tables.values():
-            for other in one.refers_to:
-                if other in tables and other != one.name:
-                    sorter.add(other, one.name)
+        for table in tables.values():
+            for other in table.refers_to:
+                if other in tables and other != table.name:
+                    sorter.add(other, table.name)
         return [tables[name] for name in sorter.static_order()]
 
     async def _erase_turns(self, connection: Connection, tenant_id: str, tables: Sequence[_Table]) -> bool:
@@ -302,10 +302,10 @@ class PostgresTenants:
         connection: Connection,
         tenant_id: str,
         table: str,
-        most: int | None,
+        limit: int | None,
         turns: Sequence[UUID] | None,
     ) -> int:
-        values = {"table": table, "most": most, "turns": None if turns is None else uuid_array(turns)}
+        values = {"table": table, "most": limit, "turns": None if turns is None else uuid_array(turns)}
         row = await one_row(connection, self._queries["erase"], values)
         number = 0 if row is None else int(row["erase_tenant_rows"])
         if number:

@@ -56,10 +56,10 @@ from responsa_server.domain.turns import (
 )
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
+    Batcher,
     Connection,
     Database,
-    Gathered,
-    changed_meanwhile,
+    concurrent_change,
     shielded,
     uuid_array,
 )
@@ -109,7 +109,7 @@ class TurnLog:
         self._queries = queries
         self._audit = AuditLog()
         self._window: Callable[[], float] = lambda: 0.0
-        self._finishing: Gathered[_End, bool | None] = Gathered(
+        self._finishing: Batcher[_End, bool | None] = Batcher(
             self._finish_together, MOST_TURNS, database.background, lambda: self._window()
         )
         # The claims whose commit was not confirmed, by owner. The owner's next call of `claim` checks whether these
@@ -561,7 +561,7 @@ def _outcome(position: Mapping[str, Any] | None, append: Append) -> TurnLost | U
     if position["released"] or (append.rows and position["last_seq"] != append.rows[0].first_seq - 1):
         return TurnLost(turn)
     # Another session had locked the row. Another try will show whether that session has claimed the turn.
-    return changed_meanwhile()
+    return concurrent_change()
 
 
 def _fence(batch: Sequence[Append]) -> dict[str, object]:
@@ -757,7 +757,7 @@ def _finished_before(position: Mapping[str, Any] | None, claim: Claim, rows: Seq
     if terminal or position["last_seq"] != rows[0].first_seq - 1:
         raise TurnLost(names.turn(claim.turn_id))
     # The conflicting row was rolled back in the meantime, so another try will succeed.
-    raise changed_meanwhile()
+    raise concurrent_change()
 
 
 def _message(finish: int, message: NewMessage) -> dict[str, object]:

@@ -39,11 +39,11 @@ from responsa_server.domain.turns import (
     TurnState,
 )
 from responsa_server.stores.postgres.database import (
+    Batcher,
     Connection,
     Database,
-    Gathered,
     Queries,
-    changed_meanwhile,
+    concurrent_change,
     shielded,
 )
 from responsa_server.stores.postgres.listing import SqlList
@@ -91,7 +91,7 @@ class PostgresTurnStore(TurnLog):
     ) -> None:
         super().__init__(database, codec, queries or turn_queries())
         self._rules = rules or QuotaRules()
-        self._accepting: Gathered[tuple[Principal, Mapping[str, object]], bool] = Gathered(
+        self._accepting: Batcher[tuple[Principal, Mapping[str, object]], bool] = Batcher(
             self._accept_together, MOST_TURNS, database.background, lambda: self._window()
         )
 
@@ -200,7 +200,7 @@ class PostgresTurnStore(TurnLog):
             await self._require_room(connection, new.limits, parameters)
             if state is TurnState.PENDING:
                 await self._require_capacity(connection, new.max_pending)
-        raise changed_meanwhile()
+        raise concurrent_change()
 
     async def _make_room(
         self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
@@ -239,7 +239,7 @@ class PostgresTurnStore(TurnLog):
         await connection.execute(self._queries["first_usage"], parameters)
         row = await self._row(connection, "hold_usage", parameters)
         if row is None:  # the row was deleted just now
-            raise changed_meanwhile()
+            raise concurrent_change()
         grant = granted(principal.user_id, quota, usage_row(row), new.demand, self._rules.turn_tokens)
         if grant is not None:
             await connection.execute(self._queries["reserve"], {**parameters, **_grant_columns(grant)})

@@ -137,7 +137,7 @@ class PostgresUsers:
                 leaves=change.role not in (None, Role.ADMIN) or change.owner is False,
                 stays_administrator=change.role is None and change.owner is False,
             )
-            if any(one is not None for one in (change.email, change.role, change.owner, change.subject)):
+            if any(new is not None for new in (change.email, change.role, change.owner, change.subject)):
                 check_owner(user, by_owner=by_owner)
             role = change.role or user.role
             owner = (user.owner if change.owner is None else change.owner) and role is Role.ADMIN
@@ -151,7 +151,7 @@ class PostgresUsers:
                 owner=owner,
                 subject=user.subject if change.subject is None else change.subject,
             )
-            return await self._changed(connection, user, wanted, audit)
+            return await self._store(connection, user, wanted, audit)
 
     @shielded
     async def disable(
@@ -161,11 +161,11 @@ class PostgresUsers:
         (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED), Precondition (LAST_ADMINISTRATOR, LAST_OWNER).
         """
         async with self._database.locking(tenant_id) as connection:
-            found = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
-            check_owner(found, by_owner=by_owner)
+            user = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
+            check_owner(user, by_owner=by_owner)
             # The database sets the time; here, any time means that the user is disabled.
-            wanted = replace(found, disable_time=found.disable_time or found.update_time)
-            return await self._changed(connection, found, wanted, audit)
+            wanted = replace(user, disable_time=user.disable_time or user.update_time)
+            return await self._store(connection, user, wanted, audit)
 
     @shielded
     async def enable(
@@ -174,9 +174,9 @@ class PostgresUsers:
         """Enable a disabled user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound,
         Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED)."""
         async with self._database.locking(tenant_id) as connection:
-            found = await lock_user(connection, tenant_id, user_id, etag, leaves=False)
-            check_owner(found, by_owner=by_owner)
-            return await self._changed(connection, found, replace(found, disable_time=None), audit)
+            user = await lock_user(connection, tenant_id, user_id, etag, leaves=False)
+            check_owner(user, by_owner=by_owner)
+            return await self._store(connection, user, replace(user, disable_time=None), audit)
 
     @shielded
     async def revoke_credentials(
@@ -192,7 +192,7 @@ class PostgresUsers:
             check_owner(await lock_user(connection, tenant_id, user_id, "", leaves=False), by_owner=by_owner)
             # The sessions first: a session that creates a key at this moment has created it when its row can be deleted.
             cursor = await connection.execute(self._accounts["end_sessions"], values)
-            sessions = [one for (one,) in await cursor.fetchall()]
+            sessions = [id_ for (id_,) in await cursor.fetchall()]
             keys = await revoke_keys_of(connection, tenant_id, user_id)
             await self._audit.write(connection, audit)
             ended = [("session.revoke", names.session(session)) for session in sessions]
@@ -203,7 +203,7 @@ class PostgresUsers:
                 )
         return RevokedCredentials(sessions, keys)
 
-    async def _changed(self, connection: Connection, user: User, wanted: User, audit: AuditEvent) -> User:
+    async def _store(self, connection: Connection, user: User, wanted: User, audit: AuditEvent) -> User:
         if wanted == user:
             return user
         values = {
@@ -262,7 +262,7 @@ class PostgresUsers:
 def check_owner(user: User, *, by_owner: bool) -> None:
     """Keep administrators who do not own the installation from taking over, or shutting out, one who does. Raises NotPermitted."""
     if user.owner and not by_owner:
-        raise _owned()
+        raise _owner_error()
 
 
 async def check_ownership(connection: Connection, tenant_id: str, user_id: UUID, *, by_owner: bool) -> None:
@@ -271,10 +271,10 @@ async def check_ownership(connection: Connection, tenant_id: str, user_id: UUID,
         return
     row = await one_row(connection, _QUERIES["owns"], {"tenant": tenant_id, "id": user_id})
     if row is not None and row["owner"]:
-        raise _owned()
+        raise _owner_error()
 
 
-def _owned() -> NotPermitted:
+def _owner_error() -> NotPermitted:
     return owner_required("This user is an owner of the installation; only owners can change owners.")
 
 
@@ -306,7 +306,7 @@ async def lock_user(
         raise Precondition(
             Reason.LAST_ADMINISTRATOR,
             (
-                f"{_called(user)} is the only enabled administrator of the tenant. Make another user an "
+                f"{_words_for(user)} is the only enabled administrator of the tenant. Make another user an "
                 "administrator first, or enable a disabled administrator."
             ),
             {"user": names.user(user_id)},
@@ -315,7 +315,7 @@ async def lock_user(
         raise Precondition(
             Reason.LAST_OWNER,
             (
-                f"{_called(user)} is the only enabled owner of the installation. Make another "
+                f"{_words_for(user)} is the only enabled owner of the installation. Make another "
                 "administrator an owner first, or enable a disabled owner."
             ),
             {"user": names.user(user_id)},
@@ -323,7 +323,7 @@ async def lock_user(
     return user
 
 
-def _called(user: User) -> str:
+def _words_for(user: User) -> str:
     """The words for a user in messages to the user and to administrators of the tenant, who may see the name and the address."""
     if user.display_name and user.email:
         return f"{user.display_name} ({user.email})"
@@ -333,9 +333,9 @@ def _called(user: User) -> str:
 async def lock_changeable(connection: Connection, tenant_id: str, user_id: UUID, *, by_owner: bool) -> User:
     """Lock a user whose access, keys or limits an administrator changes. Raises NotFound; NotPermitted if only owners
     may change the user."""
-    found = await lock_user(connection, tenant_id, user_id, "", leaves=False)
-    check_owner(found, by_owner=by_owner)
-    return found
+    user = await lock_user(connection, tenant_id, user_id, "", leaves=False)
+    check_owner(user, by_owner=by_owner)
+    return user
 
 
 def email_taken(email: str) -> AlreadyExists:

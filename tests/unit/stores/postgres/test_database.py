@@ -9,7 +9,7 @@ import pytest
 
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Unavailable
-from responsa_server.stores.postgres.database import Gathered, unavailable
+from responsa_server.stores.postgres.database import Batcher, unavailable
 
 
 class Writing:
@@ -45,7 +45,7 @@ def writing() -> Writing:
 async def test_what_comes_alone_is_written_at_once_and_what_comes_meanwhile_together(
     writing: Writing,
 ) -> None:
-    gathered = Gathered(writing.write, most=3, background=Background())
+    gathered = Batcher(writing.write, limit=3, background=Background())
     first = asyncio.create_task(gathered.put(1))
     await writing.until(1)
     others = [asyncio.create_task(gathered.put(item)) for item in (2, 3, 4, 5)]
@@ -57,7 +57,7 @@ async def test_what_comes_alone_is_written_at_once_and_what_comes_meanwhile_toge
 
 
 async def test_while_many_write_each_write_waits_for_the_window(writing: Writing) -> None:
-    gathered = Gathered(writing.write, most=3, background=Background(), window=lambda: 0.2)
+    gathered = Batcher(writing.write, limit=3, background=Background(), window=lambda: 0.2)
     writing.gate.set()
     assert await gathered.put(1) == 2
     outcomes = [asyncio.create_task(gathered.put(2))]
@@ -69,7 +69,7 @@ async def test_while_many_write_each_write_waits_for_the_window(writing: Writing
 
 
 async def test_one_that_cannot_be_stored_keeps_no_other_from_being_stored(writing: Writing) -> None:
-    gathered = Gathered(writing.write, most=8, background=Background())
+    gathered = Batcher(writing.write, limit=8, background=Background())
     tasks = [asyncio.create_task(gathered.put(item)) for item in (1, 2, 13, 4)]
     await writing.until(1)
     writing.gate.set()
@@ -79,7 +79,7 @@ async def test_one_that_cannot_be_stored_keeps_no_other_from_being_stored(writin
 
 
 async def test_an_unknown_outcome_is_told_to_all_and_written_once(writing: Writing) -> None:
-    gathered = Gathered(writing.write, most=8, background=Background())
+    gathered = Batcher(writing.write, limit=8, background=Background())
     writing.away = True
     tasks = [asyncio.create_task(gathered.put(item)) for item in (1, 2, 3)]
     await writing.until(1)
@@ -90,7 +90,7 @@ async def test_an_unknown_outcome_is_told_to_all_and_written_once(writing: Writi
 
 
 async def test_a_caller_that_leaves_takes_nothing_back_and_keeps_nobody_waiting(writing: Writing) -> None:
-    gathered = Gathered(writing.write, most=8, background=Background())
+    gathered = Batcher(writing.write, limit=8, background=Background())
     first = asyncio.create_task(gathered.put(1))
     await writing.until(1)
     leaving = asyncio.create_task(gathered.put(2))
@@ -107,7 +107,7 @@ async def test_a_caller_that_leaves_takes_nothing_back_and_keeps_nobody_waiting(
 
 async def test_the_owner_awaits_a_write_whose_caller_has_left(writing: Writing) -> None:
     background = Background()
-    gathered = Gathered(writing.write, most=8, background=background)
+    gathered = Batcher(writing.write, limit=8, background=background)
     leaving = asyncio.create_task(gathered.put(1))
     await writing.until(1)
     later = asyncio.create_task(gathered.put(2))
@@ -124,13 +124,13 @@ async def test_the_owner_awaits_a_write_whose_caller_has_left(writing: Writing) 
 
 async def test_a_write_that_the_owner_cancels_leaves_no_caller_waiting(writing: Writing) -> None:
     background = Background()
-    gathered = Gathered(writing.write, most=8, background=background)
+    gathered = Batcher(writing.write, limit=8, background=background)
     first = asyncio.create_task(gathered.put(1))
     await writing.until(1)
     second = asyncio.create_task(gathered.put(2))
     await asyncio.sleep(0)
     # This write has not begun.
-    other = Gathered(writing.write, most=8, background=background)
+    other = Batcher(writing.write, limit=8, background=background)
     elsewhere = asyncio.create_task(other.put(4))
     await asyncio.sleep(0)
     await background.cancel()

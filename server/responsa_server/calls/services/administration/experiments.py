@@ -53,7 +53,7 @@ class ExperimentService:
         self, request: pb.GetExperimentReportRequest
     ) -> experiment_pb2.ExperimentReport:
         experiment = await self._store.get(_id(request.name))
-        return experiments.report(experiment, results(await self._store.measured(experiment.id)))
+        return experiments.report(experiment, results(await self._store.measure(experiment.id)))
 
 
 def _id(name: str) -> UUID:
