@@ -521,19 +521,19 @@ async def test_the_bytes_of_a_day_are_counted_over_all_processes(
         limiter(database, redis.url, settings) as first,
         limiter(database, redis.url, settings) as other,
     ):
-        await first.uploaded(people.ann, 6_000)
-        error = await refused(other.uploaded(people.ann, 4_001))
+        await first.count_upload(people.ann, 6_000)
+        error = await refused(other.count_upload(people.ann, 4_001))
         assert error.reason is Reason.RATE_LIMIT
         assert error.metadata == {"limit": "upload_bytes_per_day", "scope": "user", "value": "10000"}
         # A part of the day's window is a quarter of an hour.
         assert error.retry_after is not None
         assert 86_400 - 900 - 60 < error.retry_after <= 86_400
-        await other.uploaded(people.ann, 4_000)
-        await refused(first.uploaded(people.ann, 1))
+        await other.count_upload(people.ann, 4_000)
+        await refused(first.count_upload(people.ann, 1))
         # A file that can never fit has no time after which to try again.
-        error = await refused(first.uploaded(people.bob, 10_001))
+        error = await refused(first.count_upload(people.bob, 10_001))
         assert (error.reason, error.retry_after) == (Reason.LIMIT_REACHED, None)
-        await first.uploaded(people.bob, 10_000)
+        await first.count_upload(people.bob, 10_000)
 
 
 async def test_a_changed_limit_finds_what_has_been_used(
@@ -542,10 +542,10 @@ async def test_a_changed_limit_finds_what_has_been_used(
     before = limits(upload_bytes_per_day=10_000, calls_per_minute=10)
     after = limits(upload_bytes_per_day=6_500, calls_per_minute=2)
     async with limiter(database, redis.url, before) as first, limiter(database, redis.url, after) as other:
-        await first.uploaded(people.ann, 6_000)
-        error = await refused(other.uploaded(people.ann, 501))
+        await first.count_upload(people.ann, 6_000)
+        error = await refused(other.count_upload(people.ann, 501))
         assert error.reason is Reason.RATE_LIMIT
-        await other.uploaded(people.ann, 500)
+        await other.count_upload(people.ann, 500)
         for _ in range(2):
             await first.calls(people.ann)
         error = await refused(other.calls(people.ann))

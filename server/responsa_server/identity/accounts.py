@@ -60,10 +60,10 @@ from responsa_server.identity.mailing import code_of
 from responsa_server.identity.passwords import Passwords
 from responsa_server.identity.service import (
     Identity,
-    checked_display_name,
+    check_display_name,
     fold_email,
     new_user,
-    required_email,
+    require_email,
 )
 from responsa_server.identity.settings import (
     AccountSettings,
@@ -154,8 +154,8 @@ class Accounts:
         """Return the id of a tenant ("": of the default tenant), its OpenID Connect providers, by their ids, the
         registration in effect, and whether the server sends mails. The tenant need not exist."""
         tenant = self._tenant(tenant_id)
-        found = [provider for provider in self._options.providers if provider.tenant_id == tenant]
-        by_id = sorted(found, key=lambda one: one.id)
+        providers = [provider for provider in self._options.providers if provider.tenant_id == tenant]
+        by_id = sorted(providers, key=lambda provider: provider.id)
         return tenant, by_id, self._options.registration, self._options.mail.configured
 
     async def login(self, tenant_id: str, email: str, password: str, origin: Origin) -> tuple[SignedIn, User]:
@@ -165,10 +165,10 @@ class Accounts:
             Unauthenticated: the address or the password is wrong (SIGN_IN_FAILED).
             Exhausted: too many attempts have failed (TOO_MANY_ATTEMPTS), or too many passwords are being checked (OVERLOADED).
         """
-        account = await self._signed_in(tenant_id, email, password, origin)
+        account = await self._check_password(tenant_id, email, password, origin)
         signed = await self.begin_tokens(account.user, origin, account.password_time)
         if signed is None:
-            raise _failed()
+            raise _sign_in_error()
         return signed, account.user
 
     async def begin_tokens(
@@ -197,7 +197,7 @@ class Accounts:
         same user. Returns the secret of its cookie, and the time when it expires. Raises the errors of `login`, and
         AlreadyExists for another user than `present`.
         """
-        account = await self._signed_in(tenant_id, email, password, origin)
+        account = await self._check_password(tenant_id, email, password, origin)
         if present is not None and account.user.id != present.user_id:
             raise other_user(present)
         begun = await begin_browser_session(
@@ -209,7 +209,7 @@ class Accounts:
             account.password_time,
         )
         if begun is None:
-            raise _failed()
+            raise _sign_in_error()
         return begun
 
     async def begin_connection(
@@ -244,7 +244,7 @@ class Accounts:
         if not well_formed(kind, token):
             raise token_invalid()
 
-        def reused(tenant_id: str, user_id: UUID, session_id: UUID) -> AuditEvent:
+        def event(tenant_id: str, user_id: UUID, session_id: UUID) -> AuditEvent:
             return AuditEvent.of_origin(
                 origin, tenant_id, names.user(user_id), "session.token_reused", names.session(session_id)
             )
@@ -264,7 +264,7 @@ class Accounts:
             settings.refresh_seconds,
             settings.session_seconds,
             0.0 if kind is SecretKind.PROGRAM_CODE else repeat_seconds,
-            reused,
+            event,
             proof,
         )
         if outcome.tenant_id:
@@ -305,7 +305,7 @@ class Accounts:
         """End the session in which the caller makes the call; none if the call is made with an API key."""
         wanted = () if caller.session_id is None else (caller.session_id,)
         ended = await self.store.end_sessions(
-            caller, wanted, None, lambda one: AuditEvent.of(caller, "session.end", names.session(one))
+            caller, wanted, None, lambda id_: AuditEvent.of(caller, "session.end", names.session(id_))
         )
         self._forget(ended)
 
@@ -320,11 +320,11 @@ class Accounts:
 
     async def revoke_sessions(self, caller: Principal, wanted: Sequence[UUID], *, all_others: bool) -> int:
         """End sessions of the caller: those in `wanted`, or all but the calling one. Returns the number of sessions that ended."""
-        kept = caller.session_id if all_others else None
+        own = caller.session_id if all_others else None
         ended = await self.store.end_sessions(
             caller,
             None if all_others else wanted,
-            None if kept in wanted else kept,
+            None if own in wanted else own,
             lambda ended: AuditEvent.of_call(caller, names.session(ended)),
         )
         self._forget(ended)
@@ -341,7 +341,7 @@ class Accounts:
             caller,
             wanted,
             user_id,
-            lambda one, owner: AuditEvent.of_call(caller, names.session(one), about=owner),
+            lambda id_, owner: AuditEvent.of_call(caller, names.session(id_), about=owner),
         )
         self._forget(ended)
         return len(ended)
@@ -363,9 +363,9 @@ class Accounts:
         if account.hash is None:
             await self.require_recent_sign_in(caller)
         else:
-            async with self._counted(caller.tenant_id, account.user.email, origin):
+            async with self._count_attempt(caller.tenant_id, account.user.email, origin):
                 if not (await self._passwords.verify(account.hash, current)).good:
-                    raise _failed()
+                    raise _sign_in_error()
         hash_text = await self._passwords.hash(new)
         ended = await self.store.set_password(
             caller,
@@ -375,7 +375,7 @@ class Accounts:
             AuditEvent.of_call(caller, names.user(caller.user_id)),
         )
         if ended is None:
-            raise _failed()
+            raise _sign_in_error()
         self._forget(ended)
 
     async def require_recent_sign_in(self, caller: Principal) -> None:
@@ -411,7 +411,7 @@ class Accounts:
         Raises InvalidRequest, NotPermitted (REGISTRATION_CLOSED).
         """
         if self._options.registration is Registration.CLOSED:
-            raise self._closed("Ask the operator to set accounts.registration to invited.")
+            raise self._shut("Ask the operator to set accounts.registration to invited.")
         code, invitation_id = new_secret(SecretKind.INVITATION), self._identity.new_id()
         audit = AuditEvent.of_call(caller, names.invitation(invitation_id))
         invitation = Invitation(caller.tenant_id, role, fold_email(email))
@@ -458,9 +458,9 @@ class Accounts:
                 else "must be the e-mail address of the new account"
             )
             raise InvalidRequest.of_field("email", "email.required", remedy)
-        given = checked_display_name(name)
-        await self._passwords.check("password", password, (folded, given))
-        user = new_user(self._identity.new_id(), invitation.tenant_id, given, folded, invitation.role)
+        display = check_display_name(name)
+        await self._passwords.check("password", password, (folded, display))
+        user = new_user(self._identity.new_id(), invitation.tenant_id, display, folded, invitation.role)
         # The hash is made for a taken address as well, so that the reply takes as long.
         hash_text = await self._passwords.hash(password)
         if self._options.mail.configured and not invitation.email:
@@ -520,7 +520,7 @@ class Accounts:
                     "password.required",
                     "must be the password of the registration; if you confirm a new address of your account, the password of the account",
                 )
-            async with self._counted(waiting.tenant_id, waiting.email, origin):
+            async with self._count_attempt(waiting.tenant_id, waiting.email, origin):
                 if not (await self._passwords.verify(waiting.hash, password)).good:
                     raise Unauthenticated(
                         Reason.SIGN_IN_FAILED,
@@ -538,7 +538,7 @@ class Accounts:
         Raises InvalidRequest, Precondition (MAIL_NOT_CONFIGURED), Exhausted (TOO_MANY_ATTEMPTS).
         """
         self._require_mail("Ask an administrator for a reset code.")
-        tenant, folded = self._tenant(tenant_id), required_email(email, "email")
+        tenant, folded = self._tenant(tenant_id), require_email(email, "email")
         await self._count_mail(MailKind.RESET, tenant, folded, origin)
         mail, _ = self._new_mail(tenant, MailKind.RESET, folded)
         await self.store.put_mail(mail, self._options.passwords.reset_code_seconds)
@@ -550,7 +550,7 @@ class Accounts:
         Raises InvalidRequest, Precondition (MAIL_NOT_CONFIGURED, PASSWORD_NOT_USABLE), NotPermitted (SIGN_IN_REQUIRED),
         Exhausted (TOO_MANY_ATTEMPTS).
         """
-        folded = required_email(email, "user.email")
+        folded = require_email(email, "user.email")
         self._require_mail("Ask an administrator to change the address.")
         await self.require_recent_sign_in(caller)
         account = await self.store.account_of(caller.tenant_id, caller.user_id)
@@ -641,24 +641,24 @@ class Accounts:
             raise _code_invalid()
         self._forget(ended)
 
-    async def _signed_in(self, tenant_id: str, email: str, password: str, origin: Origin) -> Account:
+    async def _check_password(self, tenant_id: str, email: str, password: str, origin: Origin) -> Account:
         """Check a password. Returns the account as it was then; the password may have changed since."""
         tenant = self._tenant(tenant_id)
         folded = fold_email(email)
-        async with self._noted(tenant, folded, origin), self._counted(tenant, folded, origin):
+        async with self._note_refused(tenant, folded, origin), self._count_attempt(tenant, folded, origin):
             account = await self.store.account(tenant, folded)
             if account is not None:
                 origin.log_tenant(tenant)
             stored = None if account is None else account.hash
             verified = await self._passwords.verify(stored, password)
             if account is None or stored is None or not verified.good:
-                raise _failed()
+                raise _sign_in_error()
         if verified.upgraded is not None:
             await self.store.upgrade_hash(tenant, account.user.id, stored, verified.upgraded)
         return account
 
     @asynccontextmanager
-    async def _noted(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
+    async def _note_refused(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
         """Note a sign-in that the block refuses for the audit log. It is written later, so that times do not tell accounts apart."""
         try:
             yield
@@ -698,7 +698,7 @@ class Accounts:
         await self.store.note_refusal(subject, self._options.passwords.attempts_window_seconds, audit)
 
     @asynccontextmanager
-    async def _counted(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
+    async def _count_attempt(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
         """Count the attempt that the block makes. It is counted before, so that attempts at the same time cannot exceed the limit."""
         settings, secret = self._options.passwords, self._tokens.secret
         account = secret.name("account", tenant_id, email)
@@ -732,22 +732,22 @@ class Accounts:
     async def _invitation(self, tenant_id: str, code: str) -> Invitation:
         registration = self._options.registration
         if registration is Registration.CLOSED:
-            raise self._closed("Ask an administrator to create your account.")
+            raise self._shut("Ask an administrator to create your account.")
         if not code:
             if registration is not Registration.OPEN:
-                raise self._closed("Ask an administrator for an invitation, and register with its code.")
+                raise self._shut("Ask an administrator for an invitation, and register with its code.")
             return Invitation(self._tenant(tenant_id), Role.USER, "")
-        found = (
+        invitation = (
             await self.store.invitation(digest(code)) if well_formed(SecretKind.INVITATION, code) else None
         )
-        if found is None:
+        if invitation is None:
             raise _code_invalid()
-        return found
+        return invitation
 
     def _tenant(self, tenant: str) -> str:
         return tenant.removeprefix("tenants/") or self._options.accounts.default_tenant
 
-    def _closed(self, remedy: str) -> NotPermitted:
+    def _shut(self, remedy: str) -> NotPermitted:
         registration = self._options.registration.value
         return NotPermitted(
             Reason.REGISTRATION_CLOSED,
@@ -756,7 +756,7 @@ class Accounts:
         )
 
     def _forget(self, ended: Sequence[Ended]) -> None:
-        self._identity.forget([one.id for one in ended])
+        self._identity.forget([session.id for session in ended])
 
 
 async def begin_browser_session(
@@ -777,7 +777,7 @@ async def begin_browser_session(
     return None if begun is None else (token, begun.expire_time)
 
 
-def _failed() -> Unauthenticated:
+def _sign_in_error() -> Unauthenticated:
     # The same text for all causes: strangers must not learn which accounts and tenants exist.
     return Unauthenticated(
         Reason.SIGN_IN_FAILED,

@@ -62,7 +62,7 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def shown(secret: str) -> str:
+def prefix_of(secret: str) -> str:
     """Return the part of a secret that may be shown so that users can distinguish keys: its kind and four characters."""
     return secret[:PREFIX_LENGTH]
 
@@ -196,5 +196,5 @@ class CredentialCache:
     def _forget(self, ended: Callable[[Known], bool]) -> None:
         self._forgotten += 1
         for entries in (self._entries, self._expired):
-            for digest in [one for one, entry in entries.items() if ended(entry)]:
+            for digest in [digest for digest, entry in entries.items() if ended(entry)]:
                 del entries[digest]

@@ -146,12 +146,12 @@ class LimitBook:
             begun = time.monotonic()
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
-                    found = await self._store.exceptions(caller.tenant_id, caller.user_id)
+                    exceptions = await self._store.exceptions(caller.tenant_id, caller.user_id)
             except (Unavailable, TimeoutError):
-                found = _NO_EXCEPTIONS if known is None else known[1]
+                exceptions = _NO_EXCEPTIONS if known is None else known[1]
             if len(self._known) >= _CAPACITY:
                 self._known.clear()
-            self._known[caller.user_id] = known = (begun + KNOWN_SECONDS, found)
+            self._known[caller.user_id] = known = (begun + KNOWN_SECONDS, exceptions)
         limits = self._roles[caller.limit_role]
         return limits.with_exceptions(known[1]) if known[1] else limits
 
@@ -215,20 +215,20 @@ class Limiter:
     async def address_calls(self, address: str) -> None:
         """Count a call from a network address; "" is not limited. The addresses of an IPv6 network (/64) count as one.
         Raises Exhausted (RATE_LIMIT)."""
-        most = self._settings.address.calls_per_minute
-        if address and most:
+        limit = self._settings.address.calls_per_minute
+        if address and limit:
             key = f"calls:address:{network_of(address)}"
-            await self._rate([Room(key, "calls_per_minute", Scope.ADDRESS, most)])
+            await self._rate([Room(key, "calls_per_minute", Scope.ADDRESS, limit)])
 
     async def calls(self, caller: Principal) -> None:
         """Count a call of a user. Raises Exhausted (RATE_LIMIT)."""
         await self._rate(await self._rooms(caller, "calls_per_minute"))
 
-    async def generated_text(self, caller: Principal) -> None:
+    async def count_text(self, caller: Principal) -> None:
         """Count a text that a model writes without a question. Raises Exhausted (RATE_LIMIT)."""
-        if most := self._settings.generations_per_minute:
+        if limit := self._settings.generations_per_minute:
             key = f"generations:user:{caller.tenant_id}/{caller.user_id}"
-            await self._rate([Room(key, "generations_per_minute", Scope.USER, most)])
+            await self._rate([Room(key, "generations_per_minute", Scope.USER, limit)])
 
     @asynccontextmanager
     async def at_a_time(self, caller: Principal, name: str) -> AsyncGenerator[None]:
@@ -236,17 +236,17 @@ class Limiter:
         Raises Exhausted (LIMIT_REACHED)."""
         limits, service = await self.book.of(caller), caller.limit_role is Role.SERVICE
         # A service is a whole back end.
-        most = limits.searches or MOST if name == "searches" else 16 if service else 1
+        limit = limits.searches or MOST if name == "searches" else 16 if service else 1
         try:
-            release = await self._turns[name].take(most)
+            release = await self._turns[name].take(limit)
         except Exhausted as error:
-            raise too_many(name, Scope.USER, most, retry_after=error.retry_after) from error
+            raise too_many(name, Scope.USER, limit, retry_after=error.retry_after) from error
         try:
             yield
         finally:
             release()
 
-    async def embedded(self, caller: Principal, tokens: int) -> None:
+    async def count_embedded(self, caller: Principal, tokens: int) -> None:
         """Count the tokens of texts before they are embedded. Raises Exhausted: RATE_LIMIT; LIMIT_REACHED if the texts
         alone have more tokens than the limit."""
         await self._rate(await self._rooms(caller, "embedded_tokens_per_minute"), MINUTE, tokens)
@@ -254,9 +254,9 @@ class Limiter:
     async def stream(self, caller: Principal, address: str, member: str) -> Hold:
         """Count a call that lasts. member: a name that no other call has. Raises Exhausted (LIMIT_REACHED)."""
         rooms = await self._rooms(caller, "streams")
-        most = self._settings.address.streams
-        if address and most:
-            rooms.append(Room(f"streams:address:{network_of(address)}", "streams", Scope.ADDRESS, most))
+        limit = self._settings.address.streams
+        if address and limit:
+            rooms.append(Room(f"streams:address:{network_of(address)}", "streams", Scope.ADDRESS, limit))
         return await self._hold(rooms, member)
 
     async def socket(self, caller: Principal, member: str) -> Hold:
@@ -267,7 +267,7 @@ class Limiter:
         """Count an upload that has begun. Raises Exhausted (LIMIT_REACHED)."""
         return await self._hold(await self._rooms(caller, "uploads"), member)
 
-    async def uploaded(self, caller: Principal, size: int) -> None:
+    async def count_upload(self, caller: Principal, size: int) -> None:
         """Count the bytes of an upload, before they are stored. Raises Exhausted: RATE_LIMIT; LIMIT_REACHED if the
         upload alone has more bytes than the limit."""
         if size:
@@ -279,25 +279,25 @@ class Limiter:
 
     async def _store_bytes(self, caller: Principal, size: int) -> Sequence[_Stored]:
         limits = await self.book.of(caller)
-        most = (limits.storage_bytes, self.book.tenant.storage_bytes)
-        if not any(most):
+        caps = (limits.storage_bytes, self.book.tenant.storage_bytes)
+        if not any(caps):
             return ()
         counts = (
-            self._stored_of(caller.user_id, self._store.bytes_of_user),
-            self._stored_of(caller.tenant_id, self._store.bytes_of_tenant),
+            self._count_of(caller.user_id, self._store.bytes_of_user),
+            self._count_of(caller.tenant_id, self._store.bytes_of_tenant),
         )
         fresh = False
         while True:
-            for one, limit in zip(counts, most, strict=True):
-                if limit and time.monotonic() - one.begun >= _STORED_SECONDS:
-                    await self._read_stored(caller, one)
+            for count, limit in zip(counts, caps, strict=True):
+                if limit and time.monotonic() - count.begun >= _STORED_SECONDS:
+                    await self._read_stored(caller, count)
                     fresh = True
             # No other upload runs between this check and the count.
             over = next(
                 (
-                    place
-                    for place, one in enumerate(counts)
-                    if 0 < most[place] < one.size + one.pending + size
+                    index
+                    for index, count in enumerate(counts)
+                    if 0 < caps[index] < count.size + count.pending + size
                 ),
                 None,
             )
@@ -306,18 +306,18 @@ class Limiter:
                     count.pending += size
                 return counts
             if fresh:
-                raise too_many("storage_bytes", (Scope.USER, Scope.TENANT)[over], most[over])
+                raise too_many("storage_bytes", (Scope.USER, Scope.TENANT)[over], caps[over])
             # Another look, so that a caller who has deleted documents need not wait.
             for count in counts:
                 count.begun = float("-inf")
 
-    def _stored_of(self, key: UUID | str, read: Callable[[Principal], Awaitable[int]]) -> _Stored:
-        found = self._stored.get(key)
-        if found is None:
+    def _count_of(self, key: UUID | str, read: Callable[[Principal], Awaitable[int]]) -> _Stored:
+        count = self._stored.get(key)
+        if count is None:
             if len(self._stored) >= _CAPACITY:
-                self._stored = {name: one for name, one in self._stored.items() if one.pending}
-            found = self._stored[key] = _Stored(read)
-        return found
+                self._stored = {name: count for name, count in self._stored.items() if count.pending}
+            count = self._stored[key] = _Stored(read)
+        return count
 
     async def _read_stored(self, caller: Principal, count: _Stored) -> None:
         begun, ended = time.monotonic(), count.ended
@@ -331,20 +331,20 @@ class Limiter:
         the database is unavailable, it uses them in any case. Raises Exhausted (LIMIT_REACHED).
         """
         limits = await self.book.of(caller)
-        most = limits.storage_bytes
-        if not most:
+        limit = limits.storage_bytes
+        if not limit:
             return limits
-        stored = self._stored_of(caller.user_id, self._store.bytes_of_user)
+        stored = self._count_of(caller.user_id, self._store.bytes_of_user)
         now = time.monotonic()
-        if stored.size + stored.pending + _NEAR_BYTES > most:
+        if stored.size + stored.pending + _NEAR_BYTES > limit:
             await self._reread(caller, stored, now)
         elif (
             now - stored.begun >= max(_STORED_SECONDS, _STORED_SHARE * stored.seconds)
             and not stored.lock.locked()
         ):
             self._background.start(self._reread(caller, stored, now))
-        if stored.size + stored.pending >= most:
-            raise too_many("storage_bytes", Scope.USER, most)
+        if stored.size + stored.pending >= limit:
+            raise too_many("storage_bytes", Scope.USER, limit)
         return limits
 
     async def _reread(self, caller: Principal, stored: _Stored, since: float) -> None:
@@ -359,21 +359,21 @@ class Limiter:
         if caller.widget:
             await self._count_visitor(caller)
         accepting = AcceptLimits(limits.pending_turns, self.book.tenant.pending_turns, limits.conversations)
-        most = limits.messages_per_minute
-        if not most:
+        limit = limits.messages_per_minute
+        if not limit:
             return accepting
         try:
-            wait = await self._messages.count(caller, turn_id, most, None)
+            wait = await self._messages.count(caller, turn_id, limit, None)
             if wait is None:
                 # Redis has lost its data, or this process could not reach Redis in the last minute.
                 known = await self._store.messages(caller)
-                wait = await self._messages.count(caller, turn_id, most, known)
+                wait = await self._messages.count(caller, turn_id, limit, known)
             wait = wait or 0.0
         except CountsAway:
             # Half, because processes that still reach Redis count apart and allow the whole limit in addition.
-            wait = await self._store.count_message(caller, turn_id, max(most // 2, 1))
+            wait = await self._store.count_message(caller, turn_id, max(limit // 2, 1))
         if wait:
-            raise too_fast("messages_per_minute", Scope.USER, most, wait)
+            raise too_fast("messages_per_minute", Scope.USER, limit, wait)
         return accepting
 
     async def _count_visitor(self, caller: Principal) -> None:
@@ -409,13 +409,13 @@ class Limiter:
         if caller.acting is not None:
             # What a service does for its users counts for the service, too, or its limits would grow with the number of users.
             service = replace(caller, user_id=caller.acting, role=Role.SERVICE, acting=None)
-            if most := int(getattr(await self.book.of(service), name)):
+            if limit := int(getattr(await self.book.of(service), name)):
                 key = f"{kind}:user:{caller.tenant_id}/{service.user_id}"
-                rooms.append(Room(key, name, Scope.SERVICE, most))
-        if most := int(getattr(await self.book.of(caller), name)):
-            rooms.append(Room(f"{kind}:user:{caller.tenant_id}/{caller.user_id}", name, Scope.USER, most))
-        if most := int(getattr(self.book.tenant, name)):
-            rooms.append(Room(f"{kind}:tenant:{caller.tenant_id}", name, Scope.TENANT, most))
+                rooms.append(Room(key, name, Scope.SERVICE, limit))
+        if limit := int(getattr(await self.book.of(caller), name)):
+            rooms.append(Room(f"{kind}:user:{caller.tenant_id}/{caller.user_id}", name, Scope.USER, limit))
+        if limit := int(getattr(self.book.tenant, name)):
+            rooms.append(Room(f"{kind}:tenant:{caller.tenant_id}", name, Scope.TENANT, limit))
         return rooms
 
     async def _rate(self, rooms: Sequence[Room], seconds: int = MINUTE, count: int = 1) -> None:
@@ -446,14 +446,14 @@ class Limiter:
                     full = await self._holds.take(rooms, member)
             except CountsAway:
                 strict = [self._stricter(room) for room in rooms]
-                full = next((one for one in strict if len(self._held[one.key]) > one.most), None)
+                full = next((room for room in strict if len(self._held[room.key]) > room.most), None)
         except BaseException:
             hold.release()
             raise
         if full is not None:
             hold.release()
-            most = next(room.most for room in rooms if room.key == full.key)
-            raise too_many(full.name, full.scope, most, retry_after=_HOLD_RETRY_SECONDS)
+            limit = next(room.most for room in rooms if room.key == full.key)
+            raise too_many(full.name, full.scope, limit, retry_after=_HOLD_RETRY_SECONDS)
         if rooms and self._renewing is None:
             # It serves everybody, so its lines name nothing of the call that happens to begin it.
             self._renewing = asyncio.create_task(self._renew(), name="renewals of limits", context=Context())
@@ -516,12 +516,12 @@ class QuotaAdministration:
 
     async def mine(self, caller: Principal) -> UserUsage:
         """Return the caller's usage. Raises NotFound if the user was deleted."""
-        found = await self.store.usage(caller.tenant_id, caller.user_id)
-        return replace(found, limits=await self._limits.of(caller))
+        usage = await self.store.usage(caller.tenant_id, caller.user_id)
+        return replace(usage, limits=await self._limits.of(caller))
 
     async def of_user(self, caller: Principal, user_id: UUID) -> UserUsage:
         """Return the usage of a user of the tenant. Raises NotFound."""
-        return await self._limited(caller, await self.store.usage(caller.tenant_id, user_id))
+        return await self._with_limits(caller, await self.store.usage(caller.tenant_id, user_id))
 
     async def update(
         self,
@@ -536,8 +536,8 @@ class QuotaAdministration:
         changed = await self.store.update(
             caller.tenant_id, user_id, change, dropped, etag, event, by_owner=caller.owner
         )
-        return await self._limited(caller, changed)
+        return await self._with_limits(caller, changed)
 
-    async def _limited(self, caller: Principal, usage: UserUsage) -> UserUsage:
+    async def _with_limits(self, caller: Principal, usage: UserUsage) -> UserUsage:
         limits = await self._limits.read(caller, usage.user_id)
         return replace(usage, limits=limits.limits)

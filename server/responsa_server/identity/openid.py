@@ -49,7 +49,7 @@ from responsa_server.identity.openid_provider import (
     OpenIdProvider,
     Person,
     ProviderFault,
-    failed,
+    sign_in_error,
 )
 from responsa_server.identity.openid_settings import OidcSettings
 from responsa_server.identity.service import (
@@ -199,8 +199,8 @@ class OpenId:
         self._running = Counter[str]()
         self._most_running = max(LEAST_AT_ONCE, MOST_AT_ONCE // max(1, len(options.oidc.providers)))
         self._providers: Mapping[str, OpenIdProvider] = {
-            name: OpenIdProvider(name, one, options.oidc, clock)
-            for name, one in options.oidc.providers.items()
+            name: OpenIdProvider(name, provider, options.oidc, clock)
+            for name, provider in options.oidc.providers.items()
         }
 
     async def begin(
@@ -274,7 +274,7 @@ class OpenId:
         )
         with self._place(provider):
             uri = await provider.authorization_uri(flow.redirect_uri, flow.state, flow.nonce, flow.verifier)
-        return StartedFlow(uri, self._sealed(provider, flow), _FLOW_SECONDS)
+        return StartedFlow(uri, self._seal(provider, flow), _FLOW_SECONDS)
 
     async def finish(
         self, provider_id: str, cookie: str, parameters: Mapping[str, str], origin: Origin
@@ -292,16 +292,16 @@ class OpenId:
         # The operator names it in the settings.
         origin.log_tenant(self._tenant(provider))
         flow = self._flow(provider, cookie)
-        given = parameters.get("state", "")
-        if flow is None or not hmac.compare_digest(flow.state.encode(), given.encode(errors="replace")):
+        state = parameters.get("state", "")
+        if flow is None or not hmac.compare_digest(flow.state.encode(), state.encode(errors="replace")):
             self._log_refusal(provider, "no such sign-in in this browser")
-            raise failed()
+            raise sign_in_error()
         subject = await self._count(origin)
         tenant_id = self._tenant(provider)
         seconds = _FLOW_SECONDS + RECENT_SECONDS
         if not await self._store.use_state(tenant_id, digest(flow.state), seconds):
             self._log_refusal(provider, "a repeated reply, or the tenant does not exist")
-            raise failed()
+            raise sign_in_error()
         try:
             with self._place(provider):
                 person = await self._person(provider, flow, parameters)
@@ -341,13 +341,13 @@ class OpenId:
         began = None if flow is None else flow.caller()
         if flow is None or not flow.sub or began is None:
             self._log_refusal(provider, "no such link")
-            raise failed()
+            raise sign_in_error()
         name = names.user(began.user_id)
         identity = ExternalIdentity(tenant_id, provider.settings.issuer, flow.sub, flow.subject)
         try:
             if principal is None or principal.session_id != began.session_id:
                 self._log_refusal(provider, "another session began the link")
-                raise failed()
+                raise sign_in_error()
             await self._store.link(
                 began.user_id, identity, AuditEvent.of_origin(origin, tenant_id, name, "user.link", name)
             )
@@ -362,16 +362,16 @@ class OpenId:
         named = (await provider.configuration()).names_itself
         if (issuer is None and named) or issuer not in (None, provider.settings.issuer):
             self._log_refusal(provider, "the reply comes from another issuer")
-            raise failed()
+            raise sign_in_error()
         code = parameters.get("code", "")
         if "error" in parameters or not code:
             self._log_refusal(provider, "the provider refused, or the person went back")
-            raise failed()
+            raise sign_in_error()
         try:
             return await provider.person(code, flow.verifier, flow.redirect_uri, flow.nonce, flow.begun)
         except ProviderFault as fault:
             self._log_refusal(provider, str(fault))
-            raise failed() from fault
+            raise sign_in_error() from fault
 
     async def _finish(
         self, provider: OpenIdProvider, flow: _Flow, person: Person, origin: Origin
@@ -380,13 +380,13 @@ class OpenId:
         subject = _subject(person, settings.subject_claim) if settings.subject_claim else None
         identity = ExternalIdentity(self._tenant(provider), person.issuer, person.sub, subject)
         if flow.link:
-            return await self._prepared(provider, flow, identity)
+            return await self._prepare(provider, flow, identity)
         role = self._role(provider, person)
         user = await self._store.sign_in(identity)
         if user is None:
             user = await self._register(provider, flow, person, identity, role, origin)
         if user.disable_time is not None or user.role is Role.SERVICE:
-            raise self._refused(provider, "the user is disabled here, or a service")
+            raise self._refusal(provider, "the user is disabled here, or a service")
         await self._keep(flow, user)
         if settings.update_profile:
             user = await self._take_over(provider, user, person, origin)
@@ -405,13 +405,13 @@ class OpenId:
         if flow.tokens:
             signed = await self._begin_tokens(user, origin)
             if signed is None:
-                raise self._refused(provider, _GONE)
+                raise self._refusal(provider, _GONE)
             return Finished(flow.return_to, signed_in=(signed, user))
         begun = await begin_browser_session(
             self._accounts, user, self._identity.new_id(), origin, self._options.session_seconds
         )
         if begun is None:
-            raise self._refused(provider, _GONE)
+            raise self._refusal(provider, _GONE)
         await self._end(flow, origin)
         return Finished(flow.return_to, *begun)
 
@@ -430,16 +430,16 @@ class OpenId:
         if flow.invitation:
             invitation = await self._invitation(identity.tenant_id, flow.invitation)
             if invitation.email and invitation.email != email:
-                raise self._refused(
+                raise self._refusal(
                     provider,
                     f"email: {_unusable(person) or 'differs from the address in the invitation'}",
                     "Your e-mail address at the provider is not the address in the invitation.",
                 )
         elif not email:
-            raise self._refused(provider, f"email: {_unusable(person) or 'is not an e-mail address'}")
+            raise self._refusal(provider, f"email: {_unusable(person) or 'is not an e-mail address'}")
         elif not _is_allowed(raw, provider):
-            raise self._refused(provider, "email: its domain is not in allowed_domains, and no invitation")
-        shown = _shown((*person.texts("name"), *person.texts("preferred_username"), email))
+            raise self._refusal(provider, "email: its domain is not in allowed_domains, and no invitation")
+        shown = _first_readable((*person.texts("name"), *person.texts("preferred_username"), email))
         chosen = role or (Role.USER if invitation is None else invitation.role)
         user = new_user(self._identity.new_id(), identity.tenant_id, shown, email, chosen)
         event = AuditEvent.of_origin(
@@ -481,7 +481,7 @@ class OpenId:
         email = _fold_address(person.verified_email)
         if provider.settings.allowed_domains and not _is_allowed(person.verified_email, provider):
             email = ""
-        shown = _shown(person.texts("name"))
+        shown = _first_readable(person.texts("name"))
         if shown not in ("", user.display_name):
             user = await self._update(provider, user, UserChange(display_name=shown), origin)
         if email not in ("", user.email):
@@ -501,7 +501,7 @@ class OpenId:
 
     async def _may_link(self, provider: OpenIdProvider, caller: Principal, session_id: UUID) -> None:
         if caller.tenant_id != self._tenant(provider):
-            raise self._refused(
+            raise self._refusal(
                 provider,
                 "a link by a user of another tenant",
                 "This provider signs in people of another tenant.",
@@ -512,7 +512,7 @@ class OpenId:
                 "To connect a provider, you must have signed in within the last ten minutes. Sign in again, then connect the provider.",
             )
 
-    async def _prepared(self, provider: OpenIdProvider, flow: _Flow, identity: ExternalIdentity) -> Finished:
+    async def _prepare(self, provider: OpenIdProvider, flow: _Flow, identity: ExternalIdentity) -> Finished:
         """A link that only its session can confirm: the provider's reply comes from another site, and so without the session's cookie."""
         who = flow.caller()
         assert who is not None, "begin() accepts a link only from a caller with a session"
@@ -522,7 +522,7 @@ class OpenId:
             raise ended
         prepared = replace(flow, begun=self._clock(), sub=identity.sub, subject=identity.subject)
         joint = "&" if "?" in flow.return_to.partition("#")[2] else "?" if "#" in flow.return_to else "#?"
-        return Finished(f"{flow.return_to}{joint}link={self._sealed(provider, prepared)}")
+        return Finished(f"{flow.return_to}{joint}link={self._seal(provider, prepared)}")
 
     async def _keep(self, flow: _Flow, user: User) -> None:
         """Refuse to end the session of another user, unless the page has asked. Raises AlreadyExists."""
@@ -548,22 +548,22 @@ class OpenId:
             caller,
             [caller.session_id],
             None,
-            lambda one: AuditEvent.of_origin(
-                origin, caller.tenant_id, actor, "session.end", names.session(one)
+            lambda id_: AuditEvent.of_origin(
+                origin, caller.tenant_id, actor, "session.end", names.session(id_)
             ),
         )
-        self._identity.forget([one.id for one in ended])
+        self._identity.forget([session.id for session in ended])
 
     def _role(self, provider: OpenIdProvider, person: Person) -> Role | None:
         """The role that the claim stands for; None if the provider does not decide roles. Raises NotPermitted."""
         settings = provider.settings
         if not settings.role_claim:
             return None
-        found = {settings.roles[text] for text in person.texts(settings.role_claim) if text in settings.roles}
-        if not found and settings.role_required:
+        roles = {settings.roles[text] for text in person.texts(settings.role_claim) if text in settings.roles}
+        if not roles and settings.role_required:
             cause = "has no value of roles" if person.texts(settings.role_claim) else "is missing"
-            raise self._refused(provider, f"role_claim {settings.role_claim}: {cause}")
-        return Role.ADMIN if "admin" in found else Role.USER
+            raise self._refusal(provider, f"role_claim {settings.role_claim}: {cause}")
+        return Role.ADMIN if "admin" in roles else Role.USER
 
     def _read_groups(self, provider: OpenIdProvider, person: Person) -> Collection[str]:
         """The values of the claim with the person's groups; none if it is missing, or if the provider left them out."""
@@ -578,10 +578,10 @@ class OpenId:
         return {text for text in person.texts(claim) if text.isprintable()}
 
     def _provider(self, provider_id: str) -> OpenIdProvider:
-        found = self._providers.get(provider_id)
-        if found is None:
+        provider = self._providers.get(provider_id)
+        if provider is None:
             raise NotFound(Reason.ROUTE_NOT_FOUND, "There is no such sign-in provider.")
-        return found
+        return provider
 
     def _tenant(self, provider: OpenIdProvider) -> str:
         return provider.settings.tenant or self._options.default_tenant
@@ -590,7 +590,7 @@ class OpenId:
         text = "sign-in with OpenID Connect provider %s refused: %s"
         _LOGGER.warning(text, provider.name, cause, extra={"tenant": self._tenant(provider)})
 
-    def _refused(self, provider: OpenIdProvider, cause: str, why: str = "") -> NotPermitted:
+    def _refusal(self, provider: OpenIdProvider, cause: str, why: str = "") -> NotPermitted:
         """The error for a person who may not sign in. cause: for the log, without anything that the provider sent."""
         self._log_refusal(provider, cause)
         return NotPermitted(
@@ -601,7 +601,7 @@ class OpenId:
             ),
         )
 
-    def _sealed(self, provider: OpenIdProvider, flow: _Flow) -> str:
+    def _seal(self, provider: OpenIdProvider, flow: _Flow) -> str:
         """A text of at most `MAX_COOKIE` characters; with escapes, the longest `sub` would need more."""
         content = json.dumps(asdict(flow), ensure_ascii=False).encode()
         return self._secret.seal_flow(provider.name, content)
@@ -679,12 +679,12 @@ class OpenId:
 def _subject(person: Person, claim: str) -> str:
     """The name of a person in documents; "" without a usable one. A part of a long name could be the name of somebody
     else, and names of users are given by the server alone."""
-    found = next(iter(person.texts(claim)), "")
-    good = len(found.encode(errors="replace")) <= MAX_SUBJECT_BYTES and found.isprintable()
-    return found if good and not found.startswith("users/") else ""
+    name = next(iter(person.texts(claim)), "")
+    good = len(name.encode(errors="replace")) <= MAX_SUBJECT_BYTES and name.isprintable()
+    return name if good and not name.startswith("users/") else ""
 
 
-def _shown(texts: Sequence[str]) -> str:
+def _first_readable(texts: Sequence[str]) -> str:
     """The first text that can be a name that people read; "" without one."""
     shown = next((text.strip() for text in texts if text.strip() and text.isprintable()), "")
     return shown.encode()[:MAX_DISPLAY_NAME_BYTES].decode(errors="ignore")

@@ -104,12 +104,12 @@ class Person:
 
     def value(self, claim: str) -> object:
         """The value of a claim; None if it is missing. Points lead into objects, unless a claim has the whole name."""
-        found: object = self.claims.get(claim)
-        if found is None:
-            found = self.claims
+        value: object = self.claims.get(claim)
+        if value is None:
+            value = self.claims
             for part in claim.split("."):
-                found = cast("Mapping[str, object]", found).get(part) if isinstance(found, Mapping) else None
-        return found
+                value = cast("Mapping[str, object]", value).get(part) if isinstance(value, Mapping) else None
+        return value
 
     def leaves_out(self, claim: str) -> bool:
         """Whether the provider says that the claim has too many values to send (Microsoft Entra's overage)."""
@@ -119,8 +119,8 @@ class Person:
 
     def texts(self, claim: str) -> Sequence[str]:
         """The texts of a claim, which is a text or a list of texts."""
-        found = self.value(claim)
-        values = cast("Sequence[object]", found) if isinstance(found, list) else [found]
+        content = self.value(claim)
+        values = cast("Sequence[object]", content) if isinstance(content, list) else [content]
         return [value for value in values if isinstance(value, str)]
 
 
@@ -169,7 +169,7 @@ class OpenIdProvider:
             "code_challenge_method": "S256",
         }
         if configuration.takes_claims:
-            parameters["claims"] = json.dumps({"id_token": dict.fromkeys(sorted({*self._needed(), "name"}))})
+            parameters["claims"] = json.dumps({"id_token": dict.fromkeys(sorted({*self._needs(), "name"}))})
         joint = "&" if urlsplit(configuration.authorization).query else "?"
         return configuration.authorization + joint + urlencode(parameters)
 
@@ -178,11 +178,11 @@ class OpenIdProvider:
         if self._configuration is not None and self._clock() - self._configured < KEPT_SECONDS:
             return self._configuration
         async with self._reading:
-            found = self._configuration
-            if found is None or self._clock() - self._configured >= KEPT_SECONDS:
-                found = self._configuration = await self._reached(self._read_configuration)
+            configuration = self._configuration
+            if configuration is None or self._clock() - self._configured >= KEPT_SECONDS:
+                configuration = self._configuration = await self._attempt(self._read_configuration)
                 self._configured = self._clock()
-            return found
+            return configuration
 
     async def person(self, code: str, verifier: str, redirect_uri: str, nonce: str, begun: float) -> Person:
         """Exchange a code and return the person that the id token identifies, with what userinfo adds. begun: when the
@@ -194,11 +194,11 @@ class OpenIdProvider:
         """
         configuration = await self.configuration()
         token, access = await self._exchange(configuration, code, verifier, redirect_uri)
-        claims = await self._verified(configuration, token)
+        claims = await self._verify(configuration, token)
         # PyJWT checks the types of iss, sub and aud.
-        given, issued = claims["nonce"], claims["iat"]
-        if not isinstance(given, str) or not hmac.compare_digest(
-            given.encode(errors="replace"), nonce.encode()
+        echo, issued = claims["nonce"], claims["iat"]
+        if not isinstance(echo, str) or not hmac.compare_digest(
+            echo.encode(errors="replace"), nonce.encode()
         ):
             raise ProviderFault("nonce")
         if not isinstance(issued, (int, float)) or issued < begun - LEEWAY_SECONDS:
@@ -210,11 +210,11 @@ class OpenIdProvider:
         sub = claims["sub"]
         if not sub or len(sub) > _MAX_SUB or not sub.isprintable():
             raise ProviderFault("sub")
-        if configuration.userinfo and access and not self._needed() <= claims.keys():
-            claims = _joined(claims, await self._userinfo(configuration.userinfo, access, sub))
+        if configuration.userinfo and access and not self._needs() <= claims.keys():
+            claims = _merge(claims, await self._userinfo(configuration.userinfo, access, sub))
         return Person(self.settings.issuer, sub, claims)
 
-    def _needed(self) -> set[str]:
+    def _needs(self) -> set[str]:
         """The claims without which userinfo is read. A claim within an object stands for its outermost object."""
         own = (self.settings.role_claim, self.settings.subject_claim, self.settings.groups_claim)
         return {*_EMAIL, *(claim.partition(".")[0] for claim in own if claim)}
@@ -227,12 +227,12 @@ class OpenIdProvider:
             raise self._unavailable(f"userinfo: HTTP {status}")
         if status != 200:
             raise ProviderFault(f"userinfo: HTTP {status}")
-        said = _object(content)
-        if said.get("sub") != sub:
+        claims = _object(content)
+        if claims.get("sub") != sub:
             raise ProviderFault("userinfo: sub differs from the id token's")
-        return said
+        return claims
 
-    async def _verified(self, configuration: Configuration, token: str) -> Mapping[str, Any]:
+    async def _verify(self, configuration: Configuration, token: str) -> Mapping[str, Any]:
         try:
             header: Mapping[str, Any] = jwt.get_unverified_header(token)
             algorithm = header.get("alg")
@@ -271,7 +271,7 @@ class OpenIdProvider:
                 if age > KEPT_SECONDS or unknown:
                     if age <= KEPT_SECONDS:
                         self._unknown_key = self._clock()
-                    self._keys = await self._reached(lambda: self._read_keys(configuration))
+                    self._keys = await self._attempt(lambda: self._read_keys(configuration))
                     self._keys_read = self._clock()
                     keys = self._fitting(kid, algorithm)
         # Without a key id, the key must be beyond doubt.
@@ -357,15 +357,15 @@ class OpenIdProvider:
         keys = content.get("keys")
         if not isinstance(keys, list) or len(cast("list[object]", keys)) > _MOST_KEYS:
             raise ProviderFault("keys: not a list of at most 100 keys")
-        return [cast("dict[str, Any]", one) for one in cast("list[object]", keys) if isinstance(one, dict)]
+        return [cast("dict[str, Any]", key) for key in cast("list[object]", keys) if isinstance(key, dict)]
 
-    async def _read(self, address: str, most: int) -> Mapping[str, Any]:
-        status, content = await self._request("GET", address, most, {}, None)
+    async def _read(self, address: str, limit: int) -> Mapping[str, Any]:
+        status, content = await self._request("GET", address, limit, {}, None)
         if status != 200:
             raise ProviderFault(f"{urlsplit(address).path}: HTTP {status}")
         return _object(content)
 
-    async def _reached(self, read: Callable[[], Awaitable[Read]]) -> Read:
+    async def _attempt(self, read: Callable[[], Awaitable[Read]]) -> Read:
         """Read something that the provider must have. Raises Unavailable, also for a while after a failure, so that
         many sign-ins do not all wait for a dead provider."""
         if self._clock() - self._failed < FAILED_SECONDS:
@@ -380,13 +380,13 @@ class OpenIdProvider:
             raise
 
     async def _request(
-        self, method: str, address: str, most: int, headers: Mapping[str, str], body: bytes | None
+        self, method: str, address: str, limit: int, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[int, bytes]:
-        """Make one request. Returns the status and at most `most` bytes. Raises Unavailable, ProviderFault for a longer reply."""
+        """Make one request. Returns the status and at most `limit` bytes. Raises Unavailable, ProviderFault for a longer reply."""
         sent = {"accept": "application/json", **headers}
         try:
             reply = await self._connector.fetch(
-                self._reach, Outgoing(method, address, sent, body), self._times, most
+                self._reach, Outgoing(method, address, sent, body), self._times, limit
             )
             return reply.status, reply.body
         except (TooLarge, Unreadable) as error:
@@ -409,7 +409,7 @@ class OpenIdProvider:
         )
 
 
-def failed() -> Unauthenticated:
+def sign_in_error() -> Unauthenticated:
     """The only error for a sign-in that is not good. It does not say what is wrong."""
     return Unauthenticated(
         Reason.OIDC_FAILED,
@@ -417,7 +417,7 @@ def failed() -> Unauthenticated:
     )
 
 
-def _joined(token: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Mapping[str, Any]:
+def _merge(token: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Mapping[str, Any]:
     """The claims of the id token, and those that userinfo alone has. The address and whether it is verified are from
     the same source: one says nothing of the other's."""
     pair = userinfo if "email" in userinfo and not set(_EMAIL) <= token.keys() else token
@@ -427,12 +427,12 @@ def _joined(token: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Mapping[st
 
 def _object(content: bytes) -> Mapping[str, Any]:
     try:
-        found = cast("object", json.loads(content))
+        value = cast("object", json.loads(content))
     except (ValueError, RecursionError) as error:
         raise ProviderFault("reply is not JSON") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ProviderFault("reply is not a JSON object")
-    return cast("dict[str, Any]", found)
+    return cast("dict[str, Any]", value)
 
 
 class LinkedIdentities:
@@ -451,7 +451,7 @@ class LinkedIdentities:
 
     async def list(self, caller: Principal) -> Sequence[tuple[Row, SignInProvider | None]]:
         """Return the caller's identities, oldest first, each with its provider; None if the settings have it no longer."""
-        providers = {one.issuer: one for one in reversed(self._of(caller))}
+        providers = {provider.issuer: provider for provider in reversed(self._of(caller))}
         return [
             (identity, providers.get(identity.issuer)) for identity in await self._store.identities(caller)
         ]
@@ -460,7 +460,7 @@ class LinkedIdentities:
         """Take an identity from the caller. Raises NotFound, Precondition (LAST_SIGN_IN)."""
         name = names.user(caller.user_id)
         audit = AuditEvent.of_call(caller, name)
-        issuers = {one.issuer for one in self._of(caller)}
+        issuers = {provider.issuer for provider in self._of(caller)}
         if not await self._store.unlink(caller, identity_id, sorted(issuers), audit):
             raise NotFound.of("identity", names.external_identity(identity_id))
 

@@ -116,12 +116,12 @@ class Passwords:
         parts = [part for text in known for part in (text, *text.replace("@", " ").replace(".", " ").split())]
         estimates = [
             zxcvbn(text[:_ESTIMATED_CHARACTERS], [_PRODUCT, *parts[:16]])
-            for text in {password, _joined(password)}
+            for text in {password, _compact(password)}
         ]
-        found = min(estimates, key=lambda estimate: int(estimate.score))
-        if int(found.score) >= self._settings.min_score:
+        weakest = min(estimates, key=lambda estimate: int(estimate.score))
+        if int(weakest.score) >= self._settings.min_score:
             return None
-        warning = found.feedback.warning if found.feedback is not None else None
+        warning = weakest.feedback.warning if weakest.feedback is not None else None
         return "" if warning is None else str(warning).rstrip(".")
 
     def _verify(self, stored: str, password: str) -> Verified:
@@ -148,10 +148,10 @@ class Passwords:
         self._pending += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         # A caller may leave; its work still occupies the pool until it has ended.
-        future.add_done_callback(self._ended)
+        future.add_done_callback(self._on_end)
         return await asyncio.shield(future)
 
-    def _ended(self, future: asyncio.Future[Any]) -> None:
+    def _on_end(self, future: asyncio.Future[Any]) -> None:
         self._pending -= 1
         if not future.cancelled():
             future.exception()  # the caller may have left
@@ -162,7 +162,7 @@ def _normal(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
-def _joined(password: str) -> str:
+def _compact(password: str) -> str:
     """The password without separators and without punctuation at its ends. zxcvbn gives every sequence of three parts a
     score of 3 at least, so that "password password" passes and "passwordpassword" does not.
     """

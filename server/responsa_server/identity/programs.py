@@ -119,7 +119,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuthorisationRequest:
     """A request that the user may allow. redirect_uri: where the browser goes then. state: "" without one. base: the
     address of this server."""
 
@@ -192,7 +192,7 @@ class Programs:
         sealed = self._secret.seal_flow(_HELD_FOR, content.encode())
         return identity, sealed if len(sealed) <= MAX_COOKIE else ""
 
-    async def held(self, identity: str, sealed: str, *, decides: bool) -> Mapping[str, str]:
+    async def resume(self, identity: str, sealed: str, *, decides: bool) -> Mapping[str, str]:
         """The parameters of a request that `hold` has kept. decides: whether the person decides now, which counts once.
         Raises InvalidRequest."""
         content = self._secret.unseal_flow(_HELD_FOR, sealed) if len(sealed) <= MAX_COOKIE else None
@@ -211,7 +211,7 @@ class Programs:
             ),
         )
 
-    async def ask(self, caller: Principal, fields: Mapping[str, str], base: str) -> Asked:
+    async def ask(self, caller: Principal, fields: Mapping[str, str], base: str) -> AuthorisationRequest:
         """Read a request for authorisation. caller: the user, in a browser's session. fields: its parameters. base: the
         address of this server, its issuer.
 
@@ -260,9 +260,9 @@ class Programs:
                 "invalid_scope",
                 f"the scopes of {path} are {' '.join(RESOURCES[path])}, not {wanted[0][:32]!r}",
             )
-        return Asked(client, redirect_uri, state, scopes, resource, challenge, base)
+        return AuthorisationRequest(client, redirect_uri, state, scopes, resource, challenge, base)
 
-    async def connect(self, caller: Principal, authorisation: Asked, origin: Origin) -> str:
+    async def connect(self, caller: Principal, authorisation: AuthorisationRequest, origin: Origin) -> str:
         """Connect a program that the user has allowed. Returns the address to which the browser goes back, with the authorisation code."""
         client = authorisation.client
         connection = Connection(
@@ -336,14 +336,14 @@ class Programs:
         if document or _UUID.fullmatch(client_id):
             identity = id_of_document(caller.tenant_id, client_id) if document else UUID(client_id)
             with contextlib.suppress(NotFound):
-                found = await self._registered.get(caller, identity)
+                program = await self._registered.get(caller, identity)
                 return Client(
-                    client_id, found.display_name, found.redirect_uris, vouched=True, program_id=identity
+                    client_id, program.display_name, program.redirect_uris, vouched=True, program_id=identity
                 )
         if client_id.startswith(_REGISTERED) and self.settings.dynamic_registration != "none":
             return self._self_registered(client_id)
         if document and self.settings.documents:
-            return await self._documented(caller, client_id)
+            return await self._read_document(caller, client_id)
         raise _unknown()
 
     def _self_registered(self, client_id: str) -> Client:
@@ -374,14 +374,14 @@ class Programs:
             self._egress = await reaches_public_hosts(self._connector)
         return self._egress
 
-    async def _documented(self, caller: Principal, client_id: str) -> Client:
+    async def _read_document(self, caller: Principal, client_id: str) -> Client:
         """The program with a Client ID Metadata Document (draft-ietf-oauth-client-id-metadata-document), which is kept
         for ten minutes. A user has one fetched at a time."""
         if not is_document(client_id):
             raise _unknown()
-        kept = self._documents.get(client_id)
-        if kept is not None and kept[0] > self._clock():
-            return kept[1]
+        cached = self._documents.get(client_id)
+        if cached is not None and cached[0] > self._clock():
+            return cached[1]
         if caller.user_id in self._fetching:
             raise Exhausted(
                 Reason.OVERLOADED,
@@ -454,8 +454,8 @@ def is_loopback_redirect(uri: str) -> bool:
     if parts is None:  # a scheme, which any program may claim
         return is_redirect(uri)
     host = parts.hostname or ""
-    found = _ip(host)
-    return found.is_loopback if found else host == "localhost" or host.endswith(".localhost")
+    address = _ip(host)
+    return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")
 
 
 def matches(registered: str, redirect_uri: str) -> bool:
@@ -463,10 +463,10 @@ def matches(registered: str, redirect_uri: str) -> bool:
     which a program chooses anew each time (RFC 8252, 7.3)."""
     if registered == redirect_uri:
         return True
-    one, other = _split(registered), _split(redirect_uri)
-    if one is None or other is None or one.hostname not in _LOOPBACK or one.scheme != "http":
+    known, other = _split(registered), _split(redirect_uri)
+    if known is None or other is None or known.hostname not in _LOOPBACK or known.scheme != "http":
         return False
-    return one._replace(netloc=one.hostname) == other._replace(netloc=other.hostname or "")
+    return known._replace(netloc=known.hostname) == other._replace(netloc=other.hostname or "")
 
 
 def host_of(uri: str) -> str:

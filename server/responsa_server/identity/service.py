@@ -50,7 +50,7 @@ from responsa_server.identity.credentials import (
     SecretKind,
     digest,
     new_secret,
-    shown,
+    prefix_of,
     token_invalid,
     well_formed,
 )
@@ -214,18 +214,18 @@ class Identity:
             return [None for _ in callers]
         # The others may be thousands.
         affected = [caller for caller in callers if caller.user_id in changed or _subject(caller) in changed]
-        users = {one.user_id for one in affected}
-        pairs = {(one.acting, one.user_id) for one in affected if one.acting is not None}
+        users = {actor.user_id for actor in affected}
+        pairs = {(actor.acting, actor.user_id) for actor in affected if actor.acting is not None}
         # A session ends with the key that began it, so such a key is not asked for.
-        keys = {one.key_id for one in affected if one.session_id is None and one.key_id is not None}
-        sessions = {one.session_id for one in affected if one.session_id is not None}
+        keys = {actor.key_id for actor in affected if actor.session_id is None and actor.key_id is not None}
+        sessions = {actor.session_id for actor in affected if actor.session_id is not None}
         ended = await self.store.find_ended(users, keys, sessions)
         # A user of a suspended tenant is reported twice, also as disabled.
-        found = {one.id: one for one in sorted(ended, key=lambda one: one.suspended)}
+        by_id = {end.id: end for end in sorted(ended, key=lambda end: end.suspended)}
         denied = pairs.difference(await self.store.find_granted(pairs)) if pairs else set[tuple[UUID, UUID]]()
-        self.forget([one.id for one in found.values() if not one.disabled])
+        self.forget([end.id for end in by_id.values() if not end.disabled])
         roles = await self.store.roles(users)
-        return [self._reason(caller, found, denied, roles) for caller in callers]
+        return [self._reason(caller, by_id, denied, roles) for caller in callers]
 
     @staticmethod
     def _reason(
@@ -238,7 +238,7 @@ class Identity:
             return (
                 tenant_suspended(caller.tenant_id)
                 if ended_credentials[caller.user_id].suspended
-                else _disabled()
+                else _user_disabled()
             )
         if caller.acting is not None and (caller.acting, caller.user_id) in denied:
             return grant_required(caller.user_id)
@@ -255,8 +255,8 @@ class Identity:
 
     def forget(self, session_ids: Sequence[UUID]) -> None:
         """Refuse these sessions and API keys, which have ended, from now on in this process."""
-        for one in session_ids:
-            self._cache.forget(one)
+        for id_ in session_ids:
+            self._cache.forget(id_)
 
     async def user_of(self, tenant_id: str, user_id: UUID) -> User:
         """Return a user of the tenant. Raises NotFound."""
@@ -324,9 +324,9 @@ class Identity:
         caller: Principal,
         new: NewKey,
         request_id: UUID | None = None,
-        most: int = 0,
+        limit: int = 0,
     ) -> tuple[ApiKey, str]:
-        """Create a key for the caller. A key that is created with a narrower key is as narrow. most: the maximum number
+        """Create a key for the caller. A key that is created with a narrower key is as narrow. limit: the maximum number
         of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No
         later call returns the secret. The key expires no later than the key with which the caller makes the call, and
         is revoked together with that key.
@@ -335,7 +335,7 @@ class Identity:
         the server keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED, Exhausted
         LIMIT_REACHED, and Unauthenticated if the caller's key has just ended.
         """
-        return await self._add_key(caller, caller.tenant_id, caller.user_id, new, request_id, most)
+        return await self._add_key(caller, caller.tenant_id, caller.user_id, new, request_id, limit)
 
     async def create_service_key(
         self,
@@ -343,7 +343,7 @@ class Identity:
         service_id: UUID,
         new: NewKey,
         request_id: UUID | None,
-        most: int,
+        limit: int,
     ) -> tuple[ApiKey, str]:
         """Create a key for a service of the caller's tenant, as `create_api_key` does for the caller. The key has no
         parent: it ends with the service, not with the caller.
@@ -353,7 +353,7 @@ class Identity:
         is not.
         """
         return await self._add_key(
-            caller, caller.tenant_id, service_id, new, request_id, most, for_service=True
+            caller, caller.tenant_id, service_id, new, request_id, limit, for_service=True
         )
 
     async def revoke_api_key(self, caller: Principal, key_id: UUID, *, of_any_user: bool = False) -> ApiKey:
@@ -379,7 +379,7 @@ class Identity:
         check_tenant_id("tenant", tenant_id)
         name = names.tenant(tenant_id)
         audit = AuditEvent(tenant_id, LOCAL, "tenant.create", name)
-        if not await self.store.add_tenant(tenant_id, checked_display_name(display_name), audit):
+        if not await self.store.add_tenant(tenant_id, check_display_name(display_name), audit):
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
                 f"The tenant {tenant_id} already exists.",
@@ -390,25 +390,25 @@ class Identity:
         """Create a user of a tenant, for a command on the server's machine. Raises InvalidRequest, NotFound (tenant),
         AlreadyExists (e-mail address).
         """
-        name = checked_display_name(display_name)
+        name = check_display_name(display_name)
         user = new_user(self.new_id(), tenant_id, name, fold_email(email), role)
         audit = AuditEvent(tenant_id, LOCAL, "user.create", names.user(user.id))
-        kept = await self.store.add_user(user, audit)
-        if kept is None:
+        added = await self.store.add_user(user, audit)
+        if added is None:
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
                 f"The tenant {tenant_id} already has a user with this e-mail address.",
                 {"resource_type": "user", "resource_name": user.email},
             )
-        return kept
+        return added
 
     async def own(self, caller: Principal) -> bool:
         """Make the caller an owner of the installation, for a command on the server's machine. Returns False if the
         caller is an owner already, or not an administrator of the home tenant."""
         audit = AuditEvent(caller.tenant_id, LOCAL, "user.grant_ownership", names.user(caller.user_id))
-        given = await self.store.give_ownership(caller.tenant_id, caller.user_id, audit)
+        owner = await self.store.give_ownership(caller.tenant_id, caller.user_id, audit)
         self._cache.forget_user(caller.user_id)
-        return given is not None
+        return owner is not None
 
     async def owner_with_key(self, tenant_id: str, display_name: str) -> UUID | None:
         """The active owner without an e-mail address who got the first key with this name, valid or not."""
@@ -458,7 +458,7 @@ class Identity:
         if session.suspended:
             raise tenant_suspended(principal.tenant_id)
         if session.disabled:
-            raise _disabled()
+            raise _user_disabled()
         if claims.resource:
             principal = replace(principal, scopes=claims.scopes)
         self._keep(key, principal, mark)
@@ -491,9 +491,9 @@ class Identity:
         if len(recent) < _WORTH_CONFIRMING:
             return False
         asked, _ = self._cache.mark()
-        changed = await self.store.find_changed([one.principal for one in recent])
+        changed = await self.store.find_changed([hit.principal for hit in recent])
         stale = [
-            one for one in recent if one.principal.user_id in changed or _subject(one.principal) in changed
+            hit for hit in recent if hit.principal.user_id in changed or _subject(hit.principal) in changed
         ]
         self._cache.renew(asked, set(recent).difference(stale), stale)
         return True
@@ -516,7 +516,7 @@ class Identity:
         user_id: UUID,
         new: NewKey,
         request_id: UUID | None,
-        most: int = 0,
+        limit: int = 0,
         *,
         for_service: bool = False,
     ) -> tuple[ApiKey, str]:
@@ -525,11 +525,11 @@ class Identity:
         _check_agent(new.agent, widget=new.widget)
         secret = new_secret(SecretKind.API_KEY)
         wanted = ApiKey(
-            **asdict(replace(new, display_name=checked_display_name(new.display_name))),
+            **asdict(replace(new, display_name=check_display_name(new.display_name))),
             id=self.new_id(),
             tenant_id=tenant_id,
             user_id=user_id,
-            prefix=shown(secret),
+            prefix=prefix_of(secret),
             create_time=_NOT_YET,
             parent_id=None if maker is None or for_service else maker.key_id,
         )
@@ -542,7 +542,7 @@ class Identity:
         for_service_by = maker if for_service else None
         session_id = None if maker is None or for_service else maker.session_id
         key = await self.store.add_key(
-            wanted, digest(secret), audit, request_id, most, for_service_by, session_id
+            wanted, digest(secret), audit, request_id, limit, for_service_by, session_id
         )
         if key is None:
             raise InvalidRequest.of_field(
@@ -592,7 +592,7 @@ def new_key(identity: UUID, user: User, display_name: str) -> tuple[ApiKey, str]
         id=identity,
         tenant_id=user.tenant_id,
         user_id=user.id,
-        prefix=shown(secret),
+        prefix=prefix_of(secret),
         create_time=_NOT_YET,
     )
     return key, secret
@@ -603,7 +603,7 @@ def new_user(identity: UUID, tenant_id: str, display_name: str, email: str, role
     return User(identity, tenant_id, display_name, email, role, _NOT_YET, _NOT_YET)
 
 
-def checked_display_name(text: str, field: str = "display_name") -> str:
+def check_display_name(text: str, field: str = "display_name") -> str:
     """Check a name to show to people. field: the path of the field in the request. Raises InvalidRequest."""
     if len(text.encode()) > MAX_DISPLAY_NAME_BYTES:
         raise InvalidRequest.of_field(
@@ -639,7 +639,7 @@ def _good(credential: FoundKey | FoundSession | None) -> Principal:
     if credential.suspended:
         raise tenant_suspended(credential.principal.tenant_id)
     if credential.disabled:
-        raise _disabled()
+        raise _user_disabled()
     return credential.principal
 
 
@@ -655,7 +655,7 @@ def _role_changed() -> Unavailable:
     )
 
 
-def _disabled() -> Unauthenticated:
+def _user_disabled() -> Unauthenticated:
     return Unauthenticated(
         Reason.USER_DISABLED, "This account is disabled. Ask an administrator of your tenant to enable it."
     )
@@ -687,7 +687,7 @@ def fold_email(address: str, field: str = "email", *, required: bool = False) ->
     return folded
 
 
-def required_email(address: str, field: str = "email") -> str:
+def require_email(address: str, field: str = "email") -> str:
     """As `fold_email`. Raises InvalidRequest also for a text without an address."""
     folded = fold_email(address, field, required=True)
     if not folded:

@@ -22,8 +22,8 @@ from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.identity.accounts import INVITATION_SECONDS
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, new_secret
 from responsa_server.identity.service import (
+    check_display_name,
     check_tenant_id,
-    checked_display_name,
     fold_email,
     new_key,
     new_user,
@@ -78,10 +78,10 @@ class TenantAdministration:
         Raises InvalidRequest, AlreadyExists, NotPermitted (REGISTRATION_CLOSED).
         """
         check_tenant_id("tenant_id", tenant_id)
-        name = checked_display_name(display_name) or tenant_id
+        name = check_display_name(display_name) or tenant_id
         events = self._events(caller, tenant_id)
         if administrator:
-            named = checked_display_name(administrator, "administrator_name")
+            named = check_display_name(administrator, "administrator_name")
             address = fold_email(email, "invitation_email")
             user = new_user(self._new_id(), tenant_id, named, address, Role.ADMIN)
             key, secret = new_key(self._new_id(), user, "made with the tenant")
@@ -91,8 +91,8 @@ class TenantAdministration:
                 self._event(caller, "user.create", names.user(user.id), tenant_id),
                 self._event(caller, "api_key.create", names.api_key(key.id), tenant_id),
             ]
-            tenant, made, _ = await self.store.add(tenant_id, name, first, None, created)
-            return NewTenant(tenant, administrator=made, secret=secret)
+            tenant, admin, _ = await self.store.add(tenant_id, name, first, None, created)
+            return NewTenant(tenant, administrator=admin, secret=secret)
         invitation, code = self._invitation(caller, tenant_id, email)
         invited = self._event(caller, "invitation.create", names.invitation(invitation.id), tenant_id)
         tenant, _, expire_time = await self.store.add(tenant_id, name, None, invitation, [*events, invited])
@@ -105,7 +105,7 @@ class TenantAdministration:
         """
         invitation, code = self._invitation(caller, tenant_id, email)
         name = names.invitation(invitation.id)
-        events = [self._event(caller, caller.act, name, one) for one in _both(caller, tenant_id)]
+        events = [self._event(caller, caller.act, name, id_) for id_ in _both(caller, tenant_id)]
         return code, await self.store.invite(tenant_id, invitation, events)
 
     async def suspend(self, caller: Principal, tenant_id: str) -> Tenant:
@@ -154,7 +154,7 @@ class TenantAdministration:
     def _events(self, caller: Principal, tenant_id: str) -> Sequence[AuditEvent]:
         """The events of an act: one in the owner's log, and one in the tenant's."""
         name = names.tenant(tenant_id)
-        return [self._event(caller, caller.act, name, one) for one in _both(caller, tenant_id)]
+        return [self._event(caller, caller.act, name, id_) for id_ in _both(caller, tenant_id)]
 
     def _event(self, caller: Principal, action: str, resource: str, tenant_id: str) -> AuditEvent:
         return replace(AuditEvent.of(caller, action, resource), tenant_id=tenant_id)

@@ -64,12 +64,12 @@ class Secret:
         """text: the content of the file. Raises ValueError if it is shorter than 32 bytes."""
         if len(text) < MIN_SECRET_BYTES:
             raise ValueError(f"the secret has fewer than {MIN_SECRET_BYTES} bytes")
-        self._seal = AESGCM(_derived(text, b"responsa signing keys"))
-        self._refresh = _derived(text, b"responsa refresh tokens")
-        self._names = _derived(text, b"responsa attempts")
-        self._flows = AESGCM(_derived(text, b"responsa oidc flows"))
-        self._mails = _derived(text, b"responsa mail codes")
-        self._credentials = AESGCM(_derived(text, b"responsa model keys"))
+        self._seal = AESGCM(_derive(text, b"responsa signing keys"))
+        self._refresh = _derive(text, b"responsa refresh tokens")
+        self._names = _derive(text, b"responsa attempts")
+        self._flows = AESGCM(_derive(text, b"responsa oidc flows"))
+        self._mails = _derive(text, b"responsa mail codes")
+        self._credentials = AESGCM(_derive(text, b"responsa model keys"))
 
     def seal(self, kid: str, key: bytes) -> bytes:
         """Encrypt a private key. The id of the key is authenticated with it."""
@@ -80,16 +80,14 @@ class Secret:
         """Decrypt a private key. Raises InvalidTag if it was encrypted under another secret, or altered."""
         return self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], kid.encode())
 
-    def seal_credential(self, place: str, credential: str) -> bytes:
-        """Encrypt the key of a server of models, or the password of a folder. place: where it is used, for which alone it is unsealed."""
+    def seal_credential(self, use: str, credential: str) -> bytes:
+        """Encrypt the key of a server of models, or the password of a folder. use: where it is used, for which alone it is unsealed."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._credentials.encrypt(nonce, credential.encode(), place.encode())
+        return nonce + self._credentials.encrypt(nonce, credential.encode(), use.encode())
 
-    def unseal_credential(self, place: str, sealed: bytes) -> str:
-        """Decrypt a key or a password. Raises InvalidTag if it was encrypted under another secret, or for another place."""
-        return self._credentials.decrypt(
-            sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place.encode()
-        ).decode()
+    def unseal_credential(self, use: str, sealed: bytes) -> str:
+        """Decrypt a key or a password. Raises InvalidTag if it was encrypted under another secret, or for another use."""
+        return self._credentials.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], use.encode()).decode()
 
     def seal_flow(self, provider: str, content: bytes) -> str:
         """Encrypt the state of a sign-in for the browser that keeps it, as URL-safe Base64. The provider's id is authenticated with it."""
@@ -320,7 +318,7 @@ def _foreign() -> Unavailable:
     )
 
 
-def _derived(text: bytes, purpose: bytes) -> bytes:
+def _derive(text: bytes, purpose: bytes) -> bytes:
     return HKDF(hashes.SHA256(), 32, None, purpose).derive(text)
 
 

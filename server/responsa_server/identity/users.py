@@ -24,10 +24,10 @@ from responsa_server.domain.people import (
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import (
     MAX_SUBJECT_BYTES,
-    checked_display_name,
+    check_display_name,
     fold_email,
     new_user,
-    required_email,
+    require_email,
 )
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.users import PostgresUsers
@@ -54,17 +54,17 @@ class UserAdministration:
         """Create a user, or return the user that this request_id created. Raises InvalidRequest, AlreadyExists
         (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
         folded = fold_email(email, _EMAIL)
-        name = checked_display_name(display_name, _NAME)
+        name = check_display_name(display_name, _NAME)
         user = new_user(self._new_id(), caller.tenant_id, name, folded, role)
         return await self.store.add(caller, user, AuditEvent.of_call(caller, names.user(user.id)), request_id)
 
     async def with_email(self, caller: Principal, email: str) -> User:
         """Return the user with this e-mail address. Raises InvalidRequest, NotFound."""
-        return await self.store.with_email(caller.tenant_id, required_email(email))
+        return await self.store.with_email(caller.tenant_id, require_email(email))
 
     async def update(self, caller: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
         """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `PostgresUsers.update`."""
-        checked = _checked(change)
+        checked = _check(change)
         event = AuditEvent.of_call(caller, names.user(user_id))
         try:
             return await self.store.update(
@@ -84,11 +84,11 @@ class UserAdministration:
         finally:
             self._cache.forget_user(user_id)
 
-    def checked(self, user: User, change: UserChange, etag: str) -> UserChange:
+    def check(self, user: User, change: UserChange, etag: str) -> UserChange:
         """Check a change that is made later. Raises InvalidRequest, Conflict (ETAG_MISMATCH)."""
         if etag and etag != user.etag:
             raise Conflict.of_etag(names.user(user.id))
-        return _checked(change)
+        return _check(change)
 
     async def disable(self, caller: Principal, user_id: UUID, etag: str) -> User:
         """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors
@@ -116,16 +116,16 @@ class UserAdministration:
             self._cache.forget_user(user_id)
 
 
-def _checked(change: UserChange) -> UserChange:
+def _check(change: UserChange) -> UserChange:
     return UserChange(
-        None if change.display_name is None else checked_display_name(change.display_name, _NAME),
+        None if change.display_name is None else check_display_name(change.display_name, _NAME),
         None if change.email is None else fold_email(change.email, _EMAIL),
         change.role,
-        subject=None if change.subject is None else checked_subject(change.subject),
+        subject=None if change.subject is None else check_subject(change.subject),
     )
 
 
-def checked_subject(text: str) -> str:
+def check_subject(text: str) -> str:
     """Check the name of a person in documents. The names of users are given by the server alone. Raises InvalidRequest."""
     if (
         len(text.encode(errors="replace")) > MAX_SUBJECT_BYTES

@@ -54,7 +54,7 @@ from responsa_server.domain.knowledge import (
     ShownPart,
 )
 from responsa_server.domain.passages import Passage
-from responsa_server.identity.service import required_email
+from responsa_server.identity.service import require_email
 
 _SYNC_STAGES: Final = {
     IngestStage.QUEUED: source_pb2.SYNC_STAGE_QUEUED,
@@ -139,7 +139,7 @@ def readers(field: str, reader_messages: Sequence[reader_pb2.Reader]) -> tuple[C
             case "user":
                 reader = CollectionReader(uuid_of(f"{field}[{index}].user", "users", message.user))
             case "email":
-                reader = CollectionReader(email=required_email(message.email, f"{field}[{index}].email"))
+                reader = CollectionReader(email=require_email(message.email, f"{field}[{index}].email"))
             case "role":
                 reader = CollectionReader(role=enums.ROLE.value(message.role))
             case "group":
@@ -164,7 +164,7 @@ def parse_removed_emails(emails: Sequence[str], *, shares: bool) -> tuple[str, .
             "readers.removed",
             'can be set only if update_mask contains "readers"; collection.readers must then list the readers to keep',
         )
-    return tuple(required_email(email, f"{field}[{index}]") for index, email in enumerate(emails))
+    return tuple(require_email(email, f"{field}[{index}]") for index, email in enumerate(emails))
 
 
 def generation(value: Generation) -> generation_pb2.Generation:

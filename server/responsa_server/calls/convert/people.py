@@ -30,7 +30,7 @@ from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, con
 from responsa_server.domain.rows import Row
 from responsa_server.domain.unexpected import ErrorGroup
 from responsa_server.identity.accounts import SignedIn
-from responsa_server.identity.service import key_of_service, required_email
+from responsa_server.identity.service import key_of_service, require_email
 
 
 def user(value: User) -> user_pb2.User:
@@ -151,7 +151,7 @@ def heir(named: str) -> UUID | str | None:
     if not named:
         return None
     field = "hand_over_to"
-    return required_email(named, field) if "@" in named else uuid_of(field, "users", named)
+    return require_email(named, field) if "@" in named else uuid_of(field, "users", named)
 
 
 def deletion_receipt(value: Erasure) -> deletion_receipt_pb2.DeletionReceipt:

@@ -148,7 +148,7 @@ class AuthService:
             await self._users.update(principal, principal.user_id, change, request.user.etag)
             return people.user(await self._identity.me(principal))
         # A name that is not valid, and an etag that has changed, are refused before a mail is stored.
-        change = self._users.checked(
+        change = self._users.check(
             await self._identity.me(principal), UserChange(display_name=name), request.user.etag
         )
         await self._accounts.change_email(principal, request.user.email, current().origin)

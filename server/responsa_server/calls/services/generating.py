@@ -58,7 +58,7 @@ class GeneratingService:
             remedy = f"must be empty, because the agent {known} writes no JSON; its owner can allow it with model.json_output"
             raise InvalidRequest.of_field("json_schema", "json_schema.allowed", remedy)
         if self._limiter is not None:
-            await self._limiter.generated_text(principal)
+            await self._limiter.count_text(principal)
         shape = "" if schema is None else f"{_FIT}\n{request.json_schema}" if schema else _WRITE_JSON
         instructions = "\n\n".join(filter(None, (request.instructions, shape)))
         messages = [PromptMessage(Role.SYSTEM, instructions)] if instructions else []

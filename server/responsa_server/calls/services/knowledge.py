@@ -188,10 +188,10 @@ class KnowledgeService:
         async for chunk in chunks:
             waiting += len(chunk)
             if waiting >= _COUNTED_BYTES:
-                await self._limiter.uploaded(caller(), waiting)
+                await self._limiter.count_upload(caller(), waiting)
                 size, waiting = size + waiting, 0
             yield chunk
-        await self._limiter.uploaded(caller(), waiting)
+        await self._limiter.count_upload(caller(), waiting)
         if announced is None:
             await storing.add(size + waiting)
 
@@ -206,7 +206,7 @@ class KnowledgeService:
         size = await self._library.size_of_copy(caller(), document_id, version, title)
         with self._limiter.storing(caller()) as storing:
             await storing.add(size)
-            await self._limiter.uploaded(caller(), size)
+            await self._limiter.count_upload(caller(), size)
             yield
 
     async def CreateDocument(self, request: pb.CreateDocumentRequest) -> operations_pb2.Operation:
@@ -376,7 +376,7 @@ class KnowledgeService:
 
     async def EmbedTexts(self, request: pb.EmbedTextsRequest) -> pb.EmbedTextsResponse:
         work_for(caller(), current().deadline, background=True)
-        count = None if self._limiter is None else partial(self._limiter.embedded, caller())
+        count = None if self._limiter is None else partial(self._limiter.count_embedded, caller())
         async with self._at_a_time("embeddings"):
             vectors = await self._library.embed(request.texts, request.embedding, count)
         return pb.EmbedTextsResponse(

@@ -35,7 +35,7 @@ from responsa_server.domain.programs import RESOURCES
 from responsa_server.identity.programs import (
     HELD_SECONDS,
     MAX_DOCUMENT,
-    Asked,
+    AuthorisationRequest,
     Faulty,
     Programs,
     host_of,
@@ -176,7 +176,7 @@ class OAuth:
         caller = await self._caller(request)
         try:
             sealed = cookie_of(request.headers.getlist("cookie"), self._cookie) or ""
-            parameters = await self._programs.held(identity, sealed, decides=allow is not None)
+            parameters = await self._programs.resume(identity, sealed, decides=allow is not None)
             authorisation = await self._programs.ask(caller, parameters, self._base(request))
         except Faulty as faulty:
             return _private({"problem": faulty.description, "redirectUri": faulty.uri})
@@ -244,7 +244,7 @@ class OAuth:
         return replace(who, address=call.address, call_id=call.id)
 
 
-def _describe(authorisation: Asked) -> Mapping[str, object]:
+def _describe(authorisation: AuthorisationRequest) -> Mapping[str, object]:
     client = authorisation.client
     return {
         "displayName": client.display_name,
