@@ -17,7 +17,7 @@ from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
 from responsa_server.domain.people import Principal
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.json_server import Calling
-from responsa_server.providers.prices import Prices, shipped
+from responsa_server.providers.prices import Prices, load_shipped
 from responsa_server.providers.reranking import TeiReranker
 from responsa_server.providers.settings import CompatibleSettings
 from responsa_server.search.answering import LibraryEvidence
@@ -51,7 +51,7 @@ class Place:
             CompatibleSettings.model_construct(url=self.server.url, api_key=SecretStr("")),
             "lab:short",
             Calling(KeyLimits(4, 0, 5.0), RetryPolicy(retries=0)),
-            Prices(shipped(), ["lab"]),
+            Prices(load_shipped(), ["lab"]),
         )
         reranking = Reranking(self.model, seconds=60, most=4, most_bytes=4000, breakers=Breakers())
         self.search = KnowledgeSearch(self.retriever, reranking)

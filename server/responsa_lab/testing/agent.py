@@ -190,7 +190,7 @@ async def scripted_agent(
                 url,
                 allow_private=(str(urlsplit(url).hostname),),
                 effect=effect,
-                most=MAX_RESULT_BYTES,
+                limit=MAX_RESULT_BYTES,
             )
             tools.append(
                 HttpApiTool(

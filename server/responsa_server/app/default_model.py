@@ -38,7 +38,7 @@ from responsa_server.domain.tools import SecretPlace, ToolUnfit
 from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.addresses import Allowed, OutboundError, origin_of, read_allowed
 from responsa_server.outbound.connector import look_up
-from responsa_server.providers.embedding import EMBEDDERS, known_embeddings
+from responsa_server.providers.embedding import EMBEDDERS, embeddings_of
 from responsa_server.providers.http_model import NOT_ALLOWED
 from responsa_server.providers.settings import COMPATIBLE, GuardedSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, providers
@@ -224,7 +224,7 @@ class DefaultModels:
         """The names of the provider's models if no model is named. Raises ModelError."""
         provider = provider or self._table.providers.get(wanted.provider)
         adapter = None if provider is None else provider.adapter(wanted.model)
-        model = adapter or self._table.made(wanted.name)
+        model = adapter or self._table.serverless(wanted.name)
         assert model is not None, "the name was checked"
         try:
             if adapter is not None and not wanted.model:
@@ -251,7 +251,7 @@ class DefaultModels:
                 takes_key_name=True,
                 base_url=section.url,
                 takes_embedding=name in EMBEDDERS,
-                embeddings=[self._offer_embedding(name, called) for called in known_embeddings(name)],
+                embeddings=[self._offer_embedding(name, called) for called in embeddings_of(name)],
             )
         providers[COMPATIBLE] = ModelProvider(
             COMPATIBLE,
@@ -478,7 +478,7 @@ class ModelsPart:
         until, why = self._away.get(name, (0.0, ""))
         if time.monotonic() < until:
             return why
-        why = await self._models.unreached(name, _ANSWER_SECONDS)
+        why = await self._models.probe(name, _ANSWER_SECONDS)
         if why:
             self._away[name] = (time.monotonic() + _AWAY_SECONDS, why)
         else:

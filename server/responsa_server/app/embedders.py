@@ -10,7 +10,7 @@ from httpx2 import AsyncClient
 
 from responsa_server.app.settings import SettingsError
 from responsa_server.providers.chain import RetryPolicy
-from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, described
+from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describe
 from responsa_server.providers.json_server import Calling
 from responsa_server.providers.settings import EmbeddingModelSettings, ModelSettings
 from responsa_server.providers.table import Provider
@@ -125,6 +125,6 @@ class ConfiguredEmbedders:
     ) -> HttpEmbedder:
         return EMBEDDERS[provider.server.wire](
             provider.server,
-            described(called, self._settings.embeddings.get(called, EmbeddingModelSettings()), dimensions),
+            describe(called, self._settings.embeddings.get(called, EmbeddingModelSettings()), dimensions),
             Calling(provider.limits, RetryPolicy(self._settings.retries), http),
         )

@@ -23,7 +23,7 @@ from responsa_server.domain.quotas import Metric
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.json_server import Calling
 from responsa_server.providers.onnx_reranker import OnnxReranker, RerankerUnusable
-from responsa_server.providers.prices import FREE, PriceList, PriceRow, Prices, shipped
+from responsa_server.providers.prices import FREE, PriceList, PriceRow, Prices, load_shipped
 from responsa_server.providers.reranking import RERANKERS
 from responsa_server.providers.settings import COMPATIBLE, ONNX, CompatibleSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
@@ -84,7 +84,7 @@ def model_table(
         default=settings.default,
         patience_seconds=settings.patience_seconds,
         retry=RetryPolicy(retries=settings.retries),
-        made=extra or {},
+        serverless=extra or {},
         absent=absent,
     )
     return ModelTable(
@@ -144,7 +144,7 @@ def _local_provider(settings: ModelSettings, layout: Layout) -> Provider:
 
 
 def _prices(settings: ModelSettings) -> PriceList:
-    known = shipped()
+    known = load_shipped()
     if not settings.scripted:
         return known
     row = PriceRow.model_validate(

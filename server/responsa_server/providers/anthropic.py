@@ -138,7 +138,7 @@ class AnthropicMessages(HttpModel):
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the events. An answer ends with a stop reason and then `message_stop`. The adapter skips
         unknown kinds of events, blocks and deltas."""
-        requested, spent, reason, stopped, said = RequestParts(), _Usage(), "", False, False
+        requested, spent, reason, stopped, wrote = RequestParts(), _Usage(), "", False, False
         model: object = None
         cited = _Citing(active=self._cites(prompt))
         async for event in events:
@@ -148,16 +148,16 @@ class AnthropicMessages(HttpModel):
             match data.type:
                 case "message_start":
                     spent, model = data.message.usage, data.message.model
-                    yield _spent(spent)
+                    yield _to_spent(spent)
                 case "content_block_start" if data.content_block is not None:
                     block = data.content_block
                     if block.type == "tool_use":
                         requested.add(data.index, block.id, block.name)
                     elif block.type == "text" and block.text:
-                        said = True
+                        wrote = True
                         yield TextPiece(cited.add(block.text))
                 case "content_block_delta" if data.delta.type == "text_delta" and data.delta.text:
-                    said = True
+                    wrote = True
                     yield TextPiece(cited.add(data.delta.text))
                 case "content_block_delta" if data.delta.type == "citations_delta":
                     cited.marks.append(data.delta.citation)
@@ -169,9 +169,9 @@ class AnthropicMessages(HttpModel):
                     reason = data.delta.stop_reason or reason
                     if data.usage is not None:
                         spent = spent.model_copy(update=data.usage.model_dump(exclude_none=True))
-                        yield _spent(spent)
+                        yield _to_spent(spent)
                 case "error":
-                    raise self._failed({"error": data.error})
+                    raise self._error_of({"error": data.error})
                 case "message_stop":
                     stopped = True
                     await self._rest(events)
@@ -182,7 +182,7 @@ class AnthropicMessages(HttpModel):
             raise ModelError(ModelFault.CUT, "the stream ended without message_stop")
         for request in requested.requests():
             yield request
-        yield ending(prompt, stop_of(reason, _STOPS), said=said or bool(requested), model=model)
+        yield ending(prompt, stop_of(reason, _STOPS), wrote=wrote or bool(requested), model=model)
 
     def _cites(self, prompt: ModelPrompt) -> bool:
         """Whether the passages are documents, which the model cites itself. No schema is accepted beside them."""
@@ -249,15 +249,15 @@ def _first_words(text: str) -> str:
 def messages(prompt_messages: Sequence[PromptMessage], *, documents: bool = False) -> list[dict[str, Any]]:
     """A prompt's messages without the system message. Successive messages of one role are joined into one message,
     which begins with its tool results. documents: whether passages are blocks of their own, which the model cites."""
-    made = alternating(
+    turns = alternating(
         prompt_messages,
         lambda message: _documents(message) if documents and message.documents else _blocks(message),
         assistant="assistant",
         field="content",
     )
-    for one in made:
-        one["content"].sort(key=_late)
-    return made
+    for turn in turns:
+        turn["content"].sort(key=_late)
+    return turns
 
 
 def _late(block: Mapping[str, Any]) -> bool:
@@ -297,7 +297,7 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     return Complaint(str(fields.get("type", "")), str(fields.get("message", "")))
 
 
-def _spent(usage: _Usage) -> Spent:
+def _to_spent(usage: _Usage) -> Spent:
     """The usage in our form. Anthropic's count of input tokens excludes the tokens that were read from the cache or
     written to it, so these tokens are added here.
     """

@@ -168,7 +168,7 @@ class Retrying:
         clock = asyncio.get_running_loop().time
         until = inf if prompt.patience_seconds is None else clock() + prompt.patience_seconds
         while True:
-            said, latest = False, before
+            wrote, latest = False, before
             tried += 1
             try:
                 async with aclosing(self._model.stream(prompt)) as pieces:
@@ -176,13 +176,13 @@ class Retrying:
                         if isinstance(piece, Spent):
                             latest = piece = together(before, piece)
                         else:
-                            said = True
+                            wrote = True
                         yield piece
                 return
             except ModelError as error:
                 error.tried = tried
                 pause = self._policy.pause(error, tried, self._chance())
-                if said or pause is None or clock() + pause >= until:
+                if wrote or pause is None or clock() + pause >= until:
                     raise
                 log_failed(self._called, prompt, error)
             before = latest
@@ -229,7 +229,7 @@ class ChainModel:
     small: bool = False
 
 
-class Barred:
+class ModelCircuits:
     """Which failures of models open the circuits of `Breakers`. All chains share this object.
 
     If the provider rejects a key, all models with this key are barred at once. If the key is valid but may not use the
@@ -245,20 +245,20 @@ class Barred:
         """The circuits that the call probes; or, if the model is barred, the fault that caused it."""
         probed: list[str] = []
         for name in _circuits(member):
-            found = self.breakers.admit(name)
-            if isinstance(found, BarredCall):
-                self.left(probed)
-                return ModelFault(found.cause)
-            if found is Probe.PROBE:
+            outcome = self.breakers.admit(name)
+            if isinstance(outcome, BarredCall):
+                self.release(probed)
+                return ModelFault(outcome.cause)
+            if outcome is Probe.PROBE:
                 probed.append(name)
         return probed
 
-    def left(self, probed: Sequence[str]) -> None:
+    def release(self, probed: Sequence[str]) -> None:
         """A call has ended. Probes whose outcome is not known may be repeated."""
         for name in probed:
             self.breakers.end_probe(name)
 
-    def failed(self, member: ChainModel, error: ModelError, waited_seconds: float) -> None:
+    def note_failure(self, member: ChainModel, error: ModelError, waited_seconds: float) -> None:
         """Records a failed call. waited_seconds: the time from the call to its failure."""
         key, model = _circuits(member)
         if error.fault is ModelFault.CREDENTIAL:
@@ -268,7 +268,7 @@ class Barred:
         ):
             self.breakers.record_failure(model, error.fault, _MOST_STRIKES)
 
-    def answered(self, member: ChainModel) -> None:
+    def note_answer(self, member: ChainModel) -> None:
         """Records that the answer to a call has begun."""
         for name in _circuits(member):
             self.breakers.record_success(name)
@@ -287,7 +287,7 @@ class _Misfit(Exception):
 class _Call:
     """A call of one model. members: the number of models that are left, among which patience is divided. keep: how many
     characters of the answer stay when the model's first text is sent. prefix: whether the model continues the text itself.
-    seam: compares the text with what stands; None for a text from the answer's beginning. said: whether the model has sent
+    seam: compares the text with what stands; None for a text from the answer's beginning. wrote: whether the model has sent
     a word or a tool request. placed: whether its first text was sent on.
     """
 
@@ -297,7 +297,7 @@ class _Call:
     keep: int = 0
     prefix: bool = False
     seam: Seam | None = None
-    said: bool = False
+    wrote: bool = False
     placed: bool = False
 
     def silence_seconds(self) -> float | None:
@@ -338,10 +338,10 @@ class _Answer:
                 prefix = member.takes_prefix and not self._no_prefix
                 keep = takeover.keeps(self._text, prefix=prefix)
                 prefix = prefix and keep > 0
-            made = takeover.prompt(self._text[:keep], prefix=prefix)
-            if made is None:
+            resumed = takeover.prompt(self._text[:keep], prefix=prefix)
+            if resumed is None:
                 return None
-            prompt, seam = made, takeover.seam(self._text[:keep]) if keep else None
+            prompt, seam = resumed, takeover.seam(self._text[:keep]) if keep else None
             self._until = self._deadline(prompt)
         patience = most_seconds
         if self._until is not None:
@@ -360,33 +360,33 @@ class _Answer:
 
     def failed(self, call: _Call, error: ModelError) -> bool:
         """Take note of a call that has failed. Returns whether the same model must be called once more, without a prefix."""
-        if call.said and self._prompt.takeover is None:
+        if call.wrote and self._prompt.takeover is None:
             self.open = False
         self._taken_up |= self.begun
         # The server may not accept a prefix, or the model may have nothing to add to the last sentence.
         self._no_prefix = (
-            call.prefix and not call.said and error.fault in (ModelFault.REFUSED, ModelFault.EMPTY)
+            call.prefix and not call.wrote and error.fault in (ModelFault.REFUSED, ModelFault.EMPTY)
         )
         return self._no_prefix
 
-    async def fitted(
+    async def fit(
         self, call: _Call, pieces: AsyncGenerator[ModelPiece, None]
     ) -> AsyncGenerator[ModelPiece, None]:
         """The pieces, after what is withdrawn for them. Raises _Misfit."""
         if call.seam is not None:
-            async with aclosing(self._compared(call, call.seam, pieces)) as compared:
-                async for one in compared:
-                    yield one
+            async with aclosing(self._compare(call, call.seam, pieces)) as compared:
+                async for part in compared:
+                    yield part
             return
         async for piece in pieces:
-            for one in self._sent(call, piece):
-                yield one
+            for part in self._send(call, piece):
+                yield part
 
-    async def _compared(
+    async def _compare(
         self, call: _Call, seam: Seam, pieces: AsyncGenerator[ModelPiece, None]
     ) -> AsyncGenerator[ModelPiece, None]:
         comes, sent, anew, fit = "", False, False, Fit.OPEN
-        async with aclosing(_paced(pieces)) as paced:
+        async with aclosing(_pace(pieces)) as paced:
             async for piece in paced:
                 if isinstance(piece, Withdrawn):  # what was compared was reasoning
                     raise _Misfit
@@ -403,13 +403,13 @@ class _Answer:
                 if comes and not sent and (fit is not Fit.OPEN or piece is None):
                     sent, text = True, comes
                 if text and sent:
-                    for one in self._sent(call, TextPiece(text)):
-                        yield one
+                    for part in self._send(call, TextPiece(text)):
+                        yield part
                 if piece is not None and not isinstance(piece, TextPiece):
-                    for one in self._sent(call, piece):
-                        yield one
+                    for part in self._send(call, piece):
+                        yield part
 
-    def _sent(self, call: _Call, piece: ModelPiece) -> Iterator[ModelPiece]:
+    def _send(self, call: _Call, piece: ModelPiece) -> Iterator[ModelPiece]:
         """A piece, after the withdrawal of what does not stay before the first text of a call."""
         if isinstance(piece, Withdrawn):
             call.placed = False
@@ -427,7 +427,7 @@ class _Answer:
                 yield Withdrawn(call.keep)
         if isinstance(piece, TextPiece):
             if first:
-                piece = TextPiece(_joined(self._text, piece.text, prefix=call.prefix))
+                piece = TextPiece(_join(self._text, piece.text, prefix=call.prefix))
             self._text += piece.text
         self.open = self.open and not asks
         yield piece
@@ -436,7 +436,7 @@ class _Answer:
         return None if prompt.patience_seconds is None else self._clock() + prompt.patience_seconds
 
 
-def _joined(stands: str, text: str, *, prefix: bool) -> str:
+def _join(stands: str, text: str, *, prefix: bool) -> str:
     """The first text after what stands, with exactly the white space that belongs between the two."""
     if not stands:
         return text
@@ -446,7 +446,7 @@ def _joined(stands: str, text: str, *, prefix: bool) -> str:
     return text if prefix or text[0].isspace() else f" {text}"
 
 
-async def _paced(pieces: AsyncGenerator[ModelPiece, None]) -> AsyncGenerator[ModelPiece | None, None]:
+async def _pace(pieces: AsyncGenerator[ModelPiece, None]) -> AsyncGenerator[ModelPiece | None, None]:
     """The pieces, and None once, if the model pauses when _SEAM_SECONDS have passed since its first text."""
     ready: asyncio.Queue[ModelPiece | Exception | None] = asyncio.Queue(1)
 
@@ -508,14 +508,14 @@ class ModelChain:
         self,
         members: Sequence[ChainModel],
         prices: PriceTable,
-        barred: Barred,
+        circuits: ModelCircuits,
         *,
         patience_seconds: float,
     ) -> None:
         """members: the models, at least one."""
         self._members = members
         self._prices = prices
-        self._barred = barred
+        self._circuits = circuits
         self._patience = patience_seconds
 
     @property
@@ -535,10 +535,10 @@ class ModelChain:
         while call is not None:
             before = spent
             try:
-                async with aclosing(self._heard(member, call)) as pieces:
-                    async for piece in answer.fitted(call, pieces):
+                async with aclosing(self._hear(member, call)) as pieces:
+                    async for piece in answer.fit(call, pieces):
                         if isinstance(piece, Spent):
-                            spent = piece = together(before, self._priced(piece, member))
+                            spent = piece = together(before, self._price(piece, member))
                         yield piece
                 return
             except _Misfit:
@@ -555,7 +555,7 @@ class ModelChain:
                 if others:
                     yield Switched(member.name, others[0].name, error.fault, answer.begun)
                     member = others.pop(0)
-                elif once_more and call.said and error.fault in _MOMENTARY:
+                elif once_more and call.wrote and error.fault in _MOMENTARY:
                     once_more = False
                     yield answer.again()
                 else:
@@ -564,12 +564,12 @@ class ModelChain:
         # The budget allows no further call.
         yield Ended(complete=False)
 
-    async def _heard(self, member: ChainModel, call: _Call) -> AsyncGenerator[ModelPiece, None]:
+    async def _hear(self, member: ChainModel, call: _Call) -> AsyncGenerator[ModelPiece, None]:
         """The pieces of one model. Raises ModelError, with the model's name."""
         clock = asyncio.get_running_loop().time
         prompt, own, held = call.prompt, call.patience_seconds, ""
         begun, patience = clock(), asyncio.timeout(None)
-        probed = self._barred.admit(member)
+        probed = self._circuits.admit(member)
         if isinstance(probed, ModelFault):
             error = ModelError(probed, "an earlier call failed in this way, so the model was not called")
             error.model = member.name
@@ -588,20 +588,20 @@ class ModelChain:
         ).begin()
         recorded.text("gen_ai.input.messages", lambda: _messages(prompt))
         error: ModelError | None = None
-        said = list[str]()
+        texts = list[str]()
         try:
             async with aclosing(
                 member.model.stream(
                     replace(prompt, patience_seconds=own, silence_seconds=call.silence_seconds)
                 )
             ) as pieces:
-                while not call.said:
+                while not call.wrote:
                     async with asyncio.timeout_at(begun + own) as patience:
                         with recorded.current():
                             piece = await anext(pieces, None)
                     if piece is None:
                         return
-                    self._note(recorded, piece, member, said)
+                    self._note(recorded, piece, member, texts)
                     match piece:
                         case Spent():
                             yield piece
@@ -620,16 +620,16 @@ class ModelChain:
                             )
                         case _:
                             pass
-                    call.said = True
+                    call.wrote = True
                     first = clock() - begun
                     recorded.add(**{"gen_ai.response.time_to_first_chunk": first})
                     with recorded.current():
                         instruments.MODEL_FIRST_SECONDS.add(first, member.name)
-                    self._barred.answered(member)
+                    self._circuits.note_answer(member)
                     probed = ()
                     yield piece
                 async for piece in pieces:
-                    self._note(recorded, piece, member, said)
+                    self._note(recorded, piece, member, texts)
                     yield piece
             instruments.MODEL_CALLS.add(1, member.name, "ok")
             return
@@ -637,30 +637,30 @@ class ModelChain:
             if not patience.expired():
                 raise
             error = ModelError(ModelFault.TIMEOUT, f"the model sent no word within {own:g} s")
-            self._failed(member, call, error, clock() - begun)
+            self._fail(member, call, error, clock() - begun)
         except ModelError as caught:
             error = caught
-            self._failed(member, call, error, clock() - begun)
+            self._fail(member, call, error, clock() - begun)
         finally:
             seconds = clock() - begun
             took(member.name, seconds)
             with recorded.current():
                 instruments.MODEL_SECONDS.add(seconds, member.name)
-            self._barred.left(probed)
+            self._circuits.release(probed)
             if error is not None:
                 recorded.fail(error.fault.value)
-            recorded.text("gen_ai.output.messages", lambda: _message("assistant", "".join(said)))
+            recorded.text("gen_ai.output.messages", lambda: _message("assistant", "".join(texts)))
             recorded.end()
         assert error is not None, "the loop above returns unless there is an error"
         raise error
 
-    def _note(self, recorded: AnyStage, piece: ModelPiece, member: ChainModel, said: list[str]) -> None:
+    def _note(self, recorded: AnyStage, piece: ModelPiece, member: ChainModel, texts: list[str]) -> None:
         """Record the usage and the end of a call, and its text if the settings allow texts."""
         if recorded is IDLE:
             return
         match piece:
             case Spent():
-                usage = self._priced(piece, member).usage
+                usage = self._price(piece, member).usage
                 recorded.add(
                     **{
                         "gen_ai.usage.input_tokens": usage.input_tokens,
@@ -676,18 +676,18 @@ class ModelChain:
                     }
                 )
             case TextPiece() if recorded.takes_texts:
-                said.append(piece.text)
+                texts.append(piece.text)
             case _:
                 pass
 
-    def _failed(self, member: ChainModel, call: _Call, error: ModelError, waited_seconds: float) -> None:
+    def _fail(self, member: ChainModel, call: _Call, error: ModelError, waited_seconds: float) -> None:
         error.model = member.name
         instruments.MODEL_CALLS.add(1, member.name, error.fault.value)
         log_failed(member.name, call.prompt, error)
-        if not call.said or error.fault is ModelFault.CREDENTIAL:
-            self._barred.failed(member, error, waited_seconds)
+        if not call.wrote or error.fault is ModelFault.CREDENTIAL:
+            self._circuits.note_failure(member, error, waited_seconds)
 
-    def _priced(self, piece: Spent, member: ChainModel) -> Spent:
+    def _price(self, piece: Spent, member: ChainModel) -> Spent:
         named = replace(piece, model=member.name)
         usage, cost = piece.usage, self._prices.cost_micros(named, datetime.now(UTC).date())
         if cost is None:
@@ -699,7 +699,7 @@ class ModelChain:
 
 def _messages(prompt: ModelPrompt) -> str:
     """A prompt in the JSON of OpenTelemetry's conventions."""
-    return f"[{', '.join(_message(one.role.value, one.text)[1:-1] for one in prompt.messages)}]"
+    return f"[{', '.join(_message(message.role.value, message.text)[1:-1] for message in prompt.messages)}]"
 
 
 def _message(role: str, text: str) -> str:

@@ -54,7 +54,7 @@ _PROBE: Final = "How many numbers does a vector have?"
 _LASTING: Final = {ModelFault.CREDENTIAL, ModelFault.REFUSED, ModelFault.MALFORMED}
 
 
-def known_embeddings(provider: str) -> list[str]:
+def embeddings_of(provider: str) -> list[str]:
     """The names of a vendor's embedding models whose vectors are known."""
     return [model for vendor, _, model in (called.partition(":") for called in _KNOWN) if vendor == provider]
 
@@ -81,7 +81,7 @@ class EmbeddingModel:
         return self.called.partition(":")[2]
 
 
-def described(called: str, settings: EmbeddingModelSettings, dimensions: int | None = None) -> EmbeddingModel:
+def describe(called: str, settings: EmbeddingModelSettings, dimensions: int | None = None) -> EmbeddingModel:
     """The model `provider:model` with its settings. What the settings leave out is taken from the table of known
     models. dimensions: the length of the vectors, if it differs from that in the settings."""
     known, max_tokens = _KNOWN.get(called, (None, _DEFAULT_MAX_TOKENS))
@@ -148,7 +148,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
         """Ask the model for its dimensions, unless they are known. Raises Unavailable, and Precondition if no index
         exists for vectors of this length."""
         if self.model.dimensions is None:
-            [vector] = _listed(await self._call([_PROBE]))
+            [vector] = _to_lists(await self._call([_PROBE]))
             length = len(vector)
             if length not in INDEXED_DIMENSIONS:
                 listed = ", ".join(map(str, INDEXED_DIMENSIONS))
@@ -165,7 +165,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
         """
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         for start, batch in self._batches(texts):
-            vectors[start : start + len(batch)] = self._checked(await self._call(batch))
+            vectors[start : start + len(batch)] = self._to_unit_vectors(await self._call(batch))
         return vectors
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
@@ -183,11 +183,11 @@ class HttpEmbedder(JsonServer, abc.ABC):
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
         start, tokens, batch = 0, 0, list[str]()
-        for place, text in enumerate(texts):
+        for index, text in enumerate(texts):
             cut, size = self._cut(text)
             if batch and (len(batch) == self.texts_a_call or tokens + size > self.model.tokens_a_call):
                 yield start, batch
-                start, tokens, batch = place, 0, []
+                start, tokens, batch = index, 0, []
             batch.append(cut)
             tokens += size
         if batch:
@@ -213,25 +213,25 @@ class HttpEmbedder(JsonServer, abc.ABC):
             raise self._unusable("vector_count", f"it sent {len(vectors)} vectors for {len(texts)} texts")
         return vectors
 
-    def _checked(self, vectors: Sequence[object]) -> Float:
+    def _to_unit_vectors(self, vectors: Sequence[object]) -> Float:
         """The vectors as unit vectors. Raises Precondition."""
-        lengths = {len(one) for one in _listed(vectors)} - {self.dimensions}
+        lengths = {len(vector) for vector in _to_lists(vectors)} - {self.dimensions}
         if lengths:
             raise self._unusable(
                 "vector_length", f"a vector has {min(lengths)} numbers instead of {self.dimensions}"
             )
         try:
-            made = np.array(vectors, np.float64)
+            array = np.array(vectors, np.float64)
         except (TypeError, ValueError, OverflowError):
             raise self._unusable("vector_not_finite", "a vector holds something other than numbers") from None
-        if not (np.abs(made) < _TOO_LARGE).all():
+        if not (np.abs(array) < _TOO_LARGE).all():
             raise self._unusable(
                 "vector_not_finite", "a vector holds a number that is not finite or too large"
             )
-        norms = np.linalg.norm(made, axis=1, keepdims=True)
+        norms = np.linalg.norm(array, axis=1, keepdims=True)
         if not (norms > 0).all():
             raise self._unusable("vector_zero", "a vector consists of zeros")
-        return (made / norms).astype(np.float32)
+        return (array / norms).astype(np.float32)
 
     def _unusable(self, cause: str, what: str) -> Precondition:
         return Precondition(
@@ -260,7 +260,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
         )
 
 
-def _listed(vectors: Sequence[object]) -> Sequence[Sequence[object]]:
+def _to_lists(vectors: Sequence[object]) -> Sequence[Sequence[object]]:
     """The vectors as lists. What is not a list is empty."""
     return [cast("list[object]", vector) if isinstance(vector, list) else () for vector in vectors]
 

@@ -139,24 +139,24 @@ class Gemini(HttpModel):
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the chunks. An answer is complete if a finish reason came before the body ended. Usage may
         still follow the finish reason."""
-        requested, finish, blocked, said, model = RequestParts(), "", False, False, None
-        used_ids = {one.call_id for message in prompt.messages for one in message.requests}
+        requested, finish, blocked, wrote, model = RequestParts(), "", False, False, None
+        used_ids = {request.call_id for message in prompt.messages for request in message.requests}
         async for event in events:
             if not event.data:
                 continue
             chunk = _Chunk.model_validate_json(event.data)
             if chunk.error is not None:
-                raise self._failed({"error": chunk.error})
+                raise self._error_of({"error": chunk.error})
             model = chunk.model_version or model
             if chunk.usage_metadata is not None:
-                yield _spent(chunk.usage_metadata)
+                yield _to_spent(chunk.usage_metadata)
             blocked |= chunk.prompt_feedback is not None and bool(chunk.prompt_feedback.block_reason)
             for candidate in (chunk.candidates or ())[:1]:
                 for part in candidate.content.parts or ():
                     if part.function_call is not None:
                         _gather(requested, part.function_call, part.thought_signature or "", used_ids)
                     elif part.text and not part.thought:
-                        said = True
+                        wrote = True
                         yield TextPiece(part.text)
                 finish = candidate.finish_reason or finish
         if not (finish or blocked):
@@ -167,7 +167,7 @@ class Gemini(HttpModel):
             yield request
         # Any other reason (OTHER, LANGUAGE, …) means that the answer is incomplete.
         stop = Stop.UNSAFE if blocked else stop_of(finish, _STOPS)
-        yield ending(prompt, stop, said=said or bool(requested), model=model)
+        yield ending(prompt, stop, wrote=wrote or bool(requested), model=model)
 
 
 def body_of(prompt: ModelPrompt) -> dict[str, Any]:
@@ -200,8 +200,8 @@ def body_of(prompt: ModelPrompt) -> dict[str, Any]:
 
 def contents(prompt_messages: Sequence[PromptMessage]) -> list[dict[str, Any]]:
     """A prompt's messages without the system message. Successive messages of one role are joined."""
-    tools = {request.call_id: request.tool for one in prompt_messages for request in one.requests}
-    return alternating(prompt_messages, lambda one: _parts(one, tools), assistant="model", field="parts")
+    tools = {request.call_id: request.tool for message in prompt_messages for request in message.requests}
+    return alternating(prompt_messages, lambda turn: _parts(turn, tools), assistant="model", field="parts")
 
 
 def _parts(message: PromptMessage, tools: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -230,9 +230,9 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     fields = cast("dict[str, Any]", error)
     kind, delay = str(fields.get("status", "")), None
     details = fields.get("details")
-    for one in cast("list[object]", details) if isinstance(details, list) else ():
-        if isinstance(one, dict):
-            detail = cast("dict[str, Any]", one)
+    for item in cast("list[object]", details) if isinstance(details, list) else ():
+        if isinstance(item, dict):
+            detail = cast("dict[str, Any]", item)
             if str(detail.get("reason")) in FAULTS:
                 kind = str(detail["reason"])
             with contextlib.suppress(KeyError, ValueError):
@@ -245,13 +245,13 @@ def _gather(requested: RequestParts, call: _FunctionCall, signature: str, used_i
     answers of the conversation use; the call's id is added to them.
     """
     numbered = (f"call-{number}" for number in count(len(used_ids) + 1))
-    call_id = call.id or next(one for one in numbered if one not in used_ids)
+    call_id = call.id or next(id_ for id_ in numbered if id_ not in used_ids)
     used_ids.add(call_id)
     arguments = json.dumps(call.args or {}, ensure_ascii=False)
     requested.add(len(requested), call_id, call.name, arguments, signature)
 
 
-def _spent(usage: _Usage) -> Spent:
+def _to_spent(usage: _Usage) -> Spent:
     """The usage in our form. Gemini's counts are totals since the beginning of the answer. Gemini counts thoughts
     separately from the other output, so the two counts are added.
     """

@@ -136,9 +136,9 @@ def tokens(*counts: object) -> int:
     Every count of an adapter goes through here: a negative one would give a quota back, and the database cannot store a huge one.
     """
     numbers = [
-        one for one in counts if isinstance(one, (int, float)) and one > 0
+        count for count in counts if isinstance(count, (int, float)) and count > 0
     ]  # not a number is not greater
-    return min(sum(int(min(one, MAX_TOKENS)) for one in numbers), MAX_TOKENS)
+    return min(sum(int(min(number, MAX_TOKENS)) for number in numbers), MAX_TOKENS)
 
 
 ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
@@ -177,7 +177,7 @@ class HttpServer:
     async def close(self) -> None:
         await self.http.aclose()
 
-    async def unreached(self, seconds: float) -> str:
+    async def probe(self, seconds: float) -> str:
         """Why the server does not answer a request, whatever the answer would be, within so many seconds; "" if it does."""
         try:
             async with asyncio.timeout(seconds), self.http.stream("GET", self._server.url):
@@ -215,31 +215,31 @@ class HttpServer:
                 begun = True
                 sent.add(**{"http.response.status_code": response.status_code})
                 if response.status_code != HTTPStatus.OK:
-                    raise await self._refused(response)
-                given = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-                if given != kind:
+                    raise await self._read_refusal(response)
+                received = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                if received != kind:
                     raise ModelError(
-                        ModelFault.MALFORMED, f"the answer has the type {given[:_SHOWN_BYTES]!r}"
+                        ModelFault.MALFORMED, f"the answer has the type {received[:_SHOWN_BYTES]!r}"
                     )
                 yield response
         # "from None": the original exception holds the request, and the request holds the key.
         except (httpx2.SSEError, httpx2.DecodingError, ValidationError) as error:
-            raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
+            raise ModelError(ModelFault.MALFORMED, self._redact(repr(error))) from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise ModelError(ModelFault.UNREACHABLE, self._shown(repr(error)), passing=True) from None
+            raise ModelError(ModelFault.UNREACHABLE, self._redact(repr(error)), passing=True) from None
         except httpx2.TimeoutException as error:
-            raise ModelError(ModelFault.TIMEOUT, self._shown(repr(error)), passing=not begun) from None
+            raise ModelError(ModelFault.TIMEOUT, self._redact(repr(error)), passing=not begun) from None
         except ForbiddenRequest as error:
-            raise ModelError(ModelFault.REFUSED, self._shown(str(error)), kind=NOT_ALLOWED) from None
+            raise ModelError(ModelFault.REFUSED, self._redact(str(error)), kind=NOT_ALLOWED) from None
         except httpx2.RequestError as error:
             # A server may close an idle connection just when a request is sent on it. Then no answer has begun, so the
             # request may be sent again.
             fault = ModelFault.CUT if begun else ModelFault.UNREACHABLE
-            raise ModelError(fault, self._shown(repr(error)), passing=not begun) from None
+            raise ModelError(fault, self._redact(repr(error)), passing=not begun) from None
         finally:
             sent.end(sys.exception())
 
-    def _failed(self, body: Mapping[str, Any], status: int = HTTPStatus.OK) -> ModelError:
+    def _error_of(self, body: Mapping[str, Any], status: int = HTTPStatus.OK) -> ModelError:
         """The error that a body describes. status: the HTTP status; OK if the error came within a stream."""
         complaint = self._complaint(body)
         named, own_word = self._faults.get(complaint.kind), complaint.kind in _FORBIDDEN
@@ -248,12 +248,12 @@ class HttpServer:
         fault = fault_of(status)
         if named is not None and (status == HTTPStatus.OK or named in _refinements(status)):
             fault = named
-        said = self._shown(f"{complaint.kind}: {complaint.message}")
+        words = self._redact(f"{complaint.kind}: {complaint.message}")
         where = "in its stream" if within else f"HTTP {status}"
         forbidden = status == HTTPStatus.FORBIDDEN and named is not ModelFault.CREDENTIAL
         return ModelError(
             fault,
-            f"{where}: {said}",
+            f"{where}: {words}",
             retry_after=complaint.retry_after,
             passing=fault in _PASSING,
             own=own_word or forbidden,
@@ -261,7 +261,7 @@ class HttpServer:
             kind=self._word(complaint.kind),
         )
 
-    async def _refused(self, response: httpx2.Response) -> ModelError:
+    async def _read_refusal(self, response: httpx2.Response) -> ModelError:
         received = bytearray()
         # If the body breaks off, the status alone says enough.
         with contextlib.suppress(httpx2.RequestError):
@@ -275,10 +275,10 @@ class HttpServer:
         except (ValueError, RecursionError):
             body = None
         if isinstance(body, dict):
-            error = self._failed(cast("dict[str, Any]", body), status)
+            error = self._error_of(cast("dict[str, Any]", body), status)
         else:
             fault = fault_of(status)
-            shown = self._shown(received.decode(errors="replace"))
+            shown = self._redact(received.decode(errors="replace"))
             own = status == HTTPStatus.FORBIDDEN
             error = ModelError(
                 fault, f"HTTP {status}: {shown}", passing=fault in _PASSING, own=own, status=status
@@ -288,12 +288,12 @@ class HttpServer:
         error.passing &= headers.get("x-should-retry", "").lower() != "false"
         return error
 
-    def _shown(self, text: str) -> str:
-        return shown(text, self._server.api_key.get_secret_value())
+    def _redact(self, text: str) -> str:
+        return redact(text, self._server.api_key.get_secret_value())
 
     def _word(self, kind: str) -> str:
         # The word is checked because it goes into logs, and a server may put the user's prompt into it.
-        return kind if _WORD.fullmatch(self._shown(kind)) else ""
+        return kind if _WORD.fullmatch(self._redact(kind)) else ""
 
 
 class HttpModel(HttpServer, abc.ABC):
@@ -335,7 +335,7 @@ class HttpModel(HttpServer, abc.ABC):
         try:
             models = _ModelList.model_validate_json(bytes(received))
         except ValidationError as error:
-            raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
+            raise ModelError(ModelFault.MALFORMED, self._redact(repr(error))) from None
         names = [entry.id or entry.name.removeprefix("models/") for entry in (*models.data, *models.models)]
         return list(dict.fromkeys(filter(_MODEL_NAME.fullmatch, names)))[:_MOST_MODELS]
 
@@ -343,23 +343,23 @@ class HttpModel(HttpServer, abc.ABC):
         async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
             # A prefix is text of the answer, so the model has finished its reasoning.
             reasoning = ReasoningFilter(opened=self._server.begins_with_reasoning and not prompt.prefix)
-            said, requested = False, False
+            wrote, requested = False, False
             async for piece in pieces:
                 if isinstance(piece, TextPiece):
                     text = reasoning.feed(piece.text)
-                    if reasoning.withdraws and said:
-                        said = False
+                    if reasoning.withdraws and wrote:
+                        wrote = False
                         yield Withdrawn(0)
                 elif isinstance(piece, (ToolRequest, Ended)):
                     text = reasoning.end()
                 else:
                     text = ""
                 if text:
-                    said = True
+                    wrote = True
                     yield TextPiece(text)
                 requested |= isinstance(piece, ToolRequest)
-                if isinstance(piece, Ended) and reasoning.found and not said:
-                    ending(prompt, piece.stop, said=requested)  # raises, unless it may be empty
+                if isinstance(piece, Ended) and reasoning.found and not wrote:
+                    ending(prompt, piece.stop, wrote=requested)  # raises, unless it may be empty
                 if not isinstance(piece, TextPiece):
                     yield piece
 
@@ -491,7 +491,7 @@ def _seconds(value: float) -> float | None:
     return min(max(0.0, value), _LONGEST_WAIT) if abs(value) < float("inf") else None
 
 
-def shown(text: str, key: str = "") -> str:
+def redact(text: str, key: str = "") -> str:
     """The text in a form that is safe for logs: without keys, and at most 500 bytes long."""
     if key:
         text = text.replace(key, "[key]")
@@ -520,7 +520,7 @@ class Connections(httpx2.AsyncBaseTransport):
         self._trust: ssl.SSLContext = httpx2.create_ssl_context(verify=tls, trust_env=False)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        single = self._idle.pop() if self._idle else await self._made()
+        single = self._idle.pop() if self._idle else await self._make()
         try:
             response = await single.handle_async_request(request)
         except BaseException:
@@ -553,7 +553,7 @@ class Connections(httpx2.AsyncBaseTransport):
         if self._closing:
             await asyncio.wait(self._closing)
 
-    async def _made(self) -> httpx2.AsyncHTTPTransport:
+    async def _make(self) -> httpx2.AsyncHTTPTransport:
         while self._begun >= _BEGUN_A_TICK:
             await self._tick.wait()
         if not self._begun:
@@ -607,16 +607,16 @@ def alternating(
     blocks: returns the blocks of one message; messages without blocks are left out. assistant: the protocol's name for
     the assistant's role. field: the protocol's name for the list of blocks.
     """
-    made: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
     for message in messages:
         if message.role is Role.SYSTEM or not (parts := blocks(message)):
             continue
         role = assistant if message.role is Role.ASSISTANT else "user"
-        if made and made[-1]["role"] == role:
-            made[-1][field] += parts
+        if turns and turns[-1]["role"] == role:
+            turns[-1][field] += parts
         else:
-            made.append({"role": role, field: parts})
-    return made
+            turns.append({"role": role, field: parts})
+    return turns
 
 
 def with_prefix(prompt: ModelPrompt) -> Sequence[PromptMessage]:
@@ -674,30 +674,30 @@ class ReasoningFilter:
 
     def feed(self, text: str) -> str:
         """The next piece without reasoning. What may be the beginning of a tag is held back."""
-        out, place = list[str](), 0
+        out, position = list[str](), 0
         self.withdraws = False
         text, self._held = self._held + text, ""
-        while place < len(text):
+        while position < len(text):
             if self._ends:
-                found = [(at, one) for one in self._ends if (at := text.find(one, place)) >= 0]
-                if not found:
-                    self._held = text[max(place, len(text) + 1 - max(map(len, self._ends))) :]
+                ends = [(at, tag) for tag in self._ends if (at := text.find(tag, position)) >= 0]
+                if not ends:
+                    self._held = text[max(position, len(text) + 1 - max(map(len, self._ends))) :]
                     break
-                at, part = min(found)
-                place = at + len(part)
+                at, part = min(ends)
+                position = at + len(part)
                 self._ends, self._behind = (), True
                 continue
             if self._behind:
-                if text[place].isspace():
-                    place += 1
+                if text[position].isspace():
+                    position += 1
                     continue
                 self._behind = False
-            if len(text) - place < _LONGEST_MARK and _begins_mark(text[place:]):
-                self._held = text[place:]
+            if len(text) - position < _LONGEST_MARK and _begins_mark(text[position:]):
+                self._held = text[position:]
                 break
-            matched = _MARK_OR_TEXT.match(text, place)
-            part = matched.group() if matched else text[place:]
-            place += len(part)
+            matched = _MARK_OR_TEXT.match(text, position)
+            part = matched.group() if matched else text[position:]
+            position += len(part)
             if part[0] == "`":
                 self._run += part
             else:
@@ -738,16 +738,16 @@ def stop_of(reason: str, stops: Mapping[str, Stop]) -> Stop:
     """Why an answer ended. stops: the reasons that the vendor names. Raises ModelError (CUT) for any other one, such as
     `error` or `abort`: nothing says that such an answer is complete."""
     if reason not in stops:
-        raise ModelError(ModelFault.CUT, f"the answer ended with the reason {shown(reason)!r}")
+        raise ModelError(ModelFault.CUT, f"the answer ended with the reason {redact(reason)!r}")
     return stops[reason]
 
 
-def ending(prompt: ModelPrompt, stop: Stop, *, said: bool, model: object = None) -> Ended:
-    """The end of an answer. said: whether the answer had text or a tool request. model: what the provider says of the
-    model that has answered. Raises ModelError (EMPTY) if `said` is false, unless the provider refused the answer as
+def ending(prompt: ModelPrompt, stop: Stop, *, wrote: bool, model: object = None) -> Ended:
+    """The end of an answer. wrote: whether the answer had text or a tool request. model: what the provider says of the
+    model that has answered. Raises ModelError (EMPTY) if `wrote` is false, unless the provider refused the answer as
     unsafe or the prompt has tools.
     """
-    if not said and stop is not Stop.UNSAFE and not prompt.tools:
+    if not wrote and stop is not Stop.UNSAFE and not prompt.tools:
         raise ModelError(ModelFault.EMPTY, f"the answer holds no text ({stop})")
     named = model[:_MOST_NAME] if isinstance(model, str) else ""
     return Ended(complete=stop is Stop.END, stop=stop, model=named)
@@ -832,6 +832,6 @@ def _sendable(value: object, depth: int) -> bool:
     if isinstance(value, (dict, list)):
         inner = cast("dict[str, object] | list[object]", value)
         return depth > 0 and all(
-            _sendable(one, depth - 1) for one in (inner.values() if isinstance(inner, dict) else inner)
+            _sendable(item, depth - 1) for item in (inner.values() if isinstance(inner, dict) else inner)
         )
     return True

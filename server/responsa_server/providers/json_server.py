@@ -104,4 +104,4 @@ class JsonServer(HttpServer):
             # Five times as fast as the module json.
             return read(from_json(bytes(received)))
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
+            raise ModelError(ModelFault.MALFORMED, self._redact(repr(error))) from None

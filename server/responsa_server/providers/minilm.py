@@ -98,7 +98,7 @@ class MiniLmEmbedder:
             return vectors
         encodings = self._truncating.encode_batch(list(texts))
         for batch in _batches([len(encoding.ids) for encoding in encodings]):
-            vectors[batch] = self._run([encodings[int(place)] for place in batch])
+            vectors[batch] = self._run([encodings[int(index)] for index in batch])
         return vectors
 
     async def embed(self, texts: Sequence[str]) -> Float:
@@ -210,11 +210,11 @@ def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool
 def _units(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     """The texts in runs that hold the thread for a short time each."""
     first = size = 0
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         size += (length := min(len(text), _READ_CHARACTERS))
         if size > _TURN_CHARACTERS:
-            yield texts[first:place]
-            first, size = place, length
+            yield texts[first:index]
+            first, size = index, length
     if texts:
         yield texts[first:]
 
@@ -228,8 +228,8 @@ def _batches(lengths: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:
     costs, starts = [0], [0]
     for end in range(1, len(order) + 1):
         longest = lengths[int(order[end - 1])]
-        most = max(1, min(end, _BATCH_TEXTS, _BATCH_TOKENS // max(longest, 1)))
-        cost, start = min((costs[end - size] + size * longest, end - size) for size in range(1, most + 1))
+        limit = max(1, min(end, _BATCH_TEXTS, _BATCH_TOKENS // max(longest, 1)))
+        cost, start = min((costs[end - size] + size * longest, end - size) for size in range(1, limit + 1))
         costs.append(cost + _BATCH_COST)
         starts.append(start)
     end = len(order)

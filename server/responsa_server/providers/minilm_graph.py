@@ -181,8 +181,8 @@ def _embeddings(graph: _Graph) -> str:
     graph.node("Shape", ["ids"], "ids_shape")
     tokens = graph.node("Gather", ["ids_shape", graph.constant("one", np.array([1], np.int64))], "tokens")
     start = graph.constant("start", np.array([0], np.int64))
-    place = graph.node("Slice", [graph.constant("positions", position), start, tokens, start], "place")
-    total = graph.node("Add", [word, place], "embedded")
+    offset = graph.node("Slice", [graph.constant("positions", position), start, tokens, start], "place")
+    total = graph.node("Add", [word, offset], "embedded")
     return graph.node(
         "LayerNormalization",
         [total, graph.weight("embeddings.LayerNorm.weight"), graph.weight("embeddings.LayerNorm.bias")],
@@ -233,7 +233,7 @@ def _layer(graph: _Graph, layer: int, state: str, mask: str, output: str) -> str
 def _pooling(graph: _Graph, state: str) -> None:
     last = graph.constant("last", np.array([2], np.int64))
     second = graph.constant("second", np.array([1], np.int64))
-    kept = graph.node("Unsqueeze", [graph.node("Cast", ["mask"], "maskf", to=_FLOAT), last], "kept")
-    total = graph.node("ReduceSum", [graph.node("Mul", [state, kept], "masked"), second], "total", keepdims=0)
-    count = graph.node("ReduceSum", [kept, second], "count", keepdims=0)
+    mask = graph.node("Unsqueeze", [graph.node("Cast", ["mask"], "maskf", to=_FLOAT), last], "kept")
+    total = graph.node("ReduceSum", [graph.node("Mul", [state, mask], "masked"), second], "total", keepdims=0)
+    count = graph.node("ReduceSum", [mask, second], "count", keepdims=0)
     graph.node("LpNormalization", [graph.node("Div", [total, count], "mean")], "vectors", axis=-1, p=2)

@@ -17,7 +17,7 @@ from responsa_server.domain.errors import Exhausted
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import ModelError, ModelFault, Reranked
 from responsa_server.domain.sharing import Scheduler
-from responsa_server.providers.http_model import shown
+from responsa_server.providers.http_model import redact
 from responsa_server.providers.minilm import silent_onnxruntime
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class OnnxReranker:
         self._name = f"onnx:{folder.name}"
         self._tokenizer, self._padding = _tokenizer(folder, config)
         self._session = _session(graph, threads)
-        self._inputs = {one.name: one.type for one in self._session.get_inputs()}
+        self._inputs = {input_.name: input_.type for input_ in self._session.get_inputs()}
         if not {"input_ids", "attention_mask"} <= self._inputs.keys() <= _INPUTS:
             raise RerankerUnusable(
                 f"the graph {graph} has the inputs {', '.join(sorted(self._inputs))}, not input_ids and attention_mask"
@@ -107,7 +107,7 @@ class OnnxReranker:
         for batch in _batches([len(encoding.ids) for encoding in encodings]):
             if left.is_set():
                 break
-            scores[batch] = self._scores([encodings[place] for place in batch])
+            scores[batch] = self._scores([encodings[index] for index in batch])
         tokens = sum(len(encoding.ids) for encoding in encodings)
         return Reranked(scores.tolist(), Usage(input_tokens=tokens))
 
@@ -118,12 +118,12 @@ class OnnxReranker:
         for row, encoding in enumerate(encodings):
             length = len(encoding.ids)
             ids[row, :length], mask[row, :length], types[row, :length] = encoding.ids, 1, encoding.type_ids
-        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-        feed = {name: given[name].astype(_INTEGERS[kind]) for name, kind in self._inputs.items()}
+        arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        feed = {name: arrays[name].astype(_INTEGERS[kind]) for name, kind in self._inputs.items()}
         try:
             logits = np.asarray(self._session.run([self._output], feed)[0], np.float64)
         except Exception as error:  # onnxruntime's errors have no class in common
-            raise ModelError(ModelFault.MALFORMED, shown(repr(error))) from None
+            raise ModelError(ModelFault.MALFORMED, redact(repr(error))) from None
         count = len(encodings)
         if logits.shape == (count, 2):
             # The logarithm of the odds, which orders like softmax and is on the scale of a single logit.
@@ -149,7 +149,7 @@ def _session(graph: Path, threads: int) -> ort.InferenceSession:
     try:
         return runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no class in common
-        raise RerankerUnusable(f"the graph {graph} cannot be loaded: {shown(str(error))}") from None
+        raise RerankerUnusable(f"the graph {graph} cannot be loaded: {redact(str(error))}") from None
 
 
 def _tokenizer(folder: Path, config: Mapping[str, Any]) -> tuple[Tokenizer, int]:
@@ -157,15 +157,15 @@ def _tokenizer(folder: Path, config: Mapping[str, Any]) -> tuple[Tokenizer, int]
     try:
         tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
     except Exception as error:  # the library raises no other class
-        raise RerankerUnusable(f"{folder / _TOKENIZER} is not a tokenizer: {shown(str(error))}") from None
+        raise RerankerUnusable(f"{folder / _TOKENIZER} is not a tokenizer: {redact(str(error))}") from None
     padding = config.get("pad_token_id")
     if not isinstance(padding, int):
         named = (tokenizer.token_to_id(token) for token in ("[PAD]", "<pad>"))
-        padding = next((one for one in named if one is not None), 0)
+        padding = next((token for token in named if token is not None), 0)
     tokenizer.no_padding()
-    most = _most_tokens(folder, config, padding)
+    limit = _most_tokens(folder, config, padding)
     # The question is cut only if it is longer than the text.
-    tokenizer.enable_truncation(max_length=most, strategy="longest_first")  # pyright: ignore[reportUnknownMemberType]  # untyped keywords
+    tokenizer.enable_truncation(max_length=limit, strategy="longest_first")  # pyright: ignore[reportUnknownMemberType]  # untyped keywords
     return tokenizer, padding
 
 
@@ -193,10 +193,10 @@ def _json_of(path: Path) -> Mapping[str, Any]:
 
 def _batches(lengths: Sequence[int]) -> Iterator[Sequence[int]]:
     batch: list[int] = []
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) == _BATCH_TEXTS or (len(batch) + 1) * lengths[place] > _BATCH_TOKENS):
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) == _BATCH_TEXTS or (len(batch) + 1) * lengths[index] > _BATCH_TOKENS):
             yield batch
             batch = []
-        batch.append(place)
+        batch.append(index)
     if batch:
         yield batch

@@ -118,7 +118,7 @@ class OpenAiChat(HttpModel):
         """The pieces in the chunks. An answer is complete after a finish reason. Then some servers send `[DONE]`, with or
         without usage before it, and others just end the body.
         """
-        calls, finish, said, refused, model = _Calls(), "", False, False, None
+        calls, finish, wrote, refused, model = _Calls(), "", False, False, None
         echo = PrefixEcho(prompt.prefix.rstrip())
         async for event in events:
             if not event.data:
@@ -128,16 +128,16 @@ class OpenAiChat(HttpModel):
                 break
             chunk = _Chunk.model_validate_json(event.data)
             if chunk.error is not None:
-                raise self._failed({"error": chunk.error})
+                raise self._error_of({"error": chunk.error})
             if "choices" not in chunk.model_fields_set:
                 raise ModelError(ModelFault.MALFORMED, "a chunk without choices")
             model = chunk.model or model
-            if chunk.usage is not None and (spent := _spent(chunk.usage)) is not None:
+            if chunk.usage is not None and (spent := _to_spent(chunk.usage)) is not None:
                 yield spent
             for choice in (chunk.choices or ())[:1]:
                 delta = choice.delta or _Delta()
                 if (content := _text(delta.content)) and (text := echo.add(content)):
-                    said = True
+                    wrote = True
                     yield TextPiece(text)
                 refused |= bool(delta.refusal)
                 for call in delta.tool_calls or ():
@@ -146,12 +146,12 @@ class OpenAiChat(HttpModel):
         if not finish:
             raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
         if text := echo.end():
-            said = True
+            wrote = True
             yield TextPiece(text)
         for request in calls.requested.requests():
             yield request
         stop = Stop.UNSAFE if refused else stop_of(finish, _STOPS)
-        yield ending(prompt, stop, said=said or bool(calls.requested), model=model)
+        yield ending(prompt, stop, wrote=wrote or bool(calls.requested), model=model)
 
     def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
         usage: dict[str, bool] = {"include_usage": True}
@@ -161,7 +161,7 @@ class OpenAiChat(HttpModel):
             "model": self._model,
             "stream": True,
             "stream_options": usage,
-            "messages": [_message(one) for one in with_prefix(prompt)],
+            "messages": [_message(message) for message in with_prefix(prompt)],
             "max_completion_tokens" if self._server.completion_limit else "max_tokens": prompt.max_tokens,
         }
         if prompt.prefix and self._server.prefill == "continue":
@@ -222,25 +222,25 @@ class _Calls:
 
     def add(self, call: _ToolCall) -> None:
         function = call.function or _Function()
-        place = self._places.get(call.index, -1)
-        known = self._ids.get(place, "")
+        index = self._places.get(call.index, -1)
+        known = self._ids.get(index, "")
         again = bool(call.id) and call.id == known
-        if place < 0 or (not again and bool((call.id and known) or (function.name and call.index is None))):
-            place = self.requested.last + 1
-        self._places[call.index] = self._places[None] = place
-        given = function.arguments
-        if given is None:
+        if index < 0 or (not again and bool((call.id and known) or (function.name and call.index is None))):
+            index = self.requested.last + 1
+        self._places[call.index] = self._places[None] = index
+        raw = function.arguments
+        if raw is None:
             arguments = ""
         else:
-            arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+            arguments = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
         # With an id, a later part may repeat the name.
         called, named = ("", "") if again else (call.id or "", function.name or "")
-        self.requested.add(place, called, named, arguments)
+        self.requested.add(index, called, named, arguments)
         if call.id:
-            self._ids[place] = call.id
+            self._ids[index] = call.id
 
 
-def _spent(usage: _Usage) -> Spent | None:
+def _to_spent(usage: _Usage) -> Spent | None:
     """The usage in our form; None if a count is missing, as if nothing was reported."""
     if usage.prompt_tokens is None or usage.completion_tokens is None:
         return None
@@ -272,7 +272,7 @@ def _strict(schema: object) -> bool:
     """Whether a schema obeys OpenAI's rules for strict schemas: every object declares its keys, requires all of them,
     and allows no other keys."""
     if isinstance(schema, list):
-        return all(_strict(one) for one in cast("list[object]", schema))
+        return all(_strict(item) for item in cast("list[object]", schema))
     if not isinstance(schema, dict):
         return True
     known = cast("dict[str, Any]", schema)
@@ -281,4 +281,4 @@ def _strict(schema: object) -> bool:
         or set(known.get("properties", {})) != set(known.get("required", ()))
     ):
         return False
-    return all(_strict(one) for one in known.values())
+    return all(_strict(item) for item in known.values())

@@ -65,7 +65,7 @@ class Prices:
         if (model, at) not in self._found:
             if len(self._found) > 1000:
                 self._found.clear()
-            self._found[model, at] = self._looked_up(model, at)
+            self._found[model, at] = self._look_up(model, at)
         return self._found[model, at]
 
     def cost_micros(self, spent: Spent, at: date) -> int | None:
@@ -82,7 +82,7 @@ class Prices:
             + spent.searches * price.search
         )
 
-    def _looked_up(self, model: str, at: date) -> Price | None:
+    def _look_up(self, model: str, at: date) -> Price | None:
         provider, _, name = model.partition(":")
         fitting = [
             row
@@ -97,7 +97,7 @@ class Prices:
         return best.price
 
 
-def shipped() -> PriceList:
+def load_shipped() -> PriceList:
     """The price list that comes with this version of Responsa. Every call reads the file again."""
     return PriceList.model_validate_json(
         files("responsa_server.providers").joinpath("prices.json").read_bytes()

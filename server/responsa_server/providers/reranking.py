@@ -170,4 +170,4 @@ def _in_order(scored: Iterable[tuple[object, object]], count: int) -> Sequence[f
         scores[index] = value
     if len(scores) != count:
         raise ValueError(f"there are {len(scores)} scores for {count} texts")
-    return [scores[place] for place in range(count)]
+    return [scores[index] for index in range(count)]

@@ -33,13 +33,13 @@ the name of a protocol that users' own servers can use.
 """
 
 
-def _known_wire(name: str) -> str:
+def _check_wire(name: str) -> str:
     if name not in ADAPTERS and name not in (added := added_names(Group.PROVIDERS)):
         raise ValueError(f"must be one of {', '.join((*ADAPTERS, *sorted(added)))}")
     return name
 
 
-Wire = Annotated[str, AfterValidator(_known_wire)]
+Wire = Annotated[str, AfterValidator(_check_wire)]
 """The name of a protocol: a vendor's, or that of a `HttpModel` that another distribution adds."""
 RERANKING_VENDORS: Final = ("cohere", "jina", "voyage")
 """The vendors of reranking models. A vendor's name is also the name of a field of `ModelSettings`, and the name of its
@@ -78,7 +78,7 @@ def _not_reserved(name: str) -> str:
     return name
 
 
-def _listed(value: object) -> object:
+def _to_list(value: object) -> object:
     """Reads a list from an environment variable. The list is a JSON array, or its items are separated by commas."""
     if isinstance(value, str) and not value.lstrip().startswith("["):
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -91,7 +91,7 @@ def _of_models(names: list[str]) -> list[str]:
     return names
 
 
-def _allowed(entries: list[str]) -> list[str]:
+def _check(entries: list[str]) -> list[str]:
     try:
         read_allowed(entries)
     except OutboundError as error:
@@ -301,7 +301,7 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
 
     @field_validator("dimensions")
     @classmethod
-    def _indexed(cls, value: int | None) -> int | None:
+    def _check_indexed(cls, value: int | None) -> int | None:
         if value is not None and value not in INDEXED_DIMENSIONS:
             raise ValueError(f"must be one of {', '.join(map(str, INDEXED_DIMENSIONS))}")
         return value
@@ -341,7 +341,7 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
 class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     """The language models, and the models that `default` stands for."""
 
-    default: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_of_models)] = Field(
+    default: Annotated[list[str], NoDecode, BeforeValidator(_to_list), AfterValidator(_of_models)] = Field(
         default_factory=list,
         description=(
             "The models (`provider:model`) that `default` stands for in an agent's chain, in the order "
@@ -365,7 +365,7 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "server `lab`. Their answers cost nothing."
         ),
     )
-    allow_private: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_allowed)] = Field(
+    allow_private: Annotated[list[str], NoDecode, BeforeValidator(_to_list), AfterValidator(_check)] = Field(
         default_factory=list,
         description=(
             "Hosts and networks, such as `127.0.0.1` or `10.1.0.0/16`, that an owner may name on the "
@@ -405,7 +405,7 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     @property
     def wants_embedded(self) -> bool:
         """Whether `responsa up` starts the model on this machine."""
-        return self.embedded.start or any(one.startswith("embedded:") for one in self.default)
+        return self.embedded.start or any(name.startswith("embedded:") for name in self.default)
 
     @property
     def vendors(self) -> Mapping[str, ModelServerSettings]:

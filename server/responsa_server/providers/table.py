@@ -25,11 +25,11 @@ from responsa_server.domain.models import (
     Role,
 )
 from responsa_server.providers.chain import (
-    Barred,
     ChainModel,
     KeyLimits,
     Limited,
     ModelChain,
+    ModelCircuits,
     Retrying,
     RetryPolicy,
 )
@@ -106,10 +106,10 @@ class Provider:
     def adapter(self, model: str) -> HttpModel:
         """A new adapter for one of the provider's models. The caller closes it."""
         wire = self.server.wire
-        made: Callable[[CompatibleSettings, str], HttpModel] = _ADDED.get(wire) or resolve_name(
+        build: Callable[[CompatibleSettings, str], HttpModel] = _ADDED.get(wire) or resolve_name(
             ADAPTERS[wire]
         )
-        return made(self.server, model)
+        return build(self.server, model)
 
     @cached_property
     def limits(self) -> KeyLimits:
@@ -122,14 +122,14 @@ class TableOptions:
     """The options of a `ModelTable`.
 
     patience_seconds: the time that a model has to send its first word. retry: the rule for further calls to the same model.
-    default: the models that `default` stands for in a chain. made: the models without a server, by the name `provider:model`.
+    default: the models that `default` stands for in a chain. serverless: the models without a server, by the name `provider:model`.
     absent: the names of the providers that are not available, each with the reason.
     """
 
     patience_seconds: float
     retry: RetryPolicy
     default: Sequence[str] = ()
-    made: Mapping[str, ChatModel] = field(default_factory=dict[str, ChatModel])
+    serverless: Mapping[str, ChatModel] = field(default_factory=dict[str, ChatModel])
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -154,8 +154,8 @@ class ModelTable:
         self.prices = prices
         """The prices of all models."""
         self._options = options
-        self._barred = Barred()
-        self.breakers = self._barred.breakers
+        self._circuits = ModelCircuits()
+        self.breakers = self._circuits.breakers
         """The circuit breakers of all models."""
         self._adapters: dict[str, HttpModel] = {}
         self._replaced: list[HttpModel] = []
@@ -177,12 +177,12 @@ class ModelTable:
         # Calls that have begun go on, so the adapters are closed at the end.
         self._replaced += [self._adapters.pop(model) for model in stale]
 
-    def made(self, name: str) -> ChatModel | None:
+    def serverless(self, name: str) -> ChatModel | None:
         """The model without a server that has this name."""
-        return self._options.made.get(name)
+        return self._options.serverless.get(name)
 
     def chain(self, names: Sequence[str]) -> ModelChain | None:
-        wanted = self.resolved(names)
+        wanted = self.resolve(names)
         if not wanted:
             return None
         if wanted not in self._chains:
@@ -191,32 +191,32 @@ class ModelTable:
                 ChainModel(
                     name,
                     # All models of a server are barred together.
-                    name if name in self._options.made else name.partition(":")[0],
+                    name if name in self._options.serverless else name.partition(":")[0],
                     self._model(name),
-                    name not in self._options.made and self._adapter(name).takes_prefix,
+                    name not in self._options.serverless and self._adapter(name).takes_prefix,
                     name in small,
                 )
                 for name in wanted
             ]
             self._chains[wanted] = ModelChain(
-                members, self.prices, self._barred, patience_seconds=self._options.patience_seconds
+                members, self.prices, self._circuits, patience_seconds=self._options.patience_seconds
             )
         return self._chains[wanted]
 
-    def resolved(self, names: Sequence[str]) -> tuple[str, ...]:
+    def resolve(self, names: Sequence[str]) -> tuple[str, ...]:
         """The names without repetitions and without `passages`, with `default` replaced with its models. Raises
         KeyError if a model is not available."""
-        flat = [one for name in names for one in (self._options.default if name == DEFAULT else (name,))]
+        flat = [item for name in names for item in (self._options.default if name == DEFAULT else (name,))]
         if PASSAGES in flat[:-1]:
             raise KeyError(f"{PASSAGES} must be the last of a chain")
-        wanted = tuple(dict.fromkeys(one for one in flat if one != PASSAGES))
+        wanted = tuple(dict.fromkeys(name for name in flat if name != PASSAGES))
         for name in wanted:
             if (problem := self.problem(name)) is not None:
                 raise KeyError(problem)
         return wanted
 
     def problem(self, name: str) -> str | None:
-        if name in (PASSAGES, DEFAULT) or name in self._options.made:
+        if name in (PASSAGES, DEFAULT) or name in self._options.serverless:
             return None
         provider, colon, model = name.partition(":")
         if not (colon and _NAME.fullmatch(model)):
@@ -225,44 +225,44 @@ class ModelTable:
             return self._options.absent[provider]
         chosen_provider = self.providers.get(provider)
         if chosen_provider is None:
-            if made := [one for one in self._options.made if one.startswith(f"{provider}:")]:
-                return f'There is no model "{name}", only {", ".join(made)}.'
-            known = sorted({*self.providers, *(one.partition(":")[0] for one in self._options.made)})
+            if models := [name for name in self._options.serverless if name.startswith(f"{provider}:")]:
+                return f'There is no model "{name}", only {", ".join(models)}.'
+            known = sorted({*self.providers, *(name.partition(":")[0] for name in self._options.serverless)})
             return (
                 f'There is no provider "{provider}" here, only {", ".join(known)}; a server of your own is declared by the '
                 f"setting models.servers.{provider}.url."
             )
         if chosen_provider.models and model not in chosen_provider.models:
-            known = ", ".join(f"{provider}:{one}" for one in sorted(chosen_provider.models))
+            known = ", ".join(f"{provider}:{name}" for name in sorted(chosen_provider.models))
             return f'There is no model "{name}", only {known}.'
         if chosen_provider.needs_key and not chosen_provider.server.api_key.get_secret_value():
             return f'The provider "{provider}" has no key: set {chosen_provider.needs_key}, or put it into a secret file of that name.'
         return None
 
-    async def unreached(self, name: str, seconds: float) -> str:
+    async def probe(self, name: str, seconds: float) -> str:
         """Why the server of a model does not answer within so many seconds; "" if it does, or the model has none."""
-        if name in (PASSAGES, DEFAULT) or name in self._options.made or self.problem(name) is not None:
+        if name in (PASSAGES, DEFAULT) or name in self._options.serverless or self.problem(name) is not None:
             return ""
-        return await self._adapter(name).unreached(seconds)
+        return await self._adapter(name).probe(seconds)
 
     def price(self, model: str) -> Price | None:
         return self.prices.price(model, datetime.now(UTC).date())
 
     def window(self, names: Sequence[str]) -> int | None:
-        found = self._declared(names).values()
-        windows = [one.server.window for one in found if one is not None]
+        providers = self._resolve_providers(names).values()
+        windows = [provider.server.window for provider in providers if provider is not None]
         return min((window for window in windows if window is not None), default=None)
 
     def small(self, names: Sequence[str]) -> frozenset[str]:
-        declared = self._declared(names).items()
-        return frozenset(name for name, one in declared if one is not None and one.small)
+        declared = self._resolve_providers(names).items()
+        return frozenset(name for name, provider in declared if provider is not None and provider.small)
 
     def requests_tools(self, names: Sequence[str]) -> bool:
-        return any(one is None or one.tools for one in self._declared(names).values())
+        return any(provider is None or provider.tools for provider in self._resolve_providers(names).values())
 
-    def _declared(self, names: Sequence[str]) -> Mapping[str, Provider | None]:
+    def _resolve_providers(self, names: Sequence[str]) -> Mapping[str, Provider | None]:
         """The resolved names with their providers. None for a model without a server."""
-        return {one: self.providers.get(one.partition(":")[0]) for one in self.resolved(names)}
+        return {name: self.providers.get(name.partition(":")[0]) for name in self.resolve(names)}
 
     def _adapter(self, name: str) -> HttpModel:
         if name not in self._adapters:
@@ -273,8 +273,8 @@ class ModelTable:
         return self._adapters[name]
 
     def _model(self, name: str) -> ChatModel:
-        if name in self._options.made:
-            return self._options.made[name]
+        if name in self._options.serverless:
+            return self._options.serverless[name]
         called, _, model = name.partition(":")
         provider = self.providers.get(called)
         assert provider is not None, "chains have available models only"
@@ -285,7 +285,7 @@ class ModelTable:
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:
     """All providers that the settings declare, by name. A provider's name is the part of a model's name before the colon."""
-    made = {
+    declared = {
         name: Provider(
             # OpenAI's newer models refuse `max_tokens`.
             CompatibleSettings.model_validate(
@@ -300,4 +300,4 @@ def providers(settings: ModelSettings) -> dict[str, Provider]:
         )
         for name, section in settings.vendors.items()
     }
-    return made | {name: Provider(server) for name, server in settings.servers.items()}
+    return declared | {name: Provider(server) for name, server in settings.servers.items()}

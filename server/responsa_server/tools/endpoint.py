@@ -185,11 +185,11 @@ def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolParts)
                 else "is missing; name the secret here"
             )
             raise ToolUnfit(message, ("auth", key), unknown=name, known=list(secrets))
-        found = secrets[name]
-        if not found.isprintable() or not found.isascii():
+        secret = secrets[name]
+        if not secret.isprintable() or not secret.isascii():
             message = "the secret has characters that a header cannot hold; correct it in its place"
             raise ToolUnfit(message, ("secrets", name))
-        return found
+        return secret
 
     if auth.bearer:
         return Credential({"authorization": f"Bearer {value(auth.bearer, 'bearer')}"}, hidden)
@@ -218,7 +218,7 @@ def endpoint_of(
         allow_private=allow_private,
         credential=credential_of(auth, declaration, parts),
         effect=effect,
-        most=declaration.max_bytes,
+        limit=declaration.max_bytes,
     )
 
 
@@ -266,14 +266,14 @@ class Endpoint:
         allow_private: Sequence[str],
         credential: Credential = _ANYBODY,
         effect: Effect,
-        most: int,
+        limit: int,
     ) -> None:
-        """url: any URL of the origin that calls may go to. most: the largest response, in bytes. Raises ToolUnfit."""
+        """url: any URL of the origin that calls may go to. limit: the largest response, in bytes. Raises ToolUnfit."""
         self._connector = connector
         self._reach = reach_of(url, allow_private, credential)
         self._credential = credential
         self._effect = effect
-        self._most = most
+        self._limit = limit
 
     async def call(self, outgoing: Outgoing, call: ToolCall) -> Reply | ToolResult:
         """Make a call. Returns the response if its status is 2xx, and a failure as a result otherwise.
@@ -283,15 +283,15 @@ class Endpoint:
         headers = {**outgoing.headers, "idempotency-key": call.key, **self._credential.headers}
         sent = Outgoing(outgoing.method, outgoing.url, headers, outgoing.body)
         times = Times(min(_CONNECT_SECONDS, call.seconds), call.seconds)
-        for place in range(1 if self._effect is Effect.ONCE else _TRIES):
+        for attempt in range(1 if self._effect is Effect.ONCE else _TRIES):
             try:
-                reply = await self._connector.fetch(self._reach, sent, times, self._most, call.sent)
+                reply = await self._connector.fetch(self._reach, sent, times, self._limit, call.sent)
             except ForbiddenRequest:
-                if place:
+                if attempt:
                     break
                 return ToolResult(ToolOutcome.ERROR, REFUSED, error=ToolFault.REFUSED)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                if place:
+                if attempt:
                     break
                 return ToolResult(ToolOutcome.ERROR, UNREACHED, error=ToolFault.UNREACHABLE)
             except TooLarge:
@@ -302,7 +302,7 @@ class Endpoint:
                 return self._unread(str(error), str(error), ToolFault.MALFORMED)
             except httpx2.RequestError:  # no readable response; the effect may have happened
                 continue
-            return self._answered(self._shown(reply))
+            return self._result_of(self._redact(reply))
         return self._unread(LOST, LOST_READING, ToolFault.LOST)
 
     def json_of(self, reply: Reply) -> object:
@@ -323,13 +323,13 @@ class Endpoint:
 
     def text_of(self, reply: Reply) -> str:
         """Return the text of a response, without the declaration's secrets. Bytes that are not valid in its character set become U+FFFD."""
-        return self._credential.hide(_decoded(reply))
+        return self._credential.hide(_decode(reply))
 
     def hide(self, text: str) -> str:
         """Return a text that was made of a response, without the declaration's secrets."""
         return self._credential.hide(text)
 
-    def _answered(self, reply: Reply) -> Reply | ToolResult:
+    def _result_of(self, reply: Reply) -> Reply | ToolResult:
         if 200 <= reply.status < 300:
             return reply
         text = self.text_of(reply).encode()[:_SHOWN_BYTES].decode(errors="ignore")
@@ -358,7 +358,7 @@ class Endpoint:
             return ToolResult(ToolOutcome.ERROR, reading, error=fault)
         return ToolResult(ToolOutcome.UNKNOWN, effective, error=fault)
 
-    def _shown(self, reply: Reply) -> Reply:
+    def _redact(self, reply: Reply) -> Reply:
         """The response without the declaration's secrets, should the other side repeat them."""
         body, declared = reply.body, reply.headers.get("content-type", "")
         for form in self._credential.hidden:
@@ -378,11 +378,11 @@ def _variants(secrets: Sequence[str]) -> Sequence[str]:
 def _in_any_encoding(secret: str) -> str:
     """A pattern of a secret whose characters may be encoded. A long secret is matched by its beginning, because the
     pattern takes time to compile."""
-    pattern = _UNSEEN.join(map(_encoded, secret[:_MOST_ENCODED]))
+    pattern = _UNSEEN.join(map(_forms_of, secret[:_MOST_ENCODED]))
     return pattern if len(secret) <= _MOST_ENCODED else pattern + r"[^\s\"'<>]*+"
 
 
-def _encoded(character: str) -> str:
+def _forms_of(character: str) -> str:
     """A pattern of the forms in which a text may hold a character. Text that was encoded several times has several
     backslashes, or `&amp;` in place of `&`."""
     # Each form begins with a literal, so that a search needs little time.
@@ -408,7 +408,7 @@ def _digits(number: str) -> str:
     return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in number)
 
 
-def _decoded(reply: Reply) -> str:
+def _decode(reply: Reply) -> str:
     """The text of a response. Any other than the common character sets counts as UTF-8: Python also has codecs that
     need minutes, or that give halves of surrogate pairs."""
     try:

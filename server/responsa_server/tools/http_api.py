@@ -108,9 +108,9 @@ def card_of(name: str, title: str, description: str, options: HttpApiOptions) ->
     """Return the description of a declared endpoint."""
     properties: dict[str, object] = {}
     required: list[str] = []
-    for key, given in options.parameters.items():
-        properties[key] = {one: value for one, value in given.items() if one != "optional"}
-        if not given.get("optional", False):
+    for key, parameter in options.parameters.items():
+        properties[key] = {word: value for word, value in parameter.items() if word != "optional"}
+        if not parameter.get("optional", False):
             required.append(key)
     schema: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
     if required:
@@ -131,25 +131,25 @@ class Request:
     def fill(self, arguments: Mapping[str, object]) -> Outgoing:
         """Return the request for these arguments. Raises ValueError, whose message is for a model."""
         used = set(_places(self.path_url))
-        url = _PLACE.sub(lambda place: _segment(place[1], arguments.get(place[1])), self.path_url)
+        url = _PLACE.sub(lambda match: _segment(match[1], arguments.get(match[1])), self.path_url)
         pairs: list[tuple[str, str]] = []
         for key, template in self.query.items():
             names = _places(template)
             used |= set(names)
-            if names and all(arguments.get(one) is None for one in names):
+            if names and all(arguments.get(name) is None for name in names):
                 continue
             alone = arguments.get(_alone(template))
             if isinstance(alone, list):
-                pairs += [(key, plain(one)) for one in cast("list[object]", alone)]
+                pairs += [(key, plain(item)) for item in cast("list[object]", alone)]
             else:
-                pairs.append((key, _PLACE.sub(lambda place: plain(arguments.get(place[1])), template)))
+                pairs.append((key, _PLACE.sub(lambda match: plain(arguments.get(match[1])), template)))
         if pairs:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(pairs)}"
         headers = dict(self.headers)
         if self.body is not None:
-            value = _filled(self.body, arguments)
+            value = _fill(self.body, arguments)
         elif self.method in ("POST", "PUT", "PATCH"):
-            value = {name: one for name, one in arguments.items() if name not in used}
+            value = {name: argument for name, argument in arguments.items() if name not in used}
         else:
             return Outgoing(self.method, url, headers)
         headers["content-type"] = "application/json"
@@ -202,7 +202,7 @@ class HttpApiTool:
         empty = False
         try:
             if kind == "json":
-                data = picked(self._endpoint.json_of(reply), self._pick)
+                data = extract(self._endpoint.json_of(reply), self._pick)
                 empty = data is None or (self.effect is Effect.NONE and data in _EMPTY)
                 text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
             elif kind == "html" and self._read_html is not None:
@@ -216,8 +216,8 @@ class HttpApiTool:
         if self.card.returns is None and len(text.encode()) > MAX_RESULT_BYTES:
             data = None  # the text is cut, so the data would be too large, too
         if empty:
-            place = f" at “{'.'.join(self._pick)}”" if self._pick else ""
-            text = f"The response has no value{place}."
+            where = f" at “{'.'.join(self._pick)}”" if self._pick else ""
+            text = f"The response has no value{where}."
             # Without data, the text would count as an answer.
             data = "" if data is None and self.card.returns is None else data
         # The result of an act is not a source: nobody can read it again.
@@ -240,14 +240,14 @@ def request_of(options: HttpApiOptions) -> Request:
         )
     templates: list[tuple[Sequence[str], str]] = [
         (("url",), head),
-        *((("query", name), one) for name, one in options.query.items()),
+        *((("query", name), template) for name, template in options.query.items()),
         (("body",), json.dumps(options.body or {})),
     ]
     for key, template in templates:
-        for place in _places(template):
-            if place not in options.parameters:
-                message = f"{{{place}}} is not a parameter; declare it as [parameters.{place}]"
-                raise ToolUnfit(message, key, unknown=place, known=list(options.parameters))
+        for parameter in _places(template):
+            if parameter not in options.parameters:
+                message = f"{{{parameter}}} is not a parameter; declare it as [parameters.{parameter}]"
+                raise ToolUnfit(message, key, unknown=parameter, known=list(options.parameters))
     for name in _places(head):
         if options.parameters[name].get("optional", False):
             message = "stands in the path of url, so the parameter cannot be optional; remove this key"
@@ -275,7 +275,7 @@ def request_of(options: HttpApiOptions) -> Request:
     return Request(options.method, options.url, options.query, options.headers, options.body)
 
 
-def picked(value: object, path: Sequence[str]) -> object:
+def extract(value: object, path: Sequence[str]) -> object:
     """Return a part of a JSON value. Raises ValueError if it has no such part."""
     if not path:
         return value
@@ -283,11 +283,11 @@ def picked(value: object, path: Sequence[str]) -> object:
     if isinstance(value, list):
         items = cast("list[object]", value)
         if head == "*":
-            return [picked(item, rest) for item in items]
+            return [extract(item, rest) for item in items]
         if head.isdecimal() and int(head) < len(items):
-            return picked(items[int(head)], rest)
+            return extract(items[int(head)], rest)
     elif isinstance(value, dict) and head in value:
-        return picked(cast("dict[str, object]", value)[head], rest)
+        return extract(cast("dict[str, object]", value)[head], rest)
     raise ValueError(f"it has no part {head!r}")
 
 
@@ -314,34 +314,34 @@ def _places(template: str) -> Sequence[str]:
 
 def _segment(name: str, value: object) -> str:
     text = plain(value)
-    if text in ("", ".", "..") or any(one in text for one in "/\\") or not text.isprintable():
+    if text in ("", ".", "..") or any(mark in text for mark in "/\\") or not text.isprintable():
         raise ValueError(
             f"{name} stands in the path of an address: it must not be empty, '.', '..', or contain slashes or control characters"
         )
     return quote(text, safe="")
 
 
-def _filled(template: object, arguments: Mapping[str, object]) -> object:
+def _fill(template: object, arguments: Mapping[str, object]) -> object:
     if isinstance(template, dict):
         return {
-            key: _filled(one, arguments)
-            for key, one in cast("dict[str, object]", template).items()
-            if not (_alone(one) and arguments.get(_alone(one)) is None)
+            key: _fill(part, arguments)
+            for key, part in cast("dict[str, object]", template).items()
+            if not (_alone(part) and arguments.get(_alone(part)) is None)
         }
     if isinstance(template, list):
-        return [_filled(one, arguments) for one in cast("list[object]", template)]
+        return [_fill(part, arguments) for part in cast("list[object]", template)]
     if isinstance(template, str):
         name = _alone(template)
         if name:
             return arguments.get(name)
-        return _PLACE.sub(lambda place: plain(arguments.get(place[1])), template)
+        return _PLACE.sub(lambda match: plain(arguments.get(match[1])), template)
     return template
 
 
 def _alone(template: object) -> str:
     """The name of the place that is all of a text, or ""."""
-    found = _PLACE.fullmatch(template) if isinstance(template, str) else None
-    return found[1] if found else ""
+    match = _PLACE.fullmatch(template) if isinstance(template, str) else None
+    return match[1] if match else ""
 
 
 def _make(declaration: Declaration, options: HttpApiOptions, parts: ToolParts) -> Sequence[Tool]:

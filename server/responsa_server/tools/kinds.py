@@ -20,7 +20,7 @@ class ToolOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _no_secret(place: SecretPlace) -> str:
+def _no_secret(location: SecretPlace) -> str:
     raise ToolUnfit("This server reads no secrets.")
 
 
@@ -47,21 +47,21 @@ class ToolParts:
 
     def secret_of(self, declaration: Declaration, name: str, key: Sequence[str] = ()) -> str:
         """The secret with this name in this declaration. key: the key that names the secret. Raises ToolUnfit."""
-        place = declaration.secrets.get(name)
-        if place is None:
+        location = declaration.secrets.get(name)
+        if location is None:
             message = f"[secrets] does not declare the secret “{name}”; name its place there"
             raise ToolUnfit(message, key, unknown=name, known=list(declaration.secrets))
         try:
-            return self.secret(place)
+            return self.secret(location)
         except ToolUnfit as error:
             raise ToolUnfit(str(error), ("secrets", name)) from error
 
 
-def described(kind: ToolKind, declaration: Declaration, own: str) -> str:
+def describe(kind: ToolKind, declaration: Declaration, own: str) -> str:
     """Return the description of one of several tools of a declaration: what the declaration says, and the tool's own
     description. The kind's description says too little of one tool."""
-    given = "" if declaration.description == kind.description and own else declaration.description
-    return f"{given} {own}".strip()
+    text = "" if declaration.description == kind.description and own else declaration.description
+    return f"{text} {own}".strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class KnowledgeTool:
         query, options = cast("str", call.arguments["query"]), self._options
         collections, own = call.collections, options.collections
         if call.requested and own:
-            collections = tuple(one for one in own if one in call.collections)
+            collections = tuple(name for name in own if name in call.collections)
             if not collections:
                 return _nothing()
         elif own:
@@ -114,12 +114,12 @@ class KnowledgeTool:
         if not shown:
             return _nothing(used)
         # A citation refers to the bytes of the document. Instructions are left out of the result when a prompt shows it.
-        sources = [ToolSource(one.uri, one.title, time, one.exact, one.place) for one in shown]
-        content = "\n\n".join(f"{one.title}\n{one.exact}" for one in shown)
+        sources = [ToolSource(hit.uri, hit.title, time, hit.exact, hit.place) for hit in shown]
+        content = "\n\n".join(f"{hit.title}\n{hit.exact}" for hit in shown)
         data = [
-            {"title": one.title, "uri": one.uri, "passage": str(one.place.passage_id)}
-            for one in shown
-            if one.place is not None
+            {"title": hit.title, "uri": hit.uri, "passage": str(hit.place.passage_id)}
+            for hit in shown
+            if hit.place is not None
         ]
         return ToolResult(ToolOutcome.OK, content, data, sources, usage=used)
 

@@ -26,7 +26,7 @@ from responsa_server.domain.tools import (
     ToolSource,
     ToolUnfit,
 )
-from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts, described
+from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts, describe
 
 _MOST_MESSAGE: Final = 500
 _LOGGER: Final = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class ImportedTool:
             schema = schema.model_json_schema()
         if not isinstance(schema, Mapping):
             raise ToolUnfit("its arguments have no JSON Schema; give the tool an args_schema", ("tool",))
-        description = described(KIND, declaration, imported.description)
+        description = describe(KIND, declaration, imported.description)
         parameters = cast("Mapping[str, object]", schema)
         self.card = ToolCard(declaration.name, description, parameters, declaration.title)
         self.effect = declaration.effect or Effect.ONCE
@@ -89,13 +89,13 @@ class ImportedTool:
             kind = type(error).__name__
             _LOGGER.warning("LangChain tool %s: %s", self.card.id, kind)
             # A ToolException is meant for the model; other errors may hold anything, and may come after the act.
-            if any(one.__name__ == "ToolException" for one in type(error).__mro__):
+            if any(base.__name__ == "ToolException" for base in type(error).__mro__):
                 return ToolResult(ToolOutcome.ERROR, str(error)[:_MOST_MESSAGE], error=ToolFault.STATUS)
-            said = f"The tool failed ({kind})."
+            message = f"The tool failed ({kind})."
             if self.effect is not Effect.NONE:
-                said += " It is not known whether the call took effect."
-                return ToolResult(ToolOutcome.UNKNOWN, said, error=ToolFault.STATUS)
-            return ToolResult(ToolOutcome.ERROR, said, error=ToolFault.STATUS)
+                message += " It is not known whether the call took effect."
+                return ToolResult(ToolOutcome.UNKNOWN, message, error=ToolFault.STATUS)
+            return ToolResult(ToolOutcome.ERROR, message, error=ToolFault.STATUS)
         source = ToolSource("", self.card.title or self.card.id, self._clock(), text)
         sources = [source] if self.effect is Effect.NONE and text.strip() else []
         return ToolResult(ToolOutcome.OK, text, None, sources)

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
 from responsa_server.domain.tools import Declaration, Effect, Tool, ToolCall, ToolCard, ToolResult, ToolUnfit
-from responsa_server.tools.kinds import ToolKind, ToolParts, described
+from responsa_server.tools.kinds import ToolKind, ToolParts, describe
 from responsa_server.tools.mcp_target import McpOptions, McpTarget, Pinned, read_pinned, target_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class McpTool:
         words = re.sub(r"[^a-z0-9]+", "_", pinned.name.lower()).strip("_")
         self.card = ToolCard(
             f"{declaration.name}_{words}"[:_MOST_ID].rstrip("_"),
-            described(KIND, declaration, pinned.description),
+            describe(KIND, declaration, pinned.description),
             pinned.parameters,
             pinned.title or declaration.title,
             pinned.returns,
@@ -91,20 +91,20 @@ class McpTool:
         return await self._server.call(self, call)
 
 
-async def offered(declaration: Declaration, parts: ToolParts) -> Sequence[Pinned]:
+async def ask_server(declaration: Declaration, parts: ToolParts) -> Sequence[Pinned]:
     """Ask a declaration's server for its tools. Raises ToolUnfit if it does not answer as it should."""
     server = McpServer(target_of(declaration, cast("McpOptions", declaration.options), parts))
     try:
-        return await (await server.sessions()).offered()
+        return await (await server.sessions()).ask()
     finally:
         await server.close()
 
 
 def _make(declaration: Declaration, options: McpOptions, parts: ToolParts) -> Sequence[Tool]:
     server = McpServer(target_of(declaration, options, parts))
-    pinned = {one.name: one for one in read_pinned(declaration)}
+    pinned = {tool.name: tool for tool in read_pinned(declaration)}
     wanted = options.tools or list(pinned)
-    missing = [one for one in wanted if one not in pinned]
+    missing = [name for name in wanted if name not in pinned]
     if missing:
         raise ToolUnfit(
             f"its server has no tool “{missing[0]}”, or nobody has agreed to it; run “responsa tools trust {declaration.name}”",
@@ -114,7 +114,7 @@ def _make(declaration: Declaration, options: McpOptions, parts: ToolParts) -> Se
         )
     # What a server says of a tool's effects is not believed.
     effect = declaration.effect or Effect.ONCE
-    return [McpTool(server, pinned[one], effect) for one in wanted]
+    return [McpTool(server, pinned[name], effect) for name in wanted]
 
 
 KIND: Final = ToolKind(

@@ -29,14 +29,14 @@ _FILE_BYTES: Final = 64 << 20
 @dataclass(frozen=True, slots=True)
 class Program:
     """How a program is started. command: the absolute path of the program, and its arguments. environment: beyond PATH
-    and LANG. identity: the declaration and the tenant. memory_bytes: the largest address space. most: how many bytes
+    and LANG. identity: the declaration and the tenant. memory_bytes: the largest address space. max_bytes: how many bytes
     the program may write before it answers."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
     identity: str
     memory_bytes: int
-    most: int
+    max_bytes: int
 
     def __repr__(self) -> str:
         return f"Program({self.command[0]!r})"
@@ -56,12 +56,12 @@ async def running(program: Program, ended: Callable[[ToolFault], None]) -> Async
         env={**_ENVIRONMENT, **program.environment},
         cwd="/",
         start_new_session=True,
-        limit=program.most,
+        limit=program.max_bytes,
     )
     to_session, from_program = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     to_program, from_session = anyio.create_memory_object_stream[SessionMessage](0)
     tasks = [
-        asyncio.create_task(_read(process, to_session, program.most, ended), name="mcp-read"),
+        asyncio.create_task(_read(process, to_session, program.max_bytes, ended), name="mcp-read"),
         asyncio.create_task(_write(process, from_session), name="mcp-write"),
     ]
     try:
@@ -78,7 +78,7 @@ async def running(program: Program, ended: Callable[[ToolFault], None]) -> Async
 async def _read(
     process: Process,
     to_session: MemoryObjectSendStream[SessionMessage | Exception],
-    most: int,
+    limit: int,
     ended: Callable[[ToolFault], None],
 ) -> None:
     """Pass the program's messages on. A program that writes what is not a message, or too much before it answers, is over."""
@@ -87,14 +87,14 @@ async def _read(
     fault = ToolFault.LOST
     with to_session:
         try:
-            fault = await _passed_on(process.stdout, to_session, most)
+            fault = await _pass_on(process.stdout, to_session, limit)
         finally:
             # Before the stream is closed, so that the calls that then fail know why.
             ended(fault)
 
 
-async def _passed_on(
-    output: asyncio.StreamReader, to_session: MemoryObjectSendStream[SessionMessage | Exception], most: int
+async def _pass_on(
+    output: asyncio.StreamReader, to_session: MemoryObjectSendStream[SessionMessage | Exception], limit: int
 ) -> ToolFault:
     """Pass messages on until there are no more. Returns why."""
     unanswered = 0
@@ -106,7 +106,7 @@ async def _passed_on(
         if not line:
             return ToolFault.LOST
         unanswered += len(line)
-        if unanswered > most:
+        if unanswered > limit:
             return ToolFault.TOO_LARGE
         try:
             message = jsonrpc_message_adapter.validate_json(line, by_name=False)
@@ -125,9 +125,9 @@ async def _write(process: Process, from_session: MemoryObjectReceiveStream[Sessi
     if process.stdin is None:
         raise RuntimeError("the program has no standard input")
     async with from_session:
-        async for one in from_session:
+        async for item in from_session:
             process.stdin.write(
-                one.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+                item.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
             )
             try:
                 await process.stdin.drain()

@@ -123,12 +123,12 @@ class _Session:
 
     async def _run(self) -> None:
         try:
-            async with Client(self._connect(self._ended), cache=None) as client:
-                self.tools = await _listed(client)
+            async with Client(self._connect(self._on_end), cache=None) as client:
+                self.tools = await _list_tools(client)
                 self.client = client
                 self.used = asyncio.get_running_loop().time()
                 self.ready.set_result(None)
-                await self._unused()
+                await self._wait_unused()
                 self.client = None  # leaving takes a while, and gets no calls
         except (
             Exception
@@ -138,11 +138,11 @@ class _Session:
             self.client = None
             self._unready(ConnectionResetError("the session ended"))
 
-    def _ended(self, fault: ToolFault) -> None:
+    def _on_end(self, fault: ToolFault) -> None:
         self.fault = fault
         self._end.set()
 
-    async def _unused(self) -> None:
+    async def _wait_unused(self) -> None:
         """Wait until the session shall end, or has had no call for a minute."""
         loop = asyncio.get_running_loop()
         while loop.time() < self.used + _IDLE_SECONDS:
@@ -183,7 +183,7 @@ class McpSessions:
         self._pauses: dict[str, tuple[float, float]] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def offered(self) -> Sequence[Pinned]:
+    async def ask(self) -> Sequence[Pinned]:
         """What the server says of its tools. Raises ToolUnfit if it does not answer as it should."""
         try:
             async with asyncio.timeout(_START_SECONDS):
@@ -207,7 +207,7 @@ class McpSessions:
             if loop.time() < until:
                 raise _Failed("it failed a moment ago", _error(_PAUSED, ToolFault.UNREACHABLE))
             patience = self._target.declaration.timeout_seconds
-            session = _Session(lambda ended: self._connected(tenant, ended), patience)
+            session = _Session(lambda ended: self._connect(tenant, ended), patience)
             self._sessions[tenant] = session
             session.task.add_done_callback(lambda _: self._forget(tenant, session))
             try:
@@ -252,24 +252,24 @@ class McpSessions:
             async with asyncio.timeout(call.seconds):
                 while True:
                     session = await self._session(tenant)
-                    said = session.tools.get(pinned.name)
-                    if said is None or said.digest != pinned.digest:
+                    present = session.tools.get(pinned.name)
+                    if present is None or present.digest != pinned.digest:
                         _LOGGER.warning(
                             "MCP server of the tool %s: its description has changed", tool.card.id
                         )
                         if tries and tool.effect is not Effect.NONE:
-                            return _lost(tool)
+                            return _no_response(tool)
                         return _error(_CHANGED, ToolFault.REFUSED)
                     tries += 1
                     try:
-                        result = await self._called(session, pinned.name, call)
+                        result = await self._send_call(session, pinned.name, call)
                         break
                     except MCPError as error:
                         if tries > 1 or not _again(error, tool):
                             raise
                         self._drop(tenant, session)
         except _Failed as failed:
-            return _lost(tool) if tries else failed.result
+            return _no_response(tool) if tries else failed.result
         except asyncio.CancelledError:
             if session is not None:
                 self._drop(tenant, session)
@@ -287,20 +287,20 @@ class McpSessions:
             if _closed(error):
                 if session is not None:
                     self._drop(tenant, session)
-                return _lost(tool, session.fault if session is not None else ToolFault.LOST)
+                return _no_response(tool, session.fault if session is not None else ToolFault.LOST)
             if _unclear(error) and tool.effect is not Effect.NONE:
-                return _lost(tool)
-            return _error(self._hidden(error.message)[:_MOST_MESSAGE], ToolFault.STATUS)
+                return _no_response(tool)
+            return _error(self._hide(error.message)[:_MOST_MESSAGE], ToolFault.STATUS)
         except ValidationError:
             return _unread(tool)
         except Exception as error:  # an SDK over a foreign server raises anything; a call never does
             _LOGGER.warning("MCP tool %s: %s", tool.card.id, type(error).__name__)
             if session is not None:
                 self._drop(tenant, session)
-            return _lost(tool)
-        return self._shown(tool, result)
+            return _no_response(tool)
+        return self._to_result(tool, result)
 
-    async def _called(self, session: _Session, name: str, call: ToolCall) -> CallToolResult:
+    async def _send_call(self, session: _Session, name: str, call: ToolCall) -> CallToolResult:
         client = session.client
         if client is None:
             raise MCPError(CONNECTION_CLOSED, _CLOSED)
@@ -319,7 +319,7 @@ class McpSessions:
                 session.idle.set()
             session.used = asyncio.get_running_loop().time()
 
-    def _shown(self, tool: Tool, result: CallToolResult) -> ToolResult:
+    def _to_result(self, tool: Tool, result: CallToolResult) -> ToolResult:
         texts: list[str] = []
         for block in result.content:
             match block:
@@ -335,9 +335,7 @@ class McpSessions:
             data = self._target.credential.hide_within(result.structured_content)
         except RecursionError:
             return _unread(tool)
-        text = self._hidden("\n".join(texts)) or (
-            "" if data is None else json.dumps(data, ensure_ascii=False)
-        )
+        text = self._hide("\n".join(texts)) or ("" if data is None else json.dumps(data, ensure_ascii=False))
         if result.is_error:
             return _error(text[: _MOST_MESSAGE * 4], ToolFault.STATUS)
         source = ToolSource(
@@ -346,10 +344,10 @@ class McpSessions:
         sources = [source] if tool.effect is Effect.NONE and text.strip() else []
         return ToolResult(ToolOutcome.OK, text, data, sources)
 
-    def _hidden(self, text: str) -> str:
+    def _hide(self, text: str) -> str:
         return self._target.credential.hide(text)
 
-    def _connected(self, tenant: str, ended: Callable[[ToolFault], None]) -> AbstractAsyncContextManager[Any]:
+    def _connect(self, tenant: str, ended: Callable[[ToolFault], None]) -> AbstractAsyncContextManager[Any]:
         options, declaration = self._target.options, self._target.declaration
         if self._target.reach is not None:
             return self._over_http(options.url or "", self._target.reach)
@@ -366,10 +364,10 @@ class McpSessions:
 
     @asynccontextmanager
     async def _over_http(self, url: str, reach: ReachableHosts) -> AsyncGenerator[Any]:
-        seconds, most = self._target.declaration.timeout_seconds, self._target.declaration.max_bytes
+        seconds, limit = self._target.declaration.timeout_seconds, self._target.declaration.max_bytes
         times = Times(_CONNECT_SECONDS, seconds)
         client = httpx2.AsyncClient(
-            transport=_Bounded(await self._target.parts.connector.transport(reach, times, "mcp"), most),
+            transport=_Bounded(await self._target.parts.connector.transport(reach, times, "mcp"), limit),
             timeout=httpx2.Timeout(seconds, connect=_CONNECT_SECONDS),
             headers={
                 "user-agent": USER_AGENT,
@@ -381,7 +379,7 @@ class McpSessions:
         )
         async with (
             client,
-            streamable_http_client(url, http_client=client, max_sse_event_size=most) as streams,
+            streamable_http_client(url, http_client=client, max_sse_event_size=limit) as streams,
         ):
             yield streams
 
@@ -389,9 +387,9 @@ class McpSessions:
 class _Bounded(httpx2.AsyncBaseTransport):
     """Limits the size of each response, and opens no stream on which a server could send whatever it likes."""
 
-    def __init__(self, inner: GuardedTransport, most: int) -> None:
+    def __init__(self, inner: GuardedTransport, limit: int) -> None:
         self._inner = inner
-        self._most = most
+        self._limit = limit
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "GET":
@@ -403,7 +401,7 @@ class _Bounded(httpx2.AsyncBaseTransport):
         return httpx2.Response(
             response.status_code,
             headers=response.headers,
-            stream=_Limited(response, self._most),
+            stream=_Limited(response, self._limit),
             extensions=response.extensions,
         )
 
@@ -412,16 +410,16 @@ class _Bounded(httpx2.AsyncBaseTransport):
 
 
 class _Limited(httpx2.AsyncByteStream):
-    def __init__(self, response: httpx2.Response, most: int) -> None:
+    def __init__(self, response: httpx2.Response, limit: int) -> None:
         self._response = response
-        self._most = most
+        self._limit = limit
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         size = 0
         async for part in cast("httpx2.AsyncByteStream", self._response.stream):
             size += len(part)
-            if size > self._most:
-                raise TooLarge(f"the response has more than {self._most} bytes")
+            if size > self._limit:
+                raise TooLarge(f"the response has more than {self._limit} bytes")
             yield part
 
     async def aclose(self) -> None:
@@ -471,7 +469,7 @@ def _first(error: BaseException) -> Exception:
     return error if isinstance(error, Exception) else RuntimeError(type(error).__name__)
 
 
-async def _listed(client: Client) -> Mapping[str, Pinned]:
+async def _list_tools(client: Client) -> Mapping[str, Pinned]:
     """What a server says of its tools. Raises ValueError if it says too much."""
     tools: dict[str, Pinned] = {}
     cursor: str | None = None
@@ -489,7 +487,7 @@ async def _listed(client: Client) -> Mapping[str, Pinned]:
     raise ValueError("the server has too many tools")
 
 
-def _lost(tool: Tool, fault: ToolFault = ToolFault.LOST) -> ToolResult:
+def _no_response(tool: Tool, fault: ToolFault = ToolFault.LOST) -> ToolResult:
     """The result of a call whose response did not come, or could not be read. fault: why."""
     if fault is ToolFault.MALFORMED:
         return _unread(tool)

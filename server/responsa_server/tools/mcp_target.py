@@ -66,40 +66,40 @@ class Pinned:
     @property
     def digest(self) -> str:
         """A hash of everything that a model may see, and of the forms of arguments and results."""
-        said = [self.name, self.title, self.description, self.parameters, self.returns]
-        return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+        parts = [self.name, self.title, self.description, self.parameters, self.returns]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def pinned_path(declaration: Declaration) -> Path:
+def path_of_pins(declaration: Declaration) -> Path:
     """The file with the descriptions that the owner agreed to."""
     return Path(declaration.folder) / f"{declaration.name}{PINNED_SUFFIX}"
 
 
 def read_pinned(declaration: Declaration) -> Sequence[Pinned]:
     """Read the descriptions that the owner agreed to. Raises ToolUnfit."""
-    path = pinned_path(declaration)
+    path = path_of_pins(declaration)
     remedy = f"run “responsa tools trust {declaration.name}”"
     try:
-        found: object = json.loads(path.read_text(encoding="utf-8"))
-        entries = cast("list[dict[str, Any]]", cast("dict[str, Any]", found)["tools"])
-        made = [
+        content: object = json.loads(path.read_text(encoding="utf-8"))
+        entries = cast("list[dict[str, Any]]", cast("dict[str, Any]", content)["tools"])
+        pins = [
             Pinned(
-                str(one["name"]),
-                str(one["title"]),
-                str(one["description"]),
-                one["parameters"],
-                one["returns"],
+                str(entry["name"]),
+                str(entry["title"]),
+                str(entry["description"]),
+                entry["parameters"],
+                entry["returns"],
             )
-            for one in entries
+            for entry in entries
         ]
-        good = all(one.digest == entry["sha256"] for one, entry in zip(made, entries, strict=True))
+        good = all(pin.digest == entry["sha256"] for pin, entry in zip(pins, entries, strict=True))
     except FileNotFoundError:
         raise ToolUnfit(f"nobody has agreed to the descriptions of its tools; {remedy}") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ToolUnfit(f"{path.name} cannot be read; {remedy}") from error
     if not good:
         raise ToolUnfit(f"{path.name} was changed by hand; {remedy}")
-    return made
+    return pins
 
 
 def write_pinned(declaration: Declaration, tools: Sequence[Pinned]) -> Path:
@@ -115,7 +115,7 @@ def write_pinned(declaration: Declaration, tools: Sequence[Pinned]) -> Path:
         }
         for tool in tools
     ]
-    path = pinned_path(declaration)
+    path = path_of_pins(declaration)
     path.write_text(json.dumps({"tools": entries}, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return path
 

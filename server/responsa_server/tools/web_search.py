@@ -80,7 +80,7 @@ class WebSearchOptions(ToolOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class WebHit:
     """A result of a search. date: as the provider writes it, or ""."""
 
     uri: str
@@ -103,14 +103,14 @@ class _Wire:
 
 def _tavily(url: str, query: str, options: WebSearchOptions) -> Outgoing:
     body = {"query": query, "max_results": options.results, "search_depth": "basic"}
-    return _posted(f"{url}/search", body)
+    return _post(f"{url}/search", body)
 
 
 def _serper(url: str, query: str, options: WebSearchOptions) -> Outgoing:
     body: dict[str, object] = {"q": query, "num": options.results}
     if options.language:
         body["hl"] = options.language
-    return _posted(f"{url}/search", body)
+    return _post(f"{url}/search", body)
 
 
 def _searxng(url: str, query: str, options: WebSearchOptions) -> Outgoing:
@@ -120,7 +120,7 @@ def _searxng(url: str, query: str, options: WebSearchOptions) -> Outgoing:
     return Outgoing("GET", f"{url}/search?{urlencode(pairs)}", {"accept": "application/json"})
 
 
-def _posted(url: str, body: Mapping[str, object]) -> Outgoing:
+def _post(url: str, body: Mapping[str, object]) -> Outgoing:
     headers = {"content-type": "application/json", "accept": "application/json"}
     return Outgoing("POST", url, headers, json.dumps(body, ensure_ascii=False).encode())
 
@@ -220,66 +220,66 @@ class WebSearchTool:
             return reply
         fetched = self._clock()
         try:
-            results = self._found(self._endpoint.json_of(reply))
+            results = self._read_results(self._endpoint.json_of(reply))
         except ValueError as error:
             return unreadable_reply(f"The search's response cannot be read: {str(error)[:200]}", Effect.NONE)
         entries = [
-            f"{one.title}\n{one.uri}{f' ({one.date})' if one.date else ''}\n{one.snippet}" for one in results
+            f"{hit.title}\n{hit.uri}{f' ({hit.date})' if hit.date else ''}\n{hit.snippet}" for hit in results
         ]
         content = "\n\n".join(entries) if entries else _NONE
         data = {
             "results": [
-                {"uri": one.uri, "title": one.title, "snippet": one.snippet, "date": one.date}
-                for one in results
+                {"uri": hit.uri, "title": hit.title, "snippet": hit.snippet, "date": hit.date}
+                for hit in results
             ]
         }
-        sources = [ToolSource(one.uri, one.title, fetched, one.snippet) for one in results if one.snippet]
+        sources = [ToolSource(hit.uri, hit.title, fetched, hit.snippet) for hit in results if hit.snippet]
         return ToolResult(ToolOutcome.OK, content, data, sources)
 
-    def _found(self, value: object) -> Sequence[Found]:
+    def _read_results(self, value: object) -> Sequence[WebHit]:
         items = cast("Json", value).get(self._wire.items, []) if isinstance(value, dict) else None
         if not isinstance(items, list):
             raise ValueError("it has no list of results")
-        made: dict[str, Found] = {}
+        hits: dict[str, WebHit] = {}
         size = 0
         for item in cast("list[object]", items):
             result = self._one(item)
-            if result is None or result.uri in made:
+            if result is None or result.uri in hits:
                 continue
             size += (
                 sum(len(part.encode()) for part in (result.uri, result.title, result.snippet, result.date))
                 + 64
             )
-            if len(made) == self._options.results or size > MAX_RESULT_BYTES * 3 // 4:
+            if len(hits) == self._options.results or size > MAX_RESULT_BYTES * 3 // 4:
                 break
-            made[result.uri] = result
-        return list(made.values())
+            hits[result.uri] = result
+        return list(hits.values())
 
-    def _one(self, item: object) -> Found | None:
+    def _one(self, item: object) -> WebHit | None:
         """A result; None if it has no address of a page."""
         if not isinstance(item, dict):
             raise ValueError("a result is not an object")
         uri, title, snippet, date = (cast("Json", item).get(key) or "" for key in self._wire.keys)
-        if not all(isinstance(one, str) for one in (uri, title, snippet, date)):
+        if not all(isinstance(part, str) for part in (uri, title, snippet, date)):
             raise ValueError("a part of a result is not text")
         try:
             origin_of(uri)  # nothing is fetched, but people click on it
         except OutboundError:
             return None
         title = _clean(title, _MAX_TITLE) or origin_of(uri).host
-        return Found(uri, title, _clean(snippet, _MAX_SNIPPET), _clean(date, _MAX_DATE))
+        return WebHit(uri, title, _clean(snippet, _MAX_SNIPPET), _clean(date, _MAX_DATE))
 
 
-def _clean(text: str, most: int) -> str:
+def _clean(text: str, limit: int) -> str:
     """A text in one line, without control characters and characters that change its direction or that nobody sees;
     joiners are part of the spelling of some languages."""
-    kept = "".join(
-        " " if one.isspace() else one
-        for one in text
-        if one.isspace() or one in _JOINERS or unicodedata.category(one) not in _UNSEEN
+    visible = "".join(
+        " " if char.isspace() else char
+        for char in text
+        if char.isspace() or char in _JOINERS or unicodedata.category(char) not in _UNSEEN
     )
-    words = " ".join(kept.split())
-    return words if len(words) <= most else words[: most - 1].rstrip() + "…"
+    words = " ".join(visible.split())
+    return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
 
 
 def _make(declaration: Declaration, options: WebSearchOptions, parts: ToolParts) -> Sequence[Tool]:

@@ -24,7 +24,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.models import ChatModel, Ended, Price, Spent, Stop, TextPiece
-from responsa_server.providers.chain import Barred, ChainModel, ModelChain
+from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits
 from tests.agent_streams import stream
 from tests.raising import raises
 from tests.unit.agents.shipping import SHOWN, parts_of, shipped, task_for
@@ -62,7 +62,7 @@ def chain(*models: ChatModel) -> ModelChain:
     return ModelChain(
         [ChainModel(f"p{place}:m", f"p{place}", one) for place, one in enumerate(models)],
         Free(),
-        Barred(),
+        ModelCircuits(),
         patience_seconds=30.0,
     )
 

@@ -22,7 +22,7 @@ from responsa_server.domain.models import (
     ModelFault,
     TextPiece,
 )
-from responsa_server.providers.chain import Barred, ChainModel, ModelChain, Retrying, RetryPolicy
+from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits, Retrying, RetryPolicy
 from tests.unit.agents.shipping import SHOWN, parts_of, task_for
 from tests.unit.agents.speaking import Turn, answer_in, told_by
 from tests.unit.agents.test_bad_models import AGENTS, Free
@@ -58,7 +58,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
                 for place in range(members)
             ],
             Free(),
-            Barred(),
+            ModelCircuits(),
             patience_seconds=0.2,
         )
         async with asyncio.timeout(30):
@@ -76,7 +76,7 @@ async def test_the_second_of_four_models_goes_on_when_the_first_falls_silent_in_
     ]
     async with speaking(OpenAi(), begun.handle, idle_seconds=3600.0) as first:
         members = [ChainModel("a:m", "a", first), *(ChainModel(one.name, one.name[0], one) for one in others)]
-        chain = ModelChain(members, Free(), Barred(), patience_seconds=3600.0)
+        chain = ModelChain(members, Free(), ModelCircuits(), patience_seconds=3600.0)
         # Eight seconds are left, so the first model may be silent for half of them, divided by four.
         task = replace(task_for("chat"), age_seconds=52.0)
         async with asyncio.timeout(120):

@@ -13,7 +13,7 @@ from responsa_server.domain.breakers import (
     Probe,
 )
 from responsa_server.domain.models import Ended, ModelFault, ModelPiece, ModelPrompt, TextPiece
-from responsa_server.providers.chain import Barred, ChainModel, ModelChain
+from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits
 from tests.unit.agents.test_bad_models import Free
 from tests.unit.providers.test_chain import WHOLE, Clock
 from tests.unit.providers.told import Told, failing, gathered
@@ -59,7 +59,7 @@ def test_one_probe_at_a_time() -> None:
 
 async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> None:
     clock = Clock()
-    barred = Barred(clock)
+    circuits = ModelCircuits(clock)
     probed, going = asyncio.Event(), asyncio.Event()
 
     class Slow:
@@ -75,8 +75,8 @@ async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> N
 
     slow, other = Slow(), Told(WHOLE, name="b:m")
     members = [ChainModel("a:m", "a", slow), ChainModel("b:m", "b", other)]
-    both = ModelChain(members, Free(), barred, patience_seconds=30.0)
-    barred.failed(members[0], failing(ModelFault.CREDENTIAL), 0.0)
+    both = ModelChain(members, Free(), circuits, patience_seconds=30.0)
+    circuits.note_failure(members[0], failing(ModelFault.CREDENTIAL), 0.0)
     clock.now = OPEN_SECONDS
     probing = asyncio.create_task(gathered(both))
     await probed.wait()
@@ -89,9 +89,9 @@ async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> N
 
 async def test_a_probe_without_an_outcome_lets_the_next_call_try() -> None:
     clock = Clock()
-    barred = Barred(clock)
+    circuits = ModelCircuits(clock)
     member = ChainModel("a:m", "a", Told([failing(ModelFault.RATE_LIMITED)]))
-    barred.failed(member, failing(ModelFault.CREDENTIAL), 0.0)
+    circuits.note_failure(member, failing(ModelFault.CREDENTIAL), 0.0)
     clock.now = OPEN_SECONDS
-    await gathered(ModelChain([member], Free(), barred, patience_seconds=30.0))
-    assert barred.breakers.admit("key:a") is Probe.PROBE
+    await gathered(ModelChain([member], Free(), circuits, patience_seconds=30.0))
+    assert circuits.breakers.admit("key:a") is Probe.PROBE

@@ -28,7 +28,7 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.domain.tools import ToolCard
-from responsa_server.providers.chain import Barred, ChainModel, ModelChain
+from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits
 from tests.raising import raises
 from tests.unit.providers.told import PROMPT, Told, failing, failure, gathered
 
@@ -53,16 +53,16 @@ class Clock:
         return self.now
 
 
-def chain(*models: ChatModel, barred: Barred | None = None, patience: float = 300.0) -> ModelChain:
+def chain(*models: ChatModel, circuits: ModelCircuits | None = None, patience: float = 300.0) -> ModelChain:
     members = [ChainModel(model.name, model.name.partition(":")[0], model) for model in models]
-    return ModelChain(members, Dear(), barred or Barred(), patience_seconds=patience)
+    return ModelChain(members, Dear(), circuits or ModelCircuits(), patience_seconds=patience)
 
 
-async def given_up(fault: ModelFault, times: int, barred: Barred) -> Told:
+async def given_up(fault: ModelFault, times: int, circuits: ModelCircuits) -> Told:
     """A model that always fails in this way. A chain of this model and another model has been asked `times` times."""
     failed = Told([failing(fault)], name="a:m")
     for _ in range(times):
-        pieces, _ = await gathered(chain(failed, Told(WHOLE, name="b:m"), barred=barred))
+        pieces, _ = await gathered(chain(failed, Told(WHOLE, name="b:m"), circuits=circuits))
         assert pieces[0] == Switched("a:m", "b:m", fault)
     return failed
 
@@ -118,14 +118,14 @@ async def test_all_that_was_spent_is_priced_with_each_models_price() -> None:
 
 async def test_a_key_that_was_not_taken_is_left_alone_for_half_a_minute() -> None:
     clock = Clock()
-    barred = Barred(clock)
-    wrong = await given_up(ModelFault.CREDENTIAL, 3, barred)
+    circuits = ModelCircuits(clock)
+    wrong = await given_up(ModelFault.CREDENTIAL, 3, circuits)
     assert wrong.calls == 1
     other = Told(WHOLE, name="a:other")
-    error = await failure(chain(other, barred=barred))
+    error = await failure(chain(other, circuits=circuits))
     assert (error.fault, error.model, other.calls) == (ModelFault.CREDENTIAL, "a:other", 0)
     clock.now = 30.0
-    await gathered(chain(wrong, Told(WHOLE, name="b:m"), barred=barred))
+    await gathered(chain(wrong, Told(WHOLE, name="b:m"), circuits=circuits))
     assert wrong.calls == 2
 
 
@@ -187,22 +187,22 @@ async def test_the_time_of_a_silence_is_divided_among_the_members_that_are_left(
 
 async def test_whoever_was_silent_twice_is_asked_no_more_for_half_a_minute() -> None:
     clock = Clock()
-    barred = Barred(clock)
-    silent = await given_up(ModelFault.TIMEOUT, 4, barred)
+    circuits = ModelCircuits(clock)
+    silent = await given_up(ModelFault.TIMEOUT, 4, circuits)
     assert silent.calls == 2
     other = Told(WHOLE, name="a:other")
-    assert await gathered(chain(other, barred=barred)) == (WHOLE, None)
+    assert await gathered(chain(other, circuits=circuits)) == (WHOLE, None)
     clock.now = 30.0
-    await gathered(chain(silent, barred=barred))
+    await gathered(chain(silent, circuits=circuits))
     assert silent.calls == 3
 
 
 @pytest.mark.parametrize("fault", [ModelFault.TIMEOUT, ModelFault.UNREACHABLE])
 async def test_a_word_makes_up_for_a_failure(fault: ModelFault) -> None:
-    barred = Barred(Clock())
+    circuits = ModelCircuits(Clock())
     one = Told([failing(fault)], WHOLE, [failing(fault)], WHOLE, name="a:m")
     for _ in range(4):
-        await gathered(chain(one, barred=barred))
+        await gathered(chain(one, circuits=circuits))
     assert one.calls == 4
 
 
@@ -210,28 +210,28 @@ async def test_a_server_that_is_not_there_is_left_alone_if_that_takes_long() -> 
     gone = failing(ModelFault.UNREACHABLE)
     member = ChainModel("a:m", "a", Told(WHOLE))
     for waited, found in ((5.0, ModelFault.UNREACHABLE), (4.9, None)):
-        barred = Barred(Clock())
-        barred.failed(member, gone, waited)
-        assert barred.admit(member) == []
-        barred.failed(member, gone, waited)
-        assert barred.admit(member) == (found or [])
-        barred.answered(member)
-        assert barred.admit(member) == []
+        circuits = ModelCircuits(Clock())
+        circuits.note_failure(member, gone, waited)
+        assert circuits.admit(member) == []
+        circuits.note_failure(member, gone, waited)
+        assert circuits.admit(member) == (found or [])
+        circuits.note_answer(member)
+        assert circuits.admit(member) == []
     # A model whose server refuses connections at once is asked each time, so it is used as soon as it recovers.
     one = Told([gone], [gone], [gone], WHOLE, name="a:m")
-    shared = Barred(Clock())
+    shared = ModelCircuits(Clock())
     for _ in range(3):
-        await gathered(chain(one, barred=shared))
-    assert await gathered(chain(one, barred=shared)) == (WHOLE, None)
+        await gathered(chain(one, circuits=shared))
+    assert await gathered(chain(one, circuits=shared)) == (WHOLE, None)
 
 
 async def test_a_model_that_is_forbidden_leaves_the_others_of_its_key() -> None:
-    barred = Barred(Clock())
+    circuits = ModelCircuits(Clock())
     forbidden = Told([ModelError(ModelFault.CREDENTIAL, "not this one", own=True)], name="a:dear")
     for _ in range(2):
-        await gathered(chain(forbidden, barred=barred))
+        await gathered(chain(forbidden, circuits=circuits))
     assert forbidden.calls == 1
-    assert await gathered(chain(Told(WHOLE, name="a:cheap"), barred=barred)) == (WHOLE, None)
+    assert await gathered(chain(Told(WHOLE, name="a:cheap"), circuits=circuits)) == (WHOLE, None)
 
 
 BLANKS = [TextPiece(" "), TextPiece("\n"), Ended(complete=True)]

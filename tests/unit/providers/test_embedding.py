@@ -19,7 +19,7 @@ from responsa_lab.testing.loopback import Exchange, as_json
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.providers import json_server
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
-from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, described
+from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describe
 from responsa_server.providers.json_server import Calling
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 from tests.raising import raises
@@ -74,7 +74,7 @@ async def served(
     given: dict[str, Any] = {"api_key": SecretStr(KEY), **options}
     embedder = EMBEDDERS[wire](
         CompatibleSettings.model_construct(url=server.url, **given),
-        described("lab:m-1", settings or EmbeddingModelSettings(dimensions=384)),
+        describe("lab:m-1", settings or EmbeddingModelSettings(dimensions=384)),
         Calling(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
     )
     try:

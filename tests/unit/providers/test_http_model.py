@@ -130,7 +130,7 @@ def test_retry_after_may_be_a_date() -> None:
     ],
 )
 def test_what_looks_like_a_key_is_not_shown(text: str) -> None:
-    shown = http_model.shown(f"no: {text} is wrong")
+    shown = http_model.redact(f"no: {text} is wrong")
     assert shown.startswith("no: ")
     assert shown.endswith(" is wrong")
     assert "[key]" in shown
@@ -138,4 +138,4 @@ def test_what_looks_like_a_key_is_not_shown(text: str) -> None:
 
 
 def test_what_is_shown_is_short() -> None:
-    assert len(http_model.shown("ü" * 10_000).encode()) <= 500
+    assert len(http_model.redact("ü" * 10_000).encode()) <= 500

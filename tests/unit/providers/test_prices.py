@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import Price, Spent
-from responsa_server.providers.prices import PriceList, Prices, shipped
+from responsa_server.providers.prices import PriceList, Prices, load_shipped
 
 DAY = date(2026, 11, 20)
 
@@ -64,7 +64,7 @@ def test_tokens_from_the_cache_and_into_it_have_their_own_price() -> None:
 
 
 def test_the_list_that_is_shipped_is_dated_and_knows_the_vendors() -> None:
-    known = shipped()
+    known = load_shipped()
     assert known.as_of >= DAY
     assert "genai-prices" in known.source
     assert {model.provider for model in known.models} == {"openai", "anthropic", "gemini", "cohere", "voyage"}

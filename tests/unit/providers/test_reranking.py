@@ -19,7 +19,7 @@ from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.http_model import MAX_TOKENS
 from responsa_server.providers.json_server import Calling
-from responsa_server.providers.prices import Prices, shipped
+from responsa_server.providers.prices import Prices, load_shipped
 from responsa_server.providers.reranking import RERANKERS, HttpReranker
 from responsa_server.providers.settings import CompatibleSettings
 from tests.raising import raises
@@ -71,7 +71,7 @@ async def served(
         CompatibleSettings.model_construct(url=server.url, rerank=wire, **given),
         called,
         Calling(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
-        Prices(shipped(), free),
+        Prices(load_shipped(), free),
     )
     try:
         yield Served(server, reranker, pauses)

@@ -20,7 +20,7 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from responsa_server.providers.chain import RetryPolicy
-from responsa_server.providers.prices import Prices, shipped
+from responsa_server.providers.prices import Prices, load_shipped
 from responsa_server.providers.settings import CompatibleSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
 from tests.unit.providers.told import Told, gathered
@@ -77,7 +77,7 @@ def test_default_cannot_stand_for_itself() -> None:
 
 def test_a_chain_holds_each_model_once_and_default_in_its_place() -> None:
     models = table("lab:a", "lab:b")
-    assert models.resolved(["openai:x", "default", "lab:a", "passages"]) == ("openai:x", "lab:a", "lab:b")
+    assert models.resolve(["openai:x", "default", "lab:a", "passages"]) == ("openai:x", "lab:a", "lab:b")
     assert models.chain(["passages"]) is None
     assert models.chain([]) is None
     assert table().chain(["default"]) is None
@@ -91,7 +91,7 @@ def test_prices_are_todays_and_what_is_run_at_home_costs_nothing() -> None:
     assert models.price("openai:gpt-4o") is not None
     assert models.price("openai:nobody-knows") is None
     assert models.price("lab:anything") == Price(*[Decimal(0)] * 4)
-    assert shipped().as_of <= date.today()  # noqa: DTZ011  the date in the time zone of the tests
+    assert load_shipped().as_of <= date.today()  # noqa: DTZ011  the date in the time zone of the tests
 
 
 def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
@@ -99,7 +99,7 @@ def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
         "tiny": Provider(server_at("http://127.0.0.1:9/v1"), small=True),
         "lab": Provider(server_at("http://127.0.0.1:9/v1")),
     }
-    models = ModelTable(declared, Prices(shipped()), replace(OPTIONS, default=["tiny:m", "lab:m"]))
+    models = ModelTable(declared, Prices(load_shipped()), replace(OPTIONS, default=["tiny:m", "lab:m"]))
     assert models.small(["default", "tiny:n", "passages"]) == {"tiny:m", "tiny:n"}
     assert models.small(["lab:m"]) == frozenset()
     with pytest.raises(KeyError):
@@ -110,7 +110,7 @@ def test_the_window_of_a_chain_is_its_smallest_known_one() -> None:
     windows = {"large": {"window": 32_768}, "small": {"window": 4096}, "unknown": {}}
     servers = {name: {"url": "http://127.0.0.1:9/v1", **window} for name, window in windows.items()}
     declared = providers(ModelSettings.model_validate({"servers": servers}))
-    models = ModelTable(declared, Prices(shipped()), replace(OPTIONS, default=["unknown:m", "small:m"]))
+    models = ModelTable(declared, Prices(load_shipped()), replace(OPTIONS, default=["unknown:m", "small:m"]))
     assert models.window(["large:m", "default", "passages"]) == 4096
     assert models.window(["unknown:m", "large:m"]) == 32_768
     assert models.window(["unknown:m"]) is models.window(["passages"]) is None
@@ -133,7 +133,7 @@ async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked
     server = LoopbackServer(handle)
     await server.start()
     lab = Provider(server_at(f"{server.url}/v1", concurrent=1, wait_seconds=300.0))
-    models = ModelTable({"lab": lab}, Prices(shipped()), RETRYING)
+    models = ModelTable({"lab": lab}, Prices(load_shipped()), RETRYING)
     chains = [models.chain([f"lab:m-{place % 2}"]) for place in range(6)]
     results = await asyncio.gather(*(gathered(chain) for chain in chains if chain is not None))
     await models.close()
@@ -179,7 +179,7 @@ async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() ->
         "lab": Provider(server_at(f"{gone.url}/v1")),
     }
     await gone.close()
-    models = ModelTable(declared, Prices(shipped()), RETRYING)
+    models = ModelTable(declared, Prices(load_shipped()), RETRYING)
     chain = models.chain(["anthropic:m", "lab:m"])
     assert chain is not None
     for _ in range(2):
@@ -198,7 +198,7 @@ async def test_a_chain_uses_the_key_and_the_address_that_its_provider_has_now() 
     servers = [LoopbackServer(telling(wire, wire.events(Scene([text])))) for text in ("old", "new")]
     for server in servers:
         await server.start()
-    models = ModelTable({}, Prices(shipped()), OPTIONS)
+    models = ModelTable({}, Prices(load_shipped()), OPTIONS)
     models.use_provider("compatible", Provider(server_at(f"{servers[0].url}/v1")))
     models.use_default(["compatible:m"])
     chain = models.chain(["default"])

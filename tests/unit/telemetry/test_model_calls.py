@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from responsa_lab.testing.loopback import Exchange
-from responsa_server.providers.chain import Barred, ChainModel, ModelChain
+from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits
 from responsa_server.telemetry.stages import Traces
 from tests.unit.providers.openai_serving import STOP, served, text
 from tests.unit.providers.test_chain import Dear
@@ -49,7 +49,7 @@ async def test_a_call_is_one_span_with_its_request_and_its_texts_only_if_allowed
     async with served(handle) as model:
         member = ChainModel("lab:m", "lab", model)
         with traces.call("call", [SAMPLED], {}):
-            _, error = await gathered(ModelChain([member], Dear(), Barred(), patience_seconds=300))
+            _, error = await gathered(ModelChain([member], Dear(), ModelCircuits(), patience_seconds=300))
     assert (error is None) == answers
     by_name = {span.name: span for span in memory.get_finished_spans()}
     chat, post = by_name["chat m"], by_name["POST"]

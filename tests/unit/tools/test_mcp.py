@@ -31,8 +31,8 @@ from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
 from responsa_server.system.launching import LAUNCHER
 from responsa_server.telemetry.stages import Traces
 from responsa_server.tools.kinds import ToolParts
-from responsa_server.tools.mcp import offered
-from responsa_server.tools.mcp_target import pinned_path, write_pinned
+from responsa_server.tools.mcp import ask_server
+from responsa_server.tools.mcp_target import path_of_pins, write_pinned
 from responsa_server.tools.table import KINDS
 from tests.unit.agents.evidence import WHO
 from tests.unit.tools.declaring import SECRET, made, request, secret, served
@@ -133,7 +133,7 @@ async def trusted(raw: Mapping[str, Any], folder: Path) -> Sequence[Tool]:
     """The tools of a declaration whose server the owner trusts now."""
     declaration, problems = declared("note", raw, KINDS, folder)
     assert declaration is not None, problems
-    write_pinned(declaration, await offered(declaration, ToolParts(secret=secret)))
+    write_pinned(declaration, await ask_server(declaration, ToolParts(secret=secret)))
     return made(raw, folder)
 
 
@@ -461,7 +461,7 @@ def test_pinned_descriptions_that_were_changed_by_hand_are_not_used(tmp_path: Pa
     declaration, _ = declared("note", raw, KINDS, tmp_path)
     assert declaration is not None
     path = write_pinned(declaration, [])
-    assert path == pinned_path(declaration)
+    assert path == path_of_pins(declaration)
     entry: dict[str, Any] = {
         "name": "a",
         "title": "",

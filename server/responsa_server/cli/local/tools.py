@@ -17,7 +17,7 @@ from responsa_server.app.tools import check_tools, read_secret
 from responsa_server.cli.local.failures import USAGE, reporting
 from responsa_server.domain.tools import Declaration, ToolUnfit
 from responsa_server.tools.kinds import ToolParts
-from responsa_server.tools.mcp import offered
+from responsa_server.tools.mcp import ask_server
 from responsa_server.tools.mcp_target import Pinned, read_pinned, write_pinned
 from responsa_server.tools.table import KINDS
 
@@ -69,7 +69,7 @@ def trust(name: str, folder: str | None, *, yes: bool) -> None:
             raise typer.Exit(USAGE)
         parts = ToolParts(secret=lambda place: read_secret(place, path))
         try:
-            tools = asyncio.run(offered(declaration, parts))
+            tools = asyncio.run(ask_server(declaration, parts))
         except ToolUnfit as error:
             typer.echo(f"{name}: {str(error).rstrip('.')}.", err=True)
             raise typer.Exit(USAGE) from error

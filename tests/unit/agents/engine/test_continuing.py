@@ -34,7 +34,7 @@ from responsa_server.domain.models import (
     TextPiece,
     Withdrawn,
 )
-from responsa_server.providers.chain import Barred, ChainModel, ModelChain
+from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits
 from tests.raising import raises
 from tests.unit.agents.shipping import parts_of, shipped, task_for
 from tests.unit.agents.speaking import Says, Turn, answer_in, says, told_by
@@ -64,7 +64,7 @@ async def events_from(
         ChainModel(f"p{place}:m", f"p{place}", one, takes_prefix=prefix, small=place in small)
         for place, one in enumerate(models)
     ]
-    chain = ModelChain(members, Free(), Barred(), patience_seconds=30.0)
+    chain = ModelChain(members, Free(), ModelCircuits(), patience_seconds=30.0)
     parts = parts_of(chain, small=frozenset(members[place].name for place in small))
     return await told_by(shipped("tutor", parts), question or task_for("tutor"))
 
