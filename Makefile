@@ -36,7 +36,7 @@ check: packages
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, CAMPAIGN=real those of a folder, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).
 # Each campaign adds a line to soak/RUNS.md, which is to be committed.
 soak: .venv/.dev $(VECTORS) clients/web/dist/index.html .venv/.ray .venv/optimise/.installed
-	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s --runs=soak/RUNS.md $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py tests/$(CAMPAIGN)),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/migrations tests/rpc tests/system tests/embedded tests/security tests/contract tests/browser tests/unit/tools tests/unit/routing tests/lab/evaluation tests/docs tests/mutants tests/real)
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s --runs=soak/RUNS.md $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py tests/$(CAMPAIGN)),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/migrations tests/rpc tests/system tests/local/embedded tests/security tests/contract tests/browser tests/unit/tools tests/unit/routing tests/lab/evaluation tests/docs tests/mutants tests/real)
 
 # COUNT=100000 mutated documents of all formats, and as many mutated requests to all doors; counts may be summed over runs (soak/*.jsonl).
 fuzz: .venv/.dev $(VECTORS) clients/web/dist/index.html
@@ -126,7 +126,7 @@ $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clien
 	@$(BIN)/python -m tools.clients.python
 
 # With them, a new instance loads its docs quickly. Only what has changed is computed.
-$(VECTORS): $(wildcard docs/*.md) server/responsa_server/cli/local/own_docs.py tools/docs_vectors.py | .venv/.runtime $(CLIENT)/blocking/methods.py
+$(VECTORS): $(wildcard docs/*.md) server/responsa_local/commands/own_docs.py tools/docs_vectors.py | .venv/.runtime $(CLIENT)/blocking/methods.py
 	@echo "Computing the vectors of the docs (half a minute, once)"
 	@$(BIN)/python tools/docs_vectors.py
 

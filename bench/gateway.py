@@ -10,7 +10,7 @@ from bench.interleaved import by, calls, interleaved
 from bench.jobs import Call, Job, Outcome, Transport
 from bench.report import Line
 from bench.run import FEW, Run
-from responsa_server.embedded import Layout
+from responsa_local.embedded import Layout
 
 TITLE: Final = (
     "Envoy: the port compared with the server's own socket (ours: through Envoy; peer: direct gRPC)"

@@ -21,9 +21,9 @@ from bench.library import make_collection
 from bench.processes import Place
 from bench.report import Line
 from bench.run import Run
+from responsa_local.embedded import EmbeddedPostgres, Layout
 from responsa_server.domain.passage_words import pack
 from responsa_server.domain.passages import ANALYSIS_VERSION
-from responsa_server.embedded import EmbeddedPostgres, Layout
 
 TITLE: Final = "Searching words in 100,000 passages compared with 10,000; words as frequent as in real text (Zipf), 50 to 130 a passage"
 _SIZES: Final = (10_000, 100_000)

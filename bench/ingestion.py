@@ -19,9 +19,9 @@ from bench.run import MANY, PARAGRAPHS, Run
 from responsa_formats.parsers import markdown
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.text.sections import Whole
+from responsa_local.embedded import Layout
 from responsa_server.app.resources import new_id
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.embedded import Layout
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.embedder import Embedder, Vectors

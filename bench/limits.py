@@ -16,10 +16,10 @@ from typing import Final
 from uuid_utils.compat import uuid7
 
 from bench.report import Line
+from responsa_local.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
 from responsa_server.app.process import run
 from responsa_server.domain.limits import MINUTE, Room, Scope
 from responsa_server.domain.people import Role
-from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
 from responsa_server.identity.limits import LimitBook, Limiter
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import (

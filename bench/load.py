@@ -34,7 +34,7 @@ from bench.run import FEW
 from responsa.auth.v1 import user_pb2
 from responsa_client import Responsa
 from responsa_client.errors import ResponsaError
-from responsa_server.embedded import Layout
+from responsa_local.embedded import Layout
 
 GHZ: Final = "github.com/bojand/ghz/cmd/ghz"
 GHZ_VERSION: Final = "v0.120.0"

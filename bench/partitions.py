@@ -19,7 +19,7 @@ import numpy as np
 import psycopg
 
 from bench.recall import LIMIT, Vectors, report, vectors_of
-from responsa_server.embedded import EmbeddedPostgres, Layout, purge
+from responsa_local.embedded import EmbeddedPostgres, Layout, purge
 
 TENANTS: Final = 30
 LARGE: Final[Mapping[int, float]] = {0: 0.5, 1: 0.1}

@@ -28,7 +28,7 @@ import numpy as np
 import psycopg
 
 from bench.documentation import pages
-from responsa_server.embedded import EmbeddedPostgres, Layout, purge
+from responsa_local.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.providers.minilm import load
 
 _SENTENCES: Final = re.compile(r"(?<=[.!?])\s+")

@@ -12,7 +12,7 @@ from bench.jobs import Call, Job, Outcome, Transport
 from bench.library import passages_of
 from bench.report import Line
 from bench.run import MANY, PARAGRAPHS, Run
-from responsa_server.embedded import Layout
+from responsa_local.embedded import Layout
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.settings import RetrievalSettings
 

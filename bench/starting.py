@@ -12,7 +12,7 @@ import psutil
 
 from bench.processes import Place, Started, command, place, running
 from bench.report import Line
-from responsa_server.embedded import Layout
+from responsa_local.embedded import Layout
 
 TITLE: Final = "Start: `responsa up` until `responsa ask` has printed its answer"
 _QUESTION: Final = "How does a client continue after a lost connection?"

@@ -19,7 +19,7 @@ from bench.peers.parts import EvidenceKind
 from bench.processes import Place, peer
 from bench.report import Line
 from bench.run import Run
-from responsa_server.embedded import EmbeddedPostgres, Layout
+from responsa_local.embedded import EmbeddedPostgres, Layout
 
 LOG: Final = "What a turn of 69 events (start, 3 statuses, 64 deltas, answer) keeps, indexes included"
 SEARCHING: Final = "What a turn that searches a documentation of 705 kB keeps, indexes included"

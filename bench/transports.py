@@ -12,7 +12,7 @@ from bench.interleaved import interleaved
 from bench.jobs import Call, Job, Transport
 from bench.report import Line
 from bench.run import Run
-from responsa_server.embedded import Layout
+from responsa_local.embedded import Layout
 
 TITLE: Final = (
     "CPU of a turn by transport, through Envoy (ours), compared with gRPC on the server's "

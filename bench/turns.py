@@ -16,7 +16,7 @@ from bench.peers.parts import EvidenceKind
 from bench.processes import peer_process
 from bench.report import Line
 from bench.run import FEW, Run
-from responsa_server.embedded import Layout
+from responsa_local.embedded import Layout
 
 TITLE: Final = (
     "Durable turns of 69 events (start, 3 statuses, 64 deltas, answer), compared with the "

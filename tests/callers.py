@@ -16,11 +16,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from responsa_local.embedded import EmbeddedPostgres, Layout
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.resources import database_urls, identity_of
 from responsa_server.app.settings import load
 from responsa_server.domain.people import NewKey, Origin, Role
-from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.service import Credential as Given
 from responsa_server.identity.service import Identity

@@ -25,8 +25,8 @@ from redis import Redis
 from structlog.dev import ConsoleRenderer, plain_traceback
 
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
-from responsa_server.embedded.layout import DATABASE, SUPERUSER
+from responsa_local.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
+from responsa_local.embedded.layout import DATABASE, SUPERUSER
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.providers.minilm import DIMENSIONS, Float, MiniLmEmbedder, load
 from responsa_server.search.settings import RetrievalSettings
@@ -131,7 +131,7 @@ def layout() -> Iterator[Layout]:
         folder.chmod(0o755)  # if root runs the tests, PostgreSQL runs under another account
         with pytest.MonkeyPatch.context() as patched:
             if roomy:
-                patched.setattr("responsa_server.embedded.layout.ROOT_PLACES", folder / "root")
+                patched.setattr("responsa_local.embedded.layout.ROOT_PLACES", folder / "root")
             places = Layout.of(folder / "home").prepare()
         yield places
         purge(places)

@@ -32,12 +32,10 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAD = 8
 """The number of bytes that give the length of a request."""
 LATE = {
-    "agents": ("responsa_server.cli.local.agents",),
+    "agents": ("responsa_local.commands.agents",),
     "ask": ("responsa_server.cli.markdown",),
     "chat": ("responsa_server.cli.markdown",),
-    "mcp": ("responsa_server.cli.local.mcp",),
     "sources": ("responsa_etl.checking",),
-    "tools": ("responsa_server.cli.local.tools",),
 }
 """What a command imports while it runs, by the command's name."""
 PROGRAM = f"""#!{sys.executable} -IS

@@ -77,7 +77,7 @@ FIRST = (
     "second",
     "bench",
     "manual",
-    "tests/embedded/",
+    "tests/local/embedded/",
     "shared_cluster",
     "tests/system/",
     "tests/security/",

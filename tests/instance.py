@@ -27,7 +27,7 @@ import psutil
 import pytest
 from pydantic import BaseModel
 
-from responsa_server.embedded import Layout, purge
+from responsa_local.embedded import Layout, purge
 from responsa_server.identity.settings import LimitSettings
 from tests import seeds
 from tests.forked import responsa

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from responsa_server.embedded import Layout
+from responsa_local.embedded import Layout
 from tests.instance import ROOT, Instance, eventually, free_port
 from tests.tied import tied
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from responsa_server.embedded import EmbeddedPostgres, Layout, purge
+from responsa_local.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.providers.minilm import load
 from responsa_server.stores.postgres.migrate import migrate
 

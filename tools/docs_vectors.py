@@ -15,7 +15,7 @@ from responsa_formats.parsers import markdown
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.text.sections import Whole
 from responsa_lab.evaluation.local import load_embedder
-from responsa_server.cli.local.own_docs import ASKED, pages
+from responsa_local.commands.own_docs import ASKED, pages
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.ingest import shipped_vectors
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer

@@ -12,13 +12,13 @@ from enum import StrEnum
 from bench.agents import OPTIONS, GraphAgent
 from bench.peers import deltas, paced
 from bench.peers.evidence import MemoryEvidence
+from responsa_local.embedded import Layout
 from responsa_server.agents.engine.agent import PlannedAgent
 from responsa_server.app.caches import Caches
 from responsa_server.app.process import configure_logs
 from responsa_server.app.resources import database_urls, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.app.settings import load as load_settings
-from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import Embedder, OneEmbedder

@@ -28,11 +28,11 @@ from bench.peers.model import NAME
 from bench.peers.process import arguments, until_told
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
+from responsa_local.embedded import Layout
 from responsa_server.app.process import configure_logs, freeze, run
 from responsa_server.app.resources import database_urls
 from responsa_server.app.settings import load as load_settings
 from responsa_server.domain import names
-from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.embedder import Vectors

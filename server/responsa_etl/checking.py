@@ -5,27 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from responsa_etl.sources.declarations import DeclaredConnection, read_connections
 from responsa_etl.sources.mapping_text import read_mapping
 from responsa_etl.sources.webhooks import DeclaredWebhook, key_of, read_webhooks
+from responsa_local.commands.failures import USAGE, reporting
 from responsa_server.agents.config.files import file_text
 from responsa_server.agents.config.problems import Problem, closest, quoted
 from responsa_server.app.settings import load
 from responsa_server.app.tools import read_secret
-from responsa_server.cli.local.failures import USAGE, reporting
 from responsa_server.cli.output import Json, echo, print_json
 from responsa_server.domain.sources import DatabaseConnection, SourceConnection
 from responsa_server.domain.tools import ToolUnfit
 
 
-def check(files: Sequence[Path], *, json: bool) -> None:
-    """Print the problems of the declared connections and webhooks and of mappings, one per line.
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command `check`."""
+    app.command(name)(check)
 
-    Raises:
-        typer.Exit: always, with the code 2 if there are problems, and otherwise 0.
+
+def check(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]…", help="Files with mappings, in TOML.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one problem per line, as a JSON object.")
+    ] = False,
+) -> None:
+    """Check the declarations of connections on this machine, and mappings. Print each problem with its file, line, key
+    and a suggestion. This command needs no server and connects to no database.
+
+    Exit codes: 0 no problems, 2 problems.
     """
     with reporting():
         folder = load().connections_folder
@@ -37,7 +50,7 @@ def check(files: Sequence[Path], *, json: bool) -> None:
         for webhook in read_webhooks(webhooks):
             by_file[f"webhooks/{webhook.name}.toml"] = [*webhook.problems, *_key(webhook, webhooks)]
         known = {one.name: one.connection for one in declared}
-        for file in files:
+        for file in files or ():
             by_file[str(file)] = _mapping(file, known)
         for name, problems in by_file.items():
             for problem in problems:

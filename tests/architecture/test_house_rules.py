@@ -44,7 +44,7 @@ def sources(*folders: Path) -> Iterator[Path]:
 
 def test_settings_alone_read_the_environment() -> None:
     readers: set[str] = set()
-    for path in sources(SERVER, SERVER.with_name("responsa_etl"), CLIENT):
+    for path in sources(SERVER, SERVER.with_name("responsa_etl"), SERVER.with_name("responsa_local"), CLIENT):
         text = path.read_text(encoding="utf-8")
         if not re.search(r"environ|getenv|putenv", text):
             continue

@@ -45,7 +45,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BREACHES = (
     ("domain/turns.py", "from responsa_server.turns import service", "Layers"),
     ("domain/people.py", "import responsa_server.stores.postgres.users", "Layers"),
-    ("app/serve.py", "import responsa_server.embedded.layout", "Layers"),
+    ("app/serve.py", "import responsa_local.embedded.layout", "The core imports nothing above"),
+    (
+        "../responsa_local/embedded/part.py",
+        "import responsa_server.domain.parts",
+        "The parts of this machine",
+    ),
+    ("../responsa_local/envoy/replicas.py", "import responsa_local.embedded.envoy", "Envoy's configuration"),
     (
         "stores/postgres/turns.py",
         "import responsa_server.library.library",
@@ -75,8 +81,7 @@ BREACHES = (
             ("routing/stored.py", "responsa_server.providers.minilm"),
             ("text/lexical.py", "responsa_server.tools.http_api"),
             ("../responsa_etl/sources/service.py", "responsa_etl.databases.reading"),
-            ("transports/http/sessions.py", "responsa_server.embedded.layout"),
-            ("envoy/replicas.py", "responsa_server.embedded.envoy"),
+            ("transports/http/sessions.py", "responsa_server.tools.http_api"),
         )
     ),
     ("agents/config/live.py", "import responsa_server.turns.service", "Layers"),
@@ -91,12 +96,12 @@ BREACHES = (
     (
         "transports/grpc/server.py",
         "import responsa_lab.testing.agent",
-        "The product never imports the laboratory",
+        "The core imports nothing above",
     ),
     (
         "app/settings.py",
         "import responsa_lab.scripted",
-        "The product never imports the laboratory",
+        "The core imports nothing above",
     ),
     (
         "../responsa_lab/scripted/strong.py",
@@ -124,7 +129,7 @@ BREACHES = (
         "import responsa_server.transports.a2a.routes",
         "The server knows the doors by their table",
     ),
-    ("app/serve.py", "import responsa_etl.sources.crawling", "The core knows no ETL"),
+    ("app/serve.py", "import responsa_etl.sources.crawling", "The core imports nothing above"),
     (
         "../responsa_etl/stores/sources.py",
         "import responsa_server.turns.service",
@@ -203,9 +208,9 @@ def test_slow_packages_are_not_imported_before_they_are_used() -> None:
     # the servers before it imports what works with the database. Who waits for a command waits for its imports.
     code = """
 import sys
-import responsa_server.cli.local.up
+import responsa_local.commands.up
 print(*{"grpc", "numpy", "protovalidate", "psycopg", "redis", "responsa_client", "rich", "yaml"} & {*sys.modules})
-import responsa_server.cli.local.admin
+import responsa_local.commands.admin
 print(*{"grpc", "numpy", "redis", "responsa_client", "tokenizers"} & {*sys.modules})
 import responsa_etl.sources.in_sandbox
 print(*{one for one in sys.modules if one.startswith("responsa_server.agents.nodes")})

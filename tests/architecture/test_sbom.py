@@ -11,7 +11,7 @@ import pytest
 import yaml
 from cryptography.hazmat.backends.openssl import backend
 
-from responsa_server.embedded.postgres import MAJOR
+from responsa_local.embedded.postgres import MAJOR
 from tests.faults.forms import ROOT
 from tools import sbom
 

@@ -22,4 +22,6 @@ def test_the_table_names_each_module_that_makes_a_pool_a_semaphore_or_a_thread()
     }
     named = {module for part in SHARED.values() for module in part.modules}
     # A command of the command line serves its only user.
-    assert {module for module in made if not module.startswith(("cli.", "responsa_lab."))} == named
+    assert {
+        module for module in made if not module.startswith(("cli.", "responsa_lab.", "responsa_local."))
+    } == named

@@ -20,12 +20,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from uuid_utils.compat import uuid7
 
+from responsa_local.embedded import Layout, throwaway_postgres
 from responsa_server.calls.status import Code, code
 from responsa_server.domain.errors import StorageFull, Unavailable
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Reader
 from responsa_server.domain.turns import OnBusy
-from responsa_server.embedded import Layout, throwaway_postgres
 from responsa_server.stores import postgres
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import (

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 import typer
 
-from responsa_server.cli.local.archive import Header, writing
-from responsa_server.cli.local.backup import restore
-from responsa_server.embedded import EmbeddedPostgres
+from responsa_local.commands.archive import Header, writing
+from responsa_local.commands.backup import restore
+from responsa_local.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.dump import (
     Description,
     DumpError,

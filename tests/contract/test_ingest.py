@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from responsa_formats.rejections import ParserUnavailable
-from responsa_server.cli.local import ray_engine
-from responsa_server.cli.local.ray_engine import Unembedded, VectorMaker
+from responsa_local.commands import ray_engine
+from responsa_local.commands.ray_engine import Unembedded, VectorMaker
 from responsa_server.domain import names
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.knowledge import (

@@ -9,10 +9,10 @@ from typing import Final
 
 from uuid_utils.compat import uuid7
 
+from responsa_local.embedded.redis import EmbeddedRedis
 from responsa_server.domain.errors import AlreadyExists, Exhausted, Reason
 from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.turns import NewTurn, Question
-from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.limits import PostgresLimits

@@ -13,12 +13,12 @@ from typing import TypeVar
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_local.embedded.redis import EmbeddedRedis
 from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError
 from responsa_server.domain.limits import DAY, AcceptLimits, CountsAway, Room, Scope
 from responsa_server.domain.people import NewKey, Principal, Role
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.domain.turns import Ending, OpenTurn, Question, TurnState
-from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Hold, LimitBook, Limiter, QuotaAdministration
 from responsa_server.identity.settings import (

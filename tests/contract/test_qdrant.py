@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_local.embedded import Layout
 from responsa_server.app.resources import bring_up_to_date
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.vector_stores import open_store
@@ -30,7 +31,6 @@ from responsa_server.domain.passages import (
     VectorKind,
 )
 from responsa_server.domain.people import Server
-from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import OneEmbedder

@@ -18,10 +18,10 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from responsa_local.embedded import EmbeddedRedis, Layout, purge
 from responsa_server.domain.parts import Health
 from responsa_server.domain.relay import Committed, EpochAdvanced, Hint, Interest, Reload, Work
 from responsa_server.domain.turns import LogRow
-from responsa_server.embedded import EmbeddedRedis, Layout, purge
 from responsa_server.stores import redis_relay
 from responsa_server.stores.redis import RedisPart
 from responsa_server.stores.redis_relay import RedisRelay, decode, encode

@@ -15,6 +15,7 @@ from responsa_etl.databases.reading import SqlDatabases
 from responsa_etl.samples.aptitude.database import Dialect, script
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
+from responsa_local.embedded.postgres import EmbeddedPostgres
 from responsa_server.domain.sources import (
     DatabaseConnection,
     DatabaseFault,
@@ -23,7 +24,6 @@ from responsa_server.domain.sources import (
     DatabaseTls,
 )
 from responsa_server.domain.tools import SecretPlace
-from responsa_server.embedded.postgres import EmbeddedPostgres
 from tests.aptitude import GOLDEN, documents, written
 from tests.conftest import DatabaseUrls
 

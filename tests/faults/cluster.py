@@ -29,14 +29,14 @@ import httpx2
 import redis
 from psycopg.conninfo import make_conninfo
 
+from responsa_local.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
+from responsa_local.envoy.envoy_config import EnvoyConfig, render
+from responsa_local.envoy.replicas import Replica as Endpoint
+from responsa_local.envoy.replicas import Replicas
 from responsa_server.app.resources import bring_up_to_date, identity_of
 from responsa_server.app.settings import load
 from responsa_server.domain.addresses import UnixAddress, parse
 from responsa_server.domain.people import Role
-from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
-from responsa_server.envoy.envoy_config import EnvoyConfig, render
-from responsa_server.envoy.replicas import Replica as Endpoint
-from responsa_server.envoy.replicas import Replicas
 from tests import seeds
 from tests.faults.forms import ROOT
 from tests.faults.guards import Guard

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-from responsa_server.embedded.spawn import die_with_parent
+from responsa_local.embedded.spawn import die_with_parent
 from tests.faults.replica import Order, main
 
 # The modules that `responsa_server.app.serve.running` and the libraries below it import late. The runtime of the

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from responsa_server.embedded import (
+from responsa_local.embedded import (
     EmbeddedEnvoy,
     EmbeddedError,
     EmbeddedPostgres,

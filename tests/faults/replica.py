@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from responsa_etl.stores.source_runs import PostgresSourceRuns
+from responsa_local.embedded import Layout
 from responsa_server.app.serve import serve
 from responsa_server.app.settings import environment, load
-from responsa_server.embedded import Layout
 from tests.faults.guards import Guard, without
 from tests.faults.placed import Placed, PlacedFaults
 

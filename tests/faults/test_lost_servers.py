@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 
-from responsa_server.embedded import EmbeddedPostgres, Layout, RestartPolicy
+from responsa_local.embedded import EmbeddedPostgres, Layout, RestartPolicy
 from tests.faults.cluster import Caller
 from tests.faults.crowd import Crowd, all_answered, hold, question
 from tests.faults.forms import Form, Report, forms

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.envoy.hosts import HostState, host_states
+from responsa_server.app.envoy_hosts import HostState, host_states
 from tests.architecture.test_wheel import DIST, Installed
 from tests.faults.cluster import Cluster, Replica, clusters
 from tests.faults.crowd import Crowd, all_answered, hold, question

@@ -17,8 +17,8 @@ from psycopg.conninfo import make_conninfo
 from uuid_utils.compat import uuid7
 
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_local.embedded import EmbeddedPostgres
 from responsa_server.domain.people import Principal, Role
-from responsa_server.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.database import Database
 from tests.faults.cluster import Caller, Cluster, Replica
 from tests.faults.guards import Guard, without

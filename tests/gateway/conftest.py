@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from responsa_local.embedded.envoy import envoy_binary
+from responsa_local.envoy.envoy_config import EnvoyConfig, render
+from responsa_local.envoy.replicas import Replica, Replicas
 from responsa_server.domain.addresses import Network, UnixAddress
-from responsa_server.embedded.envoy import envoy_binary
-from responsa_server.envoy.envoy_config import EnvoyConfig, render
-from responsa_server.envoy.replicas import Replica, Replicas
 from responsa_server.identity.settings import AddressLimitSettings
 from tests.instance import free_port
 from tests.tied import tied

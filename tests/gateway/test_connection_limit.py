@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from responsa_local.envoy.envoy_config import EnvoyConfig, render
 from responsa_server.domain.addresses import network_of
-from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from tests.gateway.conftest import ROOT, Place, start_place
 from tests.gateway.sockets import KEY
 from tests.gateway.test_stalled_bodies import counted

@@ -24,12 +24,12 @@ from psycopg import sql
 from responsa.auth.v1.auth_service_pb2 import GetMeRequest
 from responsa.auth.v1.user_pb2 import User
 from responsa.chat.v1.chat_service_pb2 import AskRequest
+from responsa_local.embedded import EmbeddedPostgres, Layout, purge
+from responsa_local.envoy.envoy_config import EnvoyConfig
 from responsa_server.app.resources import ensure_administrator, identity_of
 from responsa_server.app.settings import load
 from responsa_server.domain import names
 from responsa_server.domain.people import Role
-from responsa_server.embedded import EmbeddedPostgres, Layout, purge
-from responsa_server.envoy.envoy_config import EnvoyConfig
 from tests import seeds
 from tests.conftest import urls_of
 from tests.gateway.conftest import ROOT, endpoints, start_envoy

@@ -17,10 +17,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
+from responsa_local.envoy.envoy_config import EnvoyConfig
+from responsa_local.envoy.replicas import Replica, ReplicaError, Replicas, own_name
+from responsa_server.app.envoy_hosts import HostState, host_states
 from responsa_server.domain.addresses import UnixAddress, parse
-from responsa_server.envoy.envoy_config import EnvoyConfig
-from responsa_server.envoy.hosts import HostState, host_states
-from responsa_server.envoy.replicas import Replica, ReplicaError, Replicas, own_name
 from tests.gateway.conftest import start_envoy
 from tests.instance import free_port
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from responsa_server.envoy.envoy_config import EnvoyConfig, render
+from responsa_local.envoy.envoy_config import EnvoyConfig, render
 from tests.gateway.conftest import Place, start_place
 from tests.instance import eventually
 from tests.rpc import slow

@@ -9,10 +9,10 @@ import pytest
 import typer
 from psycopg import sql
 
+from responsa_local.commands.admin import migrate as migrate_command
+from responsa_local.commands.preparing import prepare_database
+from responsa_local.embedded import EmbeddedPostgres, Layout
 from responsa_server.app.settings import load as settings_of
-from responsa_server.cli.local.admin import migrate as migrate_command
-from responsa_server.cli.local.preparing import prepare_database
-from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.migrate import (
@@ -149,7 +149,7 @@ async def test_tables_of_another_form_are_refused_by_each_command_and_stay(
     capsys: pytest.CaptureFixture[str],
     index: int,
 ) -> None:
-    """Restoring such a backup is in tests/unit/cli/local/test_backup.py."""
+    """Restoring such a backup is in tests/local/commands/test_backup.py."""
     name = load()[index].name
     with psycopg.connect(database_urls.owner) as connection:
         connection.execute("UPDATE responsa.migration SET sha256 = '\\x00' WHERE name = %s", [name])

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from responsa_server.embedded import EmbeddedPostgres
+from responsa_local.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.migrate import migrate
 from tests.conftest import DatabaseUrls, urls_of
 

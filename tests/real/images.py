@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from responsa_server.embedded.postgres import package_root
-from responsa_server.embedded.redis import redis_binary
+from responsa_local.embedded.postgres import package_root
+from responsa_local.embedded.redis import redis_binary
 from tests.instance import ROOT
 
 PROGRAMS: Final = {

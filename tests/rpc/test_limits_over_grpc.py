@@ -13,10 +13,10 @@ import pytest
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_local.embedded.redis import EmbeddedRedis
 from responsa_server.domain.knowledge import Hit
 from responsa_server.domain.people import Role
 from responsa_server.domain.sharing import SHARED
-from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.identity.settings import AddressLimitSettings, LimitSettings
 from responsa_server.stores.postgres.database import Database
 from responsa_server.transports.doors import GatewaySettings, build_app

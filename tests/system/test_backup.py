@@ -27,8 +27,8 @@ from obstore.store import S3Store
 from psycopg import sql
 
 from responsa_client import CitationVerdict, Responsa
-from responsa_server.cli.local.archive import Member, parse_header, read, writing
-from responsa_server.embedded import EmbeddedPostgres, Layout, purge
+from responsa_local.commands.archive import Member, parse_header, read, writing
+from responsa_local.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.vectors import fit_index
 from tests.callers import Credential, Tenant

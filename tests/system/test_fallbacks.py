@@ -16,7 +16,7 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from responsa_server.embedded import EmbeddedPostgres, Layout
+from responsa_local.embedded import EmbeddedPostgres, Layout
 from tests.instance import eventually
 from tests.system.conftest import Bench
 from tests.system.unplugging import NAMES, QUESTION, Chain, House, detail, of_kind, text_of

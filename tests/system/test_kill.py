@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import turn_pb2
-from responsa_server.embedded import EmbeddedPostgres, Layout
+from responsa_local.embedded import EmbeddedPostgres, Layout
 from tests.instance import Instance, eventually
 from tests.transports import stub_of
 
@@ -130,7 +130,7 @@ def test_a_part_is_killed(second: Instance, asking: Asking, role: str) -> None:
     assert second.process.poll() is None
 
 
-@pytest.mark.soak  # it takes a minute; tests/embedded shows it with a stand-in
+@pytest.mark.soak  # it takes a minute; tests/local/embedded shows it with a stand-in
 def test_a_silent_server_is_replaced_while_it_loads_the_documents_of_up(second: Instance) -> None:
     assert second.interrupt() == 0
     docs = Path(second.settings["RESPONSA_DOCS"]) / "docs"
@@ -150,7 +150,7 @@ def test_a_silent_server_is_replaced_while_it_loads_the_documents_of_up(second: 
 
 @pytest.mark.soak
 def test_who_watches_is_killed(second: Instance, asking: Asking) -> None:
-    """tests/embedded also kills the supervisor, and the guard with it."""
+    """tests/local/embedded also kills the supervisor, and the guard with it."""
     second.processes()
     kill(second, "guard")
     second.until_nothing_left()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.embedded import Layout
+from responsa_local.embedded import Layout
 from tests import seeds
 from tests.instance import Instance
 from tests.system.conftest import FERRY, Listener

@@ -29,10 +29,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from responsa.admin.v1.system_status_pb2 import Health
 from responsa_client import Responsa
+from responsa_local.embedded import EmbeddedPostgres, Layout, throwaway_layout
+from responsa_local.embedded.postgres import package_root
+from responsa_local.embedded.redis import redis_binary
 from responsa_server.app.waiting import Reaching
-from responsa_server.embedded import EmbeddedPostgres, Layout, throwaway_layout
-from responsa_server.embedded.postgres import package_root
-from responsa_server.embedded.redis import redis_binary
 from responsa_server.stores.postgres.migrate import MigrationError, migrate
 from responsa_server.system.fixable import Fixable
 from tests import seeds

@@ -19,7 +19,7 @@ import pytest
 
 from bench import processes
 from bench.corpus import documents
-from responsa_server.embedded import EmbeddedPostgres, Layout
+from responsa_local.embedded import EmbeddedPostgres, Layout
 from responsa_server.providers.minilm import Float
 from tests.instance import Instance, instance_in
 from tests.tied import tied

@@ -18,7 +18,7 @@ import httpx2
 import psycopg
 import pytest
 
-from responsa_server.embedded import EmbeddedPostgres, Layout, purge
+from responsa_local.embedded import EmbeddedPostgres, Layout, purge
 from tests.instance import PATIENCE, START_PATIENCE, Instance, eventually, free_port, running
 from tests.system.test_journey import answer, ingest
 from tests.transports import Json, Ways

@@ -23,9 +23,9 @@ import pytest
 from responsa.admin.v1.system_status_pb2 import Health
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_client import Responsa
-from responsa_server.embedded import Layout
-from responsa_server.envoy.hosts import HostState, host_states
-from responsa_server.envoy.replicas import Replicas
+from responsa_local.embedded import Layout
+from responsa_local.envoy.replicas import Replicas
+from responsa_server.app.envoy_hosts import HostState, host_states
 from responsa_server.telemetry.instruments import TABLE
 from tests.instance import PATIENCE, START_PATIENCE, Instance, eventually, instance_in
 from tests.system.conftest import FERRY

@@ -17,8 +17,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from responsa_local.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.domain.people import Role
-from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database

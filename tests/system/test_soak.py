@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa_server.embedded import Layout
+from responsa_local.embedded import Layout
 from tests.instance import Instance, eventually
 from tests.system.test_kill import Asking, answers, kill, nothing_was_lost
 from tests.transports import stub_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from responsa_formats.sandbox.confinement import SandboxCapabilities
+from responsa_local.commands.up import sandbox_warning
+from responsa_local.embedded.doctor import sandbox_finding
 from responsa_server.app.settings import Environment, load
-from responsa_server.cli.local.up import sandbox_warning
-from responsa_server.embedded.doctor import sandbox_finding
 
 
 @pytest.mark.parametrize(

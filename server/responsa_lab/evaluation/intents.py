@@ -58,7 +58,7 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
     out-of-scope utterances that the threshold rejects. kept: the share of in-scope utterances that the threshold keeps.
     """
     # These imports are late, because they load numpy, the model's runtime and the embedded parts, which the other measurements do not need.
-    from responsa_server.cli.local.failures import reporting
+    from responsa_local.commands.failures import reporting
 
     with reporting(json=json), ExitStack() as stack:
         from responsa_lab.evaluation.local import load_embedder, score_classifier

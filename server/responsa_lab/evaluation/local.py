@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from responsa_local.embedded import Layout
 from responsa_server.app.settings import load
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.intents import OUT_OF_SCOPE
-from responsa_server.embedded import Layout
 from responsa_server.providers import minilm
 from responsa_server.routing.classifier import Float
 from responsa_server.search.embedder import BlockingEmbedder

@@ -123,7 +123,7 @@ def optimise(
     The command calls the model itself, with the settings of this machine. Only owners of the installation may use it. A
     run that stopped goes on if the same command is run again.
     """
-    from responsa_server.cli.local.failures import reporting
+    from responsa_local.commands.failures import reporting
 
     with reporting(json=json):
         if find_spec("dspy") is None or find_spec("optuna") is None:
@@ -146,12 +146,12 @@ async def _run(task: _Task) -> None:
     from responsa_lab.optimising.nodes import Answering, renamed, tuned
     from responsa_lab.optimising.questions import Questions, documents
     from responsa_lab.optimising.record import Record, Stopped
+    from responsa_local.embedded.layout import Layout
     from responsa_server.agents.config.content import Content, packed, unpacked
     from responsa_server.agents.engine.config import AgentConfig
     from responsa_server.app.models import model_table
     from responsa_server.app.settings import load
     from responsa_server.calls.convert import structs
-    from responsa_server.embedded.layout import Layout
 
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_async_client())

@@ -19,6 +19,7 @@ from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
 from responsa_server.app.default_model import ModelsPart
+from responsa_server.app.envoy_hosts import SERVER, HostState, host_states
 from responsa_server.app.extension import Extension
 from responsa_server.app.gateway import GatewayServer
 from responsa_server.app.layout import Layout
@@ -40,8 +41,6 @@ from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.parts import Health, Installation, PartReport, Pause
 from responsa_server.domain.people import Principal
-from responsa_server.envoy.hosts import HostState, host_states
-from responsa_server.envoy.replicas import SERVER
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Limiter, QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 
 class Layout(Protocol):
-    """The paths of an instance, and the addresses of the parts that run beside its servers. `embedded` implements it,
+    """The paths of an instance, and the addresses of the parts that run beside its servers. `responsa_local` implements it,
     and describes each; a server with a database of its own uses the files alone.
     """
 

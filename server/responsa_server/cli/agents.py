@@ -1,4 +1,4 @@
-"""The commands `responsa agents list | show | check | graph | reload`."""
+"""The commands `responsa agents list | show | reload`. `check` and `graph` join them where the server is installed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 
 from responsa.admin.v1 import admin_service_pb2
-from responsa.chat.v1 import agent_pb2
-from responsa_server.cli import tools
-from responsa_server.cli.command import need
+from responsa.chat.v1 import agent_pb2, tool_pb2
 from responsa_server.cli.output import EXIT_USAGE, one_line, print_json, print_text, reporting
 from responsa_server.cli.parameters import described, parameters
 from responsa_server.cli.session import open_client
@@ -25,8 +23,6 @@ def register(app: typer.Typer, name: str) -> None:
     )
     group.command("list")(list_agents)
     group.command("show")(show_agent)
-    group.command("check")(check_agents)
-    group.command("graph")(draw_agent)
     group.command("reload")(reload_agents)
     app.add_typer(group, name=name)
 
@@ -57,45 +53,6 @@ def show_agent(
             print_text(_page(found))
 
 
-def check_agents(
-    path: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[AGENT|PATH]",
-            help="An agent's id, its folder, its agent.toml, or a folder of agents. Default: all agents of this machine.",
-        ),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one problem per line, as a JSON object.")
-    ] = False,
-) -> None:
-    """Check agents' files, and print each problem with its file, line, key and a suggestion. This command needs no
-    server.
-
-    Exit codes: 0 no problems, 2 problems or nothing to check.
-    """
-    need("agents check", "server")
-    # Imported late, because this module loads the agents' engine, which the other commands do not need.
-    from responsa_server.cli.local.agents import check
-
-    check(path, json=json)
-
-
-def draw_agent(
-    agent: Annotated[
-        str, typer.Argument(metavar="AGENT|PATH", help="An agent's id, its folder, or its agent.toml.")
-    ],
-) -> None:
-    """Print an agent's graph as a Mermaid diagram. This command needs no server.
-
-    Exit codes: 0 success, 2 the agent does not exist or its files have problems.
-    """
-    need("agents graph", "server")
-    from responsa_server.cli.local.agents import graph
-
-    graph(agent)
-
-
 def reload_agents(
     json: Annotated[
         bool, typer.Option("--json", help="Print one AgentReload or ToolProblem per line, as proto-JSON.")
@@ -120,7 +77,7 @@ def reload_agents(
             if json:
                 print_json(problem)
             else:
-                print_text(f"tools/{tools.problem_line(problem)}")
+                print_text(f"tools/{_problem_line(problem)}")
     if reloaded.tool_problems or any(one.problems for one in outcomes):
         raise typer.Exit(EXIT_USAGE)
 
@@ -166,6 +123,14 @@ def _problem(outcome: admin_service_pb2.AgentReload, problem: admin_service_pb2.
     key = f" {problem.key}:" if problem.key else ""
     meant = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
     return f"{place}:{key} {problem.message}.{meant}"
+
+
+def _problem_line(problem: tool_pb2.ToolProblem) -> str:
+    """A problem as one line: file, line, key, message and suggestion."""
+    place = f"{problem.file}{f':{problem.line}' if problem.line else ''}:"
+    key = f" {problem.key}:" if problem.key else ""
+    meant = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
+    return f"{place}{key} {problem.message.rstrip('.')}.{meant}"
 
 
 def _id(agent: agent_pb2.Agent) -> str:

@@ -29,9 +29,11 @@ class Section(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command. module: the module that contains the command. help: one line for the overview. section: where the
-    overview lists it. extra, distribution: what its entry point says; "" for a command that needs only the client. waits:
-    whether it waits for a server or a database, so that it has the option --timeout; or which of its subcommands do."""
+    """A command. name: its word, or with a space between them a group's and a subcommand that a part adds to it. module:
+    the module that contains the command. help: one line for the overview. section: where the overview lists it. extra,
+    distribution: what its entry point says; "" for a command that needs only the client. waits: whether it waits for a
+    server or a database, so that it has the option --timeout; or which of its subcommands do. local: whether it works
+    on this machine instead of calling a server."""
 
     name: str
     module: str
@@ -40,6 +42,7 @@ class Command:
     extra: str = ""
     distribution: str = ""
     waits: bool | Collection[str] = False
+    local: bool = False
 
 
 def need(command: str, extra: str, distribution: str = extras.OWN) -> None:

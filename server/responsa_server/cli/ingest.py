@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Se
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
@@ -302,10 +303,8 @@ class _Run:
             summary = await self._load(client, targets, targets)
             self._say_findable(collection, summary)
             return summary
-        # Imported late, because this module loads what the server's workers need.
-        from responsa_server.cli.local.ray_engine import RayEngine
-
-        async with RayEngine.opened(client, collection) as ray:
+        (engine,) = entry_points(group="responsa.engines", name=self.engine)
+        async with engine.load().opened(client, collection) as ray:
             self.begun()
             summary = await self._load(client, targets, targets, ray.prepare, IN_FLIGHT + ray.actors)
         if not self.json:

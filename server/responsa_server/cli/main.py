@@ -93,12 +93,6 @@ COMMANDS: tuple[Command, ...] = (
         waits=True,
     ),
     Command(
-        "tools",
-        "responsa_server.cli.tools",
-        "Check declarations of tools, and accept those of MCP servers.",
-        Section.AGENTS,
-    ),
-    Command(
         "sources",
         "responsa_server.cli.source_files",
         "Connect folders, and run and check sources.",
@@ -180,7 +174,7 @@ def all_commands() -> Iterator[Command]:
     """Yield the commands of the client, then those of parts."""
     yield from COMMANDS
     # Finding them takes 25 ms, so only after the others.
-    yield from commands_of_parts()
+    yield from (command for command in commands_of_parts() if " " not in command.name)
 
 
 def _command(name: str | None) -> Command | None:
@@ -203,8 +197,9 @@ class _Overview(TyperGroup):
                     formatter.write_dl(rows)
 
 
-def build(chosen: str | None) -> typer.Typer:
-    """Build the application. The chosen command is complete; all other commands have only their names and help texts."""
+def build(chosen: str | None, subcommand: str | None = None) -> typer.Typer:
+    """Build the application. The chosen command is complete, but for subcommands that parts add and that are not the
+    chosen one; these and all other commands have only their names and help texts."""
     app = typer.Typer(
         name="responsa",
         cls=_Overview,
@@ -218,16 +213,29 @@ def build(chosen: str | None) -> typer.Typer:
     app.callback()(_options)
     row = _command(chosen)
     for command in COMMANDS if row in COMMANDS else all_commands():
-        if command != row:
-            app.command(command.name, help=command.help)(_not_loaded(command))
-        elif command.extra and not extras.installed(command.extra, command.distribution):
-            app.command(command.name, context_settings=_ANYTHING)(_refused(command))
-        else:
-            if not _local(chosen):
-                # gRPC reads this variable when it is imported. By default, gRPC reports closed connections on stderr.
-                os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-            importlib.import_module(command.module).register(app, command.name)
+        if command == row and not command.local:
+            # gRPC reads this variable when it is imported. By default, gRPC reports closed connections on stderr.
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        _add(app, command, command.name, chosen=command == row)
+    for group in app.registered_groups:
+        # A subcommand of the client does not wait until those of parts are found.
+        if group.typer_instance and subcommand not in (
+            one.name for one in group.typer_instance.registered_commands
+        ):
+            for command in commands_of_parts():
+                first, _, second = command.name.partition(" ")
+                if second and first == chosen:
+                    _add(group.typer_instance, command, second, chosen=second == subcommand)
     return app
+
+
+def _add(app: typer.Typer, command: Command, name: str, *, chosen: bool) -> None:
+    if not chosen:
+        app.command(name, help=command.help)(_not_loaded(command))
+    elif command.extra and not extras.installed(command.extra, command.distribution):
+        app.command(name, context_settings=_ANYTHING)(_refused(command))
+    else:
+        importlib.import_module(command.module).register(app, name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -239,10 +247,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Characters that the terminal cannot show are replaced, so that output does not fail.
             stream.reconfigure(errors="replace")
-    chosen = next((word for word in _words(command_line) if not word.startswith("-")), None)
+    chosen, subcommand, *_ = *(word for word in _words(command_line) if not word.startswith("-")), None, None
     try:
         with uncollected():
-            app = _with_timeout(typer.main.get_command(build(chosen)), chosen)
+            app = _with_timeout(typer.main.get_command(build(chosen, subcommand)), chosen)
         _make_readable(app)
         if os.environ.get(_COMPLETE) == "complete_zsh":
             _without_quotes(app)
@@ -324,13 +332,9 @@ def _words(arguments: Sequence[str]) -> Sequence[str]:
     return typed.split()[1:]
 
 
-def _local(name: str | None) -> bool:
-    command = _command(name)
-    return command is not None and ".local." in command.module
-
-
 def _may_have_called(name: str | None) -> bool:
-    return "grpc" in sys.modules and not _local(name)
+    command = _command(name)
+    return "grpc" in sys.modules and not (command is not None and command.local)
 
 
 def _end(code: int) -> None:

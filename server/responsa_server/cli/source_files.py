@@ -1,11 +1,9 @@
-"""The commands `responsa sources list | add | run | remove | check`."""
+"""The commands `responsa sources list | add | run | remove`. `check` joins them where sources are installed."""
 
 from __future__ import annotations
 
 import re
 import time
-from pathlib import Path
-from types import FunctionType
 from typing import Annotated, Final
 
 import typer
@@ -14,7 +12,6 @@ from responsa.admin.v1 import source_pb2
 from responsa_client import Responsa
 from responsa_client.errors import AlreadyExists, NotFound, error_of_status
 from responsa_contract import FolderKind
-from responsa_server.cli.command import need
 from responsa_server.cli.login import asked_secret
 from responsa_server.cli.operations import state_line
 from responsa_server.cli.output import (
@@ -27,7 +24,6 @@ from responsa_server.cli.output import (
 )
 from responsa_server.cli.session import open_client
 from responsa_server.domain.formatting import counted
-from responsa_server.system.plugins import Group, load_rows
 
 _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"))
 Source = Annotated[str, typer.Argument(help="The source, as sources/{id} or as the id alone.")]
@@ -48,7 +44,6 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("add")(add_source)
     group.command("run")(run_source)
     group.command("remove")(remove_source)
-    group.command("check")(check_sources)
     app.add_typer(group, name=name)
 
 
@@ -205,20 +200,3 @@ def _make_id(address: str) -> str:
     """The last part of an address as an id."""
     last = address.rstrip("/").rpartition("/")[2].lower().removesuffix(".git")
     return re.sub(r"[^a-z0-9]+", "-", last).strip("-")[:63] or "folder"
-
-
-def check_sources(
-    files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]…", help="Files with mappings, in TOML.")
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one problem per line, as a JSON object.")
-    ] = False,
-) -> None:
-    """Check the declarations of connections on this machine, and mappings. Print each problem with its file, line, key
-    and a suggestion. This command needs no server and connects to no database.
-
-    Exit codes: 0 no problems, 2 problems.
-    """
-    need("sources check", "etl")
-    load_rows(Group.CHECKS, FunctionType)["sources"](files or [], json=json)

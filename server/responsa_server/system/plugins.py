@@ -20,7 +20,6 @@ class Group(StrEnum):
     FORMATS = "responsa.formats"
     PROVIDERS = "responsa.providers"
     EXTENSIONS = "responsa.extensions"
-    CHECKS = "responsa.checks"
 
 
 def added_names(group: Group) -> set[str]:

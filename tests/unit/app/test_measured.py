@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from responsa_local.embedded import Layout
 from responsa_server.app.measured import Measured
 from responsa_server.domain.breakers import Breakers
-from responsa_server.embedded import Layout
 from responsa_server.telemetry import instruments
 
 

@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from responsa_lab.testing.reranking import RerankServer
+from responsa_local.commands.instance import reranker_finding
 from responsa_server.app.models import model_table, open_reranker
 from responsa_server.app.settings import SettingsError, load
-from responsa_server.cli.local.instance import reranker_finding
 from responsa_server.domain.models import ModelError, ModelFault, Reranker
 from responsa_server.providers.settings import RERANKING_VENDORS, ModelSettings
 from responsa_server.search.settings import RetrievalSettings

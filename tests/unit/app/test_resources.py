@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from responsa_local.embedded import Layout
 from responsa_server.app.resources import Addresses, addresses
 from responsa_server.app.settings import ServeRole, load
 from responsa_server.domain.addresses import TcpAddress, UnixAddress, parse
-from responsa_server.embedded import Layout
 from responsa_server.system.fixable import Fixable
 
 

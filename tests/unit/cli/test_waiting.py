@@ -13,11 +13,11 @@ import pytest
 from pydantic import SecretStr
 
 from responsa_client import Reconnecting, ResourceExhausted, Unavailable, Waiting
+from responsa_local.commands import admin
+from responsa_local.commands.admin import database_there
 from responsa_server.app.settings import Settings
 from responsa_server.app.waiting import Reaching
 from responsa_server.cli.connecting import ClientLine
-from responsa_server.cli.local import admin
-from responsa_server.cli.local.admin import database_there
 from responsa_server.cli.waiting import TIMEOUT_SECONDS, WaitingLine, quiet_seconds, set_timeout, timeout
 
 AWAY = Unavailable(

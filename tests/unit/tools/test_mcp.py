@@ -21,11 +21,11 @@ import typer
 from opentelemetry.sdk.trace import TracerProvider
 
 from responsa_lab.testing.loopback import Exchange, Request
+from responsa_local.commands.tools import trust
 from responsa_server.agents.config.declarations import declared
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.agents.engine.calling import check_result
 from responsa_server.app.tools import check_tools
-from responsa_server.cli.local.tools import trust
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
 from responsa_server.system.launching import LAUNCHER

@@ -1,0 +1,107 @@
+"""The tasks of `responsa up` other than starting parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from responsa_local.commands import up
+from responsa_local.commands.envoy import envoy_config
+from responsa_local.commands.own_docs import OwnDocs, without_examples
+from responsa_local.embedded import EmbeddedError
+from responsa_local.embedded.layout import Layout
+from responsa_server.app.settings import load
+from tests.docs.reader import blocks
+from tests.instance import ROOT
+
+
+def test_own_documents_that_were_not_loaded_come_with_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "guide.md").write_text("# Guide\n\nIt begins here.\n")
+    layout = Layout.of(tmp_path / "home")
+    for folder in (layout.data, layout.logs):
+        folder.mkdir(parents=True)
+    docs = OwnDocs(layout, tmp_path, "http://127.0.0.1:1")
+    docs.launch()
+    assert docs.process is not None
+    *_, page = docs.process.args  # type: ignore[misc]
+    assert Path(page).read_text() == "# Guide\n\nIt begins here.\n"  # type: ignore[arg-type]
+    assert docs.process.wait() != 0  # there is no key
+    docs.stop()
+    assert not Path(page).exists()  # type: ignore[arg-type]
+    docs.ended(1)
+    loading, told = capsys.readouterr().out.splitlines()
+    assert loading.startswith("Loading Responsa's own documents")
+    assert told.startswith("Responsa could not load its own documents completely (")
+    assert "The next start loads what is missing. To load it at once, restart Responsa." in told
+    docs.ended(0)
+    OwnDocs(layout, tmp_path, "http://127.0.0.1:1").launch()  # it finds that all of them are loaded
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("block", "kept"),
+    [
+        ("```text\n12 seats are left.\n```\n", ""),
+        ("```sh exit=2\nresponsa status\n```\n", None),
+        ("```toml .responsa/tools/seats.toml\nkind = 1\n```\n", None),
+        ("```json\n{}\n```\n", None),
+        ("```md rules.md\n# House rules\n```\n", ""),
+        ('```json box-office/hamlet.json\n{"tonight": "12 seats are left."}\n```\n', ""),
+        ("```md .responsa/agents/desk/prompts/explain.md\nYou are a librarian.\n```\n", None),
+        (
+            "```console exit=2\n$ responsa search \\\n> boat\nnothing\n$ responsa help\n> quoted\n```\n",
+            "```console exit=2\n$ responsa search \\\n> boat\n$ responsa help\n> quoted\n```\n",
+        ),
+    ],
+)
+def test_own_documents_are_loaded_without_their_examples(block: str, kept: str | None) -> None:
+    page = "# A page\n\nIt prints:\n\n{}\nMore.\n\n{}"
+    loaded = block if kept is None else kept
+    assert without_examples(page.format(block, block)) == page.format(loaded, loaded)
+
+
+def test_no_output_of_the_docs_is_loaded() -> None:
+    pages = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))]
+    for page in pages:
+        left = [block.kind for block in blocks(without_examples(page))]
+        assert "text" not in left
+        assert left.count("sh") == [block.kind for block in blocks(page)].count("sh")
+    assert "12 seats are left" not in "".join(map(without_examples, pages))
+
+
+@pytest.mark.parametrize("most", ["", "7"])
+def test_envoy_limits_the_connections_of_an_address_as_the_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str
+) -> None:
+    if most:
+        monkeypatch.setenv("RESPONSA_LIMITS__ADDRESS__CONNECTIONS", most)
+    else:
+        monkeypatch.delenv("RESPONSA_LIMITS__ADDRESS__CONNECTIONS", raising=False)
+    layout = Layout.of(tmp_path)
+    config = envoy_config(load(home=tmp_path), layout.replicas, layout.envoy_admin_socket)
+    up._configure_envoy(config, layout)  # pyright: ignore[reportPrivateUsage]  # a whole start takes a minute
+    (listener,) = json.loads(layout.envoy_config.read_text())["static_resources"]["listeners"]
+    first = listener["filter_chains"][0]["filters"][0]
+    assert first["typed_config"]["config"]["configuration"]["value"] == (most or "500")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("allowed_hosts", ("https://chat.example.org",)),
+        ("allowed_origins", ("chat.example.org",)),
+        ("listen", "localhost"),
+    ],
+)
+def test_a_setting_that_envoy_cannot_use_is_named_before_any_part_starts(
+    setting: str, value: object, tmp_path: Path
+) -> None:
+    settings = load(home=tmp_path / "home").model_copy(update={setting: value})
+    with pytest.raises(EmbeddedError, match=f"{setting}: .*correct the setting"):
+        up.run(settings)
+    assert not (tmp_path / "home").exists()
