@@ -1,4 +1,5 @@
-"""Counts the server's modules that a question and an upload use: `python tools/trace_modules.py [--steps]`.
+"""Counts the server's modules and packages that a question and an upload use, and the calls back upwards:
+`python tools/trace_modules.py [--steps]`.
 
 The script starts an instance of the installed `responsa_server` in a separate folder, with a profiler in every server
 process, including the sandbox's zygote and its children. To measure another checkout, run the script with the interpreter of that checkout.
@@ -10,6 +11,9 @@ Each action is repeated with other texts. A module counts if one of its function
 but not in an idle window of the same length. Therefore loops that run always, or now and then, do not count. Module
 bodies do not count either. `--steps` prints the functions in the order of their first call, with the process that
 called them.
+
+A package is a folder of the server, or another package beside it. A call back upwards is a call from a package below
+(the layers in pyproject.toml) into one that is on the call's stack already.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -32,7 +37,17 @@ from typing import Final
 import responsa_server
 from responsa_client import Responsa
 
-_PACKAGE: Final = Path(responsa_server.__file__ or "").resolve().parent
+_SERVER: Final = Path(responsa_server.__file__ or "").resolve().parents[1]
+_LAYERS: Final[dict[str, int]] = {
+    package.strip().removeprefix("responsa_server."): depth
+    for contract in tomllib.loads((_SERVER.parent / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    if contract["name"].startswith("Layers")
+    for depth, layer in enumerate(contract["layers"])
+    for package in layer.split("|")
+}
+"""How far below the top a package stands."""
 _FOLDER: Final = "RESPONSA_TRACE_FOLDER"
 _SECONDS: Final = 5.0
 _IDLE: Final = 4
@@ -87,7 +102,13 @@ class Recorder:
         name = code.co_filename
         if name.startswith(ROOT) and code.co_name != "<module>":
             lines = len({number for _, _, number in code.co_lines() if number})
-            line = f"{window}\\t{time.monotonic_ns()}\\t{self.kind}\\t{name[len(ROOT):]}\\t{code.co_qualname}\\t{lines}\\n".encode()
+            by, caller = [], frame.f_back
+            while caller is not None:
+                if caller.f_code.co_filename.startswith(ROOT):
+                    by.append(caller.f_code.co_filename[len(ROOT):])
+                caller = caller.f_back
+            by = ",".join(dict.fromkeys(by))
+            line = f"{window}\\t{time.monotonic_ns()}\\t{self.kind}\\t{name[len(ROOT):]}\\t{code.co_qualname}\\t{lines}\\t{by}\\n".encode()
             self.region[self.place:self.place + len(line)] = line
             self.place += len(line)
 
@@ -113,9 +134,10 @@ if {"serve", "worker"} & set(sys.orig_argv) or "sandbox.zygote" in " ".join(sys.
     sys.setprofile(recorder)
 """
 
-Step = tuple[int, str, str, str, int]
+Step = tuple[int, str, str, str, int, str]
 """The first call of a function: the time in nanoseconds, the kind of process, the path of the module, the qualified
-name, and the number of the function's lines with code."""
+name, the number of the function's lines with code, and the paths of the modules on the stack, the caller's first, with
+commas between them."""
 
 
 class Trace:
@@ -144,9 +166,10 @@ class Trace:
         steps: list[Step] = []
         for file in self.folder.glob("*.trace"):
             for line in file.read_bytes().rstrip(b"\0").decode().splitlines():
-                number, at, kind, module, name, lines = line.split("\t")
+                number, at, kind, module, name, lines, caller = line.split("\t")
                 if int(number) == window:
-                    steps.append((int(at), kind, module, name, int(lines)))
+                    module, caller = (text.replace("responsa_server/", "") for text in (module, caller))
+                    steps.append((int(at), kind, module, name, int(lines), caller))
         return sorted(steps)
 
 
@@ -166,7 +189,7 @@ def instance(folder: Path) -> Generator[Trace]:
         "RESPONSA_PORT": str(port),
         "RESPONSA_DOCS": "none",
         _FOLDER: str(folder),
-        "RESPONSA_TRACE_PACKAGE": str(_PACKAGE),
+        "RESPONSA_TRACE_PACKAGE": str(_SERVER),
         "PYTHONPATH": os.pathsep.join((str(site), os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep),
     }
     command = [sys.executable, "-m", "responsa_server"]
@@ -213,14 +236,14 @@ def measure(trace: Trace) -> dict[str, list[Step]]:
         for subject in ("Marness", "Gullholm", "Skerrow", "Lundy"):
             client.wait(client.upload(document(subject), source_key=f"{subject}.txt"))
         ask("Marness")
-        idle = {step[1:] for _ in range(_IDLE) for step in trace.steps(trace.window(lambda: None))}
+        idle = {step[1:5] for _ in range(_IDLE) for step in trace.steps(trace.window(lambda: None))}
 
         def common(work: Callable[[str], None], subjects: Sequence[str]) -> list[Step]:
             first, *others = [trace.steps(trace.window(partial(work, subject))) for subject in subjects]
             always = set[tuple[str, str, str, int]].intersection(
-                *({step[1:] for step in steps} for steps in (first, *others))
+                *({step[1:5] for step in steps} for steps in (first, *others))
             )
-            return [step for step in first if step[1:] in always - idle]
+            return [step for step in first if step[1:5] in always - idle]
 
         ways = {
             "ask": common(ask, ("Gullholm", "Skerrow", "Lundy")),
@@ -230,6 +253,25 @@ def measure(trace: Trace) -> dict[str, list[Step]]:
         if not any("Tern" in one.passage.text for one in found):
             raise SystemExit("the upload is not searched yet; the window is too short")
     return ways
+
+
+def package_of(module: str) -> str:
+    """The package of a module, which is a path; "agents/engine" and "agents/nodes" are two, because they are two layers."""
+    folders = module.split("/")[:-1]
+    return next(
+        (name for name in (".".join(folders[:2]), *folders[:1]) if name in _LAYERS), "".join(folders[:1])
+    )
+
+
+def calls_upwards(steps: Sequence[Step]) -> list[tuple[str, Step]]:
+    """The calls back upwards, each with the module that calls."""
+    upwards: list[tuple[str, Step]] = []
+    for step in steps:
+        own, (caller, *before) = package_of(step[2]), step[5].split(",")
+        on_stack = own in map(package_of, before)
+        if on_stack and caller and _LAYERS.get(own, 99) < _LAYERS.get(package_of(caller), 0):
+            upwards.append((caller, step))
+    return upwards
 
 
 def main() -> None:
@@ -251,17 +293,22 @@ def main() -> None:
     for way, steps in ways.items():
         modules = Counter(step[2] for step in steps)  # in the order of their first call
         lines = Counter[str]()
-        for _, _, module, _, number in steps:
+        for _, _, module, _, number, _ in steps:
             lines[module.rpartition("/")[0].partition("/postgres")[0]] += number
-        print(f"{way}: {len(modules)} modules, {len(steps)} functions with {lines.total():,} lines of code")
+        packages = {module.partition("/")[0] for module in modules}
+        upwards = calls_upwards(steps)
+        print(f"{way}: {len(modules)} modules, {len(packages)} packages, {len(upwards)} calls back upwards")
+        print(f"  {len(steps)} functions with {lines.total():,} lines of code")
         print(f"  lines: {', '.join(f'{folder} {number:,}' for folder, number in sorted(lines.items()))}")
         if options.steps:
             begun = steps[0][0]
-            for at, kind, module, name, _ in steps:
+            for at, kind, module, name, _, _ in steps:
                 print(f"  {(at - begun) / 1e6:9.2f} ms  {kind:8} {module:55} {name}")
         else:
             for module, functions in modules.items():
                 print(f"  {functions:4} functions  {module}")
+            for caller, (_, _, module, name, _, _) in upwards:
+                print(f"  upwards: {caller} calls {name} of {module}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from responsa_server.domain.events import (
     ToolCalled,
     Usage,
 )
-from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.turns import NewTurn, OnBusy
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -89,7 +89,13 @@ async def test_old_conversations_are_pruned_unless_a_turn_is_at_work_in_them(
     collections = CollectionStore(database)
     for clip, turn in (("old", old), ("new", new)):
         await collections.create(
-            people.ann, clip, "", Chunking(), "x", None, conversation_id=turn.conversation_id
+            people.ann,
+            clip,
+            CollectionFields(""),
+            Chunking(),
+            "x",
+            None,
+            conversation_id=turn.conversation_id,
         )
     with psycopg.connect(database_urls.superuser) as connection:
         connection.execute(

@@ -37,7 +37,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.faults import Fault
-from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import CONVERSATIONS, TURNS
 from responsa_server.domain.people import Principal
@@ -213,7 +213,7 @@ async def test_a_turn_is_attached_to_whatever_became_of_its_collection_and_its_a
     services: Services, people: People
 ) -> None:
     collections = CollectionStore(services.database)
-    await collections.create(people.ann, "rivers", "Rivers", Chunking(), "minilm", None)
+    await collections.create(people.ann, "rivers", CollectionFields("Rivers"), Chunking(), "minilm", None)
     question, request_id = replace(RIVER, collections=("rivers",), agent="guide"), uuid7()
     async with services.turns(Cast({"guide": Script()})) as turns:
         first = await turns.accept(people.ann, question, request_id)

@@ -75,6 +75,8 @@ class Claiming:
         self._was_full = False
         self._draining = False
         self._wake = asyncio.Event()
+        # When the latest claim began, in nanoseconds since 1970.
+        self._claim_begun = 0
         self._no_claim_in_flight = asyncio.Event()
         self._no_claim_in_flight.set()
         self._loop: asyncio.Task[None] | None = None
@@ -148,11 +150,9 @@ class Claiming:
         first: LogRow | None = None,
         *,
         watched: bool | None = None,
-        claimed_from: int | None = None,
         ahead: Ahead | None = None,
     ) -> None:
         """Run a claimed turn. first: the row of event 1, if the turn was accepted here. watched: see `Hub.open`.
-        claimed_from: when the claim began, in nanoseconds since 1970; None if the turn was claimed as it was accepted.
         ahead: its run, if that has begun. Raises KeyError if this process lacks the agent's version."""
         turn_id = claimed.claim.turn_id
         before = self._running.get(turn_id)
@@ -162,7 +162,7 @@ class Claiming:
             ):  # the reply to an accept came late: this process already runs the turn under a newer claim
                 return
             before[0].abort_lost()  # the older run was ending, and this process has claimed the turn again
-        run, task = ahead or (self._run(claimed, claimed_from), None)
+        run, task = ahead or (self._run(claimed, None if first else self._claim_begun), None)
         origin = "queue" if first is None else "caller"
         instruments.CLAIMS.add(1, "worker" if claimed.attempt > 1 else origin)
         run.show(self._parts.hub.open(turn_id, claimed.caller, claimed.last_seq, first, watched=watched))
@@ -383,7 +383,7 @@ class Claiming:
             limit = min(_MOST_AT_ONCE, (room + 1) // 2)
             self._reserved += limit
             self._no_claim_in_flight.clear()
-            claimed_from = time.time_ns()
+            self._claim_begun = time.time_ns()
             try:
                 # Turns that run here must not be claimed again, even if their leases expired while the store
                 # was unavailable.
@@ -400,11 +400,11 @@ class Claiming:
             finally:
                 self._reserved -= limit
                 self._no_claim_in_flight.set()
-            await self._begin_all(claimed, claimed_from)
+            await self._begin_all(claimed)
             if len(claimed) < limit:
                 return
 
-    async def _begin_all(self, claimed: Sequence[ClaimedTurn], claimed_from: int) -> None:
+    async def _begin_all(self, claimed: Sequence[ClaimedTurn]) -> None:
         without_version: list[Claim] = []
         for turn in claimed:
             turn_id = turn.claim.turn_id
@@ -413,7 +413,7 @@ class Claiming:
                 self._relay.tell_all(EpochAdvanced(turn_id, turn.claim.epoch))
                 self._log.warning("turn_taken_over", **turn.ids, attempt=turn.attempt, losses=turn.losses)
             try:
-                self.begin(turn, claimed_from=claimed_from)
+                self.begin(turn)
             except KeyError:
                 # The agent's version was removed here during the claim. Another process may still have it.
                 self._log.warning("turn_given_back", **turn.ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 from uuid import UUID
 
@@ -66,6 +66,17 @@ _LEAST_DRAIN_SECONDS: Final = 2.0
 
 def _nothing() -> None:
     """Do nothing: this process does not read agents' files."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that asks a question. conversation_id: the question's, or that of a conversation that begins with it."""
+
+    caller: Principal
+    question: Question
+    request_id: UUID | None
+    conversation_id: UUID
+    cancel_on_disconnect: bool
 
 
 class Turns:
@@ -183,9 +194,9 @@ class Turns:
         _check(question)
         if caller.widget:
             question = self._of_widget(caller, question)
-        return await self._background.run(
-            self._accept(caller, question, request_id, cancel_on_disconnect=cancel_on_disconnect)
-        )
+        conversation_id = question.conversation_id or self._runtime.new_id()
+        call = _Call(caller, question, request_id, conversation_id, cancel_on_disconnect)
+        return await self._background.run(self._accept(call))
 
     def follow(
         self,
@@ -278,67 +289,49 @@ class Turns:
             raise _not_of_widget("begins a conversation with each question; leave the conversation out")
         return replace(question, agent=agent, agent_version=version)
 
-    async def _accept(
-        self, caller: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
-    ) -> Accepted:
+    async def _accept(self, call: _Call) -> Accepted:
         if self._draining:
             raise draining()
         try:
             with stage("accept"):
-                return await self._accept_new(
-                    caller, question, request_id, cancel_on_disconnect=cancel_on_disconnect
-                )
+                return await self._accept_new(call)
         except AlreadyExists:
             raise
         except ResponsaError:
             # Attaching to a turn costs no message. And an accepted turn stays valid, even if its agent, or a record
-            # that its parameters name, has since been
-            # deleted. Repetitions are rare, so only a question that is refused pays for this look.
-            known = None if request_id is None else await self._find(caller, question, request_id)
+            # that its parameters name, has since been deleted. Repetitions are rare, so only a question that is refused
+            # pays for this look.
+            known = await self._find(call)
             if known is None:
                 raise
             return known
 
-    async def _find(self, caller: Principal, question: Question, request_id: UUID) -> Accepted | None:
+    async def _find(self, call: _Call) -> Accepted | None:
+        if call.request_id is None:
+            return None
         try:
-            return await self.store.find(caller, question, request_id)
+            return await self.store.find(call.caller, call.question, call.request_id)
         except Unavailable:
             return None
 
-    async def _accept_new(
-        self, caller: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
-    ) -> Accepted:
-        conversation_id = question.conversation_id or self._runtime.new_id()
+    async def _accept_new(self, call: _Call) -> Accepted:
+        question = call.question
         assignment = None
         if question.agent_version is not None:
-            asked, number = question.agent, question.agent_version
-            agent = await repeat(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
+            name, number = question.agent, question.agent_version
+            agent = await repeat(lambda: self._agents.version(name, number), _PATIENCE_SECONDS)
         else:
-            agent, assignment = self._agents.assigned(question.agent, caller.user_id, conversation_id)
-        async with self._claiming.place(agent) as here:
-            await repeat(lambda: agent.admit(caller, question), _PATIENCE_SECONDS)
-            return await self._begin(
-                caller,
-                question,
-                request_id,
-                conversation_id,
-                agent,
-                assignment,
-                here,
-                cancel_on_disconnect,
+            agent, assignment = self._agents.assigned(
+                question.agent, call.caller.user_id, call.conversation_id
             )
+        async with self._claiming.place(agent) as here:
+            await repeat(lambda: agent.admit(call.caller, question), _PATIENCE_SECONDS)
+            return await self._begin(call, agent, assignment, here=here)
 
     async def _begin(
-        self,
-        caller: Principal,
-        question: Question,
-        request_id: UUID | None,
-        conversation_id: UUID,
-        agent: Agent,
-        assignment: Assignment | None,
-        here: bool,
-        watched: bool,
+        self, call: _Call, agent: Agent, assignment: Assignment | None, *, here: bool
     ) -> Accepted:
+        caller, question, conversation_id = call.caller, call.question, call.conversation_id
         turn_id = self._runtime.new_id()
         accepting = current()
         accepting.add(turn=names.turn(turn_id), claimed=here)
@@ -351,14 +344,14 @@ class Turns:
             turn_id,
             conversation_id,
             question,
-            request_id,
+            call.request_id,
             agent.version,
             self._process if here else None,
             claim.lease_seconds,
             row.frame,
             max_pending=self._runtime.options.max_pending,
             max_queued=self._runtime.options.max_queued,
-            cancel_on_disconnect=watched,
+            cancel_on_disconnect=call.cancel_on_disconnect,
             demand=agent.demand(question),
             limits=limits,
             traceparent=accepting.traceparent,
@@ -388,7 +381,7 @@ class Turns:
             accepted = await self._store_new(caller, new)
             if accepted.state is TurnState.RUNNING and not accepted.attached:
                 claimed = replace(claimed, claim=replace(claim, grant=accepted.grant))
-                self._claiming.begin(claimed, row, watched=watched, ahead=ahead)
+                self._claiming.begin(claimed, row, watched=call.cancel_on_disconnect, ahead=ahead)
         finally:
             if ahead is not None and not ahead[0].shown:
                 ahead[1].cancel()

@@ -117,7 +117,8 @@ class Run:
         claimed_from: int | None = None,
         slots: Scheduler | None = None,
     ) -> None:
-        """claimed_from: see `Claiming.begin`. slots: the agent holds one while it works; None if it needs none."""
+        """claimed_from: when the claim began, in nanoseconds since 1970; None if the turn was claimed as it was
+        accepted. slots: the agent holds one while it works; None if it needs none."""
         self._slots = slots
         self._parts = parts
         self._agent = agent
