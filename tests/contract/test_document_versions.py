@@ -118,7 +118,7 @@ async def test_another_text_is_a_new_version(house: House, people: People) -> No
 async def test_what_an_earlier_parser_read_or_earlier_rules_cut_is_read_again(
     house: House, people: People
 ) -> None:
-    parser = FORMATS.named("MARKDOWN")
+    parser = FORMATS.with_name("MARKDOWN")
     assert parser is not None
     documents = DocumentStore(house.database, house.queue, uuid7, parsers=[parser.parsed_by])
     house.library.documents = documents

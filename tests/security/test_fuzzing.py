@@ -122,7 +122,7 @@ async def pieces(data: bytes) -> AsyncIterator[bytes]:
 def check(parsed: ParsedFile) -> None:
     """All of the document can be read, within the limits."""
     assert 0 < parsed.size <= LIMITS.result_bytes
-    assert FORMATS.named(parsed.format) is not None
+    assert FORMATS.with_name(parsed.format) is not None
     length = sum(
         len(parsed.section(index).document.canonical_text.encode()) for index in range(parsed.section_count)
     )

@@ -20,7 +20,7 @@ os.register_at_fork(after_in_child=lambda: _before.update(sys.modules))
 
 def parse(original: Original) -> ParsedDocument:
     """Parse with the product's parser. Reports the parser's imports instead of its result."""
-    row = table.FORMATS.named(original.format)
+    row = table.FORMATS.with_name(original.format)
     assert row is not None
     with contextlib.suppress(Rejected):
         row.load()(original)

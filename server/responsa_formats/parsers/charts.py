@@ -13,9 +13,9 @@ from xml.etree.ElementTree import Element
 from responsa_formats.containers import Archive
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
-from responsa_formats.parsers.grid import Cell, placed, write_table
-from responsa_formats.parsers.number_formats import compiled
-from responsa_formats.parsers.office import first, is_on, read_tree, related, tidy_cell, whole
+from responsa_formats.parsers.grid import Cell, place_cells, write_table
+from responsa_formats.parsers.number_formats import compile_format
+from responsa_formats.parsers.office import first, is_on, read_tree, relations_of, tidy_cell, whole
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import BlockKind, Place
 
@@ -43,42 +43,42 @@ def write_chart(
         return False
     original.left_out[LeftOutKind.CHART] -= 1
     # A workbook with the same values is embedded in documents, so that the chart can be edited.
-    sources = (link.part for link in related(archive, part).values() if link.kind == "package")
+    sources = (link.part for link in relations_of(archive, part).values() if link.kind == "package")
     original.left_out[LeftOutKind.EMBEDDED_FILE] -= sum(source in archive for source in sources)
     title = _title(first(tree, "c:chart", "c:title"))
     if title:
         blocks.write(title, BlockKind.PARAGRAPH, place=place)
-    references = [one.text or "" for one in tree.iter("c:f")]
+    references = [node.text or "" for node in tree.iter("c:f")]
     sheets = {
-        one.rpartition("!")[0].removeprefix("'").removesuffix("'").replace("''", "'") for one in references
+        ref.rpartition("!")[0].removeprefix("'").removesuffix("'").replace("''", "'") for ref in references
     }
     if references and sheets <= set(shown):
         return True
-    axis = next((_title(one.find("c:title")) for one in tree.iter("c:catAx")), "")
+    axis = next((_title(node.find("c:title")) for node in tree.iter("c:catAx")), "")
     for categories, series in tables.items():
         names = [Cell(axis, header=True), *(Cell(name, header=True) for name, _ in series)]
         rows = [
             [Cell(category), *(Cell(values.get(index, "")) for _, values in series)]
             for index, category in categories
         ]
-        write_table(blocks, placed([names, *rows]), lambda _: place)
+        write_table(blocks, place_cells([names, *rows]), lambda _: place)
     return True
 
 
 def _title(node: Element | None) -> str:
     if node is None:
         return ""
-    return tidy_cell("".join(one.text or "" for one in node.iter() if one.tag in ("a:t", "c:v")))
+    return tidy_cell("".join(part.text or "" for part in node.iter() if part.tag in ("a:t", "c:v")))
 
 
 def _tables(tree: Element) -> Mapping[tuple[tuple[int, str], ...], list[tuple[str, Mapping[int, str]]]]:
     """The names and values of the series by their categories; those of one table have the same ones."""
-    since_1904 = any(is_on(one.get("val", "1")) for one in tree.iter("c:date1904"))
+    since_1904 = any(is_on(node.get("val", "1")) for node in tree.iter("c:date1904"))
     tables: dict[tuple[tuple[int, str], ...], list[tuple[str, Mapping[int, str]]]] = {}
     for series in tree.iter("c:ser"):
         name = " ".join(_points(series.find("c:tx"), since_1904=since_1904).values())
         numbers = [
-            _points(series.find(f"c:{one}"), since_1904=since_1904) for one in ("val", "yVal", "bubbleSize")
+            _points(series.find(f"c:{name}"), since_1904=since_1904) for name in ("val", "yVal", "bubbleSize")
         ]
         categories = _points(series.find("c:cat"), since_1904=since_1904) or _points(
             series.find("c:xVal"), since_1904=since_1904
@@ -94,14 +94,14 @@ def _points(node: Element | None, *, since_1904: bool) -> Mapping[int, str]:
     """The texts that a reference or a literal keeps, by index. Those of several levels are joined, the outermost first."""
     if node is None:
         return {}
-    levels = [one for one in node.iter() if one.tag == "c:lvl"] or [
-        one for one in node.iter() if one.tag in _STORED
+    levels = [child for child in node.iter() if child.tag == "c:lvl"] or [
+        child for child in node.iter() if child.tag in _STORED
     ]
     if not levels:
-        return {index: tidy_cell(one.text or "") for index, one in enumerate(node.findall("c:v"))}
-    made = [_texts(level, since_1904=since_1904) for level in levels]
-    joined: dict[int, str] = dict(made[0])
-    for outer in made[1:]:
+        return {index: tidy_cell(value.text or "") for index, value in enumerate(node.findall("c:v"))}
+    texts = [_texts(level, since_1904=since_1904) for level in levels]
+    joined: dict[int, str] = dict(texts[0])
+    for outer in texts[1:]:
         label = ""
         for index in sorted(joined):
             label = outer.get(index, label)
@@ -124,6 +124,6 @@ def _texts(level: Element, *, since_1904: bool) -> Mapping[int, str]:
 
 def _number(text: str, code: str, *, since_1904: bool) -> str:
     try:
-        return compiled(code, since_1904=since_1904)(float(text))
+        return compile_format(code, since_1904=since_1904)(float(text))
     except ValueError:
         return text

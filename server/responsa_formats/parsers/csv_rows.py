@@ -54,7 +54,7 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 def lines(text: str, start: int = 0) -> Iterator[str]:
     """The lines from character `start` on, with their line ends. (str.splitlines() also splits at characters that stand within a row.)"""
-    return (found.group() for found in _LINE.finditer(text, start))
+    return (match.group() for match in _LINE.finditer(text, start))
 
 
 class RowWriter:
@@ -68,9 +68,9 @@ class RowWriter:
 
     def heading(self, title: str, path: str) -> None:
         """Add a heading for the rows that follow. path: its place in the file."""
-        said = _storable(one_line(title))
-        if said:
-            self._write(said, BlockKind.HEADING, path)
+        text = _storable(one_line(title))
+        if text:
+            self._write(text, BlockKind.HEADING, path)
 
     def row(self, cells: Iterable[tuple[str, str]], path: str) -> None:
         """Add a row of names and values; a name may be ''. Values that are '' are left out. path: the row's place in the file.
@@ -105,8 +105,8 @@ class RowWriter:
             size += bytes_ + len(" | ")
         if line:
             self._write(line_of(line), BlockKind.TABLE, path)
-        for one in long:
-            self._write(one, BlockKind.PARAGRAPH, path)
+        for text in long:
+            self._write(text, BlockKind.PARAGRAPH, path)
 
     def _write(self, text: str, kind: BlockKind, path: str) -> None:
         self._blocks.write(
@@ -156,7 +156,7 @@ def parse(original: Original) -> ParsedDocument:
         candidates = "\t" if original.name.lower().endswith((".tsv", ".tab")) else _DELIMITERS
     sample = text[start : start + _SAMPLE_CHARS]
     # Of two delimiters with the same share of equal rows, the one that makes more cells is right.
-    _, width, delimiter = max((_form(sample, one) for one in candidates), key=lambda one: one[:2])
+    _, width, delimiter = max((_form(sample, mark) for mark in candidates), key=lambda form: form[:2])
     records = _Records(text, delimiter, start, width, original.foreign)
     writer = _rows(records, records.foreign_rows)
     original.left_out[LeftOutKind.UNPAIRED_QUOTE] += records.misquoted
@@ -204,10 +204,10 @@ class _Records:
                 self._at = line.end()
                 yield self._split(line.group())
                 continue
-            cells, misquoted = self._quoted()
+            cells, misquoted = self._read_quoted()
             if self._at > line.end() and self._width >= _LEAST_WIDTH:
                 # A mark of inches may find its counterpart some rows below. The lines of a quoted cell do not all look like rows.
-                rows = [self._split(one) for one in lines(self._text[line.start() : self._at])]
+                rows = [self._split(row) for row in lines(self._text[line.start() : self._at])]
                 if all(len(row) == self._width for row in rows):
                     self.misquoted += len(rows)
                     yield from rows
@@ -218,19 +218,19 @@ class _Records:
     def _split(self, line: str) -> list[str]:
         return line.rstrip("\r\n").split(self._delimiter)
 
-    def _quoted(self) -> tuple[list[str], bool]:
+    def _read_quoted(self) -> tuple[list[str], bool]:
         """Read a record that has quotation marks. Returns its cells, and whether a mark that begins a cell was read as a character."""
         text, delimiter, at = self._text, self._delimiter, self._at
         cells: list[str] = []
         misquoted = False
         line_end = -1
         while True:
-            found = _QUOTED.match(text, at)
-            end = found.end(1) + 1 if found else at
-            if found and text[end : end + 1] != delimiter:
-                end = found.end()
-            if found and text[end : end + 1] in (delimiter, "\r", "\n", ""):
-                cells.append(found.group(1).replace('""', '"'))
+            match = _QUOTED.match(text, at)
+            end = match.end(1) + 1 if match else at
+            if match and text[end : end + 1] != delimiter:
+                end = match.end()
+            if match and text[end : end + 1] in (delimiter, "\r", "\n", ""):
+                cells.append(match.group(1).replace('""', '"'))
             else:
                 if line_end < at:
                     line_end = next(_END.finditer(text, at)).start()
@@ -283,7 +283,7 @@ def _write(
     rows: Iterable[tuple[int, Sequence[str]]],
 ) -> None:
     for number, row in rows:
-        named = ((names[place] if place < len(names) else "", cell) for place, cell in enumerate(row))
+        named = ((names[index] if index < len(names) else "", cell) for index, cell in enumerate(row))
         writer.row(
             named, f"row {number}, read as {foreign[number]}" if number in foreign else f"row {number}"
         )

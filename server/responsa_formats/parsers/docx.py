@@ -19,23 +19,23 @@ from responsa_formats.containers import Archive
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.charts import write_chart
 from responsa_formats.parsers.equations import linear
-from responsa_formats.parsers.grid import Cell, placed, write_table
+from responsa_formats.parsers.grid import Cell, place_cells, write_table
 from responsa_formats.parsers.nested import write_nested
 from responsa_formats.parsers.numbering import BULLET, NO_LABEL, Counter, Level, sign_of
 from responsa_formats.parsers.office import (
     PAGE_NUMBER,
     Related,
+    choose_variant,
     count_left_out,
     document,
     first,
     is_on,
     main_part,
+    metadata_of,
     read_tree,
-    related,
-    stated,
+    relations_of,
     tidy,
     tidy_cell,
-    understood,
     whole,
     write_embedded,
     write_running,
@@ -90,9 +90,9 @@ def parse(original: Original) -> ParsedDocument:
     archive = Archive.open(original.data)
     count_left_out(original, archive)
     part = main_part(archive)
-    links = related(archive, part)
+    links = relations_of(archive, part)
     parts = {link.kind: link.part for link in links.values()}
-    said = stated(archive)
+    metadata = metadata_of(archive)
     reader = _Reader(
         original,
         archive,
@@ -102,27 +102,27 @@ def parse(original: Original) -> ParsedDocument:
         {kind: _notes(archive, parts.get(f"{kind}s", ""), kind) for kind in ("footnote", "endnote")},
     )
     tree = read_tree(archive, part)
-    reader.closed_fields = _closed_fields(tree)
+    reader.closed_fields = _find_closed(tree)
     settings = read_tree(archive, parts["settings"]) if parts.get("settings", "") in archive else None
     body_start = write_running(
         reader.blocks,
         _running_lines(reader, tree, even=_switched_on(settings, "w:evenAndOddHeaders")),
         {
-            said.title,
-            *(tidy_cell("".join(t.text or "" for t in one.iter("w:t"))) for one in tree.iter("w:p")),
+            metadata.title,
+            *(tidy_cell("".join(t.text or "" for t in p.iter("w:t"))) for p in tree.iter("w:p")),
         },
     )
     for body in tree.iter("w:body"):
         reader.read(body)
     reader.finish()
     blocks = reader.blocks
-    title = said.title or blocks.collector.first_heading()
+    title = metadata.title or blocks.collector.first_heading()
     write_embedded(original, archive, part, blocks, Place())
     return document(
         original,
         blocks,
         title,
-        said,
+        metadata,
         "The Word document has no text. Upload a document with visible text.",
         body_start,
     )
@@ -142,7 +142,7 @@ def _running_lines(reader: _Reader, tree: Element, *, even: bool) -> Iterator[tu
                 continue
             part = read_tree(reader.archive, link.part)
             _mark_page_numbers(part)
-            reader.closed_fields |= _closed_fields(part)
+            reader.closed_fields |= _find_closed(part)
             for line in reader.lines(part):
                 yield link.kind, line
 
@@ -162,7 +162,7 @@ def _mark_page_numbers(tree: Element) -> None:
             (results if node.tag == "w:t" else marks).append(node)
         if kind == "end" and begun:
             marks, results = begun.pop()
-            if _is_page_number("".join(one.text or "" for one in marks if one.tag == "w:instrText")):
+            if _is_page_number("".join(mark.text or "" for mark in marks if mark.tag == "w:instrText")):
                 for text in results:
                     text.text = ""
                 for mark in marks:
@@ -177,17 +177,17 @@ def _is_page_number(instruction: str) -> bool:
 def _notes(archive: Archive, part: str, kind: str) -> dict[str, Element]:
     if part not in archive:
         return {}
-    return {one.get("w:id", ""): one for one in read_tree(archive, part).iter(f"w:{kind}")}
+    return {note.get("w:id", ""): note for note in read_tree(archive, part).iter(f"w:{kind}")}
 
 
-def _closed_fields(tree: Element) -> set[Element]:
+def _find_closed(tree: Element) -> set[Element]:
     """The beginnings of the fields that also end. The instruction of a field that never ends would swallow the rest of the document."""
     begun: list[Element] = []
     closed: set[Element] = set()
-    for one in tree.iter("w:fldChar"):
-        kind = one.get("w:fldCharType")
+    for mark in tree.iter("w:fldChar"):
+        kind = mark.get("w:fldCharType")
         if kind == "begin":
-            begun.append(one)
+            begun.append(mark)
         elif kind == "end" and begun:
             closed.add(begun.pop())
     return closed
@@ -195,14 +195,14 @@ def _closed_fields(tree: Element) -> set[Element]:
 
 def _value(node: Element | None, *names: str) -> str | None:
     """The w:val of an element, as `first` finds it; None if there is no such element."""
-    found = first(node, *names)
-    return found.get(_VAL) if found is not None else None
+    element = first(node, *names)
+    return element.get(_VAL) if element is not None else None
 
 
 def _switched_on(node: Element | None, name: str) -> bool:
     """Whether a toggle property is on: it is present, and its w:val is not false."""
-    found = node.find(name) if node is not None else None
-    return found is not None and is_on(found.get(_VAL, "1"))
+    switch = node.find(name) if node is not None else None
+    return switch is not None and is_on(switch.get(_VAL, "1"))
 
 
 # -- styles ---------------------------------------------------------------------------------------------------------
@@ -234,10 +234,10 @@ class _Styles:
             return cls({}, "")
         nodes: dict[str, Element] = {}
         usual = ""
-        for one in read_tree(archive, part).iter("w:style"):
-            name = one.get("w:styleId", "")
-            nodes[name] = one
-            if one.get("w:type") == "paragraph" and is_on(one.get("w:default")):
+        for style in read_tree(archive, part).iter("w:style"):
+            name = style.get("w:styleId", "")
+            nodes[name] = style
+            if style.get("w:type") == "paragraph" and is_on(style.get("w:default")):
                 usual = name
         return cls(nodes, usual)
 
@@ -246,10 +246,10 @@ class _Styles:
         name = _value(properties, kind)
         if name is None:
             name = self.usual if kind == "w:pStyle" else ""
-        found = self.resolved.get(name)
-        if found is None:
-            found = self.resolved[name] = _resolve(name, self.nodes)
-        return found
+        style = self.resolved.get(name)
+        if style is None:
+            style = self.resolved[name] = _resolve(name, self.nodes)
+        return style
 
 
 def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:
@@ -286,15 +286,15 @@ def _shift(properties: Element | None) -> int | None:
 
 def _is_struck(properties: Element | None) -> bool | None:
     """Whether run properties strike the text; None if they do not say."""
-    found = [one for one in ("w:strike", "w:dstrike") if first(properties, one) is not None]
-    return any(_switched_on(properties, one) for one in found) if found else None
+    marks = [name for name in ("w:strike", "w:dstrike") if first(properties, name) is not None]
+    return any(_switched_on(properties, name) for name in marks) if marks else None
 
 
 def _heading_of_name(name: str) -> int | None:
     if name.lower() == "title":
         return 1
-    found = _HEADING_NAME.fullmatch(name)
-    return int(found.group(1)) if found else None
+    match = _HEADING_NAME.fullmatch(name)
+    return int(match.group(1)) if match else None
 
 
 def _outline(properties: Element | None) -> int | None:
@@ -327,26 +327,26 @@ class _Numbering:
 
     @classmethod
     def read(cls, archive: Archive, part: str) -> _Numbering:
-        made = cls({}, {}, {})
+        table = cls({}, {}, {})
         if part not in archive:
-            return made
+            return table
         tree = read_tree(archive, part)
-        abstract = {one.get("w:abstractNumId", ""): one for one in tree.iter("w:abstractNum")}
-        styled = {_value(one, "w:styleLink"): one for one in abstract.values()}
+        abstract = {node.get("w:abstractNumId", ""): node for node in tree.iter("w:abstractNum")}
+        styled = {_value(node, "w:styleLink"): node for node in abstract.values()}
         for numbering in tree.iter("w:num"):
             name = numbering.get("w:numId", "")
             key = _value(numbering, "w:abstractNumId") or ""
             base = abstract.get(key)
             if base is not None and (link := _value(base, "w:numStyleLink")) is not None:
                 base = styled.get(link, base)
-            made.counted[name] = key
-            made.levels[name] = dict(_levels(base)) if base is not None else {}
+            table.counted[name] = key
+            table.levels[name] = dict(_levels(base)) if base is not None else {}
             for override in numbering.iter("w:lvlOverride"):
                 level = whole(override.get("w:ilvl"), 0, 8)
-                made.levels[name].update(_levels(override))
+                table.levels[name].update(_levels(override))
                 if (start := _value(override, "w:startOverride")) is not None:
-                    made.restarts.setdefault(name, {})[level] = whole(start, 1, 999_999)
-        return made
+                    table.restarts.setdefault(name, {})[level] = whole(start, 1, 999_999)
+        return table
 
     def label(self, numbering: str, level: int) -> str | None:
         """Count one item, and return its label; None if there is no such level."""
@@ -382,8 +382,8 @@ def _levels(node: Element) -> Iterator[tuple[int, Level]]:
                 form,
                 # Every other part is the number of a level, from 1.
                 tuple(
-                    int(part) - 1 if place % 2 else part
-                    for place, part in enumerate(_PLACEHOLDER.split(text))
+                    int(part) - 1 if index % 2 else part
+                    for index, part in enumerate(_PLACEHOLDER.split(text))
                 ),
                 whole(_value(element, "w:start"), 1, 999_999),
                 sign=sign_of(text, fonts.get("w:ascii", "") if fonts is not None else ""),
@@ -441,7 +441,7 @@ class _Reader:
                     if (link := self.links.get(child.get("r:id", ""))) is not None:
                         write_chart(self.original, self.archive, link.part, self.blocks, self.place())
                 case "mc:AlternateContent":
-                    if (variant := understood(child)) is not None:
+                    if (variant := choose_variant(child)) is not None:
                         self.read(variant)
                 case tag if tag not in _UNREAD and not _is_placeholder(child):
                     self.read(child)
@@ -495,7 +495,7 @@ class _Reader:
         properties = node.find("w:pPr")
         # Whether a tracked change deletes the end of a paragraph, which joins it with the next paragraph.
         self.carried = (
-            raw if any(first(properties, "w:rPr", one) is not None for one in ("w:del", "w:moveFrom")) else ""
+            raw if any(first(properties, "w:rPr", tag) is not None for tag in ("w:del", "w:moveFrom")) else ""
         )
         if self.carried:
             return
@@ -596,7 +596,7 @@ class _Reader:
                 case "w:txbxContent":
                     self.waiting.append((f"paragraph {self.paragraphs + 1}, text box", child))
                 case "mc:AlternateContent":
-                    if (variant := understood(child)) is not None:
+                    if (variant := choose_variant(child)) is not None:
                         self.collect(variant, parts, hidden)
                 case tag if tag not in _UNREAD and not _is_placeholder(child):
                     self.collect(child, parts, hidden)
@@ -656,7 +656,7 @@ class _Reader:
         cells = self.cells(rows, [_switched_on(row.find("w:trPr"), "w:tblHeader") for row in nodes])
         write_table(
             self.blocks,
-            placed(cells),
+            place_cells(cells),
             lambda row: Place(path=self.path or f"table {number}, row {row.number}"),
         )
         if not self.path:
@@ -669,7 +669,7 @@ class _Reader:
         tables = sum(next(cell.iter("w:tbl"), None) is not None for cell in cells)
         if tables * _CELLS_FOR_TABLE > len(cells):
             return True
-        return any(self.heading(one.find("w:pPr")) for cell in cells for one in cell.iter("w:p"))
+        return any(self.heading(paragraph.find("w:pPr")) for cell in cells for paragraph in cell.iter("w:p"))
 
     def in_cell(self, paragraph: Element) -> str:
         """The text of a paragraph of a cell, with its number."""
@@ -680,11 +680,11 @@ class _Reader:
 
     def cells(self, rows: Sequence[Sequence[Element]], headers: Sequence[bool]) -> list[list[Cell]]:
         """The cells of a table. headers: for each row, whether it repeats on each page as a header."""
-        made: list[list[Cell]] = []
+        table: list[list[Cell]] = []
         merging: dict[int, Cell] = {}
         """The cells that go on in the next row, by column."""
         for row, header in zip(rows, headers, strict=True):
-            made.append([])
+            table.append([])
             above, merging = merging, {}
             column = 0
             for node in row:
@@ -696,13 +696,13 @@ class _Reader:
                     cell = merging[column] = above[column]
                     cell.rows += 1
                 else:
-                    entered = any(one.tag in _FIELDS for one in node.iter())
+                    entered = any(child.tag in _FIELDS for child in node.iter())
                     cell = Cell(text, 1, span, header, entered)
-                    made[-1].append(cell)
+                    table[-1].append(cell)
                     if merge is not None:
                         merging[column] = cell
                 column += cell.columns
-        return made
+        return table
 
 
 def _paragraphs(cell: Element) -> Iterator[Element]:
@@ -721,7 +721,7 @@ def _children(node: Element, *names: str) -> Iterator[Element]:
         if child.tag in names:
             yield child
         elif child.tag == "mc:AlternateContent":
-            if (variant := understood(child)) is not None:
+            if (variant := choose_variant(child)) is not None:
                 yield from _children(variant, *names)
         elif (
             child.tag not in _UNREAD
@@ -738,7 +738,7 @@ def _entry(field: Element) -> str:
         state = "w:checked" if box.find("w:checked") is not None else "w:default"
         return TICKED if _switched_on(box, state) else UNTICKED
     choices = first(field, "w:ffData", "w:ddList")
-    entries = [one.get(_VAL, "") for one in choices.iter("w:listEntry")] if choices is not None else []
+    entries = [entry.get(_VAL, "") for entry in choices.iter("w:listEntry")] if choices is not None else []
     chosen = _value(choices, "w:result") or _value(choices, "w:default")
     return "".join(entries[whole(chosen, 0, len(entries)) :][:1])
 

@@ -107,7 +107,7 @@ _POLICY: Final = _Policy(refold_source="none")  # folding the headers of inner m
 
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises Rejected if the message has more blocks than the server stores."""
-    message = parsed_message(original.data)
+    message = parse_message(original.data)
     parts = _parts(original, message)
     body = next((part for part in parts if _text_type(part)), None)
     return Mail(
@@ -119,23 +119,23 @@ def parse(original: Original) -> ParsedDocument:
     ).document(original)
 
 
-def chosen(original: Original, plain: Sequence[MailPart], html: Sequence[MailPart]) -> tuple[bool, bool]:
+def choose(original: Original, plain: Sequence[MailPart], html: Sequence[MailPart]) -> tuple[bool, bool]:
     """Whether the plain text and the HTML of a message are read; at least one of them is. original: the file that the message is in.
 
     Where the plain text has the words of the HTML, it is enough, unless the HTML has tables. A plain text that only
     says that the message is in HTML says less than the HTML. If each says what the other one does not, both are read.
     """
-    said, _ = _said(original, plain)
-    shown, tables = _said(original, html)
-    only_said, only_shown = said - shown, shown - said
+    words, _ = _words_of(original, plain)
+    shown, tables = _words_of(original, html)
+    only_said, only_shown = words - shown, shown - words
     lacks = len(only_shown) > _LACKING * len(shown)
     if not (lacks or (shown and tables)):
         return True, False
-    more = len(only_said) > _LACKING * len(said) and len(only_said) > len(only_shown)
+    more = len(only_said) > _LACKING * len(words) and len(only_said) > len(only_shown)
     return more, lacks or not more
 
 
-def _said(original: Original, parts: Sequence[MailPart]) -> tuple[set[str], bool]:
+def _words_of(original: Original, parts: Sequence[MailPart]) -> tuple[set[str], bool]:
     """The words of parts, without addresses of pages, and whether there are tables."""
     blocks = BlockWriter()
     scratch = replace(original, left_out=Counter())
@@ -151,7 +151,7 @@ def _attachments(parts: Sequence[MailPart]) -> Sequence[MailPart]:
     return [part for part in parts if part.name or part.data not in named]
 
 
-def parsed_message(data: bytes) -> EmailMessage:
+def parse_message(data: bytes) -> EmailMessage:
     """The message. Whatever the bytes are, they are one."""
     return cast("EmailMessage", BytesParser(policy=_POLICY).parsebytes(data))
 
@@ -178,11 +178,11 @@ def _parts(original: Original, part: Message[Any, Any]) -> list[Message[Any, Any
     if part.get_content_subtype() == "alternative":
         types = [{_text_type(leaf) for leaf in branch} for branch in branches]
         kinds = ("text/plain", "text/html")
-        plain, html = (next((i for i, found in enumerate(types) if kind in found), -1) for kind in kinds)
+        plain, html = (next((i for i, media in enumerate(types) if kind in media), -1) for kind in kinds)
         taken = {plain if plain >= 0 else html}
         if plain != html and plain >= 0 and html >= 0:
             texts = ([_mail_part(leaf) for leaf in branches[i] if _text_type(leaf)] for i in (plain, html))
-            taken = {i for i, read in zip((plain, html), chosen(original, *texts), strict=True) if read}
+            taken = {i for i, read in zip((plain, html), choose(original, *texts), strict=True) if read}
         selected = [branch for i, branch in enumerate(branches) if i in taken]
     return [leaf for branch in branches for leaf in branch if branch in selected or not _text_type(leaf)]
 
@@ -207,34 +207,34 @@ def _text_type(part: Message[Any, Any]) -> str:
 
 def _mail_part(part: Message[Any, Any]) -> MailPart:
     if part.is_multipart():
-        data = b"".join(cast("Message[Any, Any]", one).as_bytes() for one in part.get_payload())
+        data = b"".join(cast("Message[Any, Any]", inner).as_bytes() for inner in part.get_payload())
     else:
         data = cast("bytes", part.get_payload(decode=True))
     kind = part.get_content_type()
     if kind == "text/plain" and str(part.get_param("format", "")).lower() == "flowed":
-        data = _unflowed(data, delete=str(part.get_param("delsp", "")).lower() == "yes")
+        data = _unflow(data, delete=str(part.get_param("delsp", "")).lower() == "yes")
     charset = str(part.get_content_charset() or "")
     declared = f"{kind}; charset={charset}" if charset in CHARSETS else kind
     return MailPart(_clean(part.get_filename() or ""), data, declared)
 
 
-def _unflowed(data: bytes, *, delete: bool) -> bytes:
+def _unflow(data: bytes, *, delete: bool) -> bytes:
     """The paragraphs of flowed text (RFC 3676), each on one line. delete: whether the space at the end of a line is only
     its mark."""
-    made: list[bytes] = []
+    lines: list[bytes] = []
     depth = -1
     for line in data.replace(b"\r\n", b"\n").split(b"\n"):
         left = line.lstrip(b">")
         quoted = len(line) - len(left)
         left = left.removeprefix(b" ")
         if depth == quoted and left != b"-- ":
-            made[-1] += left
+            lines[-1] += left
         else:
-            made.append(line[:quoted] + b" " * bool(quoted) + left)
+            lines.append(line[:quoted] + b" " * bool(quoted) + left)
         depth = quoted if left.endswith(b" ") and left != b"-- " else -1
         if depth >= 0 and delete:
-            made[-1] = made[-1][:-1]
-    return b"\n".join(made)
+            lines[-1] = lines[-1][:-1]
+    return b"\n".join(lines)
 
 
 def _clean(text: str) -> str:

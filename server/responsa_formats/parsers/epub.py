@@ -31,14 +31,14 @@ def parse(original: Original) -> ParsedDocument:
     archive = Archive.open(original.data)
     if _is_protected(archive):
         raise Rejected(Reason.ENCRYPTED, "The book is protected by DRM. Upload a copy without protection.")
-    part = next((one.get("full-path", "") for one in _named(read_tree(archive, _CONTAINER), "rootfile")), "")
+    part = next((node.get("full-path", "") for node in _find(read_tree(archive, _CONTAINER), "rootfile")), "")
     book = read_tree(archive, part)
-    files = {one.get("id", ""): one for one in _named(book, "item")}
+    files = {item.get("id", ""): item for item in _find(book, "item")}
     original.left_out[LeftOutKind.PICTURE] += sum(
-        one.get("media-type", "").startswith("image/") for one in files.values()
+        item.get("media-type", "").startswith("image/") for item in files.values()
     )
     blocks = BlockWriter()
-    for reference in _named(book, "itemref"):
+    for reference in _find(book, "itemref"):
         item = files.get(reference.get("idref", ""))
         if item is None or "nav" in item.get("properties", "").split():
             original.left_out[LeftOutKind.NAVIGATION] += item is not None
@@ -49,11 +49,11 @@ def parse(original: Original) -> ParsedDocument:
             original.left_out[LeftOutKind.EMBEDDED_FILE] += 1
             continue
         write_nested(original, archive.read(name), "", "application/xhtml+xml", blocks, href)
-    said = Stated(
-        _said(book, "dc:title"), _said(book, "dc:language"), _said(book, "dc:creator"), _said(book, "dc:date")
+    metadata = Stated(
+        _text(book, "dc:title"), _text(book, "dc:language"), _text(book, "dc:creator"), _text(book, "dc:date")
     )
-    title = said.title or blocks.collector.first_heading()
-    return document(original, blocks, title, said, "The book has no text. Upload a book with text.")
+    title = metadata.title or blocks.collector.first_heading()
+    return document(original, blocks, title, metadata, "The book has no text. Upload a book with text.")
 
 
 def _is_protected(archive: Archive) -> bool:
@@ -61,14 +61,14 @@ def _is_protected(archive: Archive) -> bool:
         return True
     if _ENCRYPTION not in archive:
         return False
-    methods = _named(read_tree(archive, _ENCRYPTION), "EncryptionMethod")
-    return any(one.get("Algorithm", "") not in _FONTS for one in methods)
+    methods = _find(read_tree(archive, _ENCRYPTION), "EncryptionMethod")
+    return any(method.get("Algorithm", "") not in _FONTS for method in methods)
 
 
-def _named(tree: Element, name: str) -> list[Element]:
+def _find(tree: Element, name: str) -> list[Element]:
     """The elements of a local name, in order."""
-    return [one for one in tree.iter() if one.tag.rpartition(":")[2] == name]
+    return [node for node in tree.iter() if node.tag.rpartition(":")[2] == name]
 
 
-def _said(book: Element, name: str) -> str:
-    return next((one_line(one.text) for one in book.iter(name) if one.text and one.text.strip()), "")
+def _text(book: Element, name: str) -> str:
+    return next((one_line(node.text) for node in book.iter(name) if node.text and node.text.strip()), "")

@@ -46,17 +46,17 @@ def _read(node: Element | None, depth: int = 0) -> str:
     if (wanted := _READERS.get(node.tag)) is not None:
         write, *arguments = wanted
         return write(*(_argument(node, argument, depth + 1) for argument in arguments))
-    return _joined(node, [_read(child, depth + 1) for child in node])
+    return _join(node, [_read(child, depth + 1) for child in node])
 
 
-def _joined(node: Element, parts: Sequence[str]) -> str:
+def _join(node: Element, parts: Sequence[str]) -> str:
     """What stands side by side. Two numbers are kept apart, unless they are runs of the same number."""
-    made: list[str] = []
-    for part, one, before in zip(parts, node, ("", *parts), strict=False):
-        if one.tag != "m:r" and before[-1:].isdecimal() and part[:1].isdecimal():
-            made.append(APART)
-        made.append(part)
-    return "".join(made)
+    result: list[str] = []
+    for part, child, before in zip(parts, node, ("", *parts), strict=False):
+        if child.tag != "m:r" and before[-1:].isdecimal() and part[:1].isdecimal():
+            result.append(APART)
+        result.append(part)
+    return "".join(result)
 
 
 def _argument(node: Element, wanted: str | int, depth: int) -> str:
@@ -67,29 +67,29 @@ def _argument(node: Element, wanted: str | int, depth: int) -> str:
     if not wanted.startswith("@"):
         return _read(node.find(wanted), depth) if wanted else ""
     name, _, default = wanted[1:].partition("=")
-    found = first(node, *name.split("/")) if ":" in name else None
-    value = node.get(name, default) if found is None else found.get("m:val", "")
+    child = first(node, *name.split("/")) if ":" in name else None
+    value = node.get(name, default) if child is None else child.get("m:val", "")
     return value[:_MOST_SIGN]
 
 
-def _bracketed(text: str, unless: re.Pattern[str]) -> str:
+def _bracket(text: str, unless: re.Pattern[str]) -> str:
     text = text.strip(APART)
     return text if unless.fullmatch(text) or _is_bracketed(text) else f"({text})"
 
 
 def _is_bracketed(text: str) -> bool:
     opened = 0
-    for place, letter in enumerate(text):
+    for index, letter in enumerate(text):
         opened += (letter == "(") - (letter == ")")
         if not opened:
-            return letter == ")" and place == len(text) - 1
+            return letter == ")" and index == len(text) - 1
     return False
 
 
 def _fraction(above: str, below: str, bar: str) -> str:
     if bar == "noBar" or bar.startswith("0"):
         return f"{APART}{above.strip(APART)} over {below.strip(APART)}{APART}"
-    return f"{APART}{_bracketed(above, _PRODUCT)}/{_bracketed(below, _ATOM)}{APART}"
+    return f"{APART}{_bracket(above, _PRODUCT)}/{_bracket(below, _ATOM)}{APART}"
 
 
 def _root(text: str, degree: str = "") -> str:
@@ -102,10 +102,10 @@ def _scripts(base: str, below: str = "", above: str = "") -> str:
     scripts = lowered(below) + (above if set(above) <= _SIGNS else power(above))
     if base.startswith("lim") or (base and not any(map(str.isalnum, base))):
         return f"{base}{scripts}{' ' if base.startswith('lim') or base >= '∏' else ''}"
-    return _bracketed(base, _ATOM) + scripts
+    return _bracket(base, _ATOM) + scripts
 
 
-def _accented(base: str, accent: str) -> str:
+def _accent(base: str, accent: str) -> str:
     mark = _ACCENTS.get(accent, accent)
     if any(map(str.isalnum, accent)):
         return _scripts(base, "", accent)
@@ -116,19 +116,19 @@ def _n_ary(sign: str, below: str, above: str, of: str) -> str:
     return f"{_scripts(sign, below, above)}{of}"
 
 
-def _preceded(below: str, above: str, base: str) -> str:
+def _precede(below: str, above: str, base: str) -> str:
     return _scripts("", below, above) + base
 
 
-def _called(name: str, of: str) -> str:
+def _call(name: str, of: str) -> str:
     return f"{name.strip(APART)}{'' if of.startswith('(') else ' '}{of}"
 
 
 def _each(node: Element, parts: Iterable[str], tag: str) -> Iterator[str]:
-    return (part.strip(APART) for part, one in zip(parts, node, strict=True) if one.tag == tag)
+    return (part.strip(APART) for part, child in zip(parts, node, strict=True) if child.tag == tag)
 
 
-def _delimited(node: Element, parts: Iterable[str]) -> str:
+def _delimit(node: Element, parts: Iterable[str]) -> str:
     names = ("@m:dPr/m:begChr=(", "@m:dPr/m:endChr=)", "@m:dPr/m:sepChr=|")
     begin, end, between = (_argument(node, name, 0) for name in names)
     return begin + between.join(_each(node, parts, "m:e")) + end
@@ -147,13 +147,13 @@ def _token(node: Element, _: Iterable[str]) -> str:
 
 
 def _multiscripts(node: Element, parts: list[str]) -> str:
-    before = next((place for place, one in enumerate(node) if one.tag == "math:mprescripts"), len(parts))
+    before = next((index for index, child in enumerate(node) if child.tag == "math:mprescripts"), len(parts))
     after, leading = parts[1:before], parts[before + 1 :]
     lead = _scripts("", "".join(leading[0::2]), "".join(leading[1::2]))
     return lead + _scripts("".join(parts[:1]), "".join(after[0::2]), "".join(after[1::2]))
 
 
-def _fenced(node: Element, parts: Iterable[str]) -> str:
+def _fence(node: Element, parts: Iterable[str]) -> str:
     return (
         node.get("open", "(") + node.get("separators", ",").strip()[:1].join(parts) + node.get("close", ")")
     )
@@ -162,14 +162,14 @@ def _fenced(node: Element, parts: Iterable[str]) -> str:
 _WHOLE: Final[Mapping[str, Callable[[Element, list[str]], str]]] = {
     **dict.fromkeys(("math:mi", "math:mn", "math:mo", "math:ms", "math:mtext"), _token),
     "m:t": lambda node, _: node.text or "",
-    "m:d": _delimited,
+    "m:d": _delimit,
     "m:mr": lambda node, parts: ", ".join(_each(node, parts, "m:e")),
     "m:m": lambda node, parts: "; ".join(_each(node, parts, "m:mr")),
     "m:eqArr": lambda node, parts: "; ".join(_each(node, parts, "m:e")),
     "math:mspace": lambda node, parts: " ",
-    "math:msqrt": lambda node, parts: _root(_joined(node, parts)),
+    "math:msqrt": lambda node, parts: _root(_join(node, parts)),
     "math:mmultiscripts": _multiscripts,
-    "math:mfenced": _fenced,
+    "math:mfenced": _fence,
     "math:mtable": lambda _, parts: "; ".join(parts),
     "math:mtr": lambda _, parts: ", ".join(parts),
 }
@@ -180,13 +180,13 @@ _READERS: Final[Mapping[str, tuple[Callable[..., str], *tuple[str | int, ...]]]]
     "m:sSup": (_scripts, "m:e", "", "m:sup"),
     "m:sSub": (_scripts, "m:e", "m:sub"),
     "m:sSubSup": (_scripts, "m:e", "m:sub", "m:sup"),
-    "m:sPre": (_preceded, "m:sub", "m:sup", "m:e"),
+    "m:sPre": (_precede, "m:sub", "m:sup", "m:e"),
     "m:limLow": (_scripts, "m:e", "m:lim"),
     "m:limUpp": (_scripts, "m:e", "", "m:lim"),
     "m:nary": (_n_ary, "@m:naryPr/m:chr=∫", "m:sub", "m:sup", "m:e"),
-    "m:func": (_called, "m:fName", "m:e"),
-    "m:acc": (_accented, "m:e", "@m:accPr/m:chr=\u0302"),
-    "m:bar": (_accented, "m:e", "@m:barPr/m:chr=\u0304"),
+    "m:func": (_call, "m:fName", "m:e"),
+    "m:acc": (_accent, "m:e", "@m:accPr/m:chr=\u0302"),
+    "m:bar": (_accent, "m:e", "@m:barPr/m:chr=\u0304"),
     "math:semantics": (str, 0),
     "math:maction": (str, 0),
     "math:mfrac": (_fraction, 0, 1, "@linethickness="),
@@ -196,6 +196,6 @@ _READERS: Final[Mapping[str, tuple[Callable[..., str], *tuple[str | int, ...]]]]
     "math:msubsup": (_scripts, 0, 1, 2),
     "math:munder": (_scripts, 0, 1),
     "math:munderover": (_scripts, 0, 1, 2),
-    "math:mover": (_accented, 0, 1),
+    "math:mover": (_accent, 0, 1),
 }
 """Writers, and the arguments that they take."""

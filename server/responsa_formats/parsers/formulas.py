@@ -33,7 +33,7 @@ class Results:
         try:
             if self._books is None:
                 self._books = []
-                self._books = [_computed(self._data, day) for day in _DAYS]
+                self._books = [_compute(self._data, day) for day in _DAYS]
             results = [result(sheet, row, column) for result in self._books]
         except (MemoryError, KeyboardInterrupt, SystemExit):
             raise
@@ -46,7 +46,7 @@ class Results:
         return results[0]
 
 
-def _computed(data: bytes, day: datetime) -> _Book:
+def _compute(data: bytes, day: datetime) -> _Book:
     settings = formualizer.EvaluationConfig()
     settings.enable_parallel = False  # the sandbox allows no threads
     settings.workbook_seed = day.year

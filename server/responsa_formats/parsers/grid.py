@@ -58,9 +58,9 @@ class Row:
     loose: bool = False
 
 
-def placed(rows: Iterable[Sequence[Cell]]) -> list[Row]:
+def place_cells(rows: Iterable[Sequence[Cell]]) -> list[Row]:
     """The rows of a table, counted from 1. A cell takes the first column that no cell above or before it covers."""
-    made: list[Row] = []
+    table: list[Row] = []
     spans: list[Span] = []
     covered: dict[int, int] = {}
     room = 0
@@ -84,20 +84,20 @@ def placed(rows: Iterable[Sequence[Cell]]) -> list[Row]:
                 below |= dict.fromkeys(range(column, column + columns), cell.rows - 1)
             column += columns
         covered = below
-        said = [cell for cell in row if cell.text]
-        names = sum(cell.header for cell in said)
-        header = 0 < names == len(said)
-        named = bool(said) and said[0].header and (not header or names == 1)
+        filled = [cell for cell in row if cell.text]
+        names = sum(cell.header for cell in filled)
+        header = 0 < names == len(filled)
+        named = bool(filled) and filled[0].header and (not header or names == 1)
         fields = [cell.entered for cell in row]
-        made.append(Row(cells, number, header, named or fields == [False, True], filled=any(fields)))
+        table.append(Row(cells, number, header, named or fields == [False, True], filled=any(fields)))
     # A single name above several columns is a title. Where all cells are names, none is.
-    least = min(2, max((len(row.cells) for row in made), default=0))
-    if len(made) > 1 and all(row.header for row in made):
+    least = min(2, max((len(row.cells) for row in table), default=0))
+    if len(table) > 1 and all(row.header for row in table):
         least = _MAX_SPANNED + 1
-    for row in made:
+    for row in table:
         row.header = row.header and len(row.cells) >= least
-    spread(made, spans)
-    return made
+    spread(table, spans)
+    return table
 
 
 def spread(rows: Sequence[Row], spans: Iterable[Span]) -> None:
@@ -112,23 +112,23 @@ def spread(rows: Sequence[Row], spans: Iterable[Span]) -> None:
             continue
         wide = width > 1 and len(first) > 1
         columns = range(column, column + (width if wide else 1))
-        for place in range(index, min(index + height, len(rows))):
+        for position in range(index, min(index + height, len(rows))):
             room -= (len(text) + 3) * len(columns)
             if room < 0:
                 break
-            row = rows[place]
+            row = rows[position]
             if row.cells:
                 for covered in columns:
                     row.cells.setdefault(covered, text)
                 row.grouped |= wide
-                touched.add(place)
+                touched.add(position)
         if room < 0:
             break
-    for place in touched:
-        rows[place].cells = dict(sorted(rows[place].cells.items()))
+    for position in touched:
+        rows[position].cells = dict(sorted(rows[position].cells.items()))
 
 
-def write_table(blocks: BlockWriter, rows: Iterable[Row], place: Callable[[Row], Place | None]) -> None:
+def write_table(blocks: BlockWriter, rows: Iterable[Row], place_of: Callable[[Row], Place | None]) -> None:
     """Write a table, below an empty line. A row that the format says to be a header begins a new table, unless it
     repeats the header above it."""
     header: list[dict[int, str]] = []
@@ -139,7 +139,7 @@ def write_table(blocks: BlockWriter, rows: Iterable[Row], place: Callable[[Row],
             if row.cells in header:
                 continue
             if several:
-                _write(blocks, run, place)
+                _write(blocks, run, place_of)
                 run = []
                 several = False
             header = []
@@ -147,10 +147,10 @@ def write_table(blocks: BlockWriter, rows: Iterable[Row], place: Callable[[Row],
             header.append(row.cells)
         run.append(row)
         several |= len(row.cells) > 1
-    _write(blocks, run, place)
+    _write(blocks, run, place_of)
 
 
-def _write(blocks: BlockWriter, rows: Sequence[Row], place: Callable[[Row], Place | None]) -> None:
+def _write(blocks: BlockWriter, rows: Sequence[Row], place_of: Callable[[Row], Place | None]) -> None:
     blocks.part()
     used = sorted({column for row in rows for column in row.cells})
     # Rows whose cells stand far apart are not aligned, because the empty cells would be most of the text.
@@ -160,19 +160,19 @@ def _write(blocks: BlockWriter, rows: Sequence[Row], place: Callable[[Row], Plac
         blocks.free_cells -= empty
     above, names = _names(rows, used) if aligned else (0, 0)
     for row in rows[:above]:
-        blocks.write(" | ".join(row.cells.values()), BlockKind.PARAGRAPH, place=place(row))
+        blocks.write(" | ".join(row.cells.values()), BlockKind.PARAGRAPH, place=place_of(row))
     if names:
         named = rows[above : above + names]
         spread = not any(row.header or row.grouped for row in named)
-        header = column_names([_aligned(row, used) for row in named], spread=spread)
+        header = column_names([_align(row, used) for row in named], spread=spread)
         ruler = "|".join(["---"] * len(header)) + "|" * (len(header) == 1)
-        blocks.write(f"{line_of_cells(header)}\n{ruler}", BlockKind.TABLE, place=place(rows[above]))
+        blocks.write(f"{line_of_cells(header)}\n{ruler}", BlockKind.TABLE, place=place_of(rows[above]))
     vertical = not names and _is_vertical(rows)
     for row in rows[above + names :]:
-        cells = _aligned(row, used) if aligned else list(row.cells.values())
+        cells = _align(row, used) if aligned else list(row.cells.values())
         if vertical and row.named:
             cells = [": ".join(cells[:2]), *cells[2:]]
-        blocks.write_row(cells, place(row))
+        blocks.write_row(cells, place_of(row))
 
 
 def _is_vertical(rows: Sequence[Row]) -> bool:
@@ -182,7 +182,7 @@ def _is_vertical(rows: Sequence[Row]) -> bool:
 
 
 def _names(rows: Sequence[Row], used: Sequence[int]) -> tuple[int, int]:
-    above = next((place for place, row in enumerate(rows[:SAMPLE_ROWS]) if row.header), -1)
+    above = next((index for index, row in enumerate(rows[:SAMPLE_ROWS]) if row.header), -1)
     if above >= 0:
         names = next((n for n, row in enumerate(rows[above:]) if not row.header), len(rows) - above)
     elif len(used) < 2 or _is_vertical(rows):
@@ -190,9 +190,9 @@ def _names(rows: Sequence[Row], used: Sequence[int]) -> tuple[int, int]:
     else:
         sample = rows[:SAMPLE_ROWS]
         # Below a row of groups, the next row names the columns.
-        start = next((place for place, row in enumerate(sample) if len(row.cells) > 1), 0)
+        start = next((index for index, row in enumerate(sample) if len(row.cells) > 1), 0)
         groups = next((n for n, row in enumerate(sample[start:]) if not row.grouped), 0)
-        lines = [_aligned(row, used, whole=True) for row in sample]
+        lines = [_align(row, used, whole=True) for row in sample]
         above, names = header_rows([*lines[:start], *lines[start + groups :]], sure=rows[0].loose)
         if groups and names and above == start:
             names += groups
@@ -203,7 +203,7 @@ def _names(rows: Sequence[Row], used: Sequence[int]) -> tuple[int, int]:
     return above, min(names, _MAX_HEADER_ROWS)
 
 
-def _aligned(row: Row, used: Sequence[int], *, whole: bool = False) -> list[str]:
+def _align(row: Row, used: Sequence[int], *, whole: bool = False) -> list[str]:
     """The texts of a row in all used columns; unless `whole`, only up to its last cell."""
     last = used[-1] if whole else next(reversed(row.cells))
     return [row.cells.get(column, "") for column in used if column <= last]

@@ -21,7 +21,7 @@ from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
 from responsa_formats.parsers.equations import linear
-from responsa_formats.parsers.grid import Cell, placed, write_table
+from responsa_formats.parsers.grid import Cell, place_cells, write_table
 from responsa_formats.parsers.html_content import (
     UNSEEN,
     Content,
@@ -195,7 +195,7 @@ class TextWriter:
             self.terms.clear()
             between = " " if term.endswith((":", "?", "!", ".")) else ": "
             level = next(
-                (place for place in range(len(self.lists), 0, -1) if self.lists[place - 1].defines), 1
+                (depth for depth in range(len(self.lists), 0, -1) if self.lists[depth - 1].defines), 1
             )
             self.blocks.write(f"{term}{between}{text}" if text else term, BlockKind.LIST_ITEM, level, "")
 
@@ -234,7 +234,7 @@ def parse(original: Original) -> ParsedDocument:
     Raises Rejected if the document is not text, has no visible text, is nested more than MAX_DEPTH deep, or has
     more blocks than the server stores.
     """
-    _bound_depth(original.text)
+    _check_depth(original.text)
     # WO_EVENTS turns off mutation events, which only live pages need. With these events, the time for an element is quadratic in
     # its number of options.
     tree = LexborHTMLParser(plain_source(original.text), options=LexborDocumentOptions.WO_EVENTS)
@@ -250,7 +250,7 @@ def parse(original: Original) -> ParsedDocument:
         # Each contents line may be a block, so an empty line may follow it.
         lines = [line for line in lines if line]
         if places := contents_lines(lines):
-            writer = TextWriter(contents={lines[place] for place in places})
+            writer = TextWriter(contents={lines[index] for index in places})
             writer.left_out[LeftOutKind.NAVIGATION] += 1
             _write(writer, content, layout)
         writer.left_out[LeftOutKind.NAVIGATION] += content.around
@@ -269,8 +269,8 @@ def parse(original: Original) -> ParsedDocument:
         title=writer.blocks.collector.first_heading()
         or one_line(_clean(title_node.text()) if title_node is not None else ""),
         language=_language(root),
-        author=_stated(tree, _AUTHORS),
-        date=_stated(tree, _DATES),
+        author=_meta(tree, _AUTHORS),
+        date=_meta(tree, _DATES),
     )
 
 
@@ -279,7 +279,7 @@ def _write(writer: TextWriter, content: Content, layout: Set[int]) -> None:
         _walk(top, writer, layout, content.left_out)
 
 
-def _bound_depth(source: str) -> None:
+def _check_depth(source: str) -> None:
     depth = 0
     for match in _NESTING_TAG.finditer(source):
         closing = match.group(2)
@@ -307,7 +307,7 @@ def _language(root: LexborNode | None) -> str:
     return (html.attributes.get("lang") or "").strip() if html is not None else ""
 
 
-def _stated(tree: LexborHTMLParser, names: Sequence[str]) -> str:
+def _meta(tree: LexborHTMLParser, names: Sequence[str]) -> str:
     """The content of the first of these meta elements that the page has; "" if it has none of them."""
     contents: dict[str, str] = {}
     for node in tree.css("head > meta"):
@@ -414,8 +414,8 @@ def _walk(top: LexborNode, writer: TextWriter, layout: Set[int], left_out: Set[i
 def _count(tag: str, node: LexborNode, writer: TextWriter, *, visible: bool) -> None:
     """Count an element that is left out. visible: whether it is shown."""
     if is_hidden(node):
-        said = tag not in UNSEEN and node.text().strip()
-        writer.left_out[LeftOutKind.HIDDEN_TEXT] += bool(said)
+        text = tag not in UNSEEN and node.text().strip()
+        writer.left_out[LeftOutKind.HIDDEN_TEXT] += bool(text)
     elif tag in _FRAMES:
         writer.left_out[LeftOutKind.EMBEDDED_FILE] += 1
     elif tag in _PICTURES:
@@ -423,10 +423,10 @@ def _count(tag: str, node: LexborNode, writer: TextWriter, *, visible: bool) -> 
         writer.left_out[LeftOutKind.PICTURE] += not any(size in _NO_SIZE for size in sizes)
     elif visible and tag == "ac:link" and not node.text().strip():
         named = (
-            one.attributes.get(name)
-            for one, _ in steps(node, lambda _: True)
+            child.attributes.get(name)
+            for child, _ in steps(node, lambda _: True)
             for name in _LINKED
-            if one.is_element_node
+            if child.is_element_node
         )
         writer.inline.append(_clean(next(filter(None, named), "")))
 
@@ -455,9 +455,9 @@ def _font(tag: str, node: LexborNode, above: str) -> str:
     if tag not in ("font", "span"):
         return above
     face, style = node.attributes.get("face"), node.attributes.get("style") or ""
-    found = _FONT.search(f"font-family:{face}" if face else style)
-    if found is not None:
-        return found.group(1)
+    match = _FONT.search(f"font-family:{face}" if face else style)
+    if match is not None:
+        return match.group(1)
     return "" if face or "font" in style.lower() else above
 
 
@@ -569,7 +569,7 @@ def _leave(tag: str, writer: TextWriter) -> None:
         table.head = False
     elif tag == "table" and table is not None:
         writer.define()
-        write_table(writer.blocks, placed(table.rows), lambda _: None)
+        write_table(writer.blocks, place_cells(table.rows), lambda _: None)
         writer.tables.pop()
 
 
@@ -579,10 +579,10 @@ def _list(tag: str, node: LexborNode) -> OpenList:
     first, step = 1, 1
     if "reversed" in node.attributes:
         first, step = 0, -1
-        one = node.first_child
-        while one is not None:
-            first += one.tag == "li"
-            one = one.next
+        child = node.first_child
+        while child is not None:
+            first += child.tag == "li"
+            child = child.next
     return OpenList(Level(form, _LABELS.get(form, (0, ".")), _whole(node, "start", first), step))
 
 

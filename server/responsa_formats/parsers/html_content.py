@@ -196,8 +196,8 @@ def content_of(top: LexborNode) -> Content:
     if page.chars < LEAST_CHARS:
         return whole
     for role in (_Role.MAIN, _Role.ARTICLE):
-        found = [part for part in parts if part.role is role]
-        chars = sum(part.chars for part in found)
+        matching = [part for part in parts if part.role is role]
+        chars = sum(part.chars for part in matching)
         if chars >= max(LEAST_CHARS, page.chars * _MAIN_SHARE):
             # A header that is left holds the page's title.
             chosen = [part.node for part in parts if part.role in (role, _Role.HEADER)]
@@ -241,7 +241,7 @@ def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int], int]:
             around.own, around.linked = around.own + part.own, around.linked + part.linked
             around.titles += part.titles
             if part.role in _HOLDS:
-                parts[part.before :] = [one for one in parts[part.before :] if one.role in _HOLDS[part.role]]
+                parts[part.before :] = [sub for sub in parts[part.before :] if sub.role in _HOLDS[part.role]]
                 parts.append(part)
     return page, parts, left_out, without
 

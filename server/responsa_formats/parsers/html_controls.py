@@ -33,7 +33,7 @@ def entry(tag: str, control: LexborNode) -> str | None:
     if tag == "textarea":
         return control.text().strip()
     if tag == "select":
-        return ", ".join(_chosen(control, several="multiple" in attributes))
+        return ", ".join(_choose(control, several="multiple" in attributes))
     kind = (attributes.get("type") or "").strip().lower()
     if kind in _TICKS:
         return _box("checked" in attributes)
@@ -47,7 +47,7 @@ def box(tag: str, node: LexborNode) -> str:
         return ""
     if "aria-checked" in attributes and (attributes.get("role") or "").strip().lower() in _TICKED_ROLES:
         within = islice(steps(node, lambda _: True), _BOX_STEPS)
-        has_input = any(one.tag == "input" for one, _ in within)
+        has_input = any(child.tag == "input" for child, _ in within)
         return "" if has_input else _box((attributes["aria-checked"] or "").strip().lower() == "true")
     names = (attributes.get("class") or "").split()
     if "checkbox-on" in names or "checkbox-off" in names:
@@ -61,15 +61,15 @@ def _box(ticked: bool) -> str:
     return TICKED if ticked else UNTICKED
 
 
-def _chosen(select: LexborNode, *, several: bool) -> Iterator[str]:
+def _choose(select: LexborNode, *, several: bool) -> Iterator[str]:
     """The options that are chosen. If none is, a browser shows the first one of a list from which one is chosen; one
     without a value asks the reader to choose."""
-    options = [one for one, entering in steps(select, lambda _: True) if entering and one.tag == "option"]
-    chosen = [one for one in options if "selected" in one.attributes]
+    options = [opt for opt, entering in steps(select, lambda _: True) if entering and opt.tag == "option"]
+    chosen = [opt for opt in options if "selected" in opt.attributes]
     if not several:
-        usable = (one for one in options if "disabled" not in one.attributes)
+        usable = (opt for opt in options if "disabled" not in opt.attributes)
         chosen = chosen[-1:] or [*islice(usable, 1)]
-    for option in chosen:
-        label = option.attributes.get("label") or option.text()
-        if option.attributes.get("value") != "" and (shown := " ".join(label.split())):
+    for opt in chosen:
+        label = opt.attributes.get("label") or opt.text()
+        if opt.attributes.get("value") != "" and (shown := " ".join(label.split())):
             yield shown

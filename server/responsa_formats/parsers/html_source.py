@@ -29,7 +29,7 @@ def plain_source(source: str) -> str:
         return source
     opened: list[bool] = []
     parts.clear()
-    place = 0
+    offset = 0
     for match in _TEMPLATE.finditer(source):
         attributes = match.group(1)
         if attributes is not None:
@@ -37,9 +37,9 @@ def plain_source(source: str) -> str:
         shadow = opened[-1] if attributes is not None else bool(opened) and opened.pop()
         if shadow:
             tag = f"<{SHADOW}>" if attributes is not None else f"</{SHADOW}"
-            parts += (source[place : match.start()], tag)
-            place = match.end()
-    return "".join((*parts, source[place:]))
+            parts += (source[offset : match.start()], tag)
+            offset = match.end()
+    return "".join((*parts, source[offset:]))
 
 
 def fill_slots(tree: LexborHTMLParser) -> None:

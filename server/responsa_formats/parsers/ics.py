@@ -51,7 +51,7 @@ class _Entry:
     def dates(self, name: str) -> str:
         lines = self.properties.get(name, ())
         each = (_Line(line.parameters, value) for line in lines for value in line.value.split(","))
-        return ", ".join(_said(*moment) for one in each if (moment := _moment(one)) is not None)
+        return ", ".join(_say(*moment) for value in each if (moment := _moment(value)) is not None)
 
 
 def parse(original: Original) -> ParsedDocument:
@@ -140,7 +140,7 @@ def _day(moment: date) -> str:
     return f"{DAYS[moment.weekday()]}, {moment.day} {MONTHS[moment.month - 1]} {moment.year}"
 
 
-def _said(moment: date, zone: str) -> str:
+def _say(moment: date, zone: str) -> str:
     if not isinstance(moment, datetime):
         return _day(moment)
     return f"{_day(moment)}, {moment:%H:%M}{f' ({zone})' if zone else ''}"
@@ -153,7 +153,7 @@ def _time(entry: _Entry) -> str:
     try:
         return _span(entry, *start)
     except OverflowError:  # it ends after the year 9999
-        return _said(*start)
+        return _say(*start)
 
 
 def _span(entry: _Entry, begins: date, zone: str) -> str:
@@ -164,10 +164,10 @@ def _span(entry: _Entry, begins: date, zone: str) -> str:
         last = ends - timedelta(days=1)
         return f"{_day(begins)} to {_day(last)}, all day" if last > begins else f"{_day(begins)}, all day"
     if ends <= begins and end_zone == zone:
-        return _said(begins, zone)
+        return _say(begins, zone)
     if zone == end_zone and begins.date() == ends.date():
         return f"{_day(begins)}, {begins:%H:%M} to {ends:%H:%M}{f' ({zone})' if zone else ''}"
-    return f"{_said(begins, zone if zone != end_zone else '')} to {_said(ends, end_zone)}"
+    return f"{_say(begins, zone if zone != end_zone else '')} to {_say(ends, end_zone)}"
 
 
 def _duration(value: str) -> timedelta:
@@ -180,10 +180,10 @@ def _duration(value: str) -> timedelta:
 def _recurrence(rule: str) -> str:
     """A rule in words; the rule itself if it has parts that are rare."""
     parts = {
-        name.upper(): value for name, _, value in (one.partition("=") for one in rule.split(";")) if value
+        name.upper(): value for name, _, value in (part.partition("=") for part in rule.split(";")) if value
     }
     unit = _EVERY.get(parts.get("FREQ", "").upper())
-    days = [_WEEKDAY.fullmatch(one.upper()) for one in parts.get("BYDAY", "").split(",") if one]
+    days = [_WEEKDAY.fullmatch(day.upper()) for day in parts.get("BYDAY", "").split(",") if day]
     numbers = (
         [parts.get(name, "1") for name in ("INTERVAL", "COUNT")]
         + _list(parts, "BYMONTHDAY")
@@ -194,26 +194,26 @@ def _recurrence(rule: str) -> str:
         unit is None
         or not parts.keys() <= _SAID_PARTS
         or not all(days)
-        or not all(re.fullmatch(r"-?\d{1,4}", one) for one in numbers)
-        or not all(one in map(str, range(1, 13)) for one in months)
+        or not all(re.fullmatch(r"-?\d{1,4}", number) for number in numbers)
+        or not all(month in map(str, range(1, 13)) for month in months)
     ):
         return rule
     interval = parts.get("INTERVAL", "1")
-    said = f"every {unit}" if interval == "1" else f"every {interval} {unit}s"
+    text = f"every {unit}" if interval == "1" else f"every {interval} {unit}s"
     if days:
-        said += f" on {_and([_weekday(one) for one in days if one])}"
+        text += f" on {_and([_weekday(day) for day in days if day])}"
     if "BYMONTHDAY" in parts:
-        said += f" on {_and([_nth(one, 'day of the month') for one in _list(parts, 'BYMONTHDAY')])}"
+        text += f" on {_and([_nth(day, 'day of the month') for day in _list(parts, 'BYMONTHDAY')])}"
     if months:
-        said += f" in {_and([MONTHS[int(one) - 1] for one in months])}"
+        text += f" in {_and([MONTHS[int(month) - 1] for month in months])}"
     if "COUNT" in parts:
-        said += f", {parts['COUNT']} times"
+        text += f", {parts['COUNT']} times"
     until = _moment(_Line(Parameters(), parts["UNTIL"])) if "UNTIL" in parts else None
-    return f"{said}, until {_day(until[0])}" if until else said
+    return f"{text}, until {_day(until[0])}" if until else text
 
 
 def _list(parts: dict[str, str], name: str) -> list[str]:
-    return [one for one in parts.get(name, "").split(",") if one]
+    return [item for item in parts.get(name, "").split(",") if item]
 
 
 def _weekday(match: re.Match[str]) -> str:

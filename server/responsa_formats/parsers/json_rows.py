@@ -36,7 +36,7 @@ def parse(original: Original) -> ParsedDocument:
     larger than the server stores.
     """
     writer = RowWriter()
-    _Document(writer).write(_decoded(original.text, 1))
+    _Document(writer).write(_decode(original.text, 1))
     return writer.document(original)
 
 
@@ -45,17 +45,17 @@ def parse_lines(original: Original) -> ParsedDocument:
     writer = RowWriter()
     for number, line in enumerate(lines(original.text), start=1):
         if line.strip():
-            writer.row(_cells(_decoded(line, number), "", 1), f"line {number}")
+            writer.row(_cells(_decode(line, number), "", 1), f"line {number}")
     return writer.document(original)
 
 
-def _decoded(text: str, line: int) -> object:
+def _decode(text: str, line: int) -> object:
     """The value. line: the number of the text's first line in the document."""
     try:
         return cast("object", _DECODER.decode(text))
     except json.JSONDecodeError as error:
-        place = f"Line {line + error.lineno - 1}, column {error.colno}"
-        raise rejections.malformed(f"{place} is not valid JSON: {error.msg.lower()}.") from None
+        position = f"Line {line + error.lineno - 1}, column {error.colno}"
+        raise rejections.malformed(f"{position} is not valid JSON: {error.msg.lower()}.") from None
     except RecursionError:
         raise _too_deep() from None
 
@@ -76,8 +76,8 @@ class _Document:
         self._value(value, "", "", 0)
         for name, pointer, elements in self._tables:
             self._writer.heading(name, pointer)
-            for place, element in enumerate(elements):
-                self._writer.row(_cells(element, "", 1), f"{pointer}/{place}")
+            for index, element in enumerate(elements):
+                self._writer.row(_cells(element, "", 1), f"{pointer}/{index}")
 
     def _value(self, value: object, name: str, pointer: str, depth: int) -> None:
         if depth > MAX_DEPTH:
@@ -89,7 +89,7 @@ class _Document:
             return
         if isinstance(value, list):
             elements = cast("list[object]", value)
-            if not name or _joined(elements) is None:
+            if not name or _join(elements) is None:
                 self._tables.append((name, pointer, elements))
                 return
         self._writer.row(_cells(cast("object", value), name, depth), pointer)
@@ -104,12 +104,12 @@ def _cells(value: object, name: str, depth: int) -> Iterator[tuple[str, str]]:
             yield from _cells(member, _path(name, key), depth + 1)
     elif isinstance(value, list):
         elements = cast("list[object]", value)
-        joined = _joined(elements)
+        joined = _join(elements)
         if joined is not None:
             yield name, joined
             return
-        for place, element in enumerate(elements):
-            yield from _cells(element, _path(name, str(place)), depth + 1)
+        for index, element in enumerate(elements):
+            yield from _cells(element, _path(name, str(index)), depth + 1)
     else:
         yield name, _text(value)
 
@@ -119,7 +119,7 @@ def _path(name: str, key: str) -> str:
     return (f"{name}.{key}" if name else key)[-MAX_NAME_CHARS:]
 
 
-def _joined(elements: list[object]) -> str | None:
+def _join(elements: list[object]) -> str | None:
     """The elements of an array as one text; None if one of them is an array or an object, or if the text is long."""
     parts: list[str] = []
     size = 0

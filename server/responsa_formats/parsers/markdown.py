@@ -52,19 +52,19 @@ def parse(original: Original) -> ParsedDocument:
     collector = BlockCollector()
     _collect(text, body_start, collector)
 
-    def stated(*keys: str) -> str:
+    def field_of(*keys: str) -> str:
         return next((" ".join(fields[key]) for key in keys if fields.get(key)), "")
 
     return collector.document(
         text,
         format_name=original.format,
         file_name=original.name,
-        title=one_line(stated("title"))
+        title=one_line(field_of("title"))
         or collector.first_heading()
         or collector.first_heading(_TITLE_LEVEL - 1),
-        language=stated("lang", "language"),
-        author=stated("author"),
-        date=stated("date", "updated", "last_modified"),
+        language=field_of("lang", "language"),
+        author=field_of("author"),
+        date=field_of("date", "updated", "last_modified"),
         keywords=[word for key in _KEYWORDS for value in fields.get(key, ()) for word in value.split(",")],
         body_start=body_start,
     )
@@ -114,10 +114,10 @@ def _collect(text: str, body_start: int, collector: BlockCollector) -> None:
             case "list_item_close":
                 item_line = None
             case "heading_open":
-                place = span(token)
-                if place is not None:
+                extent = span(token)
+                if extent is not None:
                     title = _plain(inline, tokens[index + 1].content)
-                    collector.add(BlockKind.HEADING, *place, level=int(token.tag[1:]), title=title)
+                    collector.add(BlockKind.HEADING, *extent, level=int(token.tag[1:]), title=title)
                 item_line = None
             case "fence" | "code_block":
                 _add(collector, BlockKind.CODE, span(token), 0)
@@ -177,9 +177,9 @@ def _title(title: str | None) -> str:
     return f"{'#' * _TITLE_LEVEL} {words}" if words else ""
 
 
-def _add(collector: BlockCollector, kind: BlockKind, place: tuple[int, int] | None, level: int) -> None:
-    if place is not None:
-        collector.add(kind, *place, level=level)
+def _add(collector: BlockCollector, kind: BlockKind, extent: tuple[int, int] | None, level: int) -> None:
+    if extent is not None:
+        collector.add(kind, *extent, level=level)
 
 
 def _in_characters(match: re.Match[str]) -> str:

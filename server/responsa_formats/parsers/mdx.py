@@ -27,15 +27,15 @@ def markdown_of(text: str) -> str:
     """The Markdown of an MDX document."""
     start, _ = front_matter(text)
     parts = [text[:start]]
-    said: list[str] = []
+    prose: list[str] = []
     fence = ""
     module = False
     blank = True
     for line in re.split(r"(?<=\n)", text[start:]):
         match = _FENCE.match(line)
         if fence or match:
-            parts.append(_PARTS.sub(_kept, "".join(said)))
-            said.clear()
+            parts.append(_PARTS.sub(_keep, "".join(prose)))
+            prose.clear()
             parts.append(line)
             if not fence and match:
                 fence = match.group(1)
@@ -46,9 +46,9 @@ def markdown_of(text: str) -> str:
         module = bool(line.strip()) and (module or (blank and _MODULE.match(line) is not None))
         blank = not line.strip()
         if not module:
-            said.append(line)
-    return "".join([*parts, _PARTS.sub(_kept, "".join(said))])
+            prose.append(line)
+    return "".join([*parts, _PARTS.sub(_keep, "".join(prose))])
 
 
-def _kept(match: re.Match[str]) -> str:
+def _keep(match: re.Match[str]) -> str:
     return next((text for text in match.group("kept", "double", "single", "back") if text is not None), "")

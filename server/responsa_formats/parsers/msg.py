@@ -1,6 +1,6 @@
 """E-mail messages of Outlook (.msg): OLE files with a stream for each property ([MS-OXMSG], [MS-OXPROPS]).
 
-Of the plain body and the HTML, the ones that `eml.chosen` chooses count.
+Of the plain body and the HTML, the ones that `eml.choose` chooses count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import olefile
 
 from responsa_formats import rejections
-from responsa_formats.parsers.eml import Mail, MailPart, chosen, header, parsed_message
+from responsa_formats.parsers.eml import Mail, MailPart, choose, header, parse_message
 from responsa_formats.parsers.sniff import CHARSETS, Original, charset_of_page
 from responsa_formats.text.canonical import ParsedDocument, one_line
 
@@ -46,10 +46,10 @@ def parse(original: Original) -> ParsedDocument:
         raise rejections.malformed("The message is damaged and cannot be read.") from None
 
 
-def _document(file: Any, place: Sequence[str], original: Original) -> ParsedDocument:
-    """The document of a message. place: the folder of the file in which it is."""
-    message = _Folder(file, place, _INNER_ROWS_AT if place else _ROWS_AT[PROPERTIES])
-    sent = parsed_message(message.text(_HEADERS).encode())
+def _document(file: Any, path: Sequence[str], original: Original) -> ParsedDocument:
+    """The document of a message. path: the folder of the file in which it is."""
+    message = _Folder(file, path, _INNER_ROWS_AT if path else _ROWS_AT[PROPERTIES])
+    sent = parse_message(message.text(_HEADERS).encode())
     date = message.time(_SENT) or message.time(_RECEIVED)
     name, address = message.text(_SENDER_NAME), message.text(_SENDER_SMTP) or message.text(_SENDER_ADDRESS)
     headers = {
@@ -59,8 +59,8 @@ def _document(file: Any, place: Sequence[str], original: Original) -> ParsedDocu
         "Date": header(sent, "Date") or ("" if date is None else format_datetime(date)),
     }
     plain, html = _plain(message), _html(message)
-    read = chosen(original, [plain], [html]) if plain and html else (True, True)
-    body, *others = [part for part, one in zip((plain, html), read, strict=True) if part and one] or [None]
+    read = choose(original, [plain], [html]) if plain and html else (True, True)
+    body, *others = [part for part, use in zip((plain, html), read, strict=True) if part and use] or [None]
     return Mail(
         one_line(message.text(_SUBJECT)),
         {name: one_line(value) for name, value in headers.items()},
@@ -84,21 +84,21 @@ def _html(message: _Folder) -> MailPart | None:
     return None
 
 
-def _attachment(file: Any, place: Sequence[str]) -> MailPart:
-    found = _Folder(file, place, _ROWS_AT[_ATTACHMENT])
-    name = one_line(found.text(_NAME) or found.text(_SHORT_NAME) or found.text(_SHOWN_NAME))
-    inner = (*place, f"__substg1.0_{_DATA:04X}{_FOLDER}")
+def _attachment(file: Any, path: Sequence[str]) -> MailPart:
+    folder = _Folder(file, path, _ROWS_AT[_ATTACHMENT])
+    name = one_line(folder.text(_NAME) or folder.text(_SHORT_NAME) or folder.text(_SHOWN_NAME))
+    inner = (*path, f"__substg1.0_{_DATA:04X}{_FOLDER}")
     if file.exists([*inner, PROPERTIES]):
         return MailPart(name, b"", "", partial(_document, file, inner))
-    return MailPart(name, found.data(_DATA, _BYTES), found.text(_MEDIA_TYPE))
+    return MailPart(name, folder.data(_DATA, _BYTES), folder.text(_MEDIA_TYPE))
 
 
 class _Folder:
-    def __init__(self, file: Any, place: Sequence[str], rows_at: int) -> None:
+    def __init__(self, file: Any, path: Sequence[str], rows_at: int) -> None:
         """Raises OSError or struct.error if the folder has no properties, or damaged ones."""
         self._file = file
-        self._place = place
-        rows = file.openstream([*place, PROPERTIES]).read()[rows_at:]
+        self._place = path
+        rows = file.openstream([*path, PROPERTIES]).read()[rows_at:]
         rows = rows[: len(rows) // _ROW.size * _ROW.size]
         self._values = {number: value for _, number, _, value in _ROW.iter_unpack(rows)}
         self._codec = CHARSETS[self.charset(_PAGE) or "windows-1252"]

@@ -35,7 +35,7 @@ def write_nested(
         known = outer.format if parse else ""
         inner = sniff(data, name, content_type, formats=outer.formats, known=known)
         inner.depth, inner.reader, inner.parser = outer.depth + 1, outer.reader, outer.parser
-        row = outer.formats.named(inner.format)
+        row = outer.formats.with_name(inner.format)
         assert row is not None, "sniff() must return the name of a format in the table of formats"
         document = (parse or outer.parser(row))(inner)
     except MemoryError:

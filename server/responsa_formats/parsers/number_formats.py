@@ -84,25 +84,25 @@ def general(number: float) -> str:
     return "0" if text == "-0" else text
 
 
-def compiled(code: str, *, since_1904: bool) -> Shown:
+def compile_format(code: str, *, since_1904: bool) -> Shown:
     """The function that shows numbers in the format `code`. since_1904: whether the workbook counts days from 1904."""
     codes = _sections(" ".join(code[:_MAX_CODE].split()))
     sections = [_tokens(section) for section in codes]
     showing = [
-        _fractional(found) if (found := _FRACTION.fullmatch(code.strip())) else _shown(section, since_1904)
+        _fractional(form) if (form := _FRACTION.fullmatch(code.strip())) else _compile(section, since_1904)
         for code, section in zip(codes, sections[:3], strict=False)
     ]
     if any(kind == "condition" for section in sections for kind, _ in section):
         return _conditional(sections[:3], showing)
 
-    def shown(number: float) -> str:
+    def render(number: float) -> str:
         if len(showing) > 2 and number == 0:
             return showing[2](number)
         if len(showing) > 1 and number < 0:
             return showing[1](-number)
         return showing[0](number)
 
-    return shown
+    return render
 
 
 def _conditional(sections: Sequence[Sequence[_Token]], showing: Sequence[Shown]) -> Shown:
@@ -111,15 +111,15 @@ def _conditional(sections: Sequence[Sequence[_Token]], showing: Sequence[Shown])
     rules: list[tuple[Callable[[float, float], bool], float, Shown]] = []
     others: list[Shown] = []
     for section, show in zip(sections, showing, strict=True):
-        found = next((_CONDITION.fullmatch(text) for kind, text in section if kind == "condition"), None)
-        if found is None:
+        match = next((_CONDITION.fullmatch(text) for kind, text in section if kind == "condition"), None)
+        if match is None:
             others.append(show)
         else:
-            rules.append((_COMPARED[found.group(1)], float(found.group(2)), show))
+            rules.append((_COMPARED[match.group(1)], float(match.group(2)), show))
     if len(others) > 1:
         rules.append((operator.lt, 0.0, others.pop(0)))
 
-    def shown(number: float) -> str:
+    def render(number: float) -> str:
         for holds, limit, show in rules:
             if holds(number, limit):
                 # The section of negative numbers says by itself that they are negative.
@@ -128,7 +128,7 @@ def _conditional(sections: Sequence[Sequence[_Token]], showing: Sequence[Shown])
                 )
         return others[0](number) if others else general(number)
 
-    return shown
+    return render
 
 
 def _sections(code: str) -> list[str]:
@@ -161,7 +161,7 @@ def _tokens(section: str) -> list[_Token]:
     return tokens
 
 
-def _shown(tokens: Sequence[_Token], since_1904: bool) -> Shown:
+def _compile(tokens: Sequence[_Token], since_1904: bool) -> Shown:
     kinds = {kind for kind, _ in tokens}
     if kinds & {"date", "elapsed", "half"}:
         marked = _minutes(tokens)
@@ -171,7 +171,7 @@ def _shown(tokens: Sequence[_Token], since_1904: bool) -> Shown:
         return lambda number: f"{before}{general(number)}{after}".strip()
     digits = [text for kind, text in tokens if kind in ("digits", "fraction")]
     if len(digits) > 1 and "/" not in _text(tokens) and all(set(digit) <= set("0#?") for digit in digits):
-        return lambda number: _grouped(number, tokens)
+        return lambda number: _group(number, tokens)
     if len(digits) > 1 or any("E" in digit.upper() for digit in digits):
         return general
     if not digits:
@@ -188,32 +188,32 @@ def _shown(tokens: Sequence[_Token], since_1904: bool) -> Shown:
     grouping = "," if "," in whole_part else ""
     least = whole_part.count("0")
 
-    def shown(number: float) -> str:
+    def render(number: float) -> str:
         text = f"{abs(number) * scale:{grouping}.{places}f}"
         if optional:
-            kept = text.rstrip("0")
-            text = max(kept, text[: len(text) - optional], key=len).rstrip(".")
+            trimmed = text.rstrip("0")
+            text = max(trimmed, text[: len(text) - optional], key=len).rstrip(".")
         if least > 1 and not grouping:
             head, dot, tail = text.partition(".")
             text = head.zfill(min(least, 30)) + dot + tail
         sign = "-" if number < 0 and text.strip("0.,") else ""
         return f"{sign}{before}{text}{after}".strip()
 
-    return shown
+    return render
 
 
 def _fractional(form: re.Match[str]) -> Shown:
     """Shows a number as a fraction: 2 1/2."""
     fixed = int(form.group("fixed") or 0)
-    most = 10 ** len(form.group("digits") or "") - 1
+    limit = 10 ** len(form.group("digits") or "") - 1
 
-    def shown(number: float) -> str:
+    def render(number: float) -> str:
         if not math.isfinite(number):
             return general(number)
         value = Fraction(abs(number))
         whole = int(value) if form.group("whole") else 0
         value -= whole
-        part = Fraction(round(value * fixed), fixed) if fixed else value.limit_denominator(most)
+        part = Fraction(round(value * fixed), fixed) if fixed else value.limit_denominator(limit)
         if form.group("whole") and part == 1:
             whole, part = whole + 1, Fraction(0)
         above, below = part.numerator, part.denominator
@@ -224,10 +224,10 @@ def _fractional(form: re.Match[str]) -> Shown:
             return f"{sign}{whole or above}"
         return f"{sign}{whole} {above}/{below}" if whole else f"{sign}{above}/{below}"
 
-    return shown
+    return render
 
 
-def _grouped(number: float, tokens: Sequence[_Token]) -> str:
+def _group(number: float, tokens: Sequence[_Token]) -> str:
     """A number whose digits stand in groups, such as a telephone number. The first group has all digits that are left."""
     rest = f"{abs(number):.0f}"
     parts: list[str] = []
@@ -235,7 +235,7 @@ def _grouped(number: float, tokens: Sequence[_Token]) -> str:
         if kind == "digits":
             rest, text = rest[: -len(text)], rest[-len(text) :].zfill(text.count("0"))
         parts.append(text)
-    first = next(place for place, (kind, _) in enumerate(tokens) if kind == "digits")
+    first = next(index for index, (kind, _) in enumerate(tokens) if kind == "digits")
     parts[-1 - first] = rest + parts[-1 - first]
     return ("-" if number < 0 else "") + "".join(reversed(parts)).strip()
 
@@ -245,24 +245,22 @@ def _text(tokens: Sequence[_Token]) -> str:
 
 
 def _around(tokens: Sequence[_Token], *kinds: str) -> tuple[str, str]:
-    at = next(place for place, (kind, _) in enumerate(tokens) if kind in kinds)
+    at = next(index for index, (kind, _) in enumerate(tokens) if kind in kinds)
     return _text(tokens[:at]), _text(tokens[at + 1 :])
 
 
 def _minutes(tokens: Sequence[_Token]) -> list[_Token]:
     """The tokens with the kind "minute" for each m that stands after hours or before seconds; every other m means the month."""
     marked = list(tokens)
-    timed = [
-        place for place, (kind, _) in enumerate(tokens) if kind in ("date", "elapsed", "digits", "fraction")
-    ]
-    for index, place in enumerate(timed):
-        kind, text = tokens[place]
+    timed = [at for at, (kind, _) in enumerate(tokens) if kind in ("date", "elapsed", "digits", "fraction")]
+    for index, at in enumerate(timed):
+        kind, text = tokens[at]
         if kind != "date" or text[0].lower() != "m" or len(text) > 2:
             continue
         before = tokens[timed[index - 1]][1][0].lower() if index else ""
         after = tokens[timed[index + 1]][1][0].lower() if index + 1 < len(timed) else ""
         if before == "h" or after == "s":
-            marked[place] = ("minute", text)
+            marked[at] = ("minute", text)
     return marked
 
 

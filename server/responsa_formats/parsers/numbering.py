@@ -55,19 +55,19 @@ def numeral(number: int, form: str) -> str:
     if number < 1:
         return str(number)
     if lower in ("1st", "①", "一"):
-        return _counted(number, lower)
+        return _to_form(number, lower)
     if lower == "i" and number <= _MOST_ROMAN:
-        made = "".join(_romans(number))
+        label = "".join(_romans(number))
     elif (letters := _ALPHABETS.get(lower)) is not None:
-        made = _lettered(number, letters)
+        label = _to_letters(number, letters)
     elif (letters := _ALPHABETS.get(lower[:1])) and number <= _MOST_REPEATED * len(letters):
-        made = letters[(number - 1) % len(letters)] * ((number - 1) // len(letters) + 1)
+        label = letters[(number - 1) % len(letters)] * ((number - 1) // len(letters) + 1)
     else:
         return str(number).zfill(len(form)) if form.strip("0") == "1" else str(number)
-    return made if form == lower else made.upper()
+    return label if form == lower else label.upper()
 
 
-def _counted(number: int, form: str) -> str:
+def _to_form(number: int, form: str) -> str:
     if form == "1st":
         ending = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
         return f"{number}{ending}"
@@ -79,12 +79,12 @@ def _counted(number: int, form: str) -> str:
     return f"{_IDEOGRAPHS[tens - 1] if tens > 1 else ''}{'十' if tens else ''}{_IDEOGRAPHS[ones - 1] if ones else ''}"
 
 
-def _lettered(number: int, letters: str) -> str:
-    made = ""
+def _to_letters(number: int, letters: str) -> str:
+    text = ""
     while number:
-        number, place = divmod(number - 1, len(letters))
-        made = letters[place] + made
-    return made
+        number, index = divmod(number - 1, len(letters))
+        text = letters[index] + text
+    return text
 
 
 def _romans(number: int) -> Iterator[str]:
@@ -123,7 +123,7 @@ class Counter:
     def count(self, levels: Mapping[int, Level], level: int, number: int | None = None) -> str:
         """Count an item, and return its label. number: the item's own number, if it states one."""
         own = levels[level]
-        for deeper in [one for one in self.numbers if one > level]:
+        for deeper in [depth for depth in self.numbers if depth > level]:
             restarts = levels[deeper].restarts if deeper in levels else None
             if restarts is None or level < restarts:
                 del self.numbers[deeper]

@@ -34,9 +34,9 @@ def _lines(text: str, left_out: Counter[LeftOutKind]) -> Iterator[str]:
     # Of an odd number of marks, the last one begins no comment.
     marks = text.count("%%") // 2 * 2
     for line in text.splitlines(keepends=True):
-        found = _FENCE.match(line)
-        if not comment and found is not None and (not fence or found.group(1).startswith(fence)):
-            fence = "" if fence else found.group(1)
+        match = _FENCE.match(line)
+        if not comment and match is not None and (not fence or match.group(1).startswith(fence)):
+            fence = "" if fence else match.group(1)
             yield line
             continue
         if fence:
@@ -47,21 +47,21 @@ def _lines(text: str, left_out: Counter[LeftOutKind]) -> Iterator[str]:
             if number % 2:
                 parts.append("" if comment else part)
                 continue
-            for place, piece in enumerate(part.split("%%")):
-                if place and marks:
+            for index, piece in enumerate(part.split("%%")):
+                if index and marks:
                     marks -= 1
                     comment = not comment
                     left_out[LeftOutKind.COMMENT] += comment
-                elif place:
+                elif index:
                     parts.append("%%")
                 if not comment:
-                    parts.append(_shown(piece, left_out))
+                    parts.append(_render(piece, left_out))
         shown = "".join(parts)
         end = line[len(line.rstrip("\r\n")) :]
         yield _NAME.sub("", _CALLOUT.sub(r"\1", shown.rstrip("\r\n"))) + end
 
 
-def _shown(piece: str, left_out: Counter[LeftOutKind]) -> str:
+def _render(piece: str, left_out: Counter[LeftOutKind]) -> str:
     def embed(match: re.Match[str]) -> str:
         picture = _PICTURE.search(match.group(1)) is not None
         left_out[LeftOutKind.PICTURE if picture else LeftOutKind.EMBEDDED_FILE] += 1

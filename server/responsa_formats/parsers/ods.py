@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.grid import Row, Span, spread
-from responsa_formats.parsers.odt import Reader, count_left_out, opened, running_lines
+from responsa_formats.parsers.odt import Reader, count_left_out, open_document, running_lines
 from responsa_formats.parsers.office import document, whole, write_running
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.parsers.xlsx import MAX_CELLS, write_sheet
@@ -32,13 +32,13 @@ _GROUPS: Final = ("table:table-header-rows", "table:table-rows", "table:table-ro
 
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises Rejected if the document is damaged, is protected, has no text, or exceeds a limit."""
-    tree, styles, said, reader = opened(original)
+    tree, styles, metadata, reader = open_document(original)
     hidden = {name for name, style in reader.styles.items() if _is_hidden(style)}
     running: set[str] = set()
     lines = list(running_lines(reader, styles))
     left = MAX_CELLS
     for number, sheet in enumerate(
-        (one for top in tree.iter("office:spreadsheet") for one in top.findall("table:table")), 1
+        (sheet for top in tree.iter("office:spreadsheet") for sheet in top.findall("table:table")), 1
     ):
         if sheet.get("table:style-name") in hidden:
             original.left_out[LeftOutKind.HIDDEN_SHEET] += 1
@@ -57,8 +57,8 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         reader.blocks,
-        said.title or title_from_name(original.name),
-        said,
+        metadata.title or title_from_name(original.name),
+        metadata,
         "The spreadsheet has no text on visible sheets. Upload a spreadsheet with visible cells.",
     )
 
@@ -105,7 +105,7 @@ def _rows(sheet: Element, reader: Reader, left: int) -> tuple[list[Row], int, in
                 raise rejections.parser_limit(
                     f"The spreadsheet has more than {MAX_CELLS:,} cells with content."
                 )
-            rows += (Row(dict(cells), number + place, header) for place in range(repeated))
+            rows += (Row(dict(cells), number + offset, header) for offset in range(repeated))
         number += repeated
     spread(rows, spans)
     return rows, uncomputed, left

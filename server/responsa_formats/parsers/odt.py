@@ -20,7 +20,7 @@ from responsa_formats.containers import Archive
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
 from responsa_formats.parsers.equations import linear
-from responsa_formats.parsers.grid import Cell, placed, write_table
+from responsa_formats.parsers.grid import Cell, place_cells, write_table
 from responsa_formats.parsers.numbering import BULLET, NO_LABEL, Counter, Level, sign_of
 from responsa_formats.parsers.office import (
     PAGE_NUMBER,
@@ -69,17 +69,17 @@ _NUMBER: Final = re.compile(r"%([1-9]|10)%")
 
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises Rejected if the document is damaged, is protected, has no text, or exceeds a limit."""
-    tree, styles, said, reader = opened(original)
-    for one in tree.iter("office:forms"):
+    tree, styles, metadata, reader = open_document(original)
+    for forms in tree.iter("office:forms"):
         reader.controls.update(
-            (node.get(name, ""), node) for node in one.iter() for name in ("form:id", "xml:id")
+            (node.get(name, ""), node) for node in forms.iter() for name in ("form:id", "xml:id")
         )
     body_start = write_running(
         reader.blocks,
         running_lines(reader, styles),
         {
-            said.title,
-            *(tidy_cell("".join(one.itertext())) for one in tree.iter() if one.tag in ("text:p", "text:h")),
+            metadata.title,
+            *(tidy_cell("".join(p.itertext())) for p in tree.iter() if p.tag in ("text:p", "text:h")),
         },
     )
     for body in tree.iter("office:text"):
@@ -90,35 +90,35 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         blocks,
-        said.title or blocks.collector.first_heading(),
-        said,
+        metadata.title or blocks.collector.first_heading(),
+        metadata,
         "The OpenDocument file has no text. Upload a document with visible text.",
         body_start,
     )
 
 
-def opened(original: Original) -> tuple[Element, Element, Stated, Reader]:
+def open_document(original: Original) -> tuple[Element, Element, Stated, Reader]:
     """The content, the styles with the layouts of pages, what is stated, and a reader. Raises Rejected if the
     file is damaged or protected."""
     archive = Archive.open(original.data)
     if _is_encrypted(archive):
         raise rejections.encrypted()
     tree = read_tree(archive, _CONTENT)
-    said = properties(read_tree(archive, "meta.xml")) if "meta.xml" in archive else Stated()
+    metadata = properties(read_tree(archive, "meta.xml")) if "meta.xml" in archive else Stated()
     trees = [read_tree(archive, "styles.xml"), tree] if "styles.xml" in archive else [tree]
     reader = Reader(
         archive,
-        lists={name: levels for one in trees for name, levels in _lists(one)},
+        lists={name: levels for part in trees for name, levels in _lists(part)},
         outline={
             level: style
-            for one in trees
-            for top in one.iter("text:outline-style")
+            for part in trees
+            for top in part.iter("text:outline-style")
             for level, style in _levels(top).items()
         },
-        hidden={name for one in trees for name in _hidden_styles(one)},
-        styles={one.get("style:name", ""): one for top in trees for one in top.iter("style:style")},
+        hidden={name for part in trees for name in _find_hidden(part)},
+        styles={style.get("style:name", ""): style for top in trees for style in top.iter("style:style")},
     )
-    return tree, trees[0], said, reader
+    return tree, trees[0], metadata, reader
 
 
 def count_left_out(original: Original, body: Element) -> None:
@@ -129,8 +129,8 @@ def count_left_out(original: Original, body: Element) -> None:
 
 def running_lines(reader: Reader, tree: Element) -> Iterator[tuple[str, str]]:
     """The paths and texts of the lines of headers and footers. tree: the styles, with the layouts of pages."""
-    for node in (one for page in tree.iter("style:master-page") for one in page):
-        kind = next((one for one in ("header", "footer") if node.tag.startswith(f"style:{one}")), "")
+    for node in (child for page in tree.iter("style:master-page") for child in page):
+        kind = next((name for name in ("header", "footer") if node.tag.startswith(f"style:{name}")), "")
         if kind and node.get("style:display", "true") == "true":
             for part in node.iter():
                 if part.tag in ("text:page-number", "text:page-count"):
@@ -150,8 +150,8 @@ def _is_encrypted(archive: Archive) -> bool:
 
 
 def _lists(tree: Element) -> Iterator[tuple[str, dict[int, Level]]]:
-    for one in tree.iter("text:list-style"):
-        yield one.get("style:name", ""), _levels(one)
+    for style in tree.iter("text:list-style"):
+        yield style.get("style:name", ""), _levels(style)
 
 
 def _levels(style: Element) -> dict[int, Level]:
@@ -179,12 +179,12 @@ def _level(node: Element, level: int, forms: Mapping[int, str]) -> Level:
     if stated is not None:
         # Every other part is the number of a level, from 1.
         parts = [
-            int(part) - 1 if place % 2 else part for place, part in enumerate(_NUMBER.split(stated[:100]))
+            int(part) - 1 if index % 2 else part for index, part in enumerate(_NUMBER.split(stated[:100]))
         ]
     else:
         above = range(max(level + 1 - whole(node.get("text:display-levels"), 1, 10), 0), level + 1)
-        numbers = [one for one in above if forms.get(one, BULLET) not in (BULLET, NO_LABEL)]
-        dotted = [part for one in numbers for part in (".", one)][1:]
+        numbers = [number for number in above if forms.get(number, BULLET) not in (BULLET, NO_LABEL)]
+        dotted = [part for number in numbers for part in (".", number)][1:]
         parts = [node.get("style:num-prefix", ""), *dotted, node.get("style:num-suffix", "")]
     return Level(
         forms[level],
@@ -193,11 +193,11 @@ def _level(node: Element, level: int, forms: Mapping[int, str]) -> Level:
     )
 
 
-def _hidden_styles(tree: Element) -> Iterator[str]:
-    for one in tree.iter("style:style"):
-        properties = one.find("style:text-properties")
+def _find_hidden(tree: Element) -> Iterator[str]:
+    for style in tree.iter("style:style"):
+        properties = style.find("style:text-properties")
         if properties is not None and properties.get("text:display") == "none":
-            yield one.get("style:name", "")
+            yield style.get("style:name", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +359,7 @@ class Reader:
     def number(self, heading: Element, level: int) -> str:
         if is_on(heading.get("text:is-list-header")) or level - 1 not in self.outline:
             return NO_LABEL
-        return _counted(self.headings, self.outline, level - 1, heading)
+        return _count(self.headings, self.outline, level - 1, heading)
 
     def list(self, node: Element) -> None:
         above = self.open[-1] if self.open else None
@@ -378,8 +378,8 @@ class Reader:
         self.open.append(opened)
         for item in node:
             # An item that holds only a list of the next level has no number.
-            if item.tag == "text:list-item" and any(one.tag in ("text:p", "text:h") for one in item):
-                label = _counted(counter, levels, level - 1, item)
+            if item.tag == "text:list-item" and any(child.tag in ("text:p", "text:h") for child in item):
+                label = _count(counter, levels, level - 1, item)
                 opened.marker = f"{label} " if label else NO_MARK
             if item.tag in ("text:list-item", "text:list-header"):
                 self.read(item)
@@ -475,7 +475,7 @@ class Reader:
         rows = list(_rows(node))
         cells = [cell for row in rows for cell in row if cell.tag == "table:table-cell"]
         layout = len(cells) == 1 or any(
-            one.tag in ("table:table", "text:h") for cell in cells for one in cell.iter()
+            node.tag in ("table:table", "text:h") for cell in cells for node in cell.iter()
         )
         if layout:
             for cell in cells:
@@ -484,7 +484,7 @@ class Reader:
         headers = {row for top in node.iter("table:table-header-rows") for row in _rows(top)}
         write_table(
             self.blocks,
-            placed(list(self.cells(row, header=row in headers)) for row in rows),
+            place_cells(list(self.cells(row, header=row in headers)) for row in rows),
             lambda row: Place(path=self.path or f"table {number}, row {row.number}"),
         )
         if not self.path:
@@ -505,7 +505,7 @@ class Reader:
             rows = whole(cell.get("table:number-rows-spanned"), 1, 9_999)
             columns = whole(cell.get("table:number-columns-spanned"), 1, 9_999)
             repeated = whole(cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED)
-            entered = any(one.tag in _FIELDS for one in cell.iter())
+            entered = any(child.tag in _FIELDS for child in cell.iter())
             yield from [Cell(text, rows, columns, header, entered)] * repeated
 
 
@@ -517,7 +517,7 @@ def _rows(table: Element) -> Iterator[Element]:
             yield from _rows(child)
 
 
-def _counted(counter: Counter, levels: Mapping[int, Level], level: int, item: Element) -> str:
+def _count(counter: Counter, levels: Mapping[int, Level], level: int, item: Element) -> str:
     """Count an item or a heading, which may state its own number, and return its label."""
     stated = item.get("text:start-value")
     return tidy_cell(counter.count(levels, level, whole(stated, 1, 999_999) if stated else None))
@@ -529,22 +529,22 @@ def _entry(control: Element | None) -> str:
     if control is None:
         return ""
 
-    def stated(*names: str) -> str:
+    def attribute(*names: str) -> str:
         return next((value for name in names if (value := control.get(f"form:{name}")) is not None), "")
 
     match control.tag:
         case "form:checkbox":
-            box = TICKED if stated("current-state", "state") == "checked" else UNTICKED
-            return f"{box} {stated('label')}"
+            box = TICKED if attribute("current-state", "state") == "checked" else UNTICKED
+            return f"{box} {attribute('label')}"
         case "form:radio":
-            box = TICKED if is_on(stated("current-selected", "selected")) else UNTICKED
-            return f"{box} {stated('label')}"
+            box = TICKED if is_on(attribute("current-selected", "selected")) else UNTICKED
+            return f"{box} {attribute('label')}"
         case "form:listbox":
             options = control.iter("form:option")
             chosen = (
-                one for one in options if is_on(one.get("form:current-selected", one.get("form:selected")))
+                opt for opt in options if is_on(opt.get("form:current-selected", opt.get("form:selected")))
             )
-            return ", ".join(one.get("form:label", "") for one in chosen)
+            return ", ".join(opt.get("form:label", "") for opt in chosen)
         case (
             "form:text"
             | "form:textarea"
@@ -554,20 +554,20 @@ def _entry(control: Element | None) -> str:
             | "form:time"
             | "form:combobox"
         ):
-            return stated("current-value", "value")
+            return attribute("current-value", "value")
         case _:
             return ""
 
 
 def _field_entry(mark: Element) -> str:
     """What a box to tick or a drop-down list of a form from Word shows; '' for other fields."""
-    parameters = [(one.get("field:name", ""), one.get("field:value", "")) for one in mark.iter("field:param")]
-    said = dict(parameters)
+    pairs = [(node.get("field:name", ""), node.get("field:value", "")) for node in mark.iter("field:param")]
+    values = dict(pairs)
     match mark.get("field:type", "").rpartition(".")[2]:
         case "FORMCHECKBOX":
-            return TICKED if is_on(said.get("Checkbox_Checked")) else UNTICKED
+            return TICKED if is_on(values.get("Checkbox_Checked")) else UNTICKED
         case "FORMDROPDOWN":
-            entries = [value for name, value in parameters if name == "Dropdown_ListEntry"]
-            return "".join(entries[whole(said.get("Dropdown_Selected"), 0, len(entries)) :][:1])
+            entries = [value for name, value in pairs if name == "Dropdown_ListEntry"]
+            return "".join(entries[whole(values.get("Dropdown_Selected"), 0, len(entries)) :][:1])
         case _:
             return ""

@@ -145,27 +145,27 @@ class Related:
     part: str
 
 
-def related(archive: Archive, part: str = "") -> dict[str, Related]:
+def relations_of(archive: Archive, part: str = "") -> dict[str, Related]:
     """The relationships of a part, or of the package with '', by id. Relationships that lead out of the package are left out."""
     folder, base = posixpath.split(part)
     name = posixpath.join(folder, "_rels", f"{base}.rels")
     if name not in archive:
         return {}
     relationships: dict[str, Related] = {}
-    for one in read_tree(archive, name).iter("rel:Relationship"):
-        if one.get("TargetMode") == "External":
+    for node in read_tree(archive, name).iter("rel:Relationship"):
+        if node.get("TargetMode") == "External":
             continue
-        target = posixpath.join("/", folder, one.get("Target", "").replace("\\", "/"))
+        target = posixpath.join("/", folder, node.get("Target", "").replace("\\", "/"))
         path = posixpath.normpath(target).lstrip("/")
-        relationships[one.get("Id", "")] = Related(one.get("Type", "").rpartition("/")[2], path)
+        relationships[node.get("Id", "")] = Related(node.get("Type", "").rpartition("/")[2], path)
     return relationships
 
 
 def main_part(archive: Archive) -> str:
     """The name of an OPC package's main part. Raises Rejected if the package has no main part."""
-    for one in related(archive).values():
-        if one.kind == "officeDocument":
-            return one.part
+    for link in relations_of(archive).values():
+        if link.kind == "officeDocument":
+            return link.part
     raise rejections.malformed("The document does not name its main part.")
 
 
@@ -183,9 +183,9 @@ class Stated:
     date: str = ""
 
 
-def stated(archive: Archive) -> Stated:
+def metadata_of(archive: Archive) -> Stated:
     """What the core properties of an OPC package state."""
-    part = next((one.part for one in related(archive).values() if one.kind == "core-properties"), "")
+    part = next((link.part for link in relations_of(archive).values() if link.kind == "core-properties"), "")
     return properties(read_tree(archive, part)) if part in archive else Stated()
 
 
@@ -194,8 +194,8 @@ def properties(tree: Element) -> Stated:
     come before those of later changes."""
 
     def text(*names: str) -> str:
-        found = (next(tree.iter(name), None) for name in names)
-        return next((one.text.strip() for one in found if one is not None and one.text), "")
+        nodes = (next(tree.iter(name), None) for name in names)
+        return next((node.text.strip() for node in nodes if node is not None and node.text), "")
 
     date = text("dcterms:created", "meta:creation-date", "dcterms:modified", "dc:date")
     return Stated(
@@ -229,7 +229,7 @@ def write_running(
 
 
 def document(
-    original: Original, blocks: BlockWriter, title: str, said: Stated, nothing: str, body: int = 0
+    original: Original, blocks: BlockWriter, title: str, metadata: Stated, nothing: str, body: int = 0
 ) -> ParsedDocument:
     """The parsed document. nothing: the sentence about a document without text. body: where the text begins that may
     give the title. Raises Rejected if there is no text."""
@@ -242,9 +242,9 @@ def document(
         format_name=original.format,
         file_name=original.name,
         title=title,
-        language=said.language,
-        author=said.author,
-        date=said.date,
+        language=metadata.language,
+        author=metadata.author,
+        date=metadata.date,
     )
 
 
@@ -265,7 +265,7 @@ def count_left_out(original: Original, archive: Archive) -> None:
         original.left_out[kind] += sum(1 for name in archive.members if pattern.fullmatch(name))
     for name in archive.members:
         if _COMMENTS.fullmatch(name):
-            tags = (one.tag for one in read_tree(archive, name).iter())
+            tags = (node.tag for node in read_tree(archive, name).iter())
             original.left_out[LeftOutKind.COMMENT] += sum(
                 1 for tag in tags if tag in ("w:comment", "x:comment") or tag.endswith(":cm")
             )
@@ -275,7 +275,7 @@ def write_embedded(
     original: Original, archive: Archive, part: str, blocks: BlockWriter, place: Place
 ) -> None:
     """Write the office documents that are embedded in a part, which then do not count as left out."""
-    embedded = {link.part for link in related(archive, part).values() if link.kind == "package"}
+    embedded = {link.part for link in relations_of(archive, part).values() if link.kind == "package"}
     for name in sorted(embedded):
         if name in archive and not name.endswith(".bin"):
             original.left_out[LeftOutKind.EMBEDDED_FILE] -= 1
@@ -291,7 +291,7 @@ def first(node: Element | None, *names: str) -> Element | None:
     return node
 
 
-def understood(alternatives: Element) -> Element | None:
+def choose_variant(alternatives: Element) -> Element | None:
     """The variant of an mc:AlternateContent to read. Its variants hold the same content for newer and for older programs."""
     choice = alternatives.find("mc:Choice")
     return choice if choice is not None else alternatives.find("mc:Fallback")

@@ -13,14 +13,14 @@ _OOXML = "http://schemas.openxmlformats.org/"
 _ODF = "urn:oasis:names:tc:opendocument:xmlns:"
 
 
-def zipped(members: Mapping[str, str | bytes]) -> bytes:
+def zip_members(members: Mapping[str, str | bytes]) -> bytes:
     """A ZIP archive of these members by name, in this order; the first is not compressed, as OpenDocument requires of its mimetype."""
     file = BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for place, (name, content) in enumerate(members.items()):
+        for index, (name, content) in enumerate(members.items()):
             # A fixed date, so that the bytes are the same at every start.
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED if place else zipfile.ZIP_STORED
+            info.compress_type = zipfile.ZIP_DEFLATED if index else zipfile.ZIP_STORED
             archive.writestr(info, content)
     return file.getvalue()
 
@@ -34,7 +34,7 @@ def relationships(links: Mapping[str, str]) -> str:
     return f'<Relationships xmlns="{_OOXML}package/2006/relationships">{rows}</Relationships>'
 
 
-DOCX: Final = zipped(
+DOCX: Final = zip_members(
     {
         "_rels/.rels": relationships({"word/document.xml": "officeDocument"}),
         "word/document.xml": "<w:document "
@@ -42,7 +42,7 @@ DOCX: Final = zipped(
         "</w:document>",
     }
 )
-PPTX: Final = zipped(
+PPTX: Final = zip_members(
     {
         "_rels/.rels": relationships({"ppt/presentation.xml": "officeDocument"}),
         "ppt/presentation.xml": f'<p:presentation xmlns:p="{_OOXML}presentationml/2006/main" '
@@ -52,7 +52,7 @@ PPTX: Final = zipped(
         "<p:txBody><a:p><a:r><a:t>Text</a:t></a:r></a:p></p:txBody></p:sp></p:spTree></p:cSld></p:sld>",
     }
 )
-XLSX: Final = zipped(
+XLSX: Final = zip_members(
     {
         "_rels/.rels": relationships({"xl/workbook.xml": "officeDocument"}),
         "xl/workbook.xml": f'<workbook xmlns="{_OOXML}spreadsheetml/2006/main" xmlns:r="{_OOXML}officeDocument/2006/relationships">'
@@ -63,14 +63,14 @@ XLSX: Final = zipped(
         "</worksheet>",
     }
 )
-ODT: Final = zipped(
+ODT: Final = zip_members(
     {
         "mimetype": "application/vnd.oasis.opendocument.text",
         "content.xml": f'<office:document-content xmlns:office="{_ODF}office:1.0" xmlns:text="{_ODF}text:1.0"><office:body><office:text>'
         "<text:p>Text</text:p></office:text></office:body></office:document-content>",
     }
 )
-ODS: Final = zipped(
+ODS: Final = zip_members(
     {
         "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
         "content.xml": f'<office:document-content xmlns:office="{_ODF}office:1.0" xmlns:table="{_ODF}table:1.0" '
@@ -79,7 +79,7 @@ ODS: Final = zipped(
         "</table:table-cell></table:table-row></table:table></office:spreadsheet></office:body></office:document-content>",
     }
 )
-EPUB: Final = zipped(
+EPUB: Final = zip_members(
     {
         "mimetype": "application/epub+zip",
         "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'

@@ -246,9 +246,9 @@ def _leave_out_contents(pages: Sequence[Page]) -> None:
                 rows[-1].append(line)
             else:
                 rows.append([line])
-    found = contents_lines([" ".join(line.text for line in row) for row in rows])
-    if found:
-        left_out = {id(line) for place in found for line in rows[place]}
+    contents = contents_lines([" ".join(line.text for line in row) for row in rows])
+    if contents:
+        left_out = {id(line) for index in contents for line in rows[index]}
         for page in pages:
             page.lines = [line for line in page.lines if id(line) not in left_out]
 
@@ -269,37 +269,37 @@ def _running(pages: Sequence[Page], body: float) -> set[int]:
         if len(lines) < least:
             continue
         for line, page, height in lines:
-            place = height, page, id(line)
-            places[line.text].append(place)
+            position = height, page, id(line)
+            places[line.text].append(position)
             if line.size < _HEADING * body:  # headings may count too
                 for reading in _readings(line.text, page):
-                    places[reading].append(place)
+                    places[reading].append(position)
     repeated: set[int] = set()
     for lines in places.values():
         if len(lines) < least:
             continue
         lines.sort()
         heights = [height for height, _, _ in lines]
-        for height, _, one in lines:
+        for height, _, key in lines:
             near = lines[
                 bisect_left(heights, height - _SAME_HEIGHT) : bisect_left(heights, height + _SAME_HEIGHT)
             ]
             if len({number for _, number, _ in near[: 4 * least]}) >= least:
-                repeated.add(one)
-    return {one for page in pages for one in _outermost(page, repeated)} if repeated else repeated
+                repeated.add(key)
+    return {key for page in pages for key in _outermost(page, repeated)} if repeated else repeated
 
 
 def _running_blocks(pages: Sequence[Page], running: Container[int]) -> Iterator[PageBlock]:
     """What the lines that repeat say about the document: each once, without what counts the pages. Those of few pages,
     such as names of chapters, are left out."""
     groups: defaultdict[str, list[tuple[Page, Line]]] = defaultdict(list)
-    said: set[str] = set()
+    seen: set[str] = set()
     for page in pages:
-        for line in sorted(page.lines, key=lambda one: (one.base, one.left)):
+        for line in sorted(page.lines, key=lambda line: (line.base, line.left)):
             if id(line) in running:
                 groups[_PAGE_NUMBER.sub("0", line.text)].append((page, line))
             else:
-                said.add(line.text)
+                seen.add(line.text)
     for lines in groups.values():
         if 3 * len({page.number for page, _ in lines}) < len(pages):
             continue
@@ -314,8 +314,8 @@ def _running_blocks(pages: Sequence[Page], running: Container[int]) -> Iterator[
                 if _COUNT not in part or len(_WORDS.findall(part)) > 2 or _YEAR.search(part)
             ]
             text = " | ".join(filter(None, (" ".join(part.replace(_COUNT, "").split()) for part in some)))
-        if any(map(str.isalpha, text)) and text not in said:
-            said.add(text)
+        if any(map(str.isalpha, text)) and text not in seen:
+            seen.add(text)
             box = (line.left, line.top, line.right, line.bottom)
             yield PageBlock(BlockKind.PARAGRAPH, text, page, box, running=True)
 
@@ -405,7 +405,7 @@ def _with_tables(page: Page, compounds: _Compounds) -> list[Line]:
         return lines
     for grid in (
         *grids(page.rules),
-        *(made for run in bands(page.rules) if (made := _row_grid(run, lines)) is not None),
+        *(grid for run in bands(page.rules) if (grid := _row_grid(run, lines)) is not None),
     ):
         if _holds_rows(grid, lines):
             continue
@@ -433,7 +433,7 @@ def _with_tables(page: Page, compounds: _Compounds) -> list[Line]:
             for line in lines:
                 line.alone = line.alone or id(line) in within
             continue
-        table = list(_ruled_rows(grid, cells, page, compounds))
+        table = list(_rows_of_grid(grid, cells, page, compounds))
         box = (grid.xs[0], grid.ys[0], grid.xs[-1], grid.ys[-1])
         size = next(iter(cells.values()))[0].size or 1.0
         lines.insert(first, Line("", *box, box[3] - 1, size, alone=True, table=table))
@@ -454,7 +454,7 @@ def _row_grid(run: Sequence[Rule], lines: Sequence[Line]) -> Grid | None:
     ]
     xs: list[float] = []
     right = 0.0
-    for line in sorted((line for row in rows for line in row), key=lambda one: one.left):
+    for line in sorted((line for row in rows for line in row), key=lambda line: line.left):
         if xs and line.left > right:
             xs.append((right + line.left) / 2)
         elif not xs:
@@ -467,7 +467,7 @@ def _row_grid(run: Sequence[Rule], lines: Sequence[Line]) -> Grid | None:
     ):
         return None
     areas = [[Area(row, column, 1, 1) for column in range(len(xs))] for row in range(len(rows))]
-    return Grid([rule.place for rule in run], [*xs, max(right, run[0].end) + 1], areas)
+    return Grid([rule.coord for rule in run], [*xs, max(right, run[0].end) + 1], areas)
 
 
 def _pairs(lines: Sequence[Line], edge: float) -> list[list[Line]]:
@@ -496,7 +496,7 @@ def _holds_rows(grid: Grid, lines: Sequence[Line]) -> bool:
     return False
 
 
-def _ruled_rows(
+def _rows_of_grid(
     grid: Grid, cells: dict[Area, list[Line]], page: Page, compounds: _Compounds
 ) -> Iterator[PageBlock]:
     texts: dict[Area, str] = {}
@@ -504,7 +504,7 @@ def _ruled_rows(
         ordered = [line for row in _by_base(some) for line in sorted(row, key=_start)]
         text = ordered[0].text
         for line in ordered[1:]:
-            text = compounds.joined(text, line.text)
+            text = compounds.join(text, line.text)
         texts[area] = text.replace(HYPHEN, "-").replace("\n", " ")
     used = sorted({column for area in texts for column in range(area.column, area.column + area.columns)})
     rows: list[list[str]] = []
@@ -538,7 +538,7 @@ def _ruled_rows(
 
 def _with_capitals(lines: list[Line], body: float) -> list[Line]:
     """The lines, in which a large capital at the beginning of a paragraph belongs to its word."""
-    made: list[Line] = []
+    result: list[Line] = []
     for capital in lines:
         beside = (
             [
@@ -552,13 +552,13 @@ def _with_capitals(lines: list[Line], body: float) -> list[Line]:
             else []
         )
         if not beside or beside[0].size * _CAPITAL > capital.size:
-            made.append(capital)
+            result.append(capital)
             continue
         first = min(beside, key=lambda line: line.base)
         first.text = capital.text + first.text
         for line in beside:
             line.left = capital.left
-    return made
+    return result
 
 
 def _with_turned_names(page: Page, lines: list[Line]) -> list[Line]:
@@ -583,17 +583,17 @@ def _with_turned_names(page: Page, lines: list[Line]) -> list[Line]:
         size = below[0].size
         row = [
             Line(name.text, name.left, bottom - size, name.right, bottom, bottom - 0.2 * size, size)
-            for name in sorted(headed, key=lambda one: one.left)
+            for name in sorted(headed, key=lambda name: name.left)
         ]
-        place = next(number for number, line in enumerate(lines) if line is below[0])
-        lines = [*lines[:place], *row, *lines[place:]]
+        index = next(number for number, line in enumerate(lines) if line is below[0])
+        lines = [*lines[:index], *row, *lines[index:]]
         page.turned = [line for line in page.turned if line not in headed]
     return lines
 
 
 def _with_markers(lines: Sequence[Line]) -> list[Line]:
     """The lines. The mark of a list item that is drawn for itself belongs to the text that follows it on its line."""
-    made: list[Line] = []
+    result: list[Line] = []
     before: Line | None = None
     for line in lines:
         if (
@@ -604,7 +604,7 @@ def _with_markers(lines: Sequence[Line]) -> list[Line]:
             and _start(line) >= _start(before)
             and _start(line) - _end(before) < 4 * line.size
         ):
-            made[-1] = before = Line(
+            result[-1] = before = Line(
                 f"{before.text} {line.text}",
                 min(before.left, line.left),
                 min(before.top, line.top),
@@ -615,9 +615,9 @@ def _with_markers(lines: Sequence[Line]) -> list[Line]:
                 line.rtl,
             )
         else:
-            made.append(line)
+            result.append(line)
             before = line
-    return made
+    return result
 
 
 def _overlap(box: Line | _Stack, other: Line | _Stack) -> bool:
@@ -648,13 +648,13 @@ def _leading_limit(lines: Sequence[Line]) -> float:
 
 
 def _stacks(lines: Sequence[Line], limit: float) -> list[_Stack]:
-    made: list[_Stack] = []
+    stacks: list[_Stack] = []
     for line, after in zip_longest(lines, lines[1:]):
-        if made and _continues(made[-1], line, after, limit):
-            made[-1].add(line)
+        if stacks and _continues(stacks[-1], line, after, limit):
+            stacks[-1].add(line)
         else:
-            made.append(_Stack.of(line))
-    return made
+            stacks.append(_Stack.of(line))
+    return stacks
 
 
 def _continues(stack: _Stack, line: Line, after: Line | None, limit: float) -> bool:
@@ -701,11 +701,11 @@ def _forced(stack: _Stack, line: Line) -> bool:
 def _marker(text: str) -> str:
     """The mark of a list item at the beginning of the text, as it is written in canonical text; '' if the text does not
     begin with a mark."""
-    found = _MARK.match(text)
-    if found is None or found.end() == len(text):
+    match = _MARK.match(text)
+    if match is None or match.end() == len(text):
         return ""
     # A dash alone also begins the parts of a dialogue, but is a mark all the same.
-    return f"{found.group().strip()} " if found.lastindex else "- "
+    return f"{match.group().strip()} " if match.lastindex else "- "
 
 
 def _in_order(stacks: list[_Stack]) -> list[_Stack]:
@@ -715,11 +715,11 @@ def _in_order(stacks: list[_Stack]) -> list[_Stack]:
     """Of each stack in order: the left and the right edge, and the lowest place of the bottom of a stack above it."""
     lowest = 0.0
     for stack in stacks:
-        place = len(ordered)
+        position = len(ordered)
         left, right, bottom = stack.left, stack.right, stack.bottom
         if bottom < lowest:
-            first = max(0, place - _LOOK_BACK)
-            place = next(
+            first = max(0, position - _LOOK_BACK)
+            position = next(
                 (
                     number
                     for number, (start, end, top) in enumerate(edges[first:], first)
@@ -728,10 +728,10 @@ def _in_order(stacks: list[_Stack]) -> list[_Stack]:
                     and bottom < top
                     and min(right, end) - max(left, start) > 0.5 * min(right - left, end - start)
                 ),
-                place,
+                position,
             )
-        ordered.insert(place, stack)
-        edges.insert(place, (left, right, stack.top + 0.2 * stack.size))
+        ordered.insert(position, stack)
+        edges.insert(position, (left, right, stack.top + 0.2 * stack.size))
         if stack.top > lowest:
             lowest = stack.top
     return ordered
@@ -801,7 +801,7 @@ def _runs(lines: Sequence[Line], edge: float) -> tuple[float, Sequence[tuple[flo
 def _by_base(lines: Sequence[Line]) -> list[list[Line]]:
     """The lines in rows: those on about the same baseline."""
     rows: list[list[Line]] = []
-    for line in sorted(lines, key=lambda one: one.base):
+    for line in sorted(lines, key=lambda line: line.base):
         if rows and line.base - rows[-1][0].base < 0.3 * line.size:
             rows[-1].append(line)
         else:
@@ -849,21 +849,21 @@ def _is_text(lines: Sequence[Line]) -> bool:
 def _tables(stacks: Sequence[_Stack]) -> Iterator[_Stack | list[_Row]]:
     """The stacks in order. Stacks side by side, in several rows, come as a list of rows."""
     rows = list(_rows(stacks))
-    place = 0
-    while place < len(rows):
-        table = [rows[place]]
-        place += 1
+    index = 0
+    while index < len(rows):
+        table = [rows[index]]
+        index += 1
         if len(table[0]) > 1:
-            while place < len(rows) and _next_row(table, rows[place]):
-                table.append(rows[place])
-                place += 1
+            while index < len(rows) and _next_row(table, rows[index]):
+                table.append(rows[index])
+                index += 1
             while len(table[-1]) == 1:
-                place -= 1
+                index -= 1
                 table.pop()
         if len(table) > 1:
             yield table
-        elif len(table[0]) > 1 and all(len(one.lines) == 1 for one in table[0]):
-            yield _joined(table[0])
+        elif len(table[0]) > 1 and all(len(cell.lines) == 1 for cell in table[0]):
+            yield _join_cells(table[0])
         else:
             yield from table[0]
 
@@ -888,21 +888,21 @@ def _side_by_side(row: _Row, stack: _Stack) -> bool:
         return False
     top, bottom = row[0].top, row[0].bottom
     if len(row) > 1:
-        top, bottom = min([one.top for one in row]), max([one.bottom for one in row])
+        top, bottom = min([box.top for box in row]), max([box.bottom for box in row])
     shared = min(bottom, stack.bottom) - max(top, stack.top)
     if shared < 0.5 * min(bottom - top, stack.bottom - stack.top):
         return False
     if stack.lines[0].rtl or row[0].lines[0].rtl:
         return (
-            stack.right <= min(one.left for one in row) + 1 or stack.left >= max(one.right for one in row) - 1
+            stack.right <= min(box.left for box in row) + 1 or stack.left >= max(box.right for box in row) - 1
         )
-    return stack.left >= max([one.right for one in row]) - 1
+    return stack.left >= max([box.right for box in row]) - 1
 
 
 def _next_row(table: Sequence[_Row], row: _Row) -> bool:
     """Whether a row belongs to the table: it follows closely, and a row of a single cell fits into a column."""
-    above = max(one.bottom for one in table[-1])
-    top = min(one.top for one in row)
+    above = max(cell.bottom for cell in table[-1])
+    top = min(cell.top for cell in row)
     size = row[0].size
     if not -0.6 * size < top - above < _ROW_GAP * size or row[0].lines[0].alone:
         return False
@@ -912,9 +912,9 @@ def _next_row(table: Sequence[_Row], row: _Row) -> bool:
     if len(row) > 1:
         return _gutters_meet(table[-1] if len(table[-1]) > 1 else max(table, key=len), row)
     widest = max(table, key=len)
-    place = _column(widest, row[0])
-    edge = widest[place + 1].left if place + 1 < len(widest) else widest[place].right + 2 * size
-    return len(row[0].lines) <= 2 and widest[place].left - size <= row[0].left and row[0].right < edge
+    column = _column(widest, row[0])
+    edge = widest[column + 1].left if column + 1 < len(widest) else widest[column].right + 2 * size
+    return len(row[0].lines) <= 2 and widest[column].left - size <= row[0].left and row[0].right < edge
 
 
 def _gutters_meet(row: _Row, other: _Row) -> bool:
@@ -936,18 +936,18 @@ def _gutters_meet(row: _Row, other: _Row) -> bool:
 
 
 def _neighbours(row: _Row) -> Sequence[tuple[_Stack, _Stack]]:
-    return list(pairwise(sorted(row, key=lambda one: one.left)))
+    return list(pairwise(sorted(row, key=lambda cell: cell.left)))
 
 
-def _joined(row: _Row) -> _Stack:
-    lines = [one.lines[0] for one in row]
+def _join_cells(row: _Row) -> _Stack:
+    lines = [cell.lines[0] for cell in row]
     return _Stack.of(
         Line(
             " ".join(line.text for line in lines),
-            min(one.left for one in row),
-            min(one.top for one in row),
-            max(one.right for one in row),
-            max(one.bottom for one in row),
+            min(cell.left for cell in row),
+            min(cell.top for cell in row),
+            max(cell.right for cell in row),
+            max(cell.bottom for cell in row),
             lines[0].base,
             lines[0].size,
             lines[0].rtl,
@@ -1002,29 +1002,29 @@ def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iter
         end -= 1
     for number, (row, cells) in enumerate(zip(rows[:end], texts, strict=False)):
         box = (
-            min(one.left for one in row),
-            min(one.top for one in row),
-            max(one.right for one in row),
-            max(one.bottom for one in row),
+            min(cell.left for cell in row),
+            min(cell.top for cell in row),
+            max(cell.right for cell in row),
+            max(cell.bottom for cell in row),
         )
         ruler = f"\n{'|'.join(['---'] * len(cells))}" if names and number == above + names - 1 else ""
         if any(cell.strip("-:") for cell in cells):
             yield PageBlock(BlockKind.TABLE, line_of_cells(cells) + ruler, page, box)
     for row in rows[end:] if not long else ():
-        stack = _joined([_Stack.of(line) for cell in row for line in cell.lines])
+        stack = _join_cells([_Stack.of(line) for cell in row for line in cell.lines])
         yield PageBlock(BlockKind.PARAGRAPH, _text_of(stack, compounds), page, stack.box)
 
 
 def _with_whole_names(names: _Row, rows: Sequence[_Row]) -> _Row:
     """The first row of a table. Two words below the first of which nothing stands are one name."""
-    made = names[:1]
+    whole = names[:1]
     for name in names[1:]:
-        near = name.left - made[-1].right < 0.6 * name.size
-        if near and not any(_overlap(made[-1], cell) for row in rows for cell in row):
-            made[-1] = _joined([made[-1], name])
+        near = name.left - whole[-1].right < 0.6 * name.size
+        if near and not any(_overlap(whole[-1], cell) for row in rows for cell in row):
+            whole[-1] = _join_cells([whole[-1], name])
         else:
-            made.append(name)
-    return made
+            whole.append(name)
+    return whole
 
 
 def _misfits(names: _Row, rows: Sequence[_Row], widest: _Row) -> list[bool]:
@@ -1089,7 +1089,7 @@ def _text_of(stack: _Stack, compounds: _Compounds) -> str:
     for line, forced in zip(stack.lines[1:], stack.forced[1:], strict=True):
         separator = "\n" if forced else " "
         if text[-1:] in _JOINING or not text.isascii():
-            text = compounds.joined(text, line.text, separator)
+            text = compounds.join(text, line.text, separator)
         else:
             written.append(text)
             written.append(separator)
@@ -1123,7 +1123,7 @@ class _Compounds:
     def _common(self) -> frozenset[str]:
         return STOPWORDS.get(self._language, frozenset())
 
-    def joined(self, before: str, after: str, separator: str = " ") -> str:
+    def join(self, before: str, after: str, separator: str = " ") -> str:
         mark, first = before[-1:], after[:1]
         if mark not in _JOINING:
             unspaced = _UNSPACED.match(mark) and _UNSPACED.match(first)
@@ -1169,7 +1169,7 @@ def _continued(parts: Sequence[PageBlock], part: PageBlock, body: float, compoun
         return False
     if not _goes_on(before, part):
         return False
-    before.text = compounds.joined(before.text, part.text)
+    before.text = compounds.join(before.text, part.text)
     before.broken = part.broken
     return True
 

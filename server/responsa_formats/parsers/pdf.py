@@ -24,9 +24,9 @@ from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.page_layout import Line, Page, PageBlock, arrange
 from responsa_formats.parsers.pdf_drawn import read_drawn
-from responsa_formats.parsers.pdf_file import form_of, opened
+from responsa_formats.parsers.pdf_file import form_of, open_pdf
 from responsa_formats.parsers.pdf_lines import View, clean, read_lines
-from responsa_formats.parsers.pdf_pages import drawn
+from responsa_formats.parsers.pdf_pages import draw_open
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import ParsedDocument, Place, one_line
 
@@ -73,7 +73,7 @@ def parse(original: Original) -> ParsedDocument:
     Raises Rejected if the document is damaged, can be opened only with a password, has no text layer, or has
     more than MAX_PAGES pages or more blocks than the server stores.
     """
-    with opened(original.data) as document:
+    with open_pdf(original.data) as document:
         pages = _read(document, original)
         title = _metadata(document, b"Title")
         language = _language(document)
@@ -166,25 +166,25 @@ def _page(page: Any, number: int, form: Any, original: Original) -> Page:
     box = _pdfium.FS_RECTF()
     _pdfium.FPDF_GetPageBoundingBox(page, box)
     view = View(box.left, box.bottom, box.right, box.top, _pdfium.FPDFPage_GetRotation(page))
-    made = Page(number, view.width, view.height, [])
+    layout = Page(number, view.width, view.height, [])
     drawn_objects = read_drawn(page, view)
-    made.rules = drawn_objects.rules
-    hidden = read_lines(page, view, made, drawn_objects.hidden, turned=drawn_objects.turned)
+    layout.rules = drawn_objects.rules
+    hidden = read_lines(page, view, layout, drawn_objects.hidden, turned=drawn_objects.turned)
     original.left_out[LeftOutKind.HIDDEN_TEXT] += hidden
-    if not made.lines and not made.turned and _is_scan(page):
+    if not layout.lines and not layout.turned and _is_scan(page):
         if original.reader is None:
             original.left_out[LeftOutKind.SCANNED_PAGE] += 1
         else:
-            made.lines = _recognised(page, made, original)
+            layout.lines = _recognise(page, layout, original)
     else:
         original.left_out[LeftOutKind.PICTURE] += drawn_objects.pictures
     for note in _notes(page, view, original):
-        _insert(made.lines, note, joined=True)
+        _insert(layout.lines, note, joined=True)
     if form is not None:
         _pdfium.FORM_OnAfterLoadPage(page, form)
-        _fill(made.lines, list(_fields(page, form, view)))
+        _fill(layout.lines, list(_fields(page, form, view)))
         _pdfium.FORM_OnBeforeClosePage(page, form)
-    return made
+    return layout
 
 
 # -- scans -------------------------------------------------------------------------------------------------------------
@@ -198,14 +198,14 @@ def _is_scan(page: Any) -> bool:
     )
 
 
-def _recognised(page: Any, made: Page, original: Original) -> list[Line]:
+def _recognise(page: Any, layout: Page, original: Original) -> list[Line]:
     assert original.reader is not None, "only a document with a reader has pages that are read"
-    picture = drawn(page, _DRAWN_SIDE)
+    picture = draw_open(page, _DRAWN_SIDE)
     recognised_lines = original.reader.read(picture)
     if not recognised_lines:
         return []
     original.ocr_pages += 1
-    points = made.width / picture.width
+    points = layout.width / picture.width
     usual = median(line.bottom - line.top for line in recognised_lines)
     lines: list[Line] = []
     for line in recognised_lines:

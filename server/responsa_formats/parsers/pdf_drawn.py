@@ -116,10 +116,10 @@ def read_drawn(page: Any, view: View) -> Drawn:
                 for band in _bands(box):
                     fills[band].append((box, colour))
                 if colour is not None and not _pdfium.FPDFPageObj_HasTransparency(thing):
-                    drawn.hidden.update(_covered(box, bands))
+                    drawn.hidden.update(_texts_under(box, bands))
     # Text without paint over a picture is what OCR has read of it.
     drawn.hidden.update(
-        text.address for text in unpainted if not any(_meet(text.box, one) for one in pictures)
+        text.address for text in unpainted if not any(_meet(text.box, picture) for picture in pictures)
     )
     return drawn
 
@@ -150,10 +150,10 @@ def _address(thing: Any) -> int:
 
 
 def _matrix(thing: Any) -> _Matrix:
-    made = _pdfium.FS_MATRIX()
-    if not _pdfium.FPDFPageObj_GetMatrix(thing, made):
+    matrix = _pdfium.FS_MATRIX()
+    if not _pdfium.FPDFPageObj_GetMatrix(thing, matrix):
         return _SAME
-    return _Matrix(made.a, made.b, made.c, made.d, made.e, made.f)
+    return _Matrix(matrix.a, matrix.b, matrix.c, matrix.d, matrix.e, matrix.f)
 
 
 def _is_turned(text: Any, matrix: _Matrix) -> bool:
@@ -200,7 +200,7 @@ def _is_background(
 ) -> bool:
     """Whether a text has the colour of what is painted below it."""
     box, colour = text.box, text.colour
-    if colour is None or any(_meet(box, one) for one in pictures):
+    if colour is None or any(_meet(box, picture) for picture in pictures):
         return False
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     below = next(
@@ -216,7 +216,7 @@ def _is_background(
     )
 
 
-def _covered(box: Box, bands: dict[int, list[_Text]]) -> Iterator[int]:
+def _texts_under(box: Box, bands: dict[int, list[_Text]]) -> Iterator[int]:
     """The texts that lie under a rectangle."""
     left, bottom, right, top = box
     for band in _bands(box):

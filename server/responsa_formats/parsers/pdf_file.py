@@ -15,7 +15,7 @@ _pdfium = cast("Any", raw)
 
 
 @contextmanager
-def opened(data: bytes) -> Generator[Any, None, None]:
+def open_pdf(data: bytes) -> Generator[Any, None, None]:
     """The open document. Raises Rejected."""
     document = _pdfium.FPDF_LoadMemDocument64(data, len(data), None)
     if not document:

@@ -22,7 +22,7 @@ from pypdfium2 import raw
 
 from responsa_formats.parsers.page_layout import HYPHEN, Box, Line, Page
 from responsa_formats.parsers.right_to_left import RIGHT_TO_LEFT, Glyph, is_mostly_rtl, logical_lines
-from responsa_formats.parsers.ruled_tables import Rule, merged
+from responsa_formats.parsers.ruled_tables import Rule, merge_rules
 from responsa_formats.text.inline import lowered, raised
 from responsa_formats.text.symbols import in_unicode
 
@@ -95,9 +95,9 @@ _UNPRINTED = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufff0-\ufffb\uffff\ud800-\udff
 
 
 def read_lines(
-    page: Any, view: View, made: Page, hidden: Container[int] = (), *, turned: bool = False
+    page: Any, view: View, target: Page, hidden: Container[int] = (), *, turned: bool = False
 ) -> int:
-    """Read the lines of the library's page into `made`. hidden: the addresses of the text objects that are not seen.
+    """Read the lines of the library's page into `target`. hidden: the addresses of the text objects that are not seen.
     turned: whether some are not horizontal. Returns the number of texts that are not seen."""
     text = _pdfium.FPDFText_LoadPage(page)
     if not text:
@@ -105,7 +105,7 @@ def read_lines(
     try:
         reader = _TextReader(text, view)
         left_out = reader.leave_out(hidden) if hidden else 0
-        reader.read_into(made, turned=turned)
+        reader.read_into(target, turned=turned)
         return left_out
     finally:
         _pdfium.FPDFText_ClosePage(text)
@@ -203,8 +203,8 @@ class _Measure:
         content = (ctypes.c_char * (len(self._buffer) * self._buffer.itemsize)).from_buffer(self._buffer)
         self._addresses = [
             [
-                ctypes.byref(content, (place * count + number) * self._buffer.itemsize)
-                for place in range(self._ROWS)
+                ctypes.byref(content, (row * count + number) * self._buffer.itemsize)
+                for row in range(self._ROWS)
             ]
             for number in range(count if each else 1)
         ]
@@ -212,17 +212,17 @@ class _Measure:
     def __call__(self, text: Any, places: Sequence[int]) -> array[float]:
         """The numbers of the characters, one after the other. text: a pointer to the page's text."""
         count = self._count
-        made = self._buffer[:0]
+        numbers = self._buffer[:0]
         for start in range(0, len(places), self._ROWS):
             some = places[start : start + self._ROWS]
             known: list[int] = list(map(self._call, repeat(text), some, *self._addresses))
             rows = self._buffer[: len(some) * count]
             if not all(known):
-                for number, one in enumerate(known):
-                    if not one:
+                for number, is_known in enumerate(known):
+                    if not is_known:
                         rows[number * count : (number + 1) * count] = self._default
-            made += rows
-        return made
+            numbers += rows
+        return numbers
 
 
 # The left, right, lower and upper edge.
@@ -283,7 +283,7 @@ class _TextReader:
     def __init__(self, text: Any, view: View) -> None:
         self._text = ctypes.byref(text.contents)
         self._view = view
-        self._characters = _UNNAMED.sub(lambda found: found.group().translate(_NAMES), _characters(text))
+        self._characters = _UNNAMED.sub(lambda match: match.group().translate(_NAMES), _characters(text))
         self._cuts: set[int] = set()
         """The first characters after rules."""
         self._rtl = not self._characters.isascii() and RIGHT_TO_LEFT.search(self._characters) is not None
@@ -293,17 +293,17 @@ class _TextReader:
 
     def leave_out(self, hidden: Container[int]) -> int:
         """Leave out the characters of text objects. Returns the number of their runs."""
-        made = list(self._characters)
+        letters = list(self._characters)
         runs = 0
         last = -1
-        for place in range(len(made)):
-            if _get_object(self._text, place) in hidden:
-                runs += last < 0 and not made[place].isspace()
-                last = place if last >= 0 or not made[place].isspace() else last
-                made[place] = "\r"
-            elif not made[place].isspace():
+        for index in range(len(letters)):
+            if _get_object(self._text, index) in hidden:
+                runs += last < 0 and not letters[index].isspace()
+                last = index if last >= 0 or not letters[index].isspace() else last
+                letters[index] = "\r"
+            elif not letters[index].isspace():
                 last = -1
-        self._characters = "".join(made)
+        self._characters = "".join(letters)
         return runs
 
     def read_into(self, page: Page, *, turned: bool) -> None:
@@ -312,7 +312,7 @@ class _TextReader:
             runs = list(self._logical(runs))
         self._find_spaces(runs)
         if page.rules:
-            runs = list(self._cut_at_rules(runs, [rule for rule in merged(page.rules) if rule.upright]))
+            runs = list(self._cut_at_rules(runs, [rule for rule in merge_rules(page.rules) if rule.upright]))
         lines = page.lines
         for run in self._cells(runs):
             line = run.line
@@ -328,18 +328,18 @@ class _TextReader:
             middle = line.base - 0.3 * line.size
             if run.end > run.start:
                 crossed[number] = [
-                    rule.place
+                    rule.coord
                     for rule in rules
-                    if rule.start < middle < rule.end and line.left < rule.place < line.right
+                    if rule.start < middle < rule.end and line.left < rule.coord < line.right
                 ]
         self._measure_spaces(
             [runs[number] for number, places in crossed.items() if places and not runs[number].spaces]
         )
         for number, run in enumerate(runs):
-            for place in sorted(crossed.get(number, ())):
+            for position in sorted(crossed.get(number, ())):
                 space = next(
-                    (one for one in run.spaces if one[0] - 1 <= place <= one[1] + 1), None
-                ) or self._seam(run, place)
+                    (space for space in run.spaces if space[0] - 1 <= position <= space[1] + 1), None
+                ) or self._seam(run, position)
                 if space is None:
                     continue
                 low, high, cut = space
@@ -349,14 +349,14 @@ class _TextReader:
                 run = _part_of(run, cut, run.end, replace(line, left=high))
             yield run
 
-    def _seam(self, run: _Run, place: float) -> _Space | None:
+    def _seam(self, run: _Run, position: float) -> _Space | None:
         """Where another object of the file begins next to a rule, without a space."""
         places = [number for number in range(run.start, run.end) if not self._characters[number].isspace()]
         lefts, rights, _ = self._edges(places)
         near = 2 * run.line.size
         for number, (before, after) in enumerate(pairwise(places)):
             apart = _get_object(self._text, before) != _get_object(self._text, after)
-            if apart and abs(lefts[number + 1] - place) < near:
+            if apart and abs(lefts[number + 1] - position) < near:
                 return rights[number], lefts[number + 1], after
         return None
 
@@ -370,10 +370,10 @@ class _TextReader:
             ]
             first = start
             known: object = True
-            for place, turn in enumerate(turns, start):
+            for index, turn in enumerate(turns, start):
                 if turn is not True and known is not True and turn != known:
-                    yield from _spans_within(self._characters, first, place)
-                    first = place
+                    yield from _spans_within(self._characters, first, index)
+                    first = index
                 known = turn if turn is not True else known
             yield from _spans_within(self._characters, first, end)
 
@@ -402,7 +402,7 @@ class _TextReader:
             start, end, _, _ = span
             x, y = (a, b) if upright else self._view.towards(a, b)
             if x <= 0 or abs(y) > _TURNED * x:
-                turned += self._turned(start, middle, end)
+                turned += self._read_turned(start, middle, end)
                 continue
             size *= math.hypot(c, d)
             if not 0.5 < size < 2000:
@@ -422,26 +422,26 @@ class _TextReader:
 
     def _with_shifts(self, characters: str) -> str:
         """The characters with powers and indexes in place of the figures that are raised or lowered."""
-        found = [match.span() for match in _FIGURES.finditer(characters)]
-        if not found:
+        spans = [match.span() for match in _FIGURES.finditer(characters)]
+        if not spans:
             return characters
         # If the ends of the figures stand on one line with what is before them, so does all between.
-        firsts = [start for start, _ in found]
-        lasts = [start + len(characters[start:end].rstrip("\r\n")) - 1 for start, end in found]
-        made = list(characters)
+        firsts = [start for start, _ in spans]
+        lasts = [start + len(characters[start:end].rstrip("\r\n")) - 1 for start, end in spans]
+        letters = list(characters)
         for start, last, base, end_base in zip(
             firsts, lasts, self._bases(firsts), self._bases(lasts), strict=True
         ):
             if base != end_base or "\r" in characters[start:last]:
-                self._shift(made, characters, start, last)
-        return "".join(made)
+                self._shift(letters, characters, start, last)
+        return "".join(letters)
 
-    def _shift(self, made: list[str], characters: str, start: int, last: int) -> None:
+    def _shift(self, letters: list[str], characters: str, start: int, last: int) -> None:
         after = last + 3 if characters[last + 1 : last + 3] == "\r\n" else last + 1
         places = [
-            place
-            for place in (*range(start, last + 1), after)
-            if place < len(characters) and not characters[place].isspace()
+            index
+            for index in (*range(start, last + 1), after)
+            if index < len(characters) and not characters[index].isspace()
         ]
         lefts, rights, _ = self._edges(places)
         matrices = _matrices(self._text, places)
@@ -452,16 +452,16 @@ class _TextReader:
         base, size = bases[0], sizes[0]
         shifted = False
         for number in range(1, len(places)):
-            place, before = places[number], places[number - 1]
+            index, before = places[number], places[number - 1]
             up = (base - bases[number]) / size if size else 0.0
             near = abs(lefts[number] - rights[number - 1]) < _TOUCHING * size
             write = None
-            if near and place <= last and sizes[number] < _SMALLER * size:
+            if near and index <= last and sizes[number] < _SMALLER * size:
                 write = raised if _RISE[0] < up < _RISE[1] else lowered if _DROP[0] < -up < _DROP[1] else None
             if write is not None:
-                made[place] = write(characters[place])
+                letters[index] = write(characters[index])
             if near and (write is not None or (shifted and abs(up) < _DROP[0])):
-                made[before + 1 : place] = _JOINED * (place - before - 1)
+                letters[before + 1 : index] = _JOINED * (index - before - 1)
             shifted = write is not None
             if not shifted:
                 base, size = bases[number], sizes[number]
@@ -471,11 +471,11 @@ class _TextReader:
         if self._is_measured(middle):
             return middle
         places = (*range(middle, end), *range(middle - 1, start - 1, -1))
-        visible = [place for place in places if not self._characters[place].isspace()]
+        visible = [index for index in places if not self._characters[index].isspace()]
         return next(filter(self._is_measured, visible), visible[0])
 
-    def _is_measured(self, place: int) -> bool:
-        letter = self._characters[place]
+    def _is_measured(self, index: int) -> bool:
+        letter = self._characters[index]
         return not letter.isspace() and letter not in _SHIFTED
 
     def _edges(self, places: Sequence[int]) -> _Edges:
@@ -505,28 +505,28 @@ class _TextReader:
         """The separate lines in a range of characters that the library took for one line, because it overlooked a line
         end: those at other heights, and those that begin to the left of where the line before them ends.
         """
-        places = [place for place in range(start, end) if not self._characters[place].isspace()]
+        places = [index for index in range(start, end) if not self._characters[index].isspace()]
         before, behind = math.nan, -math.inf
         starts, _, _ = self._edges(places)
-        for place, base, left in zip(
+        for index, base, left in zip(
             (*places, end), (*self._bases(places), math.inf), (*starts, math.inf), strict=True
         ):
             if abs(base - before) > 0.6 * size or left < behind - size:
                 line = Line("", 0.0, before - 0.8 * size, 0.0, before + 0.25 * size, before, size)
-                last = places[bisect_left(places, place) - 1]
+                last = places[bisect_left(places, index) - 1]
                 lefts, rights, _ = self._edges([places[bisect_left(places, start)], last])
                 _set_ends(line, lefts[0], lefts[1], rights[1])
-                yield _Run(start, place, line)
-                start = place
+                yield _Run(start, index, line)
+                start = index
             before, behind = base, left
 
-    def _turned(self, start: int, middle: int, end: int) -> Iterator[Line]:
+    def _read_turned(self, start: int, middle: int, end: int) -> Iterator[Line]:
         text = clean(self._characters[start:end])
         if text:
             boxes = _char_boxes(self._text, (start, middle, end - 1))
             edges = [
                 self._view.box(left, bottom, right, top)
-                for left, right, bottom, top in zip(*(boxes[one::4] for one in range(4)), strict=True)
+                for left, right, bottom, top in zip(*(boxes[offset::4] for offset in range(4)), strict=True)
             ]
             lefts, tops, rights, bottoms = zip(*edges, strict=True)
             yield Line(text, min(lefts), min(tops), max(rights), max(bottoms), max(bottoms), 0.0)
@@ -587,8 +587,8 @@ class _TextReader:
         dense = median(usual) * _DENSE if usual else 0.0
         # The marks of lists stand beside their texts too.
         cells = sum(
-            one.end - one.start > _MARK_CHARS and _is_beside(one.line, other.line)
-            for one, other in pairwise(runs)
+            run.end - run.start > _MARK_CHARS and _is_beside(run.line, other.line)
+            for run, other in pairwise(runs)
         )
         wanted = {
             number
@@ -619,9 +619,9 @@ class _TextReader:
         """Of each run, in `places`."""
         for run in runs:
             some = [
-                place
+                index
                 for start, end in map(_span, _SPACE.finditer(self._characters, run.start, run.end))
-                for place in (start - 1, end)
+                for index in (start - 1, end)
             ]
             if some and some[0] < run.start:
                 del some[:2]
@@ -673,7 +673,7 @@ class _TextReader:
         gutters: list[_Gutter] = []
         for number in spaced:
             run = runs[number]
-            sure = [one for one in run.spaces if (number, one[1]) in columns]
+            sure = [space for space in run.spaces if (number, space[1]) in columns]
             if wides[number] or sure:
                 if (
                     len(run.spaces) == 1
@@ -685,14 +685,14 @@ class _TextReader:
                 others = [*wides[max(0, number - 2) : number], *wides[number + 1 : number + 3]]
                 run.spaces = _without_justified(run, sure, others)
                 run.widest = max([high - low for low, high, _ in run.spaces], default=0.0)
-                wides[number] = [one for one in run.spaces if one in sure or one in wides[number]]
+                wides[number] = [space for space in run.spaces if space in sure or space in wides[number]]
                 gutters += [
                     (run.line.base, columns.get((number, high), low), high) for low, high, _ in wides[number]
                 ]
         gutters += [
-            (one.base, columns.get((number, other.left), one.right), other.left)
-            for number, (one, other) in enumerate(pairwise([run.line for run in runs]))
-            if _is_beside(one, other)
+            (line.base, columns.get((number, other.left), line.right), other.left)
+            for number, (line, other) in enumerate(pairwise([run.line for run in runs]))
+            if _is_beside(line, other)
         ]
         doubtful = {number: runs[number].doubtful() for number in spaced}
         bases = [(runs[number].line.base, some) for number, some in doubtful.items()]
@@ -727,13 +727,13 @@ def _between_columns(
         (high, number, low)
         for number, run in enumerate(runs)
         if run.widest > _DOUBTFUL_GAP * run.line.size
-        for low, high, place in run.spaces
-        if high - low > _DOUBTFUL_GAP * run.line.size and is_drawn_apart((low, high, place))
+        for low, high, index in run.spaces
+        if high - low > _DOUBTFUL_GAP * run.line.size and is_drawn_apart((low, high, index))
     ]
     edges += [
-        (other.left, number, one.right)
-        for number, (one, other) in enumerate(pairwise([run.line for run in runs]))
-        if _is_beside(one, other)
+        (other.left, number, line.right)
+        for number, (line, other) in enumerate(pairwise([run.line for run in runs]))
+        if _is_beside(line, other)
     ]
     gutters: dict[tuple[int, float], float] = {}
     for alike in _alike(sorted(edges)):
@@ -746,8 +746,8 @@ def _between_columns(
             if after == len(runs) or any(_runs_across(run, high) for run in between):
                 if len(streak) >= _ALIGNED:
                     narrow = max([left for _, left, _ in streak])
-                    for one, _, right in streak:
-                        gutters[one, right] = max(gutters.get((one, right), narrow), narrow)
+                    for base, _, right in streak:
+                        gutters[base, right] = max(gutters.get((base, right), narrow), narrow)
                 streak = []
             streak.append((after, low, high))
     return gutters
@@ -778,9 +778,9 @@ def _without_justified(
 ) -> list[_Space]:
     """The spaces of a run but for those that only justify a piece of it. gutters: end its pieces. others: the wide
     spaces of the next lines."""
-    kept: list[_Space] = []
+    spaces: list[_Space] = []
     if _is_justified(run.spaces, run.line.size, others):
-        return kept
+        return spaces
     piece: list[_Space] = []
     left = run.line.left
     for space in [*run.spaces, None]:
@@ -788,13 +788,13 @@ def _without_justified(
             piece.append(space)
             continue
         right = run.line.right if space is None else space[0]
-        beside = [[one for one in other if left <= one[0] < right] for other in others]
+        beside = [[space for space in other if left <= space[0] < right] for other in others]
         if not _is_justified(piece, run.line.size, beside):
-            kept += piece
+            spaces += piece
         if space is not None:
-            kept.append(space)
+            spaces.append(space)
             left, piece = space[1], []
-    return kept
+    return spaces
 
 
 def _cut(
@@ -817,7 +817,7 @@ def _cut(
         around = _around(maybe, line, 2 * _NEAR)
         # A line that surely has cells needs less to show that it has more of them.
         needed = 1 if wide else _AGREEING
-        cells.update(one for one in doubtful if _agrees(one, line, around, needed))
+        cells.update(space for space in doubtful if _agrees(space, line, around, needed))
     least = _SMALL_GAP * line.size
     spaces = [
         space
@@ -825,7 +825,7 @@ def _cut(
         if space[1] - space[0] > least
         and (space in cells or (_separates(space, line.size, near) and not is_written(space)))
     ]
-    if not spaces or (not cells and len(spaces) < _crossed(line, near)):
+    if not spaces or (not cells and len(spaces) < _count_crossed(line, near)):
         return
     # A long table may have many rows of which each has only small spaces.
     for low, high, _ in set(spaces).difference(wide):
@@ -882,10 +882,10 @@ def _attached(before: Line, line: Line) -> bool:
     return True
 
 
-def _crossed(line: Line, around: Sequence[_Gutter]) -> int:
+def _count_crossed(line: Line, around: Sequence[_Gutter]) -> int:
     """The number of wide spaces of the nearest line that has some which are above or below a line. A line of prose runs across them."""
-    place = bisect_left(around, (line.base,))
-    bases = [base for base, _, _ in around[max(0, place - 1) : place + 1]]
+    index = bisect_left(around, (line.base,))
+    bases = [base for base, _, _ in around[max(0, index - 1) : index + 1]]
     if not bases:
         return 0
     nearest = min(bases, key=lambda base: abs(base - line.base))
@@ -955,7 +955,7 @@ def _with_signs(text: Any, characters: str) -> str:
 
 def _spans(characters: str) -> list[tuple[int, int, int, int]]:
     """The lines of a page: their beginnings and ends, and their first and last visible characters."""
-    made: list[tuple[int, int, int, int]] = []
+    spans: list[tuple[int, int, int, int]] = []
     start = 0
     whole = len(characters)
     for end, following in chain(map(_span, _LINE_END.finditer(characters)), ((whole, whole),)):
@@ -964,9 +964,9 @@ def _spans(characters: str) -> list[tuple[int, int, int, int]]:
         visible = line.strip()
         if visible:
             first = start if len(visible) == len(line) else last - len(line.lstrip())
-            made.append((start, last, first, first + len(visible) - 1))
+            spans.append((start, last, first, first + len(visible) - 1))
         start = following
-    return made
+    return spans
 
 
 def _spans_within(characters: str, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
@@ -990,12 +990,12 @@ def clean(text: str) -> str:
     certain becomes HYPHEN."""
     if text.isprintable() and "  " not in text:
         text = text.strip()
-        return text if text.isascii() else _shaped(text)
+        return text if text.isascii() else _shape(text)
     text = text.replace("\x02", HYPHEN)
     hyphen = text.endswith(HYPHEN)
     text = _UNPRINTED.sub("", text.replace(HYPHEN, ""))
-    return _SPACES.sub(" ", _shaped(text)).strip() + (HYPHEN if hyphen else "")
+    return _SPACES.sub(" ", _shape(text)).strip() + (HYPHEN if hyphen else "")
 
 
-def _shaped(text: str) -> str:
-    return _SHAPES.sub(lambda found: unicodedata.normalize("NFKC", found.group()), text)
+def _shape(text: str) -> str:
+    return _SHAPES.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)

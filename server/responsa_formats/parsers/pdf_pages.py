@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from pypdfium2 import raw
 
 from responsa_formats import rejections
-from responsa_formats.parsers.pdf_file import form_of, opened
+from responsa_formats.parsers.pdf_file import form_of, open_pdf
 from responsa_formats.text.drawn import MAX_HEIGHT, MAX_PIXELS, DrawnPage
 
 # The library's functions have no type annotations.
@@ -26,7 +26,7 @@ def draw(data: bytes, page: int, width: int) -> DrawnPage:
     as comments, are not drawn. Raises Rejected if the document or the page is damaged, or if the document can
     be opened only with a password.
     """
-    with opened(data) as document, form_of(document) as form:
+    with open_pdf(data) as document, form_of(document) as form:
         count = int(_pdfium.FPDF_GetPageCount(document))
         if not 1 <= page <= count:
             return DrawnPage(count)
@@ -40,7 +40,7 @@ def draw(data: bytes, page: int, width: int) -> DrawnPage:
             _pdfium.FPDF_ClosePage(loaded)
 
 
-def drawn(page: Any, side: int) -> DrawnPage:
+def draw_open(page: Any, side: int) -> DrawnPage:
     """Draw a page that is open, without its form. side: the longer side of the picture in pixels. Raises
     Rejected if the page has no size."""
     width, height = _pdfium.FPDF_GetPageWidthF(page), _pdfium.FPDF_GetPageHeightF(page)
@@ -66,12 +66,12 @@ def _pixels(page: Any, form: Any, width: int, height: int) -> bytes:
         raise rejections.parser_limit("Rendering this page takes more memory than is allowed.")
     try:
         _pdfium.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, _WHITE)
-        place = (0, 0, width, height, 0, _pdfium.FPDF_REVERSE_BYTE_ORDER)
-        _pdfium.FPDF_RenderPageBitmap(bitmap, page, *place)
+        area = (0, 0, width, height, 0, _pdfium.FPDF_REVERSE_BYTE_ORDER)
+        _pdfium.FPDF_RenderPageBitmap(bitmap, page, *area)
         if form is not None:
             _pdfium.FORM_OnAfterLoadPage(page, form)
             _pdfium.FPDF_SetFormFieldHighlightAlpha(form, 0)
-            _pdfium.FPDF_FFLDraw(form, bitmap, page, *place)
+            _pdfium.FPDF_FFLDraw(form, bitmap, page, *area)
             _pdfium.FORM_OnBeforeClosePage(page, form)
     finally:
         _pdfium.FPDFBitmap_Destroy(bitmap)

@@ -19,21 +19,21 @@ from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.charts import write_chart
 from responsa_formats.parsers.equations import linear
-from responsa_formats.parsers.grid import Cell, placed, write_table
+from responsa_formats.parsers.grid import Cell, place_cells, write_table
 from responsa_formats.parsers.numbering import BULLET, NO_LABEL, Counter, Level, sign_of
 from responsa_formats.parsers.office import (
     Related,
+    choose_variant,
     count_left_out,
     document,
     first,
     is_on,
     main_part,
+    metadata_of,
     read_tree,
-    related,
-    stated,
+    relations_of,
     tidy,
     tidy_cell,
-    understood,
     whole,
     write_embedded,
     write_running,
@@ -71,16 +71,16 @@ def parse(original: Original) -> ParsedDocument:
     archive = Archive.open(original.data)
     count_left_out(original, archive)
     part = main_part(archive)
-    links = related(archive, part)
-    said = stated(archive)
+    links = relations_of(archive, part)
+    metadata = metadata_of(archive)
     blocks = BlockWriter()
     first_title = ""
     footers: set[str] = set()
-    for number, one in enumerate(read_tree(archive, part).iter("p:sldId"), 1):
-        link = links.get(one.get("r:id", ""))
+    for number, slide_id in enumerate(read_tree(archive, part).iter("p:sldId"), 1):
+        link = links.get(slide_id.get("r:id", ""))
         if link is None:
             continue
-        slide = _Slide(original, archive, related(archive, link.part), number, blocks, footers)
+        slide = _Slide(original, archive, relations_of(archive, link.part), number, blocks, footers)
         tree = read_tree(archive, link.part)
         if tree.get("show") in ("0", "false"):
             original.left_out[LeftOutKind.HIDDEN_SLIDE] += 1
@@ -91,8 +91,8 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         blocks,
-        (said.title if said.title != _NO_TITLE else "") or one_line(first_title),
-        said,
+        (metadata.title if metadata.title != _NO_TITLE else "") or one_line(first_title),
+        metadata,
         "The presentation has no text on visible slides. Upload a presentation with visible text.",
     )
 
@@ -115,12 +115,12 @@ class _Slide:
         layout = next((link.part for link in self.links.values() if link.kind == "slideLayout"), None)
         spots: dict[str, _Spot] = {}
         if layout is not None and layout in self.archive:
-            for one in read_tree(self.archive, layout).iter("p:sp"):
-                if (index := _index(one)) and (spot := _spot(one)) is not None:
+            for shape in read_tree(self.archive, layout).iter("p:sp"):
+                if (index := _index(shape)) and (spot := _spot(shape)) is not None:
                     spots[index] = spot
-        shapes = [one for top in tree.iter("p:spTree") for one in _shapes(top, spots)]
-        titles = [one for one in shapes if _placeholder(one) in _TITLES]
-        self.title = " ".join(tidy_cell(_text(one)) for shape in titles for one in shape.iter("a:p")).strip()
+        shapes = [shape for top in tree.iter("p:spTree") for shape in _shapes(top, spots)]
+        titles = [shape for shape in shapes if _placeholder(shape) in _TITLES]
+        self.title = " ".join(tidy_cell(_text(p)) for shape in titles for p in shape.iter("a:p")).strip()
         for shape in shapes:
             if shape not in titles:
                 self.shape(shape)
@@ -149,7 +149,7 @@ class _Slide:
         kind = _placeholder(shape)
         if kind == "ftr":
             self.head()
-            lines = ((self.place.path, _text(one)) for one in shape.iter("a:p"))
+            lines = ((self.place.path, _text(node)) for node in shape.iter("a:p"))
             write_running(self.blocks, lines, self.footers, self.number)
         elif kind not in _FURNITURE:
             for body in shape.findall("p:txBody"):
@@ -162,7 +162,7 @@ class _Slide:
             rows = [list(_cells(row)) for row in table.findall("a:tr")]
             if any(cell.text for row in rows for cell in row):
                 self.head()
-                write_table(self.blocks, placed(rows), lambda _: self.place)
+                write_table(self.blocks, place_cells(rows), lambda _: self.place)
         for chart in frame.iter("c:chart"):
             link = self.links.get(chart.get("r:id", ""))
             if link is not None:
@@ -188,9 +188,9 @@ class _Slide:
             stated = (properties, first(styles, f"a:lvl{level + 1}pPr"))
             properties = next(
                 (
-                    one
-                    for one in stated
-                    if one is not None and any(one.find(name) is not None for name in _BULLETS)
+                    style
+                    for style in stated
+                    if style is not None and any(style.find(name) is not None for name in _BULLETS)
                 ),
                 None,
             )
@@ -212,7 +212,7 @@ def _shapes(node: Element, layout: Mapping[str, _Spot] | None = None) -> Iterato
     group stay together. layout: the places of placeholders."""
     items: list[tuple[_Spot | None, list[Element]]] = []
     for child in node:
-        if any(is_on(one.get("hidden")) for part in child for one in part.findall("p:cNvPr")):
+        if any(is_on(node.get("hidden")) for part in child for node in part.findall("p:cNvPr")):
             continue
         match child.tag:
             case "p:sp" | "p:cxnSp" | "p:graphicFrame":
@@ -220,8 +220,8 @@ def _shapes(node: Element, layout: Mapping[str, _Spot] | None = None) -> Iterato
             case "p:grpSp":
                 items.append((_spot(child), list(_shapes(child))))
             case "mc:AlternateContent":
-                if (variant := understood(child)) is not None:
-                    items += [(_spot(one), [one]) for one in _shapes(variant)]
+                if (variant := choose_variant(child)) is not None:
+                    items += [(_spot(shape), [shape]) for shape in _shapes(variant)]
             case _:
                 pass
     spots = [spot for spot, shapes in items if spot is not None and any(map(_text, shapes))]
@@ -255,23 +255,23 @@ class _Spot(NamedTuple):
 def _spot(shape: Element) -> _Spot | None:
     for path in ("p:spPr/a:xfrm", "p:grpSpPr/a:xfrm", "p:xfrm"):
         frame = first(shape, *path.split("/"))
-        place, size = first(frame, "a:off"), first(frame, "a:ext")
-        if place is not None and size is not None:
-            x, y = whole(place.get("x"), 0, _FAR), whole(place.get("y"), 0, _FAR)
+        offset, size = first(frame, "a:off"), first(frame, "a:ext")
+        if offset is not None and size is not None:
+            x, y = whole(offset.get("x"), 0, _FAR), whole(offset.get("y"), 0, _FAR)
             return _Spot(x, y, x + whole(size.get("cx"), 0, _FAR), y + whole(size.get("cy"), 0, _FAR))
     return None
 
 
 def _index(shape: Element) -> str:
     """The number of the placeholder that a shape fills; '' if it fills none."""
-    found = next((one for part in shape for one in part.iter("p:ph")), None)
-    return found.get("idx", "0") if found is not None else ""
+    holder = next((holder for part in shape for holder in part.iter("p:ph")), None)
+    return holder.get("idx", "0") if holder is not None else ""
 
 
 def _placeholder(shape: Element) -> str | None:
     """The type of the placeholder that a shape fills, '' if the placeholder has no type; None for other shapes."""
-    found = next((one for part in shape if (one := first(part, "p:nvPr", "p:ph")) is not None), None)
-    return found.get("type", "") if found is not None else None
+    holder = next((holder for part in shape if (holder := first(part, "p:nvPr", "p:ph")) is not None), None)
+    return holder.get("type", "") if holder is not None else None
 
 
 def _text(paragraph: Element) -> str:
@@ -279,28 +279,28 @@ def _text(paragraph: Element) -> str:
     for child in paragraph:
         match child.tag:
             case "a:r" | "a:fld":
-                text = "".join(one.text or "" for one in child.findall("a:t"))
-                parts.append(_formed(text, child.find("a:rPr")))
+                text = "".join(run.text or "" for run in child.findall("a:t"))
+                parts.append(_form(text, child.find("a:rPr")))
             case "a:br":
                 parts.append("\n")
             case "m:oMath":
                 parts.append(linear(child))
             case "mc:AlternateContent":
-                if (variant := understood(child)) is not None:
+                if (variant := choose_variant(child)) is not None:
                     parts.append(_text(variant))
             case _:
                 parts.append(_text(child))
     return "".join(parts)
 
 
-def _formed(text: str, properties: Element | None) -> str:
+def _form(text: str, properties: Element | None) -> str:
     """The text of a run in its form. properties: of the run."""
     if properties is None:
         return text
     if (font := properties.find("a:latin")) is not None:
         text = in_unicode(text, font.get("typeface", ""))
     if (signs := properties.find("a:sym")) is not None:
-        text = _SIGNS.sub(lambda found: in_unicode(found.group(), signs.get("typeface", "")), text)
+        text = _SIGNS.sub(lambda match: in_unicode(match.group(), signs.get("typeface", "")), text)
     raising = properties.get("baseline", "0").lstrip("0%")
     shift = (-1 if raising.startswith("-") else 1) if raising else 0
     return marked(text, Form(shift, properties.get("strike", "noStrike") != "noStrike"))
@@ -309,7 +309,7 @@ def _formed(text: str, properties: Element | None) -> str:
 def _cells(row: Element) -> Iterator[Cell]:
     for cell in row.findall("a:tc"):
         if not (is_on(cell.get("hMerge")) or is_on(cell.get("vMerge"))):
-            text = tidy_cell("\n".join(_text(one) for one in cell.iter("a:p")))
+            text = tidy_cell("\n".join(_text(node) for node in cell.iter("a:p")))
             yield Cell(text, whole(cell.get("rowSpan"), 1, 9_999), whole(cell.get("gridSpan"), 1, 9_999))
 
 

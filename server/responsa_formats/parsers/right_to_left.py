@@ -51,8 +51,8 @@ _text = itemgetter(3)
 def is_mostly_rtl(text: str) -> bool:
     """Whether the lines of a text are read from the right."""
     counts = Counter(text).items()
-    return sum(count for one, count in counts if RIGHT_TO_LEFT.match(one)) > _MOSTLY * sum(
-        count for one, count in counts if one.isalpha()
+    return sum(count for letter, count in counts if RIGHT_TO_LEFT.match(letter)) > _MOSTLY * sum(
+        count for letter, count in counts if letter.isalpha()
     )
 
 
@@ -65,10 +65,10 @@ def logical_lines(characters: Sequence[Glyph], size: float, *, mostly: bool) -> 
     far = _LINE_GAP * size
     start = 0
     if glyphs and glyphs[-1][2] - glyphs[0][2] > far:
-        for place, (one, other) in enumerate(pairwise(glyphs), 1):
-            if other[2] - one[2] > far:
-                yield from _cells(glyphs[start:place], size, mostly=mostly)
-                start = place
+        for index, (glyph, other) in enumerate(pairwise(glyphs), 1):
+            if other[2] - glyph[2] > far:
+                yield from _cells(glyphs[start:index], size, mostly=mostly)
+                start = index
     if glyphs:
         yield from _cells(glyphs[start:], size, mostly=mostly)
 
@@ -100,20 +100,20 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
         else:
             last_left, last_right = left, right
             merged.append(glyph)
-    merged = [(*one[:3], _in_order(one[3])) if len(one[3]) > 1 else one for one in merged]
+    merged = [(*glyph[:3], _in_order(glyph[3])) if len(glyph[3]) > 1 else glyph for glyph in merged]
     if _distinct(merged):
         return merged
-    made: list[Glyph] = []
+    plain: list[Glyph] = []
     boxes: set[tuple[float, float]] = set()
     instead: list[Glyph] = []
     for glyph in merged:
-        (instead if glyph[:2] in boxes else made).append(glyph)
+        (instead if glyph[:2] in boxes else plain).append(glyph)
         boxes.add(glyph[:2])
-    edge = max(right for _, right, _, _ in made)
+    edge = max(right for _, right, _, _ in plain)
     for number, (_, _, bottom, text) in enumerate(instead):
         left = edge + (number + 0.5) * _CELL_GAP * size
-        made.append((left, left + 0.25 * size, bottom, text))
-    return made
+        plain.append((left, left + 0.25 * size, bottom, text))
+    return plain
 
 
 def _in_order(letters: str) -> str:
@@ -168,9 +168,9 @@ def _in_logical_order(pieces: Sequence[str], *, rtl: bool) -> str:
     """The text of pieces that stand from left to right: the reverse of the Unicode bidirectional algorithm for one line
     of one direction."""
     if not rtl:
-        return "".join(_turned_runs(pieces, _is_rtl))
+        return "".join(_turn_runs(pieces, _is_rtl))
     if _LEFT_TO_RIGHT.search("".join(pieces)):
-        pieces = _turned_runs(pieces, _is_ltr)
+        pieces = _turn_runs(pieces, _is_ltr)
     text = "".join(reversed(pieces))
     return text.translate(_MIRRORED) if _is_mirrored(text) else text
 
@@ -182,7 +182,7 @@ def _is_mirrored(text: str) -> bool:
     if match is None:
         return False
     closes = match.group() in ")]}"
-    if any((one in ")]}") != closes for one in _BRACKET.findall(text)):
+    if any((bracket in ")]}") != closes for bracket in _BRACKET.findall(text)):
         return closes
     start, end = match.span()
     at_end = start > 0 and not text[start - 1].isspace() and (end == len(text) or text[end].isspace())
@@ -199,24 +199,24 @@ def _is_ltr(text: str) -> bool:
     return any(map(str.isalnum, text)) and not _is_rtl(text)
 
 
-def _turned_runs(pieces: Sequence[str], is_turned: Callable[[str], bool]) -> list[str]:
+def _turn_runs(pieces: Sequence[str], is_turned: Callable[[str], bool]) -> list[str]:
     """The pieces, with each run of pieces of the other direction in reverse. What stands between two of them belongs to the run."""
     distinct = set(pieces)
     turned = set(filter(is_turned, distinct))
-    neutral = {one for one in distinct if not _is_rtl(one) and not _is_ltr(one)}
+    neutral = {piece for piece in distinct if not _is_rtl(piece) and not _is_ltr(piece)}
     marks = list(map(turned.__contains__, pieces))
     if True not in marks:
         return list(pieces)
     # Only the pieces from the first to the last turned one can move.
     first, end = marks.index(True), len(marks) - marks[::-1].index(True)
-    made = list(pieces[:first])
+    result = list(pieces[:first])
     run: list[str] = []
     between: list[str] = []
     strong = False
     for piece in pieces[first:end]:
         if piece in turned:
-            if run and not strong and any(one not in _IN_NUMBER for one in between):
-                made += (*reversed(run), *between)
+            if run and not strong and any(mark not in _IN_NUMBER for mark in between):
+                result += (*reversed(run), *between)
                 run, between = [], []
             run += (*between, piece)
             between = []
@@ -225,7 +225,7 @@ def _turned_runs(pieces: Sequence[str], is_turned: Callable[[str], bool]) -> lis
             between.append(piece)
         else:
             if run:
-                made += (*reversed(run), *between)
+                result += (*reversed(run), *between)
                 run, between, strong = [], [], False
-            made.append(piece)
-    return [*made, *reversed(run), *pieces[end:]]
+            result.append(piece)
+    return [*result, *reversed(run), *pieces[end:]]

@@ -52,8 +52,8 @@ class _Writer(html5_polyglot.Writer):
     """Needs no template, which is a file."""
 
     def apply_template(self) -> str:
-        made = cast("Any", self)  # the writer sets these parts by name
-        parts: Sequence[str] = [*made.head, *made.body_pre_docinfo, *made.docinfo, *made.body]
+        writer = cast("Any", self)  # the writer sets these parts by name
+        parts: Sequence[str] = [*writer.head, *writer.body_pre_docinfo, *writer.docinfo, *writer.body]
         return f"<html>{''.join(parts)}</html>"
 
 
@@ -73,12 +73,12 @@ class _Unknown(Directive):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        made = nodes.container()
+        container = nodes.container()
         if self.arguments:
-            said, _ = self.state.inline_text(self.arguments[0], self.lineno)
-            made += nodes.paragraph("", "", *said)
-        self.state.nested_parse(self.content, self.content_offset, made)
-        return [made]
+            title, _ = self.state.inline_text(self.arguments[0], self.lineno)
+            container += nodes.paragraph("", "", *title)
+        self.state.nested_parse(self.content, self.content_offset, container)
+        return [container]
 
 
 class _Silent(_Unknown):
@@ -107,8 +107,8 @@ def parse(original: Original) -> ParsedDocument:
         _directives.register_directive(name, _Silent)
     for name in {name.lower() for name in _ROLE.findall(text)} - en.roles.keys():
         _roles.register_local_role(name, _unknown_role)
-    made = _core.publish_string(text, writer=_Writer(), settings_overrides=dict(_SETTINGS))
-    labelled = _ORDERED.sub(lambda found: f'<ol type="{_LABELS[found.group(1)]}" class="', str(made))
+    output = _core.publish_string(text, writer=_Writer(), settings_overrides=dict(_SETTINGS))
+    labelled = _ORDERED.sub(lambda match: f'<ol type="{_LABELS[match.group(1)]}" class="', str(output))
     page = replace(original)
     page.text = labelled
     inserted = sum(name.lower() in _INSERTING for name in _DIRECTIVE.findall(text)) + len(_FILE.findall(text))

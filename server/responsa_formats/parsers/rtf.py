@@ -15,7 +15,7 @@ from typing import Final
 from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
-from responsa_formats.parsers.grid import Cell, placed, write_table
+from responsa_formats.parsers.grid import Cell, place_cells, write_table
 from responsa_formats.parsers.office import (
     PAGE_NUMBER,
     Stated,
@@ -103,7 +103,7 @@ def _write_table(blocks: BlockWriter, rows: Sequence[_Row], path: str) -> None:
     edges = sorted({edge for defined, _, _ in rows for edge, _, _ in defined})
     columns = {edge: number for number, edge in enumerate(edges, 1)}
     above: dict[int, Cell] = {}
-    made: list[list[Cell]] = []
+    table: list[list[Cell]] = []
     for defined, texts, header in rows:
         row: list[Cell] = []
         last = 0
@@ -118,8 +118,8 @@ def _write_table(blocks: BlockWriter, rows: Sequence[_Row], path: str) -> None:
                 row.append(Cell(text, 1, max(right - last, 1), header))
                 above[right] = row[-1]
             last = right
-        made.append(row)
-    write_table(blocks, placed(made), lambda row: Place(path=f"{path}, row {row.number}"))
+        table.append(row)
+    write_table(blocks, place_cells(table), lambda row: Place(path=f"{path}, row {row.number}"))
 
 
 _PLAIN: Final = Form()
@@ -180,9 +180,9 @@ class _Reader:
     def read(self) -> None:
         group = _Group(self.text, self.codec)
         stack: list[_Group] = []
-        skipped = place = 0
-        while (match := _TOKEN.match(self.source, place)) is not None:
-            place = match.end()
+        skipped = offset = 0
+        while (match := _TOKEN.match(self.source, offset)) is not None:
+            offset = match.end()
             word, number, code, sign, brace, text = match.groups()
             if code is not None or text is not None:
                 data = bytes([int(code, 16)]) if code is not None else text.encode("latin-1")
@@ -208,7 +208,7 @@ class _Reader:
             elif sign == "*":
                 group.starred = True
             elif word == "bin":
-                place += max(int(number or 0), 0)
+                offset += max(int(number or 0), 0)
             elif word == "u" and number is not None:
                 self.put(group, chr(int(number) % 0x10000))
                 skipped = group.skip

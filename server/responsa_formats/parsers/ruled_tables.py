@@ -23,10 +23,10 @@ _BANDS: Final = 3
 
 
 class Rule(NamedTuple):
-    """A rule. place: on the other axis. start, end: its ends."""
+    """A rule. coord: on the other axis. start, end: its ends."""
 
     upright: bool
-    place: float
+    coord: float
     start: float
     end: float
 
@@ -61,23 +61,23 @@ class Grid:
         return None
 
 
-def merged(rules: Sequence[Rule]) -> list[Rule]:
+def merge_rules(rules: Sequence[Rule]) -> list[Rule]:
     """The rules, of which those in one line that touch are one."""
-    made: list[Rule] = []
+    result: list[Rule] = []
     for upright in (False, True):
         level: list[Rule] = []
         for rule in sorted(rule for rule in rules if rule.upright is upright):
-            if level and rule.place - level[0].place > _NEAR / 2:
-                made += _joined(level)
+            if level and rule.coord - level[0].coord > _NEAR / 2:
+                result += _join(level)
                 level = []
             level.append(rule)
-        made += _joined(level)
-    return made
+        result += _join(level)
+    return result
 
 
-def _joined(level: Sequence[Rule]) -> Iterator[Rule]:
+def _join(level: Sequence[Rule]) -> Iterator[Rule]:
     last: Rule | None = None
-    for rule in sorted(level, key=lambda one: one.start):
+    for rule in sorted(level, key=lambda rule: rule.start):
         if last is not None and rule.start <= last.end + _NEAR:
             last = last._replace(end=max(last.end, rule.end))
         else:
@@ -90,7 +90,7 @@ def _joined(level: Sequence[Rule]) -> Iterator[Rule]:
 
 def grids(rules: Sequence[Rule]) -> list[Grid]:
     """The tables that rules make, without those of a single row or column."""
-    rules = merged(rules)
+    rules = merge_rules(rules)
     if len(rules) > _MAX_RULES:
         return []
     flat = [rule for rule in rules if not rule.upright]
@@ -106,8 +106,8 @@ def grids(rules: Sequence[Rule]) -> list[Grid]:
     for number, rule in enumerate(flat):
         for other, crossing in enumerate(upright, len(flat)):
             if (
-                rule.start - _NEAR <= crossing.place <= rule.end + _NEAR
-                and crossing.start - _NEAR <= rule.place <= crossing.end + _NEAR
+                rule.start - _NEAR <= crossing.coord <= rule.end + _NEAR
+                and crossing.start - _NEAR <= rule.coord <= crossing.end + _NEAR
             ):
                 group[root(number)] = root(other)
     parts: dict[int, list[Rule]] = {}
@@ -118,17 +118,17 @@ def grids(rules: Sequence[Rule]) -> list[Grid]:
 
 def bands(rules: Sequence[Rule]) -> Iterator[Sequence[Rule]]:
     """The runs of horizontal rules of one length below each other, without verticals between them, that may separate rows."""
-    rules = merged(rules)
+    rules = merge_rules(rules)
     upright = [rule for rule in rules if rule.upright]
     alike: dict[tuple[int, int], list[Rule]] = {}
     for rule in rules:
         if not rule.upright:
             alike.setdefault((round(rule.start / _NEAR), round(rule.end / _NEAR)), []).append(rule)
     for run in alike.values():
-        top, bottom, left, right = run[0].place, run[-1].place, run[0].start, run[0].end
+        top, bottom, left, right = run[0].coord, run[-1].coord, run[0].start, run[0].end
         crossed = any(
-            left - _NEAR < one.place < right + _NEAR and one.start < bottom - _NEAR and one.end > top + _NEAR
-            for one in upright
+            left - _NEAR < bar.coord < right + _NEAR and bar.start < bottom - _NEAR and bar.end > top + _NEAR
+            for bar in upright
         )
         if len(run) > _BANDS and not crossed:
             yield run
@@ -140,8 +140,8 @@ def _grid(rules: Sequence[Rule]) -> Grid | None:
     if not flat or not upright:
         return None
     # A table may have no rules at its sides.
-    xs = _edges([rule.place for rule in upright], [*(r.start for r in flat), *(r.end for r in flat)])
-    ys = _edges([rule.place for rule in flat], [*(r.start for r in upright), *(r.end for r in upright)])
+    xs = _edges([rule.coord for rule in upright], [*(r.start for r in flat), *(r.end for r in flat)])
+    ys = _edges([rule.coord for rule in flat], [*(r.start for r in upright), *(r.end for r in upright)])
     rows, columns = len(ys) - 1, len(xs) - 1
     if rows < 2 or columns < 2 or rows * columns > _MAX_SLOTS:
         return None
@@ -167,21 +167,21 @@ def _grid(rules: Sequence[Rule]) -> Grid | None:
     return Grid(ys, xs, [[area for area in row if area is not None] for row in areas])
 
 
-def _stands(rules: Sequence[Rule], place: float, middle: float) -> bool:
+def _stands(rules: Sequence[Rule], coord: float, middle: float) -> bool:
     return any(
-        abs(rule.place - place) <= _NEAR and rule.start - _NEAR < middle < rule.end + _NEAR for rule in rules
+        abs(rule.coord - coord) <= _NEAR and rule.start - _NEAR < middle < rule.end + _NEAR for rule in rules
     )
 
 
 def _edges(places: Sequence[float], ends: Sequence[float]) -> list[float]:
     """The places in order, those that are near as one, with the outermost ends if they are farther out."""
-    made: list[float] = []
-    for place in sorted([*places, min(ends), max(ends)]):
-        if not made or place - made[-1] > _LEAST:
-            made.append(place)
-    return made
+    edges: list[float] = []
+    for edge in sorted([*places, min(ends), max(ends)]):
+        if not edges or edge - edges[-1] > _LEAST:
+            edges.append(edge)
+    return edges
 
 
 def row_edges(run: Sequence[Rule]) -> Iterator[tuple[float, float]]:
     """The upper and the lower edges of the rows between rules."""
-    return pairwise(rule.place for rule in run)
+    return pairwise(rule.coord for rule in run)

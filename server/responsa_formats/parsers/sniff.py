@@ -232,9 +232,9 @@ def decide_format(content: StoredBytes, name: str, content_type: str, formats: F
         if not whole and error.reason in (Reason.EMPTY, Reason.MALFORMED):
             return ""
         raise
-    found = formats.named(original.format)
-    assert found is not None, "sniff() must return the name of a format in the table of formats"
-    return found.media_type
+    kind = formats.with_name(original.format)
+    assert kind is not None, "sniff() must return the name of a format in the table of formats"
+    return kind.media_type
 
 
 def _head(content: bytes) -> bytes:
@@ -252,9 +252,9 @@ def _decide(original: Original) -> Format:
     declared = declaration.format
     archive = _archive(original) if data.startswith(ZIP_MAGIC) else None
     if archive is not None:
-        binary = next((one for one in formats if one.matches_archive(archive)), None)
+        binary = next((kind for kind in formats if kind.matches_archive(archive)), None)
     else:
-        binary = next((one for one in formats if one.matches(data)), None)
+        binary = next((kind for kind in formats if kind.matches(data)), None)
     if binary is not None and declared in (None, binary):
         return binary
     if binary is not None:
@@ -272,7 +272,7 @@ def _decide(original: Original) -> Format:
         return declared
     if declaration.wording:
         raise rejections.unsupported(declaration.wording)
-    return next((one for one in formats if one.matches(text)), PLAIN_TEXT)
+    return next((kind for kind in formats if kind.matches(text)), PLAIN_TEXT)
 
 
 def _archive(original: Original) -> Archive:
@@ -294,10 +294,10 @@ def _declaration(name: str, content_type: str, formats: Formats) -> Declaration:
     suffix = suffix_match.group(1).lower() if suffix_match else ""
     if suffix in _EXPORTED:
         return Declaration(None, "", charset)
-    if (found := formats.with_suffix(suffix)) is not None:
-        return Declaration(found, f'The name ends in ".{suffix}"', charset)
-    if (found := formats.with_media_type(media)) is not None:
-        return Declaration(found, f'The content type is "{media}"', charset)
+    if (known := formats.with_suffix(suffix)) is not None:
+        return Declaration(known, f'The name ends in ".{suffix}"', charset)
+    if (known := formats.with_media_type(media)) is not None:
+        return Declaration(known, f'The content type is "{media}"', charset)
     if suffix:
         return Declaration(None, f'".{suffix}"', charset)
     if media not in _UNDECLARED_TYPES:
@@ -382,8 +382,8 @@ def _magic(head: bytes) -> str | None:
 def _looks_like_utf16(head: bytes) -> bool:
     """Whether every other byte is NUL, as in Latin text encoded as UTF-16."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
-    most, least = max(even, odd), min(even, odd)
-    return most * 2 > len(head) // 2 and least * 20 < most
+    larger, least = max(even, odd), min(even, odd)
+    return larger * 2 > len(head) // 2 and least * 20 < larger
 
 
 def _decode_marked(data: bytes, codec: str) -> str:
@@ -451,7 +451,7 @@ def _detect(original: Original, error: UnicodeDecodeError) -> str:
         except UnicodeDecodeError:
             continue
         shown = sample.decode(CHARSETS[label], "ignore")
-        rivals = (one for one, other in candidates if sample.decode(CHARSETS[other], "ignore") != shown)
+        rivals = (name for name, other in candidates if sample.decode(CHARSETS[other], "ignore") != shown)
         if likelihood < _UNLIKELY or next(rivals, 0.0) > _RIVAL * likelihood:
             original.guessed_charset = label
         return text
@@ -461,22 +461,22 @@ def _detect(original: Original, error: UnicodeDecodeError) -> str:
 def _by_lines(original: Original) -> str | None:
     """The text of a file of which few lines are in another character set than the others; None if the lines do not differ."""
     lines = original.data.split(b"\n")
-    said = [line for line in lines if not line.isascii()]
-    utf8 = [line for line in said if _is_utf8(line)]
-    foreign = len(said) - len(utf8) if len(utf8) * 2 > len(said) else len(utf8)
-    if not 0 < foreign <= _FOREIGN_LINES or foreign == len(said):
+    accented = [line for line in lines if not line.isascii()]
+    utf8 = [line for line in accented if _is_utf8(line)]
+    foreign = len(accented) - len(utf8) if len(utf8) * 2 > len(accented) else len(utf8)
+    if not 0 < foreign <= _FOREIGN_LINES or foreign == len(accented):
         return None
     mostly = len(utf8) > foreign
-    likely = _likely(b"\n".join(line for line in said if not _is_utf8(line))[:_DETECT_BYTES])
+    likely = _likely(b"\n".join(line for line in accented if not _is_utf8(line))[:_DETECT_BYTES])
     label = likely[0][1] if likely and likely[0][0] >= _UNLIKELY else _GUESSED[0]
-    place = 0
+    offset = 0
     parts: list[str] = []
     for line in lines:
         valid = _is_utf8(line)
         parts.append(line.decode("utf-8" if valid else CHARSETS[label], "replace"))
         if valid is not mostly and not line.isascii():
-            original.foreign[place] = "utf-8" if valid else label
-        place += len(parts[-1]) + 1
+            original.foreign[offset] = "utf-8" if valid else label
+        offset += len(parts[-1]) + 1
     return "\n".join(parts)
 
 
@@ -491,7 +491,7 @@ def _likely(sample: bytes) -> list[tuple[float, str]]:
         if label is not None and not _C1.search(text):
             share = _MIXED_SHARE if _MIXED.search(text) else 1.0
             candidates.append((round(share * detection["confidence"], 3), label))
-    return sorted(candidates, key=lambda one: (-one[0], _GUESSED.index(one[1])))
+    return sorted(candidates, key=lambda candidate: (-candidate[0], _GUESSED.index(candidate[1])))
 
 
 def _undecodable(charset: str, error: UnicodeDecodeError) -> Rejected:

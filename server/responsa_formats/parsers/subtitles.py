@@ -32,22 +32,22 @@ _LONGEST: Final = 2000
 def parse(original: Original) -> ParsedDocument:
     """Extract what is said. Raises Rejected if there is nothing, or more than the server stores."""
     blocks = BlockWriter()
-    speaker, begun, said = "", "", ""
+    speaker, begun, speech = "", "", ""
 
     def write() -> None:
-        if said:
-            text = f"{speaker}: {said}" if speaker else said
+        if speech:
+            text = f"{speaker}: {speech}" if speaker else speech
             path = f"{begun}, {speaker}" if speaker else begun
             blocks.write(text, BlockKind.PARAGRAPH, place=Place(path=path))
 
     last = ""
     for time, voice, lines in _cues(original):
-        if voice != speaker or len(said) > _LONGEST or (len(said) > _LONG and _ENDED.search(said)):
+        if voice != speaker or len(speech) > _LONGEST or (len(speech) > _LONG and _ENDED.search(speech)):
             write()
-            speaker, begun, said = voice, time, ""
+            speaker, begun, speech = voice, time, ""
         for line in lines:
             if line != last:
-                said = f"{said} {line}" if said else line
+                speech = f"{speech} {line}" if speech else line
                 begun = begun or time
             last = line
     write()
@@ -65,15 +65,15 @@ def _cues(original: Original) -> Iterator[tuple[str, str, list[str]]]:
     """The beginning, the speaker, who stays until another one is named, and the lines of each cue."""
     for block in _BLANK.split(_LINE_END.sub("\n", original.text)):
         rows = block.strip().splitlines()
-        place = next((n for n, row in enumerate(rows[:2]) if _TIMES.match(row)), None)
-        if place is None:
+        index = next((n for n, row in enumerate(rows[:2]) if _TIMES.match(row)), None)
+        if index is None:
             original.left_out[LeftOutKind.COMMENT] += block.lstrip().startswith("NOTE")
             continue
-        times = _TIMES.match(rows[place])
+        times = _TIMES.match(rows[index])
         assert times is not None, "the row with the times has just been found"
         voice = ""
         lines: list[str] = []
-        for row in rows[place + 1 :]:
+        for row in rows[index + 1 :]:
             named = _VOICE.search(row)
             if named is not None and named.group(1).strip() != voice:
                 if lines:

@@ -130,7 +130,7 @@ class Formats:
     def __iter__(self) -> Iterator[Format]:
         return iter(self._rows)
 
-    def named(self, name: str) -> Format | None:
+    def with_name(self, name: str) -> Format | None:
         """The format with this name; None if no format has it."""
         return self._names.get(name)
 

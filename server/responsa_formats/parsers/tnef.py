@@ -42,14 +42,14 @@ def parse(original: Original) -> ParsedDocument:
 
 
 def _mail(data: bytes) -> Mail:
-    said: dict[int, bytes] = {}
+    attributes: dict[int, bytes] = {}
     message: Mapping[int, tuple[int, bytes]] = {}
     attachments: list[dict[int, bytes]] = []
-    place = len(SIGNATURE) + 2
-    while place + _HEAD.size <= len(data):
-        _, number, size = _HEAD.unpack_from(data, place)
-        value = data[place + _HEAD.size : place + _HEAD.size + size]
-        place += _HEAD.size + size + 2
+    offset = len(SIGNATURE) + 2
+    while offset + _HEAD.size <= len(data):
+        _, number, size = _HEAD.unpack_from(data, offset)
+        value = data[offset + _HEAD.size : offset + _HEAD.size + size]
+        offset += _HEAD.size + size + 2
         if number == _MESSAGE:
             message = _properties(value)
         elif number == _BEGINNING:
@@ -57,19 +57,19 @@ def _mail(data: bytes) -> Mail:
         elif number in (_DATA, _TITLE, _ATTACHMENT) and attachments:
             attachments[-1][number] = value
         else:
-            said[number] = value
-    subject = _text(message.get(_PR_SUBJECT)) or _letters(said.get(_SUBJECT, b""))
+            attributes[number] = value
+    subject = _text(message.get(_PR_SUBJECT)) or _letters(attributes.get(_SUBJECT, b""))
     return Mail(
         one_line(subject),
         dict.fromkeys(MAIL_HEADERS, ""),
         "",
-        _body(message, said),
-        [_attachment(one) for one in attachments],
+        _body(message, attributes),
+        [_attachment(attachment) for attachment in attachments],
     )
 
 
-def _body(message: Mapping[int, tuple[int, bytes]], said: Mapping[int, bytes]) -> MailPart | None:
-    plain = _text(message.get(_PLAIN)) or _letters(said.get(_BODY, b""))
+def _body(message: Mapping[int, tuple[int, bytes]], attributes: Mapping[int, bytes]) -> MailPart | None:
+    plain = _text(message.get(_PLAIN)) or _letters(attributes.get(_BODY, b""))
     if plain.strip():
         return MailPart("", plain.encode(), "text/plain; charset=utf-8")
     kind, html = message.get(_HTML, (0, b""))
@@ -77,7 +77,7 @@ def _body(message: Mapping[int, tuple[int, bytes]], said: Mapping[int, bytes]) -
         text = html.decode("utf-16-le", "replace").encode() if kind == _WIDE else html
         return MailPart("", text, "text/html")
     if _PACKED in message:
-        return MailPart("", _unpacked(message[_PACKED][1]), "application/rtf")
+        return MailPart("", _unpack(message[_PACKED][1]), "application/rtf")
     return None
 
 
@@ -96,29 +96,29 @@ def _properties(data: bytes) -> Mapping[int, tuple[int, bytes]]:
         return {}
     values: dict[int, tuple[int, bytes]] = {}
     (count,) = struct.unpack_from("<I", data)
-    place = 4
+    offset = 4
 
     def whole() -> int:
-        nonlocal place
-        (number,) = struct.unpack_from("<I", data, place)
-        place += 4
+        nonlocal offset
+        (number,) = struct.unpack_from("<I", data, offset)
+        offset += 4
         return number
 
     for _ in range(min(count, _MAX_PROPERTIES)):
-        kind, number = struct.unpack_from("<HH", data, place)
-        place += 4
+        kind, number = struct.unpack_from("<HH", data, offset)
+        offset += 4
         if number >= 0x8000:
-            place += 16
+            offset += 16
             named = whole()
             length = whole()
-            place += (length + 3) // 4 * 4 if named else 0
+            offset += (length + 3) // 4 * 4 if named else 0
         simple = kind & ~_MANY
         several = whole() if kind & _MANY or simple in _VARIABLE else 1
         for n in range(min(several, _MAX_PROPERTIES)):
             size = whole() if simple in _VARIABLE else _SIZES.get(simple, 4)
             if not n and number < 0x8000:
-                values[number] = simple, data[place : place + size]
-            place += (size + 3) // 4 * 4
+                values[number] = simple, data[offset : offset + size]
+            offset += (size + 3) // 4 * 4
     return values
 
 
@@ -137,30 +137,30 @@ def _letters(data: bytes) -> str:
         return text.decode("cp1252", "replace")
 
 
-def _unpacked(data: bytes) -> bytes:
+def _unpack(data: bytes) -> bytes:
     """The RTF of compressed RTF. Raises struct.error or IndexError if it is cut off."""
     _, size, kind, _ = struct.unpack_from("<II4sI", data)
     if kind == b"MELA":
         return data[16 : 16 + size]
-    made = bytearray(_DICTIONARY)
-    begun = len(made)
-    place = 16
-    while place < len(data) and len(made) < begun + size:
-        flags = data[place]
-        place += 1
+    text = bytearray(_DICTIONARY)
+    begun = len(text)
+    offset = 16
+    while offset < len(data) and len(text) < begun + size:
+        flags = data[offset]
+        offset += 1
         for bit in range(8):
-            if place >= len(data):
+            if offset >= len(data):
                 break
             if not flags >> bit & 1:
-                made.append(data[place])
-                place += 1
+                text.append(data[offset])
+                offset += 1
                 continue
-            pair = data[place] << 8 | data[place + 1]
-            place += 2
+            pair = data[offset] << 8 | data[offset + 1]
+            offset += 2
             # The place in a ring of 4,096 bytes, in which the text begins after the dictionary.
-            back = (len(made) - (pair >> 4)) % 4096
+            back = (len(text) - (pair >> 4)) % 4096
             if not back:
-                return bytes(made[begun : begun + size])
+                return bytes(text[begun : begun + size])
             for _ in range((pair & 15) + 2):
-                made.append(made[-back])
-    return bytes(made[begun : begun + size])
+                text.append(text[-back])
+    return bytes(text[begun : begun + size])

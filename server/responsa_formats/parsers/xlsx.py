@@ -24,7 +24,7 @@ from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.charts import write_chart
 from responsa_formats.parsers.formulas import Results
 from responsa_formats.parsers.grid import Row, Span, spread, write_table
-from responsa_formats.parsers.number_formats import BUILT_IN, Shown, compiled, general
+from responsa_formats.parsers.number_formats import BUILT_IN, Shown, compile_format, general
 from responsa_formats.parsers.office import (
     PAGE_NUMBER,
     Names,
@@ -32,10 +32,10 @@ from responsa_formats.parsers.office import (
     document,
     is_on,
     main_part,
+    metadata_of,
     read_events,
     read_tree,
-    related,
-    stated,
+    relations_of,
     tidy,
     tidy_cell,
     whole,
@@ -137,12 +137,12 @@ def parse(original: Original) -> ParsedDocument:
     archive = Archive.open(original.data)
     count_left_out(original, archive)
     part = main_part(archive)
-    links = related(archive, part)
-    parts = {one.kind: one.part for one in links.values()}
-    said = stated(archive)
+    links = relations_of(archive, part)
+    parts = {link.kind: link.part for link in links.values()}
+    metadata = metadata_of(archive)
     workbook = read_tree(archive, part)
-    since_1904 = any(is_on(one.get("date1904")) for one in workbook.iter("x:workbookPr"))
-    shared = _shared_strings(archive, parts.get("sharedStrings", ""))
+    since_1904 = any(is_on(node.get("date1904")) for node in workbook.iter("x:workbookPr"))
+    shared = _read_strings(archive, parts.get("sharedStrings", ""))
     styles = read_tree(archive, parts["styles"]) if parts.get("styles", "") in archive else None
     formats, bold = _styles(styles, since_1904=since_1904)
     fonts = _fonts(styles)
@@ -150,7 +150,7 @@ def parse(original: Original) -> ParsedDocument:
     # The library counts dates from 1900.
     results = Results(b"" if since_1904 else original.data)
     visible = {
-        one.get("name", "") for one in workbook.iter("x:sheet") if one.get("state", "visible") == "visible"
+        tab.get("name", "") for tab in workbook.iter("x:sheet") if tab.get("state", "visible") == "visible"
     }
     running: set[str] = set()
     cells = 0
@@ -165,24 +165,24 @@ def parse(original: Original) -> ParsedDocument:
         read_events(archive, link.part, sheet.start, sheet.end, sheet.text)
         cells += sheet.cells
         original.left_out[LeftOutKind.FORMULA] += sheet.uncomputed
-        tables = [other.part for other in related(archive, link.part).values() if other.kind == "table"]
+        tables = [other.part for other in relations_of(archive, link.part).values() if other.kind == "table"]
         for table in (read_tree(archive, name) for name in tables if name in archive):
             if table.get("headerRowCount", "1") == "1":
                 sheet.filtered.append(table.get("ref", ""))
         sheet.arrange()
         name = tidy_cell(entry.get("name", ""))
-        drawn = [other.part for other in related(archive, link.part).values() if other.kind == "drawing"]
+        drawn = [other.part for other in relations_of(archive, link.part).values() if other.kind == "drawing"]
         drawings = {part: read_tree(archive, part) for part in drawn if part in archive}
         lines = [(name, _running_line(code)) for code in sheet.running]
-        if sheet.rows or any(_says(one) for one in drawings.values()):
+        if sheet.rows or any(_says(drawing) for drawing in drawings.values()):
             place = Place(page=number, path=name)
             blocks.write(name or f"Sheet {number}", BlockKind.HEADING, 1, place=place)
             write_running(blocks, lines, running, number)
             write_sheet(blocks, sheet.rows, number, name)
             for part, drawing in drawings.items():
-                charts = related(archive, part)
+                charts = relations_of(archive, part)
                 for node in drawing.iter():
-                    if node.tag == "a:p" and (text := tidy(_drawn(node))):
+                    if node.tag == "a:p" and (text := tidy(_text_of(node))):
                         blocks.write(text, BlockKind.PARAGRAPH, place=place)
                     elif node.tag == "c:chart" and (chart := charts.get(node.get("r:id", ""))) is not None:
                         write_chart(original, archive, chart.part, blocks, place, visible)
@@ -190,8 +190,8 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         blocks,
-        said.title or title_from_name(original.name),
-        said,
+        metadata.title or title_from_name(original.name),
+        metadata,
         "The workbook has no text on visible sheets. Upload a workbook with visible cells.",
     )
 
@@ -199,7 +199,7 @@ def parse(original: Original) -> ParsedDocument:
 def _running_line(code: str) -> str:
     """The text of the header or footer of a printed page (ISO/IEC 29500-1, 18.3.1.46), with tabs between its parts."""
 
-    def shown(match: re.Match[str]) -> str:
+    def show(match: re.Match[str]) -> str:
         match match.group(1):
             case "L" | "C" | "R":
                 return "\t"
@@ -210,16 +210,16 @@ def _running_line(code: str) -> str:
             case _:
                 return ""
 
-    return _RUNNING_CODE.sub(shown, code)
+    return _RUNNING_CODE.sub(show, code)
 
 
 def _says(drawing: Element) -> bool:
     """Whether a drawing has a text or a chart."""
-    return bool(_drawn(drawing).strip()) or next(drawing.iter("c:chart"), None) is not None
+    return bool(_text_of(drawing).strip()) or next(drawing.iter("c:chart"), None) is not None
 
 
-def _drawn(node: Element) -> str:
-    return "".join(one.text or "" for one in node.iter("a:t"))
+def _text_of(node: Element) -> str:
+    return "".join(run.text or "" for run in node.iter("a:t"))
 
 
 def write_sheet(blocks: BlockWriter, rows: Sequence[Row], number: int, name: str) -> None:
@@ -235,7 +235,7 @@ def write_sheet(blocks: BlockWriter, rows: Sequence[Row], number: int, name: str
         write_table(blocks, table, place)
 
 
-def _shared_strings(archive: Archive, part: str) -> list[str]:
+def _read_strings(archive: Archive, part: str) -> list[str]:
     if part not in archive:
         return []
     strings: list[str] = []
@@ -261,7 +261,7 @@ def _shared_strings(archive: Archive, part: str) -> list[str]:
             case "x:t":
                 state.reading = False
             case "x:si":
-                strings.append(_unescaped("".join(parts)))
+                strings.append(_unescape("".join(parts)))
             case "x:rPh":
                 state.phonetic = False
             case _:
@@ -269,7 +269,7 @@ def _shared_strings(archive: Archive, part: str) -> list[str]:
 
     def text(characters: str) -> None:
         if state.reading:
-            parts.append(font.shown(characters))
+            parts.append(font.render(characters))
 
     read_events(archive, part, start, end, text)
     return strings
@@ -283,7 +283,7 @@ class _StringState:
     reading: bool = False
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     if "_x" in text:
         text = _ESCAPED.sub(_character, text)
     return tidy_cell(text)
@@ -299,41 +299,41 @@ def _styles(tree: Element | None, *, since_1904: bool) -> tuple[list[Shown], set
     if tree is None:
         return [], set()
     codes = dict(BUILT_IN)
-    for one in tree.iter("x:numFmt"):
-        codes[whole(one.get("numFmtId"), 0, 999_999)] = one.get("formatCode", "")
-    made: dict[str, Shown] = {}
+    for node in tree.iter("x:numFmt"):
+        codes[whole(node.get("numFmtId"), 0, 999_999)] = node.get("formatCode", "")
+    formats: dict[str, Shown] = {}
 
     def of(code: str | None) -> Shown:
         if not code or code.lower() == "general":
             return general
-        if code not in made:
-            made[code] = compiled(code, since_1904=since_1904)
-        return made[code]
+        if code not in formats:
+            formats[code] = compile_format(code, since_1904=since_1904)
+        return formats[code]
 
-    styles = [one for top in tree.findall("x:cellXfs") for one in top]
-    fonts = [one.find("x:b") for top in tree.findall("x:fonts") for one in top]
-    heavy = {str(n) for n, one in enumerate(fonts) if one is not None and is_on(one.get("val", "1"))}
+    styles = [style for top in tree.findall("x:cellXfs") for style in top]
+    fonts = [font.find("x:b") for top in tree.findall("x:fonts") for font in top]
+    heavy = {str(n) for n, font in enumerate(fonts) if font is not None and is_on(font.get("val", "1"))}
     shown = [of(codes.get(whole(style.get("numFmtId"), 0, 999_999))) for style in styles]
-    return shown, {str(n) for n, one in enumerate(styles) if one.get("fontId") in heavy}
+    return shown, {str(n) for n, style in enumerate(styles) if style.get("fontId") in heavy}
 
 
 def _fonts(tree: Element | None) -> dict[str, _Font]:
     """The fonts that strike the text or have signs, by the attribute that names the style of a cell."""
     if tree is None:
         return {}
-    made: list[_Font] = []
-    for element in (one for top in tree.findall("x:fonts") for one in top):
-        made.append(_Font())
+    fonts: list[_Font] = []
+    for element in (font for top in tree.findall("x:fonts") for font in top):
+        fonts.append(_Font())
         for part in element:
-            made[-1].start(part.tag, part.attrib)
+            fonts[-1].start(part.tag, part.attrib)
         # As a whole, a cell is neither raised nor lowered.
-        made[-1].shift = 0
-    found: dict[str, _Font] = {}
-    for number, element in enumerate(one for top in tree.findall("x:cellXfs") for one in top):
+        fonts[-1].shift = 0
+    by_style: dict[str, _Font] = {}
+    for number, element in enumerate(style for top in tree.findall("x:cellXfs") for style in top):
         font = whole(element.get("fontId"), 0, 999_999)
-        if font < len(made) and made[font].shown("aP") != "aP":
-            found[str(number)] = made[font]
-    return found
+        if font < len(fonts) and fonts[font].render("aP") != "aP":
+            by_style[str(number)] = fonts[font]
+    return by_style
 
 
 @dataclass(slots=True)
@@ -358,7 +358,7 @@ class _Font:
             case _:
                 pass
 
-    def shown(self, text: str) -> str:
+    def render(self, text: str) -> str:
         return marked(in_unicode(text, self.name), Form(self.shift, self.struck))
 
 
@@ -444,7 +444,7 @@ class _Sheet:
 
     def text(self, characters: str) -> None:
         if self.reading:
-            self.value.append(self.run.shown(characters) if self.kind == "inlineStr" else characters)
+            self.value.append(self.run.render(characters) if self.kind == "inlineStr" else characters)
 
     def end(self, name: str) -> None:
         match self.names[name]:
@@ -463,7 +463,7 @@ class _Sheet:
                     font = self.fonts.get(self.style) if self.fonts else None
                     # The runs of a rich text have their own fonts.
                     self.held[self.column] = (
-                        tidy_cell(font.shown(text)) if font and "~~" not in text else text
+                        tidy_cell(font.render(text)) if font and "~~" not in text else text
                     )
                     if self.style not in self.bold:
                         self.light = self.row
@@ -530,7 +530,7 @@ class _Sheet:
             case "b":
                 return "TRUE" if value.strip() == "1" else "FALSE"
             case _:
-                return _unescaped(value)
+                return _unescape(value)
 
 
 def _number(row: Row) -> int:
@@ -538,8 +538,8 @@ def _number(row: Row) -> int:
 
 
 def _ranges(references: Iterable[str]) -> Iterator[tuple[int, int, int, int]]:
-    for found in filter(None, map(_RANGE.fullmatch, references)):
-        left, top, right, bottom = found.groups()
+    for match in filter(None, map(_RANGE.fullmatch, references)):
+        left, top, right, bottom = match.groups()
         yield int(top), _column(left), int(bottom), _column(right)
 
 

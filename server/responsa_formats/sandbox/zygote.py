@@ -195,7 +195,7 @@ class _Zygote:
         if isinstance(job, ComputeJob):
             self.load_computation(job.format)
         for name in (job.format, job.late_import):
-            if (row := self.formats.named(name)) is not None:
+            if (row := self.formats.with_name(name)) is not None:
                 self.load(row)
             elif name and name == job.late_import and self.imports.load(name):
                 imported = name
@@ -350,7 +350,7 @@ def _parsed(job: Job, zygote: _Zygote) -> bytes:
     original = sniff(_read(), job.name, job.content_type, formats=zygote.formats, known=job.format)
     original.reader, original.parser = zygote.reader, zygote.loaded
     zygote.format = original.format
-    row = zygote.formats.named(original.format)
+    row = zygote.formats.with_name(original.format)
     assert row is not None, "a job and sniff() must name a format of the table"
     document = zygote.loaded(row)(original)
     return pack_result(document, original.left_out, original.guessed_charset, original.ocr_pages)

@@ -80,7 +80,7 @@ def judged(pairs: Sequence[Pair], documents: Path) -> Iterator[Judged]:
 
 def _passages(file: Path, language: str) -> Iterator[PromptPassage]:
     original = sniff(file.read_bytes(), file.name)
-    row = FORMATS.named(original.format)
+    row = FORMATS.with_name(original.format)
     assert row is not None, f"no format reads {file}"
     parsed = row.load()(original)
 

@@ -98,7 +98,7 @@ class VectorMaker:
         except Rejected:
             return
         with closing(parsed):
-            found = FORMATS.named(parsed.format)
+            found = FORMATS.with_name(parsed.format)
             if found is None:
                 return
             collected = _Collected({}, {})

@@ -199,7 +199,7 @@ class Ingest:
             yield await self._ingestions.original(task.claim, start, _PIECE_BYTES)
 
     async def _index(self, task: IngestTask, indexer: Indexer, parsed: ParsedFile) -> None:
-        file_format = FORMATS.named(parsed.format)
+        file_format = FORMATS.with_name(parsed.format)
         if (
             file_format is None
         ):  # a malicious document may have taken over the parser, so the format may not exist

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from responsa_formats.parsers.office_samples import relationships, zipped
+from responsa_formats.parsers.office_samples import relationships, zip_members
 from tests.unit.ingest.outlook_files import ole
 
 Value = str | float | bool
@@ -80,7 +80,7 @@ def xlsb(sheets: Mapping[str, Rows], hidden: Sequence[str] = ()) -> bytes:
         "xl/styles.bin": _styles(),
         **{f"xl/{target}": _xlsb_sheet(rows) for target, rows in zip(targets, sheets.values(), strict=True)},
     }
-    return zipped(members)
+    return zip_members(members)
 
 
 def _styles() -> bytes:

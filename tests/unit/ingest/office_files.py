@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from io import BytesIO
 
-from responsa_formats.parsers.office_samples import relationships, zipped
+from responsa_formats.parsers.office_samples import relationships, zip_members
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.parsers.table import FORMATS
 from responsa_formats.text.canonical import BlockKind, ParsedDocument
@@ -53,7 +53,7 @@ def docx(body: str, parts: Mapping[str, str] | None = None, properties: str = ""
     }
     for kind, content in (parts or {}).items():
         members[f"word/{kind}.xml"] = f"<w:{kind} {W}>{content}</w:{kind}>"
-    return zipped(members | ({"docProps/core.xml": properties} if properties else {}))
+    return zip_members(members | ({"docProps/core.xml": properties} if properties else {}))
 
 
 def pptx(slides: Mapping[str, Mapping[str, str]], properties: str = "") -> bytes:
@@ -71,7 +71,7 @@ def pptx(slides: Mapping[str, Mapping[str, str]], properties: str = "") -> bytes
             {f"../{kind}/{name}.xml": kind for kind in others}
         )
         members |= {f"ppt/{kind}/{name}.xml": xml for kind, xml in others.items()}
-    return zipped(members | ({"docProps/core.xml": properties} if properties else {}))
+    return zip_members(members | ({"docProps/core.xml": properties} if properties else {}))
 
 
 def slide(shapes: str, attributes: str = "", root: str = "sld") -> str:
@@ -123,7 +123,7 @@ def xlsx(
         {f"../{name}.xml": "table" for name in tables or {}}
     )
     members |= {f"xl/{name}.xml": f'<table {X} ref="{place}"/>' for name, place in (tables or {}).items()}
-    return zipped(members)
+    return zip_members(members)
 
 
 def odt(body: str, *, styles: str = "", automatic: str = "", meta: str = "", manifest: str = "") -> bytes:
@@ -140,7 +140,7 @@ def odt(body: str, *, styles: str = "", automatic: str = "", meta: str = "", man
         )
     if manifest:
         members["META-INF/manifest.xml"] = f"<manifest:manifest {ODF}>{manifest}</manifest:manifest>"
-    return zipped(members)
+    return zip_members(members)
 
 
 def changed(data: bytes, members: Mapping[str, bytes | None]) -> bytes:
@@ -158,7 +158,7 @@ def changed(data: bytes, members: Mapping[str, bytes | None]) -> bytes:
 def parse(data: bytes, name: str) -> ParsedDocument:
     """Parse a file as the format that its bytes and its name decide."""
     original = sniff(data, name)
-    row = FORMATS.named(original.format)
+    row = FORMATS.with_name(original.format)
     assert row is not None
     return row.load()(original)
 
@@ -184,7 +184,7 @@ def _package(part: str, properties: str) -> str:
 
 def ods(sheets: str, *, automatic: str = "") -> bytes:
     """An ODS file. sheets: the content of office:spreadsheet."""
-    return zipped(
+    return zip_members(
         {
             "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
             "content.xml": f"<office:document-content {ODF}><office:automatic-styles>{automatic}</office:automatic-styles>"
@@ -202,7 +202,7 @@ def epub(
         for number, name in enumerate(chapters)
     )
     spine = "".join(f'<itemref idref="c{number}"/>' for number in range(len(chapters)))
-    return zipped(
+    return zip_members(
         {
             "mimetype": "application/epub+zip",
             "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'

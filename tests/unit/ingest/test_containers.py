@@ -16,7 +16,7 @@ from responsa_formats import containers
 from responsa_formats.containers import OLE_MAGIC, Archive
 from responsa_formats.parsers import office_samples
 from responsa_formats.parsers.office import MAX_DEPTH
-from responsa_formats.parsers.office_samples import zipped
+from responsa_formats.parsers.office_samples import zip_members
 from responsa_formats.parsers.sniff import decide_format, sniff
 from responsa_formats.parsers.table import DOCX, EPUB, FORMATS, ODS, ODT, PPTX, XLSB, XLSX, Format
 from responsa_formats.rejections import Reason, Rejected
@@ -46,11 +46,11 @@ def test_the_members_of_an_archive_decide_its_format(row: Format) -> None:
     [
         (office_samples.XLSX, "a.docx", Reason.TYPE_MISMATCH, 'ends in ".docx" (Word), but the content is an Excel workbook'),
         (office_samples.DOCX, "a.md", Reason.TYPE_MISMATCH, "but the content is a Word document"),
-        (zipped({"a.txt": "x"}), "a.docx", Reason.TYPE_MISMATCH, "but the content is a ZIP archive"),
-        (zipped({"folder/word/document.xml": "x"}), "a.docx", Reason.TYPE_MISMATCH, "a ZIP archive"),
-        (zipped({"a.txt": "x"}), "", Reason.TYPE_UNSUPPORTED, "a ZIP archive, which is not a supported"),
+        (zip_members({"a.txt": "x"}), "a.docx", Reason.TYPE_MISMATCH, "but the content is a ZIP archive"),
+        (zip_members({"folder/word/document.xml": "x"}), "a.docx", Reason.TYPE_MISMATCH, "a ZIP archive"),
+        (zip_members({"a.txt": "x"}), "", Reason.TYPE_UNSUPPORTED, "a ZIP archive, which is not a supported"),
         (
-            zipped({"mimetype": "application/vnd.oasis.opendocument.presentation", "content.xml": "x"}),
+            zip_members({"mimetype": "application/vnd.oasis.opendocument.presentation", "content.xml": "x"}),
             "a.odt",
             Reason.TYPE_MISMATCH,
             "an OpenDocument presentation",
@@ -95,7 +95,7 @@ def test_a_member_that_is_packed_by_another_method_is_malformed() -> None:
 
 
 def test_names_of_members_are_found_whatever_their_slashes_and_case() -> None:
-    archive = Archive.open(zipped({"Word\\Document.xml": "x", "/b": "y", "folder/": ""}))
+    archive = Archive.open(zip_members({"Word\\Document.xml": "x", "/b": "y", "folder/": ""}))
     assert sorted(archive.members) == ["b", "word/document.xml"]
     assert archive.read("word/DOCUMENT.xml") == b"x"
 
@@ -135,7 +135,7 @@ def test_deep_nesting_is_a_limit() -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
-    bomb = zipped({"[Content_Types].xml": "", "word/document.xml": " " * (32 * 1024 * 1024)})
+    bomb = zip_members({"[Content_Types].xml": "", "word/document.xml": " " * (32 * 1024 * 1024)})
     assert len(bomb) < 64 * 1024
     with rejected(Reason.PARSER_LIMIT, match="expands too far"):
         decide_format(InMemory(bomb), "a.docx", "", FORMATS)
@@ -158,7 +158,7 @@ def test_a_member_that_lies_about_its_size_is_malformed() -> None:
 def test_too_many_members_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "MAX_MEMBERS", 2)
     with rejected(Reason.PARSER_LIMIT, match="more than 2 members"):
-        Archive.open(zipped({"a": "", "b": "", "c": ""}))
+        Archive.open(zip_members({"a": "", "b": "", "c": ""}))
 
 
 @settings(deadline=None)

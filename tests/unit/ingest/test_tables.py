@@ -106,7 +106,7 @@ CSV = "Lamp,Voltage\n" + "".join(f"Wren {number},{number} volts\n" for number in
 
 def headers_of(text: str, name: str, *words: str) -> tuple[str, list[Header | None]]:
     """The canonical text of a file, and the header for the place of each of the words."""
-    row = FORMATS.named(sniff(text.encode(), name).format)
+    row = FORMATS.with_name(sniff(text.encode(), name).format)
     assert row is not None
     parsed = row.load()(sniff(text.encode(), name))
     raw = parsed.canonical_text.encode()

@@ -33,7 +33,7 @@ class Wide:
 
 def windows_of(text: str, *above: OutlinedHeading) -> list[tuple[str, str]]:
     """The source and the text of each window."""
-    row = FORMATS.named("MARKDOWN")
+    row = FORMATS.with_name("MARKDOWN")
     assert row is not None
     document = row.load()(original_of(text, "MARKDOWN"))
     outline = [

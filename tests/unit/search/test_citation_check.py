@@ -50,7 +50,7 @@ Der Hub von Brackenfold bedient bis zu 40 Sensoren und kostet 1.250,50 Euro. Den
 def shown(text: str, language: str = "en", *, before: str = "") -> PromptPassage:
     """A text in Markdown as the only passage of a prompt. before: text that stands before it in its document."""
     original = sniff(text.encode(), "page.md")
-    format_ = FORMATS.named(original.format)
+    format_ = FORMATS.with_name(original.format)
     assert format_ is not None
     parsed = format_.load()(original)
     whole = parsed.canonical_text

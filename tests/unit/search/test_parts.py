@@ -22,7 +22,7 @@ ID = UUID(int=1)
 def passage_of(text: str, *, name: str = "page.md", cut: str = "", language: str = "en") -> FoundPassage:
     """A document as one passage, with its pieces. cut: the passage begins with the first occurrence of this text."""
     original = sniff(text.encode(), name)
-    row = FORMATS.named(original.format)
+    row = FORMATS.with_name(original.format)
     assert row is not None
     parsed = row.load()(original)
     canonical = parsed.canonical_text

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from responsa_formats.parsers.number_formats import compiled
+from responsa_formats.parsers.number_formats import compile_format
 from tests.unit.ingest.formats.test_more_formats import read
 from tests.unit.ingest.office_files import pptx, slide
 
@@ -123,4 +123,4 @@ def test_marks_of_obsidian(source: str, text: str, left_out: Mapping[str, int]) 
     ],
 )
 def test_fractions(code: str, number: float, text: str) -> None:
-    assert compiled(code, since_1904=False)(number) == text
+    assert compile_format(code, since_1904=False)(number) == text

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from responsa_formats.parsers import docx as docx_format
-from responsa_formats.parsers.office_samples import relationships, zipped
+from responsa_formats.parsers.office_samples import relationships, zip_members
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.rejections import Reason
 from responsa_formats.text.canonical import BlockKind
@@ -433,7 +433,7 @@ def test_a_document_without_text_is_empty() -> None:
 
 def test_a_document_without_its_main_part_is_malformed() -> None:
     with rejected(Reason.MALFORMED, match="does not name its main part"):
-        parse(zipped({"word/document.xml": "<x/>"}), "a.docx")
+        parse(zip_members({"word/document.xml": "<x/>"}), "a.docx")
     with rejected(Reason.MALFORMED, match=r'"word/styles\.xml" of the document is damaged'):
         parse(docx(p("x"), {"styles": "<"}), "a.docx")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from responsa_formats.parsers.blocks import BlockWriter
-from responsa_formats.parsers.grid import Cell, Row, placed, spread, write_table
+from responsa_formats.parsers.grid import Cell, Row, place_cells, spread, write_table
 from responsa_formats.parsers.xlsx import sheet_tables
 from responsa_formats.text.headers import SAMPLE_ROWS, header_rows
 from responsa_server.search.parts import PassageParts
@@ -211,9 +211,9 @@ def test_an_answer_names_each_cell_and_never_shows_a_header() -> None:
 def test_spans_do_not_make_endless_text() -> None:
     started = time.process_time()
     wide = Cell("x" * 200, 65_534, 1000)
-    rows = placed([[wide] * 20] + [[Cell("y")]] * 20_000)
+    rows = place_cells([[wide] * 20] + [[Cell("y")]] * 20_000)
     assert sum(len(text) for row in rows for text in row.cells.values()) < 1_000_000
-    many = placed([[Cell("", 65_534, 1000)] * 100] + [[Cell("y")]] * 20_000)
+    many = place_cells([[Cell("", 65_534, 1000)] * 100] + [[Cell("y")]] * 20_000)
     assert len(many) == 20_001
     assert time.process_time() - started < 10
 

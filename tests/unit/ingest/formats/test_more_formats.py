@@ -19,7 +19,7 @@ from tests.unit.ingest.originals import rejected
 def read(data: bytes, name: str) -> tuple[ParsedDocument, Mapping[str, int]]:
     """The document, and the counts of what is left out."""
     original: Original = sniff(data, name)
-    row = FORMATS.named(original.format)
+    row = FORMATS.with_name(original.format)
     assert row is not None
     return row.load()(original), {str(kind): count for kind, count in (+original.left_out).items()}
 

@@ -23,7 +23,7 @@ DOCUMENTS = Path(__file__).resolve().parents[3] / "fixtures" / "documents"
 
 def parse(data: str | bytes, name: str) -> ParsedDocument:
     original = sniff(data.encode() if isinstance(data, str) else data, name)
-    row = FORMATS.named(original.format)
+    row = FORMATS.with_name(original.format)
     assert row is not None
     return row.load()(original)
 

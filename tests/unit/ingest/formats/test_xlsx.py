@@ -4,7 +4,7 @@ import pytest
 
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers import xlsx as xlsx_format
-from responsa_formats.parsers.number_formats import BUILT_IN, compiled, general
+from responsa_formats.parsers.number_formats import BUILT_IN, compile_format, general
 from responsa_formats.parsers.office_samples import relationships
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.rejections import Reason
@@ -169,7 +169,7 @@ def test_a_workbook_that_counts_from_1904_says_so() -> None:
     ],
 )
 def test_a_number_format(code: str, number: float, shown: str) -> None:
-    assert compiled(code, since_1904=False)(number) == shown
+    assert compile_format(code, since_1904=False)(number) == shown
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_the_general_format(number: float, shown: str) -> None:
 
 def test_every_built_in_format_shows_numbers() -> None:
     for code in BUILT_IN.values():
-        assert compiled(code, since_1904=False)(45351.5)
+        assert compile_format(code, since_1904=False)(45351.5)
 
 
 def test_a_cell_in_the_last_corner_costs_little() -> None:
