@@ -14,7 +14,7 @@ from bench.agents import DEFAULT, AgentTable
 from bench.peers.alone import Alone
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
-from responsa_etl.extension import connected_folders, source_administration
+from responsa_etl.extension import build_folders, source_administration
 from responsa_etl.services.profiles import ProfileService
 from responsa_etl.services.sources import SourceService
 from responsa_etl.sources.crawling import Crawler
@@ -158,7 +158,7 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
                         queue,
                         library,
                         Crawler(Connector(), SourceSandboxes(parser)),
-                        connected_folders(
+                        build_folders(
                             parts.settings, Secret(bytes(32)), Connector(), SourceSandboxes(parser)
                         ),
                     )

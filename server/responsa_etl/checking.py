@@ -44,12 +44,12 @@ def check(
         folder = load().connections_folder
         declared = read_connections(folder)
         by_file: dict[str, Sequence[Problem]] = {
-            f"{one.name}.toml": [*one.problems, *_secret(one, folder)] for one in declared
+            f"{entry.name}.toml": [*entry.problems, *_secret(entry, folder)] for entry in declared
         }
         webhooks = load().webhooks_folder
         for webhook in read_webhooks(webhooks):
             by_file[f"webhooks/{webhook.name}.toml"] = [*webhook.problems, *_key(webhook, webhooks)]
-        known = {one.name: one.connection for one in declared}
+        known = {entry.name: entry.connection for entry in declared}
         for file in files or ():
             by_file[str(file)] = _mapping(file, known)
         for name, problems in by_file.items():
@@ -96,7 +96,7 @@ def _mapping(file: Path, known: Mapping[str, SourceConnection | None]) -> Sequen
         mapping_problems = [mapping.problem(message, ("connection",), closest(mapping.connection, known))]
     elif mapping is not None and (connection := known.get(mapping.connection)) is not None:
         mapping_problems = [unfit] if (unfit := mapping.unfit(connection)) is not None else []
-    return [replace(one, file=str(file)) for one in mapping_problems]
+    return [replace(problem, file=str(file)) for problem in mapping_problems]
 
 
 def _plain(problem: Problem) -> dict[str, Json]:

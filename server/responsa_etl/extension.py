@@ -58,7 +58,7 @@ def etl(parts: Parts) -> Extension:
     installed = extras.installed(_EXTRA)
     sandboxes = SourceSandboxes(knowledge.parser)
     crawler = Crawler(parts.connector, sandboxes)
-    folders = connected_folders(settings, parts.secret, parts.connector, sandboxes)
+    folders = build_folders(settings, parts.secret, parts.connector, sandboxes)
 
     def services() -> Sequence[object]:
         return (
@@ -75,7 +75,7 @@ def etl(parts: Parts) -> Extension:
     def jobs() -> Jobs:
         deliveries = PostgresDeliveries(database, queue, new_id, Outbox(queue, new_id))
         webhooks = DeclaredWebhooks(settings.webhooks_folder)
-        notifier = Notifier(deliveries, webhooks, mails=_mailed(settings))
+        notifier = Notifier(deliveries, webhooks, mails=_events_to_mail(settings))
         runs = PostgresSourceRuns(database, queue, new_id, external_vectors=knowledge.vectors is not None)
         sync = Sync(
             runs,
@@ -98,9 +98,9 @@ def etl(parts: Parts) -> Extension:
         if installed:
             work[JobKind.SYNC] = sync.work
             work[JobKind.SCHEDULE] = Scheduling(PostgresSourceRuns(database, queue, new_id), sandboxes).work
-        return Jobs(work, {JobKind.SYNC: sync.give_up}, notifier.ended)
+        return Jobs(work, {JobKind.SYNC: sync.give_up}, notifier.announce_end)
 
-    def reported(asking: Callable[[], Principal | None]) -> Sequence[ReportedPart]:
+    def report_parts(asking: Callable[[], Principal | None]) -> Sequence[ReportedPart]:
         sources = PostgresSources(database, queue, new_id)
         return (
             (SourcesPart(sources, DeclaredConnections(settings.connections_folder), folders, asking),)
@@ -108,7 +108,7 @@ def etl(parts: Parts) -> Extension:
             else ()
         )
 
-    return Extension(services, jobs, parts=reported)
+    return Extension(services, jobs, parts=report_parts)
 
 
 def source_administration(
@@ -135,7 +135,7 @@ def source_administration(
     )
 
 
-def connected_folders(
+def build_folders(
     settings: Settings, secret: Secret, connector: Connector, sandboxes: SourceSandboxes
 ) -> Folders:
     """Return what reads connected folders."""
@@ -154,7 +154,7 @@ def connected_folders(
     return Folders(local, openers, limits, secret)
 
 
-def _mailed(settings: Settings) -> Set[NotifiedEvent]:
+def _events_to_mail(settings: Settings) -> Set[NotifiedEvent]:
     mails = set[NotifiedEvent]()
     if settings.mail.configured:
         if settings.sources.mails:
@@ -166,6 +166,6 @@ def _mailed(settings: Settings) -> Set[NotifiedEvent]:
 
 def _databases(settings: Settings) -> SqlDatabases:
     return SqlDatabases(
-        lambda place: read_secret(place, settings.connections_folder),
+        lambda reference: read_secret(reference, settings.connections_folder),
         allow_unconfined=settings.allows_unconfined_parsing,
     )

@@ -60,14 +60,14 @@ async def test_failed_ingestions_are_one_notification_an_hour(
         return [json.loads(item.body) for item in page.items]
 
     mails = "SELECT kind, email, events FROM responsa.mail ORDER BY id"
-    async with house.working(announce=notifier.ended):
+    async with house.working(announce=notifier.announce_end):
         uploaded = [
             await house.upload(people.bob, text, f"{number}.html")
             for number, text in enumerate(("<p></p>", "<p>The heron fishes.</p>", "<p></p>"))
         ]
         await house.until(lambda: house.ask(waiting) == [(2,)])
     for one in uploaded:
-        await notifier.ended("acme", one.id)  # as after a crash
+        await notifier.announce_end("acme", one.id)  # as after a crash
     assert house.ask(waiting) == [(2,)]
     notice = job()
     assert await notifier.notice("acme", notice, 0) is None
@@ -81,7 +81,7 @@ async def test_failed_ingestions_are_one_notification_an_hour(
     house.ask("DELETE FROM procrastinate_jobs")
     for name in ("a.html", "b.html", "c.html"):
         failed = await house.take_in(people.bob, "<p></p>", name)
-        await notifier.ended("acme", failed.id)
+        await notifier.announce_end("acme", failed.id)
     assert job() == notice
     pause = await notifier.notice("acme", notice, 0)
     assert pause is not None

@@ -9,7 +9,7 @@ import pytest
 
 from responsa_etl.sources import service
 from responsa_etl.sources.reading import PREVIEW_BYTES
-from responsa_etl.sources.service import shown
+from responsa_etl.sources.service import collect_preview
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, MadeRow, SourceDocument
 
@@ -24,7 +24,7 @@ async def rows(made: MadeRow, number: int) -> AsyncGenerator[MadeRow]:
 async def test_a_preview_keeps_only_what_it_shows() -> None:
     long = "ä" * 2**19
     made = MadeRow("note", {"id": 7, "note": long}, SourceDocument("note", "7", "A note", long))
-    found = await shown("staff", rows(made, 1000))
+    found = await collect_preview("staff", rows(made, 1000))
     assert len(found) <= PREVIEW_BYTES // 2**15
     for one in found:
         assert one.document is not None
@@ -43,6 +43,6 @@ async def test_a_preview_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatc
             closed.set()
 
     with pytest.raises(Precondition, match="The preview took longer than") as caught:
-        await shown("staff", endless())
+        await collect_preview("staff", endless())
     assert caught.value.metadata == {"connection": "staff", "query": "", "fault": "TIMEOUT"}
     assert closed.is_set()

@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def declared(folder: Path) -> DatabaseConnection:
-    found = await DeclaredConnections(folder).named("acme", "staff")
+    found = await DeclaredConnections(folder).find("acme", "staff")
     assert isinstance(found, DatabaseConnection)
     return found
 
@@ -295,6 +295,6 @@ def test_mistakes_of_declarations(folder: Path, text: str, said: str) -> None:
 
 
 async def test_a_connection_is_there_for_its_tenants_alone(folder: Path) -> None:
-    assert await DeclaredConnections(folder).named("rival", "staff") is None
-    assert await DeclaredConnections(folder).granted("acme") == ["staff"]
-    assert await DeclaredConnections(folder / "none").granted("acme") == []
+    assert await DeclaredConnections(folder).find("rival", "staff") is None
+    assert await DeclaredConnections(folder).list_granted("acme") == ["staff"]
+    assert await DeclaredConnections(folder / "none").list_granted("acme") == []

@@ -55,7 +55,7 @@ async def test_a_process_gets_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sandbox, "_PACKED_BYTES", 100)
     for longest in (10, 1000):
         rows = [("a", {"a": "x" * longest}, True)] * 50
-        data, count = sandbox._packed(["head"], rows)
+        data, count = sandbox._pack(["head"], rows)
         lines = data.splitlines()
         assert len(lines) == count + 1
         assert count == max(1, 100 // len(lines[1]))
@@ -110,5 +110,5 @@ def test_a_forged_sitemap_is_a_problem(forged: bytes) -> None:
 )
 def test_a_forged_row_counts_as_the_end_of_its_process(forged: dict[str, object]) -> None:
     lines = [json.dumps({"problem": "", "text": "a", **more}).encode() + b"\n" for more in ({}, forged, {})]
-    found = sandbox._unpacked(b"".join(lines), 3, TypeAdapter(FilledRow))
+    found = sandbox._unpack(b"".join(lines), 3, TypeAdapter(FilledRow))
     assert [one.text for one in found] == ["a"]

@@ -584,7 +584,7 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         assert [(item.webhook, item.event.value) for item in proud.items] == [("proud", "source.succeeded")]
         office.change("DELETE FROM note WHERE id > 4")
         stopped = await office.run()
-        await office.notifier().ended("acme", stopped.id)  # as after a crash
+        await office.notifier().announce_end("acme", stopped.id)  # as after a crash
         page = await office.deliveries.list(office.principal, ListQuery(50, Order("create_time")))
         by_webhook = {item.webhook: item for item in page.items if item.operation_id == stopped.id}
         assert {one.event.value for one in by_webhook.values()} == {"source.confirmation_wanted"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_etl.sources.webhooks import key_of, read_webhooks, signed
+from responsa_etl.sources.webhooks import key_of, read_webhooks, sign
 
 GOOD = """url = "https://hooks.example.org/responsa"
 secret = { env = "KEY" }
@@ -52,7 +52,7 @@ def test_a_host_of_the_organisation_needs_no_tls(tmp_path: Path) -> None:
 def test_a_signature_is_that_of_standard_webhooks() -> None:
     # The example of the library standardwebhooks 1.0.
     key = key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    headers = signed(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    headers = sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     for short in ("whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_?"):
         with pytest.raises(ValueError, match="at least 24 bytes") as caught:

@@ -36,8 +36,8 @@ PERSONS = 12
 MOST_ROWS = 4
 PLACES = (
     None,
-    "known",
-    "planned",
+    "find_documents",
+    "store_plan",
     None,
     "_publish_subject",
     "publish",
@@ -351,7 +351,7 @@ async def test_a_run_that_stops_its_workers_is_given_up(cluster: Cluster, tmp_pa
         name = sources.databases[0].name
         poison = await sources.client.sync_source(name)
         for _ in range(2):
-            worker = await cluster.soon("worker", sync_deaths={"known": 0}, **settings)
+            worker = await cluster.soon("worker", sync_deaths={"find_documents": 0}, **settings)
             await asyncio.to_thread(worker.until_ended)
         await cluster.soon("worker", **settings)
         assert "The server stopped 2 times" in await until_done(sources.client, poison.name)

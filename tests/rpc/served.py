@@ -26,7 +26,7 @@ from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
-from responsa_etl.extension import connected_folders, source_administration
+from responsa_etl.extension import build_folders, source_administration
 from responsa_etl.services.profiles import ProfileService
 from responsa_etl.services.sources import SourceService
 from responsa_etl.sources.crawling import Crawler
@@ -526,7 +526,7 @@ async def serving(
                         house.queue,
                         house.library,
                         Crawler(Connector(), SourceSandboxes(house.parser)),
-                        connected_folders(
+                        build_folders(
                             load(sources={"folder": folder}),
                             Secret(bytes(32)),
                             Connector(),

@@ -51,7 +51,7 @@ def reading(declared: DatabaseConnection) -> Iterator[SqliteReading]:
 def refusal(reading: SqliteReading, sql: str) -> str:
     """Why a query is refused, or "". The process goes on with the next query in any case."""
     try:
-        reading.translated(lambda: (reading.begin(sql, {}), reading.fetch(5)))
+        reading.translate_errors(lambda: (reading.begin(sql, {}), reading.fetch(5)))
     except DatabaseProblem as problem:
         if problem.fault is DatabaseFault.CRASHED:
             raise

@@ -35,8 +35,8 @@ from responsa_etl.databases.problems import (
     many_columns,
     may_write,
     own_database,
-    refused,
-    timed_out,
+    refusal,
+    timeout_problem,
     unreachable,
     unreadable_value,
 )
@@ -286,7 +286,7 @@ class _Postgres:
 
         # SQLAlchemy does not know the driver's type.
         raw: psycopg.Connection = connection.connection.driver_connection  # pyright: ignore[reportAssignmentType]
-        query = str(text(self._bounded(sql)).compile(dialect=connection.dialect)).encode()
+        query = str(text(self._limit_rows(sql)).compile(dialect=connection.dialect)).encode()
         cursor = raw.cursor()
         rows = cursor.stream(query, values)
         first = next(rows, None)
@@ -301,7 +301,7 @@ class _Postgres:
         return [column.name for column in cursor.description or ()], each()
 
     @staticmethod
-    def _bounded(sql: str) -> str:
+    def _limit_rows(sql: str) -> str:
         """The query so that the database refuses a long row. A function with an error code that hardly any query gives,
         because only functions of a language can raise an error of one's choice."""
         short = f"width_bucket(0, 0, 1, sign({ROW_BYTES} - octet_length(bounded::text))::int) IS NOT NULL"
@@ -319,11 +319,11 @@ class _Postgres:
                 case "08" | "3D":
                     return unreachable()
                 case "42":
-                    return refused(f"{error.diag.message_primary or ''}")
+                    return refusal(f"{error.diag.message_primary or ''}")
                 case _:
                     pass
             if isinstance(error, psycopg.errors.QueryCanceled):
-                return timed_out()
+                return timeout_problem()
             # It shuts down, it has ended an idle transaction, or it is a standby that could not keep the rows any longer.
             if error.sqlstate.startswith(("57P", "40")) or error.sqlstate in ("25P03", "25P04"):
                 return DatabaseProblem(
@@ -334,7 +334,7 @@ class _Postgres:
                     DatabaseFault.UNREACHABLE,
                     "Another session of the database has kept a table of the query locked for more than five seconds.",
                 )
-            return refused(f"error {error.sqlstate}")
+            return refusal(f"error {error.sqlstate}")
         if isinstance(error, psycopg.DataError):
             return unreadable_value()
         # libpq gives a text alone when it cannot connect.
@@ -433,16 +433,16 @@ class _MySql:
             # A role, or the right to act for another user.
             raise may_write(f"The user {user} has a role or acts for another user")
         what = re.sub(r"\([^()]*\)", "", match["what"])
-        given = {one.strip().upper() for one in what.split(",")}
-        if more := sorted(given - self._HARMLESS):
+        privileges = {privilege.strip().upper() for privilege in what.split(",")}
+        if more := sorted(privileges - self._HARMLESS):
             through = " through PUBLIC" if match["whom"].upper() == "PUBLIC" else ""
             raise may_write(f"The user {user} has the privilege {more[0]} on {match['where']}{through}")
         if "WITH GRANT OPTION" in grant:
             raise may_write(f"The user {user} may give privileges to others")
 
     def check(self, connection: sqlalchemy.Connection, sql: str) -> None:
-        if found := self._ACTING.search(sql):
-            raise acts(found["name"] or found["clause"], "Leave it out of the query.")
+        if act := self._ACTING.search(sql):
+            raise acts(act["name"] or act["clause"], "Leave it out of the query.")
 
     def rows(
         self, connection: sqlalchemy.Connection, sql: str, values: Mapping[str, str]
@@ -467,19 +467,19 @@ class _MySql:
             case int(number) if number in self._AWAY:
                 return unreachable()
             case 1969 | 3024 | 1317:
-                return timed_out()
+                return timeout_problem()
             case 1153:
                 return long_row()
             case 1792:
-                return refused("it would change data")
+                return refusal("it would change data")
             case 1046 | 1054 | 1064 | 1142 | 1143 | 1146 | 1305 | 1370:
-                return refused(self._USER.sub("", str(arguments[1])) if len(arguments) > 1 else "")
+                return refusal(self._USER.sub("", str(arguments[1])) if len(arguments) > 1 else "")
             case 2003 if "certificate" in str(error):
                 return certificate()
             case 2013 if "timed out" in str(error):
-                return timed_out()
+                return timeout_problem()
             case int(number) if number not in self._OF_DRIVER:
-                return refused(f"error {number}")
+                return refusal(f"error {number}")
             case _:
                 return unreachable()
 
@@ -503,7 +503,7 @@ def _engine(url: str, **arguments: Any) -> sqlalchemy.Engine:
 def _authorities() -> str:
     """The file with the system's authorities. The OpenSSL in psycopg's wheels looks for them where no system has them."""
     chosen = ssl.get_default_verify_paths().cafile  # SSL_CERT_FILE, if it is set
-    return next((one for one in (chosen, *_AUTHORITIES) if one and Path(one).is_file()), "system")
+    return next((file for file in (chosen, *_AUTHORITIES) if file and Path(file).is_file()), "system")
 
 
 SERVERS: Final[Mapping[DatabaseKind, Driver]] = {

@@ -31,7 +31,7 @@ def certificate() -> DatabaseProblem:
     )
 
 
-def timed_out() -> DatabaseProblem:
+def timeout_problem() -> DatabaseProblem:
     """The problem of a query that takes too long."""
     return DatabaseProblem(
         DatabaseFault.TIMEOUT,
@@ -66,7 +66,7 @@ def many_columns() -> DatabaseProblem:
     )
 
 
-def refused(why: str) -> DatabaseProblem:
+def refusal(why: str) -> DatabaseProblem:
     """The problem of a query that the database refuses. why: contains no data."""
     return DatabaseProblem(DatabaseFault.QUERY, f"The database refuses the query: {why[:500].rstrip('.')}.")
 
@@ -94,7 +94,7 @@ def acts(name: str, remedy: str) -> DatabaseProblem:
     )
 
 
-def ended() -> DatabaseProblem:
+def crash_problem() -> DatabaseProblem:
     """The problem of an SQLite file whose process ended in the midst of a query."""
     return DatabaseProblem(
         DatabaseFault.CRASHED,

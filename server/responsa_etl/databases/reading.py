@@ -25,7 +25,7 @@ from responsa_etl.databases.problems import (
     ROW_BYTES,
     check_columns,
     long_row,
-    timed_out,
+    timeout_problem,
     unreadable_value,
 )
 from responsa_etl.databases.sqlite import SqliteReading
@@ -78,7 +78,7 @@ class Reading(Protocol):
         """Stop the step that runs in the thread of the session, from another thread."""
         ...
 
-    def translated(self, step: Callable[[], Returned]) -> Returned:
+    def translate_errors(self, step: Callable[[], Returned]) -> Returned:
         """Run a step. Raises DatabaseProblem for the errors of the driver."""
         ...
 
@@ -95,12 +95,12 @@ class SqlDatabases:
         self._tenants = TenantLocks()
 
     async def read(
-        self, connection: DatabaseConnection, sql: str, values: Mapping[str, str], most: int
+        self, connection: DatabaseConnection, sql: str, values: Mapping[str, str], limit: int
     ) -> AsyncGenerator[Rows]:
         """Run one query for the operator; see `DatabaseSession.read`."""
         async with (
             self.session(connection, "") as session,
-            aclosing(session.read(sql, values, most)) as pieces,
+            aclosing(session.read(sql, values, limit)) as pieces,
         ):
             async for piece in pieces:
                 yield piece
@@ -137,7 +137,7 @@ class _Session:
         self._seconds = seconds
         self._open: tuple[Reading, ThreadPoolExecutor] | None = None
 
-    async def read(self, sql: str, values: Mapping[str, str], most: int) -> AsyncGenerator[Rows]:
+    async def read(self, sql: str, values: Mapping[str, str], limit: int) -> AsyncGenerator[Rows]:
         seconds, complete = self._seconds, False
         try:
             if self._open is None:
@@ -146,7 +146,7 @@ class _Session:
             reading = self._open[0]
             reading.spent = 0.0
             columns = await self._run(lambda: reading.begin(sql, values), seconds)
-            left, first = most, True
+            left, first = limit, True
             while True:
                 rows = await self._run(
                     lambda: reading.fetch(min(_PIECE_ROWS, left)),  # noqa: B023 - called only in this round
@@ -181,10 +181,10 @@ class _Session:
         try:
             async with asyncio.timeout(seconds):
                 result = await asyncio.get_running_loop().run_in_executor(
-                    thread, lambda: reading.translated(step)
+                    thread, lambda: reading.translate_errors(step)
                 )
         except TimeoutError:
-            raise timed_out() from None
+            raise timeout_problem() from None
         except DatabaseProblem:
             reading.running = False
             raise
@@ -222,7 +222,7 @@ class _ServerReading:
         assert self._rows is not None, "the query has run"
         rows, size = list[Sequence[object]](), 0
         for row in islice(self._rows, count):
-            length = sum(bytes_of(one) if isinstance(one, str | bytes) else 8 for one in row)
+            length = sum(bytes_of(value) if isinstance(value, str | bytes) else 8 for value in row)
             # Not every database limits the whole row.
             if length > ROW_BYTES:
                 raise long_row()
@@ -260,7 +260,7 @@ class _ServerReading:
             if self._closed.wait(_STOPPING_SECONDS):
                 return
 
-    def translated(self, step: Callable[[], Returned]) -> Returned:
+    def translate_errors(self, step: Callable[[], Returned]) -> Returned:
         import psycopg
         from sqlalchemy import exc
 

@@ -19,11 +19,11 @@ import responsa_etl
 from responsa_etl.databases.problems import (
     ROW_BYTES,
     check_columns,
-    ended,
+    crash_problem,
     long_row,
     many_columns,
-    refused,
-    timed_out,
+    refusal,
+    timeout_problem,
 )
 from responsa_etl.databases.sqlite_process import EXIT_UNCONFINED, LENGTHS, NO_MEMORY, PIECE_BYTES
 from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem
@@ -71,9 +71,9 @@ class SqliteReading:
     def open(self) -> None:
         with self._ending:
             if self._ended:
-                raise timed_out()
-            self._process = _started()
-        self._asked(
+                raise timeout_problem()
+            self._process = _start()
+        self._ask(
             {
                 "file": self._declared.file,
                 "memory_bytes": MEMORY_BYTES,
@@ -90,16 +90,16 @@ class SqliteReading:
         compiled: Any = text(sql).compile(
             dialect=dialect()
         )  # it writes places as the other databases have them
-        found = self._asked({"sql": str(compiled), "values": [values[one] for one in compiled.positiontup]})
-        columns = [str(one) for one in cast("Sequence[object]", found["columns"])]
+        reply = self._ask({"sql": str(compiled), "values": [values[name] for name in compiled.positiontup]})
+        columns = [str(column) for column in cast("Sequence[object]", reply["columns"])]
         check_columns(columns, self._declared)
         return columns
 
     def fetch(self, count: int) -> Sequence[Sequence[object]]:
         """See `Reading.fetch`. SQLite's process returns fewer rows if they are long."""
-        found = self._asked({"rows": count})
-        data, rows = io.BytesIO(found["data"]), cast("Sequence[Sequence[object]]", found["rows"])
-        return [tuple(_unpacked(one, data) for one in row) for row in rows]
+        reply = self._ask({"rows": count})
+        data, rows = io.BytesIO(reply["data"]), cast("Sequence[Sequence[object]]", reply["rows"])
+        return [tuple(_unpack(value, data) for value in row) for row in rows]
 
     def close(self) -> None:
         self.stop()
@@ -115,18 +115,18 @@ class SqliteReading:
             if self._process is not None:
                 self._process.kill()
 
-    def translated(self, step: Callable[[], Returned]) -> Returned:
+    def translate_errors(self, step: Callable[[], Returned]) -> Returned:
         begun = time.monotonic()
         try:
             return step()
         # Its answers are not trusted: a query may have taken it over.
         except (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError) as error:
-            raise self._lost() from error
+            raise self._explain_loss() from error
         finally:
             self.spent += time.monotonic() - begun
 
-    def _asked(self, message: Mapping[str, object]) -> Mapping[str, Any]:
-        """The process's answer to a request. Raises DatabaseProblem, and the errors that `translated` translates."""
+    def _ask(self, message: Mapping[str, object]) -> Mapping[str, Any]:
+        """The process's answer to a request. Raises DatabaseProblem, and the errors that `translate_errors` translates."""
         process = self._process
         assert process is not None, "it is open"
         assert process.stdin is not None
@@ -155,7 +155,7 @@ class SqliteReading:
             raise _problem(int(answer["code"]), str(answer["name"]), str(answer["error"]))
         return answer
 
-    def _lost(self) -> DatabaseProblem:
+    def _explain_loss(self) -> DatabaseProblem:
         assert self._process is not None, "it was open"
         self._process.kill()
         if self._process.wait() == EXIT_UNCONFINED:
@@ -163,7 +163,7 @@ class SqliteReading:
                 DatabaseFault.UNREACHABLE,
                 "The process that reads SQLite files could not be confined, so it read nothing.",
             )
-        return ended()
+        return crash_problem()
 
 
 def _problem(code: int, name: str, text: str) -> DatabaseProblem:
@@ -183,26 +183,26 @@ def _problem(code: int, name: str, text: str) -> DatabaseProblem:
     if "too many columns" in text or "too many terms" in text:
         return many_columns()
     if _FORBIDDEN.match(text):
-        return refused(f"{text[:300]}; sources use ordinary tables, views, and functions that only compute")
-    return refused(text if _ABOUT_QUERY.match(text) else f"error {name[:40]}")
+        return refusal(f"{text[:300]}; sources use ordinary tables, views, and functions that only compute")
+    return refusal(text if _ABOUT_QUERY.match(text) else f"error {name[:40]}")
 
 
-def _unpacked(value: object, data: io.BytesIO) -> object:
+def _unpack(value: object, data: io.BytesIO) -> object:
     """A value of a row. data: the bytes of texts and BLOBs from this value on. Raises ValueError, TypeError if the
     process cannot have packed it."""
     if isinstance(value, list):
         length, is_text = cast("list[object]", value)
-        if isinstance(length, int) and length >= 0 and len(found := data.read(length)) == length:
-            return found.decode(errors="surrogateescape") if is_text else found
+        if isinstance(length, int) and length >= 0 and len(content := data.read(length)) == length:
+            return content.decode(errors="surrogateescape") if is_text else content
     elif value is None or isinstance(value, str | int | float):
         return value
     raise ValueError("not a value of SQLite")
 
 
-def _started() -> subprocess.Popen[bytes]:
+def _start() -> subprocess.Popen[bytes]:
     # Nothing of the server's environment, which may hold passwords.
-    place = str(Path(responsa_etl.__file__ or "").resolve().parents[1])
-    environment = {"PYTHONPATH": place, "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+    folder = str(Path(responsa_etl.__file__ or "").resolve().parents[1])
+    environment = {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
     return subprocess.Popen(
         [sys.executable, "-P", "-S", "-m", "responsa_etl.databases.sqlite_process"],
         cwd="/",

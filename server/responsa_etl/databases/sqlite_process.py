@@ -59,7 +59,7 @@ TABLES: Final = frozenset({"json_each", "json_tree", "sqlite_master", "sqlite_sc
 """What a query may read besides the ordinary tables and the views of the file."""
 
 
-def _opened(file: str, row_bytes: int) -> sqlite3.Connection:
+def _open(file: str, row_bytes: int) -> sqlite3.Connection:
     """Open the file read-only, and begin the transaction in which all queries see it. This takes the locks, and opens
     the log if the file has one. Raises sqlite3.Error."""
     opened = sqlite3.connect(
@@ -68,7 +68,7 @@ def _opened(file: str, row_bytes: int) -> sqlite3.Connection:
     opened.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, row_bytes)
     opened.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     # A row with broken UTF-8 is set aside; it does not end the reading.
-    opened.text_factory = _decoded
+    opened.text_factory = _decode
     if sys.version_info >= (3, 12):
         opened.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
         opened.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, False)
@@ -113,7 +113,7 @@ def _restrict(opened: sqlite3.Connection) -> None:
         (ordinary if plain else virtual).add(str(name).lower())
     readable, refused = ordinary | TABLES, virtual - ordinary - TABLES
 
-    def allowed(action: int, about: str | None, more: str | None, *_: str | None) -> int:
+    def authorise(action: int, about: str | None, more: str | None, *_: str | None) -> int:
         match action:
             case sqlite3.SQLITE_SELECT | sqlite3.SQLITE_RECURSIVE:
                 fits = True
@@ -128,7 +128,7 @@ def _restrict(opened: sqlite3.Connection) -> None:
                 fits = False
         return sqlite3.SQLITE_OK if fits else sqlite3.SQLITE_DENY
 
-    opened.set_authorizer(allowed)
+    opened.set_authorizer(authorise)
 
 
 class _Reader:
@@ -146,18 +146,18 @@ class _Reader:
             if self._result is not None:
                 self._result.close()
             self._result = self._opened.execute(request["sql"], request["values"])
-            return {"columns": [one[0] for one in self._result.description or ()]}
+            return {"columns": [column[0] for column in self._result.description or ()]}
         assert self._result is not None, "a query has run"
         rows, parts, size = list[Sequence[object]](), list[bytes](), 0
         while len(rows) < request["rows"] and size < PIECE_BYTES:
             row = self._result.fetchone()
             if row is None:
                 break
-            parts += [one for one in row if isinstance(one, bytes)]
-            length = sum(len(one) + 8 if isinstance(one, bytes) else 8 for one in row)
+            parts += [value for value in row if isinstance(value, bytes)]
+            length = sum(len(value) + 8 if isinstance(value, bytes) else 8 for value in row)
             if length > self._row_bytes:
                 return {"long_row": True}
-            rows.append([_packed(one) for one in row])
+            rows.append([_pack(value) for value in row])
             size += length
         return {"rows": rows, "data": b"".join(parts)}
 
@@ -166,16 +166,16 @@ class _Text(bytes):
     """A text in SQLite's bytes, which need not be valid UTF-8."""
 
 
-def _packed(value: object) -> object:
+def _pack(value: object) -> object:
     """A value for JSON. For bytes their length, and whether they are a text; they follow behind the JSON."""
     return [len(value), isinstance(value, _Text)] if isinstance(value, bytes) else value
 
 
-def _decoded(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
-def _described(error: Exception) -> Mapping[str, object]:
+def _describe(error: Exception) -> Mapping[str, object]:
     return {
         "code": getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR),
         "name": getattr(error, "sqlite_errorname", type(error).__name__),
@@ -183,12 +183,12 @@ def _described(error: Exception) -> Mapping[str, object]:
     }
 
 
-def _tried(step: Callable[[], Mapping[str, object]]) -> Mapping[str, object]:
+def _try(step: Callable[[], Mapping[str, object]]) -> Mapping[str, object]:
     try:
         return step()
     # The module raises errors of Python for a query that it does not even give to SQLite.
     except (sqlite3.Error, sqlite3.Warning, ValueError, ArithmeticError, RecursionError) as error:
-        return _described(error)
+        return _describe(error)
     except MemoryError:
         return {"code": NO_MEMORY, "name": "SQLITE_NOMEM", "error": ""}
 
@@ -212,9 +212,9 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         return
     time.tzset()
     try:
-        opened = _opened(begin["file"], begin["row_bytes"])
+        opened = _open(begin["file"], begin["row_bytes"])
     except sqlite3.Error as error:
-        _send(answers, _described(error))
+        _send(answers, _describe(error))
         return
     try:
         confine(
@@ -227,16 +227,16 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     except BaseException:  # whatever the failure, an unconfined process must run no query
         os._exit(EXIT_UNCONFINED)
 
-    def restricted() -> Mapping[str, object]:
+    def restrict() -> Mapping[str, object]:
         _restrict(opened)
         opened.text_factory = _Text
         return {"ready": True}
 
     reader = _Reader(opened, begin["row_bytes"])
-    _send(answers, _tried(restricted))
+    _send(answers, _try(restrict))
     for line in requests:
         asked = json.loads(line)
-        _send(answers, _tried(lambda: reader.answer(asked)))  # noqa: B023 - called only in this round
+        _send(answers, _try(lambda: reader.answer(asked)))  # noqa: B023 - called only in this round
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ class SampleDatabase:
 
 
 SAMPLE_DATABASES: Final[Mapping[str, SampleDatabase]] = {
-    one.name: one
-    for one in (
+    sample.name: sample
+    for sample in (
         SampleDatabase(
             "aptitude",
             aptitude.FOLDER,

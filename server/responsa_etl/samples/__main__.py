@@ -154,16 +154,16 @@ def find(reference: str) -> SamplePerson:
 
 def account(client: Responsa, person: SamplePerson, *, new_key: bool) -> tuple[user_pb2.User, Path]:
     """The person's user, whose subject is the address, and the file of its key. Makes what is missing."""
-    made = False
+    is_new = False
     try:
         user = client.lookup_user(person.address)
     except NotFound:
-        user, made = client.create_user(person.name, person.address), True
+        user, is_new = client.create_user(person.name, person.address), True
     if not user.subject:
         user = client.update_user(user.name, subject=person.address, etag=user.etag)
     file = client_settings().home / "people" / f"{person.address.partition('@')[0]}.key"
     if not is_key_of(client.url, file, user):
-        if not made and not new_key:
+        if not is_new and not new_key:
             raise CommandFailed(
                 f"The account {user.email} exists, and {file} has no key for it.",
                 "Give --new-key: the script then sets a new password, which ends the account's sessions, and creates a key.",

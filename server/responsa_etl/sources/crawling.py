@@ -150,7 +150,7 @@ class Crawler:
         """
         crawl = _Crawl(self, self.sandboxes.of(tenant_id), connection, mapping, check)
         listed = list[str]()
-        async for address in crawl.listed():
+        async for address in crawl.list_pages():
             listed.append(address)
             if len(listed) > connection.pages:
                 message = (
@@ -159,9 +159,9 @@ class Crawler:
                 )
                 raise unreadable(connection.name, PAGE, DatabaseFault.TOO_LARGE, message)
         before = {
-            one.fetched.listed: (at.key, one)
-            for at, one in known.items()
-            if one.fetched is not None and at.kind == PAGE
+            document.fetched.listed: (at.key, document)
+            for at, document in known.items()
+            if document.fetched is not None and at.kind == PAGE
         }
         if only is not None:
             for address, (key, _) in before.items():
@@ -185,12 +185,12 @@ class Crawler:
                 yield row
 
     async def preview(
-        self, tenant_id: str, connection: WebConnection, mapping: SourceMapping, most: int
+        self, tenant_id: str, connection: WebConnection, mapping: SourceMapping, limit: int
     ) -> AsyncGenerator[MadeRow]:
         """The first pages with their titles and texts. Raises as `pages`."""
         sandbox, shown = self.sandboxes.of(tenant_id), 0
         crawl = _Crawl(self, sandbox, connection, mapping)
-        async for address in crawl.listed():
+        async for address in crawl.list_pages():
             row = await crawl.page(address, address, None)
             if row is None:
                 continue
@@ -204,11 +204,11 @@ class Crawler:
                     row = replace(row, problem=error.message)
             yield row
             shown += 1
-            if shown == most:
+            if shown == limit:
                 return
 
     async def fetch(
-        self, host: str, delay: float, reach: ReachableHosts, outgoing: Outgoing, times: Times, most: int
+        self, host: str, delay: float, reach: ReachableHosts, outgoing: Outgoing, times: Times, limit: int
     ) -> Reply:
         """Make a request when it is the caller's turn at the host. Afterwards nobody makes one there for the delay, in
         seconds. Otherwise as `Connector.fetch`."""
@@ -216,7 +216,7 @@ class Crawler:
         async with pace.lock:
             await asyncio.sleep(max(0.0, pace.next_at - monotonic()))
             try:
-                return await self._connector.fetch(reach, outgoing, times, most)
+                return await self._connector.fetch(reach, outgoing, times, limit)
             finally:
                 pace.next_at = monotonic() + delay
 
@@ -247,7 +247,7 @@ class _Crawl:
         self.addresses, self._pages = set[str](), set[str]()
         self.down = False
 
-    async def listed(self) -> AsyncGenerator[str]:
+    async def list_pages(self) -> AsyncGenerator[str]:
         """The addresses of the pages, each once. Raises Precondition (SOURCE_UNREADABLE)."""
         listed = self.addresses
         for address in self._table.addresses:
@@ -255,7 +255,7 @@ class _Crawl:
                 listed.add(normal_address)
                 yield normal_address
         # In the order of reading; indexes add to it on the way.
-        sitemaps = list(dict.fromkeys(_normal(one) for one in self._table.sitemaps))
+        sitemaps = list(dict.fromkeys(_normal(address) for address in self._table.sitemaps))
         noted = set(sitemaps)
         for address in sitemaps:
             if len(sitemaps) > _MOST_SITEMAPS:
@@ -280,19 +280,19 @@ class _Crawl:
         if stored and stored.fetched and not self._may_name(stored.fetched.address, key):
             key, stored = address, None  # what it named as its own is listed by now
         try:
-            made = await self._made(address, key, stored, row)
+            result = await self._make_row(address, key, stored, row)
         except _PageProblem as problem:
             self.down = problem.down
             # A retry finds what is gone by its address alone, because there is no document any more. A listed page to
             # which the address led decides about its document itself.
             key = address if problem.gone or self._is_listed(key) else key
-            made = MadeRow(PAGE, row, None, str(problem), key, gone=problem.gone)
-        if made.gone:
-            return made
-        name = made.document.key if made.document else made.key
+            result = MadeRow(PAGE, row, None, str(problem), key, gone=problem.gone)
+        if result.gone:
+            return result
+        name = result.document.key if result.document else result.key
         if self.first(name):
-            return made
-        if made.problem or name == address or not self.first(address):
+            return result
+        if result.problem or name == address or not self.first(address):
             return None
         message = f"The address leads to {name}, to which another address of this source has led already."
         return MadeRow(PAGE, row, None, message, address)
@@ -305,7 +305,7 @@ class _Crawl:
         self._pages.add(bare)
         return True
 
-    async def _made(
+    async def _make_row(
         self, address: str, key: str, stored: StoredDocument | None, row: Mapping[str, object]
     ) -> MadeRow:
         if len(address.encode()) > MAX_KEY_BYTES:
@@ -335,10 +335,10 @@ class _Crawl:
         if reply.media_type not in _HTML:
             return address
         for link in _LINK.finditer(reply.body, 0, _HEAD_BYTES):
-            found = _HREF.search(link[0]) if _CANONICAL.search(link[0]) else None
-            if found is None:
+            href = _HREF.search(link[0]) if _CANONICAL.search(link[0]) else None
+            if href is None:
                 continue
-            target = html.unescape((found[1] or found[2] or found[3] or b"").decode(errors="replace"))
+            target = html.unescape((href[1] or href[2] or href[3] or b"").decode(errors="replace"))
             try:
                 named = _normal(str(httpx2.URL(address).join(target.strip())))
                 if self._may_name(address, named) and len(named.encode()) <= MAX_KEY_BYTES:
@@ -362,7 +362,7 @@ class _Crawl:
         try:
             answer = await self._get(address, SITEMAP_BYTES, robots=False)
             assert answer.reply is not None, "the request was not conditional"
-            return await asyncio.to_thread(_normalised, await self._sandbox.sitemap(answer.reply.body))
+            return await asyncio.to_thread(_normalise, await self._sandbox.sitemap(answer.reply.body))
         except SitemapProblem as error:
             message, fault = f"The sitemap {address} {error}.", DatabaseFault.QUERY
         except _PageProblem as error:
@@ -372,7 +372,7 @@ class _Crawl:
     async def _get(
         self,
         address: str,
-        most: int,
+        limit: int,
         conditional: tuple[str, Mapping[str, str]] = ("", {}),
         *,
         robots: bool = True,
@@ -387,7 +387,7 @@ class _Crawl:
                     raise _PageProblem("The site's robots.txt does not allow Responsa to read this page.")
                 delay = max(delay, min(_MOST_DELAY, rules.crawl_delay(USER_AGENT) or 0.0))
             headers = conditional[1] if conditional[0] == address else dict[str, str]()
-            reply = await self._requested(origin, Outgoing("GET", address, headers), delay, most)
+            reply = await self._request(origin, Outgoing("GET", address, headers), delay, limit)
             if reply.status == HTTPStatus.NOT_MODIFIED and headers:
                 return _Answer(address, None)
             if reply.status not in _REDIRECTS:
@@ -428,16 +428,16 @@ class _Crawl:
         self._robots[origin] = await asyncio.to_thread(Protego.parse, text)
         return self._robots[origin]
 
-    async def _requested(self, origin: UrlOrigin, outgoing: Outgoing, delay: float, most: int) -> Reply:
+    async def _request(self, origin: UrlOrigin, outgoing: Outgoing, delay: float, limit: int) -> Reply:
         """Make one request when it is the host's turn. Raises _PageProblem."""
         seconds = self._connection.seconds
         try:
             times = Times(all=seconds)
-            return await self._crawler.fetch(origin.host, delay, self._reach, outgoing, times, most)
+            return await self._crawler.fetch(origin.host, delay, self._reach, outgoing, times, limit)
         except ForbiddenRequest as error:
             problem = _PageProblem(f"Responsa may not read this address: {error}.")
         except TooLarge:
-            message = f"The page has more than {most:,} bytes, which the connection does not allow."
+            message = f"The page has more than {limit:,} bytes, which the connection does not allow."
             problem = _PageProblem(message, fault=DatabaseFault.TOO_LARGE)
         except Unreadable as error:
             problem = _PageProblem(f"The page cannot be read: {error}.")
@@ -491,13 +491,13 @@ def _conditional(stored: StoredDocument | None, collection: str) -> tuple[str, M
     return fetched.address, {name: value for name, value in headers.items() if value}
 
 
-def _normalised(raw_sitemap: Sitemap) -> Sitemap:
+def _normalise(raw_sitemap: Sitemap) -> Sitemap:
     """The addresses in their normal form. Raises SitemapProblem."""
     sitemap = Sitemap(
-        [_normal(page) for page in raw_sitemap.pages], [_normal(one) for one in raw_sitemap.sitemaps]
+        [_normal(page) for page in raw_sitemap.pages], [_normal(address) for address in raw_sitemap.sitemaps]
     )
     # The normal form escapes what is not ASCII, so it may be longer.
-    if any(len(one.encode(errors="replace")) > ADDRESS_BYTES for one in (*sitemap.pages, *sitemap.sitemaps)):
+    if any(len(url.encode(errors="replace")) > ADDRESS_BYTES for url in (*sitemap.pages, *sitemap.sitemaps)):
         raise SitemapProblem(LONG_ADDRESS)
     return sitemap
 
@@ -505,7 +505,7 @@ def _normalised(raw_sitemap: Sitemap) -> Sitemap:
 def _normal(address: str) -> str:
     """An address without its fragment, and with its host in lower case; unchanged if it is not an address."""
     try:
-        found = httpx2.URL(address)
-        return str(found.copy_with(fragment=None) if found.path else found.copy_with(fragment=None, path="/"))
+        url = httpx2.URL(address)
+        return str(url.copy_with(fragment=None) if url.path else url.copy_with(fragment=None, path="/"))
     except (httpx2.InvalidURL, ValueError, TypeError):
         return address

@@ -263,20 +263,20 @@ class DeclaredConnections:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def named(self, tenant_id: str, name: str) -> SourceConnection | None:
+    async def find(self, tenant_id: str, name: str) -> SourceConnection | None:
         """The connection with this name; None if it is not declared, its declaration has mistakes, or it is not granted to the tenant."""
-        return next((one for one in await self._usable(tenant_id) if one.name == name), None)
+        return next((usable for usable in await self._usable(tenant_id) if usable.name == name), None)
 
-    async def granted(self, tenant_id: str) -> Sequence[str]:
-        return [one.name for one in await self._usable(tenant_id)]
+    async def list_granted(self, tenant_id: str) -> Sequence[str]:
+        return [connection.name for connection in await self._usable(tenant_id)]
 
     async def _usable(self, tenant_id: str) -> Sequence[SourceConnection]:
         try:
-            found = await asyncio.to_thread(read_connections, self._folder)
+            declarations = await asyncio.to_thread(read_connections, self._folder)
         except OSError:
             return []
         return [
-            one.connection
-            for one in found
-            if one.connection is not None and one.connection.granted(tenant_id)
+            declaration.connection
+            for declaration in declarations
+            if declaration.connection is not None and declaration.connection.granted(tenant_id)
         ]

@@ -77,11 +77,11 @@ class FolderListing:
 class OpenFolder(Protocol):
     """A folder that is being read."""
 
-    async def list(self, most: int) -> FolderListing:
+    async def list(self, limit: int) -> FolderListing:
         """All files that `is_wanted`. Raises FolderProblem, also for more than `most` files."""
         ...
 
-    async def read(self, file: FolderFile, most: int) -> bytes:
+    async def read(self, file: FolderFile, limit: int) -> bytes:
         """The bytes of a file, at most one more than `most`. Raises FileProblem, FolderProblem."""
         ...
 
@@ -111,9 +111,9 @@ def is_wanted(path: str) -> bool:
     return FORMATS.with_suffix(pure.suffix.lower().removeprefix(".")) is not None
 
 
-def too_many(most: int) -> FolderProblem:
+def too_many(limit: int) -> FolderProblem:
     """The problem of a folder with more files than `most`."""
-    message = f"The folder has more than {most:,} files, which the setting sources.files does not allow; connect a folder below it."
+    message = f"The folder has more than {limit:,} files, which the setting sources.files does not allow; connect a folder below it."
     return FolderProblem(DatabaseFault.TOO_LARGE, "address", message)
 
 
@@ -157,7 +157,7 @@ def mapping_of(folder: ConnectedFolder) -> SourceMapping:
 class ServerPaths(Protocol):
     """The folders of the server below which folders may be connected."""
 
-    def allowed(self, tenant_id: str) -> Sequence[Path]:
+    def list_allowed(self, tenant_id: str) -> Sequence[Path]:
         """Those of a tenant."""
         ...
 
@@ -186,12 +186,12 @@ class Folders:
         self, tenant_id: str, folder: ConnectedFolder, stored: ConnectedFolder | None
     ) -> ConnectedFolder:
         """The folder with its password sealed, or with the stored one if none was entered and the place is the same."""
-        place = folder.place(tenant_id)
+        location = folder.place(tenant_id)
         if folder.password:
             return replace(
-                folder, password="", sealed_password=self._secret.seal_credential(place, folder.password)
+                folder, password="", sealed_password=self._secret.seal_credential(location, folder.password)
             )
-        if stored is not None and stored.place(tenant_id) == place:
+        if stored is not None and stored.place(tenant_id) == location:
             return replace(folder, sealed_password=stored.sealed_password)
         return folder
 
@@ -200,8 +200,8 @@ class Folders:
         if not folder.sealed_password:
             return folder
         try:
-            place, sealed = folder.place(tenant_id), folder.sealed_password
-            return replace(folder, password=self._secret.unseal_credential(place, sealed))
+            location, sealed = folder.place(tenant_id), folder.sealed_password
+            return replace(folder, password=self._secret.unseal_credential(location, sealed))
         except InvalidTag:
             message = "This server cannot decrypt the stored password, because its secret is another one. Paste the password again."
             raise FolderProblem(DatabaseFault.LOGIN, "password", message) from None
@@ -248,14 +248,14 @@ class Folders:
         fetched = Fetched(file.path, file.uri, file.tag, "", folder.collection)
         if stored is not None and stored.digest and stored.fetched == fetched:
             return MadeRow(FILE, {}, None, key=file.path, unchanged=True)
-        row, most = {"path": file.path}, self._limits.file_bytes
+        row, limit = {"path": file.path}, self._limits.file_bytes
         if len(file.path.encode(errors="replace")) > MAX_KEY_BYTES:
             path = file.path.encode(errors="replace")[:MAX_KEY_BYTES].decode(errors="ignore")
             return MadeRow(FILE, row, None, f"The path has more than {MAX_KEY_BYTES} bytes.", path)
         try:
             file.path.encode()
             async with asyncio.timeout(_SECONDS):
-                data = b"" if file.size > most else await opened.read(file, most)
+                data = b"" if file.size > limit else await opened.read(file, limit)
         except UnicodeEncodeError:
             name = file.path.encode(errors="replace").decode()
             return MadeRow(FILE, {}, None, "The name of the file is not valid UTF-8.", name)
@@ -263,10 +263,8 @@ class Folders:
             return MadeRow(FILE, row, None, f"The file was not read within {_SECONDS:g} seconds.", file.path)
         except FileProblem as problem:
             return MadeRow(FILE, row, None, str(problem), file.path)
-        if max(len(data), file.size) > most:
-            message = (
-                f"The file has more than {most:,} bytes, which the setting sources.file_bytes does not allow."
-            )
+        if max(len(data), file.size) > limit:
+            message = f"The file has more than {limit:,} bytes, which the setting sources.file_bytes does not allow."
             return MadeRow(FILE, row, None, message, file.path)
         if not data.strip():
             return MadeRow(FILE, row, None, "The file is empty.", file.path)

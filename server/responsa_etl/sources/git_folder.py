@@ -62,18 +62,18 @@ class GitFolders:
         git = shutil.which("git", path=_PATH)
         if git is None:
             raise FolderProblem(DatabaseFault.QUERY, "kind", "Git is not installed on the server.")
-        place = Path(tempfile.gettempdir()) / f"responsa-git-{secrets.token_hex(16)}"
+        folder_path = Path(tempfile.gettempdir()) / f"responsa-git-{secrets.token_hex(16)}"
         launcher = launcher_of(f"git {tenant_id}", _MEMORY_BYTES, _REPOSITORY_BYTES)
         settings = await self._settings(origin, folder)
         # Nobody else may read what is fetched.
         private = ["/bin/sh", "-c", 'umask 077; exec "$@"', "sh"]
-        opened = GitFolder([*launcher, *private, git], place, settings)
+        opened = GitFolder([*launcher, *private, git], folder_path, settings)
         try:
             await opened.clone(folder)
             yield opened
         finally:
             await opened.close()
-            await asyncio.shield(_capture([*launcher, "/bin/rm", "-rf", str(place)], {}, 0))
+            await asyncio.shield(_capture([*launcher, "/bin/rm", "-rf", str(folder_path)], {}, 0))
 
     async def _settings(self, origin: UrlOrigin, folder: ConnectedFolder) -> Mapping[str, str]:
         """Git's settings, which are in its environment: other users see arguments. Raises FolderProblem."""
@@ -84,7 +84,7 @@ class GitFolders:
         except httpx2.TransportError:
             message = f"The name {origin.host} cannot be looked up."
             raise FolderProblem(DatabaseFault.UNREACHABLE, "address", message) from None
-        listed = ",".join(f"[{one}]" if one.version == 6 else str(one) for one in addresses)
+        listed = ",".join(f"[{ip}]" if ip.version == 6 else str(ip) for ip in addresses)
         settings = {
             "http.curloptResolve": f"{origin.host}:{origin.port}:{listed}",
             "http.followRedirects": "false",
@@ -113,9 +113,9 @@ class GitFolders:
 class GitFolder:
     """The newest commit of a branch. Implements `OpenFolder`."""
 
-    def __init__(self, git: Sequence[str], place: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, git: Sequence[str], path: Path, environment: Mapping[str, str]) -> None:
         self._git = git
-        self._place = str(place)
+        self._place = str(path)
         self._environment = environment
         self._reading: Process | None = None
 
@@ -128,30 +128,30 @@ class GitFolder:
         branch = ["--branch", folder.branch] if folder.branch else []
         try:
             async with asyncio.timeout(_SECONDS):
-                said = await self._capture("clone", *options, *branch, "--", folder.address, self._place)
+                output = await self._capture("clone", *options, *branch, "--", folder.address, self._place)
         except TimeoutError:
             message = f"The repository was not fetched within {_SECONDS:g} seconds."
             raise FolderProblem(DatabaseFault.TIMEOUT, "address", message) from None
         head = await self._capture("-C", self._place, "rev-parse", "--verify", "--quiet", "HEAD")
         if not re.fullmatch(rb"[0-9a-f]{40,64}\s*", head):
-            raise _explain(said.decode(errors="replace"), folder)
+            raise _explain(output.decode(errors="replace"), folder)
 
-    async def list(self, most: int) -> FolderListing:
+    async def list(self, limit: int) -> FolderListing:
         """See `OpenFolder.list`."""
         listing = await self._capture("-C", self._place, "ls-tree", "-r", "-l", "-z", "HEAD")
         if len(listing) > _LISTING_BYTES:
-            raise too_many(most)
+            raise too_many(limit)
         files = list[FolderFile]()
         for entry in listing.split(b"\0"):
             match = _FILE.fullmatch(entry)
             path = match[3].decode(errors="surrogateescape") if match else ""
             if match and is_wanted(path):
                 files.append(FolderFile(path, match[1].decode(), int(match[2])))
-        if len(files) > most:
-            raise too_many(most)
+        if len(files) > limit:
+            raise too_many(limit)
         return FolderListing(files, {})
 
-    async def read(self, file: FolderFile, most: int) -> bytes:
+    async def read(self, file: FolderFile, limit: int) -> bytes:
         """See `OpenFolder.read`."""
         if self._reading is None:
             self._reading = await asyncio.create_subprocess_exec(
@@ -190,7 +190,7 @@ class GitFolder:
         return await _capture([*self._git, *arguments], self._environment, _LISTING_BYTES)
 
 
-async def _capture(command: Sequence[str], environment: Mapping[str, str], most: int) -> bytes:
+async def _capture(command: Sequence[str], environment: Mapping[str, str], limit: int) -> bytes:
     """What a program writes, at most one byte more than `most`."""
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -204,11 +204,11 @@ async def _capture(command: Sequence[str], environment: Mapping[str, str], most:
     assert process.stdout is not None, "it is a pipe"
     written = bytearray()
     try:
-        while len(written) <= most and (piece := await process.stdout.read(_MESSAGE_BYTES)):
+        while len(written) <= limit and (piece := await process.stdout.read(_MESSAGE_BYTES)):
             written += piece
     finally:
         await _end(process)
-    return bytes(written[: most + 1])
+    return bytes(written[: limit + 1])
 
 
 async def _end(process: Process) -> None:
@@ -218,22 +218,22 @@ async def _end(process: Process) -> None:
     await asyncio.shield(process.wait())
 
 
-def _explain(said: str, folder: ConnectedFolder) -> FolderProblem:
+def _explain(output: str, folder: ConnectedFolder) -> FolderProblem:
     """Why a repository was not fetched. said: what git wrote, of which nothing is passed on."""
     host = origin_of(folder.address).host
-    if re.search(r"Authentication failed|could not read (Username|Password)|error: 40[13]", said):
+    if re.search(r"Authentication failed|could not read (Username|Password)|error: 40[13]", output):
         if folder.password:
             message = f"{host} refuses the user or the password. Paste the password or token again."
         else:
             message = f"{host} needs a user and a password or token, or has no such repository."
         return FolderProblem(DatabaseFault.LOGIN, "password", message)
-    if "Remote branch" in said:
+    if "Remote branch" in output:
         message = f"The repository has no branch “{folder.branch}”."
         return FolderProblem(DatabaseFault.QUERY, "branch", message)
-    if re.search(r"File too large|file size limit|signal 25", said, re.IGNORECASE):
+    if re.search(r"File too large|file size limit|signal 25", output, re.IGNORECASE):
         message = f"The repository has more than {_REPOSITORY_BYTES >> 30} GiB."
         return FolderProblem(DatabaseFault.TOO_LARGE, "address", message)
-    if re.search(r"Failed to connect|Connection|timed out|SSL|error: 5\d\d", said):
+    if re.search(r"Failed to connect|Connection|timed out|SSL|error: 5\d\d", output):
         message = f"{host} cannot be reached, or did not answer."
         return FolderProblem(DatabaseFault.UNREACHABLE, "address", message)
     message = f"{host} has no such repository, or it is empty, or the address redirects."

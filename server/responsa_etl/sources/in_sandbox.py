@@ -62,19 +62,21 @@ def _fill(data: bytes, write: Write) -> None:
 
     def fill(line: bytes) -> bytes:
         kind, row, whole = json.loads(line)
-        return _FILLED.dump_json(_filled(templates, kind, row, whole=whole))
+        return _FILLED.dump_json(_fill_row(templates, kind, row, whole=whole))
 
     _answer(map(fill, rows), write)
 
 
-def _filled(templates: DocumentTemplates, kind: str, row: Mapping[str, object], *, whole: bool) -> FilledRow:
+def _fill_row(
+    templates: DocumentTemplates, kind: str, row: Mapping[str, object], *, whole: bool
+) -> FilledRow:
     row, problem = templates.read(kind, row)
     unfit = bool(problem)
     if whole and not unfit:
         try:
-            made = templates.document(kind, row)
-            metadata = {name: str(value) for name, value in made.metadata.items()}
-            return FilledRow("", made.key, made.subject, made.title, made.text, made.uri, metadata)
+            doc = templates.document(kind, row)
+            metadata = {name: str(value) for name, value in doc.metadata.items()}
+            return FilledRow("", doc.key, doc.subject, doc.title, doc.text, doc.uri, metadata)
         except RowProblem as error:
             problem = str(error)[:MOST_PROBLEM]
     return FilledRow(problem, *templates.about(kind, row), unfit=unfit)

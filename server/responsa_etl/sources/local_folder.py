@@ -43,7 +43,7 @@ class LocalFolders:
         """Whether the caller may connect folders of this server."""
         return caller.owner or not self._owners_only
 
-    def allowed(self, tenant_id: str) -> Sequence[Path]:
+    def list_allowed(self, tenant_id: str) -> Sequence[Path]:
         """The folders below which a tenant's folders may be."""
         return [Path(str(path).replace(_TENANT, tenant_id)) for path in self._paths]
 
@@ -56,7 +56,7 @@ class LocalFolders:
 
     def _resolve(self, tenant_id: str, address: str) -> Path:
         """The path without links. Raises FolderProblem."""
-        allowed = self.allowed(tenant_id)
+        allowed = self.list_allowed(tenant_id)
         if not allowed:
             message = f"The setting {_SETTING} names no folders of the server, so none can be connected."
             raise FolderProblem(DatabaseFault.NOT_GRANTED, "address", message)
@@ -79,18 +79,18 @@ class LocalFolder:
         self._path = path
         self._home = home
 
-    async def list(self, most: int) -> FolderListing:
+    async def list(self, limit: int) -> FolderListing:
         """See `OpenFolder.list`."""
-        return await asyncio.to_thread(self._list, most)
+        return await asyncio.to_thread(self._list, limit)
 
-    async def read(self, file: FolderFile, most: int) -> bytes:
+    async def read(self, file: FolderFile, limit: int) -> bytes:
         """See `OpenFolder.read`."""
         try:
-            return await asyncio.to_thread(self._read, file.path, most)
+            return await asyncio.to_thread(self._read, file.path, limit)
         except OSError as error:
             raise FileProblem(f"The file cannot be read: {error.strerror}.") from None
 
-    def _list(self, most: int) -> FolderListing:
+    def _list(self, limit: int) -> FolderListing:
         files, unreadable, waiting = list[FolderFile](), dict[str, str](), [Path()]
         while waiting:
             below = waiting.pop()
@@ -113,11 +113,11 @@ class LocalFolder:
                             files.append(_describe(path, entry))
             finally:
                 os.close(descriptor)
-            if len(files) > most:
-                raise too_many(most)
+            if len(files) > limit:
+                raise too_many(limit)
         return FolderListing(files, unreadable)
 
-    def _read(self, path: str, most: int) -> bytes:
+    def _read(self, path: str, limit: int) -> bytes:
         parent = _open_folder(self._path / Path(path).parent)
         try:
             descriptor = os.open(Path(path).name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
@@ -126,7 +126,7 @@ class LocalFolder:
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(0, "it is no file any more")
-            return file.read(most + 1)
+            return file.read(limit + 1)
 
 
 def _describe(path: Path, entry: os.DirEntry[str]) -> FolderFile:

@@ -69,9 +69,9 @@ def read_schedule(expression: str, time_zone: str) -> Schedule:
         CronSim(expression, datetime.now(zone))
     except CronSimError as error:
         raise ScheduleProblem("schedule", f"is not a cron expression: {str(error).lower()}") from None
-    found = Schedule(expression, zone)
-    found.after(datetime.now(UTC))
-    return found
+    schedule = Schedule(expression, zone)
+    schedule.after(datetime.now(UTC))
+    return schedule
 
 
 FILE: Final = "mapping"
@@ -132,8 +132,8 @@ class MappedQuery:
             raise SchemaProblem(
                 f"The query {self.name} returns two columns with the name “{twice[0]}”; rename one with AS."
             )
-        places = [(column, list(result_columns).index(column.name)) for column in self.columns]
-        return lambda row: {one.name: _value(one, row[place]) for one, place in places}
+        indexes = [(column, list(result_columns).index(column.name)) for column in self.columns]
+        return lambda row: {column.name: _value(column, row[index]) for column, index in indexes}
 
     def readable(self, result_columns: Sequence[str], row: Sequence[object]) -> Mapping[str, object]:
         """The values of a row that could be read, for a row that makes no document."""
@@ -154,7 +154,7 @@ class MappedPages:
     @property
     def each(self) -> Sequence[tuple[str, str]]:
         """The addresses, each with its key: “sitemaps” or “addresses”."""
-        return [("sitemaps", one) for one in self.sitemaps] + [("addresses", one) for one in self.addresses]
+        return [("sitemaps", url) for url in self.sitemaps] + [("addresses", url) for url in self.addresses]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class SourceMapping:
         return None
 
 
-def finished(
+def finish_mapping(
     mapping: SourceMapping | None, problems: Sequence[Problem]
 ) -> tuple[SourceMapping | None, Sequence[Problem]]:
     """The mapping if neither its text nor its schedule has a problem, or all problems. Schedules are checked here,
@@ -227,22 +227,22 @@ def _value(column: Column, value: object) -> object:
         )
     _check_length(column.name, value)
     try:
-        found = _TYPES[column.type](value)
+        converted = _TYPES[column.type](value)
     except (TypeError, ValueError, ArithmeticError, RecursionError):
         raise _other_type(column.name, value, column.type) from None
-    _check_length(column.name, found)
-    _check_texts(column.name, found, 0)
-    return found
+    _check_length(column.name, converted)
+    _check_texts(column.name, converted, 0)
+    return converted
 
 
 def read_json(column: str, text: str) -> object:
     """A value of the type json. Only the sandbox calls this: a text of 1 MiB can take 50 MB as values. Raises RowProblem."""
     try:
-        found = json.loads(text, parse_constant=_not_json)
+        value = json.loads(text, parse_constant=_not_json)
     except (ValueError, RecursionError):
         raise _other_type(column, text, "json") from None
-    _check_texts(column, found, 0)
-    return found
+    _check_texts(column, value, 0)
+    return value
 
 
 def _not_json(constant: str) -> object:
@@ -275,12 +275,12 @@ def _check_texts(column: str, value: object, depth: int) -> None:
         case float() if not math.isfinite(value):
             raise _other_type(column, value, "json")
         case list():
-            for one in cast("list[object]", value):
-                _check_texts(column, one, depth + 1)
+            for item in cast("list[object]", value):
+                _check_texts(column, item, depth + 1)
         case dict():
-            for name, one in cast("dict[str, object]", value).items():
+            for name, item in cast("dict[str, object]", value).items():
                 _check_texts(column, name, depth + 1)
-                _check_texts(column, one, depth + 1)
+                _check_texts(column, item, depth + 1)
         case _:
             pass
 

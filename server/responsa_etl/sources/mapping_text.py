@@ -23,7 +23,7 @@ from responsa_etl.sources.mapping import (
     RowProblem,
     SourceMapping,
     Type,
-    finished,
+    finish_mapping,
     read_json,
 )
 from responsa_server.agents.config.problems import (
@@ -169,7 +169,7 @@ class DocumentTemplates:
         self._documents = table.documents
         self._templates = _templates(table)
         self._json = {
-            name: [column for column, one in query.columns.items() if one.type == "json"]
+            name: [column for column, spec in query.columns.items() if spec.type == "json"]
             for name, query in table.queries.items()
         }
 
@@ -193,7 +193,7 @@ class DocumentTemplates:
         key = self._line(kind, "key", row, MAX_KEY_BYTES)
         if not key:
             raise RowProblem("The key of the row is empty.")
-        text = self._filled(kind, "text", row)
+        text = self._fill(kind, "text", row)
         if not text:
             raise RowProblem("The row makes an empty text.")
         if len(text.encode()) > MAX_TEXT_BYTES:
@@ -220,20 +220,20 @@ class DocumentTemplates:
     def about(self, kind: str, row: Mapping[str, object]) -> tuple[str, str]:
         """The key and the subject of a row of which only some values could be read; "" for what cannot be filled in."""
         texts = list[str]()
-        for field, most in (("key", MAX_KEY_BYTES), ("subject", _MAX_SUBJECT_BYTES)):
+        for field, limit in (("key", MAX_KEY_BYTES), ("subject", _MAX_SUBJECT_BYTES)):
             try:
-                texts.append(self._line(kind, field, row, most))
+                texts.append(self._line(kind, field, row, limit))
             except RowProblem:
                 texts.append("")
         return texts[0], texts[1]
 
-    def _line(self, kind: str, field: str, row: Mapping[str, object], most: int) -> str:
-        found = " ".join(self._filled(kind, field, row).split())
-        if len(found.encode()) > most:
-            raise RowProblem(f"The {field} of the row has more than {most} bytes.")
-        return found
+    def _line(self, kind: str, field: str, row: Mapping[str, object], limit: int) -> str:
+        line = " ".join(self._fill(kind, field, row).split())
+        if len(line.encode()) > limit:
+            raise RowProblem(f"The {field} of the row has more than {limit} bytes.")
+        return line
 
-    def _filled(self, kind: str, field: str, row: Mapping[str, object]) -> str:
+    def _fill(self, kind: str, field: str, row: Mapping[str, object]) -> str:
         try:
             return self._templates.text(f"{kind}.{field}", row)
         except KeyError:
@@ -244,7 +244,7 @@ class DocumentTemplates:
 
 def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
     """The mapping, or all its problems."""
-    return finished(*parse_mapping(text))
+    return finish_mapping(*parse_mapping(text))
 
 
 def parse_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
@@ -257,7 +257,7 @@ def parse_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
     try:
         table = MappingTable.model_validate(raw)
     except ValidationError as error:
-        return None, [_written(problem, raw) for problem in from_validation(error, MappingTable, file=FILE)]
+        return None, [_rename(problem, raw) for problem in from_validation(error, MappingTable, file=FILE)]
     problems = list[Problem]()
     problems += _of_pages(table)
     for name, query in table.queries.items():
@@ -283,12 +283,12 @@ def _plain(text: str, table: MappingTable) -> SourceMapping:
     queries = [
         MappedQuery(
             name,
-            one.sql,
-            one.one_subject,
-            [Column(key, column.type, column.null) for key, column in one.columns.items()],
+            query.sql,
+            query.one_subject,
+            [Column(key, column.type, column.null) for key, column in query.columns.items()],
             [kind for kind, document in table.documents.items() if document.query == name],
         )
-        for name, one in table.queries.items()
+        for name, query in table.queries.items()
         if any(document.query == name for document in table.documents.values())
     ]
     return SourceMapping(
@@ -303,7 +303,7 @@ def _plain(text: str, table: MappingTable) -> SourceMapping:
     )
 
 
-def _written(problem: Problem, raw: Any) -> Problem:
+def _rename(problem: Problem, raw: Any) -> Problem:
     """A problem with the key as the mapping writes it: the short form of a column has no key `type`."""
     if problem.key[-1:] != ("type",):
         return problem
@@ -366,7 +366,7 @@ def _of_document(
     for key, _ in _bodies(kind, document):
         name = _template(kind, key)
         if broken := templates.broken.get(name):
-            problems += [Problem(FILE, one.message, key) for one in broken]
+            problems += [Problem(FILE, problem.message, key) for problem in broken]
             continue
         for unknown_word in templates.unknown_words(name):
             problems.append(

@@ -14,7 +14,7 @@ import httpx2
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_etl.sources.webhooks import DeclaredWebhooks, key_of, signed
+from responsa_etl.sources.webhooks import DeclaredWebhooks, key_of, sign
 from responsa_etl.stores.deliveries import PostgresDeliveries
 from responsa_server.domain import names
 from responsa_server.domain.errors import Reason, Unavailable
@@ -57,21 +57,21 @@ class Notifier:
         self._webhooks = webhooks
         self._mails = mails
 
-    async def ended(self, tenant_id: str, operation_id: UUID) -> None:
+    async def announce_end(self, tenant_id: str, operation_id: UUID) -> None:
         """Announce the end of an operation, once, unless it was cancelled or deleted, or is an ingestion that
         succeeded. Raises Unavailable."""
         operation = await self._deliveries.find_ended(tenant_id, operation_id)
         event = None if operation is None else event_of(operation)
         if operation is None or event is None:
             return
-        receivers = [one.name for one in await self._webhooks.of(tenant_id) if one.receives(tenant_id, event)]
+        hooks = [hook.name for hook in await self._webhooks.of(tenant_id) if hook.receives(tenant_id, event)]
         notice = event in self._mails
         if event is NotifiedEvent.INGESTION_FAILED:
-            notice |= bool(receivers)
-            receivers = []
-        if receivers or notice:
-            body = body_of(operation, event) if receivers else ""
-            await self._deliveries.announce(Announcement(operation, event, body, receivers, notice))
+            notice |= bool(hooks)
+            hooks = []
+        if hooks or notice:
+            body = body_of(operation, event) if hooks else ""
+            await self._deliveries.announce(Announcement(operation, event, body, hooks, notice))
 
     async def notice(self, tenant_id: str, notice_id: UUID, attempts: int) -> float | None:
         """Send a notice about the events of the time since the one before, as a job. Returns None, or the seconds until
@@ -79,12 +79,12 @@ class Notifier:
         try:
             webhooks = await self._webhooks.of(tenant_id)
 
-            def receivers(event: NotifiedEvent) -> Sequence[str]:
+            def hooks_of(event: NotifiedEvent) -> Sequence[str]:
                 if event is not NotifiedEvent.INGESTION_FAILED:
                     return []  # they have had a delivery for each run
                 return [webhook.name for webhook in webhooks if webhook.receives(tenant_id, event)]
 
-            return await self._deliveries.notice(tenant_id, notice_id, receivers, notice_body, self._mails)
+            return await self._deliveries.notice(tenant_id, notice_id, hooks_of, notice_body, self._mails)
         except Unavailable:
             return pause_after(attempts)
 
@@ -133,7 +133,7 @@ class Delivering:
 
     async def _attempt(self, tenant_id: str, delivery: Delivery) -> Attempt:
         webhook = next(
-            (one for one in await self._webhooks.of(tenant_id) if one.name == delivery.webhook), None
+            (hook for hook in await self._webhooks.of(tenant_id) if hook.name == delivery.webhook), None
         )
         if webhook is None:
             return Attempt(problem="The webhook is no longer declared, or not for this tenant.")
@@ -146,7 +146,7 @@ class Delivering:
     async def _send(self, webhook: Webhook, key: bytes, delivery: Delivery) -> Attempt:
         body = delivery.body.encode()
         outgoing = Outgoing(
-            "POST", webhook.url, signed(key, f"msg_{delivery.id}", int(time.time()), body), body
+            "POST", webhook.url, sign(key, f"msg_{delivery.id}", int(time.time()), body), body
         )
         reach = ReachableHosts(frozenset({origin_of(webhook.url)}), read_allowed(webhook.allow_private))
         times = Times(min(5.0, webhook.seconds), webhook.seconds)
@@ -200,15 +200,15 @@ def notice_body(gathered: Gathered) -> str:
         "tenant": names.tenant(gathered.tenant_id),
         "operation": names.operation(gathered.operation_id),
         "failed": gathered.number,
-        "since": _written(gathered.since),
+        "since": _to_text(gathered.since),
         "reasons": dict(gathered.reasons),
     }
     return _body(gathered.event, gathered.until, data)
 
 
 def _body(event: NotifiedEvent, at: datetime, data: Mapping[str, object]) -> str:
-    return json.dumps({"type": event.value, "timestamp": _written(at), "data": data}, ensure_ascii=False)
+    return json.dumps({"type": event.value, "timestamp": _to_text(at), "data": data}, ensure_ascii=False)
 
 
-def _written(at: datetime) -> str:
+def _to_text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

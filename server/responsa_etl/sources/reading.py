@@ -77,14 +77,14 @@ async def read_rows(
             name = batch.query.name
             if selection.most is not None and shown[name] >= selection.most:
                 continue
-            async with aclosing(filler.fill([one for each in batch.rows for one in each])) as filled:
+            async with aclosing(filler.fill([row for each in batch.rows for row in each])) as filled:
                 for each in batch.rows:
                     yielded = False
                     for row in each:
-                        made = _seen(_made(row, await anext(filled), keys), selection, own=batch.own)
-                        if made is not None:
+                        result = _redact(_make_row(row, await anext(filled), keys), selection, own=batch.own)
+                        if result is not None:
                             yielded = True
-                            yield made
+                            yield result
                     shown[name] += yielded
                     if selection.most is not None and shown[name] >= selection.most:
                         break
@@ -112,14 +112,14 @@ class _Batch:
 
 async def _first(read: AsyncGenerator[_Batch]) -> AsyncGenerator[_Batch]:
     """The first batches, `PREVIEW_BYTES` or a little more together, after the reading has ended."""
-    kept, size = list[_Batch](), 0
+    held, size = list[_Batch](), 0
     async with aclosing(read) as batches:
         async for batch in batches:
-            kept.append(batch)
+            held.append(batch)
             size += batch.size
             if size >= PREVIEW_BYTES:
                 break
-    for batch in kept:
+    for batch in held:
         yield batch
 
 
@@ -206,7 +206,7 @@ def _size(value: object) -> int:
     return _VALUE_BYTES + (bytes_of(value) if isinstance(value, str) else 0)
 
 
-def _made(asked_row: AskedRow, filled: FilledRow, keys: set[tuple[str, str]]) -> MadeRow:
+def _make_row(asked_row: AskedRow, filled: FilledRow, keys: set[tuple[str, str]]) -> MadeRow:
     """What a row makes of one kind. keys: the kinds and keys so far, to which that of the row is added."""
     row = dict[str, object]() if asked_row.problem or filled.unfit else asked_row.row
     if filled.problem:
@@ -218,7 +218,7 @@ def _made(asked_row: AskedRow, filled: FilledRow, keys: set[tuple[str, str]]) ->
     return MadeRow(asked_row.kind, row, filled.document(asked_row.kind), problem)
 
 
-def _seen(row: MadeRow, selection: RowSelection, *, own: bool) -> MadeRow | None:
+def _redact(row: MadeRow, selection: RowSelection, *, own: bool) -> MadeRow | None:
     """The row as it is returned: without its content if it may be about another subject, and None if it is about
     another one. own: whether the statement is that for one subject.
 

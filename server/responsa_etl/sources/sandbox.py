@@ -15,7 +15,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from responsa_etl.sources.listings import ListedEntry, ListingProblem, unpack_listing
-from responsa_etl.sources.mapping import FILE, SourceMapping, finished
+from responsa_etl.sources.mapping import FILE, SourceMapping, finish_mapping
 from responsa_etl.sources.sitemaps import Sitemap, SitemapProblem, unpack_sitemap
 from responsa_formats.containers import MIB
 from responsa_formats.rejections import ParserUnavailable, Rejected
@@ -127,7 +127,7 @@ class SourceSandbox:
     async def sitemap(self, data: bytes) -> Sitemap:
         """The addresses in a sitemap or an index of sitemaps, which may be compressed with gzip. Raises SitemapProblem, Unavailable."""
         async with self._turn:
-            result, failure = await self._computed("sitemaps:SITEMAP", data, _OF_SITEMAPS)
+            result, failure = await self._compute("sitemaps:SITEMAP", data, _OF_SITEMAPS)
         if failure is not None:
             raise SitemapProblem("takes too much memory or time to be read")
         return await asyncio.to_thread(unpack_sitemap, result)
@@ -135,7 +135,7 @@ class SourceSandbox:
     async def listing(self, data: bytes) -> Sequence[ListedEntry]:
         """What a server of folders lists. Raises ListingProblem, Unavailable."""
         async with self._turn:
-            result, failure = await self._computed("listings:LISTING", data, _OF_SITEMAPS)
+            result, failure = await self._compute("listings:LISTING", data, _OF_SITEMAPS)
         if failure is not None:
             raise ListingProblem
         return await asyncio.to_thread(unpack_listing, result)
@@ -152,9 +152,9 @@ class SourceSandbox:
         while len(mappings) < len(texts):
             rest = texts[len(mappings) :]
             answers, died = await self.answers("in_sandbox:READ", rest, _READ)
-            for text, one in zip(rest, answers, strict=False):
-                mapping = None if one.mapping is None else replace(one.mapping, text=text)
-                mappings.append(finished(mapping, one.problems))
+            for text, answer in zip(rest, answers, strict=False):
+                mapping = None if answer.mapping is None else replace(answer.mapping, text=text)
+                mappings.append(finish_mapping(mapping, answer.problems))
             if died:
                 mappings.append((None, [Problem(FILE, _UNREADABLE)]))
         return mappings
@@ -165,12 +165,12 @@ class SourceSandbox:
         """The answers to the first things asked for, and whether the process ended at the next one. If it did not,
         there is at least one. Raises Unavailable."""
         async with self._turn:
-            source, count = await asyncio.to_thread(_packed, head, requests)
-            result, failure = await self._computed(name, source, _LIMITS)
-            answers = await asyncio.to_thread(_unpacked, result, count, adapter)
+            source, count = await asyncio.to_thread(_pack, head, requests)
+            result, failure = await self._compute(name, source, _LIMITS)
+            answers = await asyncio.to_thread(_unpack, result, count, adapter)
         return answers, len(answers) < count and (failure is not None or not answers)
 
-    async def _computed(self, name: str, source: bytes, limits: ParseLimits) -> tuple[bytes, Rejected | None]:
+    async def _compute(self, name: str, source: bytes, limits: ParseLimits) -> tuple[bytes, Rejected | None]:
         try:
             return await self._parser.compute(f"responsa_etl.sources.{name}", source, limits)
         except ParserUnavailable as error:
@@ -192,12 +192,12 @@ class Filler:
         while done < len(rows):
             rest = rows[done:]
             if self._deaths >= _MOST_DEATHS:
-                rest = [replace(one, problem=one.problem or _TOO_OFTEN) for one in rest]
+                rest = [replace(row, problem=row.problem or _TOO_OFTEN) for row in rest]
             if self._deaths >= 2 * _MOST_DEATHS:
-                for one in rest:
-                    yield FilledRow(one.problem)
+                for row in rest:
+                    yield FilledRow(row.problem)
                 return
-            answers, died = await self._asked(rest)
+            answers, died = await self._ask(rest)
             done += len(answers)
             for answer in answers:
                 yield answer
@@ -205,11 +205,11 @@ class Filler:
                 self._deaths += 1
                 done += 1
                 culprit = rest[len(answers)]
-                about, _ = await self._asked([replace(culprit, problem=culprit.problem or _TOO_MUCH)])
+                about, _ = await self._ask([replace(culprit, problem=culprit.problem or _TOO_MUCH)])
                 yield about[0] if about else FilledRow(culprit.problem or _TOO_MUCH)
 
-    async def _asked(self, rows: Sequence[AskedRow]) -> tuple[Sequence[FilledRow], bool]:
-        asked = [(one.kind, one.row, not one.problem) for one in rows]
+    async def _ask(self, rows: Sequence[AskedRow]) -> tuple[Sequence[FilledRow], bool]:
+        asked = [(row.kind, row.row, not row.problem) for row in rows]
         answers, died = await self._sandbox.answers("in_sandbox:FILL", asked, _FILLED, self._text)
         return [
             replace(answer, problem=row.problem) if row.problem else answer
@@ -217,7 +217,7 @@ class Filler:
         ], died
 
 
-def _packed(head: Iterable[object], requests: Sequence[object]) -> tuple[bytes, int]:
+def _pack(head: Iterable[object], requests: Sequence[object]) -> tuple[bytes, int]:
     """The lines for a process, and how many of the things asked for are among them: at least the first one."""
     lines, size = [_line(value) for value in head], 0
     first = len(lines)
@@ -234,10 +234,10 @@ def _line(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def _unpacked(result: bytes, most: int, adapter: TypeAdapter[_Answer]) -> Sequence[_Answer]:
+def _unpack(result: bytes, count: int, adapter: TypeAdapter[_Answer]) -> Sequence[_Answer]:
     """The answers up to the first one that is not whole."""
     answers = list[_Answer]()
-    for line in result.split(b"\n", most)[:-1]:
+    for line in result.split(b"\n", count)[:-1]:
         try:
             answers.append(adapter.validate_json(line))
         except ValidationError:

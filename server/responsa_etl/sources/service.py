@@ -98,7 +98,7 @@ class SourceAdministration:
         if source.folder is not None and source.mapping:
             raise _wrong("source.mapping", "must be empty beside a folder")
         folder = source.folder and self._folders.seal(caller.tenant_id, source.folder, None)
-        mapping = await self._checked_source(caller, source.mapping, folder)
+        mapping = await self._check_source(caller, source.mapping, folder)
         first = _next_run_time(mapping)
         return await self.sources.create(
             caller,
@@ -120,7 +120,7 @@ class SourceAdministration:
             if change.folder is not None:
                 sealed = self._folders.seal(caller.tenant_id, change.folder, stored.folder)
                 change = replace(change, folder=sealed)
-            mapping = await self._checked_source(caller, change.mapping or "", change.folder)
+            mapping = await self._check_source(caller, change.mapping or "", change.folder)
             named, next_run_time = (mapping.connection, mapping.collection), _next_run_time(mapping)
         return await self.sources.update(caller, source_id, change, named, etag, next_run_time)
 
@@ -144,31 +144,31 @@ class SourceAdministration:
         """The first rows of each query of a mapping, or its first pages, and what they make, up to `PREVIEW_BYTES`; of
         each text its first 16 KiB. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names,
         Precondition (SOURCE_UNREADABLE)."""
-        mapping, connection = await self._checked(caller, text, "mapping")
+        mapping, connection = await self._check_mapping(caller, text, "mapping")
         if await self._pause.still():
             raise unreadable(connection.name, "", DatabaseFault.PAUSED, _PAUSED)
         if isinstance(connection, WebConnection):
-            found = self._crawler.preview(caller.tenant_id, connection, mapping, rows)
+            read = self._crawler.preview(caller.tenant_id, connection, mapping, rows)
         else:
             sandbox, asked = self._sandboxes.of(caller.tenant_id), RowSelection(subject, rows)
-            found = read_rows(self._databases, caller.tenant_id, sandbox, connection, mapping, asked)
-        return await shown(connection.name, found)
+            read = read_rows(self._databases, caller.tenant_id, sandbox, connection, mapping, asked)
+        return await collect_preview(connection.name, read)
 
     async def connections(self, caller: Principal) -> Sequence[str]:
         """The names of the connections that are granted to the tenant, in their order."""
-        return sorted(await self._connections.granted(caller.tenant_id))
+        return sorted(await self._connections.list_granted(caller.tenant_id))
 
     def folder_paths(self, caller: Principal) -> Sequence[str]:
         """The folders of the server below which the caller may connect folders."""
         paths = self._folders.paths
-        return [str(path) for path in paths.allowed(caller.tenant_id)] if paths.may_name(caller) else []
+        return [str(path) for path in paths.list_allowed(caller.tenant_id)] if paths.may_name(caller) else []
 
-    async def _checked_source(
+    async def _check_source(
         self, caller: Principal, text: str, folder: ConnectedFolder | None
     ) -> SourceMapping:
         """The mapping of a source, or what stands for it for a folder, which is listed. Raises InvalidRequest, NotFound."""
         if folder is None:
-            return (await self._checked(caller, text, "source.mapping"))[0]
+            return (await self._check_mapping(caller, text, "source.mapping"))[0]
         if folder.kind is FolderKind.PATH:
             if not self._folders.paths.may_name(caller):
                 raise owner_required(_PATHS_OF_OWNERS)
@@ -200,16 +200,16 @@ class SourceAdministration:
             if mapping is not None and any(query.one_subject for query in mapping.queries)
         ]
 
-    async def _checked(
+    async def _check_mapping(
         self, caller: Principal, text: str, field: str
     ) -> tuple[SourceMapping, SourceConnection]:
         """The mapping and its connection. Raises InvalidRequest, NotFound."""
         mapping, problems = await self._sandboxes.of(caller.tenant_id).mapping(text)
         if mapping is None:
             raise _mistakes(field, problems)
-        connection = await self._connections.named(caller.tenant_id, mapping.connection)
+        connection = await self._connections.find(caller.tenant_id, mapping.connection)
         if connection is None:
-            granted = await self._connections.granted(caller.tenant_id)
+            granted = await self._connections.list_granted(caller.tenant_id)
             known = f"there are {quoted(granted)}" if granted else "no connection is granted to this tenant"
             message = f"there is no connection “{mapping.connection}”; {known}. The owner of the installation declares connections"
             suggestion = closest(mapping.connection, granted)
@@ -247,7 +247,7 @@ class SourcesPart:
         if (caller := self._asking()) is None:
             return PartReport(Health.OK)
         used, granted = await asyncio.gather(
-            self._sources.connections(caller.tenant_id), self._connections.granted(caller.tenant_id)
+            self._sources.connections(caller.tenant_id), self._connections.list_granted(caller.tenant_id)
         )
         gone = [(source, name) for source, name in used.items() if name not in granted]
         lines = list[str]()
@@ -279,14 +279,14 @@ def _missing(problem: Problem, named: str) -> NotFound:
     kind = problem.path
     return NotFound(
         Reason.RESOURCE_NOT_FOUND,
-        _described(problem),
+        _describe(problem),
         {"resource_type": kind, "resource_name": f"{kind}s/{named}"},
     )
 
 
 def _mistakes(field: str, problems: Sequence[Problem]) -> InvalidRequest:
     described = [
-        FieldViolation(field, "source.mapping", _described(problem)) for problem in problems[:_MOST_MISTAKES]
+        FieldViolation(field, "source.mapping", _describe(problem)) for problem in problems[:_MOST_MISTAKES]
     ]
     more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
     return InvalidRequest(
@@ -297,39 +297,39 @@ def _mistakes(field: str, problems: Sequence[Problem]) -> InvalidRequest:
     )
 
 
-def _described(problem: Problem) -> str:
+def _describe(problem: Problem) -> str:
     """A problem as one sentence: line, key, message and suggestion."""
     line = f"line {problem.line}: " if problem.line else ""
     meant = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
     return f"{line}{f'{problem.path}: ' if problem.key else ''}{problem.message.rstrip('.')}.{meant}"
 
 
-async def shown(connection: str, rows: AsyncGenerator[MadeRow]) -> Sequence[MadeRow]:
+async def collect_preview(connection: str, rows: AsyncGenerator[MadeRow]) -> Sequence[MadeRow]:
     """What a preview shows: the first rows, `PREVIEW_BYTES` or a little more together. Raises Precondition
     (SOURCE_UNREADABLE) after 60 seconds."""
-    kept, size = list[MadeRow](), 0
+    first_rows, size = list[MadeRow](), 0
     try:
-        async with asyncio.timeout(_PREVIEW_SECONDS), aclosing(rows) as made:
-            async for one in made:
-                kept.append(_shown(one))
-                size += _size(kept[-1])
+        async with asyncio.timeout(_PREVIEW_SECONDS), aclosing(rows) as previewed:
+            async for row in previewed:
+                first_rows.append(_shorten_row(row))
+                size += _size(first_rows[-1])
                 if size >= PREVIEW_BYTES:
                     break
     except TimeoutError:
         raise unreadable(connection, "", DatabaseFault.TIMEOUT, _SLOW_PREVIEW) from None
-    return kept
+    return first_rows
 
 
-def _shown(made: MadeRow) -> MadeRow:
+def _shorten_row(made_row: MadeRow) -> MadeRow:
     """A row without what a preview does not show: all but the first 16 KiB of each text, and the document of a row with a problem."""
-    row = {name: _cut(value) if isinstance(value, str) else value for name, value in made.row.items()}
-    document = None if made.problem else made.document
+    row = {name: _shorten(value) if isinstance(value, str) else value for name, value in made_row.row.items()}
+    document = None if made_row.problem else made_row.document
     return replace(
-        made, row=row, document=document and replace(document, text=_cut(document.text), page=None)
+        made_row, row=row, document=document and replace(document, text=_shorten(document.text), page=None)
     )
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     """The text, or its first 16 KiB."""
     first = text[:_SHOWN_BYTES]
     return (
@@ -339,10 +339,10 @@ def _cut(text: str) -> str:
 
 def _size(shown: MadeRow) -> int:
     """About how many bytes a row takes in the answer."""
-    texts = [one for one in shown.row.values() if isinstance(one, str)]
+    texts = [text for text in shown.row.values() if isinstance(text, str)]
     if shown.document is not None:
         texts += [shown.document.text, *map(str, shown.document.metadata.values())]
-    return sum(len(one.encode()) for one in texts) + _VALUE_BYTES * (len(texts) + len(shown.row) + 8)
+    return sum(len(text.encode()) for text in texts) + _VALUE_BYTES * (len(texts) + len(shown.row) + 8)
 
 
 class SubjectProfiles:
@@ -360,10 +360,10 @@ class SubjectProfiles:
             raise NotFound.of("subject", subject)
         if person.user_id is not None and not documents:
             return Profile(person, (), 0)
-        found = await self._profiles.profile(caller, person)
-        if person.user_id is None and not found.parts:
+        profile = await self._profiles.profile(caller, person)
+        if person.user_id is None and not profile.parts:
             raise NotFound.of("subject", subject)
-        return found
+        return profile
 
 
 def _may_read(caller: Principal, person: Person) -> bool:

@@ -52,7 +52,7 @@ class Sitemap:
 def read_sitemap(data: bytes) -> Sitemap:
     """The addresses in a sitemap or an index of sitemaps, which may be compressed with gzip. Raises SitemapProblem."""
     if data.startswith(_GZIP):
-        data = _unpacked(data)
+        data = _unpack(data)
     sitemap, path, text = Sitemap(), list[str](), list[str]()
     names, size = set[str](), 0
 
@@ -109,28 +109,28 @@ def read_sitemap(data: bytes) -> Sitemap:
     return sitemap
 
 
-def _unpacked(data: bytes) -> bytes:
+def _unpack(data: bytes) -> bytes:
     unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        found = unpacking.decompress(data, SITEMAP_BYTES + 1)
+        unpacked = unpacking.decompress(data, SITEMAP_BYTES + 1)
     except zlib.error:
         raise SitemapProblem("is damaged: gzip cannot unpack it") from None
-    if len(found) > SITEMAP_BYTES or not unpacking.eof:
+    if len(unpacked) > SITEMAP_BYTES or not unpacking.eof:
         raise SitemapProblem(f"is cut off, or has more than {SITEMAP_BYTES >> 20} MiB unpacked")
-    return found
+    return unpacked
 
 
 def _pack(data: bytes, write: Write) -> None:
     """Write a line for each address: a letter that says what it is of, and the address in JSON."""
     try:
-        found = read_sitemap(data)
+        sitemap = read_sitemap(data)
     except SitemapProblem as problem:
         write(_PROBLEM + json.dumps(str(problem)).encode())
         return
-    for letter, addresses in ((_OF_PAGE, found.pages), (_OF_SITEMAP, found.sitemaps)):
+    for letter, addresses in ((_OF_PAGE, sitemap.pages), (_OF_SITEMAP, sitemap.sitemaps)):
         for start in range(0, len(addresses), _LINES):
             some = addresses[start : start + _LINES]
-            write(b"".join(letter + json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in some))
+            write(b"".join(letter + json.dumps(url, ensure_ascii=False).encode() + b"\n" for url in some))
 
 
 def unpack_sitemap(result: bytes) -> Sitemap:

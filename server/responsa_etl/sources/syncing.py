@@ -174,11 +174,11 @@ class _Plan:
         )
 
     def documents(self, some: Sequence[DocumentKey]) -> Sequence[SourceDocument]:
-        made: list[SourceDocument] = []
+        documents: list[SourceDocument] = []
         for at in some:
             self.file.seek(self.places[at])
-            made.append(_document(self.file.readline()))
-        return made
+            documents.append(_document(self.file.readline()))
+        return documents
 
 
 class Sync:
@@ -230,19 +230,19 @@ class Sync:
 
     async def _after_end(self, tenant_id: str, operation_id: UUID) -> None:
         await self._runs.wake(tenant_id, operation_id)
-        await self._notifier.ended(tenant_id, operation_id)
+        await self._notifier.announce_end(tenant_id, operation_id)
 
     async def _attempt(self, tenant_id: str, operation_id: UUID) -> float | None:
         begun, outcome = monotonic(), "failed"
         try:
-            pause = await self._attempted(tenant_id, operation_id)
+            pause = await self._try_slice(tenant_id, operation_id)
             outcome = "ended" if pause is None else "continues"
             return pause
         finally:
             instruments.SYNCS.add(1, outcome)
             instruments.SYNC_SECONDS.add(monotonic() - begun)
 
-    async def _attempted(self, tenant_id: str, operation_id: UUID) -> float | None:
+    async def _try_slice(self, tenant_id: str, operation_id: UUID) -> float | None:
         failures = self._failures.get(operation_id, 0)
         try:
             waiting = await self._slice(tenant_id, operation_id)
@@ -255,8 +255,8 @@ class Sync:
             return pause_after(failures)
         except ResponsaError as error:
             # A database may be away for a moment; nothing else passes by itself.
-            most = _MOST_OF_FAULT.get(error.metadata.get("fault", ""), 0)
-            if failures + 1 < most:
+            limit = _MOST_OF_FAULT.get(error.metadata.get("fault", ""), 0)
+            if failures + 1 < limit:
                 self._failures[operation_id] = failures + 1
                 return pause_after(failures)
             await self._fail(tenant_id, operation_id, error)
@@ -327,13 +327,13 @@ class Sync:
         failed = await self._runs.find_failed(task.claim) if task.retry else frozenset[DocumentKey]()
         await self._read(task, plan, known, failed)
         gone = [
-            (at, one)
-            for at, one in known.items()
+            (at, document)
+            for at, document in known.items()
             if at not in plan.seen
             and at.kind not in plan.blind
-            and one.subject not in plan.blocked
+            and document.subject not in plan.blocked
             # A run for one subject has seen no other rows.
-            and (not task.subject or one.subject == task.subject)
+            and (not task.subject or document.subject == task.subject)
         ]
         changed = {at: subject for at, subject in plan.changed.items() if subject not in plan.blocked}
         failures: Sequence[NewFailure] = plan.failures
@@ -344,7 +344,7 @@ class Sync:
             waited = {changed[at] for at in failed & changed.keys()}
             waited |= {known[at].subject for at in failed & known.keys()}
             waited -= {""}
-            gone = [(at, one) for at, one in gone if at in failed or one.subject in waited]
+            gone = [(at, document) for at, document in gone if at in failed or document.subject in waited]
             changed = {at: subject for at, subject in changed.items() if at in failed or subject in waited}
         self._check_deletions(task, plan, len(known), len(gone))
         counts = RunCounts(
@@ -354,21 +354,21 @@ class Sync:
             unchanged=len(plan.seen - plan.changed.keys() - {failure.at for failure in plan.failures}),
             failed=len(plan.failures),
         )
-        changes = Counter(changed.values()) + Counter(one.subject for _, one in gone)
+        changes = Counter(changed.values()) + Counter(document.subject for _, document in gone)
         together = {subject for subject, count in changes.items() if subject and count > 1}
         await self._runs.store_plan(
             task.claim,
             counts,
             changes.total(),
             failures,
-            [at for at, one in gone if one.subject in together],
+            [at for at, document in gone if document.subject in together],
             plan.refetched,
         )
         caller = Principal(task.claim.tenant_id, task.user_id, Role.ADMIN, "source")
-        for _, one in gone:
-            if one.subject not in together:
+        for _, document in gone:
+            if document.subject not in together:
                 await self._runs.check(task.claim)
-                await self._delete(caller, one)
+                await self._delete(caller, document)
         refused = set[str]()
         order = await asyncio.to_thread(plan.order, changed, together)
         for start in range(0, len(order), _DOCUMENTS_READ):
@@ -392,9 +392,9 @@ class Sync:
     ) -> None:
         """Read all rows, and note what is different. failed: the rows that a retry tries again. Raises Precondition
         (SOURCE_UNREADABLE), OwnershipLost."""
-        found = await self._rows(task, plan, known, {at.key for at in failed} if task.retry else None)
+        batches = await self._rows(task, plan, known, {at.key for at in failed} if task.retry else None)
         waiting, size = list[bytes](), 0
-        async with aclosing(found) as rows:
+        async with aclosing(batches) as rows:
             async for row in rows:
                 if row.document is None or row.document.page is None:
                     line = plan.note(row, known)
@@ -429,7 +429,7 @@ class Sync:
         mapping, problems = await sandbox.mapping(task.source.mapping)
         if mapping is None:  # a release may be stricter than the one that stored the mapping
             raise InvalidRequest.of_field("source.mapping", "source.mapping", str(problems[0]))
-        connection = await self._connections.named(tenant_id, mapping.connection)
+        connection = await self._connections.find(tenant_id, mapping.connection)
         if connection is None:
             message = (
                 f"The connection “{mapping.connection}” is no longer declared, or no longer granted to this "
@@ -501,8 +501,8 @@ class Sync:
             await self._library.delete_document(caller, document.document_id)
 
     def _check_deletions(self, task: RunTask, plan: _Plan, documents: int, deletions: int) -> None:
-        most = max(_ALWAYS_DELETED, documents * plan.deletions_percent // 100)
-        if task.confirmed or deletions <= most:
+        limit = max(_ALWAYS_DELETED, documents * plan.deletions_percent // 100)
+        if task.confirmed or deletions <= limit:
             return
         name = names.source(task.source.id)
         raise Precondition(

@@ -69,8 +69,8 @@ class WebFolders:
         origin = origin_of_folder(folder, self._allowed)
         reach = ReachableHosts(frozenset({origin}), self._allowed)
 
-        async def fetch(outgoing: Outgoing, most: int) -> Reply:
-            return await self._connector.fetch(reach, outgoing, _TIMES, most)
+        async def fetch(outgoing: Outgoing, limit: int) -> Reply:
+            return await self._connector.fetch(reach, outgoing, _TIMES, limit)
 
         kind = WebDavFolder if folder.kind is FolderKind.WEBDAV else S3Folder
         yield kind(folder, origin, fetch, self._sandboxes.of(tenant_id))
@@ -89,7 +89,7 @@ class WebFolder(ABC):
         self._path = urlsplit(folder.address).path.rstrip("/") + "/"
 
     @abstractmethod
-    async def list(self, most: int) -> FolderListing:
+    async def list(self, limit: int) -> FolderListing:
         """See `OpenFolder.list`."""
 
     @abstractmethod
@@ -100,23 +100,23 @@ class WebFolder(ABC):
     def _path_of(self, file: FolderFile) -> str:
         """The percent-encoded path of a file on the server."""
 
-    async def read(self, file: FolderFile, most: int) -> bytes:
+    async def read(self, file: FolderFile, limit: int) -> bytes:
         """See `OpenFolder.read`."""
         try:
-            reply = await self._ask("GET", self._path_of(file), {}, most + 1)
+            reply = await self._ask("GET", self._path_of(file), {}, limit + 1)
         except TooLarge:
-            return b"\0" * (most + 1)
+            return b"\0" * (limit + 1)
         if reply.status != HTTPStatus.OK:
             raise FileProblem(f"The server answered with the status {reply.status}.")
         return reply.body
 
     async def _ask(
-        self, method: str, path: str, query: Mapping[str, str], most: int, body: bytes | None = None
+        self, method: str, path: str, query: Mapping[str, str], limit: int, body: bytes | None = None
     ) -> Reply:
         """Make a request. Raises TooLarge, FolderProblem."""
         host = self._origin.host
         try:
-            return await self._fetch(self._build(method, path, query, body), most)
+            return await self._fetch(self._build(method, path, query, body), limit)
         except ForbiddenRequest:
             raise not_reachable(host) from None
         except TooLarge:
@@ -151,7 +151,7 @@ class WebFolder(ABC):
 class WebDavFolder(WebFolder):
     """A collection of WebDAV. The folders below are listed one by one, because many servers refuse to list all at once."""
 
-    async def list(self, most: int) -> FolderListing:
+    async def list(self, limit: int) -> FolderListing:
         """See `OpenFolder.list`."""
         files, folders = list[FolderFile](), [""]
         for below in folders:
@@ -166,8 +166,8 @@ class WebDavFolder(WebFolder):
                     tag = f"{entry.tag or entry.modified}-{entry.size}"
                     file = FolderFile(below + name, tag, entry.size)
                     files.append(replace(file, uri=f"{self._origin}{self._path_of(file)}"))
-            if max(len(files), len(folders)) > most:
-                raise too_many(most)
+            if max(len(files), len(folders)) > limit:
+                raise too_many(limit)
         return FolderListing(files, {})
 
     def _name(self, entry: ListedEntry, below: str) -> str:
@@ -191,7 +191,7 @@ class S3Folder(WebFolder):
     """A bucket, or what is below a prefix of it: `https://ENDPOINT/BUCKET/PREFIX`. Requests are signed (AWS Signature
     Version 4) if there is a user, who is an access key."""
 
-    async def list(self, most: int) -> FolderListing:
+    async def list(self, limit: int) -> FolderListing:
         """See `OpenFolder.list`."""
         bucket, _, prefix = unquote(self._path).strip("/").partition("/")
         prefix, token, files = f"{prefix}/" if prefix else "", "", list[FolderFile]()
@@ -205,8 +205,8 @@ class S3Folder(WebFolder):
                 path = entry.path.removeprefix(prefix)
                 if entry.path.startswith(prefix) and is_wanted(path):
                     files.append(FolderFile(path, entry.tag, entry.size))
-            if len(files) > most:
-                raise too_many(most)
+            if len(files) > limit:
+                raise too_many(limit)
             if not token:
                 return FolderListing(files, {})
 

@@ -126,10 +126,10 @@ class DeclaredWebhooks:
     async def of(self, tenant_id: str) -> Sequence[Webhook]:
         """The webhooks that receive events of the tenant."""
         try:
-            found = await asyncio.to_thread(read_webhooks, self._folder)
+            read = await asyncio.to_thread(read_webhooks, self._folder)
         except OSError:
             return []
-        return [one.webhook for one in found if one.webhook is not None and one.webhook.granted(tenant_id)]
+        return [hook.webhook for hook in read if hook.webhook is not None and hook.webhook.granted(tenant_id)]
 
 
 def key_of(secret: str) -> bytes:
@@ -145,7 +145,7 @@ def key_of(secret: str) -> bytes:
     return key
 
 
-def signed(key: bytes, message_id: str, seconds: int, body: bytes) -> Mapping[str, str]:
+def sign(key: bytes, message_id: str, seconds: int, body: bytes) -> Mapping[str, str]:
     """The headers of a message. seconds: the time since 1970."""
     content = f"{message_id}.{seconds}.".encode() + body
     signature = base64.b64encode(hmac.digest(key, content, "sha256")).decode()

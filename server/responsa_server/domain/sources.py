@@ -147,11 +147,11 @@ class Rows:
 class DatabaseSession(Protocol):
     """Queries of one database."""
 
-    def read(self, sql: str, values: Mapping[str, str], most: int) -> AsyncGenerator[Rows]:
+    def read(self, sql: str, values: Mapping[str, str], limit: int) -> AsyncGenerator[Rows]:
         """Run a query, with these values for its places such as `:subject`, and return its rows in pieces: one piece at
         least. Without a row, the only piece is empty.
 
-        most: the number of rows after which the reading stops. As long as each query is read to its end, the next one
+        limit: the number of rows after which the reading stops. As long as each query is read to its end, the next one
         sees the database at the same moment. Raises DatabaseProblem, also in the midst of the result.
         """
         ...

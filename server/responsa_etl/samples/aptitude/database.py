@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from random import Random
 from statistics import NormalDist, fmean
@@ -79,8 +80,8 @@ class _Person:
     sittings: list[_Sitting] = field(default_factory=list[_Sitting])
 
     def newest(self, test: str) -> _Sitting | None:
-        found = [sitting for sitting in self.sittings if sitting.test == test and sitting.finished]
-        return max(found, key=lambda one: one.taken_on, default=None)
+        sittings = [sitting for sitting in self.sittings if sitting.test == test and sitting.finished]
+        return max(sittings, key=lambda sitting: sitting.taken_on, default=None)
 
 
 class _Lot:
@@ -105,10 +106,10 @@ def write(file: Path) -> None:
     if file.exists():
         raise FileExistsError(file)
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".making-") as folder:
-        made = Path(folder) / file.name
-        with closing(sqlite3.connect(made)) as connection:
+        database = Path(folder) / file.name
+        with closing(sqlite3.connect(database)) as connection:
             connection.executescript(f"BEGIN;\n{script(Dialect.SQLITE)}COMMIT;")
-        made.rename(file)
+        database.rename(file)
 
 
 def people() -> Sequence[SamplePerson]:
@@ -139,49 +140,49 @@ def _inserts() -> Iterator[str]:
 
 def _rows() -> Mapping[str, Sequence[Sequence[object]]]:
     tests, jobs, majors = _table("scales.toml"), _table("jobs.toml"), _table("majors.toml")
-    scales = {name: test for test, one in tests.items() for name in one["scales"]}
+    scales = {name: test for test, entry in tests.items() for name in entry["scales"]}
     people = _people(tests)
     sittings = [(person, sitting) for person in people for sitting in person.sittings]
     return {
         "person": [
-            (one.id, one.name, one.address, one.born, one.stage, one.consent_on, one.withdrawn_on)
-            for one in people
+            attrgetter("id", "name", "address", "born", "stage", "consent_on", "withdrawn_on")(person)
+            for person in people
         ],
         "scale": [
             (
-                *(name, test, place, one["name"], one["meaning"], one["high"], one["low"]),
+                *(name, test, number, entry["name"], entry["meaning"], entry["high"], entry["low"]),
                 *(tests[test]["least"], tests[test]["most"], tests[test]["apart"]),
             )
-            for place, (name, test) in enumerate(scales.items(), 1)
-            for one in [tests[test]["scales"][name]]
+            for number, (name, test) in enumerate(scales.items(), 1)
+            for entry in [tests[test]["scales"][name]]
         ],
         "level": [
-            (test, int(least), name) for test, one in tests.items() for least, name in one["levels"].items()
+            (test, int(least), name) for test, row in tests.items() for least, name in row["levels"].items()
         ],
         "sitting": [
-            (number, person.id, one.test, one.taken_on, int(one.finished))
-            for number, (person, one) in enumerate(sittings, 1)
+            (number, person.id, sitting.test, sitting.taken_on, int(sitting.finished))
+            for number, (person, sitting) in enumerate(sittings, 1)
         ],
         "result": [
             (number, scale, points)
-            for number, (_, one) in enumerate(sittings, 1)
-            for scale, points in one.points.items()
+            for number, (_, sitting) in enumerate(sittings, 1)
+            for scale, points in sitting.points.items()
         ],
         "major": [
-            (key, one["title"], one["field"], one["subjects"], one["suits"]) for key, one in majors.items()
+            (key, row["title"], row["field"], row["subjects"], row["suits"]) for key, row in majors.items()
         ],
-        "job": [(key, one["title"], one["field"], one["work"], one["day"]) for key, one in jobs.items()],
-        "job_demand": [(key, scale) for key, one in jobs.items() for scale in one["asks"]],
-        "job_major": [(key, major) for key, one in jobs.items() for major in one["majors"]],
+        "job": [(key, job["title"], job["field"], job["work"], job["day"]) for key, job in jobs.items()],
+        "job_demand": [(key, scale) for key, job in jobs.items() for scale in job["asks"]],
+        "job_major": [(key, major) for key, job in jobs.items() for major in job["majors"]],
         "job_match": [row for person in people for row in _matches(person, tests, jobs, scales)],
     }
 
 
 def _people(tests: Mapping[str, Any]) -> Sequence[_Person]:
-    given = _table("people.toml")
-    names = (given["first_names"], given["last_names"])
+    table = _table("people.toml")
+    names = (table["first_names"], table["last_names"])
     lot, taken = _Lot(), set[str]()
-    people = [_by_hand(number, one, lot, taken, tests) for number, one in enumerate(given["people"], 1)]
+    people = [_by_hand(number, entry, lot, taken, tests) for number, entry in enumerate(table["people"], 1)]
     while len(people) < PEOPLE:
         people.append(_by_lot(len(people) + 1, names, lot, taken, tests))
     return people
@@ -211,14 +212,14 @@ def _by_lot(
     first = _FIRST_DAY + timedelta(lot.below(_DAYS))
     missing = {"tendency": lot.happens(0.04), "ability": lot.happens(0.05)}
     for test in tests:
-        day, points = first + timedelta(lot.below(10)), _drawn(test, lot, tests)
+        day, points = first + timedelta(lot.below(10)), _draw(test, lot, tests)
         if missing[test]:
             if lot.happens(0.3):
                 person.sittings.append(_Sitting(test, day, {}, finished=False))
             continue
         if lot.happens(0.1):
             # Taken before: mostly with similar results.
-            earlier = _drawn(test, lot, tests) if lot.happens(0.2) else _similar(test, points, lot, tests)
+            earlier = _draw(test, lot, tests) if lot.happens(0.2) else _similar(test, points, lot, tests)
             person.sittings.append(_Sitting(test, day - timedelta(60 + lot.below(120)), earlier))
         if lot.happens(0.01):
             points = {**points, list(points)[lot.below(len(points))]: 999}
@@ -249,7 +250,7 @@ def _consent(person: _Person, how: str) -> None:
         person.withdrawn_on = first + timedelta(30)
 
 
-def _drawn(test: str, lot: _Lot, tests: Mapping[str, Any]) -> Mapping[str, int]:
+def _draw(test: str, lot: _Lot, tests: Mapping[str, Any]) -> Mapping[str, int]:
     mean, spread = _USUAL[test]
     common = _COMMON if test == "ability" else 0.0
     shared = lot.normal()
@@ -261,7 +262,7 @@ def _drawn(test: str, lot: _Lot, tests: Mapping[str, Any]) -> Mapping[str, int]:
 
 def _similar(test: str, points: Mapping[str, int], lot: _Lot, tests: Mapping[str, Any]) -> Mapping[str, int]:
     error = _USUAL[test][1] / 4
-    return {scale: _within(test, one + error * lot.normal(), tests) for scale, one in points.items()}
+    return {scale: _within(test, value + error * lot.normal(), tests) for scale, value in points.items()}
 
 
 def _within(test: str, points: float, tests: Mapping[str, Any]) -> int:
@@ -278,19 +279,19 @@ def _matches(
     taken = [sitting for sitting in sittings if sitting]
     standing = {
         scale: (points - _USUAL[scales[scale]][0]) / _USUAL[scales[scale]][1]
-        for one in taken
-        for scale, points in one.points.items()
-        if tests[one.test]["least"] <= points <= tests[one.test]["most"]
+        for sitting in taken
+        for scale, points in sitting.points.items()
+        if tests[sitting.test]["least"] <= points <= tests[sitting.test]["most"]
     }
     fits = {
-        key: fmean(standing[scale] for scale in one["asks"])
-        for key, one in jobs.items()
-        if all(scale in standing for scale in one["asks"])
+        key: fmean(standing[scale] for scale in job["asks"])
+        for key, job in jobs.items()
+        if all(scale in standing for scale in job["asks"])
     }
-    day = max(one.taken_on for one in taken) + timedelta(1)
+    day = max(sitting.taken_on for sitting in taken) + timedelta(1)
     best = sorted(fits, key=lambda key: (-fits[key], key))[:MATCHES]
-    for place, key in enumerate(best, 1):
-        yield person.id, key, place, round(min(max(60 + 20 * fits[key], 1), 99)), day
+    for rank, key in enumerate(best, 1):
+        yield person.id, key, rank, round(min(max(60 + 20 * fits[key], 1), 99)), day
 
 
 def _literal(value: object) -> str:
