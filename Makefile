@@ -86,7 +86,7 @@ optimise: .venv/optimise/.installed
 # The engine of `responsa ingest --engine ray` (80 MB).
 ray: .venv/.ray
 
-# The wheels and the source distributions of the server, with the page, and of the Python client, in build/dist.
+# The wheels and the source distributions of the server, with the page, of the Python client and of the parsers, in build/dist.
 wheel: .venv/.dev clients/web/dist/index.html
 	@rm -rf build/dist
 	@$(BIN)/python -m hatchling build --directory build/dist
@@ -115,10 +115,10 @@ clean:
 	@echo "Making a virtual environment in .venv"
 	@$(PYTHON) -m venv .venv
 
-.venv/.runtime: locks/requirements.lock locks/requirements-build.lock locks/requirements-model.lock pyproject.toml clients/python/pyproject.toml | .venv/bin/pip
+.venv/.runtime: locks/requirements.lock locks/requirements-build.lock locks/requirements-model.lock pyproject.toml clients/python/pyproject.toml server/responsa_formats/pyproject.toml | .venv/bin/pip
 	@echo "Installing Python packages (up to a minute, once)"
 	@$(INSTALL) --require-hashes --no-deps -r locks/requirements.lock -r locks/requirements-build.lock -r locks/requirements-model.lock
-	@$(INSTALL) --no-deps --no-build-isolation --editable clients/python --editable .
+	@$(INSTALL) --no-deps --no-build-isolation --editable clients/python --editable server/responsa_formats --editable .
 	@touch $@
 
 # What is generated of the Python client. An installation writes it too (clients/python/build_hook.py); this is for what has changed since.

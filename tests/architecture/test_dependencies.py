@@ -22,7 +22,7 @@ NOT_IMPORTED: Mapping[str, str] = {
     "pymysql": "a driver; SQLAlchemy imports it, because databases/kinds.py names it",
     "betterproto2": "tests/architecture/test_wheel.py asks with the dataclasses of the client's wheel",
     "betterproto2-compiler": "tools/clients/betterproto.py starts it",
-    "responsa-client": "is in this checkout",
+    **dict.fromkeys(("responsa-client", "responsa-formats"), "is in this checkout"),
     "buf-bin": "contains the program buf, which tools/generate.py and the contract's tests run",
     "check-jsonschema": "contains the schemas that tools/deploy_check.py reads",
     "cyclonedx-bom": "contains the program cyclonedx-py, which `make sbom` runs",
@@ -55,9 +55,9 @@ def imported(folder: Path) -> frozenset[str]:
 
 
 def declared(group: str) -> Sequence[str]:
-    folder = ROOT / "clients" / "python" if group == "client" else ROOT
+    folder = {"client": CLIENT[0].parent, "formats": FORMATS}.get(group, ROOT)
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = group in ("command line", "client")
+    required = group in ("command line", "client", "formats")
     lines = project["dependencies"] if required else project["optional-dependencies"][group]
     names = [normalised(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines]
     return [name for name in names if name != "responsa"]  # with another extra
@@ -69,6 +69,7 @@ def normalised(name: str) -> str:
 
 
 CLIENT = [ROOT / "clients" / "python" / "responsa_client", ROOT / "generated" / "python"]
+FORMATS = ROOT / "server" / "responsa_formats"
 PRODUCT = [ROOT / "server", *CLIENT]
 EXTRAS = ("command line", "server", "envoy", "local", "etl")
 TRIALS = [ROOT / "tests", ROOT / "tools", ROOT / "bench"]
@@ -76,8 +77,13 @@ TRIALS = [ROOT / "tests", ROOT / "tools", ROOT / "bench"]
 
 @pytest.mark.parametrize(
     ("group", "folders"),
-    [*((extra, PRODUCT) for extra in EXTRAS), ("dev", [*PRODUCT, *TRIALS]), ("client", CLIENT)],
-    ids=[*EXTRAS, "dev", "client"],
+    [
+        *((extra, PRODUCT) for extra in EXTRAS),
+        ("dev", [*PRODUCT, *TRIALS]),
+        ("client", CLIENT),
+        ("formats", [FORMATS]),
+    ],
+    ids=[*EXTRAS, "dev", "client", "formats"],
 )
 def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) -> None:
     used = frozenset[str]().union(*map(imported, folders))

@@ -9,7 +9,7 @@ from tests.instance import ROOT
 from tools.publishing import FORMS, fill, missing, present, wanted
 
 LICENSED = (
-    *("clients/python", "clients/typescript", "clients/go", "clients/rust"),
+    *("server/responsa_formats", "clients/python", "clients/typescript", "clients/go", "clients/rust"),
     *("generated/ts", "generated/go", "generated/rust"),
 )
 """The folders that are packed as they are."""

@@ -39,19 +39,21 @@ from tools.install import DEFAULTS, UV, pip_settings, uv_variables
 
 PACKAGES = {
     "responsa": (
-        "server/responsa_formats",
         "server/responsa_server",
         "server/responsa_etl",
         "server/responsa_local",
         "server/responsa_lab",
         "generated/python/responsa_contract",
     ),
+    "responsa_formats": ("server/responsa_formats",),
     "responsa_client": (
         "clients/python/responsa_client",
         "generated/python/responsa",
     ),
 }
 """The folders of the packages in each wheel."""
+PACKING = {f"server/responsa_formats/{name}" for name in ("LICENSE", "README.md", "pyproject.toml")}
+"""What a package is packed with."""
 DATA = frozenset(
     {".bin", ".json", ".jsonl", ".md", ".pyi", ".sql", ".toml", ".typed", ".vectors", ".yaml", ".zip"}
 )
@@ -165,7 +167,7 @@ def expected(distribution: str) -> set[str]:
         for name in known()
         for folder, inside in folders.items()
         if name == folder or name.startswith(f"{folder}/")
-        if not name.endswith(".py")
+        if not name.endswith(".py") and name not in PACKING
     }
 
 
@@ -210,7 +212,7 @@ def test_every_file_of_the_packages_is_packed(wheels: Mapping[str, Path], distri
         str(path.relative_to((ROOT / package).parent))
         for package in PACKAGES[distribution]
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and str(path.relative_to(ROOT)) not in PACKING
     }
     assert wanted - packed == set()
     modules = {name for name in packed if name.endswith(".py") and not name.startswith(DATACLASSES)}
@@ -228,10 +230,12 @@ def test_the_metadata_have_the_licence_and_its_text(wheels: Mapping[str, Path]) 
         assert metadata["LICENSE"] == (ROOT / "LICENSE").read_bytes()
 
 
-def test_the_server_needs_the_client_of_its_own_version() -> None:
-    server, client = settings()["project"], settings("clients/python")["project"]
-    assert client["version"] == server["version"]
-    assert f"responsa-client=={client['version']}" in server["dependencies"]
+def test_the_server_needs_the_client_and_the_formats_of_its_own_version() -> None:
+    server = settings()["project"]
+    assert f"responsa-client=={server['version']}" in server["dependencies"]
+    assert f"responsa-formats=={server['version']}" in server["optional-dependencies"]["server"]
+    others = [settings(folder)["project"] for folder in ("clients/python", "server/responsa_formats")]
+    assert {project["version"] for project in others} == {server["version"]}
 
 
 @dataclass
@@ -310,7 +314,14 @@ def server(wheels: Mapping[str, Path], folder: Path, model: Echo) -> Installed:
     pack = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder), "--target", "wheel"]
     subprocess.run(pack, cwd=folder / "example", env=plain_environment(), capture_output=True, check=True)
     (example,) = folder.glob("responsa_example-*.whl")
-    install(python, f"{wheels['responsa']}[server,envoy]", wheels["responsa_client"], example, "pip")
+    install(
+        python,
+        f"{wheels['responsa']}[server,envoy]",
+        wheels["responsa_client"],
+        wheels["responsa_formats"],
+        example,
+        "pip",
+    )
     seeds.plant(Layout.of(installed.home).prepare())
     for name, text in {"counter": COUNTER, "speaker": SPEAKER}.items():
         (installed.home / "agents" / name / "prompts").mkdir(parents=True)

@@ -19,6 +19,7 @@ PUBLISHED = """
 version = "1.2.3"
 [python]
 client = "others-client"
+formats = "others-formats"
 [typescript]
 client = "@others/answers"
 contract = "@others/answers-contract"

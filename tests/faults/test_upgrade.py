@@ -70,10 +70,12 @@ class Release:
         return self
 
     def install(self) -> None:
-        """Build the wheels of the server and of its client from `source` and install them."""
+        """Build the wheels of the server, its client and its parsers from `source` and install them."""
         plain = plain_environment(UV_OFFLINE="1")
         build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", self.folder]
-        for project in (self.source, self.source / "clients" / "python"):
+        for project in map(self.source.joinpath, (".", "clients/python", "server/responsa_formats")):
+            if not (project / "pyproject.toml").exists():
+                continue  # an older release has its parsers in the server's wheel
             subprocess.run(build, cwd=project, env=plain, check=True, capture_output=True)
         wheels = self.folder.glob("*.whl")
         venv = self.folder / "venv"

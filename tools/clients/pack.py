@@ -1,5 +1,5 @@
-"""Packs the clients as their languages publish them: wheel and source distribution, tarballs of npm, modules of Go,
-crates, and a Maven repository.
+"""Packs the clients as their languages publish them, and for Python the parsers of documents too: wheels and source
+distributions, tarballs of npm, modules of Go, crates, and a Maven repository.
 
 Usage: python -m tools.clients.pack FOLDER [LANGUAGE…]
 
@@ -23,15 +23,16 @@ from tools.publishing import ROOT, wanted
 
 
 def pack_python(root: Path, out: Path) -> None:
-    """The source distribution, and the wheel that is built from it alone."""
+    """The source distributions of the client and of the formats, and the wheels that are built from these alone."""
     values = wanted(root)
     build = (sys.executable, "-m", "hatchling", "build", "--directory", out)
-    _run(root / "clients" / "python", *build, "--target", "sdist")
-    name = f"{values['python.client'].replace('-', '_')}-{values['version']}"
-    with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(out / f"{name}.tar.gz") as opened:
-            opened.extractall(folder, filter="data")
-        _run(Path(folder, name), *build, "--target", "wheel")
+    for key, place in (("python.client", "clients/python"), ("python.formats", "server/responsa_formats")):
+        _run(root / place, *build, "--target", "sdist")
+        name = f"{values[key].replace('-', '_')}-{values['version']}"
+        with tempfile.TemporaryDirectory() as folder:
+            with tarfile.open(out / f"{name}.tar.gz") as opened:
+                opened.extractall(folder, filter="data")
+            _run(Path(folder, name), *build, "--target", "wheel")
 
 
 def pack_typescript(root: Path, out: Path) -> None:
