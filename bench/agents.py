@@ -85,18 +85,16 @@ class AgentTable:
         self._agents = dict(agents)
         self._by_version = {agent.version: agent for agent in agents.values()}
 
-    def named(self, identity: str) -> Agent:
-        """See `Agents.named`."""
+    def find(self, identity: str) -> Agent:
+        """See `Agents.find`."""
         found = self._agents.get(identity or DEFAULT)
         if found is None:
             raise missing(identity, self._agents, broken=False)
         return found
 
-    def assigned(
-        self, identity: str, user_id: UUID, conversation_id: UUID
-    ) -> tuple[Agent, Assignment | None]:
-        """See `Agents.assigned`. There are no experiments."""
-        return self.named(identity), None
+    def assign(self, identity: str, user_id: UUID, conversation_id: UUID) -> tuple[Agent, Assignment | None]:
+        """See `Agents.assign`. There are no experiments."""
+        return self.find(identity), None
 
     async def version(self, identity: str, number: int) -> Agent:
         """See `Agents.version`."""

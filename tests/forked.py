@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 
 from responsa_server.cli.main import all_commands, main
-from responsa_server.system.importing import uncollected
+from responsa_server.system.importing import pause_collection
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = 8
@@ -106,7 +106,7 @@ def _prepare(arguments: Sequence[str]) -> None:
     """Import what the command will import."""
     for command in all_commands():
         if command.name in arguments[:1]:
-            with uncollected():
+            with pause_collection():
                 for name in (command.module, *LATE.get(command.name, ())):
                     importlib.import_module(name)
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "a fork would lack the threads of a module"

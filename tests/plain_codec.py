@@ -67,8 +67,8 @@ class PlainCodec:
         refused = {**event, "kind": "refused", "reason": "source_erased", "message": notice}
         return WithoutDocuments(json.dumps(refused).encode(), withdrawn=True)
 
-    def withheld(self, terminal: bytes) -> bytes:
-        """See `FrameCodec.withheld`."""
+    def withhold(self, terminal: bytes) -> bytes:
+        """See `FrameCodec.withhold`."""
         event = json.loads(terminal)
         if event["kind"] not in ("answered", "refused"):
             return terminal

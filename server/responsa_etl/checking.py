@@ -14,7 +14,7 @@ from responsa_etl.sources.mapping_text import read_mapping
 from responsa_etl.sources.webhooks import DeclaredWebhook, key_of, read_webhooks
 from responsa_local.commands.failures import USAGE, reporting
 from responsa_server.agents.config.files import file_text
-from responsa_server.agents.config.problems import Problem, closest, quoted
+from responsa_server.agents.config.problems import Problem, closest, quote
 from responsa_server.app.settings import load
 from responsa_server.app.tools import read_secret
 from responsa_server.cli.output import Json, echo, print_json
@@ -92,7 +92,7 @@ def _mapping(file: Path, known: Mapping[str, SourceConnection | None]) -> Sequen
         return problems
     mapping, mapping_problems = read_mapping(text)
     if mapping is not None and known and mapping.connection not in known:
-        message = f"there is no connection “{mapping.connection}” on this machine; there are {quoted(known)}"
+        message = f"there is no connection “{mapping.connection}” on this machine; there are {quote(known)}"
         mapping_problems = [mapping.problem(message, ("connection",), closest(mapping.connection, known))]
     elif mapping is not None and (connection := known.get(mapping.connection)) is not None:
         mapping_problems = [unfit] if (unfit := mapping.unfit(connection)) is not None else []

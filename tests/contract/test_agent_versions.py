@@ -93,13 +93,13 @@ async def test_versions_are_found_by_name_those_of_earlier_engines_among_them(
         "agents/b/versions/1",
         "agents/a/versions/9",
     ]
-    found = await versions.named(wanted, 1)
+    found = await versions.find(wanted, 1)
     assert [(one.name, one.content, one.engine) for one in found] == [
         ("agents/default/versions/1", b"", 0),
         ("agents/a/versions/1", b"1", 1),
     ]
-    assert await versions.named([], 1) == []
-    assert await versions.named(["agents/a", "agents/a/versions/x", "agents/a/versions/99999999999"], 1) == []
+    assert await versions.find([], 1) == []
+    assert await versions.find(["agents/a", "agents/a/versions/x", "agents/a/versions/99999999999"], 1) == []
 
 
 async def test_open_turns_of_all_tenants_say_what_they_run_on(

@@ -66,7 +66,7 @@ async def begun(
 
 async def create_second(agents: LiveAgents, people: People) -> None:
     """Create another version of the agent `own`."""
-    own = agents.named("own")
+    own = agents.find("own")
     assert isinstance(own, ConfiguredAgent)
     document = own.content.model_dump(mode="json", by_alias=True)
     document["prompts"]["greeting"]["body"] = "Bad."
@@ -99,7 +99,7 @@ async def test_servers_agree_although_one_lags_and_its_clock_is_wrong(
         for one in (first, second):
             await one.poll()
         for user in [uuid4() for _ in range(16)]:
-            parts = [one.assigned("own", user, uuid7()) for one in (first, second)]
+            parts = [one.assign("own", user, uuid7()) for one in (first, second)]
             assert {agent.version for agent, _ in parts} in (
                 {"agents/own/versions/1"},
                 {"agents/own/versions/2"},
@@ -122,7 +122,7 @@ async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_
         keeper = ExperimentKeeper(store, agents)
         await agents.poll()
         for _ in range(48):
-            agent, assignment = agents.assigned("own", uuid4(), uuid7())
+            agent, assignment = agents.assign("own", uuid4(), uuid7())
             assert assignment is not None
             assert agent.version == f"agents/own/versions/{2 if assignment.candidate else 1}"
             new = replace(new_turn(version=agent.version), assignment=assignment)
@@ -149,13 +149,13 @@ async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_
         assert (cost.baseline.mean, cost.candidate.mean) == (2.0, 0.0)
         assert by_metric[ExperimentMetric.REFUSALS].candidate.turns == 0
         await agents.poll()
-        assert agents.assigned("own", uuid4(), uuid7()) == (agents.named("own"), None)
+        assert agents.assign("own", uuid4(), uuid7()) == (agents.find("own"), None)
 
         experiment = await begun(store, agents, people)
         folder.write("own", "Changed.")
         await agents.reload()
         await agents.poll()
-        assert agents.assigned("own", uuid4(), uuid7())[1] is None
+        assert agents.assign("own", uuid4(), uuid7())[1] is None
         await keeper.count()
         assert (await store.get(experiment.id)).state is ExperimentState.SUPERSEDED
     newest = ListQuery(5, Order("create_time", descending=True))

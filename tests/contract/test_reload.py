@@ -61,25 +61,25 @@ async def test_the_same_files_are_the_same_version_everywhere_and_after_a_restar
         assert served(one) == served(other) == wanted
     async with town.process() as again:
         assert served(again) == wanted
-        assert await said(again.named("own")) == "One."
+        assert await said(again.find("own")) == "One."
 
 
 async def test_a_change_is_a_version_and_the_old_one_can_still_be_run(town: Town, folder: Folder) -> None:
     folder.write("own", "One.")
     async with town.process() as agents:
-        first = agents.named("own")
+        first = agents.find("own")
         before = agents.snapshot
         folder.write("own", "Two.")
         (unchanged, changed) = await agents.reload()
         assert (unchanged.agent, unchanged.changed) == ("default", False)
         assert (changed.agent, changed.version, changed.changed) == ("own", "agents/own/versions/2", True)
-        assert await said(agents.named("own")) == "Two."
+        assert await said(agents.find("own")) == "Two."
         assert await said(agents.at(first.version)) == "One."
         assert before.current["own"] is first, "a snapshot never changes"
         folder.write("own", "One.")
         (_, back) = await agents.reload()
         assert (back.version, back.changed) == ("agents/own/versions/1", True)
-        assert agents.named("own") is first
+        assert agents.find("own") is first
         assert await agents.reload() == [
             unchanged,
             type(back)("own", back.version, changed=False),
@@ -100,10 +100,10 @@ async def test_a_version_that_is_asked_for_is_loaded_and_answers_as_it_did(
         assert "agents/own/versions/1" not in later.versions
         assert await said(await later.version("own", 1)) == "One."
         assert later.at("agents/own/versions/1") is await later.version("own", 1)
-        assert await later.version("own", 3) is later.named("own")
+        assert await later.version("own", 3) is later.find("own")
         await later.poll()
         assert "agents/own/versions/1" in later.versions
-        assert await said(later.named("own")) == "Three."
+        assert await said(later.find("own")) == "Three."
         for identity, number in (("own", 4), ("default", 2)):
             caught = await raises(NotFound, later.version(identity, number))
             assert caught.metadata["resource_name"] == f"agents/{identity}/versions/{number}"
@@ -127,7 +127,7 @@ async def test_a_broken_file_leaves_the_old_version_serving_and_is_told(town: To
         (problem,) = broken.problems
         assert (problem.file, problem.line) == ("prompts/greeting.md", 0)
         assert "“nobody”" in problem.message
-        assert await said(agents.named("own")) == "One."
+        assert await said(agents.find("own")) == "One."
         assert agents.problems() == [broken]
         report = await agents.check()
         assert report.health is Health.DEGRADED
@@ -149,7 +149,7 @@ async def test_the_others_are_not_kept_back_by_a_broken_one(town: Town, folder: 
         found = {one.agent: one for one in await agents.reload()}
         assert found["own"].problems
         assert found["two"].version == "agents/two/versions/2"
-        assert await said(agents.named("two")) == "Two."
+        assert await said(agents.find("two")) == "Two."
 
 
 async def test_at_the_start_a_broken_agent_of_the_user_is_left_out_and_told(
@@ -161,7 +161,7 @@ async def test_at_the_start_a_broken_agent_of_the_user_is_left_out_and_told(
         (left_out,) = agents.problems()
         assert (left_out.agent, left_out.version) == ("own", "")
         with pytest.raises(NotFound) as error:
-            agents.named("own")
+            agents.find("own")
         assert error.value.metadata["known"] == "default"
         assert "`responsa agents check own`" in error.value.message
         folder.write("own", "One.")
@@ -185,7 +185,7 @@ async def test_at_the_start_a_broken_shipped_agent_or_default_ends_it(town: Town
 async def test_the_default_may_be_one_of_the_users(town: Town, folder: Folder) -> None:
     folder.write("own", "Mine.")
     async with town.process(options=LiveOptions(default="own")) as agents:
-        assert await said(agents.named("")) == "Mine."
+        assert await said(agents.find("")) == "Mine."
         assert [(card.id, card.is_default) for card in agents.cards()] == [("default", False), ("own", True)]
         assert agents.card("").id == "own"
 
@@ -194,11 +194,11 @@ async def test_a_users_agent_takes_the_place_of_a_shipped_one_whole(town: Town, 
     async with town.process() as agents:
         folder.write("default", "Mine.")
         await agents.reload()
-        assert await said(agents.named("")) == "Mine."
+        assert await said(agents.find("")) == "Mine."
         shutil.rmtree(folder.path("default"))
         await agents.reload()
-        assert await said(agents.named("")) == "Good day."
-        assert agents.named("").version == "agents/default/versions/1"
+        assert await said(agents.find("")) == "Good day."
+        assert agents.find("").version == "agents/default/versions/1"
 
 
 async def test_an_agent_whose_folder_is_gone_serves_no_longer(town: Town, folder: Folder) -> None:
@@ -208,7 +208,7 @@ async def test_an_agent_whose_folder_is_gone_serves_no_longer(town: Town, folder
         (_, gone) = await agents.reload()
         assert (gone.agent, gone.version, gone.changed) == ("own", "", True)
         with pytest.raises(NotFound):
-            agents.named("own")
+            agents.find("own")
         assert "agents/own/versions/1" in agents.versions, "its turns have not finished yet"
 
 
@@ -223,7 +223,7 @@ async def test_a_server_without_the_files_runs_what_others_have_brought(
         await other.poll()
         assert await said(other.at("agents/own/versions/1")) == "From afar."
         with pytest.raises(NotFound):
-            other.named("own")  # only processes with the files take new questions
+            other.find("own")  # only processes with the files take new questions
 
 
 async def test_what_open_turns_began_with_is_there_from_the_start(
@@ -234,7 +234,7 @@ async def test_what_open_turns_began_with_is_there_from_the_start(
         folder.write("own", "Two.")
     turn = await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
     async with town.process() as agents:
-        assert agents.named("own").version == "agents/own/versions/2"
+        assert agents.find("own").version == "agents/own/versions/2"
         assert await said(agents.at("agents/own/versions/1")) == "One."
         # End the turn, so that no turn needs the version.
         await turn_store.cancel(people.ann, turn.id, True, cancelled)
@@ -313,7 +313,7 @@ async def test_nothing_changes_while_versions_cannot_be_kept(
         await database.close()
         await raises(Unavailable, agents.reload())
         assert agents.snapshot is before
-        assert await said(agents.named("own")) == "One."
+        assert await said(agents.find("own")) == "One."
 
 
 async def test_nothing_changes_while_the_folders_cannot_be_read(town: Town, folder: Folder) -> None:
@@ -368,7 +368,7 @@ async def test_a_created_version_answers_on_every_server_that_it_is_asked_from(
     folder.write("own", "One.")
     event = AuditEvent.of(people.ann, "agent_version.create", "agents/own")
     async with town.process() as agents, town.process() as other:
-        own = agents.named("own")
+        own = agents.find("own")
         assert isinstance(own, ConfiguredAgent)
         same = await agents.create("own", own.content.model_dump(mode="json", by_alias=True), "{}", event)
         assert same.number == 1
@@ -400,7 +400,7 @@ async def test_a_published_version_outranks_the_files_until_they_change(
     folder.write("own", "One.")
     event = AuditEvent.of(people.ann, "agent_version.publish", "agents/own")
     async with town.process() as agents, town.process() as other:
-        own = agents.named("own")
+        own = agents.find("own")
         assert isinstance(own, ConfiguredAgent)
         document = own.content.model_dump(mode="json", by_alias=True)
         for words in ("Second.", "Third."):
@@ -408,46 +408,46 @@ async def test_a_published_version_outranks_the_files_until_they_change(
             await agents.create("own", document, "", event)
         await agents.publish("own", 2, event)
         await agents.publish("own", 2, event)
-        assert await said(agents.named("own")) == "Second."
+        assert await said(agents.find("own")) == "Second."
         with monkeypatch.context() as without:
-            without.setattr(town.versions, "named", away)
+            without.setattr(town.versions, "find", away)
             await raises(Unavailable, other.reload())
         await other.poll()
-        while other.named("own").version != "agents/own/versions/2":  # noqa: ASYNC110  the reload has no event
+        while other.find("own").version != "agents/own/versions/2":  # noqa: ASYNC110  the reload has no event
             await asyncio.sleep(0)
-        assert await said(other.named("own")) == "Second."
+        assert await said(other.find("own")) == "Second."
         card = other.card("own")
         assert (card.version, card.file_version) == ("agents/own/versions/2", "agents/own/versions/1")
         await agents.publish("own", 3, event)
         refused = await raises(Precondition, agents.roll_back("own", 2, event))
         assert refused.reason is Reason.AGENT_VERSION_NOT_PUBLISHED
         await agents.roll_back("own", 3, event)
-        assert await said(agents.named("own")) == "Second."
+        assert await said(agents.find("own")) == "Second."
         async with town.process() as later:
-            assert await said(later.named("own")) == "Second."
+            assert await said(later.find("own")) == "Second."
         folder.write("own", "Changed.")
         await agents.reload()
-        assert await said(agents.named("own")) == "Changed."
+        assert await said(agents.find("own")) == "Changed."
         folder.write("own", "One.")
         await agents.reload()
-        assert await said(agents.named("own")) == "Second."
+        assert await said(agents.find("own")) == "Second."
         await agents.roll_back("own", 2, event)
-        assert await said(agents.named("own")) == "One."
+        assert await said(agents.find("own")) == "One."
         folder.write("own", "Edited.")  # and not read yet
         await agents.publish("own", 2, event)
-        assert await said(agents.named("own")) == "Second."
+        assert await said(agents.find("own")) == "Second."
         await raises(NotFound, agents.publish("own", 9, event))
 
 
 async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, folder: Folder) -> None:
     async with town.process() as other:
-        code = other.named("")
+        code = other.find("")
     async with town.process(coded={"code": code}) as agents:
-        assert agents.named("code") is code
+        assert agents.find("code") is code
         assert agents.at(code.version).version == code.version
         assert [card.id for card in agents.cards()] == ["code", "default"]
         await agents.reload()
-        assert agents.named("code") is code
+        assert agents.find("code") is code
 
 
 async def test_a_change_of_files_is_seen_without_being_told(town: Town, folder: Folder) -> None:
@@ -472,7 +472,7 @@ async def _until(change: object, noticed: asyncio.Event, agents: LiveAgents, tex
         while True:
             await noticed.wait()
             noticed.clear()
-            if "own" in agents.snapshot.current and await said(agents.named("own")) == text:
+            if "own" in agents.snapshot.current and await said(agents.find("own")) == text:
                 return
 
 
@@ -492,7 +492,7 @@ async def test_a_hint_has_the_others_read_their_files(town: Town, folder: Folder
         async with asyncio.timeout(20):
             while there.snapshot is before:
                 await asyncio.to_thread(lambda: None)  # the other process's reload runs on this loop
-        assert await said(there.named("own")) == "One."
+        assert await said(there.find("own")) == "One."
 
 
 async def test_a_reload_is_told_to_other_processes_over_redis(database: Database, redis_url: str) -> None:
@@ -543,7 +543,7 @@ async def test_every_process_takes_a_stored_default_model_over(
             await other.poll()  # as if the hint was lost
             while other.card("own").models != chain:  # noqa: ASYNC110  the reload has no event
                 await asyncio.sleep(0)
-            assert other.named("own").version == first.named("own").version
+            assert other.find("own").version == first.find("own").version
 
 
 async def test_a_published_form_is_a_source_everywhere_that_follows_the_default_model(

@@ -277,10 +277,10 @@ async def test_a_widget_loses_its_answer_with_the_share_by_name(
     async with Services(database).turns(Script(quoting(read)), OPEN) as turns:
         (theirs, _), (own, _) = await ask(turns, widget), await ask(turns, people.bob)
         assert SECRET in str(await follow_all(turns, widget, theirs))
-        assert not await turns.store.withheld([theirs, own])
+        assert not await turns.store.find_withheld([theirs, own])
         await share(house, people.ann, EVERYONE)
         # What ends the streams of all users of a process asks for the widget.
-        assert list(await turns.store.withheld([theirs, own])) == [theirs]
+        assert list(await turns.store.find_withheld([theirs, own])) == [theirs]
         assert SECRET not in str(await follow_all(turns, widget, theirs))
         assert SECRET in str(await follow_all(turns, people.bob, own))
 

@@ -34,7 +34,7 @@ from responsa_server.domain.passages import (
     QuestionVector,
     SearchScope,
     VectorKind,
-    stored_generation,
+    generation_name,
 )
 from responsa_server.domain.people import Principal, Server
 from responsa_server.domain.tenants import TenantState
@@ -91,7 +91,7 @@ class Store:
         return QuestionVector(
             model or self.house.embedder.name,
             vector.astype("<f4").tobytes(),
-            stored=tuple(stored_generation(collection, generation) for collection, generation in active),
+            stored=tuple(generation_name(collection, generation) for collection, generation in active),
         )
 
     async def begin(self, caller: Principal, key: str, text: str, collection: str = "default") -> IngestClaim:
@@ -389,7 +389,7 @@ async def pruned(store: Store) -> None:
 
 
 def attempt_of(claim: IngestClaim) -> IndexingAttempt:
-    generation = stored_generation(claim.collection_id, claim.generation)
+    generation = generation_name(claim.collection_id, claim.generation)
     version = claim.document_id, claim.version, claim.epoch
     return IndexingAttempt("acme", claim.collection_id, *version, claim.embedding, generation)
 

@@ -150,15 +150,13 @@ class Cast:
     by_id: dict[str, Agent]
     assignment: Assignment | None = None
 
-    def named(self, identity: str) -> Agent:
+    def find(self, identity: str) -> Agent:
         if identity not in self.by_id:
             raise NotFound.of("agent", f"agents/{identity}")
         return self.by_id[identity]
 
-    def assigned(
-        self, identity: str, user_id: UUID, conversation_id: UUID
-    ) -> tuple[Agent, Assignment | None]:
-        return self.named(identity), self.assignment
+    def assign(self, identity: str, user_id: UUID, conversation_id: UUID) -> tuple[Agent, Assignment | None]:
+        return self.find(identity), self.assignment
 
     async def version(self, identity: str, number: int) -> Agent:
         name = f"agents/{identity}/versions/{number}"

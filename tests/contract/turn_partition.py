@@ -82,14 +82,14 @@ class LinkedStore(PostgresTurnStore):
         owner: UUID,
         versions: Sequence[str],
         lease_seconds: float,
-        most: int,
+        limit: int,
         here: Sequence[UUID] = (),
         alone_after: int = ALONE_AFTER_LOSSES,
         suspects: bool = True,
     ) -> Sequence[ClaimedTurn]:
         claimed = await self._link.over(
             lambda: PostgresTurnStore.claim(
-                self, owner, versions, lease_seconds, most, here, alone_after, suspects
+                self, owner, versions, lease_seconds, limit, here, alone_after, suspects
             )
         )
         self._link.taken.update(one.claim.turn_id for one in claimed)
@@ -116,14 +116,14 @@ class LinkedStore(PostgresTurnStore):
     async def release(self, claims: Sequence[Claim]) -> None:
         await self._link.over(lambda: PostgresTurnStore.release(self, claims))
 
-    async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
+    async def poll(self, cursors: Sequence[Cursor], limit: int) -> Sequence[News]:
         self._link.polls.append(cursors)
-        return await self._link.over(lambda: PostgresTurnStore.poll(self, cursors, most))
+        return await self._link.over(lambda: PostgresTurnStore.poll(self, cursors, limit))
 
-    async def backlog(self, caller: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
+    async def backlog(self, caller: Principal, turn_id: UUID, after_seq: int, limit: int) -> Backlog:
         self._link.backlogs += 1
         rows = await self._link.over(
-            lambda: PostgresTurnStore.backlog(self, caller, turn_id, after_seq, most)
+            lambda: PostgresTurnStore.backlog(self, caller, turn_id, after_seq, limit)
         )
         if self._link.held is not None:  # the response takes long to arrive
             self._link.reading.set()

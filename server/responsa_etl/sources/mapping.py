@@ -17,7 +17,7 @@ from typing import Final, Literal, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from responsa_server.agents.config.problems import Key, Problem, closest, quoted
+from responsa_server.agents.config.problems import Key, Problem, closest, quote
 from responsa_server.domain.sources import MAX_TEXT_BYTES, SourceConnection, WebConnection, bytes_of
 from responsa_server.outbound.addresses import origin_of
 
@@ -121,8 +121,8 @@ class MappedQuery:
             hint = closest(missing[0], result_columns)
             raise SchemaProblem(
                 (
-                    f"The query {self.name} no longer returns {quoted(missing)}, which {quoted(self.kinds)} "
-                    f"{'use' if len(self.kinds) > 1 else 'uses'}; it returns {quoted(result_columns[:20])}."
+                    f"The query {self.name} no longer returns {quote(missing)}, which {quote(self.kinds)} "
+                    f"{'use' if len(self.kinds) > 1 else 'uses'}; it returns {quote(result_columns[:20])}."
                 )
                 + (f" Was “{missing[0]}” renamed to “{hint}”?" if hint else "")
             )
@@ -193,7 +193,7 @@ class SourceMapping:
         sites = sites_of(connection)
         for field, address in self.pages.each:
             if str(origin_of(address)) not in sites:
-                message = f"“{address}” is not at a site of the connection “{self.connection}”; its sites are {quoted(connection.sites)}"
+                message = f"“{address}” is not at a site of the connection “{self.connection}”; its sites are {quote(connection.sites)}"
                 return self.problem(message, ("pages", field))
         return None
 

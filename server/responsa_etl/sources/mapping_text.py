@@ -31,7 +31,7 @@ from responsa_server.agents.config.problems import (
     Problem,
     closest,
     from_validation,
-    quoted,
+    quote,
     syntax_problem,
 )
 from responsa_server.agents.engine.config import Table, Texts
@@ -357,7 +357,7 @@ def _of_document(
 ) -> Sequence[Problem]:
     query = table.queries.get(document.query)
     if query is None:
-        message = f"there is no query “{document.query}”; there are {quoted(table.queries)}"
+        message = f"there is no query “{document.query}”; there are {quote(table.queries)}"
         return [Problem(FILE, message, ("documents", kind, "query"), closest(document.query, table.queries))]
     problems = list[Problem]()
     if query.one_subject and not document.subject:
@@ -378,7 +378,7 @@ def _of_document(
                 )
             )
         for variable in sorted(templates.variables(name).all - query.columns.keys()):
-            message = f"there is no column “{variable}” in the query {document.query}; it declares {quoted(query.columns)}"
+            message = f"there is no column “{variable}” in the query {document.query}; it declares {quote(query.columns)}"
             problems.append(Problem(FILE, message, key, closest(variable, query.columns)))
     return problems
 

@@ -24,7 +24,7 @@ from responsa_server.domain.notifications import (
     Attempt,
     Delivery,
     DeliveryState,
-    Gathered,
+    EventSummary,
     NotifiedEvent,
     Webhook,
 )
@@ -194,7 +194,7 @@ def body_of(operation: Operation, event: NotifiedEvent) -> str:
     return _body(event, operation.update_time, data)
 
 
-def notice_body(gathered: Gathered) -> str:
+def notice_body(gathered: EventSummary) -> str:
     """The JSON about failed ingestions. It names no document, no collection and no user."""
     data: dict[str, object] = {
         "tenant": names.tenant(gathered.tenant_id),

@@ -20,7 +20,7 @@ from responsa_etl.stores.deliveries import PostgresDeliveries
 from responsa_etl.stores.profiles import PostgresProfiles
 from responsa_etl.stores.source_runs import PostgresSourceRuns
 from responsa_etl.stores.sources import PostgresSources
-from responsa_server.agents.config.problems import Problem, closest, quoted
+from responsa_server.agents.config.problems import Problem, closest, quote
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason
 from responsa_server.domain.formatting import counted
@@ -210,7 +210,7 @@ class SourceAdministration:
         connection = await self._connections.find(caller.tenant_id, mapping.connection)
         if connection is None:
             granted = await self._connections.list_granted(caller.tenant_id)
-            known = f"there are {quoted(granted)}" if granted else "no connection is granted to this tenant"
+            known = f"there are {quote(granted)}" if granted else "no connection is granted to this tenant"
             message = f"there is no connection “{mapping.connection}”; {known}. The owner of the installation declares connections"
             suggestion = closest(mapping.connection, granted)
             raise _missing(mapping.problem(message, ("connection",), suggestion), mapping.connection)

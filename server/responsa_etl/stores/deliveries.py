@@ -17,7 +17,7 @@ from responsa_server.domain.notifications import (
     Announcement,
     Attempt,
     Delivery,
-    Gathered,
+    EventSummary,
     Mail,
     MailKind,
     NotifiedEvent,
@@ -133,7 +133,7 @@ class PostgresDeliveries:
         tenant_id: str,
         notice_id: UUID,
         receivers: Callable[[NotifiedEvent], Sequence[str]],
-        body: Callable[[Gathered], str],
+        body: Callable[[EventSummary], str],
         mails: Collection[NotifiedEvent],
     ) -> float | None:
         """Store the mails of a notice, and its deliveries with their jobs. Returns None, or the seconds for which the notice has to wait.
@@ -155,7 +155,7 @@ class PostgresDeliveries:
             await database.execute(self._queries["notice_sent"], values)
             if row is None or row["number"] == 0:
                 return None
-            gathered = Gathered(tenant_id=tenant_id, event=event, source_id=source_id, **row)
+            gathered = EventSummary(tenant_id=tenant_id, event=event, source_id=source_id, **row)
             values["operation"] = gathered.operation_id
             for webhook in receivers(event):
                 await self._deliver(database, values, webhook, body(gathered))
@@ -200,7 +200,7 @@ class PostgresDeliveries:
         if delivery_id is not None:
             await self._queue.defer(database, JobKind.DELIVER, str(about["tenant"]), delivery_id)
 
-    async def _mail(self, database: Connection, gathered: Gathered) -> None:
+    async def _mail(self, database: Connection, gathered: EventSummary) -> None:
         if self._outbox is None:
             return
         values = {"tenant": gathered.tenant_id, "most": _MOST_MAILS}

@@ -147,7 +147,7 @@ async def _run(task: _Task) -> None:
     from responsa_lab.optimising.questions import Questions, documents
     from responsa_lab.optimising.record import Record, Stopped
     from responsa_local.embedded.layout import Layout
-    from responsa_server.agents.config.content import Content, packed, unpacked
+    from responsa_server.agents.config.content import Content, pack, unpack
     from responsa_server.agents.engine.config import AgentConfig
     from responsa_server.app.models import model_table
     from responsa_server.app.settings import load
@@ -163,7 +163,7 @@ async def _run(task: _Task) -> None:
                 EXIT_USAGE,
             )
         # The keys of a message have no order. That of the stored version makes equal prompts.
-        content = unpacked(packed(Content.model_validate(structs.whole("content", base.content))))
+        content = unpack(pack(Content.model_validate(structs.whole("content", base.content))))
         settings = load()
         models = model_table(settings.language_models, Layout.of(settings.home))
         stack.push_async_callback(models.close)
@@ -218,7 +218,7 @@ async def _run(task: _Task) -> None:
             )
         data, price = work.data, prices[name]
         assert price is not None
-        key = hashlib.sha256(packed(content) + f"{data.sha256} {name} {node.name}".encode()).hexdigest()
+        key = hashlib.sha256(pack(content) + f"{data.sha256} {name} {node.name}".encode()).hexdigest()
         budget, small = int(task.budget * 1_000_000), name in models.small([name])
         record = Record(settings.home / _FOLDER / key[:16], name, model, price, budget, small=small)
         card: dict[str, Any] = {

@@ -18,7 +18,7 @@ from responsa_lab.evaluation.measuring import answering, source_keys
 from responsa_lab.evaluation.metrics import gold_in_text, reciprocal_rank
 from responsa_lab.optimising.data import Question, read
 from responsa_lab.optimising.record import Record, Stopped
-from responsa_server.agents.config.content import Content, packed
+from responsa_server.agents.config.content import Content, pack
 from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
 from responsa_server.agents.engine.node import Limits
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
@@ -147,7 +147,7 @@ class Questions:
 
     async def measured(self, content: Content, version: str, record: Record) -> Mapping[str, Sequence[bool]]:
         """Whether the server's version is good on each question of the part `test`, by metric. Raises Stopped."""
-        digest = hashlib.sha256(packed(content)).hexdigest()
+        digest = hashlib.sha256(pack(content)).hexdigest()
 
         async def judged(question: Question) -> Mapping[str, bool]:
             parts = [digest, question.text, question.parameters]

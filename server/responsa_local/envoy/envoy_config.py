@@ -23,7 +23,7 @@ from responsa_server.domain.addresses import (
     origins_of,
 )
 from responsa_server.domain.limits import NO_LIMIT
-from responsa_server.system.instance import CHECKOUT, INSTALLED, generated
+from responsa_server.system.instance import CHECKOUT, INSTALLED, locate_generated
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
@@ -184,7 +184,7 @@ def _connection_limit(most: int) -> Tree:
     if most == NO_LIMIT:
         return None
     try:
-        code = generated(_FILTER).read_bytes()
+        code = locate_generated(_FILTER).read_bytes()
     except OSError as error:
         raise EnvoyConfigError(f"{_FILTER} cannot be read; make it with: make generate") from error
     return {

@@ -56,7 +56,7 @@ async def declared_tools(folder: Path, tenant: str = "default") -> AsyncGenerato
                 raise ValueError(f"{problem.file}: {problem.message}")
         who = Principal(tenant, UUID(int=0), Role.ADMIN, "turn")
         names = [entry.card.id for entry in entries]
-        yield [_export(tool, who) for tool in tools.granted(names, who, "") if tool.card.id in names]
+        yield [_export(tool, who) for tool in tools.list_granted(names, who, "") if tool.card.id in names]
     finally:
         await tools.close()
         await connector.close()

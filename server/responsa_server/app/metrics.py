@@ -93,7 +93,7 @@ class Exposition:
         meter = self._provider.get_meter("responsa")
 
         def observing(instrument: Instrument, read: Callable[[], Iterable[Reading]]) -> Callable[[Any], Any]:
-            return lambda _: [Observation(value, instrument.bounded(labels)) for value, labels in read()]
+            return lambda _: [Observation(value, instrument.admit(labels)) for value, labels in read()]
 
         for instrument in TABLE:
             if (read := readings.get(instrument)) is not None:

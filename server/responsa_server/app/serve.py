@@ -57,7 +57,7 @@ from responsa_server.stores.rates import (
     Reserved,
 )
 from responsa_server.system.fixable import Fixable
-from responsa_server.system.importing import uncollected
+from responsa_server.system.importing import pause_collection
 from responsa_server.system.plugins import Group, load_rows
 from responsa_server.telemetry.stages import Traces
 
@@ -104,7 +104,7 @@ class RunningServer:
 
 def preload() -> None:
     """Import what `running` imports late."""
-    with uncollected():
+    with pause_collection():
         for name in ("assemble", "front", "studies"):
             import_module(f"responsa_server.app.{name}")
         load_rows(Group.EXTENSIONS, FunctionType)
@@ -133,7 +133,7 @@ async def running(
                 stack.enter_context(_claim_or_error(address))
         # Imported late, because these modules load grpc, LangGraph and the embedding model's runtime, which other
         # commands and a refused start do not need.
-        with uncollected():
+        with pause_collection():
             from responsa_server.app.accounts import mailing_on
             from responsa_server.app.assemble import (
                 build_erasing,

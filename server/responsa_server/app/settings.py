@@ -57,7 +57,7 @@ from responsa_server.insight.settings import InsightSettings
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.settings import CacheSettings
-from responsa_server.system.instance import DEFAULT_HOME, DEFAULT_PORT, shipped
+from responsa_server.system.instance import DEFAULT_HOME, DEFAULT_PORT, locate
 from responsa_server.telemetry.settings import Otlp, TelemetrySettings
 from responsa_server.transports.http.original_settings import OriginalSettings
 from responsa_server.transports.openai.settings import OpenAiSettings
@@ -382,7 +382,7 @@ class Settings(BaseSettings):
         ),
     )
     page: Path = Field(
-        default=shipped("clients/web/dist", "page"), description="The folder of the built page."
+        default=locate("clients/web/dist", "page"), description="The folder of the built page."
     )
     page_name: Annotated[str, AfterValidator(_title)] = Field(
         default="Responsa",
@@ -396,7 +396,7 @@ class Settings(BaseSettings):
         ),
     )
     docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
-        default=shipped("", ""),
+        default=locate("", ""),
         description=(
             "`responsa up` loads `docs/*.md` of this folder into the collection `responsa-docs`; by "
             "default, the eighteen pages of Responsa's documentation that people ask about most. `none`: "

@@ -110,7 +110,7 @@ class AskFrames:
             return WithoutDocuments(terminal, withdrawn=False)
         return WithoutDocuments(event.SerializeToString(deterministic=True), withdrawn=False)
 
-    def withheld(self, terminal: bytes) -> bytes:
+    def withhold(self, terminal: bytes) -> bytes:
         event = turn_pb2.TurnEvent.FromString(terminal)
         match event.WhichOneof("event"):
             case "answer":

@@ -20,7 +20,7 @@ from google.protobuf.descriptor import (
 from google.protobuf.message import Message
 
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
-from responsa_server.system.instance import generated
+from responsa_server.system.instance import locate_generated
 
 OPERATION: Final = "google.longrunning.Operation"
 MASK: Final = "google.protobuf.FieldMask"
@@ -36,7 +36,7 @@ _DEEPEST: Final = 4
 
 @cache
 def _files() -> Sequence[descriptor_pb2.FileDescriptorProto]:
-    return descriptor_pb2.FileDescriptorSet.FromString(generated("descriptor.binpb").read_bytes()).file
+    return descriptor_pb2.FileDescriptorSet.FromString(locate_generated("descriptor.binpb").read_bytes()).file
 
 
 @cache

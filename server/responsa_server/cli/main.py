@@ -24,7 +24,7 @@ from responsa_server import __version__
 from responsa_server.cli.command import GROUP, Command, Section, need
 from responsa_server.system import extras
 from responsa_server.system.fixable import Fixable
-from responsa_server.system.importing import uncollected
+from responsa_server.system.importing import pause_collection
 
 _COMPLETE = "_RESPONSA_COMPLETE"
 """The variable that shells set when they ask how to complete a command."""
@@ -249,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     chosen, subcommand, *_ = *(word for word in _words(command_line) if not word.startswith("-")), None, None
     try:
-        with uncollected():
+        with pause_collection():
             app = _with_timeout(typer.main.get_command(build(chosen, subcommand)), chosen)
         _make_readable(app)
         if os.environ.get(_COMPLETE) == "complete_zsh":

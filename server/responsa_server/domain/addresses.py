@@ -64,10 +64,10 @@ def parse(text: str) -> Address:
                 f"the path of {text} has more than {MAX_SOCKET_PATH} bytes; choose a shorter one"
             )
         return UnixAddress(path)
-    found = _HOST_PORT.fullmatch(text)
-    if found is None:
+    match = _HOST_PORT.fullmatch(text)
+    if match is None:
         raise AddressError(f"{text!r} is not an address; write unix:/run/replica.sock or 10.0.0.5:9001")
-    host, port = found[1] or found[2], int(found[3])
+    host, port = match[1] or match[2], int(match[3])
     if not 1 <= port <= 65_535:
         raise AddressError(f"the port of {text} is not between 1 and 65535")
     try:

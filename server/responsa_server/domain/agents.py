@@ -239,7 +239,7 @@ class AgentVersions(Protocol):
         """
         ...
 
-    async def published(self) -> Sequence[Publication]:
+    async def publications(self) -> Sequence[Publication]:
         """Return the last publication of each agent, ordered by agent. Raises Unavailable."""
         ...
 
@@ -276,7 +276,7 @@ class AgentVersions(Protocol):
         """Return the names of all agent versions that unfinished turns use, across all tenants. Raises Unavailable."""
         ...
 
-    async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
+    async def find(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
         """Return the versions with these names that belong to an engine with this number or to an earlier one. Raises Unavailable."""
         ...
 
@@ -343,10 +343,10 @@ class DocumentsRead:
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
     """The end of the text that was sent is withdrawn. The log gets an `AttemptRestarted`, and the kept beginning of a delta that
-    is withdrawn only in part gets a delta again. kept: what stays of the answer's text, from its beginning.
+    is withdrawn only in part gets a delta again. text: what stays of the answer's text, from its beginning.
     """
 
-    kept: str
+    text: str
 
 
 AgentEvent = Event | Milestone | Barrier | DocumentsRead | Withdrawal
@@ -442,13 +442,11 @@ class Agent(Protocol):
 class Agents(Protocol):
     """The agents that this process runs."""
 
-    def named(self, identity: str) -> Agent:
+    def find(self, identity: str) -> Agent:
         """Return the agent with this id; "" means the default agent. Raises NotFound."""
         ...
 
-    def assigned(
-        self, identity: str, user_id: UUID, conversation_id: UUID
-    ) -> tuple[Agent, Assignment | None]:
+    def assign(self, identity: str, user_id: UUID, conversation_id: UUID) -> tuple[Agent, Assignment | None]:
         """Return the agent that answers this user's question in this conversation, and the question's part in an experiment with the
         agent, if one runs. Raises NotFound.
         """

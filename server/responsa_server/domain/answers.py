@@ -82,8 +82,8 @@ class Quote:
 
     def repeats(self, other: Quote) -> bool:
         """Whether the quote says nothing that the other does not say: it shares bytes of the same document, or has no other words."""
-        one, another = self.passage, other.passage
-        same = (one.document_id, one.version) == (another.document_id, another.version)
+        own, another = self.passage, other.passage
+        same = (own.document_id, own.version) == (another.document_id, another.version)
         shares = self.source.start < other.source.end and other.source.start < self.source.end
         return (same and shares) or self.words <= other.words
 
@@ -245,9 +245,9 @@ class SectionSource(Protocol):
     """Finds the whole sections that the passages of evidence are from."""
 
     async def sections(
-        self, caller: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
+        self, caller: Principal, evidence: Evidence, limit: int, most_bytes: int, *, divided: bool
     ) -> Sequence[Sequence[Quote]]:
-        """Return the sections that fit the question of the search best, best first: at most `most`. A section is the
+        """Return the sections that fit the question of the search best, best first: at most `limit`. A section is the
         text between two headings of its document.
 
         divided: whether a section is several quotes that follow each other, so that each part of it has its own

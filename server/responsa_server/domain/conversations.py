@@ -107,9 +107,9 @@ class ConversationStore(Protocol):
         labels: Mapping[str, str],
         request_id: UUID | None,
         *,
-        most: int = NO_LIMIT,
+        limit: int = NO_LIMIT,
     ) -> Conversation:
-        """Create a conversation, or return the conversation that this request_id created. most: the maximum number of
+        """Create a conversation, or return the conversation that this request_id created. limit: the maximum number of
         the caller's conversations. Raises AlreadyExists (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
         """
         ...
@@ -187,8 +187,8 @@ class ConversationStore(Protocol):
         The calls of old turns are deleted with their events."""
         ...
 
-    async def history(self, caller: Principal, identity: UUID, most: int) -> Sequence[Message]:
-        """Return at most `most` of the last messages of a conversation, oldest first. An unknown conversation has no
+    async def history(self, caller: Principal, identity: UUID, limit: int) -> Sequence[Message]:
+        """Return at most `limit` of the last messages of a conversation, oldest first. An unknown conversation has no
         messages."""
         ...
 

@@ -39,5 +39,5 @@ class Counters:
     def read(self) -> Sequence[Count]:
         """Return all counters, ordered by name and labels."""
         with self._lock:
-            found = sorted(self._values.items())
-        return [Count(name, dict(labels), value) for (name, labels), value in found]
+            counts = sorted(self._values.items())
+        return [Count(name, dict(labels), value) for (name, labels), value in counts]

@@ -136,13 +136,13 @@ class NotFound(ResponsaError):
     def of(cls, resource_type: str, name: str, spoken: str = "") -> NotFound:
         """Build the error for a resource, by its type (e.g. "conversation") and name. spoken: what the message calls
         the resource; by default its type."""
-        message = f"{_spoken(spoken or resource_type)} not found or access denied"
+        message = f"{_to_words(spoken or resource_type)} not found or access denied"
         return cls(
             Reason.RESOURCE_NOT_FOUND, message, {"resource_type": resource_type, "resource_name": name}
         )
 
 
-def _spoken(resource_type: str) -> str:
+def _to_words(resource_type: str) -> str:
     return "API key" if resource_type == "api_key" else resource_type.replace("_", " ").capitalize()
 
 

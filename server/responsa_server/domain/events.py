@@ -446,8 +446,8 @@ Terminal = Answered | Refused | Failed | Cancelled
 def versions_read(event: Event) -> Sequence[VersionRead]:
     """The versions of documents that an event quotes or names."""
     match event:
-        case Cited(citation=one):
-            return () if one.read is None else (one.read,)
+        case Cited(citation=citation):
+            return () if citation.read is None else (citation.read,)
         case ToolReturned(sources=sources):
             return [source.passage.document_version for source in sources if source.passage is not None]
         case Answered(citations=citations, excerpts=excerpts, more_excerpts=more):

@@ -48,7 +48,7 @@ _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?\Z")
 _CONSTANTS: Final = {"true": True, "false": False, "null": None}
 _EQUALITY: Final = (Operator.EQ, Operator.NE, Operator.HAS)
 _EVERY: Final = tuple(Operator)
-_ORDERED: Final = tuple(one for one in Operator if one is not Operator.HAS)
+_ORDERED: Final = tuple(operator for operator in Operator if operator is not Operator.HAS)
 _ALLOWED: Final[Mapping[FieldKind, tuple[Operator, ...]]] = {
     FieldKind.TEXT: _EVERY,
     FieldKind.JSON: _EVERY,
@@ -83,9 +83,9 @@ def holds(condition: Filter, fits: Callable[[FilterComparison], bool]) -> bool:
     """Whether a condition is true. `fits` says for each comparison whether the comparison is true."""
     match condition:
         case AllOf(parts):
-            return all(holds(one, fits) for one in parts)
+            return all(holds(part, fits) for part in parts)
         case AnyOf(parts):
-            return any(holds(one, fits) for one in parts)
+            return any(holds(part, fits) for part in parts)
         case Negation(part):
             return not holds(part, fits)
         case FilterComparison():
@@ -117,7 +117,7 @@ class _Parser:
             return ()
         condition = self._all()
         if self._place < len(self._text):
-            raise self._expected(
+            raise self._mismatch(
                 "AND or OR" if self._text[self._place] != ")" else "no `)`",
                 self._place,
                 "between comparisons",
@@ -137,7 +137,7 @@ class _Parser:
         return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
     def _term(self) -> Filter:
-        place = self._place
+        start = self._place
         negated = self._take(_WORDS["NOT"]) or self._take(_MINUS)
         opened = self._take_character("(")
         if not negated and not opened:
@@ -145,32 +145,32 @@ class _Parser:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise self._bad(
-                f"more than {MAX_DEPTH} parentheses and negations around a comparison at character {place + 1}; "
+                f"more than {MAX_DEPTH} parentheses and negations around a comparison at character {start + 1}; "
                 "write a simpler filter"
             )
-        found = self._all() if opened else self._term()
+        term = self._all() if opened else self._term()
         if opened and not self._take_character(")"):
-            raise self._expected("`)`", self._place, f"for the `(` at character {place + 1}")
+            raise self._mismatch("`)`", self._place, f"for the `(` at character {start + 1}")
         self._depth -= 1
-        return Negation(found) if negated else found
+        return Negation(term) if negated else term
 
     def _comparison(self) -> Filter:
-        place = self._place
-        field = _FIELD.match(self._text, place)
+        start = self._place
+        field = _FIELD.match(self._text, start)
         if field is None:
-            raise self._expected("a field", place, 'as in `create_time > "2026-01-31T00:00:00Z"`')
+            raise self._mismatch("a field", start, 'as in `create_time > "2026-01-31T00:00:00Z"`')
         self._comparisons += 1
         if self._comparisons > MAX_COMPARISONS:
             raise self._bad(f"at most {MAX_COMPARISONS} comparisons; write a shorter filter")
         self._move(field.end())
         operator = _OPERATOR.match(self._text, self._place)
         if operator is None:
-            raise self._expected("one of = != < <= > >= :", self._place, f"after {_cut(field[0])}")
-        rule, path = self._field(field[0], place, Operator(operator[0]))
+            raise self._mismatch("one of = != < <= > >= :", self._place, f"after {_shorten(field[0])}")
+        rule, path = self._field(field[0], start, Operator(operator[0]))
         self._move(operator.end())
         value = _QUOTED.match(self._text, self._place) or _BARE.match(self._text, self._place)
         if value is None:
-            raise self._expected(
+            raise self._mismatch(
                 "a value", self._place, "; put a value with spaces or special characters in quotes"
             )
         try:
@@ -180,7 +180,7 @@ class _Parser:
         self._move(value.end())
         return FilterComparison(rule.name, Operator(operator[0]), read, path)
 
-    def _field(self, written: str, place: int, operator: Operator) -> tuple[Field, tuple[str, ...]]:
+    def _field(self, written: str, position: int, operator: Operator) -> tuple[Field, tuple[str, ...]]:
         name, dot, _ = written.partition(".")
         path = tuple(
             bare or _ESCAPE.sub(r"\1", quoted) for bare, quoted in _SEGMENT.findall(written, len(name))
@@ -195,15 +195,15 @@ class _Parser:
                 case FieldKind.JSON if path or operator is Operator.HAS:
                     return field, path
                 case FieldKind.LABELS | FieldKind.JSON:
-                    raise self._bad(f"{name} at character {place + 1} needs a key, as in `{name}.KEY = x`")
+                    raise self._bad(f"{name} at character {position + 1} needs a key, as in `{name}.KEY = x`")
                 case _ if not dot:
                     return field, ()
                 case _:
                     pass
-        raise self._bad(f"there is no field `{_cut(written)}` (character {place + 1})")
+        raise self._bad(f"there is no field `{_shorten(written)}` (character {position + 1})")
 
-    def _move(self, place: int) -> None:
-        self._place = place
+    def _move(self, position: int) -> None:
+        self._place = position
         self._skip()
 
     def _skip(self) -> None:
@@ -222,9 +222,9 @@ class _Parser:
         self._move(self._place + 1)
         return True
 
-    def _expected(self, what: str, place: int, more: str) -> InvalidRequest:
+    def _mismatch(self, what: str, position: int, more: str) -> InvalidRequest:
         joint = "" if more.startswith(";") else " " if more.startswith(("after", "for", "between")) else ", "
-        return self._bad(f"expected {what} at character {place + 1}{joint}{more}")
+        return self._bad(f"expected {what} at character {position + 1}{joint}{more}")
 
     def _bad(self, what: str) -> InvalidRequest:
         allowed = ",".join(filterable(self._rules))
@@ -255,15 +255,15 @@ def _value(
             first, *rest = wildcard.parts
             return Wildcard((first.removeprefix(f"{field.prefix}/"), *rest))
         case FieldKind.SLUG | FieldKind.COLLECTION:
-            return _named(name, text, f"{field.prefix}/{{id}}", lambda: names.parse_slug(field.prefix, text))
+            return _parse(name, text, f"{field.prefix}/{{id}}", lambda: names.parse_slug(field.prefix, text))
         case FieldKind.NAME:
-            return _named(
+            return _parse(
                 name, text, f"{field.prefix}/{{uuid}}", lambda: names.parse_uuid(field.prefix, text)
             )
         case FieldKind.TIME:
             return _time(name, text)
         case FieldKind.NUMBER if _WHOLE.match(text) is None:
-            raise ValueError(f"{_shown(text)} is not a value of {name}; write a whole number")
+            raise ValueError(f"{_repr(text)} is not a value of {name}; write a whole number")
         case FieldKind.NUMBER:
             return int(text)
         case FieldKind.ENUM if text not in field.values:
@@ -272,11 +272,11 @@ def _value(
             return field.values[text]
 
 
-def _named(name: str, text: str, form: str, parse: Callable[[], Identity]) -> Identity:
+def _parse(name: str, text: str, form: str, parse: Callable[[], Identity]) -> Identity:
     try:
         return parse()
     except ValueError as error:
-        raise ValueError(f"{_shown(text)} is not a value of {name}; write {form}") from error
+        raise ValueError(f"{_repr(text)} is not a value of {name}; write {form}") from error
 
 
 def _time(name: str, text: str) -> datetime | TimeSpan:
@@ -295,7 +295,7 @@ def _time(name: str, text: str) -> datetime | TimeSpan:
         return TimeSpan(start, end)
     except (ValueError, OverflowError) as error:
         remedy = "write a day such as 2026-01-31, a month, a year, or an RFC 3339 time with an offset"
-        raise ValueError(f"{_shown(text)} is not a value of {name}; {remedy}") from error
+        raise ValueError(f"{_repr(text)} is not a value of {name}; {remedy}") from error
 
 
 def _literal(written: str, text: str) -> JsonLiteral:
@@ -327,15 +327,15 @@ def _wildcard(written: str, name: str) -> Wildcard | None:
 
 def _bare_pieces(written: str) -> list[tuple[str, str, str]]:
     pieces: list[tuple[str, str, str]] = []
-    for place, part in enumerate(written.split("*")):
-        pieces += [("", "*", "")] * (place > 0)
+    for index, part in enumerate(written.split("*")):
+        pieces += [("", "*", "")] * (index > 0)
         pieces.append(("", "", part))
     return pieces
 
 
-def _shown(text: str) -> str:
-    return repr(_cut(text))
+def _repr(text: str) -> str:
+    return repr(_shorten(text))
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 64 else text[:64] + "…"

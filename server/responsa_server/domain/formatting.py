@@ -22,7 +22,7 @@ def counted(number: int, singular: str, more: str = "") -> str:
 def is_visible(text: str) -> bool:
     """Whether a reader sees any of the text: not if it consists of white space, control characters, and format
     characters such as U+200B."""
-    return any(unicodedata.category(one) not in _INVISIBLE for one in text)
+    return any(unicodedata.category(char) not in _INVISIBLE for char in text)
 
 
 def plain_name(text: str) -> str | None:
@@ -30,7 +30,7 @@ def plain_name(text: str) -> str | None:
     turns the direction of text. None if combining marks could hide or change its letters: if one encloses, stands
     behind anything but a letter, or behind a letter of ASCII with which it does not compose, or if more than four stand
     in a row or one twice (Unicode Technical Standard 39, 5.4)."""
-    seen = "".join(one for one in _BLANK.sub("", " ".join(text.split())) if one.isprintable())
+    seen = "".join(char for char in _BLANK.sub("", " ".join(text.split())) if char.isprintable())
     composed = unicodedata.normalize("NFC", seen).strip()
     marks, before = 0, ""
     for character in composed:

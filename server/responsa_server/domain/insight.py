@@ -64,15 +64,15 @@ def facts_of(terminal: Terminal, files: str = "") -> TurnFacts:
     """What is counted of a terminal event. files: the collection with the conversation's files, which no statistics name."""
     match terminal:
         case Answered():
-            kinds = tuple(one.kind.value for one in terminal.fallbacks)
+            kinds = tuple(fallback.kind.value for fallback in terminal.fallbacks)
             cited = len(terminal.citations)
             collection = "" if terminal.collection_id == files else terminal.collection_id
             return TurnFacts(terminal.model, collection, "", cited, terminal.unsupported, kinds)
         case Refused():
-            kinds = tuple(one.kind.value for one in terminal.fallbacks)
+            kinds = tuple(fallback.kind.value for fallback in terminal.fallbacks)
             return TurnFacts(refusal=terminal.reason.value, fallbacks=kinds)
         case Failed():
-            return TurnFacts(fallbacks=tuple(one.kind.value for one in terminal.fallbacks))
+            return TurnFacts(fallbacks=tuple(fallback.kind.value for fallback in terminal.fallbacks))
         case Cancelled():
             return NO_FACTS
 
@@ -143,8 +143,8 @@ class Quality:
                 buckets = self.latencies if measure == "latency" else self.first_words
                 buckets[int(label)] = buckets.get(int(label), 0) + total
             case "turns" | "refusals" | "fallbacks":
-                found: dict[str, int] = getattr(self, measure)
-                found[label] = found.get(label, 0) + total
+                counts: dict[str, int] = getattr(self, measure)
+                counts[label] = counts.get(label, 0) + total
             case _:
                 setattr(self, measure, getattr(self, measure) + total)
 

@@ -54,7 +54,7 @@ class IntentClassifier(Protocol):
 class Trainer(Protocol):
     """Creates and stores classifiers."""
 
-    async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
+    async def prepare(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
         """Return the classifier for these examples. If no classifier is stored under the key, train a classifier and
         store it.
 

@@ -610,7 +610,7 @@ def file_name(source_key: str) -> str:
     left out too, so that no file is hidden. A long name keeps its suffix. The name is never empty.
     """
     last = re.split(r"[\\/]", source_key.rstrip("\\/"))[-1]
-    shown = "".join(one for one in last if unicodedata.category(one) not in _HIDDEN)
+    shown = "".join(char for char in last if unicodedata.category(char) not in _HIDDEN)
     name = _RESERVED.sub("_", shown).strip().lstrip(".").rstrip(". ") or "document"
     stem, dot, suffix = name.rpartition(".")
     if not dot or len(suffix) > 10:

@@ -84,12 +84,12 @@ class UserLimits:
 @dataclass(frozen=True, slots=True)
 class Room:
     """A limit to check: a count, and the most for which it has room. key: names the count, e.g.
-    `calls:user:acme/0192…`. name: the limit's name. most: the value, at least 1."""
+    `calls:user:acme/0192…`. name: the limit's name. limit: the value, at least 1."""
 
     key: str
     name: str
     scope: Scope
-    most: int
+    limit: int
 
 
 # The words for one, and for any other number.
@@ -135,30 +135,30 @@ _HOLDERS: Final[Mapping[Scope, str]] = {
 }
 
 
-def too_fast(name: str, scope: Scope, most: int, wait_seconds: float) -> Exhausted:
+def too_fast(name: str, scope: Scope, limit: int, wait_seconds: float) -> Exhausted:
     """The error for a rate that is used up. wait_seconds: the time until the call can succeed."""
     wait = max(wait_seconds, 0.001)
     return Exhausted(
         Reason.RATE_LIMIT,
-        f"{_HOLDERS[scope]} used up the limit of {counted(most, *_WORDS[name])}; try again in {_spoken(wait)}.",
-        {"limit": name, "scope": scope.value, "value": str(most)},
+        f"{_HOLDERS[scope]} used up the limit of {counted(limit, *_WORDS[name])}; try again in {_to_words(wait)}.",
+        {"limit": name, "scope": scope.value, "value": str(limit)},
         retry_after=wait,
     )
 
 
-def too_many(name: str, scope: Scope, most: int, *, retry_after: float | None = None) -> Exhausted:
+def too_many(name: str, scope: Scope, limit: int, *, retry_after: float | None = None) -> Exhausted:
     """The error for the maximum number of things at one time. retry_after: the seconds after which to try again; None
     if only the caller can make room."""
     remedy = (scope is Scope.TENANT and _REMEDIES_OF_TENANTS.get(name)) or _REMEDIES[name]
     return Exhausted(
         Reason.LIMIT_REACHED,
-        f"{_HOLDERS[scope]} reached the limit of {counted(most, *_WORDS[name])}. {remedy}, then try again.",
-        {"limit": name, "scope": scope.value, "value": str(most)},
+        f"{_HOLDERS[scope]} reached the limit of {counted(limit, *_WORDS[name])}. {remedy}, then try again.",
+        {"limit": name, "scope": scope.value, "value": str(limit)},
         retry_after=retry_after,
     )
 
 
-def _spoken(seconds: float) -> str:
+def _to_words(seconds: float) -> str:
     whole = ceil(seconds)
     if whole < 120:
         return in_seconds(whole)

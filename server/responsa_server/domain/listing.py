@@ -94,7 +94,7 @@ class ListRules:
 
     def field(self, name: str) -> Field:
         """Return the field with this name. Raises KeyError."""
-        return {one.name: one for one in self.fields}[name]
+        return {field.name: field for field in self.fields}[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,15 +44,15 @@ def _form(kind: str) -> str:
 
 @cache
 def _expression(kind: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\{(\w+)\}", lambda found: f"({_IDS.get(found[1], _UUID)})", PATTERNS[kind]))
+    return re.compile(re.sub(r"\{(\w+)\}", lambda match: f"({_IDS.get(match[1], _UUID)})", PATTERNS[kind]))
 
 
 def _ids(kind: str, name: str) -> Sequence[str]:
     """The ids in the name of a resource of this type. Raises ValueError for any other form."""
-    found = _expression(kind).fullmatch(name)
-    if found is None:
+    match = _expression(kind).fullmatch(name)
+    if match is None:
         raise ValueError(f"not a name of the form {PATTERNS[kind]}: {name!r}")
-    return found.groups()
+    return match.groups()
 
 
 def of_uuid(kind: str) -> Callable[[UUID], str]:
@@ -106,8 +106,8 @@ def parse_uuid(collection: str, name: str) -> UUID:
 
 def user_in(name: str) -> UUID | None:
     """The user of `users/{uuid}`, or of a name below it, such as `users/{uuid}/quota`; None for any other name."""
-    found = re.match(f"users/({_UUID})(?:/|\\Z)", name)
-    return UUID(found[1]) if found else None
+    match = re.match(f"users/({_UUID})(?:/|\\Z)", name)
+    return UUID(match[1]) if match else None
 
 
 def parse_slug(collection: str, name: str) -> str:

@@ -97,7 +97,7 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class EventSummary:
     """The events that a notice reports. number: at least 1. reasons: how many of their operations ended with each
     error. since: when the first of them was announced. until: when the newest one was. operation_id: the newest
     operation."""

@@ -67,20 +67,20 @@ class WantedTerms:
             for low, high in ((0, _CODE), (_CODE, _CODE + 1))
         )
         ends = list(accumulate(numbers))
-        found: list[dict[str, int]] = [{} for _ in passages]
-        for place, term in self._places(codes):
-            found[bisect_right(ends, place)][term] = counts[place]
-        return found
+        results: list[dict[str, int]] = [{} for _ in passages]
+        for index, term in self._places(codes):
+            results[bisect_right(ends, index)][term] = counts[index]
+        return results
 
     def sequences(self, words: bytes) -> Sequence[Sequence[str]]:
         """For each sequence, those of its terms that are wanted, in order."""
         _, number, different = _HEAD.unpack_from(words)
         start = _HEAD.size + (_CODE + 1) * different
         ends = struct.unpack_from(f"<{number}I", words, start)
-        found: list[list[str]] = [[] for _ in range(number)]
-        for place, term in sorted(self._places(words[start + 4 * number :])):
-            found[bisect_right(ends, place)].append(term)
-        return found
+        results: list[list[str]] = [[] for _ in range(number)]
+        for index, term in sorted(self._places(words[start + 4 * number :])):
+            results[bisect_right(ends, index)].append(term)
+        return results
 
     def _places(self, codes: bytes) -> Iterator[tuple[int, str]]:
         """Where the wanted terms are among these codes."""
@@ -100,7 +100,7 @@ def _codes(terms: Iterable[str]) -> bytes:
     return b"".join(map(_code, terms))
 
 
-def counted_codes(words: bytes) -> tuple[bytes, bytes]:
+def codes_and_counts(words: bytes) -> tuple[bytes, bytes]:
     """The codes of the different terms of a passage (32 bits each, little-endian), and how often each occurs (a byte each)."""
     number = _HEAD.unpack_from(words)[2]
     start, middle = _HEAD.size, _HEAD.size + _CODE * number

@@ -83,15 +83,15 @@ class OutlinedHeading(NamedTuple):
 def open_headings(headings: Iterable[OutlinedHeading]) -> tuple[OutlinedHeading, ...]:
     """Of headings in the order of the text, those that the text after the last one stands below, outermost first: each
     is deeper than the one before."""
-    found: list[OutlinedHeading] = []
+    path: list[OutlinedHeading] = []
     for heading in headings:
-        while found and found[-1].level >= heading.level:
-            found.pop()
-        found.append(heading)
-    return tuple(found)
+        while path and path[-1].level >= heading.level:
+            path.pop()
+        path.append(heading)
+    return tuple(path)
 
 
-def shared_headings(paths: Iterable[Sequence[OutlinedHeading]]) -> tuple[OutlinedHeading, ...]:
+def common_headings(paths: Iterable[Sequence[OutlinedHeading]]) -> tuple[OutlinedHeading, ...]:
     """The outermost headings that all paths begin with."""
     levels = zip(*paths, strict=False)
     return tuple(headings[0] for headings in takewhile(lambda headings: len({*headings}) == 1, levels))
@@ -135,13 +135,13 @@ class Passage:
     def path(self) -> Sequence[OutlinedHeading]:
         """The headings that all of the passage stands below, outermost first."""
         edges = (self.source.start, *(one.start for one in self.outline if one.start > self.source.start))
-        return shared_headings(
-            [open_headings(one for one in self.outline if one.start <= edge) for edge in edges]
+        return common_headings(
+            [open_headings(heading for heading in self.outline if heading.start <= edge) for edge in edges]
         )
 
-    def path_at(self, place: int) -> Sequence[str]:
+    def path_at(self, offset: int) -> Sequence[str]:
         """The titles of the headings above a byte of the canonical text, outermost first."""
-        return titles_of(open_headings(one for one in self.outline if one.start <= place)) or self.headings
+        return titles_of(open_headings(one for one in self.outline if one.start <= offset)) or self.headings
 
     def place_of(self, source: ByteRange) -> SourcePlace:
         """The place of a range."""
@@ -200,7 +200,7 @@ class IndexingAttempt:
 
     epoch: the operation's epoch. A later attempt at the same version has a greater epoch; BUILT, if the version is
     searchable already and its vectors are computed for another generation.
-    model: the name of the model that computed the vectors. generation: the `stored_generation` to which they belong.
+    model: the name of the model that computed the vectors. generation: the `generation_name` to which they belong.
     """
 
     tenant_id: str
@@ -216,7 +216,7 @@ BUILT: Final = 2**40
 """An epoch that no operation reaches."""
 
 
-def stored_generation(collection_id: str, generation_id: UUID | None) -> str:
+def generation_name(collection_id: str, generation_id: UUID | None) -> str:
     """The name under which a `VectorStore` keeps a generation of a collection. generation_id: None for that of the first table."""
     return collection_id if generation_id is None else str(generation_id)
 
@@ -232,13 +232,13 @@ class DocumentSet:
 
     @classmethod
     def of(cls, ids: Collection[UUID], passages: int) -> DocumentSet:
-        return cls(b"".join(one.bytes for one in ids), passages)
+        return cls(b"".join(document_id.bytes for document_id in ids), passages)
 
     def __len__(self) -> int:
         return len(self.packed) // 16
 
     def __iter__(self) -> Iterator[UUID]:
-        return (UUID(bytes=self.packed[place : place + 16]) for place in range(0, len(self.packed), 16))
+        return (UUID(bytes=self.packed[start : start + 16]) for start in range(0, len(self.packed), 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,7 +412,7 @@ class FoundPassage:
         clipped = (
             ByteRange(max(start, source.start), min(end, source.end)) for start, end in self.instructing
         )
-        return [one for one in clipped if one.start < one.end]
+        return [part for part in clipped if part.start < part.end]
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,7 +283,7 @@ def tenant_suspended(tenant_id: str) -> NotPermitted:
     )
 
 
-def revoked_key(key_id: UUID) -> Unauthenticated:
+def key_revoked(key_id: UUID) -> Unauthenticated:
     """The error for a revoked API key."""
     return Unauthenticated(
         Reason.CREDENTIAL_REVOKED,
@@ -292,12 +292,12 @@ def revoked_key(key_id: UUID) -> Unauthenticated:
     )
 
 
-def ended_session() -> Unauthenticated:
+def session_ended() -> Unauthenticated:
     """The error for a session that has ended since the call began."""
     return Unauthenticated(Reason.CREDENTIAL_UNKNOWN, "This session has ended. Sign in again.")
 
 
-def expired_credential(credential: str) -> Unauthenticated:
+def credential_expired(credential: str) -> Unauthenticated:
     """The error for an expired credential. credential: the kind, as in `Principal`."""
     return Unauthenticated(
         Reason.CREDENTIAL_EXPIRED,

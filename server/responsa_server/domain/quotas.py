@@ -70,8 +70,8 @@ class Quota:
     cost_micros_per_month: int | None = None
 
     def limit(self, metric: Metric, period: Period) -> int | None:
-        found: int | None = getattr(self, f"{metric}_per_{period}")
-        return found
+        value: int | None = getattr(self, f"{metric}_per_{period}")
+        return value
 
     def limits(self, metric: Metric) -> bool:
         return any(self.limit(metric, period) is not None for period in Period)
@@ -178,7 +178,7 @@ class Usage:
     day_messages: int = 0
     month_messages: int = 0
 
-    def used(self, metric: Metric, period: Period) -> int:
+    def total(self, metric: Metric, period: Period) -> int:
         return (self.day if period is Period.DAY else self.month).of(metric)
 
 
@@ -225,7 +225,7 @@ class _Shortage:
     until: datetime | None
 
 
-def granted(user_id: UUID, quota: Quota, usage: Usage, demand: Demand, turn_tokens: int) -> Grant | None:
+def grant_for(user_id: UUID, quota: Quota, usage: Usage, demand: Demand, turn_tokens: int) -> Grant | None:
     """What a turn may reserve: the most that it can use, or what the quota has left if this is less. None if no quota limits the turn.
 
     Raises Exhausted (QUOTA_EXHAUSTED) if the quota has less left than makes the turn worth beginning. Of several quotas
@@ -235,31 +235,31 @@ def granted(user_id: UUID, quota: Quota, usage: Usage, demand: Demand, turn_toke
     short: set[Metric] = set()
     missing: list[_Shortage] = []
     for metric in Metric:
-        most = demand.most(metric, turn_tokens)
-        limits = {one: limit for one in Period if (limit := quota.limit(metric, one)) is not None}
-        if not limits or not most:
+        highest = demand.most(metric, turn_tokens)
+        limits = {period: limit for period in Period if (limit := quota.limit(metric, period)) is not None}
+        if not limits or not highest:
             continue
         least, reserved = demand.least(metric, turn_tokens), usage.reserved.of(metric)
-        left = min(limit - usage.used(metric, one) - reserved for one, limit in limits.items())
+        left = min(limit - usage.total(metric, period) - reserved for period, limit in limits.items())
         for period, limit in limits.items():
-            used = usage.used(metric, period)
+            used = usage.total(metric, period)
             if limit - used - reserved < least:
                 until = period.end(usage.time) if limit - used < least <= limit else None
                 missing.append(_Shortage(metric, period, limit, used, reserved, least, until))
-        amounts[metric] = min(most, left)
-        if left < most:
+        amounts[metric] = min(highest, left)
+        if left < highest:
             short.add(metric)
     if missing:
-        worst = max(missing, key=lambda one: (one.limit < one.least, one.until or usage.time))
-        raise _exhausted(user_id, worst, usage.time)
+        worst = max(missing, key=lambda lack: (lack.limit < lack.least, lack.until or usage.time))
+        raise _to_error(user_id, worst, usage.time)
     if not amounts:
         return None
     return Grant(amounts.get(Metric.TOKENS), amounts.get(Metric.COST_MICROS), frozenset(short))
 
 
-def _exhausted(user_id: UUID, shortage: _Shortage, now: datetime) -> Exhausted:
+def _to_error(user_id: UUID, shortage: _Shortage, now: datetime) -> Exhausted:
     limit, used, reserved = (
-        _spoken(shortage.metric, value) for value in (shortage.limit, shortage.used, shortage.reserved)
+        _to_words(shortage.metric, value) for value in (shortage.limit, shortage.used, shortage.reserved)
     )
     quota = f"quota of {limit} a {shortage.period}"
     wait: float | None = None
@@ -291,7 +291,7 @@ def contract_name(limit: str) -> str:
     return limit.replace("cost_micros", "cost_usd_micros")
 
 
-def _spoken(metric: Metric, value: int) -> str:
+def _to_words(metric: Metric, value: int) -> str:
     if metric is Metric.TOKENS:
         return counted(value, "token")
     return f"{Decimal(value) / 1_000_000:,.6f}".rstrip("0").rstrip(".") + " US dollars"

@@ -132,9 +132,9 @@ class Scheduler:
         self._most: dict[_User, int] = {}
 
     @asynccontextmanager
-    async def turn(self, most: int = _ANY) -> AsyncGenerator[None]:
+    async def turn(self, limit: int = _ANY) -> AsyncGenerator[None]:
         """A block that is a turn. See `take`."""
-        release = await self.take(most)
+        release = await self.take(limit)
         try:
             yield
         finally:
@@ -165,13 +165,13 @@ class Scheduler:
 
         _PAUSE.set(pause)
 
-    async def take(self, most: int = _ANY) -> Callable[[], None]:
-        """Wait for a turn. Returns the function that ends it. most: how many turns the party may have at a time. Raises
+    async def take(self, limit: int = _ANY) -> Callable[[], None]:
+        """Wait for a turn. Returns the function that ends it. limit: how many turns the party may have at a time. Raises
         Exhausted (OVERLOADED): too many of its calls wait, or the turn would come after its deadline."""
         party = PARTY.get()
         user = (party[2:3], (party.background, party.tenant), (party.background, party.tenant, party.user))
-        wait = self._expected(user, most)
-        free = self._free and self._running[user] < most
+        wait = self._estimate_wait(user, limit)
+        free = self._free and self._running[user] < limit
         late = party.deadline is not None and monotonic() + wait > party.deadline
         if not free and (late or len(self._line(user)) >= self._waiting_a_user):
             raise Exhausted(
@@ -180,7 +180,7 @@ class Scheduler:
                 {"limit": str(self._waiting_a_user)},
                 retry_after=max(wait, 0.1),
             )
-        self._most[user] = most
+        self._most[user] = limit
         self._enter(user)
         try:
             if free:
@@ -258,12 +258,12 @@ class Scheduler:
                 of_user.pop(user, None)
         if len(self._spent) > _MOST_KNOWN:
             for part in [part for part in self._spent if len(part) > 1 and not self._calls[part]]:
-                for kept in (self._spent, self._calls, self._clock):
-                    kept.pop(part, None)
+                for table in (self._spent, self._calls, self._clock):
+                    table.pop(part, None)
 
-    def _expected(self, user: _User, most: int) -> float:
+    def _estimate_wait(self, user: _User, limit: int) -> float:
         """About how many seconds a further call of a user waits."""
         own = len(self._line(user)) + 1
         everything = (sum(map(len, self._waiting.values())) + 1) / self._slots
         shared = min(own * len({*self._waiting, user}), everything)
-        return self._mean * max(own / min(self._slots, most), shared)
+        return self._mean * max(own / min(self._slots, limit), shared)

@@ -40,7 +40,7 @@ __all__ = [
     "ToolSource",
     "ToolUnfit",
     "Toolbox",
-    "unnoticed",
+    "do_nothing",
 ]
 
 # A log row holds an event of any of these sizes, even if all three are reached.
@@ -91,7 +91,7 @@ response. A request that has been sent may take effect.
 """
 
 
-async def unnoticed() -> None:
+async def do_nothing() -> None:
     """A `Sent` that does nothing."""
 
 
@@ -110,7 +110,7 @@ class ToolCall:
     arguments: Mapping[str, object]
     caller: Principal
     turn_id: UUID | None = None
-    sent: Sent = unnoticed
+    sent: Sent = do_nothing
     seconds: float = TOOL_SECONDS
     collections: tuple[str, ...] = ()
     requested: bool = False
@@ -172,7 +172,7 @@ class Allow:
         """Whether an agent that lists the tools `wanted` uses a tool with these names. EVERY_TOOL alone is not enough
         for a tool that changes something: texts from the web could lead a model to call it.
         """
-        if any(one in names for one in wanted):
+        if any(name in names for name in wanted):
             return True
         return EVERY_TOOL in wanted and (effect is Effect.NONE or agent in self.agents)
 
@@ -257,7 +257,7 @@ class Candidate:
 class Toolbox(Protocol):
     """The tools of this installation, as they are declared now."""
 
-    def granted(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Tool]:
+    def list_granted(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Tool]:
         """Return the tools with these names that exist and that this user may use through this agent, in the order of
         the names. A declaration that makes several tools has the name of all of them. EVERY_TOOL stands for others, see
         `Allow.chosen`.
@@ -265,7 +265,7 @@ class Toolbox(Protocol):
         ...
 
     def candidates(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Candidate]:
-        """Return the tools that `granted` returns, with what is needed to choose among them."""
+        """Return the tools that `list_granted` returns, with what is needed to choose among them."""
         ...
 
     def endpoint(self, tool: str) -> str:
@@ -280,7 +280,7 @@ class FixedTools:
     def __init__(self, tools: Sequence[Tool] = ()) -> None:
         self._tools = tuple(tools)
 
-    def granted(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Tool]:
+    def list_granted(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Tool]:
         return self._tools
 
     def candidates(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Candidate]:

@@ -12,7 +12,7 @@ _COMPUTED: Final = ContextVar[dict[tuple[str, ...], Any] | None]("computed", def
 
 @contextmanager
 def turn_scope() -> Generator[None]:
-    """Within this block, `computed_in_turn` is a dictionary of its own. A block is for one turn: if turns of different
+    """Within this block, `results_of_turn` is a dictionary of its own. A block is for one turn: if turns of different
     users shared results, the time of an answer would tell what others ask."""
     token = _COMPUTED.set({})
     try:
@@ -21,6 +21,6 @@ def turn_scope() -> Generator[None]:
         _COMPUTED.reset(token)
 
 
-def computed_in_turn() -> dict[tuple[str, ...], Any] | None:
+def results_of_turn() -> dict[tuple[str, ...], Any] | None:
     """The results of this turn by their kind and what they are made of; None outside a turn."""
     return _COMPUTED.get()

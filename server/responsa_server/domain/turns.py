@@ -231,7 +231,7 @@ class FrameCodec(Protocol):
         """
         ...
 
-    def withheld(self, terminal: bytes) -> bytes:
+    def withhold(self, terminal: bytes) -> bytes:
         """A stored terminal event, for a caller without access to a document that the turn has read: an answer or a
         refusal becomes a refusal (NOT_PERMITTED) with the message WITHHELD. It keeps its seq, its time and its usage. A
         failure or a cancellation stays as it is.
@@ -538,12 +538,12 @@ class TurnStore(Protocol):
         owner: UUID,
         versions: Sequence[str],
         lease_seconds: float,
-        most: int,
+        limit: int,
         here: Sequence[UUID] = (),
         alone_after: int = ALONE_AFTER_LOSSES,
         suspects: bool = True,
     ) -> Sequence[ClaimedTurn]:
-        """Claim at most `most` turns without a worker, the oldest first, among the turns of these agent versions. Each
+        """Claim at most `limit` turns without a worker, the oldest first, among the turns of these agent versions. Each
         claimed turn gets its next epoch. Turns without a worker are pending turns, released turns, and turns whose
         lease has expired.
 
@@ -620,20 +620,20 @@ class TurnStore(Protocol):
         """
         ...
 
-    async def backlog(self, caller: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
-        """Return at most `most` rows with events after after_seq. The first row may also contain earlier events. Raises
+    async def backlog(self, caller: Principal, turn_id: UUID, after_seq: int, limit: int) -> Backlog:
+        """Return at most `limit` rows with events after after_seq. The first row may also contain earlier events. Raises
         NotFound.
         """
         ...
 
-    async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
-        """Read at most `most` rows after each cursor, in one query across all tenants.
+    async def poll(self, cursors: Sequence[Cursor], limit: int) -> Sequence[News]:
+        """Read at most `limit` rows after each cursor, in one query across all tenants.
 
         The caller has already authorised the turns' followers. Deleted turns are left out.
         """
         ...
 
-    async def withheld(self, turn_ids: Collection[UUID]) -> Collection[UUID]:
+    async def find_withheld(self, turn_ids: Collection[UUID]) -> Collection[UUID]:
         """Return those of the turns whose users, in their current roles, may no longer read what the turns have read.
         One query serves all tenants."""
         ...

@@ -54,7 +54,7 @@ class UnexpectedErrors:
 
 def place_of(error: BaseException) -> str:
     """The last line of our own code that the error passed, as `turns/worker.py:120`; the last line of any code if none is ours."""
-    frames = [(one.f_code.co_filename, line) for one, line in traceback.walk_tb(error.__traceback__)]
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     ours = [frame for frame in frames if _OURS.match(frame[0])]
     if not frames:
         return "unknown"

@@ -421,15 +421,15 @@ class Limiter:
     async def _rate(self, rooms: Sequence[Room], seconds: int = MINUTE, count: int = 1) -> None:
         """Count in one room after the other. If one refuses, those before it have counted all the same."""
         for room in rooms:
-            if count > room.most:
+            if count > room.limit:
                 # No wait makes room for it.
-                raise too_many(room.name, room.scope, room.most)
+                raise too_many(room.name, room.scope, room.limit)
             try:
                 wait = await self._rates.take(room, seconds, count)
             except CountsAway:
                 wait = await self._local.take(self._stricter(room), seconds, count)
             if wait:
-                raise too_fast(room.name, room.scope, room.most, wait)
+                raise too_fast(room.name, room.scope, room.limit, wait)
 
     async def _hold(self, rooms: Sequence[Room], member: str) -> Hold:
         # The place in this process is taken before the first wait, so that calls at the same moment do not pass
@@ -446,13 +446,13 @@ class Limiter:
                     full = await self._holds.take(rooms, member)
             except CountsAway:
                 strict = [self._stricter(room) for room in rooms]
-                full = next((room for room in strict if len(self._held[room.key]) > room.most), None)
+                full = next((room for room in strict if len(self._held[room.key]) > room.limit), None)
         except BaseException:
             hold.release()
             raise
         if full is not None:
             hold.release()
-            limit = next(room.most for room in rooms if room.key == full.key)
+            limit = next(room.limit for room in rooms if room.key == full.key)
             raise too_many(full.name, full.scope, limit, retry_after=_HOLD_RETRY_SECONDS)
         if rooms and self._renewing is None:
             # It serves everybody, so its lines name nothing of the call that happens to begin it.
@@ -501,7 +501,7 @@ class Limiter:
 
     def _stricter(self, room: Room) -> Room:
         """The room of a process that counts alone: a share of the limit, because other processes allow as much."""
-        return Room(room.key, room.name, room.scope, max(room.most // self._settings.without_redis, 1))
+        return Room(room.key, room.name, room.scope, max(room.limit // self._settings.without_redis, 1))
 
 
 class QuotaAdministration:

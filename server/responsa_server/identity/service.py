@@ -38,11 +38,11 @@ from responsa_server.domain.people import (
     Principal,
     Role,
     User,
-    ended_session,
-    expired_credential,
+    credential_expired,
     grant_required,
+    key_revoked,
     not_logged,
-    revoked_key,
+    session_ended,
     tenant_suspended,
 )
 from responsa_server.identity.credentials import (
@@ -159,7 +159,7 @@ class Identity:
         if stored is not None:
             log_tenant(stored.principal.tenant_id)
         if stored is None and not api_key:
-            raise ended_session()
+            raise session_ended()
         principal = _good(stored)
         self._keep(key, principal, mark)
         await self._touch(principal)
@@ -251,7 +251,7 @@ class Identity:
             return Unauthenticated(
                 Reason.SESSION_ENDED, "Your session has ended. Sign in again, then resume."
             )
-        return revoked_key(ended.id) if ended.revoked else expired_credential(caller.credential)
+        return key_revoked(ended.id) if ended.revoked else credential_expired(caller.credential)
 
     def forget(self, session_ids: Sequence[UUID]) -> None:
         """Refuse these sessions and API keys, which have ended, from now on in this process."""
@@ -633,9 +633,9 @@ def _good(credential: FoundKey | FoundSession | None) -> Principal:
             "This server does not know this credential. Use a key of this server, or create one with `responsa admin create-key`.",
         )
     if isinstance(credential, FoundKey) and credential.revoked:
-        raise revoked_key(credential.key_id)
+        raise key_revoked(credential.key_id)
     if credential.expired:
-        raise expired_credential(credential.principal.credential)
+        raise credential_expired(credential.principal.credential)
     if credential.suspended:
         raise tenant_suspended(credential.principal.tenant_id)
     if credential.disabled:

@@ -24,7 +24,7 @@ from typing import Final
 from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument, byte_positions, char_positions
 from responsa_formats.text.sections import Headings
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.domain.passages import OutlinedHeading, open_headings, shared_headings, titles_of
+from responsa_server.domain.passages import OutlinedHeading, common_headings, open_headings, titles_of
 from responsa_server.text.sentences import sentences
 
 TokenOffsets = Callable[[str], Sequence[tuple[int, int]]]
@@ -420,7 +420,7 @@ class _Outline:
     def path(self, start: int, end: int) -> tuple[str, ...]:
         """What all characters of [start, end) stand below."""
         first, last = bisect_right(self.starts, start) - 1, bisect_left(self.starts, end)
-        return titles_of(shared_headings(self._open[first:last]))
+        return titles_of(common_headings(self._open[first:last]))
 
     def within(self, start: int, end: int) -> tuple[OutlinedHeading, ...]:
         """The headings that are open before the character `start`, and those that begin in [start, end)."""

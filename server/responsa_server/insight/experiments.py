@@ -59,12 +59,12 @@ def results(
 ) -> Sequence[Result]:
     """The results by these metrics, in their order."""
     known = {(arm.metric, arm.candidate): arm for arm in arms}
-    found: list[Result] = []
+    results: list[Result] = []
     for metric in metrics:
         baseline, candidate = (_sums(known.get((metric, which))) for which in (False, True))
         half = float(margin(baseline, candidate, rate=metric.is_rate))
-        found.append(Result(metric, _arm(baseline), _arm(candidate), half))
-    return found
+        results.append(Result(metric, _arm(baseline), _arm(candidate), half))
+    return results
 
 
 def _sums(arm: MeasuredArm | None) -> Sums:

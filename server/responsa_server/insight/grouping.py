@@ -32,30 +32,30 @@ class Grouping:
         if not questions:
             return (), ()
         sums = np.empty((size + len(questions), len(questions[0][1]) // 4), dtype=np.float32)
-        for place, group in enumerate(all_groups):
-            sums[place] = floats(group.vector)
+        for index, group in enumerate(all_groups):
+            sums[index] = floats(group.vector)
         means = np.empty_like(sums)
         means[:size] = unit(sums[:size])
         chosen: list[int] = []
         for turn_id, data in questions:
             vector = floats(data)
             cosines = means[:size] @ vector
-            place = int(cosines.argmax()) if size else -1
-            if place < 0 or cosines[place] < self._least:
+            index = int(cosines.argmax()) if size else -1
+            if index < 0 or cosines[index] < self._least:
                 all_groups.append(QuestionGroup(self._new_id(), data, data, turn_id))
                 sums[size] = means[size] = vector
                 chosen.append(size)
                 size += 1
                 continue
-            sums[place] += vector
-            means[place] = unit(sums[place])
-            if vector @ means[place] > floats(all_groups[place].central) @ means[place]:
-                all_groups[place].central, all_groups[place].central_turn = data, turn_id
-            chosen.append(place)
-        for place in set(chosen):
-            all_groups[place].vector = as_bytes(sums[place])
-        return [all_groups[place].id for place in chosen], [
-            all_groups[place] for place in sorted(set(chosen))
+            sums[index] += vector
+            means[index] = unit(sums[index])
+            if vector @ means[index] > floats(all_groups[index].central) @ means[index]:
+                all_groups[index].central, all_groups[index].central_turn = data, turn_id
+            chosen.append(index)
+        for index in set(chosen):
+            all_groups[index].vector = as_bytes(sums[index])
+        return [all_groups[index].id for index in chosen], [
+            all_groups[index] for index in sorted(set(chosen))
         ]
 
 

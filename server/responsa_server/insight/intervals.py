@@ -74,7 +74,7 @@ def margin(baseline: Sums, candidate: Sums, *, rate: bool) -> Numbers:
     With a probability of at least 1 - ALPHA, the intervals of all looks together hold the true difference.
     """
     turns = np.maximum(baseline.turns + candidate.turns, 1)
-    arms = [one.with_both() if rate else one for one in (baseline, candidate)]
+    arms = [arm.with_both() if rate else arm for arm in (baseline, candidate)]
     scaled = turns * _RHO2
     factor = 2 * (scaled + 1) / scaled * np.log(np.sqrt(scaled + 1) / ALPHA)
     width = np.sqrt((arms[0].variance + arms[1].variance) * factor)

@@ -95,7 +95,7 @@ class PatternKeeper(PeriodicTask):
                 except Unavailable:
                     raise
                 except Exception as error:  # the questions of other tenants are grouped nevertheless
-                    self.failed(error, tenant=tenant_id)
+                    self.note_failure(error, tenant=tenant_id)
                     failed.add(tenant_id)
 
     async def _one(self, tenant_id: str) -> bool:
@@ -106,13 +106,13 @@ class PatternKeeper(PeriodicTask):
         if questions:
             vectors = await self._vectors(tenant_id, embedder, [one.text for one in questions if one.text])
             left = iter(vectors)
-            found = {one.id: as_bytes(next(left)) if one.text else None for one in questions}
-            await self._store.group(tenant_id, embedder.name, found, self._grouping)
+            by_id = {question.id: as_bytes(next(left)) if question.text else None for question in questions}
+            await self._store.group(tenant_id, embedder.name, by_id, self._grouping)
         for loss in await self._store.find_lost(tenant_id):
             if loss.questions:
                 vectors = await self._vectors(tenant_id, embedder, [text for _, text in loss.questions])
-                vector, place = middle(vectors)
-                central, turn_id = as_bytes(vectors[place]), loss.questions[place][0]
+                vector, index = middle(vectors)
+                central, turn_id = as_bytes(vectors[index]), loss.questions[index][0]
                 await self._store.renew(tenant_id, embedder.name, loss, vector, central, turn_id)
             else:
                 await self._store.dissolve(tenant_id, loss)
@@ -138,10 +138,10 @@ class PatternKeeper(PeriodicTask):
             lines = "\n".join(" ".join(text.split())[:_MOST_QUESTION_CHARS] for _, text in questions)
             title = ""
             try:
-                said = await model.ask(
+                answer = await model.ask(
                     "analytics", _Title, {"words": _TITLE_WORDS}, {"questions": lines}, log, costs.append
                 )
-                title = _short(plain_line(said.title))
+                title = _short(plain_line(answer.title))
             except FAILURES as error:
                 log.warning("pattern_without_title", cause=type(error).__name__, error=str(error))
             cost = costs[-1] if costs else Spent(Usage())

@@ -42,7 +42,7 @@ class PeriodicTask:
         """Make a round. Raises Unavailable."""
         raise NotImplementedError
 
-    def failed(self, error: Exception, **names: str) -> None:
+    def note_failure(self, error: Exception, **names: str) -> None:
         """Log and count an unexpected error of a part of a round."""
         note(self.errors, error, self.name)
         self._log.error(f"{self.name}_failed", exc_info=error, **names)

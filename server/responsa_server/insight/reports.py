@@ -87,13 +87,13 @@ class Insight:
             )
         agents, periods, report = await self.store.quality(caller.tenant_id, span, granularity)
         counts, _ = await self.store.feedback_counts(caller.tenant_id, span, granularity)
-        of_agents = {one.agent: one for one in counts if one.start_time is None}
+        of_agents = {count.agent: count for count in counts if count.start_time is None}
         of_agents[""] = FeedbackCount.sum(list(of_agents.values()))
-        of_periods = {one.start_time: one for one in counts if one.start_time is not None}
-        qualities = {one.start_time: one for one in periods if one.start_time is not None}
+        of_periods = {count.start_time: count for count in counts if count.start_time is not None}
+        qualities = {quality.start_time: quality for quality in periods if quality.start_time is not None}
         none = FeedbackCount.sum(())
         return (
-            [(one, of_agents.get(one.agent, none)) for one in agents],
+            [(quality, of_agents.get(quality.agent, none)) for quality in agents],
             [
                 (qualities.get(time, Quality("", time)), of_periods.get(time, none))
                 for time in sorted(qualities.keys() | of_periods.keys())

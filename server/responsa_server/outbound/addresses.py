@@ -34,8 +34,8 @@ _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 _NEVER: Final[Sequence[IpNetwork]] = [
-    ip_network(one)
-    for one in (
+    ip_network(network)
+    for network in (
         "0.0.0.0/8",  # this host
         "169.254.0.0/16",  # link-local, with the metadata services of most clouds
         "100.100.100.200/32",  # metadata of Alibaba Cloud
@@ -61,7 +61,7 @@ _LOOPBACK: Final[Sequence[IpNetwork]] = [ip_network("127.0.0.0/8"), ip_network("
 _TRANSLATED: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 # Addresses that ipaddress counts as global in some releases of Python.
 _NOT_PUBLIC: Final[Sequence[IpNetwork]] = [
-    ip_network(one) for one in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20", "5f00::/16")
+    ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20", "5f00::/16")
 ]
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 
@@ -113,7 +113,7 @@ class Allowed:
             return True
         if host not in self.hosts:
             return False
-        loopback = any(address in one for one in _LOOPBACK if one.version == address.version)
+        loopback = any(address in network for network in _LOOPBACK if network.version == address.version)
         return host == "localhost" if loopback else True
 
 
@@ -122,12 +122,12 @@ def is_never(address: IpAddress) -> bool:
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
             return True
-        inner = IPv4Address(address.packed[-4:]) if any(address in one for one in _TRANSLATED) else None
+        inner = IPv4Address(address.packed[-4:]) if any(address in net for net in _TRANSLATED) else None
         if inner is not None and (is_never(inner) or not is_public(inner)):
             return True
         if address == IPv6Address(1):
             return False
-    return any(address in one for one in _NEVER if one.version == address.version)
+    return any(address in network for network in _NEVER if network.version == address.version)
 
 
 def is_public(address: IpAddress) -> bool:
@@ -136,7 +136,7 @@ def is_public(address: IpAddress) -> bool:
         return False
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
-    return not any(address in one for one in _NOT_PUBLIC if one.version == address.version)
+    return not any(address in network for network in _NOT_PUBLIC if network.version == address.version)
 
 
 def read_allowed(entries: Sequence[str]) -> Allowed:
@@ -154,8 +154,8 @@ def read_allowed(entries: Sequence[str]) -> Allowed:
             hosts.add(host_of(entry))
             continue
         if network.prefixlen == 0 or any(
-            one.version == network.version and one.supernet_of(network)  # type: ignore[arg-type] # the versions are equal
-            for one in _NEVER
+            other.version == network.version and other.supernet_of(network)  # type: ignore[arg-type] # the versions are equal
+            for other in _NEVER
             if network != ip_network("::1/128")
         ):
             raise OutboundError(

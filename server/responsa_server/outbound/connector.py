@@ -92,8 +92,8 @@ class Reply:
 async def look_up(host: str, port: int) -> Sequence[IpAddress]:
     """Look a host up as the system does. Raises OSError."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return list(dict.fromkeys(ip_address(one[4][0]) for one in found))
+    entries = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return list(dict.fromkeys(ip_address(entry[4][0]) for entry in entries))
 
 
 async def reachable_addresses(
@@ -156,19 +156,19 @@ class Connector:
     async def transport(self, reach: ReachableHosts, times: Times, kind: str = "") -> GuardedTransport:
         """Return the connections of a client. The caller closes them. kind: the kind of the servers, if the setting
         `telemetry.propagate_to` can name it."""
-        return GuardedTransport(reach, self._resolve, await self._trusted(reach), times.connect, kind)
+        return GuardedTransport(reach, self._resolve, await self._load_trust(reach), times.connect, kind)
 
     async def fetch(
         self,
         reach: ReachableHosts,
         outgoing: Outgoing,
         times: Times,
-        most: int,
+        limit: int,
         sent: Callable[[], Awaitable[None]] | None = None,
     ) -> Reply:
         """Make one request over its own connection, and read the response. Redirects are responses.
 
-        most: the largest body of a response, in bytes. sent: is awaited once the request may have been sent, before the response is read.
+        limit: the largest body of a response, in bytes. sent: is awaited once the request may have been sent, before the response is read.
 
         Raises:
             Refused, TooLarge, Unreadable: see there.
@@ -188,7 +188,7 @@ class Connector:
                 request.stream = _Announced(outgoing.body or b"", sent)
             async with asyncio.timeout(times.all):
                 response = await client.send(request, stream=True)
-                return await _read(response, most)
+                return await _read(response, limit)
         finally:
             # Close in a separate task, because a cancelled caller may be cancelled again, and the socket must still be closed.
             closing = asyncio.create_task(client.aclose())
@@ -196,7 +196,7 @@ class Connector:
             closing.add_done_callback(self._closing.discard)
             await asyncio.shield(closing)
 
-    async def _trusted(self, reach: ReachableHosts) -> ssl.SSLContext:
+    async def _load_trust(self, reach: ReachableHosts) -> ssl.SSLContext:
         if reach.origins is not None and all(origin.scheme == "http" for origin in reach.origins):
             return self._plain
         if self._trust is None:
@@ -238,11 +238,11 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         with sent:
             if (traceparent := traceparent_for(sent, self._kind, origin.host)) is not None:
                 request.headers["traceparent"] = traceparent
-            response = await self._sent(request, origin)
+            response = await self._send(request, origin)
             sent.add(**{"http.response.status_code": response.status_code})
             return response
 
-    async def _sent(self, request: httpx2.Request, origin: UrlOrigin) -> httpx2.Response:
+    async def _send(self, request: httpx2.Request, origin: UrlOrigin) -> httpx2.Response:
         failed: httpx2.TransportError | None = None
         for address in await reachable_addresses(
             origin, self._reach.allowed, self._resolve, self._connect_seconds
@@ -280,7 +280,7 @@ class _Announced(httpx2.AsyncByteStream):
         await self._sent()
 
 
-async def _read(response: httpx2.Response, most: int) -> Reply:
+async def _read(response: httpx2.Response, limit: int) -> Reply:
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     # Raw bytes: a compressed response could become any size.
     if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
@@ -288,8 +288,8 @@ async def _read(response: httpx2.Response, most: int) -> Reply:
     body = bytearray()
     async for piece in response.aiter_raw():
         body += piece
-        if len(body) > most:
-            raise TooLarge(f"the response has more than {most} bytes")
+        if len(body) > limit:
+            raise TooLarge(f"the response has more than {limit} bytes")
     return Reply(
         response.status_code, media_type, response.charset_encoding or "", dict(response.headers), bytes(body)
     )

@@ -47,25 +47,25 @@ class Wording:
     values: Float
 
 
-def counted(text: str) -> Wording:
+def count_features(text: str) -> Wording:
     """How often the message has each hashed feature, damped as 1 + ln(count). This vector is not weighted, and its length is
     not one.
     """
     counts = Counter(crc32(feature.encode()) % DIMENSIONS for feature in _features(text))
     places = np.fromiter(sorted(counts), np.int64, len(counts))
-    values = np.array([counts[int(place)] for place in places], np.float32)
+    values = np.array([counts[int(index)] for index in places], np.float32)
     return Wording(places, 1 + np.log(values, out=np.zeros_like(values), where=values > 0))
 
 
 def rarity(wordings: Sequence[Wording]) -> Float:
-    """The smoothed inverse document frequency of every feature, [DIMENSIONS]. wordings: results of `counted`."""
-    found = np.zeros(DIMENSIONS, np.int64)
+    """The smoothed inverse document frequency of every feature, [DIMENSIONS]. wordings: results of `count_features`."""
+    counts = np.zeros(DIMENSIONS, np.int64)
     for wording in wordings:
-        found[wording.places] += 1
-    return (np.log((1 + len(wordings)) / (1 + found)) + 1).astype(np.float32)
+        counts[wording.places] += 1
+    return (np.log((1 + len(wordings)) / (1 + counts)) + 1).astype(np.float32)
 
 
-def weighted(wording: Wording, idf: Float) -> Wording:
+def weigh(wording: Wording, idf: Float) -> Wording:
     """The counts times the rarity, scaled to length one."""
     values = wording.values * idf[wording.places]
     length = float(np.linalg.norm(values))
@@ -131,7 +131,7 @@ class TrainedClassifier:
     async def classify(self, text: str) -> Classified:
         """Decide on one message. This takes one embedding, which the turn's search for the same text uses too, and one matrix product."""
         cut = text[:MOST_CHARACTERS]
-        scores = self._scores(await embed_once(self._embedder, [cut]), [counted(cut)])
+        scores = self._scores(await embed_once(self._embedder, [cut]), [count_features(cut)])
         best = int(scores[0].argmax())
         each = dict(zip(self.labels, map(float, probabilities(scores)[0]), strict=True))
         return Classified(
@@ -146,12 +146,12 @@ class TrainedClassifier:
         Blocks the caller.
         """
         cut = [text[:MOST_CHARACTERS] for text in texts]
-        return self._scores(self._embedder.embed_sync(cut), [counted(text) for text in cut])
+        return self._scores(self._embedder.embed_sync(cut), [count_features(text) for text in cut])
 
     def _scores(self, vectors: Vectors, wordings: Sequence[Wording]) -> Float:
         scores = vectors @ self._meaning
         for row, wording in zip(scores, wordings, strict=True):
-            words = weighted(wording, self.parameters.idf)
+            words = weigh(wording, self.parameters.idf)
             row += words.values @ self._words[words.places]
         return scores
 

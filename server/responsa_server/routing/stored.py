@@ -73,7 +73,7 @@ class KeptClassifiers:
     def __init__(self, folder: Path, embedder: BlockingEmbedder) -> None:
         self._folder, self._embedder = folder, embedder
 
-    async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
+    async def prepare(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
         """The stored classifier, else the shipped one, else a new one, which is trained in a thread.
 
         key: becomes `Parameters.examples_sha256`. If a file is broken, the classifier is trained again, and if the folder

@@ -19,10 +19,10 @@ from responsa_server.routing.classifier import (
     Float,
     Half,
     Parameters,
-    counted,
+    count_features,
     dense,
     rarity,
-    weighted,
+    weigh,
 )
 from responsa_server.search.embedder import BlockingEmbedder
 
@@ -80,7 +80,7 @@ def train(
     every = [*examples, *held_out]
     _check(examples, every)
     labels = tuple(sorted({example.label for example in every} - OUT_OF_SCOPE))
-    column = {label: place for place, label in enumerate(labels)}
+    column = {label: index for index, label in enumerate(labels)}
     targets = np.full((len(every), len(labels)), 1 / len(labels), np.float32)
     inside = np.array([example.label in column for example in every], bool)
     for row, example in zip(targets, every, strict=True):
@@ -88,28 +88,28 @@ def train(
             row[:] = 0
             row[column[example.label]] = 1
     texts = [example.text[:MOST_CHARACTERS] for example in every]
-    wordings = [counted(text) for text in texts]
+    wordings = [count_features(text) for text in texts]
     idf = rarity(wordings)
-    words = dense([weighted(wording, idf) for wording in wordings])
+    words = dense([weigh(wording, idf) for wording in wordings])
     inputs = np.hstack([embedder.embed_sync(texts), np.float32(_WORDING) * words])
     shares = _shares(every)
     judged = np.arange(len(examples) if held_out else 0, len(every))
-    scores, weights = _left_out(inputs, targets, shares, judged, 1 if held_out else 2)
+    scores, weights = _cross_validate(inputs, targets, shares, judged, 1 if held_out else 2)
     weights = fit(inputs, targets, shares / shares.sum(), _PENALTY / len(every), weights)
-    kept = scores[inside[judged]]
+    inside_scores = scores[inside[judged]]
     # The classifier does not scale the wording, so the weights of the words carry the factor.
     return Parameters(
         labels=labels,
         meaning=_half(weights[: embedder.dimensions]),
         words=_half(np.float32(_WORDING) * weights[embedder.dimensions :]),
         idf=idf,
-        threshold=float(np.quantile(kept, 1 - KEPT)) if len(kept) else 0.0,
+        threshold=float(np.quantile(inside_scores, 1 - KEPT)) if len(inside_scores) else 0.0,
         embedder=embedder.name,
         examples_sha256=key or digest(every),
     )
 
 
-def _left_out(
+def _cross_validate(
     inputs: Float, targets: Float, shares: Float, judged: npt.NDArray[np.int64], folds: int
 ) -> tuple[Float, Float | None]:
     """The score of each judged row's nearest intent, and initial weights for further training.
@@ -176,14 +176,14 @@ def fit(inputs: Float, targets: Float, shares: Float, penalty: float, start: Flo
         return surprise + penalty / 2 * float(flat @ flat), (slope + np.float32(penalty) * weights).ravel()
 
     first = np.zeros(shape, np.float32) if start is None else start
-    return _minimised(loss, first.ravel()).reshape(shape)
+    return _minimise(loss, first.ravel()).reshape(shape)
 
 
-def _minimised(loss: Loss, point: Float) -> Float:
+def _minimise(loss: Loss, point: Float) -> Float:
     value, slope = loss(point)
     pairs: deque[tuple[Float, Float]] = deque(maxlen=_REMEMBERED_STEPS)
     for _ in range(STEPS):
-        direction = -_scaled(slope, pairs)
+        direction = -_scale(slope, pairs)
         descent = float(slope @ direction)
         if descent >= 0:
             break
@@ -206,18 +206,18 @@ def _minimised(loss: Loss, point: Float) -> Float:
     return point
 
 
-def _scaled(slope: Float, pairs: deque[tuple[Float, Float]]) -> Float:
+def _scale(slope: Float, pairs: deque[tuple[Float, Float]]) -> Float:
     """The slope times an approximation of the inverse curvature, which L-BFGS computes in two loops over the recent steps."""
-    made = slope.copy()
+    direction = slope.copy()
     passed: list[tuple[Float, Float, float, float]] = []
     for moved, bent in reversed(pairs):
         inverse = 1 / float(bent @ moved)
-        part = inverse * float(moved @ made)
-        made -= np.float32(part) * bent
+        part = inverse * float(moved @ direction)
+        direction -= np.float32(part) * bent
         passed.append((moved, bent, inverse, part))
     if pairs:
         moved, bent = pairs[-1]
-        made *= np.float32(float(moved @ bent) / float(bent @ bent))
+        direction *= np.float32(float(moved @ bent) / float(bent @ bent))
     for moved, bent, inverse, part in reversed(passed):
-        made += np.float32(part - inverse * float(bent @ made)) * moved
-    return made
+        direction += np.float32(part - inverse * float(bent @ direction)) * moved
+    return direction

@@ -223,7 +223,7 @@ class LibraryEvidence:
         return await self._retriever.analyse(lambda _: _show_in_prompt(found.shown(most_bytes)))
 
     async def sections(
-        self, caller: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
+        self, caller: Principal, evidence: Evidence, limit: int, most_bytes: int, *, divided: bool
     ) -> Sequence[Sequence[Quote]]:
         if not evidence.passages:
             return ()
@@ -231,7 +231,7 @@ class LibraryEvidence:
         ids = [passage.found.passage.id for passage in retrieval.passages]
         around = await self._retriever.lexical.around(caller, ids, SECTION_BYTES)
         ranked = await self._retriever.analyse(lambda analyzer: rank_sections(retrieval, around, analyzer))
-        return whole_sections(ranked, most, most_bytes, divided=divided)
+        return whole_sections(ranked, limit, most_bytes, divided=divided)
 
     async def check(
         self,

@@ -20,7 +20,7 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, Precon
 from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.sharing import work_within
-from responsa_server.domain.turn_scope import computed_in_turn
+from responsa_server.domain.turn_scope import results_of_turn
 from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache
 from responsa_server.telemetry.models import IN_PROCESS, model_attributes
 from responsa_server.telemetry.stages import stage
@@ -104,7 +104,7 @@ class Embedders(Protocol):
 
 async def embed_once(embedder: Embedder, texts: Sequence[str]) -> Vectors:
     """`embedder.embed` for those texts whose vectors this turn does not have."""
-    computed = computed_in_turn()
+    computed = results_of_turn()
     if computed is None or not texts:
         return await embedder.embed(texts)
     keys = [("vector", embedder.name, text) for text in texts]

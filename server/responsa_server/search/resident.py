@@ -25,7 +25,7 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.domain.background import Background
 from responsa_server.domain.cache import LruCache
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passage_words import code_of, counted_codes
+from responsa_server.domain.passage_words import code_of, codes_and_counts
 from responsa_server.domain.passages import (
     CandidateQuery,
     FoundPassage,
@@ -88,7 +88,7 @@ class ResidentCollection:
         self.places = {one.passage.id: place for place, one in enumerate(rows.passages)}
         self.lengths = np.array(rows.lengths, np.float64)
         # A character a byte, see `FoundPassage.words`.
-        words = [counted_codes(one.words.encode("latin-1")) for one in rows.passages]
+        words = [codes_and_counts(one.words.encode("latin-1")) for one in rows.passages]
         codes = np.frombuffer(b"".join(code for code, _ in words), "<u4")
         order = np.argsort(codes, kind="stable")
         self._codes = codes[order]

@@ -33,7 +33,7 @@ from responsa_server.domain.passages import (
     SearchScope,
     TermStatistics,
     VectorStore,
-    stored_generation,
+    generation_name,
 )
 from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.domain.sharing import Scheduler, pause
@@ -574,7 +574,7 @@ def _queries(
                 embedded.embedder.name,
                 vector,
                 tuple(dict.fromkeys(generations.values())),
-                tuple(stored_generation(*pair) for pair in generations.items()),
+                tuple(generation_name(*pair) for pair in generations.items()),
             )
         if words or question:
             searched = dict.fromkeys(

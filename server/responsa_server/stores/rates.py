@@ -127,7 +127,7 @@ class RedisRates:
     async def take_in_parts(self, room: Room, seconds: int, count: int) -> float:
         """Do the same as `take`, with a window of 96 parts. Events count until their part is as old as the window, so
         the wait is never longer than the window."""
-        keys, arguments = [_PREFIX + room.key], [seconds, _PARTS, room.most, count]
+        keys, arguments = [_PREFIX + room.key], [seconds, _PARTS, room.limit, count]
         wait = cast("int", await self._availability.run(lambda: self._parts(keys=keys, args=arguments)))
         return wait / 1000
 
@@ -155,7 +155,7 @@ class LocalRates:
         now, length = self._clock(), seconds / _PARTS
         part = int(now / length)
         counts = {at: n for at, n in self._parts.get(room.key, {}).items() if at > part - _PARTS}
-        excess = sum(counts.values()) + count - room.most
+        excess = sum(counts.values()) + count - room.limit
         if excess <= 0:
             counts[part] = counts.get(part, 0) + count
             # The count that has gained nothing for the longest time is forgotten first.
@@ -208,10 +208,10 @@ return ARGV[1] * 1000 -- more than the whole limit was asked for
 async def _count_hit(storage: RedisStorage | MemoryStorage, room: Room, seconds: int, count: int) -> float:
     # The key names the window but not the limit, so that a changed limit finds what has been used.
     key = f"{room.key}/{seconds}"
-    if await storage.acquire_sliding_window_entry(key, room.most, seconds, count):
+    if await storage.acquire_sliding_window_entry(key, room.limit, seconds, count):
         return 0.0
     windows = await storage.get_sliding_window(key, seconds)
-    return max(_wait(room.most, seconds, count, *windows), _LEAST_WAIT_SECONDS)
+    return max(_wait(room.limit, seconds, count, *windows), _LEAST_WAIT_SECONDS)
 
 
 def _wait(
@@ -278,8 +278,8 @@ class Reserved:
         try:
             until = time.monotonic() + _RESERVED_SECONDS
             # Calls that the last reservation woke are still in `_waiting`, because they have not run again yet.
-            wanted = max(room.most // _RESERVED_SHARE, self._waiting[room.key] + 1, 1)
-            wanted = min(wanted, room.most, _MOST_RESERVED)
+            wanted = max(room.limit // _RESERVED_SHARE, self._waiting[room.key] + 1, 1)
+            wanted = min(wanted, room.limit, _MOST_RESERVED)
             # If so many do not fit, try half, down to one.
             while wait := await self._shared.take(room, seconds, wanted):
                 if wanted == 1:
@@ -346,7 +346,7 @@ class RedisHolds:
         if not rooms:
             return None
         keys = [_PREFIX + room.key for room in rooms]
-        arguments = [member, self._seconds, *(room.most for room in rooms)]
+        arguments = [member, self._seconds, *(room.limit for room in rooms)]
         full = cast("int", await self._availability.run(lambda: self._take(keys=keys, args=arguments)))
         return rooms[full - 1] if full else None
 

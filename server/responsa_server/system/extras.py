@@ -17,7 +17,7 @@ _EXTRA: Final = re.compile(r"extra == ['\"]([\w.-]+)['\"]")
 @cache
 def installed(extra: str, distribution: str = OWN) -> bool:
     """Whether all packages of an extra are installed. A distribution that does not have the extra needs nothing for it."""
-    return all(map(_is_installed, _needed(extra, distribution)))
+    return all(map(_is_installed, _requirements(extra, distribution)))
 
 
 def remedy(extra: str, distribution: str = OWN) -> str:
@@ -25,7 +25,7 @@ def remedy(extra: str, distribution: str = OWN) -> str:
     return f"pip install '{distribution}[{extra}]'"
 
 
-def _needed(extra: str, distribution: str) -> Iterator[str]:
+def _requirements(extra: str, distribution: str) -> Iterator[str]:
     for requirement in metadata.requires(distribution) or ():
         name, marker = _NAME.match(requirement), _EXTRA.search(requirement)
         if name is not None and marker is not None and marker[1] == extra:

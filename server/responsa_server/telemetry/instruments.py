@@ -75,17 +75,17 @@ class Instrument:
         """Add to a counter, or record a value of a histogram. labels: the values of the labels, in their order; names
         that a configuration or the code knows, never a text or an id of a user."""
         if self._write is not None:
-            self._write(value, self._known.get(labels) or self.bounded(labels))
+            self._write(value, self._known.get(labels) or self.admit(labels))
 
-    def bounded(self, labels: Sequence[str]) -> Mapping[str, str]:
+    def admit(self, labels: Sequence[str]) -> Mapping[str, str]:
         """The labels with their values, or with OTHER if there are too many combinations."""
         key = tuple(labels)
-        if (found := self._known.get(key)) is not None:
-            return found
+        if (known := self._known.get(key)) is not None:
+            return known
         if len(self._known) >= MOST_SERIES:
             return dict.fromkeys(self.labels, OTHER)
-        found = self._known[key] = dict(zip(self.labels, key, strict=True))
-        return found
+        known = self._known[key] = dict(zip(self.labels, key, strict=True))
+        return known
 
     def connect(self, write: Write | None) -> None:
         """Pass measurements on from now on; None stops that."""
@@ -430,6 +430,6 @@ LOG_LINES_DROPPED: Final = _counter(
 )
 
 TABLE: Final[Sequence[Instrument]] = sorted(
-    (one for one in tuple(globals().values()) if isinstance(one, Instrument)), key=lambda one: one.name
+    (item for item in tuple(globals().values()) if isinstance(item, Instrument)), key=lambda item: item.name
 )
 """All instruments, ordered by name."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 
-def _listed(value: object) -> object:
+def _split(value: object) -> object:
     return (
         tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
     )
@@ -60,7 +60,7 @@ class TelemetrySettings(BaseModel, extra="forbid"):
         default=False,
         description="Whether the spans of model calls contain prompts and answers.",
     )
-    propagate_to: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+    propagate_to: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=("models", "mcp"),
         description=(
             "The servers that get the header `traceparent`, separated by commas: `models` and `mcp` for "
@@ -139,10 +139,10 @@ class Otlp:
     def traces_headers(self) -> Mapping[str, str]:
         """The headers of each request to the collector that gets traces."""
         variables = self._variables
-        given = variables.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or variables.get(
+        text = variables.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or variables.get(
             "OTEL_EXPORTER_OTLP_HEADERS"
         )
-        pairs = (pair.partition("=") for pair in (given or "").split(","))
+        pairs = (pair.partition("=") for pair in (text or "").split(","))
         return {
             unquote(key).strip().lower(): unquote(value).strip() for key, _, value in pairs if key.strip()
         }

@@ -85,7 +85,7 @@ class Traces:
         **counts: Count,
     ) -> Stage:
         """The stage of a call from outside. traceparent: the values of the caller's header; anything but one valid
-        value is ignored. fields: what every line of the log names. span: of `opened_span`, which ends it."""
+        value is ignored. fields: what every line of the log names. span: of `take_span`, which ends it."""
         parent = context_of(traceparent[0]) if len(traceparent) == 1 else None
         return Stage(_Record(self, fields), None, name, counts, SpanKind.SERVER, parent=parent, opened=span)
 
@@ -106,14 +106,14 @@ OFF: Final = Traces()
 
 def context_of(traceparent: str) -> SpanContext | None:
     """The span that a `traceparent` header names; None if the header is not valid."""
-    found = _TRACEPARENT.fullmatch(traceparent)
-    if found is None:
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None:
         return None
-    trace, span, flags = (int(one, 16) for one in found.groups())
+    trace, span, flags = (int(part, 16) for part in match.groups())
     return SpanContext(trace, span, is_remote=True, trace_flags=TraceFlags(flags & TraceFlags.SAMPLED))
 
 
-def opened_span() -> Span | None:
+def take_span() -> Span | None:
     """The span that OpenTelemetry's interceptor has opened for the running call; None without one. From now on, it is
     no longer OpenTelemetry's current span: a library in this process could send its id to anybody."""
     span = get_current_span()
@@ -132,7 +132,7 @@ class _Record:
     traces: Traces
     fields: Mapping[str, str]
     keeps: bool = False
-    kept: list[Stage] = field(default_factory=list["Stage"])
+    stages: list[Stage] = field(default_factory=list["Stage"])
 
 
 class _Idle:
@@ -267,15 +267,15 @@ class Stage:
             self.complete(span)
         if self.minor or self.parent is None:
             return
-        if record.keeps and not self.sampled and len(record.kept) < MOST_KEPT:
-            record.kept.append(self)
+        if record.keeps and not self.sampled and len(record.stages) < MOST_KEPT:
+            record.stages.append(self)
         log = record.traces.log
         if log is not None:
             ms = round((self.ended - self.begun) / 1e6, 3)
             failure = {"error": self.failure} if self.failure else {}
             log.debug("stage", stage=self.name, ms=ms, **record.fields, **failure, **self.counts)
 
-    def passed(self, name: str, begun: int, ended: int, **counts: Count) -> None:
+    def add_part(self, name: str, begun: int, ended: int, **counts: Count) -> None:
         """Record a part that has already ended. begun, ended: in nanoseconds since 1970."""
         Stage(self.record, self, name, counts, SpanKind.INTERNAL).begin(begun).end(at=ended)
 
@@ -288,7 +288,7 @@ class Stage:
             return
         written: dict[Stage, Span] = {}
         # A stage ends before the stage that it is a part of.
-        for stage in (self, *reversed(record.kept)):
+        for stage in (self, *reversed(record.stages)):
             above = written.get(stage.parent, written[self]) if stage.parent is not None else None
             written[stage] = span = late.start_span(
                 stage.name,
@@ -346,7 +346,7 @@ class Stage:
     @property
     def traceparent(self) -> str:
         """The header `traceparent` that names this stage; "" if no traces are made."""
-        named = self.named()
+        named = self.span_context()
         if named is None:
             return ""
         return f"00-{named.trace_id:032x}-{named.span_id:016x}-{named.trace_flags:02x}"
@@ -362,11 +362,11 @@ class Stage:
         """Whether one of these servers gets the header `traceparent`. servers: kinds and hosts, as in `TelemetrySettings.propagate_to`."""
         return not self.record.traces.propagate_to.isdisjoint(servers)
 
-    def named(self) -> SpanContext | None:
+    def span_context(self) -> SpanContext | None:
         """The span of this stage; in an unsampled trace, that of the call or turn."""
         if self.span is not None:
             return self.span.get_span_context()
-        return None if self.parent is None else self.parent.named()
+        return None if self.parent is None else self.parent.span_context()
 
     def context(self) -> Context:
         above = self.parent.span if self.parent is not None else None

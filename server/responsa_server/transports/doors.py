@@ -15,7 +15,7 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.health import ServerHealth
 from responsa_server.calls.interceptors.access import SessionCookie
 from responsa_server.identity.accounts import Accounts
-from responsa_server.system.instance import generated
+from responsa_server.system.instance import locate_generated
 from responsa_server.transports.a2a.routes import a2a_routes
 from responsa_server.transports.a2a.routes import add_service as add_a2a
 from responsa_server.transports.http.entrance import entrance
@@ -113,7 +113,7 @@ def build_app(
         *a2a_routes(calls, public_url, secure=settings.secure_cookie),
         *(() if oauth is None else OAuth(oauth, browser_sessions).routes(calls)),
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
-        openapi_route(generated("openapi.json")),
+        openapi_route(locate_generated("openapi.json")),
         *health_routes(health or ServerHealth(lambda: True)),
         *([] if metrics is None else [metrics_route(metrics)]),
         Route(

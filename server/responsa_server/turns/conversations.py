@@ -46,7 +46,7 @@ class Conversations:
         _check_title(title)
         identity = self._new_id()
         return await repeat(
-            lambda: self.store.create(caller, identity, title, labels, request_id, most=limit),
+            lambda: self.store.create(caller, identity, title, labels, request_id, limit=limit),
             _PATIENCE_SECONDS,
         )
 

@@ -244,7 +244,7 @@ class Following:
             await asyncio.sleep(_ACCESS_SECONDS)
             turns = [*{*self._hub.turns(), *self._running()}]
             for first in range(0, len(turns), _POLL_TURNS):
-                withheld = await self._store.withheld(turns[first : first + _POLL_TURNS])
+                withheld = await self._store.find_withheld(turns[first : first + _POLL_TURNS])
                 self._hub.mark_forbidden(withheld)
                 self._abort_forbidden(withheld)
 

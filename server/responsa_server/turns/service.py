@@ -282,7 +282,7 @@ class Turns:
         other = question.agent not in ("", agent)
         # The default agent may be named, too.
         if other and not agent:
-            other = question.agent != names.parse_version(self._agents.named("").version)[0]
+            other = question.agent != names.parse_version(self._agents.find("").version)[0]
         if other or question.agent_version not in (None, version):
             raise _not_of_widget("asks the agent that was chosen with it, and no other; leave the agent out")
         if question.conversation_id is not None:
@@ -321,9 +321,7 @@ class Turns:
             name, number = question.agent, question.agent_version
             agent = await repeat(lambda: self._agents.version(name, number), _PATIENCE_SECONDS)
         else:
-            agent, assignment = self._agents.assigned(
-                question.agent, call.caller.user_id, call.conversation_id
-            )
+            agent, assignment = self._agents.assign(question.agent, call.caller.user_id, call.conversation_id)
         async with self._claiming.place(agent) as here:
             await repeat(lambda: agent.admit(call.caller, question), _PATIENCE_SECONDS)
             return await self._begin(call, agent, assignment, here=here)

@@ -265,7 +265,7 @@ class Run:
         )
         with turn:
             if self._claimed_from is not None:
-                turn.passed("claim", self._claimed_from, self._begun, losses=claimed.losses)
+                turn.add_part("claim", self._claimed_from, self._begun, losses=claimed.losses)
             self._writer.stage = turn
             outcome = await self._run(turn)
             turn.add(run=outcome.name.lower())
@@ -363,7 +363,7 @@ class Run:
         if self.condemned:
             return worker_lost(turn_id, claimed.losses)
         if claimed.attempt > 1 and await repeat(
-            lambda: self._parts.turns.withheld([turn_id]), _HISTORY_PATIENCE_SECONDS
+            lambda: self._parts.turns.find_withheld([turn_id]), _HISTORY_PATIENCE_SECONDS
         ):
             return self._refuse_access()  # the attempts before have read it, and a checkpoint may contain it
         limit = self._agent.time_limit_seconds

@@ -206,7 +206,7 @@ class TurnWriter:
             self._append(event)
             self._deltas.append((self._last_sent() + len(self._pending), event.byte_offset))
         elif isinstance(event, Withdrawal):
-            self._withdraw(event.kept.encode())
+            self._withdraw(event.text.encode())
             return
         elif isinstance(event, Milestone):
             through = self._last_sent() + len(self._pending)
@@ -330,7 +330,7 @@ class TurnWriter:
         self.committed_at = now
         self.tries = 0
         if self.stage is not None:
-            self.stage.passed("append", self.taken_at, time.time_ns(), rows=len(append.rows))
+            self.stage.add_part("append", self.taken_at, time.time_ns(), rows=len(append.rows))
         if append.checkpoint is not None:
             self.booked = append.checkpoint.usage
         if append.rows:

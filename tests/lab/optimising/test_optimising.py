@@ -27,7 +27,7 @@ from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.build import content_from
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Content, Defaults, content_of
-from responsa_server.agents.config.files import SHIPPED, checked
+from responsa_server.agents.config.files import SHIPPED, verify
 from responsa_server.agents.config.files import read as files_of
 from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
 from responsa_server.agents.engine.node import Limits
@@ -58,7 +58,7 @@ DEFAULTS = Defaults(("scripted:strong",), 10, 60.0)
 @cache
 def shipped(name: str) -> Content:
     folder = files_of(SHIPPED / name)
-    config, problems = checked(folder, Surroundings())
+    config, problems = verify(folder, Surroundings())
     assert config is not None, problems
     return content_of(folder.config or {}, config, folder.files, DEFAULTS)
 

@@ -133,10 +133,10 @@ class Shelf:
         return replace(self.ranking, made=True)
 
     async def sections(
-        self, caller: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
+        self, caller: Principal, evidence: Evidence, limit: int, most_bytes: int, *, divided: bool
     ) -> Sequence[Sequence[Quote]]:
         assert evidence == self.contents
-        return [[one] for one in self.quotes[:most]]
+        return [[one] for one in self.quotes[:limit]]
 
 
 def task(text: str, history: Sequence[Message] = (), collections: tuple[str, ...] = ()) -> AnswerTask:

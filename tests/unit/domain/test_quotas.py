@@ -20,7 +20,7 @@ from responsa_server.domain.quotas import (
     QuotaRules,
     Usage,
     Used,
-    granted,
+    grant_for,
 )
 from responsa_server.identity.settings import QuotaSettings
 
@@ -31,7 +31,7 @@ DEMAND = Demand(tokens=1000, cost_micros=0, price=Decimal("2.5"), least_tokens=1
 
 
 def grant(quota: Quota, usage: Usage = NOTHING, demand: Demand = DEMAND) -> Grant | None:
-    return granted(USER, quota, usage, demand, 5000)
+    return grant_for(USER, quota, usage, demand, 5000)
 
 
 def refusal(quota: Quota, usage: Usage = NOTHING, demand: Demand = DEMAND) -> Exhausted:

@@ -17,10 +17,10 @@ from responsa_server.routing.classifier import (
     DIMENSIONS,
     Parameters,
     TrainedClassifier,
-    counted,
+    count_features,
     probabilities,
     rarity,
-    weighted,
+    weigh,
 )
 from responsa_server.routing.stored import (
     ClassifierBroken,
@@ -155,16 +155,16 @@ async def test_classifiers_are_trained_once_and_again_when_broken(
 ) -> None:
     key = digest(EXAMPLES)
     kept = KeptClassifiers(tmp_path, embedder)
-    await kept.trained(EXAMPLES, key=key)
+    await kept.prepare(EXAMPLES, key=key)
     file = tmp_path / name_of(key)
     good = file.read_bytes()
     # Only the stored file has these labels, so the classifier was not trained again.
-    assert (await kept.trained([], key=key)).labels == ("frost", "pests", "water")
+    assert (await kept.prepare([], key=key)).labels == ("frost", "pests", "water")
     file.write_bytes(good[:-1000])
-    await kept.trained(EXAMPLES, key=key)
+    await kept.prepare(EXAMPLES, key=key)
     assert file.read_bytes() == good
     file.write_bytes(dump(replace(read(tmp_path, key), embedder="another")))
-    await kept.trained(EXAMPLES, key=key)
+    await kept.prepare(EXAMPLES, key=key)
     assert file.read_bytes() == good
 
 
@@ -173,7 +173,7 @@ async def test_a_folder_that_cannot_be_written_is_no_hindrance(
 ) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
-    made = await KeptClassifiers(in_the_way / "classifiers", embedder).trained(EXAMPLES, key=digest(EXAMPLES))
+    made = await KeptClassifiers(in_the_way / "classifiers", embedder).prepare(EXAMPLES, key=digest(EXAMPLES))
     assert made.labels == ("frost", "pests", "water")
 
 
@@ -184,13 +184,13 @@ def test_another_embedder_is_refused(parameters: Parameters, embedder: MiniLmEmb
 
 def test_wordings_have_length_one_and_know_no_case() -> None:
     texts = ["Water the roses", "the roses", "frost"]
-    idf = rarity([counted(text) for text in texts])
+    idf = rarity([count_features(text) for text in texts])
     assert idf.shape == (DIMENSIONS,)
-    one, same = (weighted(counted(text), idf) for text in ("Water the ROSES!", "water the roses"))
+    one, same = (weigh(count_features(text), idf) for text in ("Water the ROSES!", "water the roses"))
     assert np.array_equal(one.places, same.places)
     assert np.array_equal(one.values, same.values)
     assert np.linalg.norm(one.values) == pytest.approx(1, abs=1e-5)
-    assert weighted(counted(""), idf).values.size == 0
+    assert weigh(count_features(""), idf).values.size == 0
 
 
 def test_the_fit_is_where_the_slope_is_level() -> None:

@@ -54,7 +54,7 @@ def test_they_are_what_training_comes_to(file: Path, embedder: MiniLmEmbedder) -
 
 async def test_they_are_taken_where_nothing_was_kept(tmp_path: Path, embedder: MiniLmEmbedder) -> None:
     # Without examples there can be no training, so the classifier comes from the shipped file.
-    found = await stored.KeptClassifiers(tmp_path / "none", embedder).trained(
+    found = await stored.KeptClassifiers(tmp_path / "none", embedder).prepare(
         [], key=sha256(FILES[0].read_bytes()).digest()
     )
     assert found.labels

@@ -46,7 +46,7 @@ def run(turn: Stage, *, failed: bool = False) -> None:
             with stage("chat m", **{"gen_ai.request.model": "m"}) as chat:
                 chat.text("gen_ai.input.messages", lambda: "the question")
             node.add(diverted="passages")
-        turn.passed("append", turn.begun, turn.begun + 5, rows=2)
+        turn.add_part("append", turn.begun, turn.begun + 5, rows=2)
         if failed:
             turn.fail("WORKER_LOST")
     turn.settle()

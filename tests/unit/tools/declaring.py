@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
-from responsa_server.agents.config.declarations import declared
+from responsa_server.agents.config.declarations import declare
 from responsa_server.agents.engine.calling import CallModel, argument_problem
-from responsa_server.domain.tools import SecretPlace, Sent, Tool, ToolCall, ToolUnfit, unnoticed
+from responsa_server.domain.tools import SecretPlace, Sent, Tool, ToolCall, ToolUnfit, do_nothing
 from responsa_server.tools.kinds import ToolParts
 from responsa_server.tools.table import KINDS
 from tests.unit.agents.evidence import WHO
@@ -34,7 +34,7 @@ def made(
     **parts: Any,
 ) -> Sequence[Tool]:
     """The tools of a declaration named `note`. Raises ToolUnfit; the declaration must be valid."""
-    declaration, problems = declared("note", raw, KINDS, folder)
+    declaration, problems = declare("note", raw, KINDS, folder)
     assert declaration is not None, problems
     return KINDS[declaration.kind].make(declaration, declaration.options, ToolParts(secret=secret, **parts))
 
@@ -59,7 +59,7 @@ def request(
     arguments: Mapping[str, object] | None = None,
     *,
     key: str = "k",
-    sent: Sent = unnoticed,
+    sent: Sent = do_nothing,
     seconds: float = 20.0,
 ) -> ToolCall:
     return ToolCall(key, arguments or {}, WHO, sent=sent, seconds=seconds)

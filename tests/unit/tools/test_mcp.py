@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from responsa_lab.testing.loopback import Exchange, Request
 from responsa_local.commands.tools import trust
-from responsa_server.agents.config.declarations import declared
+from responsa_server.agents.config.declarations import declare
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.agents.engine.calling import check_result
 from responsa_server.app.tools import check_tools
@@ -131,7 +131,7 @@ def _said(exchange: Exchange, text: str) -> bytes:
 
 async def trusted(raw: Mapping[str, Any], folder: Path) -> Sequence[Tool]:
     """The tools of a declaration whose server the owner trusts now."""
-    declaration, problems = declared("note", raw, KINDS, folder)
+    declaration, problems = declare("note", raw, KINDS, folder)
     assert declaration is not None, problems
     write_pinned(declaration, await ask_server(declaration, ToolParts(secret=secret)))
     return made(raw, folder)
@@ -332,7 +332,7 @@ async def made_of(file: str, folder: Path) -> tuple[LiveTools, Mapping[str, Tool
     (folder / "note.toml").write_text(file, encoding="utf-8")
     await trusted(tomllib.loads(file), folder)
     live = await asyncio.to_thread(check_tools, folder)
-    return live, {one.card.id.removeprefix("note_"): one for one in live.granted(["note"], WHO, "guide")}
+    return live, {one.card.id.removeprefix("note_"): one for one in live.list_granted(["note"], WHO, "guide")}
 
 
 async def removed(live: LiveTools) -> None:
@@ -458,7 +458,7 @@ def test_a_declaration_that_cannot_work_says_why(keys: Mapping[str, Any], said: 
 
 def test_pinned_descriptions_that_were_changed_by_hand_are_not_used(tmp_path: Path) -> None:
     raw = {"kind": "mcp", "url": "https://a.example"}
-    declaration, _ = declared("note", raw, KINDS, tmp_path)
+    declaration, _ = declare("note", raw, KINDS, tmp_path)
     assert declaration is not None
     path = write_pinned(declaration, [])
     assert path == path_of_pins(declaration)

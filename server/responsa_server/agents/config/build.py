@@ -93,7 +93,7 @@ class LazyClassifier:
         if self._trained is None:
             async with self._lock:
                 if self._trained is None:
-                    self._trained = await self._trainer.trained(self.examples, key=self._key)
+                    self._trained = await self._trainer.prepare(self.examples, key=self._key)
         return self._trained
 
     async def classify(self, text: str) -> Classified:
@@ -191,7 +191,7 @@ def build(content: Content, context: BuildContext) -> Built:
         trained = classifiers(content.examples, context.trainer)
         model = models.chain(content.chain)
         small = models.small(content.chain)
-        config = _fitted(
+        config = _fit(
             AgentConfig.model_validate(content.config), models.window(content.chain), small=bool(small)
         )
         parts = replace(
@@ -199,18 +199,18 @@ def build(content: Content, context: BuildContext) -> Built:
             model=model,
             small=small,
             requests_tools=models.requests_tools(content.chain),
-            larger=models.chain([one for one in content.chain if one not in small]) if small else model,
+            larger=models.chain([name for name in content.chain if name not in small]) if small else model,
             price=pricing(models, content.chain),
             classifiers=trained,
-            examples={path: one.examples for path, one in trained.items()},
+            examples={path: classifier.examples for path, classifier in trained.items()},
         )
         partials = dict(content.parts())
         if config.model.marks == "number" and (marks := partials.get(_MARKS)) is not None:
             partials[_MARKS] = replace(marks, text=_NUMBERS_ALONE)
         prompts = PromptSet(content.sources(), partials)
         unpriced = [name for name in content.chain if models.price(name) is None]
-        made = plan(config, parts, prompts, context.kinds, content.agent)
-        return Built(content, config, made, trained, unpriced if config.limits.cost_micros else ())
+        graph = plan(config, parts, prompts, context.kinds, content.agent)
+        return Built(content, config, graph, trained, unpriced if config.limits.cost_micros else ())
     except KeyError as error:  # the version may name a model or a kind of node that only another release has
         problem = Problem(AGENT_FILE, f"cannot run on this server: {str(error.args[0]).rstrip('.')}")
         raise BuildFailed(list(_missing_models(content, models)) or [problem]) from error
@@ -252,10 +252,10 @@ def dearest(models: Models, chain: Sequence[str]) -> Price | None:
     if not known:
         return None
     return Price(
-        max(one.input for one in known),
-        max(one.cached_input for one in known),
-        max(one.cache_write for one in known),
-        max(one.output for one in known),
+        max(price.input for price in known),
+        max(price.cached_input for price in known),
+        max(price.cache_write for price in known),
+        max(price.output for price in known),
     )
 
 
@@ -266,7 +266,7 @@ _SMALL_SHARE: Final = 8
 reads a few hundred tokens a second."""
 
 
-def _fitted(config: AgentConfig, window: int | None, *, small: bool) -> AgentConfig:
+def _fit(config: AgentConfig, window: int | None, *, small: bool) -> AgentConfig:
     """The configuration with limits that fit a model's window. window: the maximum number of tokens that the model can
     read and write together; None for no limit. small: whether the chain has a small model.
     """
@@ -314,13 +314,13 @@ def content_from(
         files = AgentFiles(identity, draft.sources(), draft.parts(), examples)
     checked, problems = check(text, files, surroundings)
     if checked is None:
-        own = [one for one in problems if not standard or one.key[:1] not in {(key,) for key in GRAPH}]
+        own = [each for each in problems if not standard or each.key[:1] not in {(key,) for key in GRAPH}]
         raise BuildFailed(own or problems)
     content = content_of(rtoml.loads(text), checked, files, defaults, surroundings.kinds)
     if not standard:
         return content.model_copy(update={"chain": draft.chain}) if draft.chain else content
     parts = ("prompts", "partials", "examples")
-    own = [one for one in parts if getattr(draft, one) not in ({}, getattr(content, one))]
-    if wrong := [*own_graph(draft.config, config), *(Problem("content", f"{one}: {OWN}") for one in own)]:
+    own = [part for part in parts if getattr(draft, part) not in ({}, getattr(content, part))]
+    if wrong := [*own_graph(draft.config, config), *(Problem("content", f"{part}: {OWN}") for part in own)]:
         raise BuildFailed(wrong)
     return content

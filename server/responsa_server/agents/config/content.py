@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from responsa_server.agents.config.check import AgentFiles
 from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES, AgentConfig
 from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import Names, files_of_options
+from responsa_server.agents.engine.node import Names, option_files
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSource, list_includes
 from responsa_server.agents.engine.state import has_text
 from responsa_server.agents.nodes.table import KINDS
@@ -99,40 +99,40 @@ def content_of(
         kind = kinds[table.kind]
         options = kind.options.model_validate(table.options)
         both = [options, *(further for _, further in kind.list_uses(options))]
-        for _, role, name in (each for one in both for each in files_of_options(type(one), one.model_dump())):
+        for _, role, name in (file for part in both for file in option_files(type(part), part.model_dump())):
             if role is Names.EXAMPLES and name in files.examples:
                 examples[name] = files.examples[name].decode()
             elif role is not Names.EXAMPLES and name in files.prompts:
                 prompts[name] = files.prompts[name]
     return Content(
         agent=files.identity,
-        config=_filled(raw, defaults),
-        chain=resolved(config.model.chain, defaults.models),
+        config=_fill(raw, defaults),
+        chain=resolve(config.model.chain, defaults.models),
         prompts={
-            name: _Prompt(file=one.file, front=one.front, body=one.body, line=one.body_line)
-            for name, one in prompts.items()
+            name: _Prompt(file=prompt.file, front=prompt.front, body=prompt.body, line=prompt.body_line)
+            for name, prompt in prompts.items()
         },
         partials={
-            name: (one.file, one.text) for name, one in _reached(prompts.values(), files.partials).items()
+            name: (part.file, part.text) for name, part in _reach(prompts.values(), files.partials).items()
         },
         examples=examples,
     )
 
 
-def resolved(chain: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
+def resolve(chain: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
     """The models of a chain in the order in which they are asked, without repetitions. Empty if the chain holds only “passages”."""
-    flat = [one for name in chain for one in (default if name == DEFAULT_MODEL else (name,))]
-    return tuple(dict.fromkeys(one for one in flat if one != PASSAGES))
+    flat = [model for name in chain for model in (default if name == DEFAULT_MODEL else (name,))]
+    return tuple(dict.fromkeys(model for model in flat if model != PASSAGES))
 
 
-def packed(content: Content) -> bytes:
+def pack(content: Content) -> bytes:
     """The content as canonical JSON: sorted keys, no spaces, UTF-8."""
     plain = content.model_dump(mode="json", by_alias=True)
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def unpacked(data: bytes) -> Content:
-    """The content from the bytes of `packed`. Raises ContentBroken."""
+def unpack(data: bytes) -> Content:
+    """The content from the bytes of `pack`. Raises ContentBroken."""
     try:
         return Content.model_validate_json(data)
     except ValidationError as error:
@@ -141,7 +141,7 @@ def unpacked(data: bytes) -> Content:
 
 def new_version(content: Content) -> NewVersion:
     """The version to register. Raises ContentBroken if it is larger than MOST_BYTES."""
-    data = packed(content)
+    data = pack(content)
     if len(data) > MOST_BYTES:
         raise ContentBroken(
             f"its files have {len(data):,} bytes together; an agent may have at most {MOST_BYTES:,}"
@@ -151,14 +151,14 @@ def new_version(content: Content) -> NewVersion:
     return NewVersion(content.agent, ENGINE, digest, data)
 
 
-def _filled(raw: Mapping[str, object], defaults: Defaults) -> dict[str, Any]:
+def _fill(raw: Mapping[str, object], defaults: Defaults) -> dict[str, Any]:
     """`agent.toml` with the defaults that shape answers. The default time limit is left out, because it does not shape answers."""
-    given = raw.get("history")
-    history: dict[str, object] = dict(given) if isinstance(given, Mapping) else {}  # pyright: ignore[reportUnknownArgumentType] - of texts
+    table = raw.get("history")
+    history: dict[str, object] = dict(table) if isinstance(table, Mapping) else {}  # pyright: ignore[reportUnknownArgumentType] - of texts
     return {**raw, "history": {"messages": defaults.history_messages, **history}}
 
 
-def _reached(prompts: Iterable[PromptSource], partials: Mapping[str, Partial]) -> Mapping[str, Partial]:
+def _reach(prompts: Iterable[PromptSource], partials: Mapping[str, Partial]) -> Mapping[str, Partial]:
     reached: dict[str, Partial] = {}
     left = [name for prompt in prompts for name in list_includes(prompt.body)]
     while left:

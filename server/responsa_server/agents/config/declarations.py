@@ -23,7 +23,7 @@ from responsa_server.agents.config.problems import (
     Problem,
     closest,
     from_validation,
-    quoted,
+    quote,
     syntax_problem,
 )
 from responsa_server.agents.engine.config import Table, Texts
@@ -171,10 +171,10 @@ def _read(path: Path, kinds: Mapping[str, KindOfTool]) -> DeclaredTool:
         raw = rtoml.loads(text)
     except rtoml.TomlParsingError as error:
         return DeclaredTool(name, None, [*problems, syntax_problem(file, error, 1)])
-    declaration, found = declared(name, raw, kinds, path.parent)
-    problems += found
-    for line, one in enumerate(text.split("\n"), 1):
-        if SECRET.search(one):
+    declaration, wrong = declare(name, raw, kinds, path.parent)
+    problems += wrong
+    for line, content in enumerate(text.split("\n"), 1):
+        if SECRET.search(content):
             problems.append(
                 Problem(
                     file,
@@ -187,7 +187,7 @@ def _read(path: Path, kinds: Mapping[str, KindOfTool]) -> DeclaredTool:
     return DeclaredTool(name, declaration)
 
 
-def declared(
+def declare(
     name: str, raw: Mapping[str, Any], kinds: Mapping[str, KindOfTool], folder: Path | None = None
 ) -> tuple[Declaration | None, Sequence[Problem]]:
     """The declaration with this name, or its problems. raw: the file as plain values. folder: the folder of the file;
@@ -196,14 +196,14 @@ def declared(
     try:
         table = DeclarationTable.model_validate(raw)
     except ValidationError as error:
-        found = from_validation(error, DeclarationTable, file=file)
+        problems = from_validation(error, DeclarationTable, file=file)
         return None, [
-            _without_kind(raw, kinds, file) if "kind" not in raw and one.key == ("kind",) else one
-            for one in found
+            _without_kind(raw, kinds, file) if "kind" not in raw and problem.key == ("kind",) else problem
+            for problem in problems
         ]
     kind = kinds.get(table.kind)
     if kind is None:
-        message = f"there is no kind of tool “{table.kind}”; there are {quoted(sorted(kinds))}"
+        message = f"there is no kind of tool “{table.kind}”; there are {quote(sorted(kinds))}"
         return None, [Problem(file, message, ("kind",), closest(table.kind, kinds))]
     if kind.effect is None and table.effect is None:
         message = f"is missing: for a tool of the kind {table.kind}, say what a call changes"
@@ -225,7 +225,7 @@ def declared(
             table.timeout,
             table.max_bytes,
             Allow(table.allow.tenants, tuple(Role(role) for role in table.allow.roles), table.allow.agents),
-            {key: SecretPlace(one.env, one.file) for key, one in table.secrets.items()},
+            {key: SecretPlace(secret.env, secret.file) for key, secret in table.secrets.items()},
             str(folder) if folder else "",
         ),
         [],
@@ -235,9 +235,9 @@ def declared(
 def _without_kind(raw: Mapping[str, Any], kinds: Mapping[str, KindOfTool], file: str) -> Problem:
     """The problem of a declaration that has no key `kind`, or has it under a wrong name."""
     own = {*DeclarationTable.model_fields, *(key for kind in kinds.values() for key in _keys(kind.options))}
-    if wrong := closest("kind", [one for one in raw if one not in own]):
+    if wrong := closest("kind", [key for key in raw if key not in own]):
         return Problem(file, "“kind” is missing, and no declaration has this key", (wrong,), "kind")
-    return Problem(file, f"“kind” is missing; set it to one of {quoted(sorted(kinds))}", ("kind",))
+    return Problem(file, f"“kind” is missing; set it to one of {quote(sorted(kinds))}", ("kind",))
 
 
 def _keys(model: type[BaseModel]) -> Sequence[str]:

@@ -80,12 +80,12 @@ def examine(folder: Path, surroundings: Surroundings, shared: Path | None = None
     """Read and check an agent's folder. shared: the folder of the shared prompts; None for the
     shipped folder. Raises OSError.
     """
-    found = read(folder, shared)
-    config, problems = checked(found, surroundings)
-    return Examined(config, PromptSet(found.files.prompts, found.files.partials), problems)
+    contents = read(folder, shared)
+    config, problems = verify(contents, surroundings)
+    return Examined(config, PromptSet(contents.files.prompts, contents.files.partials), problems)
 
 
-def checked(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
+def verify(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
     """The configuration (None if there is a problem) and the problems.
 
     The problems of `agent.toml` come first; the others follow by file and line.
@@ -122,10 +122,10 @@ def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str =
 
 def read_shared(folder: Path) -> PromptFiles:
     """Read the prompts and examples that all agents share. folder: the folder that contains `prompts` and `examples`."""
-    found = read_prompts(folder, f"{SHARED}/")
-    problems = list(found.problems)
+    prompts = read_prompts(folder, f"{SHARED}/")
+    problems = list(prompts.problems)
     examples = _examples(folder, f"{SHARED}/", problems)
-    return replace(found, problems=problems, examples=examples)
+    return replace(prompts, problems=problems, examples=examples)
 
 
 def _examples(folder: Path, prefix: str, problems: list[Problem]) -> Mapping[str, bytes]:
@@ -180,7 +180,7 @@ def _prompt(file: str, text: str, problems: list[Problem]) -> PromptSource:
     nothing = FrontMatter.model_validate({})
     if lines[0].rstrip() != _FENCE:
         return PromptSource(file, nothing, text)
-    end = next((place for place, line in enumerate(lines) if place and line.rstrip() == _FENCE), None)
+    end = next((index for index, line in enumerate(lines) if index and line.rstrip() == _FENCE), None)
     if end is None:
         problems.append(Problem(file, f"the front matter does not end with a line “{_FENCE}”", line=1))
         return PromptSource(file, nothing, text, sound=False)
@@ -263,14 +263,14 @@ class Folders:
 
     @property
     def roots(self) -> Sequence[Path]:
-        return [one for one in (self.shipped, self.users) if one is not None and one.is_dir()]
+        return [path for path in (self.shipped, self.users) if path is not None and path.is_dir()]
 
     def locations(self) -> Mapping[str, AgentLocation]:
         """All agents by id. Raises OSError."""
-        found = {path.name: AgentLocation(path.name, path, True) for path in agents_in(self.shipped)}
+        locations = {path.name: AgentLocation(path.name, path, True) for path in agents_in(self.shipped)}
         if self.users is not None:
-            found |= {path.name: AgentLocation(path.name, path, False) for path in agents_in(self.users)}
-        return dict(sorted(found.items()))
+            locations |= {path.name: AgentLocation(path.name, path, False) for path in agents_in(self.users)}
+        return dict(sorted(locations.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +336,7 @@ class AgentScanner:
                 scan = _Scan(location, None, ScannedAgent(identity, location.shipped, problems=[problem]))
             scans[identity] = scan
         self._scans = scans
-        return [one.agent for one in scans.values()]
+        return [scan.agent for scan in scans.values()]
 
     def _read_shared(self) -> tuple[PromptFiles, bool]:
         folder = self._folders.shared
@@ -348,7 +348,7 @@ class AgentScanner:
 
     def _read(self, location: AgentLocation, shared: PromptFiles) -> ScannedAgent:
         folder = read(location.folder, shared, location.identity)
-        config, problems = checked(folder, self._surroundings)
+        config, problems = verify(folder, self._surroundings)
         if config is None or folder.config is None:
             return ScannedAgent(location.identity, location.shipped, problems=problems)
         content = content_of(folder.config, config, folder.files, self._defaults, self._surroundings.kinds)

@@ -29,7 +29,7 @@ from responsa_server.agents.config.build import (
 )
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
-from responsa_server.agents.config.content import ENGINE, ContentBroken, FormerVersion, new_version, unpacked
+from responsa_server.agents.config.content import ENGINE, ContentBroken, FormerVersion, new_version, unpack
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
@@ -107,17 +107,17 @@ class AgentSnapshot:
         """coded: agents written in code, without files; each hides a configured agent with the same id. versions: further
         versions to keep. published: the versions that outrank the files, by the ids of their agents.
         """
-        visible = {name: one for name, one in configured.items() if name not in coded}
-        every = {**(versions or {}), **{one.version: one for one in coded.values()}}
-        outranking = {name: one for name, one in (published or {}).items() if name not in coded}
+        visible = {name: agent for name, agent in configured.items() if name not in coded}
+        every = {**(versions or {}), **{agent.version: agent for agent in coded.values()}}
+        outranking = {name: agent for name, agent in (published or {}).items() if name not in coded}
         served = {**visible, **outranking}
         cards = {
-            name: _card(name, one, visible[name].version if name in visible else "", default=name == default)
-            for name, one in served.items()
+            name: _card(name, item, visible[name].version if name in visible else "", default=name == default)
+            for name, item in served.items()
         }
         cards |= {
-            name: AgentCard(name, name, "", one.version, is_default=name == default)
-            for name, one in coded.items()
+            name: AgentCard(name, name, "", agent.version, is_default=name == default)
+            for name, agent in coded.items()
         }
         current = {**served, **coded}
         return cls(
@@ -244,18 +244,16 @@ class LiveAgents:
         """The current snapshot. It never changes; a reload replaces it."""
         return self._snapshot
 
-    def named(self, identity: str) -> Agent:
+    def find(self, identity: str) -> Agent:
         """The current agent with an id, or the default agent for "". Raises NotFound; its metadata lists the known ids."""
         wanted = identity or self._options.default
-        found = self._snapshot.current.get(wanted)
-        if found is None:
+        agent = self._snapshot.current.get(wanted)
+        if agent is None:
             raise self._missing(wanted, self._snapshot.cards)
-        return found
+        return agent
 
-    def assigned(
-        self, identity: str, user_id: UUID, conversation_id: UUID
-    ) -> tuple[Agent, Assignment | None]:
-        agent = self.named(identity)
+    def assign(self, identity: str, user_id: UUID, conversation_id: UUID) -> tuple[Agent, Assignment | None]:
+        agent = self.find(identity)
         experiment = self._experiments.get(identity or self._options.default)
         if experiment is None:
             return agent, None
@@ -291,7 +289,7 @@ class LiveAgents:
                 await self._load(name)
         agent = self._snapshot.versions.get(name)
         if not (isinstance(agent, ConfiguredAgent) and agent.config.standard):
-            self.named(identity)
+            self.find(identity)
         if isinstance(agent, FormerVersion):
             raise _unfit(name, "an earlier release made it")
         if agent is None:
@@ -303,14 +301,14 @@ class LiveAgents:
     async def _load(self, name: str) -> None:
         if name in self._snapshot.versions:
             return
-        for stored in await self._versions.named([name], ENGINE):
+        for stored in await self._versions.find([name], ENGINE):
             # A version that was unfit may be fit by now, for example because its model is available again.
-            agent = self._former(stored) if stored.engine < ENGINE else await self._restored(stored)
+            agent = self._former(stored) if stored.engine < ENGINE else await self._restore(stored)
             if agent is not None:
                 self._snapshot = replace(self._snapshot, versions={**self._snapshot.versions, name: agent})
 
     def _former(self, stored: StoredVersion) -> Agent:
-        return FormerVersion(stored.name, partial(self.named, stored.agent))
+        return FormerVersion(stored.name, partial(self.find, stored.agent))
 
     def at(self, version: str) -> Agent:
         """The agent of a version. Raises KeyError."""
@@ -356,20 +354,19 @@ class LiveAgents:
         standard = isinstance(config, Mapping) and config.get("standard") is True  # pyright: ignore[reportUnknownMemberType] - of JSON
         if identity not in self._snapshot.served and (not standard or identity in self._snapshot.current):
             raise self._missing(identity, self._snapshot.served)
-        version = await asyncio.to_thread(self._examined, document, identity)
+        version = await asyncio.to_thread(self._examine, document, identity)
         return await self._versions.create(version, card, event)
 
-    def _examined(self, document: Mapping[str, object], identity: str) -> NewVersion:
+    def _examine(self, document: Mapping[str, object], identity: str) -> NewVersion:
         try:
             content = content_from(document, identity, self._surroundings, self._scanner.defaults)
             # JSON has no type for whole numbers, so a document may say 1 where a file says 1.0.
-            known = (
-                one.content for one in (*self._snapshot.configured.values(), *self._snapshot.served.values())
-            )
-            version = new_version(next((one for one in known if one == content), content))
+            agents = (*self._snapshot.configured.values(), *self._snapshot.served.values())
+            known = (agent.content for agent in agents)
+            version = new_version(next((other for other in known if other == content), content))
             build(content, self._context)
         except BuildFailed as error:
-            wrong, first = [_violation(one) for one in error.problems], str(error.problems[0])
+            wrong, first = [_violation(problem) for problem in error.problems], str(error.problems[0])
         except ContentBroken as error:
             wrong, first = [FieldViolation(_CONTENT, "agent.size", str(error))], str(error)
         else:
@@ -407,7 +404,7 @@ class LiveAgents:
             raise Conflict.of_etag(names.agent(identity))
 
     def _last(self, identity: str) -> Publication | None:
-        return next((one for one in self._published if one.agent == identity), None)
+        return next((publication for publication in self._published if publication.agent == identity), None)
 
     async def roll_back(self, identity: str, number: int, event: AuditEvent) -> None:
         name, last = names.agent_version(identity, number), self._last(identity)
@@ -448,7 +445,7 @@ class LiveAgents:
         problems = self._snapshot.problems
         if not problems:
             return PartReport(Health.OK)
-        lines = [_broken(problem) for problem in problems.values()]
+        lines = [_describe(problem) for problem in problems.values()]
         if (more := len(lines) - _MOST_SHOWN) > 0:
             lines[_MOST_SHOWN:] = [
                 f"{counted(more, 'further agent')} with problems: see `responsa agents check`."
@@ -461,23 +458,23 @@ class LiveAgents:
         """
         async with self._lock:
             if self._options.experiments is not None:
-                self._experiments = {one.agent: one for one in await self._options.experiments.open()}
+                self._experiments = {trial.agent: trial for trial in await self._options.experiments.open()}
             news = await self._versions.since(self._ordinal, ENGINE)
             needed = {*await self._versions.open(), *map(_candidate, self._experiments.values())}
-            at_hand = {*self._snapshot.versions, *self._unfit, *(one.name for one in news)}
-            old = await self._versions.named(needed - at_hand, ENGINE)
+            at_hand = {*self._snapshot.versions, *self._unfit, *(version.name for version in news)}
+            old = await self._versions.find(needed - at_hand, ENGINE)
             versions = dict(self._snapshot.versions)
             for version in [*news, *old]:
                 known = version.name in versions or version.name in self._unfit
                 if not known and version.engine < ENGINE:
                     versions[version.name] = self._former(version)
-                elif not known and (agent := await self._restored(version)) is not None:
+                elif not known and (agent := await self._restore(version)) is not None:
                     versions[version.name] = agent
                 self._ordinal = max(self._ordinal, version.ordinal)
-            kept = self._kept(versions, needed)
-            if kept.keys() != self._snapshot.versions.keys():
-                self._snapshot = replace(self._snapshot, versions=kept)
-            published = await self._versions.published(), await self._versions.listings()
+            remaining = self._retain(versions, needed)
+            if remaining.keys() != self._snapshot.versions.keys():
+                self._snapshot = replace(self._snapshot, versions=remaining)
+            published = await self._versions.publications(), await self._versions.listings()
             if await self._remodelled() or published != (self._published, self._listings):
                 self.want_reload()
 
@@ -490,24 +487,24 @@ class LiveAgents:
                 tools.release()
             self._tools_changed = self._tools_changed or retooled
             scanned = await asyncio.to_thread(self._scanner.scan)
-            self._shipped = {one.identity for one in scanned if one.shipped}
+            self._shipped = {agent.identity for agent in scanned if agent.shipped}
             versions = self._snapshot.versions.values()
             known = {
                 version.fingerprint: version for version in versions if isinstance(version, ConfiguredAgent)
             }
-            published, listings = await self._versions.published(), await self._versions.listings()
+            published, listings = await self._versions.publications(), await self._versions.listings()
             forms = await self._of_forms(published)
-            read = {_fingerprint(one): one for one in (*scanned, *forms) if one.version is not None}
-            fresh = [one for mark, one in read.items() if mark not in known]
-            outcomes = await asyncio.to_thread(_built, fresh, self._context)
-            failed = {mark: one.problems for mark, one in outcomes.items() if isinstance(one, BuildFailed)}
-            built = [(one, made) for one in fresh if isinstance(made := outcomes[_fingerprint(one)], Built)]
+            read = {_fingerprint(scan): scan for scan in (*scanned, *forms) if scan.version is not None}
+            fresh = [scan for mark, scan in read.items() if mark not in known]
+            outcomes = await asyncio.to_thread(_build, fresh, self._context)
+            failed = {mark: end.problems for mark, end in outcomes.items() if isinstance(end, BuildFailed)}
+            built = [(scan, new) for scan in fresh if isinstance(new := outcomes[_fingerprint(scan)], Built)]
             numbers = await self._versions.register(
-                [one.version for one, _ in built if one.version is not None]
+                [scan.version for scan, _ in built if scan.version is not None]
             )
             added: list[ConfiguredAgent] = []
-            for (one, made), number in zip(built, numbers, strict=True):
-                agent = ConfiguredAgent(made, number.name, _fingerprint(one)[1], self._context)
+            for (scan, new), number in zip(built, numbers, strict=True):
+                agent = ConfiguredAgent(new, number.name, _fingerprint(scan)[1], self._context)
                 known[agent.fingerprint] = agent
                 added.append(agent)
             for publication in published:
@@ -519,16 +516,16 @@ class LiveAgents:
             # The lock is free during the training, so that old versions continue to serve and polling continues.
             await _train(added, self._log)
         async with self._lock:
-            found = self._replace(scanned, forms, known, failed)
+            reloaded = self._replace(scanned, forms, known, failed)
             if retooled and self._tasks:
                 self._warm(self._snapshot.served.values())
             self._note_missing_tools()
-            return found
+            return reloaded
 
     async def _of_forms(self, published: Sequence[Publication]) -> Sequence[ScannedAgent]:
         """The published versions that outrank all files, with the graph of this release and today's default model. Raises Unavailable."""
-        wanted = {one.name: one for one in published if not one.files_sha256}
-        for stored in await self._versions.named(wanted.keys() - self._forms.keys(), ENGINE):
+        wanted = {publication.name: publication for publication in published if not publication.files_sha256}
+        for stored in await self._versions.find(wanted.keys() - self._forms.keys(), ENGINE):
             config = json.loads(stored.content)["config"].items()
             self._forms = {**self._forms, stored.name: {k: v for k, v in config if k not in GRAPH}}
         self._forms = {name: config for name, config in self._forms.items() if name in wanted}
@@ -556,8 +553,8 @@ class LiveAgents:
         names_of_tools = self._options.tools.names
         notes = {
             f"{identity}/{note}"
-            for identity, one in self._snapshot.served.items()
-            for note in missing_tools(one.config, names_of_tools)
+            for identity, agent in self._snapshot.served.items()
+            for note in missing_tools(agent.config, names_of_tools)
         }
         for note in sorted(notes - self._noted):
             self._log.warning("agent_without_tool", note=note)
@@ -577,19 +574,19 @@ class LiveAgents:
         current: dict[str, ConfiguredAgent] = {}
         published: dict[str, ConfiguredAgent] = {}
         problems: dict[str, Reloaded] = {}
-        for entry, into in (*((one, current) for one in scanned), *((one, published) for one in forms)):
+        for entry, into in (*((scan, current) for scan in scanned), *((form, published) for form in forms)):
             old = (before.configured if into is current else before.served).get(entry.identity)
             if wrong := failed.get(_fingerprint(entry), entry.problems) if entry.version else entry.problems:
-                found = [_problem(each) for each in wrong]
+                reports = [_problem(each) for each in wrong]
                 version = before.current[entry.identity].version if old is not None else ""
-                problems[entry.identity] = Reloaded(entry.identity, version, changed=False, problems=found)
+                problems[entry.identity] = Reloaded(entry.identity, version, changed=False, problems=reports)
                 if old is not None:
                     into[entry.identity] = old
             else:
                 into[entry.identity] = known[_fingerprint(entry)]
         versions = {
             **before.versions,
-            **{one.version: one for one in (*current.values(), *published.values())},
+            **{agent.version: agent for agent in (*current.values(), *published.values())},
         }
         for publication in self._published:
             files, agent = current.get(publication.agent), versions.get(publication.name)
@@ -607,20 +604,21 @@ class LiveAgents:
             elif entry.changed:
                 self._log.info("agent_changed", agent=entry.agent, version=entry.version)
         if self._tasks:
-            served = (one for one in self._snapshot.current.values() if isinstance(one, ConfiguredAgent))
-            self._warm(one for one in served if before.current.get(one.content.agent) is not one)
+            agents = self._snapshot.current.values()
+            served = (agent for agent in agents if isinstance(agent, ConfiguredAgent))
+            self._warm(agent for agent in served if before.current.get(agent.content.agent) is not agent)
         return outcome
 
     def _warm(self, agents: Iterable[ConfiguredAgent]) -> None:
         fresh = list(agents)
         if fresh and self._options.runs_turns:
             task = asyncio.create_task(_prepare(fresh, self._log), name="agents-warm")
-            self._tasks = [*(one for one in self._tasks if not one.done()), task]
+            self._tasks = [*(task for task in self._tasks if not task.done()), task]
 
-    async def _restored(self, stored: StoredVersion) -> ConfiguredAgent | None:
+    async def _restore(self, stored: StoredVersion) -> ConfiguredAgent | None:
         """The agent of a registered version; None if the version cannot run here. The log reports such a version once."""
         try:
-            content = unpacked(stored.content)
+            content = unpack(stored.content)
             built = await asyncio.to_thread(build, content, self._context)
         except (ContentBroken, BuildFailed) as error:
             if stored.name not in self._unfit:
@@ -630,13 +628,13 @@ class LiveAgents:
         self._unfit.pop(stored.name, None)
         return ConfiguredAgent(built, stored.name, new_version(content).sha256, self._context)
 
-    def _kept(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:
+    def _retain(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:
         """The versions, except those that have not been needed for `keep_seconds`, and of the others that are not
         needed the most recent _MOST_IDLE."""
         now = time.monotonic()
         snapshot = self._snapshot
-        serving = {one.version for one in (*snapshot.current.values(), *snapshot.configured.values())}
-        kept: dict[str, Agent] = {}
+        serving = {agent.version for agent in (*snapshot.current.values(), *snapshot.configured.values())}
+        retained: dict[str, Agent] = {}
         left: dict[str, float] = {}
         for name, agent in versions.items():
             if name not in serving and name not in needed:
@@ -645,11 +643,11 @@ class LiveAgents:
                     del left[name]
                     self._log.info("agent_version_let_go", version=name)
                     continue
-            kept[name] = agent
+            retained[name] = agent
         for name in sorted(left, key=left.__getitem__, reverse=True)[_MOST_IDLE:]:
-            del left[name], kept[name]
+            del left[name], retained[name]
         self._left = left
-        return kept
+        return retained
 
     async def _keep_polling(self) -> None:
         while True:
@@ -667,9 +665,9 @@ class LiveAgents:
             self._wanted.clear()
             notify, self._notifies = self._notifies, False
             try:
-                found = await self.reload(notify=False)
+                outcomes = await self.reload(notify=False)
                 changed, self._tools_changed = self._tools_changed, False
-                if notify and (changed or any(one.changed for one in found)):
+                if notify and (changed or any(outcome.changed for outcome in outcomes)):
                     self._options.notify()
             except Unavailable as error:
                 self._log.warning("agents_not_reloaded", reason=error.reason.value)
@@ -682,12 +680,12 @@ class LiveAgents:
 def problem_lines(outcome: Reloaded) -> Iterator[str]:
     """A line for each problem: file, line, key, message and suggestion."""
     for problem in outcome.problems:
-        place = f"{outcome.agent}/{problem.file}{f':{problem.line}' if problem.line else ''}"
+        location = f"{outcome.agent}/{problem.file}{f':{problem.line}' if problem.line else ''}"
         hint = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
-        yield f"{place}: {f'{problem.key}: ' if problem.key else ''}{problem.message}.{hint}"
+        yield f"{location}: {f'{problem.key}: ' if problem.key else ''}{problem.message}.{hint}"
 
 
-def _broken(outcome: Reloaded) -> str:
+def _describe(outcome: Reloaded) -> str:
     """What a broken agent does, and its first problem."""
     does = "stays in its last valid version" if outcome.version else "is left out"
     more = len(outcome.problems) - 1
@@ -701,7 +699,7 @@ def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
         if name in after.problems:
             outcomes.append(after.problems[name])
             continue
-        new, old = (one.served[name].version if name in one.served else "" for one in (after, before))
+        new, old = (side.served[name].version if name in side.served else "" for side in (after, before))
         outcomes.append(Reloaded(name, new, changed=new != old))
     return outcomes
 
@@ -766,16 +764,16 @@ def _fingerprint(scanned: ScannedAgent) -> tuple[str, bytes]:
     return scanned.identity, scanned.version.sha256
 
 
-def _built(
+def _build(
     scanned: Sequence[ScannedAgent], context: BuildContext
 ) -> Mapping[tuple[str, bytes], Built | BuildFailed]:
     results: dict[tuple[str, bytes], Built | BuildFailed] = {}
-    for one in scanned:
-        assert one.content is not None, "it has no problems"
+    for scan in scanned:
+        assert scan.content is not None, "it has no problems"
         try:
-            results[_fingerprint(one)] = build(one.content, context)
+            results[_fingerprint(scan)] = build(scan.content, context)
         except BuildFailed as error:
-            results[_fingerprint(one)] = error
+            results[_fingerprint(scan)] = error
     return results
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-from responsa_server.agents.config.problems import closest, quoted
+from responsa_server.agents.config.problems import closest, quote
 from responsa_server.agents.engine.config import RESOURCE, TEACHERS, ParametersTable
 from responsa_server.agents.engine.schemas import CheckedSchema
 from responsa_server.agents.nodes.teacher import teacher_id
@@ -37,7 +37,7 @@ def schema_of(parameters: ParametersTable) -> dict[str, Any]:
     """The JSON Schema of one flat object without additional properties."""
     schema: dict[str, Any] = {
         "type": "object",
-        "properties": {name: dict(one) for name, one in parameters.properties.items()},
+        "properties": {name: dict(table) for name, table in parameters.properties.items()},
         "additionalProperties": False,
     }
     if parameters.required:
@@ -53,7 +53,7 @@ async def with_choices(
     Raises Unavailable.
     """
     properties = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
-    wanted = [name for name, one in properties.items() if one.get(RESOURCE) == TEACHERS]
+    wanted = [name for name, table in properties.items() if table.get(RESOURCE) == TEACHERS]
     if not wanted or teachers is None:
         return schema
     page = await teachers.list(caller, ListQuery(MOST_CHOICES, Order("display_name")))
@@ -76,7 +76,7 @@ class ParameterCheck:
         self._teachers = teachers
         self._checked = dict[str, CheckedSchema]()
         self._resources = [
-            name for name, one in parameters.properties.items() if one.get(RESOURCE) == TEACHERS
+            name for name, table in parameters.properties.items() if table.get(RESOURCE) == TEACHERS
         ]
 
     async def admit(self, caller: Principal, question: Question) -> None:
@@ -89,7 +89,7 @@ class ParameterCheck:
             shown = violations[:_MOST_VIOLATIONS]
             raise InvalidRequest(
                 Reason.PARAMETERS_INVALID,
-                "; ".join(f"{one.field}: {one.description}" for one in shown[:3]),
+                "; ".join(f"{violation.field}: {violation.description}" for violation in shown[:3]),
                 {"agent": names.agent(self._agent), "violations": str(len(violations))},
                 tuple(shown),
             )
@@ -99,13 +99,13 @@ class ParameterCheck:
 
     def _violations(self, parameters: Mapping[str, object]) -> Iterator[FieldViolation]:
         for name in sorted(set(parameters) - set(self._properties)):
-            hint, has = closest(name, self._properties), quoted(sorted(self._properties)) or "none"
+            hint, has = closest(name, self._properties), quote(sorted(self._properties)) or "none"
             remedy = f"did you mean “{hint}”?" if hint else f"it has {has}"
             message = f"the agent has no such parameter; {remedy}"
             yield FieldViolation(f"{_PATH}.{name[:_MOST_SHOWN]}", "parameters.unknown", message)
         for name in self._required:
             if name not in parameters:
-                message = f"is missing; give {_wanted(self._properties[name])}"
+                message = f"is missing; give {_describe(self._properties[name])}"
                 yield FieldViolation(f"{_PATH}.{name}", "parameters.required", message)
         for name, schema in self._properties.items():
             if name not in parameters:
@@ -114,7 +114,7 @@ class ParameterCheck:
             if name not in self._checked:
                 self._checked[name] = CheckedSchema(schema)
             if (mismatch := self._checked[name].error(parameters[name])) is not None:
-                message = f"is not valid; give {_wanted(schema)}"
+                message = f"is not valid; give {_describe(schema)}"
                 yield FieldViolation(f"{_PATH}.{name}", f"parameters.{mismatch.kind.name}", message)
 
 
@@ -130,9 +130,9 @@ _BOUNDS: Final[Mapping[str, str]] = {
 }
 
 
-def _wanted(schema: Mapping[str, Any]) -> str:
+def _describe(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
-        return "one of " + ", ".join(json.dumps(one, ensure_ascii=False) for one in schema["enum"])
+        return "one of " + ", ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
     if "const" in schema:
         return json.dumps(schema["const"], ensure_ascii=False)
     if schema.get(RESOURCE) == TEACHERS:

@@ -51,14 +51,14 @@ class Problem:
     def path(self) -> str:
         """The key in its usual notation, e.g. `graph.edges[3].when`."""
         text = ""
-        for one in self.key:
-            text += f"[{one}]" if isinstance(one, int) else f".{one}" if text else one
+        for step in self.key:
+            text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
         return SECRET.sub("[secret]", text)
 
     def __str__(self) -> str:
-        place = ":".join(str(one) for one in (self.file, self.line, self.column) if one is not None)
+        location = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         hint = f" Did you mean “{self.suggestion}”?" if self.suggestion else ""
-        return f"{place}: {f'{self.path}: ' if self.key else ''}{self.message}.{hint}"
+        return f"{location}: {f'{self.path}: ' if self.key else ''}{self.message}.{hint}"
 
 
 def syntax_problem(file: str, error: rtoml.TomlParsingError, first_line: int) -> Problem:
@@ -80,12 +80,12 @@ def in_config(key: Key, message: str, suggestion: str = "") -> Problem:
 
 def closest(wanted: object, allowed: Iterable[str]) -> str:
     """The allowed name that is most similar to the given name but differs from it; "" if no allowed name is similar."""
-    others = [one for one in allowed if one != str(wanted)]
-    found = difflib.get_close_matches(str(wanted), others, n=1, cutoff=0.6)
-    return found[0] if found else ""
+    others = [name for name in allowed if name != str(wanted)]
+    matches = difflib.get_close_matches(str(wanted), others, n=1, cutoff=0.6)
+    return matches[0] if matches else ""
 
 
-def quoted(names: Iterable[object]) -> str:
+def quote(names: Iterable[object]) -> str:
     """The names in quotation marks, separated by commas."""
     return ", ".join(f"“{name}”" for name in names)
 
@@ -158,4 +158,4 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     """The model of a field's values. The field holds either one such value, or an array or table of such values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for arg in get_args(annotation) if (found := _model_in(arg))), None)
+    return next((model for arg in get_args(annotation) if (model := _model_in(arg))), None)

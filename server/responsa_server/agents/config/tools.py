@@ -14,7 +14,7 @@ from responsa_server.agents.config.declarations import (
     TOOL_NAME,
     DeclaredTool,
     KindOfTool,
-    declared,
+    declare,
     read_tools,
 )
 from responsa_server.agents.config.problems import Problem, closest
@@ -79,23 +79,23 @@ class LiveTools:
     def reload(self) -> bool:
         """Read the declarations again and make the tools of those that have changed. Blocks. Returns whether a tool or
         a problem has changed. Raises OSError."""
-        declared_tools = {shipped_tool.name: shipped_tool for shipped_tool in self._shipped_tools()}
+        declared_tools = {shipped_tool.name: shipped_tool for shipped_tool in self._list_shipped()}
         if self.folder is not None:
-            declared_tools |= {one.name: one for one in read_tools(self.folder, self._kinds)}
+            declared_tools |= {tool.name: tool for tool in read_tools(self.folder, self._kinds)}
         # A declaration may name other files of the folder, such as a secret or a description of an API.
         others = _others(self.folder)
         same = others == self._others
         before, after = self._made, dict[str, _Made]()
         taken = dict[str, str]()
         for name, declaration in sorted(declared_tools.items()):
-            made = self._remade(declaration, before.get(name), same=same)
-            if clash := next((tool.card.id for tool in made.tools if tool.card.id in taken), ""):
+            new = self._remade(declaration, before.get(name), same=same)
+            if clash := next((tool.card.id for tool in new.tools if tool.card.id in taken), ""):
                 message = f"its tool “{clash}” has the same name as one of “{taken[clash]}”; rename one of the files"
-                made = _Made(name, made.declaration, (), [_problem(Problem(_file(name), message))])
-            taken |= {tool.card.id: name for tool in made.tools}
-            after[name] = made
-        kept = {id(tool) for one in after.values() for tool in one.tools}
-        self._retired += [tool for one in before.values() for tool in one.tools if id(tool) not in kept]
+                new = _Made(name, new.declaration, (), [_problem(Problem(_file(name), message))])
+            taken |= {tool.card.id: name for tool in new.tools}
+            after[name] = new
+        live = {id(tool) for entry in after.values() for tool in entry.tools}
+        self._retired += [tool for entry in before.values() for tool in entry.tools if id(tool) not in live]
         self._made, self._others = after, others
         # A tool that lacks something is reported once, and not with every question.
         lines = {line(problem) for problem in self.problems()}
@@ -114,40 +114,40 @@ class LiveTools:
 
     async def close(self) -> None:
         """Close all tools, also those that were replaced."""
-        self._retired += [tool for one in self._made.values() for tool in one.tools]
+        self._retired += [tool for entry in self._made.values() for tool in entry.tools]
         self._made = {}
         self.release()
         await asyncio.gather(*self._closing)
 
-    def granted(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Tool]:
+    def list_granted(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Tool]:
         return [candidate.tool for candidate in self.candidates(names, caller, agent)]
 
     def candidates(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Candidate]:
         candidates = dict[str, Candidate]()
         for wanted in names:
-            for name, one in self._made.items():
-                if one.declaration is None or not one.declaration.allow.allows(caller, agent):
+            for name, entry in self._made.items():
+                if entry.declaration is None or not entry.declaration.allow.allows(caller, agent):
                     continue
-                for tool in one.tools:
-                    if one.declaration.allow.chosen([wanted], {name, tool.card.id}, tool.effect, agent):
-                        candidates.setdefault(tool.card.id, Candidate(tool, one.declaration.kind))
+                for tool in entry.tools:
+                    if entry.declaration.allow.chosen([wanted], {name, tool.card.id}, tool.effect, agent):
+                        candidates.setdefault(tool.card.id, Candidate(tool, entry.declaration.kind))
         return list(candidates.values())
 
     def endpoint(self, tool: str) -> str:
         """See `Toolbox.endpoint`. The tools that need no declaration are parts of this server."""
-        for name, one in self._made.items():
-            if any(tool == each.card.id for each in one.tools):
-                shipped = one.declaration is not None and one.declaration.kind in self._shipped
+        for name, entry in self._made.items():
+            if any(tool == each.card.id for each in entry.tools):
+                shipped = entry.declaration is not None and entry.declaration.kind in self._shipped
                 return "" if shipped else name
         return ""
 
     def entries(self) -> Sequence[ToolEntry]:
         """Return all tools, ordered by id. A declaration that makes no tool, because of its problems, has an entry too."""
         entries = list[ToolEntry]()
-        for name, made in self._made.items():
-            kind = made.declaration.kind if made.declaration else ""
-            allow = made.declaration.allow if made.declaration else Allow()
-            seconds = made.declaration.timeout_seconds if made.declaration else 0.0
+        for name, entry in self._made.items():
+            kind = entry.declaration.kind if entry.declaration else ""
+            allow = entry.declaration.allow if entry.declaration else Allow()
+            seconds = entry.declaration.timeout_seconds if entry.declaration else 0.0
             entries += [
                 ToolEntry(
                     tool.card,
@@ -156,13 +156,13 @@ class LiveTools:
                     tool.effect,
                     tool.timeout_seconds,
                     allow,
-                    made.problems,
+                    entry.problems,
                 )
-                for tool in made.tools
+                for tool in entry.tools
             ]
-            if not made.tools:
-                title = made.declaration.title if made.declaration else name
-                description = made.declaration.description if made.declaration else ""
+            if not entry.tools:
+                title = entry.declaration.title if entry.declaration else name
+                description = entry.declaration.description if entry.declaration else ""
                 card = ToolCard(name, description, title=title)
                 entries.append(
                     ToolEntry(
@@ -172,7 +172,7 @@ class LiveTools:
                         Effect.NONE,
                         seconds,
                         allow,
-                        made.problems,
+                        entry.problems,
                         usable=False,
                     )
                 )
@@ -185,14 +185,14 @@ class LiveTools:
 
     def problems(self) -> Sequence[ToolProblem]:
         """Return all problems, ordered by file."""
-        return [problem for one in self._made.values() for problem in one.problems]
+        return [problem for entry in self._made.values() for problem in entry.problems]
 
-    def _shipped_tools(self) -> Sequence[DeclaredTool]:
-        made = list[DeclaredTool]()
+    def _list_shipped(self) -> Sequence[DeclaredTool]:
+        tools = list[DeclaredTool]()
         for name in self._shipped:
-            declaration, problems = declared(name, {"kind": name}, self._kinds)
-            made.append(DeclaredTool(name, declaration, problems))
-        return made
+            declaration, problems = declare(name, {"kind": name}, self._kinds)
+            tools.append(DeclaredTool(name, declaration, problems))
+        return tools
 
     def _remade(self, tool: DeclaredTool, before: _Made | None, *, same: bool) -> _Made:
         """The tools of a declaration. same: whether the other files of the folder are as they were."""
@@ -219,9 +219,9 @@ class LiveTools:
 
 def line(problem: ToolProblem) -> str:
     """A problem as one line: file, line, key, message and suggestion."""
-    place = f"{problem.file}{f':{problem.line}' if problem.line else ''}"
+    location = f"{problem.file}{f':{problem.line}' if problem.line else ''}"
     hint = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
-    return f"{place}: {f'{problem.key}: ' if problem.key else ''}{problem.message.rstrip('.')}.{hint}"
+    return f"{location}: {f'{problem.key}: ' if problem.key else ''}{problem.message.rstrip('.')}.{hint}"
 
 
 def _unfit(tool: DeclaredTool, error: ToolUnfit) -> Problem:
@@ -253,12 +253,12 @@ def _check(tools: Sequence[Tool], declaration: Declaration, parameters: Sequence
             (tool.card.returns, ["returns"] if parameters else []),
         ):
             if schema is not None and (problem := schema_problem(schema)):
-                place = list(problem.path)
+                path = list(problem.path)
                 if key != ["returns"]:
-                    place = place[1:]  # without “properties”, because the key lists the parameters
+                    path = path[1:]  # without “properties”, because the key lists the parameters
                 if key:
                     raise ToolUnfit(
-                        problem.message, (*key, *place), unknown=problem.unknown, known=problem.known
+                        problem.message, (*key, *path), unknown=problem.unknown, known=problem.known
                     )
                 at = f" at {'/'.join(map(str, problem.path))}" if problem.path else ""
                 raise ToolUnfit(
@@ -270,12 +270,12 @@ def _others(folder: Path | None) -> Sequence[tuple[str, int, int]]:
     """A value that changes when a file of the folder changes that is not a declaration."""
     if folder is None or not folder.is_dir():
         return ()
-    found = list[tuple[str, int, int]]()
+    files = list[tuple[str, int, int]]()
     for path in islice(folder.rglob("*"), _MOST_FILES):
         if path.suffix != ".toml" and path.is_file():
             of = path.stat()
-            found.append((str(path), of.st_mtime_ns, of.st_size))
-    return sorted(found)
+            files.append((str(path), of.st_mtime_ns, of.st_size))
+    return sorted(files)
 
 
 def _file(name: str) -> str:

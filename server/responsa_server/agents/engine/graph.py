@@ -147,7 +147,7 @@ class _Watched:
             if self._start is None:
                 self._start = event.byte_offset
         elif isinstance(event, Withdrawal):
-            self._last, self._kept = None, len(event.kept.encode())
+            self._last, self._kept = None, len(event.text.encode())
         self._emit(event)
 
 

@@ -57,12 +57,12 @@ class NodeParts:
     citation_model: Asker | None = None
 
     def candidates(self, caller: Principal) -> Sequence[Candidate]:
-        """The tools that `granted` returns, with what is needed to choose among them."""
+        """The tools that `list_granted` returns, with what is needed to choose among them."""
         return self.tools.candidates(self.traits.tools, caller, self.traits.agent)
 
-    def granted(self, caller: Principal) -> Sequence[Tool]:
+    def list_granted(self, caller: Principal) -> Sequence[Tool]:
         """The tools that the agent uses and that this user may use, as they are declared now."""
-        return self.tools.granted(self.traits.tools, caller, self.traits.agent)
+        return self.tools.list_granted(self.traits.tools, caller, self.traits.agent)
 
     def asker(self, prompt: object) -> Asker | None:
         """The asker for a node with this prompt or table of prompts; None if the agent has no model or the node has no prompt."""

@@ -375,7 +375,7 @@ class Offered:
         return self.trusted | self.untrusted
 
 
-def files_of_options(
+def option_files(
     options: type[NodeOptions], values: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Names, str]]:
     """The files that the given options name. Each result is the option's path, the file's kind and the file's name.

@@ -89,9 +89,9 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
             bool(inputs.collections),
             inputs.document_filter,
         )
-        tools = self._parts.granted(run.caller)
-        made = await caller.make_calls(inputs.calls, inputs.results, tools, run, scope)
-        results = (*inputs.results, *made)
+        tools = self._parts.list_granted(run.caller)
+        new = await caller.make_calls(inputs.calls, inputs.results, tools, run, scope)
+        results = (*inputs.results, *new)
         return CallToolOutput(
             calls=(),
             results=results,
@@ -131,18 +131,18 @@ class ToolRequester(Node[PromptInput, RequesterOutput]):
         """Raises PartMissing if there is no model."""
         self.name = name
         self._chooser = chooser_for(parts, name)
-        given = PromptOptions(prompt=options.prompt, tools=True, stream=False)
-        self._prompt = Prompt(parts, name, given, announcement=None)
+        prompt_options = PromptOptions(prompt=options.prompt, tools=True, stream=False)
+        self._prompt = Prompt(parts, name, prompt_options, announcement=None)
 
     async def process(self, inputs: PromptInput, run: Run) -> RequesterOutput:
         """Ask the model. Raises as `Prompt.process` does."""
         if self._chooser is not None:
-            return RequesterOutput(calls=await self._chosen(self._chooser, inputs, run))
+            return RequesterOutput(calls=await self._choose(self._chooser, inputs, run))
         if not self._prompt.cards(run):
             return RequesterOutput(calls=())
         return RequesterOutput(calls=(await self._prompt.process(inputs, run)).calls)
 
-    async def _chosen(self, chooser: ToolChooser, inputs: PromptInput, run: Run) -> tuple[CallModel, ...]:
+    async def _choose(self, chooser: ToolChooser, inputs: PromptInput, run: Run) -> tuple[CallModel, ...]:
         """The calls that are chosen for a model that cannot request any. They are chosen once in a turn."""
         if inputs.results:
             return ()
@@ -186,8 +186,8 @@ class FailureReporter(Node[FailureReporterInput, FailureReporterOutput]):
 
     async def process(self, inputs: FailureReporterInput, run: Run) -> FailureReporterOutput:
         """Send the note. A text that leaves no room for it stays as it is."""
-        said = failures_said(inputs.results)
-        note = disarm(f"\n\n*{said}*") if said else ""
+        sentence = failures_said(inputs.results)
+        note = disarm(f"\n\n*{sentence}*") if sentence else ""
         if len((inputs.text + note).encode()) > MAX_ANSWER_BYTES:
             note = ""
         emit_text(note, run, len(inputs.text.encode()))

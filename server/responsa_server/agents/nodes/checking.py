@@ -154,40 +154,40 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
     async def process(self, inputs: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
         """Send the citations in the order of the text. Raises Unavailable (MODEL_UNAVAILABLE) for the second text that must not be sent."""
         text_claims = claims(inputs.text, inputs.marks)
-        found: Sequence[CheckedClaim | None] = ()
+        checks: Sequence[CheckedClaim | None] = ()
         if text_claims:
             sources = sources_of_results(inputs.results)
-            found = await self._judge.check(text_claims, inputs.evidence, self._most_bytes, sources)
-        checked = [(claim, one) for claim, one in zip(text_claims, found, strict=True) if one is not None]
+            checks = await self._judge.check(text_claims, inputs.evidence, self._most_bytes, sources)
+        checked = [(claim, one) for claim, one in zip(text_claims, checks, strict=True) if one is not None]
         complete = inputs.complete and len(checked) <= MAX_CITATIONS
         checked = checked[:MAX_CITATIONS]
         verdicts: Mapping[ByteRange, JudgeVerdict] = {}
         if self._asker is not None:
-            verdicts = await self._judged(self._asker, checked, run)
+            verdicts = await self._ask_judge(self._asker, checked, run)
         cited = [
             citation(
                 claim,
-                one,
-                place,
-                verdicts.get(claim.answer, JudgeVerdict.NONE) if one.quote.text else JudgeVerdict.NONE,
+                check,
+                index,
+                verdicts.get(claim.answer, JudgeVerdict.NONE) if check.quote.text else JudgeVerdict.NONE,
             )
-            for place, (claim, one) in enumerate(checked)
+            for index, (claim, check) in enumerate(checked)
         ]
-        kept = [plain(one) for one in cited]
+        citations = [plain(item) for item in cited]
         if self._hold:
-            wrong = [claim.text for (claim, _), one in zip(checked, kept, strict=True) if one.fails]
+            wrong = [claim.text for (claim, _), item in zip(checked, citations, strict=True) if item.fails]
             bare = _without_source(inputs.text, [claim for claim, _ in checked])
-            if wrong or bare or not kept:
-                return self._dropped(inputs, wrong, bare)
-        elif not kept:
+            if wrong or bare or not citations:
+                return self._drop(inputs, wrong, bare)
+        elif not citations:
             run.fell_back(Fallback(FallbackKind.UNCITED, inputs.model, self.name, NO_MARKS))
         self._send(inputs.text, cited, run)
         answer = AnswerModel(
             text=inputs.text,
-            citations=tuple(kept),
+            citations=tuple(citations),
             outcome=AnswerOutcome.COMPLETE if complete else AnswerOutcome.OUTPUT_LIMIT,
             passages_used=inputs.shown,
-            collections=_collections(one.quote for _, one in checked),
+            collections=_collections(check.quote for _, check in checked),
         )
         return CitationCheckerOutput(answer=answer, text=inputs.text)
 
@@ -195,10 +195,10 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         if self._hold:
             emit_cited(text, citations, run)
             return
-        for one in citations:
-            run.emit(Cited(one))
+        for item in citations:
+            run.emit(Cited(item))
 
-    def _dropped(
+    def _drop(
         self, inputs: CitationCheckerInput, wrong: Sequence[str], bare: Sequence[str]
     ) -> CitationCheckerOutput:
         if inputs.problem:
@@ -207,20 +207,20 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             raise Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=1.0)
         problem = "No sentence names a passage."
         if wrong:
-            problem = f"The passages that these sentences name do not say what they say: {_listed(wrong)}"
+            problem = f"The passages that these sentences name do not say what they say: {_join(wrong)}"
         elif bare:
-            problem = f"These sentences have a figure and name no passage: {_listed(bare)}"
+            problem = f"These sentences have a figure and name no passage: {_join(bare)}"
         return CitationCheckerOutput(answer=None, text="", problem=problem)
 
-    async def _judged(
+    async def _ask_judge(
         self, asker: Asker, checked: Sequence[tuple[CitedSentence, CheckedClaim]], run: Run
     ) -> Mapping[ByteRange, JudgeVerdict]:
         """What the model says of each sentence with a quote, by the sentence's place."""
         quotes: dict[ByteRange, list[Quote]] = {}
         texts: dict[ByteRange, str] = {}
-        for claim, one in checked:
-            if one.quote.text:
-                quotes.setdefault(claim.answer, []).append(one.around)
+        for claim, check in checked:
+            if check.quote.text:
+                quotes.setdefault(claim.answer, []).append(check.around)
                 texts[claim.answer] = claim.text
         if not quotes:
             return {}
@@ -231,11 +231,11 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             run.emit(committed)
             await committed.passed.wait()
             try:
-                said = await self._verdicts(asker, [(texts[one], quotes[one]) for one in quotes], run)
+                verdicts = await self._verdicts(asker, [(texts[span], quotes[span]) for span in quotes], run)
             except FAILURES as error:
                 failure = cause(error)
             else:
-                return dict(zip(quotes, said, strict=True))
+                return dict(zip(quotes, verdicts, strict=True))
         run.fell_back(Fallback(FallbackKind.RULE, asker.model.name, self.name, failure))
         return dict.fromkeys(quotes, JudgeVerdict.UNDECIDED)
 
@@ -243,7 +243,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         self, asker: Asker, sentences: Sequence[tuple[str, Sequence[Quote]]], run: Run
     ) -> Sequence[JudgeVerdict]:
         """What the model says of each sentence. Raises one of FAILURES."""
-        shown = [[_shown(quote) for quote in quotes] for _, quotes in sentences]
+        shown = [[_text_of(quote) for quote in quotes] for _, quotes in sentences]
         texts = list(dict.fromkeys(text for those in shown for text in those))
         lines = [
             f"{number}. [{', '.join(str(texts.index(text) + 1) for text in dict.fromkeys(those))}] {' '.join(sentence.split())}"
@@ -251,22 +251,22 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         ]
         untrusted = Untrusted("", passages=texts, others={"sentences": "\n".join(lines)})
         prompt = asker.prompt(run, JUDGING, {"formats": self._shape.text}, untrusted, self._shape.schema)
-        most = min(PATIENCE_SECONDS, _SHARE * self.policy.timeout_seconds)
-        said = self._shape.read(await asker.raw(prompt, run, most), run.nonce).verdicts
-        known = {one.number: JudgeVerdict(one.verdict) for one in said}
-        if len(said) != len(sentences) or sorted(known) != list(range(1, len(sentences) + 1)):
+        limit = min(PATIENCE_SECONDS, _SHARE * self.policy.timeout_seconds)
+        verdicts = self._shape.read(await asker.raw(prompt, run, limit), run.nonce).verdicts
+        known = {item.number: JudgeVerdict(item.verdict) for item in verdicts}
+        if len(verdicts) != len(sentences) or sorted(known) != list(range(1, len(sentences) + 1)):
             raise StructuredInvalid("there is not one verdict for each sentence")
         return [known[number] for number in sorted(known)]
 
 
-def _shown(quote: Quote) -> str:
+def _text_of(quote: Quote) -> str:
     """What the model that judges reads of a quote: its text under the title and the headings."""
     passage = quote.passage
     above = " > ".join(map(without_instructions, (passage.title, *passage.path_at(quote.source.start))))
     return f"{above}\n{quote.text}"
 
 
-def _listed(sentences: Sequence[str]) -> str:
+def _join(sentences: Sequence[str]) -> str:
     return " ".join(f"“{sentence}”" for sentence in dict.fromkeys(sentences[:_MOST_SHOWN]))
 
 
@@ -335,7 +335,7 @@ class CodeChecker(Node[CodeCheckerModel, CodeCheckerOutput]):
         note = ""
         if blocks and inputs.complete:
             shown = await self._source.passages(inputs.evidence, self._most_bytes) if inputs.evidence else ()
-            own = own_blocks([block.code for block in blocks], [one.text for one in shown])
+            own = own_blocks([block.code for block in blocks], [passage.text for passage in shown])
             note = code_note(len(blocks), own)
         if len((inputs.text + note).encode()) > MAX_ANSWER_BYTES:
             note = ""
@@ -348,8 +348,8 @@ def own_blocks(blocks: Sequence[str], passages: Sequence[str]) -> Sequence[int]:
     known = [_lines(passage) for passage in passages]
     return [
         number
-        for number, one in enumerate(blocks, 1)
-        if not any(_within(_lines(one), all_) for all_ in known)
+        for number, block in enumerate(blocks, 1)
+        if not any(_within(_lines(block), all_) for all_ in known)
     ]
 
 
@@ -374,7 +374,7 @@ def _lines(text: str) -> Sequence[str]:
 
 def _within(block: Sequence[str], text: Sequence[str]) -> bool:
     size = len(block)
-    return any(list(text[place : place + size]) == list(block) for place in range(len(text) - size + 1))
+    return any(list(text[start : start + size]) == list(block) for start in range(len(text) - size + 1))
 
 
 CODE_CHECKER: Final = NodeKind(

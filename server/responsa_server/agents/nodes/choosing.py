@@ -114,36 +114,36 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
     async def process(self, inputs: ChooserInput, run: Run) -> ChooserOutput:
         """Choose. A model's failure never fails the node."""
         candidates = [
-            one
-            for one in self._parts.candidates(run.caller)
-            if self._options.documents or one.kind != KNOWLEDGE_SEARCH
+            candidate
+            for candidate in self._parts.candidates(run.caller)
+            if self._options.documents or candidate.kind != KNOWLEDGE_SEARCH
         ]
         if not candidates:
             return ChooserOutput(calls=())
         if self._selector is None:
             tools_unused(self._parts, run, SMALL_MODEL if self._parts.small else NO_MODEL)
             return ChooserOutput(calls=())
-        chosen = await self._chosen(self._selector, candidates, inputs, run)
-        arguments = await asyncio.gather(*(self._arguments(one, inputs, run) for one in chosen))
+        chosen = await self._select(self._selector, candidates, inputs, run)
+        arguments = await asyncio.gather(*(self._arguments(candidate, inputs, run) for candidate in chosen))
         calls = list[CallModel]()
-        made = {_key(result.call.tool, result.call.arguments) for result in inputs.results}
+        known = {_key(result.call.tool, result.call.arguments) for result in inputs.results}
         for candidate, values in zip(chosen, arguments, strict=True):
             if values is None:
                 continue
             card = candidate.tool.card
-            place = len(inputs.results) + len(calls) + 1
-            call = CallModel(call_id=f"{self.name}-{place}", tool=card.id, arguments=dict(values))
-            if _key(card.id, call.arguments) not in made and not argument_problem(card, call):
+            number = len(inputs.results) + len(calls) + 1
+            call = CallModel(call_id=f"{self.name}-{number}", tool=card.id, arguments=dict(values))
+            if _key(card.id, call.arguments) not in known and not argument_problem(card, call):
                 calls.append(call)
         return ChooserOutput(calls=tuple(calls))
 
-    async def _chosen(
+    async def _select(
         self, asker: Asker, candidates: Sequence[Candidate], inputs: ChooserInput, run: Run
     ) -> Sequence[Candidate]:
         by_id = {candidate.tool.card.id: candidate for candidate in candidates}
-        trusted = {"tools": [_shown(candidate.tool.card) for candidate in candidates]}
+        trusted = {"tools": [_describe(candidate.tool.card) for candidate in candidates]}
         try:
-            selection = await self._asked(
+            selection = await self._ask(
                 asker, self._options.prompt, _selection(tuple(by_id)), trusted, inputs, run
             )
         except FAILURES as error:
@@ -159,13 +159,13 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
             return None
         card = candidate.tool.card
         shape = _arguments_shape(json.dumps(card.parameters, sort_keys=True))
-        trusted = {"tool": ": ".join(_shown(card).values())}
+        trusted = {"tool": ": ".join(_describe(card).values())}
         try:
-            found = await self._asked(self._builder, self._options.api_prompt, shape, trusted, inputs, run)
+            answer = await self._ask(self._builder, self._options.api_prompt, shape, trusted, inputs, run)
         except FAILURES as error:
             run.fell_back(Fallback(FallbackKind.WITHOUT_TOOL, card.id, "", cause(error)))
             return None
-        return found.arguments if found.possible else None
+        return answer.arguments if answer.possible else None
 
     async def _query(self, candidate: Candidate, inputs: ChooserInput, run: Run) -> str:
         """What to search for: the message, or a query that a model makes of it."""
@@ -177,13 +177,13 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         ):
             return question
         try:
-            found = await self._asked(asker, prompt, _QUERY, {}, inputs, run)
+            answer = await self._ask(asker, prompt, _QUERY, {}, inputs, run)
         except FAILURES as error:
             run.fell_back(Fallback(FallbackKind.RULE, asker.model.name, self.name, cause(error)))
             return question
-        return " ".join(found.query.split())[:_MOST_QUERY].strip() or question
+        return " ".join(answer.query.split())[:_MOST_QUERY].strip() or question
 
-    async def _asked(
+    async def _ask(
         self,
         asker: Asker,
         prompt: str,
@@ -203,8 +203,8 @@ _QUERY: Final = Shape(QueryShape)
 @lru_cache(maxsize=64)
 def _selection(tools: tuple[str, ...]) -> Shape[SelectionShape]:
     make: Any = create_model  # the type hints of `create_model` do not allow a type from variables
-    one: Any = Literal[tools]
-    choice: Any = cast("Any", tuple)[one, ...]
+    name: Any = Literal[tools]
+    choice: Any = cast("Any", tuple)[name, ...]
     return Shape(
         make("SelectionShape", __base__=SelectionShape, tools=(choice, Field(max_length=MOST_CALLS)))
     )
@@ -220,7 +220,7 @@ def _arguments_shape(parameters: str) -> Shape[ArgumentsShape]:
     return shape
 
 
-def _shown(card: ToolCard) -> Mapping[str, str]:
+def _describe(card: ToolCard) -> Mapping[str, str]:
     return {"name": card.id, "description": card.description or card.title or card.id}
 
 

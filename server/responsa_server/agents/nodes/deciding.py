@@ -78,7 +78,7 @@ class DecidingNode(Node[Input, Output]):
         self._classifier = classifier
         self._examples = few(examples)
 
-    async def _asked(
+    async def _ask(
         self,
         run: Run,
         shape: Shape[Answer],
@@ -200,16 +200,16 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
         wanted = POST if chosen == LINKEDIN and LINKEDIN not in self._intents else chosen
         if isinstance(wanted, str) and wanted in self._intents:
             return IntentOutput(intent=wanted, follow_up=follow_up)
-        found = await self._asked(run, self._shape, self._intents, inputs.question, inputs.history)
-        if found is not None:
-            return IntentOutput(intent=found.intent, follow_up=found.follow_up and bool(inputs.history))
-        return IntentOutput(intent=await self._classified(inputs.question), follow_up=follow_up)
+        answer = await self._ask(run, self._shape, self._intents, inputs.question, inputs.history)
+        if answer is not None:
+            return IntentOutput(intent=answer.intent, follow_up=answer.follow_up and bool(inputs.history))
+        return IntentOutput(intent=await self._classify(inputs.question), follow_up=follow_up)
 
-    async def _classified(self, text: str) -> str:
+    async def _classify(self, text: str) -> str:
         if self._classifier is None:
             return QA if QA in self._intents else self._intents[0]
-        found = await self._classifier.classify(text)
-        return found.label if found.in_scope and found.label in self._intents else OUT_OF_SCOPE
+        result = await self._classifier.classify(text)
+        return result.label if result.in_scope and result.label in self._intents else OUT_OF_SCOPE
 
 
 INTENT_ROUTER: Final = NodeKind(
@@ -260,8 +260,8 @@ class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
         classifier: IntentClassifier | None = None,
         examples: Sequence[Example] = (),
     ) -> None:
-        found = {example.label for example in examples} | set(() if classifier is None else classifier.labels)
-        self._labels = tuple(sorted(found - NO_INTENT))
+        known = () if classifier is None else classifier.labels
+        self._labels = tuple(sorted({*known, *(example.label for example in examples)} - NO_INTENT))
         # Without categories, the node asks no model.
         super().__init__(name, options, asker if self._labels else None, classifier, examples)
         self._shape = choice(CategoryShape, "category", self._labels) if self.calls_model else None
@@ -270,9 +270,9 @@ class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
         """Choose. A model's failure never fails the node."""
         question = inputs.standalone_question or inputs.question
         if self._shape is not None:
-            found = await self._asked(run, self._shape, self._labels, question, inputs.history)
-            if found is not None:
-                return CategoryOutput(category=found.category)
+            answer = await self._ask(run, self._shape, self._labels, question, inputs.history)
+            if answer is not None:
+                return CategoryOutput(category=answer.category)
         if self._classifier is None:
             return CategoryOutput(category="")
         decided = await self._classifier.classify(question)
@@ -341,10 +341,10 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
 
     async def process(self, inputs: NeedInput, run: Run) -> NeedOutput:
         """Decide. A model's failure never fails the node."""
-        found = await self._asked(run, _SHAPE, (RETRIEVE, DIRECT), inputs.question, inputs.history)
-        if found is not None:
+        answer = await self._ask(run, _SHAPE, (RETRIEVE, DIRECT), inputs.question, inputs.history)
+        if answer is not None:
             return NeedOutput(
-                needs_retrieval=found.needs_retrieval, follow_up=found.follow_up and bool(inputs.history)
+                needs_retrieval=answer.needs_retrieval, follow_up=answer.follow_up and bool(inputs.history)
             )
         follow_up = refers_back(inputs.question, inputs.history)
         if self._classifier is None:

@@ -73,7 +73,7 @@ class Passages(Node[PassagesInput, PassagesOutput]):
 
     async def process(self, inputs: PassagesInput, run: Run) -> PassagesOutput:
         """Send the excerpts with their citations, and report what the turn did without."""
-        done_without_model(
+        report_without_model(
             self._parts,
             run,
             self.name,
@@ -82,11 +82,11 @@ class Passages(Node[PassagesInput, PassagesOutput]):
             replaced=True,
             tools=self._options.tools,
         )
-        answer = await shown(self._parts, inputs.evidence, inputs.ranking, run)
+        answer = await show(self._parts, inputs.evidence, inputs.ranking, run)
         return PassagesOutput(answer=answer, model=PASSAGES)
 
 
-async def shown(parts: NodeParts, evidence: Evidence, ranking: Ranking, run: Run) -> AnswerModel:
+async def show(parts: NodeParts, evidence: Evidence, ranking: Ranking, run: Run) -> AnswerModel:
     """Send the excerpts of a ranking as an answer. Raises Unavailable."""
     if not ranking.made:
         ranking = await require(parts.source, "source of evidence").excerpts(run.caller, evidence, ranking)
@@ -143,7 +143,7 @@ def _citation(excerpt: Excerpt, answer: ByteRange) -> Citation:
     )
 
 
-def done_without_model(
+def report_without_model(
     parts: NodeParts,
     run: Run,
     name: str,

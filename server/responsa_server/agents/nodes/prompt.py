@@ -201,9 +201,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
         if not self._options.history:
             inputs = inputs.model_copy(update={"history": (), "summary": ""})
         shown, cards = await self._passages(inputs, run), self.cards(run)
-        passages = [_labelled(one) for one in shown]
+        passages = [_add_label(passage) for passage in shown]
         try:
-            prompt = await self._made(inputs, passages, run, cards)
+            prompt = await self._make(inputs, passages, run, cards)
         except OverBudget as over:
             over.text = inputs.text
             raise
@@ -234,7 +234,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         holding = self._parts.small if self._checks(passages, cards, inputs) else frozenset[str]()
         calls = list[CallModel]()
         try:
-            end, writer = await self._written(call, run, text, calls, holding)
+            end, writer = await self._read(call, run, text, calls, holding)
             text.finish()
             if end.stop is Stop.UNSAFE:
                 # The provider stopped the text, so the part that was sent is not an answer.
@@ -280,9 +280,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """The cards of the tools that the model may request."""
         if not self._options.tools or not requests_tools(self._parts):
             return []
-        return [tool.card for tool in self._parts.granted(run.caller)]
+        return [tool.card for tool in self._parts.list_granted(run.caller)]
 
-    async def _written(
+    async def _read(
         self, call: ModelCall, run: Run, text: AnswerWriter, calls: list[CallModel], holding: frozenset[str]
     ) -> tuple[Ended, str]:
         """Read the stream, and return its last piece, and the model that wrote the text; "" if there is no text. Raises ModelError.
@@ -315,7 +315,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
                                 if not limit.expired():
                                     limit.reschedule(None)
                         case ToolRequest():
-                            calls.append(self._wanted(piece, run))
+                            calls.append(self._to_call(piece, run))
                         case Ended():
                             end = piece
         except TimeoutError:
@@ -327,11 +327,11 @@ class Prompt(Node[PromptInput, PromptOutput]):
     async def _send_checked(self, text: AnswerWriter, model: str, inputs: PromptInput, run: Run) -> None:
         """Send a text that was held back. Raises Unavailable if no part of the text quotes a passage."""
         text_claims = claims(text.text, text.marks)
-        found: Sequence[CheckedClaim | None] = ()
+        checks: Sequence[CheckedClaim | None] = ()
         if text_claims and self._parts.judge is not None and inputs.evidence is not None:
             most_bytes = self._parts.traits.retrieval.context_bytes
-            found = await self._parts.judge.check(text_claims, inputs.evidence, most_bytes)
-        if not any(one is not None and one.quote.text for one in found):
+            checks = await self._parts.judge.check(text_claims, inputs.evidence, most_bytes)
+        if not any(check is not None and check.quote.text for check in checks):
             raise _unusable(model, UNCITED)
         if self._options.stream:
             emit_text(text.text, run)
@@ -340,7 +340,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         if inputs.evidence is None or self._parts.source is None or self._asker is None:
             return ()
         shown = await self._parts.source.passages(inputs.evidence, self._parts.traits.retrieval.context_bytes)
-        run.read(one.version for one in shown)
+        run.read(passage.version for passage in shown)
         return shown
 
     def _cited(self, inputs: PromptInput, passages: Sequence[str]) -> bool:
@@ -353,19 +353,19 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """The mark that the model may write instead of an answer; "" if it must write a text."""
         if self._asker is None or not self._cited(inputs, passages):
             return ""
-        name = self._chosen(inputs.choice)
+        name = self._choose(inputs.choice)
         used = self._asker.prompts.variables(name).all if name else ()
         return NO_ANSWER if NO_ANSWER_VARIABLE in used else ""
 
-    async def _made(
+    async def _make(
         self, inputs: PromptInput, passages: Sequence[str], run: Run, tools: Sequence[ToolCard]
     ) -> ModelPrompt:
-        name = self._chosen(inputs.choice)
+        name = self._choose(inputs.choice)
         if self._asker is None or not name:
             messages = await asyncio.to_thread(prompt_messages, inputs, cites=self._options.cites)
-            most = may_write(run, self._parts.traits.model.max_output_tokens, messages, self._parts.price())
+            limit = may_write(run, self._parts.traits.model.max_output_tokens, messages, self._parts.price())
             temperature = self._parts.traits.model.temperature
-            return ModelPrompt(messages, label_of(run), tools, max_tokens=most, temperature=temperature)
+            return ModelPrompt(messages, label_of(run), tools, max_tokens=limit, temperature=temperature)
         shown = self._parts.traits.shown
         others = {
             "summary": inputs.summary,
@@ -384,10 +384,10 @@ class Prompt(Node[PromptInput, PromptOutput]):
         }
         numbered = len(passages) if self._options.cites else None
         # To look for instructions in a long result takes a quarter of a second.
-        after = await asyncio.to_thread(done, inputs, run.nonce, numbered)
+        after = await asyncio.to_thread(turn_messages, inputs, run.nonce, numbered)
         return self._asker.prompt(run, name, trusted, untrusted, after=after, tools=tools)
 
-    def _chosen(self, choice: str) -> str:
+    def _choose(self, choice: str) -> str:
         prompt = self._options.prompt
         if isinstance(prompt, str):
             return prompt
@@ -399,7 +399,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             return ""
         return without_documents(inputs.fallbacks, self._parts.traits)
 
-    def _wanted(self, request: ToolRequest, run: Run) -> CallModel:
+    def _to_call(self, request: ToolRequest, run: Run) -> CallModel:
         """The call that a model requests, without marks that the model copied into its arguments."""
         if not self._options.tools:
             raise ModelError(ModelFault.MALFORMED, f"a request for {request.tool!r}, but no tool was offered")
@@ -443,8 +443,8 @@ def without_noise(text: str) -> str:
     return _NOISE.sub(lambda match: match["code"] or (f"{match['site']}…" if match["site"] else ""), text)
 
 
-def _labelled(passage: ShownPassage) -> str:
-    label = " › ".join(dict.fromkeys(one for one in (passage.title, *passage.headings) if one))
+def _add_label(passage: ShownPassage) -> str:
+    label = " › ".join(dict.fromkeys(part for part in (passage.title, *passage.headings) if part))
     label = " ".join(filter(None, (without_noise(label), f"({passage.date})" if passage.date else "")))
     text = without_noise(passage.text)
     return f"{label}\n\n{text}" if label else text
@@ -453,15 +453,15 @@ def _labelled(passage: ShownPassage) -> str:
 def prompt_messages(inputs: PromptInput, *, cites: bool = False) -> Sequence[PromptMessage]:
     """The messages for a model without a prompt: the history, the question, and the text and tool calls of this turn so far."""
     messages: list[PromptMessage] = []
-    for one in inputs.history:
-        asked = one.speaker is Speaker.USER
-        role, place = (Role.USER, Provenance.USER) if asked else (Role.ASSISTANT, Provenance.MODEL)
-        messages.append(PromptMessage(role, one.text, place=place))
+    for message in inputs.history:
+        asked = message.speaker is Speaker.USER
+        role, origin = (Role.USER, Provenance.USER) if asked else (Role.ASSISTANT, Provenance.MODEL)
+        messages.append(PromptMessage(role, message.text, place=origin))
     messages.append(PromptMessage(Role.USER, inputs.standalone_question or inputs.question))
-    return [*messages, *done(inputs, shown=0 if cites else None)]
+    return [*messages, *turn_messages(inputs, shown=0 if cites else None)]
 
 
-def done(inputs: PromptInput, mark: str = "", shown: int | None = None) -> Sequence[PromptMessage]:
+def turn_messages(inputs: PromptInput, mark: str = "", shown: int | None = None) -> Sequence[PromptMessage]:
     """The text and the tool calls of this turn so far.
 
     mark: the turn's number in the marks around the tools' results; "" for no marks. shown: the number of passages in
@@ -489,7 +489,7 @@ def _numbers(results: Sequence[ResultModel], shown: int | None) -> Mapping[tuple
     if shown is None:
         return {}
     origins = [source.origin for source in sources_of_results(results)]
-    return {(one.call_id, one.source_index): number for number, one in enumerate(origins, shown + 1)}
+    return {(origin.call_id, origin.source_index): number for number, origin in enumerate(origins, shown + 1)}
 
 
 def _with_sources(result: ResultModel, numbers: Mapping[tuple[str, int], int], mark: str) -> str:
@@ -500,17 +500,17 @@ def _with_sources(result: ResultModel, numbers: Mapping[tuple[str, int], int], m
         number = numbers.get((result.id, index))
         if number is None or not source.text:
             continue
-        place = content.find(source.text, at)
-        if place >= 0:
-            before = f"{content[:place]}[{number}] {source.text}"
-            content, at = before + content[place + len(source.text) :], len(before)
+        position = content.find(source.text, at)
+        if position >= 0:
+            before = f"{content[:position]}[{number}] {source.text}"
+            content, at = before + content[position + len(source.text) :], len(before)
         else:
             named = f"{source.title or source.uri}\n{source.text}"
-            others.append(f"[{number}]\n{_fenced('source', named, mark)}")
-    return "\n\n".join([_fenced("result", content, mark), *others])
+            others.append(f"[{number}]\n{_fence('source', named, mark)}")
+    return "\n\n".join([_fence("result", content, mark), *others])
 
 
-def _fenced(what: str, text: str, mark: str) -> str:
+def _fence(what: str, text: str, mark: str) -> str:
     shown = without_instructions(text)
     return fence(what, shown, mark) if mark else shown
 

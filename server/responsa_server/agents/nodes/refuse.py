@@ -12,7 +12,7 @@ from responsa_server.agents.engine.failed_tools import failures_said
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts, require
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Offered, Run, TemplateName
 from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
-from responsa_server.agents.nodes.passages import done_without_model
+from responsa_server.agents.nodes.passages import report_without_model
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, ToolOutcome
 from responsa_server.domain.kinds import SAMPLE_COLLECTIONS
@@ -87,22 +87,22 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         """Write the refusal. Its message names the searched documents, the tools that failed and a remedy, or says that the
         agent cannot help with the question.
         """
-        done_without_model(
+        report_without_model(
             self._parts, run, self.name, inputs.results, inputs.fallbacks, tools=self._options.tools
         )
-        question = _shown(inputs.standalone_question or inputs.question)
+        question = _shorten(inputs.standalone_question or inputs.question)
         if self._options.needs_model:
             reason, message = RefusalReason.NEEDS_MODEL, self._not_written(question)
         elif inputs.intent == OUT_OF_SCOPE and not self._has_model and self._is_foreign(inputs.question):
-            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_read(_shown(inputs.question))
+            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_read(_shorten(inputs.question))
         elif self._options.out_of_scope or inputs.intent == OUT_OF_SCOPE:
-            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(inputs.question))
+            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shorten(inputs.question))
         else:
             failed = failures_said(inputs.results)
             lost = any(fallback.kind is FallbackKind.WITHOUT_RETRIEVAL for fallback in inputs.fallbacks)
-            found = _LOST if lost else self._not_found(question, inputs)
+            sentence = _LOST if lost else self._not_found(question, inputs)
             reason = RefusalReason.NO_SUPPORT
-            message = f"{failed} {found}" if failed else found
+            message = f"{failed} {sentence}" if failed else sentence
         if self._prompts is not None:
             values = {
                 "agent": self._traits.name,
@@ -138,32 +138,32 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         )
 
     def _not_mine(self, question: str) -> str:
-        said = f"“{question}” is not something that {self._traits.name} can help with."
+        refusal = f"“{question}” is not something that {self._traits.name} can help with."
         if self._traits.questions:
-            return f"{said} Ask, for example: “{self._traits.questions[0]}”"
-        return f"{said} Ask about something that your documents may contain."
+            return f"{refusal} Ask, for example: “{self._traits.questions[0]}”"
+        return f"{refusal} Ask about something that your documents may contain."
 
     def _not_found(self, question: str, inputs: RefuseInput) -> str:
         if inputs.evidence is None and inputs.results:
             return f"No tool has answered “{question}”. Ask it again in a moment, or in other words."
         # Collections are not named: their ids mean nothing to a user, who perhaps may read none of an agent's collections.
         restricted = bool(self._traits.retrieval.collections) and not inputs.collections
-        place = "this agent's collections" if restricted else ""
+        scope = "this agent's collections" if restricted else ""
         if inputs.collections:
-            place = f"the chosen collection{'s' if len(inputs.collections) > 1 else ''}"
+            scope = f"the chosen collection{'s' if len(inputs.collections) > 1 else ''}"
         if inputs.document_filter:
-            within = f" of {place}" if place else ""
-            place = f"the documents{within} that match the filter “{_shown(inputs.document_filter)}”"
+            within = f" of {scope}" if scope else ""
+            scope = f"the documents{within} that match the filter “{_shorten(inputs.document_filter)}”"
         if restricted:
-            place = f"what you may read of {place}"
-        place = place or "all documents that you may read"
-        sentence = f"I searched {place} for “{question}” and found nothing that fits."
+            scope = f"what you may read of {scope}"
+        scope = scope or "all documents that you may read"
+        sentence = f"I searched {scope} for “{question}” and found nothing that fits."
         if inputs.evidence is not None and inputs.evidence.passages:
             # What is shown below is not called nothing.
             if self._has_model:
-                sentence = f"The language model found no answer to “{question}” in {place}."
+                sentence = f"The language model found no answer to “{question}” in {scope}."
             elif inputs.ranking is not None and inputs.ranking.support > 0:
-                sentence = f"I searched {place} for “{question}”."
+                sentence = f"I searched {scope} for “{question}”."
             remedy = (
                 "Name the subject in full, ask about one thing at a time, or add a document that covers it."
             )
@@ -193,13 +193,13 @@ def _also_asked(results: Sequence[ResultModel]) -> str:
     answered = [
         result for result in results if result.outcome is ToolOutcome.OK and result.call.tool != _DOCUMENTS
     ]
-    tools = list(dict.fromkeys(one.title or one.call.tool for one in answered))
+    tools = list(dict.fromkeys(result.title or result.call.tool for result in answered))
     if not tools:
         return ""
     return f" What {' and '.join(tools[:4])} returned does not answer it either."
 
 
-def _shown(question: str) -> str:
+def _shorten(question: str) -> str:
     text = " ".join(question.split())
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1].rstrip() + "…"
 

@@ -80,13 +80,13 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
         """Rewrite the question. If there are no earlier messages, the node asks no model."""
         if self._asker is not None and (inputs.history or inputs.summary):
             try:
-                return RewriteOutput(standalone_question=await self._asked(self._asker, inputs, run))
+                return RewriteOutput(standalone_question=await self._ask(self._asker, inputs, run))
             except FAILURES as error:
                 run.fell_back(Fallback(FallbackKind.RULE, self.name, "rule", cause(error)))
         rewritten = standalone(inputs.question, inputs.history) or ""
         return RewriteOutput(standalone_question=rewritten)
 
-    async def _asked(self, asker: Asker, inputs: RewriteInput, run: Run) -> str:
+    async def _ask(self, asker: Asker, inputs: RewriteInput, run: Run) -> str:
         untrusted = Untrusted(inputs.question, inputs.history, others={"summary": inputs.summary})
         answer = await ask_typed(asker, run, self._prompt, self._shape, {}, untrusted)
         rewritten = " ".join(answer.query.split())
@@ -118,7 +118,7 @@ class QueryExample(NodeOptions):
     queries: Annotated[Texts, Field(max_length=MOST_EXPANSIONS)] = ()
     sources: Texts = ()
 
-    def shown(self, *, choose_sources: bool) -> Mapping[str, str]:
+    def show(self, *, choose_sources: bool) -> Mapping[str, str]:
         """The example as prompts show it. choose_sources: whether the model chooses among sources."""
         answer: dict[str, Texts] = {"queries": self.queries}
         if choose_sources:
@@ -216,33 +216,33 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
                 {
                     "most": self._options.most,
                     "sources": shown,
-                    "examples": [one.shown(choose_sources=bool(sources)) for one in self._options.examples],
+                    "examples": [each.show(choose_sources=bool(sources)) for each in self._options.examples],
                 },
                 Untrusted(question),
             )
         except FAILURES as error:
             run.fell_back(Fallback(FallbackKind.RULE, self.name, "question", cause(error)))
             return QueryExpanderOutput(expansions=())
-        found = [query for query in answer.queries if len(query.encode()) <= MAX_QUERY_BYTES]
+        queries = [query for query in answer.queries if len(query.encode()) <= MAX_QUERY_BYTES]
         named = answer.sources if isinstance(answer, ExpandedWithSources) else ()
         return QueryExpanderOutput(
-            expansions=tuple(distinct(found, except_for=[question, inputs.question])[: self._options.most]),
+            expansions=tuple(distinct(queries, except_for=[question, inputs.question])[: self._options.most]),
             sources=tuple(name for name in sources if name in named),
         )
 
 
 def distinct(texts: Iterable[str], except_for: Iterable[str] = ()) -> Sequence[str]:
     """The texts without repetitions, as they first occur but with normalised white space. Those in `except_for` are left out."""
-    seen = {_folded(one) for one in except_for} | {""}
-    kept: list[str] = []
+    seen = {_fold(text) for text in except_for} | {""}
+    unique: list[str] = []
     for text in texts:
-        if (folded := _folded(text)) not in seen:
+        if (folded := _fold(text)) not in seen:
             seen.add(folded)
-            kept.append(" ".join(text.split()))
-    return kept
+            unique.append(" ".join(text.split()))
+    return unique
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip("?.! ")
 
 
@@ -319,9 +319,9 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         agent. If nothing is found in the model's sources, the agent's collections are searched.
         """
         collections, filters = self._place(inputs)
-        evidence = await self._searched(inputs, run, collections, filters)
+        evidence = await self._search(inputs, run, collections, filters)
         if not evidence.passages and self._is_narrowed(inputs):
-            evidence = await self._searched(inputs, run, (), ())
+            evidence = await self._search(inputs, run, (), ())
         return RetrieveOutput(evidence=evidence)
 
     def _is_narrowed(self, inputs: RetrieveInput) -> bool:
@@ -344,7 +344,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         # A source without collections means every collection.
         return (every if all(collections for collections, _ in places) else ()), (AnyOf(conditions),)
 
-    async def _searched(
+    async def _search(
         self, inputs: RetrieveInput, run: Run, collections: tuple[str, ...], filters: tuple[Filter, ...]
     ) -> Evidence:
         questions = wordings(inputs)

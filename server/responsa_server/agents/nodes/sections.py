@@ -11,7 +11,7 @@ from responsa_server.agents.engine.citations import AnswerModel, compose, plain
 from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts, require
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Policy, Run
-from responsa_server.agents.nodes.passages import done_without_model, shown
+from responsa_server.agents.nodes.passages import report_without_model, show
 from responsa_server.domain.answers import Evidence, Quote, Ranking, SectionSource
 from responsa_server.domain.events import Fallback, Step
 
@@ -67,11 +67,11 @@ class SectionAnswer(Node[SectionAnswerInput, SectionsOutput]):
         self._most_bytes = most_bytes
 
     async def process(self, inputs: SectionAnswerInput, run: Run) -> SectionsOutput:
-        done_without_model(self._parts, run, self.name, (), inputs.fallbacks, replaced=True)
-        found = await self._source.sections(run.caller, inputs.evidence, 1, self._most_bytes, divided=True)
-        if not found:
-            return SectionsOutput(answer=await shown(self._parts, inputs.evidence, inputs.ranking, run))
-        return SectionsOutput(answer=_sent(found[0], inputs.evidence, run))
+        report_without_model(self._parts, run, self.name, (), inputs.fallbacks, replaced=True)
+        sections = await self._source.sections(run.caller, inputs.evidence, 1, self._most_bytes, divided=True)
+        if not sections:
+            return SectionsOutput(answer=await show(self._parts, inputs.evidence, inputs.ranking, run))
+        return SectionsOutput(answer=_send(sections[0], inputs.evidence, run))
 
 
 class RawSections(Node[RawSectionsInput, SectionsOutput]):
@@ -83,19 +83,20 @@ class RawSections(Node[RawSectionsInput, SectionsOutput]):
     announcement = Announcement(Step.GENERATING, "Generating response...")
     policy = SectionAnswer.policy
 
-    def __init__(self, source: SectionSource, most: int, most_bytes: int) -> None:
+    def __init__(self, source: SectionSource, limit: int, most_bytes: int) -> None:
         self._source = source
-        self._most = most
+        self._most = limit
         self._most_bytes = most_bytes
 
     async def process(self, inputs: RawSectionsInput, run: Run) -> SectionsOutput:
-        found = await self._source.sections(
+        sections = await self._source.sections(
             run.caller, inputs.evidence, self._most, self._most_bytes, divided=False
         )
-        return SectionsOutput(answer=_sent([quote for one in found for quote in one], inputs.evidence, run))
+        quotes = [quote for section in sections for quote in section]
+        return SectionsOutput(answer=_send(quotes, inputs.evidence, run))
 
 
-def _sent(quotes: Sequence[Quote], evidence: Evidence, run: Run) -> AnswerModel:
+def _send(quotes: Sequence[Quote], evidence: Evidence, run: Run) -> AnswerModel:
     composed = compose(quotes)
     run.read(quote.passage.read for quote in quotes)
     for event in composed.events:

@@ -80,13 +80,13 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return SummaryOutput(summary="")
         if self._asker is None:
             return SummaryOutput(summary=first_sentences(inputs.older))
-        kept = await self._kept(run)
-        if kept is not None:
-            run.read(kept.read)
-        uncovered = inputs.older[_covered(kept, inputs.older) :]
-        if kept is not None and len(uncovered) < NEWS:
-            return SummaryOutput(summary="\n".join(filter(None, [kept.text, first_sentences(uncovered)])))
-        before = kept.text if kept is not None else ""
+        stored = await self._find(run)
+        if stored is not None:
+            run.read(stored.read)
+        uncovered = inputs.older[_count_covered(stored, inputs.older) :]
+        if stored is not None and len(uncovered) < NEWS:
+            return SummaryOutput(summary="\n".join(filter(None, [stored.text, first_sentences(uncovered)])))
+        before = stored.text if stored is not None else ""
         read = newest(uncovered)
         # If the model cannot read all messages, only the first sentences of the older messages are used.
         notes = "\n".join(filter(None, [before, first_sentences(uncovered[: len(uncovered) - len(read)])]))
@@ -97,12 +97,12 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             lost = Fallback(FallbackKind.WITHOUT_SUMMARY, self._asker.model.name, self.name, cause(error))
             run.fell_back(lost)
             return SummaryOutput(summary=before)
-        text = _cut(text, MAX_SUMMARY_BYTES)
-        drawn_from = dict.fromkeys((*(kept.read if kept is not None else ()), *run.earlier))
+        text = _shorten(text, MAX_SUMMARY_BYTES)
+        drawn_from = dict.fromkeys((*(stored.read if stored is not None else ()), *run.earlier))
         await self._keep(run, text, inputs.older[-1], tuple(drawn_from))
         return SummaryOutput(summary=text)
 
-    async def _kept(self, run: Run) -> Summary | None:
+    async def _find(self, run: Run) -> Summary | None:
         if self._summaries is None or run.conversation_id is None:
             return None
         try:
@@ -121,15 +121,15 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
 
 def newest(messages: Sequence[StateMessage]) -> Sequence[StateMessage]:
     """The newest messages that together fit into 12 KiB, oldest first. Each message is cut to its first 2 KiB."""
-    kept: list[StateMessage] = []
+    selected: list[StateMessage] = []
     left = MOST_READ_BYTES
     for message in reversed(messages):
-        cut = message.model_copy(update={"text": _cut(message.text, _MESSAGE_BYTES)})
+        cut = message.model_copy(update={"text": _shorten(message.text, _MESSAGE_BYTES)})
         left -= len(cut.text.encode())
         if left < 0:
             break
-        kept.append(cut)
-    return kept[::-1]
+        selected.append(cut)
+    return selected[::-1]
 
 
 def first_sentences(messages: Sequence[StateMessage]) -> str:
@@ -137,7 +137,7 @@ def first_sentences(messages: Sequence[StateMessage]) -> str:
     lines: list[str] = []
     left = _RULED_BYTES
     for message in reversed(messages):
-        sentence = _cut(_SENTENCE.split(message.text.strip(), maxsplit=1)[0], _SENTENCE_BYTES)
+        sentence = _shorten(_SENTENCE.split(message.text.strip(), maxsplit=1)[0], _SENTENCE_BYTES)
         line = f"{message.speaker.value}: {sentence}"
         left -= len(line.encode()) + 1
         if left < 0:
@@ -146,14 +146,14 @@ def first_sentences(messages: Sequence[StateMessage]) -> str:
     return "\n".join(reversed(lines))
 
 
-def _covered(kept: Summary | None, older: Sequence[StateMessage]) -> int:
-    if kept is None:
+def _count_covered(stored: Summary | None, older: Sequence[StateMessage]) -> int:
+    if stored is None:
         return 0
-    through = str(kept.through)
-    return next((place + 1 for place, one in enumerate(older) if one.id == through), 0)
+    through = str(stored.through)
+    return next((index + 1 for index, message in enumerate(older) if message.id == through), 0)
 
 
-def _cut(text: str, most_bytes: int) -> str:
+def _shorten(text: str, most_bytes: int) -> str:
     return next(iter(split(text, most_bytes)), "").rstrip()
 
 

@@ -140,7 +140,7 @@ def _period(value: UserUsage, period: Period) -> user_usage_pb2.PeriodUsage:
 
 def _quota(value: UserUsage, metric: Metric, period: Period) -> user_usage_pb2.QuotaUsage:
     return user_usage_pb2.QuotaUsage(
-        used=value.usage.used(metric, period),
+        used=value.usage.total(metric, period),
         reserved=value.usage.reserved.of(metric),
         limit=value.quota.limit(metric, period),
     )

@@ -8,7 +8,7 @@ from responsa_server.calls.call import TRACEPARENT, Call, Interceptor
 from responsa_server.calls.interceptors.reporting import PLUMBING, code_of
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.telemetry.stages import IDLE, TRACE_ID, AnyStage, Traces, opened_span
+from responsa_server.telemetry.stages import IDLE, TRACE_ID, AnyStage, Traces, take_span
 
 # The codes that are the server's fault, by OpenTelemetry's conventions for servers of gRPC.
 _FAULTS: Final = frozenset(
@@ -47,7 +47,7 @@ class Traced(Interceptor[AnyStage]):
             return self._traces.call(call.method, parents, fields, **names).__enter__()
         name = call.method[1:]
         names = {"rpc.system.name": "grpc", "rpc.method": name}
-        span = opened_span() if call.transport == "grpc" else None
+        span = take_span() if call.transport == "grpc" else None
         return self._traces.call(name, parents, fields, span, **names).__enter__()
 
     async def on_end(self, call: Call, token: AnyStage, error: BaseException | None) -> BaseException | None:

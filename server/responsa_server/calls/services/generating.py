@@ -39,7 +39,7 @@ class GeneratingService:
         if request.messages[-1].role != enums.SPEAKER.number(Speaker.USER):
             raise InvalidRequest.of_field("messages", "messages.last", "must end with a message of the user")
         agent_id, version = names.parse_agent_version(request.agent) if request.agent else ("", None)
-        agent = self._agents.named(agent_id)
+        agent = self._agents.find(agent_id)
         if version is not None:
             agent = await self._agents.version(agent_id, version)
         known, _ = names.parse_version(agent.version)

@@ -76,7 +76,7 @@ class PostgresAgentVersions:
         return created
 
     @shielded
-    async def published(self) -> Sequence[Publication]:
+    async def publications(self) -> Sequence[Publication]:
         async with self._database.no_tenant_statements() as connection:
             return [build(Publication, row) for row in await all_rows(connection, _QUERIES["published"], {})]
 
@@ -124,7 +124,7 @@ class PostgresAgentVersions:
         return frozenset(str(row["agent_version"]) for row in await self._rows(_QUERIES["open"], {}))
 
     @shielded
-    async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
+    async def find(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
         wanted = [matches.groups() for name in {*names} if (matches := _NAME.fullmatch(name))]
         if not wanted:
             return []

@@ -101,7 +101,7 @@ class PostgresConversationStore:
         labels: Mapping[str, str],
         request_id: UUID | None,
         *,
-        most: int = NO_LIMIT,
+        limit: int = NO_LIMIT,
     ) -> Conversation:
         request = {"title": title, "labels": dict(labels)}
         parameters = {
@@ -111,7 +111,7 @@ class PostgresConversationStore:
             "labels": Jsonb(dict(labels)),
             "request_id": request_id,
             "request": None if request_id is None else Jsonb(request),
-            "most": most,
+            "most": limit,
             "origin": ConversationOrigin.of(caller).value,
         }
         async with self._database.tenant(caller.tenant_id) as connection:
@@ -120,7 +120,7 @@ class PostgresConversationStore:
             if created is None:
                 row = await self._row(connection, "room_for_conversation", parameters)
                 if row is not None and not row["room"]:
-                    raise too_many("conversations", Scope.USER, most)
+                    raise too_many("conversations", Scope.USER, limit)
                 raise concurrent_change()  # another call has deleted a conversation in the meantime
             if created["id"] != identity:
                 for field in ("title", "labels"):
@@ -328,9 +328,9 @@ class PostgresConversationStore:
         return {row["call_id"]: sources_of(row["sources"]) for row in rows}
 
     @shielded
-    async def history(self, caller: Principal, identity: UUID, most: int) -> Sequence[Message]:
+    async def history(self, caller: Principal, identity: UUID, limit: int) -> Sequence[Message]:
         async with self._database.reading(caller) as connection:
-            parameters = {**_caller(caller), "conversation": identity, "most": most}
+            parameters = {**_caller(caller), "conversation": identity, "most": limit}
             rows = (await all_rows(connection, self._queries["last_messages"], parameters))[::-1]
             turns = {"tenant": caller.tenant_id, "turns": list({row["turn_id"] for row in rows})}
             readings = await all_rows(connection, self._queries["read_by_turns"], turns)

@@ -36,7 +36,7 @@ from responsa_server.domain.passages import (
     PassageVectors,
     VectorKind,
     VectorStore,
-    stored_generation,
+    generation_name,
 )
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Server
 from responsa_server.domain.turns import NewId
@@ -371,7 +371,7 @@ class GenerationBuildStore:
                 del self._rounds[next(iter(self._rounds))]
             round_ = self._rounds[task.operation_id] = _Round(await self._settle(task))
         round_.after = after or round_.after
-        generation = stored_generation(task.collection_id, task.generation_id)
+        generation = generation_name(task.collection_id, task.generation_id)
         while ids := await self._live(task, round_):
             lacking = await vectors.lacking(task.tenant_id, task.embedding, generation, ids)
             rows = await self._to_embed(task, lacking[:limit])
@@ -550,7 +550,7 @@ def _by_version(
 ) -> Mapping[IndexingAttempt, Sequence[PassageVectors]]:
     """versions: the document and the version of each passage."""
     by_attempt: dict[IndexingAttempt, list[PassageVectors]] = {}
-    generation = stored_generation(task.collection_id, task.generation_id)
+    generation = generation_name(task.collection_id, task.generation_id)
     for passage in passages:
         document_id, version = versions[passage.passage_id]
         attempt = IndexingAttempt(

@@ -26,10 +26,10 @@ from responsa_server.domain.people import (
     Principal,
     Role,
     User,
-    ended_session,
-    expired_credential,
+    credential_expired,
+    key_revoked,
     other_user,
-    revoked_key,
+    session_ended,
 )
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
@@ -231,7 +231,7 @@ class PostgresIdentityStore:
             await connection.execute(self._queries["drop_expired_sessions"], values)
             row = await self._one(connection, "add_code", values)
         if row is None:
-            raise expired_credential(caller.credential)
+            raise credential_expired(caller.credential)
         return row[0]
 
     @shielded
@@ -359,7 +359,7 @@ class PostgresIdentityStore:
             if session_id is not None:
                 held = {**values, "session_id": session_id}
                 if await self._one(connection, "hold_session", held) is None:
-                    raise ended_session()
+                    raise session_ended()
             values["expire_time"] = await self._expiry_of(connection, key)
             row = await one_row(connection, self._queries["add_key"], values)
             if row is None:
@@ -481,9 +481,9 @@ class PostgresIdentityStore:
         values = {"tenant_id": key.tenant_id, "parent_id": key.parent_id}
         row = await self._one(connection, "hold_parent", values)
         if row is None or row[2]:
-            raise revoked_key(key.parent_id)
+            raise key_revoked(key.parent_id)
         if row[1]:
-            raise expired_credential("api_key")
+            raise credential_expired("api_key")
         latest: datetime | None = row[0]
         if latest is None or key.expire_time is None:
             return key.expire_time or latest

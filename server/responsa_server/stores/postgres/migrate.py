@@ -19,7 +19,7 @@ from responsa_server.stores.postgres.database import Database, shielded
 from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.pause import BEGIN
 from responsa_server.system.fixable import Fixable
-from responsa_server.system.instance import OLDEST_POSTGRES, shipped
+from responsa_server.system.instance import OLDEST_POSTGRES, locate
 
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
 _SERVER = "responsa server"
@@ -69,7 +69,7 @@ class Migration:
 
 def folder() -> Path:
     """The folder of the migrations, which is in the checkout or in the installed package."""
-    return shipped("migrations", "migrations")
+    return locate("migrations", "migrations")
 
 
 def load(source: Path | None = None) -> Sequence[Migration]:

@@ -43,7 +43,7 @@ from responsa_server.domain.passages import (
     NewPassage,
     PassageVectors,
     VectorStore,
-    stored_generation,
+    generation_name,
 )
 from responsa_server.domain.people import AuditEvent, Reader
 from responsa_server.stores.postgres.audit import AuditLog
@@ -577,7 +577,7 @@ def _attempt(claim: IngestClaim) -> IndexingAttempt:
         claim.version,
         claim.epoch,
         claim.embedding,
-        stored_generation(claim.collection_id, claim.generation),
+        generation_name(claim.collection_id, claim.generation),
     )
 
 

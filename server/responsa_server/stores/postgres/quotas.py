@@ -22,7 +22,7 @@ from responsa_server.domain.quotas import (
     Usage,
     Used,
     UserUsage,
-    granted,
+    grant_for,
 )
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
@@ -115,7 +115,7 @@ class PostgresQuotas:
             await connection.execute(self._queries["first_usage"], parameters)
             row = await one_row(connection, self._queries["hold_usage"], parameters)
             assert row is not None, "the transaction has made the row"
-            grant = granted(caller.user_id, quota, usage_row(row), demand, self._rules.turn_tokens)
+            grant = grant_for(caller.user_id, quota, usage_row(row), demand, self._rules.turn_tokens)
             if grant is None:
                 return Charge()
             charged = {"tokens": grant.tokens or 0, "micros": grant.cost_micros or 0}

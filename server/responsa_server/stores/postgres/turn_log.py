@@ -126,7 +126,7 @@ class TurnLog:
         owner: UUID,
         versions: Sequence[str],
         lease_seconds: float,
-        most: int,
+        limit: int,
         here: Sequence[UUID] = (),
         alone_after: int = ALONE_AFTER_LOSSES,
         suspects: bool = True,
@@ -141,13 +141,13 @@ class TurnLog:
                 if unsure:
                     again = await self._again(connection, list(unsure.values()), parameters)
                     taken.extend(claimed for turn, claimed in unsure.items() if turn in again)
-                if most > len(taken):
+                if limit > len(taken):
                     rows = await self._all(
                         connection,
                         "claim_turns",
                         {
                             **parameters,
-                            "most": most - len(taken),
+                            "most": limit - len(taken),
                             "here": list(here),
                             "alone_after": alone_after,
                             "suspects": suspects,
@@ -507,7 +507,7 @@ def turn_of(row: Mapping[str, Any], codec: FrameCodec, withheld: Collection[UUID
     read what the reader may no longer read."""
     state, terminal = TurnState(row["state"]), row["terminal"]
     if row["id"] in withheld and terminal is not None:
-        terminal = codec.withheld(terminal)
+        terminal = codec.withhold(terminal)
         state = TurnState.REFUSED if state is TurnState.ANSWERED else state
     return Turn(
         id=row["id"],

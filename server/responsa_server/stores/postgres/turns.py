@@ -22,7 +22,7 @@ from responsa_server.domain.limits import NO_LIMIT, AcceptLimits, Scope, too_man
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TURNS
 from responsa_server.domain.people import Principal
-from responsa_server.domain.quotas import Grant, Metric, QuotaRules, granted
+from responsa_server.domain.quotas import Grant, Metric, QuotaRules, grant_for
 from responsa_server.domain.turns import (
     Accepted,
     Backlog,
@@ -240,7 +240,7 @@ class PostgresTurnStore(TurnLog):
         row = await self._row(connection, "hold_usage", parameters)
         if row is None:  # the row was deleted just now
             raise concurrent_change()
-        grant = granted(principal.user_id, quota, usage_row(row), new.demand, self._rules.turn_tokens)
+        grant = grant_for(principal.user_id, quota, usage_row(row), new.demand, self._rules.turn_tokens)
         if grant is not None:
             await connection.execute(self._queries["reserve"], {**parameters, **_grant_columns(grant)})
         return grant
@@ -323,8 +323,8 @@ class PostgresTurnStore(TurnLog):
         return Accepted(row["id"], row["conversation_id"], attached, state, grant=grant_of(row))
 
     @shielded
-    async def backlog(self, caller: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
-        parameters = {**caller_parameters(caller), "turn": turn_id, "after": after_seq, "most": most}
+    async def backlog(self, caller: Principal, turn_id: UUID, after_seq: int, limit: int) -> Backlog:
+        parameters = {**caller_parameters(caller), "turn": turn_id, "after": after_seq, "most": limit}
         records, withheld = await self._database.together(
             caller,
             [
@@ -336,10 +336,10 @@ class PostgresTurnStore(TurnLog):
             raise NotFound.of("turn", names.turn(turn_id))
         first = records[0]
         terminal = first["terminal"]
-        rows: Sequence[LogRow] = self._rows(turn_id, after_seq, records, most)
+        rows: Sequence[LogRow] = self._rows(turn_id, after_seq, records, limit)
         if withheld:
             rows = []
-            terminal = None if terminal is None else self._codec.withheld(terminal)
+            terminal = None if terminal is None else self._codec.withhold(terminal)
         return Backlog(
             rows,
             first["position"],
@@ -351,13 +351,13 @@ class PostgresTurnStore(TurnLog):
         )
 
     @shielded
-    async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
+    async def poll(self, cursors: Sequence[Cursor], limit: int) -> Sequence[News]:
         if not cursors:
             return []
         parameters = {
             "turns": [cursor.turn_id for cursor in cursors],
             "after": [cursor.after_seq for cursor in cursors],
-            "most": most,
+            "most": limit,
         }
         async with self._database.log_statements() as connection:
             cursor = connection.cursor(binary=True, row_factory=dict_row)
@@ -369,7 +369,7 @@ class PostgresTurnStore(TurnLog):
         return [
             News(
                 turn_id,
-                self._rows(turn_id, of[0]["after"], of, most),
+                self._rows(turn_id, of[0]["after"], of, limit),
                 of[0]["end_seq"],
                 of[0]["queue_place"],
                 of[0]["orphaned"],
@@ -412,7 +412,7 @@ class PostgresTurnStore(TurnLog):
         return turn_of(rows[0], self._codec, [row["id"] for row in withheld])
 
     @shielded
-    async def withheld(self, turn_ids: Collection[UUID]) -> Collection[UUID]:
+    async def find_withheld(self, turn_ids: Collection[UUID]) -> Collection[UUID]:
         async with self._database.log_statements() as connection:
             return await find_withheld(connection, self._queries["withheld_from_users"], turn_ids)
 

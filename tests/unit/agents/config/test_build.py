@@ -21,7 +21,7 @@ from responsa_server.agents.config.build import (
     dearest,
 )
 from responsa_server.agents.config.content import Content, content_of
-from responsa_server.agents.config.files import SHIPPED, checked, read
+from responsa_server.agents.config.files import SHIPPED, read, verify
 from responsa_server.agents.config.settings import CitationSettings
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import Untrusted
@@ -78,7 +78,7 @@ class Known:
 def content(folder: Path, limit: int) -> Content:
     limits = ("agent.toml", "limits = { seconds = 30,", f"limits = {{ cost_micros = {limit}, seconds = 30,")
     files = read(write(folder, limits), folder / "none")
-    config, problems = checked(files, SURROUNDINGS)
+    config, problems = verify(files, SURROUNDINGS)
     assert config is not None, problems
     assert files.config is not None
     return content_of(files.config, config, files.files, DEFAULTS, TEST_KINDS)
@@ -118,7 +118,7 @@ def test_a_model_is_told_to_mark_by_words_or_by_numbers_alone(marks: str, form: 
     table = ("agent.toml", "model = { ", f'model = {{ marks = "{marks}", ')
     folder = write(tmp_path, table, ("prompts/write.md", "parts/tone.md", "parts/marks.md"))
     files = read(folder, SHIPPED / "shared")
-    config, problems = checked(files, SURROUNDINGS)
+    config, problems = verify(files, SURROUNDINGS)
     assert config is not None, problems
     assert files.config is not None
     content = content_of(files.config, config, files.files, DEFAULTS, TEST_KINDS)
@@ -232,7 +232,7 @@ class School:
         self.open = asyncio.Event()
         self.trainings: list[tuple[Sequence[Example], bytes]] = []
 
-    async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
+    async def prepare(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
         self.trainings.append((examples, key))
         await self.open.wait()
         return Echo(["chat", "qa"])

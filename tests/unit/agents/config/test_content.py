@@ -20,10 +20,10 @@ from responsa_server.agents.config.content import (
     Defaults,
     content_of,
     new_version,
-    packed,
-    unpacked,
+    pack,
+    unpack,
 )
-from responsa_server.agents.config.files import SHIPPED, checked, examine, read
+from responsa_server.agents.config.files import SHIPPED, examine, read, verify
 from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
 
 DEFAULTS = Defaults(("openai:gpt", "lab:small"), history_messages=10, seconds=60.0)
@@ -34,7 +34,7 @@ DESCRIBED = 'description = "For tests."'
 
 def content(folder: Path, defaults: Defaults = DEFAULTS) -> Content:
     files = read(folder, folder / "none")
-    config, problems = checked(files, SURROUNDINGS)
+    config, problems = verify(files, SURROUNDINGS)
     assert config is not None, problems
     assert files.config is not None
     return content_of(files.config, config, files.files, defaults, TEST_KINDS)
@@ -65,7 +65,7 @@ def test_an_agents_own_prompt_that_chooses_tools_is_checked(tmp_path: Path) -> N
 
 def test_it_comes_whole_out_of_its_bytes(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    found = unpacked(packed(content(folder)))
+    found = unpack(pack(content(folder)))
     assert found == content(folder)
     files = read(folder, folder / "none").files
     assert found.sources() == dict(files.prompts)
@@ -89,17 +89,17 @@ def test_it_comes_whole_out_of_its_bytes(tmp_path: Path) -> None:
 def test_only_what_shapes_answers_makes_another_version(
     file: str, old: str, new: str, tmp_path: Path, *, another: bool
 ) -> None:
-    before = packed(content(write(tmp_path / "before")))
-    assert (packed(content(write(tmp_path / "after", (file, old, new)))) != before) is another
+    before = pack(content(write(tmp_path / "before")))
+    assert (pack(content(write(tmp_path / "after", (file, old, new)))) != before) is another
 
 
 def test_what_the_server_says_where_the_agent_does_not(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    plain = packed(content(folder))
+    plain = pack(content(folder))
     # The defaults for models and history shape answers, so they are part of a version. The time limit does not shape answers.
-    assert packed(content(folder, replace(DEFAULTS, models=("openai:gpt",)))) != plain
-    assert packed(content(folder, replace(DEFAULTS, history_messages=3))) != plain
-    assert packed(content(folder, replace(DEFAULTS, seconds=5.0))) == plain
+    assert pack(content(folder, replace(DEFAULTS, models=("openai:gpt",)))) != plain
+    assert pack(content(folder, replace(DEFAULTS, history_messages=3))) != plain
+    assert pack(content(folder, replace(DEFAULTS, seconds=5.0))) == plain
 
 
 def test_another_engine_makes_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_another_engine_makes_another_version(tmp_path: Path, monkeypatch: pytes
 @given(st.binary(max_size=60))
 def test_bytes_that_are_no_version_are_told(data: bytes) -> None:
     with pytest.raises(ContentBroken):
-        unpacked(data)
+        unpack(data)
 
 
 def test_what_is_too_large_is_told(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ async def upgraded(folder: Path) -> LiveAgents:
 
 async def test_a_turn_that_has_shown_nothing_begins_again_with_the_present_version(tmp_path: Path) -> None:
     agents = await upgraded(tmp_path)
-    assert agents.named("own").version == "agents/own/versions/2"
+    assert agents.find("own").version == "agents/own/versions/2"
     milestone = to_milestone("quote", {"question": "Why?", "extraction": {"quotes": []}, "shown": 3})
     for resume in (None, milestone):
         end = answer_in(await told_by(agents.at(OLD), replace(task("Why?"), resume=resume)))

@@ -69,13 +69,13 @@ class Kept:
     async def open(self) -> Collection[str]:
         return ()
 
-    async def published(self) -> Sequence[Publication]:
+    async def publications(self) -> Sequence[Publication]:
         return []
 
     async def listings(self) -> Mapping[str, bool]:
         return {}
 
-    async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
+    async def find(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
         return [row for _, row in self.rows if row.name in names]
 
 
@@ -88,7 +88,7 @@ class School:
         self.trained_on: list[str] = []
         self.asked_for: set[str] = set()
 
-    async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
+    async def prepare(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
         self.asked_for |= {example.text for example in examples}
         self.asked.set()
         await self.open.wait()
@@ -153,17 +153,17 @@ async def test_polling_goes_on_while_a_reload_trains(tmp_path: Path) -> None:
         write(tmp_path, "default", "two")
         reloading = asyncio.create_task(agents.reload())
         await school.asked.wait()
-        before = agents.named("")
+        before = agents.find("")
         async with asyncio.timeout(10):
             await agents.poll()
         assert not reloading.done()
-        assert agents.named("") is before
+        assert agents.find("") is before
         # A version that was registered during the reload can run at once, and the end of the reload does not drop it.
         assert "agents/default/versions/2" in agents.versions
         school.open.set()
         (told,) = await reloading
         assert (told.version, told.changed) == ("agents/default/versions/2", True)
-        assert agents.named("").version == "agents/default/versions/2"
+        assert agents.find("").version == "agents/default/versions/2"
         assert before.version in agents.versions
 
 

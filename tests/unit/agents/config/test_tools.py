@@ -27,7 +27,7 @@ def tools(folder: Path, **files: str) -> LiveTools:
 
 def granted(live: LiveTools, *names: str, tenant: str = "acme", role: Role = Role.USER) -> list[str]:
     who = replace(WHO, tenant_id=tenant, role=role)
-    return [one.card.id for one in live.granted(names, who, "guide")]
+    return [one.card.id for one in live.list_granted(names, who, "guide")]
 
 
 def test_some_tools_need_no_file(tmp_path: Path) -> None:
@@ -162,20 +162,20 @@ def test_the_star_stands_for_tools_that_change_nothing_and_for_those_that_name_t
 
 def test_a_broken_file_keeps_its_last_valid_tool_and_other_tools_stay_the_same(tmp_path: Path) -> None:
     live = tools(tmp_path, x='kind = "knowledge_search"\ntitle = "one"')
-    before = live.granted(["x", "knowledge_search"], WHO, "guide")
+    before = live.list_granted(["x", "knowledge_search"], WHO, "guide")
     assert not live.reload()
     (tmp_path / "x.toml").write_text("kind = 1")
     assert live.reload()
-    assert [one.card.title for one in live.granted(["x"], WHO, "guide")] == ["one"]
+    assert [one.card.title for one in live.list_granted(["x"], WHO, "guide")] == ["one"]
     assert len(live.problems()) == 1
     (tmp_path / "x.toml").write_text('kind = "knowledge_search"\ntitle = "two"')
     assert live.reload()
-    after = live.granted(["x", "knowledge_search"], WHO, "guide")
+    after = live.list_granted(["x", "knowledge_search"], WHO, "guide")
     assert [one.card.title for one in after] == ["two", "the documents"]
     assert (after[1] is before[1], live.problems()) == (True, [])
     (tmp_path / "secret").write_text("new")
     assert live.reload()
-    remade = live.granted(["x", "knowledge_search"], WHO, "guide")
+    remade = live.list_granted(["x", "knowledge_search"], WHO, "guide")
     assert (remade[0] is after[0], remade[1] is after[1]) == (False, True)
     (tmp_path / "x.toml").unlink()
     assert live.reload()

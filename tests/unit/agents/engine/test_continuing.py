@@ -77,8 +77,8 @@ def shown(events: Sequence[AgentEvent]) -> str:
             assert event.byte_offset == len(text.encode())
             text += event.text
         elif isinstance(event, Withdrawal):
-            assert text.startswith(event.kept)
-            text = event.kept
+            assert text.startswith(event.text)
+            text = event.text
     return text
 
 

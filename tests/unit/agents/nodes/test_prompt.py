@@ -19,8 +19,8 @@ from responsa_server.agents.nodes.prompt import (
     PromptInput,
     PromptOptions,
     PromptOutput,
-    done,
     prompt_messages,
+    turn_messages,
 )
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, ToolCalled, ToolOutcome, ToolSource, Usage
@@ -220,17 +220,17 @@ async def test_a_model_that_cites_gets_the_tools_sources_with_their_numbers() ->
         result("tool-3", "1 page", lakes),
     ]
     given = PromptInput.model_validate({"question": "And?", "results": results})
-    assert [one.text for one in done(given, shown=2) if one.role is Role.TOOL] == [
+    assert [one.text for one in turn_messages(given, shown=2) if one.role is Role.TOOL] == [
         "Nothing to cite.",
         "Rivers: [3] The Nile is long.",
         "Rivers: [3] The Nile is long.",
         "1 page\n\n[4]\nhttps://example.org/lakes\nThe Victoria is wide.",
     ]
-    fenced = [one.text for one in done(given, "abc", 2) if one.role is Role.TOOL]
+    fenced = [one.text for one in turn_messages(given, "abc", 2) if one.role is Role.TOOL]
     assert fenced[3].startswith("⟦data result")
     assert "\n\n[4]\n⟦data source" in fenced[3]
     # A model that does not cite gets the results alone.
-    assert [one.text for one in done(given) if one.role is Role.TOOL][3] == "1 page"
+    assert [one.text for one in turn_messages(given) if one.role is Role.TOOL][3] == "1 page"
 
 
 def test_a_model_does_not_get_instructions_that_a_tool_returned() -> None:
@@ -244,6 +244,6 @@ def test_a_model_does_not_get_instructions_that_a_tool_returned() -> None:
         call = CallModel(call_id="c", tool="note", arguments={})
         result = ResultModel(call=call, outcome=ToolOutcome.OK, content=content, id="tool-1", sources=sources)
         given = PromptInput.model_validate({"question": "And?", "results": [result]})
-        [shown] = [one.text for one in done(given, shown=0) if one.role is Role.TOOL]
+        [shown] = [one.text for one in turn_messages(given, shown=0) if one.role is Role.TOOL]
         assert "The Nile is long." in shown
         assert "previous instructions" not in shown

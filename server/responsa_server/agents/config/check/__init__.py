@@ -74,8 +74,8 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
         *tables.tools(agent),
     ]
     # In a graph that lacks a node or an edge, the other checks would report the same mistake again.
-    nodes_whole = not any(one.key[:1] == ("nodes",) and len(one.key) < 3 for one in wrong)
-    graph_whole = nodes_whole and not any(one.key[:1] == ("graph",) for one in wrong)
+    nodes_whole = not any(problem.key[:1] == ("nodes",) and len(problem.key) < 3 for problem in wrong)
+    graph_whole = nodes_whole and not any(problem.key[:1] == ("graph",) for problem in wrong)
     if graph_whole:
         problems += edges(agent, surroundings)
     if nodes_whole and all(table.kind in surroundings.kinds for table in agent.nodes.values()):

@@ -146,11 +146,11 @@ class Fields:
         for index, edge in enumerate(self._config.graph.edges):
             if edge.when is not None:
                 for key, leaf in leaves(edge.when, ("graph", "edges", index, "when")):
-                    yield from self._tested((*key, "field"), (leaf.field or "").split("."))
+                    yield from self._check_test((*key, "field"), (leaf.field or "").split("."))
         for name, table in self._config.nodes.items():
             yield from self._read(name, table)
-            yield from self._written(name, table)
-            yield from self._unhandled(name, table)
+            yield from self._check_writes(name, table)
+            yield from self._check_handling(name, table)
 
     def choices(self) -> Iterator[Problem]:
         """Problems in tables that choose a prompt by the value of a field."""
@@ -170,7 +170,7 @@ class Fields:
                 if isinstance(by, str) and by not in written:
                     yield in_config((*key, BY), f"no node writes a field “{by}”", closest(by, written))
 
-    def _tested(self, key: Key, names: Sequence[str]) -> Iterator[Problem]:
+    def _check_test(self, key: Key, names: Sequence[str]) -> Iterator[Problem]:
         """Problems of a condition on the field with this path of names."""
         if names[0] == "parameters" and len(names) > 1:
             properties = self._config.parameters.properties
@@ -202,7 +202,7 @@ class Fields:
                 yield in_config(("nodes", name, "reads", field), message, closest(key, available))
             if field != kind.needs_test:
                 continue
-            untested = {source: self._untested(edges, key) for source, edges in self._edges.items()}
+            untested = {source: self._edges_before(edges, key) for source, edges in self._edges.items()}
             for writer in self._config.nodes:
                 if key in self._writes[writer] and name in beyond(untested, writer):
                     yield in_config(
@@ -211,7 +211,7 @@ class Fields:
                         f'add when = {{ field = "{key}.{_TESTS[field]} }} to an edge of the path',
                     )
 
-    def _untested(self, edges: Sequence[EdgeTable], field: str) -> Sequence[EdgeTable]:
+    def _edges_before(self, edges: Sequence[EdgeTable], field: str) -> Sequence[EdgeTable]:
         """A node's edges before the first that tests a field. The edges after it are taken when its test fails."""
         tests = [
             edge.when is not None
@@ -220,7 +220,7 @@ class Fields:
         ]
         return edges[: tests.index(True)] if True in tests else edges
 
-    def _written(self, name: str, table: NodeTable) -> Iterator[Problem]:
+    def _check_writes(self, name: str, table: NodeTable) -> Iterator[Problem]:
         """Outputs under names that are taken."""
         taken = dict[str, str]()
         for field, _ in self._outputs(name):
@@ -235,7 +235,7 @@ class Fields:
                 yield in_config(at, f"only the engine writes “{key}”; write “{field}” under another name")
             taken.setdefault(key, field)
 
-    def _unhandled(self, name: str, table: NodeTable) -> Iterator[Problem]:
+    def _check_handling(self, name: str, table: NodeTable) -> Iterator[Problem]:
         """Nodes whose text may be dropped, although no edge tests it."""
         options = options_of(self._kinds[name], table)
         tested = frozenset[str]().union(*(fields_needed_by(edge.when) for edge in self._edges[name]))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from responsa_server.agents.config.problems import quoted
+from responsa_server.agents.config.problems import quote
 from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.prompts import Partial, PromptSource
@@ -54,12 +54,12 @@ class NamedModels:
             return None
         if provider not in self._providers:
             return (
-                f"There is no provider “{provider}”, only {quoted(sorted(self._providers))}; declare a server of your own with the setting "
+                f"There is no provider “{provider}”, only {quote(sorted(self._providers))}; declare a server of your own with the setting "
                 f"models.servers.{provider}.url."
             )
         known = self._providers[provider]
         if known and model not in known:
-            return f"“{provider}” has no model “{model}”, only {quoted(sorted(known))}."
+            return f"“{provider}” has no model “{model}”, only {quote(sorted(known))}."
         return None
 
 

@@ -18,11 +18,11 @@ from responsa_server.agents.config.problems import (
     closest,
     from_validation,
     in_config,
-    quoted,
+    quote,
 )
 from responsa_server.agents.engine.config import AgentConfig, Table
 from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import Names, NodeOptions, Offered, files_of_options
+from responsa_server.agents.engine.node import Names, NodeOptions, Offered, option_files
 from responsa_server.agents.engine.prompts import SCHEMAS, USER_LINE, PromptError, PromptSet, PromptSource
 from responsa_server.domain.intents import OUT_OF_SCOPE
 
@@ -43,7 +43,7 @@ _TEXT: Final = "x"
 
 def prompt_files(config: AgentConfig, files: AgentFiles, surroundings: Surroundings) -> Iterator[Problem]:
     """Problems of the files that nodes name. Each such file is checked once; files that no node names are not checked."""
-    named = list(_named(config, surroundings))
+    named = list(_list_files(config, surroundings))
     names = {name for _, _, _, role, name in named if role is not Names.EXAMPLES} & files.prompts.keys()
     prompts = PromptSet({name: files.prompts[name] for name in names}, files.partials)
     checked = set[str]()
@@ -61,7 +61,7 @@ def prompt_files(config: AgentConfig, files: AgentFiles, surroundings: Surroundi
             yield from _file(prompts, name, files.prompts[name])
             yield from _words(prompts, name, kind.offers, config.questions)
         if name in names:
-            yield from _offered(prompts, name, kind.offers, str(key[1]), template=role is Names.TEMPLATE)
+            yield from _check_offers(prompts, name, kind.offers, str(key[1]), template=role is Names.TEMPLATE)
     for node, table in config.nodes.items():
         kind = surroundings.kinds[table.kind]
         complete = kind.needs_model and options_of(kind, table) is not None
@@ -71,17 +71,17 @@ def prompt_files(config: AgentConfig, files: AgentFiles, surroundings: Surroundi
                 yield in_config(("nodes", node), message)
 
 
-def _named(
+def _list_files(
     config: AgentConfig, surroundings: Surroundings
 ) -> Iterator[tuple[Key, NodeKind, NodeOptions | None, Names, str]]:
     """The files that nodes name or, by another kind of node, use: each with its key, kind of node, options and role."""
     for node, table in config.nodes.items():
         kind = surroundings.kinds[table.kind]
         options = options_of(kind, table)
-        for path, role, name in files_of_options(kind.options, table.options):
+        for path, role, name in option_files(kind.options, table.options):
             yield ("nodes", node, *path), kind, options, role, name
         for further, defaults in kind.list_uses(options):
-            for _, role, name in files_of_options(type(defaults), defaults.model_dump()):
+            for _, role, name in option_files(type(defaults), defaults.model_dump()):
                 if role is not Names.EXAMPLES:
                     yield ("nodes", node), further, defaults, role, name
 
@@ -89,22 +89,22 @@ def _named(
 def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Problem]:
     """Problems of a prompt's file that do not depend on the node."""
     lines = source.body.split("\n")
-    parted = [place for place, line in enumerate(lines) if line.rstrip() == USER_LINE]
+    parted = [index for index, line in enumerate(lines) if line.rstrip() == USER_LINE]
     if not source.body.strip():
         yield Problem(source.file, "is empty; write the prompt's text", line=source.body_line)
-    for place in parted[1:]:
+    for index in parted[1:]:
         yield Problem(
             source.file,
             (
                 f"there is a second line “{USER_LINE}”, but the one in line "
                 f"{source.body_line + parted[0]} already ends the instructions; remove one of them"
             ),
-            line=source.body_line + place,
+            line=source.body_line + index,
         )
     if source.front.structured and source.front.structured not in SCHEMAS:
         yield Problem(
             source.file,
-            f"there is no schema “{source.front.structured}”; use one of {quoted(SCHEMAS)}",
+            f"there is no schema “{source.front.structured}”; use one of {quote(SCHEMAS)}",
             ("schema",),
             closest(source.front.structured, SCHEMAS),
         )
@@ -128,10 +128,10 @@ def _words(prompts: PromptSet, name: str, offers: Offered, questions: Sequence[s
         message = f"uses “{variable}”, which its front matter does not declare"
         yield Problem(source.file, message, suggestion=closest(variable, declared))
     if not unknown and variables <= declared & offers.all:
-        yield from filled(prompts, name, questions)
+        yield from check_filling(prompts, name, questions)
 
 
-def _offered(
+def _check_offers(
     prompts: PromptSet, name: str, offers: Offered, node: str, *, template: bool
 ) -> Iterator[Problem]:
     """Variables that the node does not offer, and untrusted variables in a prompt's instructions. Templates have no
@@ -141,7 +141,7 @@ def _offered(
     if name in prompts.broken or not source.sound:
         return
     for variable in sorted(set(source.front.variables) - offers.all):
-        message = f"declares “{variable}”, which the node “{node}” does not offer; it offers {quoted(sorted(offers.all)) or 'no variables'}"
+        message = f"declares “{variable}”, which the node “{node}” does not offer; it offers {quote(sorted(offers.all)) or 'no variables'}"
         yield Problem(source.file, message, ("variables", variable), closest(variable, offers.all))
     for variable in sorted(prompts.variables(name).system & offers.untrusted) if not template else ():
         message = (
@@ -150,7 +150,7 @@ def _offered(
         yield Problem(source.file, message)
 
 
-def filled(prompts: PromptSet, name: str, questions: Sequence[str]) -> Iterator[Problem]:
+def check_filling(prompts: PromptSet, name: str, questions: Sequence[str]) -> Iterator[Problem]:
     """The problem with filling in a prompt with sample values. questions: the agent's example questions."""
     values = {
         variable: questions if variable == "questions" else SAMPLES.get(variable, _TEXT)
@@ -174,8 +174,8 @@ def _examples(path: str, key: Key, examples: Mapping[str, bytes], labels: Sequen
         suggestion = suggestion or stems.get(PurePosixPath(path).stem, "")
         yield in_config(key, f"there is no file {path}", suggestion)
         return
-    found, unused = _lines(path, data, tuple(labels))
-    yield from found
+    problems, unused = _lines(path, data, tuple(labels))
+    yield from problems
     for label in unused:
         yield in_config(
             key,
@@ -209,7 +209,7 @@ def _lines(path: str, data: bytes, labels: Sequence[str]) -> tuple[Sequence[Prob
             continue
         intent = "" if example.label in OUT_OF_SCOPE else example.label
         if intent and labels and intent not in labels:
-            message = f"the label “{intent}” is not one of {quoted(labels)}"
+            message = f"the label “{intent}” is not one of {quote(labels)}"
             problems.append(Problem(path, message, suggestion=closest(intent, labels), line=number))
         used.add(intent)
         other, where = first.setdefault(" ".join(example.text.split()).casefold(), (intent, number))

@@ -17,7 +17,7 @@ from responsa_server.agents.config.problems import (
     closest,
     from_validation,
     in_config,
-    quoted,
+    quote,
 )
 from responsa_server.agents.engine.config import (
     DEFAULT_MODEL,
@@ -61,16 +61,16 @@ def tables(config: Mapping[str, object]) -> tuple[AgentConfig | None, Sequence[P
 def _without(value: object, keys: set[Key], at: Key = ()) -> object:
     if isinstance(value, Mapping):
         pairs = cast("Mapping[str, object]", value).items()
-        return {name: _without(one, keys, (*at, name)) for name, one in pairs if (*at, name) not in keys}
+        return {name: _without(item, keys, (*at, name)) for name, item in pairs if (*at, name) not in keys}
     if isinstance(value, list):
-        return [_without(one, keys, (*at, place)) for place, one in enumerate(cast("list[object]", value))]
+        return [_without(item, keys, (*at, index)) for index, item in enumerate(cast("list[object]", value))]
     return value
 
 
 def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Iterator[Problem]:
     """Unknown kinds of nodes, and options and fields that the node's kind does not have."""
-    given = config.get("nodes")
-    for name, table in cast("Mapping[str, object]", given).items() if isinstance(given, Mapping) else ():
+    nodes = config.get("nodes")
+    for name, table in cast("Mapping[str, object]", nodes).items() if isinstance(nodes, Mapping) else ():
         # A TOML table's members have no types.
         if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):  # pyright: ignore[reportUnknownMemberType]
             continue
@@ -83,7 +83,7 @@ def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Ite
             continue
         common = NodeTable.model_fields
         try:
-            kind.options.model_validate({key: one for key, one in values.items() if key not in common})
+            kind.options.model_validate({key: option for key, option in values.items() if key not in common})
         except ValidationError as error:
             known = (*common, *kind.options.model_fields)
             unknown = f"the kind {kind_name} has no option “{{}}”"
@@ -110,10 +110,10 @@ def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]
                 yield in_config(key, message)
         elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
             message = f"the model “{name}” is not available: {clause(why)}"
-            yield in_config(key, message, _suggested_model(name, surroundings))
+            yield in_config(key, message, _suggest_model(name, surroundings))
 
 
-def _suggested_model(name: str, surroundings: Surroundings) -> str:
+def _suggest_model(name: str, surroundings: Surroundings) -> str:
     """A likely correction: the same model of a provider with a similar name, or a similarly named model."""
     provider, _, model = name.partition(":")
     close = closest(provider, surroundings.providers) if provider not in surroundings.providers else ""
@@ -142,7 +142,7 @@ def sources(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem
     elif name and name not in properties:
         yield in_config(key, f"there is no parameter “{name}”", closest(name, properties))
     elif name and set(cast("Sequence[object]", properties[name].get("enum", ()))) != set(table.sources):
-        message = f"the values (enum) of the parameter “{name}” must be the names of the sources: {quoted(sorted(table.sources))}"
+        message = f"the values (enum) of the parameter “{name}” must be the names of the sources: {quote(sorted(table.sources))}"
         yield in_config(key, message)
     for source, entry in table.sources.items():
         try:
@@ -158,7 +158,7 @@ def sources(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem
             for source in set(example.sources) - table.sources.keys():
                 yield in_config(
                     ("nodes", node, "examples", index, "sources"),
-                    f"there is no source “{source}”; the sources are {quoted(sorted(table.sources)) or 'none'}",
+                    f"there is no source “{source}”; the sources are {quote(sorted(table.sources)) or 'none'}",
                     closest(source, table.sources),
                 )
         if settings.options.get("sources") is not True:
@@ -213,7 +213,7 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
         return
     kind, listed = schema.get("type"), cast("Sequence[object]", schema.get("enum", ()))
     if kind is not None and kind not in _TYPES:
-        yield in_config((*key, "type"), f"must be one of {quoted(_TYPES)}", closest(str(kind), _TYPES))
+        yield in_config((*key, "type"), f"must be one of {quote(_TYPES)}", closest(str(kind), _TYPES))
         return
     resource = schema.get(RESOURCE, TEACHERS)
     if resource != TEACHERS:
@@ -275,8 +275,8 @@ def tools(config: AgentConfig) -> Iterator[Problem]:
 
 def missing_tools(config: AgentConfig, known: Collection[str]) -> Iterator[Problem]:
     """A note for each tool that the agent names and the server does not have. The agent works without it. known: the names of the tools."""
-    for place, name in enumerate(config.tools.use):
+    for index, name in enumerate(config.tools.use):
         if name not in known and name != EVERY_TOOL:
             message = f"the server has no tool “{name}”, so the agent works without it; declare it in the tools' folder"
             # A suggestion must not be a tool that the agent lists already.
-            yield in_config(("tools", "use", place), message, closest(name, {*known} - {*config.tools.use}))
+            yield in_config(("tools", "use", index), message, closest(name, {*known} - {*config.tools.use}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from responsa_server.agents.config.check.prompts import SAMPLES, filled
+from responsa_server.agents.config.check.prompts import SAMPLES, check_filling
 from responsa_server.agents.engine.prompts import (
     PROMPT_FILTERS,
     PROMPT_TESTS,
@@ -27,7 +27,7 @@ def prompts(body: str, **partials: str) -> PromptSet:
 
 
 def problems_of(body: str, **partials: str) -> list[str]:
-    return [str(one) for one in filled(prompts(body, **partials), "write", ("Which?",))]
+    return [str(one) for one in check_filling(prompts(body, **partials), "write", ("Which?",))]
 
 
 def unknown(body: str, **partials: str) -> list[tuple[str, int, str]]:
