@@ -34,9 +34,9 @@ from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.operations import IngestionStore
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
+from tests.formats.in_memory import InMemory
+from tests.formats.office_files import changed, docx
 from tests.raising import raises
-from tests.unit.ingest.in_memory import InMemory
-from tests.unit.ingest.office_files import changed, docx
 
 SECTION = "## Section {0}\n\nThe river number {0} is {1} kilometres long. It rises in the mountains of region {0}.\n\n"
 # This text makes several batches of passages.

@@ -35,8 +35,8 @@ from responsa_server.stores.postgres.documents import DocumentStore
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
+from tests.formats.in_memory import InMemory
 from tests.raising import raises
-from tests.unit.ingest.in_memory import InMemory
 
 TEXT = (
     "# Rivers\n\nThe Elbe is 1094 kilometres long.\n\n## Mouth\n\nIt flows into the North Sea at Cuxhaven.\n"

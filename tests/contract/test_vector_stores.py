@@ -53,8 +53,8 @@ from tests.contract.conftest import People
 from tests.contract.library_house import Gate, House
 from tests.contract.outside import QDRANTS, qdrant_at, size
 from tests.contract.shelf import VectorsOf, lexical_of, matching
+from tests.formats.in_memory import InMemory
 from tests.raising import raises
-from tests.unit.ingest.in_memory import InMemory
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),

@@ -52,7 +52,7 @@ CORE: Final = (
     ),
 )
 """The packages of the server from which mutants are drawn: all but those that start, supervise and call an instance."""
-FOLDERS: Final = ("tests/unit", "tests/contract", "tests/etl", "tests/lab")
+FOLDERS: Final = ("tests/unit", "tests/formats", "tests/contract", "tests/etl", "tests/lab")
 COUNT: Final = 300
 SEED: Final = 1
 CAUGHT: Final = {"caught", "timed out"}

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tests.unit.ingest.office_files import docx
+from tests.formats.office_files import docx
 
 _PARAGRAPH: Final = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>"
 

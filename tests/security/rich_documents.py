@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import responsa_etl
-from tests.unit.ingest import binary_sheets, office_files, outlook_files, printed_pages
+from tests.formats import binary_sheets, office_files, outlook_files, printed_pages
 
 ROWS: Final = (
     ("Country", "Since", "Daily rate", "Share"),

@@ -15,10 +15,10 @@ import pytest
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_client import DeadlineExceeded, Responsa, ResponsaError
 from tests.faults.forms import Form, Report, forms
+from tests.formats.office_files import docx
 from tests.instance import Instance, eventually, instance_in
 from tests.security.hostile_documents import DOCUMENTS
 from tests.transports import stub_of
-from tests.unit.ingest.office_files import docx
 
 MB: Final = 1_000_000
 MOST_AFTER_SEARCHES: Final = 20 * MB

@@ -13,9 +13,9 @@ from responsa_formats.parsers.office_samples import DOCX
 from responsa_server.ingest.formats import FORMATS
 from tests.callers import Credential, Tenant
 from tests.forked import responsa
+from tests.formats.printed_pages import pdf
 from tests.instance import Instance
 from tests.transports import Json, Ways
-from tests.unit.ingest.printed_pages import pdf
 
 NOTES = 40
 """So many small files that a command which is killed after a file still has files to load."""

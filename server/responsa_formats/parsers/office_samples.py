@@ -99,7 +99,7 @@ MSG: Final = zlib.decompress(
         "l*J$R!7pM>xa6Ob*_S-$ulV2>v0l0GYmQ%<7yhUZ{+P%7(?0G$=7T>@OMdhH$9?c8<h}rZ0dI?Dbyf"
     )
 )
-"""A message with a body and an attachment. `tests/unit/ingest/outlook_files.py` writes such files."""
+"""A message with a body and an attachment. `tests/formats/outlook_files.py` writes such files."""
 TNEF: Final = (
     b"\x78\x9f\x3e\x22\x01\x00"  # the signature, and the key of the attachments
     b"\x01\x0c\x80\x02\x00\x05\x00\x00\x00Text\x00\x00\x00"
@@ -126,4 +126,4 @@ XLSB: Final = zlib.decompress(
         "_}i3Pu=Ehnk+zHKHdZghm5KjAVtb89n77G}kcVOGoJDpvNA<90w+}xJ1{A9%Bft?M%4iFTk6X4Wx<<2ti@|mkGoJ0OcE4H~"
     )
 )
-"""A sheet with a text, a number, a date and a truth value. `tests/unit/ingest/binary_sheets.py` writes such files."""
+"""A sheet with a text, a number, a date and a truth value. `tests/formats/binary_sheets.py` writes such files."""

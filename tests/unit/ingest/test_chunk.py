@@ -14,7 +14,7 @@ from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.passages import OutlinedHeading, open_headings, titles_of
 from responsa_server.ingest.chunk import JOINED_TOKENS, PIECE_CHARS, Chunk, TokenOffsets, chunk_document
-from tests.unit.ingest.originals import original_of
+from tests.formats.originals import original_of
 
 PARSERS = {row.name: row.load() for row in FORMATS}
 TEXTS = st.text(

@@ -20,7 +20,7 @@ from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Description
 from responsa_server.ingest.describing import READ_BYTES, Describer
 from responsa_server.ingest.indexing import CutDocument
-from tests.unit.ingest.office_files import parse
+from tests.formats.office_files import parse
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi

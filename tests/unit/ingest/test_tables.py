@@ -24,7 +24,7 @@ from responsa_server.domain.passages import PlacedBlock
 from responsa_server.ingest.indexing import CutDocument, OpenSection, lexical_form
 from responsa_server.ingest.tables import MAX_HEADER_BYTES, Header, section_headers
 from responsa_server.text.lexical import Analyzer
-from tests.unit.ingest.originals import rejected, unpacked
+from tests.formats.originals import rejected, unpacked
 
 
 def document(*places: Place | None) -> ParsedDocument:

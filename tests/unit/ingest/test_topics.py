@@ -16,7 +16,7 @@ from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.ingest.chunk import chunk_document
 from responsa_server.ingest.describing import MOST_CALLS, Topics
-from tests.unit.ingest.office_files import parse
+from tests.formats.office_files import parse
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import Handler, Scene, complaining, speaking, telling
 

@@ -13,7 +13,7 @@ from responsa_server.domain.passages import OutlinedHeading, VectorKind
 from responsa_server.ingest.indexing import plan_vectors
 from responsa_server.search.embedder import Vectors
 from responsa_server.text.sentences import pieces
-from tests.unit.ingest.originals import original_of
+from tests.formats.originals import original_of
 
 
 class Wide:

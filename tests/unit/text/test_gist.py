@@ -15,7 +15,7 @@ from responsa_server.ingest.describing import (
     gist_of,
 )
 from responsa_server.text.sentences import pieces
-from tests.unit.ingest.office_files import parse
+from tests.formats.office_files import parse
 
 EELS = """# Eels of the Elbe
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from responsa_formats.parsers import markdown
 from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument
 from responsa_server.text.sentences import MAX_PIECE_BYTES, Piece, PieceKind, pieces, plain, sentences
-from tests.unit.ingest.originals import original_of
+from tests.formats.originals import original_of
 
 GUIDE = """\
 # Going on after a cut

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from responsa_formats.rejections import Reason
 from responsa_formats.text.canonical import BlockKind, Place
-from tests.unit.ingest.office_files import P, core, parse, paths, pptx, shape, slide, spans
-from tests.unit.ingest.originals import rejected
+from tests.formats.office_files import P, core, parse, paths, pptx, shape, slide, spans
+from tests.formats.originals import rejected
 
 
 def paragraph(text: str, properties: str = "") -> str:

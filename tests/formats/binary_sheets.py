@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from responsa_formats.parsers.office_samples import relationships, zip_members
-from tests.unit.ingest.outlook_files import ole
+from tests.formats.outlook_files import ole
 
 Value = str | float | bool
 Rows = Sequence[Sequence[Value | None]]

@@ -6,7 +6,7 @@ import pytest
 
 from responsa_formats.parsers.html import parse
 from responsa_formats.parsers.html_content import LEAST_CHARS, OWN_CHARS
-from tests.unit.ingest.originals import original_of
+from tests.formats.originals import original_of
 
 TEXT = "The ferry leaves the pier at noon and returns at dusk. It takes bicycles, dogs and one horse a day."
 LONG = f"<p>{' '.join([TEXT] * (OWN_CHARS // len(TEXT) + 1))}</p>"

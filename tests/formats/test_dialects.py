@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from responsa_formats.parsers.number_formats import compile_format
-from tests.unit.ingest.formats.test_more_formats import read
-from tests.unit.ingest.office_files import pptx, slide
+from tests.formats.office_files import pptx, slide
+from tests.formats.test_more_formats import read
 
 
 def box(text: str, x: int, y: int, width: int = 300, height: int = 50) -> str:

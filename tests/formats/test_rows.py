@@ -15,10 +15,10 @@ from responsa_formats.rejections import Reason
 from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument
 from responsa_formats.text.rows import NAMED_ROWS, cell_of, line_of, named_cells
 from responsa_server.text.sentences import MAX_PIECE_BYTES
-from tests.unit.ingest.originals import rejected
+from tests.formats.originals import rejected
 from tests.unit.search.test_parts import shown
 
-DOCUMENTS = Path(__file__).resolve().parents[3] / "fixtures" / "documents"
+DOCUMENTS = Path(__file__).resolve().parents[1] / "fixtures" / "documents"
 
 
 def parse(data: str | bytes, name: str) -> ParsedDocument:

@@ -19,7 +19,7 @@ from responsa_formats.sandbox.protocol import pack_rejection, pack_result
 from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument, Place
 from responsa_formats.text.sections import SECTION_BLOCKS, Section
 from responsa_server.ingest.tables import Header, section_headers
-from tests.unit.ingest.originals import rejected, unpacked
+from tests.formats.originals import rejected, unpacked
 
 SECTIONS = "\n\n".join(
     f"{'#' * (1 + n % 3)} Fluss {n}\n\nDie Größe von Fluß {n} ist {n} Meter. Er fließt.\n\n- links {n}\n- rechts\n\n```\nrun {n}\n```"

@@ -10,7 +10,7 @@ from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers import markdown, rst
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.text.canonical import BlockKind
-from tests.unit.ingest.office_files import spans
+from tests.formats.office_files import spans
 
 
 def rst_text(source: str) -> str:

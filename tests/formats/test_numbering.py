@@ -6,10 +6,10 @@ import pytest
 
 from responsa_formats.parsers.numbering import numeral
 from responsa_formats.text.canonical import BlockKind
-from tests.unit.ingest.formats.test_docx import item, p, table, tc
-from tests.unit.ingest.formats.test_odt import items
-from tests.unit.ingest.formats.test_pptx import paragraph
-from tests.unit.ingest.office_files import docx, odt, parse, pptx, shape, slide, spans
+from tests.formats.office_files import docx, odt, parse, pptx, shape, slide, spans
+from tests.formats.test_docx import item, p, table, tc
+from tests.formats.test_odt import items
+from tests.formats.test_pptx import paragraph
 
 
 @pytest.mark.parametrize(

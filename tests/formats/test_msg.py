@@ -7,8 +7,8 @@ from responsa_formats.parsers import msg
 from responsa_formats.parsers.office_samples import DOCX
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.rejections import Reason
-from tests.unit.ingest.originals import rejected
-from tests.unit.ingest.outlook_files import attachment, message, ole
+from tests.formats.originals import rejected
+from tests.formats.outlook_files import attachment, message, ole
 
 SUBJECT, BODY, HTML, SENDER, ADDRESS, TO, HEADERS = 0x37, 0x1000, 0x1013, 0x0C1A, 0x5D01, 0x0E04, 0x7D
 DATA, NAME, MEDIA_TYPE = 0x3701, 0x3707, 0x370E

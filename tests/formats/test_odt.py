@@ -6,8 +6,8 @@ from responsa_formats.parsers import odt as odt_format
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.rejections import Reason
 from responsa_formats.text.canonical import BlockKind
-from tests.unit.ingest.office_files import changed, odt, parse, paths, spans
-from tests.unit.ingest.originals import rejected
+from tests.formats.office_files import changed, odt, parse, paths, spans
+from tests.formats.originals import rejected
 
 LISTS = """
 <text:list-style style:name="N">

@@ -7,8 +7,8 @@ from responsa_formats.parsers.office_samples import relationships, zip_members
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.rejections import Reason
 from responsa_formats.text.canonical import BlockKind
-from tests.unit.ingest.office_files import RELATIONS, changed, core, docx, parse, paths, spans
-from tests.unit.ingest.originals import rejected
+from tests.formats.office_files import RELATIONS, changed, core, docx, parse, paths, spans
+from tests.formats.originals import rejected
 
 STYLES = """
 <w:style w:type="paragraph" w:default="1" w:styleId="Standard"><w:name w:val="Normal"/></w:style>

@@ -20,9 +20,9 @@ from responsa_formats.parsers.office_samples import zip_members
 from responsa_formats.parsers.sniff import decide_format, sniff
 from responsa_formats.parsers.table import DOCX, EPUB, FORMATS, ODS, ODT, PPTX, XLSB, XLSX, Format
 from responsa_formats.rejections import Reason, Rejected
-from tests.unit.ingest.in_memory import InMemory
-from tests.unit.ingest.office_files import W, changed, docx, parse
-from tests.unit.ingest.originals import rejected
+from tests.formats.in_memory import InMemory
+from tests.formats.office_files import W, changed, docx, parse
+from tests.formats.originals import rejected
 
 OFFICE = [DOCX, PPTX, XLSX, XLSB, ODT, ODS, EPUB]
 ENCRYPTED = OLE_MAGIC + bytes(100_000) + "EncryptedPackage".encode("utf-16-le") + bytes(1000)

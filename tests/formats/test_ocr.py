@@ -14,7 +14,7 @@ from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.text.canonical import BlockKind
 from responsa_server.ingest.settings import IngestionSettings
-from tests.unit.ingest.printed_pages import Text, lines, pdf, scan
+from tests.formats.printed_pages import Text, lines, pdf, scan
 
 BODY = [
     "The mill on the river grinds rye and wheat for the villages",

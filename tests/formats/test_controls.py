@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from responsa_formats.text.symbols import TICKED
-from tests.unit.ingest.formats.test_docx import form, run, table, tc
-from tests.unit.ingest.formats.test_docx import text_of as text_of_docx
-from tests.unit.ingest.office_files import odt, parse
+from tests.formats.office_files import odt, parse
+from tests.formats.test_docx import form, run, table, tc
+from tests.formats.test_docx import text_of as text_of_docx
 
 
 @pytest.mark.parametrize(

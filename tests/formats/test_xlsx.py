@@ -9,8 +9,8 @@ from responsa_formats.parsers.office_samples import relationships
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.rejections import Reason
 from responsa_formats.text.canonical import BlockKind, Place
-from tests.unit.ingest.office_files import changed, parse, paths, spans, xlsx
-from tests.unit.ingest.originals import rejected
+from tests.formats.office_files import changed, parse, paths, spans, xlsx
+from tests.formats.originals import rejected
 
 STYLES = (
     '<numFmts count="1"><numFmt numFmtId="164" formatCode="#,##0.00&quot; kr&quot;"/></numFmts>'

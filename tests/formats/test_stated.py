@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.protocol import pack_result
 from responsa_formats.text.canonical import MAX_AUTHOR_BYTES, stated_date
-from tests.unit.ingest.office_files import DC, docx, odt, parse, pptx, shape, slide, xlsx
-from tests.unit.ingest.originals import unpacked
+from tests.formats.office_files import DC, docx, odt, parse, pptx, shape, slide, xlsx
+from tests.formats.originals import unpacked
 
 DAY = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 ODF_META = 'xmlns:meta="urn:oasis:names:tc:opendocument:xmlns:meta:1.0"'

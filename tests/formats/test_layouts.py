@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.ingest.page_layouts import layouts, tables
+from tests.formats.page_layouts import layouts, tables
 
 PAGES = 0.95
 ROWS = 0.97

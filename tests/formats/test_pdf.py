@@ -14,8 +14,8 @@ from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.sandbox.protocol import pack_result
 from responsa_formats.text.canonical import BlockKind, ParsedDocument
 from responsa_server.ingest.settings import IngestionSettings
-from tests.unit.ingest.originals import rejected, unpacked
-from tests.unit.ingest.printed_pages import Text, bomb, lines, pdf, width
+from tests.formats.originals import rejected, unpacked
+from tests.formats.printed_pages import Text, bomb, lines, pdf, width
 
 LEFT = [
     "The mill on the river grinds rye and wheat for",

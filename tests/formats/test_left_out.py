@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import pytest
 
 from responsa_formats.parsers.office_samples import relationships
-from tests.unit.ingest.formats.test_more_formats import read
-from tests.unit.ingest.office_files import changed, docx, pptx, shape, slide, xlsx
-from tests.unit.ingest.outlook_files import tnef
+from tests.formats.office_files import changed, docx, pptx, shape, slide, xlsx
+from tests.formats.outlook_files import tnef
+from tests.formats.test_more_formats import read
 
 LONG = "The lock is open all day. " * 12
 

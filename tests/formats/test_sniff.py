@@ -11,9 +11,9 @@ from responsa_formats import rejections
 from responsa_formats.parsers.sniff import CHARSETS, sniff
 from responsa_formats.rejections import Reason, Rejected
 from responsa_formats.sandbox.protocol import pack_rejection
-from tests.unit.ingest.originals import rejected, unpacked
+from tests.formats.originals import rejected, unpacked
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 ELF = b"\x7fELF\x02\x01\x01\x00" + bytes(300)
 WINDOWS = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00" + bytes(300)
 PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"

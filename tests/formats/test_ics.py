@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from responsa_formats.parsers import ics
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.rejections import Reason, Rejected
-from tests.unit.ingest.originals import rejected
+from tests.formats.originals import rejected
 
 
 def text_of(*lines: str, kind: str = "VEVENT", before: str = "") -> str:

@@ -22,10 +22,10 @@ from responsa_formats.text.canonical import BlockKind, ParsedDocument
 from responsa_server.calls.convert import knowledge
 from responsa_server.ingest.parsing import document_error
 from responsa_server.ingest.settings import IngestionSettings
-from tests.unit.ingest.in_memory import InMemory
-from tests.unit.ingest.originals import original_of, rejected, unpacked
+from tests.formats.in_memory import InMemory
+from tests.formats.originals import original_of, rejected, unpacked
 
-DOCUMENTS = Path(__file__).resolve().parents[3] / "fixtures" / "documents"
+DOCUMENTS = Path(__file__).resolve().parents[1] / "fixtures" / "documents"
 PARSERS = {row.name: row.load() for row in FORMATS}
 
 TEXTS = st.text(
@@ -342,7 +342,7 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
 
 
 # A new format needs only one row and one file, because all code that depends on formats reads the table.
-FOLDER = Path(__file__).resolve().parents[3] / "fixtures" / "toy_format"
+FOLDER = Path(__file__).resolve().parents[1] / "fixtures" / "toy_format"
 FILE = b"TOY1\x0bThe m\xc3\xb6lder\x04rye."
 
 

@@ -13,7 +13,7 @@ from responsa_formats.parsers.grid import Cell, Row, place_cells, spread, write_
 from responsa_formats.parsers.xlsx import sheet_tables
 from responsa_formats.text.headers import SAMPLE_ROWS, header_rows
 from responsa_server.search.parts import PassageParts
-from tests.unit.ingest.office_files import docx, odt, parse, pptx, slide, xlsx
+from tests.formats.office_files import docx, odt, parse, pptx, slide, xlsx
 from tests.unit.search.test_parts import passage_of, shown
 
 SHIFTS = """Team | Day | Room

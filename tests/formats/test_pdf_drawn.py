@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.unit.ingest.formats.test_more_formats import read
-from tests.unit.ingest.printed_pages import Text, pdf
+from tests.formats.printed_pages import Text, pdf
+from tests.formats.test_more_formats import read
 
 
 def ruled(xs: Sequence[float], ys: Sequence[float]) -> str:

@@ -11,9 +11,9 @@ from responsa_formats.parsers.sniff import Original, sniff
 from responsa_formats.parsers.table import FORMATS
 from responsa_formats.rejections import Reason
 from responsa_formats.text.canonical import ParsedDocument
-from tests.unit.ingest.binary_sheets import Day, xls, xlsb
-from tests.unit.ingest.office_files import epub, ods, paths
-from tests.unit.ingest.originals import rejected
+from tests.formats.binary_sheets import Day, xls, xlsb
+from tests.formats.office_files import epub, ods, paths
+from tests.formats.originals import rejected
 
 
 def read(data: bytes, name: str) -> tuple[ParsedDocument, Mapping[str, int]]:

@@ -1,6 +1,6 @@
 """Pages of columns, and tables without rules over two pages, made at random from a seed, with the order of their words.
 
-`python -m tests.unit.ingest.page_layouts` prints how many of them are read right.
+`python -m tests.formats.page_layouts` prints how many of them are read right.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from responsa_formats.parsers import pdf as parser
 from responsa_formats.parsers.sniff import sniff
-from tests.unit.ingest.printed_pages import Text, pdf, width
+from tests.formats.printed_pages import Text, pdf, width
 
 _LEFT: Final = 50.0
 _WIDE: Final = 500.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.ingest.office_files import OOXML, changed, docx, odt, parse, pptx, slide
+from tests.formats.office_files import OOXML, changed, docx, odt, parse, pptx, slide
 
 MATHML = 'xmlns="http://www.w3.org/1998/Math/MathML"'
 M = f'xmlns:m="{OOXML}officeDocument/2006/math"'
