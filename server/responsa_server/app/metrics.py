@@ -201,19 +201,16 @@ def _sender(endpoint: str, protocol: str) -> Any:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as Http
     from opentelemetry.sdk.metrics.export import MetricExportResult, PeriodicExportingMetricReader
 
-    make = Grpc if protocol == "grpc" else Http
-    exporter = make(endpoint=endpoint)
-    # Its extra arguments have no types.
-    export: Callable[..., Any] = exporter.export  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    exporter: Any = Grpc if protocol == "grpc" else Http  # whose extra arguments have no types
 
-    def count_failure(*args: Any, **kwargs: Any) -> Any:
-        outcome = export(*args, **kwargs)
-        if outcome is not MetricExportResult.SUCCESS:
-            instruments.DROPPED.add(1, "metrics")
-        return outcome
+    class Counting(exporter):
+        def export(self, *args: Any, **kwargs: Any) -> Any:
+            outcome: Any = exporter.export(self, *args, **kwargs)
+            if outcome is not MetricExportResult.SUCCESS:
+                instruments.DROPPED.add(1, "metrics")
+            return outcome
 
-    exporter.export = count_failure
-    return PeriodicExportingMetricReader(exporter, _EXPORT_MILLISECONDS)
+    return PeriodicExportingMetricReader(Counting(endpoint=endpoint), _EXPORT_MILLISECONDS)
 
 
 class Targets:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -125,8 +125,7 @@ def json_value(
     def once_each(pairs: Sequence[tuple[str, Any]]) -> JsonObject:
         members = dict(pairs)
         if len(members) < len(pairs):
-            seen = set[str]()
-            twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+            twice = _find_repeated(name for name, _ in pairs)
             raise InvalidRequest.of_field(_cut_name(twice), TWICE, "is given twice; give it once")
         if each is not None:
             each(members)
@@ -136,14 +135,7 @@ def json_value(
         whole = text.decode() if isinstance(text, bytes) else text
         if len(whole) > MOST_PARTS and any(islice(_PARTS.finditer(whole), MOST_PARTS, None)):
             raise wrong(f"it has more than {MOST_PARTS:,} values and names")
-        content = cast(
-            "object",
-            json.loads(
-                whole,
-                object_pairs_hook=once_each,
-                parse_int=_whole,
-            ),
-        )
+        content: object = json.loads(whole, object_pairs_hook=once_each, parse_int=_whole)
         problem = _problem(content)
     except UnicodeDecodeError as error:
         raise wrong("it is not JSON in UTF-8: it has other bytes") from error
@@ -157,6 +149,16 @@ def json_value(
         path, rule, remedy = problem
         raise InvalidRequest.of_field(path.removeprefix(".")[:_MAX_PATH], rule, remedy)
     return content
+
+
+def _find_repeated(names: Iterable[str]) -> str:
+    """The first name that comes again; "" if there is none."""
+    seen = set[str]()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
 
 
 def _whole(digits: str) -> int | float:

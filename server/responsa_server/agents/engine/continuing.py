@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Final
 
 from responsa_server.domain.models import MARK, Fit, PromptMessage, Role
@@ -78,44 +79,48 @@ def continuing(messages: Sequence[PromptMessage], stands: str) -> Sequence[Promp
     return [*messages, PromptMessage(Role.ASSISTANT, stands.rstrip()), PromptMessage(Role.USER, GO_ON)]
 
 
+class _Compared(Enum):
+    """What of the new text is compared."""
+
+    OPENING = auto()
+    SENTENCES = auto()
+
+
 class SeamComparison:
-    """Implements `Seam`."""
+    """Implements `Seam`. First it compares the opening words of the new text, and then each whole sentence."""
 
     def __init__(self, stands: str) -> None:
-        self._stands = stands
         self._words = words_of(stands)
-        self._open = bool(stands) and stands[-1].isalnum()
-        self._said = {
+        self._ends_in_word = bool(stands) and stands[-1].isalnum()
+        self._sentences = {
             tuple(words)
             for line in stands.split("\n")
             for sentence in sentences(line, "en")
             if len(words := words_of(sentence)) >= _LEAST_REPEATED
         }
         self._text = ""
-        self._read = 0
-        # The length of the text at which `_sentences_from` looks for whole sentences again.
-        self._again = 0
-        self._begun = False
+        self._compared = _Compared.OPENING
+        # The end of the sentences that were compared, and the length of the text from which others are looked for.
+        self._compared_to = self._look_from = 0
 
     def add(self, text: str) -> Fit:
         self._text += text
-        if not self._begun:
-            # The last word may go on in the next piece.
-            words = words_of(self._text)[:-1]
-            fit = self._opening(words, whole=False)
-            if fit is not Fit.FITS:
-                return fit
-            self._begun = True
-        return self._sentences_from(ended=False)
+        return self._compare(ended=False)
 
     def end(self) -> Fit:
-        if not self._begun:
-            fit = self._opening(words_of(self._text), whole=True)
+        return self._compare(ended=True)
+
+    def _compare(self, *, ended: bool) -> Fit:
+        if self._compared is _Compared.OPENING:
+            words = words_of(self._text)
+            # The last word may go on in the next piece.
+            fit = self._compare_opening(words if ended else words[:-1], whole=ended)
             if fit is not Fit.FITS:
                 return fit
-        return self._sentences_from(ended=True)
+            self._compared = _Compared.SENTENCES
+        return self._compare_sentences(ended=ended)
 
-    def _opening(self, words: Sequence[str], *, whole: bool) -> Fit:
+    def _compare_opening(self, words: Sequence[str], *, whole: bool) -> Fit:
         """How the first words fit. whole: whether no more words will come."""
         count = min(_COMPARED, len(self._words))
         compared = words[:count]
@@ -138,7 +143,7 @@ class SeamComparison:
 
     def _rewrites_word(self, words: Sequence[str]) -> bool:
         return (
-            self._open
+            self._ends_in_word
             and bool(words)
             and self._text[:1].isalnum()
             and len(self._words[-1]) > 1
@@ -159,22 +164,22 @@ class SeamComparison:
         *before, end = standing
         *others, word = coming
         # What stands may end within a word.
-        return before == others and (word == end or (self._open and word.startswith(end)))
+        return before == others and (word == end or (self._ends_in_word and word.startswith(end)))
 
-    def _sentences_from(self, *, ended: bool) -> Fit:
+    def _compare_sentences(self, *, ended: bool) -> Fit:
         end = size = len(self._text)
         if not ended:
-            if size < self._again:
+            if size < self._look_from:
                 return Fit.FITS
-            end = whole_sentences(self._text[self._read :]) + self._read
-        if end <= self._read:
+            end = whole_sentences(self._text[self._compared_to :]) + self._compared_to
+        if end <= self._compared_to:
             # Code and long sentences are not read again with each piece, but only after they have grown by a sixteenth.
-            self._again = size + (size - self._read) // _GROWN
+            self._look_from = size + (size - self._compared_to) // _GROWN
             return Fit.FITS
-        new, self._read = self._text[self._read : end], end
+        new, self._compared_to = self._text[self._compared_to : end], end
         for line in new.split("\n"):
             for sentence in sentences(line, "en"):
                 words = tuple(words_of(sentence))
-                if len(words) >= _LEAST_REPEATED and words in self._said:
+                if len(words) >= _LEAST_REPEATED and words in self._sentences:
                     return Fit.REPEATS
         return Fit.FITS

@@ -359,18 +359,7 @@ def operation(value: Operation, metadata: Message, result: Callable[[], Message]
 def ingest_operation(value: Operation, result: Document | None) -> operations_pb2.Operation:
     """Convert an operation that ingests a document. result: the operation's document. If the document has been deleted,
     result is None and the response holds only the document's name."""
-    progress = document_pb2.IngestMetadata(
-        document=names.document(value.document_id),
-        version=value.version,
-        stage=enums.INGEST_STAGE.number(value.stage),
-        passages_done=value.passages_done,
-        passages_total=value.passages_total,
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
-        paused=value.paused and not value.done,
-    )
-    if value.time_left is not None:
-        progress.time_left.FromTimedelta(value.time_left)
+    progress = messages.message(document_pb2.IngestMetadata, value, paused=value.paused and not value.done)
 
     def build_result() -> document_pb2.IngestResult:
         return document_pb2.IngestResult(
@@ -392,17 +381,9 @@ def reindex_operation(value: Operation, result: Generation | None) -> operations
     """Convert an operation that builds or activates a generation. result: the generation. If it has been deleted,
     result is None and the response holds only its name."""
     name = names.generation(value.collection_id, value.version)
-    progress = generation_pb2.ReindexMetadata(
-        generation=name,
-        stage=enums.INGEST_STAGE.number(value.stage),
-        passages_done=value.passages_done,
-        passages_total=value.passages_total,
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
-        paused=value.paused and not value.done,
+    progress = messages.message(
+        generation_pb2.ReindexMetadata, value, generation=name, paused=value.paused and not value.done
     )
-    if value.time_left is not None:
-        progress.time_left.FromTimedelta(value.time_left)
     shown = generation_pb2.Generation(name=name) if result is None else generation(result)
     return operation(value, progress, lambda: generation_pb2.ReindexResult(generation=shown))
 

@@ -42,6 +42,7 @@ from responsa_server.transports.mcp.in_process import InProcess
 from responsa_server.transports.mcp.resuming import ResumePoint, place_of
 
 if TYPE_CHECKING:
+    from mcp.server.context import ServerRequestContext
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from mcp_types import JSONRPCMessage, JSONRPCNotification
 
@@ -125,7 +126,7 @@ class Mcp:
                 await loaded.serving.cancel(backend, session, wanted)
             await Response(status_code=202)(request.scope, request.receive, send)
             return
-        request.scope["responsa"], request.scope["responsa_session"] = backend, session
+        request.state.host = _Host(backend, session)
         pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Message:
@@ -199,8 +200,7 @@ class Mcp:
                 from responsa_server.transports.mcp.serving import Serving
 
                 serving = Serving(
-                    lambda context: cast("Request", context.request).scope["responsa"],
-                    lambda context: cast("Request", context.request).scope["responsa_session"],
+                    lambda context: _host_of(context).backend, lambda context: _host_of(context).session
                 )
                 streams, wholes = (
                     StreamableHTTPSessionManager(
@@ -284,6 +284,18 @@ class _Marks:
         assert self._place is not None
         data = f"id: {self._place.event_id()}\r\n".encode() + body
         return {"type": "http.response.body", "body": data, "more_body": True}
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """Who makes a request of the SDK's."""
+
+    backend: InProcess
+    session: HostKey
+
+
+def _host_of(context: ServerRequestContext[Any]) -> _Host:
+    return cast("Request", context.request).state.host
 
 
 def _session(request: Request, caller: Principal | None) -> HostKey:
