@@ -16,8 +16,8 @@ TESTING: Final = "testing"
 
 
 async def testing_agent(model_url: str, tool_url: str, faults: Faults, stack: AsyncExitStack) -> Agent:
-    """The testing agent. `stack` closes its model and its tool. `responsa_lab.testing.agent.scripted_agent` describes the URLs."""
+    """The testing agent. `stack` closes its model and its tool. `responsa_lab.testing.agent.open_agent` describes the URLs."""
     # This import is late, so that a server without the testing agent does not load the agent's HTTP servers.
-    from responsa_lab.testing.agent import scripted_agent
+    from responsa_lab.testing.agent import open_agent
 
-    return await stack.enter_async_context(scripted_agent(model_url, tool_url, faults=faults))
+    return await stack.enter_async_context(open_agent(model_url, tool_url, faults=faults))

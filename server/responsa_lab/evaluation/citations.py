@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from responsa_contract import QuoteOrigin
 from responsa_formats.parsers.sniff import sniff
 from responsa_lab.evaluation.dataset import lines
-from responsa_lab.evaluation.metrics import rounded
-from responsa_lab.evaluation.reading import checked_folder, sources
+from responsa_lab.evaluation.metrics import round_off
+from responsa_lab.evaluation.reading import check_folder, sources
 from responsa_server.cli.output import Json, print_json, print_text, reporting
 from responsa_server.domain.answers import CitedSentence
 from responsa_server.domain.events import ByteRange
@@ -64,7 +64,7 @@ class Judged:
     false: Sequence[str] | None
 
 
-def judged(pairs: Sequence[Pair], documents: Path) -> Iterator[Judged]:
+def judge(pairs: Sequence[Pair], documents: Path) -> Iterator[Judged]:
     """Checks both sentences of each pair against the passage that holds the quote."""
     analyzer = Analyzer()
     cut: dict[Path, Sequence[PromptPassage]] = {}
@@ -72,9 +72,9 @@ def judged(pairs: Sequence[Pair], documents: Path) -> Iterator[Judged]:
         file = documents / pair.source / pair.document
         if file not in cut:
             cut[file] = list(_passages(file, pair.language))
-        passage = next((one for one in cut[file] if Quotable(one.text).find(pair.quote)), None)
+        passage = next((item for item in cut[file] if Quotable(item.text).find(pair.quote)), None)
         yield Judged(
-            pair, *(_differences(said, pair.quote, passage, analyzer) for said in (pair.true, pair.false))
+            pair, *(_differences(claim, pair.quote, passage, analyzer) for claim in (pair.true, pair.false))
         )
 
 
@@ -97,16 +97,16 @@ def _passages(file: Path, language: str) -> Iterator[PromptPassage]:
 
 
 def _differences(
-    said: str, quote: str, passage: PromptPassage | None, analyzer: Analyzer
+    claim: str, quote: str, passage: PromptPassage | None, analyzer: Analyzer
 ) -> Sequence[str] | None:
     if passage is None:
         return None
-    data = said.encode()
-    sentence = CitedSentence(said, ByteRange(0, len(data)), 1, quote)
-    (found,) = asyncio.run(check_claims([sentence], [passage], analyzer))
-    if found is None or found.origin is not QuoteOrigin.COPIED:
+    data = claim.encode()
+    sentence = CitedSentence(claim, ByteRange(0, len(data)), 1, quote)
+    (checked,) = asyncio.run(check_claims([sentence], [passage], analyzer))
+    if checked is None or checked.origin is not QuoteOrigin.COPIED:
         return None
-    return [f"{one.kind}: {data[one.answer.start : one.answer.end].decode()}" for one in found.differences]
+    return [f"{gap.kind}: {data[gap.answer.start : gap.answer.end].decode()}" for gap in checked.differences]
 
 
 def eval_citations(
@@ -128,11 +128,11 @@ def eval_citations(
     """
     with reporting(json=json):
         known = sources(folder)
-        pairs = [one for _, one in lines(folder / "pairs.jsonl", Pair, "pair")]
+        pairs = [pair for _, pair in lines(folder / "pairs.jsonl", Pair, "pair")]
         for name in sorted({pair.source for pair in pairs}):
-            checked_folder(folder, known, name, documents)
-        found = list(judged(pairs, documents))
-        halves = {"odd": found[::2], "even": found[1::2]}
+            check_folder(folder, known, name, documents)
+        results = list(judge(pairs, documents))
+        halves = {"odd": results[::2], "even": results[1::2]}
         if json:
             print_json({name: _figures(half) for name, half in halves.items()})
             return
@@ -141,15 +141,15 @@ def eval_citations(
 
 
 def _figures(half: Sequence[Judged]) -> dict[str, Json]:
-    kinds = list(dict.fromkeys(one.pair.kind for one in half))
+    kinds = list(dict.fromkeys(item.pair.kind for item in half))
     return {
         kind: {
             "pairs": len(of),
-            "falseShown": rounded(sum(bool(one.false) for one in of) / len(of)),
-            "trueShown": rounded(sum(bool(one.true) for one in of) / len(of)),
+            "falseShown": round_off(sum(bool(item.false) for item in of) / len(of)),
+            "trueShown": round_off(sum(bool(item.true) for item in of) / len(of)),
         }
         for kind in (*kinds, "all")
-        if (of := [one for one in half if kind in (one.pair.kind, "all")])
+        if (of := [item for item in half if kind in (item.pair.kind, "all")])
     }
 
 

@@ -20,7 +20,7 @@ from responsa_lab.evaluation.measuring import (
     RetrievalScores,
     as_object,
     compare_rankings,
-    loaded,
+    load_documents,
     measure_answers,
     measure_retrieval,
 )
@@ -89,8 +89,8 @@ def eval_retrieval(
         return
     with reporting(json=json):
         data = DataSet.read(folder, limit)
-        found = asyncio.run(_run(data, collection or data.collection, compare_rankings))
-        tables = {way: as_object(scores) for way, scores in found.items()}
+        by_way = asyncio.run(_run(data, collection or data.collection, compare_rankings))
+        tables = {way: as_object(scores) for way, scores in by_way.items()}
         if json:
             print_json({way: dict[str, Json](table) for way, table in tables.items()})
             return
@@ -122,6 +122,6 @@ def _evaluate(folder: Path, collection: str, limit: int, json: bool, measure: As
 
 async def _run(data: DataSet, collection: str, measure: Asking[Measured]) -> Measured:
     async with open_async_client() as client:
-        keys = await loaded(client, data.documents, collection)
+        keys = await load_documents(client, data.documents, collection)
         with Progress("Asking", len(data.questions)) as progress:
             return await measure(client, data.questions, collection, keys, progress.advance)

@@ -48,9 +48,9 @@ def _line(line: bytes, kind: type[Line], what: str, where: str) -> Line:
         return kind.model_validate_json(line)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        path = ".".join(str(part) for part in first["loc"])
         raise CommandFailed(
-            f"{where} is not a valid {what}: {place or 'it'}: {first['msg']}.", "", EXIT_USAGE
+            f"{where} is not a valid {what}: {path or 'it'}: {first['msg']}.", "", EXIT_USAGE
         ) from None
 
 
@@ -67,14 +67,14 @@ def spread(items: Sequence[Item], limit: int) -> Sequence[Item]:
     """`limit` items that are spread evenly over `items`. All items if `limit` is 0."""
     if not 0 < limit < len(items):
         return items
-    return [items[place * len(items) // limit] for place in range(limit)]
+    return [items[index * len(items) // limit] for index in range(limit)]
 
 
-def collection_name(folder: Path, most: int) -> str:
+def collection_name(folder: Path, limit: int) -> str:
     """The name of the default collection for a measurement: eval- followed by the folder's name. A longer name is cut
     to `most` characters."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
-    return f"eval-{name or 'set'}"[:most].rstrip("-")
+    return f"eval-{name or 'set'}"[:limit].rstrip("-")
 
 
 class _Answer(BaseModel):
@@ -135,7 +135,7 @@ class DataSet:
                     "Name a folder with docs.jsonl and questions.jsonl.",
                     EXIT_USAGE,
                 )
-        questions = [one for _, one in lines(questions_file, Question, "question")]
+        questions = [line for _, line in lines(questions_file, Question, "question")]
         if not questions:
             raise CommandFailed(f"{questions_file} holds no questions.", "", EXIT_USAGE)
         return cls(documents, spread(questions, limit), collection_name(folder, 63))

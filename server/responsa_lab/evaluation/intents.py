@@ -11,7 +11,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_lab.evaluation.dataset import lines
-from responsa_lab.evaluation.metrics import fraction, rounded
+from responsa_lab.evaluation.metrics import fraction, round_off
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, one_line, print_json, print_text
 from responsa_server.domain.intents import Example, ExamplesUnfit
 
@@ -75,9 +75,9 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
             parameters = trained(learn, embedder, held_out=hold)
         except ExamplesUnfit as error:
             raise CommandFailed(f"{train} cannot be used for training: {error}", "", EXIT_USAGE) from None
-        scores = TrainedClassifier(parameters, embedder).scores_sync([one.text for one in ask])
+        scores = TrainedClassifier(parameters, embedder).scores_sync([item.text for item in ask])
         classifier_scores = score_classifier(
-            scores, parameters.labels, [one.label for one in ask], parameters.threshold
+            scores, parameters.labels, [item.label for item in ask], parameters.threshold
         )
         shares = {
             "accuracy": classifier_scores.accuracy,
@@ -85,7 +85,7 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
             "kept": classifier_scores.kept,
         }
         if json:
-            print_json({name: rounded(value) for name, value in shares.items()})
+            print_json({name: round_off(value) for name, value in shares.items()})
             return
         for name, value in shares.items():
             print_text(f"{name:<10}  {fraction(value)}")
@@ -96,8 +96,8 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
         shown = classifier_scores.confusions[: pairs or None]
         if shown:
             print_text(f"\n{'count':>5}  {'is':<32}  taken for")
-        for one in shown:
-            print_text(f"{one.count:>5}  {one_line(one.right, 32):<32}  {one_line(one.chosen, 32)}")
+        for row in shown:
+            print_text(f"{row.count:>5}  {one_line(row.right, 32):<32}  {one_line(row.chosen, 32)}")
         if len(shown) < len(classifier_scores.confusions):
             print_text(
                 f"{len(classifier_scores.confusions) - len(shown)} more pairs; --pairs 0 shows all of them."
@@ -112,9 +112,9 @@ def utterances(folder: Path, split: Split, *, least: int = 1) -> Sequence[Exampl
     """
     path = folder / UTTERANCES
     examples = [
-        Example(one.text, one.intent)
-        for _, one in lines(path, Utterance, "utterance", f"Name a folder with {UTTERANCES}.")
-        if one.split == split
+        Example(line.text, line.intent)
+        for _, line in lines(path, Utterance, "utterance", f"Name a folder with {UTTERANCES}.")
+        if line.split == split
     ]
     if len(examples) < least:
         raise CommandFailed(f'{path} holds no utterances of split "{split}".', "", EXIT_USAGE)

@@ -80,12 +80,12 @@ def score_classifier(
     inside = np.array([label not in OUT_OF_SCOPE for label in right], bool)
     best = scores.argmax(axis=1)
     passed = scores.max(axis=1) >= np.float32(threshold)
-    chosen = [labels[int(place)] for place in best]
-    correct = np.array([one == label for one, label in zip(chosen, right, strict=True)], bool)
+    chosen = [labels[int(index)] for index in best]
+    correct = np.array([guess == label for guess, label in zip(chosen, right, strict=True)], bool)
     mistakes = Counter(
-        (label, one)
-        for label, one, within, above in zip(right, chosen, inside, passed, strict=True)
-        if one != label and (within or above)
+        (label, guess)
+        for label, guess, within, above in zip(right, chosen, inside, passed, strict=True)
+        if guess != label and (within or above)
     )
     return ClassifierScores(
         in_scope=int(inside.sum()),
@@ -94,8 +94,8 @@ def score_classifier(
         oos_recall=_fraction(~passed[~inside]),
         kept=_fraction(passed[inside]),
         confusions=[
-            Confusion(label, one, count)
-            for (label, one), count in sorted(mistakes.items(), key=lambda item: (-item[1], item[0]))
+            Confusion(label, guess, count)
+            for (label, guess), count in sorted(mistakes.items(), key=lambda item: (-item[1], item[0]))
         ],
     )
 

@@ -18,14 +18,14 @@ from responsa_lab.evaluation.dataset import Question
 from responsa_lab.evaluation.metrics import (
     Span,
     camel,
-    fused,
+    fuse,
     gold_cited,
     gold_in_text,
     mean,
     ndcg,
     recall,
     reciprocal_rank,
-    rounded,
+    round_off,
 )
 from responsa_server.cli.call_errors import sentence_of
 from responsa_server.cli.ingest import DocumentValues, FileOutcome, Report, ensure_collection, ingest
@@ -85,9 +85,9 @@ class AnswerScores:
 
 
 def as_object(scores: RetrievalScores | AnswerScores | ComparedScores) -> dict[str, int | float | None]:
-    """The scores under lowerCamel names, rounded to four decimal places."""
+    """The scores under lowerCamel names, round_off to four decimal places."""
     return {
-        camel(name): rounded(value) if isinstance(value, float) else value
+        camel(name): round_off(value) if isinstance(value, float) else value
         for name, value in asdict(scores).items()
     }
 
@@ -127,7 +127,7 @@ async def take_in(
         raise CommandFailed(f"{len(failed)} documents could not be ingested. The first: {failed[0]}")
 
 
-async def loaded(
+async def load_documents(
     client: AsyncResponsa, path: Path, collection: str, called: str = "Loading"
 ) -> dict[str, str]:
     """Ingests a file or a folder into the collection, as `take_in` does. called: what the progress says. Returns the
@@ -173,25 +173,25 @@ async def compare_rankings(
             ),
             search_request(question.question, [collection], _FUSED, mode=SearchMode.SEARCH_MODE_VECTOR),
         ]
-        found = [
+        lists = [
             list(dict.fromkeys(keys.get(hit.passage.document, hit.passage.document) for hit in hits))
             for hits in await client.batch_search(searches)
         ]
         advance()
-        return [*found, fused(found[1:])]
+        return [*lists, fuse(lists[1:])]
 
-    found = await several(answerable, rankings)
-    return {way: _compared([one[place] for one in found], answerable) for place, way in enumerate(WAYS)}
+    results = await several(answerable, rankings)
+    return {way: _compare([ways[index] for ways in results], answerable) for index, way in enumerate(WAYS)}
 
 
-def _compared(rankings: Sequence[Sequence[str]], questions: Sequence[Question]) -> ComparedScores:
+def _compare(rankings: Sequence[Sequence[str]], questions: Sequence[Question]) -> ComparedScores:
     gains: tuple[list[float], list[float]] = ([], [])
     for ranking, question in zip(rankings, questions, strict=True):
         half = hashlib.sha256(question.question.encode()).digest()[0] % 2
         gains[half].append(ndcg(ranking, set(question.doc_ids), DEPTH))
     return ComparedScores(
         mean(
-            recall(one, set(question.doc_ids), 1) for one, question in zip(rankings, questions, strict=True)
+            recall(ids, set(question.doc_ids), 1) for ids, question in zip(rankings, questions, strict=True)
         ),
         mean([*gains[0], *gains[1]]),
         mean(gains[0]),
@@ -215,15 +215,15 @@ async def measure_retrieval(
         return list(dict.fromkeys(keys.get(hit.passage.document, hit.passage.document) for hit in hits))
 
     rankings = await several(answerable, ranking)
-    pairs = [(found, set(question.doc_ids)) for found, question in zip(rankings, answerable, strict=True)]
+    pairs = [(ids, set(question.doc_ids)) for ids, question in zip(rankings, answerable, strict=True)]
     return RetrievalScores(
         questions=len(answerable),
-        recall_at_1=mean(recall(found, right, 1) for found, right in pairs),
-        recall_at_3=mean(recall(found, right, 3) for found, right in pairs),
-        recall_at_5=mean(recall(found, right, 5) for found, right in pairs),
-        recall_at_10=mean(recall(found, right, DEPTH) for found, right in pairs),
-        ndcg_at_10=mean(ndcg(found, right, DEPTH) for found, right in pairs),
-        mrr_at_10=mean(reciprocal_rank(found, right, DEPTH) for found, right in pairs),
+        recall_at_1=mean(recall(ids, right, 1) for ids, right in pairs),
+        recall_at_3=mean(recall(ids, right, 3) for ids, right in pairs),
+        recall_at_5=mean(recall(ids, right, 5) for ids, right in pairs),
+        recall_at_10=mean(recall(ids, right, DEPTH) for ids, right in pairs),
+        ndcg_at_10=mean(ndcg(ids, right, DEPTH) for ids, right in pairs),
+        mrr_at_10=mean(reciprocal_rank(ids, right, DEPTH) for ids, right in pairs),
     )
 
 
@@ -252,7 +252,7 @@ async def measure_answers(
         async with answering(client, question.question, collection) as turn:
             verified = len(await valid_citations(client, turn, texts))
         advance()
-        return _judged(turn, question, keys, verified)
+        return _judge(turn, question, keys, verified)
 
     results = await several(questions, ask)
     known = [
@@ -279,14 +279,14 @@ async def measure_answers(
     )
 
 
-def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str], verified: int) -> _Answered:
+def _judge(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str], verified: int) -> _Answered:
     event = turn.terminal_event
     kind = event.WhichOneof("event") or "failed"
     answer = event.answer
     return _Answered(
         kind=kind,
         in_text=gold_in_text(answer.text, question.gold_texts),
-        cited=gold_cited(cited_spans(answer.citations, keys), question.gold_spans),
+        cited=gold_cited(spans_of(answer.citations, keys), question.gold_spans),
         citations=len(answer.citations),
         verified=verified,
     )
@@ -322,8 +322,8 @@ async def answering(
         )
 
     conversation: str | None = None
-    for one in before:
-        conversation = (await ask(one, conversation)).conversation
+    for text in before:
+        conversation = (await ask(text, conversation)).conversation
     turn = await ask(question, conversation)
     try:
         yield turn
@@ -358,7 +358,7 @@ async def valid_citations(
     return right
 
 
-def cited_spans(citations: Iterable[citation_pb2.Citation], keys: Mapping[str, str]) -> list[Span]:
+def spans_of(citations: Iterable[citation_pb2.Citation], keys: Mapping[str, str]) -> list[Span]:
     """The quoted bytes of each citation. keys: the source_key of each document, by the document's name."""
     return [
         Span(

@@ -17,35 +17,35 @@ from markdown_it import MarkdownIt
 
 def recall(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
     """The share of the relevant ids that are among the first k. `relevant` must not be empty."""
-    return sum(1 for one in ranking[:k] if one in relevant) / len(relevant)
+    return sum(1 for key in ranking[:k] if key in relevant) / len(relevant)
 
 
 def ndcg(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
     """The normalised discounted cumulative gain of the first k ids, 0 to 1. `relevant` must not be empty."""
-    gain = sum(1 / math.log2(rank + 1) for rank, one in enumerate(ranking[:k], start=1) if one in relevant)
+    gain = sum(1 / math.log2(rank + 1) for rank, key in enumerate(ranking[:k], start=1) if key in relevant)
     best = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(relevant)) + 1))
     return gain / best
 
 
 def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
     """1 divided by the rank of the first relevant id; 0 if no relevant id is among the first k."""
-    return next((1 / rank for rank, one in enumerate(ranking[:k], start=1) if one in relevant), 0.0)
+    return next((1 / rank for rank, key in enumerate(ranking[:k], start=1) if key in relevant), 0.0)
 
 
-def fused(rankings: Iterable[Sequence[str]], k: int = 60) -> list[str]:
+def fuse(rankings: Iterable[Sequence[str]], k: int = 60) -> list[str]:
     """The reciprocal rank fusion of rankings (Cormack, Clarke and Büttcher, SIGIR 2009). Ids with equal scores are in
     the order of the ids."""
     scores: dict[str, float] = {}
     for ranking in rankings:
-        for rank, one in enumerate(ranking, start=1):
-            scores[one] = scores.get(one, 0.0) + 1 / (k + rank)
-    return sorted(scores, key=lambda one: (-scores[one], one))
+        for rank, key in enumerate(ranking, start=1):
+            scores[key] = scores.get(key, 0.0) + 1 / (k + rank)
+    return sorted(scores, key=lambda key: (-scores[key], key))
 
 
 def mean(values: Iterable[float]) -> float | None:
     """The mean; None if there are no values."""
-    kept = list(values)
-    return sum(kept) / len(kept) if kept else None
+    known = list(values)
+    return sum(known) / len(known) if known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def ratio(pairs: Sequence[tuple[float, float]]) -> Interval | None:
     return Interval(sum(first for first, _ in pairs) / below, low, high)
 
 
-def rounded(value: float | None) -> float | None:
+def round_off(value: float | None) -> float | None:
     """The value in the form that --json prints: with four decimal places."""
     return None if value is None else round(value, 4)
 
@@ -134,14 +134,14 @@ class Span:
 
 def gold_in_text(answer: str, gold: Iterable[str]) -> bool:
     """Whether one of the gold texts is in the answer, as a reader of the rendered Markdown sees it. Case and white space are ignored."""
-    found = plain(_rendered(answer))
-    return any(plain(text) in found for text in gold if text.strip())
+    shown = plain(_render(answer))
+    return any(plain(text) in shown for text in gold if text.strip())
 
 
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
-def _rendered(markdown: str) -> str:
+def _render(markdown: str) -> str:
     parts: list[str] = []
     for block in _MARKDOWN.parse(markdown):
         parts.append(block.content if block.type in ("fence", "code_block") else " ")
@@ -154,7 +154,7 @@ def _rendered(markdown: str) -> str:
 
 def gold_cited(cited: Iterable[Span], gold: Collection[Span]) -> bool:
     """Whether a cited span covers a whole gold span."""
-    return any(span.covers(one) for span in cited for one in gold)
+    return any(span.covers(part) for span in cited for part in gold)
 
 
 def plain(text: str) -> str:

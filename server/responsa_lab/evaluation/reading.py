@@ -27,8 +27,8 @@ from responsa.chat.v1.turn_pb2 import FallbackKind
 from responsa.type.v1 import byte_range_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import Limit, lines, spread
-from responsa_lab.evaluation.measuring import answering, cited_spans, loaded, several, valid_citations
-from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, mean, ratio, rounded, share
+from responsa_lab.evaluation.measuring import answering, load_documents, several, spans_of, valid_citations
+from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, mean, ratio, round_off, share
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -121,7 +121,7 @@ _NO_MODEL: Final = ("", "passages", "template")
 
 def meets(span: Span, places: Iterable[Span]) -> bool:
     """Whether the span and one of the places overlap in at least half of the shorter of the two."""
-    return any(2 * span.overlap(place) >= min(span.length, place.length) for place in places)
+    return any(2 * span.overlap(part) >= min(span.length, part.length) for part in places)
 
 
 _KINDS: Final = ("answerable", "near_miss", "off_topic")
@@ -169,7 +169,7 @@ def scores(reads: Sequence[Read]) -> ReadingScores:
     of = {kind: [read for read in reads if read.question.kind == kind] for kind in _KINDS}
     answerable, written = of["answerable"], [read for read in reads if read.written]
 
-    def refused(kind: str) -> Interval | None:
+    def share_refused(kind: str) -> Interval | None:
         return share(read.outcome == "refused" for read in of[kind])
 
     screens = [read.shown_bytes for read in reads if read.outcome == "answer" and read.shown]
@@ -181,11 +181,11 @@ def scores(reads: Sequence[Read]) -> ReadingScores:
         shown=share(read.has(read.shown) for read in answerable),
         with_more=share(read.has((*read.shown, *read.more)) for read in answerable),
         first=share(read.has(read.shown[:1]) for read in answerable),
-        refused=refused("answerable"),
+        refused=share_refused("answerable"),
         mean_bytes=mean(screens),
         most_bytes=max(screens, default=0),
-        near_misses_refused=refused("near_miss"),
-        off_topic_refused=refused("off_topic"),
+        near_misses_refused=share_refused("near_miss"),
+        off_topic_refused=share_refused("off_topic"),
         written=share(read.written for read in answerable) if written else None,
         cited=share(bool(read.cited) for read in answerable) if written else None,
         cited_right=share(read.has(read.cited) for read in answerable) if written else None,
@@ -198,11 +198,11 @@ def scores(reads: Sequence[Read]) -> ReadingScores:
 def digest(folder: Path) -> tuple[int, str]:
     """The number of files of a source, and the SHA-256 over the files: for each file, in the order of the paths, its
     path, a zero byte and the SHA-256 of its bytes."""
-    made, files = hashlib.sha256(), sorted(path for path in folder.rglob("*") if path.is_file())
+    hasher, files = hashlib.sha256(), sorted(path for path in folder.rglob("*") if path.is_file())
     for file in files:
-        made.update(str(file.relative_to(folder)).encode() + b"\0")
-        made.update(hashlib.sha256(file.read_bytes()).digest())
-    return len(files), made.hexdigest()
+        hasher.update(str(file.relative_to(folder)).encode() + b"\0")
+        hasher.update(hashlib.sha256(file.read_bytes()).digest())
+    return len(files), hasher.hexdigest()
 
 
 def sources(folder: Path) -> Mapping[str, Source]:
@@ -214,15 +214,15 @@ def sources(folder: Path) -> Mapping[str, Source]:
         raise CommandFailed(f"{file} cannot be read: {error}", "", EXIT_USAGE) from None
 
 
-def checked_folder(folder: Path, known: Mapping[str, Source], name: str, documents: Path) -> Path:
+def check_folder(folder: Path, known: Mapping[str, Source], name: str, documents: Path) -> Path:
     """The folder of a source's documents. folder: where `known` was read. Raises CommandFailed: no such source is
     known, or its documents are not those that the set was made for."""
     if (source := known.get(name)) is None:
         raise CommandFailed(f"{folder / 'sources.toml'} has no source {name}.", "", EXIT_USAGE)
-    number, found = digest(documents / name)
-    if found != source.sha256:
+    number, actual = digest(documents / name)
+    if actual != source.sha256:
         raise CommandFailed(
-            f"{documents / name} has {number} files with the SHA-256 {found}; expected are {source.documents} files with {source.sha256}.",
+            f"{documents / name} has {number} files with the SHA-256 {actual}; expected are {source.documents} files with {source.sha256}.",
             f"Put only the files {source.paths} of {source.origin}, at the commit {source.commit}, into this folder.",
             EXIT_USAGE,
         )
@@ -246,18 +246,18 @@ class ReadingSet:
             CommandFailed: a file is missing or wrong, or the documents of a source are not those that the labels were made for.
         """
         known = sources(folder)
-        asked = [one for _, one in lines(folder / f"{part}.jsonl", Asked, "question")]
-        questions = spread([one for one in asked if only is None or one.source in only], limit)
+        asked = [line for _, line in lines(folder / f"{part}.jsonl", Asked, "question")]
+        questions = spread([item for item in asked if only is None or item.source in only], limit)
         folders: dict[str, Path] = {}
         for name in sorted({question.source for question in questions}):
-            folders[name] = checked_folder(folder, known, name, documents)
+            folders[name] = check_folder(folder, known, name, documents)
         return cls(questions, folders)
 
     @classmethod
-    def joined(cls, sets: Sequence[ReadingSet]) -> ReadingSet:
+    def join(cls, sets: Sequence[ReadingSet]) -> ReadingSet:
         """The questions of several parts."""
-        folders = {name: folder for one in sets for name, folder in one.folders.items()}
-        return cls([asked for one in sets for asked in one.questions], folders)
+        folders = {name: folder for part in sets for name, folder in part.folders.items()}
+        return cls([asked for part in sets for asked in part.questions], folders)
 
     def labels(self) -> Sequence[Mapping[str, Json]]:
         """The answerable questions with the texts of their labelled places, as `responsa_lab.scripted.readers.Label` has them."""
@@ -271,8 +271,7 @@ class ReadingSet:
         """The texts of the places that answer a question."""
         folder = self.folders[question.source]
         return [
-            (folder / place.document).read_bytes()[place.start : place.end].decode()
-            for place in question.answers
+            (folder / span.document).read_bytes()[span.start : span.end].decode() for span in question.answers
         ]
 
 
@@ -320,13 +319,13 @@ def eval_reading(
     A text shows a place if their overlap is at least half as long as the shorter of the two.
     """
     with reporting(json=json):
-        sets = [ReadingSet.read(folder, one, documents, limit) for one in part or [ReadingPart.CHOOSE]]
-        given = ReadingSet.joined(sets)
+        sets = [ReadingSet.read(folder, name, documents, limit) for name in part or [ReadingPart.CHOOSE]]
+        whole = ReadingSet.join(sets)
         if labels is not None:
-            _write(labels, given.labels())
+            _write(labels, whole.labels())
         if answers is not None:
             _write(answers, ())  # a file that cannot be written must fail before the questions are asked
-        reads = asyncio.run(_run(given, agent))
+        reads = asyncio.run(_run(whole, agent))
         if answers is not None:
             _write(answers, [_line(read) for read in reads])
         if json:
@@ -342,8 +341,8 @@ def eval_reading(
 
 
 def _by_source(reads: Sequence[Read]) -> Sequence[tuple[str, Sequence[Read]]]:
-    names = sorted({one.question.source for one in reads})
-    return [(name, [one for one in reads if one.question.source == name]) for name in names]
+    names = sorted({read.question.source for read in reads})
+    return [(name, [read for read in reads if read.question.source == name]) for name in names]
 
 
 def collection_of(source: str) -> str:
@@ -354,7 +353,7 @@ def collection_of(source: str) -> str:
 async def load_source(client: AsyncResponsa, name: str, folder: Path) -> Mapping[str, str]:
     """Ingests the documents of a source into its collection, and returns their paths in the source's folder, by the
     documents' names. Raises CommandFailed."""
-    keys = await loaded(client, folder, collection_of(name), f"Loading {name}")
+    keys = await load_documents(client, folder, collection_of(name), f"Loading {name}")
     return {document: key.removeprefix(f"{folder.name}/") for document, key in keys.items()}
 
 
@@ -402,7 +401,7 @@ def _read(
         more=[span(excerpt, excerpt.source_range) for excerpt in answer.more_excerpts],
         shown_bytes=sum(excerpt.source_range.end - excerpt.source_range.start for excerpt in shown),
         text_only=any(fallback.kind == FallbackKind.FALLBACK_KIND_TEXT_ONLY for fallback in fallbacks),
-        cited=cited_spans(valid, keys) if wrote else (),
+        cited=spans_of(valid, keys) if wrote else (),
         citations=len(answer.citations) if wrote else 0,
         uncited=any(fallback.kind == FallbackKind.FALLBACK_KIND_UNCITED for fallback in fallbacks),
     )
@@ -444,8 +443,8 @@ def _figures(reading_scores: ReadingScores) -> dict[str, Json]:
 
 def _figure(value: Interval | float | None) -> Json:
     if isinstance(value, Interval):
-        return [rounded(value.value), rounded(value.low), rounded(value.high)]
-    return rounded(value) if isinstance(value, float) else value
+        return [round_off(value.value), round_off(value.low), round_off(value.high)]
+    return round_off(value) if isinstance(value, float) else value
 
 
 def _print(name: str, reading_scores: ReadingScores) -> None:

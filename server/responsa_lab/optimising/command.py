@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from responsa_lab.evaluation.metrics import camel, fraction, plain, rounded, share
+from responsa_lab.evaluation.metrics import camel, fraction, plain, round_off, share
 from responsa_server.cli.output import EXIT_FAILED, EXIT_USAGE, CommandFailed, print_json, print_text
 from responsa_server.cli.session import open_async_client
 from responsa_server.domain.formatting import counted
@@ -129,21 +129,21 @@ def optimise(
         if find_spec("dspy") is None or find_spec("optuna") is None:
             raise _MISSING
         try:
-            most = Decimal(budget)
+            limit = Decimal(budget)
         except ArithmeticError:
-            most = Decimal("nan")
-        if not most.is_finite() or not 0 <= most <= _MOST_USD:
+            limit = Decimal("nan")
+        if not limit.is_finite() or not 0 <= limit <= _MOST_USD:
             raise CommandFailed(
                 f"--budget {budget} is not an amount.", "Give US dollars, for example 2.50.", EXIT_USAGE
             )
-        asyncio.run(_run(_Task(agent, data, metric, most, node, optimiser, trials, model, json)))
+        asyncio.run(_run(_Task(agent, data, metric, limit, node, optimiser, trials, model, json)))
 
 
 async def _run(task: _Task) -> None:
     # These imports are late, because they load the agents' engine and DSPy, which the command line otherwise does not need.
     from responsa_lab.optimising import program
     from responsa_lab.optimising.messages import Messages
-    from responsa_lab.optimising.nodes import Answering, renamed, tuned
+    from responsa_lab.optimising.nodes import Answering, find_tunable, rename_prompt
     from responsa_lab.optimising.questions import Questions, documents
     from responsa_lab.optimising.record import Record, Stopped
     from responsa_local.embedded.layout import Layout
@@ -176,11 +176,11 @@ async def _run(task: _Task) -> None:
             raise CommandFailed(
                 problem or f"{name} is not a model.", "Name another one with --model.", EXIT_USAGE
             )
-        node = await tuned(content, task.node)
+        node = await find_tunable(content, task.node)
         # The server asks the agent's own models about questions.
         asked = [name] if node.decides else [name, *content.chain]
-        prices = {one: models.price(one) for one in asked}
-        if unpriced := [one for one, price in prices.items() if price is None]:
+        prices = {name: models.price(name) for name in asked}
+        if unpriced := [key for key, price in prices.items() if price is None]:
             raise CommandFailed(
                 f"The price of {unpriced[0]} is not known, so a budget cannot be kept.",
                 "Name another model with --model."
@@ -202,7 +202,7 @@ async def _run(task: _Task) -> None:
                 "Leave --metric out.",
                 EXIT_USAGE,
             )
-        config, known = AgentConfig.model_validate(content.config), {plain(one.text) for one in node.examples}
+        config, known = AgentConfig.model_validate(content.config), {plain(row.text) for row in node.examples}
         if node.decides:
             work = Messages(node, task.data, known, metric)
         else:
@@ -242,7 +242,7 @@ async def _run(task: _Task) -> None:
                 candidates[candidate] = Answering(version, node.name, record)
             return node.label(await candidates[candidate].output(text))
 
-        async def created(content: Content, card: Mapping[str, Any]) -> str:
+        async def create(content: Content, card: Mapping[str, Any]) -> str:
             document = content.model_dump(mode="json", by_alias=True)
             document["config"].pop("standard", None)  # it has prompts and steps of its own now
             return (await client.create_agent_version(task.agent, content=document, card=card)).name
@@ -263,14 +263,14 @@ async def _run(task: _Task) -> None:
                     f"Give other {data.what}s, or more --trials.",
                 )
             better = node.version(best.instruction, best.first)
-            first = await work.measured(content, base.name, record)
+            first = await work.measure(content, base.name, record)
             if not node.decides:
                 # Only a server asks a whole version, and a version's card does not change. So the version that is
                 # measured has another name for the file of its prompt.
-                card["measured"] = await created(
-                    renamed(better, node.options.prompt), {**card, "trial": True}
+                card["measured"] = await create(
+                    rename_prompt(better, node.options.prompt), {**card, "trial": True}
                 )
-            second = await work.measured(better, card.get("measured", ""), record)
+            second = await work.measure(better, card.get("measured", ""), record)
         except Stopped as stopped:
             raise CommandFailed(str(stopped), "", EXIT_FAILED) from None
         card |= {
@@ -279,14 +279,14 @@ async def _run(task: _Task) -> None:
             "calls": record.calls,
             "cost_usd": record.spent_micros / 1e6,
         }
-        _print(await created(better, card), data.what, card, task.json)
+        _print(await create(better, card), data.what, card, task.json)
 
 
 def _figures(results: Mapping[str, Sequence[bool]]) -> dict[str, list[float | None]]:
     """The share of each metric, and its interval."""
-    shares = {metric: one for metric, values in results.items() if (one := share(values)) is not None}
+    shares = {metric: ci for metric, values in results.items() if (ci := share(values)) is not None}
     return {
-        metric: [rounded(part) for part in (one.value, one.low, one.high)] for metric, one in shares.items()
+        metric: [round_off(part) for part in (ci.value, ci.low, ci.high)] for metric, ci in shares.items()
     }
 
 

@@ -56,7 +56,7 @@ class Question(Item):
     parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
 
     @model_validator(mode="after")
-    def _labelled(self) -> Self:
+    def _check_label(self) -> Self:
         if self.refused == bool(self.documents):
             raise ValueError("give documents, or refused as true")
         return self
@@ -99,16 +99,16 @@ def read(path: Path, kind: type[One], wrong: Callable[[One], str], known: Collec
     ids, texts = dict[str, str](), dict[str, tuple[str, One]]()
     for where, item in lines(path, kind, what, 'Name a file with lines {"id", "text", "part"} and a label.'):
         if why := wrong(item):
-            raise _refused(where, why)
+            raise _refuse(where, why)
         if item.id in ids:
-            raise _refused(where, f"has the id “{item.id}” of {ids[item.id]}; give it another one")
+            raise _refuse(where, f"has the id “{item.id}” of {ids[item.id]}; give it another one")
         text = plain(item.text)
         if text in texts:
             first, other = texts[text]
             leak = "leaks into the other part: it" if other.part != item.part else "is not new: it"
-            raise _refused(where, f"{leak} has the text of {first}; remove one of them")
+            raise _refuse(where, f"{leak} has the text of {first}; remove one of them")
         if item.part == "test" and text in known:
-            raise _refused(
+            raise _refuse(
                 where, "leaks: it is one of the agent's own examples; remove it from the part `test`"
             )
         ids[item.id] = where
@@ -116,16 +116,14 @@ def read(path: Path, kind: type[One], wrong: Callable[[One], str], known: Collec
     parts: dict[str, list[One]] = {"train": [], "test": []}
     for _, item in texts.values():
         parts[item.part].append(item)
-    for part, found in parts.items():
-        if len(found) < _LEAST:
-            raise _refused(
-                str(path), f"has {len(found)} {what}s of the part `{part}`; give at least {_LEAST}"
-            )
+    for part, items in parts.items():
+        if len(items) < _LEAST:
+            raise _refuse(str(path), f"has {len(items)} {what}s of the part `{part}`; give at least {_LEAST}")
     # Sorted by label, every second line goes to the other half, so that both halves have the same labels.
-    train = sorted(parts["train"], key=lambda one: one.group)
+    train = sorted(parts["train"], key=lambda item: item.group)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Labelled(train[::2], train[1::2], parts["test"], digest, what)
 
 
-def _refused(where: str, why: str) -> CommandFailed:
+def _refuse(where: str, why: str) -> CommandFailed:
     return CommandFailed(f"{where} {why}.", "", EXIT_USAGE)

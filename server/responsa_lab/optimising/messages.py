@@ -26,24 +26,24 @@ class Messages:
         self.data = read(path, Message, wrong, known)
         self._node = node
         self._metric = metric
-        self._label = {one.text: one.label for one in (*self.data.examples, *self.data.chosen)}
+        self._label = {item.text: item.label for item in (*self.data.examples, *self.data.chosen)}
 
     async def score(self, text: str, label: str) -> float:
         """Whether a label for a message is good by the metric that decides."""
-        return judged(self._label[text], label)[self._metric]
+        return judge(self._label[text], label)[self._metric]
 
-    async def measured(self, content: Content, _: str, record: Record) -> Mapping[str, Sequence[bool]]:
+    async def measure(self, content: Content, _: str, record: Record) -> Mapping[str, Sequence[bool]]:
         """Whether a version is good on each message of the part `test`, by metric. Raises Stopped."""
         node = Answering(content, self._node.name, record)
-        found = await asyncio.gather(*(node.output(one.text) for one in self.data.test))
+        outputs = await asyncio.gather(*(node.output(item.text) for item in self.data.test))
         each = [
-            judged(one.label, self._node.label(output))
-            for one, output in zip(self.data.test, found, strict=True)
+            judge(item.label, self._node.label(output))
+            for item, output in zip(self.data.test, outputs, strict=True)
         ]
-        return {metric: [one[metric] for one in each] for metric in ("right", "refused")}
+        return {metric: [item[metric] for item in each] for metric in ("right", "refused")}
 
 
-def judged(right: str, label: str) -> Mapping[str, bool]:
+def judge(right: str, label: str) -> Mapping[str, bool]:
     """Whether a label is good, by metric. right: the right label. label: "" if the model's answer had none."""
     refused = bool(label) and (label == OUT_OF_SCOPE) == (right == OUT_OF_SCOPE)
     return {"right": label == right, "refused": refused}

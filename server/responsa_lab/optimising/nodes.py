@@ -90,21 +90,21 @@ class TunedNode:
     def version(self, instruction: str, first: Sequence[Example]) -> Content:
         """The agent's version with this instruction as plain text, and with `first` before all other examples. With the
         same instruction, the prompt stays. The oldest examples of queries leave if there are too many."""
-        texts = {plain(one.text) for one in first}
-        rows = [*first, *(one for one in self.examples if plain(one.text) not in texts)]
+        texts = {plain(item.text) for item in first}
+        rows = [*first, *(item for item in self.examples if plain(item.text) not in texts)]
         if isinstance(self.options, QueryExpanderOptions):
             config = json.loads(json.dumps(self.content.config))
             config["nodes"][self.name]["examples"] = [
-                {"question": one.text, **json.loads(one.label)} for one in rows[:MOST_EXAMPLES]
+                {"question": row.text, **json.loads(row.label)} for row in rows[:MOST_EXAMPLES]
             ]
             return self.content.model_copy(update={"config": config})
-        lines = [json.dumps({"text": one.text, "label": one.label}, ensure_ascii=False) for one in rows]
+        lines = [json.dumps({"text": row.text, "label": row.label}, ensure_ascii=False) for row in rows]
         examples = {**self.content.examples, self.options.examples: "\n".join(lines) + "\n"}
         content = self.content.model_copy(update={"examples": examples})
         if instruction == self.instruction:
             return content
         _, _, after = content.prompts[self.options.prompt].body.partition(_EXAMPLES)
-        return _changed(content, self.options.prompt, body=f"{literal(instruction)}\n\n{_EXAMPLES}{after}")
+        return _change(content, self.options.prompt, body=f"{literal(instruction)}\n\n{_EXAMPLES}{after}")
 
 
 class Answering:
@@ -117,7 +117,7 @@ class Answering:
         self.options: NodeOptions = self._kind.options.model_validate(table.options)
         self.examples = _examples(content, self.options)
         self._record = record
-        model = _Recorded("recorded", (lambda _: None) if record is None else record.known)
+        model = _Recorded("recorded", (lambda _: None) if record is None else record.find)
         parts = NodeParts(
             model=model,
             larger=model,
@@ -132,7 +132,7 @@ class Answering:
     async def first_prompt(self, message: str) -> ModelPrompt:
         """What the node asks a model about a message first."""
         try:
-            await self._node.process(self._given(message), _run())
+            await self._node.process(self._inputs(message), _run())
         except _Unanswered as unanswered:
             return unanswered.prompt
         raise AssertionError("the node asks no model")
@@ -142,7 +142,7 @@ class Answering:
         while True:
             run = _run()
             try:
-                output = await self._node.process(self._given(message), run)
+                output = await self._node.process(self._inputs(message), run)
             except _Unanswered as unanswered:
                 if self._record is None:
                     raise
@@ -150,7 +150,7 @@ class Answering:
             else:
                 return None if run.fallen else output
 
-    def _given(self, message: str) -> NodeModel:
+    def _inputs(self, message: str) -> NodeModel:
         return self._kind.input_model.model_validate({"question": message})
 
 
@@ -160,7 +160,7 @@ def queries(output: QueryExpanderOutput) -> str:
     return json.dumps({name: texts for name, texts in shown.items() if texts}, ensure_ascii=False)
 
 
-async def tuned(content: Content, node: str) -> TunedNode:
+async def find_tunable(content: Content, node: str) -> TunedNode:
     """A node that can be improved. node: its name, or "" for the agent's only one.
 
     Raises CommandFailed: the agent has no such node, or several, or the node's prompt does not show examples.
@@ -194,11 +194,11 @@ async def tuned(content: Content, node: str) -> TunedNode:
         return TunedNode(content, name, options, "", (), "", examples)
     assert isinstance(options, DecidingOptions)
     schema: Any = (await answering.first_prompt("")).schema
-    field, labels = next((field, one["enum"]) for field, one in schema["properties"].items() if "enum" in one)
+    field, labels = next((field, sub["enum"]) for field, sub in schema["properties"].items() if "enum" in sub)
     instruction = ""
     body, included, _ = content.prompts[options.prompt].body.partition(_EXAMPLES)
     if included and USER_LINE not in body.splitlines():
-        head = await Answering(_changed(content, options.prompt, body=body), name).first_prompt("")
+        head = await Answering(_change(content, options.prompt, body=body), name).first_prompt("")
         instruction = head.messages[0].text.removesuffix(meaning(_MARK)).strip()
     return TunedNode(content, name, options, field, labels, instruction, examples)
 
@@ -206,8 +206,8 @@ async def tuned(content: Content, node: str) -> TunedNode:
 def _examples(content: Content, options: NodeOptions) -> Sequence[Example]:
     if isinstance(options, QueryExpanderOptions):
         return [
-            Example(one.question, queries(QueryExpanderOutput(expansions=one.queries, sources=one.sources)))
-            for one in options.examples
+            Example(row.question, queries(QueryExpanderOutput(expansions=row.queries, sources=row.sources)))
+            for row in options.examples
         ]
     assert isinstance(options, DecidingOptions)
     rows = [json.loads(line) for line in content.examples[options.examples].split("\n") if line.strip()]
@@ -218,12 +218,12 @@ def _run() -> Run:
     return Run(_NOBODY, lambda _: None, lambda _: None, nonce=_MARK)
 
 
-def renamed(content: Content, prompt: str) -> Content:
+def rename_prompt(content: Content, prompt: str) -> Content:
     """The same content with another name for the file of a prompt, so that it is another version."""
-    return _changed(content, prompt, file=f"{content.prompts[prompt].file} (trial)")
+    return _change(content, prompt, file=f"{content.prompts[prompt].file} (trial)")
 
 
-def _changed(content: Content, prompt: str, **update: str) -> Content:
+def _change(content: Content, prompt: str, **update: str) -> Content:
     changed = content.prompts[prompt].model_copy(update=update)
     return content.model_copy(update={"prompts": {**content.prompts, prompt: changed}})
 

@@ -66,10 +66,10 @@ class _Engine:
 
     def complete(self, request: Request) -> Response:
         system = request.system or ""
-        said = system if isinstance(system, str) else "".join(part.text for part in system)
+        instruction = system if isinstance(system, str) else "".join(part.text for part in system)
         prompt = ModelPrompt(
             [
-                PromptMessage(Role.SYSTEM, said),
+                PromptMessage(Role.SYSTEM, instruction),
                 *(PromptMessage(Role.USER, message.text or "") for message in request.messages),
             ],
             "optimise",
@@ -155,17 +155,17 @@ async def search(
             "num_threads": 4,
             "max_errors": 1,
         }
-        sets = {"trainset": _given(data.examples), "valset": _given(data.chosen)}
+        sets = {"trainset": _to_examples(data.examples), "valset": _to_examples(data.chosen)}
         with (
             dspy.context(lm=lm, adapter=_Adapter(label)),
             redirect_stdout(io.StringIO()),
             redirect_stderr(io.StringIO()),
         ):
             if not instructions:
-                found = BootstrapFewShotWithRandomSearch(good, num_candidate_programs=trials, **common)
-                return found.compile(student, **sets)
-            found = MIPROv2(good, auto=None, num_candidates=max(2, trials // 2), seed=_SEED, **common)
-            return found.compile(
+                proposer = BootstrapFewShotWithRandomSearch(good, num_candidate_programs=trials, **common)
+                return proposer.compile(student, **sets)
+            proposer = MIPROv2(good, auto=None, num_candidates=max(2, trials // 2), seed=_SEED, **common)
+            return proposer.compile(
                 student, num_trials=trials, minibatch=False, program_aware_proposer=False, **sets
             )
 
@@ -195,10 +195,10 @@ async def _total(candidate: Candidate, items: Sequence[Item], labels: Labels, sc
     return sum(await asyncio.gather(*(score_of(item.text) for item in items)))
 
 
-def _given(items: Sequence[Any]) -> Sequence[Any]:
-    return [dspy.Example(message=one.text, label=one.group).with_inputs("message") for one in items]
+def _to_examples(items: Sequence[Any]) -> Sequence[Any]:
+    return [dspy.Example(message=item.text, label=item.group).with_inputs("message") for item in items]
 
 
 def _candidate(signature: Any, demos: Sequence[Mapping[str, Any]]) -> Candidate:
-    said = "" if signature.instructions == _NONE else signature.instructions
-    return Candidate(said, tuple(Example(one["message"], one["label"]) for one in demos if one["label"]))
+    text = "" if signature.instructions == _NONE else signature.instructions
+    return Candidate(text, tuple(Example(demo["message"], demo["label"]) for demo in demos if demo["label"]))

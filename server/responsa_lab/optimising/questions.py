@@ -35,12 +35,12 @@ _FAILED: Final = "model_unavailable"
 
 async def documents(client: AsyncResponsa) -> Mapping[str, Set[str]]:
     """The names `documents/{uuid}` of the documents that the caller may read, by the name itself and by the source_key."""
-    found = dict[str, set[str]]()
+    names = dict[str, set[str]]()
     async for collection in client.collections():
         for name, key in (await source_keys(client, collection.name)).items():
-            found.setdefault(key, set()).add(name)
-            found[name] = {name}
-    return found
+            names.setdefault(key, set()).add(name)
+            names[name] = {name}
+    return names
 
 
 def search_of(table: RetrievalTable, terms: Sequence[str], sources: Sequence[str]) -> SearchRequest:
@@ -48,15 +48,15 @@ def search_of(table: RetrievalTable, terms: Sequence[str], sources: Sequence[str
     passages. table: where the agent searches. sources: the names of the sources that a model has chosen; empty for the
     agent's collections."""
     places = [table.sources[name] for name in sources]
-    own = dict.fromkeys(name for place in places for name in place.collections)
-    within = own if places and all(place.collections for place in places) else table.collections
-    filters = [place.filter for place in places]
+    own = dict.fromkeys(name for source in places for name in source.collections)
+    within = own if places and all(source.collections for source in places) else table.collections
+    filters = [source.filter for source in places]
     if len(places) > 1:
         named = [
-            " OR ".join(f'collection = "collections/{one}"' for one in place.collections) for place in places
+            " OR ".join(f'collection = "collections/{key}"' for key in scope.collections) for scope in places
         ]
-        both = ([f"({one})" for one in pair if one] for pair in zip(named, filters, strict=True))
-        filters = [" OR ".join(f"({' AND '.join(one)})" for one in both)]
+        both = ([f"({part})" for part in pair if part] for pair in zip(named, filters, strict=True))
+        filters = [" OR ".join(f"({' AND '.join(pair)})" for pair in both)]
     return search_request(
         terms,
         [names.collection(name) for name in within],
@@ -75,7 +75,7 @@ class Outcome:
     documents: Sequence[str]
     text: str
 
-    def judged(self, question: Question, right: Set[str]) -> Mapping[str, bool]:
+    def judge(self, question: Question, right: Set[str]) -> Mapping[str, bool]:
         """Whether the outcome is good by each metric. right: the labelled documents. A question that must be refused is
         good by all of them if it was."""
         as_labelled = self.refused == question.refused
@@ -128,35 +128,35 @@ class Questions:
         self._free = free
         self._small = small
         self._right = {
-            one.text: frozenset(name for key in one.documents for name in documents[key])
-            for one in (*data.examples, *data.chosen, *data.test)
+            item.text: frozenset(name for key in item.documents for name in documents[key])
+            for item in (*data.examples, *data.chosen, *data.test)
         }
 
     async def score(self, text: str, label: str) -> float:
         """1 divided by the rank of the first right document in `search_of`; 0 if none is among the first ten passages,
         or those that the agent gets, if they are fewer. label: the queries and sources as JSON; "" for none."""
-        given: Mapping[str, Sequence[str]] = json.loads(label) if label else {}
+        query: Mapping[str, Sequence[str]] = json.loads(label) if label else {}
         ranking = list[str]()
         # If nothing is found in the sources, the agent searches everywhere.
-        for sources in (given.get("sources", ()), ()):
+        for sources in (query.get("sources", ()), ()):
             if not ranking:
-                request = search_of(self._table, [text, *given.get("queries", ())], sources)
+                request = search_of(self._table, [text, *query.get("queries", ())], sources)
                 (hits,) = await self._client.batch_search([request])
                 ranking = list(dict.fromkeys(hit.passage.document for hit in hits))
         return reciprocal_rank(ranking, self._right[text], _DEPTH)
 
-    async def measured(self, content: Content, version: str, record: Record) -> Mapping[str, Sequence[bool]]:
+    async def measure(self, content: Content, version: str, record: Record) -> Mapping[str, Sequence[bool]]:
         """Whether the server's version is good on each question of the part `test`, by metric. Raises Stopped."""
         digest = hashlib.sha256(pack(content)).hexdigest()
 
-        async def judged(question: Question) -> Mapping[str, bool]:
+        async def judge(question: Question) -> Mapping[str, bool]:
             parts = [digest, question.text, question.parameters]
-            kept = await record.kept(
-                parts, self._limit, lambda most: self._asked(version, question, most, record)
+            stored = await record.keep(
+                parts, self._limit, lambda limit: self._ask(version, question, limit, record)
             )
-            return Outcome(**json.loads(kept)).judged(question, self._right[question.text])
+            return Outcome(**json.loads(stored)).judge(question, self._right[question.text])
 
-        tasks = [asyncio.create_task(judged(one)) for one in self.data.test]
+        tasks = [asyncio.create_task(judge(item)) for item in self.data.test]
         try:
             await asyncio.wait(tasks)  # after a stop, what is under way ends, and its conversation is deleted
         except asyncio.CancelledError:
@@ -164,24 +164,24 @@ class Questions:
             await asyncio.wait(tasks)
             raise
         finally:
-            failed = [error for one in tasks if one.done() and (error := one.exception())]
+            failed = [error for task in tasks if task.done() and (error := task.exception())]
         if failed:
             # After an error, the questions that were waiting are stopped.
             raise next((error for error in failed if not isinstance(error, Stopped)), failed[0])
-        found = [one.result() for one in tasks]
-        return {metric: [one[metric] for one in found] for metric in ("cited", "right", "refused")}
+        results = [task.result() for task in tasks]
+        return {metric: [item[metric] for item in results] for metric in ("cited", "right", "refused")}
 
-    async def _asked(self, version: str, question: Question, most: int, record: Record) -> tuple[str, int]:
-        if not most and not self._free:
+    async def _ask(self, version: str, question: Question, limit: int, record: Record) -> tuple[str, int]:
+        if not limit and not self._free:
             raise record.over()
         async with answering(
-            self._client, question.text, agent=version, parameters=question.parameters, max_cost_micros=most
+            self._client, question.text, agent=version, parameters=question.parameters, max_cost_micros=limit
         ) as turn:
             cost, end = turn.usage.cost_usd_micros, turn.terminal_event
-            causes = [one.cause for one in turn.fallbacks]
+            causes = [fallback.cause for fallback in turn.fallbacks]
             # A larger budget helps against no other limit of the agent.
             over = _COST in causes or end.refused.message == _OVER
-            if over and most != self._limit:
+            if over and limit != self._limit:
                 raise record.over(cost)
             if end.refused.reason == turn_pb2.REFUSAL_REASON_QUOTA:
                 raise Stopped(end.refused.message, cost)
@@ -193,8 +193,8 @@ class Questions:
             cited = end.answer.citations
             checks = await self._client.verify_citations(turn.name) if cited else []
             valid = [
-                one.document_version.partition("/versions/")[0]
-                for one, check in zip(cited, checks, strict=True)
-                if check.verdict == CitationVerdict.CITATION_VERDICT_VALID and one.document_version
+                source.document_version.partition("/versions/")[0]
+                for source, check in zip(cited, checks, strict=True)
+                if check.verdict == CitationVerdict.CITATION_VERDICT_VALID and source.document_version
             ]
             return json.dumps(asdict(Outcome(end.HasField("refused"), valid, end.answer.text))), cost

@@ -80,7 +80,7 @@ class Record:
             except ValueError:
                 continue  # a run was killed while it wrote this line
 
-    def known(self, prompt: ModelPrompt) -> str | None:
+    def find(self, prompt: ModelPrompt) -> str | None:
         """The recorded answer to a prompt; None if there is none."""
         return self._answers.get(self._key(prompt))
 
@@ -89,7 +89,7 @@ class Record:
         key = self._key(prompt)
         return await self._once(key, lambda: self._call(key, prompt))
 
-    async def kept(self, parts: Sequence[object], most: int, work: _Work) -> str:
+    async def keep(self, parts: Sequence[object], limit: int, work: _Work) -> str:
         """The result of work that costs money elsewhere, from the record if it was done before. Raises Stopped.
 
         parts: the plain values that tell this work from other work. most: what it may cost at most, in millionths of a
@@ -97,7 +97,7 @@ class Record:
         returns its result and its cost. It may raise Stopped.
         """
         key = _hash(parts)
-        return await self._once(key, lambda: self._done(key, most, work))
+        return await self._once(key, lambda: self._do(key, limit, work))
 
     async def _once(self, key: str, make: Callable[[], Coroutine[Any, Any, str]]) -> str:
         if (known := self._answers.get(key)) is not None:
@@ -109,17 +109,17 @@ class Record:
         finally:
             self._asking.pop(key, None)
 
-    async def _done(self, key: str, most: int, work: _Work) -> str:
+    async def _do(self, key: str, limit: int, work: _Work) -> str:
         async with self._free:
             if self.stopped is not None:
                 raise self.stopped
             left = max(0, self._budget - self.spent_micros - self._reserved) // self._slots
-            most = min(left, most or left)
+            limit = min(left, limit or left)
             self._slots -= 1
-            self._reserved += most
-            text, cost = "", most
+            self._reserved += limit
+            text, cost = "", limit
             try:
-                text, cost = await work(most)
+                text, cost = await work(limit)
             except Stopped as stopped:
                 self.stopped, cost = stopped, stopped.cost_micros
                 raise
@@ -128,7 +128,7 @@ class Record:
                 raise
             finally:
                 self._slots += 1
-                self._reserved -= most
+                self._reserved -= limit
                 if text or cost:
                     self._write(key, text or None, Usage(cost_micros=cost))
             return text
@@ -138,14 +138,14 @@ class Record:
             if self.stopped is not None:
                 raise self.stopped
             # No token is shorter than a byte, so no call costs more.
-            most = int(
+            limit = int(
                 prompt_bytes(prompt.messages) * self._price.input + prompt.max_tokens * self._price.output
             )
-            if self.spent_micros + self._reserved + most > self._budget:
+            if self.spent_micros + self._reserved + limit > self._budget:
                 self.stopped = self.over()
                 raise self.stopped
-            self._reserved += most
-            pieces, usage, failed, whole = list[str](), Usage(cost_micros=most), None, False
+            self._reserved += limit
+            pieces, usage, failed, whole = list[str](), Usage(cost_micros=limit), None, False
             try:
                 async with aclosing(self._model.stream(prompt)) as stream:
                     async for piece in stream:
@@ -162,7 +162,7 @@ class Record:
             except ModelError as error:
                 failed = error
             finally:
-                self._reserved -= most
+                self._reserved -= limit
                 # What a stopped call has cost is not known, so it counts as the most that it can.
                 self._write(key, "".join(pieces) if whole else None, usage)
             if failed is not None:

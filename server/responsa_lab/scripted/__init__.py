@@ -31,4 +31,4 @@ def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
         Eager(),
         *(Broken(kind, idle_seconds) for kind in Kind),
     ]
-    return {f"{PROVIDER}:{one.name}": one for one in models}
+    return {f"{PROVIDER}:{model.name}": model for model in models}

@@ -90,7 +90,7 @@ _NAME: Final = re.compile(r"(?<!^)(?<![.!?] )\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+
 _FEW: Final = 4
 
 
-def filled(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
+def fill(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
     """A value that fits the schema. orders: the injected instructions. If this list is not empty and the schema has a
     text field, the value obeys the instructions instead of the rules."""
     return _value("", cast("Mapping[str, Any]", schema), _Asked(reading, schema, orders))
@@ -102,11 +102,11 @@ def label_of(text: str, labels: Sequence[str], examples: Sequence[tuple[str, str
     """
     asked = stems(text) or frozenset(words(text))
     scored = [
-        (_alike(asked, stems(one) or frozenset(words(one))), label)
-        for one, label in examples
+        (_alike(asked, stems(text) or frozenset(words(text))), label)
+        for text, label in examples
         if label in labels
     ]
-    nearest = max(scored, key=lambda one: one[0], default=(0.0, ""))
+    nearest = max(scored, key=lambda pair: pair[0], default=(0.0, ""))
     if nearest[0] >= _ALIKE:
         return nearest[1]
     for label, rule in _RULES:
@@ -114,13 +114,13 @@ def label_of(text: str, labels: Sequence[str], examples: Sequence[tuple[str, str
             return label
     if nearest[0] > 0 and not set(_USUAL) & set(labels):
         return nearest[1]
-    return next((one for one in _USUAL if one in labels), labels[0])
+    return next((label for label in _USUAL if label in labels), labels[0])
 
 
 def standalone(reading: Reading) -> str:
     """The question in a form that can be understood without the conversation."""
     question = reading.question
-    earlier = [one.text for one in reading.history if one.user and one.text.strip() != question]
+    earlier = [item.text for item in reading.history if item.user and item.text.strip() != question]
     if not earlier or not (points_back(question) or len(content(question)) < _FEW):
         return question
     subject = _subject(earlier[-1])
@@ -132,13 +132,13 @@ def standalone(reading: Reading) -> str:
     return f"{question.rstrip('?. ')} ({subject})?" if subject else question
 
 
-def other_ways(question: str, most: int = 3) -> list[str]:
-    """At most `most` search queries for the answer to the question."""
+def other_ways(question: str, limit: int = 3) -> list[str]:
+    """At most `limit` search queries for the answer to the question."""
     meant = " ".join(content(question))
     first = words(question)[:1]
     turned = {"why": f"cause of {meant}", "how": f"{meant} step by step", "when": f"date of {meant}"}
-    found = [meant, turned.get(first[0] if first else "", f"definition of {meant}"), f"{meant} example"]
-    return [one for one in dict.fromkeys(found) if meant and one.lower() != question.lower()][:most]
+    queries = [meant, turned.get(first[0] if first else "", f"definition of {meant}"), f"{meant} example"]
+    return [query for query in dict.fromkeys(queries) if meant and query.lower() != question.lower()][:limit]
 
 
 def tools_for(reading: Reading, names: Sequence[str]) -> Sequence[str]:
@@ -184,18 +184,18 @@ class _Asked:
 
 
 def _value(name: str, schema: Mapping[str, Any], request: _Asked) -> object:
-    schema = _resolved(schema, request.definitions)
+    schema = _resolve(schema, request.definitions)
     if "const" in schema:
         return schema["const"]
-    if labels := [one for one in schema.get("enum", ()) if isinstance(one, str)]:
+    if labels := [label for label in schema.get("enum", ()) if isinstance(label, str)]:
         return request.label(labels)
     match schema.get("type"):
         case "object":
             # Of a tool's arguments, a question names those that are required.
             wanted = schema.get("required", ()) if name == "arguments" else None
             return {
-                key: _value(key, one, request)
-                for key, one in cast("Mapping[str, Any]", schema.get("properties", {})).items()
+                key: _value(key, inner, request)
+                for key, inner in cast("Mapping[str, Any]", schema.get("properties", {})).items()
                 if wanted is None or key in wanted
             }
         case "array":
@@ -205,22 +205,22 @@ def _value(name: str, schema: Mapping[str, Any], request: _Asked) -> object:
         case "number" | "integer":
             return schema.get("minimum", 1 if name == "passage" else 0) if name != "confidence" else 1
         case _:
-            most = schema.get("maxLength")
-            return request.says()[:most]
+            limit = schema.get("maxLength")
+            return request.says()[:limit]
 
 
 def _several(name: str, schema: Mapping[str, Any], request: _Asked) -> list[object]:
-    inner = _resolved(schema.get("items", {}), request.definitions)
+    inner = _resolve(schema.get("items", {}), request.definitions)
     if inner.get("type") == "string" and "enum" not in inner and ("quer" in name or "question" in name):
-        most = int(schema.get("maxItems", 3))
-        return [*request.orders[:most]] or [*other_ways(request.reading.question, most)]
-    if name == "tools" and (labels := [one for one in inner.get("enum", ()) if isinstance(one, str)]):
+        limit = int(schema.get("maxItems", 3))
+        return [*request.orders[:limit]] or [*other_ways(request.reading.question, limit)]
+    if name == "tools" and (labels := [tool for tool in inner.get("enum", ()) if isinstance(tool, str)]):
         return list(tools_for(request.reading, labels))
     if name == "sources":
         known = inner.get("enum", ())
         asked_words = set(words(request.reading.question))
-        named = [one for one in known if asked_words & set(one.split("_"))]
-        return named or [one for one in _sources_of_example(request.reading) if one in known]
+        named = [name for name in known if asked_words & set(name.split("_"))]
+        return named or [name for name in _sources_of_example(request.reading) if name in known]
     return [_value(name, inner, request) for _ in range(int(schema.get("minItems", 0)))]
 
 
@@ -228,7 +228,7 @@ def _sources_of_example(reading: Reading) -> Sequence[str]:
     """The sources of the example whose question shares most meaningful words with the question."""
     meant = stems(reading.question)
     near = [(len(meant & stems(text)), label) for text, label in reading.examples if label.startswith("{")]
-    shared, label = max(near, key=lambda one: one[0], default=(0, ""))
+    shared, label = max(near, key=lambda pair: pair[0], default=(0, ""))
     return json.loads(label).get("sources", ()) if shared else ()
 
 
@@ -248,14 +248,14 @@ def _whether(name: str, request: _Asked) -> bool:
     return True
 
 
-def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolve(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema without references. If the schema allows several types, the result is the first type that is not null."""
     if isinstance(reference := schema.get("$ref"), str):
-        return _resolved(definitions[reference.rpartition("/")[2]], definitions)
+        return _resolve(definitions[reference.rpartition("/")[2]], definitions)
     for key in ("anyOf", "oneOf", "allOf"):
         kinds = cast("Sequence[Mapping[str, Any]]", schema.get(key, ()))
         if (first := next((kind for kind in kinds if kind.get("type") != "null"), None)) is not None:
-            return _resolved(first, definitions)
+            return _resolve(first, definitions)
     return schema
 
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from responsa_lab.scripted.choosing import filled
+from responsa_lab.scripted.choosing import fill
 from responsa_lab.scripted.reading import Reading
 from responsa_lab.scripted.strong import Strong, orders
 from responsa_server.domain.models import Provenance
@@ -31,14 +31,14 @@ class Obedient(Strong):
         self._inside = inside
 
     def says(self, reading: Reading) -> str:
-        found = self.injected_instructions(reading)
-        if not found:
+        orders = self.find_injected(reading)
+        if not orders:
             return super().says(reading)
         if (schema := reading.prompt.schema) is not None:
-            return json.dumps(filled(schema, reading, orders=found), ensure_ascii=False)
-        return "\n\n".join(f"{OBEYED} {one}" for one in found)
+            return json.dumps(fill(schema, reading, orders=orders), ensure_ascii=False)
+        return "\n\n".join(f"{OBEYED} {order}" for order in orders)
 
-    def injected_instructions(self, reading: Reading) -> Sequence[str]:
+    def find_injected(self, reading: Reading) -> Sequence[str]:
         """The injected instructions that the model obeys, without repetitions. The system prompt and users' messages contain
         many requests. Therefore, in these messages, only attempts to take over the model count.
         """
@@ -49,7 +49,7 @@ class Obedient(Strong):
             instructions += orders(reading.outside(message), any_wish=foreign)
         if self._inside:
             for fence in reading.fences:
-                texts = [one.text for one in reading.history] if fence.kind == "history" else [fence.text]
+                texts = [item.text for item in reading.history] if fence.kind == "history" else [fence.text]
                 for text in texts:
                     instructions += orders(text, any_wish=fence.kind not in _ASKED_FOR)
         return list(dict.fromkeys(instructions))

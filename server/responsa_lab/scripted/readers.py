@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from responsa_lab.scripted.reading import Passage, Reading, sentences, words
-from responsa_lab.scripted.strong import Strong, ranked, written
+from responsa_lab.scripted.strong import Strong, rank, write
 from responsa_server.domain.models import ModelError, ModelFault
 
 NO_ANSWER: Final = "[[no answer]]"
@@ -50,7 +50,7 @@ class _Reader(Strong):
     def says(self, reading: Reading) -> str:
         if reading.prompt.purpose == JUDGING:
             # Right if all words of the answer stand in one of the references, and partly right if most do.
-            answer = set(words(reading.fenced("answer")))
+            answer = set(words(reading.fence_text("answer")))
             references = [set(words(fence.text)) for fence in reading.fences if fence.kind == "reference"]
             known = max((len(answer & reference) for reference in references), default=0)
             verdict = "right" if known == len(answer) else "partly" if 2 * known > len(answer) else "wrong"
@@ -86,17 +86,17 @@ class Labelled(_Reader):
         return NO_ANSWER
 
     def _texts(self, question: str) -> Sequence[str]:
-        labels = self._labels if self._labels is not None else self._kept()
+        labels = self._labels if self._labels is not None else self._load()
         return labels.get(_plain(question), ())
 
-    def _kept(self) -> Mapping[str, Sequence[str]]:
+    def _load(self) -> Mapping[str, Sequence[str]]:
         file = Path(os.environ.get(LABELS, ""))
         try:
             changed = file.stat().st_mtime
             if self._read is None or self._read[0] != changed:
                 written = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-                found = {_plain(one.question): one.texts for one in _FILE.validate_python(written)}
-                self._read = changed, found
+                labels = {_plain(line.question): line.texts for line in _FILE.validate_python(written)}
+                self._read = changed, labels
         except (OSError, ValueError, ValidationError) as error:
             raise ModelError(ModelFault.REFUSED, f"{LABELS} names no file with labels: {error}") from error
         return self._read[1]
@@ -114,13 +114,13 @@ class Eager(_Reader):
     def reads(self, reading: Reading) -> str:
         """The altered sentence and its mark. Without passages, the strong model's reply."""
         if not reading.passages:
-            return written(reading)
-        if best := ranked(reading):
+            return write(reading)
+        if best := rank(reading):
             text, number = best[0].text, best[0].number
         else:
             first = reading.passages[0]
             text, number = next(iter(sentences(first.text)), first.text), first.number
-        sentence = invented(quotation(text, _plain(text)))
+        sentence = invent(quotation(text, _plain(text)))
         return f"{sentence} {mark(number, sentence)}"
 
 
@@ -132,7 +132,7 @@ def mark(number: int, sentence: str) -> str:
     """The mark of a passage, with words of the sentence as its quote: those around its first figure, or its first ones.
     Words with a quotation mark are not quoted."""
     words = sentence.strip("`").rstrip(".").split(" ")
-    figure = next((place for place, word in enumerate(words) if re.search(r"\d", word)), 0)
+    figure = next((index for index, word in enumerate(words) if re.search(r"\d", word)), 0)
     start = max(min(figure - _QUOTED // 2, len(words) - _QUOTED), 0)
     quote = " ".join(words[start : start + _QUOTED])
     return f"[{number}]" if re.search('["“”„]', quote) else f'[{number}: "{quote}"]'
@@ -143,16 +143,16 @@ _NAME: Final = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{2,}\b")
 _END: Final = re.compile(r"[.!?:…]*$")
 
 
-def invented(sentence: str) -> str:
+def invent(sentence: str) -> str:
     """The sentence with another number or name. A hash of the sentence decides which of them. A sentence without one
     gets one at its end."""
     number = hashlib.sha256(sentence.encode()).digest()[0] % 2 == 0
     if number:
-        if found := _FIGURE.search(sentence):
-            return f"{sentence[: found.start()]}{int(found[0]) * 3 + 4}{sentence[found.end() :]}"
+        if match := _FIGURE.search(sentence):
+            return f"{sentence[: match.start()]}{int(match[0]) * 3 + 4}{sentence[match.end() :]}"
         return _END.sub(" in 4173 cases.", sentence, count=1)
-    if found := _NAME.search(sentence):
-        return f"{sentence[: found.start()]}Venninck{sentence[found.end() :]}"
+    if match := _NAME.search(sentence):
+        return f"{sentence[: match.start()]}Venninck{sentence[match.end() :]}"
     return _END.sub(" at Venninck.", sentence, count=1)
 
 
@@ -192,7 +192,7 @@ def quotation(text: str, part: str) -> str:
                 if _plain(sentence) in _LINK.sub(r"\1", _TAG.sub("", part))
             ]
     longest = max(
-        (one for one in candidates if len(one) <= _LONGEST),
+        (text for text in candidates if len(text) <= _LONGEST),
         key=len,
         default=part[:_LONGEST].rpartition(" ")[0],
     )

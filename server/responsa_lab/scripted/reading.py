@@ -37,28 +37,28 @@ _POINTING: Final = re.compile(
 
 def words(text: str) -> list[str]:
     """The words of a text, in lower case."""
-    return [one.lower() for one in _WORD.findall(text)]
+    return [word.lower() for word in _WORD.findall(text)]
 
 
 def content(text: str) -> list[str]:
     """The meaningful words of a text in their original spelling, without repetitions."""
-    found = {one.lower(): one for one in reversed(_WORD.findall(text)) if one.lower() not in _SMALL}
-    return list(reversed(found.values()))
+    unique = {word.lower(): word for word in reversed(_WORD.findall(text)) if word.lower() not in _SMALL}
+    return list(reversed(unique.values()))
 
 
 def stems(text: str) -> frozenset[str]:
     """The meaningful words without their endings."""
-    return frozenset(_stem(one.lower()) for one in content(text))
+    return frozenset(_stem(word.lower()) for word in content(text))
 
 
 def sentences(text: str) -> Sequence[str]:
     """The sentences of a text, without headings, list marks and lines that are not prose."""
-    found: list[str] = []
-    for one in _SENTENCE.split(text):
-        sentence = _LINE_MARK.sub("", one.strip())
+    texts: list[str] = []
+    for part in _SENTENCE.split(text):
+        sentence = _LINE_MARK.sub("", part.strip())
         if sentence and not sentence.startswith(("#", "|", "```")) and _WORD.search(sentence):
-            found.append(sentence)
-    return found
+            texts.append(sentence)
+    return texts
 
 
 def points_back(question: str) -> bool:
@@ -116,15 +116,15 @@ class Reading:
         )
         self.instruction = instruction
         # The last match counts, because the paragraph with the marks ends the system part.
-        found = _NONCE.findall(instruction)
+        nonce = _NONCE.findall(instruction)
         self._fence = (
-            re.compile(rf"⟦data (\w+) {found[-1]}⟧\n(.*?)\n?⟦end {found[-1]}⟧", re.DOTALL) if found else None
+            re.compile(rf"⟦data (\w+) {nonce[-1]}⟧\n(.*?)\n?⟦end {nonce[-1]}⟧", re.DOTALL) if nonce else None
         )
 
     @cached_property
     def fences(self) -> Sequence[Fenced]:
         """All parts that are marked as data, in order."""
-        return [fence for message in self.prompt.messages for fence in self._fenced(message)]
+        return [fence for message in self.prompt.messages for fence in self._find_fences(message)]
 
     def outside(self, message: PromptMessage) -> str:
         """A message's text without its fenced parts."""
@@ -156,7 +156,7 @@ class Reading:
     @cached_property
     def history(self) -> Sequence[SaidMessage]:
         """The conversation before the question, the oldest message first."""
-        if fenced := self.fenced("history"):
+        if fenced := self.fence_text("history"):
             parts = _SPEAKER.split(fenced)[1:]
             return [
                 SaidMessage(who == "user", text.strip())
@@ -175,24 +175,24 @@ class Reading:
     def examples(self) -> Sequence[tuple[str, str]]:
         return _EXAMPLE.findall(self.instruction)
 
-    def fenced(self, kind: str) -> str:
+    def fence_text(self, kind: str) -> str:
         """The text of the last fence of this kind; "" if there is no such fence."""
         return next((fence.text for fence in reversed(self.fences) if fence.kind == kind), "")
 
     def _within(self, message: PromptMessage) -> str:
         """The text of a message. If the whole text is between marks, the marks are left out."""
-        return "\n\n".join(one.text for one in self._fenced(message)) or message.text
+        return "\n\n".join(fence.text for fence in self._find_fences(message)) or message.text
 
     @property
     def _users(self) -> Sequence[PromptMessage]:
         return [message for message in self.prompt.messages if message.place is Provenance.USER]
 
-    def _fenced(self, message: PromptMessage) -> Sequence[Fenced]:
+    def _find_fences(self, message: PromptMessage) -> Sequence[Fenced]:
         if self._fence is None:
             return []
-        found: list[Fenced] = []
+        fences: list[Fenced] = []
         after = 0
         for match in self._fence.finditer(message.text):
-            found.append(Fenced(match[1], match[2], message.text[after : match.start()]))
+            fences.append(Fenced(match[1], match[2], message.text[after : match.start()]))
             after = match.end()
-        return found
+        return fences

@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import count
 from typing import Any, Final, cast
 
-from responsa_lab.scripted.choosing import filled
+from responsa_lab.scripted.choosing import fill
 from responsa_lab.scripted.reading import Reading, content, sentences, stems, words
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
@@ -85,7 +85,7 @@ def orders(text: str, *, any_wish: bool) -> Sequence[str]:
     instructions: list[str] = []
     for line in text.splitlines():
         sentences = _SENTENCE.split(line.strip())
-        first = next((place for place, one in enumerate(sentences) if usurping(one)), None)
+        first = next((index for index, sentence in enumerate(sentences) if usurping(sentence)), None)
         wished = sentences[first:] if first is not None else []
         if any_wish and first is None:
             wished = [
@@ -93,15 +93,15 @@ def orders(text: str, *, any_wish: bool) -> Sequence[str]:
             ]
         if wished:
             instructions.append(" ".join(wished))
-            instructions += _decoded(instructions[-1])
+            instructions += _decode(instructions[-1])
     return instructions
 
 
-def _decoded(text: str) -> Sequence[str]:
+def _decode(text: str) -> Sequence[str]:
     texts: list[str] = []
-    for one in _ENCODED.findall(text):
+    for code in _ENCODED.findall(text):
         try:
-            plain = base64.b64decode(one, validate=True).decode()
+            plain = base64.b64decode(code, validate=True).decode()
         except ValueError:
             continue
         if plain.isprintable():
@@ -145,8 +145,8 @@ class Strong:
     def says(self, reading: Reading) -> str:
         """The whole answer, never empty."""
         if (schema := reading.prompt.schema) is not None:
-            return json.dumps(filled(schema, reading), ensure_ascii=False)
-        return written(reading)
+            return json.dumps(fill(schema, reading), ensure_ascii=False)
+        return write(reading)
 
 
 def tokens_read(prompt: ModelPrompt) -> int:
@@ -199,12 +199,12 @@ class Sentence:
         return f"{self.text} [{self.number}]"
 
 
-def written(reading: Reading) -> str:
+def write(reading: Reading) -> str:
     """The text that a prompt asks for. The prompt's purpose decides what kind of text this is; the default is an answer to the question."""
     return _WRITERS.get(reading.prompt.purpose, _answer)(reading)
 
 
-def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
+def rank(reading: Reading, question: str = "") -> Sequence[Sentence]:
     """The passages' sentences that share a word with the question, best first. Sentences that try to take over the model are
     left out.
     """
@@ -217,32 +217,32 @@ def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
         if not usurping(text)
     ]
     # Titles and similar lines do not end like sentences. They are used only if no sentences are left.
-    found = [candidate for candidate in candidates if _ENDED.search(candidate[1])] or candidates
-    frequent = Counter(stem for _, text in found for stem in stems(text))
+    usable = [candidate for candidate in candidates if _ENDED.search(candidate[1])] or candidates
+    frequent = Counter(stem for _, text in usable for stem in stems(text))
     scored: list[Sentence] = []
-    for number, text in found:
+    for number, text in usable:
         shared = question_stems & stems(text)
-        score = sum(math.log(1 + len(found) / frequent[stem]) for stem in shared)
+        score = sum(math.log(1 + len(usable) / frequent[stem]) for stem in shared)
         if wants_figure and any(character.isdigit() for character in text):
             score *= 1 + _FIGURE_SHARE
         scored.append(Sentence(text, number, score / (1 + len(words(text)) / 100)))
-    return sorted((one for one in scored if one.score > 0), key=lambda one: (-one.score, one.number))
+    return sorted((item for item in scored if item.score > 0), key=lambda item: (-item.score, item.number))
 
 
 def _answer(reading: Reading) -> str:
-    if best := _worth(ranked(reading), _MOST_SENTENCES):
-        return " ".join(one.cited for one in best)
+    if best := _worth(rank(reading), _MOST_SENTENCES):
+        return " ".join(item.cited for item in best)
     if reading.passages:
         return "The passages do not answer this question."
-    return _small_talk(reading) if _reply(reading.question) else _unaided(reading)
+    return _small_talk(reading) if _reply(reading.question) else _answer_unaided(reading)
 
 
 def _exercise(reading: Reading) -> str:
     topic = _topic(_EXERCISE_WORDS.sub(" ", reading.question))
-    best = _worth(ranked(reading, topic), _MOST_SENTENCES)
+    best = _worth(rank(reading, topic), _MOST_SENTENCES)
     if not best:
         return _answer(reading)
-    rules = "\n".join(f"- {one.cited}" for one in best)
+    rules = "\n".join(f"- {item.cited}" for item in best)
     return (
         f"What you need:\n\n{rules}\n\n"
         f"1. Say in your own words what holds for {topic}.\n"
@@ -252,18 +252,18 @@ def _exercise(reading: Reading) -> str:
 
 
 def _post(reading: Reading) -> str:
-    earlier = [one.text for one in reading.history if not one.user]
+    earlier = [item.text for item in reading.history if not item.user]
     if earlier and re.search(r"\bshorter\b", reading.question, re.IGNORECASE):
-        paragraphs = [one for one in earlier[-1].split("\n\n") if one.strip()]
+        paragraphs = [part for part in earlier[-1].split("\n\n") if part.strip()]
         return "\n\n".join([*paragraphs[:2], *paragraphs[-1:]] if len(paragraphs) > 2 else paragraphs)
     wished = reading.question
     for order in orders(wished, any_wish=False):
         wished = wished.replace(order, " ")
     topic = _topic(re.sub(r"\b(?:write|linkedin|post|about|for)\b", " ", wished, flags=re.IGNORECASE))
     title = topic[:1].upper() + topic[1:]
-    best = _worth(ranked(reading, topic), _MOST_IN_POST)
-    body = [one.cited for one in best] or [f"With {topic}, … becomes …"]
-    tags = " ".join(f"#{one.capitalize()}" for one in content(topic)[:3])
+    best = _worth(rank(reading, topic), _MOST_IN_POST)
+    body = [item.cited for item in best] or [f"With {topic}, … becomes …"]
+    tags = " ".join(f"#{word.capitalize()}" for word in content(topic)[:3])
     hook = " ".join(f"{title}: here is what it does for you.".split()[:15])
     return "\n\n".join([hook, *body, "How do you do it? Tell us in a comment.", tags]).strip()
 
@@ -273,20 +273,20 @@ def _small_talk(reading: Reading) -> str:
 
 
 def _notes(reading: Reading) -> str:
-    notes = [reading.fenced("summary").strip()]
-    for one in reading.history:
-        first = next(iter(sentences(one.text)), one.text.strip())
-        if usurping(one.text):
+    notes = [reading.fence_text("summary").strip()]
+    for item in reading.history:
+        first = next(iter(sentences(item.text)), item.text.strip())
+        if usurping(item.text):
             notes.append("Somebody asked for other rules; this request was not followed.")
-        elif one.user:
+        elif item.user:
             notes.append(f"The reader asked: {first}")
         else:
             notes.append(f"The answer was: {first}")
-    kept = " ".join(note for note in notes if note).split()
-    return " ".join(kept[:_MOST_NOTE_WORDS]) or "Nothing was said yet."
+    noted = " ".join(note for note in notes if note).split()
+    return " ".join(noted[:_MOST_NOTE_WORDS]) or "Nothing was said yet."
 
 
-def _unaided(reading: Reading) -> str:
+def _answer_unaided(reading: Reading) -> str:
     return (
         f"From common knowledge, without a document: {_topic(reading.question)} is best understood step by step. "
         "First say what each word means, then what depends on what, and last try an example of your own."
@@ -301,8 +301,8 @@ _WRITERS: Final[Mapping[str, Callable[[Reading], str]]] = {
 }
 
 
-def _worth(ranking: Sequence[Sentence], most: int) -> Sequence[Sentence]:
-    return [one for one in ranking[:most] if one.score >= ranking[0].score * _WORTH_SAYING]
+def _worth(ranking: Sequence[Sentence], limit: int) -> Sequence[Sentence]:
+    return [item for item in ranking[:limit] if item.score >= ranking[0].score * _WORTH_SAYING]
 
 
 def _reply(text: str) -> str:
@@ -334,12 +334,12 @@ class Calling:
         results = [message.text for message in prompt.messages if message.role is Role.TOOL]
         written = 0
         if prompt.tools and (not results or _FOR_EVER.search(question)):
-            for place, found in enumerate(_CALL.finditer(question), len(results) + 1):
-                arguments = cast("dict[str, Any]", json.loads(found["arguments"]))
+            for number, call in enumerate(_CALL.finditer(question), len(results) + 1):
+                arguments = cast("dict[str, Any]", json.loads(call["arguments"]))
                 written += 1
-                yield ToolRequest(f"request-{place}", found["tool"], arguments)
+                yield ToolRequest(f"request-{number}", call["tool"], arguments)
         if not written:
-            for text in [_cited(_MARK.sub("", result).strip()) for result in results] or [
+            for text in [_cite(_MARK.sub("", result).strip()) for result in results] or [
                 "No tool was called."
             ]:
                 yield TextPiece(f"\n{text}" if written else text)
@@ -348,7 +348,7 @@ class Calling:
         yield Ended(complete=True)
 
 
-def _cited(result: str) -> str:
+def _cite(result: str) -> str:
     numbers = _NUMBER.findall(result)
     return _NUMBER.sub("", result) + (f" [{numbers[-1]}]" if numbers else "")
 
@@ -419,9 +419,9 @@ class Broken:
                 yield Spent(Usage(input_tokens=read))
                 yield Ended(complete=False, stop=Stop.UNSAFE)
             case Kind.ENDLESS:
-                for place in count(1):
+                for number in count(1):
                     await asyncio.sleep(0)
-                    yield TextPiece(f"word {place} and ")
+                    yield TextPiece(f"word {number} and ")
             case Kind.STALL:
                 await self._silence()
             case _:

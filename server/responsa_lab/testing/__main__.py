@@ -51,8 +51,8 @@ def main() -> None:
     parser.add_argument("--model-port", type=int, default=0)
     parser.add_argument("--tool-port", type=int, default=0)
     parser.add_argument("--until-eof", action="store_true")
-    given = parser.parse_args()
-    asyncio.run(serve(given.model_port, given.tool_port, until_eof=given.until_eof))
+    options = parser.parse_args()
+    asyncio.run(serve(options.model_port, options.tool_port, until_eof=options.until_eof))
 
 
 if __name__ == "__main__":

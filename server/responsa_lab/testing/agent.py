@@ -14,7 +14,7 @@ from responsa_lab.testing.script import (
     ScriptedCut,
     parse,
     read_tokens,
-    spoken,
+    speak,
     tool_arguments,
 )
 from responsa_lab.testing.servers import ModelServer, ToolSink, endpoint
@@ -62,7 +62,7 @@ class ScriptedModel:
         read, written = read_tokens(prompt.messages), 0
         yield Spent(Usage(input_tokens=read))
         try:
-            async for text in spoken(script, decides=decides):
+            async for text in speak(script, decides=decides):
                 written += 1
                 yield TextPiece(text)
         except ScriptedCut:
@@ -92,14 +92,14 @@ def plan(model: ChatModel, tools: Sequence[Tool], time_limit_seconds: float) -> 
         {"decide": decide, "tool": CallTool(parts), "write": write},
         [
             Route(BEGIN, ("decide",)),
-            Route("decide", ("tool", "write"), _decided),
+            Route("decide", ("tool", "write"), _decide),
             Route("tool", ("write",)),
             Route("write", (FINISH,)),
         ],
     )
 
 
-def _decided(state: GraphState) -> str:
+def _decide(state: GraphState) -> str:
     return "tool" if state.get("calls") else "write"
 
 
@@ -160,7 +160,7 @@ def tool_cards() -> dict[Effect, ToolCard]:
 
 
 @asynccontextmanager
-async def scripted_agent(
+async def open_agent(
     model_url: str = "",
     tool_url: str = "",
     *,

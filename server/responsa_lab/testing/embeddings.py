@@ -48,8 +48,8 @@ class EmbeddingServer:
         if self._before is not None and await self._before(exchange):
             return
         gemini = exchange.request.path.endswith(":batchEmbedContents")
-        made = self._gemini(body) if gemini else self._openai(body)
-        await exchange.reply(200, as_json(made))
+        vectors = self._gemini(body) if gemini else self._openai(body)
+        await exchange.reply(200, as_json(vectors))
 
     def _openai(self, body: dict[str, Any]) -> object:
         length = body.get("dimensions", self._dimensions)
@@ -70,11 +70,11 @@ class EmbeddingServer:
             "embeddings": [
                 {
                     "values": vector_of(
-                        "".join(part["text"] for part in one["content"]["parts"]),
-                        one.get("outputDimensionality", self._dimensions),
+                        "".join(part["text"] for part in item["content"]["parts"]),
+                        item.get("outputDimensionality", self._dimensions),
                     )
                 }
-                for one in body["requests"]
+                for item in body["requests"]
             ]
         }
 

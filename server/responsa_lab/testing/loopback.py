@@ -51,7 +51,7 @@ class Exchange:
     async def reply(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Sends the whole response. Its content type is JSON unless the headers say otherwise."""
         sent = {"content-type": "application/json", **(headers or {}), "content-length": str(len(body))}
-        await self._write(_head(status, "\r\n".join(f"{name}: {one}" for name, one in sent.items())) + body)
+        await self._write(_head(status, "\r\n".join(f"{key}: {text}" for key, text in sent.items())) + body)
         self.ended = True
 
     async def begin(self, content_type: str) -> None:
@@ -114,7 +114,7 @@ class LoopbackServer:
     async def start(self, port: int = 0) -> None:
         """Listens. If `port` is 0, any free port is used."""
         self._server = await asyncio.start_server(
-            self._connected, "127.0.0.1", port, limit=_MOST_HEAD_BYTES, backlog=1024
+            self._connect, "127.0.0.1", port, limit=_MOST_HEAD_BYTES, backlog=1024
         )
 
     async def close(self) -> None:
@@ -133,7 +133,7 @@ class LoopbackServer:
                 await writer.wait_closed()
         await self._server.wait_closed()
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer), name="loopback")
         self._connections[task] = writer
         task.add_done_callback(self._connections.pop)
@@ -192,7 +192,7 @@ async def _read(reader: asyncio.StreamReader, early: bytes) -> Request:
 
 
 def _head(status: int, headers: str) -> bytes:
-    known = status in {one.value for one in HTTPStatus}
+    known = status in {entry.value for entry in HTTPStatus}
     phrase = HTTPStatus(status).phrase if known else "Unknown"
     return f"HTTP/1.1 {int(status)} {phrase}\r\n{headers}\r\n\r\n".encode("latin-1")
 

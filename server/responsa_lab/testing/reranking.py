@@ -27,7 +27,7 @@ class RerankServer:
     def __init__(self, wire: str, score: Score | None = None, before: Before | None = None) -> None:
         """wire: "cohere", "jina", "voyage" or "tei". score: by default, the number of words in common."""
         self._wire = wire
-        self._score = score or shared_words
+        self._score = score or count_shared
         self._before = before
         self._server = LoopbackServer(self._handle)
         self.bodies: list[dict[str, Any]] = []
@@ -63,10 +63,10 @@ def answer(wire: str, scores: Sequence[object]) -> object:
     places = list(range(len(scores)))
     if all(isinstance(score, (int, float)) for score in scores):
         # They are numbers.
-        places.sort(key=lambda place: scores[place], reverse=True)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        places.sort(key=lambda index: scores[index], reverse=True)  # pyright: ignore[reportArgumentType, reportCallIssue]
     if wire == "tei":
-        return [{"index": place, "score": scores[place]} for place in places]
-    rows = [{"index": place, "relevance_score": scores[place]} for place in places]
+        return [{"index": index, "score": scores[index]} for index in places]
+    rows = [{"index": index, "relevance_score": scores[index]} for index in places]
     tokens = 10 * len(scores)
     match wire:
         case "cohere":
@@ -78,6 +78,6 @@ def answer(wire: str, scores: Sequence[object]) -> object:
             return {"object": "list", "data": rows, "model": "m-1", "usage": {"total_tokens": tokens}}
 
 
-def shared_words(query: str, text: str) -> float:
+def count_shared(query: str, text: str) -> float:
     """How many different words of the query the text has."""
     return float(len(set(_WORD.findall(query.lower())) & set(_WORD.findall(text.lower()))))

@@ -121,13 +121,13 @@ def parse(question: str) -> Script:
         if not equals or key in values:
             raise _nonsense(f"“{word[:80]}” is not key=value, or its key is given twice")
         if key in _MOST:
-            least, most = _MOST[key]
+            least, limit = _MOST[key]
             number = int(value) if value.removeprefix("-").isdecimal() and len(value) <= 11 else None
-            if number is None or not least <= number <= most:
-                raise _nonsense(f"{key} is a whole number from {least} to {most}")
+            if number is None or not least <= number <= limit:
+                raise _nonsense(f"{key} is a whole number from {least} to {limit}")
             values[key] = number
         elif key in _CHOICES:
-            known = [one.value for one in _CHOICES[key]]
+            known = [choice.value for choice in _CHOICES[key]]
             if value not in known:
                 raise _nonsense(f"{key} is one of {', '.join(known)}")
             values[key] = _CHOICES[key](value)
@@ -149,43 +149,43 @@ def _nonsense(what: str) -> InvalidRequest:
     )
 
 
-def token(seed: int, place: int) -> str:
-    """The word at the index `place` (from 0) in a seed's endless text, with the space or the paragraph break before the word."""
-    digest = hashlib.blake2b(f"{seed}/{place}".encode(), digest_size=4).digest()
+def token(seed: int, index: int) -> str:
+    """The word at the index `index` (from 0) in a seed's endless text, with the space or the paragraph break before the word."""
+    digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=4).digest()
     word = WORDS[int.from_bytes(digest, "big") % len(WORDS)]
-    within = place % _WORDS_A_SENTENCE
+    within = index % _WORDS_A_SENTENCE
     if within == 0:
         word = word[0].upper() + word[1:]
-        lead = "" if place == 0 else "\n\n" if place % (4 * _WORDS_A_SENTENCE) == 0 else " "
+        lead = "" if index == 0 else "\n\n" if index % (4 * _WORDS_A_SENTENCE) == 0 else " "
         return lead + word
     return f" {word}." if within == _WORDS_A_SENTENCE - 1 else f" {word}"
 
 
 def opening_tokens(script: Script) -> Sequence[str]:
     """The model's text before the tool call, chunk by chunk."""
-    return [token(script.seed, place) for place in range(script.opening)]
+    return [token(script.seed, index) for index in range(script.opening)]
 
 
 def answer_tokens(script: Script) -> Sequence[str]:
     """The text of the model's answer, chunk by chunk."""
-    return [token(script.seed, place) for place in range(script.opening, script.opening + script.tokens)]
+    return [token(script.seed, index) for index in range(script.opening, script.opening + script.tokens)]
 
 
 class ScriptedCut(Exception):
     """The script cuts the model's answer at this point."""
 
 
-async def spoken(script: Script, *, decides: bool) -> AsyncGenerator[str]:
+async def speak(script: Script, *, decides: bool) -> AsyncGenerator[str]:
     """The model's words, each at its time: the opening if the model decides, otherwise the answer. Waits for ever if
     the script stalls the model.
 
     Raises ScriptedCut if the script cuts the answer.
     """
     due = monotonic() + script.first_ms / 1000
-    for place, text in enumerate(opening_tokens(script) if decides else answer_tokens(script)):
-        if not decides and place == script.fail_after:
+    for index, text in enumerate(opening_tokens(script) if decides else answer_tokens(script)):
+        if not decides and index == script.fail_after:
             raise ScriptedCut
-        if not decides and place == script.stall_after:
+        if not decides and index == script.stall_after:
             await asyncio.Event().wait()
         # The time of each word is computed from the start, so that delays do not add up. Other tasks can run even if
         # there is no pause.
@@ -286,7 +286,7 @@ def golden_events(script: Script) -> Sequence[Event]:
     return events
 
 
-def collapsed(events: Sequence[Event]) -> Sequence[Event]:
+def collapse(events: Sequence[Event]) -> Sequence[Event]:
     """The same events with all consecutive deltas joined, however long the result is. In this form, two logs of one turn are equal."""
     result: list[Event] = []
     for event in events:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -21,7 +21,7 @@ from responsa_lab.testing.script import (
     ToolFailure,
     parse,
     read_tokens,
-    spoken,
+    speak,
     tool_arguments,
     tool_body,
 )
@@ -72,7 +72,6 @@ class ModelServer:
         """The number of completions that are being sent now."""
         self.finished = 0
         """The number of completions that were sent to the end."""
-        self._left = asyncio.Event()
 
     @property
     def root(self) -> str:
@@ -90,13 +89,6 @@ class ModelServer:
 
     async def close(self) -> None:
         await self._server.close()
-
-    async def left(self, times: int = 1) -> Sequence[Disconnect]:
-        """Waits until at least `times` clients have disconnected early, and returns all of these disconnects."""
-        while len(self.disconnects) < times:
-            self._left.clear()
-            await self._left.wait()
-        return list(self.disconnects)
 
     def stats(self) -> Mapping[str, object]:
         return {
@@ -125,7 +117,7 @@ class ModelServer:
 
     async def _complete(self, exchange: Exchange) -> None:
         try:
-            request = _understood(exchange)
+            request = _parse(exchange)
         except (InvalidRequest, ValueError, KeyError, TypeError, IndexError) as error:
             await exchange.reply(HTTPStatus.BAD_REQUEST, _error(str(error)))
             return
@@ -138,14 +130,13 @@ class ModelServer:
             self.streaming -= 1
             if exchange.left_at is not None:
                 self.disconnects.append(Disconnect(request.label, exchange.left_at, sent.pieces))
-                self._left.set()
 
     async def _speak(self, exchange: Exchange, request: _Asked, sent: _Sent) -> None:
         script = request.script
         await exchange.begin("text/event-stream")
         await sent.chunk({"role": "assistant", "content": ""})
         try:
-            async for text in spoken(script, decides=request.decides):
+            async for text in speak(script, decides=request.decides):
                 await sent.chunk({"content": text}, tokens=1)
         except ScriptedCut:
             exchange.cut()
@@ -192,16 +183,16 @@ class _Sent:
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def _understood(exchange: Exchange) -> _Asked:
-    found = json.loads(exchange.request.body)
-    if not isinstance(found, dict):
+def _parse(exchange: Exchange) -> _Asked:
+    content = json.loads(exchange.request.body)
+    if not isinstance(content, dict):
         raise TypeError("the body is not an object")
-    body = cast("dict[str, Any]", found)
+    body = cast("dict[str, Any]", content)
     if body.get("stream") is not True:
         raise ValueError("only streams are served")
     messages = [
-        PromptMessage(Role(one["role"]), str(one.get("content") or ""))
-        for one in cast("list[dict[str, Any]]", body["messages"])
+        PromptMessage(Role(message["role"]), str(message.get("content") or ""))
+        for message in cast("list[dict[str, Any]]", body["messages"])
     ]
     question = [message.text for message in messages if message.role is Role.USER][-1]
     options = cast("dict[str, Any]", body.get("stream_options") or {})
@@ -243,7 +234,6 @@ class ToolSink:
         self._server = LoopbackServer(self._handle)
         self.calls: dict[str, Calls] = {}
         """For each idempotency key, the calls with this key."""
-        self._called = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -261,14 +251,8 @@ class ToolSink:
     async def close(self) -> None:
         await self._server.close()
 
-    async def called(self, times: int = 1) -> None:
-        """Waits until there have been at least `times` calls."""
-        while sum(call.calls for call in self.calls.values()) < times:
-            self._called.clear()
-            await self._called.wait()
-
     def stats(self) -> Mapping[str, object]:
-        return {"calls": {key: asdict(one) for key, one in self.calls.items()}}
+        return {"calls": {key: asdict(call) for key, call in self.calls.items()}}
 
     async def _handle(self, exchange: Exchange) -> None:
         match exchange.request.method, exchange.request.path:
@@ -295,7 +279,6 @@ class ToolSink:
         calls.at.append(time.time())
         if effect is Effect.ONCE or calls.effects == 0:
             calls.effects += 1
-        self._called.set()
         if pause > 0:
             await asyncio.sleep(pause)
         if failure is ToolFailure.CUT:

@@ -8,7 +8,7 @@ import pytest
 
 from responsa_lab.evaluation.metrics import (
     Span,
-    fused,
+    fuse,
     gold_cited,
     gold_in_text,
     mean,
@@ -41,6 +41,6 @@ def test_gold() -> None:
 
 def test_fusion_adds_reciprocal_ranks() -> None:
     # b: 1/62 + 1/61; a: 1/61 + 1/63; d: 1/62; c: 1/63. Equal scores are ordered by id.
-    assert fused([["a", "b", "c"], ["b", "d", "a"]]) == ["b", "a", "d", "c"]
-    assert fused([["y"], ["x"]]) == ["x", "y"]
-    assert fused([[], []]) == []
+    assert fuse([["a", "b", "c"], ["b", "d", "a"]]) == ["b", "a", "d", "c"]
+    assert fuse([["y"], ["x"]]) == ["x", "y"]
+    assert fuse([[], []]) == []

@@ -20,8 +20,8 @@ from responsa.chat.v1 import turn_pb2
 from responsa_lab.evaluation.metrics import plain
 from responsa_lab.optimising.command import optimise
 from responsa_lab.optimising.data import Labelled, Message, Question, read
-from responsa_lab.optimising.messages import Messages, judged
-from responsa_lab.optimising.nodes import Answering, TunedNode, renamed, tuned
+from responsa_lab.optimising.messages import Messages, judge
+from responsa_lab.optimising.nodes import Answering, TunedNode, find_tunable, rename_prompt
 from responsa_lab.optimising.questions import Outcome, Questions, search_of
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.build import content_from
@@ -68,7 +68,7 @@ def chat() -> Content:
 
 
 async def intent() -> TunedNode:
-    return await tuned(chat(), "")
+    return await find_tunable(chat(), "")
 
 
 # The labelled messages
@@ -135,7 +135,7 @@ async def test_the_messages_of_the_checkout_are_valid() -> None:
     ],
 )
 def test_the_metrics_of_messages(right: str, predicted: str, good: tuple[bool, bool]) -> None:
-    assert judged(right, predicted) == {"right": good[0], "refused": good[1]}
+    assert judge(right, predicted) == {"right": good[0], "refused": good[1]}
 
 
 # The labelled questions
@@ -170,7 +170,7 @@ REFUSED = Outcome(True, (), "")
     ],
 )
 def test_the_metrics_of_questions(label: dict[str, object], outcome: Outcome, good: str) -> None:
-    found = outcome.judged(question(**label), frozenset(label.get("documents", ())))  # type: ignore[arg-type]
+    found = outcome.judge(question(**label), frozenset(label.get("documents", ())))  # type: ignore[arg-type]
     assert [metric for metric in ("cited", "right", "refused") if found[metric]] == good.split()
 
 
@@ -259,11 +259,11 @@ async def test_work_elsewhere_may_cost_its_share_of_what_is_left(tmp_path: Path)
         await asyncio.sleep(0)
         return "done", 25
 
-    assert await asyncio.gather(*(record.kept([part], 0, work) for part in "abcda")) == ["done"] * 5
+    assert await asyncio.gather(*(record.keep([part], 0, work) for part in "abcda")) == ["done"] * 5
     assert (seen, record.calls, record.spent_micros) == ([25] * 4, 4, 100)
-    await raises(Stopped, record.kept(["e"], 0, work), "larger --budget")
+    await raises(Stopped, record.keep(["e"], 0, work), "larger --budget")
     again = Record(tmp_path, "m", Costly(), DEAR, 200)
-    assert (await again.kept(["a"], 0, work), again.spent_micros) == ("done", 107)
+    assert (await again.keep(["a"], 0, work), again.spent_micros) == ("done", 107)
 
 
 def questions(folder: Path, **more: object) -> Questions:
@@ -308,7 +308,7 @@ async def test_only_a_limit_that_the_agent_does_not_have_stops_the_run(
 
     monkeypatch.setattr("responsa_lab.optimising.questions.answering", answering)
     record = Record(tmp_path, "m", Costly(), DEAR, 1000)
-    measuring = questions(tmp_path).measured(shipped("cairo"), "", record)
+    measuring = questions(tmp_path).measure(shipped("cairo"), "", record)
     if stops:
         await raises(Stopped, measuring, stops)
     else:
@@ -326,9 +326,9 @@ async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
         await go.wait()
         return json.dumps({"refused": True, "documents": [], "text": ""}), 3
 
-    monkeypatch.setattr(asking, "_asked", held_answer)
+    monkeypatch.setattr(asking, "_ask", held_answer)
     record = Record(tmp_path / "stopped", "m", Costly(), DEAR, 1000)
-    measuring = asyncio.create_task(asking.measured(content, "", record))
+    measuring = asyncio.create_task(asking.measure(content, "", record))
     for _ in range(4):
         await begun.acquire()
     measuring.cancel()
@@ -339,9 +339,9 @@ async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
     async def lost(*_: object) -> tuple[str, int]:
         raise OSError("lost")
 
-    monkeypatch.setattr(asking, "_asked", lost)
+    monkeypatch.setattr(asking, "_ask", lost)
     record = Record(tmp_path / "lost", "m", Costly(), DEAR, 1000)
-    await raises(OSError, asking.measured(content, "", record), "lost")
+    await raises(OSError, asking.measure(content, "", record), "lost")
     # What the lost question has cost is not known.
     assert (record.calls, record.spent_micros) == (1, 250)
 
@@ -364,7 +364,7 @@ async def test_the_version_asks_what_the_candidate_asked() -> None:
     asked = await Answering(content, "intent").first_prompt("How heavy is it?")
     assert "Sort { { agent }} { % this %}\n== user\n[[end]]" in asked.messages[0].text
     assert "- Convert 12 miles => tool\n" in asked.messages[0].text
-    shown = await tuned(content, "intent")
+    shown = await find_tunable(content, "intent")
     assert [one.text for one in shown.examples if one.text == "hi"] == ["hi"]
     assert len(shown.examples) == len(base.examples) + 1
     assert "out_of_scope" in base.labels
@@ -390,18 +390,18 @@ async def test_a_node_answers_by_the_record_and_asks_again_after_a_wrong_shape(t
 
 
 async def test_better_queries_become_examples_of_the_node() -> None:
-    base = await tuned(shipped("cairo"), "expand")
+    base = await find_tunable(shipped("cairo"), "expand")
     label = json.dumps({"queries": ["integer format"], "sources": ["cairo_book"]})
     content = created(base.version("", [Example("Print in hex", label)]))
     first_prompt = await Answering(content, "expand").first_prompt("What is a trait?")
     assert f"- Print in hex => {label}\n" in first_prompt.messages[0].text
-    assert (await tuned(content, "expand")).examples == [Example("Print in hex", label)]
+    assert (await find_tunable(content, "expand")).examples == [Example("Print in hex", label)]
     again = base.version("", [Example(f"Print {number}", label) for number in range(20)])
-    assert [one.text for one in (await tuned(created(again), "expand")).examples][::15] == [
+    assert [one.text for one in (await find_tunable(created(again), "expand")).examples][::15] == [
         "Print 0",
         "Print 15",
     ]
-    trial = created(renamed(content, "query_expansion"))
+    trial = created(rename_prompt(content, "query_expansion"))
     assert trial != content
     again = await Answering(trial, "expand").first_prompt("What is a trait?")
     assert again.messages == first_prompt.messages
@@ -410,7 +410,7 @@ async def test_better_queries_become_examples_of_the_node() -> None:
 async def test_a_node_that_does_not_decide_is_refused() -> None:
     await raises(
         CommandFailed,
-        tuned(chat(), "write"),
+        find_tunable(chat(), "write"),
         "no node “write” that lets a model decide or write queries; name one of intent",
     )
 

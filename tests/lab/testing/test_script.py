@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from responsa_lab.testing.script import (
     Script,
     ToolFailure,
-    collapsed,
+    collapse,
     golden_events,
     golden_text,
     golden_usage,
@@ -97,7 +97,7 @@ def test_golden_events_hang_together(script: Script) -> None:
         assert isinstance(events[-1], Answered)
         assert text == events[-1].text == golden_text(script)
         assert events[-1].usage == golden_usage(script)
-    kinds = [type(one) for one in collapsed(events)]
+    kinds = [type(one) for one in collapse(events)]
     tool = [Status, ToolCalled, ToolReturned] if script.tool is not Effect.NONE else []
     assert [kind for kind in kinds if kind is not Delta] == [*tool, Status, *([] if stops else [Answered])]
     assert all(not (one is other is Delta) for one, other in pairwise(kinds))

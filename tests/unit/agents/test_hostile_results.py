@@ -46,7 +46,7 @@ class Led(Obedient):
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         returned = [message for message in prompt.messages if message.role is Role.TOOL]
-        ordered = " ".join(self.injected_instructions(Reading(prompt))) if returned else "orders"
+        ordered = " ".join(self.find_injected(Reading(prompt))) if returned else "orders"
         wanted = [tool.id for tool in prompt.tools if tool.id in ordered.split()]
         for name in wanted:
             yield ToolRequest(f"request-{len(returned)}-{name}", name, {})

@@ -13,7 +13,7 @@ from responsa_contract import DifferenceKind, QuoteOrigin
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.parsers.table import FORMATS
 from responsa_lab.scripted import reading
-from responsa_lab.scripted.readers import invented, mark, quotation
+from responsa_lab.scripted.readers import invent, mark, quotation
 from responsa_server.agents.engine.citations import MarkFilter, claims
 from responsa_server.domain.answers import CheckedClaim, CitedSentence
 from responsa_server.domain.events import MAX_SHORT_QUOTE_BYTES, ByteRange
@@ -383,4 +383,4 @@ def test_a_reader_that_quotes_rightly_has_no_differences_and_one_that_invents_no
     assert had > 100
     # A sentence that goes on behind the one whose words it copies may say more.
     assert kept >= 0.95 * had
-    assert read_by(invented)[0] == 0
+    assert read_by(invent)[0] == 0
