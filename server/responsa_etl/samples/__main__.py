@@ -35,7 +35,7 @@ from responsa_etl.samples import SAMPLE_DATABASES, SamplePerson
 from responsa_server.app.settings import load
 from responsa_server.cli.connecting import connect
 from responsa_server.cli.output import EXIT_FAILED, EXIT_USAGE, CommandFailed, print_text, reporting
-from responsa_server.cli.progress import Progress, running, synced
+from responsa_server.cli.progress import Progress, describe_sync, running
 from responsa_server.cli.session import client_settings, open_client
 from responsa_server.system.private_files import write_private
 
@@ -137,7 +137,7 @@ def follow(client: Responsa, source: str, operation: str) -> None:
                 raise error_of_status(state.operation.error)
             if state.operation.done:
                 result = sync_result(state.operation)
-                print_text(f"source {source}: {synced(result)}")
+                print_text(f"source {source}: {describe_sync(result)}")
                 if result.failed:
                     raise CommandFailed("Some rows were not read.", f"See the runs of the source {source}.")
 

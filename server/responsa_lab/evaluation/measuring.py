@@ -31,7 +31,7 @@ from responsa_server.cli.call_errors import sentence_of
 from responsa_server.cli.ingest import DocumentValues, FileOutcome, Report, ensure_collection, ingest
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.progress import Progress
-from responsa_server.cli.sources import Entry, accepted_suffixes, count, entries, find
+from responsa_server.cli.sources import Entry, count, entries, find, list_suffixes
 
 IN_FLIGHT = 8
 DEPTH = 10
@@ -132,7 +132,7 @@ async def load_documents(
 ) -> dict[str, str]:
     """Ingests a file or a folder into the collection, as `take_in` does. called: what the progress says. Returns the
     source_keys of the collection's documents by name. Raises CommandFailed."""
-    targets = find([str(path)], await accepted_suffixes(client))
+    targets = find([str(path)], await list_suffixes(client))
     with Progress(called, count(targets)) as progress:
         await take_in(client, entries(targets), collection, progress)
     return await source_keys(client, collection)

@@ -9,7 +9,7 @@ import typer
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import agent_pb2, tool_pb2
 from responsa_server.cli.output import EXIT_USAGE, one_line, print_json, print_text, reporting
-from responsa_server.cli.parameters import described, parameters
+from responsa_server.cli.parameters import describe, parameters
 from responsa_server.cli.session import open_client
 from responsa_server.domain.formatting import counted
 
@@ -37,7 +37,7 @@ def list_agents(json: _AsJson = False) -> None:
             default = " (default)" if agent.is_default else ""
             about = one_line(agent.description or agent.display_name, 100)
             unlisted = "" if agent.listed else " (not listed)"
-            print_text(f"{_id(agent):<16} {about}{default}{unlisted}{_published(agent)}")
+            print_text(f"{_id(agent):<16} {about}{default}{unlisted}{_note_published(agent)}")
 
 
 def show_agent(
@@ -46,11 +46,11 @@ def show_agent(
 ) -> None:
     """Show one agent: its version, models, documents, parameters and sample questions."""
     with reporting(json=json), open_client() as client:
-        found = client.agent(agent)
+        details = client.agent(agent)
         if json:
-            print_json(found)
+            print_json(details)
         else:
-            print_text(_page(found))
+            print_text(_page(details))
 
 
 def reload_agents(
@@ -70,7 +70,7 @@ def reload_agents(
             if json:
                 print_json(outcome)
                 continue
-            print_text(_reloaded(outcome))
+            print_text(_reload_line(outcome))
             for problem in outcome.problems:
                 print_text(f"  {_problem(outcome, problem)}")
         for problem in reloaded.tool_problems:
@@ -78,11 +78,11 @@ def reload_agents(
                 print_json(problem)
             else:
                 print_text(f"tools/{_problem_line(problem)}")
-    if reloaded.tool_problems or any(one.problems for one in outcomes):
+    if reloaded.tool_problems or any(outcome.problems for outcome in outcomes):
         raise typer.Exit(EXIT_USAGE)
 
 
-def _published(agent: agent_pb2.Agent) -> str:
+def _note_published(agent: agent_pb2.Agent) -> str:
     """What `agents list` adds for a version that outranks the agent's files."""
     if agent.file_version in ("", agent.version):
         return ""
@@ -95,20 +95,20 @@ def _page(agent: agent_pb2.Agent) -> str:
     lines += [agent.description] if agent.description else []
     collections = [collection.removeprefix("collections/") for collection in agent.collections]
     lines += [
-        f"version    {agent.version.rpartition('/')[2]}{_published(agent)}",
+        f"version    {agent.version.rpartition('/')[2]}{_note_published(agent)}",
         f"models     {', '.join(agent.models) or 'none: it shows passages'}",
         f"documents  {', '.join(collections) or 'all that you may read'}",
         f"history    {counted(agent.history_messages, 'message')}",
     ]
     if agent.missing_tools:
         lines.append(f"without    {', '.join(agent.missing_tools)}: this server has no such tool")
-    asked = [line for parameter in parameters(agent) for line in described(parameter)]
+    asked = [line for parameter in parameters(agent) for line in describe(parameter)]
     lines += ["parameters", *asked] if asked else []
     lines += ["try", *(f"  {question}" for question in agent.examples)] if agent.examples else []
     return "\n".join(lines)
 
 
-def _reloaded(outcome: admin_service_pb2.AgentReload) -> str:
+def _reload_line(outcome: admin_service_pb2.AgentReload) -> str:
     identity, number = outcome.agent.removeprefix("agents/"), outcome.version.rpartition("/")[2]
     if not outcome.problems:
         return f"{identity:<16} version {number}, {'new' if outcome.changed else 'unchanged'}"
@@ -118,11 +118,11 @@ def _reloaded(outcome: admin_service_pb2.AgentReload) -> str:
 
 
 def _problem(outcome: admin_service_pb2.AgentReload, problem: admin_service_pb2.AgentProblem) -> str:
-    place = f"{outcome.agent.removeprefix('agents/')}/{problem.file}"
-    place += f":{problem.line}" if problem.line else ""
+    where = f"{outcome.agent.removeprefix('agents/')}/{problem.file}"
+    where += f":{problem.line}" if problem.line else ""
     key = f" {problem.key}:" if problem.key else ""
     meant = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
-    return f"{place}:{key} {problem.message}.{meant}"
+    return f"{where}:{key} {problem.message}.{meant}"
 
 
 def _problem_line(problem: tool_pb2.ToolProblem) -> str:

@@ -33,7 +33,7 @@ from responsa_server.cli.contract import (
     services,
     value_form,
 )
-from responsa_server.cli.login import asked_secret
+from responsa_server.cli.login import ask_secret
 from responsa_server.cli.operations import state_line
 from responsa_server.cli.output import (
     EXIT_USAGE,
@@ -43,9 +43,9 @@ from responsa_server.cli.output import (
     print_text,
     reporting,
 )
-from responsa_server.cli.request_options import given_options, request_of
+from responsa_server.cli.request_options import parse_options, request_of
 from responsa_server.cli.session import open_any_client
-from responsa_server.cli.tables import bytes_of, csv_of, facts, leaves, table, unpacked
+from responsa_server.cli.tables import bytes_of, csv_of, facts, leaves, table, unpack
 
 OWN_OPTIONS: Final = {
     "--json": "The request as a JSON object, as @FILE, or as - for standard input. Other options override its fields.",
@@ -114,7 +114,7 @@ def register(app: typer.Typer, name: str) -> None:
     app.command(name, cls=_Command, context_settings=settings)(call)
 
 
-def _suggested(ctx: typer.Context, incomplete: str) -> list[str]:
+def _suggest(ctx: typer.Context, incomplete: str) -> list[str]:
     """Suggest methods; after a method, its options, or the values of the option that was typed last."""
     if not (method := str(ctx.params.get("method") or "")):
         return [name for name, _ in methods() if name.startswith(incomplete)]
@@ -135,7 +135,7 @@ def call(
         str,
         typer.Argument(
             help="The method, such as AdminService.CreateUser. Without it, the command lists all methods.",
-            autocompletion=_suggested,
+            autocompletion=_suggest,
         ),
     ] = "",
 ) -> None:
@@ -166,7 +166,7 @@ def call(
         request = request_of(
             chosen.input_type,
             _json(arguments.own.get("--json", "")),
-            given_options(arguments.fields, chosen.input_type),
+            parse_options(arguments.fields, chosen.input_type),
             _read,
         )
         if http_verb(chosen) == "delete" and "--yes" not in arguments.own and sys.stdin.isatty():
@@ -194,7 +194,7 @@ def _json(argument: str) -> str:
 def _read(option: str, value: str) -> str | bytes:
     if value == "-":
         what = option.removeprefix("--").rpartition(".")[2].replace("-", " ")
-        return asked_secret(what.capitalize(), what, optional=True)
+        return ask_secret(what.capitalize(), what, optional=True)
     if value.startswith("@@") or not value.startswith("@"):
         return value.removeprefix("@") if value.startswith("@@") else value
     try:
@@ -231,7 +231,7 @@ def _run(client: Responsa, method: MethodDescriptor, request: Message, arguments
         reply = client.call(path, request, response, repeatable=again)
         begun = _operations(reply) if "--wait" in arguments.own else ()
         for operation in begun:
-            _print(_ended(client, operation), only, arguments)
+            _print(_await_end(client, operation), only, arguments)
         if not begun:
             _print(reply, only, arguments)
 
@@ -259,9 +259,9 @@ def _list(
     rows: list[Message] = []
     while True:
         page = client.call(path_of(method), request, response, repeatable=True)
-        rows += (found := cast("Sequence[Message]", getattr(page, items)))
+        rows += (batch := cast("Sequence[Message]", getattr(page, items)))
         if arguments.output == "json" or only:
-            for row in found:
+            for row in batch:
                 _print(row, only, arguments)
         following = str(getattr(page, "next_page_token", ""))
         if not following or "--all" not in arguments.own:
@@ -303,7 +303,7 @@ def _operations(reply: Message) -> Sequence[operations_pb2.Operation]:
     return [operation for value in values for operation in value]
 
 
-def _ended(client: Responsa, operation: operations_pb2.Operation) -> operations_pb2.Operation:
+def _await_end(client: Responsa, operation: operations_pb2.Operation) -> operations_pb2.Operation:
     """Wait for the end of an operation. Raises ResponsaError if it failed."""
     for state in client.watch_operation(operation):
         operation = state.operation
@@ -321,7 +321,7 @@ def _print(message: Message, only: str, arguments: Arguments) -> None:
         and isinstance(message, operations_pb2.Operation)
         and message.HasField("response")
     ):
-        shown = unpacked(message.response)
+        shown = unpack(message.response)
     if only and (data := bytes_of(shown, only)) is not None:
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
@@ -336,11 +336,11 @@ def _print(message: Message, only: str, arguments: Arguments) -> None:
 def _overview(service: str) -> str:
     """The methods of a service, or of all services, with the first sentences of their comments."""
     lines: list[str] = []
-    for name, found in methods():
+    for name, method in methods():
         if service in ("", name.partition(".")[0]):
-            sentence = comment(found.full_name).partition(". ")[0]
-            said = sentence.removeprefix(f"{found.name} ").removesuffix(".")
-            lines.append(f"{name:<42} {said[:1].upper()}{said[1:]}".rstrip())
+            sentence = comment(method.full_name).partition(". ")[0]
+            summary = sentence.removeprefix(f"{method.name} ").removesuffix(".")
+            lines.append(f"{name:<42} {summary[:1].upper()}{summary[1:]}".rstrip())
     return "\n".join(lines)
 
 
@@ -349,27 +349,27 @@ def _help(name: str, method: MethodDescriptor) -> str:
     lines = [
         f"Usage: responsa call {name} [OPTION]…",
         "",
-        *_wrapped(comment(method.full_name), width, ""),
+        *_wrap(comment(method.full_name), width, ""),
         "",
     ]
     for number, (option, (_, about)) in enumerate(options_of(method.input_type).items()):
         lines += ["" if number else "Fields of the request:", f"  {option} {value_form(about)}"]
-        said = ["Required." if required(about) else "", comment(about.full_name)]
-        lines += _wrapped(
-            " ".join([*said, "Repeatable." if about.is_repeated else ""]).strip(), width, "      "
+        words = ["Required." if required(about) else "", comment(about.full_name)]
+        lines += _wrap(
+            " ".join([*words, "Repeatable." if about.is_repeated else ""]).strip(), width, "      "
         )
     lines += ["", "Options:"]
     for option, text in OWN_OPTIONS.items():
-        lines += [f"  {option}", *_wrapped(text, width, "      ")]
-    fields = ", ".join(one.name.replace("_", "-") for one in method.output_type.fields)
+        lines += [f"  {option}", *_wrap(text, width, "      ")]
+    fields = ", ".join(field.name.replace("_", "-") for field in method.output_type.fields)
     stream = "a stream of " if method.server_streaming else ""
     returned = f"Returns {stream}{method.output_type.name}{f': {fields}' if fields else ''}."
-    return "\n".join([*lines, "", *_wrapped(returned, width, "")])
+    return "\n".join([*lines, "", *_wrap(returned, width, "")])
 
 
-def _wrapped(text: str, width: int, indent: str) -> Sequence[str]:
+def _wrap(text: str, width: int, indent: str) -> Sequence[str]:
     return [
-        textwrap.fill(one, width, initial_indent=indent, subsequent_indent=indent)
-        for one in text.split("\n\n")
-        if one
+        textwrap.fill(paragraph, width, initial_indent=indent, subsequent_indent=indent)
+        for paragraph in text.split("\n\n")
+        if paragraph
     ]

@@ -37,8 +37,8 @@ def sentence_of(error: ResponsaError) -> str:
     # If the message already ends with the advice to ask or try again, the waiting time is inserted into that advice, and
     # the advice is not repeated.
     advises = message.endswith(("; ask again.", "; try again."))
-    said = message.removesuffix("again.") + soon if soon and advises else message
-    parts = [said if said.endswith((".", "?", "!")) else f"{said}."]
+    text = message.removesuffix("again.") + soon if soon and advises else message
+    parts = [text if text.endswith((".", "?", "!")) else f"{text}."]
     parts += [
         f"{violation.field}: {violation.description.rstrip('.')}."
         for violation in error.violations
@@ -56,7 +56,7 @@ def sentence_of(error: ResponsaError) -> str:
         isinstance(error, Unavailable) and not error.from_server and not error.turn
     ):
         parts.append("Start a server with `responsa up`, or select another server with RESPONSA_URL.")
-    elif soon and said == message:
+    elif soon and text == message:
         parts.append(f"Try {soon}")
     if error.turn and not isinstance(error, BrokenAnswer | CannotConnect | InvalidRequest | NotFound):
         parts.append(f"{going_on(error.turn, error.after_seq)} follows it.")

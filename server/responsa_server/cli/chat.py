@@ -23,7 +23,7 @@ from responsa_server.cli.output import (
     reporting,
     valid_text,
 )
-from responsa_server.cli.parameters import typed
+from responsa_server.cli.parameters import parse_typed
 from responsa_server.cli.session import open_client
 from responsa_server.cli.turns import (
     ON_BUSY,
@@ -35,9 +35,9 @@ from responsa_server.cli.turns import (
     OnBusyOption,
     ParametersOption,
     TurnPrinter,
-    asked_agent,
     conversation_name,
     explain,
+    find_agent,
     going_on_with,
     micros,
     note_missing_tools,
@@ -74,12 +74,12 @@ def chat(
     """
     with reporting(), open_client(SILENCE_SECONDS) as client:
         name = conversation_name(conversation)
-        chosen_agent = asked_agent(client, agent)
+        chosen_agent = find_agent(client, agent)
         ask = partial(
             client.ask,
             collections=collection or (),
             agent=agent,
-            parameters=typed(param, chosen_agent) if param else None,
+            parameters=parse_typed(param, chosen_agent) if param else None,
             max_cost_usd_micros=micros(max_cost),
             filter_by=valid_text(matching, "The filter"),
             on_busy=ON_BUSY[on_busy],
@@ -158,7 +158,7 @@ class _ChatSession:
         try:
             terminal = printer.watch(stream)
         except KeyboardInterrupt:
-            return self._stopped(printer, stream)
+            return self._stop(printer, stream)
         except ResponsaError as error:
             explain(self._client, self._agent, error)
             raise
@@ -169,12 +169,12 @@ class _ChatSession:
         self._printed = True
         return printer.finish(terminal, stream.turn)
 
-    def _stopped(self, printer: TurnPrinter, stream: TurnStream) -> int:
+    def _stop(self, printer: TurnPrinter, stream: TurnStream) -> int:
         if stream.turn:
             self._client.cancel(stream.turn)
             # The display of the progress has disappeared, but the user has begun to read this text.
             print_answer(stream.text)
             print_error("The answer was stopped.")
         else:
-            print_error(printer.left(stream))
+            print_error(printer.describe_rest(stream))
         return EXIT_CANCELLED if self.interactive else EXIT_INTERRUPTED

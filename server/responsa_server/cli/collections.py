@@ -97,15 +97,15 @@ def create(
 ) -> None:
     """Create an empty collection. The lengths of passages cannot be changed later."""
     with reporting(json=json), open_client() as client:
-        made = client.create_collection(
+        created = client.create_collection(
             valid_text(collection, "The id").removeprefix("collections/"),
             valid_text(name, "The name"),
             collection_pb2.Chunking(max_tokens=max_tokens, overlap_tokens=overlap_tokens),
         )
         if json:
-            print_json(made)
+            print_json(created)
         else:
-            print_text(f"created {made.name}")
+            print_text(f"created {created.name}")
 
 
 User = Annotated[
@@ -135,13 +135,15 @@ def share(
     """Allow others to read a collection, in addition to its current readers. They can search and read its
     documents, but not change them."""
     with reporting(json=json):
-        added = _given(user, group, role, everyone=everyone, options="--user, --group, --role or --everyone")
+        added = _readers(
+            user, group, role, everyone=everyone, options="--user, --group, --role or --everyone"
+        )
         with open_client() as client:
             _name_groups(client, added)
-            found = client.get_collection(valid_text(collection, "The collection"))
-            present = set(map(_who, found.readers))
-            kept = [*found.readers, *(one for one in added if _who(one) not in present)]
-            _print_shared(client.update_collection(found.name, etag=found.etag, readers=kept), json=json)
+            old = client.get_collection(valid_text(collection, "The collection"))
+            present = set(map(_who, old.readers))
+            readers = [*old.readers, *(reader for reader in added if _who(reader) not in present)]
+            _print_shared(client.update_collection(old.name, etag=old.etag, readers=readers), json=json)
 
 
 def unshare(
@@ -160,18 +162,18 @@ def unshare(
     """Remove readers from a collection. From their next call on, they can no longer read the collection."""
     with reporting(json=json):
         options = "--user, --group, --role, --everyone or --all"
-        removed = [] if nobody else _given(user, group, role, everyone=everyone, options=options)
+        removed = [] if nobody else _readers(user, group, role, everyone=everyone, options=options)
         with open_client() as client:
             _name_groups(client, removed)
-            found = client.get_collection(valid_text(collection, "The collection"))
+            old = client.get_collection(valid_text(collection, "The collection"))
             gone = set(map(_who, removed))
-            kept = [reader for reader in found.readers if not nobody and _who(reader) not in gone]
-            without = [one.email for one in removed if one.email]
-            changed = client.update_collection(found.name, etag=found.etag, readers=kept, without=without)
+            readers = [reader for reader in old.readers if not nobody and _who(reader) not in gone]
+            without = [reader.email for reader in removed if reader.email]
+            changed = client.update_collection(old.name, etag=old.etag, readers=readers, without=without)
             _print_shared(changed, json=json)
 
 
-def _given(
+def _readers(
     users: list[str] | None,
     groups: list[str] | None,
     roles: list[_Role] | None,

@@ -149,18 +149,18 @@ def options_of(message: Descriptor) -> Mapping[str, tuple[str, FieldDescriptor]]
             continue
         parts = path.split(".")
         endings = (".".join(parts[start:]) for start in range(len(parts) - 1, 0, -1))
-        short = next((ending for ending in endings if resolved(ending, paths) == path), path)
+        short = next((ending for ending in endings if resolve_path(ending, paths) == path), path)
         options[f"--{short.replace('_', '-')}"] = path, field
     return options
 
 
-def resolved(path: str, paths: Iterable[str]) -> str:
+def resolve_path(path: str, paths: Iterable[str]) -> str:
     """The path that a path or its last parts mean: a path itself, or else the one that ends so with the fewest parts;
     "" if there is none, or if several do."""
     known = list(paths)
     if path in known:
         return path
-    ending = sorted((one for one in known if one.endswith(f".{path}")), key=lambda one: one.count("."))
+    ending = sorted((name for name in known if name.endswith(f".{path}")), key=lambda name: name.count("."))
     if len(ending) > 1 and ending[0].count(".") == ending[1].count("."):
         return ""
     return ending[0] if ending else ""
@@ -208,9 +208,9 @@ def _comments() -> Mapping[str, str]:
     comments: dict[str, str] = {}
     for file in _files():
         names = dict(_names(file))
-        for place in file.source_code_info.location:
-            if place.leading_comments and (name := names.get(tuple(place.path))):
-                comments[name] = place.leading_comments
+        for location in file.source_code_info.location:
+            if location.leading_comments and (name := names.get(tuple(location.path))):
+                comments[name] = location.leading_comments
     return comments
 
 
@@ -222,8 +222,8 @@ def _names(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[tuple[int
         for index, method in enumerate(service.method):
             yield (6, number, 2, index), f"{name}.{method.name}"
     messages = [((4, number), file.package, message) for number, message in enumerate(file.message_type)]
-    for place, around, message in messages:
+    for path, around, message in messages:
         name = f"{around}.{message.name}"
         for index, field in enumerate(message.field):
-            yield (*place, 2, index), f"{name}.{field.name}"
-        messages += [((*place, 3, index), name, inner) for index, inner in enumerate(message.nested_type)]
+            yield (*path, 2, index), f"{name}.{field.name}"
+        messages += [((*path, 3, index), name, inner) for index, inner in enumerate(message.nested_type)]

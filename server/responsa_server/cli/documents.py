@@ -16,7 +16,7 @@ from responsa_client.errors import NotFound
 from responsa_server.cli.excerpts import MOST_CARDS, print_cards
 from responsa_server.cli.labels import (
     FilterOption,
-    escaped,
+    escape,
 )
 from responsa_server.cli.output import (
     EXIT_USAGE,
@@ -27,7 +27,7 @@ from responsa_server.cli.output import (
     print_json,
     print_text,
     reporting,
-    shown_name,
+    safe_name,
     valid_text,
 )
 from responsa_server.cli.session import open_client
@@ -65,10 +65,10 @@ def find_document(client: Responsa, named: str, collection: str) -> document_pb2
     valid_text(named, "A document's name")
     if _NAME.fullmatch(named):
         return client.get_document(named)
-    found = client.documents(
-        valid_text(collection, "The collection"), filter_by=f'source_key = "{escaped(named)}"'
+    matches = client.documents(
+        valid_text(collection, "The collection"), filter_by=f'source_key = "{escape(named)}"'
     )
-    document = next(found, None)
+    document = next(matches, None)
     if document is None:
         raise CommandFailed(
             f"The collection {collection} has no document {named!r}.",
@@ -182,14 +182,14 @@ def search(
         named, indexes = collection or (), _MODES[mode]
         with open_client() as client:
             if batch is None:
-                found = client.search(
+                hits = client.search(
                     searches[0], named, top_k, threshold, indexes, rerank=rerank, filter_by=filter_by
                 )
-                _print_hits(found, json=json, more=more)
+                _print_hits(hits, json=json, more=more)
                 return
             requests = [
-                search_request(one, named, top_k, threshold, indexes, rerank=rerank, filter_by=filter_by)
-                for one in searches
+                search_request(text, named, top_k, threshold, indexes, rerank=rerank, filter_by=filter_by)
+                for text in searches
             ]
             size = _batch_size(top_k)
             for start in range(0, len(requests), size):
@@ -290,7 +290,7 @@ def list_documents(
                 print_json(document)
             else:
                 state = _STATES.get(document.state, "?")
-                line = f"{document.name}  {state:<8}  {shown_name(document.source_key)}  {one_line(document.title, 60)}"
+                line = f"{document.name}  {state:<8}  {safe_name(document.source_key)}  {one_line(document.title, 60)}"
                 if document.state == document_pb2.DOCUMENT_STATE_FAILED:
                     line += f"\n    {one_line(document.error.message, 200)}"
                 print_text(line)
@@ -307,11 +307,11 @@ def show_document(
 ) -> None:
     """Show one document: its current version, what its file states, and the labels and metadata that callers gave it."""
     with reporting(json=json), open_client() as client:
-        found = find_document(client, document, collection)
+        details = find_document(client, document, collection)
         if json:
-            print_json(found)
+            print_json(details)
             return
-        print_text(facts(found))
+        print_text(facts(details))
 
 
 def delete_documents(
@@ -327,10 +327,10 @@ def delete_documents(
     If one of the documents does not exist, nothing is deleted.
     """
     with reporting(json=json), open_client() as client:
-        found = [find_document(client, named, collection) for named in documents]
-        for document in {document.name: document for document in found}.values():
+        matches = [find_document(client, named, collection) for named in documents]
+        for document in {document.name: document for document in matches}.values():
             client.delete_document(document.name)
             if json:
                 print_json({"deleted": document.name, "sourceKey": document.source_key})
             else:
-                print_text(f"deleted {document.name}  {shown_name(document.source_key)}")
+                print_text(f"deleted {document.name}  {safe_name(document.source_key)}")

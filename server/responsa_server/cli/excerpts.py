@@ -43,7 +43,7 @@ def print_cards(
         print_text(f"[{number}] {path(excerpt)} ({', '.join(filter(None, (_place(excerpt), note)))})")
         lines = _lines(excerpt)
         if whole:
-            lines = (excerpt.section_markdown or _marked(excerpt)).split("\n")
+            lines = (excerpt.section_markdown or _mark(excerpt)).split("\n")
         print_text("\n".join(f"{' ' * _INDENT}{line}".rstrip() for line in lines))
 
 
@@ -59,7 +59,7 @@ def _lines(excerpt: excerpt_pb2.Excerpt) -> Sequence[str]:
     width = min(shutil.get_terminal_size().columns, _WIDEST) - _INDENT
     lines: list[str] = []
     code = False
-    for line in _marked(excerpt).split("\n"):
+    for line in _mark(excerpt).split("\n"):
         code ^= line.startswith("```")
         if code or not folds or line.startswith(("|", "```")):
             lines += [line] if line.strip() else []
@@ -68,7 +68,7 @@ def _lines(excerpt: excerpt_pb2.Excerpt) -> Sequence[str]:
     return lines
 
 
-def _marked(excerpt: excerpt_pb2.Excerpt) -> str:
+def _mark(excerpt: excerpt_pb2.Excerpt) -> str:
     if not excerpt.HasField("marked_in_markdown"):
         return excerpt.markdown
     data, mark = excerpt.markdown.encode(), excerpt.marked_in_markdown

@@ -22,10 +22,10 @@ import watchfiles
 
 from responsa.knowledge.v1 import document_pb2
 from responsa_client.aio import AsyncResponsa
-from responsa_server.cli.labels import escaped
+from responsa_server.cli.labels import escape
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 from responsa_server.cli.signed_in import state_folder
-from responsa_server.cli.sources import Target, absolute, composed, keys
+from responsa_server.cli.sources import Target, absolute, compose, keys
 
 _DEBOUNCE_MS: Final = 500
 _WAKE_MS: Final = 1000
@@ -46,7 +46,7 @@ def folders_of(paths: Sequence[str], root: str) -> Sequence[Folder]:
     return [Folder(folder, root or folder.name) for folder in folders]
 
 
-def followed(paths: Sequence[str], root: str) -> Sequence[Folder]:
+def find_folders(paths: Sequence[str], root: str) -> Sequence[Folder]:
     """The folders that the arguments name, each once. root: as for `folders_of`.
 
     Raises:
@@ -79,7 +79,7 @@ class Loaded:
 
     def check(self, folder: Folder) -> None:
         """Raise CommandFailed if another folder, which still exists, was loaded under the same root."""
-        other = next((one for one in self._loaded(folder.root) if one != folder.path and one.is_dir()), None)
+        other = next((old for old in self._read(folder.root) if old != folder.path and old.is_dir()), None)
         if other is not None:
             raise CommandFailed(
                 f"{other} was loaded under the same name, {folder.root!r}, so --sync would delete the documents of {other}.",
@@ -92,21 +92,21 @@ class Loaded:
 
     def add(self, folder: Folder, *, alone: bool) -> None:
         """Remember that the folder was loaded. alone: whether it takes the place of all others. Raises OSError."""
-        before = [] if alone else [one for one in self._loaded(folder.root) if one.is_dir()]
+        before = [] if alone else [old for old in self._read(folder.root) if old.is_dir()]
         if folder.path in before:
             return
         file = self._file(folder.root)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = file.with_name(f"{file.name}.{os.getpid()}")
-        new.write_text(json.dumps([str(one) for one in (*before, folder.path)]), encoding="utf-8")
+        new.write_text(json.dumps([str(path) for path in (*before, folder.path)]), encoding="utf-8")
         new.replace(file)
 
-    def _loaded(self, root: str) -> Sequence[Path]:
+    def _read(self, root: str) -> Sequence[Path]:
         # Without the file, or with a broken one, nothing is known.
         with contextlib.suppress(OSError, ValueError):
-            found: object = json.loads(self._file(root).read_text(encoding="utf-8"))
-            if isinstance(found, list):
-                return [Path(one) for one in cast("list[object]", found) if isinstance(one, str)]
+            content: object = json.loads(self._file(root).read_text(encoding="utf-8"))
+            if isinstance(content, list):
+                return [Path(text) for text in cast("list[object]", content) if isinstance(text, str)]
         return ()
 
     def _file(self, root: str) -> Path:
@@ -114,7 +114,7 @@ class Loaded:
         return state_folder() / "folders" / f"{digest[:32]}.json"
 
 
-async def gone(
+async def find_gone(
     client: AsyncResponsa, collection: str, folders: Sequence[Folder], targets: Sequence[Target]
 ) -> Sequence[document_pb2.Document]:
     """The documents of the collection that came from the folders, and whose file is gone. targets: all files of the folders.
@@ -122,8 +122,8 @@ async def gone(
     A document stays if its file, or a folder around it, is still there but cannot be read or is skipped. Raises ResponsaError.
     """
     present = set(await asyncio.to_thread(lambda: list(keys(targets))))
-    around = tuple(composed(f"{target.key}/") for target in targets if target.problem or target.skipped)
-    from_folders = tuple(composed(f"{folder.root}/") for folder in folders)
+    around = tuple(compose(f"{target.key}/") for target in targets if target.problem or target.skipped)
+    from_folders = tuple(compose(f"{folder.root}/") for folder in folders)
     documents: dict[str, document_pb2.Document] = {}
     for begin in from_folders:
         async for document in client.documents(collection, filter_by=_from(begin)):
@@ -139,7 +139,7 @@ def _from(begin: str) -> str:
         size = len(begin.encode())
     except UnicodeEncodeError:  # the name of a folder may be any bytes
         return ""
-    return f'source_key = "{escaped(begin)}*"' if size <= _LONGEST_KEY else ""
+    return f'source_key = "{escape(begin)}*"' if size <= _LONGEST_KEY else ""
 
 
 async def changes(folders: Sequence[Path]) -> AsyncIterator[Set[Path]]:

@@ -28,8 +28,8 @@ from responsa_client.errors import (
 )
 from responsa_server.cli.call_errors import sentence_of
 from responsa_server.cli.collections import findable
-from responsa_server.cli.folders import Folder, Loaded, changes, folders_of, followed, gone
-from responsa_server.cli.labels import LabelsOption, MetadataOption, given_labels, given_metadata
+from responsa_server.cli.folders import Folder, Loaded, changes, find_folders, find_gone, folders_of
+from responsa_server.cli.labels import LabelsOption, MetadataOption, parse_labels, parse_metadata
 from responsa_server.cli.output import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -42,7 +42,7 @@ from responsa_server.cli.output import (
     print_json,
     print_text,
     reporting,
-    shown_name,
+    safe_name,
     valid_text,
 )
 from responsa_server.cli.progress import Progress, reading
@@ -54,10 +54,10 @@ from responsa_server.cli.sources import (
     Rule,
     Skipped,
     Target,
-    accepted_suffixes,
     count,
     entries,
     find,
+    list_suffixes,
 )
 from responsa_server.domain.formatting import counted
 
@@ -184,17 +184,17 @@ def ingest_paths(
                     EXIT_USAGE,
                 )
         _check_root(root, paths)
-        folders = followed(paths, root) if sync or watch else folders_of(paths, root)
+        folders = find_folders(paths, root) if sync or watch else folders_of(paths, root)
         loaded = Loaded(client_settings().server_url, collection)
         if sync and not root:
             for folder in folders:
                 loaded.check(folder)
-        said = DocumentValues(given_labels(label), given_metadata(metadata))
+        values = DocumentValues(parse_labels(label), parse_metadata(metadata))
         run = _Run(
             paths,
             root,
             collection,
-            said,
+            values,
             lambda: _remember(loaded, folders, alone=bool(root)),
             sync=folders if sync else (),
             engine=engine,
@@ -262,7 +262,7 @@ class _Run:
     paths: Sequence[str]
     root: str
     collection: str
-    said: DocumentValues
+    values: DocumentValues
     begun: Callable[[], None]
     sync: Sequence[Folder]
     engine: Engine
@@ -278,15 +278,15 @@ class _Run:
         async with open_async_client() as client:
             async for changed in changes(folders):
                 if changed:
-                    await self._changed(client, changed)
+                    await self._follow_change(client, changed)
                 else:
                     await self._all(client)
 
     async def dry(self) -> None:
         async with open_async_client() as client:
-            targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client), self.root)
+            targets = await asyncio.to_thread(find, self.paths, await list_suffixes(client), self.root)
             try:
-                documents = await gone(client, self.collection, self.sync, targets)
+                documents = await find_gone(client, self.collection, self.sync, targets)
             except NotFound:
                 documents = ()  # a collection that does not exist has no documents
         for document in documents:
@@ -296,7 +296,7 @@ class _Run:
             print_text(f"{counted(number, 'document')} would be deleted; nothing was changed")
 
     async def _all(self, client: AsyncResponsa) -> Summary:
-        targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client), self.root)
+        targets = await asyncio.to_thread(find, self.paths, await list_suffixes(client), self.root)
         collection = await ensure_collection(client, self.collection)
         if self.engine is Engine.WORKERS:
             self.begun()
@@ -312,9 +312,9 @@ class _Run:
         self._say_findable(collection, summary)
         return summary
 
-    async def _changed(self, client: AsyncResponsa, changed: Set[Path]) -> None:
+    async def _follow_change(self, client: AsyncResponsa, changed: Set[Path]) -> None:
         try:
-            targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client), self.root)
+            targets = await asyncio.to_thread(find, self.paths, await list_suffixes(client), self.root)
         except CommandFailed as failure:
             # A folder may be empty or missing for a moment, for example while a program replaces it.
             print_error(f"{failure.sentence} Nothing was changed.")
@@ -367,13 +367,13 @@ class _Run:
                 entries(chosen),
                 self.collection,
                 show_report,
-                self.said,
+                self.values,
                 show,
                 prepare=prepare,
                 in_flight=in_flight,
             )
             if self.sync:
-                for document in await gone(client, self.collection, self.sync, targets):
+                for document in await find_gone(client, self.collection, self.sync, targets):
                     await client.delete_document(document.name, document.etag)
                     summary.deleted += 1
                     self._say_deleted(document, "DELETED")
@@ -392,18 +392,18 @@ class _Run:
         if self.json:
             print_json({"sourceKey": document.source_key, "outcome": outcome, "document": as_json(document)})
         else:
-            print_text(f"{outcome.lower().replace('_', ' ')}  {shown_name(document.source_key)}")
+            print_text(f"{outcome.lower().replace('_', ' ')}  {safe_name(document.source_key)}")
 
 
 def _line(report: Report) -> str:
     if report.rule is not None:
-        return f"{shown_name(report.where)} ({report.rule.value})"
+        return f"{safe_name(report.where)} ({report.rule.value})"
     if report.outcome is FileOutcome.FAILED:
         return _failure(report)
     notes = [_parts_left_out(report.left_out)] if report.left_out else []
     notes += [f"read as {report.charset}, which is a guess"] if report.charset else []
     notes += [_pages_read(report.ocr_pages)] if report.ocr_pages else []
-    return f"{shown_name(report.where)} ({'; '.join(notes)})" if notes else shown_name(report.where)
+    return f"{safe_name(report.where)} ({'; '.join(notes)})" if notes else safe_name(report.where)
 
 
 def _parts_left_out(counts: Mapping[str, int]) -> str:
@@ -419,31 +419,31 @@ def _pages_read(count: int) -> str:
 
 def _failure(report: Report) -> str:
     if report.error is None:
-        return f"{shown_name(report.where)} {report.why}."
-    return f"{shown_name(report.where)}: {sentence_of(report.error)}"
+        return f"{safe_name(report.where)} {report.why}."
+    return f"{safe_name(report.where)}: {sentence_of(report.error)}"
 
 
 def _as_object(report: Report) -> dict[str, Json]:
-    made: dict[str, Json] = {
+    result: dict[str, Json] = {
         "where": report.where,
         "sourceKey": report.source_key,
         "outcome": report.outcome.value,
     }
     if report.document is not None:
-        made["document"] = dict(as_json(report.document))
+        result["document"] = dict(as_json(report.document))
     if report.error is not None:
-        made["error"] = dict(error_object(report.error.status))
+        result["error"] = dict(error_object(report.error.status))
     elif report.why:
-        made["error"] = {"code": 3, "message": f"{report.where} {report.why}."}
+        result["error"] = {"code": 3, "message": f"{report.where} {report.why}."}
     if report.rule is not None:
-        made["rule"] = report.rule.name
+        result["rule"] = report.rule.name
     if report.left_out:
-        made["leftOut"] = dict(report.left_out)
+        result["leftOut"] = dict(report.left_out)
     if report.charset:
-        made["guessedCharset"] = report.charset
+        result["guessedCharset"] = report.charset
     if report.ocr_pages:
-        made["ocrPages"] = report.ocr_pages
-    return made
+        result["ocrPages"] = report.ocr_pages
+    return result
 
 
 class FileOutcome(StrEnum):
@@ -549,7 +549,7 @@ async def ingest(
     entries: Iterator[Entry],
     collection: str,
     report: Callable[[Report], None],
-    said: DocumentValues = NOTHING_SAID,
+    values: DocumentValues = NOTHING_SAID,
     show: Callable[[str, document_pb2.IngestMetadata], None] | None = None,
     *,
     prepare: Prepare | None = None,
@@ -565,7 +565,7 @@ async def ingest(
     """
     summary = Summary()
 
-    def done(entry_report: Report) -> None:
+    def note(entry_report: Report) -> None:
         summary.add(entry_report)
         report(entry_report)
 
@@ -573,7 +573,7 @@ async def ingest(
         # All workers take entries from one iterator. Taking an entry does not await, so no two workers get the same
         # entry.
         for entry in entries:
-            done(await _take_in(client, entry, collection, said, show, prepare))
+            note(await _take_in(client, entry, collection, values, show, prepare))
 
     workers = [asyncio.create_task(work()) for _ in range(in_flight)]
     try:
@@ -589,7 +589,7 @@ async def _take_in(
     client: AsyncResponsa,
     entry: Entry,
     collection: str,
-    said: DocumentValues,
+    values: DocumentValues,
     show: Callable[[str, document_pb2.IngestMetadata], None] | None,
     prepare: Prepare | None,
 ) -> Report:
@@ -600,7 +600,7 @@ async def _take_in(
     try:
         if prepare is not None:
             await prepare(entry)
-        operation = await _send(client, entry, collection, said)
+        operation = await _send(client, entry, collection, values)
         on_progress = None if show is None else partial(show, entry.source_key)
         result = await client.wait(operation, on_progress=on_progress)
     except (Unauthenticated, PermissionDenied, Unavailable):
@@ -614,8 +614,8 @@ async def _take_in(
     if outcome is FileOutcome.CHANGED and result.document.version <= 1:
         outcome = FileOutcome.NEW
     left_out = {
-        document_pb2.LeftOutKind.Name(one.kind).removeprefix("LEFT_OUT_KIND_").lower(): one.count
-        for one in result.left_out
+        document_pb2.LeftOutKind.Name(part.kind).removeprefix("LEFT_OUT_KIND_").lower(): part.count
+        for part in result.left_out
     }
     return Report(
         entry.where,
@@ -629,7 +629,7 @@ async def _take_in(
 
 
 async def _send(
-    client: AsyncResponsa, entry: Document, collection: str, said: DocumentValues
+    client: AsyncResponsa, entry: Document, collection: str, values: DocumentValues
 ) -> operations_pb2.Operation:
     source = entry.path
     text = entry.text.encode()
@@ -640,9 +640,9 @@ async def _send(
             source_key=entry.source_key,
             title=entry.title,
             media_type="text/markdown",
-            labels=said.labels,
-            metadata=said.metadata,
-            subject=said.subject,
+            labels=values.labels,
+            metadata=values.metadata,
+            subject=values.subject,
         )
     return await client.upload(
         text if source is None else source,
@@ -650,7 +650,7 @@ async def _send(
         source_key=entry.source_key,
         title=entry.title,
         media_type="text/markdown" if source is None else "",
-        labels=said.labels,
-        metadata=said.metadata,
-        subject=said.subject,
+        labels=values.labels,
+        metadata=values.metadata,
+        subject=values.subject,
     )

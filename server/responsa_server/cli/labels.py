@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from responsa_server.cli.output import Json
-from responsa_server.cli.parameters import parted, untyped
+from responsa_server.cli.parameters import parse_untyped, split_pairs
 
 FilterOption = Annotated[
     str,
@@ -33,16 +33,16 @@ MetadataOption = Annotated[
 ]
 
 
-def given_labels(texts: Sequence[str] | None) -> dict[str, str]:
+def parse_labels(texts: Sequence[str] | None) -> dict[str, str]:
     """Parse labels. Raises CommandFailed if "=" is missing, a key is empty or a key is given twice."""
-    return parted(texts or (), "label")
+    return split_pairs(texts or (), "label")
 
 
-def given_metadata(texts: Sequence[str] | None) -> dict[str, Json]:
+def parse_metadata(texts: Sequence[str] | None) -> dict[str, Json]:
     """Parse metadata; an empty value stays the text "". Raises CommandFailed as `given_labels` does."""
-    return untyped(texts or (), "metadata")
+    return parse_untyped(texts or (), "metadata")
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """The text as it stands in the quotes of a filter, where an asterisk would stand for any characters."""
     return re.sub(r'[\\"*]', r"\\\g<0>", text)

@@ -87,10 +87,10 @@ def login(
 
 
 def _by_password(client: Responsa, email: str, tenant: str) -> auth_service_pb2.LoginResponse:
-    address = email or asked_text("E-mail address: ", "There is no e-mail address.", "Give it with --email.")
+    address = email or ask_text("E-mail address: ", "There is no e-mail address.", "Give it with --email.")
     return client.login(
         valid_text(address, "The e-mail address"),
-        valid_text(asked_secret("Password", "password"), "The password"),
+        valid_text(ask_secret("Password", "password"), "The password"),
         tenant,
     )
 
@@ -131,7 +131,7 @@ def logout(
                 print_error(notice)
 
 
-def asked_text(prompt: str, missing: str, remedy: str) -> str:
+def ask_text(prompt: str, missing: str, remedy: str) -> str:
     """Ask for a text. Without a terminal or an answer, fail: `missing`, with its remedy."""
     answer = ""
     if sys.stdin.isatty():
@@ -143,7 +143,7 @@ def asked_text(prompt: str, missing: str, remedy: str) -> str:
     return answer
 
 
-def asked_secret(prompt: str, what: str, *, optional: bool = False) -> str:
+def ask_secret(prompt: str, what: str, *, optional: bool = False) -> str:
     """Ask for a secret without showing it. Without a terminal, read the next line of standard input. what: for
     messages, e.g. "password". optional: whether it may be empty."""
     try:
@@ -179,11 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Take the provider's reply. Browsers also ask for other paths, such as /favicon.ico."""
-        found = urlsplit(self.path)
+        url = urlsplit(self.path)
         listener = cast("_Listener", self.server)
-        good = found.path == listener.path and bool(found.query)
+        good = url.path == listener.path and bool(url.query)
         if good:
-            listener.query = found.query
+            listener.query = url.query
         self.send_response(200 if good else 404)
         self.send_header("content-type", "text/html; charset=utf-8")
         self.send_header("referrer-policy", "no-referrer")

@@ -189,7 +189,7 @@ class _Overview(TyperGroup):
         for section in Section:
             rows = [
                 (command.name, self.commands[command.name].get_short_help_str(width))
-                for command in sorted(all_commands(), key=lambda one: one.name != "up")
+                for command in sorted(all_commands(), key=lambda command: command.name != "up")
                 if command.section is section and command.name in self.commands
             ]
             if rows:
@@ -282,9 +282,9 @@ def _with_timeout(app: Any, chosen: str | None) -> Any:
     from responsa_server.cli.waiting import timeout_option
 
     command = app.commands[row.name]
-    for name, one in getattr(command, "commands", {"": command}).items():
+    for name, sub in getattr(command, "commands", {"": command}).items():
         if row.waits is True or name in row.waits:
-            one.params.append(timeout_option())
+            sub.params.append(timeout_option())
     return app
 
 
@@ -318,10 +318,10 @@ def _without_quotes(command: Any) -> None:
     """Replace the quotation marks in the help texts of a command, its options and its subcommands with apostrophes. The script for zsh
     evaluates the texts between such marks, so that the marks would be lost.
     """
-    for one in (command, *command.params):
-        one.help = (getattr(one, "help", None) or "").replace("'", "’")
-    for one in getattr(command, "commands", {}).values():
-        _without_quotes(one)
+    for sub in (command, *command.params):
+        sub.help = (getattr(sub, "help", None) or "").replace("'", "’")
+    for sub in getattr(command, "commands", {}).values():
+        _without_quotes(sub)
 
 
 def _words(arguments: Sequence[str]) -> Sequence[str]:
@@ -375,8 +375,8 @@ def _not_loaded(command: Command):
     return never_called
 
 
-def _refused(command: Command):
-    def refused() -> None:
+def _make_refusal(command: Command):
+    def refuse() -> None:
         need(command.name, command.extra, command.distribution)
 
-    return refused
+    return refuse

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from responsa_server.cli.output import print_text, shown
+from responsa_server.cli.output import disarm, print_text
 from responsa_server.text.layout import parse
 
 _MAX_CHARACTERS = 64 * 1024
@@ -51,7 +51,7 @@ _THEME = Theme(
 def print_markdown(text: str) -> None:
     """Print Markdown on stdout, rendered for the terminal there."""
     console = Console(file=sys.stdout, theme=_THEME, highlight=False, markup=False, emoji=False)
-    lines = rendered(text, console)
+    lines = render(text, console)
     if lines is None:
         print_text(text.rstrip("\n"))
         return
@@ -59,7 +59,7 @@ def print_markdown(text: str) -> None:
     sys.stdout.flush()
 
 
-def rendered(text: str, console: Console) -> Sequence[Segment] | None:
+def render(text: str, console: Console) -> Sequence[Segment] | None:
     """Return the rendered text in the console's width, or None if the text must be printed as it is."""
     width = console.width
     if len(text) > _MAX_CHARACTERS:
@@ -71,8 +71,8 @@ def rendered(text: str, console: Console) -> Sequence[Segment] | None:
     if level > _MAX_LEVEL or width < 4 * level + _MIN_WIDTH or _columns(tokens) * _MIN_COLUMN > width:
         return None
     # Trailing spaces would be copied with the text.
-    lines = [_trimmed(line) for line in Segment.split_lines(console.render(_Answer(tokens)))]
-    full = [place for place, line in enumerate(lines) if line]
+    lines = [_trim(line) for line in Segment.split_lines(console.render(_Answer(tokens)))]
+    full = [index for index, line in enumerate(lines) if line]
     if not full:
         return None
     lines = lines[full[0] : full[-1] + 1]
@@ -80,43 +80,43 @@ def rendered(text: str, console: Console) -> Sequence[Segment] | None:
 
 
 def _columns(tokens: Sequence[Token]) -> int:
-    most = columns = 0
+    widest = columns = 0
     for token in tokens:
         columns = 0 if token.type == "tr_open" else columns + (token.type in ("th_open", "td_open"))
-        most = max(most, columns)
-    return most
+        widest = max(widest, columns)
+    return widest
 
 
-def _trimmed(line: Sequence[Segment]) -> Sequence[Segment]:
-    kept = [segment for segment in line if not segment.is_control]
-    while kept and not kept[-1].text.strip():
-        kept.pop()
-    return [*kept[:-1], Segment(kept[-1].text.rstrip(), kept[-1].style)] if kept else []
+def _trim(line: Sequence[Segment]) -> Sequence[Segment]:
+    rest = [segment for segment in line if not segment.is_control]
+    while rest and not rest[-1].text.strip():
+        rest.pop()
+    return [*rest[:-1], Segment(rest[-1].text.rstrip(), rest[-1].style)] if rest else []
 
 
 def _plain(tokens: Sequence[Token]) -> Iterator[Token]:
     for token in tokens:
-        token.content = shown(token.content)
+        token.content = disarm(token.content)
         token.children = list(_inline(token.children)) if token.children else None
         yield token
 
 
 def _inline(tokens: Sequence[Token]) -> Iterator[Token]:
     # A link never contains another link.
-    target, said = "", ""
+    target, label = "", ""
     for token in tokens:
-        token.content = shown(token.content)
+        token.content = disarm(token.content)
         match token.type:
             case "link_open":
-                target, said = shown(str(token.attrs.get("href", ""))), ""
+                target, label = disarm(str(token.attrs.get("href", ""))), ""
             case "link_close":
                 # An address that is its own text is shown once. A place within the document leads nowhere from here.
-                if target and not target.startswith("#") and said != target.removeprefix("mailto:"):
+                if target and not target.startswith("#") and label != target.removeprefix("mailto:"):
                     yield _text(f" ({target})")
             case "image":
-                yield _text(f"{token.content} ({shown(str(token.attrs.get('src', '')))})".lstrip())
+                yield _text(f"{token.content} ({disarm(str(token.attrs.get('src', '')))})".lstrip())
             case _:
-                said += token.content
+                label += token.content
                 yield token
 
 

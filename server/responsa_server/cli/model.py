@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from responsa.admin.v1 import admin_service_pb2, model_settings_pb2
-from responsa_server.cli.login import asked_secret
+from responsa_server.cli.login import ask_secret
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -88,7 +88,7 @@ def set_model(
             provider=provider, model=named, base_url=url, key_name=key_name, embedding=embedding
         )
         if key:
-            wanted.api_key = asked_secret("Key", "key").strip()
+            wanted.api_key = ask_secret("Key", "key").strip()
         if provider and not named:
             tested = client.test_model(wanted)
             if json:

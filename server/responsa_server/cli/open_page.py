@@ -30,11 +30,11 @@ def open_page(
                 "Set RESPONSA_URL to an http or https URL.",
                 EXIT_USAGE,
             )
-        made = client.create_session_code()
+        created = client.create_session_code()
         # Browsers do not send the part after "#" to servers, so the code does not appear in any log.
-        url = f"{client.url}/#code={made.code}"
+        url = f"{client.url}/#code={created.code}"
         if json:
-            print_json({"url": url, "expireTime": as_json(made).get("expireTime")})
+            print_json({"url": url, "expireTime": as_json(created).get("expireTime")})
         else:
             print_text(url)
         if browser:

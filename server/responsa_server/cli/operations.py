@@ -19,7 +19,7 @@ from responsa_client.results import (
     sync_result,
 )
 from responsa_server.cli.output import one_line, print_json, print_text, reporting, valid_text
-from responsa_server.cli.progress import reading, running, synced
+from responsa_server.cli.progress import describe_sync, reading, running
 from responsa_server.cli.session import open_client
 
 Operation = Annotated[
@@ -109,7 +109,7 @@ def state_line(operation: operations_pb2.Operation) -> str:
         if operation.HasField("error"):
             return f"failed     {run.source}  {one_line(operation.error.message, 200)}"
         if operation.done:
-            return f"done       {run.source}  {synced(sync_result(operation))}"
+            return f"done       {run.source}  {describe_sync(sync_result(operation))}"
         return f"{running(run)}  {run.source}"
     building = generation_progress(operation)
     progress = building or ingest_progress(operation) or document_pb2.IngestMetadata()

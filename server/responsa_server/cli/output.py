@@ -75,16 +75,16 @@ def print_json(value: Message | Mapping[str, Json]) -> None:
 
 def print_text(text: str) -> None:
     """Print text on stdout, made safe for a terminal."""
-    sys.stdout.write(shown(text) + "\n")
+    sys.stdout.write(disarm(text) + "\n")
     sys.stdout.flush()
 
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print text on stdout or stderr, made safe for a terminal: it may have names of files, or what a file says."""
-    typer.echo(shown(text), err=err)
+    typer.echo(disarm(text), err=err)
 
 
-def shown(text: str) -> str:
+def disarm(text: str) -> str:
     """Make text safe for a terminal. Each control character becomes �, so that no document can control the terminal.
 
     Line feeds and tabs stay, and so do the joiners that Persian, Indian scripts and emoji need. A carriage return before
@@ -107,10 +107,10 @@ def person(name: str, display_name: str) -> str:
     return f"{one_line(display_name, 60)} ({name})" if display_name else name
 
 
-def shown_name(name: str) -> str:
+def safe_name(name: str) -> str:
     """Return a file's name or a source key as a part of a line. Line breaks in it become �, because they would forge
     lines of the output."""
-    return "".join("\ufffd" if one in "\n\r\t\v\f" else one for one in shown(name))
+    return "".join("\ufffd" if char in "\n\r\t\v\f" else char for char in disarm(name))
 
 
 def messages_console() -> Console:
@@ -172,7 +172,7 @@ def reporting(*, json: bool = False) -> Generator[None, None, None]:
 def print_error(sentence: str) -> None:
     """Print one line on stderr. If the caller has closed stderr, the line is lost."""
     if (stderr := cast("TextIO | None", sys.stderr)) is not None:
-        stderr.write(f"responsa: {shown(sentence)}\n")
+        stderr.write(f"responsa: {disarm(sentence)}\n")
         stderr.flush()
 
 

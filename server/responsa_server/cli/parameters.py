@@ -50,11 +50,11 @@ def parameters(agent: agent_pb2.Agent) -> Sequence[Parameter]:
     """Return the agent's parameters: first the required parameters, then the others, both in the order of their names."""
     schema = as_json(agent.parameters_schema)
     properties, required = _object(schema.get("properties")), _list(schema.get("required"))
-    found = [_parameter(name, _object(one), name in required) for name, one in properties.items()]
-    return sorted(found, key=lambda one: (not one.required, one.name))
+    known = [_parameter(name, _object(form), name in required) for name, form in properties.items()]
+    return sorted(known, key=lambda parameter: (not parameter.required, parameter.name))
 
 
-def typed(texts: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
+def parse_typed(texts: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
     """Parse `name=value` texts with the agent's schema. The value may be the title of a record instead of its id.
 
     The server checks whether each value is permitted, and whether all required parameters are given.
@@ -63,37 +63,37 @@ def typed(texts: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
         CommandFailed: "=" is missing, the agent has no such parameter, a name is given twice, or a value has the wrong type.
     """
     known = {parameter.name: parameter for parameter in parameters(agent)}
-    made: dict[str, Json] = {}
-    for name, value in parted(texts, "param").items():
+    values: dict[str, Json] = {}
+    for name, value in split_pairs(texts, "param").items():
         if name not in known:
-            raise CommandFailed(f"{agent.name} has no parameter {name!r}.", _known(name, known), EXIT_USAGE)
-        made[name] = _value(value, known[name])
-    return made
+            raise CommandFailed(f"{agent.name} has no parameter {name!r}.", _names(name, known), EXIT_USAGE)
+        values[name] = _value(value, known[name])
+    return values
 
 
-def untyped(texts: Sequence[str], option: str = "param") -> dict[str, Json]:
+def parse_untyped(texts: Sequence[str], option: str = "param") -> dict[str, Json]:
     """Parse `name=value` texts without a schema. A value that is valid JSON is parsed as JSON; any other value is a
     string. option: the command's option, for messages.
 
     Raises:
         CommandFailed: "=" or the name is missing, or a name is given twice.
     """
-    return {name: _as("any", value)[1] for name, value in parted(texts, option).items()}
+    return {name: _as("any", value)[1] for name, value in split_pairs(texts, option).items()}
 
 
-def parted(texts: Sequence[str], option: str) -> dict[str, str]:
+def split_pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     """Part `name=value` texts at the first "=". Raises the same errors as `untyped`."""
-    made: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = valid_text(text, f"--{option}").partition("=")
         if not equals or not name:
             raise CommandFailed(
                 f"{text!r} does not have the form name=value.", f"Write --{option} name=value.", EXIT_USAGE
             )
-        if name in made:
+        if name in pairs:
             raise CommandFailed(f"--{option} {name} is given twice.", "Leave one out.", EXIT_USAGE)
-        made[name] = value
-    return made
+        pairs[name] = value
+    return pairs
 
 
 def hint(agent: agent_pb2.Agent, error: ResponsaError) -> str:
@@ -104,16 +104,16 @@ def hint(agent: agent_pb2.Agent, error: ResponsaError) -> str:
         return ""
     about = parameters(agent)
     if error.reason != "PARAMETERS_INVALID":
-        about = [one for one in about if one.resource] or about
+        about = [parameter for parameter in about if parameter.resource] or about
     lines: list[str] = []
-    for one in about:
-        if error.reason == "TEACHER_ID_MALFORMED" and one.choices:
-            lines += [_misnamed(error.metadata.get("teacher_id", ""), one)]
-        lines += described(one)
+    for parameter in about:
+        if error.reason == "TEACHER_ID_MALFORMED" and parameter.choices:
+            lines += [_correct_name(error.metadata.get("teacher_id", ""), parameter)]
+        lines += describe(parameter)
     return "\n".join(lines)
 
 
-def described(parameter: Parameter) -> Iterator[str]:
+def describe(parameter: Parameter) -> Iterator[str]:
     """Yield lines that describe a parameter to the user: its name, its type, and its choices."""
     values = [choice for choice in parameter.choices if not choice.title]
     named = [choice for choice in parameter.choices if choice.title]
@@ -123,23 +123,23 @@ def described(parameter: Parameter) -> Iterator[str]:
         else []
     )
     notes += ["required"] if parameter.required else []
-    notes += [f"one of {', '.join(shown_value(choice.value) for choice in values)}"] if values else []
+    notes += [f"one of {', '.join(format_value(choice.value) for choice in values)}"] if values else []
     notes += (
         [" or ".join(parameter.types)]
         if parameter.types and not parameter.choices and tuple(parameter.types) != ("string",)
         else []
     )
-    notes += [f"default {shown_value(parameter.default)}"] if parameter.default is not None else []
+    notes += [f"default {format_value(parameter.default)}"] if parameter.default is not None else []
     if parameter.resource and not parameter.choices:
         notes += [f"there are no {parameter.resource} yet: `responsa samples load` loads samples"]
     yield f"  --param {parameter.name}=…  {', '.join(notes)}{':' if named else ''}"
     for choice in named[:_SHOWN]:
-        yield f"      {shown_value(choice.value)}  {one_line(choice.title, 60)}"
+        yield f"      {format_value(choice.value)}  {one_line(choice.title, 60)}"
     if len(named) > _SHOWN:
         yield f"      and {len(named) - _SHOWN} more"
 
 
-def _misnamed(name: str, parameter: Parameter) -> str:
+def _correct_name(name: str, parameter: Parameter) -> str:
     """A line on a value that is neither the id nor the name of a record, with the name that was probably meant."""
     names = {choice.title.casefold(): choice.title for choice in parameter.choices if choice.title}
     if name.casefold() in names:
@@ -151,7 +151,7 @@ def _misnamed(name: str, parameter: Parameter) -> str:
 
 def _parameter(name: str, schema: Mapping[str, Json], required: bool) -> Parameter:
     kind = schema.get("type")
-    types = [kind] if isinstance(kind, str) else [one for one in _list(kind) if isinstance(one, str)]
+    types = [kind] if isinstance(kind, str) else [item for item in _list(kind) if isinstance(item, str)]
     title, resource = schema.get("title"), schema.get("x-resource")
     return Parameter(
         name,
@@ -169,8 +169,8 @@ def _choices(schema: Mapping[str, Json]) -> Iterator[Choice]:
         yield Choice(schema["const"])
     for value in _list(schema.get("enum")):
         yield Choice(value)
-    for one in (*_list(schema.get("oneOf")), *_list(schema.get("anyOf"))):
-        option = _object(one)
+    for choice in (*_list(schema.get("oneOf")), *_list(schema.get("anyOf"))):
+        option = _object(choice)
         if "const" in option:
             title = option.get("title")
             yield Choice(option["const"], title if isinstance(title, str) else "")
@@ -178,15 +178,15 @@ def _choices(schema: Mapping[str, Json]) -> Iterator[Choice]:
 
 def _value(text: str, parameter: Parameter) -> Json:
     for choice in parameter.choices:
-        if text == shown_value(choice.value):
+        if text == format_value(choice.value):
             return choice.value
-    titled = [one for one in parameter.choices if one.title.casefold() == text.casefold() and one.title]
+    titled = [item for item in parameter.choices if item.title.casefold() == text.casefold() and item.title]
     if len(titled) == 1:
         return titled[0].value
-    kinds = parameter.types or tuple(dict.fromkeys(_kind(one.value) for one in parameter.choices))
-    for kind in sorted(kinds or ("any",), key=lambda one: one == "string"):
-        found, value = _as(kind, text)
-        if found:
+    kinds = parameter.types or tuple(dict.fromkeys(_kind(item.value) for item in parameter.choices))
+    for kind in sorted(kinds or ("any",), key=lambda kind: kind == "string"):
+        fits, value = _as(kind, text)
+        if fits:
             return value
     raise CommandFailed(
         f"{parameter.name} takes {' or '.join(kinds)}, not {text!r}.",
@@ -230,7 +230,7 @@ def _kind(value: Json) -> str:
             return "object"
 
 
-def shown_value(value: Json) -> str:
+def format_value(value: Json) -> str:
     """Return a value as the command line writes it: a string without quotes, and any other value as JSON."""
     if isinstance(value, str):
         return value
@@ -239,7 +239,7 @@ def shown_value(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _known(name: str, known: Mapping[str, Parameter]) -> str:
+def _names(name: str, known: Mapping[str, Parameter]) -> str:
     if not known:
         return "It has no parameters."
     near = difflib.get_close_matches(name, list(known), n=1)

@@ -20,7 +20,7 @@ from responsa.chat.v1 import turn_pb2
 from responsa.knowledge.v1 import document_pb2, generation_pb2
 from responsa_client.notices import Notice, Reconnecting, Waiting
 from responsa_server.cli.connecting import ClientLine
-from responsa_server.cli.output import messages_console, print_error, shown
+from responsa_server.cli.output import disarm, messages_console, print_error
 
 _LINE_SECONDS: Final = 30.0
 """The least time between two lines without a terminal."""
@@ -58,12 +58,12 @@ class Progress:
 
     def detail(self, text: str) -> None:
         """Show what one of the current steps does, after the bar."""
-        self._bar.update(self._task, detail=shown(text))
+        self._bar.update(self._task, detail=disarm(text))
 
     def print_error(self, sentence: str) -> None:
         """Print a separate line above the bar."""
         if self._console.is_terminal:
-            self._console.print(f"responsa: {shown(sentence)}", soft_wrap=True)
+            self._console.print(f"responsa: {disarm(sentence)}", soft_wrap=True)
         else:
             print_error(sentence)
 
@@ -159,16 +159,16 @@ class LiveAnswer:
     def notice(self, notice: Notice) -> None:
         """Show that the turn waits, or that the connection was lost. What a line says of it stays, also without a terminal."""
         match notice:
-            case Waiting(place):
-                earlier = "1 earlier question" if place == 1 else f"{place} earlier questions"
-                self._draw(f"Waiting for {earlier}..." if place else self._step)
+            case Waiting(ahead):
+                earlier = "1 earlier question" if ahead == 1 else f"{ahead} earlier questions"
+                self._draw(f"Waiting for {earlier}..." if ahead else self._step)
             case Reconnecting():
                 self._draw(self._waiting.notice(notice) or "The connection was lost. Connecting again...")
 
     def print_error(self, sentence: str) -> None:
         """Print a line that stays, above the answer."""
         if self.visible:
-            self._console.print(f"responsa: {shown(sentence)}", soft_wrap=True)
+            self._console.print(f"responsa: {disarm(sentence)}", soft_wrap=True)
         else:
             print_error(sentence)
 
@@ -185,19 +185,19 @@ class LiveAnswer:
 
     def _draw(self, step: str) -> None:
         if self.visible:
-            self._spinner.update(text=Text(shown(step)))
+            self._spinner.update(text=Text(disarm(step)))
             self._live.update(self._view())
 
     def _view(self) -> RenderableType:
         if not self._text:
             return self._spinner
         # A text with more lines than the terminal could not be redrawn in place.
-        most = max(1, min(max(_LINES, self._console.height // 2), self._console.height - 2))
-        screen = most * self._console.width
+        height = max(1, min(max(_LINES, self._console.height // 2), self._console.height - 2))
+        screen = height * self._console.width
         # The beginning of the wrapped text moves in large steps, so that the lines break at the same words for a while.
         begin = max(0, len(self._text) - screen) // (4 * screen) * (4 * screen)
-        lines = Text(shown(self._text[begin:])).wrap(self._console, self._console.width)
-        return Group(*lines[-most:], self._spinner)
+        lines = Text(disarm(self._text[begin:])).wrap(self._console, self._console.width)
+        return Group(*lines[-height:], self._spinner)
 
 
 def running(progress: source_pb2.SyncMetadata) -> str:
@@ -215,7 +215,7 @@ def running(progress: source_pb2.SyncMetadata) -> str:
             return "waiting"
 
 
-def synced(result: source_pb2.SyncResult) -> str:
+def describe_sync(result: source_pb2.SyncResult) -> str:
     """What a run of a source has done."""
     parts = [
         f"{count} {word}"

@@ -93,10 +93,10 @@ def _sources(answer: turn_pb2.TurnAnswer, places: Mapping[Place, int], *, verbos
 
 def _source(citation: citation_pb2.Citation, *, verbose: bool) -> str:
     tool = citation.HasField("tool_result")
-    where = _fetched(citation) if tool else citation.uri or citation.document_version
+    where = _fetch_note(citation) if tool else citation.uri or citation.document_version
     parts = place_parts(where, citation)
-    place = ", ".join(parts if verbose or place_within(citation) else parts[:-1])
-    return f"{one_line(citation.title, 120) or '(untitled)'} ({place})"
+    location = ", ".join(parts if verbose or place_within(citation) else parts[:-1])
+    return f"{one_line(citation.title, 120) or '(untitled)'} ({location})"
 
 
 def _notes(citation: citation_pb2.Citation, answer: bytes) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _notes(citation: citation_pb2.Citation, answer: bytes) -> Iterator[str]:
         yield f'A second model denies this: "{show(citation.answer_range)}"'
 
 
-def _fetched(citation: citation_pb2.Citation) -> str:
+def _fetch_note(citation: citation_pb2.Citation) -> str:
     """Where and when a tool fetched a source, e.g. "https://example.org/a, fetched by web_search on 2026-11-22 at 23:40 UTC"."""
     result = citation.tool_result
     when = result.fetch_time.ToDatetime()
@@ -138,11 +138,11 @@ def tool_line(call: turn_pb2.TurnToolCall, result: turn_pb2.TurnToolResult, seco
     arguments = one_line(json_format.MessageToJson(call.arguments, indent=None), _ARGUMENTS)
     # A stream that was resumed after the call does not name the tool.
     tool = one_line(call.title, 80) or _tool_id(call.tool or result.call_id)
-    given = f" with {arguments}" if call.arguments.fields else ""
+    inputs = f" with {arguments}" if call.arguments.fields else ""
     outcome = _OUTCOMES.get(result.outcome, "ended")
-    parts = [f"Called {tool}{given}: {outcome} in {seconds:.1f} s"]
-    if found := len(result.sources):
-        parts.append(f", {counted(found, 'source')}")
+    parts = [f"Called {tool}{inputs}: {outcome} in {seconds:.1f} s"]
+    if count := len(result.sources):
+        parts.append(f", {counted(count, 'source')}")
     if result.outcome not in _OUTCOMES:
         parts.append(", and it is not known whether the call took effect")
     elif result.outcome == turn_pb2.TOOL_OUTCOME_ERROR and result.content:
@@ -157,9 +157,9 @@ def place_parts(
     """Return where a text comes from: its document, the date, and the place in the original file. If none is known, the
     byte range in the text that Responsa has read stands for it.
     """
-    place = place_within(source)
+    location = place_within(source)
     byte_range = f"bytes {source.source_range.start}-{source.source_range.end}"
-    return [origin, *([f"dated {source.date}"] if source.date else []), place or byte_range]
+    return [origin, *([f"dated {source.date}"] if source.date else []), location or byte_range]
 
 
 def place_within(
@@ -194,24 +194,24 @@ def remarks(outcome: Outcome, agent_version: str) -> Sequence[str]:
 
     agent_version: the name `agents/{id}/versions/{n}`, or "" if it is not known.
     """
-    made = [
-        one
-        for one in (
+    parts = [
+        part
+        for part in (
             _who(outcome, agent_version),
             f"classified as {outcome.intent}" if outcome.intent else "",
             f"question of kind {one_line(outcome.category, 60)}" if outcome.category else "",
             _cost(outcome),
         )
-        if one
+        if part
     ]
-    said = outcome.model == "passages"
-    sentences = [f"{'; '.join(made)}."] if (outcome.model and not said) or _cost(outcome) else []
+    passages = outcome.model == "passages"
+    sentences = [f"{'; '.join(parts)}."] if (outcome.model and not passages) or _cost(outcome) else []
     left = [
         fallback
         for fallback in outcome.fallbacks
-        if not said or fallback.kind != turn_pb2.FALLBACK_KIND_PASSAGES
+        if not passages or fallback.kind != turn_pb2.FALLBACK_KIND_PASSAGES
     ]
-    return [*sentences, *(_instead(one) for one in left)]
+    return [*sentences, *(_instead(fallback) for fallback in left)]
 
 
 def _who(outcome: Outcome, agent_version: str) -> str:

@@ -22,12 +22,12 @@ from responsa_server.cli.contract import (
     kind_of,
     nearest,
     options_of,
-    resolved,
+    resolve_path,
     short_names,
     value_form,
 )
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, valid_text
-from responsa_server.cli.parameters import untyped
+from responsa_server.cli.parameters import parse_untyped
 
 _NUMBER: Final = re.compile(r"[+-]?\d+")
 _OWN_FIELDS: Final = ("name", "etag")
@@ -45,7 +45,7 @@ class Option:
     value: str | None
 
 
-def given_options(words: Sequence[str], message: Descriptor) -> Sequence[Option]:
+def parse_options(words: Sequence[str], message: Descriptor) -> Sequence[Option]:
     """Part words into options: `--name value`, `--name=value`, and `--name` for a bool.
 
     Raises:
@@ -73,11 +73,11 @@ def given_options(words: Sequence[str], message: Descriptor) -> Sequence[Option]
 def field_named(option: str, message: Descriptor) -> tuple[str, FieldDescriptor]:
     """Return the path and the field that an option means. Raises CommandFailed, with the option that was probably meant."""
     fields = dict(fields_of(message))
-    given = option.removeprefix("--").replace("-", "_")
-    if path := resolved(given, fields):
+    wanted = option.removeprefix("--").replace("-", "_")
+    if path := resolve_path(wanted, fields):
         return path, fields[path]
     options = {name.removeprefix("--"): path for name, (path, _) in options_of(message).items()}
-    same = [name for name, path in options.items() if path.endswith(f".{given}")]
+    same = [name for name, path in options.items() if path.endswith(f".{wanted}")]
     typed = option.removeprefix("--").replace("_", "-")
     near = nearest(typed, options) or nearest(typed.rpartition(".")[2], options)
     names = " or ".join(f"--{name}" for name in same or [near] if name)
@@ -103,13 +103,13 @@ def request_of(message: Descriptor, base: str, options: Sequence[Option], read: 
     request = message_factory.GetMessageClass(message)()
     paths: list[str] = []
     if base:
-        plain = _parsed(base, "--json")
+        plain = _parse(base, "--json")
         if not isinstance(plain, dict):
             raise CommandFailed("--json takes a JSON object.", "", EXIT_USAGE)
         _merge(plain, request, "--json")
         paths += _paths_in(plain, message)
-    for path, field, values in _grouped(message, options):
-        paths.append(_masked(path, field))
+    for path, field, values in _group(message, options):
+        paths.append(_mask_path(path, field))
         plain = _value(field, values, read)
         for part in reversed(path.split(".")):
             plain = {part: plain}
@@ -120,7 +120,7 @@ def request_of(message: Descriptor, base: str, options: Sequence[Option], read: 
     return request
 
 
-def _grouped(
+def _group(
     message: Descriptor, options: Sequence[Option]
 ) -> Sequence[tuple[str, FieldDescriptor, Sequence[Option]]]:
     groups: dict[str, tuple[FieldDescriptor, list[Option]]] = {}
@@ -144,31 +144,31 @@ def _value(field: FieldDescriptor, options: Sequence[Option], read: Read) -> Jso
 def _entries(field: FieldDescriptor, options: Sequence[Option], read: Read) -> Json:
     texts = [_text(option, read) for option in options]
     if len(texts) == 1 and texts[0].lstrip().startswith("{"):
-        return _parsed(texts[0], options[0].name)
-    entries = untyped(texts, options[0].name.removeprefix("--"))
+        return _parse(texts[0], options[0].name)
+    entries = parse_untyped(texts, options[0].name.removeprefix("--"))
     kind = field.message_type
     if kind is None or kind.full_name == STRUCT:
         return cast("Json", entries)
     value = kind.fields_by_name["value"]
-    given = (text.partition("=") for text in texts)
-    return {key: _plain(value, text, options[0].name) for key, _, text in given}
+    pairs = (text.partition("=") for text in texts)
+    return {key: _plain(value, text, options[0].name) for key, _, text in pairs}
 
 
 def _single(field: FieldDescriptor, option: Option, read: Read) -> Json:
     if option.value is None:
         return True
     if field.type == FieldDescriptor.TYPE_BYTES:
-        given = read(option.name, option.value)
-        return given if isinstance(given, str) else base64.b64encode(given).decode()
+        content = read(option.name, option.value)
+        return content if isinstance(content, str) else base64.b64encode(content).decode()
     return _plain(field, _text(option, read), option.name)
 
 
 def _text(option: Option, read: Read) -> str:
-    given = read(option.name, option.value or "")
-    if isinstance(given, str):
-        return given
+    content = read(option.name, option.value or "")
+    if isinstance(content, str):
+        return content
     try:
-        return given.decode("utf-8-sig").removesuffix("\n")
+        return content.decode("utf-8-sig").removesuffix("\n")
     except UnicodeDecodeError:
         raise CommandFailed(f"{option.name}: the file is not text in UTF-8.", "", EXIT_USAGE) from None
 
@@ -183,8 +183,8 @@ def _plain(field: FieldDescriptor, text: str, option: str) -> Json:
         raise _unfit(option, text, f"It takes {', '.join(names)}.")
     if field.message_type:
         if field.message_type.full_name == MASK:
-            return re.sub("_([a-z])", lambda found: found[1].upper(), text)
-        return text if value_form(field) != "JSON" else _parsed(text, option)
+            return re.sub("_([a-z])", lambda match: match[1].upper(), text)
+        return text if value_form(field) != "JSON" else _parse(text, option)
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_STRING:
             return text
@@ -207,7 +207,7 @@ def _unfit(option: str, text: str, remedy: str) -> CommandFailed:
     return CommandFailed(f"{option} cannot be {text!r}.", remedy, EXIT_USAGE)
 
 
-def _parsed(text: str, option: str) -> Json:
+def _parse(text: str, option: str) -> Json:
     try:
         return cast("Json", json.loads(text))
     except (ValueError, RecursionError) as error:
@@ -239,10 +239,10 @@ def _paths_in(plain: dict[str, Json], message: Descriptor, prefix: str = "") -> 
             if isinstance(value, dict) and field.message_type and has_fields(field):
                 yield from _paths_in(value, field.message_type, f"{prefix}{field.name}.")
             else:
-                yield _masked(f"{prefix}{field.name}", field)
+                yield _mask_path(f"{prefix}{field.name}", field)
 
 
-def _masked(path: str, field: FieldDescriptor) -> str:
+def _mask_path(path: str, field: FieldDescriptor) -> str:
     """The path for a mask: one of several fields of a oneof stands for the message that has them."""
     alternatives = field.containing_oneof
     return path.rpartition(".")[0] if alternatives and len(alternatives.fields) > 1 else path

@@ -75,14 +75,14 @@ class Samples:
 class Loaded:
     """The outcome of loading an agent's samples.
 
-    made: the number of teachers that were created. there: the number of teachers that already existed. left_out: the
+    created: the number of teachers that were created. there: the number of teachers that already existed. left_out: the
     number of teachers that were skipped because the caller lacks the role.
     """
 
     agent: str
     collection: str = ""
     documents: Summary = field(default_factory=Summary)
-    made: int = 0
+    created: int = 0
     there: int = 0
     left_out: int = 0
 
@@ -121,8 +121,8 @@ def list_samples(
 ) -> None:
     """List the agents that have samples, with the numbers of their documents and teachers."""
     with reporting(json=json):
-        for name, place in sample_folders(folder or OF_CHECKOUT).items():
-            samples = read(name, place)
+        for name, path in sample_folders(folder or OF_CHECKOUT).items():
+            samples = read(name, path)
             documents, teachers = len(samples.documents), len(samples.teachers)
             if json:
                 print_json({"agent": name, "documents": documents, "teachers": teachers})
@@ -157,9 +157,9 @@ def load(
     Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
     """
     with reporting(json=json):
-        folders = _chosen(agents or (), sample_folders(folder or OF_CHECKOUT))
-        found = [read(name, folder) for name, folder in folders.items()]
-        if asyncio.run(_load(found, strict=bool(agents), json=json)):
+        folders = _choose(agents or (), sample_folders(folder or OF_CHECKOUT))
+        sample_sets = [read(name, folder) for name, folder in folders.items()]
+        if asyncio.run(_load(sample_sets, strict=bool(agents), json=json)):
             raise typer.Exit(EXIT_FAILED)
 
 
@@ -176,9 +176,9 @@ def sample_folders(further: Path) -> Mapping[str, Path]:
         for folder in sorted(root.iterdir())
         if (folder / "agent.toml").is_file()
     }
-    found = {path.name: path for path in further.iterdir() if path.is_dir()} if further.is_dir() else {}
-    found |= {name: folder / "samples" for name, folder in agents.items() if (folder / "samples").is_dir()}
-    return dict(sorted(found.items()))
+    folders = {path.name: path for path in further.iterdir() if path.is_dir()} if further.is_dir() else {}
+    folders |= {name: folder / "samples" for name, folder in agents.items() if (folder / "samples").is_dir()}
+    return dict(sorted(folders.items()))
 
 
 def read(agent: str, folder: Path) -> Samples:
@@ -219,11 +219,11 @@ def _teachers(file: Path) -> Sequence[SampleTeacher]:
         raise CommandFailed(f"{file} cannot be read ({error}).", "", EXIT_USAGE) from None
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise CommandFailed(f"{file}: {place}: {first['msg']}.", "", EXIT_USAGE) from None
+        field = ".".join(str(part) for part in first["loc"])
+        raise CommandFailed(f"{file}: {field}: {first['msg']}.", "", EXIT_USAGE) from None
 
 
-def _chosen(names: Sequence[str], folders: Mapping[str, Path]) -> Mapping[str, Path]:
+def _choose(names: Sequence[str], folders: Mapping[str, Path]) -> Mapping[str, Path]:
     """The folders of samples, by agent, that these names mean."""
     if not names:
         return folders
@@ -261,9 +261,9 @@ async def _load(sample_sets: Sequence[Samples], *, strict: bool, json: bool) -> 
                 continue
             collection = next(iter(agent.collections), samples.agent).removeprefix("collections/")
             with Progress(samples.agent, len(samples.documents) + len(samples.teachers)) as progress:
-                one = await _load_one(client, samples, collection, progress)
-            _print(one, json=json)
-            failed |= one.documents.failed > 0
+                loaded = await _load_one(client, samples, collection, progress)
+            _print(loaded, json=json)
+            failed |= loaded.documents.failed > 0
     return failed
 
 
@@ -274,14 +274,14 @@ def _print(loaded: Loaded, *, json: bool) -> None:
                 "agent": loaded.agent,
                 "collection": loaded.collection,
                 "documents": {outcome.lower(): number for outcome, number in loaded.documents.counts.items()},
-                "teachers": {"new": loaded.made, "there": loaded.there, "leftOut": loaded.left_out},
+                "teachers": {"new": loaded.created, "there": loaded.there, "leftOut": loaded.left_out},
             }
         )
     else:
         line = f"{loaded.agent}: {loaded.documents}, in collection {loaded.collection}"
-        total = loaded.made + loaded.there
+        total = loaded.created + loaded.there
         if total:
-            line += f"; {counted(total, 'teacher')}: {loaded.made} new, {loaded.there} existing"
+            line += f"; {counted(total, 'teacher')}: {loaded.created} new, {loaded.there} existing"
         print_text(line)
     if loaded.left_out:
         some = "1 teacher was" if loaded.left_out == 1 else f"{loaded.left_out} teachers were"
@@ -296,8 +296,8 @@ async def _load_one(client: AsyncResponsa, samples: Samples, collection: str, pr
             progress.print_error(f"{report.where}: {why}")
 
     loaded = Loaded(samples.agent, collection)
-    found = await ensure_collection(client, collection)
-    if samples.synonyms and not found.synonyms:
+    current = await ensure_collection(client, collection)
+    if samples.synonyms and not current.synonyms:
         await client.update_collection(collection, synonyms=samples.synonyms)
     loaded.documents = await ingest(client, entries(samples.documents), collection, show_report)
     for teacher in samples.teachers:
@@ -327,4 +327,4 @@ async def _load_teacher(client: AsyncResponsa, teacher: SampleTeacher, loaded: L
         # Another caller has just created the same teacher.
         loaded.there += 1
     else:
-        loaded.made += 1
+        loaded.created += 1

@@ -85,13 +85,13 @@ class SessionFile:
             and not stored.request_id
         ):
             return stored.access_token
-        with self._locked():
+        with self._lock():
             # Another command may have refreshed the tokens, or signed out, in the meantime.
             stored = self._read()
             if stored is None:
                 raise CommandFailed("You are not signed in.", _LOGIN, EXIT_CONNECT)
             if not stored.refresh_token:
-                raise _ended()
+                raise _session_ended()
             if stored.access_expires - time.time() > _SPARE_SECONDS and not stored.request_id:
                 return stored.access_token
             stored = replace(stored, request_id=stored.request_id or new_request_id())
@@ -101,28 +101,28 @@ class SessionFile:
                     tokens = client.refresh_tokens(stored.refresh_token, stored.request_id)
             except Unauthenticated:
                 self._write(StoredTokens("", 0.0, ""))
-                raise _ended() from None
+                raise _session_ended() from None
             fresh = StoredTokens.of(tokens)
             self._write(fresh)
             return fresh.access_token
 
     def put(self, tokens: session_pb2.SessionTokens) -> str:
         """Store the tokens of a new session. Returns the refresh token of the session that they replace, or "". Raises OSError."""
-        with self._locked():
+        with self._lock():
             earlier = self._read()
             self._write(StoredTokens.of(tokens))
         return "" if earlier is None else earlier.refresh_token
 
     def take(self) -> str:
         """Remove the tokens. Returns the refresh token, or "" if there was none. Raises OSError."""
-        with self._locked():
+        with self._lock():
             earlier = self._read()
             with contextlib.suppress(FileNotFoundError):
                 self._file.unlink()
         return "" if earlier is None else earlier.refresh_token
 
     @contextmanager
-    def _locked(self) -> Generator[None]:
+    def _lock(self) -> Generator[None]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self._file.with_suffix(".lock"), flags, 0o600)
@@ -148,7 +148,7 @@ class SessionFile:
         write_private(self._file, json.dumps(asdict(tokens)) + "\n")
 
 
-def _ended() -> CommandFailed:
+def _session_ended() -> CommandFailed:
     return CommandFailed("Your session has ended.", _ENDED, EXIT_CONNECT)
 
 
@@ -158,9 +158,9 @@ def state_folder() -> Path:
     Raises:
         OSError: this user has no home folder.
     """
-    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    chosen = Path(os.environ.get("XDG_STATE_HOME", ""))
     try:
-        folder = given if given.is_absolute() else Path.home() / ".local" / "state"
+        folder = chosen if chosen.is_absolute() else Path.home() / ".local" / "state"
     except RuntimeError as error:
         raise OSError(str(error)) from None
     return folder / "responsa"

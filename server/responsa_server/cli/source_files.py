@@ -12,14 +12,14 @@ from responsa.admin.v1 import source_pb2
 from responsa_client import Responsa
 from responsa_client.errors import AlreadyExists, NotFound, error_of_status
 from responsa_contract import FolderKind
-from responsa_server.cli.login import asked_secret
+from responsa_server.cli.login import ask_secret
 from responsa_server.cli.operations import state_line
 from responsa_server.cli.output import (
     one_line,
     print_json,
     print_text,
     reporting,
-    shown_name,
+    safe_name,
     valid_text,
 )
 from responsa_server.cli.session import open_client
@@ -112,7 +112,7 @@ def add_source(
             branch=branch,
             region=region,
             user=user,
-            password=asked_secret("Password", "password") if password else "",
+            password=ask_secret("Password", "password") if password else "",
         )
         _ensure_collection(client, named)
         source = client.create_source(identity or _make_id(address), display_name=name, folder=folder)
@@ -173,7 +173,7 @@ def _run(client: Responsa, source: str, *, allow_deletions: bool = False, json: 
     if json:
         print_json(operation)
     else:
-        print_text(shown_name(state_line(operation)))
+        print_text(safe_name(state_line(operation)))
 
 
 def _ensure_collection(client: Responsa, collection: str) -> None:

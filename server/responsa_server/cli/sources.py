@@ -97,9 +97,9 @@ class Target:
         return absolute(self.path)
 
 
-async def accepted_suffixes(client: AsyncResponsa) -> Sequence[str]:
+async def list_suffixes(client: AsyncResponsa) -> Sequence[str]:
     """Return the suffixes of the files that the server reads, in lower case and with the dot. Raises ResponsaError."""
-    return [suffix for one in await client.list_formats() for suffix in one.suffixes]
+    return [suffix for format_ in await client.list_formats() for suffix in format_.suffixes]
 
 
 def find(arguments: Sequence[str], suffixes: Sequence[str], root: str = "") -> list[Target]:
@@ -128,7 +128,7 @@ def find(arguments: Sequence[str], suffixes: Sequence[str], root: str = "") -> l
                     EXIT_USAGE,
                 )
         elif path.exists() or path.is_symlink():
-            targets = [_named(path)]
+            targets = [_target_of(path)]
         elif glob.has_magic(argument):
             targets = _matching(argument)
             if not targets:
@@ -147,8 +147,8 @@ def entries(targets: Sequence[Target]) -> Iterator[Entry]:
     """
     seen: dict[str, str] = {}
     for target in targets:
-        for found in _entries_of(target):
-            entry = replace(found, source_key=composed(found.source_key))
+        for part in _entries_of(target):
+            entry = replace(part, source_key=compose(part.source_key))
             if isinstance(entry, Document):
                 before = seen.setdefault(entry.source_key, entry.where)
                 if before != entry.where:
@@ -162,12 +162,12 @@ def keys(targets: Sequence[Target]) -> Iterator[str]:
     """Yield the keys of all entries of the targets."""
     for target in targets:
         if target.is_lines:
-            yield from (composed(entry.source_key) for entry in _entries_of(target))
+            yield from (compose(entry.source_key) for entry in _entries_of(target))
         else:
-            yield composed(target.key)
+            yield compose(target.key)
 
 
-def composed(key: str) -> str:
+def compose(key: str) -> str:
     """The key as the server stores it, in the Unicode form NFC."""
     return unicodedata.normalize("NFC", key)
 
@@ -196,7 +196,7 @@ def _rule_of_size(size: int) -> Rule | None:
     return None if size else Rule.EMPTY
 
 
-def _named(path: Path) -> Target:
+def _target_of(path: Path) -> Target:
     whole = absolute(path)
     key = f"{whole.parent.name}/{whole.name}".lstrip("/")
     if not path.exists():
@@ -217,8 +217,8 @@ def _below(folder: Path, suffixes: Sequence[str], root: str) -> list[Target]:
         return f"{first}/{absolute(path).relative_to(base).as_posix()}".lstrip("/").removesuffix("/.")
 
     def refuse(error: OSError) -> None:
-        place = Path(str(error.filename))
-        targets.append(Target(place, key_of(place), f"cannot be read ({error.strerror})"))
+        path = Path(str(error.filename))
+        targets.append(Target(path, key_of(path), f"cannot be read ({error.strerror})"))
 
     for parent, folders, files in os.walk(folder, onerror=refuse):
         at = Path(parent)
@@ -245,9 +245,9 @@ def _in_folder(path: Path, key: str, suffixes: Sequence[str], inside: Path) -> T
     if not path.is_file():
         return Target(path, key, "is a link to nothing" if path.is_symlink() else "is not a file")
     size = path.stat().st_size
-    made = _target(path, key) if size else Target(path, key)
-    rule = _rule_of_size(size) if not (made.is_lines or made.problem) else None
-    return Target(path, key, skipped=rule) if rule else made
+    target = _target(path, key) if size else Target(path, key)
+    rule = _rule_of_size(size) if not (target.is_lines or target.problem) else None
+    return Target(path, key, skipped=rule) if rule else target
 
 
 def _matching(pattern: str) -> list[Target]:

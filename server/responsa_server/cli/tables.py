@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from responsa_server.cli.contract import is_map, kind_of, short_names
-from responsa_server.cli.output import one_line, shown_name
+from responsa_server.cli.output import one_line, safe_name
 
 _CELL: Final = 60
 """The maximum width of a cell, except in the first column, whose names further calls take."""
@@ -38,9 +38,9 @@ def table(items: Sequence[Message]) -> str:
     for item in items:
         texts = [_text(field, getattr(item, field.name)) if _is_set(item, field) else "" for field in columns]
         rows.append(
-            [shown_name(one_line(text, _CELL if place else len(text))) for place, text in enumerate(texts)]
+            [safe_name(one_line(text, _CELL if index else len(text))) for index, text in enumerate(texts)]
         )
-    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(columns))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
@@ -98,29 +98,29 @@ def bytes_of(message: Message, path: str) -> bytes | None:
 def leaves(message: Message, prefix: str = "") -> Iterator[tuple[str, str]]:
     """The fields that are set, in the contract's order: their paths, such as "user.display_name" or "rows.1.title", and
     their values as text."""
-    for field, value in sorted(message.ListFields(), key=lambda found: found[0].index):
+    for field, value in sorted(message.ListFields(), key=lambda pair: pair[0].index):
         path = f"{prefix}{field.name}"
         if is_map(field):
             for key in sorted(value):
                 yield f"{path}.{key}", str(value[key])
         elif field.is_repeated and not field.message_type:
-            yield path, ", ".join(_text(field, one) for one in value)
+            yield path, ", ".join(_text(field, item) for item in value)
         elif field.is_repeated:
-            for number, one in enumerate(value, 1):
-                yield from _inner(field, one, f"{path}.{number}")
+            for number, item in enumerate(value, 1):
+                yield from _inner(field, item, f"{path}.{number}")
         else:
             yield from _inner(field, value, path)
 
 
 def _inner(field: FieldDescriptor, value: Any, path: str) -> Iterator[tuple[str, str]]:
-    message = unpacked(value) if isinstance(value, any_pb2.Any) else value
+    message = unpack(value) if isinstance(value, any_pb2.Any) else value
     if _is_simple(field):
         yield path, _text(field, value)
     else:
         yield from leaves(message, f"{path}.")
 
 
-def unpacked(packed: any_pb2.Any) -> Message:
+def unpack(packed: any_pb2.Any) -> Message:
     """The message in an Any; the Any itself if its type is not part of the contract."""
     try:
         kind = descriptor_pool.Default().FindMessageTypeByName(packed.TypeName())
@@ -139,7 +139,7 @@ def _is_simple(field: FieldDescriptor) -> bool:
 
 
 def _is_set(message: Message, field: FieldDescriptor) -> bool:
-    return any(field.name == one.name for one, _ in message.ListFields())
+    return any(field.name == known.name for known, _ in message.ListFields())
 
 
 def _text(field: FieldDescriptor, value: Any) -> str:

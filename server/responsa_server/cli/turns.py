@@ -38,7 +38,7 @@ from responsa_server.cli.output import (
     reporting,
     valid_text,
 )
-from responsa_server.cli.parameters import REASONS, hint, shown_value, typed
+from responsa_server.cli.parameters import REASONS, format_value, hint, parse_typed
 from responsa_server.cli.progress import LiveAnswer
 from responsa_server.cli.rendering import (
     answer_body,
@@ -185,11 +185,11 @@ def ask(
     """
     with reporting(json=json), open_client(SILENCE_SECONDS) as client:
         text = valid_text(_from_stdin() if question == "-" else question, "The question")
-        most = micros(max_cost)
-        parameters = typed(param, asked_agent(client, agent)) if param else None
+        budget = micros(max_cost)
+        parameters = parse_typed(param, find_agent(client, agent)) if param else None
         if agent and not conversation and not json:
             try:
-                note_missing_tools(asked_agent(client, agent))
+                note_missing_tools(find_agent(client, agent))
             except (Unavailable, DeadlineExceeded):
                 raise  # the command has waited long enough
             except ResponsaError:
@@ -203,7 +203,7 @@ def ask(
             deltas if json else printer.wants_deltas,
             agent=agent,
             parameters=parameters,
-            max_cost_usd_micros=most,
+            max_cost_usd_micros=budget,
             filter_by=valid_text(matching, "The filter"),
             on_busy=ON_BUSY[on_busy],
             cancel_on_disconnect=cancel_on_disconnect,
@@ -254,7 +254,7 @@ def resume(
     raise typer.Exit(code)
 
 
-def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
+def find_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
     """Return the agent that answers a question. agent: the agent's id, the name of one of its versions, or "" for the
     server's default agent.
 
@@ -264,7 +264,7 @@ def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
     """
     if agent:
         return client.agent(agent.partition("/versions/")[0])
-    default = next((one for one in client.agents() if one.is_default), None)
+    default = next((known for known in client.agents() if known.is_default), None)
     if default is None:
         raise CommandFailed("The server has no default agent.", "Name an agent with --agent.", EXIT_USAGE)
     return client.agent(default.name)
@@ -293,7 +293,7 @@ def explain(client: Responsa, agent: str, error: ResponsaError) -> None:
     if error.reason not in REASONS:
         return
     with contextlib.suppress(ResponsaError, CommandFailed):
-        if advice := hint(asked_agent(client, agent), error):
+        if advice := hint(find_agent(client, agent), error):
             error.add_note(advice)
 
 
@@ -330,9 +330,9 @@ def _going_on_after(client: Responsa, turn: turn_pb2.Turn) -> str:
     """Return the command that continues a turn's conversation with the turn's agent and parameters. It does not name
     the server's default agent. A turn does not say its collections, filter and maximum cost."""
     agent = turn.agent_version.removeprefix("agents/").partition("/versions/")[0]
-    default = next((one.name for one in client.agents() if one.is_default), "") if agent else ""
-    given = [f"{name}={shown_value(value)}" for name, value in sorted(as_json(turn.parameters).items())]
-    return going_on_with("ask", turn.conversation, "" if default == f"agents/{agent}" else agent, given)
+    default = next((known.name for known in client.agents() if known.is_default), "") if agent else ""
+    values = [f"{name}={format_value(value)}" for name, value in sorted(as_json(turn.parameters).items())]
+    return going_on_with("ask", turn.conversation, "" if default == f"agents/{agent}" else agent, values)
 
 
 def print_next(command: str) -> None:
@@ -350,9 +350,9 @@ def micros(dollars: str) -> int | None:
     if not dollars:
         return None
     try:
-        found = Decimal(dollars) * 1_000_000
-        if found.is_finite() and 1 <= found < 2**63 and found == int(found):
-            return int(found)
+        amount = Decimal(dollars) * 1_000_000
+        if amount.is_finite() and 1 <= amount < 2**63 and amount == int(amount):
+            return int(amount)
     except InvalidOperation:
         pass
     raise CommandFailed(
@@ -417,7 +417,7 @@ class TurnPrinter:
         try:
             terminal = self.watch(stream)
         except KeyboardInterrupt:
-            print_error(self.left(stream, cancel_on_disconnect=cancel_on_disconnect))
+            print_error(self.describe_rest(stream, cancel_on_disconnect=cancel_on_disconnect))
             raise typer.Exit(EXIT_INTERRUPTED) from None
         return self.finish(terminal, stream.turn)
 
@@ -461,8 +461,8 @@ class TurnPrinter:
         if error is None:
             return 0
         sentence = sentence_of(error)
-        said = any(one in sentence.casefold() for one in ("ask again", "try again"))
-        print_error(sentence + (" Ask again." if terminal.failed.retriable and not said else ""))
+        advises = any(phrase in sentence.casefold() for phrase in ("ask again", "try again"))
+        print_error(sentence + (" Ask again." if terminal.failed.retriable and not advises else ""))
         return EXIT_CANCELLED if terminal.WhichOneof("event") == "cancelled" else EXIT_FAILED
 
     def _print_end(self, event: turn_pb2.TurnEvent, turn: str) -> None:
@@ -490,14 +490,14 @@ class TurnPrinter:
 
     def _print_passages(self, passages: Sequence[excerpt_pb2.Excerpt], turn: str) -> None:
         if self._more is not None:
-            made = [_made(self._more, excerpt, turn) for excerpt in passages]
-            excerpts.print_cards(made, whole=True)
+            filled = [_fill(self._more, excerpt, turn) for excerpt in passages]
+            excerpts.print_cards(filled, whole=True)
             return
         cards = [excerpt for excerpt in passages if excerpt.markdown][: excerpts.MOST_CARDS]
         excerpts.print_cards(cards)
         self._further = len(passages) - len(cards)
 
-    def left(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> str:
+    def describe_rest(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> str:
         """Describe how to follow or cancel the turn, which goes on without this command."""
         if not stream.turn:
             return (
@@ -511,7 +511,7 @@ class TurnPrinter:
         return f"Interrupted. {stream.turn} continues: {follow} follows it, {cancel} cancels it."
 
 
-def _made(client: Responsa, excerpt: excerpt_pb2.Excerpt, turn: str) -> excerpt_pb2.Excerpt:
+def _fill(client: Responsa, excerpt: excerpt_pb2.Excerpt, turn: str) -> excerpt_pb2.Excerpt:
     """The excerpt with its text, or with the reason why there is none any more."""
     if excerpt.markdown:
         return excerpt

@@ -79,19 +79,19 @@ def invite(
     with reporting(json=json), open_client() as client:
         base = _page(client)
         refused = 0
-        for email in dict.fromkeys(valid_text(one, "The address") for one in emails):
+        for email in dict.fromkeys(valid_text(text, "The address") for text in emails):
             try:
-                made = client.create_invitation(email, admin=role is _PersonRole.ADMIN)
+                invitation = client.create_invitation(email, admin=role is _PersonRole.ADMIN)
             except InvalidRequest as error:
                 refused += 1
                 print_error(f"{email}: {error.message}")
                 continue
-            link = f"{base}#invitation={made.code}" if base else ""
+            link = f"{base}#invitation={invitation.code}" if base else ""
             if json:
-                expiry = as_json(made).get("expireTime")
-                print_json({"email": email, "code": made.code, "link": link, "expireTime": expiry})
+                expiry = as_json(invitation).get("expireTime")
+                print_json({"email": email, "code": invitation.code, "link": link, "expireTime": expiry})
             else:
-                print_text(f"{email}  {link or made.code}")
+                print_text(f"{email}  {link or invitation.code}")
         if refused:
             raise CommandFailed(
                 f"{counted(refused, 'address', 'addresses')} got no invitation.", "", EXIT_USAGE
@@ -115,13 +115,13 @@ def reset(
 ) -> None:
     """Print a link with which a user sets a new password. It works once, within 30 minutes."""
     with reporting(json=json), open_client() as client:
-        made = client.create_reset_code(find_user(client, user))
+        created = client.create_reset_code(find_user(client, user))
         base = _page(client)
-        link = f"{base}#reset={made.code}" if base else ""
+        link = f"{base}#reset={created.code}" if base else ""
         if json:
-            print_json({"code": made.code, "link": link, "expireTime": as_json(made).get("expireTime")})
+            print_json({"code": created.code, "link": link, "expireTime": as_json(created).get("expireTime")})
         else:
-            print_text(link or made.code)
+            print_text(link or created.code)
 
 
 def disable(user: User, json: AsJson = False) -> None:

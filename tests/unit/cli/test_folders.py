@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.cli.folders import Folder, Loaded, folders_of, followed
+from responsa_server.cli.folders import Folder, Loaded, find_folders, folders_of
 from responsa_server.cli.output import CommandFailed
 
 SERVER = "http://127.0.0.1:8080"
@@ -81,8 +81,8 @@ def test_two_folders_with_one_root_are_not_followed_together(folders: tuple[Fold
     paths = [str(folder.path) for folder in folders]
     assert folders_of(paths, "") == list(folders)
     with pytest.raises(CommandFailed, match="would both begin with 'guide'"):
-        followed(paths, "")
-    assert followed([paths[0], paths[0]], "") == (folders[0],)
-    assert followed(paths[:1], "guide-b") == (Folder(folders[0].path, "guide-b"),)
+        find_folders(paths, "")
+    assert find_folders([paths[0], paths[0]], "") == (folders[0],)
+    assert find_folders(paths[:1], "guide-b") == (Folder(folders[0].path, "guide-b"),)
     with pytest.raises(CommandFailed, match="cannot be used with /"):
-        followed(["/"], "")
+        find_folders(["/"], "")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.cli.labels import given_labels, given_metadata
+from responsa_server.cli.labels import parse_labels, parse_metadata
 from responsa_server.cli.output import CommandFailed
 
 
 def test_values_are_read() -> None:
-    assert given_labels(["team=legal", "empty=", "a.b=c=d"]) == {"team": "legal", "empty": "", "a.b": "c=d"}
-    assert given_labels(None) == {}
+    assert parse_labels(["team=legal", "empty=", "a.b=c=d"]) == {"team": "legal", "empty": "", "a.b": "c=d"}
+    assert parse_labels(None) == {}
     arguments = [
         "year=2025",
         "done=true",
@@ -23,7 +23,7 @@ def test_values_are_read() -> None:
         "open=[1,",
         "text=",
     ]
-    assert given_metadata(arguments) == {
+    assert parse_metadata(arguments) == {
         "year": 2025,
         "done": True,
         "who": {"name": "Ann"},
@@ -48,5 +48,5 @@ def test_values_are_read() -> None:
 )
 def test_what_cannot_be_read_is_named(arguments: list[str], says: str) -> None:
     with pytest.raises(CommandFailed) as caught:
-        given_labels(arguments)
+        parse_labels(arguments)
     assert caught.value.sentence == says

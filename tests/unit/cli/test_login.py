@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from responsa_server.cli.login import asked_secret
+from responsa_server.cli.login import ask_secret
 from responsa_server.cli.output import CommandFailed
 
 
@@ -24,6 +24,6 @@ def test_ctrl_d_gives_up_where_an_empty_secret_would_be_an_answer(monkeypatch: p
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdin", terminal)
     monkeypatch.setattr(getpass, "getpass", password_prompt)
-    assert asked_secret("Password", "password", optional=True) == ""
+    assert ask_secret("Password", "password", optional=True) == ""
     with pytest.raises(CommandFailed, match=r"no password"):
-        asked_secret("Password", "password", optional=True)
+        ask_secret("Password", "password", optional=True)

@@ -8,15 +8,15 @@ import os
 import pytest
 from rich.console import Console
 
-from responsa_server.cli.markdown import rendered
-from responsa_server.cli.output import shown
+from responsa_server.cli.markdown import render
+from responsa_server.cli.output import disarm
 from responsa_server.cli.turns import print_answer
 
 
 def text_of(markdown: str, width: int = 80) -> str | None:
     """The rendered text without its styles, or None if the Markdown is printed as it is."""
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
-    segments = rendered(markdown, console)
+    segments = render(markdown, console)
     return None if segments is None else "".join(segment.text for segment in segments)
 
 
@@ -133,4 +133,4 @@ def test_which_terminal_gets_markdown_rendered(
 
 
 def test_joiners_stay() -> None:
-    assert shown("می\u200cخواهم 👩\u200d🚀 a\u202eb\u2066c") == "می\u200cخواهم 👩\u200d🚀 a\ufffdb\ufffdc"
+    assert disarm("می\u200cخواهم 👩\u200d🚀 a\u202eb\u2066c") == "می\u200cخواهم 👩\u200d🚀 a\ufffdb\ufffdc"

@@ -10,7 +10,7 @@ import pytest
 from responsa.chat.v1 import agent_pb2
 from responsa_client.errors import InvalidRequest
 from responsa_server.cli.output import CommandFailed
-from responsa_server.cli.parameters import described, hint, parameters, typed, untyped
+from responsa_server.cli.parameters import describe, hint, parameters, parse_typed, parse_untyped
 from responsa_server.cli.turns import micros
 from tests.clients.agents_served import ASHDOWN, NOWHERE, struct, tutor
 
@@ -48,7 +48,7 @@ def agent(**properties: Any) -> agent_pb2.Agent:
     ],
 )
 def test_a_value_is_what_the_schema_says(schema: dict[str, Any], text: str, value: Any) -> None:
-    found = typed([f"x={text}"], agent(x=schema))
+    found = parse_typed([f"x={text}"], agent(x=schema))
     assert found == {"x": value}
     assert type(found["x"]) in (type(value), float if isinstance(value, int) else type(value))
 
@@ -71,17 +71,17 @@ def test_a_value_is_what_the_schema_says(schema: dict[str, Any], text: str, valu
 )
 def test_what_cannot_be_right_is_told(arguments: list[str], message: str) -> None:
     with pytest.raises(CommandFailed) as caught:
-        typed(arguments, tutor())
+        parse_typed(arguments, tutor())
     assert message in caught.value.sentence
     assert caught.value.exit_code == 2
 
 
 def test_a_name_that_is_nearly_right_is_told_with_what_was_meant() -> None:
     with pytest.raises(CommandFailed) as caught:
-        typed(["teacher=x"], tutor())
+        parse_typed(["teacher=x"], tutor())
     assert caught.value.remedy.endswith("Did you mean teacher_id?")
     with pytest.raises(CommandFailed) as caught:
-        typed(["x=1"], agent_pb2.Agent(name="agents/default"))
+        parse_typed(["x=1"], agent_pb2.Agent(name="agents/default"))
     assert caught.value.remedy == "It has no parameters."
 
 
@@ -108,15 +108,20 @@ def test_a_teacher_whose_name_is_nearly_right_is_told(
 
 
 def test_without_a_schema_what_reads_as_json_is_that() -> None:
-    assert untyped(["a=1", "b=one", 'c={"d": []}', "e="]) == {"a": 1, "b": "one", "c": {"d": []}, "e": ""}
+    assert parse_untyped(["a=1", "b=one", 'c={"d": []}', "e="]) == {
+        "a": 1,
+        "b": "one",
+        "c": {"d": []},
+        "e": "",
+    }
     with pytest.raises(CommandFailed):
-        untyped(["a=1", "a=2"])
+        parse_untyped(["a=1", "a=2"])
 
 
 def test_many_records_are_not_all_listed() -> None:
     many = [(f"00000000-0000-4000-8000-{number:012}", f"T{number}") for number in range(25)]
     (found,) = [parameter for parameter in parameters(tutor(many)) if parameter.resource]
-    lines = list(described(found))
+    lines = list(describe(found))
     assert lines[1] == f"      {NOWHERE}  T0"
     assert lines[-1] == "      and 5 more"
     assert len(lines) == 22

@@ -10,7 +10,7 @@ import pytest
 from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
 from responsa_client.results import outcome
-from responsa_server.cli.output import one_line, shown, shown_name
+from responsa_server.cli.output import disarm, one_line, safe_name
 from responsa_server.cli.rendering import (
     answer_body,
     answer_notes,
@@ -143,13 +143,13 @@ def test_a_cut_answer_says_so() -> None:
 
 
 def test_text_for_terminals() -> None:
-    assert shown("a\r\nb\rc\t\x9b") == "a\nb\ufffdc\t\ufffd"
+    assert disarm("a\r\nb\rc\t\x9b") == "a\nb\ufffdc\t\ufffd"
     assert one_line("a\n b  c", 10) == "a b c"
     assert one_line("abcdef", 4) == "abc…"
 
 
 def test_a_name_stays_on_its_line() -> None:
-    assert shown_name("notes.md\r\ndocuments/1  ready\tb.md") == "notes.md\ufffddocuments/1  ready\ufffdb.md"
+    assert safe_name("notes.md\r\ndocuments/1  ready\tb.md") == "notes.md\ufffddocuments/1  ready\ufffdb.md"
 
 
 def spans(*ranges: tuple[int, int]) -> list[citation_pb2.Citation]:

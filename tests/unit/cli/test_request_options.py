@@ -12,9 +12,9 @@ from google.protobuf import json_format
 from responsa.admin.v1 import admin_service_pb2, source_pb2
 from responsa.auth.v1 import user_pb2
 from responsa_server.cli.call import OWN_OPTIONS, Arguments, repeatable
-from responsa_server.cli.contract import comment, method_named, methods, options_of, resolved, value_form
+from responsa_server.cli.contract import comment, method_named, methods, options_of, resolve_path, value_form
 from responsa_server.cli.output import CommandFailed
-from responsa_server.cli.request_options import given_options, request_of
+from responsa_server.cli.request_options import parse_options, request_of
 from responsa_server.cli.tables import facts, table
 
 USER = "users/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
@@ -27,7 +27,7 @@ def made(method: str, *words: str, base: str = "") -> dict[str, Any]:
     def read(_: str, value: str) -> str | bytes:
         return b"\xef\xbb\xbfof a file\n" if value == "@file" else value
 
-    request = request_of(message, base, given_options(words, message), read)
+    request = request_of(message, base, parse_options(words, message), read)
     return json_format.MessageToDict(request, preserving_proto_field_name=True)
 
 
@@ -162,7 +162,7 @@ def test_mistakes_are_told_with_a_remedy(method: str, words: Sequence[str], mess
 
 def test_bytes_are_read_from_files() -> None:
     message = method_named("KnowledgeService.UploadDocument").input_type
-    request = request_of(message, "", given_options(("--chunk", "@file"), message), lambda _, __: b"\0\xff")
+    request = request_of(message, "", parse_options(("--chunk", "@file"), message), lambda _, __: b"\0\xff")
     assert json_format.MessageToDict(request) == {"chunk": base64.b64encode(b"\0\xff").decode()}
 
 
@@ -172,7 +172,9 @@ def test_every_method_and_every_field_has_its_comment_and_an_option_of_its_own()
         assert not options.keys() & OWN_OPTIONS.keys(), name
         for option, (path, field) in options.items():
             assert (
-                resolved(option.removeprefix("--").replace("-", "_"), [one for one, _ in options.values()])
+                resolve_path(
+                    option.removeprefix("--").replace("-", "_"), [one for one, _ in options.values()]
+                )
                 == path
             )
             assert value_form(field)
@@ -223,6 +225,6 @@ def test_a_call_is_repeated_only_if_a_second_one_has_no_second_effect(
 ) -> None:
     chosen = method_named(method)
     request = request_of(
-        chosen.input_type, "", given_options(words, chosen.input_type), lambda _, value: value
+        chosen.input_type, "", parse_options(words, chosen.input_type), lambda _, value: value
     )
     assert repeatable(chosen, request) is expected
