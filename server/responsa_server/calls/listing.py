@@ -139,7 +139,7 @@ class Listing:
 
 
 def _position(rules: ListRules, order: Order, value: str, identity: str) -> Position:
-    """Read a position that `_written` wrote. Raises ValueError."""
+    """Read a position that `_text_of` wrote. Raises ValueError."""
     identified = identity if rules.slug_ids else _uuid(identity)
     match rules.field(order.field).kind:
         case FieldKind.TIME:

@@ -112,7 +112,7 @@ def rename_fields(error: ResponsaError, name_of: Callable[[str], str]) -> Respon
 
 
 def within(fields: Mapping[str, str]) -> Callable[[str], str]:
-    """Names fields, and those below them, for `renamed`. fields: the names by those of the contract. Other fields keep their names."""
+    """Names fields, and those below them, for `rename_fields`. fields: the names by those of the contract. Other fields keep theirs."""
 
     def name_of(path: str) -> str:
         above = next((key for key in fields if path == key or path.startswith((f"{key}.", f"{key}["))), None)

@@ -140,7 +140,7 @@ def fields_of(message: Descriptor, prefix: str = "", depth: int = 0) -> Iterator
 
 
 def options_of(message: Descriptor) -> Mapping[str, tuple[str, FieldDescriptor]]:
-    """The options of a request: each field with its path, by the shortest option that `resolved` reads as this path,
+    """The options of a request: each field with its path, by the shortest option that `resolve_path` reads as this path,
     such as "--email" for "user.email"."""
     paths = dict(fields_of(message))
     options: dict[str, tuple[str, FieldDescriptor]] = {}

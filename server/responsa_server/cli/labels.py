@@ -39,7 +39,7 @@ def parse_labels(texts: Sequence[str] | None) -> dict[str, str]:
 
 
 def parse_metadata(texts: Sequence[str] | None) -> dict[str, Json]:
-    """Parse metadata; an empty value stays the text "". Raises CommandFailed as `given_labels` does."""
+    """Parse metadata; an empty value stays the text "". Raises CommandFailed as `parse_labels` does."""
     return parse_untyped(texts or (), "metadata")
 
 

@@ -220,7 +220,7 @@ def build(chosen: str | None, subcommand: str | None = None) -> typer.Typer:
     for group in app.registered_groups:
         # A subcommand of the client does not wait until those of parts are found.
         if group.typer_instance and subcommand not in (
-            one.name for one in group.typer_instance.registered_commands
+            sub.name for sub in group.typer_instance.registered_commands
         ):
             for command in commands_of_parts():
                 first, _, second = command.name.partition(" ")
@@ -233,7 +233,7 @@ def _add(app: typer.Typer, command: Command, name: str, *, chosen: bool) -> None
     if not chosen:
         app.command(name, help=command.help)(_not_loaded(command))
     elif command.extra and not extras.installed(command.extra, command.distribution):
-        app.command(name, context_settings=_ANYTHING)(_refused(command))
+        app.command(name, context_settings=_ANYTHING)(_make_refusal(command))
     else:
         importlib.import_module(command.module).register(app, name)
 

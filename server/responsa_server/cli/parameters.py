@@ -82,7 +82,7 @@ def parse_untyped(texts: Sequence[str], option: str = "param") -> dict[str, Json
 
 
 def split_pairs(texts: Sequence[str], option: str) -> dict[str, str]:
-    """Part `name=value` texts at the first "=". Raises the same errors as `untyped`."""
+    """Part `name=value` texts at the first "=". Raises the same errors as `parse_untyped`."""
     pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = valid_text(text, f"--{option}").partition("=")

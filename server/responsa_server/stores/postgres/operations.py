@@ -431,7 +431,7 @@ class IngestionStore:
         self, claim: IngestClaim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
     ) -> bool | None:
         """In one transaction, store the last passages, make this version searchable in place of the former one, and end
-        the operation. text: the canonical text, if `parsed` was not called because these are all passages.
+        the operation. text: the canonical text, if `set_parsed` was not called because these are all passages.
 
         If a newer version is already searchable, this version is deleted instead, and the result is False. If a run
         publishes the version with others, it waits, and the result is None. Repeatable. Raises OwnershipLost,

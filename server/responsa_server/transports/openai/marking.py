@@ -50,7 +50,7 @@ class Marking:
         self, text: str, citations: Sequence[Citation], link: Callable[[Citation], str], why: str = ""
     ) -> str:
         """What follows the text: why it shows passages, "" if that stands above it or it does not, and the list of these
-        sources. text: the answer. link: see `listed`."""
+        sources. text: the answer. link: see `list_sources`."""
         give_numbers(citations, self._numbers)
         parts = [why, list_sources(text, citations, self._numbers, link)]
         return "".join(f"\n\n{part}" for part in parts if part) + ("\n" if any(parts) else "")
