@@ -22,11 +22,12 @@ def pages() -> list[Path]:
         text=True,
         check=True,
     ).stdout
-    # Markdown files of shipped agents are samples and prompts, not docs.
+    # Markdown files of shipped agents are samples and prompts, not docs. Packages and their folders have a README.
     names = [
         name
         for name in listed.split("\0")
-        if name and not name.startswith(("server/", "tests/", "evals/", "samples/"))
+        if (name and not name.startswith(("server/", "tests/", "evals/", "samples/")))
+        or re.fullmatch(r"server/responsa_\w+/(\w+/)?README\.md", name)
     ]
     return [ROOT / name for name in names]
 
