@@ -74,12 +74,12 @@ def graph(
         if others:
             echo("Name exactly one agent.", err=True)
             raise typer.Exit(USAGE)
-        found = examine(folder, _surroundings())
-        if found.config is None:
-            for problem in found.problems:
+        examined = examine(folder, _surroundings())
+        if examined.config is None:
+            for problem in examined.problems:
                 echo(_line(folder, problem), err=True)
             raise typer.Exit(USAGE)
-        echo(mermaid(found.config).removesuffix("\n"))
+        echo(mermaid(examined.config).removesuffix("\n"))
 
 
 def _surroundings() -> Surroundings:
@@ -98,7 +98,7 @@ def _all() -> Sequence[Path]:
     """
     settings = load()
     places = Folders(settings.agents.folder or settings.home / "agents").locations()
-    return [place.folder for place in places.values()]
+    return [location.folder for location in places.values()]
 
 
 def _folders(named: str) -> Sequence[Path]:
@@ -107,10 +107,10 @@ def _folders(named: str) -> Sequence[Path]:
         return [path.parent]
     if (path / AGENT_FILE).is_file():
         return [path]
-    found = list(agents_in(path))
-    if any((one / AGENT_FILE).is_file() for one in found):
-        return found
-    known = {one.name: one for one in _all()}
+    folders = list(agents_in(path))
+    if any((folder / AGENT_FILE).is_file() for folder in folders):
+        return folders
+    known = {folder.name: folder for folder in _all()}
     if named in known:
         return [known[named]]
     missing = f"{path} and its folders hold no {AGENT_FILE}" if path.exists() else f"{path} does not exist"

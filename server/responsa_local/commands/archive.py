@@ -115,16 +115,17 @@ class Writer:
             self._members.file(name)
         except (DamagedArchive, UnicodeError) as error:
             raise EmbeddedError(
-                f"A backup cannot have a file with the name {_shown(name)}", "give it a shorter name in UTF-8"
+                f"A backup cannot have a file with the name {_to_ascii(name)}",
+                "give it a shorter name in UTF-8",
             ) from error
         entry = tarfile.TarInfo(name)
         entry.size = size
-        hashed = _Content(content, size)
+        hashing = _Content(content, size)
         try:
-            self._tar.addfile(entry, cast("IO[bytes]", hashed))
+            self._tar.addfile(entry, cast("IO[bytes]", hashing))
         except EOFError as error:
-            raise OSError(errno.EIO, f"{_shown(name)} became shorter while it was read") from error
-        self._members.hashed(name, size, hashed.sha256.hexdigest())
+            raise OSError(errno.EIO, f"{_to_ascii(name)} became shorter while it was read") from error
+        self._members.add_hash(name, size, hashing.sha256.hexdigest())
 
     def bytes(self, name: str, data: bytes) -> None:
         """Add a file whose content is in memory."""
@@ -157,16 +158,16 @@ def parse_header(line: bytes) -> Header:
         content = cast("dict[str, Any]", from_json(line))
         version = int(content.pop("responsa_backup"))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise _damaged("its beginning is not that of a backup") from error
+        raise _damage_of("its beginning is not that of a backup") from error
     if version > FORMAT:
         raise NewerArchive(
-            f"The backup was made by Responsa {_shown(content.get('release'))}, whose format {version} this version does not know",
+            f"The backup was made by Responsa {_to_ascii(content.get('release'))}, whose format {version} this version does not know",
             "restore it with that version or a newer one",
         )
     try:
         return _HEADER.validate_python(content)
     except ValueError as error:
-        raise _damaged("its first line is damaged") from error
+        raise _damage_of("its first line is damaged") from error
 
 
 def read(opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[Member], None]) -> Header:
@@ -180,36 +181,36 @@ def read(opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[Me
         DamagedArchive, NewerArchive, WrongKey: the archive cannot be restored.
         OSError: the file cannot be read.
     """
-    with opening() as file, _opened(file, key) as (first_line, source):
+    with opening() as file, _open_sealed(file, key) as (first_line, source):
         header = parse_header(first_line)
         members, complete = _Members(), False
         try:
             with gzip.GzipFile(fileobj=source, mode="rb") as packed:
                 for member in _entries(cast("IO[bytes]", packed)):
                     if complete:
-                        raise _damaged("it has data after its end")
+                        raise _damage_of("it has data after its end")
                     if member.content is None:
                         members.folder(member.name)
                         take(member)
                     elif member.name == _MANIFEST:
                         wanted = members.manifest(first_line)
                         if member.size != len(wanted) or member.content.read() != wanted:
-                            raise _damaged("it differs from its manifest")
+                            raise _damage_of("it differs from its manifest")
                         complete = True
                     else:
                         members.file(member.name)
                         take(member)
                         while member.content.read(CHUNK):
                             pass
-                        members.hashed(
+                        members.add_hash(
                             member.name, member.size, cast("_Content", member.content).sha256.hexdigest()
                         )
             if source.read(1):
-                raise _damaged("it has data after its end")
+                raise _damage_of("it has data after its end")
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
-            raise _damaged("it is truncated or altered") from error
+            raise _damage_of("it is truncated or altered") from error
     if not complete:
-        raise _damaged("its end is missing")
+        raise _damage_of("its end is missing")
     return header
 
 
@@ -231,18 +232,18 @@ def _entries(packed: IO[bytes]) -> Generator[Member]:
                 long_name
                 and entry.name != long_name.encode("ascii", "replace").decode()[: tarfile.LENGTH_NAME]
             ):
-                raise _damaged(f"its member {_shown(entry.name)} has two names")
+                raise _damage_of(f"its member {_to_ascii(entry.name)} has two names")
             content = _Content(packed, entry.size)
             yield Member(long_name or entry.name, entry.size, cast("IO[bytes]", content))
             while content.read(CHUNK):
                 pass
             long_name = ""
         else:
-            raise _damaged(f"its member {_shown(entry.name)} is neither a file nor a folder")
+            raise _damage_of(f"its member {_to_ascii(entry.name)} is neither a file nor a folder")
         _exactly(packed, -entry.size % tarfile.BLOCKSIZE)
     # The end of the tar is not the end of the file: this also checks the sum of gzip, and the last chunk.
     if len(rest := packed.read(tarfile.RECORDSIZE + 1)) > tarfile.RECORDSIZE or rest.strip(b"\0"):
-        raise _damaged("it has data after its end")
+        raise _damage_of("it has data after its end")
 
 
 def _long_name(record: bytes) -> str:
@@ -250,7 +251,7 @@ def _long_name(record: bytes) -> str:
     start = b"%d path=" % len(record)
     name = record[len(start) : -1].decode()
     if start + name.encode() + b"\n" != record or (name.isascii() and len(name) <= tarfile.LENGTH_NAME):
-        raise _damaged("a member has a header that changes more than its name")
+        raise _damage_of("a member has a header that changes more than its name")
     return name
 
 
@@ -272,10 +273,10 @@ class _Members:
         """Enter a file, before it is taken."""
         self._enter(name)
         if name in self._above:
-            raise _damaged(f"its member {_shown(name)} is a file and a folder")
+            raise _damage_of(f"its member {_to_ascii(name)} is a file and a folder")
         self._files[name] = (0, "")
 
-    def hashed(self, name: str, size: int, digest: str) -> None:
+    def add_hash(self, name: str, size: int, digest: str) -> None:
         """Say what a file has. digest: SHA-256, hexadecimal."""
         self._files[name] = (size, digest)
 
@@ -288,16 +289,16 @@ class _Members:
         path, size = PurePosixPath(name), len(name.encode())
         # PurePosixPath leaves out doubled slashes and `.`.
         if not path.parts or str(path) != name or path.is_absolute() or ".." in path.parts or "\0" in name:
-            raise _damaged(f"its member {_shown(name)} does not belong in a backup")
+            raise _damage_of(f"its member {_to_ascii(name)} does not belong in a backup")
         above = [str(parent) for parent in path.parents[:_MOST_FOLDERS] if parent.parts]
         new = [folder for folder in above if folder not in self._above]
         self._bytes += size + _ROW_BYTES + sum(len(folder.encode()) + _ROW_BYTES for folder in new)
         if size > _MOST_NAME_BYTES or len(path.parts) > _MOST_FOLDERS or self._bytes > _MOST_MANIFEST_BYTES:
-            raise _damaged("its names are too long, or too many")
+            raise _damage_of("its names are too long, or too many")
         if name in self._files or name in self._folders:
-            raise _damaged(f"its member {_shown(name)} is there twice")
+            raise _damage_of(f"its member {_to_ascii(name)} is there twice")
         if not self._files.keys().isdisjoint(above):
-            raise _damaged(f"its member {_shown(name)} is below a file")
+            raise _damage_of(f"its member {_to_ascii(name)} is below a file")
         self._above.update(new)
 
 
@@ -318,12 +319,12 @@ def _encrypting(file: IO[bytes], key: bytes) -> Generator[IO[bytes]]:
     identity = x25519.Identity.generate()
     file.write(_SEALED + _cipher(key).encrypt(str(identity).encode()) + b"\n")
     recipients = [identity.to_public()]
-    with _piped(file, "wb", lambda clear, sealed: encrypt_io(clear, sealed, recipients)) as clear:
+    with _open_pipe(file, "wb", lambda clear, sealed: encrypt_io(clear, sealed, recipients)) as clear:
         yield clear
 
 
 @contextmanager
-def _opened(file: IO[bytes], key: bytes | None) -> Generator[tuple[bytes, IO[bytes]]]:
+def _open_sealed(file: IO[bytes], key: bytes | None) -> Generator[tuple[bytes, IO[bytes]]]:
     """The first line of a backup, and what follows, without their encryption."""
     first_line = file.readline(_MOST_HEADER_BYTES)
     if not first_line.startswith(_SEALED):
@@ -340,11 +341,11 @@ def _opened(file: IO[bytes], key: bytes | None) -> Generator[tuple[bytes, IO[byt
         identity = x25519.Identity.from_str(_cipher(key).decrypt(first_line.removeprefix(_SEALED)).decode())
     except InvalidToken as error:
         if not first_line.endswith(b"\n"):
-            raise _damaged("it is truncated or altered") from error
+            raise _damage_of("it is truncated or altered") from error
         raise WrongKey(
             "The key is not the one with which the backup was made", "name that key file with --key-file FILE"
         ) from error
-    with _piped(file, "rb", lambda clear, sealed: decrypt_io(sealed, clear, [identity])) as clear:
+    with _open_pipe(file, "rb", lambda clear, sealed: decrypt_io(sealed, clear, [identity])) as clear:
         yield clear.readline(_MOST_HEADER_BYTES), clear
 
 
@@ -353,7 +354,7 @@ def _cipher(key: bytes) -> Fernet:
 
 
 @contextmanager
-def _piped(
+def _open_pipe(
     file: IO[bytes], mode: Literal["rb", "wb"], work: Callable[[IO[bytes], IO[bytes]], None]
 ) -> Generator[IO[bytes]]:
     """One end of a pipe. work: called in a thread with the other end and the file.
@@ -378,7 +379,7 @@ def _piped(
             if watched.error is not None:
                 raise watched.error
     if failure is not None:
-        raise _damaged("it is truncated or altered") from failure
+        raise _damage_of("it is truncated or altered") from failure
 
 
 class _Watched:
@@ -426,10 +427,10 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
     return data
 
 
-def _shown(text: object) -> str:
+def _to_ascii(text: object) -> str:
     """A text of an archive, as a terminal may show it."""
     return ascii(str(text)[:100])[1:-1]
 
 
-def _damaged(what: str) -> DamagedArchive:
+def _damage_of(what: str) -> DamagedArchive:
     return DamagedArchive(f"The backup cannot be used: {what}", "use another backup")

@@ -247,7 +247,7 @@ def restore(
         lock = FolderLock(layout.lock, "Responsa")
         _mark(layout, contents.home)
         lock.acquire()
-        kept = False
+        complete = False
         try:
             _restore(settings, layout, source, key, header, contents)
             if check:
@@ -255,10 +255,10 @@ def restore(
                 return
             with file_errors(layout.home):
                 layout.restoring.unlink()
-            kept = True
+            complete = True
         finally:
             lock.release()
-            if not kept:
+            if not complete:
                 _undo(settings, layout, existed=existed)
         echo(f"Restored {layout.home} from the backup of {header.time}. Start it with `responsa up`.")
         echo(
@@ -279,8 +279,8 @@ def restore(
 
 def _place_of_check(home: Path) -> Path:
     """Beside the home, whose disk has room for it; else where temporary files are, as in a container that may write nowhere else."""
-    place = home.with_name(f"{home.name}.check")
-    return place if os.access(place.parent, os.W_OK) else Path(tempfile.gettempdir()) / "responsa.check"
+    folder = home.with_name(f"{home.name}.check")
+    return folder if os.access(folder.parent, os.W_OK) else Path(tempfile.gettempdir()) / "responsa.check"
 
 
 def _say_checked(settings: Settings, layout: Layout, header: Header, seconds: float) -> None:
@@ -430,8 +430,8 @@ class _Contents:
 
     def take(self, member: Member) -> None:
         """Look at the next member. Raises EmbeddedError."""
-        place, _, rest = member.name.partition("/")
-        match place:
+        top, _, rest = member.name.partition("/")
+        match top:
             case "home" if member.content is not None and _is_of_home(rest):
                 self.home.append(rest)
             case "postgres" if rest in LEFT_OUT or is_of_cluster(rest, folder=member.content is None):
@@ -465,9 +465,9 @@ class _Contents:
 
     def _follows(self, piece: str) -> bool:
         """Whether this piece of a table's rows comes after the last one."""
-        if self.description is None or (found := _PIECE.fullmatch(piece)) is None:
+        if self.description is None or (numbers := _PIECE.fullmatch(piece)) is None:
             return False
-        last, self._piece = self._piece, (int(found[1]), int(found[2]))
+        last, self._piece = self._piece, (int(numbers[1]), int(numbers[2]))
         return self._piece[0] < len(self.description.tables) and self._piece in (
             (last[0], last[1] + 1),
             (last[0] + 1, 0),
@@ -494,7 +494,7 @@ def _description(content: IO[bytes]) -> Description:
 
 def _check(archive: str, source: Opening, key: bytes | None, layout: Layout) -> tuple[Header, _Contents]:
     """Read the whole backup, and compare it with its manifest and this version."""
-    contents = _Contents(min(free_space(place) for place in layout.disks))
+    contents = _Contents(min(free_space(disk) for disk in layout.disks))
     try:
         header = read(source, key, contents.take)
     except OSError as error:
@@ -551,9 +551,9 @@ def _start_over(layout: Layout) -> None:
         written: set[str] = set(json.loads(layout.restoring.read_bytes()))
     except ValueError:  # it was interrupted while it wrote the mark, before any other file
         written = set()
-    made = {
-        one.name
-        for one in (
+    names = {
+        path.name
+        for path in (
             *(
                 layout.restoring,
                 layout.marker,
@@ -571,7 +571,7 @@ def _start_over(layout: Layout) -> None:
         draft = _DRAFT.fullmatch(name.parts[0])
         if (path.is_dir() and not path.is_symlink()) or name.as_posix() in written:
             continue
-        if (draft[1] if draft else name.parts[0]) not in made:
+        if (draft[1] if draft else name.parts[0]) not in names:
             raise NotEmpty(
                 f"A restore into {layout.home} was interrupted, and {path} is not part of it",
                 "move that file away, and run `responsa restore` again",

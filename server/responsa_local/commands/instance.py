@@ -56,8 +56,8 @@ def doctor(
             echo(json.dumps(asdict(finding)))
         else:
             remedy = f" — {finding.remedy}" if finding.remedy else ""
-            said = ("warn " if finding.remedy else "ok   ") if finding.ok else "WRONG"
-            echo(f"{said} {finding.name}: {finding.detail}{remedy}")
+            verdict = ("warn " if finding.remedy else "ok   ") if finding.ok else "WRONG"
+            echo(f"{verdict} {finding.name}: {finding.detail}{remedy}")
     raise typer.Exit(0 if all(finding.ok for finding in findings) else FAILED)
 
 
@@ -69,13 +69,13 @@ def remove(
     """
     with reporting():
         layout = Layout.of(load().home, repair=True)
-        found = places(layout)
-        if found and not yes:
-            echo("This permanently removes:\n" + "\n".join(f"  {place}" for place in found))
+        paths = places(layout)
+        if paths and not yes:
+            echo("This permanently removes:\n" + "\n".join(f"  {path}" for path in paths))
             typer.confirm("Continue?", abort=True)
         gone = purge(layout)
         echo(
-            "\n".join(f"removed {place}" for place in gone)
+            "\n".join(f"removed {path}" for path in gone)
             or f"Nothing to remove: {layout.home} does not exist."
         )
 
@@ -135,14 +135,14 @@ def examine(settings: Settings) -> Sequence[Finding]:
 def reranker_finding(settings: Settings) -> Finding:
     """Return the finding that states whether the reranking model of the settings can be used. Asks no server."""
 
-    async def opened() -> None:
+    async def connect() -> None:
         async with AsyncExitStack() as stack:
             models = model_table(settings.language_models)
             stack.push_async_callback(models.close)
             await open_reranker(settings.retrieval.reranker, settings.language_models, models, 1, stack)
 
     try:
-        asyncio.run(opened())
+        asyncio.run(connect())
     except SettingsError as error:
         remedy = (
             "correct retrieval.reranker (RESPONSA_RETRIEVAL__RERANKER); docs/retrieval.md shows the names"

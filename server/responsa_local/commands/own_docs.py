@@ -83,16 +83,16 @@ class OwnDocs(StartupTask):
         passed.pop("RESPONSA_API_KEY", None)
         self._made = tempfile.TemporaryDirectory(prefix="responsa-")
         # A source key begins with the name of the file's folder.
-        place = Path(self._made.name) / "docs"
-        place.mkdir()
+        folder = Path(self._made.name) / "docs"
+        folder.mkdir()
         for name, page in documents.items():
-            (place / name).write_text(page, encoding="utf-8")
+            (folder / name).write_text(page, encoding="utf-8")
         self.log.unlink(missing_ok=True)
         command = [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION]
-        files = [str(place / name) for name in documents]
+        files = [str(folder / name) for name in documents]
         self.process = spawn([*command, *files], passed, self.log, errors_alone=True)
 
-    def ended(self, code: int) -> None:
+    def on_end(self, code: int) -> None:
         """Record that the documents are loaded, or print why they are not."""
         if code == 0:
             self.layout.docs_record.write_text(self._digest, encoding="utf-8")
@@ -127,10 +127,10 @@ def without_examples(page: str) -> str:
     Expected output is a block `text`, or the lines of a block `console` that are not commands. An example document is a
     block `md` or `json` that names its file, unless the file belongs to Responsa's configuration (`.responsa/`).
     """
-    return _BLOCK.sub(_kept, page)
+    return _BLOCK.sub(_keep_block, page)
 
 
-def _kept(block: re.Match[str]) -> str:
+def _keep_block(block: re.Match[str]) -> str:
     kind, rest = block["kind"], block["rest"] or ""
     if kind == "text" or (kind in _DOCUMENTS and rest and not rest.startswith(_CONFIGURATION)):
         return ""

@@ -67,7 +67,7 @@ class _Collected:
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        return {one: self.vectors[one] for one in hashes if one in self.vectors}
+        return {digest: self.vectors[digest] for digest in hashes if digest in self.vectors}
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
         self.vectors |= vectors
@@ -98,12 +98,12 @@ class VectorMaker:
         except Rejected:
             return
         with closing(parsed):
-            found = FORMATS.with_name(parsed.format)
-            if found is None:
+            format_ = FORMATS.with_name(parsed.format)
+            if format_ is None:
                 return
             collected = _Collected({}, {})
             indexer = Indexer(self._embedder, collected, new_id)
-            cut = await indexer.cut(parsed, document.chunking, found.media_type)
+            cut = await indexer.cut(parsed, document.chunking, format_.media_type)
             title = title_of(document.title, document.source_key, parsed)
             identity = DocumentIdentity("", "", UUID(int=0), 1, title, "")
             async for _ in indexer.passages(identity, cut, len(document.content)):
@@ -134,7 +134,7 @@ class RayEngine:
 
     @classmethod
     @asynccontextmanager
-    async def opened(
+    async def connect(
         cls, client: AsyncResponsa, collection: collection_pb2.Collection
     ) -> AsyncGenerator[RayEngine]:
         """Connect to the cluster of RAY_ADDRESS, or start one on this machine for the block; and to the server's
@@ -194,8 +194,8 @@ class RayEngine:
                 else await asyncio.to_thread(document.path.read_bytes)
             )
             media_type = "text/markdown" if document.path is None else ""
-            given = Unembedded(document.source_key, document.title, media_type, content, self._chunking)
-            async for reference in actor.vectors.options(num_returns="streaming").remote(given):
+            task = Unembedded(document.source_key, document.title, media_type, content, self._chunking)
+            async for reference in actor.vectors.options(num_returns="streaming").remote(task):
                 vectors = await reference
                 if vectors:
                     await self._cache.cache_vectors(self._tenant, self._embedding, vectors)
@@ -209,7 +209,7 @@ def _connect(ray: ModuleType) -> None:
     local = {"address": "local", "_node_ip_address": "127.0.0.1", "include_dashboard": False}
     options: dict[str, Any] = {} if "RAY_ADDRESS" in environment() else local
     try:
-        with _cleared():
+        with _clear_environment():
             ray.init(configure_logging=False, log_to_driver=False, **options)
     except Exception as error:  # Ray raises bare exceptions
         raise CommandFailed(
@@ -220,7 +220,7 @@ def _connect(ray: ModuleType) -> None:
 
 
 @contextmanager
-def _cleared() -> Generator[None]:
+def _clear_environment() -> Generator[None]:
     """Without the variables that a cluster does not need, and without Ray's reports to its maker."""
     variables = environment()
     before = dict(variables)

@@ -57,8 +57,8 @@ def register(app: typer.Typer, name: str) -> None:
         like the server of `responsa up`. After SIGTERM, the process gives Envoy time to notice and then drains. After
         Ctrl-C, it drains at once.
         """
-        given = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
-        chosen = {key: value for key, value in given.items() if value is not None}
+        options = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
+        chosen = {key: value for key, value in options.items() if value is not None}
         if held:
             # `responsa up` has already made the folders, and has given up most capabilities.
             keep_capabilities(SERVER)

@@ -54,7 +54,7 @@ class Servers:
             (self._server(number, twin=False), self._server(number, twin=True))
             for number in range(1, plan.servers + 1)
         ]
-        children = [Child(part, twin=twin, alongside=place > 1) for place, (part, twin) in enumerate(pairs)]
+        children = [Child(part, twin=twin, alongside=number > 1) for number, (part, twin) in enumerate(pairs)]
         children[0] = replace(children[0], on_ready=on_ready)
         if plan.ingests:
             child = Child(self._ingesting(""), twin=self._ingesting("b"), alongside=plan.servers > 1)
@@ -73,9 +73,9 @@ class Servers:
         if (wanted := self._addresses.get(part)) is None:
             return True
         serving = {
-            one.address
-            for one in host_states(self._layout.envoy_admin_socket)
-            if one.state is HostState.SERVING
+            host.address
+            for host in host_states(self._layout.envoy_admin_socket)
+            if host.state is HostState.SERVING
         }
         return {str(wanted.grpc), str(wanted.http)} <= serving
 

@@ -91,15 +91,15 @@ def trust(
         if declaration is None or declaration.kind != "mcp":
             typer.echo(f"{path / name}.toml is not a valid declaration of the kind mcp.", err=True)
             raise typer.Exit(USAGE)
-        parts = ToolParts(secret=lambda place: read_secret(place, path))
+        parts = ToolParts(secret=lambda secret: read_secret(secret, path))
         try:
             tools = asyncio.run(ask_server(declaration, parts))
         except ToolUnfit as error:
             typer.echo(f"{name}: {str(error).rstrip('.')}.", err=True)
             raise typer.Exit(USAGE) from error
         news = _news(declaration, tools)
-        for one in news:
-            typer.echo(one)
+        for change in news:
+            typer.echo(change)
         if not news:
             typer.echo("Nothing has changed.")
         elif not yes and not typer.confirm("Accept these descriptions?", default=False):
@@ -112,13 +112,13 @@ def _news(declaration: Declaration, tools: Sequence[Pinned]) -> Sequence[str]:
     """The differences from the accepted descriptions, with everything that a model would see. Characters that a
     terminal would obey are escaped."""
     try:
-        before = {one.name: one for one in read_pinned(declaration)}
+        before = {tool.name: tool for tool in read_pinned(declaration)}
     except ToolUnfit:
         before = dict[str, Pinned]()
     news = list[str]()
     for tool in tools:
         old = before.pop(tool.name, None)
         if old is None or old.digest != tool.digest:
-            said = dumps(asdict(tool), indent=2, ensure_ascii=True)
-            news.append(f"{'new' if old is None else 'changed'}: {said}")
+            text = dumps(asdict(tool), indent=2, ensure_ascii=True)
+            news.append(f"{'new' if old is None else 'changed'}: {text}")
     return [*news, *(f"removed: {dumps(gone)}" for gone in before)]

@@ -152,8 +152,8 @@ def run(settings: Settings, *, repair: bool = False) -> int:
 
 def sandbox_warning(settings: Settings, sandbox: SandboxCapabilities) -> str:
     """What each start says about a kernel without the sandbox of parsers; "" for other kernels."""
-    found = sandbox_finding(sandbox, allow_unconfined=settings.allows_unconfined_parsing)
-    return "" if found.ok else f"Warning: {found.detail} To change that, {found.remedy}."
+    finding = sandbox_finding(sandbox, allow_unconfined=settings.allows_unconfined_parsing)
+    return "" if finding.ok else f"Warning: {finding.detail} To change that, {finding.remedy}."
 
 
 def _repair(settings: Settings, layout: Layout) -> None:

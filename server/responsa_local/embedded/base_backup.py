@@ -143,8 +143,8 @@ class ClusterDraft:
         else:
             # Root runs Responsa, and PostgreSQL has an account of its own (`layout.account`), which could plant links in
             # its own folder. So root writes in a new folder that only root can enter.
-            place = layout.root_place
-            self._folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+            target = layout.root_place
+            self._folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
 
     def add(self, name: str, content: IO[bytes] | None) -> None:
         """Write a file, or make a folder. name: its path in the cluster. Raises OSError."""
@@ -183,10 +183,10 @@ def set_passwords(layout: Layout, first: LiteralString = _NOTHING) -> None:
         EmbeddedError: PostgreSQL does not start.
     """
     # The account that runs PostgreSQL could plant links in its own folder, so root writes the rule next to it.
-    place = layout.run if layout.root_place is None else layout.root_place.parent
+    parent = layout.run if layout.root_place is None else layout.root_place.parent
     with (
-        file_errors(place),
-        tempfile.TemporaryDirectory(prefix=f".hba-{layout.instance}-", dir=place) as folder,
+        file_errors(parent),
+        tempfile.TemporaryDirectory(prefix=f".hba-{layout.instance}-", dir=parent) as folder,
     ):
         rule = Path(folder, "pg_hba.conf")
         rule.write_text(

@@ -34,7 +34,7 @@ class LinkedLibrary:
     @property
     def too_old(self) -> bool:
         """Whether the linked version has the vulnerability. A distribution may have mended it in an older version."""
-        same_line = any(self.version[:2] == one[:2] and self.version >= one for one in self.least)
+        same_line = any(self.version[:2] == fixed[:2] and self.version >= fixed for fixed in self.least)
         return not same_line and self.version < max(self.least)
 
 
@@ -42,8 +42,8 @@ def linked_libraries() -> Sequence[LinkedLibrary]:
     """The libraries that read what strangers send, with the last vulnerability that counts for us."""
 
     def numbers(text: str) -> Version:
-        found = re.search(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})", text)
-        return tuple(map(int, found.groups())) if found else ()
+        match = re.search(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})", text)
+        return tuple(map(int, match.groups())) if match else ()
 
     openssl = [(3, 0, 21), (3, 4, 6), (3, 5, 7), (3, 6, 3), (4, 0, 1)]
     return (
@@ -103,7 +103,7 @@ def diagnose(layout: Layout, *, postgres: bool = True, redis: bool = True) -> li
             own += " (after `useradd --system responsa`, as that account)"
         others = f"Envoy as {User.ENVOY:d}, Redis as {User.REDIS:d} and parsers as {User.PARSERS:d}"
         findings.append(Finding("users", True, f"{own}, {others}: no other program has these users"))
-    findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
+    findings.extend(Finding("outside the data folder", True, str(path)) for path in layout.outside)
     return findings
 
 
@@ -111,7 +111,7 @@ def _library_finding(library: LinkedLibrary) -> Finding:
     version = ".".join(map(str, library.version))
     if not library.too_old:
         return Finding(library.name, True, version)
-    least = ", ".join(".".join(map(str, one)) for one in library.least)
+    least = ", ".join(".".join(map(str, number)) for number in library.least)
     return Finding(
         library.name,
         True,
@@ -121,8 +121,8 @@ def _library_finding(library: LinkedLibrary) -> Finding:
 
 
 def _check_disks(layout: Layout) -> None:
-    for place in layout.disks:
-        check_disk(place)
+    for disk in layout.disks:
+        check_disk(disk)
 
 
 def _finding(name: str, check: Callable[[], object], detail: str = "") -> Finding:

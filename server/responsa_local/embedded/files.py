@@ -83,7 +83,7 @@ def _alive(pid: int) -> bool:
 
 
 @contextmanager
-def opened_folder(folder: Path) -> Generator[int]:
+def open_folder(folder: Path) -> Generator[int]:
     """A descriptor of `folder`, which must not be a link.
 
     Raises:
@@ -111,7 +111,7 @@ def hand_over(folder: Path, uid: int, gid: int) -> None:
     Raises:
         EmbeddedError: `folder` is a link or no folder.
     """
-    with opened_folder(folder) as top:
+    with open_folder(folder) as top:
         former = os.fstat(top).st_uid
         if former == uid:
             return
@@ -127,9 +127,9 @@ def _hand_over_entry(name: str, folder: int, former: int, uid: int, gid: int) ->
     except OSError:  # a link or a socket, or it is gone
         return
     try:
-        found = os.fstat(entry)
-        one_name = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-        if found.st_uid == former and (one_name or stat.S_ISDIR(found.st_mode)):
+        status = os.fstat(entry)
+        one_name = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        if status.st_uid == former and (one_name or stat.S_ISDIR(status.st_mode)):
             os.fchown(entry, uid, gid)
     finally:
         os.close(entry)

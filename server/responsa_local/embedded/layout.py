@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from responsa_formats.sandbox.confinement import User
 from responsa_local.embedded.errors import EMPTY_FOLDER, EmbeddedError, file_errors
-from responsa_local.embedded.files import opened_folder, present
+from responsa_local.embedded.files import open_folder, present
 from responsa_server.system.private_files import write_private
 
 SETTINGS_FILE = "responsa.toml"
@@ -65,7 +65,7 @@ class Account:
     @classmethod
     def of_database(cls) -> Account | None:
         """As `of`, for PostgreSQL, which has the account `responsa` if it exists."""
-        return (_known("responsa") or cls.of(User.POSTGRES)) if running_as_root() else None
+        return (_find_account("responsa") or cls.of(User.POSTGRES)) if running_as_root() else None
 
     @classmethod
     def with_name(cls) -> Account:
@@ -75,7 +75,7 @@ class Account:
         Raises:
             EmbeddedError: the passwd table has no account other than root.
         """
-        account = _known("responsa") or _known("nobody")
+        account = _find_account("responsa") or _find_account("nobody")
         if account is None and (row := next((row for row in pwd.getpwall() if row.pw_uid != 0), None)):
             account = cls(row.pw_name, row.pw_uid, row.pw_gid)
         if account is None:
@@ -86,7 +86,7 @@ class Account:
         return account
 
 
-def _known(name: str) -> Account | None:
+def _find_account(name: str) -> Account | None:
     """The account with this name. A directory service may find one that it does not list."""
     try:
         row = pwd.getpwnam(name)
@@ -469,7 +469,7 @@ class Layout:
         home = self.home
         with file_errors(home):
             if not os.path.lexists(home):
-                parent = next((place for place in home.parents if present(place)), Path("/"))
+                parent = next((folder for folder in home.parents if present(folder)), Path("/"))
                 if not parent.is_dir():
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(parent))
                 _check_writable(parent, os.W_OK | os.X_OK)
@@ -493,13 +493,13 @@ class Layout:
         elif stat.S_IMODE(self.home.stat().st_mode) & 0o077:
             self.home.chmod(0o700)
 
-    def _prepare_root_place(self, place: Path) -> None:
+    def _prepare_root_place(self, root: Path) -> None:
         """Makes the folders of the parts. Each part reaches its own, and the sockets or files that it must."""
-        if not place.parent.exists():
-            place.parent.parent.mkdir(parents=True, exist_ok=True)
-            place.parent.mkdir(mode=0o755, exist_ok=True)
-            place.parent.chmod(0o755)
-        _root_folder(place, 0, 0, 0o711)
+        if not root.parent.exists():
+            root.parent.parent.mkdir(parents=True, exist_ok=True)
+            root.parent.mkdir(mode=0o755, exist_ok=True)
+            root.parent.chmod(0o755)
+        _root_folder(root, 0, 0, 0o711)
         postgres, redis, envoy = self.account, Account.of(User.REDIS), Account.of(User.ENVOY)
         assert postgres is not None
         assert redis is not None
@@ -519,7 +519,7 @@ class Layout:
             "run": str(self.run),
             "root": self.root_place is not None,
             "account": self.account.name or None if self.account else None,
-            "outside": [str(place) for place in self.outside],
+            "outside": [str(path) for path in self.outside],
         }
         return json.dumps(content, indent=2) + "\n"
 
@@ -609,9 +609,9 @@ def _root_folder(folder: Path, uid: int, gid: int, mode: int) -> None:
     """Makes `folder` if it is missing, and gives it this owner, group and mode. Follows no link."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if (found.st_mode, found.st_uid, found.st_gid) == (stat.S_IFDIR | mode, uid, gid):
+    status = folder.lstat()
+    if (status.st_mode, status.st_uid, status.st_gid) == (stat.S_IFDIR | mode, uid, gid):
         return  # a server may not change or open the folders of others
-    with opened_folder(folder) as descriptor:
+    with open_folder(folder) as descriptor:
         os.fchown(descriptor, uid, gid)
         os.fchmod(descriptor, mode)

@@ -73,11 +73,12 @@ class EmbeddedLlama(ManagedProcess):
         return self.alive() and answers(self.socket)
 
     def _argv(self) -> list[str]:
-        one = self._settings
-        threads = one.threads or max(1, visible().cpus - 1)
+        settings = self._settings
+        threads = settings.threads or max(1, visible().cpus - 1)
+        numbers = map(str, (threads, settings.window, settings.concurrent))
         return [
             *(sys.executable, "-m", "responsa_local.embedded.llama_child"),
-            *(str(language_model()), str(self.socket), str(threads), str(one.window), str(one.concurrent)),
+            *(str(language_model()), str(self.socket), *numbers),
         ]
 
 

@@ -178,9 +178,9 @@ class ManagedProcess(abc.ABC):
     def death(self, when: str) -> EmbeddedError:
         """The error for a process that ended by itself. If the disk is full, the error gives that as the cause."""
         code = self.process.returncode if self.process is not None else None
-        for place in self.layout.disks:
-            if free_space(place) < NO_ROOM:
-                return disk_full(place)
+        for disk in self.layout.disks:
+            if free_space(disk) < NO_ROOM:
+                return disk_full(disk)
         line = self.last_words()
         return EmbeddedError(
             f"{self.name} exited {when} ({exit_text(code)}{': ' + line if line else ''})",
@@ -227,9 +227,9 @@ class ManagedProcess(abc.ABC):
             self._lock.release()
 
     def _remove_socket(self) -> None:
-        if (place := self.socket) is not None:
-            with file_errors(place):
-                place.unlink(missing_ok=True)
+        if (path := self.socket) is not None:
+            with file_errors(path):
+                path.unlink(missing_ok=True)
 
 
 def exit_text(code: int | None) -> str:
@@ -254,7 +254,7 @@ class StartupTask(ManagedProcess):
         return self.alive()
 
     @abc.abstractmethod
-    def ended(self, code: int) -> None:
+    def on_end(self, code: int) -> None:
         """Called once the program has ended by itself. code: its exit code, or the negative number of the signal that ended it."""
 
 
@@ -301,12 +301,12 @@ class ServerProcess(ManagedProcess):
 
     def preload(self) -> None:
         source, self._held = os.pipe()
-        self.process = spawn(self._argv, self._env, self.log, stdin=source, kept=SERVER)
+        self.process = spawn(self._argv, self._env, self.log, stdin=source, capabilities=SERVER)
 
     def spawn(self) -> None:
         """If a preloaded process has ended by itself, it is not started again, so that its error is reported."""
         if self._held is None:
-            self.process = spawn(self._argv, self._env, self.log, kept=SERVER)
+            self.process = spawn(self._argv, self._env, self.log, capabilities=SERVER)
         self._let_go()
 
     def clean_up(self) -> None:

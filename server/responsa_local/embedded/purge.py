@@ -23,7 +23,7 @@ def places(layout: Layout) -> list[Path]:
     Raises:
         EmbeddedError: the folder holds other files and is not a Responsa home.
     """
-    outside = [place for place in layout.outside if os.path.lexists(place)]
+    outside = [path for path in layout.outside if os.path.lexists(path)]
     if layout.is_home():
         return [*outside, layout.home]
     if os.path.lexists(layout.home) and not (outside and layout.is_deleted()):
@@ -61,7 +61,7 @@ def purge(layout: Layout, *, keep: Path | None = None) -> list[Path]:
             _remove_outside(layout, gone[:-1])
             last = (layout.marker, layout.restoring)
             for entry in sorted(
-                layout.home.iterdir(), key=lambda entry: [entry == one for one in last[::-1]]
+                layout.home.iterdir(), key=lambda entry: [entry == path for path in last[::-1]]
             ):
                 if entry == keep:
                     continue
@@ -91,8 +91,8 @@ def _purge_outside(layout: Layout, gone: list[Path]) -> list[Path]:
 
 
 def _remove_outside(layout: Layout, outside: Sequence[Path]) -> None:
-    for place in outside:
-        shutil.rmtree(place)
+    for path in outside:
+        shutil.rmtree(path)
     if layout.root_place is not None and (parent := layout.root_place.parent).is_dir():
         for draft in parent.glob(f".{layout.root_place.name}-*"):
             shutil.rmtree(draft)

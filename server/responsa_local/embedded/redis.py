@@ -55,7 +55,7 @@ class EmbeddedRedis(ManagedProcess):
         """Passes the configuration through stdin, so that no argument or file holds the password. See `ManagedProcess.spawn`."""
         lines = [
             "port 0",
-            f"unixsocket {_quoted(self.layout.redis_socket)}",
+            f"unixsocket {_quote(self.layout.redis_socket)}",
             # If root runs Responsa, the socket has root's group, as its folder has.
             f"unixsocketperm {700 if self._account is None else 770}",
             f"requirepass {self.layout.passwords.redis}",
@@ -66,7 +66,7 @@ class EmbeddedRedis(ManagedProcess):
             "loglevel warning",
             f"maxmemory {_MEMORY}",
             "maxmemory-policy allkeys-lru",
-            f"dir {_quoted(self.layout.redis_run)}",
+            f"dir {_quote(self.layout.redis_run)}",
         ]
         configuration = ("\n".join(lines) + "\n").encode()
         self.process = spawn(
@@ -95,7 +95,7 @@ class EmbeddedRedis(ManagedProcess):
         return answer == b"+OK\r\n+PONG\r\n"
 
 
-def _quoted(path: Path) -> str:
+def _quote(path: Path) -> str:
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -38,7 +38,7 @@ def spawn(
     death_signal: signal.Signals = signal.SIGKILL,
     stdin: bytes | int = b"",
     errors_alone: bool = False,
-    kept: Collection[Capability] = SUPERVISOR,
+    capabilities: Collection[Capability] = SUPERVISOR,
 ) -> subprocess.Popen[bytes]:
     """Starts a program in a new session. Its output goes to `log`. Call this from the main thread, because the kernel
     sends the death signal when the thread that spawned the process ends.
@@ -50,7 +50,7 @@ def spawn(
         stdin: the input of the program. A pipe holds the input, so it may have at most 64 KiB. Or a descriptor to read
             from, which is closed here.
         errors_alone: whether only stderr goes to `log`.
-        kept: the capabilities that the program keeps if it runs as root.
+        capabilities: the capabilities that the program keeps if it runs as root.
 
     Raises:
         EmbeddedError: the program is missing, or the log cannot be written.
@@ -67,7 +67,7 @@ def spawn(
             cwd="/",
             env=env,
             start_new_session=True,
-            preexec_fn=_dying_with_parent(death_signal, account, kept),
+            preexec_fn=_dying_with_parent(death_signal, account, capabilities),
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise cannot_run(argv[0], error) from error
@@ -143,7 +143,7 @@ def cannot_run(program: str, error: OSError | subprocess.SubprocessError) -> Emb
 def _dying_with_parent(
     death_signal: signal.Signals,
     account: Account | None = None,
-    kept: Collection[Capability] | None = None,
+    capabilities: Collection[Capability] | None = None,
 ) -> Callable[[], None]:
     """A function that changes the user or the capabilities of the new process, and then sets the death signal, because
     a change of user clears the signal."""
@@ -153,8 +153,8 @@ def _dying_with_parent(
     def set_death_signal() -> None:
         if account is not None:
             become_before_exec(account.uid, account.gid)
-        elif kept is not None:
-            keep_capabilities(kept)
+        elif capabilities is not None:
+            keep_capabilities(capabilities)
         if prctl is not None:
             prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
             if os.getppid() != parent:  # the parent died before prctl was called

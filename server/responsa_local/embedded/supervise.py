@@ -121,8 +121,8 @@ def preflight(layout: Layout) -> None:
         EmbeddedError: the first problem found.
     """
     layout.check_home()
-    for place in layout.disks:
-        check_disk(place)
+    for disk in layout.disks:
+        check_disk(disk)
 
 
 class _DiskWatch:
@@ -140,15 +140,15 @@ class _DiskWatch:
         if now < self._next:
             return
         self._next = now + WATCH_INTERVAL
-        for place in self._disks:
+        for disk in self._disks:
             try:
-                check_disk(place)
+                check_disk(disk)
             except Fixable as error:
-                if place not in self._low:
-                    self._low.add(place)
+                if disk not in self._low:
+                    self._low.add(disk)
                     self._say(str(error))
             else:
-                self._low.discard(place)
+                self._low.discard(disk)
 
 
 class _Listener(threading.Thread):
@@ -462,7 +462,7 @@ class Supervisor:
         if errand is not None and errand.process is not None and not errand.alive():
             code = errand.process.returncode
             errand.stop()
-            errand.ended(code)
+            errand.on_end(code)
             self._all_ready()
 
     def _all_ready(self) -> None:
@@ -650,11 +650,11 @@ def _handlers(handler: Callable[[int, FrameType | None], None]) -> Generator[Non
 def _never_failing(say: Callable[[str], None]) -> Callable[[str], None]:
     """Wraps `say`, so that the parts are stopped even if the terminal is closed."""
 
-    def said(line: str) -> None:
+    def say_line(line: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             say(line)
 
-    return said
+    return say_line
 
 
 def _to_stderr(line: str) -> None:

@@ -179,9 +179,9 @@ def _host_id(**match: str) -> Tree:
     return {"header": {"name": ":authority", "string_match": {**match, "ignore_case": True}}}
 
 
-def _connection_limit(most: int) -> Tree:
+def _connection_limit(limit: int) -> Tree:
     """The filter that limits the connections of an address. The file contains its code, so that Envoy needs no other file."""
-    if most == NO_LIMIT:
+    if limit == NO_LIMIT:
         return None
     try:
         code = locate_generated(_FILTER).read_bytes()
@@ -195,7 +195,7 @@ def _connection_limit(most: int) -> Tree:
                 "name": "connection_limit",
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": str(most),
+                    "value": str(limit),
                 },
                 # If an instance fails, Envoy closes the connections of its thread, and starts another instance within a second.
                 "failure_policy": "FAIL_RELOAD",
@@ -232,12 +232,12 @@ def _discovery(endpoints: Path | NamedServers) -> dict[str, Tree]:
         "discovery": "STRICT_DNS",
         "server_endpoints": None,
         "gateway_endpoints": None,
-        "server_names": _named(SERVER, endpoints.host, endpoints.grpc),
-        "gateway_names": _named(GATEWAY, endpoints.host, endpoints.http),
+        "server_names": _assign_names(SERVER, endpoints.host, endpoints.grpc),
+        "gateway_names": _assign_names(GATEWAY, endpoints.host, endpoints.http),
     }
 
 
-def _named(cluster: str, host: str, port: int) -> Tree:
+def _assign_names(cluster: str, host: str, port: int) -> Tree:
     """The assignment of a cluster whose servers Envoy looks up by name."""
     address: Tree = {"socket_address": {"address": host.strip("[]"), "port_value": port}}
     return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}

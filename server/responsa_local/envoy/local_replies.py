@@ -219,11 +219,11 @@ def _grpc_mapper(reply: LocalReply, requested: str, answered: str) -> Tree:
 
 
 def _body(text: str, content_type: str) -> Tree:
-    return {"text_format_source": {"inline_string": _escaped(text)}, "content_type": content_type}
+    return {"text_format_source": {"inline_string": _escape(text)}, "content_type": content_type}
 
 
 def _header(key: str, value: str) -> Tree:
-    return {"header": {"key": key, "value": _escaped(value)}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return {"header": {"key": key, "value": _escape(value)}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def _filters(reply: LocalReply) -> list[Tree]:
@@ -255,6 +255,6 @@ def _status_filter(comparison: str, value: int) -> Tree:
     return {"status_code_filter": {"comparison": {"op": comparison, "value": number}}}
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Escapes %, which begins a placeholder in Envoy's formats."""
     return text.replace("%", "%%")

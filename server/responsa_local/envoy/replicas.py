@@ -81,7 +81,7 @@ class Replicas:
         except OSError as error:
             raise self._unreadable() from error
         try:
-            return tuple(_of_json(cast("dict[str, Any]", one)) for one in json.loads(text)["replicas"])
+            return tuple(_of_json(cast("dict[str, Any]", row)) for row in json.loads(text)["replicas"])
         except (ValueError, KeyError, TypeError, ReplicaError) as error:
             raise self._unreadable() from error
 
@@ -91,7 +91,7 @@ class Replicas:
         Raises:
             ReplicaError: the name or one of the addresses is taken.
         """
-        with self._edited() as replicas:
+        with self._edit() as replicas:
             for other in replicas:
                 if other.name == replica.name:
                     raise ReplicaError(f"there is already a replica {replica.name}; remove it first")
@@ -103,7 +103,7 @@ class Replicas:
 
     def put_own(self, own: Sequence[Replica]) -> None:
         """Put the replicas of `responsa up` first in the list, in place of its earlier ones."""
-        with self._edited() as replicas:
+        with self._edit() as replicas:
             replicas[:] = [*own, *(other for other in replicas if not is_own(other.name))]
 
     def remove(self, name: str) -> None:
@@ -112,14 +112,14 @@ class Replicas:
         Raises:
             ReplicaError: no replica has this name.
         """
-        with self._edited() as replicas:
-            kept = [other for other in replicas if other.name != name]
-            if len(kept) == len(replicas):
+        with self._edit() as replicas:
+            others = [other for other in replicas if other.name != name]
+            if len(others) == len(replicas):
                 raise ReplicaError(f"there is no replica {name}; `responsa replicas list` shows all")
-            replicas[:] = kept
+            replicas[:] = others
 
     @contextmanager
-    def _edited(self) -> Generator[list[Replica]]:
+    def _edit(self) -> Generator[list[Replica]]:
         """The list, which no other process can change during the block. The list is written if the block raises no error."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

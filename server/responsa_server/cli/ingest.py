@@ -304,7 +304,7 @@ class _Run:
             self._say_findable(collection, summary)
             return summary
         (engine,) = entry_points(group="responsa.engines", name=self.engine)
-        async with engine.load().opened(client, collection) as ray:
+        async with engine.load().connect(client, collection) as ray:
             self.begun()
             summary = await self._load(client, targets, targets, ray.prepare, IN_FLIGHT + ray.actors)
         if not self.json:

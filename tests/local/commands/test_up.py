@@ -33,12 +33,12 @@ def test_own_documents_that_were_not_loaded_come_with_a_remedy(
     assert docs.process.wait() != 0  # there is no key
     docs.stop()
     assert not Path(page).exists()  # type: ignore[arg-type]
-    docs.ended(1)
+    docs.on_end(1)
     loading, told = capsys.readouterr().out.splitlines()
     assert loading.startswith("Loading Responsa's own documents")
     assert told.startswith("Responsa could not load its own documents completely (")
     assert "The next start loads what is missing. To load it at once, restart Responsa." in told
-    docs.ended(0)
+    docs.on_end(0)
     OwnDocs(layout, tmp_path, "http://127.0.0.1:1").launch()  # it finds that all of them are loaded
     assert capsys.readouterr().out == ""
 

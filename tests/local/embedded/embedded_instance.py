@@ -55,7 +55,7 @@ class Waiting(StartupTask):
         self.process = spawn(["/bin/sh", "-c", code, str(self.layout.home / "go")], os.environ, self.log)
         print(json.dumps({"errand": "begun"}), flush=True)
 
-    def ended(self, code: int) -> None:
+    def on_end(self, code: int) -> None:
         print(json.dumps({"errand": code}), flush=True)
 
 
