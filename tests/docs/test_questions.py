@@ -57,9 +57,7 @@ CODE: Final = ("cairo", "scarb")
 OTHERS: Final[Mapping[str, str]] = {
     "How do I get my expenses back?": "tests/docs/test_pages.py",
     "And after meiosis?": "tests/docs/test_pages.py",
-    "When does the boat to Rum leave?": "tests/docs/test_pages.py",
     "When do the eels come?": "tests/docs/test_pages.py",
-    "Who trains the apprentices?": "tests/docs/test_pages.py",
     "What was the homework in the lesson of 2026-09-14?": "tests/docs/test_pages.py",
     "How many seats are left for Hamlet tonight?": "tests/docs/test_pages.py",
     "How many days of leave does everybody have?": "tests/docs/test_pages.py",
