@@ -70,7 +70,6 @@ OTHERS: Final[Mapping[str, str]] = {
     "What is 347 times 12?": "a tool's",
     "What do 7 tickets at 34.50 euros cost?": "a tool's",
     "what can you do?": "small talk",
-    "Why does ice float?": "an example for a model",
     "Who won the match?": "an example for a classifier",
     "How do I clean the garden camera?": "a row of an evaluation",
     "Forgot your password?": "a button",
