@@ -53,7 +53,7 @@ class Place:
             Calling(KeyLimits(4, 0, 5.0), RetryPolicy(retries=0)),
             Prices(load_shipped(), ["lab"]),
         )
-        reranking = Reranking(self.model, seconds=60, most=4, most_bytes=4000, breakers=Breakers())
+        reranking = Reranking(self.model, seconds=60, limit=4, most_bytes=4000, breakers=Breakers())
         self.search = KnowledgeSearch(self.retriever, reranking)
         self.evidence = LibraryEvidence(self.retriever, reranking)
 

@@ -278,7 +278,7 @@ async def _reranking(settings: Settings, models: ModelTable, stack: AsyncExitSta
     return Reranking(
         model,
         seconds=_RERANKING_SECONDS,
-        most=retrieval.reranked,
+        limit=retrieval.reranked,
         most_bytes=retrieval.reranked_bytes,
         breakers=models.breakers,
     )

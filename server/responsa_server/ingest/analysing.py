@@ -20,7 +20,7 @@ from responsa_server.domain.passages import FoundPassage, LexicalIndex, PassageI
 from responsa_server.domain.people import Server
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.ingest.indexing import lexical_form
-from responsa_server.search.evidence import made_sequences
+from responsa_server.search.evidence import sequences_of_passage
 from responsa_server.stores.postgres.passages import PassageAnalysis, PassageWordsStore
 from responsa_server.telemetry.unexpected import keep_going
 from responsa_server.text.instructing import NEAR_BYTES, instructing_ranges
@@ -87,7 +87,7 @@ def _made(
             analyzer, passage.title, passage.headings, passage.text, found_passage.language, columns
         )
         made[passage.id] = PassageAnalysis(
-            pack(form.counts, made_sequences(found_passage, analyzer)),
+            pack(form.counts, sequences_of_passage(found_passage, analyzer)),
             instructing_ranges(text, start, (source.start, source.end)),
             form.terms,
             form.length,

@@ -39,7 +39,7 @@ from responsa_server.search.excerpts import (
 )
 from responsa_server.search.hits import with_surroundings
 from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages
-from responsa_server.search.reranking import Reranking, RerankScores, order, reranked_text
+from responsa_server.search.reranking import Reranking, RerankScores, order, text_to_rerank
 from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever, ScoredPassage
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
 from responsa_server.search.sections import rank_sections, whole_sections
@@ -72,13 +72,13 @@ class Found:
         self.retrieval = retrieval
         self.around = around
         self.chosen = chosen
-        self._shown: dict[int, Sequence[PromptPassage]] = {}
+        self._by_size: dict[int, Sequence[PromptPassage]] = {}
 
     def shown(self, most_bytes: int) -> Sequence[PromptPassage]:
         """What a prompt shows of it."""
-        if most_bytes not in self._shown:
-            self._shown[most_bytes] = _shown(self.retrieval, most_bytes)
-        return self._shown[most_bytes]
+        if most_bytes not in self._by_size:
+            self._by_size[most_bytes] = _show_retrieval(self.retrieval, most_bytes)
+        return self._by_size[most_bytes]
 
     @property
     def kept(self) -> Retrieval:
@@ -103,14 +103,14 @@ class LibraryEvidence:
     ) -> Evidence:
         top_k = TOP_K if options.top_k is None else options.top_k
         # The reranking model chooses among more passages than are kept.
-        kept = top_k if self._reranking is not None and options.rerank else 0
-        most = max(top_k, self._reranking.most) if self._reranking is not None and kept else top_k
+        limit = top_k if self._reranking is not None and options.rerank else 0
+        top = max(top_k, self._reranking.limit) if self._reranking is not None and limit else top_k
 
         query = RetrievalQuery(
             caller,
             questions,
             collections or None,
-            top_k=most,
+            top_k=top,
             threshold=options.threshold,
             text_will_do=True,
             expansions=options.expansions,
@@ -127,15 +127,15 @@ class LibraryEvidence:
             # Two searches, so that the many documents without a subject do not displace the few about the caller.
             references = await self._retriever.retrieve(replace(query, own=options.own, about=False))
             retrieval = _with_references(retrieval, references)
-            kept += MOST_REFERENCES if kept else 0
+            limit += MOST_REFERENCES if limit else 0
         used = tuple(dict.fromkeys(passage.found.passage.collection_id for passage in retrieval.passages))
         return Evidence(
             len(retrieval.passages),
             retrieval.embedding_tokens,
-            Found(replace(retrieval, kept=kept)),
+            Found(replace(retrieval, kept=limit)),
             TEXT_ONLY if retrieval.text_only else "",
             used,
-            {} if collections else {one: retrieval.kinds[one] for one in used},
+            {} if collections else {name: retrieval.kinds[name] for name in used},
             record=record,
         )
 
@@ -155,7 +155,7 @@ class LibraryEvidence:
         retrieval = _with_manual(own.retrieval, manual.retrieval)
         around = {**(own.around or {}), **(manual.around or {})}
         chosen = await self._retriever.analyse(
-            lambda analyzer: choose(retrieval, around, analyzer, most=MAX_EXCERPTS)
+            lambda analyzer: choose(retrieval, around, analyzer, limit=MAX_EXCERPTS)
         )
         both = replace(
             ranked.evidence,
@@ -170,14 +170,14 @@ class LibraryEvidence:
         if not evidence.passages:
             return Ranked(evidence, Ranking())
         retrieval = self._read(evidence).retrieval
-        documents, reranked = await self._reordered(
+        documents, reranked = await self._rerank(
             question,
             distinct(retrieval.passages),
             retrieval.kept,
         )
         documents, near = await with_surroundings(self._retriever.lexical, caller, question, documents, MOST)
         ordered = newest_first([document.found.passage for document in documents], near.editions)
-        documents = [documents[place] for place in ordered]
+        documents = [documents[index] for index in ordered]
         first = [document.found for document in documents[:READ]]
         retrieval = replace(
             retrieval,
@@ -186,41 +186,41 @@ class LibraryEvidence:
             kept=0,
         )
         chosen = await self._retriever.analyse(
-            lambda analyzer: choose(retrieval, near.around, analyzer, most=MAX_EXCERPTS)
+            lambda analyzer: choose(retrieval, near.around, analyzer, limit=MAX_EXCERPTS)
         )
         content = Found(retrieval, near.around, chosen)
-        kept = replace(evidence, passages=len(retrieval.passages), content=content)
-        return Ranked(kept, ranking(chosen), reranked.fallback, reranked.usage)
+        ranked = replace(evidence, passages=len(retrieval.passages), content=content)
+        return Ranked(ranked, ranking(chosen), reranked.fallback, reranked.usage)
 
     async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
-        found = self._read(evidence)
-        if (around := found.around) is None:  # the evidence was read from a milestone
-            ids = [one.found.passage.id for one in found.retrieval.passages[:READ]]
+        content = self._read(evidence)
+        if (around := content.around) is None:  # the evidence was read from a milestone
+            ids = [passage.found.passage.id for passage in content.retrieval.passages[:READ]]
             around = await self._retriever.lexical.around(caller, ids, NEAR_BYTES)
 
         async def make(analyzer: Analyzer) -> Ranking:
-            chosen = await choose(found.retrieval, around, analyzer, found.chosen)
+            chosen = await choose(content.retrieval, around, analyzer, content.chosen)
             return await with_excerpts(ranking, chosen, evidence.kinds, analyzer)
 
         return await self._retriever.analyse(make)
 
-    async def _reordered(
-        self, question: str, passages: Sequence[ScoredPassage], kept: int
+    async def _rerank(
+        self, question: str, passages: Sequence[ScoredPassage], limit: int
     ) -> tuple[Sequence[ScoredPassage], RerankScores]:
         """The first `kept` passages in the order of the reranking model; all passages as they are if `kept` is 0 or
         there is no such model any more."""
-        if self._reranking is None or not kept:
+        if self._reranking is None or not limit:
             return passages, RerankScores([None] * len(passages))
-        found = await self._reranking.scores(
-            question, [reranked_text(passage.found.passage) for passage in passages]
+        reranked = await self._reranking.scores(
+            question, [text_to_rerank(passage.found.passage) for passage in passages]
         )
-        return [passages[place] for place in order(found.scores)[:kept]], found
+        return [passages[index] for index in order(reranked.scores)[:limit]], reranked
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         if not evidence.content:  # nothing was searched
             return ()
-        found = self._read(evidence)
-        return await self._retriever.analyse(lambda _: _show_in_prompt(found.shown(most_bytes)))
+        content = self._read(evidence)
+        return await self._retriever.analyse(lambda _: _show_in_prompt(content.shown(most_bytes)))
 
     async def sections(
         self, caller: Principal, evidence: Evidence, limit: int, most_bytes: int, *, divided: bool
@@ -271,7 +271,7 @@ async def _show_in_prompt(prompt_passages: Sequence[PromptPassage]) -> Sequence[
     return shown
 
 
-def _shown(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:
+def _show_retrieval(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:
     """What a prompt shows."""
     documents = [passage.found for passage in retrieval.passages]
     return prompt_passages(documents, retrieval.neighbours, most_bytes)
@@ -285,7 +285,7 @@ def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:
         own,
         passages=sorted(
             passages,
-            key=lambda one: -one.score.total - ABOUT_MARGIN * (one.found.passage.document_id in about),
+            key=lambda it: -it.score.total - ABOUT_MARGIN * (it.found.passage.document_id in about),
         ),
         about=about,
         kinds={**references.kinds, **own.kinds},

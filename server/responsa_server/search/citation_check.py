@@ -64,33 +64,33 @@ class _Source:
         shares = [sum(worth[term] for term in known) for known in terms]
         if not units:
             return None
-        said = quantities(sentence, language, analyzer)
+        figures = quantities(sentence, language, analyzer)
         numbers = [0] * len(units)
-        for place, unit in enumerate(units) if said else ():
+        for index, unit in enumerate(units) if figures else ():
             stated = quantities(self.passage.text[slice(*unit)], self.language, analyzer)
-            numbers[place] = sum(not one.weak and one.is_in(stated) for one in said)
-        best = max(range(len(units)), key=lambda place: (numbers[place], shares[place], -place))
+            numbers[index] = sum(not figure.weak and figure.is_in(stated) for figure in figures)
+        best = max(range(len(units)), key=lambda index: (numbers[index], shares[index], -index))
         start, end = units[best]
         short = self.passage.text[start:end].encode()[:MAX_SHORT_QUOTE_BYTES].decode(errors="ignore")
         return (start, start + len(short.rstrip())), shares[best] / (sum(worth.values()) or 1.0)
 
     def around(self, span: Span) -> Sequence[Span]:
         """The units around a range, with the header of their table or what introduces their list."""
-        within = [place for place, unit in enumerate(self.units) if unit[0] < span[1] and span[0] < unit[1]]
-        units = [self.units[place] for place in within]
+        within = [index for index, unit in enumerate(self.units) if unit[0] < span[1] and span[0] < unit[1]]
+        units = [self.units[index] for index in within]
         text = self.passage.text
         if within and within[0]:
             for kind in (_CELLS, _ITEM):
-                place = within[0]
-                while place and kind.match(text, *self.units[place]):
-                    place -= 1
-                if place < within[0]:
-                    units += self.units[place : place + (2 if kind is _CELLS else 1)]
+                index = within[0]
+                while index and kind.match(text, *self.units[index]):
+                    index -= 1
+                if index < within[0]:
+                    units += self.units[index : index + (2 if kind is _CELLS else 1)]
         return units
 
-    def above(self, place: int) -> str:
+    def above(self, index: int) -> str:
         """The title and the headings above a place of the text."""
-        path = self.passage.found.passage.path_at(self._byte(place))
+        path = self.passage.found.passage.path_at(self._byte(index))
         return " ; ".join(map(without_instructions, (self.passage.found.passage.title, *path)))
 
     def bytes_of(self, span: Span) -> ByteRange:
@@ -101,8 +101,8 @@ class _Source:
         text = self.passage.text[slice(*span)]
         return Quote(self.passage.found.passage, self.bytes_of(span), text, score)
 
-    def _byte(self, place: int) -> int:
-        return self.passage.source.start + len(self.passage.text[:place].encode())
+    def _byte(self, index: int) -> int:
+        return self.passage.source.start + len(self.passage.text[:index].encode())
 
     def _instructs(self, span: Span) -> bool:
         return any(start < span[1] and span[0] < end for start, end in self._instructing)
@@ -149,7 +149,7 @@ class _Found:
         around = self.source.around(self.span) if copied else self.source.units
         return CitedText(self.source.passage.text, self.source.language, self.span, around, copied)
 
-    def checked(self, differing: Sequence[Difference]) -> CheckedClaim:
+    def check(self, differing: Sequence[Difference]) -> CheckedClaim:
         quote = self.source.quote(self.span, self.score)
         if self.origin is QuoteOrigin.NOT_FOUND:
             quote = replace(quote, text="")
@@ -182,7 +182,7 @@ async def check_claims(
         quotes.append(_find_quote(claim, language, sources[claim.passage], analyzer))
     quotes = [quote and _name_others(quote, quotes, language, analyzer) for quote in quotes]
     differing = await _compare([quote for quote in quotes if quote is not None], language, analyzer)
-    return [quote and quote.checked(differing.get(id(quote), ())) for quote in quotes]
+    return [quote and quote.check(differing.get(id(quote), ())) for quote in quotes]
 
 
 def _find_quote(claim: CitedSentence, language: str, source: _Source, analyzer: Analyzer) -> _Found:
@@ -216,23 +216,23 @@ async def _compare(
     for _, sentence in groupby(quoted, key=lambda quote: quote.claim.sentence):
         await pause()
         cited = list(sentence)
-        above = " ; ".join(dict.fromkeys(one.source.above(one.span[0]) for one in cited))
-        texts = [one.text for one in cited]
-        for answer in dict.fromkeys(one.claim.answer for one in cited):
-            own = [number for number, one in enumerate(cited) if one.claim.answer == answer]
+        above = " ; ".join(dict.fromkeys(citation.source.above(citation.span[0]) for citation in cited))
+        texts = [citation.text for citation in cited]
+        for answer in dict.fromkeys(citation.claim.answer for citation in cited):
+            own = [number for number, citation in enumerate(cited) if citation.claim.answer == answer]
             text = cited[own[0]].claim.text
             spoken = language or cited[own[0]].source.language
             for difference in find_differences(text, spoken, texts, above, analyzer):
-                number, place = (
+                number, offset = (
                     difference.source
                     if difference.source is not None and difference.source[0] in own
                     else (own[0], None)
                 )
                 start = answer.start + len(text[: difference.said[0]].encode())
-                said = ByteRange(start, start + len(text[slice(*difference.said)].encode()))
-                there = None if place is None else cited[number].source.bytes_of(place)
-                if said.start < said.end:
+                stated_at = ByteRange(start, start + len(text[slice(*difference.said)].encode()))
+                there = None if offset is None else cited[number].source.bytes_of(offset)
+                if stated_at.start < stated_at.end:
                     differing.setdefault(id(cited[number]), []).append(
-                        Difference(difference.kind, said, there)
+                        Difference(difference.kind, stated_at, there)
                     )
     return differing

@@ -80,15 +80,15 @@ def find_differences(
     language: ISO 639-1, that of the sentence. above: the titles and the headings above the quotes.
     """
     bare = _blank(sentence)
-    said = quantities(bare, language, analyzer)
-    made = [
-        *_compare_quantities(said, cited, above, language, analyzer),
-        *_compare_names(sentence, bare, language, [one.span for one in said], cited, above, analyzer),
+    numbers = quantities(bare, language, analyzer)
+    differences = [
+        *_compare_quantities(numbers, cited, above, language, analyzer),
+        *_compare_names(sentence, bare, language, [item.span for item in numbers], cited, above, analyzer),
         *_compare_denials(
-            bare, language, {number: one for number, one in enumerate(cited) if one.copied}, analyzer
+            bare, language, {number: text for number, text in enumerate(cited) if text.copied}, analyzer
         ),
     ]
-    return sorted(made, key=lambda one: one.said)
+    return sorted(differences, key=lambda difference: difference.said)
 
 
 def _blank(text: str) -> str:
@@ -105,31 +105,31 @@ def _list_parts(cited: CitedText) -> Iterator[tuple[int, str]]:
 
 
 def _compare_quantities(
-    said: Sequence[Quantity], cited: Sequence[CitedText], above: str, language: str, analyzer: Analyzer
+    numbers: Sequence[Quantity], cited: Sequence[CitedText], above: str, language: str, analyzer: Analyzer
 ) -> Iterator[Difference]:
-    if not said:
+    if not numbers:
         return
     stated = [
-        (number, place, quantity)
-        for number, one in enumerate(cited)
-        for place, part in _list_parts(one)
-        for quantity in quantities(part, one.language, analyzer)
+        (number, offset, quantity)
+        for number, text in enumerate(cited)
+        for offset, part in _list_parts(text)
+        for quantity in quantities(part, text.language, analyzer)
     ]
     known = [quantity for *_, quantity in stated]
     figures = {value for quantity in known for value in quantity.values}
     figures.update(
-        figure for one in cited for _, part in _list_parts(one) for figure in _FIGURES.findall(part)
+        figure for text in cited for _, part in _list_parts(text) for figure in _FIGURES.findall(part)
     )
-    headed = [one for one in quantities(above, language, analyzer) if one.kind == "date" or not one.unit]
-    for quantity in said:
+    headed = [item for item in quantities(above, language, analyzer) if item.kind == "date" or not item.unit]
+    for quantity in numbers:
         if quantity.is_in(known) or (not quantity.weak and not quantity.unit and quantity.is_in(headed)):
             continue
         if quantity.kind == "number" and not quantity.sizes and not figures.isdisjoint(quantity.values):
             continue  # without a unit of measure, a number may count the same things by another word
         others = (
-            (number, (place + other.span[0], place + other.span[1]))
-            for number, place, other in stated
-            if quantity.is_like(other) and not other.is_in(said)
+            (number, (offset + other.span[0], offset + other.span[1]))
+            for number, offset, other in stated
+            if quantity.is_like(other) and not other.is_in(numbers)
         )
         yield Difference(DifferenceKind.QUANTITY, quantity.span, next(others, None))
 
@@ -146,15 +146,15 @@ def _compare_names(
     parts = [
         above,
         *(
-            f"{part}\n{one.text[place : place + len(part)]}"
-            for one in cited
-            for place, part in _list_parts(one)
+            f"{part}\n{text.text[offset : offset + len(part)]}"
+            for text in cited
+            for offset, part in _list_parts(text)
         ),
     ]
     texts = "\n".join(parts)
     terms = {
         term
-        for part_language in {language, *(one.language for one in cited)}
+        for part_language in {language, *(text.language for text in cited)}
         for term in analyzer.terms(texts, part_language)
     }
     wanting = [
@@ -193,7 +193,7 @@ def _join(spans: Sequence[Span], text: str) -> Iterator[Span]:
 def _find_exact(text: str, bare: str) -> Iterator[Span]:
     """What is code, quoted, or an identifier."""
     for match in _QUOTED.finditer(text):
-        group = next(place for place, said in enumerate(match.groups(), 1) if said)
+        group = next(number for number, part in enumerate(match.groups(), 1) if part)
         start = match.start(group)
         if match.group().startswith("`"):
             yield from (
@@ -221,12 +221,12 @@ def _list_words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]
     stop = STOPWORDS.get(language or "en", frozenset())
     capitals = [text[start].isupper() and text[start:end].lower() not in stop for start, end in places]
     words: list[_Word] = []
-    for place, ((start, end), terms) in enumerate(places.items()):
+    for index, ((start, end), terms) in enumerate(places.items()):
         word = text[start:end]
-        name = capitals[place] and _BEGINS.search(text[max(start - 8, 0) : start]) is None
+        name = capitals[index] and _BEGINS.search(text[max(start - 8, 0) : start]) is None
         if language == "de":
             # An ordinary noun has a capital letter too. Beside another such word, it is probably a name.
-            name = name and any(capitals[max(place - 1, 0) : place] + capitals[place + 1 : place + 2])
+            name = name and any(capitals[max(index - 1, 0) : index] + capitals[index + 1 : index + 2])
         acronym = len(word) > 1 and word.isupper() and not word[0].isdigit()
         words.append(_Word(word.lower(), (start, end), frozenset(terms), name or acronym))
     return words
@@ -238,27 +238,27 @@ def _compare_denials(
     """A denial of what the other side says: most words of what it denies stand there. Of a sentence in other words, the
     form says nothing."""
     forms = _read_forms()
-    if not copied or language not in forms or any(one.language not in forms for one in copied.values()):
+    if not copied or language not in forms or any(text.language not in forms for text in copied.values()):
         return
-    said = _find_denial(sentence, language)
-    if said is not None:
-        parts = [(part, one.language) for one in copied.values() for _, part in _list_parts(one)]
-        denied = _find_denied(sentence, said, (0, len(sentence)), language, analyzer)
+    denial = _find_denial(sentence, language)
+    if denial is not None:
+        parts = [(part, text.language) for text in copied.values() for _, part in _list_parts(text)]
+        denied = _find_denied(sentence, denial, (0, len(sentence)), language, analyzer)
         if _share(denied, parts, analyzer) >= _DENIED_SHARE and not any(
             _find_denial(*part) for part in parts
         ):
-            yield Difference(DifferenceKind.DENIAL, said)
+            yield Difference(DifferenceKind.DENIAL, denial)
         return
     places: list[tuple[int, Span]] = []
-    for number, one in copied.items():
-        start, end = _find_clause(one)
-        quoted = _blank(one.text[start:end])
-        copies = (one.quote[0] - start, one.quote[1] - start)
+    for number, text in copied.items():
+        start, end = _find_clause(text)
+        quoted = _blank(text.text[start:end])
+        copies = (text.quote[0] - start, text.quote[1] - start)
         words = (
             word
-            for word in _find_denials(quoted, one.language)
+            for word in _find_denials(quoted, text.language)
             if _share(
-                _find_denied(quoted, word, copies, one.language, analyzer), [(sentence, language)], analyzer
+                _find_denied(quoted, word, copies, text.language, analyzer), [(sentence, language)], analyzer
             )
             > _DENIED_SHARE
         )
@@ -289,7 +289,7 @@ def _find_denied(text: str, word: Span, within: Span, language: str, analyzer: A
     start, end = _extend(text, word, (0, len(text)))
     ranges = ((max(word[1], within[0]), min(end, within[1])), (word[1], end), (start, end))
     return next(
-        filter(None, (_list_terms(text[slice(*one)], language, analyzer) for one in ranges)), set[str]()
+        filter(None, (_list_terms(text[slice(*span)], language, analyzer) for span in ranges)), set[str]()
     )
 
 

@@ -35,7 +35,7 @@ def newest_first(passages: Sequence[Passage], editions: Mapping[UUID, Edition]) 
     ordered = list(range(len(passages)))
     if not editions:
         return ordered
-    above = [[*map(_folded, passage.headings)] for passage in passages[:MOST]]
+    above = [[*map(_fold, passage.headings)] for passage in passages[:MOST]]
     for older in ordered[:MOST]:
         for newer in ordered[ordered.index(older) + 1 : MOST]:
             # Only what stands in the same place of two editions is compared.
@@ -58,11 +58,11 @@ def _is_newer(newer: Passage, older: Passage, editions: Mapping[UUID, Edition]) 
     dates = _date(first), _date(second)
     if first.source_key == second.source_key:
         return dates[0] > dates[1] if all(dates) else first.create_time > second.create_time
-    headings, others = ({*map(_folded, one.headings)} for one in (first, second))
+    headings, others = ({*map(_fold, edition.headings)} for edition in (first, second))
     return (
         all(dates)
         and dates[0] > dates[1]
-        and _folded(first.title) == _folded(second.title)
+        and _fold(first.title) == _fold(second.title)
         and len(headings & others) >= _SAME_HEADINGS * len(headings | others)
     )
 
@@ -74,5 +74,5 @@ def _date(edition: Edition) -> str:
     return max(_YEAR.findall(edition.title), default="")
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     return _NUMBERS.sub("", text).strip().lower()

@@ -203,19 +203,19 @@ class QuestionEmbedder:
             for key, entry in (await self._cache.get(tenant_id, keys)).items()
             if len(entry.value) == dimensions * 4
         }
-        missing = [place for place, key in enumerate(keys) if key not in cached]
+        missing = [index for index, key in enumerate(keys) if key not in cached]
         self._cache.count(len(keys) - len(missing), len(missing))
         result = np.empty((len(texts), dimensions), dtype=np.float32)
-        for place, key in enumerate(keys):
+        for index, key in enumerate(keys):
             if key in cached:
-                result[place] = np.frombuffer(cached[key], dtype="<f4")
+                result[index] = np.frombuffer(cached[key], dtype="<f4")
         if missing:
-            made = await embed_once(self._model, [texts[place] for place in missing])
-            for place, vector in zip(missing, made, strict=True):
-                result[place] = vector
+            vectors = await embed_once(self._model, [texts[index] for index in missing])
+            for index, vector in zip(missing, vectors, strict=True):
+                result[index] = vector
             entries = {
-                keys[place]: Entry(b"", vector.astype("<f4").tobytes())
-                for place, vector in zip(missing, made, strict=True)
+                keys[index]: Entry(b"", vector.astype("<f4").tobytes())
+                for index, vector in zip(missing, vectors, strict=True)
             }
             await self._cache.put(tenant_id, entries)
         return result

@@ -49,7 +49,7 @@ def sequences_of(
     return [above, *(analyzer.terms(readable(piece), language) for piece in pieces)]
 
 
-def made_sequences(found_passage: FoundPassage, analyzer: Analyzer) -> Sequence[Sequence[str]]:
+def sequences_of_passage(found_passage: FoundPassage, analyzer: Analyzer) -> Sequence[Sequence[str]]:
     """The same of a passage that was read."""
     passage = found_passage.passage
     raw, offset = passage.text.encode(), passage.source.start
@@ -84,7 +84,7 @@ class ParsedQuestion:
             above, *pieces = self._wanted.sequences(passage.words.encode("latin-1"))
             if len(pieces) == len(passage.pieces):
                 return frozenset(above), pieces
-        above, *pieces = made_sequences(passage, analyzer)
+        above, *pieces = sequences_of_passage(passage, analyzer)
         return frozenset(above), pieces
 
     def mask(self, terms: frozenset[str]) -> int:
@@ -139,7 +139,7 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
     """Parses a question. `weights` is the result of `weigh` for its terms."""
     by_term = weights.by_term
     content = [term for term in analyzer.terms(text, language) if term in by_term]
-    bits = {term: 1 << place for place, term in enumerate(by_term)}
+    bits = {term: 1 << index for index, term in enumerate(by_term)}
     alternatives: dict[frozenset[str], int] = {}
     for term, options in weights.alternatives.items():
         for option in map(frozenset, options):
@@ -164,12 +164,12 @@ def judge(
     before = 0
     titled = title = question.mask(above)
     judged: list[PieceEvidence] = []
-    for place, (piece, terms) in enumerate(zip(passage.pieces, pieces, strict=True)):
+    for index, (piece, terms) in enumerate(zip(passage.pieces, pieces, strict=True)):
         own = question.mask(frozenset(terms)) if terms else 0
         if piece.kind is VectorKind.HEADING:
             titled, before = title | own, 0
             continue
-        judged.append(_evidence(question, place, piece, terms, own, titled, before, passage_score))
+        judged.append(_evidence(question, index, piece, terms, own, titled, before, passage_score))
         before = own
     return judged
 

@@ -53,10 +53,10 @@ def distinct(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
     """The passages in the same order, without those whose text is that of an earlier one of another document."""
     first: dict[str, UUID] = {}
     return [
-        one
-        for one in passages
-        if first.setdefault(" ".join(one.found.passage.text.split()), one.found.passage.document_id)
-        == one.found.passage.document_id
+        passage
+        for passage in passages
+        if first.setdefault(" ".join(passage.found.passage.text.split()), passage.found.passage.document_id)
+        == passage.found.passage.document_id
     ]
 
 
@@ -77,21 +77,21 @@ class ChosenExcerpt:
 
     def repeats(self, other: ChosenExcerpt) -> bool:
         """Whether both say the same, or share half of the shorter one: neighbouring passages share some sentences."""
-        one, another = self.part.source, other.part.source
-        shared = min(one.end, another.end) - max(one.start, another.start)
+        span, another = self.part.source, other.part.source
+        shared = min(span.end, another.end) - max(span.start, another.start)
         if (
             shared > 0
             and self.passage.found.passage.read == other.passage.found.passage.read
-            and 2 * shared > min(one.end - one.start, another.end - another.start)
+            and 2 * shared > min(span.end - span.start, another.end - another.start)
         ):
             return True
         return self.words == other.words
 
-    def made(self, kinds: Mapping[str, CollectionKind], analyzer: Analyzer, *, shown: bool = True) -> Excerpt:
+    def show(self, kinds: Mapping[str, CollectionKind], analyzer: Analyzer, *, shown: bool = True) -> Excerpt:
         """The excerpt. kinds: those of the collections. shown: whether with its text."""
         found_passage, parts = self.passage.found, self.parts
         passage = found_passage.passage
-        row, marked = _named_cell(found_passage, parts, self.part, self.question, analyzer) or (
+        row, marked = _find_cell(found_passage, parts, self.part, self.question, analyzer) or (
             self.best.place,
             None,
         )
@@ -105,7 +105,7 @@ class ChosenExcerpt:
         source, piece = card.source, found_passage.pieces[row].source
         piece = ByteRange(max(piece.start, source.start), min(piece.end, source.end))
         markdown, cell, section = _write_card(parts, card, self.part, marked) if shown else ("", None, "")
-        place = passage.place_of(marked or piece)
+        span = passage.place_of(marked or piece)
         return Excerpt(
             passage.id,
             passage.collection_id,
@@ -120,9 +120,9 @@ class ChosenExcerpt:
             markdown,
             _grade(self.support),
             self.support,
-            place.page,
-            place.boxes,
-            place.path,
+            span.page,
+            span.boxes,
+            span.path,
             passage.date,
             marked,
             cell,
@@ -131,16 +131,16 @@ class ChosenExcerpt:
         )
 
 
-def shown_part(passage: FoundPassage, around: tuple[int, bytes], place: ExcerptPlace) -> ShownPart | None:
+def show_part(passage: FoundPassage, around: tuple[int, bytes], wanted: ExcerptPlace) -> ShownPart | None:
     """What an excerpt shows of a passage; None if it is not of the passage."""
     parts = PassageParts(passage, around)
-    card = parts.at(place.reference.source)
+    card = parts.at(wanted.reference.source)
     if card is None:
         return None
     section = parts.of(card.first)
     if section is None or parts.instructs(section.source):
         section = card
-    return ShownPart(passage.passage, *_write_card(parts, card, section, place.marked))
+    return ShownPart(passage.passage, *_write_card(parts, card, section, wanted.marked))
 
 
 def _write_card(
@@ -149,7 +149,7 @@ def _write_card(
     """The Markdown of a card, where its marked cell stands in it, and the Markdown of its section; '' if that is the card."""
     markdown = parts.markdown(card) or CUT
     whole = "" if card.source == section.source else parts.markdown(section)
-    return markdown, parts.marked(replace(card, marked=marked), markdown), whole
+    return markdown, parts.find_mark(replace(card, marked=marked), markdown), whole
 
 
 def excerpts_of(
@@ -171,7 +171,7 @@ async def choose(
     around: Mapping[UUID, tuple[int, bytes]],
     analyzer: Analyzer,
     first: Sequence[ChosenExcerpt] = (),
-    most: int = MAX_EXCERPTS + MAX_MORE_EXCERPTS,
+    limit: int = MAX_EXCERPTS + MAX_MORE_EXCERPTS,
 ) -> Sequence[ChosenExcerpt]:
     """An excerpt of each of the first passages, in their order, at most `most`. around: the text around each of these
     passages; those without it are left out. first: the first excerpts, if they were chosen before."""
@@ -181,19 +181,19 @@ async def choose(
     if first:
         next(passage for passage in passages if passage is first[-1].passage)
     for passage in passages:
-        if len(chosen) == most:
+        if len(chosen) == limit:
             break
         await pause()
         near = around.get(passage.found.passage.id)
         each = excerpts_of(passage, near, retrieval, questions, analyzer)
-        excerpt = next((one for one in each if not any(one.repeats(other) for other in chosen)), None)
+        excerpt = next((item for item in each if not any(item.repeats(other) for other in chosen)), None)
         chosen += () if excerpt is None else (excerpt,)
     return chosen
 
 
 def ranking(chosen: Sequence[ChosenExcerpt]) -> Ranking:
     """How well the best of the excerpts fits that a turn shows first. The excerpts are not made."""
-    support = max((one.support for one in chosen[:MAX_EXCERPTS]), default=0.0)
+    support = max((excerpt.support for excerpt in chosen[:MAX_EXCERPTS]), default=0.0)
     return Ranking(support=support, near=support >= NEAR, made=False)
 
 
@@ -207,15 +207,15 @@ async def with_excerpts(
     first = [excerpt for excerpt in chosen[:MAX_EXCERPTS] if ranked.near or excerpt.support > 0]
     more = chosen[MAX_EXCERPTS:] if ranked.near else ()
 
-    async def made(excerpts: Sequence[ChosenExcerpt], *, shown: bool) -> tuple[Excerpt, ...]:
+    async def show_all(excerpts: Sequence[ChosenExcerpt], *, shown: bool) -> tuple[Excerpt, ...]:
         each: list[Excerpt] = []
         for excerpt in excerpts:
             await pause()
-            each.append(excerpt.made(kinds, analyzer, shown=shown))
+            each.append(excerpt.show(kinds, analyzer, shown=shown))
         return tuple(each)
 
     return replace(
-        ranked, excerpts=await made(first, shown=True), more=await made(more, shown=False), made=True
+        ranked, excerpts=await show_all(first, shown=True), more=await show_all(more, shown=False), made=True
     )
 
 
@@ -230,11 +230,11 @@ def _excerpts(
     parts, tried = PassageParts(passage.found, around), set[ByteRange]()
     judged = judge(question, passage.found, passage.score.total, analyzer)
     for best in sorted(judged, key=lambda piece: -piece.score):
-        place, alone = best.place, False
-        part = parts.of(place)
+        index, alone = best.place, False
+        part = parts.of(index)
         if part is not None and part.source not in tried and parts.instructs(part.source):
             # An instruction to an assistant is nobody's answer. The sentence next to it is shown without it.
-            part, alone = parts.alone(place), True
+            part, alone = parts.alone(index), True
             too_long = part.source.end - part.source.start > MAX_EXCERPT_BYTES
             part = None if too_long or parts.instructs(part.source) else part
         if part is None or part.source in tried:
@@ -243,7 +243,7 @@ def _excerpts(
         text = parts.text(part.source)
         if not any(map(str.isalnum, text)):
             continue
-        value = _support(passage, question, place, best.titled, part, analyzer)
+        value = _support(passage, question, index, best.titled, part, analyzer)
         if not retrieval.weights[passage.term].terms:
             value = min(value, UNKNOWN if question.weights else 0.0)
         yield ChosenExcerpt(question, passage, parts, best, part, alone, frozenset(text.split()), value)
@@ -252,7 +252,7 @@ def _excerpts(
 def _support(
     passage: ScoredPassage,
     question: ParsedQuestion,
-    place: int,
+    index: int,
     titled: float,
     part: ExcerptPart,
     analyzer: Analyzer,
@@ -263,7 +263,7 @@ def _support(
     own, pieces = question.terms_of(found_passage, analyzer)
     shown = slice(part.first, part.last + 1)
     terms = {*own, *chain.from_iterable(pieces[shown])}
-    above = [unit for unit in found_passage.pieces[:place] if unit.kind is VectorKind.HEADING]
+    above = [unit for unit in found_passage.pieces[:index] if unit.kind is VectorKind.HEADING]
     cosines = [unit.cosine for unit in (*above[-1:], *found_passage.pieces[shown]) if unit.cosine is not None]
     share = max(question.covered(question.mask(frozenset(terms))), titled)
     if not cosines or not question.english or found_passage.language not in ("en", ""):
@@ -296,7 +296,7 @@ def _grade(value: float) -> Grade:
     return Grade.PERHAPS if value >= NEAR else Grade.CLOSEST
 
 
-def _named_cell(
+def _find_cell(
     passage: FoundPassage,
     parts: PassageParts,
     part: ExcerptPart,
@@ -312,7 +312,7 @@ def _named_cell(
         return None
     _, pieces = question.terms_of(passage, analyzer)
     masks = [question.mask(frozenset(terms)) for terms in pieces]
-    rows = [_named({place: masks[place] for place in table}) for table in tables]
+    rows = [_find_dominating({index: masks[index] for index in table}) for table in tables]
     cells = [
         (row, *cell)
         for row in rows
@@ -323,19 +323,19 @@ def _named_cell(
         return None
     [(row, mask, cell)] = cells
     beside = (
-        masks[place]
-        for place in range(part.first, part.last + 1)
-        if passage.pieces[place].kind not in (VectorKind.ROW, VectorKind.HEADING)
+        masks[index]
+        for index in range(part.first, part.last + 1)
+        if passage.pieces[index].kind not in (VectorKind.ROW, VectorKind.HEADING)
     )
     return (row, cell) if all(question.covered(other) < question.covered(mask) for other in beside) else None
 
 
-def _named(masks: Mapping[int, int]) -> int | None:
+def _find_dominating(masks: Mapping[int, int]) -> int | None:
     """The one with all bits of each other one, and more; None if there is none."""
-    best = max(masks, key=lambda one: masks[one].bit_count(), default=None)
+    best = max(masks, key=lambda row: masks[row].bit_count(), default=None)
     if best is None or not masks[best]:
         return None
-    others = (mask for one, mask in masks.items() if one != best)
+    others = (mask for row, mask in masks.items() if row != best)
     return best if all(mask | masks[best] == masks[best] != mask for mask in others) else None
 
 
@@ -351,16 +351,16 @@ def _cell(
     cells = parts.cells(row)
     names = [words(cell.name) for cell in cells]
     values = [words(cell.value) - name for cell, name in zip(cells, names, strict=True)]
-    said = frozenset[str]().union(*values)
+    shared = frozenset[str]().union(*values)
     masks: dict[int, int] = {}
-    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+    for column, (name, value) in enumerate(zip(names, values, strict=True)):
         if question.order.isdisjoint((*product(name, value), *product(value, name))):
-            masks[place] = question.mask(name)
+            masks[column] = question.mask(name)
         else:
-            said |= (
+            shared |= (
                 name  # in "the team Blue", the name of the column belongs to the cell, and asks for nothing
             )
-    place = _named(masks)
-    if place is None or not said or values[place] or not any(map(str.isalnum, cells[place].value)):
+    column = _find_dominating(masks)
+    if column is None or not shared or values[column] or not any(map(str.isalnum, cells[column].value)):
         return None
-    return question.mask(said | names[place]), cells[place].source
+    return question.mask(shared | names[column]), cells[column].source

@@ -11,10 +11,10 @@ from responsa_server.domain.passages import FoundPassage, LexicalIndex, PassageS
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import pause
 from responsa_server.search.editions import MOST, names_edition, newest_first
-from responsa_server.search.excerpts import READ, excerpts_of, shown_part
+from responsa_server.search.excerpts import READ, excerpts_of, show_part
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import with_pieces
-from responsa_server.search.reranking import Reranking, order, reranked_text
+from responsa_server.search.reranking import Reranking, order, text_to_rerank
 from responsa_server.search.retrieve import (
     ParsedQuestions,
     Retrieval,
@@ -38,7 +38,7 @@ async def with_surroundings(
         [passage.found for passage in passages[:READ]],
         () if len(documents) < 2 or names_edition(question) else [*documents],
     )
-    ready = [replace(passage, found=found) for passage, found in zip(passages[:READ], first, strict=True)]
+    ready = [replace(passage, found=whole) for passage, whole in zip(passages[:READ], first, strict=True)]
     return [*ready, *passages[READ:]], surroundings
 
 
@@ -84,7 +84,7 @@ async def _hits(
                 score.vector or 0.0,
                 passage.term,
                 chosen and chosen.best.score,
-                excerpt=chosen and chosen.made({}, analyzer),
+                excerpt=chosen and chosen.show({}, analyzer),
             )
         )
     return hits
@@ -106,7 +106,7 @@ class KnowledgeSearch:
                 reader,
                 query.terms,
                 query.collections or None,
-                top_k=query.top_k if reranking is None else max(query.top_k, reranking.most),
+                top_k=query.top_k if reranking is None else max(query.top_k, reranking.limit),
                 mode=query.mode,
                 threshold=query.threshold,
                 filters=query.filters,
@@ -117,20 +117,20 @@ class KnowledgeSearch:
             reader,
             " ".join(query.terms),
             retrieval.passages,
-            MOST if reranking is None else reranking.most,
+            MOST if reranking is None else reranking.limit,
         )
         shown = replace(retrieval, passages=passages)
         hits = await self._retriever.analyse(lambda analyzer: _hits(shown, surroundings.around, analyzer))
         if reranking is not None:
-            texts = [reranked_text(hit.passage) for hit in hits]
+            texts = [text_to_rerank(hit.passage) for hit in hits]
             scores = (await reranking.scores("\n".join(query.terms), texts)).scores
             scored = [replace(hit, reranker_score=score) for hit, score in zip(hits, scores, strict=True)]
-            hits = [scored[place] for place in order(scores)[: query.top_k]]
+            hits = [scored[index] for index in order(scores)[: query.top_k]]
         ordered = newest_first([hit.passage for hit in hits], surroundings.editions)
-        return [hits[place] for place in ordered]
+        return [hits[index] for index in ordered]
 
     async def show(self, reader: Reader, place: ExcerptPlace) -> ShownPart | None:
         searched = await self._retriever.read_passages(reader, [place.passage_id])
         passages, surroundings = await _read_around(self._retriever.lexical, reader, searched)
         near = surroundings.around.get(place.passage_id)
-        return shown_part(passages[0], near, place) if passages and near else None
+        return show_part(passages[0], near, place) if passages and near else None

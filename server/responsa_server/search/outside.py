@@ -38,10 +38,11 @@ class OutsideIndex:
     async def candidates(
         self, reader: Reader, queries: Sequence[CandidateQuery]
     ) -> Sequence[Sequence[LexicalCandidate]]:
-        by_words = await self._lexical.candidates(reader, [replace(one, question=None) for one in queries])
-        if not any(one.question for one in queries):
+        words_alone = [replace(query, question=None) for query in queries]
+        by_words = await self._lexical.candidates(reader, words_alone)
+        if not any(query.question for query in queries):
             return by_words
-        ids = [[one.id for one in found] for found in by_words]
+        ids = [[candidate.id for candidate in candidates] for candidates in by_words]
         near = [await self._nearest(reader, query, named) for query, named in zip(queries, ids, strict=True)]
         # All of them are read at the same moment.
         confirmed = await self._lexical.candidates(
@@ -52,8 +53,8 @@ class OutsideIndex:
             ],
         )
         return [
-            [one._replace(cosines=cosines.get(one.id)) for one in found]
-            for found, cosines in zip(confirmed, near, strict=True)
+            [candidate._replace(cosines=cosines.get(candidate.id)) for candidate in candidates]
+            for candidates, cosines in zip(confirmed, near, strict=True)
         ]
 
     async def _nearest(
@@ -68,12 +69,12 @@ class OutsideIndex:
         self, reader: Reader, wanted: Mapping[QuestionVector | None, Mapping[UUID, bool]]
     ) -> Mapping[QuestionVector | None, Sequence[FoundPassage]]:
         whole = {question: dict.fromkeys(ids, False) for question, ids in wanted.items()}
-        found, pieces = await asyncio.gather(
+        hits, pieces = await asyncio.gather(
             self._lexical.passages(reader, whole),
             asyncio.gather(*(self._pieces(reader, question, ids) for question, ids in wanted.items())),
         )
         return {
-            question: [replace(one, pieces=of.get(one.passage.id, ())) for one in found[question]]
+            question: [replace(hit, pieces=of.get(hit.passage.id, ())) for hit in hits[question]]
             for question, of in zip(wanted, pieces, strict=True)
         }
 

@@ -108,15 +108,15 @@ class PassageParts:
         known = self._found.instructions(source)
         return bool(instructing_spans(self.text(source)) if known is None else known)
 
-    def of(self, place: int) -> ExcerptPart | None:
+    def of(self, index: int) -> ExcerptPart | None:
         """The passage without the headings at its edges, or as much of it round the piece with the index `place` as
         fits and is on the same page, slide or sheet; None if that is a heading or the header of a table."""
-        piece = self._units[place]
-        if piece.kind is VectorKind.HEADING or (piece.kind is VectorKind.ROW and self.header(place) is None):
+        piece = self._units[index]
+        if piece.kind is VectorKind.HEADING or (piece.kind is VectorKind.ROW and self.header(index) is None):
             return None
-        if self._size(place, place) > MAX_EXCERPT_BYTES:
-            return self._lines(place)
-        low = high = place
+        if self._size(index, index) > MAX_EXCERPT_BYTES:
+            return self._lines(index)
+        low = high = index
         grown = True
         while grown:
             grown = False
@@ -130,13 +130,13 @@ class PassageParts:
             high -= 1
         return self._part(low, high, cut_before=self._cuts(low - 1), cut_after=self._cuts(high))
 
-    def card(self, place: int, weigh: Callable[[str], float]) -> ExcerptPart:
+    def card(self, index: int, weigh: Callable[[str], float]) -> ExcerptPart:
         """The piece with the index `place` with its neighbours, of its paragraph, list, table or code first, as far as
         they fit on a card and no heading stands between them. Of longer code, the lines that weigh most."""
-        if self._share(place) > self._room(place, place):
-            return self._shortened(place, weigh)
-        first = last = place
-        for low, high in (self._group(place), self._under_heading(place)):
+        if self._share(index) > self._room(index, index):
+            return self._shorten(index, weigh)
+        first = last = index
+        for low, high in (self._group(index), self._under_heading(index)):
             grown = True
             while grown:
                 grown = False
@@ -155,9 +155,9 @@ class PassageParts:
         rows = any(unit.kind is VectorKind.ROW for unit in self._units[first : last + 1])
         return 1 - rows / CARD_LINES
 
-    def _share(self, place: int) -> float:
+    def _share(self, index: int) -> float:
         """How much of a card a unit fills."""
-        kind, text = self._units[place].kind, self.text(self._units[place].source)
+        kind, text = self._units[index].kind, self.text(self._units[index].source)
         if kind is VectorKind.CODE:
             return (text.strip("\n").count("\n") + 1) / CARD_LINES
         text = readable(text)
@@ -166,16 +166,16 @@ class PassageParts:
             return share
         return max(share * CARD_WORDS / _LINE_WORDS, 1) / CARD_LINES
 
-    def _under_heading(self, place: int) -> tuple[int, int]:
+    def _under_heading(self, index: int) -> tuple[int, int]:
         """The first and the last unit round a unit that no heading divides from it."""
-        first = last = place
+        first = last = index
         while first and self._units[first - 1].kind is not VectorKind.HEADING:
             first -= 1
         while last + 1 < len(self._units) and self._units[last + 1].kind is not VectorKind.HEADING:
             last += 1
         return first, last
 
-    def _shortened(self, at: int, weigh: Callable[[str], float]) -> ExcerptPart:
+    def _shorten(self, at: int, weigh: Callable[[str], float]) -> ExcerptPart:
         """As much of a unit as fits on a card: the lines of code that weigh most, or the first words."""
         source = self._units[at].source
         data = self.bytes_of(source)
@@ -183,7 +183,7 @@ class PassageParts:
             return self._lines(at)
         if self._units[at].kind is not VectorKind.CODE:
             text = self.text(source)[:CARD_CHARACTERS]
-            shown = found.group() if (found := _CARD_TEXT.match(text)) else text
+            shown = match.group() if (match := _CARD_TEXT.match(text)) else text
             return ExcerptPart(ByteRange(source.start, source.start + len(shown.encode())), at, at)
         lines = data.splitlines(keepends=True)
         weights = [weigh(line.decode(errors="ignore")) for line in lines]
@@ -200,19 +200,19 @@ class PassageParts:
     def _fits(self, first: int, last: int) -> bool:
         return self._size(first, last) <= MAX_EXCERPT_BYTES and self._page(first) == self._page(last)
 
-    def _strikes(self, place: int) -> bool:
+    def _strikes(self, index: int) -> bool:
         """Whether what is struck as a whole, and so is no unit, stands between a unit and the one after it."""
-        unit, other = self._units[place], self._units[place + 1]
+        unit, other = self._units[index], self._units[index + 1]
         return STRUCK.search(self.text(ByteRange(unit.source.end, other.source.start))) is not None
 
-    def _page(self, place: int) -> int:
-        return self._found.passage.place_of(self._units[place].source).page
+    def _page(self, index: int) -> int:
+        return self._found.passage.place_of(self._units[index].source).page
 
     def at(self, source: ByteRange) -> ExcerptPart | None:
         """The part with these bytes; None if no unit has any of them."""
         inside = [
-            place
-            for place, unit in enumerate(self._units)
+            index
+            for index, unit in enumerate(self._units)
             if unit.source.start < source.end and source.start < unit.source.end
         ]
         if not inside:
@@ -222,14 +222,14 @@ class PassageParts:
         after = source.end < self._units[last].source.end or self._cuts(last)
         return ExcerptPart(source, first, last, before, after)
 
-    def alone(self, place: int) -> ExcerptPart:
+    def alone(self, index: int) -> ExcerptPart:
         """The part that is nothing but the piece with the index `place`."""
-        return self._part(place, place)
+        return self._part(index, index)
 
-    def _cuts(self, place: int) -> bool:
+    def _cuts(self, index: int) -> bool:
         """Whether a list, a table or code goes on after a unit."""
-        inside = 0 <= place < len(self._units) - 1
-        return inside and self._units[place].kind is not VectorKind.SENTENCE and self._joined(place)
+        inside = 0 <= index < len(self._units) - 1
+        return inside and self._units[index].kind is not VectorKind.SENTENCE and self._joined(index)
 
     def _group(self, at: int) -> tuple[int, int]:
         """The first and the last unit of the paragraph, list, table or code that a unit belongs to."""
@@ -240,9 +240,9 @@ class PassageParts:
             last += 1
         return first, last
 
-    def _joined(self, place: int) -> bool:
+    def _joined(self, index: int) -> bool:
         """Whether a unit and the one after it belong together."""
-        unit, other = self._units[place], self._units[place + 1]
+        unit, other = self._units[index], self._units[index + 1]
         if VectorKind.HEADING in (unit.kind, other.kind):
             return False
         between = self.bytes_of(ByteRange(unit.source.end, other.source.start))
@@ -256,15 +256,15 @@ class PassageParts:
             unit.kind in listed
             and other.kind in listed
             and VectorKind.ITEM in (unit.kind, other.kind)
-            and (self._indent(place + (other.kind is VectorKind.CODE)) > 1)
+            and (self._indent(index + (other.kind is VectorKind.CODE)) > 1)
         )
 
-    def _indent(self, place: int) -> int:
+    def _indent(self, index: int) -> int:
         """The columns before a unit on its line."""
-        start = self._units[place].source.start
+        start = self._units[index].source.start
         line = self.bytes_of(ByteRange(self._start, start)).rpartition(b"\n")[2].decode(errors="ignore")
-        found = _LINE_BEGINNING.match(line)
-        return len(found.group().expandtabs(4)) if found else 0
+        match = _LINE_BEGINNING.match(line)
+        return len(match.group().expandtabs(4)) if match else 0
 
     def _size(self, first: int, last: int) -> int:
         return self._units[last].source.end - self._units[first].source.start
@@ -273,8 +273,8 @@ class PassageParts:
         """The first lines of a unit that is too long."""
         source = self._units[at].source
         data = self.bytes_of(source)[:MAX_EXCERPT_BYTES]
-        kept = data.rpartition(b"\n")[0] or data.decode(errors="ignore").encode()
-        return ExcerptPart(ByteRange(source.start, source.start + len(kept)), at, at, cut_after=True)
+        whole = data.rpartition(b"\n")[0] or data.decode(errors="ignore").encode()
+        return ExcerptPart(ByteRange(source.start, source.start + len(whole)), at, at, cut_after=True)
 
     def _part(
         self, first: int, last: int, *, cut_before: bool = False, cut_after: bool = False
@@ -290,10 +290,10 @@ class PassageParts:
         ]
         shared = zip(*above, strict=False)
         path = [same[0] for same in itertools.takewhile(lambda same: len(set(same)) == 1, shared)]
-        return [visible(one) if _MARKED.search(one) else one for one in path]
+        return [visible(heading) if _MARKED.search(heading) else heading for heading in path]
 
-    def _above(self, place: int) -> Sequence[str]:
-        return self._found.passage.path_at(self._units[place].source.start - 1)
+    def _above(self, index: int) -> Sequence[str]:
+        return self._found.passage.path_at(self._units[index].source.start - 1)
 
     def tables(self, part: ExcerptPart) -> Sequence[range]:
         """The indexes of the rows of each table with names of columns that has a row in the part; also of rows of the
@@ -309,10 +309,10 @@ class PassageParts:
             at += 1
         return tables
 
-    def cells(self, place: int) -> Sequence[Cell]:
+    def cells(self, index: int) -> Sequence[Cell]:
         """The cells of a row with the names of their columns; () if it has more cells than there are names, or less than a line."""
-        source = self._units[place].source
-        row, names = self.text(source), self.header(place) or ()
+        source = self._units[index].source
+        row, names = self.text(source), self.header(index) or ()
         if not self._is_line(source):
             return ()
         spans = cell_spans(row)
@@ -334,13 +334,13 @@ class PassageParts:
 
     def markdown(self, part: ExcerptPart, *, edges: bool = False) -> str:
         """The part as an answer shows it; '' if nothing of it is visible. edges: whether _EDGES stand around the marked cell."""
-        shown = "\n\n".join(filter(None, self._shown(part, part.marked if edges else None)))
+        shown = "\n\n".join(filter(None, self._show_pieces(part, part.marked if edges else None)))
         if not any(map(str.isalnum, shown)):
             return ""
         before, after = f"{CUT}\n\n" if part.cut_before else "", f"\n\n{CUT}" if part.cut_after else ""
         return f"{before}{shown}{after}"
 
-    def marked(self, part: ExcerptPart, shown: str) -> ByteRange | None:
+    def find_mark(self, part: ExcerptPart, shown: str) -> ByteRange | None:
         """Where the marked cell of a part stands in `shown`, its Markdown, in bytes; None if no cell is marked, or if
         it does not stand there in one piece."""
         if part.marked is None:
@@ -350,7 +350,7 @@ class PassageParts:
         start = len(before.encode())
         return ByteRange(start, start + len(inner.encode())) if before + inner + after == shown else None
 
-    def _shown(self, part: ExcerptPart, marked: ByteRange | None) -> Iterator[str]:
+    def _show_pieces(self, part: ExcerptPart, marked: ByteRange | None) -> Iterator[str]:
         """The groups of units of a part, each as Markdown, with _EDGES around the bytes of `marked`. Of a document that
         is Markdown, only rows and code at the beginning of a part are shown apart: they may have begun before it."""
         at = part.first
@@ -360,11 +360,11 @@ class PassageParts:
         while at <= part.last:
             kind, last = self._units[at].kind, part.last
             if kind in (VectorKind.ROW, VectorKind.CODE):
-                last = next((place for place in range(at, last) if not self._same(place)), last)
+                last = next((index for index in range(at, last) if not self._same(index)), last)
             elif not self._markdown:
                 last = min(self._group(at)[1], last)
             end = min(self._units[last].source.end, part.source.end)
-            text = self._edged(ByteRange(max(self._units[at].source.start, part.source.start), end), marked)
+            text = self._mark(ByteRange(max(self._units[at].source.start, part.source.start), end), marked)
             # Only a sentence that leads to a list has a paragraph's end in it.
             listed = kind is VectorKind.ITEM or (kind is VectorKind.SENTENCE and "\n\n" in text)
             origin = QuoteOrigin(self._markdown, self._indent(at), listed=listed)
@@ -378,27 +378,27 @@ class PassageParts:
                 yield _shown_blocks(text, origin)
             at = last + 1
 
-    def _same(self, place: int) -> bool:
+    def _same(self, index: int) -> bool:
         """Whether a unit and the one after it are of the same kind and belong together."""
-        return self._units[place].kind is self._units[place + 1].kind and self._joined(place)
+        return self._units[index].kind is self._units[index + 1].kind and self._joined(index)
 
     def _rows(self, units: Sequence[PassagePiece], marked: ByteRange | None) -> str:
         """Table rows below the names of their columns."""
-        texts = [self._edged(unit.source, marked) for unit in units]
+        texts = [self._mark(unit.source, marked) for unit in units]
         if self._named:
             return shown_table((), texts, QuoteOrigin(False, named=True))
         header = self._header(units[0].source)
         if header is None and self._markdown:
-            return self._table(self._edged(ByteRange(units[0].source.start, units[-1].source.end), marked))
+            return self._table(self._mark(ByteRange(units[0].source.start, units[-1].source.end), marked))
         if header is None:
             header, texts = cells_of(texts[0]), texts[1:]
         if not header or not self._markdown:
             return shown_table(header, texts, QuoteOrigin(self._markdown))
-        names = " | ".join(escaped(one).replace("|", "\\|") for one in header)
-        body = self._edged(ByteRange(units[0].source.start, units[-1].source.end), marked)
+        names = " | ".join(escaped(name).replace("|", "\\|") for name in header)
+        body = self._mark(ByteRange(units[0].source.start, units[-1].source.end), marked)
         return self._table(f"| {names} |\n|{'---|' * len(header)}\n{body}")
 
-    def _edged(self, source: ByteRange, marked: ByteRange | None) -> str:
+    def _mark(self, source: ByteRange, marked: ByteRange | None) -> str:
         """The text of a range, with _EDGES around a marked range in it."""
         if marked is None or not source.start <= marked.start <= marked.end <= source.end:
             return self.text(source)
@@ -408,10 +408,10 @@ class PassageParts:
     def _table(self, text: str) -> str:
         return _shown_blocks(text, QuoteOrigin(self._markdown))
 
-    def header(self, place: int) -> Sequence[str] | None:
+    def header(self, index: int) -> Sequence[str] | None:
         """The names of the columns of a row's table; None if the row is itself the header. () if the table has no
         header, or if each row says the names of its columns."""
-        return () if self._named else self._header(self._units[place].source)
+        return () if self._named else self._header(self._units[index].source)
 
     def _header(self, source: ByteRange) -> Sequence[str] | None:
         near = self.bytes_of(ByteRange(self._start, source.start)).decode(errors="ignore")

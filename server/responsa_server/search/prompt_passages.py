@@ -35,7 +35,7 @@ class PromptPassage:
         if known is None:
             return instructing_spans(self.text)
         data = self.text.encode()
-        ends = ((one.start - self.source.start, one.end - self.source.start) for one in known)
+        ends = ((span.start - self.source.start, span.end - self.source.start) for span in known)
         return [(_characters(data[:start]), _characters(data[:end])) for start, end in ends]
 
 
@@ -63,8 +63,8 @@ def neighbours_of(
     parent. around: at most NEAR_BYTES of text on both sides, with the place of its first byte. headings: those in this text.
     """
     neighbours: dict[UUID, Neighbours] = {}
-    for one in passages:
-        passage, source = one.passage, one.passage.source
+    for found_passage in passages:
+        passage, source = found_passage.passage, found_passage.passage.source
         if passage.id not in around:
             continue
         start, text = around[passage.id]
@@ -101,26 +101,26 @@ def prompt_passages(
     follows it. If fewer than LEAST_BYTES would remain of this passage, it is left out, unless no other passage is
     shown. If all passages fit, they get their neighbours as long as these fit, the best passage first.
     """
-    kept: list[PromptPassage] = []
+    chosen: list[PromptPassage] = []
     left = most_bytes
     for found_passage in passages:
         passage = found_passage.passage
         left -= len(passage.title.encode())
         size = passage.source.end - passage.source.start
         if size <= left:
-            kept.append(PromptPassage(found_passage, passage.source, passage.text))
+            chosen.append(PromptPassage(found_passage, passage.source, passage.text))
             left -= size
             continue
         part = _part(found_passage, left)
-        if part is not None and (not kept or len(part.text.encode()) >= LEAST_BYTES):
-            kept.append(part)
-        return kept
-    for place, prompt_passage in enumerate(kept):
+        if part is not None and (not chosen or len(part.text.encode()) >= LEAST_BYTES):
+            chosen.append(part)
+        return chosen
+    for index, prompt_passage in enumerate(chosen):
         found_passage = prompt_passage.found
         beside = neighbours.get(found_passage.passage.id, Neighbours())
         others = [
             other.source
-            for other in kept
+            for other in chosen
             if other is not prompt_passage and other.found.passage.read == found_passage.passage.read
         ]
         for after in (True, False):
@@ -129,13 +129,13 @@ def prompt_passages(
             text = (text[: max(room, 0)] if after else text[max(len(text) - room, 0) :]) if room > 0 else b""
             if not text.strip() or len(text) > left:
                 continue
-            found_passage = _widened(found_passage, text.decode(errors="ignore"), beside, after=after)
+            found_passage = _widen(found_passage, text.decode(errors="ignore"), beside, after=after)
             left -= len(text)
         if found_passage is not prompt_passage.found:
-            kept[place] = PromptPassage(
+            chosen[index] = PromptPassage(
                 found_passage, found_passage.passage.source, found_passage.passage.text
             )
-    return kept
+    return chosen
 
 
 def _distances(span: ByteRange, others: Sequence[ByteRange], *, after: bool) -> Iterator[int]:
@@ -147,7 +147,7 @@ def _distances(span: ByteRange, others: Sequence[ByteRange], *, after: bool) -> 
             yield span.start - other.end
 
 
-def _widened(found_passage: FoundPassage, text: str, beside: Neighbours, *, after: bool) -> FoundPassage:
+def _widen(found_passage: FoundPassage, text: str, beside: Neighbours, *, after: bool) -> FoundPassage:
     """The passage with the text that follows or precedes it, of which it has no pieces."""
     passage, source = found_passage.passage, found_passage.passage.source
     size = len(text.encode())
@@ -193,7 +193,7 @@ def _part(passage: FoundPassage, room: int) -> PromptPassage | None:
     if not quotable:
         return None
     # If several pieces are equally good, take the first of them. Without vectors, all pieces are equally good.
-    best = max(range(len(quotable)), key=lambda place: (quotable[place].cosine or 0.0, -place))
+    best = max(range(len(quotable)), key=lambda index: (quotable[index].cosine or 0.0, -index))
     first = last = best
     if quotable[best].source.end - quotable[best].source.start > room:
         return None

@@ -23,11 +23,11 @@ _BOX: Final = re.compile(r"(?:[☐☑☒]|\[[ xX]\])[\s*_`]{0,8}\Z")
 _BOX_CHARS: Final = 12
 
 
-def folded(text: str) -> tuple[str, list[int]]:
+def fold_text(text: str) -> tuple[str, list[int]]:
     """The text as it is compared, and for each of its characters the place in `text`."""
     out: list[str] = []
     places: list[int] = []
-    for start, part in _kept(text):
+    for start, part in _split_at_skipped(text):
         for at, character in enumerate(part, start):
             if character.isspace():
                 if out and out[-1] != " ":
@@ -46,7 +46,7 @@ def folded(text: str) -> tuple[str, list[int]]:
     return "".join(out), places
 
 
-def _kept(text: str) -> Iterator[tuple[int, str]]:
+def _split_at_skipped(text: str) -> Iterator[tuple[int, str]]:
     start = 0
     for match in _SKIPPED.finditer(text):
         yield start, text[start : match.start()]
@@ -60,19 +60,19 @@ class Quotable:
     def __init__(self, text: str) -> None:
         self._text = text
         bare = _TAGS.sub(lambda match: " " * len(match.group()), text)
-        self._folds = [folded(one) for one in dict.fromkeys((text, bare))]
+        self._folds = [fold_text(source) for source in dict.fromkeys((text, bare))]
 
     def find(self, quote: str) -> tuple[int, int] | None:
         """The place of the quote in the text, as a range of characters; None if it is not there. An ellipsis stands for
         words that are left out: the range goes from the first part to the last one. A box to tick before the words
         belongs to them, because it says whether they hold.
         """
-        parts = [folded(part)[0] for part in _ELLIPSIS.split(_ADDRESS.sub("]", quote))]
+        parts = [fold_text(part)[0] for part in _ELLIPSIS.split(_ADDRESS.sub("]", quote))]
         parts = [part.strip('" ') for part in parts if part.strip('" .,;:')]
         if not parts:
             return None
-        found = (_find(parts, *fold) for fold in self._folds)
-        if (span := next(filter(None, found), None)) is None:
+        spans = (_find(parts, *fold) for fold in self._folds)
+        if (span := next(filter(None, spans), None)) is None:
             return None
         start, end = span
         if (box := _BOX.search(self._text, max(start - _BOX_CHARS, 0), start)) is not None:
@@ -82,24 +82,24 @@ class Quotable:
 
 def _find(parts: Sequence[str], text: str, places: Sequence[int]) -> tuple[int, int] | None:
     """Where the parts stand in a folded text, one after the other, as characters of the original."""
-    place, first = 0, None
+    end, first = 0, None
     for part in parts:
-        if (at := _find_words(part, text, place)) is None:
+        if (at := _find_words(part, text, end)) is None:
             return None
-        first, place = at if first is None else first, at + len(part)
-    return (places[first], places[place - 1] + 1) if first is not None else None
+        first, end = at if first is None else first, at + len(part)
+    return (places[first], places[end - 1] + 1) if first is not None else None
 
 
-def _find_words(part: str, text: str, place: int) -> int | None:
+def _find_words(part: str, text: str, start: int) -> int | None:
     """Where the words stand, not within longer words."""
-    while (at := text.find(part, place)) >= 0:
+    while (at := text.find(part, start)) >= 0:
         end = at + len(part)
         cut = [text[edge - 1 : edge + 1] for edge in (at, end) if 0 < edge < len(text)]
         if not any(
-            one.isalnum() and other.isalnum() and one.isascii() and other.isascii()
+            index.isalnum() and other.isalnum() and index.isascii() and other.isascii()
             for pair in cut
-            for one, other in pairwise(pair)
+            for index, other in pairwise(pair)
         ):
             return at
-        place = at + 1
+        start = at + 1
     return None

@@ -108,7 +108,7 @@ class StringReader:
             collection_statistics = of_all[name]
             # The first of several that are as good.
             code = max(
-                stems, key=lambda one: sum(word in collection_statistics.frequencies for word in stems[one])
+                stems, key=lambda code: sum(word in collection_statistics.frequencies for word in stems[code])
             )
             if code == language:
                 continue
@@ -153,20 +153,20 @@ class SynonymReader:
         scope: that of the search. statistics: the statistics of the question's terms, by collection. Without synonyms
         in these collections, the method makes no call to the index.
         """
-        files = {name: one.synonyms for name, one in statistics.items() if one.synonyms}
+        files = {name: of.synonyms for name, of in statistics.items() if of.synonyms}
         if not files:
             return {}, statistics
         read = await self._read(index, scope.reader, files, language)
         alternatives = {
-            name: found
+            name: of_collection
             for name, digest in files.items()
             if (file := read.get(digest)) is not None
-            and (found := file.alternatives(question, language, self._analyzer))
+            and (of_collection := file.alternatives(question, language, self._analyzer))
         }
         terms = {
             term
-            for found in alternatives.values()
-            for options in found.values()
+            for of_collection in alternatives.values()
+            for options in of_collection.values()
             for option in options
             for term in option
         }
@@ -174,8 +174,8 @@ class SynonymReader:
             return {}, statistics
         more = await index.statistics(scope, sorted(terms))
         expanded = {
-            name: replace(one, frequencies=one.frequencies | more[name].frequencies) if name in more else one
-            for name, one in statistics.items()
+            name: replace(of, frequencies=of.frequencies | more[name].frequencies) if name in more else of
+            for name, of in statistics.items()
         }
         return alternatives, expanded
 

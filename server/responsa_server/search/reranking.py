@@ -48,14 +48,14 @@ class Reranking:
     """The reranking model of this server, with its limits."""
 
     def __init__(
-        self, model: Reranker, *, seconds: float, most: int, most_bytes: int, breakers: Breakers
+        self, model: Reranker, *, seconds: float, limit: int, most_bytes: int, breakers: Breakers
     ) -> None:
         """seconds: the maximum time of a call. most: the number of passages that the model reads. most_bytes: the
         maximum size of a passage for the model. breakers: those of all models.
         """
         self._model = model
         self._seconds = seconds
-        self.most = most
+        self.limit = limit
         self._most_bytes = most_bytes
         self._breakers = breakers
         self._circuit = f"model:{model.name}"
@@ -67,7 +67,7 @@ class Reranking:
 
     async def scores(self, question: str, passages: Sequence[str]) -> RerankScores:
         """How well each passage fits the question. passages: best first; the model reads the first `most`, each cut to `most_bytes`."""
-        texts = [_cut(text, self._most_bytes) for text in passages[: self.most]]
+        texts = [_cut_text(text, self._most_bytes) for text in passages[: self.limit]]
         if len(texts) < 2:  # nothing to order
             return RerankScores([None] * len(passages))
         admitted = self._breakers.admit(self._circuit)
@@ -76,7 +76,7 @@ class Reranking:
         begun = monotonic()
         try:
             async with asyncio.timeout(self._seconds):
-                ranking = await self._model.rank(_cut(question, self._most_bytes), texts)
+                ranking = await self._model.rank(_cut_text(question, self._most_bytes), texts)
         except TimeoutError:
             self._breakers.record_failure(self._circuit, ModelFault.TIMEOUT, _MOST_STRIKES)
             structlog.get_logger("models").warning(
@@ -107,10 +107,10 @@ class Reranking:
 def order(scores: Sequence[float | None]) -> Sequence[int]:
     """The indexes of the passages, best first. Passages without a score stay in their order, after the others; so do
     passages with equal scores."""
-    return sorted(range(len(scores)), key=lambda place: _descending(scores[place]))
+    return sorted(range(len(scores)), key=lambda index: _descending(scores[index]))
 
 
-def reranked_text(passage: Passage) -> str:
+def text_to_rerank(passage: Passage) -> str:
     """What the model reads of a passage: its text under its title and headings."""
     return f"{' > '.join([passage.title, *passage.headings])}\n{passage.text}"
 
@@ -119,7 +119,7 @@ def _descending(score: float | None) -> tuple[bool, float]:
     return (True, 0.0) if score is None else (False, -score)
 
 
-def _cut(text: str, most_bytes: int) -> str:
+def _cut_text(text: str, most_bytes: int) -> str:
     return text.encode()[:most_bytes].decode(errors="ignore")
 
 

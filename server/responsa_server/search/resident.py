@@ -85,10 +85,10 @@ class ResidentCollection:
 
     def __init__(self, rows: CollectionRows) -> None:
         self.rows = rows
-        self.places = {one.passage.id: place for place, one in enumerate(rows.passages)}
+        self.places = {passage.passage.id: index for index, passage in enumerate(rows.passages)}
         self.lengths = np.array(rows.lengths, np.float64)
         # A character a byte, see `FoundPassage.words`.
-        words = [codes_and_counts(one.words.encode("latin-1")) for one in rows.passages]
+        words = [codes_and_counts(passage.words.encode("latin-1")) for passage in rows.passages]
         codes = np.frombuffer(b"".join(code for code, _ in words), "<u4")
         order = np.argsort(codes, kind="stable")
         self._codes = codes[order]
@@ -100,14 +100,14 @@ class ResidentCollection:
         self.first = np.searchsorted(rows.vectors.owners, np.arange(len(words) + 1))
         # About: a character of a text takes one to four bytes, and the 2,000 are for the other fields.
         self.size_bytes = rows.vectors.units.nbytes + sum(
-            2 * len(one.passage.text) + len(one.words) + 2_000 for one in rows.passages
+            2 * len(passage.passage.text) + len(passage.words) + 2_000 for passage in rows.passages
         )
 
     @classmethod
     def of(cls, rows: CollectionRows) -> ResidentCollection | None:
         """None if there are too many vectors, or if the words of a passage are not stored in their present form: then
         `FoundPassage.words` is empty."""
-        fit = len(rows.vectors.owners) <= _MOST_VECTORS and all(one.words for one in rows.passages)
+        fit = len(rows.vectors.owners) <= _MOST_VECTORS and all(passage.words for passage in rows.passages)
         return cls(rows) if fit else None
 
     def postings(self, term: str) -> tuple[Places, NDArray[np.uint8]]:
@@ -115,15 +115,15 @@ class ResidentCollection:
         low, high = np.searchsorted(self._codes, [code_of(term), code_of(term) + 1])
         return self._owners[low:high], self._counts[low:high]
 
-    def id_of(self, place: int) -> UUID:
-        return self.rows.passages[place].passage.id
+    def id_of(self, index: int) -> UUID:
+        return self.rows.passages[index].passage.id
 
     def cosines(self, question: bytes) -> Floats:
         """The cosine of each vector to a question, whose vector is rounded as the stored ones are. question: float32."""
         vector = np.frombuffer(question, "<f4").astype(np.float16).astype(np.float32)
         # Not `@`: its threads busy-wait for their next work, which costs more than this.
-        found: Floats = np.einsum("ij,j->i", self.rows.vectors.units, normalize(vector))
-        return found
+        cosines: Floats = np.einsum("ij,j->i", self.rows.vectors.units, normalize(vector))
+        return cosines
 
     def greatest(self, cosines: Floats) -> tuple[Floats, Floats]:
         """For each passage, the greatest cosine of its windows, and of its other vectors; -inf where it has none."""
@@ -135,8 +135,8 @@ class ResidentCollection:
     def _greatest_per_passage(self, values: Floats) -> Floats:
         # The value at the end is for the last passages if they have no vectors. For a passage without vectors,
         # reduceat gives the next value, which is therefore replaced.
-        found: Floats = np.maximum.reduceat(np.append(values, _NONE), self.first[:-1])
-        return np.where(self.first[:-1] < self.first[1:], found, _NONE)
+        greatest: Floats = np.maximum.reduceat(np.append(values, _NONE), self.first[:-1])
+        return np.where(self.first[:-1] < self.first[1:], greatest, _NONE)
 
     async def bm25(self, query: LexicalQuery) -> NDArray[np.float64]:
         """The BM25 of each passage."""
@@ -144,17 +144,17 @@ class ResidentCollection:
         scores = np.zeros(len(self.lengths))
         for at, (term, weight) in enumerate(zip(query.terms, query.weights, strict=True)):
             await pause()
-            counts = self._counted(term)
+            counts = self._count_term(term)
             for option in query.alternatives[at] if query.alternatives else ():
                 # An alternative of several words occurs as often as its rarest word.
-                counts += np.min([self._counted(one) for one in option], axis=0)
+                counts += np.min([self._count_term(word) for word in option], axis=0)
             scores += weight * counts * (K1 + 1) / (counts + norm)
         return scores
 
-    def _counted(self, term: str) -> NDArray[np.float64]:
+    def _count_term(self, term: str) -> NDArray[np.float64]:
         counts = np.zeros(len(self.lengths))
-        owners, found = self.postings(term)
-        counts[owners] = found
+        owners, counted = self.postings(term)
+        counts[owners] = counted
         return counts
 
 
@@ -181,14 +181,14 @@ class ResidentIndex:
 
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         del scope  # this index was made for it
-        shown = {one.id: one.name for one in self._stamps}
+        shown = {stamp.id: stamp.name for stamp in self._stamps}
         statistics: dict[str, TermStatistics] = {}
-        for collection_id, one in self._collections.items():
-            rows = one.rows
+        for collection_id, collection in self._collections.items():
+            rows = collection.rows
             counts: dict[str, int] = {}
             for term in terms:
                 await pause()
-                if count := len(one.postings(term)[0]):
+                if count := len(collection.postings(term)[0]):
                     counts[term] = count
             statistics[collection_id] = TermStatistics(
                 len(rows.passages),
@@ -230,9 +230,9 @@ class ResidentIndex:
                 for row in np.flatnonzero(owners[at] == wanted) if len(owners) else ():
                     having[row][0].append(number)
                     having[row][1].append(int(counts[at[row]]))
-            for place, (has, counted) in zip(places, having, strict=True):
-                passage = collection.rows.passages[place]
-                id_, length = passage.passage.id, int(collection.lengths[place])
+            for index, (has, counted) in zip(places, having, strict=True):
+                passage = collection.rows.passages[index]
+                id_, length = passage.passage.id, int(collection.lengths[index])
                 candidates.append(
                     LexicalCandidate(
                         id_, collection_id, passage.language, length, has, counted, near.get(id_)
@@ -245,12 +245,12 @@ class ResidentIndex:
         ids = set[UUID]()
         for query in queries:
             ranked: list[tuple[float, UUID]] = []
-            for one in (self._collections[collection_id] for collection_id in query.collections):
-                scores = await one.bm25(query)
+            for collection in (self._collections[collection_id] for collection_id in query.collections):
+                scores = await collection.bm25(query)
                 best = np.arange(len(scores))
                 if len(scores) > query.limit:
                     best = np.argpartition(-scores, query.limit)[: query.limit]
-                ranked += [(-float(scores[at]), one.id_of(int(at))) for at in best if scores[at] > 0]
+                ranked += [(-float(scores[at]), collection.id_of(int(at))) for at in best if scores[at] > 0]
             ids |= {id_ for _, id_ in sorted(ranked)[: query.limit]}
         return ids
 
@@ -261,8 +261,10 @@ class ResidentIndex:
         question, limit = query.question, query.nearest
         if question is None:
             return {}
-        comparable = {id_: one for id_, one in within.items() if self._is_of(one, question)}
-        cosines = [await self._compared(id_, one, question) for id_, one in comparable.items()]
+        comparable = {
+            id_: collection for id_, collection in within.items() if self._is_of(collection, question)
+        }
+        cosines = [await self._compare(id_, collection, question) for id_, collection in comparable.items()]
         if not cosines:
             return {}
         least = -np.inf
@@ -273,10 +275,10 @@ class ResidentIndex:
             near = set(collection.rows.vectors.owners[values >= least].tolist())
             near.update(collection.places[id_] for id_ in ids if id_ in collection.places)
             windows, others = (each.tolist() for each in collection.greatest(values))
-            for place in near:
-                if windows[place] > -inf or others[place] > -inf:
-                    nearest[collection.id_of(place)] = PassageCosines(
-                        _known(windows[place]), _known(others[place])
+            for index in near:
+                if windows[index] > -inf or others[index] > -inf:
+                    nearest[collection.id_of(index)] = PassageCosines(
+                        _finite(windows[index]), _finite(others[index])
                     )
         return nearest
 
@@ -289,29 +291,30 @@ class ResidentIndex:
             located = ((self._find(id_), with_pieces) for id_, with_pieces in ids.items())
             passages[question] = [
                 replace(
-                    one.rows.passages[place], pieces=await self._pieces(collection_id, one, place, question)
+                    collection.rows.passages[index],
+                    pieces=await self._pieces(collection_id, collection, index, question),
                 )
                 if with_pieces
-                else one.rows.passages[place]
-                for (collection_id, one, place), with_pieces in (
-                    (found, with_pieces) for found, with_pieces in located if found is not None
+                else collection.rows.passages[index]
+                for (collection_id, collection, index), with_pieces in (
+                    (match, with_pieces) for match, with_pieces in located if match is not None
                 )
             ]
         return passages
 
     def _find(self, id_: UUID) -> tuple[str, ResidentCollection, int] | None:
         """The collection of a passage, its id and as it is in memory, and the passage's place in it."""
-        for collection_id, one in self._collections.items():
-            if (place := one.places.get(id_)) is not None:
-                return collection_id, one, place
+        for collection_id, collection in self._collections.items():
+            if (index := collection.places.get(id_)) is not None:
+                return collection_id, collection, index
         return None
 
     async def _pieces(
-        self, collection_id: str, collection: ResidentCollection, place: int, question: QuestionVector | None
+        self, collection_id: str, collection: ResidentCollection, index: int, question: QuestionVector | None
     ) -> Sequence[PassagePiece]:
         values = None
         if question is not None and self._is_of(collection, question):
-            values = await self._compared(collection_id, collection, question)
+            values = await self._compare(collection_id, collection, question)
         vectors = collection.rows.vectors
         return [
             PassagePiece(
@@ -319,7 +322,7 @@ class ResidentIndex:
                 ByteRange(int(vectors.starts[at]), int(vectors.ends[at])),
                 None if values is None else float(values[at]),
             )
-            for at in range(collection.first[place], collection.first[place + 1])
+            for at in range(collection.first[index], collection.first[index + 1])
             if vectors.kinds[at] != _WINDOW
         ]
 
@@ -334,7 +337,7 @@ class ResidentIndex:
             collection.rows.embedding == question.model and collection.rows.generation in question.generations
         )
 
-    async def _compared(
+    async def _compare(
         self, collection_id: str, collection: ResidentCollection, question: QuestionVector
     ) -> Floats:
         """The cosine of each vector of a collection, which a search needs several times."""
@@ -377,17 +380,17 @@ class Residents:
         if not self._most_bytes:
             return None
         stamps, tenant = self._scopes.get(_key(scope)), scope.reader.tenant_id
-        searched = [one for one in stamps or () if one.passages]
-        if words * sum(one.passages for one in searched) > _MOST_COMPARED:
+        searched = [stamp for stamp in stamps or () if stamp.passages]
+        if words * sum(stamp.passages for stamp in searched) > _MOST_COMPARED:
             return None
-        loaded = {one.id: self._loaded.get((tenant, one.id)) for one in searched}
+        loaded = {stamp.id: self._loaded.get((tenant, stamp.id)) for stamp in searched}
         collections = {
-            one.id: kept
-            for one in searched
-            if (kept := loaded[one.id]) is not None and kept.rows.stamp == one.stamp
+            stamp.id: collection
+            for stamp in searched
+            if (collection := loaded[stamp.id]) is not None and collection.rows.stamp == stamp.stamp
         }
         if stamps is not None and len(collections) == len(searched):
-            vectors = sum(len(one.rows.vectors.owners) for one in collections.values())
+            vectors = sum(len(collection.rows.vectors.owners) for collection in collections.values())
             return ResidentIndex(self, scope, collections, stamps) if vectors <= _MOST_VECTORS else None
         key = _key(scope)
         if key not in self._learning and monotonic() >= self._learned_at.get(key, 0.0) + _AGAIN_SECONDS:
@@ -403,7 +406,7 @@ class Residents:
         self._remember(scope, present)
         for changed in {*stamps} - {*present}:
             key = (scope.reader.tenant_id, changed.id)
-            if (kept := self._loaded.get(key)) is not None and kept.rows.stamp == changed.stamp:
+            if (loaded := self._loaded.get(key)) is not None and loaded.rows.stamp == changed.stamp:
                 self._loaded.drop(key)
         good = set(present) == set(stamps) and known.issuperset(ids)
         instruments.CACHE_LOOKUPS.add(1, "collections", "hit" if good else "miss")
@@ -414,12 +417,12 @@ class Residents:
         try:
             stamps, _ = await self._store.stamps(scope)
             self._remember(scope, stamps)
-            if sum(one.passages for one in stamps) * _PASSAGE_BYTES > self._most_bytes:
+            if sum(stamp.passages for stamp in stamps) * _PASSAGE_BYTES > self._most_bytes:
                 return
             for present in stamps:
                 key = (scope.reader.tenant_id, present.id)
-                kept = self._loaded.get(key)
-                same = kept is not None and kept.rows.stamp == present.stamp
+                loaded = self._loaded.get(key)
+                same = loaded is not None and loaded.rows.stamp == present.stamp
                 if present.passages and not same and self._unfit.get(key) != present.stamp:
                     await self._read(key, present.stamp)
         finally:
@@ -446,13 +449,13 @@ class Residents:
             if key in self._rests_until:
                 await asyncio.sleep(_AGAIN_SECONDS)
                 begun = monotonic()
-            most = min(self._most_bytes // _PASSAGE_BYTES, _MOST_PASSAGES)
-            rows = await self._store.load(*key, most)
-            made = None if rows is None else await asyncio.to_thread(ResidentCollection.of, rows)
-            if made is None:
+            limit = min(self._most_bytes // _PASSAGE_BYTES, _MOST_PASSAGES)
+            rows = await self._store.load(*key, limit)
+            collection = None if rows is None else await asyncio.to_thread(ResidentCollection.of, rows)
+            if collection is None:
                 self._unfit[key] = stamp
                 return
-            self._loaded.put(key, made, made.size_bytes)
+            self._loaded.put(key, collection, collection.size_bytes)
         finally:
             self._reading.discard(key)
             # A collection that is written all the time is not read all the time.
@@ -464,7 +467,7 @@ def _key(scope: SearchScope) -> _Scope:
     return scope.reader.tenant_id, reader_key(scope.reader), names
 
 
-def _known(cosine: float) -> float | None:
+def _finite(cosine: float) -> float | None:
     return cosine if cosine > -inf else None
 
 

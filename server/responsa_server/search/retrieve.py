@@ -467,7 +467,7 @@ async def _rank(
             votes = question is not None and (
                 not text_votes or knows_language(vectors.by_model[model].embedder, candidate.language)
             )
-            cosines = candidate.cosines and PassageCosines(*map(_rounded, candidate.cosines))
+            cosines = candidate.cosines and PassageCosines(*map(_round, candidate.cosines))
             score = scorers[collection].score(candidate, cosines, vector_votes=votes)
             ranked.append(_Ranked(candidate.id, collection, score, term, calibrated))
     return ranked
@@ -523,9 +523,7 @@ async def _read_wanted(
         }
     return {
         question: [
-            replace(
-                passage, pieces=[replace(piece, cosine=_rounded(piece.cosine)) for piece in passage.pieces]
-            )
+            replace(passage, pieces=[replace(piece, cosine=_round(piece.cosine)) for piece in passage.pieces])
             for passage in of_question
         ]
         for question, of_question in passages.items()
@@ -610,7 +608,7 @@ def _best(ranked: Iterable[_Ranked]) -> Sequence[_Ranked]:
     return sorted(best.values(), key=lambda passage: (-passage.score.total, passage.id.bytes))
 
 
-def _rounded(cosine: float | None) -> float | None:
+def _round(cosine: float | None) -> float | None:
     """A cosine with the digits that all indexes agree on: each adds up in another order."""
     return None if cosine is None else round(cosine, 4)
 

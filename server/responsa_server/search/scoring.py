@@ -114,7 +114,7 @@ def weigh(
     )
 
 
-def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> int:
+def gate(frequencies: Sequence[int], enough: int = 200, limit: int = 1_000) -> int:
     """The number of terms, beginning with the rarest, that select passages. `frequencies` has the number of passages
     that contain each term, rarest term first. Once the selected terms match at least `enough` passages, the selection
     ends before the first term that would bring the number of passages over `most`.
@@ -123,9 +123,9 @@ def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> in
     passages that rare terms select.
     """
     seen = 0
-    for place, frequency in enumerate(frequencies):
-        if seen >= enough and seen + frequency > most:
-            return place
+    for index, frequency in enumerate(frequencies):
+        if seen >= enough and seen + frequency > limit:
+            return index
         seen += frequency
     return len(frequencies)
 
@@ -139,9 +139,9 @@ class PassageScorer:
         """
         by_term = dict(zip(weights.terms, weights.weights, strict=True))
         self._weights = [by_term.get(term, 0.0) for term in terms]
-        places = {term: place for place, term in enumerate(terms)}
+        places = {term: index for index, term in enumerate(terms)}
         self._alternatives = [
-            (places[term], [[places[one] for one in option] for option in options])
+            (places[term], [[places[word] for word in option] for option in options])
             for term, options in weights.alternatives.items()
             if term in places
         ]
@@ -161,7 +161,7 @@ class PassageScorer:
         """How often each term occurs, itself or in one of its alternatives."""
         more = dict(counts)
         for term, options in self._alternatives:
-            extra = sum(min(counts.get(one, 0) for one in option) for option in options)
+            extra = sum(min(counts.get(term, 0) for term in option) for option in options)
             if extra:
                 more[term] = more.get(term, 0) + extra
         return more

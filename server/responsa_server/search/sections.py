@@ -99,10 +99,10 @@ class RankedSection:
 
 
 def whole_sections(
-    ranked: Sequence[RankedSection], most: int, most_bytes: int, *, divided: bool
+    ranked: Sequence[RankedSection], limit: int, most_bytes: int, *, divided: bool
 ) -> Sequence[Sequence[Quote]]:
     """See `SectionSource.sections`. ranked: the sections, best first."""
-    return [quotes for one in ranked[:most] if (quotes := _quotes(one, most_bytes, divided=divided))]
+    return [quotes for section in ranked[:limit] if (quotes := _quotes(section, most_bytes, divided=divided))]
 
 
 async def rank_sections(
@@ -121,7 +121,7 @@ async def rank_sections(
                 sections[key] = section
     return sorted(
         sections.values(),
-        key=lambda one: (-one.signals.total, one.passage.id.bytes, one.section.source.start),
+        key=lambda section: (-section.signals.total, section.passage.id.bytes, section.section.source.start),
     )
 
 
@@ -138,12 +138,12 @@ class _Divided:
         if not _is_markdown(passage):
             source = passage.passage.source
             return [HeadedSection(source, "", (HeadedBlock(source, 0, code=False),))]
-        sections = self._headed(passage.passage, start, text, fenced=False)
+        sections = self._divide(passage.passage, start, text, fenced=False)
         if start == 0 or not _is_mistaken(sections, passage.pieces):
             return sections
-        return self._headed(passage.passage, start, text, fenced=True)
+        return self._divide(passage.passage, start, text, fenced=True)
 
-    def _headed(self, passage: Passage, start: int, text: bytes, *, fenced: bool) -> Sequence[HeadedSection]:
+    def _divide(self, passage: Passage, start: int, text: bytes, *, fenced: bool) -> Sequence[HeadedSection]:
         key = (passage.document_id, start, len(text), fenced)
         if key not in self._sections:
             self._sections[key] = headed_sections(text.decode(), start, fenced=fenced)
@@ -249,7 +249,7 @@ def _quotes(section: RankedSection, most_bytes: int, *, divided: bool) -> Sequen
     """
     groups: list[list[HeadedBlock]] = []
     goes_on = False
-    for block in _chosen(section.section.blocks, section.best, most_bytes):
+    for block in _choose_blocks(section.section.blocks, section.best, most_bytes):
         if instructing_spans(section.bytes_of(block.source)):
             goes_on = False
         elif goes_on and (not divided or block.source.end - groups[-1][0].source.start <= MAX_QUOTE_BYTES):
@@ -258,29 +258,29 @@ def _quotes(section: RankedSection, most_bytes: int, *, divided: bool) -> Sequen
             groups.append([block])
             goes_on = True
     score = section.signals.total
-    made: list[Quote] = []
+    quotes: list[Quote] = []
     heading = section.section.heading if groups and groups[0][0] is section.section.blocks[0] else ""
     if instructing_spans(heading):
         heading = ""
     for group in groups:
         source = ByteRange(group[0].source.start, group[-1].source.end)
-        texts = [_shown(section, block) for block in group]
+        texts = [_show_block(section, block) for block in group]
         shown = "\n\n".join([text for text in texts if text])
-        if heading and not made:
+        if heading and not quotes:
             source = ByteRange(section.section.source.start, source.end)
             shown = f"**{escaped(visible(heading))}**\n\n{shown}".rstrip()
         if any(map(str.isalnum, shown)):
-            made.append(Quote(section.passage, source, section.bytes_of(source), score, shown))
-    return made
+            quotes.append(Quote(section.passage, source, section.bytes_of(source), score, shown))
+    return quotes
 
 
-def _shown(section: RankedSection, block: HeadedBlock) -> str:
+def _show_block(section: RankedSection, block: HeadedBlock) -> str:
     text = section.bytes_of(block.source)
     origin = QuoteOrigin(section.markdown, block.indent)
     return shown_code(text, origin) if block.code else shown_blocks(text, origin)
 
 
-def _chosen(blocks: Sequence[HeadedBlock], best: ByteRange, most_bytes: int) -> Sequence[HeadedBlock]:
+def _choose_blocks(blocks: Sequence[HeadedBlock], best: ByteRange, most_bytes: int) -> Sequence[HeadedBlock]:
     """All blocks if they are short enough; otherwise the block with the best piece and as many of its neighbours as
     there is room for: first the block before, which leads to it, then those after it, then those before.
     """
@@ -291,8 +291,8 @@ def _chosen(blocks: Sequence[HeadedBlock], best: ByteRange, most_bytes: int) -> 
     last = len(blocks) - 1
     if size(0, last) <= most_bytes:
         return blocks
-    place = next((place for place, one in enumerate(blocks) if best.start < one.source.end), last)
-    first = end = place
+    index = next((index for index, block in enumerate(blocks) if best.start < block.source.end), last)
+    first = end = index
     # Code and what leads to it belong together, however long they are.
     leads = bool(first) and blocks[first].code and not blocks[first - 1].code
     if first and (leads or size(first - 1, end) <= most_bytes):

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from responsa_server.domain.passage_words import MOST_COUNTED, WantedTerms, is_current, pack
 from responsa_server.domain.passages import FoundPassage
-from responsa_server.search.evidence import judge, made_sequences, read_question
+from responsa_server.search.evidence import judge, read_question, sequences_of_passage
 from responsa_server.text.lexical import Analyzer
 from tests.unit.search.test_excerpts import LEASES, passage_of, weights_of
 
 
 def stored(passage: FoundPassage) -> FoundPassage:
     """The passage as it is read if its words were stored."""
-    return replace(passage, words=pack({}, made_sequences(passage, Analyzer())).decode("latin-1"))
+    return replace(passage, words=pack({}, sequences_of_passage(passage, Analyzer())).decode("latin-1"))
 
 
 def test_a_passage_is_judged_alike_with_and_without_its_words() -> None:

@@ -22,7 +22,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import ExcerptPlace, SourceRef
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, TermStatistics, VectorKind
-from responsa_server.search.excerpts import READ, choose, distinct, ranking, shown_part, with_excerpts
+from responsa_server.search.excerpts import READ, choose, distinct, ranking, show_part, with_excerpts
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score, Weights, weigh
 from responsa_server.text.lexical import Analyzer
@@ -94,7 +94,7 @@ def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None
 
     async def make() -> Ranking:
         # As a turn does: the first ones say how well they fit, and the others are chosen if they are shown.
-        first = await choose(retrieval, around, Analyzer(), most=MAX_EXCERPTS)
+        first = await choose(retrieval, around, Analyzer(), limit=MAX_EXCERPTS)
         chosen = await choose(retrieval, around, Analyzer(), first)
         return await with_excerpts(ranking(first), chosen, retrieval.kinds, Analyzer())
 
@@ -137,18 +137,18 @@ def test_the_text_of_a_further_excerpt_is_made_when_it_is_wanted() -> None:
     further = asyncio.run(with_excerpts(ranking(chosen), chosen, retrieval.kinds, Analyzer())).more
     assert further
     for one, passage in zip(further, passages[MAX_EXCERPTS:], strict=True):
-        whole = chosen[passage.passage.id.int - 1].made(retrieval.kinds, Analyzer())
+        whole = chosen[passage.passage.id.int - 1].show(retrieval.kinds, Analyzer())
         assert one == replace(whole, text="", markdown="", section="")
         near = around[one.passage_id]
         place = ExcerptPlace(one.passage_id, SourceRef(one.document_id, 1, one.source), None)
-        part = shown_part(passage, near, place)
+        part = show_part(passage, near, place)
         assert part is not None
         assert (part.passage, part.markdown, part.marked, part.section) == (
             passage.passage, whole.markdown, None, whole.section
         )  # fmt: skip
         assert len(whole.section) > len(whole.markdown)
         beside = replace(place, reference=replace(place.reference, source=ByteRange(1, 2)))
-        assert shown_part(passage, near, beside) is None
+        assert show_part(passage, near, beside) is None
 
 
 def test_what_several_documents_say_is_shown_once() -> None:

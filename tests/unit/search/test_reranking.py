@@ -41,7 +41,7 @@ class Asked:
         self.model = model
         self.breakers = Breakers(lambda: self.now)
         self.reranking = Reranking(
-            model, seconds=seconds, most=most, most_bytes=most_bytes, breakers=self.breakers
+            model, seconds=seconds, limit=most, most_bytes=most_bytes, breakers=self.breakers
         )
 
     async def scores(self, texts: Sequence[str] = TEXTS) -> RerankScores:
