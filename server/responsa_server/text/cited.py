@@ -69,7 +69,7 @@ def words_instead(citation: Cited, difference: Differing) -> str:
 
 def in_order(citations: Iterable[AnyCited]) -> Sequence[AnyCited]:
     """The citations in the order of the text."""
-    return sorted(citations, key=lambda one: (one.answer_range.end, one.answer_range.start))
+    return sorted(citations, key=lambda citation: (citation.answer_range.end, citation.answer_range.start))
 
 
 def give_numbers(citations: Iterable[Cited], numbers: MutableMapping[Place, int]) -> None:
@@ -92,5 +92,5 @@ def marks_of(
     """The mark of each citation, such as [1], with the offset, in characters, behind the text that cites, in the order of the text."""
     data = text.encode()
     return [
-        (characters(data, one.answer_range.end), f"[{numbers[place_of(one)]}]") for one in in_order(citations)
+        (characters(data, hit.answer_range.end), f"[{numbers[place_of(hit)]}]") for hit in in_order(citations)
     ]

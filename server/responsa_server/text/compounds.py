@@ -22,11 +22,11 @@ _MOST: Final = 40
 _MOST_PARTS: Final = 4
 
 
-def split(word: str, is_noun: Callable[[str], bool], most: int = _MOST_PARTS) -> Sequence[str]:
+def split(word: str, is_noun: Callable[[str], bool], limit: int = _MOST_PARTS) -> Sequence[str]:
     """The parts of a word in small letters: the fewest, and of several such ways that with the longest last part; () if
-    it is no compound of 2 to `most` nouns."""
+    it is no compound of 2 to `limit` nouns."""
     best: Sequence[str] = ()
-    if most < 2 or not 2 * _LEAST <= len(word) <= _MOST:
+    if limit < 2 or not 2 * _LEAST <= len(word) <= _MOST:
         return best
     for end in range(_LEAST, len(word) - _LEAST + 1):
         if best and len(best) == 2:
@@ -34,7 +34,7 @@ def split(word: str, is_noun: Callable[[str], bool], most: int = _MOST_PARTS) ->
         head = word[:end]
         if not is_noun(word[end:]):
             continue
-        before = (head,) if is_noun(head) else split(head, is_noun, most - 1)
+        before = (head,) if is_noun(head) else split(head, is_noun, limit - 1)
         if before and (not best or len(before) + 1 < len(best)):
             best = (*before, word[end:])
     return best
@@ -48,8 +48,8 @@ def german_parts(word: str, stem: Callable[[str], str]) -> Sequence[str]:
 
     def is_noun(part: str) -> bool:
         code = crc32(stem(part).encode())
-        place = bisect_left(nouns, code)
-        return place < len(nouns) and nouns[place] == code
+        index = bisect_left(nouns, code)
+        return index < len(nouns) and nouns[index] == code
 
     return split(word.lower(), is_noun)
 

@@ -162,8 +162,8 @@ class Disarmer:
         """Return where an offset in the pieces is in the result, both in bytes."""
         at = bisect_right(self._anchors, offset, key=lambda anchor: anchor[0]) - 1
         read, sent = self._anchors[at]
-        most = self._anchors[at + 1][1] if at + 1 < len(self._anchors) else self._sent
-        return min(sent + offset - read, most)
+        end = self._anchors[at + 1][1] if at + 1 < len(self._anchors) else self._sent
+        return min(sent + offset - read, end)
 
     def _scan(self, piece: str, *, ended: bool) -> str:
         text, out, at = self._held + piece, list[str](), 0
@@ -244,7 +244,7 @@ class Disarmer:
                 self._fence = None
         else:
             self._lines.append(line)
-            self._fence = self._opened(line)
+            self._fence = self._fence_at(line)
             self._has_bar = self._has_bar or (self._fence is not None and "|" in line)
             self._is_muddled = not is_blank and (self._is_muddled or (self._open > 0 and self._fence is None))
             self._is_table = not is_blank and (self._is_table or _is_ruler(line))
@@ -253,7 +253,7 @@ class Disarmer:
         self._had_bar, self._has_bar = self._has_bar, False
         self._open, self._is_closed, self._is_code, self._escapes = 0, False, False, False
 
-    def _opened(self, line: str) -> _Fence | None:
+    def _fence_at(self, line: str) -> _Fence | None:
         """Return the code that the last line opens."""
         prefix = _PREFIX.match(line)
         marks = _FENCE.match(line, prefix.end()) if prefix else None
@@ -293,7 +293,7 @@ class Disarmer:
         if end == len(text) and not ended and end - at < MOST_HELD:
             return at
         self._had_bar = False
-        first = next((place for place in range(at, end) if text[place] in "|:-"), end)
+        first = next((index for index in range(at, end) if text[index] in "|:-"), end)
         if first < end and (end == len(text) or (text[end] == "\n" and _is_ruler(text[at:end]))):
             start = self._read - len(text[first:].encode())
             self._anchors.append((start + 1, self._sent + first - at + 2))

@@ -125,8 +125,8 @@ def _blocks(text: str, start: int, *, fenced: bool) -> Iterator[tuple[Sequence[_
 
 def _title(lines: Sequence[_Line]) -> str | None:
     """The heading that a block is; None if it is not a heading."""
-    if len(lines) == 1 and (found := _HEADING.match(lines[0].text)):
-        return found.group(1) or ""
+    if len(lines) == 1 and (match := _HEADING.match(lines[0].text)):
+        return match.group(1) or ""
     if len(lines) == 2 and _UNDERLINE.match(lines[1].text) and not _NOT_A_TITLE.match(lines[0].text):
         return lines[0].text.strip()
     return None

@@ -131,7 +131,7 @@ _HIDDEN: Final = {
         (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10))
     ),
     **dict.fromkeys((0xAD, 0x34F, 0x61C, 0x180E, 0xFEFF, ord("*"))),
-    **{0xE0000 + one: chr(one) for one in range(0x20, 0x7F)},
+    **{0xE0000 + code: chr(code) for code in range(0x20, 0x7F)},
     0x2019: "'",
 }
 """Invisible characters, and what stands for them. Tags, which are invisible letters, become ordinary letters, because
@@ -158,7 +158,7 @@ def instructing_spans(text: str) -> Sequence[tuple[int, int]]:
                 announced = instructs and text[start:end].rstrip("*_ \"”'>)]").endswith((":", "："))
                 if follows:
                     spans.append((start, end))
-    return _merged(sorted(spans))
+    return _merge(sorted(spans))
 
 
 def instructing_ranges(near: bytes, start: int, passage: tuple[int, int]) -> Sequence[tuple[int, int]]:
@@ -169,29 +169,29 @@ def instructing_ranges(near: bytes, start: int, passage: tuple[int, int]) -> Seq
     end. A sentence counts if it gives instructions where it stands, or where the passage cuts it.
     """
     low, high = passage[0] - start, passage[1] - start
-    return _merged(sorted((*_byte_spans(near, 0, start), *_byte_spans(near[low:high], low, start))))
+    return _merge(sorted((*_byte_spans(near, 0, start), *_byte_spans(near[low:high], low, start))))
 
 
 def _byte_spans(data: bytes, low: int, start: int) -> Iterator[tuple[int, int]]:
     # A character that is cut at the beginning is left out.
-    cut = next((place for place, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0)
+    cut = next((index for index, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0)
     text = data[cut:].decode(errors="ignore")
     for first, last in instructing_spans(text):
-        place = start + low + cut + len(text[:first].encode())
-        yield place, place + len(text[first:last].encode())
+        first_byte = start + low + cut + len(text[:first].encode())
+        yield first_byte, first_byte + len(text[first:last].encode())
 
 
 def without_instructions(text: str, spans: Sequence[tuple[int, int]] | None = None) -> str:
     """The text with OMITTED in place of the sentences that give instructions to an assistant; the same text if there
     are no such sentences. spans: the result of `instructing_spans`, if it is known."""
-    kept: list[str] = []
-    place = 0
+    parts: list[str] = []
+    position = 0
     if spans is None:
         spans = _of_line(text) if len(text) <= _LINE_CHARACTERS else instructing_spans(text)
     for start, end in spans:
-        kept += (text[place:start], OMITTED)
-        place = end
-    return "".join((*kept, text[place:])) if place else text
+        parts += (text[position:start], OMITTED)
+        position = end
+    return "".join((*parts, text[position:])) if position else text
 
 
 _of_line = lru_cache(maxsize=4_096)(instructing_spans)
@@ -257,7 +257,7 @@ def _instructs(text: str) -> bool:
     return False
 
 
-def _merged(spans: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+def _merge(spans: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
     merged: list[tuple[int, int]] = []
     for start, end in spans:
         if merged and start <= merged[-1][1]:

@@ -114,11 +114,11 @@ def insertions(text: str, marks: Sequence[tuple[int, str]]) -> Sequence[tuple[in
         code = block if block is not None and block.kind is Kind.CODE else None
         # There is no text before the first character, so that no mark can be about it.
         if end:
-            _, said = inserted.setdefault(starts[_last(code, lines)] - 1 if code else end, (code, []))
-            said += [mark] if mark not in said else []
+            _, below = inserted.setdefault(starts[_last(code, lines)] - 1 if code else end, (code, []))
+            below += [mark] if mark not in below else []
     return [
-        (at, _below(code, lines, "".join(said)) if code else f" {''.join(said)}")
-        for at, (code, said) in sorted(inserted.items(), key=lambda pair: pair[0])
+        (at, _below(code, lines, "".join(below)) if code else f" {''.join(below)}")
+        for at, (code, below) in sorted(inserted.items(), key=lambda pair: pair[0])
     ]
 
 

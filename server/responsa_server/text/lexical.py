@@ -154,7 +154,7 @@ class _Words(dict[str, tuple[str, ...]]):
         # Elsewhere, Python's small letter of İ is an i with the dot as a further character.
         lowered = word.translate(_TURKISH).lower() if self._turkish else word.lower().replace("i\u0307", "i")
         # The Arabic stemmer reduces some words to an empty text; then the unstemmed word is used.
-        return _folded(self._stemmer.stemWord(lowered) if self._stemmer is not None else lowered) or _folded(
+        return _fold(self._stemmer.stemWord(lowered) if self._stemmer is not None else lowered) or _fold(
             lowered
         )
 
@@ -177,13 +177,13 @@ class Analyzer:
         for match in _TOKEN.finditer(text):
             start, end = match.span()
             if match.lastgroup == "unspaced":
-                for place, pair in _runs(match.group()):
-                    yield Token(pair, start + place, start + place + len(pair))
+                for offset, pair in _runs(match.group()):
+                    yield Token(pair, start + offset, start + offset + len(pair))
                 continue
-            for term in self._matched(match, language):
+            for term in self._terms_of(match, language):
                 yield Token(term, start, end)
 
-    def _matched(self, match: re.Match[str], language: str) -> Sequence[str]:
+    def _terms_of(self, match: re.Match[str], language: str) -> Sequence[str]:
         """Return the terms of one match of _TOKEN. A single letter after an apostrophe has no term.
 
         match: a match of any group of _TOKEN except `unspaced`.
@@ -191,9 +191,9 @@ class Analyzer:
         word = match.group()
         if len(word) == 1 and (start := match.start()) and match.string[start - 1] in "'’":
             return ()  # such as the s of "Newton's" and the t of "don't"
-        return self._cached(language)[word]
+        return self._words_of(language)[word]
 
-    def _cached(self, language: str) -> _Words:
+    def _words_of(self, language: str) -> _Words:
         """Return the cached words of a language. Drops those of all languages if one did not fit."""
         if self._budget.left < 0:
             self._words, self._budget = {}, _CacheBudget()
@@ -206,14 +206,14 @@ class Analyzer:
         """Return the same terms as `tokens`, without their positions and in much less time."""
         if _SLOW.search(text) is None:
             return list(
-                chain.from_iterable(map(self._cached(language).__getitem__, _FAST_TOKEN.findall(text)))
+                chain.from_iterable(map(self._words_of(language).__getitem__, _FAST_TOKEN.findall(text)))
             )
         terms: list[str] = []
         for match in _TOKEN.finditer(text):
             if match.lastgroup == "unspaced":
                 terms.extend(pair for _, pair in _runs(match.group()))
             else:
-                terms.extend(self._matched(match, language))
+                terms.extend(self._terms_of(match, language))
         return terms
 
     def query_terms(self, text: str, language: str = UNKNOWN, without: str | None = None) -> list[str]:
@@ -260,7 +260,7 @@ def _terms_of(word: str, term: Callable[[str], str]) -> tuple[str, ...]:
     return term(word), *_compound(word, term)
 
 
-def _folded(term: str) -> str:
+def _fold(term: str) -> str:
     """Return the term without Latin, Greek and Cyrillic diacritics, because users leave diacritics out in questions."""
     if term.isascii():
         return term
@@ -290,8 +290,8 @@ def _runs(text: str) -> Iterator[tuple[int, str]]:
     if len(text) <= size:
         yield 0, text
         return
-    for place in range(len(text) - size + 1):
-        yield place, text[place : place + size]
+    for offset in range(len(text) - size + 1):
+        yield offset, text[offset : offset + size]
 
 
 def missing_words(term: str) -> float:
@@ -323,6 +323,6 @@ def tsvector_literal(title: Sequence[str], body: Sequence[str]) -> str:
         if len(known) < 255 and number < 16_384:
             known.append(str(number))
     return " ".join(
-        "'" + term.replace("\\", "\\\\").replace("'", "''") + "'" + (":" + ",".join(found) if found else "")
-        for term, found in places.items()
+        "'" + term.replace("\\", "\\\\").replace("'", "''") + "'" + (":" + ",".join(spots) if spots else "")
+        for term, spots in places.items()
     )

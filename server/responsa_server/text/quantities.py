@@ -118,18 +118,18 @@ class Quantity:
 
     def is_in(self, others: Sequence[Quantity]) -> bool:
         """Whether one of the others states the same quantity, and not only with another unit."""
-        alike = [one for one in others if one.kind == self.kind]
+        alike = [other for other in others if other.kind == self.kind]
         if self.weak:
             # Only another number of the same things shows that it counts.
-            counted = [one for one in alike if self.unit and self.unit in one.near]
-            return not counted or any(not self.values.isdisjoint(one.values) for one in counted)
+            counted = [other for other in alike if self.unit and self.unit in other.near]
+            return not counted or any(not self.values.isdisjoint(other.values) for other in counted)
         wanted = {self.exact} if self.exact else self.values
-        same = [one for one in alike if not one.values.isdisjoint(wanted)]
+        same = [other for other in alike if not other.values.isdisjoint(wanted)]
         bare = self.kind == "ordinal" or not self.unit
         # A unit is a word of its own; of other words, one in common says what is counted.
         units = frozenset({self.unit}) if self.sizes else self.near
-        return any(bare or not one.near or not units.isdisjoint(one.near) for one in same) or any(
-            not one.sizes.isdisjoint(self.sizes) for one in alike
+        return any(bare or not other.near or not units.isdisjoint(other.near) for other in same) or any(
+            not other.sizes.isdisjoint(self.sizes) for other in alike
         )
 
     def is_like(self, other: Quantity) -> bool:
@@ -148,8 +148,8 @@ class Quantity:
 def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantity]:
     """The quantities of a text, of which the first 4,096 characters are read. language: ISO 639-1, or "" if it is not known."""
     text = original = text[:_MOST_CHARS]
-    for sign, said in _SIGNS.items():
-        text = text.replace(sign, said)
+    for sign, word in _SIGNS.items():
+        text = text.replace(sign, word)
     text = _THOUSANDS.sub("000", text)
     spelled = frozenset(figure for figure in map(str, range(1, 13)) if not re.search(rf"\b{figure}\b", text))
     if language in _WORDS or not language:
@@ -159,14 +159,14 @@ def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantit
     for kind, patterns in _FORMS.items():
         for pattern in patterns:
             for match in pattern.finditer(text):
-                if one := _read(kind, match, spelled, language, analyzer):
-                    quantities.append(replace(one, span=match.span()))
+                if quantity := _read(kind, match, spelled, language, analyzer):
+                    quantities.append(replace(quantity, span=match.span()))
                     text = text[: match.start()] + " " * len(match.group()) + text[match.end() :]
     quantities += _numbers(text, language, analyzer, spelled)
     if digits == original:
         return quantities
     places = _align(original, digits)
-    return [replace(one, span=_map_span(places, one.span)) for one in quantities]
+    return [replace(quantity, span=_map_span(places, quantity.span)) for quantity in quantities]
 
 
 def _align(original: str, digits: str) -> Sequence[tuple[int, int, int, int]]:
@@ -180,35 +180,35 @@ def _align(original: str, digits: str) -> Sequence[tuple[int, int, int, int]]:
         skips = ((skip, total - skip) for total in range(_MOST_SPELLED) for skip in range(total, -1, -1))
         was, now = next(
             (
-                (skip, made)
-                for skip, made in skips
-                if [one.group() for one in words[at + skip : at + skip + 1]]
-                == [one.group() for one in others[to + made : to + made + 1]]
+                (skip, more)
+                for skip, more in skips
+                if [word.group() for word in words[at + skip : at + skip + 1]]
+                == [word.group() for word in others[to + more : to + more + 1]]
             ),
             (len(words) - at, len(others) - to),
         )
-        for one in others[to : to + now]:
-            places.append((*one.span(), words[at].start(), words[max(at + was - 1, at)].end()))
+        for number in others[to : to + now]:
+            places.append((*number.span(), words[at].start(), words[max(at + was - 1, at)].end()))
         at, to = at + was, to + now
-        for word, one in zip(words[at : at + 1], others[to : to + 1], strict=False):
-            places.append((*one.span(), *word.span()))
+        for word, number in zip(words[at : at + 1], others[to : to + 1], strict=False):
+            places.append((*number.span(), *word.span()))
         at, to = at + 1, to + 1
     return places
 
 
 def _map_span(places: Sequence[tuple[int, int, int, int]], span: tuple[int, int]) -> tuple[int, int]:
-    within = [place[2:] for place in places if place[0] < span[1] and span[0] < place[1]]
+    within = [pair[2:] for pair in places if pair[0] < span[1] and span[0] < pair[1]]
     return (within[0][0], within[-1][1]) if within else (0, 0)
 
 
 def _read(
     kind: str, match: re.Match[str], spelled: frozenset[str], language: str, analyzer: Analyzer
 ) -> Quantity | None:
-    said = match.groupdict()
+    caps = match.groupdict()
     match kind:
         case "date":
-            month = _MONTHS[said["n"].lower()] if said.get("n") else int(said["m"])
-            year, day = said.get("y") or said.get("y2"), said.get("d")
+            month = _MONTHS[caps["n"].lower()] if caps.get("n") else int(caps["m"])
+            year, day = caps.get("y") or caps.get("y2"), caps.get("d")
             if not 1 <= month <= 12 or not 1 <= int(day or 1) <= 31:
                 return None
             # A date without a year or a day is stated by each date that has its other parts.
@@ -217,15 +217,15 @@ def _read(
             values = frozenset(f"{y}-{month}-{d}" for y in years for d in days)
             return Quantity(kind, values, exact=max(values, key=len))
         case "time":
-            hour, minute, half = int(said["h"]), int(said.get("m") or 0), (said.get("half") or "").lower()
+            hour, minute, half = (int(caps["h"]), int(caps.get("m") or 0), (caps.get("half") or "").lower())
             if hour > 24 or (half and hour > 12):
                 return None
             hours = {hour % 12 + (12 if half == "p" else 0)} if half else {hour % 24}
             if not half and hour <= 12 and minute == 0:
                 hours.add(hour % 12 + 12)
-            return Quantity(kind, frozenset(f"{one}:{minute:02}" for one in hours))
+            return Quantity(kind, frozenset(f"{hour}:{minute:02}" for hour in hours))
         case "ordinal":
-            number = said["n"] or said["g"]
+            number = caps["n"] or caps["g"]
             near = _list_next(match.string, match.end(), language, analyzer)
             unit = near[0] if near else ""
             return Quantity(
@@ -236,8 +236,8 @@ def _read(
                 weak=number == "1" and number in spelled,
             )
         case _:
-            of = int(said["of"]) if said.get("of") else _OF[said["word"][:3].lower()]
-            count = said["n"] or "1"
+            of = int(caps["of"]) if caps.get("of") else _OF[caps["word"][:3].lower()]
+            count = caps["n"] or "1"
             part = Fraction(int(count) if count.isdigit() else 1, of)
             if not 0 < part < 100:
                 return None
@@ -253,39 +253,39 @@ def _numbers(text: str, language: str, analyzer: Analyzer, spelled: frozenset[st
     for match in _NUMBER.finditer(text):
         # The figure of "Wren 2" counts nothing, so that no unit follows it.
         counts = _NAMED.search(text[max(match.start() - 40, 0) : match.start()]) is None
-        said = (match["sign"] or (counts and match["unit"]) or "").strip(" -\u00a0\u202f").lower()
-        unit = "" if said in stop and said != "per" else _unit(said, language, analyzer)
+        sign = (match["sign"] or (counts and match["unit"]) or "").strip(" -\u00a0\u202f").lower()
+        unit = "" if sign in stop and sign != "per" else _unit(sign, language, analyzer)
         if (
             match["unit"]
             and match["unit"].isalpha()
             and len(match["unit"]) >= _LEAST_NAME
-            and said not in _UNITS
+            and sign not in _UNITS
         ):
             continue  # a name, such as 37signals
         near = frozenset(filter(None, (unit, *_list_next(text, match.end("digits"), language, analyzer))))
         values = _values(match["digits"], language)
-        sizes = _sizes(values, said)
+        sizes = _sizes(values, sign)
         # “In two parts” counts what the source may not count.
         weak = values <= spelled and ("1" in values or not sizes)
         # A number ends with its unit; a word after it that is none, does not belong to it.
-        end = match.end() if said in _UNITS or not said.isalpha() else match.end("digits")
+        end = match.end() if sign in _UNITS or not sign.isalpha() else match.end("digits")
         yield Quantity("number", values, unit, sizes, near, weak, span=(match.start(), end))
 
 
-def _list_next(text: str, place: int, language: str, analyzer: Analyzer) -> Sequence[str]:
+def _list_next(text: str, position: int, language: str, analyzer: Analyzer) -> Sequence[str]:
     """The next words up to a function word, at most three."""
     stop = STOPWORDS.get(language or "en", frozenset())
-    after = _AFTER.findall(text[place : place + 40].lower())[:3]
+    after = _AFTER.findall(text[position : position + 40].lower())[:3]
     return [
         _unit(word, language, analyzer)
         for word in takewhile(lambda word: word == "per" or word not in stop, after)
     ]
 
 
-def _unit(said: str, language: str, analyzer: Analyzer) -> str:
-    if said in _UNITS:
-        return _UNITS[said][0]
-    return next(iter(analyzer.terms(said, language)), said)
+def _unit(sign: str, language: str, analyzer: Analyzer) -> str:
+    if sign in _UNITS:
+        return _UNITS[sign][0]
+    return next(iter(analyzer.terms(sign, language)), sign)
 
 
 def _sizes(values: frozenset[str], unit: str) -> frozenset[str]:
@@ -310,7 +310,7 @@ def _values(digits: str, language: str) -> frozenset[str]:
         elif language:
             point = "." if language in _POINT else ","
             values.add(f"{whole}.{part}" if marks[0] == point else whole + part)
-    return frozenset(_shortest(one) for one in values)
+    return frozenset(_shortest(value) for value in values)
 
 
 def _shortest(number: str) -> str:

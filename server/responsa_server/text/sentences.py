@@ -86,38 +86,38 @@ def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece
     blocks: the document's blocks, in order and without overlaps. Their offsets are bytes of the text in UTF-8.
     """
     source = text.encode()
-    found: list[Piece] = []
+    result: list[Piece] = []
     any_struck = STRUCK.search(text) is not None
     for block in blocks:
-        made = _of_block(source, block, language or "en")
-        found.extend(_standing(source, block, made) if any_struck else made)
-    return list(_with_leads(source, found))
+        parts = _of_block(source, block, language or "en")
+        result.extend(_standing(source, block, parts) if any_struck else parts)
+    return list(_with_leads(source, result))
 
 
-def merged(pieces: Sequence[Piece], size: int, most: int = MAX_PIECES) -> Sequence[Piece]:
+def merged(pieces: Sequence[Piece], size: int, limit: int = MAX_PIECES) -> Sequence[Piece]:
     """The pieces of a passage: the same ones, unless they are too many. Then neighbours are merged up to the length of
     a sentence, because each piece costs a vector, and a text of single letters would have hundreds of pieces in a
     passage.
 
-    pieces: the passage's pieces. size: the number of bytes of the passage. most: the maximum number of pieces for each
+    pieces: the passage's pieces. size: the number of bytes of the passage. limit: the maximum number of pieces for each
     `weight` of the passage.
     """
-    if len(pieces) <= most * weight(size):
+    if len(pieces) <= limit * weight(size):
         return pieces
-    kept: list[Piece] = []
+    result: list[Piece] = []
     for piece in pieces:
-        last = kept[-1] if kept else None
+        last = result[-1] if result else None
         if (
             last is None
             or last.byte_end - last.byte_start >= _MERGED_BYTES
             or piece.byte_end - last.byte_start > MAX_PIECE_BYTES
         ):
-            kept.append(piece)
+            result.append(piece)
         else:
             heading = last.kind is piece.kind is PieceKind.HEADING
             kind = PieceKind.HEADING if heading else PieceKind.SENTENCE
-            kept[-1] = Piece(last.byte_start, piece.byte_end, kind)
-    return kept
+            result[-1] = Piece(last.byte_start, piece.byte_end, kind)
+    return result
 
 
 def weight(size: int) -> int:
@@ -154,9 +154,9 @@ def _standing(source: bytes, block: Block, pieces: Iterator[Piece]) -> Iterator[
     parts = [(start + low, start + high) for low, high in parts]
     first = 0
     for piece in pieces:
-        place, begin, end = piece.byte_start, piece.byte_start, piece.byte_end
+        position, begin, end = piece.byte_start, piece.byte_start, piece.byte_end
         left = b""
-        while first < len(parts) and parts[first][1] <= place:
+        while first < len(parts) and parts[first][1] <= position:
             first += 1
         for at in range(first, len(parts)):
             low, high = parts[at]
@@ -164,10 +164,10 @@ def _standing(source: bytes, block: Block, pieces: Iterator[Piece]) -> Iterator[
                 break
             begin = high if low < piece.byte_start else begin
             end = low if high > piece.byte_end else end
-            left += source[place:low]
-            place = high
-        left += source[place : piece.byte_end]
-        if place == piece.byte_start:
+            left += source[position:low]
+            position = high
+        left += source[position : piece.byte_end]
+        if position == piece.byte_start:
             yield piece
         elif any(map(str.isalnum, left.decode(errors="ignore"))):
             yield Piece(*_trim(source, begin, end), piece.kind)
@@ -175,19 +175,19 @@ def _standing(source: bytes, block: Block, pieces: Iterator[Piece]) -> Iterator[
 
 def _prose(source: bytes, start: int, end: int, language: str, kind: PieceKind) -> Iterator[Piece]:
     text = source[start:end].decode()
-    place = start
+    position = start
     label = 0
     for sentence in sentences(text, language):
         size = len(sentence.encode())
-        if kind is PieceKind.ITEM and place == start and label + size < _LABEL_BYTES:
+        if kind is PieceKind.ITEM and position == start and label + size < _LABEL_BYTES:
             label += size
             continue
         size += label
         label = 0
-        low, high = _trim(source, place, place + size)
+        low, high = _trim(source, position, position + size)
         if not _NO_TEXT.match(source, low, high):
-            yield from (Piece(cut_start, cut_end, kind) for cut_start, cut_end in _bounded(source, low, high))
-        place += size
+            yield from (Piece(cut_start, cut_end, kind) for cut_start, cut_end in _ranges(source, low, high))
+        position += size
 
 
 def sentences(text: str, language: str) -> Iterator[str]:
@@ -216,16 +216,16 @@ def sentences(text: str, language: str) -> Iterator[str]:
 
 
 def _lines(source: bytes, start: int, end: int) -> Iterator[Piece]:
-    place = start
+    position = start
     for line in source[start:end].splitlines(keepends=True):
-        low, high = _trim(source, place, place + len(line))
-        place += len(line)
+        low, high = _trim(source, position, position + len(line))
+        position += len(line)
         if source[low:high].strip(b"|:- \t+="):
-            for cut_start, cut_end in _bounded(source, low, high):
+            for cut_start, cut_end in _ranges(source, low, high):
                 yield Piece(cut_start, cut_end, PieceKind.ROW)
 
 
-def _bounded(source: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+def _ranges(source: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield the range, in several parts if it is too long. If a clause ends in the second half of the allowed length, the
     part ends there. Otherwise the part ends at a space.
     """

@@ -81,10 +81,10 @@ def _site_line(state: StateInline, silent: bool) -> bool:
     """An inline rule of the parser: passes over the mark of a site generator at the beginning of a line."""
     if state.src[state.pos] not in ":!?=-[" or state.src[: state.pos].rpartition("\n")[2].strip():
         return False
-    found = _SITE_LINE.match(state.src, state.pos, state.posMax)
-    if found is None:
+    match = _SITE_LINE.match(state.src, state.pos, state.posMax)
+    if match is None:
         return False
-    state.pos = found.end()
+    state.pos = match.end()
     return True
 
 
@@ -93,9 +93,9 @@ def _site_mark(state: StateInline, silent: bool) -> bool:
     if state.src[state.pos] not in "{[:":
         return False
     for pattern in _SITE_MARKS:
-        found = pattern.match(state.src, state.pos, state.posMax)
-        if found is not None:
-            state.pos = found.end()
+        match = pattern.match(state.src, state.pos, state.posMax)
+        if match is not None:
+            state.pos = match.end()
             return True
     wiki = _WIKI_LINK.match(state.src, state.pos, state.posMax)
     if wiki is None:
@@ -117,21 +117,21 @@ def _reference(state: StateInline, silent: bool) -> bool:
     if label is None:
         return False
     if not silent:
-        start, most = state.pos, state.posMax
+        start, whole = state.pos, state.posMax
         state.pos, state.posMax = start + 1, end
         state.md.inline.tokenize(state)
-        state.pos, state.posMax = start, most
+        state.pos, state.posMax = start, whole
     state.pos = label.end()
     return True
 
 
 def _parser() -> MarkdownIt:
-    made = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable(["table", "strikethrough"])
-    made.inline.ruler.before("text", "site_line", _site_line)
-    made.inline.ruler.before("link", "site_mark", _site_mark)
-    made.inline.ruler.after("link", "reference_text", _reference)
-    made.core.ruler.before("text_join", "half_emphasis", _half_emphasis)
-    return made
+    parser = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable(["table", "strikethrough"])
+    parser.inline.ruler.before("text", "site_line", _site_line)
+    parser.inline.ruler.before("link", "site_mark", _site_mark)
+    parser.inline.ruler.after("link", "reference_text", _reference)
+    parser.core.ruler.before("text_join", "half_emphasis", _half_emphasis)
+    return parser
 
 
 _MARKDOWN: Final = _parser()
@@ -160,8 +160,8 @@ def shown_blocks(text: str, origin: QuoteOrigin) -> str:
     if not _is_parsed(text, origin):
         return _plain_lines(text, listed=origin.listed)
     if _shown_as_it_is(text):
-        return _dedented(text, origin.indent).strip("\n")
-    return _blocks(_tree(_dedented(_unquoted(text), origin.indent))).strip("\n")
+        return _dedent(text, origin.indent).strip("\n")
+    return _blocks(_tree(_dedent(_unquote(text), origin.indent))).strip("\n")
 
 
 # Anything that is not shown as it is: HTML, links, images, escapes, marks of site generators, headings, quotes and
@@ -189,9 +189,9 @@ def shown_code(text: str, origin: QuoteOrigin) -> str:
     """A block of code in a fence, with its language if the document names it; '' if there is no code in it."""
     text = _readable(text)
     if not origin.markdown:
-        return _fenced(_dedented(text, origin.indent), "")
+        return _fence(_dedent(text, origin.indent), "")
     whole = " " * origin.indent + text
-    body = _dedented(whole, _indent(whole))
+    body = _dedent(whole, _indent(whole))
     if _HTML_CODE.match(body):
         return _html_code(body)
     return _code_of(body)
@@ -205,12 +205,12 @@ def shown_table(header: Sequence[str], rows: Sequence[str], origin: QuoteOrigin)
         origin = replace(origin, markdown=False)
     names = [escaped(name) for name in header]
     if origin.named:
-        said = list(map(_by_name, texts))
-        columns = list(dict.fromkeys(name for row in said for name in row))
+        named = list(map(_by_name, texts))
+        columns = list(dict.fromkeys(name for row in named for name in row))
         if len(columns) > _MOST_COLUMNS:
-            return "\n".join(f"- {_listed(row, origin)}" for row in said if any(row.values()))
+            return "\n".join(f"- {_list_cells(row, origin)}" for row in named if any(row.values()))
         names = [escaped(name) for name in columns]
-        cells = [[_cell(row.get(name, ""), origin) for name in columns] for row in said]
+        cells = [[_cell(row.get(name, ""), origin) for name in columns] for row in named]
     else:
         cells = [[_cell(cell, origin) for cell in cells_of(text)] for text in texts]
     cells = [row for row in cells if any(row)]
@@ -230,9 +230,9 @@ def _by_name(row: str) -> Mapping[str, str]:
     return cells
 
 
-def _listed(row: Mapping[str, str], origin: QuoteOrigin) -> str:
+def _list_cells(row: Mapping[str, str], origin: QuoteOrigin) -> str:
     cells = ((name, _cell(value, origin)) for name, value in row.items())
-    return _begun("; ".join(f"**{escaped(name)}**: {cell}" if name else cell for name, cell in cells if cell))
+    return _begin("; ".join(f"**{escaped(name)}**: {cell}" if name else cell for name, cell in cells if cell))
 
 
 def cells_of(row: str) -> list[str]:
@@ -244,20 +244,20 @@ def cell_spans(row: str) -> list[tuple[int, int]]:
     """Where the cells of a table row stand in it, without the white space at their edges."""
     spans: list[tuple[int, int]] = []
     end = len(row.rstrip())
-    place = len(row) - len(row.lstrip())
-    place += row.startswith("|", place, end)
-    start = place
-    while place < end:
-        if row[place] == "|":
-            spans.append(_stripped(row, start, place))
-            start = place + 1
-        place += 2 if row[place] == "\\" else 1
+    position = len(row) - len(row.lstrip())
+    position += row.startswith("|", position, end)
+    start = position
+    while position < end:
+        if row[position] == "|":
+            spans.append(_strip(row, start, position))
+            start = position + 1
+        position += 2 if row[position] == "\\" else 1
     if row[start:end].strip() or not spans:
-        spans.append(_stripped(row, start, end))
+        spans.append(_strip(row, start, end))
     return spans
 
 
-def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+def _strip(text: str, start: int, end: int) -> tuple[int, int]:
     cell = text[start:end]
     start += len(cell) - len(cell.lstrip())
     return start, start + len(cell.strip())
@@ -267,7 +267,7 @@ def visible(text: str) -> str:
     """What a reader sees of Markdown without code marks and emphasis: the words, on one line."""
     parts: list[str] = []
     for token in _MARKDOWN.parseInline(text[:MAX_PARSED_BYTES]):
-        for child in _formed(token.children or ()):
+        for child in _form(token.children or ()):
             if child.type in ("text", "code_inline", "image"):
                 parts.append(child.content)
             elif child.type in ("softbreak", "hardbreak"):
@@ -285,7 +285,7 @@ def header_of(before: str) -> Sequence[str]:
     before: the text before a table row.
     """
     lines = _table_lines(before)
-    ruler = next((place for place, line in enumerate(lines) if place and _is_ruler(line)), None)
+    ruler = next((index for index, line in enumerate(lines) if index and _is_ruler(line)), None)
     return [visible(name) for name in cells_of(lines[ruler - 1])] if ruler is not None else ()
 
 
@@ -333,7 +333,7 @@ _LINE_SPECIAL: Final = re.compile(
 
 def escaped(text: str) -> str:
     """The text as Markdown that shows it unchanged. Only characters that a renderer would take for markup get a backslash."""
-    return _SPECIAL.sub(lambda found: f"\\{found.group()}", text)
+    return _SPECIAL.sub(lambda match: f"\\{match.group()}", text)
 
 
 def _is_parsed(text: str, origin: QuoteOrigin) -> bool:
@@ -344,7 +344,7 @@ def _readable(text: str) -> str:
     return _UNSEEN.sub("", text.encode()[:MAX_SHOWN_BYTES].decode(errors="ignore"))
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     """The text without the marks of a block quote at the beginnings of its further lines."""
     first, *rest = text.split("\n")
     if not rest or not all(line.lstrip().startswith(">") for line in rest if line.strip()):
@@ -356,14 +356,14 @@ def _indent(text: str) -> int:
     return len(text) - len(text.lstrip(" "))
 
 
-def _dedented(text: str, columns: int) -> str:
+def _dedent(text: str, columns: int) -> str:
     lines = text.expandtabs(4).split("\n") if "\t" in text[:1] or "\n\t" in text else text.split("\n")
     return "\n".join(line[min(columns, _indent(line)) :] for line in lines)
 
 
-def _begun(text: str) -> str:
+def _begin(text: str) -> str:
     return "\n".join(
-        _line_start(found.group()) + line[found.end() :] if (found := _LINE_SPECIAL.match(line)) else line
+        _line_start(match.group()) + line[match.end() :] if (match := _LINE_SPECIAL.match(line)) else line
         for line in text.lstrip().split("\n")
     )
 
@@ -377,30 +377,30 @@ def _plain_lines(text: str, *, listed: bool = False) -> str:
     text = text.strip()
     if listed or _STRUCTURED.search(text):
         lines = (_SPACES.sub(" ", line).strip() for line in text.splitlines())
-        return "  \n".join(_begun(_escaped_but_struck(line)) for line in lines if line)
-    return _begun(_escaped_but_struck(_SPACES.sub(" ", text)))
+        return "  \n".join(_begin(_escape_but_struck(line)) for line in lines if line)
+    return _begin(_escape_but_struck(_SPACES.sub(" ", text)))
 
 
-def _escaped_but_struck(text: str) -> str:
+def _escape_but_struck(text: str) -> str:
     """Text of a document that is not Markdown, escaped but for the marks of what is struck, as the parsers write them."""
     parts: list[str] = []
-    made = ""
-    place = 0
-    for found in STRUCK.finditer(text):
-        if found.group().startswith("~~"):
-            words = found.group()[2:-2]
-            parts += (text[place : found.start()], words)
-            made += f"{escaped(text[place : found.start()])}~~{escaped(words)}~~"
-            place = found.end()
+    out = ""
+    position = 0
+    for match in STRUCK.finditer(text):
+        if match.group().startswith("~~"):
+            words = match.group()[2:-2]
+            parts += (text[position : match.start()], words)
+            out += f"{escaped(text[position : match.start()])}~~{escaped(words)}~~"
+            position = match.end()
     if not parts:
         return escaped(text)
-    parts.append(text[place:])
-    made += escaped(text[place:])
-    read = _said([child for token in _RENDERED.parseInline(made) for child in token.children or ()], raw=_RAW)
-    return made if read.words == "".join("".join(parts).split()) else escaped(text)
+    parts.append(text[position:])
+    out += escaped(text[position:])
+    read = _read([child for token in _RENDERED.parseInline(out) for child in token.children or ()], raw=_RAW)
+    return out if read.words == "".join("".join(parts).split()) else escaped(text)
 
 
-def _fenced(code: str, language: str) -> str:
+def _fence(code: str, language: str) -> str:
     code = code.strip("\n")
     if not code.strip():
         return ""
@@ -414,7 +414,7 @@ def _tree(text: str) -> SyntaxTreeNode:
 
 
 def _blocks(node: SyntaxTreeNode) -> str:
-    return "\n\n".join(made for child in node.children if (made := _block(child)))
+    return "\n\n".join(text for child in node.children if (text := _block(child)))
 
 
 def _block(node: SyntaxTreeNode) -> str:
@@ -425,7 +425,7 @@ def _block(node: SyntaxTreeNode) -> str:
             body = node.content
             if node.type == "code_block":
                 return _code_of(body)
-            return _fenced(body, _language(node.info))
+            return _fence(body, _language(node.info))
         case "bullet_list" | "ordered_list":
             return _list(node)
         case "html_block":
@@ -449,7 +449,7 @@ def _code_of(body: str) -> str:
     if opened is None:
         begun, _, last = body.rstrip().rpartition("\n")
         # Code that began before the text ends with a fence that nothing opened.
-        return _fenced(begun if _CLOSING.fullmatch(last) else body, "")
+        return _fence(begun if _CLOSING.fullmatch(last) else body, "")
     indent, fence = _indent(body), opened.group().strip()
     info, _, rest = body[opened.end() :].partition("\n")
     lines: list[str] = []
@@ -457,19 +457,19 @@ def _code_of(body: str) -> str:
         if line.strip().startswith(fence) and not line.strip().strip(fence[0]):
             break
         lines.append(line[min(indent, _indent(line)) :])
-    return _fenced("\n".join(lines), _language(info))
+    return _fence("\n".join(lines), _language(info))
 
 
 def _language(info: str) -> str:
-    found = _LANGUAGE.match(info.strip().lstrip("{."))
-    return found.group() if found else ""
+    match = _LANGUAGE.match(info.strip().lstrip("{."))
+    return match.group() if match else ""
 
 
 def _list(node: SyntaxTreeNode) -> str:
     number = int(node.attrs.get("start", 1)) if node.type == "ordered_list" else 0
     lines: list[str] = []
-    for place, item in enumerate(node.children):
-        mark = f"{number + place}. " if node.type == "ordered_list" else "- "
+    for index, item in enumerate(node.children):
+        mark = f"{number + index}. " if node.type == "ordered_list" else "- "
         body = _item(item)
         if body:
             lines.append(
@@ -489,19 +489,19 @@ def _box(task: re.Match[str]) -> str:
 def _item(node: SyntaxTreeNode) -> str:
     parts: list[str] = []
     for child in node.children:
-        made = _block(child)
+        text = _block(child)
         if not parts:
-            made = _TASK.sub(_box, made, count=1)
-        if made:
+            text = _TASK.sub(_box, text, count=1)
+        if text:
             # A list below an item follows it without an empty line.
             parts.append(
-                ("\n" if child.type in ("bullet_list", "ordered_list") else "\n\n") + made if parts else made
+                ("\n" if child.type in ("bullet_list", "ordered_list") else "\n\n") + text if parts else text
             )
     return "".join(parts)
 
 
 def _html_code(content: str) -> str:
-    return _fenced(html.unescape(re.sub(r"<[^<>]*>", "", content)), "")
+    return _fence(html.unescape(re.sub(r"<[^<>]*>", "", content)), "")
 
 
 def _table(node: SyntaxTreeNode) -> str:
@@ -521,7 +521,7 @@ def _table(node: SyntaxTreeNode) -> str:
 
 def _cell(text: str, origin: QuoteOrigin) -> str:
     if not origin.markdown:
-        return _escaped_but_struck(_SPACES.sub(" ", text.replace("\\|", "|")))
+        return _escape_but_struck(_SPACES.sub(" ", text.replace("\\|", "|")))
     # A backslash before a bar belongs to the table and not to the cell, even in code.
     return _inline(_MARKDOWN.parseInline(text.replace("\\|", "|")), begins=False).replace("  \n", " ").strip()
 
@@ -574,82 +574,82 @@ def _inline(tokens: Sequence[Token], *, begins: bool = True) -> str:
     A parser checks that the result says the same as the tokens. If not, emphasis and links are left out, and at last everything is escaped.
     """
     children = [child for token in tokens for child in (token.children or ())]
-    wanted = _said(children)
-    made = ""
+    wanted = _read(children)
+    out = ""
     for wraps, escape in ((True, escaped), (False, escaped), (False, _all_escaped)):
-        text = _BETWEEN_WIDE.sub("", _written(children, wraps=wraps, escape=escape)).replace(_SOFT_BREAK, " ")
+        text = _BETWEEN_WIDE.sub("", _write(children, wraps=wraps, escape=escape)).replace(_SOFT_BREAK, " ")
         text = text.replace(_CODE_EDGE * 2, " ").replace(_CODE_EDGE, "")
-        made = re.sub(r"[ \t]?\n[ \t]?", "  \n", re.sub(r"[ \t]{2,}", " ", text)).strip()
-        if _MARKUP.search(made) is None and "".join(made.split()) == wanted.words:
+        out = re.sub(r"[ \t]?\n[ \t]?", "  \n", re.sub(r"[ \t]{2,}", " ", text)).strip()
+        if _MARKUP.search(out) is None and "".join(out.split()) == wanted.words:
             break  # a parser would find nothing but text
-        read = _said(
-            [child for token in _RENDERED.parseInline(made) for child in (token.children or ())], raw=_RAW
+        read = _read(
+            [child for token in _RENDERED.parseInline(out) for child in (token.children or ())], raw=_RAW
         )
         if read.words == wanted.words and read.addresses <= wanted.addresses:
             break
-    return _begun(made) if begins else made
+    return _begin(out) if begins else out
 
 
 def _all_escaped(text: str) -> str:
-    return _ANY_SPECIAL.sub(lambda found: f"\\{found.group()}", text)
+    return _ANY_SPECIAL.sub(lambda match: f"\\{match.group()}", text)
 
 
-def _seen(children: Sequence[Token]) -> Iterator[Token]:
+def _visible_tokens(children: Sequence[Token]) -> Iterator[Token]:
     """The tokens that a reader sees: all but those within a script or a style sheet. Text with the form of a tag becomes code."""
     hidden = False
     closed = {
-        one.content.lower() for one in children if one.type == "html_inline" and one.content.startswith("</")
+        tag.content.lower() for tag in children if tag.type == "html_inline" and tag.content.startswith("</")
     }
-    for child in _formed(children):
-        found = _HIDDEN.match(child.content) if child.type == "html_inline" else None
-        if found is not None:
-            hidden = not found.group(1)
+    for child in _form(children):
+        match = _HIDDEN.match(child.content) if child.type == "html_inline" else None
+        if match is not None:
+            hidden = not match.group(1)
         elif hidden:
             continue
         elif child.type == "html_inline" and _is_placeholder(child.content, closed):
             yield Token("code_inline", "code", 0, content=child.content)
         elif child.type == "text":
-            for place, part in enumerate(_TAG.split(child.content)):
-                yield Token("code_inline" if place % 2 else "text", "", 0, content=part)
+            for index, part in enumerate(_TAG.split(child.content)):
+                yield Token("code_inline" if index % 2 else "text", "", 0, content=part)
         else:
             yield child
 
 
-def _formed(children: Sequence[Token]) -> Iterator[Token]:
+def _form(children: Sequence[Token]) -> Iterator[Token]:
     """The tokens with the text of `<sup>` and `<sub>` in plain characters, with `<del>`, `<s>` and `<strike>` as
     strikethrough, and with boxes to tick as ☑ or ☐."""
-    place = 0
-    while place < len(children):
-        child = children[place]
+    index = 0
+    while index < len(children):
+        child = children[index]
         match = _FORMED.fullmatch(child.content) if child.type == "html_inline" else None
-        place += 1
+        index += 1
         if child.type == "html_inline" and (ticks := _TICKS.match(child.content)) is not None:
             yield Token("text", "", 0, content=TICKED if _CHECKED.search(ticks.group(1)) else UNTICKED)
         elif match is None:
             yield child
         elif (tag := match.group(2).lower()) not in ("sup", "sub"):
             yield Token("s_close" if match.group(1) else "s_open", "s", -1 if match.group(1) else 1)
-        elif not match.group(1) and place + 1 < len(children) and children[place].type == "text":
+        elif not match.group(1) and index + 1 < len(children) and children[index].type == "text":
             write = raised if tag == "sup" else lowered
-            yield Token("text", "", 0, content=write(children[place].content))
-            place += 1
+            yield Token("text", "", 0, content=write(children[index].content))
+            index += 1
 
 
 def _is_placeholder(tag: str, closed: Collection[str]) -> bool:
     """Whether a tag only looks like one: `<port>` stands for something that the reader fills in. closed: the closing tags near it."""
-    found = _PLACEHOLDER.fullmatch(tag)
+    match = _PLACEHOLDER.fullmatch(tag)
     return (
-        found is not None
-        and found.group(1).lower() not in _ELEMENTS
-        and f"</{found.group(1).lower()}>" not in closed
+        match is not None
+        and match.group(1).lower() not in _ELEMENTS
+        and f"</{match.group(1).lower()}>" not in closed
     )
 
 
-def _said(children: Sequence[Token], raw: str = "") -> _Said:
+def _read(children: Sequence[Token], raw: str = "") -> _Said:
     """raw: what stands for HTML and images, if the tokens are those of Markdown to show; '' for the tokens of a document."""
     words: list[str] = []
     addresses: list[str] = []
-    for child in children if raw else _seen(children):
+    for child in children if raw else _visible_tokens(children):
         match child.type:
             case "text" | "text_special":
                 words.append(child.content)
@@ -674,7 +674,7 @@ class _Open:
     address: str
     parts: list[str]
 
-    def closed(self) -> str:
+    def close(self) -> str:
         inner = "".join(self.parts)
         words = inner.strip(f" \t\n{_SOFT_BREAK}")
         if not words or not (self.mark or self.address):
@@ -684,10 +684,10 @@ class _Open:
         return f"{before}{whole}{after}"
 
 
-def _written(children: Sequence[Token], *, wraps: bool, escape: Callable[[str], str]) -> str:
+def _write(children: Sequence[Token], *, wraps: bool, escape: Callable[[str], str]) -> str:
     """The tokens as Markdown, with soft line breaks as _SOFT_BREAK. wraps: whether emphasis and links are kept."""
     stack = [_Open("", "", [])]
-    for child in _seen(children):
+    for child in _visible_tokens(children):
         out = stack[-1].parts
         match child.type:
             case "text" | "text_special":
@@ -715,12 +715,12 @@ def _written(children: Sequence[Token], *, wraps: bool, escape: Callable[[str], 
             case "link_open":
                 stack.append(_Open("", _address(child) if wraps else "", []))
             case "em_close" | "strong_close" | "s_close" | "link_close" if len(stack) > 1:
-                closed = stack.pop().closed()
+                closed = stack.pop().close()
                 stack[-1].parts.append(closed)
             case _:
                 pass
     while len(stack) > 1:
-        closed = stack.pop().closed()
+        closed = stack.pop().close()
         stack[-1].parts.append(closed)
     return "".join(stack[0].parts)
 

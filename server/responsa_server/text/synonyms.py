@@ -128,9 +128,9 @@ class Synonyms:
         by_first = self._by_language.get(language, {})
         terms = analyzer.terms(question, language)
         by_term: dict[str, dict[tuple[str, ...], None]] = {}
-        for place, term in enumerate(terms):
+        for index, term in enumerate(terms):
             for entry, others in by_first.get(term, ()):
-                if tuple(terms[place : place + len(entry.sequence)]) != entry.sequence:
+                if tuple(terms[index : index + len(entry.sequence)]) != entry.sequence:
                     continue
                 for asked in entry.content:
                     alternatives = by_term.setdefault(asked, {})

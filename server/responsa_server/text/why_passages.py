@@ -50,4 +50,4 @@ def why_passages(causes: Sequence[str], language: str = "en") -> str:
 
 def without_why(text: str) -> str:
     """A text without the line if it begins with it, and without the white space behind it."""
-    return text[found.end() :].lstrip() if (found := _LINE.match(text)) else text
+    return text[match.end() :].lstrip() if (match := _LINE.match(text)) else text
