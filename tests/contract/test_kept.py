@@ -58,7 +58,7 @@ async def test_conversations_at_once_never_pass_the_limit_and_a_deleted_one_make
     ):
         begun = await first.accept(people.ann, question, request_id)
         made = [
-            store.create(people.ann, uuid7(), "", {}, uuid7() if place % 2 else None, most=5)
+            store.create(people.ann, uuid7(), "", {}, uuid7() if place % 2 else None, limit=5)
             for place in range(12)
         ]
         questions = [(first, other)[place % 2].accept(people.ann, question, None) for place in range(12)]
@@ -90,9 +90,9 @@ async def test_a_repeated_creation_finds_its_conversation_at_the_limit(
     conversation_store: PostgresConversationStore, people: People
 ) -> None:
     request_id = uuid7()
-    made = await conversation_store.create(people.ann, uuid7(), "", {}, request_id, most=1)
-    assert await conversation_store.create(people.ann, uuid7(), "", {}, request_id, most=1) == made
-    await refused(conversation_store.create(people.ann, uuid7(), "", {}, uuid7(), most=1), "conversations")
+    made = await conversation_store.create(people.ann, uuid7(), "", {}, request_id, limit=1)
+    assert await conversation_store.create(people.ann, uuid7(), "", {}, request_id, limit=1) == made
+    await refused(conversation_store.create(people.ann, uuid7(), "", {}, uuid7(), limit=1), "conversations")
 
 
 async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_room(

@@ -193,7 +193,7 @@ async def test_a_conversation_in_which_only_a_question_failed_is_not_listed(
 
     gate = asyncio.Event()
     failing = Script([SEARCHING, gate, Unavailable(Reason.MODEL_UNAVAILABLE, "away")])
-    made = await services.conversations.create(people.ann, uuid7(), "", {}, None, most=1000)
+    made = await services.conversations.create(people.ann, uuid7(), "", {}, None, limit=1000)
     async with services.turns(failing) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         assert accepted.conversation_id in await listed()
