@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Exhausted, Reason, ResponsaError
 from responsa_server.domain.knowledge import JobKind
-from responsa_server.domain.notifications import Mail, MailFailed, MailKind, MailRefused, Text
+from responsa_server.domain.notifications import Mail, MailFailed, MailKind, MailRefused, MailText
 from responsa_server.domain.people import Origin, Principal, Role
 from responsa_server.identity.credentials import digest
 from responsa_server.identity.mailing import Mailing, SmtpMailer
@@ -447,7 +447,7 @@ async def test_mails_cross_the_network_encrypted_after_a_sign_in(tmp_path: Path,
     certificate = certificate_in(tmp_path)
     with serving(certificate, tls=tls == "tls") as server:
         good = settings_for(server, tls=tls, ca_file=certificate, user=USER, password=PASSWORD)
-        await SmtpMailer(good).send(UUID(int=1), "ann@example.org", Text("Hello", "A mail.\n"))
+        await SmtpMailer(good).send(UUID(int=1), "ann@example.org", MailText("Hello", "A mail.\n"))
         (mail,) = server.mails
         assert (mail.encrypted, mail.user, mail.text) == (True, USER, "A mail.\n")
         wrong = settings_for(server, tls=tls, ca_file=certificate, user=USER, password="wrong")
@@ -455,7 +455,7 @@ async def test_mails_cross_the_network_encrypted_after_a_sign_in(tmp_path: Path,
         for settings in (wrong, unknown):
             caught = await raises(
                 MailFailed,
-                SmtpMailer(settings).send(UUID(int=2), "ann@example.org", Text("Hello", "A mail.\n")),
+                SmtpMailer(settings).send(UUID(int=2), "ann@example.org", MailText("Hello", "A mail.\n")),
             )
             assert PASSWORD not in str(caught)
         assert len(server.mails) == 1
@@ -464,7 +464,9 @@ async def test_mails_cross_the_network_encrypted_after_a_sign_in(tmp_path: Path,
 async def test_a_server_without_encryption_gets_no_mail(server: MailServer) -> None:
     await raises(
         MailFailed,
-        SmtpMailer(settings_for(server, tls="starttls")).send(UUID(int=1), "ann@example.org", Text("a", "b")),
+        SmtpMailer(settings_for(server, tls="starttls")).send(
+            UUID(int=1), "ann@example.org", MailText("a", "b")
+        ),
     )
     assert server.mails == []
 
@@ -473,7 +475,7 @@ async def test_a_server_without_encryption_gets_no_mail(server: MailServer) -> N
     "address", ["a,b@example.org", "<x>@example.org", "ann@ex(ample).org", "änn@example.org"]
 )
 async def test_an_address_that_is_not_one_person_is_refused(server: MailServer, address: str) -> None:
-    await raises(MailRefused, SmtpMailer(settings_for(server)).send(UUID(int=1), address, Text("a", "b")))
+    await raises(MailRefused, SmtpMailer(settings_for(server)).send(UUID(int=1), address, MailText("a", "b")))
     assert server.mails == []
 
 

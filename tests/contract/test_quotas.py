@@ -17,7 +17,7 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, Exhausted, Reason, Unavailable
 from responsa_server.domain.events import Usage
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.domain.quotas import Demand, Grant, Metric, Quota, QuotaRules, Used, UserUsage
+from responsa_server.domain.quotas import Demand, Grant, Metric, Quota, QuotaRules, UsedAmounts, UserUsage
 from responsa_server.domain.turns import Claim, Conclusion, NewTurn, OnBusy, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.quotas import PostgresQuotas
@@ -71,15 +71,19 @@ async def test_accept_reserves_and_finish_settles(database: Database, people: Pe
     accepted = await store.accept(people.ann, new, cancelled)
     assert accepted.grant == Grant(1000, None, frozenset())
     before = (await usage_of(database, people.ann)).usage
-    assert (before.reserved, before.day, before.month) == (Used(1000, 0), Used(), Used())
+    assert (before.reserved, before.day, before.month) == (UsedAmounts(1000, 0), UsedAmounts(), UsedAmounts())
     assert (before.day_messages, before.month_messages) == (1, 1)
     await ended(store, new, ends(300, 100, 7), accepted.grant)
     after = (await usage_of(database, people.ann)).usage
-    assert (after.reserved, after.day, after.month) == (Used(), Used(400, 7), Used(400, 7))
+    assert (after.reserved, after.day, after.month) == (
+        UsedAmounts(),
+        UsedAmounts(400, 7),
+        UsedAmounts(400, 7),
+    )
     # A repeated finish is found, and counts nothing twice.
     await ended(store, new, ends(300, 100, 7), accepted.grant)
-    assert (await usage_of(database, people.ann)).usage.day == Used(400, 7)
-    assert (await usage_of(database, people.bob)).usage.day == Used()
+    assert (await usage_of(database, people.ann)).usage.day == UsedAmounts(400, 7)
+    assert (await usage_of(database, people.bob)).usage.day == UsedAmounts()
 
 
 async def test_a_turn_gets_what_the_quota_has_left_and_the_next_one_is_refused(
@@ -140,7 +144,7 @@ async def test_attaching_costs_nothing(database: Database, people: People) -> No
     assert (again.turn_id, again.attached, again.grant) == (new.id, False, first.grant)
     other = await store.accept(people.ann, replace(new, id=uuid7(), conversation_id=uuid7()), cancelled)
     assert (other.turn_id, other.attached) == (new.id, True)
-    assert (await usage_of(database, people.ann)).usage.reserved == Used(1000, 0)
+    assert (await usage_of(database, people.ann)).usage.reserved == UsedAmounts(1000, 0)
 
 
 async def patiently(call: Callable[[], Awaitable[Result]]) -> Result:
@@ -182,7 +186,7 @@ async def test_turns_at_once_never_use_more_than_the_quota(
     while not refused:
         spent.append(await used_by_one(1))
     usage = (await usage_of(database, people.ann)).usage
-    assert usage.reserved == Used()
+    assert usage.reserved == UsedAmounts()
     assert usage.day.tokens == sum(spent)
     # Less than one turn's least is left.
     assert limit - DEMAND.least_tokens < usage.day.tokens <= limit
@@ -197,10 +201,10 @@ async def test_cancelling_releases_and_the_stopped_worker_books(database: Databa
     )
     await store.cancel(people.ann, new.id, True, cancelled)
     usage = (await usage_of(database, people.ann)).usage
-    assert (usage.reserved, usage.day) == (Used(), Used(150, 3))
+    assert (usage.reserved, usage.day) == (UsedAmounts(), UsedAmounts(150, 3))
     for _ in range(2):
         await store.record_usage(claim, Usage(0, 20, 5, 1))
-    assert (await usage_of(database, people.ann)).usage.day == Used(175, 4)
+    assert (await usage_of(database, people.ann)).usage.day == UsedAmounts(175, 4)
 
 
 async def test_a_takeover_keeps_the_reservation(database: Database, people: People) -> None:
@@ -208,10 +212,10 @@ async def test_a_takeover_keeps_the_reservation(database: Database, people: Peop
     grant = (await store.accept(people.ann, new, cancelled)).grant
     (taken,) = await claim_all(store)
     assert taken.claim.grant == grant
-    assert (await usage_of(database, people.ann)).usage.reserved == Used(1000, 0)
+    assert (await usage_of(database, people.ann)).usage.reserved == UsedAmounts(1000, 0)
     await store.finish(taken.claim, [row(2)], ends(600))
     usage = (await usage_of(database, people.ann)).usage
-    assert (usage.reserved, usage.day) == (Used(), Used(600, 0))
+    assert (usage.reserved, usage.day) == (UsedAmounts(), UsedAmounts(600, 0))
 
 
 async def test_an_interrupted_turn_makes_room_for_its_successor(database: Database, people: People) -> None:
@@ -229,7 +233,7 @@ async def test_an_interrupted_turn_makes_room_for_its_successor(database: Databa
     )
     await raises(Exhausted, store.accept(people.ann, third, cancelled))
     assert (await store.get(people.ann, second.id)).state is TurnState.RUNNING
-    assert (await usage_of(database, people.ann)).usage.reserved == Used(1000, 0)
+    assert (await usage_of(database, people.ann)).usage.reserved == UsedAmounts(1000, 0)
 
 
 async def test_queued_turns_reserve_when_they_are_accepted(database: Database, people: People) -> None:
@@ -249,7 +253,11 @@ async def test_usage_is_counted_without_a_quota(database: Database, people: Peop
     assert (await store.accept(people.ann, new, cancelled)).grant is None
     await ended(store, new, ends(300, 1, 9), None)
     found = await usage_of(database, people.ann, QuotaRules())
-    assert (found.usage.day, found.usage.reserved, found.quota.unlimited) == (Used(301, 9), Used(), True)
+    assert (found.usage.day, found.usage.reserved, found.quota.unlimited) == (
+        UsedAmounts(301, 9),
+        UsedAmounts(),
+        True,
+    )
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -266,10 +274,10 @@ async def test_a_lost_commit_of_accept_and_of_finish_counts_once(
 
     accepted = await sure(lambda: store.accept(people.ann, new, cancelled))
     assert (accepted.attached, accepted.grant) == (False, Grant(1000))
-    assert (await usage_of(cut_database, people.ann)).usage.reserved == Used(1000, 0)
+    assert (await usage_of(cut_database, people.ann)).usage.reserved == UsedAmounts(1000, 0)
     await sure(lambda: ended(store, new, ends(200), accepted.grant))
     usage = (await usage_of(cut_database, people.ann)).usage
-    assert (usage.reserved, usage.day) == (Used(), Used(200, 0))
+    assert (usage.reserved, usage.day) == (UsedAmounts(), UsedAmounts(200, 0))
 
 
 async def test_days_and_months_begin_at_zero_and_keep_reservations(
@@ -281,15 +289,19 @@ async def test_days_and_months_begin_at_zero_and_keep_reservations(
     await raises(Exhausted, store.accept(people.ann, asks(), cancelled))
     database_urls.ask("UPDATE responsa.user_usage SET day = day - 1")
     usage = (await usage_of(database, people.ann)).usage
-    assert (usage.day, usage.month, usage.reserved) == (Used(), Used(2400, 0), Used(1000, 0))
+    assert (usage.day, usage.month, usage.reserved) == (
+        UsedAmounts(),
+        UsedAmounts(2400, 0),
+        UsedAmounts(1000, 0),
+    )
     await ended(store, new, ends(100), grant)
     usage = (await usage_of(database, people.ann)).usage
-    assert (usage.day, usage.month) == (Used(100, 0), Used(2500, 0))
+    assert (usage.day, usage.month) == (UsedAmounts(100, 0), UsedAmounts(2500, 0))
     database_urls.ask("UPDATE responsa.user_usage SET month = month - interval '1 month'")
     other = asks()
     await ended(store, other, ends(7), (await store.accept(people.ann, other, cancelled)).grant)
     usage = (await usage_of(database, people.ann)).usage
-    assert (usage.day, usage.month) == (Used(107, 0), Used(7, 0))
+    assert (usage.day, usage.month) == (UsedAmounts(107, 0), UsedAmounts(7, 0))
 
 
 async def test_pruned_checkpoints_are_counted_with_the_end(
@@ -306,7 +318,7 @@ async def test_pruned_checkpoints_are_counted_with_the_end(
     (taken,) = await claim_all(store)
     await store.finish(taken.claim, [row(3)], ends(10))
     usage = (await usage_of(database, people.ann)).usage
-    assert (usage.reserved, usage.day) == (Used(), Used(160, 3))
+    assert (usage.reserved, usage.day) == (UsedAmounts(), UsedAmounts(160, 3))
 
 
 def audit(caller: Principal) -> AuditEvent:

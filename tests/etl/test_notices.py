@@ -19,7 +19,7 @@ from responsa_etl.sources.webhooks import DeclaredWebhooks
 from responsa_etl.stores.deliveries import PostgresDeliveries
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.notifications import Announcement, Attempt, DeliveryState, NotifiedEvent
+from responsa_server.domain.notifications import Attempt, DeliveryState, NotifiedEvent, OperationNotice
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox
 from tests.contract.conftest import People
@@ -104,7 +104,7 @@ async def test_a_delivery_that_waits_is_brought_forward(
     with psycopg.connect(house.urls.superuser) as other:
         # An announcement does not wait for an old notice of another source, which might wait for this one.
         other.execute("SELECT FROM responsa.notice FOR UPDATE")
-        await deliveries.announce(Announcement(operation, NotifiedEvent.FAILED, "{}", ["room"]))
+        await deliveries.announce(OperationNotice(operation, NotifiedEvent.FAILED, "{}", ["room"]))
     ((delivery,),) = house.ask("SELECT id FROM responsa.delivery")
     jobs = "SELECT scheduled_at > now(), status::text FROM procrastinate_jobs WHERE queue_name = 'deliver' ORDER BY id"
     house.ask(
@@ -132,7 +132,7 @@ async def test_a_delivery_that_is_sent_again_while_its_attempt_ends_begins_at_on
 ) -> None:
     operation = await house.upload(people.ann, "The heron fishes.")
     house.ask("DELETE FROM procrastinate_jobs")
-    await deliveries.announce(Announcement(operation, NotifiedEvent.FAILED, "{}", ["room"]))
+    await deliveries.announce(OperationNotice(operation, NotifiedEvent.FAILED, "{}", ["room"]))
     states = list[DeliveryState]()
 
     async def work(tenant_id: str, delivery_id: UUID, _: int) -> float | None:

@@ -17,7 +17,7 @@ from responsa_server.calls import frames
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Failed
 from responsa_server.domain.people import Principal
-from responsa_server.domain.sources import OfRun
+from responsa_server.domain.sources import RunUpload
 from responsa_server.domain.turns import Append, Followed, LogRow
 from responsa_server.stores.postgres import database
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -230,7 +230,7 @@ def _change(*changes: tuple[object, str, object]) -> Callable[[], None]:
 _note = DocumentStore._note
 
 
-async def _apart(self: DocumentStore, connection: Any, run: OfRun, operation: Any) -> None:
+async def _apart(self: DocumentStore, connection: Any, run: RunUpload, operation: Any) -> None:
     """Stores a document of a run as if it were the only one of its subject."""
     await _note(self, connection, replace(run, together=False), operation)
 

@@ -20,12 +20,12 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.knowledge import Operation, OperationKind, pause_after
 from responsa_server.domain.notifications import (
-    Announcement,
     Attempt,
     Delivery,
     DeliveryState,
     EventSummary,
     NotifiedEvent,
+    OperationNotice,
     Webhook,
 )
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
@@ -71,7 +71,7 @@ class Notifier:
             hooks = []
         if hooks or notice:
             body = body_of(operation, event) if hooks else ""
-            await self._deliveries.announce(Announcement(operation, event, body, hooks, notice))
+            await self._deliveries.announce(OperationNotice(operation, event, body, hooks, notice))
 
     async def notice(self, tenant_id: str, notice_id: UUID, attempts: int) -> float | None:
         """Send a notice about the events of the time since the one before, as a job. Returns None, or the seconds until

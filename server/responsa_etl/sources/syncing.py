@@ -65,9 +65,9 @@ from responsa_server.domain.sources import (
     Fetched,
     MadeRow,
     NewFailure,
-    OfRun,
     RunCounts,
     RunTask,
+    RunUpload,
     SourceDocument,
     SourcePage,
     StoredDocument,
@@ -481,7 +481,7 @@ class Sync:
         )
         digest = await asyncio.to_thread(_digest, document, collection)
         fetched = None if page is None else page.fetched
-        of_run = OfRun(
+        of_run = RunUpload(
             task.claim, at, digest, together, document.metadata, fetched, urgent=bool(task.subject)
         )
         try:

@@ -14,13 +14,13 @@ from responsa_server.domain.lists import DELIVERIES
 from responsa_server.domain.notifications import (
     GATHER_SECONDS,
     NOTICE_SECONDS,
-    Announcement,
     Attempt,
     Delivery,
     EventSummary,
     Mail,
     MailKind,
     NotifiedEvent,
+    OperationNotice,
 )
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.turns import NewId
@@ -76,7 +76,7 @@ class PostgresDeliveries:
         return None if row is None else operations.from_row(row)
 
     @shielded
-    async def announce(self, announcement: Announcement) -> None:
+    async def announce(self, announcement: OperationNotice) -> None:
         """Store the deliveries of an announcement with their jobs, and the event for the next notice: once for each
         operation and receiver, however often it is called."""
         operation, event = announcement.operation, announcement.event

@@ -20,14 +20,14 @@ from responsa_lab.optimising.data import Question, read
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.content import Content, pack
 from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
-from responsa_server.agents.engine.node import Limits
+from responsa_server.agents.engine.node import TurnLimits
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 from responsa_server.domain import names
 
 _DEPTH: Final = 10
 _COST: Final = "budget:cost_micros"
 """The cause of a fallback that saves money."""
-_OVER: Final = Limits(requested=True).sentence("cost_micros")
+_OVER: Final = TurnLimits(requested=True).sentence("cost_micros")
 """How a question is refused that would cost more than is left for it."""
 _FAILED: Final = "model_unavailable"
 """How the cause of a fallback begins that replaces a model that failed."""

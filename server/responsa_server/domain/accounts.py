@@ -91,7 +91,7 @@ class StartedSession:
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
+class RefreshedToken:
     """A refresh token that was exchanged. use_time, kid: of the first exchange, also in the reply to a repetition of
     it. connection: of a program's session."""
 
@@ -115,7 +115,7 @@ class NotRefreshed:
     wrong: str = ""
 
 
-class Registered(Enum):
+class RegistrationOutcome(Enum):
     """The outcome of a registration. DONE is also the outcome for a taken address, so that the reply does not reveal
     whether an address is taken. With the other two outcomes, nothing has changed.
     """
@@ -126,7 +126,7 @@ class Registered(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedSession:
     """A session that ended."""
 
     id: UUID
@@ -152,7 +152,7 @@ class SignInProvider:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class NewAccount:
     """An account that is made once its address is confirmed. hash: of the password. invitation: the digest of the
     invitation's code, or None."""
 
@@ -162,7 +162,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Unconfirmed:
+class UnconfirmedAddress:
     """An address that waits for its confirmation. email: the address of the account: that of the registration, or the
     present one of a user who has asked for another one; "" for a user without an address. hash: of the password of the
     registration or of the user; None if the user has no password.
@@ -174,7 +174,7 @@ class Unconfirmed:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class Confirmation:
     """An address that was confirmed. changes: whether it is the new address of a user who existed before."""
 
     tenant_id: str

@@ -26,7 +26,7 @@ class Probe(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class BarredCall:
+class CircuitOpen:
     """A call that must not be made. cause: the failure that opened the circuit. seconds: how long no call is made; a
     probe may end earlier."""
 
@@ -35,7 +35,7 @@ class BarredCall:
 
 
 @dataclass(slots=True)
-class _Opened:
+class _OpenCircuit:
     """cause: why. until: when a probe may begin. probe_until: the latest end of the probe that runs; 0 if none runs."""
 
     cause: str
@@ -50,16 +50,16 @@ class Breakers:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._opened: dict[str, _Opened] = {}
+        self._opened: dict[str, _OpenCircuit] = {}
         self._failures: dict[str, list[str]] = {}
 
-    def admit(self, name: str) -> Probe | BarredCall:
+    def admit(self, name: str) -> Probe | CircuitOpen:
         """Whether to make a call. After a PROBE, `record_success`, `record_failure`, `open` or `end_probe` must follow."""
         opened, now = self._opened.get(name), self._clock()
         if opened is None:
             return Probe.CALL
         if now < max(opened.until, opened.probe_until):
-            return BarredCall(opened.cause, max(opened.until, opened.probe_until) - now)
+            return CircuitOpen(opened.cause, max(opened.until, opened.probe_until) - now)
         opened.probe_until = now + PROBE_SECONDS
         return Probe.PROBE
 
@@ -84,7 +84,7 @@ class Breakers:
     def open(self, name: str, cause: str) -> None:
         """Open a circuit at once, because the next call would fail in the same way."""
         self._failures.pop(name, None)
-        self._opened[name] = _Opened(cause, self._clock() + OPEN_SECONDS)
+        self._opened[name] = _OpenCircuit(cause, self._clock() + OPEN_SECONDS)
         _limit_size(self._opened)
 
     def record_success(self, name: str) -> None:

@@ -163,7 +163,7 @@ def percentile(latencies: Mapping[int, int], share: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class InsightSettings:
+class TenantInsight:
     """What administrators may read of questions, and the tenant's budget in a month (UTC), in millionths of a US dollar; 0 for none."""
 
     question_texts: bool = False

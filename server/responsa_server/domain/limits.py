@@ -179,7 +179,7 @@ class Rates(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class RecentMessage:
     """An accepted question in the last minute. age_seconds: the time since it was accepted."""
 
     turn_id: UUID

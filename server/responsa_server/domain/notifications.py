@@ -85,7 +85,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class OperationNotice:
     """What is sent about an operation that has ended. body: the JSON for these webhooks. webhooks: the names of the
     receivers. notice: whether one notice reports the event together with other events of its kind."""
 
@@ -141,7 +141,7 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class MailText:
     """The subject and the text of a mail."""
 
     subject: str
@@ -159,6 +159,6 @@ class MailFailed(Exception):
 class Mailer(Protocol):
     """Sends mails."""
 
-    async def send(self, identity: UUID, email: str, text: Text) -> None:
+    async def send(self, identity: UUID, email: str, text: MailText) -> None:
         """Send a mail. identity: of the mail; a repetition carries the same Message-ID. Raises MailRefused, MailFailed."""
         ...

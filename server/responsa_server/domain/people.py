@@ -448,7 +448,7 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class EraseStage:
     """How far an erasing is. gone: whether the user and all that belongs to the user are gone. ended: whether no answer
     of another user quotes the documents."""
 

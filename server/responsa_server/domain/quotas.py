@@ -154,7 +154,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class UsedAmounts:
     """What a user's turns have used in the current day or month (`used`), or have reserved (`reserved`)."""
 
     tokens: int = 0
@@ -165,16 +165,16 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class Totals:
     """The usage of one user at a moment. day, month: what ended turns have used since the beginning of the day and of
     the month. reserved: what open turns have reserved. day_messages, month_messages: the questions of the user's
     conversations since then. time: the moment, by the database's clock.
     """
 
     time: datetime
-    day: Used = field(default_factory=Used)
-    month: Used = field(default_factory=Used)
-    reserved: Used = field(default_factory=Used)
+    day: UsedAmounts = field(default_factory=UsedAmounts)
+    month: UsedAmounts = field(default_factory=UsedAmounts)
+    reserved: UsedAmounts = field(default_factory=UsedAmounts)
     day_messages: int = 0
     month_messages: int = 0
 
@@ -183,7 +183,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredAmounts:
     """What a user has stored. size_bytes: see `PostgresLimits.bytes_of_user`. The other fields are the numbers of the
     user's documents, collections and conversations."""
 
@@ -198,10 +198,10 @@ class UserUsage:
     """A user's usage, quota, and what an administrator has set for the user. limits: the user's limits."""
 
     user_id: UUID
-    usage: Usage
+    usage: Totals
     quota: Quota
     exception: QuotaException
-    stored: Stored = field(default_factory=Stored)
+    stored: StoredAmounts = field(default_factory=StoredAmounts)
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -225,7 +225,7 @@ class _Shortage:
     until: datetime | None
 
 
-def grant_for(user_id: UUID, quota: Quota, usage: Usage, demand: Demand, turn_tokens: int) -> Grant | None:
+def grant_for(user_id: UUID, quota: Quota, usage: Totals, demand: Demand, turn_tokens: int) -> Grant | None:
     """What a turn may reserve: the most that it can use, or what the quota has left if this is less. None if no quota limits the turn.
 
     Raises Exhausted (QUOTA_EXHAUSTED) if the quota has less left than makes the turn worth beginning. Of several quotas

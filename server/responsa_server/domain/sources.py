@@ -338,7 +338,7 @@ class RunClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class OfRun:
+class RunUpload:
     """What is stored with the upload of a document that a run makes, in one transaction with it. The transaction fails
     with OwnershipLost if the run is not the worker's any more.
 

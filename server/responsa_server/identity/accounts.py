@@ -16,15 +16,15 @@ from responsa_server.domain import names
 from responsa_server.domain.accounts import (
     Account,
     Claims,
-    Confirmed,
+    Confirmation,
     Connection,
-    Ended,
+    EndedSession,
     Invitation,
+    NewAccount,
     NewSession,
     NotRefreshed,
-    Pending,
     Proof,
-    Registered,
+    RegistrationOutcome,
     SignInProvider,
 )
 from responsa_server.domain.addresses import network_of
@@ -466,7 +466,7 @@ class Accounts:
         if self._options.mail.configured and not invitation.email:
             await self._count_mail(MailKind.REGISTER, user.tenant_id, folded, origin)
             mail, digest_of_code = self._new_mail(user.tenant_id, MailKind.REGISTER, folded)
-            pending = Pending(user, hash_text, digest(code) if code else None)
+            pending = NewAccount(user, hash_text, digest(code) if code else None)
             await self.store.await_registration(mail, digest_of_code, pending, CONFIRMATION_SECONDS)
             return
 
@@ -481,11 +481,11 @@ class Accounts:
             )
 
         match await self.store.register(user, hash_text, digest(code) if code else None, audit):
-            case Registered.DONE:
+            case RegistrationOutcome.DONE:
                 origin.log_tenant(user.tenant_id)
-            case Registered.NO_TENANT:
+            case RegistrationOutcome.NO_TENANT:
                 pass
-            case Registered.CODE_NOT_GOOD:
+            case RegistrationOutcome.CODE_NOT_GOOD:
                 raise _code_invalid()
 
     async def confirm_email(self, code: str, password: str = "", origin: Origin = _UNKNOWN) -> None:
@@ -501,7 +501,7 @@ class Accounts:
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
 
-        def audit(done: Confirmed) -> AuditEvent:
+        def audit(done: Confirmation) -> AuditEvent:
             action = "user.change_email" if done.changes else "user.register"
             return AuditEvent.of_origin(
                 origin, done.tenant_id, names.user(done.user_id), action, names.user(done.user_id)
@@ -755,7 +755,7 @@ class Accounts:
             {"registration": registration},
         )
 
-    def _forget(self, ended: Sequence[Ended]) -> None:
+    def _forget(self, ended: Sequence[EndedSession]) -> None:
         self._identity.forget([session.id for session in ended])
 
 

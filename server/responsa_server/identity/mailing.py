@@ -20,7 +20,7 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import pause_after
-from responsa_server.domain.notifications import Mail, Mailer, MailFailed, MailKind, MailRefused, Text
+from responsa_server.domain.notifications import Mail, Mailer, MailFailed, MailKind, MailRefused, MailText
 from responsa_server.identity.credentials import SecretKind, digest
 from responsa_server.identity.settings import MailSettings, MailTls
 from responsa_server.identity.tokens import Secret
@@ -101,7 +101,7 @@ class Mailing:
         query = "" if mail.tenant_id == self._default_tenant else f"/?tenant={mail.tenant_id}"
         return f"{self._url}{query}"
 
-    async def _text(self, mail: Mail) -> Text | None:
+    async def _text(self, mail: Mail) -> MailText | None:
         page = self._page(mail)
         code = code_of(self._secret, mail.kind, mail.id)
         match mail.kind:
@@ -115,21 +115,21 @@ class Mailing:
                 )
                 return self._reset(page, code) if known else None
             case MailKind.EMAIL_CHANGED:
-                return Text(
+                return MailText(
                     "Your e-mail address was changed",
                     "The e-mail address of your account was changed. The address to which this e-mail was sent can no "
                     "longer be used to sign in.\n\n"
                     "If this was not you, ask an administrator at once to disable the account.\n",
                 )
             case MailKind.PASSWORD_CHANGED:
-                return Text(
+                return MailText(
                     "Your password was changed",
                     "The password of your account was changed, and your other sessions have ended.\n\n"
                     f"If this was not you, request a new password at once, at {page}.\n",
                 )
 
             case MailKind.COLLECTIONS_RECEIVED:
-                return Text(
+                return MailText(
                     "You have received collections",
                     "A user's account was deleted, and its shared collections now belong to you. You decide "
                     "who reads them, and their documents count towards your storage.\n\n"
@@ -137,7 +137,7 @@ class Mailing:
                 )
 
             case MailKind.RUN_FAILED:
-                return Text(
+                return MailText(
                     f"{_runs(mail)} failed",
                     (
                         f"{_runs(mail)} of your organisation failed, so documents may no longer match the "
@@ -146,7 +146,7 @@ class Mailing:
                 )
             case MailKind.RUN_STOPPED:
                 want = "needs" if mail.events == 1 else "need"
-                return Text(
+                return MailText(
                     f"{_runs(mail)} {want} confirmation",
                     (
                         f"{_runs(mail)} of your organisation changed nothing, because otherwise many documents "
@@ -157,7 +157,7 @@ class Mailing:
                 )
             case MailKind.INGESTIONS_FAILED:
                 failed = "An ingestion" if mail.events == 1 else f"{mail.events:,} ingestions"
-                return Text(
+                return MailText(
                     f"{failed} failed",
                     (
                         f"{failed} of your organisation failed: documents could not be read or indexed, or new "
@@ -166,14 +166,14 @@ class Mailing:
                     ),
                 )
 
-    def _confirm(self, page: str, code: str, *, new: bool) -> Text:
+    def _confirm(self, page: str, code: str, *, new: bool) -> MailText:
         what = (
             "registered with this e-mail address"
             if new
             else "asked to use this e-mail address for an account"
         )
         whose = "that you chose when you registered" if new else "of your account"
-        return Text(
+        return MailText(
             "Confirm your e-mail address",
             f"Somebody {what} at {page}. To confirm the address within 24 hours, open\n\n"
             f"{_link(page)}#/confirm={code}\n\n"
@@ -181,16 +181,16 @@ class Mailing:
             f"code:\n\n{code}\n\nThe link and the command ask for the password {whose}.\n\n{_IGNORE}\n",
         )
 
-    def _reset(self, page: str, code: str) -> Text:
-        return Text(
+    def _reset(self, page: str, code: str) -> MailText:
+        return MailText(
             "Set a new password",
             f"Somebody requested a new password for your account at {page}. To set one within {self._reset_seconds // 60} minutes, open\n\n"
             f"{_link(page)}#/reset={code}\n\n"
             f"or run `responsa call AuthService.ResetPassword --code - --new-password -` and give it this code:\n\n{code}\n\n{_IGNORE}\n",
         )
 
-    def _already(self, page: str) -> Text:
-        return Text(
+    def _already(self, page: str) -> MailText:
+        return MailText(
             "You already have an account",
             f"Somebody tried to use this e-mail address for another account at {page}. The address "
             "already belongs to your account, so nothing was changed.\n\n"
@@ -226,7 +226,7 @@ class SmtpMailer:
             )
         )
 
-    async def send(self, identity: UUID, email: str, text: Text) -> None:
+    async def send(self, identity: UUID, email: str, text: MailText) -> None:
         """See `Mailer.send`. TLS is never left out silently: a server that does not offer it gets no mail."""
         message = _message(self._settings.sender, identity, email, text)
         settings = self._settings
@@ -263,7 +263,7 @@ def _error(code: int, cause: str) -> MailFailed | MailRefused:
     return MailRefused(cause) if permanent else MailFailed(cause)
 
 
-def _message(sender: str, identity: UUID, email: str, text: Text) -> EmailMessage:
+def _message(sender: str, identity: UUID, email: str, text: MailText) -> EmailMessage:
     message = EmailMessage()
     try:
         message["From"] = Address(addr_spec=sender)

@@ -17,10 +17,10 @@ from responsa_server.domain.insight import (
     FeedbackCount,
     FeedbackState,
     Granularity,
-    InsightSettings,
     Quality,
     Report,
     Span,
+    TenantInsight,
 )
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.rows import Row
@@ -137,7 +137,7 @@ class Insight:
 
     async def update_settings(
         self, caller: Principal, question_texts: bool | None, budget_micros: int | None
-    ) -> InsightSettings:
+    ) -> TenantInsight:
         """Change the tenant's settings that are not None. Returns all of them."""
         act = "update_budget" if question_texts is None else "update"
         audit = AuditEvent.of(caller, f"insight_settings.{act}", "insightSettings")

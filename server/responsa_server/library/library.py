@@ -45,7 +45,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.domain.sources import OfRun
+from responsa_server.domain.sources import RunUpload
 from responsa_server.ingest.formats import FORMATS
 from responsa_server.ingest.indexing import SHORT_BYTES
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES
@@ -279,7 +279,7 @@ class Library:
         chunks: AsyncIterator[bytes],
         size: int | None = None,
         request_id: UUID | None = None,
-        run: OfRun | None = None,
+        run: RunUpload | None = None,
     ) -> Operation:
         """Store a document's bytes for ingestion, all of them or none.
 
@@ -306,7 +306,7 @@ class Library:
                 return await self._accept(caller, new, request_id, run)
 
     async def _accept(
-        self, caller: Principal, new: NewDocument, request_id: UUID | None, run: OfRun | None
+        self, caller: Principal, new: NewDocument, request_id: UUID | None, run: RunUpload | None
     ) -> Operation:
         """Accept an upload. The embedding model is asked only if the default collection must be created, because a
         remote one may be down."""

@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 from aiolimiter import AsyncLimiter
 
-from responsa_server.domain.breakers import BarredCall, Breakers, Probe
+from responsa_server.domain.breakers import Breakers, CircuitOpen, Probe
 from responsa_server.domain.errors import Exhausted
 from responsa_server.domain.models import (
     MARK,
@@ -246,7 +246,7 @@ class ModelCircuits:
         probed: list[str] = []
         for name in _circuits(member):
             outcome = self.breakers.admit(name)
-            if isinstance(outcome, BarredCall):
+            if isinstance(outcome, CircuitOpen):
                 self.release(probed)
                 return ModelFault(outcome.cause)
             if outcome is Probe.PROBE:

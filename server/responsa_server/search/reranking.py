@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from responsa_server.domain.breakers import BarredCall, Breakers, Probe
+from responsa_server.domain.breakers import Breakers, CircuitOpen, Probe
 from responsa_server.domain.events import Fallback, FallbackKind, Usage
 from responsa_server.domain.models import ModelError, ModelFault, Reranker
 from responsa_server.domain.parts import Health, PartReport
@@ -71,7 +71,7 @@ class Reranking:
         if len(texts) < 2:  # nothing to order
             return RerankScores([None] * len(passages))
         admitted = self._breakers.admit(self._circuit)
-        if isinstance(admitted, BarredCall):
+        if isinstance(admitted, CircuitOpen):
             return self._without(passages, admitted.cause)
         begun = monotonic()
         try:

@@ -20,7 +20,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from redis.exceptions import RedisError
 
 from responsa_server.domain.background import Background
-from responsa_server.domain.limits import MINUTE, CountsAway, Message, Rates, Room
+from responsa_server.domain.limits import MINUTE, CountsAway, Rates, RecentMessage, Room
 from responsa_server.domain.people import Principal
 from responsa_server.stores.redis import PAUSE, REDIS, redis_client
 from responsa_server.telemetry.stages import exchange
@@ -415,7 +415,7 @@ class RedisMessages:
         self._availability = availability or RedisAvailability(url)
 
     async def count(
-        self, caller: Principal, turn_id: UUID, limit: int, known: Sequence[Message] | None
+        self, caller: Principal, turn_id: UUID, limit: int, known: Sequence[RecentMessage] | None
     ) -> float | None:
         """Count a message if there is room.
 

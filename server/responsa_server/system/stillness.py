@@ -8,7 +8,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ThreadTimes:
     """What Linux says of a thread. ran, waited: the seconds on a core, and those in the queue for one, since the thread began.
     runnable: whether it is on a core or in the queue at this moment."""
 
@@ -17,10 +17,10 @@ class Reading:
     runnable: bool
 
 
-_UNKNOWN: Final = Reading(0.0, 0.0, runnable=False)
+_UNKNOWN: Final = ThreadTimes(0.0, 0.0, runnable=False)
 
 
-def read_main_thread(pid: int) -> Reading:
+def read_main_thread(pid: int) -> ThreadTimes:
     """Read what the main thread of a process has done. Where the kernel does not say it, all time counts as time off a core."""
     thread = Path(f"/proc/{pid}/task/{pid}")
     try:
@@ -28,20 +28,20 @@ def read_main_thread(pid: int) -> Reading:
         state = thread.joinpath("stat").read_bytes().rpartition(b") ")[2][:1]
     except (OSError, ValueError):
         return _UNKNOWN
-    return Reading(int(ran) / 1e9, int(waited) / 1e9, state == b"R")
+    return ThreadTimes(int(ran) / 1e9, int(waited) / 1e9, state == b"R")
 
 
 class Stillness:
     """Adds up, since the last beat of a loop, for how long its thread has run, and for how long it was off the cores
     and in no queue for one."""
 
-    def __init__(self, now: float, reading: Reading, look_seconds: float) -> None:
+    def __init__(self, now: float, reading: ThreadTimes, look_seconds: float) -> None:
         """now: a monotonic time in seconds. look_seconds: how much a look counts at most if it comes late, because then
         whoever looks was itself stopped, or waited for a core."""
         self._now, self._reading, self._look_seconds = now, reading, look_seconds
         self._beats, self._ran, self._off = 0, 0.0, 0.0
 
-    def after(self, beats: int, now: float, reading: Reading) -> tuple[float, str]:
+    def after(self, beats: int, now: float, reading: ThreadTimes) -> tuple[float, str]:
         """Look again. beats: how many there were so far.
 
         Returns for how many seconds the loop has stood still, and how: "spin" if its thread ran, "hang" if it did not.

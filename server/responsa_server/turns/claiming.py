@@ -20,7 +20,7 @@ from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import keep_going
 from responsa_server.turns.admission import Admission
 from responsa_server.turns.runtime import repeat
-from responsa_server.turns.worker import Run, RunOutcome, WorkerParts
+from responsa_server.turns.worker import Run, RunOutcome, RunServices
 
 _MOST_AT_ONCE: Final = 32
 # The last part of the grace period, in which a drain stops and releases the turns that still run.
@@ -54,7 +54,7 @@ Ahead = tuple[Run, asyncio.Task[RunOutcome]]
 class Claiming:
     """The turns that run in this process. Call `start` before use and `drain` at the end."""
 
-    def __init__(self, parts: WorkerParts, agents: Agents, relay: Relay) -> None:
+    def __init__(self, parts: RunServices, agents: Agents, relay: Relay) -> None:
         self._parts = parts
         self._agents = agents
         self._relay = relay

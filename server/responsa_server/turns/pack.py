@@ -19,7 +19,7 @@ _ENVELOPE_BYTES: Final = 4
 
 
 @dataclass(slots=True)
-class Happened:
+class PendingEvent:
     """An event and its time; deltas have no time. restarts: how many attempts have begun since the turn was claimed."""
 
     time: datetime | None
@@ -43,7 +43,7 @@ def merge(before: Event, after: Event, most_bytes: int = MAX_DELTA_BYTES) -> Del
     return Delta(before.text + after.text, before.byte_offset)
 
 
-def number(first_seq: int, attempt: int, events: Iterable[Happened]) -> Sequence[NumberedEvent]:
+def number(first_seq: int, attempt: int, events: Iterable[PendingEvent]) -> Sequence[NumberedEvent]:
     """Number the events for the log, from first_seq on. attempt: the attempt that the claim began."""
     return [
         NumberedEvent(

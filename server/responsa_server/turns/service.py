@@ -55,7 +55,7 @@ from responsa_server.turns.hub import Hub
 from responsa_server.turns.pack import ending, pack
 from responsa_server.turns.runtime import Runtime, loop_time, repeat
 from responsa_server.turns.settings import TurnSettings
-from responsa_server.turns.worker import WorkerParts, title_of
+from responsa_server.turns.worker import RunServices, title_of
 from responsa_server.turns.writer import LogWriter
 
 _PARTITION_SECONDS: Final = 6 * 3600.0
@@ -115,7 +115,7 @@ class Turns:
         self._writer = LogWriter(store, runtime)
         store.gather(self._writer.window)
         self._claiming = Claiming(
-            WorkerParts(store, conversations, self._hub, self._writer, runtime), agents, relay
+            RunServices(store, conversations, self._hub, self._writer, runtime), agents, relay
         )
         self._following = Following(
             store, self._hub, runtime, self._claiming.running, self._claiming.abort_forbidden

@@ -96,7 +96,7 @@ class _Withheld(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerParts:
+class RunServices:
     """The objects that all runs of a process share."""
 
     turns: TurnStore
@@ -111,7 +111,7 @@ class Run:
 
     def __init__(
         self,
-        parts: WorkerParts,
+        parts: RunServices,
         agent: Agent,
         claimed: ClaimedTurn,
         claimed_from: int | None = None,

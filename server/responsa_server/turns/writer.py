@@ -43,7 +43,7 @@ from responsa_server.domain.turns import (
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import Stage
 from responsa_server.telemetry.unexpected import Loops
-from responsa_server.turns.pack import Happened, ending, merge, number, pack, utf8_length
+from responsa_server.turns.pack import PendingEvent, ending, merge, number, pack, utf8_length
 from responsa_server.turns.runtime import Runtime, loop_time, repeat
 
 # This is far above the size of any regular event. A larger event would make a row that fits into no frame, and
@@ -153,7 +153,7 @@ class TurnWriter:
         self._owner = owner
         self._start = start
         self._runtime = runtime
-        self._pending: list[Happened] = []
+        self._pending: list[PendingEvent] = []
         self._tools: list[ToolCalled | ToolReturned] = []
         self._checkpoint: Checkpoint | None = None
         # What the turn has read: what the next append records, and what was handed over before.
@@ -201,7 +201,7 @@ class TurnWriter:
             ):
                 together = merge(self._pending[-1].event, event, self._runtime.options.merge_bytes)
                 if together is not None:
-                    self._pending[-1] = Happened(None, together, self._restarts)
+                    self._pending[-1] = PendingEvent(None, together, self._restarts)
                     return
             self._append(event)
             self._deltas.append((self._last_sent() + len(self._pending), event.byte_offset))
@@ -260,7 +260,7 @@ class TurnWriter:
             await self._next_outcome()
         if isinstance(self._failed, (TurnLost, Unavailable)):
             raise self._failed
-        happened = [*self._pending, Happened(self._runtime.clock(), terminal, self._restarts)]
+        happened = [*self._pending, PendingEvent(self._runtime.clock(), terminal, self._restarts)]
         self._pending = []
         *events, last = number(self.last_seq + 1, self._start.attempt, happened)
         end = ending(self._runtime.codec, self.claim.turn_id, last)
@@ -380,7 +380,7 @@ class TurnWriter:
 
     def _append(self, event: Event) -> None:
         time = None if isinstance(event, Delta) else self._runtime.clock()
-        self._pending.append(Happened(time, event, self._restarts))
+        self._pending.append(PendingEvent(time, event, self._restarts))
         self._sealed = False
 
     def _withdraw(self, prefix: bytes) -> None:
@@ -427,7 +427,7 @@ class TurnWriter:
             self._outcome = None
 
 
-def _has_words(happened: Sequence[Happened]) -> bool:
+def _has_words(happened: Sequence[PendingEvent]) -> bool:
     return any(isinstance(entry.event, Delta) for entry in happened)
 
 

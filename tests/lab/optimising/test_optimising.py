@@ -30,7 +30,7 @@ from responsa_server.agents.config.content import Content, Defaults, content_of
 from responsa_server.agents.config.files import SHIPPED, verify
 from responsa_server.agents.config.files import read as files_of
 from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
-from responsa_server.agents.engine.node import Limits
+from responsa_server.agents.engine.node import TurnLimits
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.events import Usage
 from responsa_server.domain.filters import parse_filter
@@ -291,9 +291,9 @@ def test_no_question_that_decides_may_choose_its_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reason", "message", "stops"),
     [
-        ("BUDGET", Limits(requested=True).sentence("cost_micros"), "Give a larger --budget"),
+        ("BUDGET", TurnLimits(requested=True).sentence("cost_micros"), "Give a larger --budget"),
         ("QUOTA", "Your quota is used up.", "Your quota is used up."),
-        ("BUDGET", Limits().sentence("tokens"), ""),
+        ("BUDGET", TurnLimits().sentence("tokens"), ""),
     ],
 )
 async def test_only_a_limit_that_the_agent_does_not_have_stops_the_run(

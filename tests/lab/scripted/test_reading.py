@@ -11,7 +11,7 @@ from responsa_server.agents.config.files import SHIPPED
 from responsa_server.agents.engine.asking import Shape
 from responsa_server.agents.engine.prompts import fence
 from responsa_server.agents.nodes.deciding import NeedShape
-from responsa_server.agents.nodes.searching import Expanded, Rewritten
+from responsa_server.agents.nodes.searching import ExpansionShape, RewriteShape
 from responsa_server.app.models import model_table
 from responsa_server.domain.models import ModelPrompt, PromptMessage, Role, Spent
 from responsa_server.providers.settings import ModelSettings
@@ -77,10 +77,12 @@ async def test_it_answers_with_the_best_sentences_and_their_numbers(
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        (Shape(Rewritten), Rewritten(query="Does Rook use Wi-Fi at 5 GHz?")),
+        (Shape(RewriteShape), RewriteShape(query="Does Rook use Wi-Fi at 5 GHz?")),
         (
-            Shape(Expanded),
-            Expanded(queries=("use Wi-Fi 5 GHz", "definition of use Wi-Fi 5 GHz", "use Wi-Fi 5 GHz example")),
+            Shape(ExpansionShape),
+            ExpansionShape(
+                queries=("use Wi-Fi 5 GHz", "definition of use Wi-Fi 5 GHz", "use Wi-Fi 5 GHz example")
+            ),
         ),
         (Shape(NeedShape), NeedShape(needs_retrieval=True, follow_up=True)),
     ],

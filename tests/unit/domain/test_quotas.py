@@ -18,23 +18,23 @@ from responsa_server.domain.quotas import (
     Quota,
     QuotaException,
     QuotaRules,
-    Usage,
-    Used,
+    Totals,
+    UsedAmounts,
     grant_for,
 )
 from responsa_server.identity.settings import QuotaSettings
 
 USER = UUID("0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
 NOON = datetime(2026, 12, 31, 12, tzinfo=UTC)
-NOTHING = Usage(NOON)
+NOTHING = Totals(NOON)
 DEMAND = Demand(tokens=1000, cost_micros=0, price=Decimal("2.5"), least_tokens=10)
 
 
-def grant(quota: Quota, usage: Usage = NOTHING, demand: Demand = DEMAND) -> Grant | None:
+def grant(quota: Quota, usage: Totals = NOTHING, demand: Demand = DEMAND) -> Grant | None:
     return grant_for(USER, quota, usage, demand, 5000)
 
 
-def refusal(quota: Quota, usage: Usage = NOTHING, demand: Demand = DEMAND) -> Exhausted:
+def refusal(quota: Quota, usage: Totals = NOTHING, demand: Demand = DEMAND) -> Exhausted:
     with pytest.raises(Exhausted) as caught:
         grant(quota, usage, demand)
     return caught.value
@@ -75,13 +75,13 @@ def test_what_is_granted(quota: Quota, demand: Demand, expected: Grant | None) -
 
 
 def test_what_is_used_and_what_is_reserved_count_together() -> None:
-    usage = Usage(NOON, day=Used(300, 0), month=Used(700, 0), reserved=Used(200, 0))
+    usage = Totals(NOON, day=UsedAmounts(300, 0), month=UsedAmounts(700, 0), reserved=UsedAmounts(200, 0))
     assert grant(Quota(tokens_per_day=1000), usage) == Grant(500, None, frozenset({Metric.TOKENS}))
     assert grant(Quota(tokens_per_month=1000), usage) == Grant(100, None, frozenset({Metric.TOKENS}))
 
 
 def test_a_used_quota_names_its_end_and_the_longest_wait_counts() -> None:
-    usage = Usage(NOON - timedelta(days=3), day=Used(995, 0), month=Used(2995, 0))
+    usage = Totals(NOON - timedelta(days=3), day=UsedAmounts(995, 0), month=UsedAmounts(2995, 0))
     error = refusal(Quota(tokens_per_day=1000, tokens_per_month=3000), usage)
     assert error.metadata["quota"] == "tokens_per_month"
     assert error.metadata["reset_time"] == "2027-01-01T00:00:00Z"
@@ -91,13 +91,13 @@ def test_a_used_quota_names_its_end_and_the_longest_wait_counts() -> None:
 
 
 def test_a_reserved_quota_is_free_again_soon() -> None:
-    error = refusal(Quota(cost_micros_per_day=1_500_000), Usage(NOON, reserved=Used(0, 1_499_990)))
+    error = refusal(Quota(cost_micros_per_day=1_500_000), Totals(NOON, reserved=UsedAmounts(0, 1_499_990)))
     assert (error.metadata["reset_time"], error.retry_after) == ("", 5.0)
     assert "have reserved 1.49999 US dollars, the rest of your quota of 1.5 US dollars a day" in error.message
 
 
 def test_waiting_does_not_help_if_the_whole_quota_is_too_small() -> None:
-    error = refusal(Quota(tokens_per_day=9, tokens_per_month=50), Usage(NOON, month=Used(45, 0)))
+    error = refusal(Quota(tokens_per_day=9, tokens_per_month=50), Totals(NOON, month=UsedAmounts(45, 0)))
     assert (error.metadata["quota"], error.metadata["reset_time"], error.retry_after) == (
         "tokens_per_day",
         "",
@@ -108,7 +108,7 @@ def test_waiting_does_not_help_if_the_whole_quota_is_too_small() -> None:
 
 def test_a_quota_that_is_just_enough_for_a_turn_is_worth_waiting_for() -> None:
     """The tokens of a day would be enough once they are free; the money of the month comes back later."""
-    usage = Usage(NOON - timedelta(days=3), day=Used(5, 0), month=Used(5, 2000))
+    usage = Totals(NOON - timedelta(days=3), day=UsedAmounts(5, 0), month=UsedAmounts(5, 2000))
     quota = Quota(tokens_per_day=10, cost_micros_per_month=2000)
     assert refusal(quota, usage).metadata["quota"] == "cost_usd_micros_per_month"
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator
 from responsa_server.domain.breakers import (
     OPEN_SECONDS,
     PROBE_SECONDS,
-    BarredCall,
     Breakers,
+    CircuitOpen,
     Probe,
 )
 from responsa_server.domain.models import Ended, ModelFault, ModelPiece, ModelPrompt, TextPiece
@@ -27,7 +27,7 @@ def test_failures_in_a_row_open_a_circuit_and_a_success_closes_it() -> None:
     assert breakers.admit("a") is Probe.CALL
     breakers.record_failure("a", "timeout", 2)
     assert (breakers.admit("a"), breakers.cause("a"), breakers.cause("b")) == (
-        BarredCall("timeout"),
+        CircuitOpen("timeout"),
         "timeout",
         "",
     )
@@ -39,13 +39,13 @@ def test_one_probe_at_a_time() -> None:
     clock = Clock()
     breakers = Breakers(clock)
     breakers.open("a", "credential")
-    assert breakers.admit("a") == BarredCall("credential")
+    assert breakers.admit("a") == CircuitOpen("credential")
     clock.now = OPEN_SECONDS
     assert breakers.admit("a") is Probe.PROBE
-    assert breakers.admit("a") == BarredCall("credential")
+    assert breakers.admit("a") == CircuitOpen("credential")
     breakers.record_failure("a", "timeout", 9)
     clock.now += OPEN_SECONDS - 1
-    assert breakers.admit("a") == BarredCall("timeout")
+    assert breakers.admit("a") == CircuitOpen("timeout")
     clock.now += 1
     assert breakers.admit("a") is Probe.PROBE
     # A probe that ended without an outcome, or of which nothing more was heard, may be repeated.

@@ -21,7 +21,7 @@ from responsa_server.domain.events import (
 from responsa_server.turns.pack import (
     MAX_ROW_BYTES,
     MAX_ROW_EVENTS,
-    Happened,
+    PendingEvent,
     ending,
     number,
     pack,
@@ -32,14 +32,14 @@ TURN = UUID(int=7)
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
-def happened(kinds: list[bool]) -> list[Happened]:
+def happened(kinds: list[bool]) -> list[PendingEvent]:
     """Deltas (True), which are contiguous in the text, and statuses."""
     offset = 0
-    events: list[Happened] = []
+    events: list[PendingEvent] = []
     for delta in kinds:
         event: Event = Delta("ab", offset) if delta else Status(Step.GRADING, "…")
         offset += 2 if delta else 0
-        events.append(Happened(NOW, event))
+        events.append(PendingEvent(NOW, event))
     return events
 
 
@@ -57,7 +57,7 @@ def test_rows_cover_the_events_without_gap_or_overlap(kinds: list[bool], first: 
 
 
 def test_a_row_is_never_larger_than_a_frame_may_be() -> None:
-    large = [Happened(NOW, Delta("x" * 1024, 1024 * n)) for n in range(250)]
+    large = [PendingEvent(NOW, Delta("x" * 1024, 1024 * n)) for n in range(250)]
     rows = pack(PlainCodec(), TURN, number(1, 1, large))
     assert len(rows) == 3
     assert max(len(row.frame) for row in rows) < 256 * 1024
@@ -66,13 +66,13 @@ def test_a_row_is_never_larger_than_a_frame_may_be() -> None:
 def test_what_tools_say_counts_for_a_rows_size() -> None:
     said = ToolReturned("c", ToolOutcome.OK, "x" * 8192)
     asked = ToolCalled("c", "tools/look", {"for": "y" * 8192})
-    rows = pack(PlainCodec(), TURN, number(1, 1, [Happened(NOW, one) for one in (asked, said) * 20]))
+    rows = pack(PlainCodec(), TURN, number(1, 1, [PendingEvent(NOW, one) for one in (asked, said) * 20]))
     assert len(rows) > 1
     assert all(len(row.frame) < 2 * MAX_ROW_BYTES for row in rows)
 
 
 def test_the_end_of_a_turn_is_a_row_of_its_own() -> None:
-    (event,) = number(8, 3, [Happened(NOW, Cancelled(CancelCause.OWNER))])
+    (event,) = number(8, 3, [PendingEvent(NOW, Cancelled(CancelCause.OWNER))])
     end = ending(PlainCodec(), TURN, event)
     assert (end.row.first_seq, end.row.last_seq, end.row.deltas) == (8, 8, False)
     (told,) = events_of([end.row])

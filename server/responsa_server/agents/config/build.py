@@ -106,7 +106,7 @@ def classifiers(examples: Mapping[str, str], trainer: Trainer | None) -> Mapping
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltVersion:
     """A runnable version that has no number yet.
 
     classifiers: the classifiers by the path of their examples. unpriced: the models without a known price; empty if the
@@ -123,7 +123,7 @@ class Built:
 class ConfiguredAgent(PlannedAgent):
     """One version of an agent that is configured by files. Its graph is compiled at the first question, or by `compile`."""
 
-    def __init__(self, built: Built, version: str, digest: bytes, context: BuildContext) -> None:
+    def __init__(self, built: BuiltVersion, version: str, digest: bytes, context: BuildContext) -> None:
         """version: the name, `agents/{id}/versions/{n}`. digest: the version's SHA-256."""
         config = built.config
         if "seconds" not in built.content.config.get("limits", {}):
@@ -184,7 +184,7 @@ _NUMBERS_ALONE: Final = (
 """What `marks.md` says to models that mark by numbers alone."""
 
 
-def build(content: Content, context: BuildContext) -> Built:
+def build(content: Content, context: BuildContext) -> BuiltVersion:
     """Build a version. Blocks. Raises BuildFailed."""
     models = context.models
     try:
@@ -210,7 +210,7 @@ def build(content: Content, context: BuildContext) -> Built:
         prompts = PromptSet(content.sources(), partials)
         unpriced = [name for name in content.chain if models.price(name) is None]
         graph = plan(config, parts, prompts, context.kinds, content.agent)
-        return Built(content, config, graph, trained, unpriced if config.limits.cost_micros else ())
+        return BuiltVersion(content, config, graph, trained, unpriced if config.limits.cost_micros else ())
     except KeyError as error:  # the version may name a model or a kind of node that only another release has
         problem = Problem(AGENT_FILE, f"cannot run on this server: {str(error.args[0]).rstrip('.')}")
         raise BuildFailed(list(_missing_models(content, models)) or [problem]) from error

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from responsa_server.agents.config.check import AgentFiles
 from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES, AgentConfig
 from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import Names, option_files
+from responsa_server.agents.engine.node import FileKind, option_files
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSource, list_includes
 from responsa_server.agents.engine.state import has_text
 from responsa_server.agents.nodes.table import KINDS
@@ -100,9 +100,9 @@ def content_of(
         options = kind.options.model_validate(table.options)
         both = [options, *(further for _, further in kind.list_uses(options))]
         for _, role, name in (file for part in both for file in option_files(type(part), part.model_dump())):
-            if role is Names.EXAMPLES and name in files.examples:
+            if role is FileKind.EXAMPLES and name in files.examples:
                 examples[name] = files.examples[name].decode()
-            elif role is not Names.EXAMPLES and name in files.prompts:
+            elif role is not FileKind.EXAMPLES and name in files.prompts:
                 prompts[name] = files.prompts[name]
     return Content(
         agent=files.identity,

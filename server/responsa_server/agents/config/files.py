@@ -68,7 +68,7 @@ class AgentFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class Examination:
     """A folder that was read and checked. config: None if `problems` is not empty."""
 
     config: AgentConfig | None
@@ -76,13 +76,13 @@ class Examined:
     problems: Sequence[Problem]
 
 
-def examine(folder: Path, surroundings: Surroundings, shared: Path | None = None) -> Examined:
+def examine(folder: Path, surroundings: Surroundings, shared: Path | None = None) -> Examination:
     """Read and check an agent's folder. shared: the folder of the shared prompts; None for the
     shipped folder. Raises OSError.
     """
     contents = read(folder, shared)
     config, problems = verify(contents, surroundings)
-    return Examined(config, PromptSet(contents.files.prompts, contents.files.partials), problems)
+    return Examination(config, PromptSet(contents.files.prompts, contents.files.partials), problems)
 
 
 def verify(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:

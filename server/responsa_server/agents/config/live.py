@@ -22,7 +22,7 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.agents.config.build import (
     BuildContext,
     BuildFailed,
-    Built,
+    BuiltVersion,
     ConfiguredAgent,
     build,
     content_from,
@@ -498,7 +498,8 @@ class LiveAgents:
             fresh = [scan for mark, scan in read.items() if mark not in known]
             outcomes = await asyncio.to_thread(_build, fresh, self._context)
             failed = {mark: end.problems for mark, end in outcomes.items() if isinstance(end, BuildFailed)}
-            built = [(scan, new) for scan in fresh if isinstance(new := outcomes[_fingerprint(scan)], Built)]
+            tried = ((scan, outcomes[_fingerprint(scan)]) for scan in fresh)
+            built = [(scan, new) for scan, new in tried if isinstance(new, BuiltVersion)]
             numbers = await self._versions.register(
                 [scan.version for scan, _ in built if scan.version is not None]
             )
@@ -766,8 +767,8 @@ def _fingerprint(scanned: ScannedAgent) -> tuple[str, bytes]:
 
 def _build(
     scanned: Sequence[ScannedAgent], context: BuildContext
-) -> Mapping[tuple[str, bytes], Built | BuildFailed]:
-    results: dict[tuple[str, bytes], Built | BuildFailed] = {}
+) -> Mapping[tuple[str, bytes], BuiltVersion | BuildFailed]:
+    results: dict[tuple[str, bytes], BuiltVersion | BuildFailed] = {}
     for scan in scanned:
         assert scan.content is not None, "it has no problems"
         try:

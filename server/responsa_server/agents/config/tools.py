@@ -40,7 +40,7 @@ _MOST_FILES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _Loaded:
     """A declaration, its tools, and the problems of its file. declaration: None if the file was never valid."""
 
     name: str
@@ -69,7 +69,7 @@ class LiveTools:
         self._kinds = kinds
         self._make = make
         self._shipped = shipped
-        self._made: Mapping[str, _Made] = {}
+        self._made: Mapping[str, _Loaded] = {}
         self._retired = list[Tool]()
         self._closing = set[asyncio.Task[None]]()
         self._reported = frozenset[str]()
@@ -85,13 +85,13 @@ class LiveTools:
         # A declaration may name other files of the folder, such as a secret or a description of an API.
         others = _others(self.folder)
         same = others == self._others
-        before, after = self._made, dict[str, _Made]()
+        before, after = self._made, dict[str, _Loaded]()
         taken = dict[str, str]()
         for name, declaration in sorted(declared_tools.items()):
             new = self._remade(declaration, before.get(name), same=same)
             if clash := next((tool.card.id for tool in new.tools if tool.card.id in taken), ""):
                 message = f"its tool “{clash}” has the same name as one of “{taken[clash]}”; rename one of the files"
-                new = _Made(name, new.declaration, (), [_problem(Problem(_file(name), message))])
+                new = _Loaded(name, new.declaration, (), [_problem(Problem(_file(name), message))])
             taken |= {tool.card.id: name for tool in new.tools}
             after[name] = new
         live = {id(tool) for entry in after.values() for tool in entry.tools}
@@ -194,13 +194,13 @@ class LiveTools:
             tools.append(DeclaredTool(name, declaration, problems))
         return tools
 
-    def _remade(self, tool: DeclaredTool, before: _Made | None, *, same: bool) -> _Made:
+    def _remade(self, tool: DeclaredTool, before: _Loaded | None, *, same: bool) -> _Loaded:
         """The tools of a declaration. same: whether the other files of the folder are as they were."""
         problems = [_problem(problem) for problem in tool.problems]
         if tool.declaration is None:
             if before is None or before.declaration is None:
-                return _Made(tool.name, None, (), problems)
-            return _Made(tool.name, before.declaration, before.tools, problems)
+                return _Loaded(tool.name, None, (), problems)
+            return _Loaded(tool.name, before.declaration, before.tools, problems)
         unchanged = before is not None and before.declaration == tool.declaration and not before.problems
         if before is not None and unchanged and before.tools and (same or not tool.declaration.folder):
             return before
@@ -208,13 +208,13 @@ class LiveTools:
             tools = self._make(tool.declaration)
             _check(tools, tool.declaration, self._kinds[tool.declaration.kind].parameters)
         except ToolUnfit as error:
-            return _Made(tool.name, tool.declaration, (), [_problem(_unfit(tool, error))])
+            return _Loaded(tool.name, tool.declaration, (), [_problem(_unfit(tool, error))])
         except (
             Exception
         ) as error:  # a description of another system holds anything, and the other tools must stay
             message = f"its tools cannot be made ({type(error).__name__})"
-            return _Made(tool.name, tool.declaration, (), [_problem(Problem(_file(tool.name), message))])
-        return _Made(tool.name, tool.declaration, tools)
+            return _Loaded(tool.name, tool.declaration, (), [_problem(Problem(_file(tool.name), message))])
+        return _Loaded(tool.name, tool.declaration, tools)
 
 
 def line(problem: ToolProblem) -> str:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from responsa_server.agents.engine.citations import AnswerModel, RefusalModel, of_plain
 from responsa_server.agents.engine.config import PASSAGES, AgentConfig
 from responsa_server.agents.engine.graph import Graph, Plan, verify
-from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
+from responsa_server.agents.engine.node import ModelDeclined, OverBudget, Run, TurnLimits
 from responsa_server.agents.engine.prompts import nonce
 from responsa_server.agents.engine.state import GraphState, before, divide, fallbacks_of, restore, to_plain
 from responsa_server.domain.agents import AnswerTask, Emit
@@ -51,7 +51,7 @@ class AgentOptions:
     older_messages: int = 0
     history_tokens: int = 0
     titles: bool = True
-    limits: Limits = field(default_factory=Limits)
+    limits: TurnLimits = field(default_factory=TurnLimits)
     defaults: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
@@ -64,7 +64,7 @@ def agent_options(config: AgentConfig, version: str) -> AgentOptions:
         older_messages=config.history.older,
         history_tokens=config.history.tokens,
         titles=config.conversation.title == "question",
-        limits=Limits(config.limits.steps, config.limits.tokens, config.limits.cost_micros),
+        limits=TurnLimits(config.limits.steps, config.limits.tokens, config.limits.cost_micros),
         defaults={
             name: schema["default"]
             for name, schema in config.parameters.properties.items()
@@ -206,7 +206,7 @@ class PlannedAgent:
         except OverBudget as over:
             task.meter.over_request = over.limit == "cost_micros" and context.limits.requested
             end = _over(over, context.limits, task.meter.usage)
-        except Declined as declined:
+        except ModelDeclined as declined:
             message = _UNSAFE_MIDWAY if declined.begun else _UNSAFE
             end = Refused(RefusalReason.UNSAFE, message, task.meter.usage)
         finally:
@@ -219,7 +219,7 @@ class PlannedAgent:
         return replace(end, fallbacks=task.meter.fallbacks)
 
 
-def _over(over: OverBudget, limits: Limits, usage: Usage) -> Answered | Refused:
+def _over(over: OverBudget, limits: TurnLimits, usage: Usage) -> Answered | Refused:
     """The terminal event of a turn that has reached a limit: an incomplete answer if text was sent, else a refusal."""
     if not over.text:
         reason = RefusalReason.QUOTA if over.limit in limits.quota else RefusalReason.BUDGET

@@ -19,7 +19,7 @@ from responsa_server.agents.engine.asking import (
     prompt_bytes,
 )
 from responsa_server.agents.engine.config import BYTES_A_TOKEN
-from responsa_server.agents.engine.node import Limits, OverBudget, Run
+from responsa_server.agents.engine.node import OverBudget, Run, TurnLimits
 from responsa_server.domain.agents import Meter
 from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.domain.events import MAX_ANSWER_BYTES
@@ -85,7 +85,7 @@ class TextGenerator:
             caller,
             lambda _: None,
             meter.add,
-            limits=Limits().within(grant),
+            limits=TurnLimits().within(grant),
             spent=lambda: meter.usage,
             until=asyncio.get_running_loop().time() + _SECONDS,
         )

@@ -115,7 +115,7 @@ def visit(source: str, target: str) -> str:
     return f"{source}>{target}"
 
 
-class _Watched:
+class _RunWatch:
     """Forwards the events of a run, and records the last piece of the answer's text that the current node has sent."""
 
     __slots__ = ("_emit", "_kept", "_last", "_start")
@@ -157,12 +157,12 @@ class _Walk:
     follows those so far."""
 
     run: Run
-    watch: _Watched
+    watch: _RunWatch
     next: str
 
 
 _Compiled = CompiledStateGraph[GraphState, _Walk, GraphState, GraphState]
-_Action = Callable[[GraphState, Run, _Watched], Awaitable[GraphState]]
+_Action = Callable[[GraphState, Run, _RunWatch], Awaitable[GraphState]]
 
 
 class Graph:
@@ -190,7 +190,7 @@ class Graph:
             return cast("Mapping[str, object]", state)
         if begin not in self._plan.nodes:
             raise StateError(f"a milestone names the node {begin}, which this graph does not have")
-        watch = _Watched(context.emit)
+        watch = _RunWatch(context.emit)
         walk = _Walk(replace(context, emit=watch), watch, begin)
         return cast("Mapping[str, object]", await self._graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
 
@@ -262,14 +262,14 @@ def _wrap(plan: Plan, node: AnyNode, route: Route) -> _Action:
     most_seconds = node.policy.keep_after_seconds
     writes = frozenset(outputs(node))
 
-    async def step(state: GraphState, context: Run, watch: _Watched) -> Any:
+    async def step(state: GraphState, context: Run, watch: _RunWatch) -> Any:
         with stage(f"node {name}") as recorded:
             after = await run_node(state, context, watch)
             if diverted := after.get("diverted"):
                 recorded.add(diverted=diverted)
             return after
 
-    async def run_node(state: GraphState, context: Run, watch: _Watched) -> Any:
+    async def run_node(state: GraphState, context: Run, watch: _RunWatch) -> Any:
         watch.begin()
         steps = _count_step(plan, state)
         begun = monotonic()
@@ -359,7 +359,7 @@ def cause(error: Unavailable | OverBudget) -> str:
     return f"{error.reason.value.lower()}{f':{detail}' if detail else ''}"
 
 
-async def _attempts(node: AnyNode, inputs: Any, context: Run, watch: _Watched) -> Any:
+async def _attempts(node: AnyNode, inputs: Any, context: Run, watch: _RunWatch) -> Any:
     pause = node.policy.pause_seconds
     for attempt in range(1, node.policy.attempts + 1):
         try:

@@ -48,7 +48,7 @@ _QUOTAS: Final = {"tokens": "tokens of language models", "cost_micros": "money"}
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TurnLimits:
     """The limits of a turn: nodes, tokens of language models, and cost in millionths of a US dollar. 0 means no limit.
 
     requested: whether the request itself set the limit on the cost. quota: the names of the limits that are lower because
@@ -61,7 +61,7 @@ class Limits:
     requested: bool = False
     quota: frozenset[str] = frozenset()
 
-    def lower_to(self, cost_micros: int) -> Limits:
+    def lower_to(self, cost_micros: int) -> TurnLimits:
         """The limits with the lower of two cost limits: the agent's and the request's. cost_micros: the request's limit; 0 if
         the request has no limit.
         """
@@ -69,7 +69,7 @@ class Limits:
             return self
         return replace(self, cost_micros=cost_micros, requested=True)
 
-    def within(self, grant: Grant | None) -> Limits:
+    def within(self, grant: Grant | None) -> TurnLimits:
         """The limits of a turn that may use at most the tokens and the money of the grant from its user's quota, each
         at least 1. None: no quota limits the turn."""
         if grant is None:
@@ -235,7 +235,7 @@ class Run:
     begin_at: str = ""
     tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
     faults: Faults = field(default_factory=NoFaults)
-    limits: Limits = field(default_factory=Limits)
+    limits: TurnLimits = field(default_factory=TurnLimits)
     spent: Callable[[], Usage] = Usage
     fallen: list[Fallback] = field(default_factory=list[Fallback])
     conversation_id: UUID | None = None
@@ -258,7 +258,7 @@ class Run:
             self.noted(fallback)
 
 
-class Declined(Exception):
+class ModelDeclined(Exception):
     """A model or its provider refuses to answer or to finish the answer, so the turn is refused as unsafe.
 
     begun: whether a part of an answer was sent.
@@ -338,7 +338,7 @@ class NodeOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Names(Enum):
+class FileKind(Enum):
     """The kind of file that an option names."""
 
     PROMPT = "prompt"
@@ -352,10 +352,10 @@ class Names(Enum):
 BY: Final = "by"
 DEFAULT: Final = "default"
 
-PromptName = Annotated[str, Names.PROMPT]
-TemplateName = Annotated[str, Names.TEMPLATE]
-ExamplesName = Annotated[str, Names.EXAMPLES]
-PromptChoice = Annotated[str | Annotated[dict[str, str], Field(min_length=2)], Names.PROMPT]
+PromptName = Annotated[str, FileKind.PROMPT]
+TemplateName = Annotated[str, FileKind.TEMPLATE]
+ExamplesName = Annotated[str, FileKind.EXAMPLES]
+PromptChoice = Annotated[str | Annotated[dict[str, str], Field(min_length=2)], FileKind.PROMPT]
 """A prompt's name or a table. In the table, `by` names a field of the state, each value of that field may have a prompt, and
 `default` is the prompt for all other values.
 """
@@ -377,14 +377,14 @@ class Offered:
 
 def option_files(
     options: type[NodeOptions], values: Mapping[str, Any]
-) -> Iterator[tuple[tuple[str, ...], Names, str]]:
+) -> Iterator[tuple[tuple[str, ...], FileKind, str]]:
     """The files that the given options name. Each result is the option's path, the file's kind and the file's name.
 
     Option values that are neither texts nor tables of texts are skipped.
     """
     for name, info in options.model_fields.items():
         for role in info.metadata:
-            if not isinstance(role, Names):
+            if not isinstance(role, FileKind):
                 continue
             value = values.get(name)
             if isinstance(value, str):

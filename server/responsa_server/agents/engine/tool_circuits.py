@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from responsa_server.domain.breakers import BarredCall, Breakers, Probe
+from responsa_server.domain.breakers import Breakers, CircuitOpen, Probe
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.people import Principal
@@ -59,7 +59,7 @@ class ToolCircuits:
         if not endpoint:
             return ToolCircuit(self._breakers, None)
         name = f"{self._tenant}/{endpoint}"
-        circuit = ToolCircuit(self._breakers, _Names(KIND + name, f"{KIND_OF_USERS}{name}/{self._user}"))
+        circuit = ToolCircuit(self._breakers, _Circuits(KIND + name, f"{KIND_OF_USERS}{name}/{self._user}"))
         refused = circuit.admit()
         if refused is None:
             return circuit
@@ -92,7 +92,7 @@ def tool_of_user(circuit: str, caller: Principal | None, declared: Collection[st
 
 
 @dataclass(frozen=True, slots=True)
-class _Names:
+class _Circuits:
     """The names of a call's circuits: that of the tenant and that of the user."""
 
     tenant: str
@@ -106,18 +106,18 @@ class _Names:
 class ToolCircuit:
     """The circuits of one call. Call `record` if the call has a result, and `end` in any case."""
 
-    def __init__(self, breakers: Breakers, names: _Names | None) -> None:
+    def __init__(self, breakers: Breakers, names: _Circuits | None) -> None:
         """names: None for a tool without a circuit."""
         self._breakers = breakers
         self._names = names
         # The circuits whose other calls wait for the outcome of this one.
         self._probed: list[str] = []
 
-    def admit(self) -> BarredCall | None:
+    def admit(self) -> CircuitOpen | None:
         """Ask both circuits. Returns why the call must not be made; None if it may be made."""
         for name in self._names.both if self._names else ():
             admission = self._breakers.admit(name)
-            if isinstance(admission, BarredCall):
+            if isinstance(admission, CircuitOpen):
                 self.end()
                 return admission
             if admission is Probe.PROBE:

@@ -30,7 +30,7 @@ from responsa_server.agents.engine.node import (
     BY,
     DEFAULT,
     Announcement,
-    Declined,
+    ModelDeclined,
     Node,
     NodeModel,
     NodeOptions,
@@ -238,7 +238,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             text.finish()
             if end.stop is Stop.UNSAFE:
                 # The provider stopped the text, so the part that was sent is not an answer.
-                raise Declined(begun=bool(text.end) and text.sends)
+                raise ModelDeclined(begun=bool(text.end) and text.sends)
             if not self._options.tools and not text.end and not text.declined:
                 raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
         except ModelError as error:

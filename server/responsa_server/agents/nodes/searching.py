@@ -54,7 +54,7 @@ class RewriteOutput(NodeModel):
     standalone_question: str
 
 
-class Rewritten(NodeModel):
+class RewriteShape(NodeModel):
     """The model's reply: the question, rewritten to need no earlier messages."""
 
     query: str = Field(min_length=1, max_length=MAX_QUESTION_BYTES)
@@ -73,7 +73,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
     def __init__(self, asker: Asker | None = None, prompt: str = "") -> None:
         self._asker = asker
         self._prompt = prompt
-        self._shape = Shape(Rewritten)
+        self._shape = Shape(RewriteShape)
         self.calls_model = asker is not None
 
     async def process(self, inputs: RewriteInput, run: Run) -> RewriteOutput:
@@ -156,22 +156,22 @@ class QueryExpanderOutput(NodeModel):
     sources: tuple[str, ...] = ()
 
 
-class Expanded(NodeModel):
+class ExpansionShape(NodeModel):
     """The model's reply."""
 
     queries: tuple[str, ...]
 
 
-class ExpandedWithSources(Expanded):
+class SourcedExpansion(ExpansionShape):
     """The model's reply if it chooses among sources. `_shape_with` lists those that there are; other names are ignored."""
 
     sources: tuple[str, ...]
 
 
-def _shape_with(sources: Sequence[str]) -> Shape[Expanded]:
+def _shape_with(sources: Sequence[str]) -> Shape[ExpansionShape]:
     make: Any = create_model  # the type hints of `create_model` do not allow a base class
     named = Field(json_schema_extra={"items": {"type": "string", "enum": [*sources]}})
-    return Shape(make("ExpandedWithSources", __base__=ExpandedWithSources, sources=(tuple[str, ...], named)))
+    return Shape(make("ExpandedWithSources", __base__=SourcedExpansion, sources=(tuple[str, ...], named)))
 
 
 class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
@@ -194,7 +194,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
         self._options = options
         self._sources: Mapping[str, SourceTable] = table.sources if options.sources else {}
         self._source_parameter = table.source_parameter
-        self._shape = Shape(Expanded)
+        self._shape = Shape(ExpansionShape)
         self._shape_with_sources = _shape_with(tuple(self._sources))
         self.calls_model = asker is not None
 
@@ -224,7 +224,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
             run.fell_back(Fallback(FallbackKind.RULE, self.name, "question", cause(error)))
             return QueryExpanderOutput(expansions=())
         queries = [query for query in answer.queries if len(query.encode()) <= MAX_QUERY_BYTES]
-        named = answer.sources if isinstance(answer, ExpandedWithSources) else ()
+        named = answer.sources if isinstance(answer, SourcedExpansion) else ()
         return QueryExpanderOutput(
             expansions=tuple(distinct(queries, except_for=[question, inputs.question])[: self._options.most]),
             sources=tuple(name for name in sources if name in named),

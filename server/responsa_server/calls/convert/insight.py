@@ -19,10 +19,10 @@ from responsa_server.domain.insight import (
     Dimension,
     FeedbackCount,
     Granularity,
-    InsightSettings,
     Quality,
     QuestionPatternState,
     Span,
+    TenantInsight,
     percentile,
 )
 from responsa_server.domain.rows import Row
@@ -122,7 +122,7 @@ def exchange(value: Row) -> insight_pb2.ShownExchange:
     )
 
 
-def settings(value: InsightSettings) -> insight_pb2.InsightSettings:
+def settings(value: TenantInsight) -> insight_pb2.InsightSettings:
     return messages.message(insight_pb2.InsightSettings, value, cost_usd_micros_per_month=value.budget_micros)
 
 

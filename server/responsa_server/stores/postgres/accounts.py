@@ -13,18 +13,18 @@ from psycopg import errors
 from responsa_server.domain import accounts as domain
 from responsa_server.domain.accounts import (
     Account,
-    Confirmed,
-    Ended,
+    Confirmation,
+    EndedSession,
     Invitation,
+    NewAccount,
     NewSession,
     NotRefreshed,
-    Pending,
     Proof,
-    Refreshed,
-    Registered,
+    RefreshedToken,
+    RegistrationOutcome,
     SealedKey,
     StartedSession,
-    Unconfirmed,
+    UnconfirmedAddress,
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import INVITATIONS, SESSIONS, TENANT_SESSIONS
@@ -185,7 +185,7 @@ class PostgresAccountStore:
         repeat_seconds: float,
         audit: Callable[[str, UUID, UUID], AuditEvent],
         proof: Proof | None = None,
-    ) -> Refreshed | NotRefreshed:
+    ) -> RefreshedToken | NotRefreshed:
         """Exchange a refresh token for its successor, or repeat the exchange, or end the session of a token that was used twice.
 
         proof: what the program shows whose session it is; None for a user's own session. If it is not what the session
@@ -230,12 +230,12 @@ class PostgresAccountStore:
                 end = await self._one(connection, "prolong_session", values)
                 assert used is not None
                 assert end is not None
-                return Refreshed(tenant_id, user_id, session_id, used[0], end[0], kid, program)
+                return RefreshedToken(tenant_id, user_id, session_id, used[0], end[0], kid, program)
             same = request_id == first_request and successor == bytes(first_successor)
             if same and recent and unused:
                 end = await self._one(connection, "session_end", values)
                 assert end is not None
-                return Refreshed(tenant_id, user_id, session_id, use_time, end[0], first_kid, program)
+                return RefreshedToken(tenant_id, user_id, session_id, use_time, end[0], first_kid, program)
             await connection.execute(self._queries["delete_session"], values)
             await self._audit.write(connection, audit(tenant_id, user_id, session_id))
         return NotRefreshed(tenant_id, session_id)
@@ -243,7 +243,7 @@ class PostgresAccountStore:
     @shielded
     async def end_session_of(
         self, token: bytes, audit: Callable[[str, UUID, UUID], AuditEvent]
-    ) -> Ended | None:
+    ) -> EndedSession | None:
         """End the session of a refresh token, newest or used. Return None if no session has the token. audit: makes the
         event from the tenant, the user and the session."""
         async with self._database.no_tenant() as connection:
@@ -255,7 +255,7 @@ class PostgresAccountStore:
             assert tenant_id is not None, "a session was found, so its tenant is known"
             await connection.execute(self._queries["delete_session"], {**values, "session_id": session[0]})
             await self._audit.write(connection, audit(tenant_id, session[1], session[0]))
-        return Ended(session[0])
+        return EndedSession(session[0])
 
     @shielded
     async def sessions(self, caller: Principal, query: ListQuery) -> Page[Row]:
@@ -280,7 +280,7 @@ class PostgresAccountStore:
         wanted: Sequence[UUID],
         user_id: UUID | None,
         audit: Callable[[UUID, UUID], AuditEvent],
-    ) -> Sequence[Ended]:
+    ) -> Sequence[EndedSession]:
         """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. audit: makes the event
         of each session that ended, from the ids of the session and its user. Raises NotPermitted (ROLE_REQUIRED) if one
         of the users is an owner and the caller is not; then no session ends.
@@ -292,7 +292,7 @@ class PostgresAccountStore:
                 await check_ownership(connection, caller.tenant_id, owner, by_owner=caller.owner)
             for session_id, owner in rows:
                 await self._audit.write(connection, audit(session_id, owner))
-        return [Ended(session_id) for session_id, _ in rows]
+        return [EndedSession(session_id) for session_id, _ in rows]
 
     @shielded
     async def end_sessions(
@@ -301,7 +301,7 @@ class PostgresAccountStore:
         wanted: Sequence[UUID] | None,
         spared: UUID | None,
         audit: Callable[[UUID], AuditEvent],
-    ) -> Sequence[Ended]:
+    ) -> Sequence[EndedSession]:
         """End sessions of the user. wanted: their ids; None for all. spared: a session that does not end. audit: makes
         the event of each session that ended."""
         async with self._database.tenant(caller.tenant_id) as connection:
@@ -325,7 +325,7 @@ class PostgresAccountStore:
     @shielded
     async def set_password(
         self, caller: Principal, old: str | None, new: str, spared: UUID | None, audit: AuditEvent
-    ) -> Sequence[Ended] | None:
+    ) -> Sequence[EndedSession] | None:
         """Store a hash, and end the user's sessions except one. old: the hash that was checked.
 
         Return None, and change nothing, if the password has another hash by now.
@@ -397,7 +397,7 @@ class PostgresAccountStore:
     @shielded
     async def register(
         self, user: User, hash_text: str, code: bytes | None, audit: Callable[[UUID | None], AuditEvent]
-    ) -> Registered:
+    ) -> RegistrationOutcome:
         """Use up the invitation, and store a user with a password unless the e-mail address is taken. audit: returns
         the event of the registration or, given the id of an invitation, the event of an invitation that a taken address
         has used up.
@@ -412,23 +412,23 @@ class PostgresAccountStore:
         async with self._database.tenant(user.tenant_id) as connection:
             tenant = await connection.execute(self._shared["find_tenant"], values)
             if await tenant.fetchone() is None:
-                return Registered.NO_TENANT
+                return RegistrationOutcome.NO_TENANT
             invitation = None
             if code is not None:
                 # First, so that of registrations at once with one code, one goes on, whatever their addresses are.
                 invitation = await self._one(connection, "use_invitation", values)
                 if invitation is None:
-                    return Registered.CODE_NOT_GOOD
+                    return RegistrationOutcome.CODE_NOT_GOOD
             added = await connection.execute(self._shared["add_user"], values)
             if await added.fetchone() is not None:
                 await connection.execute(self._queries["put_password"], values)
                 await self._audit.write(connection, audit(None))
             elif invitation is not None:
                 await self._audit.write(connection, audit(invitation[0]))
-        return Registered.DONE
+        return RegistrationOutcome.DONE
 
     @shielded
-    async def await_registration(self, mail: Mail, code: bytes, pending: Pending, seconds: float) -> None:
+    async def await_registration(self, mail: Mail, code: bytes, pending: NewAccount, seconds: float) -> None:
         """Store an account that is made with this code, and the mail that carries the code. Does the same work whether
         or not the address is taken. Does nothing if the tenant does not exist.
         """
@@ -475,7 +475,7 @@ class PostgresAccountStore:
             await self._sending.put(connection, mail, seconds)
 
     @shielded
-    async def find_unconfirmed(self, code: bytes) -> Unconfirmed | None:
+    async def find_unconfirmed(self, code: bytes) -> UnconfirmedAddress | None:
         """Find the address that waits for this code."""
         async with self._database.no_tenant() as connection:
             tenant_id = await self._within_tenant_of(connection, code)
@@ -483,10 +483,10 @@ class PostgresAccountStore:
                 return None
             values = {"tenant_id": tenant_id, "code": code}
             row = await one_row(connection, self._mails["find_confirmation"], values)
-        return None if row is None else Unconfirmed(tenant_id, row["email"], row["hash"])
+        return None if row is None else UnconfirmedAddress(tenant_id, row["email"], row["hash"])
 
     @shielded
-    async def confirm(self, code: bytes, audit: Callable[[Confirmed], AuditEvent]) -> Confirmed | None:
+    async def confirm(self, code: bytes, audit: Callable[[Confirmation], AuditEvent]) -> Confirmation | None:
         """Use up the code of an address: make the account, or change the user's address. Return None, and change
         nothing, if the code is not good, or the address has been taken in the meantime.
         """
@@ -500,14 +500,14 @@ class PostgresAccountStore:
                 if row is None:
                     return None
                 changes = row["user_id"] is not None
-                done = Confirmed(tenant_id, row["user_id"] if changes else row["new_user_id"], changes)
+                done = Confirmation(tenant_id, row["user_id"] if changes else row["new_user_id"], changes)
                 await (self._move if changes else self._make)(connection, done, row)
                 await self._audit.write(connection, audit(done))
         except (_CodeNotGood, errors.UniqueViolation):  # the transaction was rolled back
             return None
         return done
 
-    async def _move(self, connection: Connection, done: Confirmed, row: Mapping[str, Any]) -> None:
+    async def _move(self, connection: Connection, done: Confirmation, row: Mapping[str, Any]) -> None:
         values = {"tenant_id": done.tenant_id, "user_id": done.user_id, "email": row["email"]}
         before = await one_row(connection, self._mails["change_email"], values)
         if before is None:
@@ -519,7 +519,7 @@ class PostgresAccountStore:
                 connection, done.tenant_id, done.user_id, MailKind.EMAIL_CHANGED, str(before["email"])
             )
 
-    async def _make(self, connection: Connection, done: Confirmed, row: Mapping[str, Any]) -> None:
+    async def _make(self, connection: Connection, done: Confirmation, row: Mapping[str, Any]) -> None:
         values = {
             **row,
             "id": done.user_id,
@@ -569,7 +569,7 @@ class PostgresAccountStore:
     @shielded
     async def reset_password(
         self, code: bytes, new: str, audit: Callable[[str, UUID], AuditEvent]
-    ) -> Sequence[Ended] | None:
+    ) -> Sequence[EndedSession] | None:
         """Use up a reset code, store a hash and end all sessions of the user. Return None, and change nothing, if the
         code is not good. audit: makes the event from the tenant and the user.
         """
@@ -609,7 +609,7 @@ class PostgresAccountStore:
 
     async def _put_password(
         self, connection: Connection, audit: AuditEvent, user_id: UUID, new: str, spared: UUID | None
-    ) -> Sequence[Ended]:
+    ) -> Sequence[EndedSession]:
         values = {"tenant_id": audit.tenant_id, "user_id": user_id, "hash": new}
         await connection.execute(self._queries["put_password"], values)
         await connection.execute(self._queries["drop_reset_codes"], values)
@@ -628,7 +628,7 @@ class PostgresAccountStore:
         user_id: UUID,
         wanted: Sequence[UUID] | None,
         spared: UUID | None,
-    ) -> Sequence[Ended]:
+    ) -> Sequence[EndedSession]:
         values = {
             "tenant_id": tenant_id,
             "user_id": user_id,
@@ -636,7 +636,7 @@ class PostgresAccountStore:
             "kept": spared,
         }
         rows = await (await connection.execute(self._queries["end_sessions"], values)).fetchall()
-        return [Ended(id_) for (id_,) in rows]
+        return [EndedSession(id_) for (id_,) in rows]
 
     async def _within_tenant_of(self, connection: Connection, digest: bytes) -> str | None:
         """Find the tenant of a secret. From here on, the transaction sees only that tenant's rows."""

@@ -34,7 +34,7 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import DOCUMENT_VERSIONS, DOCUMENTS
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role, Server
-from responsa_server.domain.sources import OfRun, RunClaim
+from responsa_server.domain.sources import RunClaim, RunUpload
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
@@ -148,7 +148,7 @@ class DocumentStore:
         request_id: UUID | None,
         *,
         dimensions: int = FIRST_DIMENSIONS,
-        run: OfRun | None = None,
+        run: RunUpload | None = None,
     ) -> Operation:
         """Store a document and the job that indexes it, in one transaction. run: the run of a source that makes the document.
 
@@ -573,7 +573,7 @@ class DocumentStore:
         await connection.execute(self._queries["begin_version"], {**values, "version": version})
         return await self._begin_version(connection, caller, new, values, version, rank=rank)
 
-    async def _note(self, connection: Connection, run: OfRun, operation: Operation) -> None:
+    async def _note(self, connection: Connection, run: RunUpload, operation: Operation) -> None:
         """Store what a run has made."""
         values = {
             **run_values(run.claim),

@@ -20,10 +20,10 @@ from responsa_server.domain.people import (
     HEAD_START_SECONDS,
     AuditEvent,
     ErasedKind,
+    EraseStage,
     Erasure,
     Principal,
     Role,
-    Stage,
     for_turn,
 )
 from responsa_server.domain.turns import FrameCodec, TurnState
@@ -224,11 +224,11 @@ class PostgresErasing:
             return await self._find(connection, {"tenant": tenant_id, "user": user_id})
 
     @shielded
-    async def stage(self, tenant_id: str, user_id: UUID) -> Stage | None:
+    async def stage(self, tenant_id: str, user_id: UUID) -> EraseStage | None:
         """Return how far an erasing is; None if none has begun."""
         async with self._database.tenant(tenant_id) as connection:
             row = await self._row(connection, "find", {"tenant": tenant_id, "user": user_id})
-        return None if row is None else Stage(row["sweep_time"] is not None, row["end_time"] is not None)
+        return None if row is None else EraseStage(row["sweep_time"] is not None, row["end_time"] is not None)
 
     @shielded
     async def open_turns(self, tenant_id: str, user_id: UUID) -> Sequence[tuple[Principal, UUID]]:

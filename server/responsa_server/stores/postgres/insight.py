@@ -16,10 +16,10 @@ from responsa_server.domain.insight import (
     FeedbackCount,
     FeedbackState,
     Granularity,
-    InsightSettings,
     Quality,
     Report,
     Span,
+    TenantInsight,
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FEEDBACK, TENANT_TURNS
@@ -184,11 +184,11 @@ class PostgresInsight:
         return [build(FeedbackCount, row) for row in rows], state["complete_through"]
 
     @shielded
-    async def settings(self, tenant_id: str) -> InsightSettings:
+    async def settings(self, tenant_id: str) -> TenantInsight:
         """Return the tenant's settings."""
         async with self._database.tenant(tenant_id) as connection:
             row = await one_row(connection, self._queries["settings"], {"tenant": tenant_id})
-        return build(InsightSettings, row or {})
+        return build(TenantInsight, row or {})
 
     @shielded
     async def set_settings(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from responsa_server.domain.limits import MINUTE, Message
+from responsa_server.domain.limits import MINUTE, RecentMessage
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
@@ -86,7 +86,7 @@ class PostgresLimits:
         return int(row["bytes"])
 
     @shielded
-    async def messages(self, caller: Principal) -> Sequence[Message]:
+    async def messages(self, caller: Principal) -> Sequence[RecentMessage]:
         """Return the user's accepted messages of the last minute."""
         [rows] = await self._database.together(
             caller.tenant_id, [(self._queries["messages"], _values(caller))]
@@ -125,5 +125,5 @@ def _values(caller: Principal) -> dict[str, object]:
     return {"tenant": caller.tenant_id, "user": caller.user_id, "seconds": MINUTE}
 
 
-def _message(row: Mapping[str, Any]) -> Message:
-    return Message(row["message"], max(row["age"], 0.0))
+def _message(row: Mapping[str, Any]) -> RecentMessage:
+    return RecentMessage(row["message"], max(row["age"], 0.0))

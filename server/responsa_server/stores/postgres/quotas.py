@@ -18,9 +18,9 @@ from responsa_server.domain.quotas import (
     Grant,
     QuotaException,
     QuotaRules,
-    Stored,
-    Usage,
-    Used,
+    StoredAmounts,
+    Totals,
+    UsedAmounts,
     UserUsage,
     grant_for,
 )
@@ -158,7 +158,7 @@ class PostgresQuotas:
         assert numbers is not None, "the query always has a row"
         assert size is not None, "the query always has a row"
         quota = exception.over(self._rules.of(Role(user["role"])))
-        return UserUsage(user_id, usage_row(row), quota, exception, Stored(size["bytes"], **numbers))
+        return UserUsage(user_id, usage_row(row), quota, exception, StoredAmounts(size["bytes"], **numbers))
 
 
 def exception_of(row: Mapping[str, Any] | None) -> QuotaException:
@@ -168,13 +168,13 @@ def exception_of(row: Mapping[str, Any] | None) -> QuotaException:
     return QuotaException({name: row[name] for name in row["fields"]}, row["revision"])
 
 
-def usage_row(row: Mapping[str, Any]) -> Usage:
+def usage_row(row: Mapping[str, Any]) -> Totals:
     """The usage in a row. A row that was read to be locked has no messages."""
-    return Usage(
+    return Totals(
         row["time"],
-        Used(row["day_tokens"], row["day_micros"]),
-        Used(row["month_tokens"], row["month_micros"]),
-        Used(row["reserved_tokens"], row["reserved_micros"]),
+        UsedAmounts(row["day_tokens"], row["day_micros"]),
+        UsedAmounts(row["month_tokens"], row["month_micros"]),
+        UsedAmounts(row["reserved_tokens"], row["reserved_micros"]),
         row.get("day_messages", 0),
         row.get("month_messages", 0),
     )

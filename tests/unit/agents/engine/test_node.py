@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.agents.engine.node import Limits, most_output
+from responsa_server.agents.engine.node import TurnLimits, most_output
 from responsa_server.agents.engine.state import divide
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Usage
 
 
 def test_a_request_can_only_lower_the_cost() -> None:
-    assert Limits(cost_micros=100).lower_to(50).cost_micros == 50
-    assert Limits(cost_micros=100).lower_to(500).cost_micros == 100
-    assert Limits().lower_to(50).cost_micros == 50
-    assert Limits(cost_micros=100).lower_to(0).cost_micros == 100
+    assert TurnLimits(cost_micros=100).lower_to(50).cost_micros == 50
+    assert TurnLimits(cost_micros=100).lower_to(500).cost_micros == 100
+    assert TurnLimits().lower_to(50).cost_micros == 50
+    assert TurnLimits(cost_micros=100).lower_to(0).cost_micros == 100
 
 
 def test_a_limit_is_told_in_plain_words_and_whose_it_is() -> None:
-    agent = Limits(steps=5, tokens=100, cost_micros=100)
+    agent = TurnLimits(steps=5, tokens=100, cost_micros=100)
     sentences = {limit: agent.sentence(limit) for limit in ("steps", "tokens", "cost_micros")}
     for limit, word in (("steps", "more steps"), ("tokens", "more tokens"), ("cost_micros", "cost more")):
         assert word in sentences[limit]
@@ -35,11 +35,11 @@ def test_a_limit_is_told_in_plain_words_and_whose_it_is() -> None:
 
 def test_the_limit_that_is_reached_is_named() -> None:
     spent = Usage(input_tokens=60, output_tokens=40, cost_micros=7)
-    assert Limits().forbids(spent) == ""
-    assert Limits(tokens=101, cost_micros=8).forbids(spent) == ""
-    assert Limits(tokens=100).forbids(spent) == "tokens"
-    assert Limits(cost_micros=7).forbids(spent) == "cost_micros"
-    assert Limits(tokens=10).tokens_left(spent) == 0
+    assert TurnLimits().forbids(spent) == ""
+    assert TurnLimits(tokens=101, cost_micros=8).forbids(spent) == ""
+    assert TurnLimits(tokens=100).forbids(spent) == "tokens"
+    assert TurnLimits(cost_micros=7).forbids(spent) == "cost_micros"
+    assert TurnLimits(tokens=10).tokens_left(spent) == 0
 
 
 def test_a_model_without_a_price_is_limited_by_what_was_spent_alone() -> None:

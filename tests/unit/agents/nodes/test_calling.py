@@ -19,7 +19,7 @@ from responsa_server.agents.engine.calling import (
 )
 from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.node import Limits
+from responsa_server.agents.engine.node import TurnLimits
 from responsa_server.agents.nodes.calling import CallTool, CallToolInput, CallToolOutput
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.events import (
@@ -339,7 +339,7 @@ async def test_after_the_budget_is_spent_nothing_is_called() -> None:
     first = Turn()
     done = await called(Does(Effect.NONE), first, text("a"))
     tool, turn = Does(Effect.NONE), Turn({"tool-3": ToolRecord(None, "", effect=Effect.NONE)})
-    run = replace(turn.run, limits=Limits(tokens=7), spent=lambda: Usage(input_tokens=4, output_tokens=3))
+    run = replace(turn.run, limits=TurnLimits(tokens=7), spent=lambda: Usage(input_tokens=4, output_tokens=3))
     given = CallToolInput(calls=(text("b"), text("c"), text("a")), results=done.results)
     output = await caller(tool).process(given, run)
     assert tool.calls == []

@@ -18,7 +18,7 @@ from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.asking import Asker
 from responsa_server.agents.engine.config import BEGIN, FINISH, Traits
 from responsa_server.agents.engine.graph import Plan, Route
-from responsa_server.agents.engine.node import Limits, Node, NodeModel, Policy, Run
+from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run, TurnLimits
 from responsa_server.agents.nodes.checking import CitationChecker, CitationCheckerInput
 from responsa_server.app.assemble import citation_prompts
 from responsa_server.domain.agents import Barrier, Meter, Milestone
@@ -212,7 +212,7 @@ async def test_if_the_judge_fails_nothing_is_decided_and_a_fallback_says_so(
 async def test_a_spent_budget_asks_nobody() -> None:
     judge = Judge(right)
     async with asking(judge.handle) as asker:
-        run = replace(running(Turn()), limits=Limits(tokens=50))
+        run = replace(running(Turn()), limits=TurnLimits(tokens=50))
         await CitationChecker(Rules(), asker=asker).process(written(TEXT, evidence=evidence()), run)
     assert (judge.asked, [one.cause for one in run.fallen]) == ([], ["budget:tokens"])
 

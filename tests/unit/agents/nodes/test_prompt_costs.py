@@ -14,7 +14,7 @@ from responsa_server.agents.engine.asking import FREE, ModelCall, may_write
 from responsa_server.agents.engine.citations import Mark
 from responsa_server.agents.engine.config import ModelTable, Traits
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
+from responsa_server.agents.engine.node import ModelDeclined, OverBudget, Run, TurnLimits
 from responsa_server.agents.nodes.prompt import (
     Prompt,
     PromptInput,
@@ -148,16 +148,16 @@ async def test_a_call_that_fails_is_told_with_what_it_has_cost() -> None:
 @pytest.mark.parametrize(
     ("limits", "spent", "expected"),
     [
-        (Limits(), Usage(), 1000),
-        (Limits(tokens=500), Usage(), 400),
-        (Limits(tokens=500), Usage(input_tokens=100, output_tokens=100), 200),
-        (Limits(cost_micros=500), Usage(), 100),
-        (Limits(tokens=100), Usage(), "tokens"),
-        (Limits(cost_micros=100), Usage(), "cost_micros"),
-        (Limits(tokens=500, cost_micros=100), Usage(), "cost_micros"),
+        (TurnLimits(), Usage(), 1000),
+        (TurnLimits(tokens=500), Usage(), 400),
+        (TurnLimits(tokens=500), Usage(input_tokens=100, output_tokens=100), 200),
+        (TurnLimits(cost_micros=500), Usage(), 100),
+        (TurnLimits(tokens=100), Usage(), "tokens"),
+        (TurnLimits(cost_micros=100), Usage(), "cost_micros"),
+        (TurnLimits(tokens=500, cost_micros=100), Usage(), "cost_micros"),
     ],
 )
-def test_a_call_may_write_what_is_left(limits: Limits, spent: Usage, expected: int | str) -> None:
+def test_a_call_may_write_what_is_left(limits: TurnLimits, spent: Usage, expected: int | str) -> None:
     run = replace(Turn().run, limits=limits, spent=lambda: spent)
     if isinstance(expected, int):
         assert may_write(run, 1000, MESSAGES, DEAR) == expected
@@ -170,8 +170,8 @@ def test_a_call_may_write_what_is_left(limits: Limits, spent: Usage, expected: i
 # The prompt node
 
 
-def run_of(turn: Turn, limits: Limits | None = None) -> Run:
-    return replace(turn.run, limits=limits or Limits(), spent=lambda: turn.meter.usage)
+def run_of(turn: Turn, limits: TurnLimits | None = None) -> Run:
+    return replace(turn.run, limits=limits or TurnLimits(), spent=lambda: turn.meter.usage)
 
 
 async def written(
@@ -252,7 +252,7 @@ async def test_what_a_model_will_not_say_is_told_by_when_it_stopped() -> None:
         ([TextPiece("So"), unsafe], True, True),
         ([TextPiece("So"), unsafe], False, False),
     ):
-        assert (await raises(Declined, written(pieces, stream=stream))).begun is begun
+        assert (await raises(ModelDeclined, written(pieces, stream=stream))).begun is begun
 
 
 async def test_who_wrote_is_who_was_asked_last() -> None:
@@ -265,8 +265,8 @@ async def test_who_wrote_is_who_was_asked_last() -> None:
     assert caught.metadata == {"model": "b:y", "cause": "empty"}
 
 
-@pytest.mark.parametrize("limits", [Limits(tokens=120), Limits(cost_micros=140)])
-async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [TurnLimits(tokens=120), TurnLimits(cost_micros=140)])
+async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: TurnLimits) -> None:
     # This model ignores the limit on the tokens that it may write.
     turn = Turn()
     forever = asyncio.Event()
@@ -283,7 +283,7 @@ async def test_a_turn_that_has_nothing_left_is_not_begun_and_keeps_its_text() ->
     caught = await raises(
         OverBudget,
         Prompt(NodeParts(model=model)).process(
-            PromptInput(question="x" * 400, text="So far."), run_of(turn, Limits(tokens=9))
+            PromptInput(question="x" * 400, text="So far."), run_of(turn, TurnLimits(tokens=9))
         ),
     )
     assert (caught.text, model.prompts) == ("So far.", [])

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.agents.engine.node import Limits, Run
+from responsa_server.agents.engine.node import Run, TurnLimits
 from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.summariser import (
     MOST_READ_BYTES,
@@ -155,7 +155,7 @@ async def test_a_model_reads_the_newest_that_fit_and_the_first_sentences_of_the_
 
 async def test_where_nothing_is_left_for_a_summary_the_turn_goes_on_without_one() -> None:
     model = says()
-    with_run = replace(run(), limits=Limits(tokens=50))
+    with_run = replace(run(), limits=TurnLimits(tokens=50))
     node = Summarise("summary", OPTIONS, asker(model), Notes({TALK: Summary("Before.", UUID(int=1))}))
     assert await summed(node, older(20), with_run) == "Before."
     assert model.prompts == []

@@ -29,7 +29,7 @@ from responsa_server.agents.engine.edges import (
     reachable,
 )
 from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import BY, DEFAULT, Names, NodeOptions
+from responsa_server.agents.engine.node import BY, DEFAULT, FileKind, NodeOptions
 from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS, StateMessage
 
 _TURN_FIELDS: Final[Mapping[str, Any]] = {
@@ -158,7 +158,7 @@ class Fields:
         for name, table in self._config.nodes.items():
             for option, info in self._kinds[name].options.model_fields.items():
                 prompts = table.options.get(option)
-                if Names.PROMPT not in info.metadata or not isinstance(prompts, dict):
+                if FileKind.PROMPT not in info.metadata or not isinstance(prompts, dict):
                     continue
                 key, by = ("nodes", name, option), cast("dict[str, Any]", prompts).get(BY)
                 for needed, what in (

@@ -22,7 +22,7 @@ from responsa_server.agents.config.problems import (
 )
 from responsa_server.agents.engine.config import AgentConfig, Table
 from responsa_server.agents.engine.kinds import NodeKind
-from responsa_server.agents.engine.node import Names, NodeOptions, Offered, option_files
+from responsa_server.agents.engine.node import FileKind, NodeOptions, Offered, option_files
 from responsa_server.agents.engine.prompts import SCHEMAS, USER_LINE, PromptError, PromptSet, PromptSource
 from responsa_server.domain.intents import OUT_OF_SCOPE
 
@@ -44,14 +44,14 @@ _TEXT: Final = "x"
 def prompt_files(config: AgentConfig, files: AgentFiles, surroundings: Surroundings) -> Iterator[Problem]:
     """Problems of the files that nodes name. Each such file is checked once; files that no node names are not checked."""
     named = list(_list_files(config, surroundings))
-    names = {name for _, _, _, role, name in named if role is not Names.EXAMPLES} & files.prompts.keys()
+    names = {name for _, _, _, role, name in named if role is not FileKind.EXAMPLES} & files.prompts.keys()
     prompts = PromptSet({name: files.prompts[name] for name in names}, files.partials)
     checked = set[str]()
     for key, kind, options, role, name in named:
-        if role is Names.EXAMPLES:
+        if role is FileKind.EXAMPLES:
             labels = kind.labels(options) if kind.labels is not None and options is not None else ()
             yield from _examples(name, key, files.examples, labels)
-        elif not name and (role is Names.TEMPLATE or kind.needs_model):
+        elif not name and (role is FileKind.TEMPLATE or kind.needs_model):
             yield in_config(key, "is empty; name a file in the folder prompts, without “.md”")
         elif name and name not in names:
             message = f"there is no file prompts/{name}.md here or among the shared prompts"
@@ -61,19 +61,19 @@ def prompt_files(config: AgentConfig, files: AgentFiles, surroundings: Surroundi
             yield from _file(prompts, name, files.prompts[name])
             yield from _words(prompts, name, kind.offers, config.questions)
         if name in names:
-            yield from _check_offers(prompts, name, kind.offers, str(key[1]), template=role is Names.TEMPLATE)
+            yield from _variables(prompts, name, kind.offers, str(key[1]), template=role is FileKind.TEMPLATE)
     for node, table in config.nodes.items():
         kind = surroundings.kinds[table.kind]
         complete = kind.needs_model and options_of(kind, table) is not None
         for field, info in kind.options.model_fields.items() if complete else ():
-            if Names.PROMPT in info.metadata and field not in table.options:
+            if FileKind.PROMPT in info.metadata and field not in table.options:
                 message = f"“{field}” is missing: without the file prompts/NAME.md the model gets only the question and no instructions"
                 yield in_config(("nodes", node), message)
 
 
 def _list_files(
     config: AgentConfig, surroundings: Surroundings
-) -> Iterator[tuple[Key, NodeKind, NodeOptions | None, Names, str]]:
+) -> Iterator[tuple[Key, NodeKind, NodeOptions | None, FileKind, str]]:
     """The files that nodes name or, by another kind of node, use: each with its key, kind of node, options and role."""
     for node, table in config.nodes.items():
         kind = surroundings.kinds[table.kind]
@@ -82,7 +82,7 @@ def _list_files(
             yield ("nodes", node, *path), kind, options, role, name
         for further, defaults in kind.list_uses(options):
             for _, role, name in option_files(type(defaults), defaults.model_dump()):
-                if role is not Names.EXAMPLES:
+                if role is not FileKind.EXAMPLES:
                     yield ("nodes", node), further, defaults, role, name
 
 
@@ -131,7 +131,7 @@ def _words(prompts: PromptSet, name: str, offers: Offered, questions: Sequence[s
         yield from check_filling(prompts, name, questions)
 
 
-def _check_offers(
+def _variables(
     prompts: PromptSet, name: str, offers: Offered, node: str, *, template: bool
 ) -> Iterator[Problem]:
     """Variables that the node does not offer, and untrusted variables in a prompt's instructions. Templates have no
