@@ -64,7 +64,7 @@ def main() -> None:
     with ExitStack() as stack:
         embedder = load_embedder(stack)
         asyncio.run(index(embedder, vectors))
-    packed = shipped_vectors.packed(embedder.name, vectors.shipped | vectors.computed)
+    packed = shipped_vectors.pack(embedder.name, vectors.shipped | vectors.computed)
     shipped_vectors.SHIPPED.write_bytes(packed)
 
 

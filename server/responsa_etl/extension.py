@@ -85,7 +85,7 @@ def etl(parts: Parts) -> Extension:
             folders,
             sandboxes,
             knowledge.library,
-            knowledge.library.watching.ended,
+            knowledge.library.watching.report_end,
             notifier,
             queue.errors,
         )

@@ -65,9 +65,9 @@ class Archive:
         except _LIBRARY_ERRORS:
             raise rejections.malformed(_DAMAGED) from None
         members = {
-            one.filename.replace("\\", "/").lstrip("/").lower(): one
-            for one in file.infolist()
-            if not one.is_dir()
+            member.filename.replace("\\", "/").lstrip("/").lower(): member
+            for member in file.infolist()
+            if not member.is_dir()
         }
         unpacked = sum(member.file_size for member in members.values())
         if unpacked > MAX_UNPACKED_BYTES or unpacked > max(FREE_BYTES, MAX_RATIO * len(data)):

@@ -91,7 +91,7 @@ class Office:
             self.folders,
             self.sandboxes,
             self.house.library,
-            self.house.library.watching.ended,
+            self.house.library.watching.report_end,
             self.notifier(),
         )
 

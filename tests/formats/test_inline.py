@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_formats.text.inline import Form, marked, raised, settled, struck
+from responsa_formats.text.inline import Form, mark_form, settle_marks, strike_out, superscript
 
 RAISED, LOWERED, STRUCK = Form(1), Form(-1), Form(0, struck=True)
 
@@ -31,7 +31,7 @@ RAISED, LOWERED, STRUCK = Form(1), Form(-1), Form(0, struck=True)
     ],
 )
 def test_raised_text(text: str, expected: str) -> None:
-    assert raised(text) == expected
+    assert superscript(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_raised_text(text: str, expected: str) -> None:
     ],
 )
 def test_neighbouring_runs_of_a_form_are_one(runs: list[tuple[str, Form]], expected: str) -> None:
-    assert settled("".join(marked(text, form) for text, form in runs)) == expected
+    assert settle_marks("".join(mark_form(text, form) for text, form in runs)) == expected
 
 
 @given(
@@ -59,7 +59,7 @@ def test_neighbouring_runs_of_a_form_are_one(runs: list[tuple[str, Form]], expec
     )
 )
 def test_no_marks_are_left(runs: list[tuple[str, Form]]) -> None:
-    made = settled("".join(marked(text, form) for text, form in runs))
+    made = settle_marks("".join(mark_form(text, form) for text, form in runs))
     assert made.isprintable()
     for text, form in runs:
         if form == Form():
@@ -67,4 +67,4 @@ def test_no_marks_are_left(runs: list[tuple[str, Form]]) -> None:
 
 
 def test_white_space_stays_outside_of_struck_text() -> None:
-    assert [struck(one) for one in (" a b ", " ")] == [" ~~a b~~ ", " "]
+    assert [strike_out(one) for one in (" a b ", " ")] == [" ~~a b~~ ", " "]

@@ -13,7 +13,7 @@ from responsa_formats.parsers.sniff import sniff
 from responsa_formats.parsers.table import FORMATS
 from responsa_formats.rejections import Reason
 from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument
-from responsa_formats.text.rows import NAMED_ROWS, cell_of, line_of, named_cells
+from responsa_formats.text.rows import NAMED_ROWS, cell_of, line_of, split_cells
 from responsa_server.text.sentences import MAX_PIECE_BYTES
 from tests.formats.originals import rejected
 from tests.unit.search.test_parts import shown
@@ -68,7 +68,7 @@ def test_the_media_types_are_those_of_the_formats() -> None:
     "cells", [[("a", "b")], [("a", "x | y\\|z"), ("", "|"), ("c | d", "e: f")], [("", "plain")]]
 )
 def test_cells_are_read_back(cells: list[tuple[str, str]]) -> None:
-    assert named_cells(line_of(cell_of(*cell) for cell in cells)) == cells
+    assert split_cells(line_of(cell_of(*cell) for cell in cells)) == cells
 
 
 @pytest.mark.parametrize(

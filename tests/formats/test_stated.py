@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.protocol import pack_result
-from responsa_formats.text.canonical import MAX_AUTHOR_BYTES, stated_date
+from responsa_formats.text.canonical import MAX_AUTHOR_BYTES, parse_date
 from tests.formats.office_files import DC, docx, odt, parse, pptx, shape, slide, xlsx
 from tests.formats.originals import unpacked
 
@@ -132,10 +132,10 @@ def test_a_forged_author_or_date_is_refused(section: int) -> None:
     ],
 )
 def test_dates(text: str, expected: datetime | None) -> None:
-    assert stated_date(text) == expected
+    assert parse_date(text) == expected
 
 
 @given(st.text(alphabet="0123456789-/.:TZ+D' ", max_size=40))
 def test_whatever_looks_like_a_date_is_a_date_in_utc_or_none(text: str) -> None:
-    found = stated_date(text)
+    found = parse_date(text)
     assert found is None or found.utcoffset() == UTC.utcoffset(None)

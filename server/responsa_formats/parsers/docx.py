@@ -42,7 +42,7 @@ from responsa_formats.parsers.office import (
 )
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place
-from responsa_formats.text.inline import Form, marked
+from responsa_formats.text.inline import Form, mark_form
 from responsa_formats.text.symbols import TICKED, UNTICKED, in_unicode, symbol
 
 _VAL: Final = "w:val"
@@ -567,7 +567,7 @@ class _Reader:
                     self.font = fonts.get("w:ascii", "") if fonts is not None else ""
                     inner: list[str] = []
                     self.collect(child, inner, self.is_hidden(child))
-                    parts.append(marked("".join(inner), self.form(child.find("w:rPr"))))
+                    parts.append(mark_form("".join(inner), self.form(child.find("w:rPr"))))
                     self.font = ""
                     shown = not hidden and not any(self.fields)
                 case "w:tab" | "w:ptab" if shown:

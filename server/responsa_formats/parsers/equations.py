@@ -11,7 +11,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from responsa_formats.parsers.office import first
-from responsa_formats.text.inline import APART, lowered, power
+from responsa_formats.text.inline import APART, power, subscript
 
 _MAX_DEPTH: Final = 60
 """What is nested more deeply is written without its structure."""
@@ -32,7 +32,7 @@ _UNREAD: Final = frozenset(
 
 
 def linear(node: Element) -> str:
-    """The text of an equation, for `settled`."""
+    """The text of an equation, for `settle_marks`."""
     return " ".join(_read(node).split())
 
 
@@ -99,7 +99,7 @@ def _root(text: str, degree: str = "") -> str:
 
 def _scripts(base: str, below: str = "", above: str = "") -> str:
     base, below, above = base.strip(APART), below.strip(APART), above.strip(APART)
-    scripts = lowered(below) + (above if set(above) <= _SIGNS else power(above))
+    scripts = subscript(below) + (above if set(above) <= _SIGNS else power(above))
     if base.startswith("lim") or (base and not any(map(str.isalnum, base))):
         return f"{base}{scripts}{' ' if base.startswith('lim') or base >= '∏' else ''}"
     return _bracket(base, _ATOM) + scripts

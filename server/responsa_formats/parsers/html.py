@@ -37,7 +37,7 @@ from responsa_formats.parsers.numbering import BULLET, NO_LABEL, Counter, Level
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, one_line
 from responsa_formats.text.contents import contents_lines
-from responsa_formats.text.inline import Form, marked, settled, unmarked
+from responsa_formats.text.inline import Form, mark_form, remove_marks, settle_marks
 from responsa_formats.text.symbols import TICKED, UNTICKED, in_unicode
 
 # Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
@@ -153,7 +153,7 @@ class TextWriter:
 
     def take(self) -> str:
         """Return the inline text collected so far, with its white space normalised, and empty the buffer."""
-        raw = settled("".join(self.inline))
+        raw = settle_marks("".join(self.inline))
         self.inline.clear()
         if self.code:
             return raw.replace(LINE_BREAK, "\n").strip("\r\n").rstrip(" \t\n\f\r")
@@ -297,7 +297,7 @@ def _check_depth(source: str) -> None:
 
 
 def _clean(text: str) -> str:
-    return unmarked(text.replace("\x00", "").replace(_SOFT_HYPHEN, ""))
+    return remove_marks(text.replace("\x00", "").replace(_SOFT_HYPHEN, ""))
 
 
 def _language(root: LexborNode | None) -> str:
@@ -386,7 +386,7 @@ def _walk(top: LexborNode, writer: TextWriter, layout: Set[int], left_out: Set[i
         if entering:
             if tag == "-text":
                 form = Form(forms[-1].shift) if writer.code else forms[-1]
-                writer.inline.append(marked(in_unicode(_clean(node.text()), fonts[-1]), form))
+                writer.inline.append(mark_form(in_unicode(_clean(node.text()), fonts[-1]), form))
             forms.append(_form(tag, node, forms[-1]))
             fonts.append(_font(tag, node, fonts[-1]))
             belongs = node.mem_id not in left_out and not _is_note_mark(tag, node, forms[-2])

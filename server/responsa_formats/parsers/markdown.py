@@ -19,7 +19,7 @@ from responsa_formats.parsers.obsidian import plain
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import BlockCollector, BlockKind, ParsedDocument, one_line
 from responsa_formats.text.front_matter import front_matter
-from responsa_formats.text.inline import lowered, raised
+from responsa_formats.text.inline import subscript, superscript
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _KEYWORDS = ("tags", "keywords", "categories", "aliases")
@@ -183,7 +183,7 @@ def _add(collector: BlockCollector, kind: BlockKind, extent: tuple[int, int] | N
 
 
 def _in_characters(match: re.Match[str]) -> str:
-    return (raised if match.group(1).lower() == "sup" else lowered)(match.group(2))
+    return (superscript if match.group(1).lower() == "sup" else subscript)(match.group(2))
 
 
 def _plain(inline: MarkdownIt, source: str) -> str:

@@ -36,7 +36,7 @@ from responsa_formats.parsers.office import (
 )
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place
-from responsa_formats.text.inline import Form, marked
+from responsa_formats.text.inline import Form, mark_form
 from responsa_formats.text.symbols import TICKED, UNTICKED, in_unicode
 
 _CONTENT: Final = "content.xml"
@@ -407,7 +407,7 @@ class Reader:
         def add(text: str) -> None:
             # The characters of the file. Its line breaks are white space, unlike the line breaks that elements stand for.
             parts.append(
-                marked(in_unicode(text.replace("\n", " ").replace("\r", " "), style.font), style.form)
+                mark_form(in_unicode(text.replace("\n", " ").replace("\r", " "), style.font), style.form)
             )
 
         if node.text:

@@ -21,7 +21,7 @@ from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.nested import write_nested
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, one_line
-from responsa_formats.text.inline import settled
+from responsa_formats.text.inline import settle_marks
 
 MAX_DEPTH: Final = 200
 """The parsers walk over trees recursively, so this depth is well below Python's limit."""
@@ -302,7 +302,7 @@ def tidy(text: str) -> str:
     and tabs. Line breaks stay."""
     if _UNTIDY.search(text) is None:
         return text if text.strip() else ""
-    lines = _SPACES.sub(" ", settled(text).replace(_SOFT_HYPHEN, "").replace("\r", "\n")).split("\n")
+    lines = _SPACES.sub(" ", settle_marks(text).replace(_SOFT_HYPHEN, "").replace("\r", "\n")).split("\n")
     joined = "\n".join(line.strip(" ") for line in lines).strip("\n")
     return joined if joined.strip() else ""
 

@@ -23,7 +23,7 @@ from pypdfium2 import raw
 from responsa_formats.parsers.page_layout import HYPHEN, Box, Line, Page
 from responsa_formats.parsers.right_to_left import RIGHT_TO_LEFT, Glyph, is_mostly_rtl, logical_lines
 from responsa_formats.parsers.ruled_tables import Rule, merge_rules
-from responsa_formats.text.inline import lowered, raised
+from responsa_formats.text.inline import subscript, superscript
 from responsa_formats.text.symbols import in_unicode
 
 # The library's functions have no type annotations.
@@ -457,7 +457,8 @@ class _TextReader:
             near = abs(lefts[number] - rights[number - 1]) < _TOUCHING * size
             write = None
             if near and index <= last and sizes[number] < _SMALLER * size:
-                write = raised if _RISE[0] < up < _RISE[1] else lowered if _DROP[0] < -up < _DROP[1] else None
+                drops = _DROP[0] < -up < _DROP[1]
+                write = superscript if _RISE[0] < up < _RISE[1] else subscript if drops else None
             if write is not None:
                 letters[index] = write(characters[index])
             if near and (write is not None or (shifted and abs(up) < _DROP[0])):

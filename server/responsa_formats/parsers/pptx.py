@@ -40,7 +40,7 @@ from responsa_formats.parsers.office import (
 )
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, one_line
-from responsa_formats.text.inline import Form, marked
+from responsa_formats.text.inline import Form, mark_form
 from responsa_formats.text.symbols import in_unicode
 
 _TITLES: Final = frozenset({"title", "ctrTitle"})
@@ -303,7 +303,7 @@ def _form(text: str, properties: Element | None) -> str:
         text = _SIGNS.sub(lambda match: in_unicode(match.group(), signs.get("typeface", "")), text)
     raising = properties.get("baseline", "0").lstrip("0%")
     shift = (-1 if raising.startswith("-") else 1) if raising else 0
-    return marked(text, Form(shift, properties.get("strike", "noStrike") != "noStrike"))
+    return mark_form(text, Form(shift, properties.get("strike", "noStrike") != "noStrike"))
 
 
 def _cells(row: Element) -> Iterator[Cell]:

@@ -23,7 +23,7 @@ from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import ParsedDocument
 
 # The types of these do not say enough.
-_core, _directives, _roles = (cast("Any", one) for one in (core, directives, roles))
+_core, _directives, _roles = (cast("Any", module) for module in (core, directives, roles))
 _DIRECTIVE: Final = re.compile(
     r"^[ \t]*\.\.[ \t]+(?:\|[^|\n]{1,200}\|[ \t]+)?([A-Za-z][\w.+:-]{0,60}?)::", re.MULTILINE
 )

@@ -26,7 +26,7 @@ from responsa_formats.parsers.office import (
 )
 from responsa_formats.parsers.sniff import CHARSETS, Original, charset_of_page
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, one_line
-from responsa_formats.text.inline import Form, marked
+from responsa_formats.text.inline import Form, mark_form
 from responsa_formats.text.symbols import in_unicode
 
 MAX_DEPTH: Final = 1000
@@ -232,7 +232,7 @@ class _Reader:
         elif text == "\n" and group.sink is self.text:
             self.end_paragraph()
         else:
-            group.sink.append(marked(in_unicode(text.replace("\x0b", "\n"), group.font), group.form))
+            group.sink.append(mark_form(in_unicode(text.replace("\x0b", "\n"), group.font), group.form))
         self.hiding = group.hidden
 
     def enter(self, group: _Group, word: str) -> bool:

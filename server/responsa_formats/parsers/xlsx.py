@@ -45,7 +45,7 @@ from responsa_formats.parsers.office import (
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
 from responsa_formats.text.headers import SAMPLE_ROWS, WORDS, form_of, forms_of, goes_on
-from responsa_formats.text.inline import Form, marked
+from responsa_formats.text.inline import Form, mark_form
 from responsa_formats.text.symbols import in_unicode
 
 _MAX_CUTS: Final = 3
@@ -359,7 +359,7 @@ class _Font:
                 pass
 
     def render(self, text: str) -> str:
-        return marked(in_unicode(text, self.name), Form(self.shift, self.struck))
+        return mark_form(in_unicode(text, self.name), Form(self.shift, self.struck))
 
 
 @dataclass(slots=True)

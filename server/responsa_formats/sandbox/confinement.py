@@ -150,7 +150,7 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _failed(call: str) -> OSError:
+def _error_of(call: str) -> OSError:
     """The error of the last call through `_libc()`."""
     number = ctypes.get_errno()
     return OSError(number, f"{call}: {os.strerror(number)}")
@@ -160,7 +160,7 @@ def prctl(option: int, value: int) -> None:
     """Call prctl(2) with one argument. Raises OSError."""
     zero = ctypes.c_ulong(0)
     if _libc().prctl(option, ctypes.c_ulong(value), zero, zero, zero) != 0:
-        raise _failed("prctl")
+        raise _error_of("prctl")
 
 
 def drop_privileges() -> None:
@@ -193,15 +193,15 @@ def become_before_exec(user: int, group: int) -> None:
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
-def keep_capabilities(kept: Collection[Capability]) -> None:
+def keep_capabilities(allowed: Collection[Capability]) -> None:
     """Give up all of root's capabilities but these, for this thread and all programs and threads that it starts. Does
     nothing if this process is not root. Raises OSError."""
     if os.geteuid() == 0:
         library, zero = _libc(), ctypes.c_ulong(0)
         for number in range(_CAPABILITY_BITS):
-            if number not in kept:  # this may fail in a container; what counts are the sets below
+            if number not in allowed:  # this may fail in a container; what counts are the sets below
                 library.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), zero, zero, zero)
-        _keep(sum(1 << one for one in kept))
+        _keep(sum(1 << capability for capability in allowed))
         # Otherwise, root would have all of them again after it has executed a program.
         prctl(PR_SET_NO_NEW_PRIVS, 1)
 
@@ -215,12 +215,12 @@ def _keep(wanted: int) -> None:
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     data = (_CapabilityData * 2)()
     if library.capget(ctypes.byref(header), data) != 0:
-        raise _failed("capget")
-    for half, one in enumerate(data):
-        held = one.permitted & (wanted >> 32 * half)
-        one.effective, one.permitted, one.inheritable = held, held, 0
+        raise _error_of("capget")
+    for half, word in enumerate(data):
+        held = word.permitted & (wanted >> 32 * half)
+        word.effective, word.permitted, word.inheritable = held, held, 0
     if library.capset(ctypes.byref(header), data) != 0:
-        raise _failed("capset")
+        raise _error_of("capset")
 
 
 def apply_rlimits(memory_bytes: int, cpu_seconds: int) -> None:
@@ -322,12 +322,12 @@ def restrict_files(abi: int, readable: Sequence[Path]) -> None:
         )
     )
     if ruleset < 0:
-        raise _failed("landlock_create_ruleset")
+        raise _error_of("landlock_create_ruleset")
     try:
         for folder in readable:
             _allow_reading(library, ruleset, folder)
         if library.syscall(_SYS_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0)) != 0:
-            raise _failed("landlock_restrict_self")
+            raise _error_of("landlock_restrict_self")
     finally:
         os.close(ruleset)
 
@@ -348,7 +348,7 @@ def _allow_reading(library: ctypes.CDLL, ruleset: int, path: Path) -> None:
             ctypes.c_uint32(0),
         )
         if added != 0:
-            raise _failed("landlock_add_rule")
+            raise _error_of("landlock_add_rule")
     finally:
         os.close(descriptor)
 
@@ -428,7 +428,7 @@ def restrict_calls(own_pid: int) -> None:
         ctypes.byref(program),
     )
     if done != 0:
-        raise _failed("seccomp")
+        raise _error_of("seccomp")
 
 
 def _assemble(machine: _Machine, own_pid: int) -> bytes:

@@ -239,8 +239,8 @@ class ParsedFile:
         )
         return Section(part.start, document, part.above)
 
-    def _at(self, place: int, count: int) -> bytes:
-        self._frame.seek(place)
+    def _at(self, start: int, count: int) -> bytes:
+        self._frame.seek(start)
         return self._frame.read(count)
 
     def _check_text(self) -> bytes:
@@ -328,10 +328,12 @@ class ParsedFile:
     def _end_part(self, part: _Part, end: int) -> _Part:
         return _Part(part.start, end, part.row, part.titles, part.paths, part.above)
 
-    def _line_start(self, lowest: int, place: int) -> int:
+    def _line_start(self, lowest: int, position: int) -> int:
         """The beginning of the line of `place`, where a list item's marker stands; `place` itself if that is before `lowest`."""
-        lowest = max(lowest, place - _BACK)
-        return lowest + found + 1 if (found := self._near(lowest, place).rfind(b"\n")) >= 0 else place
+        lowest = max(lowest, position - _BACK)
+        return (
+            lowest + newline + 1 if (newline := self._near(lowest, position).rfind(b"\n")) >= 0 else position
+        )
 
     def _cut(self, start: int, lowest: int) -> int:
         """A place at which a section that begins at `start` can end: after a line or a word, or else between
@@ -339,15 +341,15 @@ class ParsedFile:
         low, high = max(start + self._most // 2, lowest), start + self._most
         data = self.read(low, high - low)
         for border in (b"\n", b" "):
-            if (found := data.rfind(border)) >= 0:
-                return low + found + 1
+            if (index := data.rfind(border)) >= 0:
+                return low + index + 1
         while self._inside_character(high):
             high -= 1
         return high
 
-    def _inside_character(self, place: int) -> bool:
+    def _inside_character(self, position: int) -> bool:
         # All bytes of a code point except the first have the form 10xxxxxx.
-        return place < self.size and self._near(place, place + 1)[0] & 0xC0 == 0x80
+        return position < self.size and self._near(position, position + 1)[0] & 0xC0 == 0x80
 
     def _near(self, start: int, end: int) -> bytes:
         """Bytes of the text. Places ascend, so that one piece of the file serves many of them."""

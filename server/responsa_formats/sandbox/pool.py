@@ -162,9 +162,9 @@ class ParserPool:
             descriptor = await _memory_file(source, bounds.input_bytes)
             frame = self._frame()
             try:
-                name, media_type = _declared(declared_name), _declared(declared_type)
+                name, media_type = _shorten(declared_name), _shorten(declared_type)
                 job = ParseJob(name=name, content_type=media_type, format=known_format)
-                await self._attempted(frame, descriptor, bounds, job)
+                await self._attempt(frame, descriptor, bounds, job)
             except BaseException:
                 frame.close()
                 raise
@@ -191,7 +191,7 @@ class ParserPool:
             failure = None
             with self._frame() as frame:
                 try:
-                    await self._attempted(frame, descriptor, limits, ComputeJob(format=computation))
+                    await self._attempt(frame, descriptor, limits, ComputeJob(format=computation))
                 except Rejected as rejected:
                     failure = rejected
                 return await asyncio.to_thread(_whole, frame), failure
@@ -209,14 +209,14 @@ class ParserPool:
         descriptor = await _memory_file(source, limits.input_bytes)
         with self._frame() as frame:
             job = DrawJob(format=known_format, page=page, width=width)
-            await self._attempted(frame, descriptor, limits, job)
+            await self._attempt(frame, descriptor, limits, job)
             return await asyncio.to_thread(lambda: unpack_drawn(_whole(frame)))
 
     def _frame(self) -> IO[bytes]:
         """A file for what a process writes, which the caller closes."""
         return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=self._spool_dir)
 
-    async def _attempted(self, frame: IO[bytes], descriptor: int, limits: ParseLimits, job: Job) -> None:
+    async def _attempt(self, frame: IO[bytes], descriptor: int, limits: ParseLimits, job: Job) -> None:
         """Run a job until it ends by itself or by a limit. frame: gets what the process writes, also if this raises,
         and is at its end then. descriptor: the document; it is closed at the end. job: gets its number and limits here.
         """
@@ -261,10 +261,10 @@ class ParserPool:
 
     def _refusal(self, zygote: _ZygoteClient) -> str | None:
         """The reason why no document is parsed on this kernel; None if documents are parsed."""
-        found = zygote.capabilities
-        if found.complete or self._allow_unconfined:
+        support = zygote.capabilities
+        if support.complete or self._allow_unconfined:
             return None
-        return f"{found.sentence} Documents are parsed only with Landlock and seccomp; see the setting ingestion.allow_unconfined."
+        return f"{support.sentence} Documents are parsed only with Landlock and seccomp; see the setting ingestion.allow_unconfined."
 
     async def _running(self) -> _ZygoteClient:
         async with self._starting:
@@ -321,8 +321,8 @@ class ParserPool:
         if code < 0 and -code not in (signal.SIGXCPU, signal.SIGKILL):  # those are limits
             failure = Failure(job.format, signal.strsignal(-code) or f"signal {-code}")
         if failure:
-            place = {"module": failure.module, "line": failure.line}
-            self._log.warning("parser_failed", format=failure.format, error=failure.error, **place)
+            origin = {"module": failure.module, "line": failure.line}
+            self._log.warning("parser_failed", format=failure.format, error=failure.error, **origin)
             self._on_failure(failure)
         if (error := _error(code, limits)) is not None:
             raise error
@@ -332,7 +332,7 @@ def _in_seconds(number: float) -> str:
     return f"{number:.10g} second{'' if number == 1 else 's'}"
 
 
-def _declared(text: str) -> str:
+def _shorten(text: str) -> str:
     """The last part of a long name, which includes the suffix. Lone surrogates are replaced, because a packet cannot carry them."""
     return text[-_MAX_DECLARED_CHARS:].encode("utf-8", "replace").decode()
 
@@ -537,9 +537,9 @@ class _ZygoteClient:
                 self._lose("It ended.")
                 return
             match unpack_message(packet):
-                case SandboxCapabilities() as found:
+                case SandboxCapabilities() as support:
                     if not self._ready.done():
-                        self._ready.set_result(found)
+                        self._ready.set_result(support)
                 case Failed(message):
                     self._lose(message)
                 case JobEnded() as end:

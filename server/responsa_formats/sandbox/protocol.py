@@ -194,7 +194,7 @@ def pack_result(
             block.byte_start,
             block.byte_end,
             len(title),
-            *_packed_place(block.place),
+            *_pack_place(block.place),
             len(path),
         )
         for block, title, path in zip(document.blocks, titles, paths, strict=True)
@@ -215,7 +215,7 @@ def pack_result(
     return _pack_frame(DOCUMENT_FRAME, head, text, blocks, b"".join(titles), b"".join(paths))
 
 
-def _packed_place(place: Place | None) -> tuple[int, int, int, int, int, int]:
+def _pack_place(place: Place | None) -> tuple[int, int, int, int, int, int]:
     if place is None:
         return (_NO_PLACE, 0, 0, 0, 0, 0)
     if place.box is None:
@@ -248,13 +248,13 @@ def frame_layout(head: bytes, length: int) -> tuple[int, Sequence[tuple[int, int
     if head[: len(_MAGIC)] != _MAGIC:
         raise ValueError("no frame")
     kind, count = head[4], head[5]
-    place = 6 + count * _SECTION.size
+    position = 6 + count * _SECTION.size
     sections: list[tuple[int, int]] = []
     for number in range(count):
         (size,) = _SECTION.unpack_from(head, 6 + number * _SECTION.size)
-        sections.append((place, size))
-        place += size
-    if place != length:
+        sections.append((position, size))
+        position += size
+    if position != length:
         raise ValueError("lengths do not add up")
     return kind, sections
 

@@ -222,7 +222,7 @@ class _Zygote:
         self.parsers[row.name] = parser
         collect_rarely()
 
-    def loaded(self, row: Format) -> Parser:
+    def require_parser(self, row: Format) -> Parser:
         """The parser of a format, for a confined process."""
         return self.parsers.get(row.name) or self.imports.end_for(row.name)
 
@@ -317,7 +317,7 @@ def _confine(job: Job, source: int, target: int, bounds: Confinement) -> None:
 def _keep_only(source: int, target: int) -> None:
     """Close all descriptors except /dev/null as 0 to 2, the document as 3 and the result pipe as 4."""
     # Above 3 and 4, so that neither dup2 closes the other descriptor.
-    high_source, high_target = (fcntl.fcntl(one, fcntl.F_DUPFD, 64) for one in (source, target))
+    high_source, high_target = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, 64) for descriptor in (source, target))
     os.dup2(high_source, _INPUT)
     os.dup2(high_target, _OUTPUT)
     os.closerange(_OUTPUT + 1, max(1024, high_target + 1))
@@ -329,7 +329,7 @@ def _result(job: Job, zygote: _Zygote) -> bytes:
         rejections.parser_limit("Parsing this document takes more memory than is allowed.")
     )
     try:
-        frame = _drawn(job, zygote) if isinstance(job, DrawJob) else _parsed(job, zygote)
+        frame = _draw_page(job, zygote) if isinstance(job, DrawJob) else _parse_document(job, zygote)
         if len(frame) > job.result_bytes:
             raise rejections.too_much_text()
         return frame
@@ -345,31 +345,31 @@ def _result(job: Job, zygote: _Zygote) -> bytes:
         )
 
 
-def _parsed(job: Job, zygote: _Zygote) -> bytes:
+def _parse_document(job: Job, zygote: _Zygote) -> bytes:
     assert isinstance(job, ParseJob)
     original = sniff(_read(), job.name, job.content_type, formats=zygote.formats, known=job.format)
-    original.reader, original.parser = zygote.reader, zygote.loaded
+    original.reader, original.parser = zygote.reader, zygote.require_parser
     zygote.format = original.format
     row = zygote.formats.with_name(original.format)
     assert row is not None, "a job and sniff() must name a format of the table"
-    document = zygote.loaded(row)(original)
+    document = zygote.require_parser(row)(original)
     return pack_result(document, original.left_out, original.guessed_charset, original.ocr_pages)
 
 
-def _drawn(job: DrawJob, zygote: _Zygote) -> bytes:
+def _draw_page(job: DrawJob, zygote: _Zygote) -> bytes:
     return pack_drawn(zygote.drawers[job.format](_read(), job.page, job.width))
 
 
 def _read() -> bytes:
     size = os.fstat(_INPUT).st_size
     parts: list[bytes] = []
-    place = 0
-    while place < size:
-        part = os.pread(_INPUT, min(_READ_BYTES, size - place), place)
+    offset = 0
+    while offset < size:
+        part = os.pread(_INPUT, min(_READ_BYTES, size - offset), offset)
         if not part:
             break
         parts.append(part)
-        place += len(part)
+        offset += len(part)
     return b"".join(parts)
 
 

@@ -41,7 +41,7 @@ _DATE: Final = re.compile(
 )
 
 
-def stated_date(text: str) -> datetime | None:
+def parse_date(text: str) -> datetime | None:
     """The date that a text states, in UTC; None if the text is not a date from the year 1 on.
 
     A date without a month or a day is the first of its year or month, and a time without an offset is taken as UTC.
@@ -185,7 +185,7 @@ class BlockCollector:
     def _first_line(self, text: str) -> str:
         """Return the first visible line of the blocks, or ''."""
         starts = (text[start : min(end, start + MAX_TITLE_CHARS * 8)] for _, start, end, *_ in self._rows)
-        return next(filter(None, (_first_line(one, 0) for one in starts)), "")
+        return next(filter(None, (_first_line(start, 0) for start in starts)), "")
 
     def document(
         self,
@@ -224,7 +224,7 @@ class BlockCollector:
             language=language_tag(language),
             format=format_name,
             author=author_line(author),
-            date=stated_date(date),
+            date=parse_date(date),
             keywords=keyword_lines(keywords),
             body_start=first,
         )
@@ -249,11 +249,11 @@ def author_line(text: str) -> str:
 def keyword_lines(words: Iterable[str]) -> tuple[str, ...]:
     """Make keywords from texts: each on one line, once, at most 10. Texts that are empty or longer than 64 characters are left out."""
     lines = (one_line(word.replace("\x00", "")) for word in words)
-    found: dict[str, str] = {}
+    keywords: dict[str, str] = {}
     for line in lines:
         if 0 < len(line) <= MAX_KEYWORD_CHARS:
-            found.setdefault(line.casefold(), line)
-    return tuple(found.values())[:MAX_KEYWORDS]
+            keywords.setdefault(line.casefold(), line)
+    return tuple(keywords.values())[:MAX_KEYWORDS]
 
 
 def title_from_name(name: str) -> str:

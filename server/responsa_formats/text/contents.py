@@ -21,26 +21,26 @@ def contents_lines(lines: Sequence[str]) -> Set[int]:
     if sum(leader is not None for leader in leaders) < _LEAST:
         return set()
     others = {_letters(line) for line, leader in zip(lines, leaders, strict=True) if leader is None}
-    found: set[int] = set()
+    indexes: set[int] = set()
     for run in _runs(leaders):
         if 2 * sum(title in others for title in run.values()) >= len(run):
-            found |= run.keys()
-    return found
+            indexes |= run.keys()
+    return indexes
 
 
 def _runs(leaders: Sequence[re.Match[str] | None]) -> Iterator[dict[int, str]]:
     """The letters of the titles by their places, for lines below each other whose page numbers do not fall."""
     run: dict[int, str] = {}
     before = 0
-    for place, leader in enumerate([*leaders, None]):
+    for index, leader in enumerate([*leaders, None]):
         number = int(leader[1]) if leader and leader[1].isdecimal() else 0
         title = _letters(leader.string[: leader.start()]) if leader else ""
         if title and number >= before:
-            run[place] = title
+            run[index] = title
         else:
             if len(run) >= _LEAST:
                 yield run
-            run = {place: title} if title else {}
+            run = {index: title} if title else {}
         before = number
 
 

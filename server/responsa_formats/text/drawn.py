@@ -52,10 +52,10 @@ def png(page: DrawnPage) -> bytes:
     rows = b"".join(
         part for start in range(0, len(pixels), row) for part in (b"\x00", pixels[start : start + row])
     )
-    return _encoded(page.width, page.height, rows)
+    return _encode(page.width, page.height, rows)
 
 
-def _encoded(width: int, height: int, rows: bytes) -> bytes:
+def _encode(width: int, height: int, rows: bytes) -> bytes:
     return b"".join(
         (
             _SIGNATURE,

@@ -51,7 +51,7 @@ def front_matter(text: str) -> tuple[int, Mapping[str, Sequence[str]]]:
 def _values(text: str) -> Sequence[str]:
     text = text.strip()
     if text.startswith("["):
-        return [_plain(one) for one in text[1:].rstrip("]").split(",")]
+        return [_plain(value) for value in text[1:].rstrip("]").split(",")]
     return [_plain(text)]
 
 

@@ -40,15 +40,15 @@ def header_rows(rows: Sequence[Sequence[str]], *, sure: bool = False) -> tuple[i
     widths = [sum(map(bool, row)) for row in rows]
     counted = Counter(width for width in widths if width)
     usual = max(counted, key=lambda width: (counted[width] * width, width), default=0)
-    for place, row in enumerate(rows[:_MAX_ABOVE]):
-        body = [other for other in rows[place + 1 :] if any(other) and other != row]
+    for index, row in enumerate(rows[:_MAX_ABOVE]):
+        body = [other for other in rows[index + 1 :] if any(other) and other != row]
         evidence = _evidence(row, body) if body else -1
         # The corner above the names of the rows may be empty. If the last columns have no names, the row after the
         # header looks like the values.
-        short = widths[place] > 1 and evidence > 0 and len(body) > 1 and _evidence(body[0], body[1:]) < 0
-        if not widths[place] or (widths[place] < usual - (not row[0]) and not short):
+        short = widths[index] > 1 and evidence > 0 and len(body) > 1 and _evidence(body[0], body[1:]) < 0
+        if not widths[index] or (widths[index] < usual - (not row[0]) and not short):
             continue
-        plain = not sure and max(widths[:place], default=0) < 2 and not any(map(str.isdigit, "".join(row)))
+        plain = not sure and max(widths[:index], default=0) < 2 and not any(map(str.isdigit, "".join(row)))
         if evidence == 0 and not (plain and _is_distinct(row[1:])):
             evidence = -1
         if evidence < 0 or any(len(cell) > _NAME_CHARS for cell in row):
@@ -56,8 +56,8 @@ def header_rows(rows: Sequence[Sequence[str]], *, sure: bool = False) -> tuple[i
         dated = usual == 2 and len(body) > 1 and _digits(row) and not _digits(body[0])
         if dated and _evidence(body[0], body[1:]) > 0:
             continue  # a row such as "Created on | 2026-04-01"
-        grouped = place > 0 and widths[place - 1] > 1 and not _is_distinct(row)
-        return (place - 1, 2) if grouped else (place, 1)
+        grouped = index > 0 and widths[index - 1] > 1 and not _is_distinct(row)
+        return (index - 1, 2) if grouped else (index, 1)
     return 0, 0
 
 
@@ -67,11 +67,11 @@ def column_names(rows: Sequence[Sequence[str]], *, spread: bool) -> list[str]:
     names = [""] * max(map(len, rows))
     for number, row in enumerate(rows, 1):
         group = ""
-        for place in range(len(names)):
-            cell = row[place] if place < len(row) else ""
+        for index in range(len(names)):
+            cell = row[index] if index < len(row) else ""
             group = cell or (group if spread and number < len(rows) else "")
-            if group and names[place].rpartition("\0")[2] != group:
-                names[place] += f"\0{group}"
+            if group and names[index].rpartition("\0")[2] != group:
+                names[index] += f"\0{group}"
     return [name.replace("\0", " ").strip() for name in names]
 
 
@@ -108,9 +108,9 @@ def form_of(cell: str) -> str:
 def forms_of(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """The form of most of the values in each column; '' if they differ or are missing, or if the column is one of many."""
     forms: list[str] = []
-    for place in range(width):
-        seen = rows if place < _MAX_COLUMNS else ()
-        counted = Counter(form_of(row[place]) for row in seen if place < len(row) and row[place])
+    for column in range(width):
+        seen = rows if column < _MAX_COLUMNS else ()
+        counted = Counter(form_of(row[column]) for row in seen if column < len(row) and row[column])
         form, count = counted.most_common(1)[0] if counted else ("", 0)
         forms.append(form if count >= _SAME * counted.total() else "")
     return forms
@@ -120,10 +120,10 @@ def _evidence(row: Sequence[str], body: Sequence[Sequence[str]]) -> int:
     """How much speaks for a row as the header of the rows below it; less than 0 if it looks like one of them."""
     counting = _counts(row) not in ("", _counts(body[0]))
     evidence = 0
-    for place, (cell, form) in enumerate(zip(row, forms_of(body, len(row)), strict=True)):
+    for column, (cell, form) in enumerate(zip(row, forms_of(body, len(row)), strict=True)):
         if not cell or not form:
             continue
-        values = [other[place] for other in body if place < len(other)]
+        values = [other[column] for other in body if column < len(other)]
         if form_of(cell) != form:
             evidence += form != WORDS or len(values) > 1
         elif form != WORDS:

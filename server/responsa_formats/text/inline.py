@@ -1,6 +1,6 @@
 """Raised, lowered and struck text in plain characters: 10⁶, x^(a+1), H₂O, T_max, ~~80 euros~~.
 
-A parser marks the text of each run with `marked`, and calls `settled` for the whole paragraph, because what the page
+A parser marks the text of each run with `mark_form`, and calls `settle_marks` for the whole paragraph, because what the page
 shows as one may be several runs.
 """
 
@@ -47,26 +47,26 @@ class Form(NamedTuple):
     struck: bool = False
 
 
-def raised(text: str) -> str:
+def superscript(text: str) -> str:
     """Superscript: "6" as "⁶", "a+1" as "^(a+1)". The ends of "5th" and "Mme", and signs such as *, ® and [1], stay as they are."""
     core = text.strip()
     sign = not any(map(str.isalnum, core)) and not _in(_RAISED, core)
     if sign or _ENDINGS.fullmatch(core) or _NOTE.fullmatch(core):
         return text
-    return _SIGNS.get(core) or _shifted(text, core, "^", _RAISED)
+    return _SIGNS.get(core) or _shift(text, core, "^", _RAISED)
 
 
-def lowered(text: str) -> str:
+def subscript(text: str) -> str:
     """Subscript: "2" as "₂", "max" as "_max"."""
-    return _shifted(text, text.strip(), "_", _LOWERED)
+    return _shift(text, text.strip(), "_", _LOWERED)
 
 
 def power(text: str) -> str:
-    """As `raised`, in an equation, where letters are never the end of a word."""
-    return _shifted(text, text.strip(), "^", _RAISED)
+    """As `superscript`, in an equation, where letters are never the end of a word."""
+    return _shift(text, text.strip(), "^", _RAISED)
 
 
-def _shifted(text: str, core: str, sign: str, table: Mapping[int, int]) -> str:
+def _shift(text: str, core: str, sign: str, table: Mapping[int, int]) -> str:
     if not core:
         return text
     before, _, after = text.partition(core)
@@ -80,7 +80,7 @@ def _in(table: Mapping[int, int], text: str) -> bool:
     return all(ord(letter) in table for letter in text)
 
 
-def struck(text: str) -> str:
+def strike_out(text: str) -> str:
     """Text with a line through it: "80 euros" as "~~80 euros~~". White space at its ends stays outside."""
     core = text.strip()
     if not core:
@@ -89,27 +89,27 @@ def struck(text: str) -> str:
     return f"{before}~~{core}~~{after}"
 
 
-def unmarked(text: str) -> str:
-    """The text without the characters that `marked` uses."""
+def remove_marks(text: str) -> str:
+    """The text without the characters that `mark_form` uses."""
     return text.translate(_UNMARKED)
 
 
-def marked(text: str, form: Form) -> str:
-    """The text of a run, with marks for `settled`."""
+def mark_form(text: str, form: Form) -> str:
+    """The text of a run, with marks for `settle_marks`."""
     if form.shift and text:
         text = f"\x01{text}\x02" if form.shift > 0 else f"\x03{text}\x04"
     return f"\x05{text}\x06" if form.struck and text else text
 
 
-def settled(text: str) -> str:
+def settle_marks(text: str) -> str:
     """The text of a paragraph with its marked runs written out. Neighbouring runs of the same form are one."""
     text = _SAME.sub("", text)
-    for pattern, write in zip(_RUNS, (raised, lowered), strict=True):
-        text = pattern.sub(lambda found, write=write: write(found.group(1)), text)
-    text = _STRUCK_RUN.sub(lambda found: struck(found.group(1)), text)
-    return unmarked(_APART.sub(" ", text))
+    for pattern, write in zip(_RUNS, (superscript, subscript), strict=True):
+        text = pattern.sub(lambda match, write=write: write(match.group(1)), text)
+    text = _STRUCK_RUN.sub(lambda match: strike_out(match.group(1)), text)
+    return remove_marks(_APART.sub(" ", text))
 
 
-def struck_parts(source: bytes) -> list[tuple[int, int]]:
+def find_struck(source: bytes) -> list[tuple[int, int]]:
     """The ranges of bytes of UTF-8 text that are struck, in order."""
-    return [found.span() for found in _STRUCK_BYTES.finditer(source)]
+    return [match.span() for match in _STRUCK_BYTES.finditer(source)]

@@ -106,8 +106,8 @@ def is_doubtful(text: str) -> bool:
 def language_of_document(text: str) -> str:
     """Return the code of the main language at the beginning of a document. A doubtful one is UNKNOWN, unless the text
     has letters that English does not have."""
-    found, doubtful = _guess(text)
-    return UNKNOWN if doubtful and has_english_letters(text[:_SAMPLE_CHARS]) else found
+    language, doubtful = _guess(text)
+    return UNKNOWN if doubtful and has_english_letters(text[:_SAMPLE_CHARS]) else language
 
 
 def has_english_letters(text: str) -> bool:
@@ -128,9 +128,9 @@ def _guess(text: str) -> tuple[str, bool]:
     counts = Counter(words)
     best, best_score = UNKNOWN, (0, 0)
     for code, evidence in _EVIDENCE.items():
-        found = evidence & counts.keys()
+        evident = evidence & counts.keys()
         # A short text may say one word again and again.
-        score = len(found), sum(counts[word] for word in found)
+        score = len(evident), sum(counts[word] for word in evident)
         if score > best_score:
             best, best_score = code, score
     return best, best_score[0] < 2 and best != "en"

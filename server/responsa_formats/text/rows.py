@@ -25,8 +25,8 @@ def cell_of(name: str, value: str) -> str:
 @lru_cache(maxsize=1024)
 def beginning_of(name: str) -> str:
     """What a cell begins with: the name of its column without colons at the ends of words, and a colon; '' if the name is ''."""
-    said = _one_line(_COLON.sub(" ", name))
-    return f"{said}{_NAMED}" if said else ""
+    line = _one_line(_COLON.sub(" ", name))
+    return f"{line}{_NAMED}" if line else ""
 
 
 def _one_line(text: str) -> str:
@@ -43,10 +43,10 @@ def value_start(cell: str) -> int:
     return cell.find(_NAMED) + len(_NAMED) if _NAMED in cell else 0
 
 
-def named_cells(line: str) -> Sequence[tuple[str, str]]:
+def split_cells(line: str) -> Sequence[tuple[str, str]]:
     """The names and values of a row's cells. In a cell without a name, the text before the first ": " counts as the name."""
-    found: list[tuple[str, str]] = []
+    cells: list[tuple[str, str]] = []
     for cell in line.split(_BETWEEN):
         name, named, value = cell.replace("\\|", "|").partition(_NAMED)
-        found.append((name, value) if named else ("", name))
-    return found
+        cells.append((name, value) if named else ("", name))
+    return cells

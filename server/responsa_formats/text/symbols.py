@@ -34,10 +34,10 @@ _TICKS: Final = {"wingdings2": {0x4F: "✗✓☒☑☒☒", 0xA2: "■☐"}, "we
 
 def _table(*parts: Mapping[int, str]) -> dict[int, str]:
     return {
-        area + first + place: picture
+        area + first + code: picture
         for part in parts
         for first, pictures in part.items()
-        for place, picture in enumerate(pictures)
+        for code, picture in enumerate(pictures)
         if picture != " "
         for area in (0, _PRIVATE)
     }

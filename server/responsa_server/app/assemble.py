@@ -235,7 +235,7 @@ async def build_knowledge(
         reindex = Reindex(
             GenerationBuildStore(database, queue, vectors),
             indexers,
-            watching.ended,
+            watching.report_end,
             errors=queue.errors,
         )
         words = PassageWordsStore(database)

@@ -58,10 +58,10 @@ class Analysing:
         for tenant in await self._store.tenants():
             while headers := await self._store.without(tenant, _AT_ONCE):
                 reader, ids = Server(tenant), list(headers)
-                found = (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
+                passages = (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
                 near = await self._lexical.around(reader, ids, NEAR_BYTES)
                 written = await self._store.write(
-                    tenant, await asyncio.to_thread(_made, found, near, headers)
+                    tenant, await asyncio.to_thread(_analyse, passages, near, headers)
                 )
                 if not written:
                     break  # other transactions have them
@@ -72,13 +72,13 @@ class Analysing:
         return stored
 
 
-def _made(
+def _analyse(
     passages: Sequence[FoundPassage],
     near: Mapping[UUID, tuple[int, bytes]],
     headers: Mapping[UUID, str],
 ) -> Mapping[UUID, PassageAnalysis]:
     analyzer = Analyzer()
-    made: dict[UUID, PassageAnalysis] = {}
+    analyses: dict[UUID, PassageAnalysis] = {}
     for found_passage in passages:
         passage, source = found_passage.passage, found_passage.passage.source
         start, text = near.get(passage.id, (source.start, passage.text.encode()))
@@ -86,10 +86,10 @@ def _made(
         form = lexical_form(
             analyzer, passage.title, passage.headings, passage.text, found_passage.language, columns
         )
-        made[passage.id] = PassageAnalysis(
+        analyses[passage.id] = PassageAnalysis(
             pack(form.counts, sequences_of_passage(found_passage, analyzer)),
             instructing_ranges(text, start, (source.start, source.end)),
             form.terms,
             form.length,
         )
-    return made
+    return analyses

@@ -130,15 +130,15 @@ def chunk_document(
             _mark_sentences(text, atoms, group, document.blocks, spans, language or "en")
         ranges += _ranges(atoms, totals, group, chunking)
     corners = sorted({c for first, last in ranges for c in (atoms.starts[first], atoms.ends[last - 1])})
-    place = dict(zip(corners, byte_positions(text, corners), strict=True))
+    bytes_of = dict(zip(corners, byte_positions(text, corners), strict=True))
     chunks: list[Chunk] = []
     for ordinal, (first, last) in enumerate(ranges):
         start, end = atoms.starts[first], atoms.ends[last - 1]
         chunks.append(
             Chunk(
                 ordinal=ordinal,
-                byte_start=place[start],
-                byte_end=place[end],
+                byte_start=bytes_of[start],
+                byte_end=bytes_of[end],
                 text=text[start:end],
                 tokens=totals[last] - totals[first],
                 heading_path=outline.path(start, end),
@@ -234,11 +234,11 @@ def _border(text: str, previous_end: int, start: int) -> _Border:
     return _Border.LINE if "\n" in gap or "\r" in gap else _Border.WORD
 
 
-def _may_cut(text: str, place: int) -> bool:
+def _may_cut(text: str, position: int) -> bool:
     """Whether a user-perceived character may end at `place`. Covers the common cases of UAX #29."""
-    if not 0 < place < len(text):
+    if not 0 < position < len(text):
         return True
-    after, before = text[place], text[place - 1]
+    after, before = text[position], text[position - 1]
     if after < "\u0300":
         return not (before == "\r" and after == "\n")
     if unicodedata.category(after) in ("Mn", "Me", "Mc") or after == "\u200d" or before == "\u200d":
@@ -249,7 +249,9 @@ def _may_cut(text: str, place: int) -> bool:
         # A flag is a pair of regional indicators: count the indicators before this one, up to a limit.
         run = 0
         while (
-            run < _MAX_CLUSTER_CHARS and place > run and "\U0001f1e6" <= text[place - 1 - run] <= "\U0001f1ff"
+            run < _MAX_CLUSTER_CHARS
+            and position > run
+            and "\U0001f1e6" <= text[position - 1 - run] <= "\U0001f1ff"
         ):
             run += 1
         return run % 2 == 0
@@ -295,9 +297,9 @@ class _Group:
     end: int
 
 
-def _groups(atoms: _Atoms, totals: array[int], outline: _Outline, most: int) -> Iterator[_Group]:
+def _groups(atoms: _Atoms, totals: array[int], outline: _Outline, limit: int) -> Iterator[_Group]:
     """All atoms in order. A heading without text of its own stays with the section below it. A section is joined with
-    those after it that do not stand further out, while they have fewer than `most` tokens together."""
+    those after it that do not stand further out, while they have fewer than `limit` tokens together."""
     edges = [*(bisect_right(atoms.ends, start) for start in outline.starts), len(atoms.starts)]
     units: list[tuple[int, _Group]] = []
     level, is_lone = 0, False
@@ -312,7 +314,7 @@ def _groups(atoms: _Atoms, totals: array[int], outline: _Outline, most: int) -> 
     for level, unit in units:
         if joined:
             outer, group = joined[-1]
-            if level >= outer and totals[unit.end] - totals[group.start] < most:
+            if level >= outer and totals[unit.end] - totals[group.start] < limit:
                 joined[-1] = outer, _Group(group.start, unit.section, unit.end)
                 continue
         joined.append((level, unit))
@@ -329,8 +331,8 @@ def _mark_sentences(
 ) -> None:
     """Raise the borders before the sentences and the rows of a group. Remove the borders within its links."""
     low, high = atoms.starts[group.start], atoms.ends[group.end - 1]
-    for place in range(bisect_right(spans, low, key=lambda span: span[1]), len(spans)):
-        (start, end), kind = spans[place], blocks[place].kind
+    for index in range(bisect_right(spans, low, key=lambda span: span[1]), len(spans)):
+        (start, end), kind = spans[index], blocks[index].kind
         if start >= high:
             break
         if kind in (BlockKind.HEADING, BlockKind.CODE):
@@ -351,9 +353,9 @@ def _ranges(
 ) -> Iterator[tuple[int, int]]:
     """Yield the atoms [first, last) of each passage of a group."""
     gaps = [
-        place
-        for place in range(group.start + 1, group.end)
-        if atoms.starts[place] - atoms.ends[place - 1] > _MAX_GAP_CHARS
+        index
+        for index in range(group.start + 1, group.end)
+        if atoms.starts[index] - atoms.ends[index - 1] > _MAX_GAP_CHARS
     ]
     first = own = group.start
     while own < group.end:
@@ -364,7 +366,7 @@ def _ranges(
         yield first, last
         own = last
         if last < group.end:
-            first = last if last == stop else _shared_from(atoms, totals, group, first, last, chunking)
+            first = last if last == stop else _overlap_start(atoms, totals, group, first, last, chunking)
 
 
 def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, chunking: Chunking) -> int:
@@ -373,20 +375,20 @@ def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, ch
     """
     for kind, share in _FILLED:
         lowest = max(own + 1, bisect_left(totals, totals[first] + int(share * chunking.max_tokens)))
-        found = _latest(atoms.borders, kind, lowest, limit)
-        if found is not None:
-            return found
-    found = _latest(atoms.borders, _Border.WORD, own + 1, limit)
-    return limit if found is None else found
+        cut = _latest(atoms.borders, kind, lowest, limit)
+        if cut is not None:
+            return cut
+    cut = _latest(atoms.borders, _Border.WORD, own + 1, limit)
+    return limit if cut is None else cut
 
 
 def _latest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> int | None:
     """The last place in [lowest, highest] with a border of at least `kind`."""
-    found = max(borders.rfind(level, lowest, highest + 1) for level in range(kind, _Border.SUBJECT + 1))
-    return found if found >= 0 else None
+    latest = max(borders.rfind(level, lowest, highest + 1) for level in range(kind, _Border.SUBJECT + 1))
+    return latest if latest >= 0 else None
 
 
-def _shared_from(
+def _overlap_start(
     atoms: _Atoms, totals: array[int], group: _Group, first: int, last: int, chunking: Chunking
 ) -> int:
     """The first atom of the passage after [first, last): that of a whole sentence, row or block of the same section. The
@@ -396,7 +398,7 @@ def _shared_from(
     places = (
         atoms.borders.find(level, lowest, last) for level in range(_Border.SENTENCE, _Border.SUBJECT + 1)
     )
-    return min((place for place in places if place >= 0), default=last)
+    return min((start for start in places if start >= 0), default=last)
 
 
 class _Outline:
@@ -425,4 +427,4 @@ class _Outline:
     def within(self, start: int, end: int) -> tuple[OutlinedHeading, ...]:
         """The headings that are open before the character `start`, and those that begin in [start, end)."""
         first, last = bisect_left(self.starts, max(start, 1)), bisect_left(self.starts, end)
-        return (*self._open[first - 1], *(self._open[place][-1] for place in range(first, last)))
+        return (*self._open[first - 1], *(self._open[index][-1] for index in range(first, last)))

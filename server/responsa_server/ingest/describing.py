@@ -66,13 +66,13 @@ def gist_of(text: bytes, pieces: Sequence[Piece], title: str, language: str) -> 
             break
         if piece.kind is PieceKind.CODE:
             continue
-        said = plain(text[piece.byte_start : piece.byte_end].decode())
+        line = plain(text[piece.byte_start : piece.byte_end].decode())
         heading = piece.kind is PieceKind.HEADING
-        terms = _count(words, analyzer, said, language, _TITLE_WEIGHT if heading else 1)
-        if piece.kind is PieceKind.SENTENCE and said.endswith(
+        terms = _count(words, analyzer, line, language, _TITLE_WEIGHT if heading else 1)
+        if piece.kind is PieceKind.SENTENCE and line.endswith(
             (".", "!", "?", "。", "！", "？", "।", "؟", ".”", ".“", ".»")
         ):
-            sentences.append((said, terms))
+            sentences.append((line, terms))
     return Gist(_summary(sentences, words), _keywords(words))
 
 
@@ -112,26 +112,26 @@ def _keywords(words: _Words) -> Sequence[str]:
 
 
 def _summary(sentences: Sequence[tuple[str, frozenset[str]]], words: _Words) -> str:
-    def score(place: int) -> float:
-        terms = sentences[place][1]
+    def score(index: int) -> float:
+        terms = sentences[index][1]
         mean = sum(words.weights[term] for term in terms) / (len(terms) + _LEAST_SENTENCE_TERMS)
-        return mean * (1 + _LEAD * max(0, _LEAD_SENTENCES - place) / _LEAD_SENTENCES)
+        return mean * (1 + _LEAD * max(0, _LEAD_SENTENCES - index) / _LEAD_SENTENCES)
 
-    places = [place for place, (_, terms) in enumerate(sentences) if len(terms) >= _LEAST_SENTENCE_TERMS]
+    places = [index for index, (_, terms) in enumerate(sentences) if len(terms) >= _LEAST_SENTENCE_TERMS]
     chosen: list[int] = []
-    said: set[str] = set()
+    covered: set[str] = set()
     left = MAX_SUMMARY_BYTES
-    for place in sorted(places or range(len(sentences)), key=lambda one: -score(one)):
-        text, terms = sentences[place]
+    for index in sorted(places or range(len(sentences)), key=lambda index: -score(index)):
+        text, terms = sentences[index]
         size = len(text.encode()) + (1 if chosen else 0)
-        if size > left or (chosen and len(terms - said) < _NEW_TERMS * len(terms)):
+        if size > left or (chosen and len(terms - covered) < _NEW_TERMS * len(terms)):
             continue
-        chosen.append(place)
-        said |= terms
+        chosen.append(index)
+        covered |= terms
         left -= size
         if len(chosen) == MAX_SENTENCES:
             break
-    return " ".join(sentences[place][0] for place in sorted(chosen))
+    return " ".join(sentences[index][0] for index in sorted(chosen))
 
 
 READ_BYTES: Final = 12 * 1024
@@ -158,7 +158,7 @@ class Describer:
         if self._model is not None:
             try:
                 text = opening.text[:READ_BYTES].decode(errors="ignore")
-                gist = await _written(self._model, title, text, log)
+                gist = await _write_gist(self._model, title, text, log)
             except FAILURES as error:
                 log.warning("description_without_model", cause=type(error).__name__, error=str(error))
         if gist is None:
@@ -170,7 +170,7 @@ class Describer:
         )
 
 
-async def _written(model: BackgroundModel, title: str, text: str, log: FilteringBoundLogger) -> Gist:
+async def _write_gist(model: BackgroundModel, title: str, text: str, log: FilteringBoundLogger) -> Gist:
     """The gist that the model writes. Nobody can trust it, because the document may have told the model what to say: it
     becomes plain, short lines."""
     trusted = {"sentences": MAX_SENTENCES, "words": MAX_KEYWORDS}

@@ -154,25 +154,26 @@ class OpenSection:
         section_pieces = pieces(document.canonical_text, document.blocks, cut.language)
         if start:
             section_pieces = [
-                Piece(start + one.byte_start, start + one.byte_end, one.kind) for one in section_pieces
+                Piece(start + piece.byte_start, start + piece.byte_end, piece.kind)
+                for piece in section_pieces
             ]
         return cls(
             text=data,
             chunks=[
                 Chunk(
                     ordinal=first + number,
-                    byte_start=start + one.byte_start,
-                    byte_end=start + one.byte_end,
-                    text=data[one.byte_start : one.byte_end].decode(),
-                    tokens=one.tokens,
-                    heading_path=one.heading_path,
-                    outline=tuple(heading._replace(start=start + heading.start) for heading in one.outline),
+                    byte_start=start + chunk.byte_start,
+                    byte_end=start + chunk.byte_end,
+                    text=data[chunk.byte_start : chunk.byte_end].decode(),
+                    tokens=chunk.tokens,
+                    heading_path=chunk.heading_path,
+                    outline=tuple(heading._replace(start=start + heading.start) for heading in chunk.outline),
                 )
-                for number, one in enumerate(cut.sections[index])
+                for number, chunk in enumerate(cut.sections[index])
             ],
             pieces=section_pieces,
             starts=[piece.byte_start for piece in section_pieces],
-            headers=[one.header for one in cut.sections[index]],
+            headers=[chunk.header for chunk in cut.sections[index]],
             placed=[
                 replace(block, byte_start=start + block.byte_start, byte_end=start + block.byte_end)
                 for block in document.blocks
@@ -201,7 +202,7 @@ class OpenSection:
         if header is not None:
             at = header.place or Place()
             blocks.append(PlacedBlock(header.start, header.end, at.page, at.box, at.path))
-        first = bisect_right(self.placed, source.start, key=lambda one: one.byte_end)
+        first = bisect_right(self.placed, source.start, key=lambda piece: piece.byte_end)
         for block in islice(self.placed, first, None):
             if block.byte_start >= source.end:
                 break
@@ -252,24 +253,24 @@ class Indexer:
         """Cut a document into passages, in order. Passages of two sections share no tokens. media_type: the type of the
         document. begins: see `chunk_document`; they are in the first section.
         """
-        return await _threaded(document.size, self._cut, document, chunking, media_type, begins)
+        return await _in_thread(document.size, self._cut, document, chunking, media_type, begins)
 
     async def passages(
         self, identity: DocumentIdentity, cut: CutDocument, size_bytes: int
     ) -> AsyncIterator[Sequence[NewPassage]]:
         """All passages in order, in batches, each passage with its vectors. size_bytes: the size of the upload, which
         bounds the number of vectors."""
-        most = _most_pieces(size_bytes, cut)
+        limit = _most_pieces(size_bytes, cut)
         seen, analyzer = SeenVectors(cut.passage_count), Analyzer()
         first = 0
         for index, ranges in enumerate(cut.sections):
             size = cut.document.size
-            section = await _threaded(size, OpenSection.read, cut, index, first)
+            section = await _in_thread(size, OpenSection.read, cut, index, first)
             first += len(ranges)
             for start in range(0, len(ranges), _PASSAGES_A_BATCH):
                 chunks = section.chunks[start : start + _PASSAGES_A_BATCH]
-                planned = await _threaded(
-                    size, self._plan, analyzer, identity.title, cut.language, section, chunks, most
+                planned = await _in_thread(
+                    size, self._plan, analyzer, identity.title, cut.language, section, chunks, limit
                 )
                 texts = {_digest(vector.text): vector.text for plan in planned for vector in plan.vectors}
                 vectors = await self._vectors(identity.tenant_id, texts)
@@ -282,14 +283,14 @@ class Indexer:
     ) -> Sequence[PassageVectors]:
         """The vectors of passages that are stored already. Each passage has at least one. seen: counts the vectors of all calls."""
         planned = await asyncio.to_thread(lambda: [self._plan_again(passage) for passage in passages])
-        texts = {_digest(one.text): one.text for plan in planned for one in plan}
+        texts = {_digest(vector.text): vector.text for plan in planned for vector in plan}
         vectors = await self._vectors(tenant_id, texts)
         return [
             PassageVectors(
-                one.passage.id,
+                passage.passage.id,
                 [PassageVector(it.kind, it.source, _apart(vectors[_digest(it.text)], seen)) for it in plan],
             )
-            for one, plan in zip(passages, planned, strict=True)
+            for passage, plan in zip(passages, planned, strict=True)
         ]
 
     def _plan_again(self, unembedded_passage: UnembeddedPassage) -> Sequence[PlannedVector]:
@@ -328,8 +329,15 @@ class Indexer:
             above, table = section_headers(section, media_type, [chunk.byte_start for chunk in chunks], table)
             sections.append(
                 [
-                    _Range(one.byte_start, one.byte_end, one.tokens, one.heading_path, one.outline, header)
-                    for one, header in zip(chunks, above, strict=True)
+                    _Range(
+                        chunk.byte_start,
+                        chunk.byte_end,
+                        chunk.tokens,
+                        chunk.heading_path,
+                        chunk.outline,
+                        header,
+                    )
+                    for chunk, header in zip(chunks, above, strict=True)
                 ]
             )
         return CutDocument(language, document, sections)
@@ -341,7 +349,7 @@ class Indexer:
         language: str,
         section: OpenSection,
         chunks: Sequence[Chunk],
-        most: int,
+        limit: int,
     ) -> list[_Planned]:
         planned: list[_Planned] = []
         for chunk in chunks:
@@ -358,7 +366,7 @@ class Indexer:
                 chunk.text,
                 own,
                 columns=columns,
-                most_pieces=most,
+                most_pieces=limit,
             )
             lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, language, columns)
             raw, start = chunk.text.encode(), chunk.byte_start
@@ -377,14 +385,16 @@ class Indexer:
         model = self._embedder.name
         known = dict(await self._cache.cached_vectors(tenant_id, model, list(texts)))
         # Group texts of similar length, because the model needs as long for each text of a run as for the longest one.
-        missing = sorted((digest for digest in texts if digest not in known), key=lambda one: len(texts[one]))
-        made: dict[bytes, bytes] = {}
+        missing = sorted(
+            (digest for digest in texts if digest not in known), key=lambda digest: len(texts[digest])
+        )
+        computed: dict[bytes, bytes] = {}
         if missing:
             vectors = await self._embedder.embed([texts[digest] for digest in missing])
             for digest, vector in zip(missing, vectors, strict=True):
-                made[digest] = np.ascontiguousarray(vector, "<f4").tobytes()
-            await self._cache.cache_vectors(tenant_id, model, made)
-        return known | made
+                computed[digest] = np.ascontiguousarray(vector, "<f4").tobytes()
+            await self._cache.cache_vectors(tenant_id, model, computed)
+        return known | computed
 
     def _passage(
         self,
@@ -458,9 +468,9 @@ class SeenVectors:
         self._counts = array("I", bytes(4 * max(4096, 64 * passages)))
 
     def count(self, digest: bytes) -> int:
-        place = int.from_bytes(digest, "little") % len(self._counts)
-        self._counts[place] += 1
-        return self._counts[place]
+        slot = int.from_bytes(digest, "little") % len(self._counts)
+        self._counts[slot] += 1
+        return self._counts[slot]
 
 
 def _apart(vector: bytes, seen: SeenVectors) -> bytes:
@@ -478,7 +488,7 @@ def _apart(vector: bytes, seen: SeenVectors) -> bytes:
     return (moved / np.linalg.norm(moved)).astype("<f4").tobytes()
 
 
-async def _threaded(
+async def _in_thread(
     size: int, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
 ) -> Result:
     """Do CPU-bound work on a document of this many bytes outside the event loop, unless the document is short."""
@@ -489,7 +499,7 @@ async def _threaded(
 
 def _most_pieces(size_bytes: int, cut: CutDocument) -> int:
     """How many pieces the passages of an upload of this size may have; see `merged`."""
-    weights = sum(weight(one.byte_end - one.byte_start) for ranges in cut.sections for one in ranges)
+    weights = sum(weight(part.byte_end - part.byte_start) for ranges in cut.sections for part in ranges)
     fair = (_DOCUMENT_PIECES + size_bytes // _BYTES_A_PIECE) // max(weights, 1)
     return max(_FEWEST_PIECES, min(MAX_PIECES, fair))
 
@@ -516,7 +526,7 @@ def plan_vectors(
     columns: the names of the columns, if the passage begins within a table. most_pieces: see `merged`.
     """
     raw = text.encode()
-    own = [one for one in pieces if source.start <= one.byte_start and one.byte_end <= source.end]
+    own = [piece for piece in pieces if source.start <= piece.byte_start and piece.byte_end <= source.end]
     planned: list[PlannedVector] = []
     for section, headings in _sections(outline, source, own):
         context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]

@@ -143,13 +143,13 @@ class Ingest:
             instruments.DOCUMENTS.add(1, outcome)
             instruments.DOCUMENT_BYTES.add(task.size_bytes)
             instruments.DOCUMENT_SECONDS.add(monotonic() - begun)
-        self._watching.ended([operation_id])
+        self._watching.report_end([operation_id])
         return failed
 
     async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
         """End the operation with an error of the server after the last attempt has failed."""
         await self._ingestions.give_up(tenant_id, operation_id, error)
-        self._watching.ended([operation_id])
+        self._watching.report_end([operation_id])
 
     async def _while_owned(self, task: IngestTask) -> None:
         """Ingest the version. Once another process or a call has taken the operation away, stop at once: the process
@@ -157,7 +157,7 @@ class Ingest:
         claim = task.claim
         with self._watching.watch(Server(claim.tenant_id), claim.operation_id, task.seq) as watcher:
             work = asyncio.ensure_future(self._take_in(task))
-            lost = asyncio.ensure_future(_lost(watcher, claim))
+            lost = asyncio.ensure_future(_watch_ownership(watcher, claim))
             try:
                 seconds = self._document_seconds * max(1.0, task.size_bytes / MIB)
                 done, _ = await asyncio.wait(
@@ -259,7 +259,7 @@ class Ingest:
         return last
 
 
-async def _lost(watcher: Watcher, claim: IngestClaim) -> None:
+async def _watch_ownership(watcher: Watcher, claim: IngestClaim) -> None:
     """Return once another process or a call holds the operation. The worker's own success keeps the epoch, so it is not a loss."""
     while True:
         await watcher.changed()
@@ -277,8 +277,8 @@ async def _lost(watcher: Watcher, claim: IngestClaim) -> None:
 
 def title_of(title: str, source_key: str, parsed: ParsedFile) -> str:
     """The uploader's title, or else the document's own title, or else the last part of the source key."""
-    found = title or parsed.title or PurePosixPath(source_key).name or source_key
-    return found.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
+    title_text = title or parsed.title or PurePosixPath(source_key).name or source_key
+    return title_text.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
 
 
 class KnowledgeJobs:
@@ -376,7 +376,7 @@ class KnowledgeJobs:
         pause = pause_after(attempts)
         try:
             if await self._ingest.run(tenant_id, operation_id):
-                await self._announced(tenant_id, operation_id)
+                await self._announce_end(tenant_id, operation_id)
         except GenerationSwitched:
             return 0.0
         except OwnershipLost:
@@ -393,7 +393,7 @@ class KnowledgeJobs:
             if attempts + 1 < self._max_attempts:
                 return pause
             await self._ingest.give_up(tenant_id, operation_id, _public(error, operation_id))
-            await self._announced(tenant_id, operation_id)
+            await self._announce_end(tenant_id, operation_id)
         return None
 
     async def prune(self, tenant_id: str, document_id: UUID, attempts: int) -> float | None:
@@ -401,10 +401,10 @@ class KnowledgeJobs:
         try:
             await self._documents.prune(tenant_id, document_id)
             if self._vectors is not None:
-                newest, kept = await self._documents.with_vectors(tenant_id, document_id)
+                newest, older = await self._documents.with_vectors(tenant_id, document_id)
                 # A version that begins meanwhile has a greater number. If the document is gone, all its vectors go.
                 before = None if newest is None else newest + 1
-                await self._vectors.drop_versions(tenant_id, document_id, before, kept)
+                await self._vectors.drop_versions(tenant_id, document_id, before, older)
         except Unavailable:
             return pause_after(attempts)
         return None
@@ -413,29 +413,29 @@ class KnowledgeJobs:
         async def work(tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
             pause = await reindex.work(tenant_id, operation_id, attempts)
             if pause is None:
-                await self._announced(tenant_id, operation_id)
+                await self._announce_end(tenant_id, operation_id)
             return pause
 
         return work
 
     def _giving_back(self, work: Work) -> Work:
-        async def worked(tenant_id: str, identity: UUID, attempts: int) -> float | None:
+        async def run(tenant_id: str, identity: UUID, attempts: int) -> float | None:
             work_for(Server(tenant_id), background=True)
             try:
                 return await work(tenant_id, identity, attempts)
             finally:
                 self._memory.give_back_soon()
 
-        return worked
+        return run
 
     def _giving_up(self, end: Callable[[str, UUID, ResponsaError], Awaitable[None]]) -> GiveUp:
         async def give_up(tenant_id: str, operation_id: UUID, losses: int) -> None:
             await end(tenant_id, operation_id, workers_lost(operation_id, losses))
-            await self._announced(tenant_id, operation_id)
+            await self._announce_end(tenant_id, operation_id)
 
         return give_up
 
-    async def _announced(self, tenant_id: str, operation_id: UUID) -> None:
+    async def _announce_end(self, tenant_id: str, operation_id: UUID) -> None:
         """Announce the end of an operation if it failed. Raises Unavailable; then the job is repeated, and finds that
         its operation has ended."""
         if self._announce is not None:

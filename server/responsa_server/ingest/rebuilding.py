@@ -44,11 +44,11 @@ class Rebuild:
         after: UUID | None = None
         while passages := await self._passages.missing(task, after, _AT_ONCE):
             after = passages[-1].passage.id
-            made = await indexer.vectors(tenant, passages, seen)
-            if not await self._passages.refill(task, made):
+            vectors = await indexer.vectors(tenant, passages, seen)
+            if not await self._passages.refill(task, vectors):
                 break  # the operation that made another generation active has filled that one
             # The words of a passage are stored piece by piece, and the pieces of these passages may differ from the lost ones.
-            cut_again = [one.passage.id for one in passages if not one.pieces]
+            cut_again = [row.passage.id for row in passages if not row.pieces]
             await self._words.write(tenant, dict.fromkeys(cut_again))
             done += len(passages)
         return done

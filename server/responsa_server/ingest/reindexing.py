@@ -136,10 +136,10 @@ class Reindex:
         passages = await self._builds.missing(task, after, _PASSAGES_A_BATCH, seconds=left)
         if not passages:
             return None
-        made = await indexer.vectors(task.tenant_id, passages, seen)
+        vectors = await indexer.vectors(task.tenant_id, passages, seen)
         began, since = self._begun[task.operation_id]
         seconds = asyncio.get_running_loop().time() - began
-        await self._builds.write(task, made, since=since, seconds=seconds)
+        await self._builds.write(task, vectors, since=since, seconds=seconds)
         self._failures.pop(task.operation_id, None)
         return passages[-1].passage.id
 

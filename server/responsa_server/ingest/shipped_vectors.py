@@ -32,16 +32,16 @@ class ShippedVectors:
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        found = read(self._file, model, hashes)
-        if missing := [digest for digest in hashes if digest not in found]:
-            found |= await self._cache.cached_vectors(tenant_id, model, missing)
-        return found
+        vectors = read(self._file, model, hashes)
+        if missing := [digest for digest in hashes if digest not in vectors]:
+            vectors |= await self._cache.cached_vectors(tenant_id, model, missing)
+        return vectors
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
         await self._cache.cache_vectors(tenant_id, model, vectors)
 
 
-def packed(model: str, vectors: Mapping[bytes, bytes]) -> bytes:
+def pack(model: str, vectors: Mapping[bytes, bytes]) -> bytes:
     """The bytes of a file with at least one vector. vectors: as in `VectorCache`, all of one size."""
     rows = [
         digest + np.frombuffer(vectors[digest], "<f4").astype("<f2").tobytes() for digest in sorted(vectors)
@@ -64,8 +64,8 @@ def read(file: Path, model: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
         start, row = data.tell(), int(size)
         rows = range(start, len(data), row)
         for digest in hashes:
-            place = bisect_left(rows, digest, key=lambda at: data[at : at + _HASH])
-            if place < len(rows) and data[rows[place] : rows[place] + _HASH] == digest:
-                half = np.frombuffer(data[rows[place] + _HASH : rows[place] + row], "<f2")
+            position = bisect_left(rows, digest, key=lambda at: data[at : at + _HASH])
+            if position < len(rows) and data[rows[position] : rows[position] + _HASH] == digest:
+                half = np.frombuffer(data[rows[position] + _HASH : rows[position] + row], "<f2")
                 vectors[digest] = half.astype("<f4").tobytes()
     return vectors

@@ -59,22 +59,24 @@ def section_headers(
     tables = [] if media_type in NAMED_ROWS else _tables(document.blocks, text)
     if not tables:
         return [None] * len(places), None
-    made: dict[int, Header | None] = {}
+    of_tables: dict[int, Header | None] = {}
 
     def header_of_table(number: int) -> Header | None:
-        if number not in made:
-            made[number] = _header(tables[number], text, section.start)
-        return made[number]
+        if number not in of_tables:
+            of_tables[number] = _header(tables[number], text, section.start)
+        return of_tables[number]
 
     headers: list[Header | None] = []
-    for place in places:
-        number = bisect_right(tables, place, key=lambda one: one.start) - 1
-        header = header_of_table(number) if number >= 0 and place < tables[number].end else None
-        headers.append(header if header is not None and header.end < section.start + place else None)
+    for start in places:
+        number = bisect_right(tables, start, key=lambda table: table.start) - 1
+        header = header_of_table(number) if number >= 0 and start < tables[number].end else None
+        headers.append(header if header is not None and header.end < section.start + start else None)
     first, last = tables[0], tables[-1]
     continued = above is not None and first.first is document.blocks[0] and b"\n" not in text[: first.start]
     if continued:
-        headers = [above if place < first.end else one for place, one in zip(places, headers, strict=True)]
+        headers = [
+            above if start < first.end else header for start, header in zip(places, headers, strict=True)
+        ]
     if last.end != document.blocks[-1].byte_end or text.count(b"\n", last.end) > 1:
         return headers, None
     if continued and first is last:

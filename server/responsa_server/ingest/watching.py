@@ -136,7 +136,7 @@ class Watching:
                 if not await watcher.changed(self._heartbeat_seconds):
                     yield None
 
-    def ended(self, operations: Iterable[UUID]) -> None:
+    def report_end(self, operations: Iterable[UUID]) -> None:
         """Wake the watchers of these operations, which this process has ended."""
         for operation_id in operations:
             for watcher in self._watchers.get(operation_id, ()):
@@ -145,7 +145,7 @@ class Watching:
     def drain(self) -> None:
         """End every `follow`, so that its caller goes on at another server."""
         self._draining = True
-        self.ended(list(self._watchers))
+        self.report_end(list(self._watchers))
 
     async def _poll(self) -> None:
         while True:
@@ -156,7 +156,7 @@ class Watching:
                     readers[watcher.reader].append(watcher)
             for reader, watchers in readers.items():
                 try:
-                    seqs = await self._operations.seqs(reader, [one.operation_id for one in watchers])
+                    seqs = await self._operations.seqs(reader, [watcher.operation_id for watcher in watchers])
                 except ResponsaError as error:  # the next round tries again
                     self._log.info("watched operations cannot be read", reason=error.reason.value)
                     continue

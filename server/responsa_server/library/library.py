@@ -201,7 +201,7 @@ class Library:
         ended = await self.collections.delete(
             caller, collection_id, etag, force=force, audit=audit, owner_id=collection.owner_id
         )
-        self.watching.ended(ended)
+        self.watching.report_end(ended)
 
     async def reindex_collection(
         self,
@@ -356,7 +356,7 @@ class Library:
         document = await self.documents.get_managed(caller, document_id)
         await _check_over_others(caller, document.owner_id, over_others)
         audit = _audited(caller, names.document(document_id), document.owner_id)
-        self.watching.ended(await self.documents.delete(caller.tenant_id, document_id, etag, audit))
+        self.watching.report_end(await self.documents.delete(caller.tenant_id, document_id, etag, audit))
 
     async def content(
         self, caller: Principal, document_id: UUID, version: int | None = None, read_offset: int = 0
@@ -464,7 +464,7 @@ class Library:
             return
         audit = _audited(caller, names.operation(operation_id), operation.user_id)
         await self.operations.cancel(caller.tenant_id, operation_id, audit)
-        self.watching.ended([operation_id])
+        self.watching.report_end([operation_id])
 
     async def delete_operation(self, caller: Principal, operation_id: UUID) -> None:
         """Delete an operation that has ended. Raises NotFound, NotPermitted, Precondition."""

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from responsa_formats.text.inline import STRUCK
-from responsa_formats.text.rows import NAMED_ROWS, named_cells, value_start
+from responsa_formats.text.rows import NAMED_ROWS, split_cells, value_start
 from responsa_server.domain.events import MAX_EXCERPT_BYTES, ByteRange
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.evidence import readable
@@ -321,7 +321,7 @@ class PassageParts:
         cells: list[Cell] = []
         for column, (start, end) in enumerate(spans):
             cell = row[start:end]
-            name, value = named_cells(cell)[0] if self._named else (names[column], cell)
+            name, value = split_cells(cell)[0] if self._named else (names[column], cell)
             start += value_start(cell) if self._named else 0
             first = source.start + len(row[:start].encode())
             cells.append(Cell(name, value, ByteRange(first, first + len(row[start:end].encode()))))

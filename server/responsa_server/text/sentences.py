@@ -16,7 +16,7 @@ from typing import Final
 import sentencex
 
 from responsa_formats.text.canonical import Block, BlockKind
-from responsa_formats.text.inline import STRUCK, struck_parts
+from responsa_formats.text.inline import STRUCK, find_struck
 
 MAX_PIECE_BYTES: Final = 900
 """A longer sentence, item or row is cut after a clause or a word, because a citation's quote has at most 1 KiB."""
@@ -150,7 +150,7 @@ def _standing(source: bytes, block: Block, pieces: Iterator[Piece]) -> Iterator[
     """The pieces of a block of which a part is not struck. A struck part that goes on beyond a piece is cut off it.
     Code has no struck parts."""
     start = block.byte_start
-    parts = [] if block.kind is BlockKind.CODE else struck_parts(source[start : block.byte_end])
+    parts = [] if block.kind is BlockKind.CODE else find_struck(source[start : block.byte_end])
     parts = [(start + low, start + high) for low, high in parts]
     first = 0
     for piece in pieces:

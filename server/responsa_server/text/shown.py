@@ -22,8 +22,8 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
-from responsa_formats.text.inline import STRUCK, lowered, raised
-from responsa_formats.text.rows import named_cells
+from responsa_formats.text.inline import STRUCK, subscript, superscript
+from responsa_formats.text.rows import split_cells
 from responsa_formats.text.symbols import TICKED, UNTICKED
 
 MAX_SHOWN_BYTES: Final = 64 * 1024
@@ -225,7 +225,7 @@ def shown_table(header: Sequence[str], rows: Sequence[str], origin: QuoteOrigin)
 def _by_name(row: str) -> Mapping[str, str]:
     """The values of a row's cells by the names of their columns."""
     cells: dict[str, str] = {}
-    for name, value in named_cells(row):
+    for name, value in split_cells(row):
         cells[name] = f"{cells[name]} {value}" if name in cells else value
     return cells
 
@@ -630,7 +630,7 @@ def _form(children: Sequence[Token]) -> Iterator[Token]:
         elif (tag := match.group(2).lower()) not in ("sup", "sub"):
             yield Token("s_close" if match.group(1) else "s_open", "s", -1 if match.group(1) else 1)
         elif not match.group(1) and index + 1 < len(children) and children[index].type == "text":
-            write = raised if tag == "sup" else lowered
+            write = superscript if tag == "sup" else subscript
             yield Token("text", "", 0, content=write(children[index].content))
             index += 1
 

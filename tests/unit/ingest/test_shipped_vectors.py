@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.ingestion import Recorder
-from responsa_server.ingest.shipped_vectors import SHIPPED, ShippedVectors, packed, read
+from responsa_server.ingest.shipped_vectors import SHIPPED, ShippedVectors, pack, read
 from responsa_server.providers.minilm import MiniLmEmbedder
 from tools.docs_vectors import Vectors, index
 
@@ -37,7 +37,7 @@ class Cache:
 async def test_the_cache_is_asked_only_for_what_the_file_lacks(tmp_path: Path) -> None:
     file = tmp_path / "shipped.vectors"
     others = {sha256(bytes([number])).digest(): VECTOR for number in range(20)}
-    file.write_bytes(packed(MODEL, {KNOWN: VECTOR, **others}))
+    file.write_bytes(pack(MODEL, {KNOWN: VECTOR, **others}))
     cache = Cache()
     vectors = ShippedVectors(cache, file)
     hashes = [UNKNOWN, KNOWN, CACHED]
