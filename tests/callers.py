@@ -17,7 +17,7 @@ import pytest
 from psycopg import sql
 
 from responsa_local.embedded import EmbeddedPostgres, Layout
-from responsa_server.app.accounts import AccountParts
+from responsa_server.app.accounts import AccountServices
 from responsa_server.app.resources import database_urls, identity_of
 from responsa_server.app.settings import load
 from responsa_server.domain.people import NewKey, Origin, Role
@@ -82,12 +82,12 @@ class Registry:
         """Run a coroutine to its end on the registry's loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
-    async def _open(self, instance: Instance) -> tuple[Database, AccountParts]:
+    async def _open(self, instance: Instance) -> tuple[Database, AccountServices]:
         settings = load(home=instance.home, port=instance.port, DATABASE_URL=None)
         urls = database_urls(settings, self._layout)
         database = Database(urls.app, urls.log, size=2)
         await database.open()
-        return database, AccountParts(settings, self._layout, database, JobQueue(urls.log, concurrency=1))
+        return database, AccountServices(settings, self._layout, database, JobQueue(urls.log, concurrency=1))
 
     @property
     def accounts(self) -> Accounts:

@@ -24,7 +24,7 @@ from responsa_etl.stores.profiles import PostgresProfiles
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server import __version__
 from responsa_server.agents.config.tools import LiveTools
-from responsa_server.app.accounts import AccountParts
+from responsa_server.app.accounts import AccountServices
 from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import model_table
@@ -121,7 +121,7 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
         spool_dir=parts.layout.data,
     )
     cache = CredentialCache()
-    people = AccountParts(parts.settings, parts.layout, database, queue, cache)
+    people = AccountServices(parts.settings, parts.layout, database, queue, cache)
     limits = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database))
     catalogue = Alone(AgentCard(DEFAULT, DEFAULT, "", parts.agent.version, is_default=True))
     calls = calls_of(

@@ -35,7 +35,7 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.turns import Question, TurnState
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.kinds import ToolContext
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import retriever_of
@@ -201,7 +201,7 @@ async def knowing(case: Case, folder: Path, house: House, fallen: list[Fallback]
     evidence = (NoDocuments if case.documents is False else LibraryEvidence)(
         retriever_of(house.database, house.embedder)
     )
-    tools = tools_of(folder, ToolParts(evidence), report=lambda _: None)
+    tools = tools_of(folder, ToolContext(evidence), report=lambda _: None)
     tools.reload()
     examined = examine(SHIPPED / "knowledge", Surroundings())
     assert examined.config is not None

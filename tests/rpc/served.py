@@ -106,7 +106,7 @@ from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis_relay import RedisRelay
-from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.kinds import ToolContext
 from responsa_server.transports.a2a import service as a2a
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.conversations import Conversations
@@ -470,7 +470,7 @@ async def serving(
         gate=limiter,
     )
     cards, counters = Cards(), Counters()
-    tools = tools_of(None, ToolParts())
+    tools = tools_of(None, ToolContext())
     tools.reload()
     book = (
         LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database))

@@ -17,7 +17,7 @@ from responsa_server.agents.config.tools import line
 from responsa_server.app.settings import load
 from responsa_server.app.tools import check_tools, read_secret
 from responsa_server.domain.tools import Declaration, ToolUnfit
-from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.kinds import ToolContext
 from responsa_server.tools.mcp import ask_server
 from responsa_server.tools.mcp_target import Pinned, read_pinned, write_pinned
 from responsa_server.tools.table import KINDS
@@ -91,7 +91,7 @@ def trust(
         if declaration is None or declaration.kind != "mcp":
             typer.echo(f"{path / name}.toml is not a valid declaration of the kind mcp.", err=True)
             raise typer.Exit(USAGE)
-        parts = ToolParts(secret=lambda secret: read_secret(secret, path))
+        parts = ToolContext(secret=lambda secret: read_secret(secret, path))
         try:
             tools = asyncio.run(ask_server(declaration, parts))
         except ToolUnfit as error:

@@ -30,7 +30,7 @@ from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.system.fixable import Fixable
 
 
-class AccountParts:
+class AccountServices:
     """Identity with access tokens, accounts, and sign-in with OpenID Connect. Call `close` at the end."""
 
     def __init__(

@@ -367,7 +367,7 @@ def _parser(settings: Settings, stack: AsyncExitStack, layout: Layout) -> Parser
 
 
 @dataclass(frozen=True, slots=True)
-class AgentParts:
+class AgentServices:
     """The agents, the tools that they call, the teachers (the personas of agents), the counters that the agents update,
     the circuit breakers of models and tools, and the model that `default` stands for."""
 
@@ -389,7 +389,7 @@ async def build_agents(
     announce_reload: Callable[[], None],
     stack: AsyncExitStack,
     breakers: Breakers,
-) -> AgentParts:
+) -> AgentServices:
     """Build the agents and read their files.
 
     announce_reload: a function that asks the other processes to read the agents' files again. breakers: the circuit
@@ -463,7 +463,7 @@ async def build_agents(
         watch = Watch(roots, lambda: agents.want_reload(notify=True))
         watch.start()
         stack.push_async_callback(watch.close)
-    return AgentParts(agents, tools, teachers, counters, breakers, default_model)
+    return AgentServices(agents, tools, teachers, counters, breakers, default_model)
 
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:
@@ -525,7 +525,7 @@ async def build_turns(
     breakers: Breakers | None = None,
     traces: Traces = OFF,
     pause: Pause = NOT_PAUSED,
-) -> tuple[Turns, AgentParts]:
+) -> tuple[Turns, AgentServices]:
     """Build `Turns` and the agents that answer questions. The caller must close `Turns`.
 
     gate: the limits of users; None in a process that accepts no questions. breakers: the circuit breakers of

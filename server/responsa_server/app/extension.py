@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from responsa_server.app.assemble import AgentParts, Knowledge
+from responsa_server.app.assemble import AgentServices, Knowledge
 from responsa_server.app.caches import Caches
 from responsa_server.app.settings import Settings
 from responsa_server.domain.knowledge import GiveUp, JobKind, Work
@@ -31,7 +31,7 @@ class Parts:
     caches: Caches
     connector: Connector
     turns: Turns
-    agents: AgentParts
+    agents: AgentServices
     pause: Pause
     secret: Secret
 

@@ -16,8 +16,8 @@ from responsa_server import __version__
 from responsa_server.agents.engine.tool_circuits import KIND as TOOL
 from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF_USERS
 from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
-from responsa_server.app.accounts import AccountParts
-from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
+from responsa_server.app.accounts import AccountServices
+from responsa_server.app.assemble import AgentServices, Knowledge, build_erasing
 from responsa_server.app.default_model import ModelsPart
 from responsa_server.app.envoy_hosts import SERVER, HostState, host_states
 from responsa_server.app.extension import Extension
@@ -106,7 +106,7 @@ class CallFront:
         models: ModelTable,
         extensions: Sequence[Extension],
         turns: Turns,
-        agents: AgentParts,
+        agents: AgentServices,
         limiter: Limiter,
         traces: Traces,
         pause: PauseWatch,
@@ -115,7 +115,7 @@ class CallFront:
         self._serving = False
         self._grpc = listens.grpc
         cache = CredentialCache(seconds=settings.cache.credentials_seconds)
-        self._people = AccountParts(settings, layout, database, knowledge.queue, cache)
+        self._people = AccountServices(settings, layout, database, knowledge.queue, cache)
         self._widgets = settings.widgets
         identity = self._people.identity
         watch = CredentialWatch(identity)

@@ -26,7 +26,7 @@ from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.tools import Tool, ToolCall, ToolResult
 from responsa_server.outbound.connector import Connector
-from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.kinds import ToolContext
 
 _DOCUMENTS: Final = "knowledge_search"
 
@@ -46,7 +46,7 @@ async def declared_tools(folder: Path, tenant: str = "default") -> AsyncGenerato
         ValueError: a declaration has a mistake, or a tool lacks something.
     """
     connector = Connector()
-    parts = ToolParts(secret=lambda source: read_secret(source, folder), connector=connector)
+    parts = ToolContext(secret=lambda source: read_secret(source, folder), connector=connector)
     tools = tools_of(folder, parts, report=lambda _: None)
     try:
         await asyncio.to_thread(tools.reload)

@@ -24,7 +24,7 @@ from responsa_server.domain.answers import (
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Declaration, SecretPlace, Tool, ToolUnfit
 from responsa_server.outbound.connector import Connector
-from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.kinds import ToolContext
 from responsa_server.tools.table import KINDS
 
 _MOST_SECRET_BYTES = 16 * 1024
@@ -45,7 +45,7 @@ def live_tools(
             raise ValueError(str(error)) from error
 
     folder = make_folder(settings)
-    parts = ToolParts(
+    parts = ToolContext(
         evidence,
         secret=lambda source: read_secret(source, folder),
         connector=connector,
@@ -59,7 +59,7 @@ def _log_problem(problem: str) -> None:
 
 
 def tools_of(
-    folder: Path | None, parts: ToolParts, report: Callable[[str], None] = _log_problem
+    folder: Path | None, parts: ToolContext, report: Callable[[str], None] = _log_problem
 ) -> LiveTools:
     """Return the tools of a folder, which `reload` reads. report: gets each problem when it appears."""
 
@@ -94,7 +94,7 @@ class _NoDocuments:
 
 def check_tools(folder: Path) -> LiveTools:
     """Return the tools of a folder with their problems, without a server."""
-    parts = ToolParts(_NoDocuments(), secret=lambda source: read_secret(source, folder))
+    parts = ToolContext(_NoDocuments(), secret=lambda source: read_secret(source, folder))
     tools = tools_of(folder, parts, report=lambda _: None)  # the caller asks for the problems
     tools.reload()
     return tools

@@ -24,7 +24,7 @@ from responsa_server.providers.http_model import (
     Complaint,
     Events,
     HttpModel,
-    RequestParts,
+    ToolRequests,
     WireModel,
     alternating,
     ending,
@@ -138,7 +138,7 @@ class AnthropicMessages(HttpModel):
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the events. An answer ends with a stop reason and then `message_stop`. The adapter skips
         unknown kinds of events, blocks and deltas."""
-        requested, spent, reason, stopped, wrote = RequestParts(), _Usage(), "", False, False
+        requested, spent, reason, stopped, wrote = ToolRequests(), _Usage(), "", False, False
         model: object = None
         cited = _Citing(active=self._cites(prompt))
         async for event in events:

@@ -29,7 +29,7 @@ from responsa_server.providers.http_model import (
     Complaint,
     Events,
     HttpModel,
-    RequestParts,
+    ToolRequests,
     WireModel,
     alternating,
     ending,
@@ -139,7 +139,7 @@ class Gemini(HttpModel):
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the chunks. An answer is complete if a finish reason came before the body ended. Usage may
         still follow the finish reason."""
-        requested, finish, blocked, wrote, model = RequestParts(), "", False, False, None
+        requested, finish, blocked, wrote, model = ToolRequests(), "", False, False, None
         used_ids = {request.call_id for message in prompt.messages for request in message.requests}
         async for event in events:
             if not event.data:
@@ -240,7 +240,7 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     return Complaint(kind, str(fields.get("message", "")), delay, status_of(fields.get("code")))
 
 
-def _gather(requested: RequestParts, call: _FunctionCall, signature: str, used_ids: set[str]) -> None:
+def _gather(requested: ToolRequests, call: _FunctionCall, signature: str, used_ids: set[str]) -> None:
     """Adds a call. A call always arrives whole. If it has no id, it gets an id. used_ids: the ids that this answer and earlier
     answers of the conversation use; the call's id is added to them.
     """

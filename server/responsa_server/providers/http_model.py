@@ -761,7 +761,7 @@ class _PartialRequest:
     signature: str = ""
 
 
-class RequestParts:
+class ToolRequests:
     """The tool requests of one answer. Their parts are collected by the index of the request."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ from responsa_server.providers.http_model import (
     Events,
     HttpModel,
     PrefixEcho,
-    RequestParts,
+    ToolRequests,
     WireModel,
     ending,
     status_of,
@@ -215,7 +215,7 @@ class _Calls:
     """
 
     def __init__(self) -> None:
-        self.requested = RequestParts()
+        self.requested = ToolRequests()
         # The latest call with each index of the server, and the id of each call.
         self._places: dict[int | None, int] = {}
         self._ids: dict[int, str] = {}

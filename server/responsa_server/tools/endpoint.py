@@ -44,7 +44,7 @@ from responsa_server.outbound.connector import (
     TooLarge,
     Unreadable,
 )
-from responsa_server.tools.kinds import ToolOptions, ToolParts
+from responsa_server.tools.kinds import ToolContext, ToolOptions
 
 _TRIES: Final = 3
 _CONNECT_SECONDS: Final = 5.0
@@ -159,7 +159,7 @@ class Credential:
 _ANYBODY: Final = Credential({}, ())
 
 
-def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolParts) -> Credential:
+def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolContext) -> Credential:
     """Return the credential of a declaration, whose secrets are read. Raises ToolUnfit."""
     secrets = {name: parts.secret_of(declaration, name) for name in declaration.secrets}
     hidden = _variants(list(secrets.values()))
@@ -205,7 +205,7 @@ def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolParts)
 
 def endpoint_of(
     declaration: Declaration,
-    parts: ToolParts,
+    parts: ToolContext,
     url: str,
     auth: Auth | None,
     allow_private: Sequence[str],

@@ -37,7 +37,7 @@ from responsa_server.tools.endpoint import (
     endpoint_of,
     unreadable_reply,
 )
-from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts, now
+from responsa_server.tools.kinds import ToolContext, ToolKind, ToolOptions, now
 
 _PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]{0,63})\}")
 # What an API returns that has nothing to say.
@@ -344,7 +344,7 @@ def _alone(template: object) -> str:
     return match[1] if match else ""
 
 
-def _make(declaration: Declaration, options: HttpApiOptions, parts: ToolParts) -> Sequence[Tool]:
+def _make(declaration: Declaration, options: HttpApiOptions, parts: ToolContext) -> Sequence[Tool]:
     request = request_of(options)
     effect = declaration.effect or effect_of(options.method)
     card = card_of(declaration.name, declaration.title, declaration.description, options)

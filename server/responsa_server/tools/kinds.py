@@ -30,7 +30,7 @@ def now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolParts:
+class ToolContext:
     """The parts that tools are made of.
 
     evidence: the search in the documents, or None. clock: the current time, with its zone. secret: reads a secret;
@@ -77,7 +77,7 @@ class ToolKind:
     """
 
     options: type[ToolOptions]
-    make: Callable[[Declaration, Any, ToolParts], Sequence[Tool]]
+    make: Callable[[Declaration, Any, ToolContext], Sequence[Tool]]
     effect: Effect | None = Effect.NONE
     title: str = ""
     description: str = ""

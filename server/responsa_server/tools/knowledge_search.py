@@ -25,7 +25,7 @@ from responsa_server.domain.tools import (
     ToolResult,
     ToolUnfit,
 )
-from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
+from responsa_server.tools.kinds import ToolContext, ToolKind, ToolOptions
 
 _PARAMETERS: Final[Mapping[str, object]] = {
     "type": "object",
@@ -131,7 +131,7 @@ def _nothing(used: Usage | None = None) -> ToolResult:
     return ToolResult(ToolOutcome.OK, "No passage was found.", [], usage=used or Usage())
 
 
-def _make(declaration: Declaration, options: KnowledgeOptions, parts: ToolParts) -> Sequence[Tool]:
+def _make(declaration: Declaration, options: KnowledgeOptions, parts: ToolContext) -> Sequence[Tool]:
     if parts.evidence is None:
         raise ToolUnfit("This server has no documents to search.")
     return [KnowledgeTool(declaration, options, parts.evidence, parts.clock)]

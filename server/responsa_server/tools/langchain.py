@@ -26,7 +26,7 @@ from responsa_server.domain.tools import (
     ToolSource,
     ToolUnfit,
 )
-from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts, describe
+from responsa_server.tools.kinds import ToolContext, ToolKind, ToolOptions, describe
 
 _MOST_MESSAGE: Final = 500
 _LOGGER: Final = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class LangChainTool(Protocol):
 class ImportedTool:
     """Implements `Tool` by a tool of LangChain."""
 
-    def __init__(self, declaration: Declaration, imported: LangChainTool, parts: ToolParts) -> None:
+    def __init__(self, declaration: Declaration, imported: LangChainTool, parts: ToolContext) -> None:
         schema: object = imported.tool_call_schema
         if isinstance(schema, type) and issubclass(schema, BaseModel):
             schema = schema.model_json_schema()
@@ -101,7 +101,7 @@ class ImportedTool:
         return ToolResult(ToolOutcome.OK, text, None, sources)
 
 
-def _make(declaration: Declaration, options: LangChainOptions, parts: ToolParts) -> Sequence[Tool]:
+def _make(declaration: Declaration, options: LangChainOptions, parts: ToolContext) -> Sequence[Tool]:
     if declaration.effect is Effect.IDEMPOTENT:
         raise ToolUnfit(
             (

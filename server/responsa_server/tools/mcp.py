@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
 from responsa_server.domain.tools import Declaration, Effect, Tool, ToolCall, ToolCard, ToolResult, ToolUnfit
-from responsa_server.tools.kinds import ToolKind, ToolParts, describe
+from responsa_server.tools.kinds import ToolContext, ToolKind, describe
 from responsa_server.tools.mcp_target import McpOptions, McpTarget, Pinned, read_pinned, target_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class McpTool:
         return await self._server.call(self, call)
 
 
-async def ask_server(declaration: Declaration, parts: ToolParts) -> Sequence[Pinned]:
+async def ask_server(declaration: Declaration, parts: ToolContext) -> Sequence[Pinned]:
     """Ask a declaration's server for its tools. Raises ToolUnfit if it does not answer as it should."""
     server = McpServer(target_of(declaration, cast("McpOptions", declaration.options), parts))
     try:
@@ -100,7 +100,7 @@ async def ask_server(declaration: Declaration, parts: ToolParts) -> Sequence[Pin
         await server.close()
 
 
-def _make(declaration: Declaration, options: McpOptions, parts: ToolParts) -> Sequence[Tool]:
+def _make(declaration: Declaration, options: McpOptions, parts: ToolContext) -> Sequence[Tool]:
     server = McpServer(target_of(declaration, options, parts))
     pinned = {tool.name: tool for tool in read_pinned(declaration)}
     wanted = options.tools or list(pinned)

@@ -15,7 +15,7 @@ from pydantic import Field
 from responsa_server.domain.tools import Declaration, ToolUnfit
 from responsa_server.outbound.connector import ReachableHosts
 from responsa_server.tools.endpoint import AllowPrivate, Auth, Credential, Url, credential_of, reach_of
-from responsa_server.tools.kinds import ToolOptions, ToolParts
+from responsa_server.tools.kinds import ToolContext, ToolOptions
 
 PINNED_SUFFIX: Final = ".pinned.json"
 MOST_TOOLS: Final = 200
@@ -130,13 +130,13 @@ class McpTarget:
     credential: Credential
     reach: ReachableHosts | None
     environment: Mapping[str, str]
-    parts: ToolParts
+    parts: ToolContext
 
     def __repr__(self) -> str:
         return f"McpTarget({self.declaration.name!r})"
 
 
-def target_of(declaration: Declaration, options: McpOptions, parts: ToolParts) -> McpTarget:
+def target_of(declaration: Declaration, options: McpOptions, parts: ToolContext) -> McpTarget:
     """Check a declaration. Raises ToolUnfit."""
     if bool(options.url) == bool(options.command):
         wrong = (

@@ -40,7 +40,7 @@ from responsa_server.tools.endpoint import (
     endpoint_of,
     unreadable_reply,
 )
-from responsa_server.tools.kinds import ToolKind, ToolOptions, ToolParts
+from responsa_server.tools.kinds import ToolContext, ToolKind, ToolOptions
 
 _MAX_QUERY: Final = 400
 _MAX_TITLE: Final = 200
@@ -282,7 +282,7 @@ def _clean(text: str, limit: int) -> str:
     return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
 
 
-def _make(declaration: Declaration, options: WebSearchOptions, parts: ToolParts) -> Sequence[Tool]:
+def _make(declaration: Declaration, options: WebSearchOptions, parts: ToolContext) -> Sequence[Tool]:
     url, auth = service_of(options)
     if options.key:
         parts.secret_of(declaration, options.key, ("key",))

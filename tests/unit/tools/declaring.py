@@ -11,7 +11,7 @@ from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.agents.config.declarations import declare
 from responsa_server.agents.engine.calling import CallModel, argument_problem
 from responsa_server.domain.tools import SecretPlace, Sent, Tool, ToolCall, ToolUnfit, do_nothing
-from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.kinds import ToolContext
 from responsa_server.tools.table import KINDS
 from tests.unit.agents.evidence import WHO
 
@@ -36,7 +36,7 @@ def made(
     """The tools of a declaration named `note`. Raises ToolUnfit; the declaration must be valid."""
     declaration, problems = declare("note", raw, KINDS, folder)
     assert declaration is not None, problems
-    return KINDS[declaration.kind].make(declaration, declaration.options, ToolParts(secret=secret, **parts))
+    return KINDS[declaration.kind].make(declaration, declaration.options, ToolContext(secret=secret, **parts))
 
 
 @asynccontextmanager

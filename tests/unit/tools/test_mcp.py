@@ -30,7 +30,7 @@ from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import Tool, ToolResult, ToolUnfit
 from responsa_server.system.launching import LAUNCHER
 from responsa_server.telemetry.stages import Traces
-from responsa_server.tools.kinds import ToolParts
+from responsa_server.tools.kinds import ToolContext
 from responsa_server.tools.mcp import ask_server
 from responsa_server.tools.mcp_target import path_of_pins, write_pinned
 from responsa_server.tools.table import KINDS
@@ -133,7 +133,7 @@ async def trusted(raw: Mapping[str, Any], folder: Path) -> Sequence[Tool]:
     """The tools of a declaration whose server the owner trusts now."""
     declaration, problems = declare("note", raw, KINDS, folder)
     assert declaration is not None, problems
-    write_pinned(declaration, await ask_server(declaration, ToolParts(secret=secret)))
+    write_pinned(declaration, await ask_server(declaration, ToolContext(secret=secret)))
     return made(raw, folder)
 
 
