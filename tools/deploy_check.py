@@ -1,4 +1,4 @@
-"""Checks the files for containers with the programs that read them: `make deploy-check`.
+"""Checks the files for containers with the programs that read them: `.venv/bin/python tools/deploy_check.py`.
 
 Usage: python tools/deploy_check.py [--quick]
 
@@ -64,7 +64,8 @@ def quick() -> None:
     for what, digest in digests().items():
         if known.get(what) != digest:
             raise Wrong(
-                f"the files of {what} have changed since helm and compose-go read them; run `make deploy-check`, and commit what it writes"
+                f"the files of {what} have changed since helm and compose-go read them; "
+                "run `.venv/bin/python tools/deploy_check.py`, and commit what it writes"
             )
 
 

@@ -68,7 +68,7 @@ KNOWN: Final[Mapping[str, str]] = {
 """Packages whose metadata do not say their licence in either way, each with the licence in its repository."""
 HEAD: Final = """# Licences
 
-`make licences` makes this page. It fails if a package has a licence that is not in the list of `tools/licences.py`: \
+`python tools/licences.py` makes this page. It fails if a package has a licence that is not in the list of `tools/licences.py`: \
 no licence there asks for the source of a program that uses the package. Responsa itself is licensed under the \
 [Apache License 2.0](LICENSE).
 
@@ -166,7 +166,7 @@ def main() -> None:
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(text, encoding="utf-8")
     elif PAGE.read_text(encoding="utf-8") != text:
-        sys.exit("LICENCES.md is out of date; run `make licences`")
+        sys.exit("LICENCES.md is out of date; run `python tools/licences.py`")
 
 
 if __name__ == "__main__":

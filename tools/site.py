@@ -1,8 +1,9 @@
-"""Makes the site of the docs: `make site`. README is its first page. A link that leads out of `docs/` is only its text there,
+"""Makes the site of the docs: `python tools/site.py`. README is its first page. A link that leads out of `docs/` is only its text there,
 because the site has no files of the checkout."""
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import shutil
@@ -67,7 +68,10 @@ def main() -> None:
         elif file.is_file():
             made.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, made)
-    subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=ROOT, check=True)
+    subprocess.run(["make", "--no-print-directory", ".venv/site/.installed"], cwd=ROOT, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".venv" / "site")}
+    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
 if __name__ == "__main__":

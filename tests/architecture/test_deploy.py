@@ -102,7 +102,7 @@ def test_logrotate_divides_the_logs_of_the_service(tmp_path: Path) -> None:
 
 
 def test_all_licences_are_allowed_and_listed() -> None:
-    assert licences.PAGE.read_text(encoding="utf-8") == licences.page(), "run `make licences`"
+    assert licences.PAGE.read_text(encoding="utf-8") == licences.page(), "run `python tools/licences.py`"
 
 
 @pytest.mark.parametrize("expression", ["GPL-3.0-only", "MIT AND AGPL-3.0-only", "", "Proprietary"])

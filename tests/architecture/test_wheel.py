@@ -118,7 +118,7 @@ write = { kind = "prompt", prompt = "say" }
 
 def build(folder: Path) -> Mapping[str, Path]:
     """Newly built wheels in the folder, by the names of their distributions. They are built in a copy without what git
-    ignores but the page and the vectors, as by `make wheel` in a fresh clone."""
+    ignores but the page and the vectors, as by `tools/wheel` in a fresh clone."""
     copy = clone(folder / "clone")
     shutil.copytree(ROOT / DIST, copy / DIST)
     shutil.copyfile(ROOT / VECTORS, copy / VECTORS)

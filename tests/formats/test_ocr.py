@@ -25,7 +25,9 @@ BODY = [
 
 def test_without_ocr_a_scan_is_refused_and_the_refusal_names_the_setting() -> None:
     original = sniff(scan(pdf(lines(60, 700, *BODY))), "a.pdf")
-    with pytest.raises(Rejected, match=r"`make ocr`, start the server with `RESPONSA_INGESTION__OCR=true`"):
+    with pytest.raises(
+        Rejected, match=r"`responsa setup --ocr`, start the server with `RESPONSA_INGESTION__OCR=true`"
+    ):
         parser.parse(original)
     assert +original.left_out == {LeftOutKind.SCANNED_PAGE: 1}
 

@@ -1,4 +1,4 @@
-"""`responsa optimise` with DSPy, which `make optimise` installs in a folder of its own. The run of all tests does not
+"""`responsa optimise` with DSPy, which `make soak` installs in a folder of its own. The run of all tests does not
 pay for its 350 MB."""
 
 from __future__ import annotations

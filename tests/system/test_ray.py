@@ -1,4 +1,5 @@
-"""The same corpus by one worker, by two, and by a Ray cluster of two nodes: `pytest -m soak tests/system/test_ray.py`. It needs `make ray`.
+"""The same corpus by one worker, by two, and by a Ray cluster of two nodes: `pytest -m soak tests/system/test_ray.py`.
+It needs `pip install 'responsa[ray]'`.
 
 RESPONSA_SOAK_COUNT sets the number of documents, which have two paragraphs each.
 """

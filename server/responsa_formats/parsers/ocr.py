@@ -1,4 +1,4 @@
-"""Reads the text of a drawn page (OCR) with RapidOCR, whose wheel contains its models. `make ocr` installs it; the
+"""Reads the text of a drawn page (OCR) with RapidOCR, whose wheel contains its models. `responsa setup --ocr` installs it; the
 sandbox loads it only if it is turned on."""
 
 from __future__ import annotations

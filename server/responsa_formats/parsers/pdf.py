@@ -50,7 +50,7 @@ _BOXES: Final = (_pdfium.FPDF_FORMFIELD_CHECKBOX, _pdfium.FPDF_FORMFIELD_RADIOBU
 _CROSS: Final = re.compile(r"\(8\)\s*Tj")
 """The sign of ZapfDingbats that is a cross, as forms draw it."""
 _NOT_READ: Final = (
-    "Scanned pages can be read by OCR: run `make ocr`, start the server with `RESPONSA_INGESTION__OCR=true`, and upload "
+    "Scanned pages can be read by OCR: run `responsa setup --ocr`, start the server with `RESPONSA_INGESTION__OCR=true`, and upload "
     "the file again; or run OCR on the file yourself and upload the result."
 )
 _NOTHING_READ: Final = "OCR found no text on them."

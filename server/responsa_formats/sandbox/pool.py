@@ -88,7 +88,7 @@ class ParserPool:
     ) -> None:
         """allow_unconfined: whether to parse documents on a kernel that lacks Landlock or seccomp. spool_dir: the
         folder for large results, or None for the system's temporary folder. ocr: whether to read scanned pages of PDF
-        files; `make ocr` installs what that needs.
+        files; `responsa setup --ocr` installs what that needs.
 
         formats: the "module:attribute" of a table like `parsers.table.FORMATS`. import_paths: the folders in which to find that module.
 

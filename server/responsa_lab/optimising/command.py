@@ -22,7 +22,7 @@ from responsa_server.domain.formatting import counted
 
 _MISSING: Final = CommandFailed(
     "DSPy is not installed.",
-    "Install the extra: pip install 'responsa[optimise]', or in a checkout: make optimise.",
+    "Install the extra: pip install 'responsa[optimise]'.",
     EXIT_USAGE,
 )
 _FOLDER: Final = "optimise"

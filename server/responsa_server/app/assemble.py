@@ -353,7 +353,7 @@ def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> Mo
 def _parser(settings: Settings, stack: AsyncExitStack, layout: Layout) -> ParserPool:
     if settings.ingestion.ocr and find_spec("rapidocr") is None:
         raise SettingsError(
-            "ingestion.ocr is turned on, but text recognition is not installed: run `make ocr`."
+            "ingestion.ocr is turned on, but text recognition is not installed: run `responsa setup --ocr`."
         )
     parser = parser_pool(
         concurrency=places(settings.ingestion.concurrency),

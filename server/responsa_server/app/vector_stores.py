@@ -20,7 +20,7 @@ _PREFIX: Final = re.compile(r"[a-z0-9_]{1,40}")
 def _qdrant(address: str, settings: Settings) -> VectorStore:
     if find_spec("qdrant_client") is None:
         raise SettingsError(
-            'retrieval.vector_store is qdrant, but its client is not installed: run `make qdrant`, or `pip install "responsa[qdrant]"`'
+            'retrieval.vector_store is qdrant, but its client is not installed: run `pip install "responsa[qdrant]"`'
         )
     # Imported late, because the client is optional and its import is slow.
     from responsa_server.stores.qdrant import QdrantOptions, QdrantVectors, Quantization, connect

@@ -180,7 +180,7 @@ def ingest_paths(
             if find_spec("ray") is None:
                 raise CommandFailed(
                     "--engine ray needs Ray, which is not installed.",
-                    "Run pip install 'responsa[ray]', or in a checkout make ray.",
+                    "Run pip install 'responsa[ray]'.",
                     EXIT_USAGE,
                 )
         _check_root(root, paths)

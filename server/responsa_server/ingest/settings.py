@@ -48,7 +48,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
         default=False,
         description=(
             "Whether pages of PDF files with pictures and no text, such as scans, are read by OCR. "
-            "`make ocr` installs it."
+            "`responsa setup --ocr` installs it."
         ),
     )
     ocr_seconds: float = Field(

@@ -314,7 +314,7 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
 
 
 class EmbeddedModelSettings(BaseModel, extra="forbid"):
-    """The model on this machine, `embedded:smollm2`, which `make embedded-model` installs."""
+    """The model on this machine, `embedded:smollm2`, which `responsa setup --language-model` installs."""
 
     start: bool = Field(
         default=False,

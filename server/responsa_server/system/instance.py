@@ -22,7 +22,7 @@ SHIPPED_AGENTS: Final = _PACKAGE / "agents" / "shipped"
 """The agents that come with Responsa, each in a folder named by its id."""
 REINSTALL: Final = "install Responsa's packages again (make clean, then make up)"
 _WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_MODEL_REMEDY: Final = "run `make embedded-model`"
+_MODEL_REMEDY: Final = "run `responsa setup --language-model`"
 
 
 def model_folder() -> Path | None:

@@ -1,4 +1,4 @@
-"""The real language model on this machine. `make test` installs it in the same way as `make embedded-model`.
+"""The real language model on this machine. `make test` installs it in the same way as `responsa setup --language-model`.
 
 The answers of the small model vary, so no test compares their words.
 """
@@ -84,7 +84,7 @@ async def answer(model: ChatModel, prompt: ModelPrompt) -> list[ModelPiece]:
 
 
 def test_the_page_selects_this_model() -> None:
-    shown = block_with(ROOT / "docs" / "providers.md", "make embedded-model")
+    shown = block_with(ROOT / "docs" / "providers.md", "responsa setup --language-model")
     assert settings_in(shown) == {"RESPONSA_MODELS__DEFAULT": NAME}
 
 
@@ -206,7 +206,7 @@ def test_where_its_files_are_missing_that_is_told_with_the_remedy(
         return None if name == absent else find(name)
 
     monkeypatch.setattr(importlib.util, "find_spec", find_others)
-    assert "make embedded-model" in (no_language_model() or "")
-    assert "make embedded-model" in (model_table(ModelSettings(), layout).problem(NAME) or "")
-    with pytest.raises(Fixable, match="make embedded-model"):
+    assert "responsa setup --language-model" in (no_language_model() or "")
+    assert "responsa setup --language-model" in (model_table(ModelSettings(), layout).problem(NAME) or "")
+    with pytest.raises(Fixable, match="responsa setup --language-model"):
         EmbeddedLlama(layout, {}, ModelSettings().embedded).preflight()
