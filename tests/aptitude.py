@@ -7,11 +7,11 @@ from contextlib import aclosing
 from typing import Final
 
 from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.domain import DatabaseConnection, SourceDocument
 from responsa_etl.samples import SAMPLE_DATABASES
 from responsa_etl.sources.mapping_text import read_mapping
 from responsa_etl.sources.reading import RowSelection, read_rows
 from responsa_etl.sources.sandbox import SourceSandbox
-from responsa_server.domain.sources import DatabaseConnection, SourceDocument
 from tests.instance import ROOT
 
 SAMPLE: Final = SAMPLE_DATABASES["aptitude"]

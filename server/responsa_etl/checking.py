@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from responsa_etl.domain import DatabaseConnection, SourceConnection
 from responsa_etl.sources.declarations import DeclaredConnection, read_connections
 from responsa_etl.sources.mapping_text import read_mapping
 from responsa_etl.sources.webhooks import DeclaredWebhook, key_of, read_webhooks
@@ -18,7 +19,6 @@ from responsa_server.agents.config.problems import Problem, closest, quote
 from responsa_server.app.settings import load
 from responsa_server.app.tools import read_secret
 from responsa_server.cli.output import Json, echo, print_json
-from responsa_server.domain.sources import DatabaseConnection, SourceConnection
 from responsa_server.domain.tools import ToolUnfit
 
 

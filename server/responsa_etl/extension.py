@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.domain import FolderKind
 from responsa_etl.services.profiles import ProfileService
 from responsa_etl.services.sources import SourceService
 from responsa_etl.sources.crawling import Crawler
@@ -33,7 +34,6 @@ from responsa_server.domain.knowledge import JobKind, Work
 from responsa_server.domain.notifications import NotifiedEvent
 from responsa_server.domain.parts import NOT_PAUSED, Pause, ReportedPart
 from responsa_server.domain.people import Principal
-from responsa_server.domain.sources import FolderKind
 from responsa_server.identity.tokens import Secret
 from responsa_server.library.library import Library
 from responsa_server.outbound.addresses import read_allowed

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.domain import DatabaseConnection, DatabaseKind
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.domain.sources import DatabaseConnection, DatabaseKind
 from responsa_server.system.instance import SHIPPED_AGENTS
 from tests.aptitude import GOLDEN, SAMPLE, documents, written
 

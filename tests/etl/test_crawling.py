@@ -11,20 +11,14 @@ from uuid import UUID
 
 import pytest
 
+from responsa_etl.domain import PAGE, MadeRow, StoredDocument, WebConnection
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.mapping_text import read_mapping
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.errors import Precondition
-from responsa_server.domain.sources import (
-    PAGE,
-    DocumentKey,
-    Fetched,
-    MadeRow,
-    StoredDocument,
-    WebConnection,
-)
+from responsa_server.domain.runs import DocumentKey, Fetched
 from responsa_server.outbound.connector import Connector
 
 HTML = {"content-type": "text/html"}

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import pytest
 
+from responsa_etl.domain import DatabaseConnection, DatabaseKind, WebConnection
 from responsa_etl.sources.mapping import RowProblem, SchemaProblem, SourceMapping
 from responsa_etl.sources.mapping_text import DocumentTemplates, read_mapping
-from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, WebConnection
 
 GOOD = '''connection = "staff"
 collection = "people"

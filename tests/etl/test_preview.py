@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from responsa_etl.domain import DatabaseConnection, DatabaseKind, MadeRow, SourceDocument
 from responsa_etl.sources import service
 from responsa_etl.sources.reading import PREVIEW_BYTES
 from responsa_etl.sources.service import collect_preview
 from responsa_server.domain.errors import Precondition
-from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, MadeRow, SourceDocument
 
 CONNECTION = DatabaseConnection("staff", DatabaseKind.SQLITE, ["*"])
 

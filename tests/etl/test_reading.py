@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.domain import DatabaseConnection, DatabaseFault, DatabaseProblem, MadeRow
 from responsa_etl.sources import reading
 from responsa_etl.sources.declarations import DeclaredConnections, read_connections
 from responsa_etl.sources.mapping_text import read_mapping
@@ -20,7 +21,6 @@ from responsa_etl.sources.reading import RowSelection, read_rows
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.errors import Precondition
-from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem, MadeRow
 
 MAPPING = """connection = "staff"
 collection = "people"

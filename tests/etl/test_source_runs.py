@@ -24,6 +24,7 @@ from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.domain import ConnectedFolder, FolderKind, NewSource, SourceChange
 from responsa_etl.sources import sandbox
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
@@ -47,7 +48,7 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.notifications import DeliveryState, NotifiedEvent
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.sources import ConnectedFolder, FolderKind, NewSource, RunClaim, SourceChange
+from responsa_server.domain.runs import RunClaim
 from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.database import Connection

@@ -12,17 +12,11 @@ import pytest
 from psycopg import conninfo
 
 from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.domain import DatabaseConnection, DatabaseFault, DatabaseKind, DatabaseProblem, DatabaseTls
 from responsa_etl.samples.aptitude.database import Dialect, script
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_local.embedded.postgres import EmbeddedPostgres
-from responsa_server.domain.sources import (
-    DatabaseConnection,
-    DatabaseFault,
-    DatabaseKind,
-    DatabaseProblem,
-    DatabaseTls,
-)
 from responsa_server.domain.tools import SecretPlace
 from tests.aptitude import GOLDEN, documents, written
 from tests.conftest import DatabaseUrls

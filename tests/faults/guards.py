@@ -17,7 +17,7 @@ from responsa_server.calls import frames
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Failed
 from responsa_server.domain.people import Principal
-from responsa_server.domain.sources import RunUpload
+from responsa_server.domain.runs import RunUpload
 from responsa_server.domain.turns import Append, Followed, LogRow
 from responsa_server.stores.postgres import database
 from responsa_server.stores.postgres.documents import DocumentStore

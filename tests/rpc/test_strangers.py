@@ -26,12 +26,12 @@ from uuid_utils.compat import uuid7
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_etl.domain import NewSource
 from responsa_etl.stores.sources import PostgresSources
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import ON_BEHALF_OF
 from responsa_server.domain.accounts import Claims, NewSession
 from responsa_server.domain.people import AuditEvent, NewKey, Origin, Principal, Role
-from responsa_server.domain.sources import NewSource
 from responsa_server.identity.settings import TokenSettings
 from responsa_server.identity.tokens import Secret, Tokens
 from responsa_server.stores.postgres.accounts import PostgresAccountStore

@@ -16,8 +16,8 @@ from responsa_etl.databases.kinds import SERVERS
 from responsa_etl.databases.reading import SqlDatabases
 from responsa_etl.databases.sqlite import SqliteReading
 from responsa_etl.databases.sqlite_process import FUNCTIONS
+from responsa_etl.domain import DatabaseConnection, DatabaseFault, DatabaseKind, DatabaseProblem
 from responsa_formats.sandbox.confinement import capabilities
-from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseKind, DatabaseProblem
 
 WRITTEN = """
     PRAGMA journal_mode = WAL;

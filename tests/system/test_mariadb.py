@@ -20,17 +20,11 @@ import pymysql
 import pytest
 
 from responsa_etl.databases.reading import SqlDatabases
+from responsa_etl.domain import DatabaseConnection, DatabaseFault, DatabaseKind, DatabaseProblem, DatabaseTls
 from responsa_etl.sources.mapping_text import read_mapping
 from responsa_etl.sources.reading import RowSelection, read_rows
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.domain.sources import (
-    DatabaseConnection,
-    DatabaseFault,
-    DatabaseKind,
-    DatabaseProblem,
-    DatabaseTls,
-)
 from responsa_server.domain.tools import SecretPlace
 from tests.tied import tied
 from tests.wire.smtp import certificate_in

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from responsa.knowledge.v1 import subject_profile_pb2
+from responsa_etl.domain import Profile
 from responsa_server.calls.convert import knowledge, messages
 from responsa_server.domain.rows import Row
-from responsa_server.domain.sources import Profile
 
 
 def profile(value: Profile) -> subject_profile_pb2.SubjectProfile:

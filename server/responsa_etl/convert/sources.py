@@ -5,18 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from responsa.admin.v1 import admin_service_pb2, delivery_pb2, source_pb2
+from responsa_etl.domain import DELETIONS_PERCENT, ConnectedFolder, MadeRow, NewSource, Source, SourceChange
 from responsa_server.calls.convert import enums, messages, structs
 from responsa_server.calls.convert.values import slug_of
 from responsa_server.domain import names
 from responsa_server.domain.notifications import Delivery
-from responsa_server.domain.sources import (
-    DELETIONS_PERCENT,
-    ConnectedFolder,
-    MadeRow,
-    NewSource,
-    Source,
-    SourceChange,
-)
 
 _EXACT: Final = 2**53
 

@@ -40,7 +40,7 @@ from responsa_etl.databases.problems import (
     unreachable,
     unreadable_value,
 )
-from responsa_server.domain.sources import (
+from responsa_etl.domain import (
     MAX_TEXT_BYTES,
     DatabaseConnection,
     DatabaseFault,

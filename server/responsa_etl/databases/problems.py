@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem
+from responsa_etl.domain import DatabaseConnection, DatabaseFault, DatabaseProblem
 
 ROW_BYTES: Final = 16 << 20
 """The length from which a row is refused."""

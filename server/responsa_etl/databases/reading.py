@@ -30,7 +30,7 @@ from responsa_etl.databases.problems import (
 )
 from responsa_etl.databases.sqlite import SqliteReading
 from responsa_etl.databases.sqlite_process import PIECE_BYTES
-from responsa_server.domain.sources import (
+from responsa_etl.domain import (
     DatabaseConnection,
     DatabaseFault,
     DatabaseKind,

@@ -26,7 +26,7 @@ from responsa_etl.databases.problems import (
     timeout_problem,
 )
 from responsa_etl.databases.sqlite_process import EXIT_UNCONFINED, LENGTHS, NO_MEMORY, PIECE_BYTES
-from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem
+from responsa_etl.domain import DatabaseConnection, DatabaseFault, DatabaseProblem
 
 MEMORY_BYTES: Final = 256 << 20
 """What the process may use beyond what it needs to start."""

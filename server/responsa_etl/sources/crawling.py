@@ -19,6 +19,16 @@ from typing import TYPE_CHECKING, Final
 
 import httpx2
 
+from responsa_etl.domain import (
+    MAX_KEY_BYTES,
+    PAGE,
+    DatabaseFault,
+    MadeRow,
+    SourceDocument,
+    SourcePage,
+    StoredDocument,
+    WebConnection,
+)
 from responsa_etl.sources.mapping import MappedPages, SourceMapping, sites_of
 from responsa_etl.sources.reading import unreadable
 from responsa_etl.sources.sandbox import SourceSandbox, SourceSandboxes
@@ -30,18 +40,7 @@ from responsa_etl.sources.sitemaps import (
     SitemapProblem,
 )
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.domain.sources import (
-    MAX_KEY_BYTES,
-    PAGE,
-    DatabaseFault,
-    DocumentKey,
-    Fetched,
-    MadeRow,
-    SourceDocument,
-    SourcePage,
-    StoredDocument,
-    WebConnection,
-)
+from responsa_server.domain.runs import DocumentKey, Fetched
 from responsa_server.ingest.formats import FORMATS
 from responsa_server.outbound.addresses import OutboundError, UrlOrigin, origin_of, read_allowed
 from responsa_server.outbound.connector import (

@@ -12,17 +12,11 @@ from typing import Annotated, Final, Literal, TypeVar
 import rtoml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
+from responsa_etl.domain import DatabaseConnection, DatabaseKind, DatabaseTls, SourceConnection, WebConnection
 from responsa_server.agents.config.declarations import SecretTable
 from responsa_server.agents.config.files import file_text
 from responsa_server.agents.config.problems import Problem, from_validation, syntax_problem
 from responsa_server.agents.engine.config import Table, Texts
-from responsa_server.domain.sources import (
-    DatabaseConnection,
-    DatabaseKind,
-    DatabaseTls,
-    SourceConnection,
-    WebConnection,
-)
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
 

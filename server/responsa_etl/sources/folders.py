@@ -16,24 +16,23 @@ from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidTag
 
-from responsa_etl.sources.crawling import Check
-from responsa_etl.sources.mapping import SourceMapping
-from responsa_etl.sources.reading import unreadable
-from responsa_server.domain.files import is_left_behind
-from responsa_server.domain.people import Principal
-from responsa_server.domain.sources import (
+from responsa_etl.domain import (
     FILE,
     MAX_KEY_BYTES,
     ConnectedFolder,
     DatabaseFault,
-    DocumentKey,
-    Fetched,
     FolderKind,
     MadeRow,
     SourceDocument,
     SourcePage,
     StoredDocument,
 )
+from responsa_etl.sources.crawling import Check
+from responsa_etl.sources.mapping import SourceMapping
+from responsa_etl.sources.reading import unreadable
+from responsa_server.domain.files import is_left_behind
+from responsa_server.domain.people import Principal
+from responsa_server.domain.runs import DocumentKey, Fetched
 from responsa_server.identity.tokens import Secret
 from responsa_server.ingest.formats import FORMATS
 from responsa_server.outbound.addresses import Allowed, OutboundError, UrlOrigin, origin_of

@@ -22,6 +22,7 @@ from typing import Final
 
 import httpx2
 
+from responsa_etl.domain import ConnectedFolder, DatabaseFault
 from responsa_etl.sources.folders import (
     FileProblem,
     FolderFile,
@@ -32,7 +33,6 @@ from responsa_etl.sources.folders import (
     origin_of_folder,
     too_many,
 )
-from responsa_server.domain.sources import ConnectedFolder, DatabaseFault
 from responsa_server.outbound.addresses import Allowed, UrlOrigin, origin_of
 from responsa_server.outbound.connector import ForbiddenRequest, reachable_addresses
 from responsa_server.system.launching import launcher_of

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from responsa_etl.domain import ConnectedFolder, DatabaseFault
 from responsa_etl.sources.folders import (
     FileProblem,
     FolderFile,
@@ -23,7 +24,6 @@ from responsa_etl.sources.folders import (
     too_many,
 )
 from responsa_server.domain.people import Principal
-from responsa_server.domain.sources import ConnectedFolder, DatabaseFault
 
 _SETTING: Final = "sources.paths (RESPONSA_SOURCES__PATHS)"
 _TENANT: Final = "{tenant}"

@@ -17,8 +17,8 @@ from typing import Final, Literal, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from responsa_etl.domain import MAX_TEXT_BYTES, SourceConnection, WebConnection, bytes_of
 from responsa_server.agents.config.problems import Key, Problem, closest, quote
-from responsa_server.domain.sources import MAX_TEXT_BYTES, SourceConnection, WebConnection, bytes_of
 from responsa_server.outbound.addresses import origin_of
 
 _FIELDS: Final = 5

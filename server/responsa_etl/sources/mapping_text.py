@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, cast
 import rtoml
 from pydantic import BeforeValidator, Field, ValidationError
 
+from responsa_etl.domain import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
 from responsa_etl.sources.mapping import (
     FILE,
     SUBJECT,
@@ -36,7 +37,6 @@ from responsa_server.agents.config.problems import (
 )
 from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.agents.engine.prompts import FrontMatter, PromptError, PromptSet, PromptSource
-from responsa_server.domain.sources import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
 from responsa_server.outbound.addresses import OutboundError, origin_of
 
 _NAME: Final = "^[a-z][a-z0-9_]{0,30}$"

@@ -9,6 +9,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from responsa_etl.domain import (
+    DatabaseConnection,
+    DatabaseFault,
+    DatabaseProblem,
+    Databases,
+    DatabaseSession,
+    MadeRow,
+    bytes_of,
+)
 from responsa_etl.sources.mapping import (
     SUBJECT,
     MappedQuery,
@@ -18,15 +27,6 @@ from responsa_etl.sources.mapping import (
 )
 from responsa_etl.sources.sandbox import AskedRow, FilledRow, Filler, SourceSandbox
 from responsa_server.domain.errors import Precondition, Reason
-from responsa_server.domain.sources import (
-    DatabaseConnection,
-    DatabaseFault,
-    DatabaseProblem,
-    Databases,
-    DatabaseSession,
-    MadeRow,
-    bytes_of,
-)
 
 PREVIEW_ROWS: Final = 10_000
 """The number of rows that a preview for one subject reads of a query that has no statement for one subject."""

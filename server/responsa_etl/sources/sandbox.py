@@ -14,6 +14,7 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from responsa_etl.domain import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
 from responsa_etl.sources.listings import ListedEntry, ListingProblem, unpack_listing
 from responsa_etl.sources.mapping import FILE, SourceMapping, finish_mapping
 from responsa_etl.sources.sitemaps import Sitemap, SitemapProblem, unpack_sitemap
@@ -23,7 +24,6 @@ from responsa_formats.sandbox.computation import ParseLimits
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.problems import Problem
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.sources import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
 from responsa_server.domain.tenant_locks import TenantLocks
 from responsa_server.ingest.parsing import document_error
 

@@ -10,6 +10,21 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from responsa_etl.domain import (
+    FILE,
+    ConnectedFolder,
+    DatabaseFault,
+    Databases,
+    FolderKind,
+    MadeRow,
+    NewSource,
+    Person,
+    Profile,
+    Source,
+    SourceChange,
+    SourceConnection,
+    WebConnection,
+)
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
 from responsa_etl.sources.folders import FolderProblem, Folders, mapping_of
@@ -27,21 +42,6 @@ from responsa_server.domain.formatting import counted
 from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.parts import NOT_PAUSED, Health, PartReport, Pause
 from responsa_server.domain.people import Principal, Role, owner_required
-from responsa_server.domain.sources import (
-    FILE,
-    ConnectedFolder,
-    DatabaseFault,
-    Databases,
-    FolderKind,
-    MadeRow,
-    NewSource,
-    Person,
-    Profile,
-    Source,
-    SourceChange,
-    SourceConnection,
-    WebConnection,
-)
 from responsa_server.library.library import Library
 
 # The number of violations that a status describes.

@@ -32,6 +32,18 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from responsa_etl.domain import (
+    DatabaseFault,
+    Databases,
+    MadeRow,
+    NewFailure,
+    RunCounts,
+    RunTask,
+    SourceDocument,
+    SourcePage,
+    StoredDocument,
+    WebConnection,
+)
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
 from responsa_etl.sources.folders import Folders, mapping_of
@@ -58,21 +70,7 @@ from responsa_server.domain.knowledge import (
     workers_lost,
 )
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.sources import (
-    DatabaseFault,
-    Databases,
-    DocumentKey,
-    Fetched,
-    MadeRow,
-    NewFailure,
-    RunCounts,
-    RunTask,
-    RunUpload,
-    SourceDocument,
-    SourcePage,
-    StoredDocument,
-    WebConnection,
-)
+from responsa_server.domain.runs import DocumentKey, Fetched, RunUpload
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.library.library import Library
 from responsa_server.spools import spooling

@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx2
 
+from responsa_etl.domain import ConnectedFolder, DatabaseFault, FolderKind
 from responsa_etl.sources.folders import (
     FileProblem,
     FolderFile,
@@ -31,7 +32,6 @@ from responsa_etl.sources.folders import (
 )
 from responsa_etl.sources.listings import LISTING_BYTES, ListedEntry, ListingProblem
 from responsa_etl.sources.sandbox import SourceSandbox, SourceSandboxes
-from responsa_server.domain.sources import ConnectedFolder, DatabaseFault, FolderKind
 from responsa_server.outbound.addresses import Allowed, UrlOrigin
 from responsa_server.outbound.connector import (
     Connector,

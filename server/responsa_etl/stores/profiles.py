@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from responsa_etl.domain import MAX_PROFILE_DOCUMENTS, Person, Profile
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import Document
 from responsa_server.domain.people import Principal
 from responsa_server.domain.rows import Row
-from responsa_server.domain.sources import (
-    MAX_PROFILE_DOCUMENTS,
-    Person,
-    Profile,
-)
 from responsa_server.stores.postgres.database import (
     Database,
     Queries,

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from responsa_etl.domain import SCHEDULED, NewFailure, NewRun, RunCounts, RunTask, Source, StoredDocument
 from responsa_etl.stores.sources import KIND, build_source
 from responsa_server.domain import names
 from responsa_server.domain.errors import Cancelled, Exhausted, NotFound, Precondition, Reason, ResponsaError
@@ -28,18 +29,7 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FAILED_ROWS
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.rows import Row
-from responsa_server.domain.sources import (
-    SCHEDULED,
-    DocumentKey,
-    Fetched,
-    NewFailure,
-    NewRun,
-    RunClaim,
-    RunCounts,
-    RunTask,
-    Source,
-    StoredDocument,
-)
+from responsa_server.domain.runs import DocumentKey, Fetched, RunClaim
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog

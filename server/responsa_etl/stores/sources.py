@@ -10,11 +10,11 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from responsa_etl.domain import ConnectedFolder, NewSource, Source, SourceChange
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.lists import SOURCES
 from responsa_server.domain.people import Principal
-from responsa_server.domain.sources import ConnectedFolder, NewSource, Source, SourceChange
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres.database import (
     Connection,

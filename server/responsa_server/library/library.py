@@ -45,7 +45,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.domain.sources import RunUpload
+from responsa_server.domain.runs import RunUpload
 from responsa_server.ingest.formats import FORMATS
 from responsa_server.ingest.indexing import SHORT_BYTES
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES

@@ -34,7 +34,7 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import DOCUMENT_VERSIONS, DOCUMENTS
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role, Server
-from responsa_server.domain.sources import RunClaim, RunUpload
+from responsa_server.domain.runs import RunClaim, RunUpload
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog

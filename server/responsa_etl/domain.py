@@ -8,12 +8,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_contract import FolderKind
 from responsa_server.domain import names
 from responsa_server.domain.rows import Row
+from responsa_server.domain.runs import DocumentKey, Fetched, RunClaim
 from responsa_server.domain.tools import SecretPlace
 
 MAX_KEY_BYTES: Final = 400
@@ -257,19 +258,6 @@ FILE: Final = "file"
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """How a page or a file was fetched. listed: its address in the mapping or the sitemap, or its path. address: the one
-    that answered, after redirects. etag, modified: the headers ETag and Last-Modified; "" without. For a file, etag is
-    what changes with its content. collection: that of its document."""
-
-    listed: str
-    address: str
-    etag: str
-    modified: str
-    collection: str
-
-
-@dataclass(frozen=True, slots=True)
 class SourcePage:
     """The bytes of a page or a file. media_type: with its parameters; "" if the site names none."""
 
@@ -318,43 +306,6 @@ class MadeRow:
     subject: str = ""
     unchanged: bool = False
     gone: bool = False
-
-
-class DocumentKey(NamedTuple):
-    """What tells a document of a source apart: the kind, and the key within the kind."""
-
-    kind: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunClaim:
-    """A claim on a run. A worker with an older epoch can write nothing."""
-
-    tenant_id: str
-    operation_id: UUID
-    epoch: int
-    source_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunUpload:
-    """What is stored with the upload of a document that a run makes, in one transaction with it. The transaction fails
-    with OwnershipLost if the run is not the worker's any more.
-
-    digest: of all that the row made. together: whether the version waits until `PostgresSourceRuns.publish` publishes
-    it with the other documents of its subject. metadata: the document's from then on. fetched: of a page. urgent:
-    whether somebody waits for the document, so that it is indexed before others of the tenant; otherwise it is indexed
-    after those that no run made.
-    """
-
-    claim: RunClaim
-    at: DocumentKey
-    digest: bytes
-    together: bool
-    metadata: Mapping[str, object]
-    fetched: Fetched | None = None
-    urgent: bool = False
 
 
 MAX_PROFILE_DOCUMENTS: Final = 200
