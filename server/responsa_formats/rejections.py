@@ -11,7 +11,7 @@ RENAME: Final = "Give the file the suffix of its content, or save it again in th
 SPLIT: Final = "Split the document into smaller files."
 
 
-class Reason(StrEnum):
+class Cause(StrEnum):
     """Why a document is rejected."""
 
     EMPTY = auto()
@@ -26,7 +26,7 @@ class Reason(StrEnum):
 class Rejected(Exception):
     """A document is at fault: the same bytes fail again. message: one or two sentences for its reader."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Cause, message: str) -> None:
         super().__init__(reason, message)
         self.reason = reason
         self.message = message
@@ -48,42 +48,42 @@ def empty(
     what: str = "The document has no text. Upload a file with visible text.",
 ) -> Rejected:
     """The document has no visible text: it has no bytes, only white space, or only markup without text."""
-    return Rejected(Reason.EMPTY, what)
+    return Rejected(Cause.EMPTY, what)
 
 
 def unsupported(what: str) -> Rejected:
     """The document has the declared type, but that type is not supported."""
     remedy = "Save it as PDF, Markdown or another supported type, and upload it again."
-    return Rejected(Reason.TYPE_UNSUPPORTED, f"{what} is not a supported document type. {remedy}")
+    return Rejected(Cause.TYPE_UNSUPPORTED, f"{what} is not a supported document type. {remedy}")
 
 
 def mismatch(what: str, remedy: str = RENAME) -> Rejected:
     """The content's type differs from the type that the name or the media type declares. `what` and `remedy` are whole
     sentences."""
-    return Rejected(Reason.TYPE_MISMATCH, f"{what} {remedy}")
+    return Rejected(Cause.TYPE_MISMATCH, f"{what} {remedy}")
 
 
 def malformed(what: str, remedy: str = CHECK_FILE) -> Rejected:
     """The bytes cannot be decoded, or the parser failed on them. `what` and `remedy` are one sentence each."""
-    return Rejected(Reason.MALFORMED, f"{what} {remedy}")
+    return Rejected(Cause.MALFORMED, f"{what} {remedy}")
 
 
 def encrypted() -> Rejected:
     """The document can be opened only with a password."""
     return Rejected(
-        Reason.ENCRYPTED,
+        Cause.ENCRYPTED,
         "The document is protected by a password. Save it without the password and upload it again.",
     )
 
 
 def parser_limit(what: str, remedy: str = SPLIT) -> Rejected:
     """Parsing exceeded a limit on time, memory, nesting or access. `what` and `remedy` are one sentence each."""
-    return Rejected(Reason.PARSER_LIMIT, f"{what} {remedy}")
+    return Rejected(Cause.PARSER_LIMIT, f"{what} {remedy}")
 
 
 def too_large(limit: int) -> Rejected:
     """The file has more bytes than a document may have."""
-    return Rejected(Reason.TOO_LARGE, f"The document has more than {limit:,} bytes. {SPLIT}")
+    return Rejected(Cause.TOO_LARGE, f"The document has more than {limit:,} bytes. {SPLIT}")
 
 
 def too_much_text() -> Rejected:

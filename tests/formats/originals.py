@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import pytest
 
 from responsa_formats.parsers.sniff import Original, sniff
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_formats.text.canonical import ParsedDocument
 
 
 @contextmanager
-def rejected(reason: Reason, match: str | None = None) -> Generator[pytest.ExceptionInfo[Rejected]]:
+def rejected(reason: Cause, match: str | None = None) -> Generator[pytest.ExceptionInfo[Rejected]]:
     """Check that the block raises Rejected for this reason."""
     with pytest.raises(Rejected, match=match) as caught:
         yield caught

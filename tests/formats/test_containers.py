@@ -19,7 +19,7 @@ from responsa_formats.parsers.office import MAX_DEPTH
 from responsa_formats.parsers.office_samples import zip_members
 from responsa_formats.parsers.sniff import decide_format, sniff
 from responsa_formats.parsers.table import DOCX, EPUB, FORMATS, ODS, ODT, PPTX, XLSB, XLSX, Format
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from tests.formats.in_memory import InMemory
 from tests.formats.office_files import W, changed, docx, parse
 from tests.formats.originals import rejected
@@ -44,31 +44,31 @@ def test_the_members_of_an_archive_decide_its_format(row: Format) -> None:
 @pytest.mark.parametrize(
     ("data", "name", "reason", "words"),
     [
-        (office_samples.XLSX, "a.docx", Reason.TYPE_MISMATCH, 'ends in ".docx" (Word), but the content is an Excel workbook'),
-        (office_samples.DOCX, "a.md", Reason.TYPE_MISMATCH, "but the content is a Word document"),
-        (zip_members({"a.txt": "x"}), "a.docx", Reason.TYPE_MISMATCH, "but the content is a ZIP archive"),
-        (zip_members({"folder/word/document.xml": "x"}), "a.docx", Reason.TYPE_MISMATCH, "a ZIP archive"),
-        (zip_members({"a.txt": "x"}), "", Reason.TYPE_UNSUPPORTED, "a ZIP archive, which is not a supported"),
+        (office_samples.XLSX, "a.docx", Cause.TYPE_MISMATCH, 'ends in ".docx" (Word), but the content is an Excel workbook'),
+        (office_samples.DOCX, "a.md", Cause.TYPE_MISMATCH, "but the content is a Word document"),
+        (zip_members({"a.txt": "x"}), "a.docx", Cause.TYPE_MISMATCH, "but the content is a ZIP archive"),
+        (zip_members({"folder/word/document.xml": "x"}), "a.docx", Cause.TYPE_MISMATCH, "a ZIP archive"),
+        (zip_members({"a.txt": "x"}), "", Cause.TYPE_UNSUPPORTED, "a ZIP archive, which is not a supported"),
         (
             zip_members({"mimetype": "application/vnd.oasis.opendocument.presentation", "content.xml": "x"}),
             "a.odt",
-            Reason.TYPE_MISMATCH,
+            Cause.TYPE_MISMATCH,
             "an OpenDocument presentation",
         ),
-        (b"words", "a.xlsx", Reason.TYPE_MISMATCH, "but the content is text"),
-        (b"<html><p>x</p></html>", "a.docx", Reason.TYPE_MISMATCH, "but the content is text"),
-        (office_samples.DOCX[:200], "a.docx", Reason.MALFORMED, "may be cut off"),
-        (office_samples.DOCX[:200], "", Reason.MALFORMED, "may be cut off"),
-        (office_samples.DOCX[:200], "a.md", Reason.TYPE_MISMATCH, "but the content is a ZIP archive"),
-        (ENCRYPTED, "a.docx", Reason.ENCRYPTED, "protected by a password"),
-        (ENCRYPTED, "", Reason.ENCRYPTED, "protected by a password"),
-        (ENCRYPTED, "a.txt", Reason.TYPE_MISMATCH, "Office document"),
-        (OLE_MAGIC + bytes(600), "a.doc", Reason.TYPE_UNSUPPORTED, "an old Office document"),
-        (OLE_MAGIC + bytes(600), "a.docx", Reason.TYPE_MISMATCH, "an old Office document"),
+        (b"words", "a.xlsx", Cause.TYPE_MISMATCH, "but the content is text"),
+        (b"<html><p>x</p></html>", "a.docx", Cause.TYPE_MISMATCH, "but the content is text"),
+        (office_samples.DOCX[:200], "a.docx", Cause.MALFORMED, "may be cut off"),
+        (office_samples.DOCX[:200], "", Cause.MALFORMED, "may be cut off"),
+        (office_samples.DOCX[:200], "a.md", Cause.TYPE_MISMATCH, "but the content is a ZIP archive"),
+        (ENCRYPTED, "a.docx", Cause.ENCRYPTED, "protected by a password"),
+        (ENCRYPTED, "", Cause.ENCRYPTED, "protected by a password"),
+        (ENCRYPTED, "a.txt", Cause.TYPE_MISMATCH, "Office document"),
+        (OLE_MAGIC + bytes(600), "a.doc", Cause.TYPE_UNSUPPORTED, "an old Office document"),
+        (OLE_MAGIC + bytes(600), "a.docx", Cause.TYPE_MISMATCH, "an old Office document"),
     ],
 )  # fmt: skip
 def test_a_container_that_is_not_what_it_says_gets_a_clear_error(
-    data: bytes, name: str, reason: Reason, words: str
+    data: bytes, name: str, reason: Cause, words: str
 ) -> None:
     for deciding in (lambda: sniff(data, name), lambda: decide_format(InMemory(data), name, "", FORMATS)):
         with rejected(reason) as caught:
@@ -81,7 +81,7 @@ def test_an_encrypted_member_is_protected() -> None:
     at = data.rfind(b"PK\x01\x02", 0, data.find(b"word/document.xml", data.find(b"PK\x01\x02")))
     flags = struct.unpack_from("<H", data, at + 8)[0]
     struct.pack_into("<H", data, at + 8, flags | 1)
-    with rejected(Reason.ENCRYPTED):
+    with rejected(Cause.ENCRYPTED):
         parse(bytes(data), "a.docx")
 
 
@@ -90,7 +90,7 @@ def test_a_member_that_is_packed_by_another_method_is_malformed() -> None:
     with zipfile.ZipFile(BytesIO(docx(BODY))) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_BZIP2) as new:
         for name in old.namelist():
             new.writestr(name, old.read(name))
-    with rejected(Reason.MALFORMED, match="packed in a way"):
+    with rejected(Cause.MALFORMED, match="packed in a way"):
         parse(made.getvalue(), "a.docx")
 
 
@@ -111,7 +111,7 @@ def test_names_of_members_are_found_whatever_their_slashes_and_case() -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_xml_with_a_document_type_is_refused(prologue: str, encoding: str) -> None:
     xml = f"{prologue}<w:document {W}><w:body>{BODY}</w:body></w:document>".encode(encoding)
-    with rejected(Reason.MALFORMED, match="document type declaration"):
+    with rejected(Cause.MALFORMED, match="document type declaration"):
         parse(changed(docx(BODY), {"word/document.xml": xml}), "a.docx")
 
 
@@ -120,7 +120,7 @@ def test_xml_with_a_document_type_is_refused(prologue: str, encoding: str) -> No
     [b"", b"<w>", b"\xff\xfe<", b"<?xml version='1.0' encoding='rot13'?><a/>", b"<a>&b;</a>", b"<a>\x00</a>"],
 )
 def test_damaged_xml_is_malformed(xml: bytes) -> None:
-    with rejected(Reason.MALFORMED, match='"word/document.xml" of the document is damaged'):
+    with rejected(Cause.MALFORMED, match='"word/document.xml" of the document is damaged'):
         parse(changed(docx(BODY), {"word/document.xml": xml}), "a.docx")
 
 
@@ -130,20 +130,20 @@ def test_deep_nesting_is_a_limit() -> None:
 
     # The elements around the nest, and the paragraph in it, are the other six.
     assert parse(docx(nested(MAX_DEPTH - 6)), "a.docx").canonical_text == "Rye."
-    with rejected(Reason.PARSER_LIMIT, match="nested more than 200 deep"):
+    with rejected(Cause.PARSER_LIMIT, match="nested more than 200 deep"):
         parse(docx(nested(MAX_DEPTH)), "a.docx")
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     bomb = zip_members({"[Content_Types].xml": "", "word/document.xml": " " * (32 * 1024 * 1024)})
     assert len(bomb) < 64 * 1024
-    with rejected(Reason.PARSER_LIMIT, match="expands too far"):
+    with rejected(Cause.PARSER_LIMIT, match="expands too far"):
         decide_format(InMemory(bomb), "a.docx", "", FORMATS)
 
 
 def test_a_member_that_is_too_large_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "MAX_MEMBER_BYTES", 10)
-    with rejected(Reason.PARSER_LIMIT, match="expands too far"):
+    with rejected(Cause.PARSER_LIMIT, match="expands too far"):
         parse(docx(BODY), "a.docx")
 
 
@@ -151,13 +151,13 @@ def test_a_member_that_lies_about_its_size_is_malformed() -> None:
     data = bytearray(docx(BODY))
     at = data.rfind(b"PK\x01\x02", 0, data.find(b"word/document.xml", data.find(b"PK\x01\x02")))
     struct.pack_into("<I", data, at + 24, 10)
-    with rejected(Reason.MALFORMED, match="damaged"):
+    with rejected(Cause.MALFORMED, match="damaged"):
         parse(bytes(data), "a.docx")
 
 
 def test_too_many_members_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "MAX_MEMBERS", 2)
-    with rejected(Reason.PARSER_LIMIT, match="more than 2 members"):
+    with rejected(Cause.PARSER_LIMIT, match="more than 2 members"):
         Archive.open(zip_members({"a": "", "b": "", "c": ""}))
 
 

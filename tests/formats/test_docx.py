@@ -5,7 +5,7 @@ import pytest
 from responsa_formats.parsers import docx as docx_format
 from responsa_formats.parsers.office_samples import relationships, zip_members
 from responsa_formats.parsers.sniff import sniff
-from responsa_formats.rejections import Reason
+from responsa_formats.rejections import Cause
 from responsa_formats.text.canonical import BlockKind
 from tests.formats.office_files import RELATIONS, changed, core, docx, parse, paths, spans
 from tests.formats.originals import rejected
@@ -427,14 +427,14 @@ def test_the_strict_form_and_other_names_of_the_main_part_are_read() -> None:
 
 
 def test_a_document_without_text_is_empty() -> None:
-    with rejected(Reason.EMPTY, match="Word document has no text"):
+    with rejected(Cause.EMPTY, match="Word document has no text"):
         parse(docx(p("\u00a0")), "a.docx")
 
 
 def test_a_document_without_its_main_part_is_malformed() -> None:
-    with rejected(Reason.MALFORMED, match="does not name its main part"):
+    with rejected(Cause.MALFORMED, match="does not name its main part"):
         parse(zip_members({"word/document.xml": "<x/>"}), "a.docx")
-    with rejected(Reason.MALFORMED, match=r'"word/styles\.xml" of the document is damaged'):
+    with rejected(Cause.MALFORMED, match=r'"word/styles\.xml" of the document is damaged'):
         parse(docx(p("x"), {"styles": "<"}), "a.docx")
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from responsa_formats.parsers import ics
 from responsa_formats.parsers.sniff import sniff
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from tests.formats.originals import rejected
 
 
@@ -90,7 +90,7 @@ def test_tasks_are_entries_and_a_calendar_without_entries_is_empty() -> None:
         text_of("SUMMARY:Paint", "DUE;VALUE=DATE:20261224", kind="VTODO")
         == "Paint\n\nDue: Thursday, 24 December 2026"
     )
-    with rejected(Reason.EMPTY):
+    with rejected(Cause.EMPTY):
         text_of("TZID:Europe/Berlin", kind="VTIMEZONE")
 
 
@@ -99,4 +99,4 @@ def test_whatever_an_event_says_it_is_read(lines: str) -> None:
     try:
         text_of("SUMMARY:S", f"DTSTART:{lines}", f"RRULE:{lines}", lines)
     except Rejected as error:
-        assert error.reason is Reason.EMPTY  # noqa: PT017  an END within the lines may leave no entry
+        assert error.reason is Cause.EMPTY  # noqa: PT017  an END within the lines may leave no entry

@@ -9,7 +9,7 @@ import pytest
 from responsa_formats.parsers import ods as ods_format
 from responsa_formats.parsers.sniff import Original, sniff
 from responsa_formats.parsers.table import FORMATS
-from responsa_formats.rejections import Reason
+from responsa_formats.rejections import Cause
 from responsa_formats.text.canonical import ParsedDocument
 from tests.formats.binary_sheets import Day, xls, xlsb
 from tests.formats.office_files import epub, ods, paths
@@ -111,7 +111,7 @@ def test_repeated_cells_of_a_sheet_are_bounded_before_they_expand(monkeypatch: p
     wide = table(cell("x", 'table:number-columns-repeated="1001"'))
     tall = table(f'<table:table-row table:number-rows-repeated="1001">{cell("x")}</table:table-row>')
     for sheets in (wide, tall):
-        with rejected(Reason.PARSER_LIMIT, match="more than 1,000 cells"):
+        with rejected(Cause.PARSER_LIMIT, match="more than 1,000 cells"):
             read(ods(sheets), "a.ods")
 
 
@@ -139,7 +139,7 @@ def test_merged_cells_of_an_old_workbook() -> None:
 
 
 def test_a_damaged_old_workbook() -> None:
-    with rejected(Reason.MALFORMED):
+    with rejected(Cause.MALFORMED):
         read(xls({"S": [["a"]]}).replace(b"\x09\x08\x10\x00", b"\x09\x08\xff\xff"), "a.xls")
 
 
@@ -195,7 +195,7 @@ def test_rtf(body: bytes, text: str, left_out: Mapping[str, int]) -> None:
 def test_rtf_states_its_title_and_bounds_its_groups() -> None:
     document, _ = read(rb"{\rtf1{\info{\title The {\b old} pier}{\author Ann}}Text\par}", "")
     assert (document.title, document.author) == ("The old pier", "Ann")
-    with rejected(Reason.PARSER_LIMIT, match="nested more than 1,000 deep"):
+    with rejected(Cause.PARSER_LIMIT, match="nested more than 1,000 deep"):
         read(rb"{\rtf1 x" + b"{" * 1001, "a.rtf")
 
 
@@ -239,7 +239,7 @@ def test_a_book_under_drm_is_refused(member: str, content: str, *, refused: bool
     xml = f'<encryption xmlns:e="http://www.w3.org/2001/04/xmlenc#">{method}</encryption>'
     data = epub({"a.xhtml": page("<p>Text</p>")}, more={member: xml})
     if refused:
-        with rejected(Reason.ENCRYPTED, match="protected by DRM"):
+        with rejected(Cause.ENCRYPTED, match="protected by DRM"):
             read(data, "a.epub")
     else:
         assert read(data, "a.epub")[0].canonical_text == "Text"
@@ -339,5 +339,5 @@ def test_a_line_of_csv_in_another_character_set_is_read_and_marked(
 
 def test_a_csv_file_in_one_character_set_has_no_marked_line() -> None:
     assert read("a,b\nMüller,Köln\nJörg,Ulm\n".encode("cp1252"), "a.csv")[1] == {}
-    with rejected(Reason.MALFORMED):
+    with rejected(Cause.MALFORMED):
         read("Müller\nKöln\n".encode() + b"M\xfcnster", "a.txt")

@@ -6,7 +6,7 @@ from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers import msg
 from responsa_formats.parsers.office_samples import DOCX
 from responsa_formats.parsers.sniff import sniff
-from responsa_formats.rejections import Reason
+from responsa_formats.rejections import Cause
 from tests.formats.originals import rejected
 from tests.formats.outlook_files import attachment, message, ole
 
@@ -72,5 +72,5 @@ def test_html_alone_in_its_code_page_and_the_headers_as_they_were_sent() -> None
 def test_a_message_that_is_cut_off_is_damaged(length: int) -> None:
     original = sniff(ole(message(PUMP)), "a.msg")
     original.data = original.data[:length]
-    with rejected(Reason.MALFORMED, match="The message is damaged"):
+    with rejected(Cause.MALFORMED, match="The message is damaged"):
         msg.parse(original)

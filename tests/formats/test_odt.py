@@ -4,7 +4,7 @@ import pytest
 
 from responsa_formats.parsers import odt as odt_format
 from responsa_formats.parsers.sniff import sniff
-from responsa_formats.rejections import Reason
+from responsa_formats.rejections import Cause
 from responsa_formats.text.canonical import BlockKind
 from tests.formats.office_files import changed, odt, parse, paths, spans
 from tests.formats.originals import rejected
@@ -210,17 +210,17 @@ def test_a_table_in_a_table_is_read_where_it_stands() -> None:
 
 def test_an_encrypted_document_says_so() -> None:
     entry = "<manifest:file-entry><manifest:encryption-data/></manifest:file-entry>"
-    with rejected(Reason.ENCRYPTED, match="protected by a password"):
+    with rejected(Cause.ENCRYPTED, match="protected by a password"):
         parse(odt(p("x"), manifest=entry), "a.odt")
     newer = changed(odt(p("x")), {"content.xml": None, "encrypted-package": b"\x01\x02"})
-    with rejected(Reason.ENCRYPTED):
+    with rejected(Cause.ENCRYPTED):
         parse(newer, "a.odt")
 
 
 def test_a_document_without_text_is_empty() -> None:
-    with rejected(Reason.EMPTY, match="OpenDocument file has no text"):
+    with rejected(Cause.EMPTY, match="OpenDocument file has no text"):
         parse(odt(p("")), "a.odt")
-    with rejected(Reason.MALFORMED, match=r'"content\.xml" of the document is missing'):
+    with rejected(Cause.MALFORMED, match=r'"content\.xml" of the document is missing'):
         parse(changed(odt(p("x")), {"content.xml": None}), "a.odt")
 
 

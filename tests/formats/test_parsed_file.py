@@ -13,7 +13,7 @@ import pytest
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers import markdown, plain_text
 from responsa_formats.parsers.sniff import sniff
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_formats.sandbox.protocol import pack_rejection, pack_result
 from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument, Place
@@ -118,7 +118,7 @@ def test_a_forged_frame_is_refused_or_has_sound_sections() -> None:
         try:
             whole = unpacked(bytes(forged))
         except Rejected as error:
-            if error.reason is not Reason.MALFORMED:
+            if error.reason is not Cause.MALFORMED:
                 raise
             refused += 1
         else:
@@ -127,13 +127,13 @@ def test_a_forged_frame_is_refused_or_has_sound_sections() -> None:
             assert "".join(texts) == whole.canonical_text
     assert refused > 100
     for cut in (0, 3, 10, len(frame) // 2, len(frame) - 1):
-        with rejected(Reason.MALFORMED):
+        with rejected(Cause.MALFORMED):
             ParsedFile(io.BytesIO(frame[:cut]), cut)
 
 
 def test_a_rejection_is_raised() -> None:
-    frame = pack_rejection(Rejected(Reason.EMPTY, "Empty."))
-    with rejected(Reason.EMPTY):
+    frame = pack_rejection(Rejected(Cause.EMPTY, "Empty."))
+    with rejected(Cause.EMPTY):
         ParsedFile(io.BytesIO(frame), len(frame))
 
 
@@ -173,5 +173,5 @@ def test_what_was_left_out_passes_and_nothing_else_does() -> None:
     ):
         forged = frame.replace(*change)
         assert (forged != frame, len(forged)) == (True, len(frame))
-        with rejected(Reason.MALFORMED):
+        with rejected(Cause.MALFORMED):
             ParsedFile(io.BytesIO(forged), len(forged))

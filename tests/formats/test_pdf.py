@@ -9,7 +9,7 @@ from responsa_formats.parsers import pdf as parser
 from responsa_formats.parsers.pdf_lines import View
 from responsa_formats.parsers.right_to_left import Glyph, logical_lines
 from responsa_formats.parsers.sniff import sniff
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.sandbox.protocol import pack_result
 from responsa_formats.text.canonical import BlockKind, ParsedDocument
@@ -479,22 +479,22 @@ ENCRYPTED = GOOD.replace(
 @pytest.mark.parametrize(
     ("data", "name", "reason", "says"),
     [
-        (ENCRYPTED, "a.pdf", Reason.ENCRYPTED, "without the password"),
-        (pdf([]), "a.pdf", Reason.EMPTY, "no text layer"),
-        (b"%PDF-1.7\n" + bytes(100), "a.pdf", Reason.MALFORMED, "damaged"),
+        (ENCRYPTED, "a.pdf", Cause.ENCRYPTED, "without the password"),
+        (pdf([]), "a.pdf", Cause.EMPTY, "no text layer"),
+        (b"%PDF-1.7\n" + bytes(100), "a.pdf", Cause.MALFORMED, "damaged"),
         (
             pdf(*([EMPTY_PAGE] * (parser.MAX_PAGES + 1))),
             "a.pdf",
-            Reason.PARSER_LIMIT,
+            Cause.PARSER_LIMIT,
             "more than 5,000 pages",
         ),
-        (GOOD, "a.md", Reason.TYPE_MISMATCH, "a PDF document"),
-        (b"# Mill", "a.pdf", Reason.TYPE_MISMATCH, "but the content is text"),
+        (GOOD, "a.md", Cause.TYPE_MISMATCH, "a PDF document"),
+        (b"# Mill", "a.pdf", Cause.TYPE_MISMATCH, "but the content is text"),
     ],
     ids=["encrypted", "no_text", "damaged", "pages", "pdf_named_md", "text_named_pdf"],
 )
 async def test_a_bad_file_is_refused_with_its_reason(
-    pool: ParserPool, data: bytes, name: str, reason: Reason, says: str
+    pool: ParserPool, data: bytes, name: str, reason: Cause, says: str
 ) -> None:
     with rejected(reason, match=says):
         await pool.parse(data, name)
@@ -504,7 +504,7 @@ async def test_a_bad_file_is_refused_with_its_reason(
 async def test_a_bomb_ends_its_own_process_only(pool: ParserPool) -> None:
     with pytest.raises(Rejected) as caught:
         await pool.parse(bomb(600), "bomb.pdf")
-    assert caught.value.reason in (Reason.MALFORMED, Reason.PARSER_LIMIT)
+    assert caught.value.reason in (Cause.MALFORMED, Cause.PARSER_LIMIT)
     assert (await pool.parse(GOOD, "a.pdf")).canonical_text == " ".join(LEFT)
 
 
@@ -522,11 +522,11 @@ async def test_a_thousand_pages_are_read_within_the_default_limits(pool: ParserP
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_file_cut_short_is_refused_or_read_in_part(pool: ParserPool) -> None:
-    reasons: set[Reason] = set()
+    reasons: set[Cause] = set()
     for end in range(60, len(GOOD), 150):
         try:
             read = await pool.parse(GOOD[:end], "a.pdf")
             assert read.canonical_text == " ".join(LEFT)
         except Rejected as error:
             reasons.add(error.reason)
-    assert reasons <= {Reason.MALFORMED, Reason.EMPTY}
+    assert reasons <= {Cause.MALFORMED, Cause.EMPTY}

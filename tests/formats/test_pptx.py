@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from responsa_formats.rejections import Reason
+from responsa_formats.rejections import Cause
 from responsa_formats.text.canonical import BlockKind, Place
 from tests.formats.office_files import P, core, parse, paths, pptx, shape, slide, spans
 from tests.formats.originals import rejected
@@ -114,7 +114,7 @@ def test_runs_keep_what_their_form_says() -> None:
 
 
 def test_a_presentation_without_text_is_empty() -> None:
-    with rejected(Reason.EMPTY, match="no text on visible slides"):
+    with rejected(Cause.EMPTY, match="no text on visible slides"):
         parse(pptx({"a": {"slide": slide("")}}), "a.pptx")
-    with rejected(Reason.EMPTY):
+    with rejected(Cause.EMPTY):
         parse(pptx({"a": {"slide": slide(shape("x"), 'show="0"')}}), "a.pptx")

@@ -11,7 +11,7 @@ from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers import csv_rows
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.parsers.table import FORMATS
-from responsa_formats.rejections import Reason
+from responsa_formats.rejections import Cause
 from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument
 from responsa_formats.text.rows import NAMED_ROWS, cell_of, line_of, split_cells
 from responsa_server.text.sentences import MAX_PIECE_BYTES
@@ -198,33 +198,33 @@ def test_lines_have_the_numbers_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("data", "name", "reason", "words"),
     [
-        ("[1,\n 2,]", "a.json", Reason.MALFORMED, "Line 2, column"),
-        ('{"a": 1}\n{"a": }\n', "a.jsonl", Reason.MALFORMED, "Line 2, column"),
-        ("[" * 100_000 + "]" * 100_000, "a.json", Reason.PARSER_LIMIT, "nested"),
-        ('{"a":' * 100_000, "a.jsonl", Reason.PARSER_LIMIT, "nested"),
-        ('{"a":' * 300 + "1" + "}" * 300, "a.json", Reason.PARSER_LIMIT, "nested"),
-        ("[[" * 150 + "1" + "]]" * 150, "a.jsonl", Reason.PARSER_LIMIT, "nested"),
-        ("{}", "a.json", Reason.EMPTY, "no values"),
-        (",,\n,,\n", "a.csv", Reason.EMPTY, "no values"),
-        ("," * 1_000_000, "a.csv", Reason.PARSER_LIMIT, "columns"),
+        ("[1,\n 2,]", "a.json", Cause.MALFORMED, "Line 2, column"),
+        ('{"a": 1}\n{"a": }\n', "a.jsonl", Cause.MALFORMED, "Line 2, column"),
+        ("[" * 100_000 + "]" * 100_000, "a.json", Cause.PARSER_LIMIT, "nested"),
+        ('{"a":' * 100_000, "a.jsonl", Cause.PARSER_LIMIT, "nested"),
+        ('{"a":' * 300 + "1" + "}" * 300, "a.json", Cause.PARSER_LIMIT, "nested"),
+        ("[[" * 150 + "1" + "]]" * 150, "a.jsonl", Cause.PARSER_LIMIT, "nested"),
+        ("{}", "a.json", Cause.EMPTY, "no values"),
+        (",,\n,,\n", "a.csv", Cause.EMPTY, "no values"),
+        ("," * 1_000_000, "a.csv", Cause.PARSER_LIMIT, "columns"),
         (
             json.dumps([dict.fromkeys(map(str, range(20_000)), 1)]),
             "a.json",
-            Reason.PARSER_LIMIT,
+            Cause.PARSER_LIMIT,
             "cells",
         ),
-        (b"a,b\n\xff\xfe\x00", "a.csv", Reason.TYPE_MISMATCH, "binary"),
-        (b"\xff\xfe{\x00\x00\xd8", "a.json", Reason.MALFORMED, "UTF-16"),
+        (b"a,b\n\xff\xfe\x00", "a.csv", Cause.TYPE_MISMATCH, "binary"),
+        (b"\xff\xfe{\x00\x00\xd8", "a.json", Cause.MALFORMED, "UTF-16"),
     ],
 )
-def test_bad_data_gets_a_typed_error(data: str | bytes, name: str, reason: Reason, words: str) -> None:
+def test_bad_data_gets_a_typed_error(data: str | bytes, name: str, reason: Cause, words: str) -> None:
     with rejected(reason, match=words):
         parse(data, name)
 
 
 def test_repeated_names_do_not_make_endless_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_rows, "_MAX_CHARS", 10_000)
-    with rejected(Reason.PARSER_LIMIT, match="expands"):
+    with rejected(Cause.PARSER_LIMIT, match="expands"):
         parse(f"{'x' * 90},y\n" + "1,\n" * 1000, "a.csv")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from responsa_formats import rejections
 from responsa_formats.parsers.sniff import CHARSETS, sniff
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.protocol import pack_rejection
 from tests.formats.originals import rejected, unpacked
 
@@ -76,7 +76,7 @@ def test_name_then_content_type_then_content_decide(
 )
 @pytest.mark.parametrize("name", ["a.md", "a.txt", "a.html"])
 def test_other_content_under_an_accepted_name_is_a_mismatch(data: bytes, words: str, name: str) -> None:
-    with rejected(Reason.TYPE_MISMATCH) as caught:
+    with rejected(Cause.TYPE_MISMATCH) as caught:
         sniff(data, name)
     assert words in caught.value.message
     assert caught.value.message.endswith(rejections.RENAME)
@@ -91,7 +91,7 @@ def test_other_content_under_an_accepted_name_is_a_mismatch(data: bytes, words: 
     ],
 )
 def test_what_is_said_truly_but_not_taken_is_unsupported(data: bytes, name: str, content_type: str) -> None:
-    with rejected(Reason.TYPE_UNSUPPORTED):
+    with rejected(Cause.TYPE_UNSUPPORTED):
         sniff(data, name, content_type)
 
 
@@ -112,7 +112,7 @@ def test_one_nul_damages_only_its_word(data: bytes) -> None:
     ],
 )
 def test_nothing_visible_is_empty(data: bytes) -> None:
-    with rejected(Reason.EMPTY):
+    with rejected(Cause.EMPTY):
         sniff(data, "a.md")
 
 
@@ -164,7 +164,7 @@ def test_the_encoding_of_text_is_found(text: str, encoding: str) -> None:
 def test_text_that_breaks_its_encoding_is_malformed(
     data: bytes, name: str, content_type: str, says: str
 ) -> None:
-    with rejected(Reason.MALFORMED, match=says or None):
+    with rejected(Cause.MALFORMED, match=says or None):
         sniff(data, name, content_type)
 
 
@@ -211,12 +211,12 @@ def test_declared_encodings_are_followed_unless_the_bytes_are_utf8() -> None:
 
 @pytest.mark.parametrize("charset", ["utf-7", "unicode_escape", "rot13", "hex", "nonsense"])
 def test_only_known_character_sets_are_followed(charset: str) -> None:
-    with rejected(Reason.MALFORMED, match="not known"):
+    with rejected(Cause.MALFORMED, match="not known"):
         sniff(b"+ADw-script+AD4-", "a.txt", f"text/plain; charset={charset}")
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_every_reason_of_a_rejection_leaves_the_sandbox(reason: Reason) -> None:
+@pytest.mark.parametrize("reason", Cause)
+def test_every_reason_of_a_rejection_leaves_the_sandbox(reason: Cause) -> None:
     with rejected(reason) as caught:
         unpacked(pack_rejection(Rejected(reason, "What. Remedy.")))
     assert caught.value.message == "What. Remedy."

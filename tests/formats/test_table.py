@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from responsa_formats import rejections
 from responsa_formats.parsers.sniff import decide_format, sniff
 from responsa_formats.parsers.table import FORMATS, HTML, MARKDOWN, PLAIN_TEXT, Format, Formats
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.sandbox.protocol import pack_rejection, pack_result
 from responsa_formats.text import canonical
@@ -187,14 +187,14 @@ def test_html_details(html: str, text: str) -> None:
     "html", ["<p></p>", "<script>x</script>", "<title>only a title</title>", "<p hidden>x"]
 )
 def test_html_without_visible_text_is_empty(html: str) -> None:
-    with rejected(Reason.EMPTY):
+    with rejected(Cause.EMPTY):
         parse(html.encode(), "a.html")
 
 
 def test_nesting_in_scripts_and_comments_does_not_count() -> None:
     html = "<script>" + "'<div>'" * 5000 + "</script><!--" + "<div>" * 5000 + "--><p>x"
     assert parse(html.encode(), "a.html").canonical_text == "x"
-    with rejected(Reason.PARSER_LIMIT):
+    with rejected(Cause.PARSER_LIMIT):
         parse(b"<div>" * 5000 + b"x", "a.html")
 
 
@@ -215,7 +215,7 @@ def test_pathological_markdown_ends(markdown: str) -> None:
 
 def test_blocks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canonical, "MAX_BLOCKS", 3)
-    with rejected(Reason.PARSER_LIMIT, match="paragraphs"):
+    with rejected(Cause.PARSER_LIMIT, match="paragraphs"):
         parse(b"a\n\n" * 4, "a.txt")
 
 
@@ -227,7 +227,7 @@ def test_any_text_gives_sound_blocks_that_survive_the_wire(text: str, row: Forma
     try:
         document = PARSERS[row.name](original_of(text, row.name))
     except Rejected as error:
-        expected = (Reason.EMPTY, Reason.MALFORMED)
+        expected = (Cause.EMPTY, Cause.MALFORMED)
         if row in (MARKDOWN, PLAIN_TEXT) or error.reason not in expected:
             raise
         return
@@ -255,7 +255,7 @@ def test_garbage_frames_are_malformed_documents(junk: bytes) -> None:
     ):
         if frame == good:
             continue
-        with rejected(Reason.MALFORMED):
+        with rejected(Cause.MALFORMED):
             unpacked(frame)
 
 
@@ -267,7 +267,7 @@ def test_a_flipped_byte_never_gives_an_unsound_document(place: int, value: int) 
     try:
         document = unpacked(bytes(frame))
     except Rejected as error:
-        if error.reason is not Reason.MALFORMED:
+        if error.reason is not Cause.MALFORMED:
             raise
         return
     data = document.canonical_text.encode()
@@ -365,7 +365,7 @@ async def test_the_sandbox_parses_a_format_that_the_table_has(toy: ModuleType) -
             assert (parsed.format, parsed.title) == ("TOY", "The m\xf6lder")
             data = parsed.canonical_text.encode()
             assert [data[b.byte_start : b.byte_end] for b in parsed.blocks] == [b"The m\xc3\xb6lder", b"rye."]
-        with rejected(Reason.MALFORMED, match="beyond the file"):
+        with rejected(Cause.MALFORMED, match="beyond the file"):
             await pool.parse(b"TOY1\x7fcut", "a.toy")
         assert (await pool.parse(b"# Rye", "a.md")).format == "MARKDOWN"
     finally:
@@ -375,11 +375,11 @@ async def test_the_sandbox_parses_a_format_that_the_table_has(toy: ModuleType) -
 def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: ModuleType) -> None:
     formats: Formats = toy.FORMATS
     assert decide_format(InMemory(FILE), "a.toy", "", formats) == "application/x-toy"
-    with rejected(Reason.TYPE_MISMATCH, match="but the content is a toy document"):
+    with rejected(Cause.TYPE_MISMATCH, match="but the content is a toy document"):
         decide_format(InMemory(FILE), "a.md", "", formats)
-    with rejected(Reason.TYPE_MISMATCH, match="but the content is text"):
+    with rejected(Cause.TYPE_MISMATCH, match="but the content is text"):
         decide_format(InMemory(b"words"), "a.toy", "", formats)
-    with rejected(Reason.TYPE_UNSUPPORTED) as caught:
+    with rejected(Cause.TYPE_UNSUPPORTED) as caught:
         decide_format(InMemory(b"words"), "a.adoc", "", formats)
     error = document_error(caught.value, "a.adoc", "", formats)
     assert error.metadata["accepted"] == ",".join(row.media_type for row in formats)

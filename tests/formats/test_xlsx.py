@@ -7,7 +7,7 @@ from responsa_formats.parsers import xlsx as xlsx_format
 from responsa_formats.parsers.number_formats import BUILT_IN, compile_format, general
 from responsa_formats.parsers.office_samples import relationships
 from responsa_formats.parsers.sniff import sniff
-from responsa_formats.rejections import Reason
+from responsa_formats.rejections import Cause
 from responsa_formats.text.canonical import BlockKind, Place
 from tests.formats.office_files import changed, parse, paths, spans, xlsx
 from tests.formats.originals import rejected
@@ -205,7 +205,7 @@ def test_too_many_cells_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
             "T": row(1, *(cell(f"{one}1", "1") for one in "AB")),
         }
     )
-    with rejected(Reason.PARSER_LIMIT, match="more than 3 cells"):
+    with rejected(Cause.PARSER_LIMIT, match="more than 3 cells"):
         parse(made, "a.xlsx")
 
 
@@ -364,5 +364,5 @@ def test_the_stored_values_of_a_chart_are_a_table(content: str, text: str, left_
 
 
 def test_a_workbook_without_visible_cells_is_empty() -> None:
-    with rejected(Reason.EMPTY, match="no text on visible sheets"):
+    with rejected(Cause.EMPTY, match="no text on visible sheets"):
         parse(xlsx({"S": row(1, cell("A1", "1"))}, hidden={"S": "hidden"}), "a.xlsx")

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from responsa_formats.containers import MIB
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.computation import ParseLimits
 from responsa_formats.sandbox.confinement import capabilities
 
@@ -30,7 +30,7 @@ def zygotes() -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def rejecting(*reasons: Reason, match: str | None = None) -> Generator[pytest.ExceptionInfo[Rejected]]:
+def rejecting(*reasons: Cause, match: str | None = None) -> Generator[pytest.ExceptionInfo[Rejected]]:
     """Check that the block raises Rejected for one of these reasons."""
     with pytest.raises(Rejected, match=match) as caught:
         yield caught

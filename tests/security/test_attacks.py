@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.computation import ParseLimits
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
@@ -80,9 +80,9 @@ async def test_network_processes_and_privileges_are_refused(hostile: ParserPool,
     error = await rejected(hostile, deed)
     if deed == "raise_limit":
         # Python turns the error EPERM of setrlimit into a ValueError.
-        assert error.reason is Reason.MALFORMED
+        assert error.reason is Cause.MALFORMED
     else:
-        assert error.reason is Reason.PARSER_LIMIT
+        assert error.reason is Cause.PARSER_LIMIT
         assert "access" in error.message
 
 
@@ -90,31 +90,31 @@ async def test_network_processes_and_privileges_are_refused(hostile: ParserPool,
 @pytest.mark.parametrize("deed", UNREADABLE)
 async def test_files_are_out_of_reach(hostile: ParserPool, deed: str) -> None:
     error = await rejected(hostile, deed)
-    assert error.reason is Reason.PARSER_LIMIT
+    assert error.reason is Cause.PARSER_LIMIT
     assert "access" in error.message
     assert left_alone()
 
 
 @pytest.mark.parametrize("deed", ["memory", "mapped"])
 async def test_two_gibibytes_are_not_given(hostile: ParserPool, deed: str) -> None:
-    assert (await rejected(hostile, deed)).reason in (Reason.PARSER_LIMIT, Reason.MALFORMED)
+    assert (await rejected(hostile, deed)).reason in (Cause.PARSER_LIMIT, Cause.MALFORMED)
 
 
 @pytest.mark.parametrize(
     ("deed", "limits"), [("sleep", SHORT), ("spin", LIMITS), ("spin", SHORT), ("recursion", LIMITS)]
 )
 async def test_time_and_depth_are_bounded(hostile: ParserPool, deed: str, limits: ParseLimits) -> None:
-    assert (await rejected(hostile, deed, limits)).reason is Reason.PARSER_LIMIT
+    assert (await rejected(hostile, deed, limits)).reason is Cause.PARSER_LIMIT
 
 
 @pytest.mark.parametrize("deed", BROKEN)
 async def test_a_broken_parser_is_a_malformed_document(hostile: ParserPool, deed: str) -> None:
-    assert (await rejected(hostile, deed)).reason is Reason.MALFORMED
+    assert (await rejected(hostile, deed)).reason is Cause.MALFORMED
 
 
 async def test_a_flood_of_output_is_cut_off(hostile: ParserPool) -> None:
     error = await rejected(hostile, "flood")
-    assert error.reason is Reason.PARSER_LIMIT
+    assert error.reason is Cause.PARSER_LIMIT
     assert "expands" in error.message
 
 

@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from responsa_formats.parsers.table import FORMATS
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.ingest.parsing import parser_pool
 from responsa_server.telemetry.instruments import LATE_IMPORTS, PARSER_FAILURES, Instrument
@@ -88,7 +88,7 @@ async def test_a_failure_says_its_place_and_nothing_of_the_document(
 ) -> None:
     result, (line,) = await log_of(late, "fail")
     assert (result, line["format"], line["error"], line["module"]) == (
-        Reason.MALFORMED.value,
+        Cause.MALFORMED.value,
         "TEXT",
         "ArithmeticError",
         "late_parsers",
@@ -98,11 +98,11 @@ async def test_a_failure_says_its_place_and_nothing_of_the_document(
     assert counts == [(PARSER_FAILURES, {"format": "TEXT", "error": "ArithmeticError"})]
     # A panic of a library in Rust is no Exception.
     result, (line,) = await log_of(late, "panic")
-    assert (result, line["error"]) == (Reason.MALFORMED.value, "KeyboardInterrupt")
+    assert (result, line["error"]) == (Cause.MALFORMED.value, "KeyboardInterrupt")
     result, (line,) = await log_of(late, "refused")
-    assert (result, line["error"]) == (Reason.PARSER_LIMIT.value, "PermissionError")
+    assert (result, line["error"]) == (Cause.PARSER_LIMIT.value, "PermissionError")
     result, (line,) = await log_of(late, "crash")
-    assert (result, line["error"]) == (Reason.MALFORMED.value, "Aborted")
+    assert (result, line["error"]) == (Cause.MALFORMED.value, "Aborted")
     # A module that nobody has is the parser's own failure.
     result, (line,) = await log_of(late, "import no_such_module")
     assert (line["error"], line["module"]) == ("ModuleNotFoundError", "late_parsers")

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from responsa_formats.parsers.sniff import CHARSETS
 from responsa_formats.parsers.table import FORMATS
-from responsa_formats.rejections import ParserUnavailable, Reason, Rejected
+from responsa_formats.rejections import Cause, ParserUnavailable, Rejected
 from responsa_formats.sandbox.confinement import SandboxCapabilities
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.text.canonical import ParsedDocument
@@ -91,7 +91,7 @@ async def test_no_process_outlives_its_zygote(hostile: ParserPool) -> None:
     orphans = zygote.children()
     zygote.send_signal(signal.SIGKILL)
     # A new zygote tries the document again and rejects it.
-    with rejecting(Reason.PARSER_LIMIT):
+    with rejecting(Cause.PARSER_LIMIT):
         await parsing
     await until(lambda: not any(orphan.is_running() for orphan in orphans))
 
@@ -171,14 +171,14 @@ async def test_a_parsed_document_keeps_its_bytes(pool: ParserPool) -> None:
 
 
 async def test_rejections_keep_their_type_and_words(pool: ParserPool) -> None:
-    with rejecting(Reason.EMPTY):
+    with rejecting(Cause.EMPTY):
         await pool.parse(b" \n", "a.md")
-    with rejecting(Reason.TYPE_MISMATCH) as caught:
+    with rejecting(Cause.TYPE_MISMATCH) as caught:
         await pool.parse(b"MZ\x90\x00\x03" + bytes(200), "a.md")
     assert "Windows program" in caught.value.message
     assert ".md" in caught.value.message
     small = replace(USUAL, input_bytes=3)
-    with rejecting(Reason.TOO_LARGE):
+    with rejecting(Cause.TOO_LARGE):
         await pool.parse(b"abcd", "a.md", limits=small)
     # A packet could not carry this name: it is too long, and it is not valid Unicode.
     assert (await pool.parse(b"x", "\udcff" * 3 + "a" * 5000 + ".md")).title == "x"
@@ -192,13 +192,13 @@ async def test_one_word_many_times(pool: ParserPool) -> None:
 
 async def test_hundred_thousand_nested_elements(pool: ParserPool) -> None:
     for tag in (b"<div>", b"<blockquote>", b"<ul><li>"):
-        with rejecting(Reason.PARSER_LIMIT):
+        with rejecting(Cause.PARSER_LIMIT):
             await pool.parse(tag * 100_000, "a.html")
 
 
 async def test_what_lexbor_needs_too_long_for_ends_in_time(pool: ParserPool) -> None:
     attributes = b" ".join(b"a%d" % number for number in range(300_000))
-    with rejecting(Reason.PARSER_LIMIT, match="processor time"):
+    with rejecting(Cause.PARSER_LIMIT, match="processor time"):
         await pool.parse(b"<p " + attributes + b">x", "a.html", limits=replace(USUAL, cpu_seconds=1))
 
 
@@ -260,7 +260,7 @@ async def test_limits_hold_on_a_kernel_without_landlock_and_seccomp() -> None:
     )
     try:
         for deed in (b"memory", b"spin", b"fork", b"abort", b"garbage"):
-            with rejecting(Reason.PARSER_LIMIT, Reason.MALFORMED):
+            with rejecting(Cause.PARSER_LIMIT, Cause.MALFORMED):
                 await pool.parse(deed, "a.txt")
             assert (await pool.parse(b"good", "a.txt")).title == "good"
     finally:
@@ -275,7 +275,7 @@ async def test_without_seccomp_no_process_is_forked_either() -> None:
     try:
         await pool.start()
         (zygote,) = zygotes()
-        with rejecting(Reason.PARSER_LIMIT):
+        with rejecting(Cause.PARSER_LIMIT):
             await pool.parse(b"offspring", "a.txt")
         assert zygote.children(recursive=True) == []
         assert (await pool.parse(b"good", "a.txt")).title == "good"
@@ -336,7 +336,7 @@ async def test_every_format_parses_its_sample_and_draws_its_pages_confined(pool:
         assert (drawn.page_count, drawn.width, drawn.height) == (1, 300, 300)
         assert drawn.pixels.count(b"\xff") not in (0, len(drawn.pixels))
         assert (await pool.draw(pieces_of(row.sample), row.name, 2, 300, PAGE)).pixels == b""
-        with rejecting(Reason.MALFORMED):
+        with rejecting(Cause.MALFORMED):
             await pool.draw(pieces_of(row.sample[:100]), row.name, 1, 300, PAGE)
 
 
@@ -354,7 +354,7 @@ async def test_a_page_does_not_wait_for_documents() -> None:
 
 async def test_drawing_is_bounded_and_its_result_checked(hostile: ParserPool) -> None:
     for deed in (b"loop", b"forged", b"too_many", b"raise"):
-        with rejecting(Reason.PARSER_LIMIT, Reason.MALFORMED):
+        with rejecting(Cause.PARSER_LIMIT, Cause.MALFORMED):
             await hostile.draw(pieces_of(deed), "TEXT", 1, 100, replace(LIMITS, cpu_seconds=1))
 
 

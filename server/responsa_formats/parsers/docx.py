@@ -93,7 +93,7 @@ def parse(original: Original) -> ParsedDocument:
     links = relations_of(archive, part)
     parts = {link.kind: link.part for link in links.values()}
     metadata = metadata_of(archive)
-    reader = _Reader(
+    reader = _DocxReader(
         original,
         archive,
         links,
@@ -128,7 +128,7 @@ def parse(original: Original) -> ParsedDocument:
     )
 
 
-def _running_lines(reader: _Reader, tree: Element, *, even: bool) -> Iterator[tuple[str, str]]:
+def _running_lines(reader: _DocxReader, tree: Element, *, even: bool) -> Iterator[tuple[str, str]]:
     """The paths and texts of the lines of the headers and footers that are printed. even: whether even pages have their own."""
     for section in tree.iter("w:sectPr"):
         printed = {"default": True, "even": even, "first": _switched_on(section, "w:titlePg")}
@@ -397,7 +397,7 @@ def _levels(node: Element) -> Iterator[tuple[int, Level]]:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _DocxReader:
     original: Original
     archive: Archive
     links: Mapping[str, Related]

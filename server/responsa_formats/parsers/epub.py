@@ -16,7 +16,7 @@ from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.nested import write_nested
 from responsa_formats.parsers.office import Stated, document, read_tree
 from responsa_formats.parsers.sniff import Original
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.text.canonical import ParsedDocument, one_line
 
 _CONTAINER: Final = "META-INF/container.xml"
@@ -30,7 +30,7 @@ def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises Rejected if the book is damaged, is protected, has no text, or exceeds a limit."""
     archive = Archive.open(original.data)
     if _is_protected(archive):
-        raise Rejected(Reason.ENCRYPTED, "The book is protected by DRM. Upload a copy without protection.")
+        raise Rejected(Cause.ENCRYPTED, "The book is protected by DRM. Upload a copy without protection.")
     part = next((node.get("full-path", "") for node in _find(read_tree(archive, _CONTAINER), "rootfile")), "")
     book = read_tree(archive, part)
     files = {item.get("id", ""): item for item in _find(book, "item")}

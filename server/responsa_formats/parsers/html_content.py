@@ -172,7 +172,7 @@ class Content:
 
 
 @dataclass(slots=True)
-class _Part:
+class _PagePart:
     """An element with a role, or the page. own, linked: the characters of its content outside and within links. titles:
     its number of h1 elements. before: the number of parts found before it.
     """
@@ -206,13 +206,13 @@ def content_of(top: LexborNode) -> Content:
     return Content([top], left_out, around)
 
 
-def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int], int]:
+def _parts(top: LexborNode) -> tuple[_PagePart, Sequence[_PagePart], Set[int], int]:
     """The page, its outermost headers, main elements and articles that are content, in order, the ids of the elements
     that are not, and how many of these have text."""
     titles = len(top.css("h1"))
-    page = _Part(top, None)
+    page = _PagePart(top, None)
     opened = [page]
-    parts: list[_Part] = []
+    parts: list[_PagePart] = []
     left_out: set[int] = set()
     shown: list[bool] = []
     sections = links = without = 0
@@ -225,7 +225,7 @@ def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int], int]:
             elif tag == "-text":
                 opened[-1].own += len(node.text().strip())
             elif shown[-1] and (role := _role(node, tag, within_section=sections > 0)) is not None:
-                opened.append(_Part(node, role, before=len(parts)))
+                opened.append(_PagePart(node, role, before=len(parts)))
         visible = shown[-1] if entering else shown.pop()
         if visible:
             links += (1 if entering else -1) * (tag == "a")
@@ -265,7 +265,7 @@ def _role(node: LexborNode, tag: str, *, within_section: bool) -> _Role | None:
     return _OF_ROLE.get(role) if role else _OF_TAG.get(tag)
 
 
-def _is_content(part: _Part, titles: int) -> bool:
+def _is_content(part: _PagePart, titles: int) -> bool:
     """titles: the number of h1 elements of the page."""
     match part.role:
         case _Role.MAIN | _Role.ARTICLE:

@@ -46,7 +46,7 @@ class ReadLine:
     bottom: float
 
 
-class Reader:
+class PageReader:
     """The loaded models."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.grid import Row, Span, spread
-from responsa_formats.parsers.odt import Reader, count_left_out, open_document, running_lines
+from responsa_formats.parsers.odt import OdtReader, count_left_out, open_document, running_lines
 from responsa_formats.parsers.office import document, whole, write_running
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.parsers.xlsx import MAX_CELLS, write_sheet
@@ -68,7 +68,7 @@ def _is_hidden(style: Element) -> bool:
     return properties is not None and properties.get("table:display") == "false"
 
 
-def _rows(sheet: Element, reader: Reader, left: int) -> tuple[list[Row], int, int]:
+def _rows(sheet: Element, reader: OdtReader, left: int) -> tuple[list[Row], int, int]:
     """The rows with content, the number of formulas without a result, and how many cells more may be read. left: that before."""
     rows: list[Row] = []
     spans: list[Span] = []

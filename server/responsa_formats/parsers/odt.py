@@ -97,7 +97,7 @@ def parse(original: Original) -> ParsedDocument:
     )
 
 
-def open_document(original: Original) -> tuple[Element, Element, Stated, Reader]:
+def open_document(original: Original) -> tuple[Element, Element, Stated, OdtReader]:
     """The content, the styles with the layouts of pages, what is stated, and a reader. Raises Rejected if the
     file is damaged or protected."""
     archive = Archive.open(original.data)
@@ -106,7 +106,7 @@ def open_document(original: Original) -> tuple[Element, Element, Stated, Reader]
     tree = read_tree(archive, _CONTENT)
     metadata = properties(read_tree(archive, "meta.xml")) if "meta.xml" in archive else Stated()
     trees = [read_tree(archive, "styles.xml"), tree] if "styles.xml" in archive else [tree]
-    reader = Reader(
+    reader = OdtReader(
         archive,
         lists={name: levels for part in trees for name, levels in _lists(part)},
         outline={
@@ -127,7 +127,7 @@ def count_left_out(original: Original, body: Element) -> None:
         original.left_out[kind] += sum(1 for _ in body.iter(tag))
 
 
-def running_lines(reader: Reader, tree: Element) -> Iterator[tuple[str, str]]:
+def running_lines(reader: OdtReader, tree: Element) -> Iterator[tuple[str, str]]:
     """The paths and texts of the lines of headers and footers. tree: the styles, with the layouts of pages."""
     for node in (child for page in tree.iter("style:master-page") for child in page):
         kind = next((name for name in ("header", "footer") if node.tag.startswith(f"style:{name}")), "")
@@ -235,7 +235,7 @@ class _List:
 
 
 @dataclass(slots=True)
-class Reader:
+class OdtReader:
     """Reads the paragraphs, lists and tables of a body."""
 
     archive: Archive

@@ -74,7 +74,7 @@ _Row = tuple[Sequence[_Edge], Sequence[str], bool]
 
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises Rejected if the document has no text, or exceeds a limit."""
-    reader = _Reader(original, original.data.decode("latin-1"))
+    reader = _RtfReader(original, original.data.decode("latin-1"))
     reader.read()
     blocks = BlockWriter()
     written = {block[0] for block in reader.body if isinstance(block, tuple)}
@@ -144,7 +144,7 @@ class _Group:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _RtfReader:
     """fonts: the codec and the name of each. levels: those of the styles of headings. pending: the bytes of the text that
     is being read, which may be parts of characters. asides: the footnotes and text boxes that follow the paragraph.
     defined, naming, charset: the font or style that is being defined. hiding: whether the text before was hidden."""

@@ -25,10 +25,10 @@ from responsa_formats import rejections
 from responsa_formats.containers import OLE_MAGIC, ZIP_MAGIC, Archive, is_encrypted_office
 from responsa_formats.documents import LeftOutKind, StoredBytes
 from responsa_formats.parsers.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 
 if TYPE_CHECKING:
-    from responsa_formats.parsers.ocr import Reader
+    from responsa_formats.parsers.ocr import PageReader
     from responsa_formats.parsers.table import Parser
 
 _UNDECLARED_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
@@ -182,7 +182,7 @@ class Original:
     """How many files the document is inside of."""
     left_out: Counter[LeftOutKind] = field(default_factory=Counter[LeftOutKind])
     """The number of parts that the parser has not read, by kind."""
-    reader: Reader | None = None
+    reader: PageReader | None = None
     """What reads scanned pages; None if OCR is turned off."""
     ocr_pages: int = 0
     """The number of pages that were read by OCR."""
@@ -229,7 +229,7 @@ def decide_format(content: StoredBytes, name: str, content_type: str, formats: F
     except Rejected as error:
         # The beginning of a document may be blank, or may end within a character, so it cannot prove that the document
         # is empty or malformed.
-        if not whole and error.reason in (Reason.EMPTY, Reason.MALFORMED):
+        if not whole and error.reason in (Cause.EMPTY, Cause.MALFORMED):
             return ""
         raise
     kind = formats.with_name(original.format)

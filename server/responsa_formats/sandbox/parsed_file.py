@@ -19,7 +19,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.sniff import CHARSETS
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.protocol import (
     BLOCK_ROW,
     DOCUMENT_FRAME,
@@ -87,7 +87,7 @@ class _Head(BaseModel):
 
 
 class _RejectedHead(BaseModel):
-    reason: Reason
+    reason: Cause
     message: Annotated[
         str, Field(max_length=MAX_MESSAGE), _as_written_by(lambda text: text.isprintable() and text)
     ]
@@ -124,7 +124,7 @@ def unpack_drawn(frame: bytes) -> DrawnPage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _SectionRange:
     """A section's range of the text, its first row, and where the titles and paths of its rows begin."""
 
     start: int
@@ -136,7 +136,7 @@ class _Part:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _RowCursor:
     row: int = 0
     titles: int = 0
     paths: int = 0
@@ -208,12 +208,12 @@ class ParsedFile:
         return self._section(self._parts[index])
 
     def document(self) -> ParsedDocument:
-        return self._section(_Part(0, self.size, 0, 0, 0, ())).document
+        return self._section(_SectionRange(0, self.size, 0, 0, 0, ())).document
 
     def close(self) -> None:
         self._frame.close()
 
-    def _section(self, part: _Part) -> Section:
+    def _section(self, part: _SectionRange) -> Section:
         data = self.read(part.start, part.end - part.start)
         blocks = tuple(
             Block(
@@ -224,7 +224,7 @@ class ParsedFile:
                 row.title,
                 row.place,
             )
-            for row in self._rows_from(_Reading(part.row, part.titles, part.paths), part.end)
+            for row in self._rows_from(_RowCursor(part.row, part.titles, part.paths), part.end)
         )
         document = ParsedDocument(
             self.title,
@@ -257,7 +257,7 @@ class ParsedFile:
             raise ValueError("no text")
         return digest.digest()
 
-    def _rows_from(self, reading: _Reading, before: int) -> Iterator[BlockRow]:
+    def _rows_from(self, reading: _RowCursor, before: int) -> Iterator[BlockRow]:
         """The rows from a place on, whose blocks begin before a byte of the text. `reading` follows."""
         while reading.row < self._rows:
             count = min(_ROWS, self._rows - reading.row)
@@ -285,9 +285,9 @@ class ParsedFile:
             raise ValueError("the titles or paths of the blocks are longer than their section")
         return self._at(section[0] + start, count)
 
-    def _divide(self) -> Iterator[_Part]:
-        reading, end, after_heading = _Reading(), 0, False
-        begun = _Part(0, 0, 0, 0, 0, ())
+    def _divide(self) -> Iterator[_SectionRange]:
+        reading, end, after_heading = _RowCursor(), 0, False
+        begun = _SectionRange(0, 0, 0, 0, 0, ())
         for row in self._rows_from(reading, self.size):
             if not end <= row.start < row.end <= self.size:
                 raise ValueError("block out of order")
@@ -321,12 +321,12 @@ class ParsedFile:
             begun = self._begin(reading, border)
         yield self._end_part(begun, self.size)
 
-    def _begin(self, reading: _Reading, start: int) -> _Part:
+    def _begin(self, reading: _RowCursor, start: int) -> _SectionRange:
         # `reading` is still at the row that is being checked, so that a block across the border belongs to both sections.
-        return _Part(start, 0, reading.row, reading.titles, reading.paths, tuple(reading.open))
+        return _SectionRange(start, 0, reading.row, reading.titles, reading.paths, tuple(reading.open))
 
-    def _end_part(self, part: _Part, end: int) -> _Part:
-        return _Part(part.start, end, part.row, part.titles, part.paths, part.above)
+    def _end_part(self, part: _SectionRange, end: int) -> _SectionRange:
+        return _SectionRange(part.start, end, part.row, part.titles, part.paths, part.above)
 
     def _line_start(self, lowest: int, position: int) -> int:
         """The beginning of the line of `place`, where a list item's marker stands; `place` itself if that is before `lowest`."""

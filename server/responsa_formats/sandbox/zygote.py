@@ -60,7 +60,7 @@ from responsa_formats.sandbox.protocol import (
 )
 
 if TYPE_CHECKING:
-    from responsa_formats.parsers.ocr import Reader
+    from responsa_formats.parsers.ocr import PageReader
     from responsa_formats.parsers.table import Drawer, Parser
 
 _READ_BYTES = 16 * 1024 * 1024
@@ -144,7 +144,7 @@ class _Zygote:
     control: socket.socket
     formats: Formats
     confinement: Confinement
-    reader: Reader | None
+    reader: PageReader | None
     """What reads scanned pages; None if OCR is turned off."""
     parsers: dict[str, Parser] = field(default_factory=dict[str, "Parser"])
     """The loaded parsers by format name."""
@@ -405,10 +405,10 @@ def _wake(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: Python writes to the wake-up descriptor only for signals that have a handler."""
 
 
-def _reader() -> Reader:
-    from responsa_formats.parsers.ocr import Reader
+def _reader() -> PageReader:
+    from responsa_formats.parsers.ocr import PageReader
 
-    reader = Reader()
+    reader = PageReader()
     # So wide that the letters of the sample are recognised.
     reader.read(PDF.load_drawer()(PDF.sample, 1, _SAMPLE_WIDTH * 4))
     return reader

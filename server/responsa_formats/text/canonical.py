@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Final
 
-from responsa_formats.rejections import Reason, Rejected
+from responsa_formats.rejections import Cause, Rejected
 
 MONTHS: Final = (
     "January",
@@ -168,7 +168,7 @@ class BlockCollector:
             return
         if len(self._rows) >= MAX_BLOCKS:
             raise Rejected(
-                Reason.PARSER_LIMIT,
+                Cause.PARSER_LIMIT,
                 f"The document has more than {MAX_BLOCKS:,} paragraphs. Split the document into smaller files.",
             )
         self._rows.append((kind, start, end, level, title, place))

@@ -8,8 +8,7 @@ from functools import partial
 from typing import Final
 
 from responsa_formats.parsers.table import Formats
-from responsa_formats.rejections import Reason as Cause
-from responsa_formats.rejections import Rejected
+from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES

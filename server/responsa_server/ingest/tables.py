@@ -35,7 +35,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _TableRange:
     """A table in the canonical text. first: its first block."""
 
     start: int
@@ -84,7 +84,7 @@ def section_headers(
     return headers, header_of_table(len(tables) - 1)
 
 
-def _header(table: _Table, text: bytes, section_start: int) -> Header | None:
+def _header(table: _TableRange, text: bytes, section_start: int) -> Header | None:
     head = text[table.start : table.start + MAX_HEADER_BYTES]
     end = head.find(b"\n")
     ruler = head.find(b"\n", end + 1)
@@ -97,8 +97,8 @@ def _header(table: _Table, text: bytes, section_start: int) -> Header | None:
     return Header(start, start + end, table.first.place, tuple(names))
 
 
-def _tables(blocks: Sequence[Block], text: bytes) -> list[_Table]:
-    tables: list[_Table] = []
+def _tables(blocks: Sequence[Block], text: bytes) -> list[_TableRange]:
+    tables: list[_TableRange] = []
     before: Block | None = None
     for block in blocks:
         if block.kind is BlockKind.TABLE:
@@ -108,8 +108,8 @@ def _tables(blocks: Sequence[Block], text: bytes) -> list[_Table]:
                 and before.kind is BlockKind.TABLE
                 and text.count(b"\n", before.byte_end, block.byte_start) == 1
             ):
-                tables[-1] = _Table(tables[-1].start, block.byte_end, tables[-1].first)
+                tables[-1] = _TableRange(tables[-1].start, block.byte_end, tables[-1].first)
             else:
-                tables.append(_Table(block.byte_start, block.byte_end, block))
+                tables.append(_TableRange(block.byte_start, block.byte_end, block))
         before = block
     return tables

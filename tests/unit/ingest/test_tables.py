@@ -8,7 +8,7 @@ import pytest
 
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.parsers.table import FORMATS
-from responsa_formats.rejections import Reason
+from responsa_formats.rejections import Cause
 from responsa_formats.sandbox.protocol import pack_result
 from responsa_formats.text.canonical import (
     MAX_PATH_CHARS,
@@ -54,7 +54,7 @@ def test_a_long_path_is_cut() -> None:
 @pytest.mark.parametrize("box", [(0, 0, 1001, 10), (20, 0, 10, 10), (0, 30, 10, 20)])
 def test_a_forged_box_is_refused(box: tuple[int, int, int, int]) -> None:
     frame = pack_result(document(Place(1, box)))
-    with rejected(Reason.MALFORMED):
+    with rejected(Cause.MALFORMED):
         unpacked(frame)
 
 
