@@ -66,9 +66,7 @@ class Recorder:
         self.runs.append(list(texts))
         return np.zeros((len(texts), self.dimensions), np.float32)
 
-    async def cached_vectors(
-        self, tenant_id: str, model: str, hashes: Sequence[bytes]
-    ) -> Mapping[bytes, bytes]:
+    async def find_cached(self, tenant_id: str, model: str, hashes: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """Return no vectors."""
         return {}
 

@@ -33,9 +33,7 @@ class Vectors:
         self.shipped: dict[bytes, bytes] = {}
         self.computed: dict[bytes, bytes] = {}
 
-    async def cached_vectors(
-        self, tenant_id: str, model: str, hashes: Sequence[bytes]
-    ) -> Mapping[bytes, bytes]:
+    async def find_cached(self, tenant_id: str, model: str, hashes: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """The vectors of the shipped file."""
         found = shipped_vectors.read(shipped_vectors.SHIPPED, model, hashes)
         self.shipped |= found

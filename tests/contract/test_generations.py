@@ -309,7 +309,7 @@ async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
     filled: House, people: People, lab: Lab
 ) -> None:
     house, ann = filled, people.ann
-    await house.embedders.declared(WORDS)
+    await house.embedders.of_model(WORDS)
     lab.status = 401
     ended = await rebuilt(house, ann)
     assert ended.error is not None
@@ -337,7 +337,7 @@ async def test_a_generation_is_complete_only_with_what_arrived_last(filled: Hous
     operation = await house.library.reindex_collection(ann, "notes", WORDS)
     task = await builds.begin("acme", operation.id)
     assert task is not None
-    indexer = await Indexers(house.embedders, house.ingestions, uuid7).named(task.embedding)
+    indexer = await Indexers(house.embedders, house.ingestions, uuid7).of_name(task.embedding)
     assert indexer is not None
 
     async def fill() -> int:
@@ -368,7 +368,7 @@ async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
     lost = await builds.begin("acme", operation.id)
     assert lost is not None
     missing = await builds.missing(lost, None, 1)
-    indexer = await Indexers(house.embedders, house.ingestions, uuid7).named(lost.embedding)
+    indexer = await Indexers(house.embedders, house.ingestions, uuid7).of_name(lost.embedding)
     assert indexer is not None
     made = await indexer.vectors("acme", missing, SeenVectors(1))
     await builds.write(lost, made, since=0, seconds=1.0)
@@ -660,17 +660,17 @@ async def test_a_table_of_several_passages_keeps_the_names_of_its_columns(
 async def test_a_model_is_asked_once_and_kept_only_if_it_answers(
     lab: Lab, embedders: ConfiguredEmbedders
 ) -> None:
-    await asyncio.gather(*(embedders.declared(WORDS) for _ in range(3)))
+    await asyncio.gather(*(embedders.of_model(WORDS) for _ in range(3)))
     assert len(lab.texts) == 1
-    answering = await embedders.declared("lab:answering")
+    answering = await embedders.of_model("lab:answering")
     assert isinstance(answering, OpenAiEmbedder)
-    words = await embedders.declared(WORDS)
+    words = await embedders.of_model(WORDS)
     assert isinstance(words, OpenAiEmbedder)
     assert answering.http is words.http
     del answering, words
     lab.status = 404
     for name in ("lab:unknown", "lab:other"):
-        await raises(Precondition, embedders.declared(name))
+        await raises(Precondition, embedders.of_model(name))
     gc.collect()
     kept = [one.model.called for one in gc.get_objects() if type(one) is OpenAiEmbedder]
     assert not {"lab:answering", "lab:unknown", "lab:other"} & {*kept}
@@ -684,8 +684,8 @@ async def test_language_models_and_embedding_models_share_the_limits_of_a_key(
     models = model_table(given)
     made = ConfiguredEmbedders(embedder, EMBEDDED_MODEL, given, models.providers)
     async with models.providers["lab"].limits.place():
-        await raises(Unavailable, made.declared(WORDS))
-    assert (await made.declared(WORDS)).dimensions == 256
+        await raises(Unavailable, made.of_model(WORDS))
+    assert (await made.of_model(WORDS)).dimensions == 256
     await made.close()
 
 

@@ -26,13 +26,13 @@ async def test_the_cache_returns_what_the_index_would_store(shelf: Shelf, table:
     async with shelf.database.tenant("acme") as connection:
         await table.cache_vectors(connection, "acme", "model", known)
         await table.cache_vectors(connection, "acme", "model", known)
-        found = await table.cached_vectors(connection, "acme", "model", [*known, b"\xff" * 32])
+        found = await table.find_cached(connection, "acme", "model", [*known, b"\xff" * 32])
         assert found.keys() == known.keys()
         for place, digest in enumerate(known):
             assert np.abs(np.frombuffer(found[digest], "<f4") - vectors[place]).max() < 1e-3
-        assert await table.cached_vectors(connection, "acme", "other", list(known)) == {}
+        assert await table.find_cached(connection, "acme", "other", list(known)) == {}
     async with shelf.database.tenant("rival") as connection:
-        assert await table.cached_vectors(connection, "rival", "model", list(known)) == {}
+        assert await table.find_cached(connection, "rival", "model", list(known)) == {}
 
 
 def aged(urls: DatabaseUrls, tenant: str, days: int) -> None:
@@ -65,13 +65,13 @@ async def test_the_cache_forgets_what_nothing_asked_for_as_new_vectors_come(
             await table.cache_vectors(connection, one.tenant, "model", dict.fromkeys(old, vector))
         aged(database_urls, one.tenant, 40)
     async with shelf.database.tenant("acme") as connection:
-        assert len(await table.cached_vectors(connection, "acme", "model", old[:10])) == 10
+        assert len(await table.find_cached(connection, "acme", "model", old[:10])) == 10
         await table.cache_vectors(connection, "acme", "model", {b"\xff" * 32: vector})
     assert await cached(shelf) == 601 - 257
     async with shelf.database.tenant("acme") as connection:
         for place in range(3):
             await table.cache_vectors(connection, "acme", "other", {bytes([place]) * 32: vector})
-        left = await table.cached_vectors(connection, "acme", "model", [*old, b"\xff" * 32])
+        left = await table.find_cached(connection, "acme", "model", [*old, b"\xff" * 32])
     assert left.keys() == {*old[:10], b"\xff" * 32}
     assert await cached(rival) == 600
 
@@ -94,7 +94,7 @@ async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
             (first, known),
             (second, known),
         ):
-            assert len(await table.cached_vectors(connection, "acme", "model", hashes[::-1])) == len(hashes)
+            assert len(await table.find_cached(connection, "acme", "model", hashes[::-1])) == len(hashes)
     old = "SELECT 1 FROM responsa.embedding_cache WHERE use_time < now() - interval '1 day'"
     assert database_urls.ask(old) == []
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from io import BytesIO
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from responsa_formats import containers
@@ -167,6 +167,7 @@ def test_too_many_members_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=4),
     st.integers(0, 60),
 )
+@example(XLSB, [(701, 0)], 0)  # a part that cannot be unpacked
 def test_a_damaged_document_is_parsed_or_refused(row: Format, edits: list[tuple[int, int]], cut: int) -> None:
     data = bytearray(row.sample)
     for place, value in edits:

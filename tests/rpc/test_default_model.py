@@ -288,7 +288,7 @@ async def test_the_vectors_of_new_collections_come_from_the_same_provider(
         assert (await models.read()).embedding == EMBEDDED_MODEL
         await models.refresh()
         assert (await models.read()).embedding == "compatible:e-1"
-        embedder = await models.embedders.declared()
+        embedder = await models.embedders.of_model()
         assert embedder.name == "compatible:e-1/256"
         async with KeyedServer("sk-another-123456") as moved:
             await models.store(
@@ -296,7 +296,7 @@ async def test_the_vectors_of_new_collections_come_from_the_same_provider(
             )
             await models.refresh()
             # Vectors that exist are asked for at the new address.
-            again = await models.embedders.named(embedder.name)
+            again = await models.embedders.of_name(embedder.name)
             assert again is not None
             assert (again is embedder, (await again.embed(["words"])).shape) == (False, (1, 256))
     await models.store(owner, DefaultModel("compatible", "m-1", base_url=url), skip_test=True)

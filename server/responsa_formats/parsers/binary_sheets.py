@@ -43,7 +43,10 @@ def parse(original: Original) -> ParsedDocument:
         if about.visible != _calamine.SheetVisibleEnum.Visible:
             original.left_out[LeftOutKind.HIDDEN_SHEET] += 1
             continue
-        sheet = workbook.get_sheet_by_index(number - 1)
+        try:
+            sheet = workbook.get_sheet_by_index(number - 1)
+        except (_calamine.CalamineError, ValueError, OSError):
+            raise rejections.malformed(_DAMAGED) from None
         rows: list[Row] = []
         first = 1 + (sheet.start or (0, 0))[1]
         for row, values in enumerate(sheet.iter_rows(), 1):

@@ -64,9 +64,7 @@ class _Collected:
     vectors: dict[bytes, bytes]
     new: dict[bytes, bytes]
 
-    async def cached_vectors(
-        self, tenant_id: str, model: str, hashes: Sequence[bytes]
-    ) -> Mapping[bytes, bytes]:
+    async def find_cached(self, tenant_id: str, model: str, hashes: Sequence[bytes]) -> Mapping[bytes, bytes]:
         return {digest: self.vectors[digest] for digest in hashes if digest in self.vectors}
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:

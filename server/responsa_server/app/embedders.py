@@ -79,7 +79,7 @@ class ConfiguredEmbedders:
         finally:
             await embedder.close()
 
-    async def declared(self, called: str = "") -> Embedder:
+    async def of_model(self, called: str = "") -> Embedder:
         called = called or self.configured
         if called == EMBEDDED_MODEL:
             return self._embedded
@@ -94,7 +94,7 @@ class ConfiguredEmbedders:
                     self._made[called, None] = provider, embedder
         return embedder
 
-    async def named(self, name: str) -> Embedder | None:
+    async def of_name(self, name: str) -> Embedder | None:
         if name == self._embedded.name:
             return self._embedded
         called, _, dimensions = name.rpartition("/")

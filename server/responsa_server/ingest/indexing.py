@@ -80,9 +80,7 @@ _APART: Final = 0.0007
 class VectorCache(Protocol):
     """Stores vectors under the SHA-256 of their text. Each call is for one tenant. A vector is bytes: 32-bit floats, little-endian."""
 
-    async def cached_vectors(
-        self, tenant_id: str, model: str, hashes: Sequence[bytes]
-    ) -> Mapping[bytes, bytes]:
+    async def find_cached(self, tenant_id: str, model: str, hashes: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """The cached vectors for these hashes. A hash without a cached vector is left out."""
         ...
 
@@ -383,7 +381,7 @@ class Indexer:
     async def _vectors(self, tenant_id: str, texts: Mapping[bytes, str]) -> Mapping[bytes, bytes]:
         """The vector of each text, under the text's hash. A vector that is not in the cache is computed and cached."""
         model = self._embedder.name
-        known = dict(await self._cache.cached_vectors(tenant_id, model, list(texts)))
+        known = dict(await self._cache.find_cached(tenant_id, model, list(texts)))
         # Group texts of similar length, because the model needs as long for each text of a run as for the longest one.
         missing = sorted(
             (digest for digest in texts if digest not in known), key=lambda digest: len(texts[digest])
@@ -448,9 +446,9 @@ class Indexers:
         """The model of new collections, `provider:model`."""
         return self._embedders.configured
 
-    async def named(self, model: str) -> Indexer | None:
+    async def of_name(self, model: str) -> Indexer | None:
         """The indexer for the model with this `Embedder.name`; None if the settings no longer declare the model."""
-        embedder = await self._embedders.named(model)
+        embedder = await self._embedders.of_name(model)
         return None if embedder is None else Indexer(embedder, self._cache, self._new_id)
 
 

@@ -177,7 +177,7 @@ class Ingest:
                 await asyncio.gather(work, lost, return_exceptions=True)
 
     async def _take_in(self, task: IngestTask) -> None:
-        indexer = await self._indexers.named(task.claim.embedding)
+        indexer = await self._indexers.of_name(task.claim.embedding)
         if indexer is None:
             claim = task.claim
             raise undeclared_embedding(claim.collection_id, claim.embedding, self._indexers.configured)

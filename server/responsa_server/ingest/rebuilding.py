@@ -34,7 +34,7 @@ class Rebuild:
         return done
 
     async def _collection(self, tenant: str, collection: str, model: str, generation: UUID | None) -> int:
-        indexer = await self._indexers.named(model)
+        indexer = await self._indexers.of_name(model)
         if indexer is None:
             raise undeclared_embedding(collection, model, self._indexers.configured)
         task = GenerationTask(

@@ -110,7 +110,7 @@ class Reindex:
         task = await self._builds.begin(tenant_id, operation_id)
         if task is None:
             return True
-        indexer = await self._indexers.named(task.embedding)
+        indexer = await self._indexers.of_name(task.embedding)
         if indexer is None:
             raise undeclared_embedding(task.collection_id, task.embedding, self._indexers.configured)
         # Each slice has another epoch, so equal vectors of different slices do not stay equal.

@@ -29,12 +29,10 @@ class ShippedVectors:
         self._cache = cache
         self._file = file
 
-    async def cached_vectors(
-        self, tenant_id: str, model: str, hashes: Sequence[bytes]
-    ) -> Mapping[bytes, bytes]:
+    async def find_cached(self, tenant_id: str, model: str, hashes: Sequence[bytes]) -> Mapping[bytes, bytes]:
         vectors = read(self._file, model, hashes)
         if missing := [digest for digest in hashes if digest not in vectors]:
-            vectors |= await self._cache.cached_vectors(tenant_id, model, missing)
+            vectors |= await self._cache.find_cached(tenant_id, model, missing)
         return vectors
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:

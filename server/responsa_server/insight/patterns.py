@@ -101,7 +101,7 @@ class PatternKeeper(PeriodicTask):
     async def _one(self, tenant_id: str) -> bool:
         """Make a round for a tenant. Returns whether it has grouped questions, so that there may be more."""
         work_for(Server(tenant_id), background=True)
-        embedder = await self._embedders.declared()
+        embedder = await self._embedders.of_model()
         questions = await self._store.waiting(tenant_id)
         if questions:
             vectors = await self._vectors(tenant_id, embedder, [one.text for one in questions if one.text])

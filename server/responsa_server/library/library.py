@@ -143,7 +143,7 @@ class Library:
         conversation), Exhausted (LIMIT_REACHED); Unavailable, Precondition (the embedding model).
         """
         require_private(conversation_id, fields.readers)
-        embedder = await self._embedders.declared()
+        embedder = await self._embedders.of_model()
         return await self.collections.create(
             caller,
             collection_id,
@@ -219,7 +219,7 @@ class Library:
         REINDEX_RUNNING, GENERATION_STATE), AlreadyExists.
         """
         await self._require_over_collection(caller, collection_id)
-        embedder = await self._embedders.declared(embedding)
+        embedder = await self._embedders.of_model(embedding)
         return await self.generations.build(
             caller,
             collection_id,
@@ -235,7 +235,7 @@ class Library:
         """The vectors of texts by the model `provider:model`; by default, the model of new collections. count: takes
         the number of tokens before the model reads them. Raises InvalidRequest (EMBEDDING_UNKNOWN), Unavailable,
         Precondition, Exhausted (OVERLOADED), and the errors of `count`."""
-        embedder = await self._embedders.declared(embedding)
+        embedder = await self._embedders.of_model(embedding)
         tokens = await asyncio.to_thread(
             lambda: sum(min(len(embedder.token_offsets(text)), embedder.max_tokens) for text in texts)
         )
@@ -252,7 +252,7 @@ class Library:
         """
         await self._require_over_collection(caller, collection_id)
         for one in await self.generations.list(caller, collection_id):
-            if one.number == number and await self._embedders.named(one.embedding) is None:
+            if one.number == number and await self._embedders.of_name(one.embedding) is None:
                 raise unknown_embedding(one.embedding)
         return await self.generations.activate(caller, collection_id, number, request_id=request_id)
 
@@ -315,7 +315,7 @@ class Library:
         except NotFound:
             if new.metadata.collection_id != DEFAULT_COLLECTION:
                 raise
-        embedder = await self._embedders.declared()
+        embedder = await self._embedders.of_model()
         return await self.documents.accept(
             caller, new, embedder.name, request_id, dimensions=embedder.dimensions, run=run
         )

@@ -88,7 +88,7 @@ class Embedders(Protocol):
         """The model of new collections, `provider:model`."""
         ...
 
-    async def declared(self, called: str = "") -> Embedder:
+    async def of_model(self, called: str = "") -> Embedder:
         """The model `provider:model`; by default, the model of new collections. A remote model whose dimensions are
         unknown is asked for them.
 
@@ -97,7 +97,7 @@ class Embedders(Protocol):
         """
         ...
 
-    async def named(self, name: str) -> Embedder | None:
+    async def of_name(self, name: str) -> Embedder | None:
         """The model with this `Embedder.name`; None if the settings no longer declare it."""
         ...
 
@@ -120,12 +120,12 @@ class OneEmbedder:
         self.configured = embedder.name
         self._embedder = embedder
 
-    async def declared(self, called: str = "") -> Embedder:
+    async def of_model(self, called: str = "") -> Embedder:
         if called not in ("", self.configured):
             raise unknown_embedding(called)
         return self._embedder
 
-    async def named(self, name: str) -> Embedder | None:
+    async def of_name(self, name: str) -> Embedder | None:
         return self._embedder if name == self._embedder.name else None
 
 
@@ -170,7 +170,7 @@ class EmbeddingPart:
 
     async def check(self) -> PartReport:
         """Ask for the vector of a short text."""
-        embedder = await self._embedders.declared()
+        embedder = await self._embedders.of_model()
         await embedder.embed(["Is anybody there?"])
         if missed := sorted(self._missed()):
             detail = (
@@ -303,7 +303,7 @@ class SearchEmbedder:
         """The strings as one model sees them; None if the settings do not declare the model."""
         try:
             async with work_within(self._seconds):
-                embedder = await (self._embedders.named(model) if model else self._embedders.declared())
+                embedder = await (self._embedders.of_name(model) if model else self._embedders.of_model())
                 if embedder is None:
                     return None
                 votes = [

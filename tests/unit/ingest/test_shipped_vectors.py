@@ -24,9 +24,7 @@ class Cache:
     def __init__(self) -> None:
         self.asked: list[Sequence[bytes]] = []
 
-    async def cached_vectors(
-        self, tenant_id: str, model: str, hashes: Sequence[bytes]
-    ) -> Mapping[bytes, bytes]:
+    async def find_cached(self, tenant_id: str, model: str, hashes: Sequence[bytes]) -> Mapping[bytes, bytes]:
         self.asked.append(hashes)
         return {digest: b"cached" for digest in hashes if digest == CACHED}
 
@@ -41,11 +39,11 @@ async def test_the_cache_is_asked_only_for_what_the_file_lacks(tmp_path: Path) -
     cache = Cache()
     vectors = ShippedVectors(cache, file)
     hashes = [UNKNOWN, KNOWN, CACHED]
-    assert await vectors.cached_vectors("t", MODEL, hashes) == {KNOWN: VECTOR, CACHED: b"cached"}
-    assert await vectors.cached_vectors("t", MODEL, list(others)) == others
-    assert await vectors.cached_vectors("t", "a model/2", hashes) == {CACHED: b"cached"}
+    assert await vectors.find_cached("t", MODEL, hashes) == {KNOWN: VECTOR, CACHED: b"cached"}
+    assert await vectors.find_cached("t", MODEL, list(others)) == others
+    assert await vectors.find_cached("t", "a model/2", hashes) == {CACHED: b"cached"}
     file.unlink()
-    assert await vectors.cached_vectors("t", MODEL, hashes) == {CACHED: b"cached"}
+    assert await vectors.find_cached("t", MODEL, hashes) == {CACHED: b"cached"}
     assert cache.asked == [[UNKNOWN, CACHED], hashes, hashes]
 
 

@@ -285,10 +285,10 @@ class Declared:
     def __init__(self, *models: Model) -> None:
         self._models = {model.name: model for model in models}
 
-    async def declared(self, called: str = "") -> Embedder:
+    async def of_model(self, called: str = "") -> Embedder:
         raise AssertionError("every collection has a model")
 
-    async def named(self, name: str) -> Embedder | None:
+    async def of_name(self, name: str) -> Embedder | None:
         return self._models.get(name)
 
 

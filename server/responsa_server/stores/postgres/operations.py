@@ -413,12 +413,10 @@ class IngestionStore:
             await self._vectors.put({_attempt(claim): vectors})
 
     @shielded
-    async def cached_vectors(
-        self, tenant_id: str, model: str, hashes: Sequence[bytes]
-    ) -> Mapping[bytes, bytes]:
+    async def find_cached(self, tenant_id: str, model: str, hashes: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """The cached vectors of texts with these SHA-256 hashes."""
         async with self._database.by_key(tenant_id, one_write=True) as connection:
-            return await self._passages.cached_vectors(connection, tenant_id, model, hashes)
+            return await self._passages.find_cached(connection, tenant_id, model, hashes)
 
     @shielded
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:

@@ -288,7 +288,7 @@ class PassageTable:
         by_id = passages_of(await cursor.fetchall())
         return [by_id[id_].passage for id_ in ids if id_ in by_id]
 
-    async def cached_vectors(
+    async def find_cached(
         self, connection: Connection, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
         """The cached vectors of texts with these SHA-256 hashes, rounded to 16 bits as in the index."""
