@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import typer
 
-from responsa_local.commands.archive import Header, writing
+from responsa_local.commands.archive import BackupHeader, writing
 from responsa_local.commands.backup import restore
 from responsa_local.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.dump import (
@@ -144,7 +144,7 @@ def forged(
 
     def restored(description: Description, migrations: int, capsys: pytest.CaptureFixture[str]) -> str:
         known = [(one.name, one.sha256.hex()) for one in load_migrations()[:migrations]]
-        header = Header("dump", "1.0", "2026-11-26T12:00:00+00:00", known, 18, "any", [])
+        header = BackupHeader("dump", "1.0", "2026-11-26T12:00:00+00:00", known, 18, "any", [])
         with (tmp_path / "one.backup").open("wb") as file, writing(file, header, None) as writer:
             writer.bytes("tables.json", description.to_json().encode())
             for number in range(len(description.tables)):

@@ -27,7 +27,7 @@ from obstore.store import S3Store
 from psycopg import sql
 
 from responsa_client import CitationVerdict, Responsa
-from responsa_local.commands.archive import Member, parse_header, read, writing
+from responsa_local.commands.archive import BackupMember, parse_header, read, writing
 from responsa_local.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.vectors import fit_index
@@ -236,7 +236,7 @@ def with_settings(archive: Path, text: str) -> Path:
 
     with forged.open("wb") as file, writing(file, header, None) as writer:
 
-        def copy(member: Member) -> None:
+        def copy(member: BackupMember) -> None:
             if member.content is None:
                 writer.folder(member.name)
             elif member.name != "home/responsa.toml":

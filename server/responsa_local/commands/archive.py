@@ -66,7 +66,7 @@ class NewerArchive(EmbeddedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class BackupHeader:
     """The first line. kind: `base` for the files of a PostgreSQL, `dump` for the rows of its tables. release: the version
     of Responsa. time: when the backup began, RFC 3339. migrations: the name and the SHA-256 (hexadecimal) of each
     migration of the database, in order. postgres: PostgreSQL's major version. machine: the architecture of the processor,
@@ -82,11 +82,11 @@ class Header:
     left_out: Sequence[Shown]
 
 
-_HEADER: Final = TypeAdapter(Header)
+_HEADER: Final = TypeAdapter(BackupHeader)
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class BackupMember:
     """A file or a folder in the archive. name: its path, with slashes, as PurePosixPath would write it, without `..`.
     size: in bytes. content: None for a folder."""
 
@@ -95,7 +95,7 @@ class Member:
     content: IO[bytes] | None
 
 
-class Writer:
+class BackupWriter:
     """Adds members to an archive. `writing` makes one."""
 
     def __init__(self, tar: tarfile.TarFile) -> None:
@@ -120,7 +120,7 @@ class Writer:
             ) from error
         entry = tarfile.TarInfo(name)
         entry.size = size
-        hashing = _Content(content, size)
+        hashing = _HashedFile(content, size)
         try:
             self._tar.addfile(entry, cast("IO[bytes]", hashing))
         except EOFError as error:
@@ -137,7 +137,7 @@ class Writer:
 
 
 @contextmanager
-def writing(file: IO[bytes], header: Header, key: bytes | None) -> Generator[Writer]:
+def writing(file: IO[bytes], header: BackupHeader, key: bytes | None) -> Generator[BackupWriter]:
     """An archive that is complete at the end of the block. key: the content of the key file. Raises OSError."""
     first_line = json.dumps({"responsa_backup": FORMAT, **asdict(header)}).encode() + b"\n"
     with nullcontext(file) if key is None else _encrypting(file, key) as target:
@@ -147,12 +147,12 @@ def writing(file: IO[bytes], header: Header, key: bytes | None) -> Generator[Wri
             gzip.GzipFile(fileobj=target, mode="wb", compresslevel=1, filename="", mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
         ):
-            writer = Writer(tar)
+            writer = BackupWriter(tar)
             yield writer
             writer.finish(first_line)
 
 
-def parse_header(line: bytes) -> Header:
+def parse_header(line: bytes) -> BackupHeader:
     """The header in the first line of a backup. Raises DamagedArchive, NewerArchive."""
     try:
         content = cast("dict[str, Any]", from_json(line))
@@ -170,7 +170,9 @@ def parse_header(line: bytes) -> Header:
         raise _damage_of("its first line is damaged") from error
 
 
-def read(opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[Member], None]) -> Header:
+def read(
+    opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[BackupMember], None]
+) -> BackupHeader:
     """Read an archive from the beginning to the end, and call `take` with each member, whose content is read as far as `take` wants.
 
     Compares everything with the manifest, at the end. So read the archive once with a `take` that changes nothing,
@@ -203,7 +205,7 @@ def read(opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[Me
                         while member.content.read(CHUNK):
                             pass
                         members.add_hash(
-                            member.name, member.size, cast("_Content", member.content).sha256.hexdigest()
+                            member.name, member.size, cast("_HashedFile", member.content).sha256.hexdigest()
                         )
             if source.read(1):
                 raise _damage_of("it has data after its end")
@@ -214,7 +216,7 @@ def read(opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[Me
     return header
 
 
-def _entries(packed: IO[bytes]) -> Generator[Member]:
+def _entries(packed: IO[bytes]) -> Generator[BackupMember]:
     """The members of a tar; each must be read before the next one.
 
     tarfile's own reader is not used, because it follows headers that change names, sizes and the place of the content,
@@ -226,15 +228,15 @@ def _entries(packed: IO[bytes]) -> Generator[Member]:
         if entry.type == tarfile.XHDTYPE and not long_name and 0 < entry.size <= _MOST_RECORD_BYTES:
             long_name = _long_name(_exactly(packed, entry.size))
         elif entry.type == tarfile.DIRTYPE and not long_name and entry.size == 0:
-            yield Member(entry.name, 0, None)
+            yield BackupMember(entry.name, 0, None)
         elif entry.type == tarfile.REGTYPE and entry.size >= 0:
             if (
                 long_name
                 and entry.name != long_name.encode("ascii", "replace").decode()[: tarfile.LENGTH_NAME]
             ):
                 raise _damage_of(f"its member {_to_ascii(entry.name)} has two names")
-            content = _Content(packed, entry.size)
-            yield Member(long_name or entry.name, entry.size, cast("IO[bytes]", content))
+            content = _HashedFile(packed, entry.size)
+            yield BackupMember(long_name or entry.name, entry.size, cast("IO[bytes]", content))
             while content.read(CHUNK):
                 pass
             long_name = ""
@@ -361,7 +363,7 @@ def _open_pipe(
 
     Raises what the file raises, and DamagedArchive if `work` fails otherwise.
     """
-    watched = _Watched(file)
+    watched = _WatchedFile(file)
     reading, writing = os.pipe()
     ours, theirs = (reading, writing) if mode == "rb" else (writing, reading)
 
@@ -382,7 +384,7 @@ def _open_pipe(
         raise _damage_of("it is truncated or altered") from failure
 
 
-class _Watched:
+class _WatchedFile:
     """Keeps the error of a file, of which pyrage tells the text alone."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -406,7 +408,7 @@ class _Watched:
             raise
 
 
-class _Content:
+class _HashedFile:
     """Reads the next `size` bytes of a file, and hashes what was read. Raises EOFError if the file has fewer."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:

@@ -26,11 +26,11 @@ import typer
 from responsa_local.commands.admin import database
 from responsa_local.commands.archive import (
     CHUNK,
+    BackupHeader,
+    BackupMember,
+    BackupWriter,
     DamagedArchive,
-    Header,
-    Member,
     NewerArchive,
-    Writer,
     read,
     read_key,
     writing,
@@ -283,7 +283,7 @@ def _place_of_check(home: Path) -> Path:
     return folder if os.access(folder.parent, os.W_OK) else Path(tempfile.gettempdir()) / "responsa.check"
 
 
-def _say_checked(settings: Settings, layout: Layout, header: Header, seconds: float) -> None:
+def _say_checked(settings: Settings, layout: Layout, header: BackupHeader, seconds: float) -> None:
     """Compare what was restored. Raises EmbeddedError for a restored instance that lacks something."""
     own = settings.database_url
     with (
@@ -332,7 +332,7 @@ def _write(settings: Settings, layout: Layout, target: BackupPlace, key: bytes |
         with psycopg.connect(url, autocommit=True) as connection, target.writing(name) as file:
             database_snapshot = snapshot(connection) if dump else None
             written, left_out = without_secrets(settings)
-            header = Header(
+            header = BackupHeader(
                 "dump" if dump else "base",
                 __version__,
                 began.isoformat(timespec="seconds"),
@@ -367,7 +367,7 @@ def _of_database(url: str) -> str:
         return hashlib.sha256(repr(first_migration(connection)).encode()).hexdigest()[:8]
 
 
-def _add_files(settings: Settings, layout: Layout, writer: Writer, written: str) -> None:
+def _add_files(settings: Settings, layout: Layout, writer: BackupWriter, written: str) -> None:
     if written:
         writer.bytes(_HOME + SETTINGS_FILE, written.encode())
     if layout.docs_record.is_file():
@@ -395,7 +395,7 @@ def _own_folders(settings: Settings) -> Sequence[tuple[str, str, Path]]:
     ]
 
 
-def _add_cluster(layout: Layout, writer: Writer) -> None:
+def _add_cluster(layout: Layout, writer: BackupWriter) -> None:
     with base_backup(layout) as files:
         for entry in files:
             name = entry.name.removeprefix("./")
@@ -407,7 +407,7 @@ def _add_cluster(layout: Layout, writer: Writer) -> None:
                 writer.file(_CLUSTER + name, content, entry.size)
 
 
-def _add_rows(database_snapshot: Snapshot, writer: Writer) -> None:
+def _add_rows(database_snapshot: Snapshot, writer: BackupWriter) -> None:
     writer.bytes(_DESCRIPTION, database_snapshot.description.to_json().encode())
     for number, table in enumerate(database_snapshot.description.tables):
         for piece, rows in enumerate(database_snapshot.rows(table)):
@@ -428,7 +428,7 @@ class _Contents:
         self._has_cluster = False
         self._piece = (-1, 0)
 
-    def take(self, member: Member) -> None:
+    def take(self, member: BackupMember) -> None:
         """Look at the next member. Raises EmbeddedError."""
         top, _, rest = member.name.partition("/")
         match top:
@@ -454,7 +454,7 @@ class _Contents:
                     "free space there, or set RESPONSA_HOME to a folder on another disk",
                 )
 
-    def complete(self, header: Header) -> None:
+    def complete(self, header: BackupHeader) -> None:
         """Check, after the last member, that the backup has what a backup of this kind has. Raises DamagedArchive."""
         tables = 0 if self.description is None else len(self.description.tables)
         kinds = {header.kind == "base", self._has_cluster, self.description is None}
@@ -492,7 +492,9 @@ def _description(content: IO[bytes]) -> Description:
         ) from error
 
 
-def _check(archive: str, source: Opening, key: bytes | None, layout: Layout) -> tuple[Header, _Contents]:
+def _check(
+    archive: str, source: Opening, key: bytes | None, layout: Layout
+) -> tuple[BackupHeader, _Contents]:
     """Read the whole backup, and compare it with its manifest and this version."""
     contents = _Contents(min(free_space(disk) for disk in layout.disks))
     try:
@@ -512,7 +514,7 @@ def _check(archive: str, source: Opening, key: bytes | None, layout: Layout) -> 
     return header, contents
 
 
-def _check_place(settings: Settings, layout: Layout, header: Header) -> None:
+def _check_place(settings: Settings, layout: Layout, header: BackupHeader) -> None:
     begun = present(layout.restoring)
     if not (begun or layout.is_deleted()) or present(layout.cluster):
         raise NotEmpty(f"{layout.home} is not empty", EMPTY_FOLDER)
@@ -598,14 +600,14 @@ def _restore(
     layout: Layout,
     source: Opening,
     key: bytes | None,
-    header: Header,
+    header: BackupHeader,
     contents: _Contents,
 ) -> None:
     """Write everything. settings: those of the command."""
     layout.prepare(restoring=True)
     checked = _Contents()
 
-    def files(member: Member, cluster: ClusterDraft | None = None) -> None:
+    def files(member: BackupMember, cluster: ClusterDraft | None = None) -> None:
         checked.take(member)
         if member.name.startswith(_HOME) and member.content is not None:
             path = layout.home / member.name.removeprefix(_HOME)
@@ -615,7 +617,7 @@ def _restore(
         elif cluster is not None and (name := member.name.removeprefix(_CLUSTER)) not in LEFT_OUT:
             cluster.add(name, member.content)
 
-    def rows(member: Member, add: Callable[[int, Iterator[bytes]], None]) -> None:
+    def rows(member: BackupMember, add: Callable[[int, Iterator[bytes]], None]) -> None:
         files(member)
         if member.name.startswith(_TABLES) and member.content is not None:
             table, _, _ = member.name.removeprefix(_TABLES).partition("/")

@@ -41,7 +41,7 @@ Opening = Callable[[], IO[bytes]]
 
 def place(destination: str) -> BackupPlace:
     """The folder, or the bucket and prefix (`s3://BUCKET/PREFIX`), that a user names. Raises EmbeddedError."""
-    return Bucket(destination) if _is_in_bucket(destination) else Folder(Path(destination).absolute())
+    return Bucket(destination) if _is_in_bucket(destination) else BackupFolder(Path(destination).absolute())
 
 
 def opening(archive: str) -> Opening:
@@ -89,7 +89,7 @@ def _check_endpoints() -> None:
                 ) from error
 
 
-class Folder:
+class BackupFolder:
     """Keeps backups by their names in a folder, which is created if it is missing. All methods raise EmbeddedError."""
 
     def __init__(self, folder: Path) -> None:
@@ -147,7 +147,7 @@ def _locked(file: IO[bytes]) -> bool:
 
 
 class Bucket:
-    """What `Folder` does, in a bucket. Credentials, region and endpoint come from the variables of AWS' tools
+    """What `BackupFolder` does, in a bucket. Credentials, region and endpoint come from the variables of AWS' tools
     (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL), or from the role of the machine."""
 
     def __init__(self, url: str) -> None:
@@ -166,7 +166,7 @@ class Bucket:
         is left of one that was killed has no name, and the bucket's rule for incomplete uploads removes it."""
         file = obstore.open_writer(self._store, name, buffer_size=_PART_BYTES, max_concurrency=_PARTS)
         try:
-            yield cast("IO[bytes]", _Remote(file, self._failures))
+            yield cast("IO[bytes]", _StoredFile(file, self._failures))
         except BaseException as error:
             with contextlib.suppress(Exception):
                 # This gives the upload up.
@@ -179,7 +179,7 @@ class Bucket:
         """Read a backup from its beginning."""
         with self._failures():
             file = obstore.open_reader(self._store, name, buffer_size=_READ_BYTES)
-        return cast("IO[bytes]", io.BufferedReader(_Remote(file, self._failures), _READ_BYTES))
+        return cast("IO[bytes]", io.BufferedReader(_StoredFile(file, self._failures), _READ_BYTES))
 
     def names(self, prefix: str, suffix: str) -> Sequence[str]:
         with self._failures():
@@ -214,7 +214,7 @@ class Bucket:
             ) from error
 
 
-class _Remote(io.RawIOBase):
+class _StoredFile(io.RawIOBase):
     """A file of the store. Only closing the store's own file completes an upload."""
 
     def __init__(
@@ -244,4 +244,4 @@ class _Remote(io.RawIOBase):
             return self._file.write(bytes(data))
 
 
-BackupPlace = Folder | Bucket
+BackupPlace = BackupFolder | Bucket

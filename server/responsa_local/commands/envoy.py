@@ -12,7 +12,7 @@ from responsa_formats.sandbox.confinement import User, become_before_exec
 from responsa_local.commands.failures import reporting
 from responsa_local.embedded import EmbeddedError
 from responsa_local.embedded.envoy import envoy_binary
-from responsa_local.embedded.layout import Account
+from responsa_local.embedded.layout import UnixAccount
 from responsa_local.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run, in_memory
 from responsa_local.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, NamedServers, render
 from responsa_local.envoy.tracing import EnvoyTracing
@@ -91,7 +91,7 @@ def _become_envoy(settings: Settings, servers: NamedServers) -> None:
     program = str(envoy_binary())
     # As `EmbeddedEnvoy` does: under root, Envoy has a user of its own.
     os.dup2(in_memory(text.encode()), 0)
-    if (account := Account.of(User.ENVOY)) is not None:
+    if (account := UnixAccount.of(User.ENVOY)) is not None:
         become_before_exec(account.uid, account.gid)
     options = ("--disable-hot-restart", "--log-level", "warn", "--concurrency", str(min(visible().cpus, 4)))
     try:

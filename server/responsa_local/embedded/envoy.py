@@ -9,7 +9,7 @@ from pathlib import Path
 
 from responsa_formats.sandbox.confinement import User
 from responsa_local.embedded.errors import EmbeddedError, file_errors
-from responsa_local.embedded.layout import Account, Layout
+from responsa_local.embedded.layout import Layout, UnixAccount
 from responsa_local.embedded.part import ManagedProcess, StopStep
 from responsa_local.embedded.spawn import PLAIN_ENVIRONMENT, in_memory, spawn
 from responsa_server.system.instance import find_program
@@ -55,7 +55,7 @@ class EmbeddedEnvoy(ManagedProcess):
             configuration = in_memory(self._config.read_bytes())
         argv = [str(envoy_binary()), "--config-path", "/dev/fd/0", *options]
         self.process = spawn(
-            argv, PLAIN_ENVIRONMENT, self.log, account=Account.of(User.ENVOY), stdin=configuration
+            argv, PLAIN_ENVIRONMENT, self.log, account=UnixAccount.of(User.ENVOY), stdin=configuration
         )
 
     def ready(self) -> bool:

@@ -47,7 +47,7 @@ class PasswordsLost(EmbeddedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UnixAccount:
     """A user other than root: user id and group id. name: from the passwd table; "" without an entry there."""
 
     name: str
@@ -55,7 +55,7 @@ class Account:
     gid: int
 
     @classmethod
-    def of(cls, user: User) -> Account | None:
+    def of(cls, user: User) -> UnixAccount | None:
         """The account of a part if root runs Responsa; else None: the part then runs as the user who started Responsa.
 
         No other program runs under it, so none reaches the part's files.
@@ -63,12 +63,12 @@ class Account:
         return cls("", user, user) if running_as_root() else None
 
     @classmethod
-    def of_database(cls) -> Account | None:
+    def of_database(cls) -> UnixAccount | None:
         """As `of`, for PostgreSQL, which has the account `responsa` if it exists."""
         return (_find_account("responsa") or cls.of(User.POSTGRES)) if running_as_root() else None
 
     @classmethod
-    def with_name(cls) -> Account:
+    def with_name(cls) -> UnixAccount:
         """The account for `initdb`, which refuses a user without an entry in the passwd table: `responsa`, else
         `nobody`, else the first one that is not root.
 
@@ -86,13 +86,13 @@ class Account:
         return account
 
 
-def _find_account(name: str) -> Account | None:
+def _find_account(name: str) -> UnixAccount | None:
     """The account with this name. A directory service may find one that it does not list."""
     try:
         row = pwd.getpwnam(name)
     except KeyError:
         return None
-    return Account(row.pw_name, row.pw_uid, row.pw_gid) if row.pw_uid != 0 else None
+    return UnixAccount(row.pw_name, row.pw_uid, row.pw_gid) if row.pw_uid != 0 else None
 
 
 def running_as_root() -> bool:
@@ -101,7 +101,7 @@ def running_as_root() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Passwords:
+class DatabasePasswords:
     """The content of `secrets.json`: URL-safe passwords, each with 256 random bits. `repr` shows no password."""
 
     postgres_superuser: str
@@ -111,12 +111,12 @@ class Passwords:
     redis: str
 
     @classmethod
-    def generate(cls) -> Passwords:
+    def generate(cls) -> DatabasePasswords:
         """New passwords from the operating system's random generator."""
         return cls(**{field.name: secrets.token_urlsafe(PASSWORD_BYTES) for field in fields(cls)})
 
     @classmethod
-    def load(cls, path: Path) -> Passwords:
+    def load(cls, path: Path) -> DatabasePasswords:
         """Reads `secrets.json`.
 
         Raises:
@@ -143,7 +143,7 @@ class Passwords:
         return json.dumps(asdict(self), indent=2) + "\n"
 
     def __repr__(self) -> str:
-        return "Passwords(…)"
+        return "DatabasePasswords(…)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Layout:
     root_place: Path | None
     """The folder below /var/lib/responsa with the files of the parts if root runs Responsa; else None. It belongs to
     root, and each part has folders of its own in it."""
-    account: Account | None
+    account: UnixAccount | None
     """The account that PostgreSQL runs under if root runs Responsa; else None: PostgreSQL then runs as the user who started Responsa."""
     instance: str
     """16 hexadecimal digits that are computed from the home's path. They identify the instance in process titles."""
@@ -182,13 +182,13 @@ class Layout:
                 raise
             state = None
         instance = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-        account: Account | None = None
+        account: UnixAccount | None = None
         root_place: Path | None = None
         if state is not None:
             instance = state.instance
             _refuse_foreign(state, home)
         if running_as_root():
-            account = Account.of_database()
+            account = UnixAccount.of_database()
             root_place = ROOT_PLACES / instance
         if root_place is not None:
             run = root_place / "run"
@@ -363,13 +363,13 @@ class Layout:
         return sorted({self.home, self.cluster.parent})
 
     @property
-    def passwords(self) -> Passwords:
+    def passwords(self) -> DatabasePasswords:
         """The passwords in `secrets.json`.
 
         Raises:
             EmbeddedError: the file is missing or damaged.
         """
-        return Passwords.load(self.secrets)
+        return DatabasePasswords.load(self.secrets)
 
     def dsn(self, role: Role, database: str = DATABASE) -> str:
         """See `EmbeddedPostgres.dsn`."""
@@ -429,20 +429,20 @@ class Layout:
             else:
                 self._prepare_root_place(self.root_place)
             if repair and not self._has_passwords():
-                write_private(self.secrets, Passwords.generate().to_json())
+                write_private(self.secrets, DatabasePasswords.generate().to_json())
             if not self.secrets.exists():
                 if (self.cluster / "PG_VERSION").exists():
-                    Passwords.load(self.secrets)
-                write_private(self.secrets, Passwords.generate().to_json(), keep_existing=True)
+                    DatabasePasswords.load(self.secrets)
+                write_private(self.secrets, DatabasePasswords.generate().to_json(), keep_existing=True)
             if not self.token_secret.exists():
                 # If the file was lost, the keys in the database can no longer be read; `responsa admin rotate-signing-key` makes a new one.
                 write_private(self.token_secret, secrets.token_urlsafe(48) + "\n", keep_existing=True)
-        Passwords.load(self.secrets)
+        DatabasePasswords.load(self.secrets)
         return self
 
     def _has_passwords(self) -> bool:
         try:
-            Passwords.load(self.secrets)
+            DatabasePasswords.load(self.secrets)
         except PasswordsLost:
             return False
         return True
@@ -500,7 +500,7 @@ class Layout:
             root.parent.mkdir(mode=0o755, exist_ok=True)
             root.parent.chmod(0o755)
         _root_folder(root, 0, 0, 0o711)
-        postgres, redis, envoy = self.account, Account.of(User.REDIS), Account.of(User.ENVOY)
+        postgres, redis, envoy = self.account, UnixAccount.of(User.REDIS), UnixAccount.of(User.ENVOY)
         assert postgres is not None
         assert redis is not None
         assert envoy is not None

@@ -23,10 +23,10 @@ from responsa_local.embedded.layout import (
     DATABASE,
     REPAIR,
     SUPERUSER,
-    Account,
+    DatabasePasswords,
     Layout,
-    Passwords,
     Role,
+    UnixAccount,
     running_as_root,
 )
 from responsa_local.embedded.part import ManagedProcess, StopStep, exit_text
@@ -249,7 +249,7 @@ class EmbeddedPostgres(ManagedProcess):
         draft = cluster.with_name(".postgres.new")
         shutil.rmtree(draft, ignore_errors=True)
         account = self.layout.account
-        maker = None if account is None else Account.with_name()
+        maker = None if account is None else UnixAccount.with_name()
         if maker is not None:  # only root can make a folder there
             draft.mkdir(mode=0o700)
             os.chown(draft, maker.uid, maker.gid)
@@ -346,7 +346,7 @@ def _has_account() -> bool:
     return True
 
 
-def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
+def provision(dsn: Callable[[str], str], passwords: DatabasePasswords) -> None:
     """Creates the roles with their passwords, the database `responsa` and the extension `vector`.
 
     `dsn` is a function that takes the name of a database and returns the superuser's DSN for it.
@@ -379,7 +379,7 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
         ) from error
 
 
-def _roles(connection: psycopg.Connection, passwords: Passwords) -> None:
+def _roles(connection: psycopg.Connection, passwords: DatabasePasswords) -> None:
     from psycopg import sql
 
     rows = connection.execute("SELECT rolname FROM pg_roles").fetchall()

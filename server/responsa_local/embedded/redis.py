@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from responsa_formats.sandbox.confinement import User
-from responsa_local.embedded.layout import Account
+from responsa_local.embedded.layout import UnixAccount
 from responsa_local.embedded.part import ManagedProcess, StopStep
 from responsa_local.embedded.spawn import PLAIN_ENVIRONMENT, spawn
 from responsa_server.system.instance import REINSTALL, find_program
@@ -35,8 +35,8 @@ class EmbeddedRedis(ManagedProcess):
         return self.layout.redis_socket
 
     @property
-    def _account(self) -> Account | None:
-        return Account.of(User.REDIS)
+    def _account(self) -> UnixAccount | None:
+        return UnixAccount.of(User.REDIS)
 
     @property
     def url(self) -> str:

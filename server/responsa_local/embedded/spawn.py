@@ -15,7 +15,7 @@ from typing import IO
 
 from responsa_formats.sandbox.confinement import SUPERVISOR, Capability, become_before_exec, keep_capabilities
 from responsa_local.embedded.errors import EmbeddedError, file_errors
-from responsa_local.embedded.layout import Account
+from responsa_local.embedded.layout import UnixAccount
 from responsa_server.system.instance import REINSTALL
 
 PR_SET_PDEATHSIG = 1
@@ -34,7 +34,7 @@ def spawn(
     env: Mapping[str, str],
     log: Path,
     *,
-    account: Account | None = None,
+    account: UnixAccount | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
     stdin: bytes | int = b"",
     errors_alone: bool = False,
@@ -80,7 +80,7 @@ def run_to_end(
     argv: Sequence[str],
     env: Mapping[str, str],
     *,
-    account: Account | None,
+    account: UnixAccount | None,
     stdin: bytes,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a short tool and returns its exit code and output (both streams in stdout). A pipe holds `stdin`, so it may have at most 64 KiB.
@@ -142,7 +142,7 @@ def cannot_run(program: str, error: OSError | subprocess.SubprocessError) -> Emb
 
 def _dying_with_parent(
     death_signal: signal.Signals,
-    account: Account | None = None,
+    account: UnixAccount | None = None,
     capabilities: Collection[Capability] | None = None,
 ) -> Callable[[], None]:
     """A function that changes the user or the capabilities of the new process, and then sets the death signal, because
@@ -185,7 +185,7 @@ def _prctl() -> Callable[[int, int, int, int, int], int] | None:
     return function
 
 
-def _pipe_with(content: bytes, account: Account | None = None) -> int:
+def _pipe_with(content: bytes, account: UnixAccount | None = None) -> int:
     """The reading end of a pipe that holds `content` and belongs to `account`, which may open it again under the name /dev/stdin."""
     read, write = os.pipe()
     if account is not None:

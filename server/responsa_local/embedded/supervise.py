@@ -151,7 +151,7 @@ class _DiskWatch:
                 self._low.discard(disk)
 
 
-class _Listener(threading.Thread):
+class _LivenessProbe(threading.Thread):
     """Asks one process of a part whether it answers, until `over` is set.
 
     The answers are waited for on this thread, so neither a silent part nor a hook of the supervisor delays the other.
@@ -187,7 +187,7 @@ class _Listener(threading.Thread):
         return f"{self._part.name} {did} for {seconds:.0f} s without an answer ({how})."
 
 
-class _Stopped(BaseException):
+class _StopSignal(BaseException):
     """A stop signal came while a hook ran. This is not a subclass of Exception, so that no hook handles it as an error."""
 
 
@@ -196,7 +196,7 @@ class _GaveUp(EmbeddedError):
 
 
 @dataclass(slots=True)
-class _Watched:
+class _SupervisedChild:
     child: Child
     part: ManagedProcess
     prepared: bool = False
@@ -204,7 +204,7 @@ class _Watched:
     spawned_at: float = 0.0
     failures: int = 0
     restart_at: float | None = None
-    listener: _Listener | None = None
+    listener: _LivenessProbe | None = None
 
 
 class Supervisor:
@@ -227,7 +227,7 @@ class Supervisor:
         policy: RestartPolicy | None = None,
     ) -> None:
         self._layout = layout
-        self._watched = [_Watched(child, child.part) for child in children]
+        self._watched = [_SupervisedChild(child, child.part) for child in children]
         self._beside: list[ManagedProcess] = []
         """The parts that a restart has started and not yet let in, or is stopping."""
         self._on_ready = on_ready
@@ -311,7 +311,7 @@ class Supervisor:
             code = 1
             try:
                 code = self._run()
-            except _Stopped:
+            except _StopSignal:
                 code = 0
             except Fixable as error:
                 self._say(str(error))
@@ -326,7 +326,7 @@ class Supervisor:
     def _run(self) -> int:
         for watched in self._watched:
             watched.part.preload()
-        starting: list[_Watched] = []
+        starting: list[_SupervisedChild] = []
         for watched in self._watched:
             if not watched.child.alongside:
                 self._until_prepared(starting)
@@ -355,7 +355,7 @@ class Supervisor:
             requests.close()
         return 0
 
-    def _until_prepared(self, starting: Sequence[_Watched]) -> None:
+    def _until_prepared(self, starting: Sequence[_SupervisedChild]) -> None:
         """Waits for parts that were launched for the first time. Returns early if a stop signal comes."""
         while waiting := [watched for watched in starting if not watched.started_before]:
             for watched in waiting:
@@ -381,7 +381,7 @@ class Supervisor:
                 self._say(line)
                 tell(line)
 
-    def _replace(self, watched: _Watched, twin: ServerProcess) -> None:
+    def _replace(self, watched: _SupervisedChild, twin: ServerProcess) -> None:
         old, deadline = watched.part, time.monotonic() + twin.start_timeout
         assert isinstance(old, ServerProcess), "a part that has a twin"
         routing = self._routing
@@ -419,15 +419,15 @@ class Supervisor:
         self._kill_orphans()
 
     def _until(self, condition: Callable[[], bool], check: Callable[[], None] = lambda: None) -> None:
-        """Waits for a condition while the parts are watched. `check` may raise. Raises _Stopped if a stop signal comes."""
+        """Waits for a condition while the parts are watched. `check` may raise. Raises _StopSignal if a stop signal comes."""
         while not condition():
             if self._stopping():
-                raise _Stopped
+                raise _StopSignal
             check()
             self._tick()
             self._wait(STARTING_TICK)
 
-    def _prepare(self, watched: _Watched) -> None:
+    def _prepare(self, watched: _SupervisedChild) -> None:
         watched.part.prepare()
         self._listen(watched)
         first = not watched.started_before
@@ -437,10 +437,10 @@ class Supervisor:
         elif watched.child.on_ready is not None:
             self._hook(watched.child.on_ready)
 
-    def _listen(self, watched: _Watched) -> None:
+    def _listen(self, watched: _SupervisedChild) -> None:
         watched.prepared = True
         if (pid := watched.part.pid) is not None:
-            watched.listener = _Listener(watched.part, pid, self._policy.silence)
+            watched.listener = _LivenessProbe(watched.part, pid, self._policy.silence)
             watched.listener.start()
 
     def _hook(self, hook: Callable[[], None]) -> None:
@@ -448,7 +448,7 @@ class Supervisor:
         self._in_hook = True
         try:
             if self._stopping():
-                raise _Stopped
+                raise _StopSignal
             hook()
         finally:
             self._in_hook = False
@@ -478,7 +478,7 @@ class Supervisor:
     def _busy(self) -> bool:
         return any(not watched.prepared and watched.restart_at is None for watched in self._watched)
 
-    def _attend(self, watched: _Watched) -> None:
+    def _attend(self, watched: _SupervisedChild) -> None:
         part = watched.part
         now = time.monotonic()
         if watched.restart_at is not None:
@@ -504,7 +504,7 @@ class Supervisor:
             self._say(still)
             part.process.kill()
 
-    def _bury(self, watched: _Watched) -> None:
+    def _bury(self, watched: _SupervisedChild) -> None:
         """Reports the part's end, ends its remaining processes, and plans the restart."""
         part = watched.part
         code = part.process.returncode if part.process is not None else None
@@ -579,7 +579,7 @@ class Supervisor:
         self._stops += 1
         if self._in_hook:
             self._in_hook = False
-            raise _Stopped
+            raise _StopSignal
 
     def _wait(self, seconds: float) -> None:
         """Waits for `seconds`, or until a signal comes, for example because a child has ended."""

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from responsa_local.commands.agents import check
-from responsa_local.commands.archive import CHUNK, Header, writing
+from responsa_local.commands.archive import CHUNK, BackupHeader, writing
 from responsa_local.commands.backup import backup as back_up
 from responsa_local.commands.backup import restore
 from responsa_local.commands.failures import reporting
@@ -22,7 +22,7 @@ from responsa_local.embedded.files import FolderLock
 from responsa_local.embedded.postgres import MAJOR
 from responsa_server.stores.postgres.migrate import load
 
-HEADER = Header("base", "1.0", "2026-11-26T12:00:00+00:00", [], int(MAJOR), platform.machine(), [])
+HEADER = BackupHeader("base", "1.0", "2026-11-26T12:00:00+00:00", [], int(MAJOR), platform.machine(), [])
 KEY = secrets.token_hex(32)
 FRAME = (64 << 10) + 16
 """A sealed chunk of age."""
@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def backup(tmp_path: Path) -> Callable[..., Path]:
     """Writes a backup with a file that fills three chunks."""
 
-    def write(header: Header = HEADER, *, sealed: bool = True) -> Path:
+    def write(header: BackupHeader = HEADER, *, sealed: bool = True) -> Path:
         path = tmp_path / "one.backup"
         with path.open("wb") as file, writing(file, header, KEY.encode() if sealed else None) as writer:
             writer.folder("postgres/global")

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 import typer
 
-from responsa_local.commands.archive import FORMAT, Header
+from responsa_local.commands.archive import FORMAT, BackupHeader
 from responsa_local.commands.backup import restore
 from responsa_local.embedded.postgres import MAJOR
 from responsa_server.stores.postgres.dump import MOST_DESCRIPTION_BYTES
 
-HEADER = Header("base", "1.0", "2026-11-26T12:00:00+00:00", [], int(MAJOR), platform.machine(), [])
+HEADER = BackupHeader("base", "1.0", "2026-11-26T12:00:00+00:00", [], int(MAJOR), platform.machine(), [])
 DUMP = replace(HEADER, kind="dump")
 CLUSTER = "postgres/global/pg_control"
 OUTSIDE = "OUTSIDE"
@@ -216,7 +216,7 @@ DUMPS: Mapping[str, tuple[Sequence[Entry], str]] = {
 }  # fmt: skip
 
 
-def first_line(header: Header = HEADER, **other: object) -> bytes:
+def first_line(header: BackupHeader = HEADER, **other: object) -> bytes:
     return json.dumps({"responsa_backup": FORMAT, **asdict(header), **other}).encode() + b"\n"
 
 
@@ -231,7 +231,7 @@ def manifest(line: bytes, entries: Sequence[Entry], outside: str = "") -> Entry:
     return Entry("manifest.json", json.dumps(content).encode())
 
 
-def forged(entries: Sequence[Entry], header: Header = HEADER, outside: str = "") -> bytes:
+def forged(entries: Sequence[Entry], header: BackupHeader = HEADER, outside: str = "") -> bytes:
     line = first_line(header)
     return line + packed(line, [*entries, manifest(line, entries, outside)], outside)
 

@@ -31,7 +31,7 @@ from responsa_local.embedded.base_backup import repair
 from responsa_local.embedded.doctor import diagnose
 from responsa_local.embedded.errors import file_errors
 from responsa_local.embedded.files import FolderLock
-from responsa_local.embedded.layout import Account
+from responsa_local.embedded.layout import UnixAccount
 from responsa_local.embedded.purge import places
 from responsa_local.embedded.spawn import spawn
 from responsa_local.embedded.supervise import check_disk, preflight
@@ -167,8 +167,8 @@ def test_an_account_that_only_a_directory_service_knows_is_found(
 
     monkeypatch.setattr(pwd, "getpwnam", known)
     monkeypatch.setattr(pwd, "getpwall", lambda: list(listed.values()))
-    found = Account("responsa", 71_234, 71_235)
-    assert (Account.of_database(), Account.with_name()) == (found, found)
+    found = UnixAccount("responsa", 71_234, 71_235)
+    assert (UnixAccount.of_database(), UnixAccount.with_name()) == (found, found)
 
 
 def test_links_that_the_databases_account_planted_lead_root_nowhere(

@@ -16,7 +16,7 @@ from embedded_running import PATIENCE, Start, eventually
 from responsa_formats.sandbox.confinement import SERVER, SUPERVISOR, Capability, User
 from responsa_local.embedded import EmbeddedError, EmbeddedPostgres, Layout
 from responsa_local.embedded.files import hand_over
-from responsa_local.embedded.layout import Account
+from responsa_local.embedded.layout import UnixAccount
 from responsa_local.embedded.spawn import spawn
 
 pytestmark = pytest.mark.usefixtures("as_root")
@@ -109,7 +109,7 @@ def test_a_program_in_a_folder_of_root_alone_is_started_for_another_user(tmp_pat
     shutil.copy("/usr/bin/id", program)
     tmp_path.chmod(0o700)
     log = tmp_path / "log"
-    process = spawn([str(program), "-u"], {}, log, account=Account.of(User.ENVOY))
+    process = spawn([str(program), "-u"], {}, log, account=UnixAccount.of(User.ENVOY))
     assert process.wait(PATIENCE) == 0
     assert log.read_text() == f"{int(User.ENVOY)}\n"
 
