@@ -23,7 +23,7 @@ from responsa_server.stores.postgres import database
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.turns.following import Following
-from responsa_server.turns.worker import Run, RunOutcome
+from responsa_server.turns.worker import RunOutcome, TurnRun
 from responsa_server.turns.writer import TurnWriter
 from tests.edited import Edited
 
@@ -208,7 +208,7 @@ def _shown_before_commit(self: TurnWriter) -> Append | None:
     return append
 
 
-async def _ended_instead(self: Run) -> RunOutcome:
+async def _ended_instead(self: TurnRun) -> RunOutcome:
     """Ends a turn that should be left to another worker."""
     error = Unavailable(Reason.WORKER_LOST, "The server was shut down; ask again.", {"turn": ""})
     await cast("Any", self)._finish(Failed(error, retriable=True))
@@ -249,6 +249,6 @@ _CHANGES: Final[Mapping[Guard, Callable[[], None]]] = {
     Guard.OVERLAP_DROPPED: _change((Following, "follow", _all_that_comes), (frames, "stream", _as_they_come)),
     Guard.COMMIT_BEFORE_VISIBLE: _change((TurnWriter, "take", _shown_before_commit)),
     Guard.SYNCHRONOUS_COMMIT: _relaxed,
-    Guard.HANDOVER: _change((Run, "_flush_before_release", _ended_instead)),
+    Guard.HANDOVER: _change((TurnRun, "_flush_before_release", _ended_instead)),
     Guard.TOGETHER: _change((DocumentStore, "_note", _apart)),
 }

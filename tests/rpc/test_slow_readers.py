@@ -25,7 +25,7 @@ def left(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[UUID]
     def leave(_: Principal, turn_id: UUID) -> None:
         turns.put_nowait(turn_id)
 
-    monkeypatch.setattr(served.turns, "left", leave)
+    monkeypatch.setattr(served.turns, "leave", leave)
     return turns
 
 

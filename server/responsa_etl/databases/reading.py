@@ -116,7 +116,7 @@ class SqlDatabases:
                 DatabaseFault.LOGIN, f"The password of the connection is missing. {error}"
             ) from error
         async with self._tenants.of(tenant_id), self._reading:
-            session = _Session(lambda: self._reading_of(connection, password), connection.seconds)
+            session = _OpenDatabase(lambda: self._reading_of(connection, password), connection.seconds)
             try:
                 yield session
             finally:
@@ -128,7 +128,7 @@ class SqlDatabases:
         return _ServerReading(declared, password)
 
 
-class _Session:
+class _OpenDatabase:
     """Implements the port `DatabaseSession`. A query that was not read to its end takes its connection with it."""
 
     def __init__(self, reading: Callable[[], Reading], seconds: float) -> None:

@@ -131,7 +131,7 @@ def _restrict(opened: sqlite3.Connection) -> None:
     opened.set_authorizer(authorise)
 
 
-class _Reader:
+class _QueryRunner:
     """Runs queries. At most one result is open."""
 
     def __init__(self, opened: sqlite3.Connection, row_bytes: int) -> None:
@@ -232,7 +232,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         opened.text_factory = _Text
         return {"ready": True}
 
-    reader = _Reader(opened, begin["row_bytes"])
+    reader = _QueryRunner(opened, begin["row_bytes"])
     _send(answers, _try(restrict))
     for line in requests:
         asked = json.loads(line)

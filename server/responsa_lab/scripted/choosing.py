@@ -93,7 +93,7 @@ _FEW: Final = 4
 def fill(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
     """A value that fits the schema. orders: the injected instructions. If this list is not empty and the schema has a
     text field, the value obeys the instructions instead of the rules."""
-    return _value("", cast("Mapping[str, Any]", schema), _Asked(reading, schema, orders))
+    return _value("", cast("Mapping[str, Any]", schema), _ChoiceRequest(reading, schema, orders))
 
 
 def label_of(text: str, labels: Sequence[str], examples: Sequence[tuple[str, str]] = ()) -> str:
@@ -160,7 +160,7 @@ def tools_for(reading: Reading, names: Sequence[str]) -> Sequence[str]:
     return chosen or [name for name in names if name == "knowledge_search" and "?" in question]
 
 
-class _Asked:
+class _ChoiceRequest:
     def __init__(self, reading: Reading, schema: Mapping[str, object], orders: Sequence[str]) -> None:
         self.reading = reading
         self.definitions = cast("Mapping[str, Any]", schema.get("$defs", {}))
@@ -183,7 +183,7 @@ class _Asked:
         return " ".join(self.orders) or standalone(self.reading)
 
 
-def _value(name: str, schema: Mapping[str, Any], request: _Asked) -> object:
+def _value(name: str, schema: Mapping[str, Any], request: _ChoiceRequest) -> object:
     schema = _resolve(schema, request.definitions)
     if "const" in schema:
         return schema["const"]
@@ -209,7 +209,7 @@ def _value(name: str, schema: Mapping[str, Any], request: _Asked) -> object:
             return request.says()[:limit]
 
 
-def _several(name: str, schema: Mapping[str, Any], request: _Asked) -> list[object]:
+def _several(name: str, schema: Mapping[str, Any], request: _ChoiceRequest) -> list[object]:
     inner = _resolve(schema.get("items", {}), request.definitions)
     if inner.get("type") == "string" and "enum" not in inner and ("quer" in name or "question" in name):
         limit = int(schema.get("maxItems", 3))
@@ -232,7 +232,7 @@ def _sources_of_example(reading: Reading) -> Sequence[str]:
     return json.loads(label).get("sources", ()) if shared else ()
 
 
-def _whether(name: str, request: _Asked) -> bool:
+def _whether(name: str, request: _ChoiceRequest) -> bool:
     question = request.reading.question
     if "follow" in name:
         return bool(request.reading.history) and points_back(question)

@@ -44,7 +44,7 @@ _LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 _BULLET: Final = re.compile(r"^(?:[-*+#>]+|\d+[.)])\s+")
 
 
-class _Reader(Strong):
+class _PassageReader(Strong):
     """Reads passages as its subclass does, and judges answers. Its other replies are those of the strong model."""
 
     def says(self, reading: Reading) -> str:
@@ -64,7 +64,7 @@ class _Reader(Strong):
         raise NotImplementedError
 
 
-class Labelled(_Reader):
+class Labelled(_PassageReader):
     """A `ChatModel` with the name `labelled`. Its other replies, such as those with a schema, are those of the strong model.
 
     labels: the texts that answer each question. If None, they are read from the file that LABELS names: one JSON object
@@ -102,7 +102,7 @@ class Labelled(_Reader):
         return self._read[1]
 
 
-class Eager(_Reader):
+class Eager(_PassageReader):
     """A `ChatModel` with the name `eager`. It never declines: it takes the sentence of the passages that shares most
     with the question, puts another number or an invented name in, and cites the passage with the invented words as its
     quote. Its other replies are those of the strong model.

@@ -44,7 +44,7 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _ModelRequest:
     """A parsed request. counting: whether every chunk must report usage."""
 
     script: Script
@@ -131,7 +131,7 @@ class ModelServer:
             if exchange.left_at is not None:
                 self.disconnects.append(Disconnect(request.label, exchange.left_at, sent.pieces))
 
-    async def _speak(self, exchange: Exchange, request: _Asked, sent: _Sent) -> None:
+    async def _speak(self, exchange: Exchange, request: _ModelRequest, sent: _Sent) -> None:
         script = request.script
         await exchange.begin("text/event-stream")
         await sent.chunk({"role": "assistant", "content": ""})
@@ -154,7 +154,7 @@ class ModelServer:
 
 
 class _Sent:
-    def __init__(self, exchange: Exchange, request: _Asked) -> None:
+    def __init__(self, exchange: Exchange, request: _ModelRequest) -> None:
         self.pieces = 0
         self._exchange = exchange
         self._asked = request
@@ -183,7 +183,7 @@ class _Sent:
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def _parse(exchange: Exchange) -> _Asked:
+def _parse(exchange: Exchange) -> _ModelRequest:
     content = json.loads(exchange.request.body)
     if not isinstance(content, dict):
         raise TypeError("the body is not an object")
@@ -196,7 +196,7 @@ def _parse(exchange: Exchange) -> _Asked:
     ]
     question = [message.text for message in messages if message.role is Role.USER][-1]
     options = cast("dict[str, Any]", body.get("stream_options") or {})
-    return _Asked(
+    return _ModelRequest(
         script=parse(question),
         read=read_tokens(messages),
         decides=bool(body.get("tools")),

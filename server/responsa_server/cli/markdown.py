@@ -151,7 +151,7 @@ class _Heading(markdown.Heading):
     LEVEL_ALIGN: ClassVar = {}
 
 
-class _Table(markdown.TableElement):
+class _TerminalTable(markdown.TableElement):
     """A table that breaks words too long for its columns. The library cuts them off."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -170,7 +170,7 @@ class _Answer(markdown.Markdown):
         "fence": _Code,
         "code_block": _Code,
         "heading_open": _Heading,
-        "table_open": _Table,
+        "table_open": _TerminalTable,
     }
 
     def __init__(self, tokens: Sequence[Token]) -> None:

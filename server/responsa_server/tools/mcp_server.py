@@ -93,7 +93,7 @@ class _Failed(Exception):
         self.result = result
 
 
-class _Session:
+class _McpSession:
     """A session with a server, in its own task, since the SDK must leave it in the task that entered it. It ends after
     a minute without calls.
 
@@ -178,7 +178,7 @@ class McpSessions:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._target = target
         self._name = target.declaration.name
-        self._sessions: dict[str, _Session] = {}
+        self._sessions: dict[str, _McpSession] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._pauses: dict[str, tuple[float, float]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -192,7 +192,7 @@ class McpSessions:
             reason = str(error) or "time limit"
             raise ToolUnfit(f"its server does not answer as it should: {reason}") from error
 
-    async def _session(self, tenant: str) -> _Session:
+    async def _session(self, tenant: str) -> _McpSession:
         """Return the tenant's session, and begin one if needed. Raises _Failed."""
         loop = asyncio.get_running_loop()
         async with self._locks.setdefault(tenant, asyncio.Lock()):
@@ -207,7 +207,7 @@ class McpSessions:
             if loop.time() < until:
                 raise _Failed("it failed a moment ago", _error(_PAUSED, ToolFault.UNREACHABLE))
             patience = self._target.declaration.timeout_seconds
-            session = _Session(lambda ended: self._connect(tenant, ended), patience)
+            session = _McpSession(lambda ended: self._connect(tenant, ended), patience)
             self._sessions[tenant] = session
             session.task.add_done_callback(lambda _: self._forget(tenant, session))
             try:
@@ -224,11 +224,11 @@ class McpSessions:
             self._pauses.pop(tenant, None)
             return session
 
-    def _forget(self, tenant: str, session: _Session) -> None:
+    def _forget(self, tenant: str, session: _McpSession) -> None:
         if self._sessions.get(tenant) is session:
             del self._sessions[tenant]
 
-    def _drop(self, tenant: str, session: _Session) -> None:
+    def _drop(self, tenant: str, session: _McpSession) -> None:
         """End a session, which gets no more calls; those of other callers may finish."""
         self._forget(tenant, session)
         ending = asyncio.create_task(session.close())
@@ -247,7 +247,7 @@ class McpSessions:
     async def call(self, tool: Tool, pinned: Pinned, call: ToolCall) -> ToolResult:
         """Call a tool of the server, as `Tool.call` says."""
         tries, tenant = 0, call.caller.tenant_id
-        session: _Session | None = None
+        session: _McpSession | None = None
         try:
             async with asyncio.timeout(call.seconds):
                 while True:
@@ -300,7 +300,7 @@ class McpSessions:
             return _no_response(tool)
         return self._to_result(tool, result)
 
-    async def _send_call(self, session: _Session, name: str, call: ToolCall) -> CallToolResult:
+    async def _send_call(self, session: _McpSession, name: str, call: ToolCall) -> CallToolResult:
         client = session.client
         if client is None:
             raise MCPError(CONNECTION_CLOSED, _CLOSED)

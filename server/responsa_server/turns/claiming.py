@@ -20,7 +20,7 @@ from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import keep_going
 from responsa_server.turns.admission import Admission
 from responsa_server.turns.runtime import repeat
-from responsa_server.turns.worker import Run, RunOutcome, RunServices
+from responsa_server.turns.worker import RunOutcome, RunServices, TurnRun
 
 _MOST_AT_ONCE: Final = 32
 # The last part of the grace period, in which a drain stops and releases the turns that still run.
@@ -47,7 +47,7 @@ _UNTOLD_SECONDS: Final = 0.25
 _LOST_AFTER_SECONDS: Final = 0.5
 
 
-Ahead = tuple[Run, asyncio.Task[RunOutcome]]
+Ahead = tuple[TurnRun, asyncio.Task[RunOutcome]]
 """A run that has begun before its turn was accepted."""
 
 
@@ -62,13 +62,13 @@ class Claiming:
         self._log = parts.runtime.log
         self.admission = Admission(self._options.slots, self._options.answer_seconds)
         """Counts the turns that ask no models. They have slots of their own, and `max_running` is the limit of all others."""
-        self._running: dict[UUID, tuple[Run, asyncio.Task[RunOutcome]]] = {}
+        self._running: dict[UUID, tuple[TurnRun, asyncio.Task[RunOutcome]]] = {}
         # Runs that were stopped for another worker (`RunOutcome.GIVEN_UP`). Their turns are still this process's.
-        self._to_release: list[Run] = []
+        self._to_release: list[TurnRun] = []
         self._background = Background()
         self._reserved = 0
         # A turn that may be the cause of lost workers. While it is quarantined, no other turn begins here.
-        self._suspect: Run | None = None
+        self._suspect: TurnRun | None = None
         self._quarantined = False
         # Set when a run may have stopped, or when a reserved place was released. `_run_alone` waits for it.
         self._capacity_changed = asyncio.Event()
@@ -103,7 +103,7 @@ class Claiming:
 
         Raises Exhausted (OVERLOADED) if the agent asks no models and this process has as many such turns as it finishes in time.
         """
-        paced = not agent.asks_models  # see `Run.paced`
+        paced = not agent.asks_models  # see `TurnRun.paced`
         if not self._options.works:
             free = False
         elif paced:
@@ -139,10 +139,10 @@ class Claiming:
         run = self._run(claimed)
         return run, self._background.start(run.run())
 
-    def _run(self, claimed: ClaimedTurn, claimed_from: int | None = None) -> Run:
+    def _run(self, claimed: ClaimedTurn, claimed_from: int | None = None) -> TurnRun:
         agent = self._agents.at(claimed.agent_version)
         slots = None if agent.asks_models else self.admission.slots
-        return Run(self._parts, agent, claimed, claimed_from, slots)
+        return TurnRun(self._parts, agent, claimed, claimed_from, slots)
 
     def begin(
         self,
@@ -244,7 +244,7 @@ class Claiming:
         if to_release:
             await self._release(to_release)
 
-    async def _release(self, runs: Sequence[Run]) -> None:
+    async def _release(self, runs: Sequence[TurnRun]) -> None:
         claims = sorted((run.claim for run in runs), key=lambda claim: claim.turn_id)
         for run in runs:
             run.stop_renewing()
@@ -261,7 +261,7 @@ class Claiming:
         for task in unbooked:
             task.cancel()
 
-    async def _run_alone(self, run: Run) -> RunOutcome:
+    async def _run_alone(self, run: TurnRun) -> RunOutcome:
         """Run a turn that may have stopped its workers, if possible as the only turn of this process. A worker that is
         lost meanwhile shows that the turn is the cause. Other turns wait for a limited time only.
         """
@@ -285,7 +285,7 @@ class Claiming:
         finally:
             admitting.cancel()
 
-    async def _admit_others_after(self, seconds: float, run: Run) -> None:
+    async def _admit_others_after(self, seconds: float, run: TurnRun) -> None:
         await asyncio.sleep(seconds)
         try:
             await repeat(lambda: self._parts.turns.mark_alone(run.claim, False), _ALONE_PATIENCE_SECONDS)
@@ -294,10 +294,10 @@ class Claiming:
             return
         self._admit_others(run)
 
-    def _is_alone(self, run: Run) -> bool:
+    def _is_alone(self, run: TurnRun) -> bool:
         return self._reserved == 0 and all(other is run for other, _ in self._running.values())
 
-    def _admit_others(self, suspect: Run) -> None:
+    def _admit_others(self, suspect: TurnRun) -> None:
         if self._suspect is suspect:
             self._quarantined = False
             self.wake()
@@ -308,7 +308,7 @@ class Claiming:
         others = len(self._running) + self._reserved - self.admission.unfinished
         return self._options.max_running - others
 
-    def _forget(self, turn_id: UUID, run: Run, task: asyncio.Task[RunOutcome]) -> None:
+    def _forget(self, turn_id: UUID, run: TurnRun, task: asyncio.Task[RunOutcome]) -> None:
         mine = self._running.get(turn_id)
         if mine is not None and mine[0] is run:
             del self._running[turn_id]

@@ -106,7 +106,7 @@ class RunServices:
     runtime: Runtime
 
 
-class Run:
+class TurnRun:
     """One turn under one epoch. A separate task executes `run`. The task does not belong to a call, so the caller may disconnect."""
 
     def __init__(

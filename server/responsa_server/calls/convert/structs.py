@@ -45,7 +45,7 @@ def plain(field: str, value: Struct) -> dict[str, Json]:
     """
     for violation in too_large(field, value):
         raise InvalidRequest.of_field(violation.field, violation.rule, violation.description)
-    result = _Reader(field).object(value)
+    result = _StructReader(field).object(value)
     size = len(_to_json(result).encode())
     if size > MAX_BYTES:
         raise InvalidRequest.of_field(
@@ -56,7 +56,7 @@ def plain(field: str, value: Struct) -> dict[str, Json]:
 
 def whole(field: str, value: Struct) -> dict[str, Json]:
     """Like `plain`, for an object that only the size of its message limits."""
-    return _Reader(field).object(value)
+    return _StructReader(field).object(value)
 
 
 def too_large(field: str, value: Struct) -> Sequence[FieldViolation]:
@@ -79,7 +79,7 @@ def _to_json(value: Mapping[str, Json]) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-class _Reader:
+class _StructReader:
     """Turns a Struct into plain values. The path to the current value is kept as keys and indexes, which are joined to
     a text only for an error."""
 

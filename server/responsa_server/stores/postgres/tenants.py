@@ -55,7 +55,7 @@ MOST_TURNS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _Relation:
     """A table with rows of tenants. refers_to: the tables of its foreign keys. of_turns: whether its rows belong to turns."""
 
     name: str
@@ -270,10 +270,10 @@ class PostgresTenants:
             row = await one_row(connection, self._queries["jobs_left"], {"tenant": tenant_id})
         return row is not None
 
-    async def _tables(self, connection: Connection) -> Sequence[_Table]:
+    async def _tables(self, connection: Connection) -> Sequence[_Relation]:
         """The tables with rows of tenants, ordered so that a table comes after all tables that refer to it."""
         rows = await all_rows(connection, self._queries["erased_tables"], {})
-        tables = {row["name"]: _Table(**row) for row in rows}
+        tables = {row["name"]: _Relation(**row) for row in rows}
         sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(tables, ()))
         for table in tables.values():
             for other in table.refers_to:
@@ -281,7 +281,7 @@ class PostgresTenants:
                     sorter.add(other, table.name)
         return [tables[name] for name in sorter.static_order()]
 
-    async def _erase_turns(self, connection: Connection, tenant_id: str, tables: Sequence[_Table]) -> bool:
+    async def _erase_turns(self, connection: Connection, tenant_id: str, tables: Sequence[_Relation]) -> bool:
         """Delete some turns, and first the rows that belong to them. Returns whether there were any turns."""
         rows = await all_rows(
             connection, self._queries["some_turns"], {"tenant": tenant_id, "most": self._most_turns}
