@@ -13,7 +13,8 @@ bodies do not count either. `--steps` prints the functions in the order of their
 called them.
 
 A package is a folder of the server, or another package beside it. A call back upwards is a call from a package below
-(the layers in pyproject.toml) into one that is on the call's stack already.
+(the layers in pyproject.toml) into one that is on the call's stack already; `app`, which starts all, and what is read
+lazily do not count.
 """
 
 from __future__ import annotations
@@ -268,7 +269,7 @@ def calls_upwards(steps: Sequence[Step]) -> list[tuple[str, Step]]:
     upwards: list[tuple[str, Step]] = []
     for step in steps:
         own, (caller, *before) = package_of(step[2]), step[5].split(",")
-        on_stack = own in map(package_of, before)
+        on_stack = own != "app" and not step[3].endswith("<genexpr>") and own in map(package_of, before)
         if on_stack and caller and _LAYERS.get(own, 99) < _LAYERS.get(package_of(caller), 0):
             upwards.append((caller, step))
     return upwards

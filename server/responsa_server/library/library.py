@@ -171,9 +171,9 @@ class Library:
         """
         if changes.synonyms is not None:
             _check_synonyms(changes.synonyms)
-        collection = await self._managed_collection(caller, collection_id)
+        collection = await self._get_managed(caller, collection_id)
         name = names.collection(collection.shared_id)
-        audit = _audited(caller, name, collection.owner_id)
+        audit = _audit_of(caller, name, collection.owner_id)
         if changes.readers is not None:
             audit = AuditEvent.of(caller, "collection.share", name, about=collection.owner_id)
         return await self.collections.update(
@@ -193,10 +193,10 @@ class Library:
         belongs to another user, or None. Raises NotFound, NotPermitted, Conflict, Precondition, and the errors of the
         check.
         """
-        collection = await self._managed_collection(caller, collection_id)
+        collection = await self._get_managed(caller, collection_id)
         await _check_over_others(caller, collection.owner_id, over_others)
         name = names.collection(collection.shared_id)
-        audit = _audited(caller, name, collection.owner_id)
+        audit = _audit_of(caller, name, collection.owner_id)
         # A collection of the same name that somebody makes or deletes meanwhile must not change which one is deleted.
         ended = await self.collections.delete(
             caller, collection_id, etag, force=force, audit=audit, owner_id=collection.owner_id
@@ -251,19 +251,19 @@ class Library:
         InvalidRequest (EMBEDDING_UNKNOWN), Precondition (REINDEX_RUNNING, GENERATION_STATE), AlreadyExists.
         """
         await self._require_over_collection(caller, collection_id)
-        for one in await self.generations.list(caller, collection_id):
-            if one.number == number and await self._embedders.of_name(one.embedding) is None:
-                raise unknown_embedding(one.embedding)
+        for generation in await self.generations.list(caller, collection_id):
+            if generation.number == number and await self._embedders.of_name(generation.embedding) is None:
+                raise unknown_embedding(generation.embedding)
         return await self.generations.activate(caller, collection_id, number, request_id=request_id)
 
     async def delete_generation(self, caller: Principal, collection_id: str, number: int) -> None:
         """Delete a generation that is neither active nor being built. Raises NotFound, NotPermitted, Precondition (GENERATION_STATE)."""
-        collection = await self._managed_collection(caller, collection_id)
+        collection = await self._get_managed(caller, collection_id)
         name = names.generation(collection.shared_id, number)
-        audit = _audited(caller, name, collection.owner_id)
+        audit = _audit_of(caller, name, collection.owner_id)
         await self.generations.delete(caller, collection_id, number, audit)
 
-    async def _managed_collection(self, caller: Principal, collection_id: str) -> Collection:
+    async def _get_managed(self, caller: Principal, collection_id: str) -> Collection:
         """The collection, if the caller owns it or is an administrator. Raises NotFound, NotPermitted."""
         collection = await self.collections.get(caller, collection_id)
         _require(caller, collection.owner_id)
@@ -330,7 +330,7 @@ class Library:
             _check_title(changes.title)
         _require_subjects(caller, changes.subject)
         document = await self.documents.get_managed(caller, document_id)
-        audit = _audited(caller, names.document(document_id), document.owner_id)
+        audit = _audit_of(caller, names.document(document_id), document.owner_id)
         changed = await self.documents.update(caller, document_id, changes, etag, audit)
         # Administrators change documents that they may not read.
         readable = caller.role is not Role.ADMIN or await self.documents.find(caller, [document_id])
@@ -355,7 +355,7 @@ class Library:
         NotPermitted, Conflict, and the errors of the check."""
         document = await self.documents.get_managed(caller, document_id)
         await _check_over_others(caller, document.owner_id, over_others)
-        audit = _audited(caller, names.document(document_id), document.owner_id)
+        audit = _audit_of(caller, names.document(document_id), document.owner_id)
         self.watching.report_end(await self.documents.delete(caller.tenant_id, document_id, etag, audit))
 
     async def content(
@@ -391,11 +391,11 @@ class Library:
 
         Raises NotFound before the first piece, or later if the version is removed in the meantime.
         """
-        found = await self.documents.version(caller, document_id, version)
-        for start in range(0, found.size_bytes, _READ_BYTES):
-            data = await self.documents.original(caller, document_id, found.version, start, _READ_BYTES)
+        stored = await self.documents.version(caller, document_id, version)
+        for start in range(0, stored.size_bytes, _READ_BYTES):
+            data = await self.documents.original(caller, document_id, stored.version, start, _READ_BYTES)
             for offset in range(0, len(data), ORIGINAL_CHUNK_BYTES):
-                yield found, start + offset, data[offset : offset + ORIGINAL_CHUNK_BYTES]
+                yield stored, start + offset, data[offset : offset + ORIGINAL_CHUNK_BYTES]
 
     async def restore(
         self,
@@ -418,16 +418,16 @@ class Library:
         await self.documents.get_managed(caller, document_id)
         return await self.documents.reread(caller, document_id, etag, request_id)
 
-    async def show(self, caller: Principal, place: ExcerptPlace) -> ShownPart:
+    async def show(self, caller: Principal, excerpt: ExcerptPlace) -> ShownPart:
         """What an excerpt shows of a passage now. Raises NotFound (also SOURCE_CHANGED, SOURCE_DELETED) and Unavailable."""
-        part = await self._searcher.show(caller, place)
+        part = await self._searcher.show(caller, excerpt)
         if part is not None:
             return part
-        [source] = await self.documents.sources(caller, [place.reference])
-        passage = names.passage(place.passage_id)
+        [source] = await self.documents.sources(caller, [excerpt.reference])
+        passage = names.passage(excerpt.passage_id)
         if not source.permitted:
             raise NotFound.of("passage", passage)
-        version = names.document_version(place.reference.document_id, place.reference.version)
+        version = names.document_version(excerpt.reference.document_id, excerpt.reference.version)
         metadata = {"passage": passage, "document_version": version}
         if source.current_version is None:
             sentence = "The document has been deleted since this answer."
@@ -462,7 +462,7 @@ class Library:
         await self._require_over_operation(caller, operation)
         if operation.done:
             return
-        audit = _audited(caller, names.operation(operation_id), operation.user_id)
+        audit = _audit_of(caller, names.operation(operation_id), operation.user_id)
         await self.operations.cancel(caller.tenant_id, operation_id, audit)
         self.watching.report_end([operation_id])
 
@@ -470,7 +470,7 @@ class Library:
         """Delete an operation that has ended. Raises NotFound, NotPermitted, Precondition."""
         operation = await self.operations.get(caller, operation_id)
         await self._require_over_operation(caller, operation)
-        audit = _audited(caller, names.operation(operation_id), operation.user_id)
+        audit = _audit_of(caller, names.operation(operation_id), operation.user_id)
         await self.operations.delete(caller.tenant_id, operation_id, audit)
 
     async def _require_over_operation(self, caller: Principal, operation: Operation) -> None:
@@ -535,7 +535,7 @@ def _check_synonyms(text: str) -> None:
     )
 
 
-def _audited(caller: Principal, name: str, owner_id: UUID) -> AuditEvent | None:
+def _audit_of(caller: Principal, name: str, owner_id: UUID) -> AuditEvent | None:
     """The audit event for an act on what belongs to another user, or of a service on behalf of the user; None if users
     act on what is their own."""
     own = caller.user_id == owner_id and caller.acting is None

@@ -71,9 +71,9 @@ class PageImages:
         document_version = await self._documents.version(reader, document_id, version)
         format_name = self._drawable(document_version)
         key = (reader.tenant_id, document_id, document_version.version, page, width)
-        kept = self._cache.get(key)
-        if kept is not None:
-            return document_version, kept
+        cached = self._cache.get(key)
+        if cached is not None:
+            return document_version, cached
         async with self._slots.turn():
             image = await self._image(reader, document_version, format_name, page, width)
         self._cache.put(key, image, len(image.png))
@@ -81,10 +81,10 @@ class PageImages:
 
     def _drawable(self, version: DocumentVersion) -> str:
         """The name of the version's format. Raises Precondition if its pages cannot be drawn."""
-        found = FORMATS.with_media_type(version.media_type)
-        if found is not None and found.drawer:
-            return found.name
-        drawable = ", ".join(one.display_name for one in FORMATS if one.drawer)
+        own_format = FORMATS.with_media_type(version.media_type)
+        if own_format is not None and own_format.drawer:
+            return own_format.name
+        drawable = ", ".join(item.display_name for item in FORMATS if item.drawer)
         raise Precondition(
             Reason.PAGES_UNSUPPORTED,
             (
@@ -108,7 +108,7 @@ class PageImages:
         self, reader: Reader, version: DocumentVersion, format_name: str, page: int, width: int
     ) -> PageImage:
         for _ in range(_ATTEMPTS):
-            drawn = await self._drawn(version, self._original(reader, version), format_name, page, width)
+            drawn = await self._draw_page(version, self._original(reader, version), format_name, page, width)
             if not drawn.pixels:
                 raise _out_of_range(version, page, drawn.page_count)
             image = await asyncio.to_thread(png, drawn)
@@ -117,7 +117,7 @@ class PageImages:
             width = max(1, int(drawn.width * min(_SMALLER, math.sqrt(MAX_IMAGE_BYTES / len(image)))))
         raise _too_expensive(version)
 
-    async def _drawn(
+    async def _draw_page(
         self,
         version: DocumentVersion,
         original: AsyncIterator[bytes],
