@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from responsa_server.transports.ws.frames import PONG, Frame, delta
-from responsa_server.transports.ws.outbox import CONTROL_BYTES, DELTA_BYTES, TURN_BYTES, Lane, Outbox
+from responsa_server.transports.ws.outbox import CONTROL_BYTES, DELTA_BYTES, TURN_BYTES, FrameQueue, Lane
 
 
 def status(turn: str, seq: int, size: int = 0) -> Frame:
@@ -20,7 +20,7 @@ def end(turn: str, seq: int) -> Frame:
     return Frame({"type": "message", "turn": turn, "seq": seq})
 
 
-async def heard(outbox: Outbox) -> list[tuple[str, str, int]]:
+async def heard(outbox: FrameQueue) -> list[tuple[str, str, int]]:
     """All waiting frames: type, turn, seq."""
     outbox.close()
     found: list[tuple[str, str, int]] = []
@@ -31,7 +31,7 @@ async def heard(outbox: Outbox) -> list[tuple[str, str, int]]:
 
 
 async def test_frames_of_one_turn_keep_their_order() -> None:
-    outbox, lane = Outbox(), Lane()
+    outbox, lane = FrameQueue(), Lane()
     frames = [
         status("a", 2), delta("a", 3, "x"), status("a", 4), delta("a", 5, "y"), delta("a", 6, "z"), end("a", 7)
     ]  # fmt: skip
@@ -43,7 +43,7 @@ async def test_frames_of_one_turn_keep_their_order() -> None:
 
 
 async def test_what_is_no_delta_overtakes_the_deltas_of_other_turns() -> None:
-    outbox, first, second, third = Outbox(), Lane(), Lane(), Lane()
+    outbox, first, second, third = FrameQueue(), Lane(), Lane(), Lane()
     for seq in (2, 3, 4):
         await outbox.put(first, delta("a", seq, "x" * 20_000))
     await outbox.put(second, delta("b", 8, "x"))
@@ -60,7 +60,7 @@ async def test_what_is_no_delta_overtakes_the_deltas_of_other_turns() -> None:
 
 
 async def test_turns_that_have_deltas_alone_take_turns() -> None:
-    outbox, first, second = Outbox(), Lane(), Lane()
+    outbox, first, second = FrameQueue(), Lane(), Lane()
     for seq in (2, 3):
         await outbox.put(first, delta("a", seq, "x" * 20_000))
         await outbox.put(second, delta("b", seq, "x" * 20_000))
@@ -68,7 +68,7 @@ async def test_turns_that_have_deltas_alone_take_turns() -> None:
 
 
 async def test_deltas_that_wait_are_joined_and_nothing_else_is() -> None:
-    outbox, lane = Outbox(), Lane()
+    outbox, lane = FrameQueue(), Lane()
     for seq, text in enumerate(["Ä", "b", "c"], 2):
         await outbox.put(lane, delta("a", seq, text))
     assert json.loads(await outbox.next() or "") == {"type": "delta", "text": "Äbc", "turn": "a", "seq": 4}
@@ -80,7 +80,7 @@ async def test_deltas_that_wait_are_joined_and_nothing_else_is() -> None:
 
 @pytest.mark.parametrize("kind", ["delta", "status", "pong"])
 async def test_too_much_waits_for_the_reader(kind: str) -> None:
-    outbox, lane = Outbox(), Lane()
+    outbox, lane = FrameQueue(), Lane()
     most = {"delta": DELTA_BYTES, "status": TURN_BYTES, "pong": CONTROL_BYTES}[kind]
 
     async def fill() -> None:
@@ -107,7 +107,7 @@ async def test_too_much_waits_for_the_reader(kind: str) -> None:
 
 
 async def test_deltas_that_are_too_much_keep_no_other_frame_waiting() -> None:
-    outbox, first, second = Outbox(), Lane(), Lane()
+    outbox, first, second = FrameQueue(), Lane(), Lane()
     while outbox.size < DELTA_BYTES:
         await outbox.put(first, delta("a", 2, "x" * 30_000))
     await outbox.put(second, end("b", 3))
@@ -117,7 +117,7 @@ async def test_deltas_that_are_too_much_keep_no_other_frame_waiting() -> None:
 
 
 async def test_a_wait_that_is_cancelled_takes_nothing_away() -> None:
-    outbox = Outbox()
+    outbox = FrameQueue()
     for _ in range(3):
         waiting = asyncio.create_task(outbox.next())
         await asyncio.sleep(0)

@@ -74,7 +74,7 @@ class Exposition:
         ProcessCollector(registry=self._registry)
         exemplars = self._exemplars = _Exemplars(self._registry)
 
-        class Reader(PrometheusMetricReader):
+        class ExemplarReader(PrometheusMetricReader):
             """Keeps the exemplars, too, which the exporter does not write."""
 
             def _receive_metrics(
@@ -84,7 +84,7 @@ class Exposition:
                 # Its extra arguments have no types.
                 super()._receive_metrics(metrics_data, timeout_millis, **kwargs)  # pyright: ignore[reportUnknownMemberType]
 
-        readers: list[MetricReader] = [Reader(scope_info_enabled=False, registry=self._registry)]
+        readers: list[MetricReader] = [ExemplarReader(scope_info_enabled=False, registry=self._registry)]
         if endpoint := otlp(settings).endpoint("metrics"):
             readers.append(_sender(endpoint, otlp(settings).protocol("metrics")))
         about = {"service.name": "responsa", "service.version": __version__}

@@ -63,7 +63,7 @@ class Mcp:
         self._calls = calls
         self._lock = asyncio.Lock()
         self._stop = asyncio.Event()
-        self._loaded: _Loaded | None = None
+        self._loaded: _SdkServers | None = None
         self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,7 +126,7 @@ class Mcp:
                 await loaded.serving.cancel(backend, session, wanted)
             await Response(status_code=202)(request.scope, request.receive, send)
             return
-        request.state.host = _Host(backend, session)
+        request.state.host = _HostRequest(backend, session)
         pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Message:
@@ -190,7 +190,7 @@ class Mcp:
                 task.cancel()
             await asyncio.wait((work, left))
 
-    async def _load(self) -> _Loaded:
+    async def _load(self) -> _SdkServers:
         async with self._lock:
             if self._loaded is None:
                 # In a thread, because the server would stand still for a second.
@@ -208,20 +208,20 @@ class Mcp:
                     )
                     for whole in (False, True)
                 )
-                loaded, ready = _Loaded(serving, streams, wholes), asyncio.Event()
+                loaded, ready = _SdkServers(serving, streams, wholes), asyncio.Event()
                 self._running = asyncio.create_task(self._run(loaded, ready), name="mcp")
                 await ready.wait()
                 self._loaded = loaded
             return self._loaded
 
-    async def _run(self, loaded: _Loaded, ready: asyncio.Event) -> None:
+    async def _run(self, loaded: _SdkServers, ready: asyncio.Event) -> None:
         async with loaded.events.run(), loaded.whole.run():
             ready.set()
             await self._stop.wait()
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
+class _SdkServers:
     """What needs the SDK. events, whole: serve responses as event streams, and as one JSON text."""
 
     serving: Serving
@@ -287,14 +287,14 @@ class _Marks:
 
 
 @dataclass(frozen=True, slots=True)
-class _Host:
+class _HostRequest:
     """Who makes a request of the SDK's."""
 
     backend: InProcess
     session: HostKey
 
 
-def _host_of(context: ServerRequestContext[Any]) -> _Host:
+def _host_of(context: ServerRequestContext[Any]) -> _HostRequest:
     return cast("Request", context.request).state.host
 
 

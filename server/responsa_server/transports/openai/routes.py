@@ -231,7 +231,7 @@ def _parts(texts: Sequence[str], model: str) -> Iterator[knowledge.EmbedTextsReq
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PathRow:
     """A path. call: the call whose rule and limits hold. fields: the names of fields in errors, by those of the contract."""
 
     method: str
@@ -241,16 +241,16 @@ class Row:
     fields: Mapping[str, str]
 
 
-ROWS: Final[Sequence[Row]] = (
-    Row("POST", "/v1/chat/completions", CHAT + "Ask", _complete, _OF_CHAT),
-    Row("POST", "/chat/completions", CHAT + "Ask", _complete, _OF_CHAT),
-    Row("POST", "/v1/agents/{agent}/chat/completions", CHAT + "Ask", _complete, _OF_CHAT),
-    Row("POST", "/v1/responses", CHAT + "Ask", _respond, _OF_RESPONSES),
-    Row("GET", "/v1/responses/{id}", CHAT + "GetTurn", _response, _OF_RESPONSE),
-    Row("POST", "/v1/responses/{id}/cancel", CHAT + "CancelTurn", _cancel, _OF_RESPONSE),
-    Row("GET", "/v1/models", CHAT + "ListAgents", _models, _OF_ALL),
-    Row("GET", "/v1/models/{model:path}", CHAT + "GetAgent", _one_model, _OF_ALL),
-    Row("POST", "/v1/embeddings", _EMBED, _embed, _OF_ALL),
+ROWS: Final[Sequence[PathRow]] = (
+    PathRow("POST", "/v1/chat/completions", CHAT + "Ask", _complete, _OF_CHAT),
+    PathRow("POST", "/chat/completions", CHAT + "Ask", _complete, _OF_CHAT),
+    PathRow("POST", "/v1/agents/{agent}/chat/completions", CHAT + "Ask", _complete, _OF_CHAT),
+    PathRow("POST", "/v1/responses", CHAT + "Ask", _respond, _OF_RESPONSES),
+    PathRow("GET", "/v1/responses/{id}", CHAT + "GetTurn", _response, _OF_RESPONSE),
+    PathRow("POST", "/v1/responses/{id}/cancel", CHAT + "CancelTurn", _cancel, _OF_RESPONSE),
+    PathRow("GET", "/v1/models", CHAT + "ListAgents", _models, _OF_ALL),
+    PathRow("GET", "/v1/models/{model:path}", CHAT + "GetAgent", _one_model, _OF_ALL),
+    PathRow("POST", "/v1/embeddings", _EMBED, _embed, _OF_ALL),
 )
 
 
@@ -285,7 +285,7 @@ class _Path:
     """Serves a path. As an object, it gets the requests of all methods from Starlette, and so answers each in this API's shape."""
 
     def __init__(
-        self, exchange: Callable[..., Exchange], calls: Calls, row: Row | None, refusal: str = ""
+        self, exchange: Callable[..., Exchange], calls: Calls, row: PathRow | None, refusal: str = ""
     ) -> None:
         """exchange: makes the exchange of a request. row: None for a path that is not served. refusal: its message
         then; "" for the usual one."""

@@ -18,7 +18,7 @@ from responsa_server.domain.errors import ResponsaError
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class StreamForm:
     """How a stream is written. message: writes a message of the call. error: writes the google.rpc.Status, given as
     JSON, of a call that fails after its first message. empty: the HTTP status of a stream without messages.
     """
@@ -46,14 +46,14 @@ def _event(frame: AskResponse) -> bytes:
 _TYPES: Final = {
     field.name: field.json_name.encode() for field in TurnEvent.DESCRIPTOR.oneofs_by_name["event"].fields
 }
-LINES: Final = Format(
+LINES: Final = StreamForm(
     "application/x-ndjson",
     lambda message: to_json(message) + b"\n",
     lambda error: b'{"error":' + error + b"}\n",
     200,
 )
 # 204 makes an EventSource stop reconnecting.
-EVENTS: Final = Format(
+EVENTS: Final = StreamForm(
     "text/event-stream", _event, lambda error: b"event: error_status\ndata: " + error + b"\n\n", 204
 )
 
@@ -61,7 +61,7 @@ EVENTS: Final = Format(
 class Stream:
     """Writes one response, which begins with the first message. A call that fails before then gets an ordinary error response."""
 
-    def __init__(self, call: Call, kind: type[Message], written: Format, send: Send) -> None:
+    def __init__(self, call: Call, kind: type[Message], written: StreamForm, send: Send) -> None:
         self._call = call
         self._kind = kind
         self._format = written

@@ -39,7 +39,7 @@ from responsa_server.transports.ws.incoming import (
     SignIn,
     parse,
 )
-from responsa_server.transports.ws.outbox import Lane, Outbox
+from responsa_server.transports.ws.outbox import FrameQueue, Lane
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.transports.ws.turn import Caller, Follower, GoElsewhere
 
@@ -170,7 +170,7 @@ class SocketSession:
     def __init__(self, socket: WebSocket, bridge: Bridge) -> None:
         self._socket = socket
         self._bridge = bridge
-        self._outbox = Outbox()
+        self._outbox = FrameQueue()
         self._handshake = handshake_of(socket, bridge.cookie)
         self._owner: tuple[str, UUID] | None = None
         """The tenant and the user of the first credential."""

@@ -19,7 +19,7 @@ _JOINED_CHARACTERS: Final = 32_768
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _QueuedFrame:
     """A frame and its approximate size in bytes. text: the encoded frame; None for a delta, which may still be joined
     with the next delta."""
 
@@ -28,7 +28,7 @@ class _Waiting:
     size: int
 
     @classmethod
-    def of(cls, frame: Frame) -> _Waiting:
+    def of(cls, frame: Frame) -> _QueuedFrame:
         if frame.text is not None:  # only a delta's frame has its text beside its message
             return cls(frame, None, 2 * len(frame.text) + 128)
         text = frame.encode()
@@ -39,11 +39,11 @@ class _Waiting:
 class Lane:
     """The waiting frames of one follower, in order. urgent: the number of frames that are not deltas."""
 
-    frames: deque[_Waiting] = field(default_factory=deque[_Waiting])
+    frames: deque[_QueuedFrame] = field(default_factory=deque[_QueuedFrame])
     urgent: int = 0
 
 
-class Outbox:
+class FrameQueue:
     """The waiting frames of a socket. The socket's reader and followers add frames; its writer takes them.
 
     Frames of one lane keep their order. Pongs and errors go first, then the lanes in which a frame other than a delta
@@ -52,7 +52,7 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._control: deque[_Waiting] = deque()
+        self._control: deque[_QueuedFrame] = deque()
         self._control_bytes = 0
         self._lanes: list[Lane] = []
         """The lanes with waiting frames; the one served last is at the end."""
@@ -71,7 +71,7 @@ class Outbox:
         while self._control_bytes >= CONTROL_BYTES and not self._closed:
             self._emptied.clear()
             await self._emptied.wait()
-        waiting = _Waiting.of(frame)
+        waiting = _QueuedFrame.of(frame)
         self._control.append(waiting)
         self._control_bytes += waiting.size
         self._filled.set()
@@ -114,7 +114,7 @@ class Outbox:
         ):
             self._bytes -= lane.frames.pop().size
             frame = join_deltas(last, frame)
-        waiting = _Waiting.of(frame)
+        waiting = _QueuedFrame.of(frame)
         lane.frames.append(waiting)
         self._bytes += waiting.size
 

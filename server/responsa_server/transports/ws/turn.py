@@ -24,7 +24,7 @@ from responsa_server.domain.people import Principal
 from responsa_server.transports.ws import frames
 from responsa_server.transports.ws.auth import Metadata
 from responsa_server.transports.ws.html import Rendering
-from responsa_server.transports.ws.outbox import Lane, Outbox
+from responsa_server.transports.ws.outbox import FrameQueue, Lane
 
 TRIES: Final = 3
 """How many times in a row a stream is resumed without progress after it has broken off."""
@@ -95,7 +95,7 @@ class Follower:
     """
 
     caller: Caller
-    outbox: Outbox
+    outbox: FrameQueue
     rendering: Rendering
     deltas: bool
     tools: bool = False
