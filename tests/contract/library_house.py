@@ -202,7 +202,7 @@ class House:
     def reindex(self, slice_seconds: float = 0.05) -> Reindex:
         """The object that builds generations. Its slices are short, so that most operations need several."""
         indexers = Indexers(self.embedders, self.ingestions, uuid7)
-        return Reindex(self.builds, indexers, self.waiting.ended, slice_seconds=slice_seconds)
+        return Reindex(self.builds, indexers, self.waiting.report_end, slice_seconds=slice_seconds)
 
     @asynccontextmanager
     async def working(
