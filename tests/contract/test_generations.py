@@ -14,7 +14,6 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_lab.testing.embeddings import EmbeddingServer
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import model_table
@@ -55,6 +54,7 @@ from tests.contract.conftest import People
 from tests.contract.library_house import Gate, House
 from tests.contract.outside import QDRANTS, qdrant_at, size
 from tests.raising import raises
+from tests.wire.embeddings import EmbeddingServer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),

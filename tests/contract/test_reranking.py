@@ -9,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 from responsa_lab.testing.loopback import Exchange
-from responsa_lab.testing.reranking import RerankServer
 from responsa_server.domain.answers import Ranked, SearchOptions
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.events import Fallback, FallbackKind
@@ -26,6 +25,7 @@ from responsa_server.search.reranking import Reranking
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import retriever_of
+from tests.wire.reranking import RerankServer
 
 QUESTION = "When does the harbour master open the harbour?"
 TEXTS = [

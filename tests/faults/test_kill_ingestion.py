@@ -15,10 +15,10 @@ import psycopg
 import pytest
 
 from responsa_client.aio.client import AsyncResponsa
-from responsa_lab.testing.embeddings import EmbeddingServer
 from tests.faults.cluster import Cluster
 from tests.faults.forms import Form, Report, forms
 from tests.instance import START_PATIENCE, eventually
+from tests.wire.embeddings import EmbeddingServer
 
 IN_FLIGHT = 6
 KILLED, CALM = "killed", "calm"

@@ -30,9 +30,9 @@ import psutil
 import pytest
 
 from responsa_client import Responsa
-from responsa_lab.testing.embeddings import vector_of
 from tests.instance import Instance, eventually, instance_in
 from tests.prometheus import RULES, Prometheus, watching
+from tests.wire.embeddings import vector_of
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, Scene
 

@@ -18,13 +18,13 @@ import grpc
 import pytest
 
 from responsa.admin.v1 import admin_service_pb2 as admin
-from responsa_lab.testing.embeddings import EmbeddingServer
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
-from responsa_lab.testing.reranking import RerankServer
 from responsa_server.agents.config.files import SHIPPED
 from tests.instance import Instance, instance_in
 from tests.transports import stub_of
+from tests.wire.embeddings import EmbeddingServer
 from tests.wire.openai import OpenAi
+from tests.wire.reranking import RerankServer
 from tests.wire.speaking import KEY, Scene, telling
 
 OPENAI, GEMINI, RERANKER = "openai:text-embedding-3-small", "gemini:gemini-embedding-001", "rank:longest"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from responsa_lab.testing.embeddings import vector_of
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from tests.wire.embeddings import vector_of
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, Scene, complaining, telling
 

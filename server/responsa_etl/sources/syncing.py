@@ -71,9 +71,9 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.runs import DocumentKey, Fetched, RunUpload
+from responsa_server.domain.spools import spooling
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.library.library import Library
-from responsa_server.spools import spooling
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import note
 

@@ -1,1 +1,1 @@
-"""Ingestion: formats, the sandbox, passages, embeddings, jobs."""
+"""Ingestion: parsed documents become passages with vectors, by jobs."""

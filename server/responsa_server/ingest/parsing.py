@@ -12,8 +12,8 @@ from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES
+from responsa_server.domain.spools import spooling
 from responsa_server.ingest import formats as table
-from responsa_server.spools import spooling
 from responsa_server.telemetry.instruments import LATE_IMPORTS, PARSER_FAILURES
 
 _REASONS: Final = {

@@ -13,8 +13,8 @@ from typing import IO, Final
 from responsa_formats import rejections
 from responsa_server.domain.errors import InvalidRequest, Reason
 from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES, DocumentMetadata
+from responsa_server.domain.spools import spooling
 from responsa_server.ingest.parsing import document_error
-from responsa_server.spools import spooling
 
 IN_MEMORY_BYTES: Final = 1024 * 1024
 """The most bytes of an upload that are in memory, and not in a file."""

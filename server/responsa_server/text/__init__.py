@@ -1,1 +1,1 @@
-"""Text processing that all other parts use: canonical text, languages, sentences, terms."""
+"""Text processing that all other parts use: languages, sentences, terms, and how cited text is shown."""

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from responsa_lab.testing.reranking import RerankServer
 from responsa_local.commands.instance import reranker_finding
 from responsa_server.app.models import model_table, open_reranker
 from responsa_server.app.settings import SettingsError, load
@@ -17,6 +16,7 @@ from responsa_server.domain.models import ModelError, ModelFault, Reranker
 from responsa_server.providers.settings import RERANKING_VENDORS, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 from tests.raising import raises
+from tests.wire.reranking import RerankServer
 
 
 async def opened(called: str, settings: ModelSettings, stack: AsyncExitStack) -> Reranker | None:

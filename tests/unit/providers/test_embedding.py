@@ -14,7 +14,6 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from responsa_lab.testing.embeddings import EmbeddingServer, vector_of
 from responsa_lab.testing.loopback import Exchange, as_json
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.providers import json_server
@@ -23,6 +22,7 @@ from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describ
 from responsa_server.providers.json_server import Calling
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 from tests.raising import raises
+from tests.wire.embeddings import EmbeddingServer, vector_of
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, WireServer

@@ -13,7 +13,6 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from responsa_lab.testing.loopback import Exchange, as_json
-from responsa_lab.testing.reranking import RerankServer, answer
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
@@ -23,6 +22,7 @@ from responsa_server.providers.prices import Prices, load_shipped
 from responsa_server.providers.reranking import RERANKERS, HttpReranker
 from responsa_server.providers.settings import CompatibleSettings
 from tests.raising import raises
+from tests.wire.reranking import RerankServer, answer
 from tests.wire.speaking import KEY
 
 QUESTION = "when do eels return"

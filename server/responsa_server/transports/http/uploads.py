@@ -33,7 +33,7 @@ from responsa_server.domain.errors import (
     ResponsaError,
 )
 from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES
-from responsa_server.spools import spooling
+from responsa_server.domain.spools import spooling
 
 CHUNK_BYTES = 262_144
 CLIENT_CLOSED_REQUEST = 499
