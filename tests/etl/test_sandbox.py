@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from responsa_etl.sources import sandbox
 from responsa_etl.sources.mapping_text import read_mapping
-from responsa_etl.sources.sandbox import AskedRow, FilledRow, Filler, SourceSandbox, SourceSandboxes
+from responsa_etl.sources.sandbox import RenderedRow, RowRenderer, RowRequest, SourceSandbox, SourceSandboxes
 from responsa_etl.sources.sitemaps import SitemapProblem, unpack_sitemap
 from responsa_formats.sandbox.pool import ParserPool
 
@@ -34,11 +34,11 @@ async def test_rows_that_end_their_process_are_set_aside_until_there_are_too_man
     monkeypatch.setattr(sandbox, "_MOST_DEATHS", 2)
     mapping, problems = read_mapping(GIGABYTES)
     assert mapping is not None, problems
-    filler = Filler(SourceSandboxes(parser).of("acme"), mapping)
+    renderer = RowRenderer(SourceSandboxes(parser).of("acme"), mapping)
     rows = ["plain", "bomb", "plain", "bomb", "plain"]
-    asked = [AskedRow("a", {"a": f"{number}", "b": row}) for number, row in enumerate(rows)]
-    asked.append(AskedRow("a", {"a": "5", "b": "plain"}, "Its note is NULL."))
-    made = [one async for one in filler.fill(asked)]
+    asked = [RowRequest("a", {"a": f"{number}", "b": row}) for number, row in enumerate(rows)]
+    asked.append(RowRequest("a", {"a": "5", "b": "plain"}, "Its note is NULL."))
+    made = [one async for one in renderer.render(asked)]
     assert [(one.key, one.subject, one.text) for one in made[::2]] == [
         ("0", "plain", "0"),
         ("2", "plain", "2"),
@@ -110,5 +110,5 @@ def test_a_forged_sitemap_is_a_problem(forged: bytes) -> None:
 )
 def test_a_forged_row_counts_as_the_end_of_its_process(forged: dict[str, object]) -> None:
     lines = [json.dumps({"problem": "", "text": "a", **more}).encode() + b"\n" for more in ({}, forged, {})]
-    found = sandbox._unpack(b"".join(lines), 3, TypeAdapter(FilledRow))
+    found = sandbox._unpack(b"".join(lines), 3, TypeAdapter(RenderedRow))
     assert [one.text for one in found] == ["a"]

@@ -21,7 +21,7 @@ from google.rpc.status_pb2 import Status
 from responsa_server.calls import status
 from responsa_server.calls.call import Call, Interceptor, Received, current
 from responsa_server.calls.chain import Calls, Method
-from responsa_server.calls.interceptors.limits import Admission, Deadline
+from responsa_server.calls.interceptors.limits import CallAdmission, Deadline
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
 from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError, Unavailable
 from responsa_server.domain.people import Principal, Role
@@ -85,7 +85,7 @@ def calls_of(*servicers: tuple[ServiceDescriptor, object], log: Logger | None = 
     """The calls of a gateway with these servicers. Methods that a servicer lacks fail once their message has arrived."""
     logger: Logger = log or structlog.get_logger("stand_in")
     errors = UnexpectedErrors()
-    admission = Admission(1000)
+    admission = CallAdmission(1000)
     calls = Calls(
         (CallId(), Log(logger), Errors(logger, errors), Deadline(), admission, Parsing()),
         admission,

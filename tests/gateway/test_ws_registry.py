@@ -8,7 +8,7 @@ import structlog
 from starlette.websockets import WebSocket
 
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.interceptors.limits import Admission
+from responsa_server.calls.interceptors.limits import CallAdmission
 from responsa_server.transports.ws.bridge import MOST_WAITING, Bridge, SocketSession
 
 
@@ -28,7 +28,9 @@ async def unused(*_: object) -> NoReturn:
 
 
 def bridge_of(most_per_address: int = 0) -> Bridge:
-    return Bridge(Calls((), Admission(1), structlog.get_logger("test")), most_per_address=most_per_address)
+    return Bridge(
+        Calls((), CallAdmission(1), structlog.get_logger("test")), most_per_address=most_per_address
+    )
 
 
 def test_all_are_asked_to_leave() -> None:

@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
-from responsa_server.telemetry.instruments import TABLE, Kind
+from responsa_server.telemetry.instruments import TABLE, MetricKind
 from tests.instance import ROOT, Instance, eventually
 from tests.prometheus import RULES, Prometheus, watching
 
@@ -57,7 +57,7 @@ def names(query: str) -> Sequence[str]:
 
 def known() -> frozenset[str]:
     """The names of all series that the table of metrics can make."""
-    ends = {Kind.HISTOGRAM: ("_bucket", "_count", "_sum")}
+    ends = {MetricKind.HISTOGRAM: ("_bucket", "_count", "_sum")}
     return frozenset(one.exposed + end for one in TABLE for end in ends.get(one.kind, ("",)))
 
 

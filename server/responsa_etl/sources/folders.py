@@ -77,11 +77,11 @@ class OpenFolder(Protocol):
     """A folder that is being read."""
 
     async def list(self, limit: int) -> FolderListing:
-        """All files that `is_wanted`. Raises FolderProblem, also for more than `most` files."""
+        """All files that `is_wanted`. Raises FolderProblem, also for more than `limit` files."""
         ...
 
     async def read(self, file: FolderFile, limit: int) -> bytes:
-        """The bytes of a file, at most one more than `most`. Raises FileProblem, FolderProblem."""
+        """The bytes of a file, at most one more than `limit`. Raises FileProblem, FolderProblem."""
         ...
 
 
@@ -111,7 +111,7 @@ def is_wanted(path: str) -> bool:
 
 
 def too_many(limit: int) -> FolderProblem:
-    """The problem of a folder with more files than `most`."""
+    """The problem of a folder with more files than `limit`."""
     message = f"The folder has more than {limit:,} files, which the setting sources.files does not allow; connect a folder below it."
     return FolderProblem(DatabaseFault.TOO_LARGE, "address", message)
 

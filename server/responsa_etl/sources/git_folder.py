@@ -191,7 +191,7 @@ class GitFolder:
 
 
 async def _capture(command: Sequence[str], environment: Mapping[str, str], limit: int) -> bytes:
-    """What a program writes, at most one byte more than `most`."""
+    """What a program writes, at most one byte more than `limit`."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=DEVNULL,
@@ -219,7 +219,7 @@ async def _end(process: Process) -> None:
 
 
 def _explain(output: str, folder: ConnectedFolder) -> FolderProblem:
-    """Why a repository was not fetched. said: what git wrote, of which nothing is passed on."""
+    """Why a repository was not fetched. output: what git wrote, of which nothing is passed on."""
     host = origin_of(folder.address).host
     if re.search(r"Authentication failed|could not read (Username|Password)|error: 40[13]", output):
         if folder.password:

@@ -20,13 +20,13 @@ from pydantic import TypeAdapter
 
 from responsa_etl.sources.mapping import RowProblem
 from responsa_etl.sources.mapping_text import DocumentTemplates, parse_mapping
-from responsa_etl.sources.sandbox import MOST_PROBLEM, FilledRow, ReadMapping
+from responsa_etl.sources.sandbox import MOST_PROBLEM, ReadMapping, RenderedRow
 from responsa_formats.sandbox.computation import Computation, Write
 
 _MOMENT: Final = 1.0
 _MOST_BYTES: Final = 4 << 20
 _READ: Final = TypeAdapter(ReadMapping)
-_FILLED: Final = TypeAdapter(FilledRow)
+_RENDERED: Final = TypeAdapter(RenderedRow)
 _SAMPLE: Final = """connection = "a"
 collection = "a"
 [queries.a]
@@ -62,24 +62,24 @@ def _fill(data: bytes, write: Write) -> None:
 
     def fill(line: bytes) -> bytes:
         kind, row, whole = json.loads(line)
-        return _FILLED.dump_json(_fill_row(templates, kind, row, whole=whole))
+        return _RENDERED.dump_json(_fill_row(templates, kind, row, whole=whole))
 
     _answer(map(fill, rows), write)
 
 
 def _fill_row(
     templates: DocumentTemplates, kind: str, row: Mapping[str, object], *, whole: bool
-) -> FilledRow:
+) -> RenderedRow:
     row, problem = templates.read(kind, row)
     unfit = bool(problem)
     if whole and not unfit:
         try:
             doc = templates.document(kind, row)
             metadata = {name: str(value) for name, value in doc.metadata.items()}
-            return FilledRow("", doc.key, doc.subject, doc.title, doc.text, doc.uri, metadata)
+            return RenderedRow("", doc.key, doc.subject, doc.title, doc.text, doc.uri, metadata)
         except RowProblem as error:
             problem = str(error)[:MOST_PROBLEM]
-    return FilledRow(problem, *templates.about(kind, row), unfit=unfit)
+    return RenderedRow(problem, *templates.about(kind, row), unfit=unfit)
 
 
 def _lines(*values: object) -> bytes:

@@ -25,7 +25,7 @@ from responsa_etl.sources.mapping import (
     SchemaProblem,
     SourceMapping,
 )
-from responsa_etl.sources.sandbox import AskedRow, FilledRow, Filler, SourceSandbox
+from responsa_etl.sources.sandbox import RenderedRow, RowRenderer, RowRequest, SourceSandbox
 from responsa_server.domain.errors import Precondition, Reason
 
 PREVIEW_ROWS: Final = 10_000
@@ -70,14 +70,14 @@ async def read_rows(
     returned; a row of somebody else in a statement for one subject is a problem. A preview ends its session before it
     fills in templates, which may take long. Raises Precondition (SOURCE_UNREADABLE), Unavailable.
     """
-    filler, keys, shown = Filler(sandbox, mapping), set[tuple[str, str]](), Counter[str]()
+    renderer, keys, shown = RowRenderer(sandbox, mapping), set[tuple[str, str]](), Counter[str]()
     read = _batches(databases, tenant_id, connection, mapping, selection)
     async with aclosing(read if selection.most is None else _first(read)) as batches:
         async for batch in batches:
             name = batch.query.name
             if selection.most is not None and shown[name] >= selection.most:
                 continue
-            async with aclosing(filler.fill([row for each in batch.rows for row in each])) as filled:
+            async with aclosing(renderer.render([row for each in batch.rows for row in each])) as filled:
                 for each in batch.rows:
                     yielded = False
                     for row in each:
@@ -106,7 +106,7 @@ class _Batch:
 
     query: MappedQuery
     own: bool
-    rows: Sequence[Sequence[AskedRow]]
+    rows: Sequence[Sequence[RowRequest]]
     size: int
 
 
@@ -183,7 +183,7 @@ def _some(
     rows: Iterator[Sequence[object]],
 ) -> _Batch:
     """The next rows. Empty at the end."""
-    next_rows, size = list[Sequence[AskedRow]](), 0
+    next_rows, size = list[Sequence[RowRequest]](), 0
     for row in rows:
         try:
             plain, problem = read(row), ""
@@ -194,7 +194,7 @@ def _some(
             # What a key or a subject may be made of.
             plain = {name: value for name, value in plain.items() if _size(value) <= _SHORT_BYTES}
             length, problem = sum(map(_size, plain.values())), _LONG_ROW
-        next_rows.append([AskedRow(kind, plain, problem) for kind in query.kinds])
+        next_rows.append([RowRequest(kind, plain, problem) for kind in query.kinds])
         size += length + _VALUE_BYTES * len(query.kinds)
         if len(next_rows) == _SOME_ROWS or size > _SOME_BYTES:
             break
@@ -206,16 +206,16 @@ def _size(value: object) -> int:
     return _VALUE_BYTES + (bytes_of(value) if isinstance(value, str) else 0)
 
 
-def _make_row(asked_row: AskedRow, filled: FilledRow, keys: set[tuple[str, str]]) -> MadeRow:
+def _make_row(request: RowRequest, filled: RenderedRow, keys: set[tuple[str, str]]) -> MadeRow:
     """What a row makes of one kind. keys: the kinds and keys so far, to which that of the row is added."""
-    row = dict[str, object]() if asked_row.problem or filled.unfit else asked_row.row
+    row = dict[str, object]() if request.problem or filled.unfit else request.row
     if filled.problem:
-        return MadeRow(asked_row.kind, row, None, filled.problem, filled.key, filled.subject)
-    at, problem = (asked_row.kind, filled.key), ""
+        return MadeRow(request.kind, row, None, filled.problem, filled.key, filled.subject)
+    at, problem = (request.kind, filled.key), ""
     if at in keys:
         problem = f"Another row has the same key, “{filled.key}”."
     keys.add(at)
-    return MadeRow(asked_row.kind, row, filled.document(asked_row.kind), problem)
+    return MadeRow(request.kind, row, filled.document(request.kind), problem)
 
 
 def _redact(row: MadeRow, selection: RowSelection, *, own: bool) -> MadeRow | None:

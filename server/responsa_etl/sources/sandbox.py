@@ -57,7 +57,7 @@ _Line = Annotated[str, Field(max_length=MOST_PROBLEM, pattern=r"^[^\x00]*$")]
 
 
 @dataclass(frozen=True, slots=True)
-class FilledRow:
+class RenderedRow:
     """What a row makes. problem: why it makes no document; then only the key and the subject may be known. unfit:
     whether a value of the row does not fit its declared column."""
 
@@ -78,7 +78,7 @@ class FilledRow:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedRow:
+class RowRequest:
     """A row for the templates of a kind. problem: "" if its document is wanted; otherwise only its key and its subject
     are, for this problem."""
 
@@ -88,7 +88,7 @@ class AskedRow:
 
 
 _READ: Final = TypeAdapter(ReadMapping)
-_FILLED: Final = TypeAdapter(FilledRow)
+_RENDERED: Final = TypeAdapter(RenderedRow)
 _Answer = TypeVar("_Answer")
 
 
@@ -108,15 +108,15 @@ class SourceSandboxes:
 class SourceSandbox:
     """Reads in the sandbox what administrators and websites wrote."""
 
-    def __init__(self, parser: ParserPool, turn: asyncio.Lock) -> None:
-        """turn: is held while a process runs."""
+    def __init__(self, parser: ParserPool, slot: asyncio.Lock) -> None:
+        """slot: is held while a process runs."""
         self._parser = parser
-        self._turn = turn
+        self._slot = slot
 
     async def page(self, data: bytes, name: str, media_type: str) -> tuple[str, str]:
         """The title and the text of a page. name: its file name or path. Raises DocumentRejected, Unavailable."""
         try:
-            async with self._turn:
+            async with self._slot:
                 document = await self._parser.parse(data, name, media_type)
         except ParserUnavailable as error:
             raise _unavailable(error) from error
@@ -126,7 +126,7 @@ class SourceSandbox:
 
     async def sitemap(self, data: bytes) -> Sitemap:
         """The addresses in a sitemap or an index of sitemaps, which may be compressed with gzip. Raises SitemapProblem, Unavailable."""
-        async with self._turn:
+        async with self._slot:
             result, failure = await self._compute("sitemaps:SITEMAP", data, _OF_SITEMAPS)
         if failure is not None:
             raise SitemapProblem("takes too much memory or time to be read")
@@ -134,7 +134,7 @@ class SourceSandbox:
 
     async def listing(self, data: bytes) -> Sequence[ListedEntry]:
         """What a server of folders lists. Raises ListingProblem, Unavailable."""
-        async with self._turn:
+        async with self._slot:
             result, failure = await self._compute("listings:LISTING", data, _OF_SITEMAPS)
         if failure is not None:
             raise ListingProblem
@@ -164,7 +164,7 @@ class SourceSandbox:
     ) -> tuple[Sequence[_Answer], bool]:
         """The answers to the first things asked for, and whether the process ended at the next one. If it did not,
         there is at least one. Raises Unavailable."""
-        async with self._turn:
+        async with self._slot:
             source, count = await asyncio.to_thread(_pack, head, requests)
             result, failure = await self._compute(name, source, _LIMITS)
             answers = await asyncio.to_thread(_unpack, result, count, adapter)
@@ -177,7 +177,7 @@ class SourceSandbox:
             raise _unavailable(error) from error
 
 
-class Filler:
+class RowRenderer:
     """Makes documents of the rows of one reading. After a few rows at which the process ended, it only finds out which
     documents are meant, and after as many more nothing."""
 
@@ -186,7 +186,7 @@ class Filler:
         self._text = mapping.text
         self._deaths = 0
 
-    async def fill(self, rows: Sequence[AskedRow]) -> AsyncGenerator[FilledRow]:
+    async def render(self, rows: Sequence[RowRequest]) -> AsyncGenerator[RenderedRow]:
         """What each row makes, as soon as it is known: the texts of many rows are never in memory together. Raises Unavailable."""
         done = 0
         while done < len(rows):
@@ -195,7 +195,7 @@ class Filler:
                 rest = [replace(row, problem=row.problem or _TOO_OFTEN) for row in rest]
             if self._deaths >= 2 * _MOST_DEATHS:
                 for row in rest:
-                    yield FilledRow(row.problem)
+                    yield RenderedRow(row.problem)
                 return
             answers, died = await self._ask(rest)
             done += len(answers)
@@ -206,11 +206,11 @@ class Filler:
                 done += 1
                 culprit = rest[len(answers)]
                 about, _ = await self._ask([replace(culprit, problem=culprit.problem or _TOO_MUCH)])
-                yield about[0] if about else FilledRow(culprit.problem or _TOO_MUCH)
+                yield about[0] if about else RenderedRow(culprit.problem or _TOO_MUCH)
 
-    async def _ask(self, rows: Sequence[AskedRow]) -> tuple[Sequence[FilledRow], bool]:
-        asked = [(row.kind, row.row, not row.problem) for row in rows]
-        answers, died = await self._sandbox.answers("in_sandbox:FILL", asked, _FILLED, self._text)
+    async def _ask(self, rows: Sequence[RowRequest]) -> tuple[Sequence[RenderedRow], bool]:
+        requests = [(row.kind, row.row, not row.problem) for row in rows]
+        answers, died = await self._sandbox.answers("in_sandbox:FILL", requests, _RENDERED, self._text)
         return [
             replace(answer, problem=row.problem) if row.problem else answer
             for row, answer in zip(rows, answers, strict=False)

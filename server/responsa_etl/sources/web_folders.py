@@ -49,7 +49,7 @@ _PROPERTIES: Final = (
     b'<?xml version="1.0"?><d:propfind xmlns:d="DAV:"><d:prop><d:resourcetype/><d:getetag/><d:getlastmodified/>'
     b"<d:getcontentlength/></d:prop></d:propfind>"
 )
-_EMPTY: Final = hashlib.sha256(b"").hexdigest()
+_EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
 _REGION: Final = "us-east-1"
 _Fetch = Callable[[Outgoing, int], Awaitable[Reply]]
 
@@ -214,11 +214,11 @@ class S3Folder(WebFolder):
         return quote(unquote(self._path) + file.path, safe="/~")
 
     def _build(self, method: str, path: str, query: Mapping[str, str], body: bytes | None) -> Outgoing:
-        asked = "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(query.items()))
-        url = f"{self._origin}{path}" + (f"?{asked}" if asked else "")
-        headers = {"x-amz-content-sha256": _EMPTY, "x-amz-date": f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"}
+        query_string = "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(query.items()))
+        url = f"{self._origin}{path}" + (f"?{query_string}" if query_string else "")
+        headers = {"x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"}
         if self._folder.password:
-            headers["authorization"] = self._sign(method, path, asked, headers)
+            headers["authorization"] = self._sign(method, path, query_string, headers)
         return Outgoing(method, url, headers)
 
     def _sign(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> str:
@@ -226,7 +226,7 @@ class S3Folder(WebFolder):
         signed = {"host": str(self._origin).partition("://")[2], **headers}
         names, moment = ";".join(sorted(signed)), headers["x-amz-date"]
         lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
-        request = "\n".join((method, path, query, lines, names, _EMPTY))
+        request = "\n".join((method, path, query, lines, names, _EMPTY_SHA256))
         scope = f"{moment[:8]}/{self._folder.region or _REGION}/s3/aws4_request"
         text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         key = f"AWS4{self._folder.password}".encode()

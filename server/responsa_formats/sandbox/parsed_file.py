@@ -329,7 +329,7 @@ class ParsedFile:
         return _SectionRange(part.start, end, part.row, part.titles, part.paths, part.above)
 
     def _line_start(self, lowest: int, position: int) -> int:
-        """The beginning of the line of `place`, where a list item's marker stands; `place` itself if that is before `lowest`."""
+        """The beginning of the line of `position`, where a list item's marker stands; `position` itself if that is before `lowest`."""
         lowest = max(lowest, position - _BACK)
         return (
             lowest + newline + 1 if (newline := self._near(lowest, position).rfind(b"\n")) >= 0 else position

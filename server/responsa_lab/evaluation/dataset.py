@@ -72,7 +72,7 @@ def spread(items: Sequence[Item], limit: int) -> Sequence[Item]:
 
 def collection_name(folder: Path, limit: int) -> str:
     """The name of the default collection for a measurement: eval- followed by the folder's name. A longer name is cut
-    to `most` characters."""
+    to `limit` characters."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
     return f"eval-{name or 'set'}"[:limit].rstrip("-")
 

@@ -92,7 +92,7 @@ class Record:
     async def keep(self, parts: Sequence[object], limit: int, work: _Work) -> str:
         """The result of work that costs money elsewhere, from the record if it was done before. Raises Stopped.
 
-        parts: the plain values that tell this work from other work. most: what it may cost at most, in millionths of a
+        parts: the plain values that tell this work from other work. limit: what it may cost at most, in millionths of a
         US dollar; 0 for no limit of its own. work: gets what it may cost at most, which is 0 if nothing is left, and
         returns its result and its cost. It may raise Stopped.
         """

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from responsa_lab.scripted.obedient import Obedient
 from responsa_lab.scripted.readers import Eager, Labelled
-from responsa_lab.scripted.strong import Broken, Calling, Kind, Strong
+from responsa_lab.scripted.strong import Broken, Calling, FailureKind, Strong
 from responsa_server.domain.models import ChatModel
 
 PROVIDER = "scripted"
@@ -29,6 +29,6 @@ def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
         Calling(),
         Labelled(),
         Eager(),
-        *(Broken(kind, idle_seconds) for kind in Kind),
+        *(Broken(kind, idle_seconds) for kind in FailureKind),
     ]
     return {f"{PROVIDER}:{model.name}": model for model in models}

@@ -353,7 +353,7 @@ def _cite(result: str) -> str:
     return _NUMBER.sub("", result) + (f" [{numbers[-1]}]" if numbers else "")
 
 
-class Kind(StrEnum):
+class FailureKind(StrEnum):
     """The way in which a model fails.
 
     INVALID_JSON: if a prompt has a schema, the reply does not fit the schema; all other replies are the same as those
@@ -378,11 +378,11 @@ class Kind(StrEnum):
 
 
 _ERRORS = {
-    Kind.UNREACHABLE: (ModelFault.UNREACHABLE, True),
-    Kind.CREDENTIAL: (ModelFault.CREDENTIAL, False),
-    Kind.RATE_LIMITED: (ModelFault.RATE_LIMITED, True),
-    Kind.OVERLOADED: (ModelFault.OVERLOADED, True),
-    Kind.EMPTY: (ModelFault.EMPTY, False),
+    FailureKind.UNREACHABLE: (ModelFault.UNREACHABLE, True),
+    FailureKind.CREDENTIAL: (ModelFault.CREDENTIAL, False),
+    FailureKind.RATE_LIMITED: (ModelFault.RATE_LIMITED, True),
+    FailureKind.OVERLOADED: (ModelFault.OVERLOADED, True),
+    FailureKind.EMPTY: (ModelFault.EMPTY, False),
 }
 _WORDS = ("So", " far", " so", " good")
 _RETRY_SECONDS = 1.0
@@ -392,7 +392,7 @@ class Broken:
     """A `ChatModel` with the name `broken-KIND`. idle_seconds: the number of seconds without a word after which the
     model raises TIMEOUT, as an adapter does."""
 
-    def __init__(self, kind: Kind, idle_seconds: float = 60.0) -> None:
+    def __init__(self, kind: FailureKind, idle_seconds: float = 60.0) -> None:
         self._kind = kind
         self._idle_seconds = idle_seconds
         self._strong = Strong()
@@ -408,26 +408,26 @@ class Broken:
             raise ModelError(fault, f"{self.name}, as the script says", retry_after=after, passing=passing)
         read = tokens_read(prompt)
         match self._kind:
-            case Kind.INVALID_JSON if prompt.schema is None:
+            case FailureKind.INVALID_JSON if prompt.schema is None:
                 async for piece in self._strong.stream(prompt):
                     yield piece
-            case Kind.INVALID_JSON:
+            case FailureKind.INVALID_JSON:
                 yield TextPiece('Sure! {"intent": [qa, ')
                 yield Spent(Usage(input_tokens=read, output_tokens=4))
                 yield Ended(complete=True)
-            case Kind.UNSAFE:
+            case FailureKind.UNSAFE:
                 yield Spent(Usage(input_tokens=read))
                 yield Ended(complete=False, stop=Stop.UNSAFE)
-            case Kind.ENDLESS:
+            case FailureKind.ENDLESS:
                 for number in count(1):
                     await asyncio.sleep(0)
                     yield TextPiece(f"word {number} and ")
-            case Kind.STALL:
+            case FailureKind.STALL:
                 await self._silence()
             case _:
                 for word in _WORDS:
                     yield TextPiece(word)
-                if self._kind is Kind.HANG:
+                if self._kind is FailureKind.HANG:
                     await self._silence()
                 raise ModelError(ModelFault.CUT, f"{self.name}, as the script says")
 

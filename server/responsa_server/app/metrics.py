@@ -32,7 +32,7 @@ from responsa_server.app.settings import Settings, otlp
 from responsa_server.domain.addresses import TcpAddress, is_by_address
 from responsa_server.domain.errors import Unavailable
 from responsa_server.telemetry import instruments
-from responsa_server.telemetry.instruments import TABLE, Instrument, Kind, Reading, Readings, Write
+from responsa_server.telemetry.instruments import TABLE, Instrument, MetricKind, Reading, Readings, Write
 from responsa_server.telemetry.stages import Stage, current
 from responsa_server.transports.http.health import metrics_route
 
@@ -48,7 +48,7 @@ _EXPORT_MILLISECONDS: Final = 15_000
 _SUFFIX: Final = ".json"
 _TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of Prometheus' text format."""
-_EXPOSED: Final = {row.name: f"{row.exposed}_bucket" for row in TABLE if row.kind is Kind.HISTOGRAM}
+_EXPOSED: Final = {row.name: f"{row.exposed}_bucket" for row in TABLE if row.kind is MetricKind.HISTOGRAM}
 
 
 def server_name(settings: Settings) -> str:
@@ -99,17 +99,17 @@ class Exposition:
             if (read := readings.get(instrument)) is not None:
                 observable = (
                     meter.create_observable_counter
-                    if instrument.kind is Kind.COUNTER
+                    if instrument.kind is MetricKind.COUNTER
                     else meter.create_observable_gauge
                 )
                 observable(
                     instrument.name, [observing(instrument, read)], instrument.unit, instrument.meaning
                 )
-            elif instrument.kind is Kind.COUNTER:
+            elif instrument.kind is MetricKind.COUNTER:
                 instrument.connect(
                     meter.create_counter(instrument.name, instrument.unit, instrument.meaning).add
                 )
-            elif instrument.kind is Kind.HISTOGRAM:
+            elif instrument.kind is MetricKind.HISTOGRAM:
                 histogram = meter.create_histogram(
                     instrument.name,
                     instrument.unit,

@@ -130,7 +130,7 @@ class SpanSender(SpanProcessor):
         return False
 
     def _keep(self, limit: int) -> None:
-        """Drop the oldest spans of more than `most`. The caller has the lock."""
+        """Drop the oldest spans of more than `limit`. The caller has the lock."""
         while len(self._waiting) > limit:
             self._waiting.popleft()
             self.dropped += 1

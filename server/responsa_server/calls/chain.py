@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, Complete, Interceptor, Read, Received, Send, current
-from responsa_server.calls.interceptors.limits import Admission
+from responsa_server.calls.interceptors.limits import CallAdmission
 from responsa_server.calls.interceptors.reporting import Logger, call_id, unforeseen
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason, ResponsaError
@@ -143,7 +143,7 @@ class Calls:
     def __init__(
         self,
         interceptors: Sequence[Interceptor[Any]],
-        admission: Admission,
+        admission: CallAdmission,
         logger: Logger,
         errors: UnexpectedErrors | None = None,
     ) -> None:

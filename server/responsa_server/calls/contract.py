@@ -26,7 +26,7 @@ from responsa_server.calls.interceptors.access import (
 )
 from responsa_server.calls.interceptors.audited import Audited
 from responsa_server.calls.interceptors.lasting import CredentialWatch, LastingCalls
-from responsa_server.calls.interceptors.limits import Admission, Deadline
+from responsa_server.calls.interceptors.limits import CallAdmission, Deadline
 from responsa_server.calls.interceptors.rates import AddressLimits, CallerLimits
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
 from responsa_server.calls.interceptors.traced import Traced
@@ -134,7 +134,7 @@ def calls_of(
     """
     log: Logger = structlog.get_logger("calls") if logger is None else logger
     validation = Validation()
-    admission = Admission(max_calls)
+    admission = CallAdmission(max_calls)
     calls = Calls(
         (
             CallId(),
@@ -166,7 +166,7 @@ def health_calls(logger: Logger | None = None) -> Calls:
     """The calls of a process that serves only health checks; the transport adds the methods. No method that needs a
     credential is served."""
     log: Logger = structlog.get_logger("calls") if logger is None else logger
-    admission, errors = Admission(0), UnexpectedErrors()
+    admission, errors = CallAdmission(0), UnexpectedErrors()
     return Calls(
         (CallId(), Log(log), Errors(log, errors), Routed(), Deadline(), admission, Validation()),
         admission,

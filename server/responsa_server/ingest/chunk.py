@@ -235,7 +235,7 @@ def _border(text: str, previous_end: int, start: int) -> _Border:
 
 
 def _may_cut(text: str, position: int) -> bool:
-    """Whether a user-perceived character may end at `place`. Covers the common cases of UAX #29."""
+    """Whether a user-perceived character may end at `position`. Covers the common cases of UAX #29."""
     if not 0 < position < len(text):
         return True
     after, before = text[position], text[position - 1]

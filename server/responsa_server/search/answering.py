@@ -207,7 +207,7 @@ class LibraryEvidence:
     async def _rerank(
         self, question: str, passages: Sequence[ScoredPassage], limit: int
     ) -> tuple[Sequence[ScoredPassage], RerankScores]:
-        """The first `kept` passages in the order of the reranking model; all passages as they are if `kept` is 0 or
+        """The first `limit` passages in the order of the reranking model; all passages as they are if `limit` is 0 or
         there is no such model any more."""
         if self._reranking is None or not limit:
             return passages, RerankScores([None] * len(passages))

@@ -173,7 +173,7 @@ async def choose(
     first: Sequence[ChosenExcerpt] = (),
     limit: int = MAX_EXCERPTS + MAX_MORE_EXCERPTS,
 ) -> Sequence[ChosenExcerpt]:
-    """An excerpt of each of the first passages, in their order, at most `most`. around: the text around each of these
+    """An excerpt of each of the first passages, in their order, at most `limit`. around: the text around each of these
     passages; those without it are left out. first: the first excerpts, if they were chosen before."""
     questions = ParsedQuestions(retrieval, analyzer)
     chosen = [*first]

@@ -109,7 +109,7 @@ class PassageParts:
         return bool(instructing_spans(self.text(source)) if known is None else known)
 
     def of(self, index: int) -> ExcerptPart | None:
-        """The passage without the headings at its edges, or as much of it round the piece with the index `place` as
+        """The passage without the headings at its edges, or as much of it round the piece with the index `index` as
         fits and is on the same page, slide or sheet; None if that is a heading or the header of a table."""
         piece = self._units[index]
         if piece.kind is VectorKind.HEADING or (piece.kind is VectorKind.ROW and self.header(index) is None):
@@ -131,7 +131,7 @@ class PassageParts:
         return self._part(low, high, cut_before=self._cuts(low - 1), cut_after=self._cuts(high))
 
     def card(self, index: int, weigh: Callable[[str], float]) -> ExcerptPart:
-        """The piece with the index `place` with its neighbours, of its paragraph, list, table or code first, as far as
+        """The piece with the index `index` with its neighbours, of its paragraph, list, table or code first, as far as
         they fit on a card and no heading stands between them. Of longer code, the lines that weigh most."""
         if self._share(index) > self._room(index, index):
             return self._shorten(index, weigh)
@@ -223,7 +223,7 @@ class PassageParts:
         return ExcerptPart(source, first, last, before, after)
 
     def alone(self, index: int) -> ExcerptPart:
-        """The part that is nothing but the piece with the index `place`."""
+        """The part that is nothing but the piece with the index `index`."""
         return self._part(index, index)
 
     def _cuts(self, index: int) -> bool:

@@ -50,7 +50,7 @@ class Reranking:
     def __init__(
         self, model: Reranker, *, seconds: float, limit: int, most_bytes: int, breakers: Breakers
     ) -> None:
-        """seconds: the maximum time of a call. most: the number of passages that the model reads. most_bytes: the
+        """seconds: the maximum time of a call. limit: the number of passages that the model reads. most_bytes: the
         maximum size of a passage for the model. breakers: those of all models.
         """
         self._model = model
@@ -66,7 +66,7 @@ class Reranking:
         return self._model.name
 
     async def scores(self, question: str, passages: Sequence[str]) -> RerankScores:
-        """How well each passage fits the question. passages: best first; the model reads the first `most`, each cut to `most_bytes`."""
+        """How well each passage fits the question. passages: best first; the model reads the first `limit`, each cut to `most_bytes`."""
         texts = [_cut_text(text, self._most_bytes) for text in passages[: self.limit]]
         if len(texts) < 2:  # nothing to order
             return RerankScores([None] * len(passages))

@@ -117,7 +117,7 @@ def weigh(
 def gate(frequencies: Sequence[int], enough: int = 200, limit: int = 1_000) -> int:
     """The number of terms, beginning with the rarest, that select passages. `frequencies` has the number of passages
     that contain each term, rarest term first. Once the selected terms match at least `enough` passages, the selection
-    ends before the first term that would bring the number of passages over `most`.
+    ends before the first term that would bring the number of passages over `limit`.
 
     A common term matches a large part of a collection and distinguishes little. Therefore common terms only rank the
     passages that rare terms select.

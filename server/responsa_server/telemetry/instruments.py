@@ -24,7 +24,7 @@ _LONG_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 
 _NUMBERS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """What a metric is for Prometheus."""
 
     COUNTER = "counter"
@@ -42,7 +42,7 @@ class Instrument:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: MetricKind,
         name: str,
         unit: str,
         meaning: str,
@@ -64,7 +64,7 @@ class Instrument:
     def exposed(self) -> str:
         """The name in Prometheus' exposition."""
         unit = {"s": "_seconds", "By": "_bytes"}.get(self.unit, "")
-        return f"{self.name.replace('.', '_')}{unit}{'_total' if self.kind is Kind.COUNTER else ''}"
+        return f"{self.name.replace('.', '_')}{unit}{'_total' if self.kind is MetricKind.COUNTER else ''}"
 
     @property
     def on(self) -> bool:
@@ -100,15 +100,15 @@ functions run on any thread."""
 def _counter(
     name: str, unit: str, meaning: str, *labels: str, known: Sequence[Sequence[str]] = ()
 ) -> Instrument:
-    return Instrument(Kind.COUNTER, name, unit, meaning, labels, known=known)
+    return Instrument(MetricKind.COUNTER, name, unit, meaning, labels, known=known)
 
 
 def _gauge(name: str, unit: str, meaning: str, *labels: str) -> Instrument:
-    return Instrument(Kind.GAUGE, name, unit, meaning, labels)
+    return Instrument(MetricKind.GAUGE, name, unit, meaning, labels)
 
 
 def _histogram(name: str, unit: str, meaning: str, bounds: Sequence[float], *labels: str) -> Instrument:
-    return Instrument(Kind.HISTOGRAM, name, unit, meaning, labels, bounds)
+    return Instrument(MetricKind.HISTOGRAM, name, unit, meaning, labels, bounds)
 
 
 CALLS: Final = _counter(

@@ -39,7 +39,7 @@ def _parser_of_blocks(*, tables: bool) -> MarkdownIt:
     return parser if tables else parser.disable("table")
 
 
-class Kind(Enum):
+class LayoutKind(Enum):
     """The kinds of blocks: a paragraph, code or a rule (CODE), and a row of a table."""
 
     PARAGRAPH = auto()
@@ -51,18 +51,18 @@ class Kind(Enum):
 class Block:
     """A block. first, end: its lines, counted from 0, without the line `end`. level: the number of blocks around it."""
 
-    kind: Kind
+    kind: LayoutKind
     first: int
     end: int
     level: int
 
 
 _KINDS: Final = {
-    "paragraph_open": Kind.PARAGRAPH,
-    "fence": Kind.CODE,
-    "code_block": Kind.CODE,
-    "hr": Kind.CODE,
-    "tr_open": Kind.ROW,
+    "paragraph_open": LayoutKind.PARAGRAPH,
+    "fence": LayoutKind.CODE,
+    "code_block": LayoutKind.CODE,
+    "hr": LayoutKind.CODE,
+    "tr_open": LayoutKind.ROW,
 }
 
 
@@ -79,7 +79,7 @@ def blocks_of(text: str) -> Iterator[Block]:
         if token.type == "thead_open":
             header = first
         elif kind := _KINDS.get(token.type):
-            yield Block(kind, first, end + (kind is Kind.ROW and first == header), token.level)
+            yield Block(kind, first, end + (kind is LayoutKind.ROW and first == header), token.level)
 
 
 def with_marks(text: str, marks: Sequence[tuple[int, str]]) -> str:
@@ -108,10 +108,10 @@ def insertions(text: str, marks: Sequence[tuple[int, str]]) -> Sequence[tuple[in
         end = len(text[:offset].rstrip())
         line = bisect_right(starts, end - 1) - 1
         block = next((block for block in blocks if block.first <= line < block.end), None)
-        if block is not None and block.kind is Kind.ROW:
+        if block is not None and block.kind is LayoutKind.ROW:
             row = lines[block.first].rstrip().removesuffix("|").rstrip()
             end = min(end, starts[block.first] + len(row))
-        code = block if block is not None and block.kind is Kind.CODE else None
+        code = block if block is not None and block.kind is LayoutKind.CODE else None
         # There is no text before the first character, so that no mark can be about it.
         if end:
             _, below = inserted.setdefault(starts[_last(code, lines)] - 1 if code else end, (code, []))

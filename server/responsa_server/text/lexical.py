@@ -138,7 +138,7 @@ class _Words(dict[str, tuple[str, ...]]):
         self._budget = budget
 
     def __missing__(self, word: str) -> tuple[str, ...]:
-        terms = _terms_of(_western(word), self._term)
+        terms = _terms_of(_to_ascii_digits(word), self._term)
         if self._german and self._stemmer is not None:
             terms = (*terms, *map(self._term, german_parts(word, self._stemmer.stemWord)))
         if len(word) <= MAX_TERM_CHARS:
@@ -177,7 +177,7 @@ class Analyzer:
         for match in _TOKEN.finditer(text):
             start, end = match.span()
             if match.lastgroup == "unspaced":
-                for offset, pair in _runs(match.group()):
+                for offset, pair in _ngrams_of(match.group()):
                     yield Token(pair, start + offset, start + offset + len(pair))
                 continue
             for term in self._terms_of(match, language):
@@ -211,7 +211,7 @@ class Analyzer:
         terms: list[str] = []
         for match in _TOKEN.finditer(text):
             if match.lastgroup == "unspaced":
-                terms.extend(pair for _, pair in _runs(match.group()))
+                terms.extend(pair for _, pair in _ngrams_of(match.group()))
             else:
                 terms.extend(self._terms_of(match, language))
         return terms
@@ -238,7 +238,7 @@ class Analyzer:
         return list(content or others)
 
 
-def _western(word: str) -> str:
+def _to_ascii_digits(word: str) -> str:
     """The word with the digits 0 to 9 and with "." and "," in numbers, whatever digits the script of the text has."""
     if word.isascii() or not any(map(str.isdecimal, word)):
         return word
@@ -284,7 +284,7 @@ def _compound(word: str, term: Callable[[str], str]) -> list[str]:
     return [term(part) for part in parts if len(part) > 1]
 
 
-def _runs(text: str) -> Iterator[tuple[int, str]]:
+def _ngrams_of(text: str) -> Iterator[tuple[int, str]]:
     """Yield the overlapping terms of a text without spaces, pairs or, of letters, triples. A shorter text is a term by itself."""
     size = 3 if _LETTERS.match(text) else 2
     if len(text) <= size:

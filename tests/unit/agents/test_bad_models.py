@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 
-from responsa_lab.scripted.strong import Broken, Kind
+from responsa_lab.scripted.strong import Broken, FailureKind
 from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
@@ -31,12 +31,12 @@ from tests.unit.agents.shipping import SHOWN, parts_of, shipped, task_for
 from tests.unit.agents.speaking import Says, answer_in, refusal_in, text, told_by
 
 CAUSES = {
-    Kind.EMPTY: "empty",
-    Kind.UNREACHABLE: "unreachable",
-    Kind.CREDENTIAL: "credential",
-    Kind.RATE_LIMITED: "rate_limited",
-    Kind.OVERLOADED: "overloaded",
-    Kind.STALL: "timeout",
+    FailureKind.EMPTY: "empty",
+    FailureKind.UNREACHABLE: "unreachable",
+    FailureKind.CREDENTIAL: "credential",
+    FailureKind.RATE_LIMITED: "rate_limited",
+    FailureKind.OVERLOADED: "overloaded",
+    FailureKind.STALL: "timeout",
 }
 AGENTS = ["chat", "tutor"]
 BOTH = pytest.mark.parametrize("agent", AGENTS)
@@ -54,7 +54,7 @@ class Free:
         return None
 
 
-def broken(kind: Kind) -> Broken:
+def broken(kind: FailureKind) -> Broken:
     return Broken(kind, idle_seconds=0.0)
 
 
@@ -76,7 +76,7 @@ async def ended(
 
 @BOTH
 @pytest.mark.parametrize("kind", CAUSES)
-async def test_a_model_that_says_nothing_gives_way_to_passages(agent: str, kind: Kind) -> None:
+async def test_a_model_that_says_nothing_gives_way_to_passages(agent: str, kind: FailureKind) -> None:
     told, _ = await ended(agent, broken(kind))
     end = answer_in(told)
     assert end.text == text(told) == SHOWN
@@ -88,7 +88,7 @@ async def test_a_model_that_says_nothing_gives_way_to_passages(agent: str, kind:
 
 @BOTH
 async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str) -> None:
-    told, _ = await ended(agent, broken(Kind.INVALID_JSON))
+    told, _ = await ended(agent, broken(FailureKind.INVALID_JSON))
     end = answer_in(told)
     assert (end.model, end.text) == ("broken-invalid-json", text(told))
     assert {fallback.cause for fallback in end.fallbacks} == {"structured_invalid"}
@@ -99,7 +99,7 @@ async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str
 
 @BOTH
 async def test_endless_text_is_cut_and_says_so(agent: str) -> None:
-    told, task = await ended(agent, broken(Kind.ENDLESS))
+    told, task = await ended(agent, broken(FailureKind.ENDLESS))
     end = answer_in(told)
     assert end.outcome is AnswerOutcome.OUTPUT_LIMIT
     assert 0 < len(end.text.encode()) <= MAX_ANSWER_BYTES
@@ -109,9 +109,9 @@ async def test_endless_text_is_cut_and_says_so(agent: str) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize(("kind", "cause"), [(Kind.CUT, "cut"), (Kind.HANG, "timeout")])
+@pytest.mark.parametrize(("kind", "cause"), [(FailureKind.CUT, "cut"), (FailureKind.HANG, "timeout")])
 async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
-    agent: str, kind: Kind, cause: str
+    agent: str, kind: FailureKind, cause: str
 ) -> None:
     task = task_for(agent)
     error = await raises(Unavailable, ended(agent, broken(kind), task))
@@ -124,8 +124,8 @@ async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
 
 
 @BOTH
-@pytest.mark.parametrize("kind", [Kind.CUT, Kind.HANG, Kind.ENDLESS])
-async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FailureKind.CUT, FailureKind.HANG, FailureKind.ENDLESS])
+async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: FailureKind) -> None:
     task, told = task_for(agent), list[AgentEvent]()
     with suppress(Unavailable):
         async with aclosing(stream(shipped(agent, parts_of(broken(kind))), task)) as events:
@@ -145,7 +145,7 @@ async def test_a_call_that_is_stopped_with_its_turn_emits_its_usage() -> None:
             silent.set()
             await super()._silence()
 
-    agent = shipped("tutor", parts_of(Hanging(Kind.HANG, idle_seconds=3600.0)))
+    agent = shipped("tutor", parts_of(Hanging(FailureKind.HANG, idle_seconds=3600.0)))
     emitted = list[AgentEvent]()
     running = asyncio.create_task(agent.answer(task, emitted.append))
     await silent.wait()
@@ -159,7 +159,7 @@ async def test_a_call_that_is_stopped_with_its_turn_emits_its_usage() -> None:
 
 @BOTH
 async def test_a_model_that_will_not_answer_refuses_the_turn(agent: str) -> None:
-    told, _ = await ended(agent, broken(Kind.UNSAFE))
+    told, _ = await ended(agent, broken(FailureKind.UNSAFE))
     end = refusal_in(told)
     assert end.reason is RefusalReason.UNSAFE
     assert text(told) == ""

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.calls.call import Call, Interceptor
 from responsa_server.calls.chain import Calls, Feed, Method
-from responsa_server.calls.interceptors.limits import Admission
+from responsa_server.calls.interceptors.limits import CallAdmission
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.transports.grpc.server import RpcServer
@@ -145,7 +145,7 @@ async def refuses_to_stream(request: object) -> AsyncGenerator[Message, None]:
     ids=["by an interceptor", "by the method", "with a variable", "with a cause", "a stream"],
 )
 async def test_a_refused_request_is_freed_without_the_garbage_collector(method: Method) -> None:
-    admission, refusing, messages = Admission(4), Refusing(), [b""]
+    admission, refusing, messages = CallAdmission(4), Refusing(), [b""]
 
     async def read() -> bytes | None:
         return messages.pop() if messages else None
@@ -171,7 +171,7 @@ async def test_a_call_that_was_refused_over_grpc_is_freed_without_the_garbage_co
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     refusing = Refusing()
-    calls = Calls((refusing,), Admission(4), structlog.get_logger("test"))
+    calls = Calls((refusing,), CallAdmission(4), structlog.get_logger("test"))
     calls.add(
         (
             Method(ONE, auth.GetMeRequest, refuses),

@@ -21,7 +21,7 @@ from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.app.traces import Traceparent
 from responsa_server.calls.call import Call, Interceptor
 from responsa_server.calls.chain import Calls, Method
-from responsa_server.calls.interceptors.limits import Admission
+from responsa_server.calls.interceptors.limits import CallAdmission
 from responsa_server.calls.interceptors.reporting import CallId, Errors
 from responsa_server.calls.interceptors.traced import Traced
 from responsa_server.calls.interceptors.validation import Validation
@@ -104,7 +104,7 @@ async def channel(
     traces = Traces(provider.get_tracer("test"), provider=provider)
     log = structlog.get_logger("test")
     interceptors = (CallId(), Traced(traces), Errors(log, UnexpectedErrors()), Served(), Validation())
-    calls = Calls(interceptors, Admission(4), log)
+    calls = Calls(interceptors, CallAdmission(4), log)
     calls.add(
         Method(f"/{SERVICE}/{name}", auth.GetMeRequest, handler, server_streaming=stream)
         for name, (handler, stream) in METHODS.items()

@@ -17,14 +17,14 @@ from responsa_server.text.cited import marks_of, place_of
 from responsa_server.text.layout import with_marks
 from responsa_server.transports.openai.following import annotation
 from responsa_server.transports.openai.marking import Marking, is_written
-from responsa_server.transports.openai.written import Written
+from responsa_server.transports.openai.written import AppendOnlyText
 
 FIRST = "The ferry leaves at six in the morning. "
 SECOND = "It takes an hour. "
 
 
 def test_an_unfinished_sentence_that_is_withdrawn_was_not_sent() -> None:
-    written = Written()
+    written = AppendOnlyText()
     written.add(FIRST + "It ta")
     assert written.take() == FIRST
     written.restart(len(FIRST))
@@ -33,7 +33,7 @@ def test_an_unfinished_sentence_that_is_withdrawn_was_not_sent() -> None:
 
 
 def test_the_same_text_once_more_is_not_sent_again() -> None:
-    written = Written()
+    written = AppendOnlyText()
     written.add(FIRST + SECOND + "And")
     assert written.take() == FIRST + SECOND
     written.restart(0)
@@ -46,7 +46,7 @@ def test_the_same_text_once_more_is_not_sent_again() -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_another_text_after_a_sent_one_is_an_error(whole: bool) -> None:
-    written = Written()
+    written = AppendOnlyText()
     written.add(FIRST + "It")
     assert written.take() == FIRST
     written.restart(0)
@@ -58,7 +58,7 @@ def test_another_text_after_a_sent_one_is_an_error(whole: bool) -> None:
 
 @pytest.mark.parametrize(("sent", "mixed"), [(10, True), (4, False)])
 def test_a_client_that_comes_back_gets_no_mixture_of_two_attempts(sent: int, mixed: bool) -> None:
-    written = Written(sent=sent)
+    written = AppendOnlyText(sent=sent)
     written.add(FIRST)
     written.restart(0)
     written.add("The boat leaves at six.")
@@ -70,7 +70,7 @@ def test_a_client_that_comes_back_gets_no_mixture_of_two_attempts(sent: int, mix
 
 
 def test_half_a_stop_sequence_is_not_sent() -> None:
-    written = Written(["STOP now"])
+    written = AppendOnlyText(["STOP now"])
     written.add(FIRST + "STOP it. STOP ")
     text = written.take()
     assert "STOP it" in text
@@ -82,7 +82,7 @@ def test_half_a_stop_sequence_is_not_sent() -> None:
 
 
 def test_a_limit_cuts_between_characters() -> None:
-    written = Written(most_tokens=1)
+    written = AppendOnlyText(most_tokens=1)
     written.add("Fähre: sie fährt um sechs ab. Und zurück")
     assert written.take() == "Fäh"
     assert written.cut == "length"
@@ -206,7 +206,7 @@ def test_sources_with_one_title_have_the_first_words_of_their_quotes() -> None:
 
 
 def test_the_newest_piece_waits_for_what_follows_it() -> None:
-    written = Written(holds=True)
+    written = AppendOnlyText(holds=True)
     written.add(FIRST + SECOND)
     assert written.take() == ""
     written.add("And")

@@ -256,7 +256,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             and self._options.stream
             and not text.marks
             and not calls
-            and self._cited(inputs, passages)
+            and self._must_cite(inputs, passages)
         ):
             run.fell_back(Fallback(FallbackKind.UNCITED, writer, self.name, NO_MARKS))
         if text.late_marks:
@@ -343,7 +343,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         run.read(passage.version for passage in shown)
         return shown
 
-    def _cited(self, inputs: PromptInput, passages: Sequence[str]) -> bool:
+    def _must_cite(self, inputs: PromptInput, passages: Sequence[str]) -> bool:
         """Whether the model must cite: it reads passages or sources."""
         if not self._options.cites or self._asker is None:
             return False
@@ -351,7 +351,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
 
     def _no_answer(self, inputs: PromptInput, passages: Sequence[str]) -> str:
         """The mark that the model may write instead of an answer; "" if it must write a text."""
-        if self._asker is None or not self._cited(inputs, passages):
+        if self._asker is None or not self._must_cite(inputs, passages):
             return ""
         name = self._choose(inputs.choice)
         used = self._asker.prompts.variables(name).all if name else ()

@@ -347,7 +347,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     async def _search(
         self, inputs: RetrieveInput, run: Run, collections: tuple[str, ...], filters: tuple[Filter, ...]
     ) -> Evidence:
-        questions = wordings(inputs)
+        questions = queries_of(inputs)
         if not self._has_model and (joined := after_previous(inputs.question, inputs.history)) is not None:
             questions = (joined, inputs.question)
         if not (where := inputs.collections) and (where := collections or self._collections):
@@ -371,7 +371,7 @@ def _any_collection(collections: Sequence[str]) -> Sequence[Filter]:
     return (AnyOf(named),) if len(named) > 1 else named
 
 
-def wordings(inputs: RetrieveInput) -> tuple[str, ...]:
+def queries_of(inputs: RetrieveInput) -> tuple[str, ...]:
     """The queries for the question, without expansions. The last one is the question as it was asked."""
     if inputs.standalone_question:
         return (inputs.standalone_question, inputs.question)

@@ -111,7 +111,7 @@ class Arrivals:
             del self._waiting[caller]
 
 
-class Admission(Interceptor[RunningCall]):
+class CallAdmission(Interceptor[RunningCall]):
     """Counts calls. gRPC's own limit is unreliable (grpc#41531), gives no reason and does not cover the other transports.
 
     A call does not count while it waits for its first message (`arriving`). Otherwise, strangers who never send their

@@ -11,7 +11,7 @@ from responsa_server.identity.limits import Hold, Limiter
 
 UPLOAD: Final = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
 _UNCOUNTED: Final = "/grpc."
-"""Health checks and reflection have a separate limit (`Admission`)."""
+"""Health checks and reflection have a separate limit (`CallAdmission`)."""
 
 
 class AddressLimits(Interceptor[None]):

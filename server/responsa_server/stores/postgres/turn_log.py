@@ -411,7 +411,7 @@ class TurnLog:
 
     @shielded
     async def record_usage(self, claim: Claim, usage: Usage) -> None:
-        """See `TurnStore.book`."""
+        """See `TurnStore.record_usage`."""
         parameters = {
             "tenant": claim.tenant_id,
             "turn": claim.turn_id,

@@ -45,7 +45,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 _LIMIT: Final = Field(None, ge=1, description="must be a whole number, 1 or more")
 
 
-class Kind(StrEnum):
+class ModelVariant(StrEnum):
     """What the id of a model says behind the agent's, after a colon. MARKED: nothing. PLAIN: the bare text of the
     answer. CHORES: the agent's language model alone."""
 
@@ -174,7 +174,7 @@ class ApiQuestion:
     ignored: Sequence[str] = ()
     background: bool = False
     previous: str = ""
-    kind: Kind = Kind.MARKED
+    kind: ModelVariant = ModelVariant.MARKED
     marks: bool = False
     generation: GenerateTextRequest | None = None
     shape: Shape | None = None
@@ -196,11 +196,11 @@ def of_chat(body: Json, headers: Mapping[str, str], agent: str | None, *, marks:
     answers have marks. Raises InvalidRequest."""
     fields = _body(body)
     fields.model = fields.model if agent is None else agent
-    kind = Kind.CHORES if _is_chore(fields.messages) else kind_of(fields.model)
+    kind = ModelVariant.CHORES if _is_chore(fields.messages) else kind_of(fields.model)
     # A program that reads the answer gets it bare.
     reads = fields.response_format or fields.tools or fields.functions
     shape = _shape(fields, body)
-    if kind is Kind.CHORES:
+    if kind is ModelVariant.CHORES:
         return _generation(fields, shape)
     return _question_of(
         fields,
@@ -210,7 +210,7 @@ def of_chat(body: Json, headers: Mapping[str, str], agent: str | None, *, marks:
         stop=[fields.stop] if isinstance(fields.stop, str) else fields.stop,
         most_tokens=fields.max_completion_tokens or fields.max_tokens,
         kind=kind,
-        marks=marks and kind is Kind.MARKED and not reads,
+        marks=marks and kind is ModelVariant.MARKED and not reads,
         shape=shape,
     )
 
@@ -270,7 +270,7 @@ def _generation(fields: _Body, shape: Shape | None) -> ApiQuestion:
         fields.stream,
         usage=bool(fields.stream_options.include_usage),
         stop=[fields.stop] if isinstance(fields.stop, str) else fields.stop,
-        kind=Kind.CHORES,
+        kind=ModelVariant.CHORES,
         generation=request,
         shape=shape,
     )
@@ -279,7 +279,7 @@ def _generation(fields: _Body, shape: Shape | None) -> ApiQuestion:
 def of_response(body: Json, headers: Mapping[str, str]) -> ApiQuestion:
     """The question of a response. Raises InvalidRequest."""
     fields = _body(body)
-    if kind_of(fields.model) is Kind.CHORES:
+    if kind_of(fields.model) is ModelVariant.CHORES:
         raise wrong("model", f"must be an agent; ask {fields.model} for chat completions")
     if fields.tool_choice not in ("auto", "none"):
         raise wrong("tool_choice", _OWN_TOOLS)
@@ -299,12 +299,12 @@ def of_response(body: Json, headers: Mapping[str, str]) -> ApiQuestion:
     )
 
 
-def kind_of(model: str) -> Kind:
+def kind_of(model: str) -> ModelVariant:
     """What the id of a model asks for."""
-    return next((kind for kind in Kind if kind and model.endswith(f":{kind}")), Kind.MARKED)
+    return next((kind for kind in ModelVariant if kind and model.endswith(f":{kind}")), ModelVariant.MARKED)
 
 
-def model_of(agent: str, kind: Kind) -> str:
+def model_of(agent: str, kind: ModelVariant) -> str:
     """The id of a model. agent: the agent's id, "" if it is not known."""
     return f"{agent}:{kind}" if agent and kind else agent
 

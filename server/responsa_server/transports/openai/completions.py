@@ -17,7 +17,7 @@ from responsa_server.transports.openai.asking import MOST_TOKENS, ApiQuestion, S
 from responsa_server.transports.openai.exchange import Exchange, Json, dump
 from responsa_server.transports.openai.following import HEARTBEAT, TurnProgress, annotation, link
 from responsa_server.transports.openai.marking import Marking
-from responsa_server.transports.openai.written import Written
+from responsa_server.transports.openai.written import AppendOnlyText
 
 _AS_JSON: Final = (
     "The assistant has answered the user's question from documents. Write what this answer "
@@ -150,7 +150,7 @@ async def generate(exchange: Exchange, question: ApiQuestion, generation: Genera
 
 async def _generate(exchange: Exchange, request: GenerateTextRequest, stop: Sequence[str] = ()) -> _Generated:
     response = await exchange.answer(CHAT + "GenerateText", request, GenerateTextResponse)
-    written = Written(stop)
+    written = AppendOnlyText(stop)
     written.add(response.text)
     text = written.take(whole=True)
     limited = response.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT and not written.cut

@@ -22,7 +22,7 @@ from responsa_server.transports.openai.asking import ApiQuestion
 from responsa_server.transports.openai.conversations import limit_answer, place_question
 from responsa_server.transports.openai.exchange import Exchange, Json
 from responsa_server.transports.openai.marking import Marking
-from responsa_server.transports.openai.written import Written, error_of_restart
+from responsa_server.transports.openai.written import AppendOnlyText, error_of_restart
 
 HEARTBEAT: Final = ": heartbeat\n\n"
 _LEAVES_TEXT_OPEN: Final = ("delta", "citation", "heartbeat", "reconnect")
@@ -36,7 +36,7 @@ class TurnProgress:
     event, None before it. draining: whether the server has asked to reconnect, because it stops. beats: whether the last
     frame is a heartbeat."""
 
-    def __init__(self, written: Written) -> None:
+    def __init__(self, written: AppendOnlyText) -> None:
         self.written = written
         self.turn = self.conversation = self.agent_version = self.previous = ""
         self.begun = self.seq = 0
@@ -187,7 +187,7 @@ class TurnRelay:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._question_read = asyncio.Event()
-        self._reading = TurnProgress(Written())
+        self._reading = TurnProgress(AppendOnlyText())
         self._output: Output | None = None
         self._hold_until = 0
         self._attaches = False
@@ -216,7 +216,7 @@ class TurnRelay:
             # A stop sequence would cut a JSON object. Marks are written into the text before it is sent, so each piece
             # waits for its citations.
             stop = () if question.shape else question.stop
-            written = Written(stop, most_tokens, holds=question.marks)
+            written = AppendOnlyText(stop, most_tokens, holds=question.marks)
             self._begin(written, make(question), attaches)
             self._reading.previous = question.previous.removeprefix("resp_")
             if question.ignored:
@@ -231,7 +231,7 @@ class TurnRelay:
                 raise
             await self._resume(turn)
 
-    async def resume(self, turn: Turn, written: Written, output: Output, previous: str) -> None:
+    async def resume(self, turn: Turn, written: AppendOnlyText, output: Output, previous: str) -> None:
         """Follow a turn. written: knows how much of the text the client has. previous: the id of the turn before it.
         Raises ResponsaError."""
         self._begin(written, output, attaches=False)
@@ -243,7 +243,7 @@ class TurnRelay:
         self._hold_until = turn.last_seq
         await self._serve("ResumeTurn", Complete(chat.ResumeTurnRequest(turn=turn.name, include_deltas=True)))
 
-    def _begin(self, written: Written, output: Output, attaches: bool) -> None:
+    def _begin(self, written: AppendOnlyText, output: Output, attaches: bool) -> None:
         self._reading, self._output, self._attaches = TurnProgress(written), output, attaches
         self._question_read.set()
 

@@ -11,7 +11,7 @@ from responsa.chat.v1.turn_pb2 import Turn, TurnState
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.transports.openai.exchange import Exchange, Json, dump, error_of
 from responsa_server.transports.openai.following import HEARTBEAT, TurnProgress, annotation
-from responsa_server.transports.openai.written import Written
+from responsa_server.transports.openai.written import AppendOnlyText
 
 FIRST: Final = 3
 """The sequence number before the first character of the text. The number of an event with text is this number and the
@@ -94,7 +94,7 @@ def _ending(whole: Json, position: Json, *, sent: bool) -> Iterator[tuple[str, J
 
 def of_turn(turn: Turn, exchange: Exchange, previous: str) -> Json:
     """A stored response. previous: the id of the turn before its own."""
-    reading = TurnProgress(Written())
+    reading = TurnProgress(AppendOnlyText())
     reading.of(turn)
     reading.previous = previous
     if not turn.HasField("terminal_event"):

@@ -26,7 +26,7 @@ from responsa_server.domain.errors import ResponsaError
 from responsa_server.transports.openai.asking import (
     ApiQuestion,
     Fields,
-    Kind,
+    ModelVariant,
     Words,
     agent_of,
     kind_of,
@@ -42,7 +42,7 @@ from responsa_server.transports.openai.exchange import Exchange, Json
 from responsa_server.transports.openai.following import TurnRelay
 from responsa_server.transports.openai.responses import FIRST, ResponseOutput, of_turn
 from responsa_server.transports.openai.settings import OpenAiSettings
-from responsa_server.transports.openai.written import Written
+from responsa_server.transports.openai.written import AppendOnlyText
 
 _EMBED: Final = "/responsa.knowledge.v1.KnowledgeService/EmbedTexts"
 _CALL_TEXTS: Final = 64
@@ -118,7 +118,7 @@ async def _response(exchange: Exchange) -> None:
     after = max(-1, int(text))
     output = ResponseOutput(exchange, stream=True, after=after, background=True)
     previous = await before(exchange, turn)
-    await TurnRelay(exchange).resume(turn, Written(sent=max(0, after - FIRST)), output, previous)
+    await TurnRelay(exchange).resume(turn, AppendOnlyText(sent=max(0, after - FIRST)), output, previous)
 
 
 async def _cancel(exchange: Exchange) -> None:
@@ -145,12 +145,12 @@ async def _call_for_turn(
 
 async def _models(exchange: Exchange) -> None:
     choices = await agents(exchange)
-    kinds = [kind for kind in Kind if kind is not Kind.PLAIN or exchange.settings.list_plain]
+    kinds = [kind for kind in ModelVariant if kind is not ModelVariant.PLAIN or exchange.settings.list_plain]
     data = [
         _model(agent, kind)
         for agent in choices
         for kind in kinds
-        if agent.listed or (agent.is_default and kind is Kind.CHORES)
+        if agent.listed or (agent.is_default and kind is ModelVariant.CHORES)
     ]
     await exchange.json({"object": "list", "data": data})
 
@@ -161,7 +161,7 @@ async def _one_model(exchange: Exchange) -> None:
     await exchange.json(_model(await exchange.answer(CHAT + "GetAgent", wanted, Agent), kind_of(model)))
 
 
-def _model(agent: Agent, kind: Kind) -> Json:
+def _model(agent: Agent, kind: ModelVariant) -> Json:
     return {
         "id": model_of(agent.name.removeprefix("agents/"), kind),
         "object": "model",

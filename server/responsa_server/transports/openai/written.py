@@ -10,7 +10,7 @@ from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.text.disarming import disarm, links
 
 
-class Written:
+class AppendOnlyText:
     """Takes the pieces of an answer and gives out what may be sent.
 
     A model that fails in the middle of an answer loses its unfinished sentence, which the next model writes anew, so

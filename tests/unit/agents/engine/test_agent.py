@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from responsa_contract import JudgeVerdict, QuoteOrigin
-from responsa_lab.scripted.strong import Broken, Kind, Strong
+from responsa_lab.scripted.strong import Broken, FailureKind, Strong
 from responsa_server.agents.engine.agent import PlannedAgent, ending
 from responsa_server.agents.engine.citations import citation, plain
 from responsa_server.agents.engine.config import BEGIN
@@ -160,33 +160,33 @@ async def test_a_turn_that_is_taken_over_at_any_milestone_ends_as_it_would_have(
 async def test_what_was_done_without_is_known_after_a_takeover_however_it_ends() -> None:
     counted: list[Fallback] = []
     question = task_for("chat")
-    await raises(Unavailable, told_by(agent("chat", Broken(Kind.CUT), counted), question))
+    await raises(Unavailable, told_by(agent("chat", Broken(FailureKind.CUT), counted), question))
     routed = Fallback(FallbackKind.CLASSIFIER, "broken-cut", "intent", "model_unavailable:cut")
     assert list(question.meter.fallbacks) == counted == [routed]
-    told = await told_by(agent("chat", Broken(Kind.UNREACHABLE)), task_for("chat"))
+    told = await told_by(agent("chat", Broken(FailureKind.UNREACHABLE)), task_for("chat"))
     first = next(one.state for one in told if isinstance(one, Milestone))
     later = replace(task_for("chat"), resume=first, meter=Meter())
-    await raises(Unavailable, told_by(agent("chat", Broken(Kind.CUT)), later))
+    await raises(Unavailable, told_by(agent("chat", Broken(FailureKind.CUT)), later))
     assert [fallback.cause for fallback in later.meter.fallbacks] == ["model_unavailable:unreachable"]
 
 
 async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_short() -> None:
     counted: list[Fallback] = []
     question = task_for("chat")
-    events = await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), question)
+    events = await told_by(agent("chat", Broken(FailureKind.UNREACHABLE), counted), question)
     assert [one.target for one in counted] == ["intent", "passages"]
     counted.clear()
     # The turn runs until the first milestone, which follows the router. Then its time is up, or a caller cancels the
     # turn.
     first = next(place for place, one in enumerate(events) if isinstance(one, Milestone))
     cut = replace(question, meter=Meter())
-    await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), cut, first + 1)
+    await told_by(agent("chat", Broken(FailureKind.UNREACHABLE), counted), cut, first + 1)
     assert [one.target for one in counted] == ["intent"]
     # The next worker counts only the fallbacks after the milestone.
     state = events[first]
     assert isinstance(state, Milestone)
     later = replace(question, resume=state.state, meter=Meter())
-    end = answer_in(await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), later))
+    end = answer_in(await told_by(agent("chat", Broken(FailureKind.UNREACHABLE), counted), later))
     assert (
         [one.target for one in counted]
         == [fallback.target for fallback in end.fallbacks]

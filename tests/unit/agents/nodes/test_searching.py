@@ -27,7 +27,7 @@ from responsa_server.agents.nodes.searching import (
     Rewrite,
     RewriteInput,
     distinct,
-    wordings,
+    queries_of,
 )
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Speaker
@@ -165,7 +165,7 @@ def test_distinct_keeps_the_first_of_each() -> None:
     ],
 )
 def test_what_is_searched_for(question: str, standalone: str, expected: tuple[str, ...]) -> None:
-    assert wordings(RetrieveInput(question=question, standalone_question=standalone)) == expected
+    assert queries_of(RetrieveInput(question=question, standalone_question=standalone)) == expected
 
 
 async def test_expansions_are_searched_for_besides_and_none_is_what_was_asked() -> None:

@@ -17,7 +17,7 @@ from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.calls.call import FORWARDED_FOR, Call
 from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.interceptors import limits
-from responsa_server.calls.interceptors.limits import Admission
+from responsa_server.calls.interceptors.limits import CallAdmission
 from responsa_server.domain.errors import Exhausted, Reason, Unavailable
 from responsa_server.domain.people import Principal, Role
 from responsa_server.transports.grpc.server import RpcServer
@@ -31,7 +31,7 @@ LOGIN = "/responsa.auth.v1.AuthService/Login"
 async def test_callers_that_repeat_their_calls_do_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_QUIET_SECONDS", 0.05)
     monkeypatch.setattr(limits, "QUIET_SECONDS", 10.0)
-    admission = Admission(4)
+    admission = CallAdmission(4)
     admission.drain()
     assert (await raises(Unavailable, admission.on_start(Call(ME, {}, "test")))).reason is Reason.DRAINING
     async with asyncio.timeout(5.0):
@@ -39,7 +39,7 @@ async def test_callers_that_repeat_their_calls_do_not_hold_up_a_stop(monkeypatch
 
 
 async def test_a_call_without_its_message_takes_no_place_and_the_oldest_is_given_up() -> None:
-    admission, gate = Admission(2), asyncio.Event()
+    admission, gate = CallAdmission(2), asyncio.Event()
 
     async def served(*, arrives: bool) -> str:
         call = Call(ME, {}, "test")
@@ -78,7 +78,7 @@ async def test_a_call_without_its_message_takes_no_place_and_the_oldest_is_given
     await idle
 
 
-def served_by(admission: Admission) -> Calls:
+def served_by(admission: CallAdmission) -> Calls:
     """Calls whose methods answer with an empty message."""
 
     async def handler(_: object) -> Message:
@@ -130,7 +130,7 @@ async def given_up(tasks: Sequence[asyncio.Task[None]]) -> list[int]:
 
 
 async def test_strangers_give_up_only_requests_of_strangers() -> None:
-    calls = served_by(Admission(1))
+    calls = served_by(CallAdmission(1))
     call, sign_in, body = [await stalled(calls, method) for method in (ME, LOGIN, "")]
     other_body = await stalled(calls)
     await raises(Exhausted, body)
@@ -146,7 +146,7 @@ async def test_strangers_give_up_only_requests_of_strangers() -> None:
 
 
 async def test_a_call_whose_message_has_arrived_gives_up_no_other() -> None:
-    calls = served_by(Admission(1))
+    calls = served_by(CallAdmission(1))
     waiting = await stalled(calls, ME)
     await calls.answer(Call(ME, {}, "test"), auth.GetMeRequest(), auth.GetMeRequest)
     await asyncio.sleep(0)
@@ -156,7 +156,7 @@ async def test_a_call_whose_message_has_arrived_gives_up_no_other() -> None:
 
 
 async def test_the_user_with_the_most_waiting_calls_loses_the_oldest_of_them() -> None:
-    calls, bob, eve = served_by(Admission(5)), user(), user()
+    calls, bob, eve = served_by(CallAdmission(5)), user(), user()
     order = [bob, bob, eve, eve, eve, eve, eve, bob, user(), user()]
     # Five calls wait; each further one ends another. Eve loses three. Then Bob has the most and loses one, and then Eve
     # has had two for longer than Bob.
@@ -171,7 +171,7 @@ async def test_addresses_of_one_network_and_users_of_one_service_count_as_one_ca
         (LOGIN, [("192.0.2.1", None), *((f"2001:db8::{one}", None) for one in range(4))], [1, 2]),
         (ME, [("", user()), *(("", user(acting=service)) for _ in range(4))], [1, 2]),
     ):
-        calls = served_by(Admission(3))
+        calls = served_by(CallAdmission(3))
         waiting = [await stalled(calls, method, address, who) for address, who in callers]
         assert await given_up(waiting) == ended
 
@@ -179,7 +179,7 @@ async def test_addresses_of_one_network_and_users_of_one_service_count_as_one_ca
 async def test_waiting_calls_of_many_callers_are_counted_exactly() -> None:
     """A model that counts again for each call gives up the same calls."""
     random, most, callers = Random(7), 6, [user() for _ in range(4)]
-    calls = served_by(Admission(most))
+    calls = served_by(CallAdmission(most))
     waiting: list[tuple[Principal, asyncio.Task[None]]] = []
     for _ in range(300):
         if waiting and random.random() < 0.3:
@@ -214,7 +214,7 @@ async def test_calls_that_arrive_at_once_are_all_served(
     async def handler(_: object) -> Message:
         return auth.GetMeRequest()
 
-    admission = Admission(CALLS)
+    admission = CallAdmission(CALLS)
     calls = Calls((admission,), admission, structlog.get_logger("test"))
     calls.add((Method(ME, auth.GetMeRequest, handler),))
     server = RpcServer(calls, (), "unix:server")
