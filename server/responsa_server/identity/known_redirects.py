@@ -1,5 +1,5 @@
 """The addresses to which hosts of MCP send people back, of those that are not on the loopback, checked on 2026-11-29. Each counts as
-a whole. A scheme without a period departs from RFC 8252, 8.4 (docs/adr/0136)."""
+a whole. A scheme without a period departs from RFC 8252, 8.4."""
 
 from __future__ import annotations
 

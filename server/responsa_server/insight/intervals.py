@@ -1,4 +1,4 @@
-"""Intervals for the difference between the two versions of an experiment that stay valid however often somebody looks (docs/adr/0084).
+"""Intervals for the difference between the two versions of an experiment that stay valid however often somebody looks.
 
 The mean of a version is a ratio: the sum of a metric over the turns, divided by the number of turns. The turns of one
 user or conversation, the *unit*, depend on each other, so the variance is that of a ratio over units (Cochran, Sampling

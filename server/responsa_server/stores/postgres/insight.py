@@ -1,5 +1,5 @@
 """Usage, quality and feedback in PostgreSQL. The transactions that end turns, upload documents and begin sessions write
-events; this module adds them up (docs/adr/0071)."""
+events; this module adds them up."""
 
 from __future__ import annotations
 
