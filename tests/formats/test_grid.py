@@ -12,9 +12,7 @@ from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.grid import Cell, Row, place_cells, spread, write_table
 from responsa_formats.parsers.xlsx import sheet_tables
 from responsa_formats.text.headers import SAMPLE_ROWS, header_rows
-from responsa_server.search.parts import PassageParts
 from tests.formats.office_files import docx, odt, parse, pptx, slide, xlsx
-from tests.unit.search.test_parts import passage_of, shown
 
 SHIFTS = """Team | Day | Room
 ---|---|---
@@ -196,16 +194,6 @@ def test_word_and_opendocument_say_which_rows_are_headers() -> None:
 )
 def test_the_forms_of_cells_decide_which_rows_are_names(rows: str, expected: tuple[int, int]) -> None:
     assert header_rows([row.split("|") for row in rows.split(";")]) == expected
-
-
-def test_an_answer_names_each_cell_and_never_shows_a_header() -> None:
-    page = "<p>All our stock.</p><table><tr><th><th>North 1<th>South 2<tr><td>Lamp<td><td>22<tr><td>Chair<td>5</table>"
-    assert shown(page, "22", name="a.html").endswith(
-        "|  | North 1 | South 2 |\n|---|---|---|\n| Lamp |  | 22 |\n| Chair | 5 |  |"
-    )
-    parts = PassageParts(whole := passage_of(page, name="a.html"))
-    header = next(place for place, piece in enumerate(whole.pieces) if "North" in parts.text(piece.source))
-    assert (parts.of(header), parts.header(header)) == (None, None)
 
 
 def test_spans_do_not_make_endless_text() -> None:

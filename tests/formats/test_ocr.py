@@ -7,13 +7,14 @@ from contextlib import closing
 
 import pytest
 
+from responsa_formats.containers import MIB
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers import pdf as parser
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.rejections import Rejected
+from responsa_formats.sandbox.computation import ParseLimits
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.text.canonical import BlockKind
-from responsa_server.ingest.settings import IngestionSettings
 from tests.formats.printed_pages import Text, lines, pdf, scan
 
 BODY = [
@@ -33,8 +34,7 @@ def test_without_ocr_a_scan_is_refused_and_the_refusal_names_the_setting() -> No
 
 
 async def test_a_scan_is_read_in_the_sandbox_and_has_its_places() -> None:
-    settings = IngestionSettings(ocr=True)
-    pool = ParserPool(concurrency=1, limits=settings.parse_limits, ocr=True)
+    pool = ParserPool(concurrency=1, limits=ParseLimits(512 * MIB, 260, 390), ocr=True)
 
     async def pieces() -> AsyncIterator[bytes]:
         yield scan(pdf([Text(60, 740, "The old mill", 20), *lines(60, 700, *BODY, leading=14)]))

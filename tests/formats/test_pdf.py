@@ -5,15 +5,16 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 import pytest_asyncio
 
+from responsa_formats.containers import MIB
 from responsa_formats.parsers import pdf as parser
 from responsa_formats.parsers.pdf_lines import View
 from responsa_formats.parsers.right_to_left import Glyph, logical_lines
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.rejections import Cause, Rejected
+from responsa_formats.sandbox.computation import ParseLimits
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.sandbox.protocol import pack_result
 from responsa_formats.text.canonical import BlockKind, ParsedDocument
-from responsa_server.ingest.settings import IngestionSettings
 from tests.formats.originals import rejected, unpacked
 from tests.formats.printed_pages import Text, bomb, lines, pdf, width
 
@@ -459,7 +460,7 @@ def test_prices_with_leader_dots_are_read() -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[ParserPool]:
-    made = ParserPool(concurrency=1, limits=IngestionSettings(parser_memory_mib=256).parse_limits)
+    made = ParserPool(concurrency=1, limits=ParseLimits(256 * MIB, 20, 30))
     yield made
     await made.close()
 

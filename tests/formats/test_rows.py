@@ -16,7 +16,6 @@ from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument
 from responsa_formats.text.rows import NAMED_ROWS, cell_of, line_of, split_cells
 from responsa_server.text.sentences import MAX_PIECE_BYTES
 from tests.formats.originals import rejected
-from tests.unit.search.test_parts import shown
 
 DOCUMENTS = Path(__file__).resolve().parents[1] / "fixtures" / "documents"
 
@@ -47,17 +46,6 @@ def test_each_row_of_a_csv_file_says_the_names_of_its_columns() -> None:
         (BlockKind.TABLE, "row 2"),
         (BlockKind.TABLE, "row 3"),
     ]
-
-
-def test_an_answer_says_a_row_with_the_names_of_its_columns() -> None:
-    data = "city,price | net\nUlm,3\nBonn,4 | 5\nBonn: 2,a;b\n"
-    rows = "| city | price \\| net |\n|---|---|\n| Ulm | 3 |\n| Bonn | 4 \\| 5 |\n| Bonn: 2 | a;b |"
-    assert shown(data, "Ulm", name="a.csv") == rows
-    assert (
-        shown('[{"city": "Bonn", "price": 4}]', "Bonn", name="a.json")
-        == "| city | price |\n|---|---|\n| Bonn | 4 |"
-    )
-    assert shown('{"city": "Bonn"}\n', "Bonn", name="a.jsonl") == "| city |\n|---|\n| Bonn |"
 
 
 def test_the_media_types_are_those_of_the_formats() -> None:

@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from responsa_formats import rejections
+from responsa_formats.containers import MIB
 from responsa_formats.parsers.sniff import decide_format, sniff
 from responsa_formats.parsers.table import FORMATS, HTML, MARKDOWN, PLAIN_TEXT, Format, Formats
 from responsa_formats.rejections import Cause, Rejected
+from responsa_formats.sandbox.computation import ParseLimits
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.sandbox.protocol import pack_rejection, pack_result
 from responsa_formats.text import canonical
 from responsa_formats.text.canonical import BlockKind, ParsedDocument
 from responsa_server.calls.convert import knowledge
 from responsa_server.ingest.parsing import document_error
-from responsa_server.ingest.settings import IngestionSettings
 from tests.formats.in_memory import InMemory
 from tests.formats.originals import original_of, rejected, unpacked
 
@@ -355,7 +356,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 async def test_the_sandbox_parses_a_format_that_the_table_has(toy: ModuleType) -> None:
     pool = ParserPool(
         concurrency=2,
-        limits=IngestionSettings().parse_limits,
+        limits=ParseLimits(512 * MIB, 20, 30),
         formats="toy_format:FORMATS",
         import_paths=[FOLDER],
     )

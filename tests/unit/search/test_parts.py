@@ -278,3 +278,24 @@ def test_a_single_row_is_a_table_of_the_part() -> None:
     parts, made = part(passage_of(f"{PAGE}\n## Next", cut="| 443"), "443")
     assert made is not None
     assert len(parts.tables(replace(made, first=made.last))) == 1
+
+
+def test_an_answer_names_each_cell_and_never_shows_a_header() -> None:
+    page = "<p>All our stock.</p><table><tr><th><th>North 1<th>South 2<tr><td>Lamp<td><td>22<tr><td>Chair<td>5</table>"
+    assert shown(page, "22", name="a.html").endswith(
+        "|  | North 1 | South 2 |\n|---|---|---|\n| Lamp |  | 22 |\n| Chair | 5 |  |"
+    )
+    parts = PassageParts(whole := passage_of(page, name="a.html"))
+    header = next(place for place, piece in enumerate(whole.pieces) if "North" in parts.text(piece.source))
+    assert (parts.of(header), parts.header(header)) == (None, None)
+
+
+def test_an_answer_says_a_row_with_the_names_of_its_columns() -> None:
+    data = "city,price | net\nUlm,3\nBonn,4 | 5\nBonn: 2,a;b\n"
+    rows = "| city | price \\| net |\n|---|---|\n| Ulm | 3 |\n| Bonn | 4 \\| 5 |\n| Bonn: 2 | a;b |"
+    assert shown(data, "Ulm", name="a.csv") == rows
+    assert (
+        shown('[{"city": "Bonn", "price": 4}]', "Bonn", name="a.json")
+        == "| city | price |\n|---|---|\n| Bonn | 4 |"
+    )
+    assert shown('{"city": "Bonn"}\n', "Bonn", name="a.jsonl") == "| city |\n|---|\n| Bonn |"
