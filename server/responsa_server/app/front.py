@@ -63,11 +63,10 @@ from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
 from responsa_server.telemetry.stages import Traces
-from responsa_server.transports.doors import Bridge, GatewaySettings, add_a2a, build_app
+from responsa_server.transports.doors import Bridge, GatewaySettings, OAuthGateway, add_a2a, build_app
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.guard import AllowedCallers
 from responsa_server.transports.http.health import health_routes
-from responsa_server.transports.http.oauth import OAuthGateway
 from responsa_server.transports.http.openid import OpenIdGateway
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns

@@ -49,7 +49,7 @@ from responsa_server.transports.rest.openapi import openapi_route
 from responsa_server.transports.ws.bridge import PATHS, Bridge
 from responsa_server.transports.ws.protocol import BoundedProtocol
 
-__all__ = ["BoundedProtocol", "Bridge", "GatewaySettings", "add_a2a", "build_app"]
+__all__ = ["BoundedProtocol", "Bridge", "GatewaySettings", "OAuthGateway", "add_a2a", "build_app"]
 
 
 @dataclass(frozen=True, slots=True)
