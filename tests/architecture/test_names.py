@@ -24,24 +24,41 @@ PARTICIPLES: Final = re.compile(
     r"kept|known|laid|led|left|lent|lost|made|meant|met|paid|put|rebuilt|rewritten|said|seen|sent|shown|sought|spent|stood|stuck|"
     r"taken|thought|thrown|told|torn|understood|undone|withdrawn|withheld|won|wound|written"
 )
-VERBS: Final = frozenset({"cut", "put"})
+VERBS: Final = frozenset(
+    {
+        "bring",
+        "cut",
+        "embed",
+        "exceed",
+        "feed",
+        "need",
+        "ping",
+        "proceed",
+        "put",
+        "seed",
+        "shed",
+        "speed",
+        "string",
+        "succeed",
+    }
+)
+"""Verbs, and nouns for converters, that look like a participle."""
 
 
 def is_participle(name: str) -> bool:
     first = name.strip("_").split("_")[0]
-    return first not in VERBS and (
-        PARTICIPLES.fullmatch(first) is not None or (first.endswith("ed") and first not in ED)
-    )
+    return first not in VERBS and (PARTICIPLES.fullmatch(first) is not None or first.endswith(("ed", "ing")))
 
 
 def bad_names(node: ast.AST, scope: str) -> Iterator[tuple[str, str]]:
-    """The bad names below a node, each with its scope. Properties and predicates (-> bool) may be participles."""
+    """The bad names below a node, each with its scope. Properties, predicates (-> bool) and context managers may be participles."""
     for child in ast.iter_child_nodes(node):
         inner = scope
         match child:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 inner = f"{scope}.{child.name}".lstrip(".")
-                is_property = any("property" in ast.unparse(decorator) for decorator in child.decorator_list)
+                decorators = " ".join(map(ast.unparse, child.decorator_list))
+                is_property = "property" in decorators or "contextmanager" in decorators
                 is_predicate = child.returns is not None and ast.unparse(child.returns) == "bool"
                 if is_participle(child.name) and not is_property and not is_predicate:
                     yield scope, child.name
