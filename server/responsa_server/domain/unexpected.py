@@ -11,7 +11,7 @@ from typing import Final
 
 MOST_PLACES: Final = 100
 """The maximum number of groups. Beyond it, the group is forgotten that occurred longest ago."""
-_OURS: Final = re.compile(r".*/(?:responsa_server/|(?=responsa_(?:etl|formats|lab|local)/))")
+_OURS: Final = re.compile(r"/responsa_(?:etl|formats|lab|local|server)/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,10 @@ class UnexpectedErrors:
 def place_of(error: BaseException) -> str:
     """The last line of our own code that the error passed, as `turns/worker.py:120`; the last line of any code if none is ours."""
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    ours = [frame for frame in frames if _OURS.match(frame[0])]
+    ours = [frame for frame in frames if _OURS.search(frame[0])]
     if not frames:
         return "unknown"
     file, line = (ours or frames)[-1]
-    return f"{_OURS.sub('', file) if ours else file.rpartition('/')[2]}:{line}"
+    if ours:
+        return f"{file[file.rindex('/responsa_') + 1 :].removeprefix('responsa_server/')}:{line}"
+    return f"{file.rpartition('/')[2]}:{line}"
