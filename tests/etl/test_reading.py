@@ -162,7 +162,7 @@ async def test_a_preview_has_ended_its_session_before_it_fills_templates(
     connection, sandboxes = await declared(folder), SourceSandboxes(parser)
     sandbox = sandboxes.of("acme")
     rows = read_rows(DATABASES, "acme", sandbox, connection, mapping, RowSelection(most=2))
-    async with sandbox._turn, asyncio.TaskGroup() as tasks:
+    async with sandbox._slot, asyncio.TaskGroup() as tasks:
         first = tasks.create_task(anext(rows))
         while not sandbox._turn._waiters:  # noqa: ASYNC110 - a lock tells nobody who waits for it
             await asyncio.sleep(0)
