@@ -164,12 +164,12 @@ async def test_a_preview_has_ended_its_session_before_it_fills_templates(
     rows = read_rows(DATABASES, "acme", sandbox, connection, mapping, RowSelection(most=2))
     async with sandbox._slot, asyncio.TaskGroup() as tasks:
         first = tasks.create_task(anext(rows))
-        while not sandbox._turn._waiters:  # noqa: ASYNC110 - a lock tells nobody who waits for it
+        while not sandbox._slot._waiters:  # noqa: ASYNC110 - a lock tells nobody who waits for it
             await asyncio.sleep(0)
         assert not DATABASES._tenants.of("acme").locked()
-        sandbox._turn.release()
+        sandbox._slot.release()
         await first
-        await sandbox._turn.acquire()
+        await sandbox._slot.acquire()
     await rows.aclose()
 
 
