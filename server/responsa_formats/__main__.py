@@ -1,11 +1,12 @@
 """Prints what the parsers read of a file: `python -m responsa_formats FILE`. The exit code is 1 for a rejected document,
-2 for wrong arguments or a file that cannot be read, and 3 if no parser can be confined on this machine."""
+2 for wrong arguments, a file that cannot be read or an output that cannot be written, and 3 if no parser can be confined here."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import io
 import json
 import signal
 import sys
@@ -53,6 +54,11 @@ def _describe(parsed: ParsedFile) -> Iterator[str]:
         yield f"\n[{', '.join(map(str, marks))}]\n{data[block.byte_start : block.byte_end].decode()}"
 
 
+def _clean(text: str) -> str:
+    """A document and its name must not write to the terminal but text."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+
+
 def main() -> int:
     """Print the document, or why there is none. Returns the exit code."""
     parser = argparse.ArgumentParser("responsa_formats", description="Prints what is read of a document.")
@@ -61,22 +67,23 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         if not (support := capabilities()).complete:
             raise ParserUnavailable(f"{support.sentence} Nothing is parsed without confinement.")
-        parsed = asyncio.run(_read(arguments.file, arguments.type))
+        with contextlib.closing(asyncio.run(_read(arguments.file, arguments.type))) as parsed:
+            if arguments.json:
+                print(json.dumps({**asdict(parsed.document()), "left_out": parsed.left_out}, default=str))
+            else:
+                for text in _describe(parsed):
+                    print(_clean(text))
+            sys.stdout.flush()
     except (Rejected, ParserUnavailable, OSError) as error:
         message = f"{arguments.file}: {error.strerror}" if isinstance(error, OSError) else error.message
-        print(f"responsa_formats: {message}", file=sys.stderr)
+        print(f"responsa_formats: {_clean(message)}", file=sys.stderr)
         return 1 if isinstance(error, Rejected) else 2 if isinstance(error, OSError) else 3
-    with contextlib.closing(parsed):
-        if arguments.json:
-            print(json.dumps({**asdict(parsed.document()), "left_out": parsed.left_out}, default=str))
-        for text in () if arguments.json else _describe(parsed):
-            # A document must not write to the terminal but text.
-            print(
-                "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
-            )
     return 0
 
 
