@@ -157,7 +157,7 @@ CREATE TABLE responsa.api_key (
     revoke_time timestamptz,
     parent_id uuid REFERENCES responsa.api_key (id), -- the key whose holder made this one, and with which it is revoked; NULL for keys of the command line on the server's machine
     role text CHECK (role = 'user'), -- NULL: the role of its user
-    -- Whether it is the key of a widget: everybody can read it, so it only asks, at the origins that a setting names. Whoever its user is, its calls
+    -- Whether it is the key of a widget (docs/adr/0082, 0088): everybody can read it, so it only asks, at the origins that a setting names. Whoever its user is, its calls
     -- have the role 'widget' in a transaction: they read the collections that are shared with the user by name, in these no document with a subject, and no turn that
     -- another kind of credential has asked.
     widget boolean NOT NULL DEFAULT false,

@@ -415,7 +415,7 @@ CREATE POLICY log_writes ON responsa.turn_follower TO responsa_log USING (true) 
 GRANT SELECT, INSERT, DELETE, UPDATE (until) ON responsa.turn_follower TO responsa_log;
 GRANT SELECT, DELETE ON responsa.turn_follower TO responsa_app;
 
--- Answers that users share within their tenant. Whoever knows the id may read the turn's question and answer. The turn never changes once it has ended, so nothing of it is copied: what is erased of the turn is erased of
+-- Answers that users share within their tenant (docs/adr/0080). Whoever knows the id may read the turn's question and answer. The turn never changes once it has ended, so nothing of it is copied: what is erased of the turn is erased of
 -- the share, too.
 CREATE TABLE responsa.share (
     id uuid PRIMARY KEY, -- random, unlike other ids
@@ -455,14 +455,14 @@ CREATE TABLE responsa.agent_version (
     sha256 bytea NOT NULL CHECK (length(sha256) = 32),
     content bytea NOT NULL CHECK (octet_length(content) <= 4194304),
     create_time timestamptz NOT NULL DEFAULT now(),
-    card text NOT NULL DEFAULT '' CHECK (octet_length(card) <= 4096), -- where a version came from that its owner created by call
+    card text NOT NULL DEFAULT '' CHECK (octet_length(card) <= 4096), -- where a version came from that its owner created by call (docs/adr/0083)
     PRIMARY KEY (agent_id, version),
     UNIQUE (agent_id, sha256)
 );
 GRANT SELECT, INSERT ON responsa.agent_version TO responsa_app;
 GRANT SELECT ON responsa.agent_version TO responsa_log;
 
--- Versions that outrank the files of their agents. They belong to the installation.
+-- Versions that outrank the files of their agents (docs/adr/0083). They belong to the installation.
 -- The last row of an agent counts, as long as the agent's files give the version with this hash. To roll back deletes the last row.
 CREATE TABLE responsa.agent_publication (
     ordinal bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -482,7 +482,7 @@ CREATE TABLE responsa.agent_listing (
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.agent_listing TO responsa_app;
 
--- Experiments that split an agent's questions between two versions. They belong to the installation.
+-- Experiments that split an agent's questions between two versions (docs/adr/0084). They belong to the installation.
 CREATE TABLE responsa.experiment (
     id uuid PRIMARY KEY,
     agent text NOT NULL,

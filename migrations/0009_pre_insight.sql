@@ -1,4 +1,4 @@
--- What is counted for administrators and users: events that wait to be counted, their sums by hour and by day, and questions that are grouped by meaning
+-- What is counted for administrators and users (docs/adr/0071): events that wait to be counted, their sums by hour and by day, and questions that are grouped by meaning
 -- (docs/insight.md).
 
 -- What has happened and is in no sum yet. Each row is written in the transaction of what it reports, and deleted in the transaction that adds it to the sums. So every

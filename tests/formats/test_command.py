@@ -47,6 +47,19 @@ def test_errors_have_codes_of_their_own(tmp_path: Path) -> None:
     missing = run(tmp_path / "b.md")
     assert (missing.returncode, "No such file" in missing.stderr) == (2, True)
     assert run().returncode == 2
+    assert "responsa_formats: " in (named := run(tmp_path / "\x1b[2J.md").stderr)
+    assert "\x1b" not in named
+
+
+def test_an_output_that_cannot_be_written_is_no_rejection(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("The mill.")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "responsa_formats", tmp_path / "a.md"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "No space left" in done.stderr
 
 
 def test_nothing_is_parsed_without_confinement(

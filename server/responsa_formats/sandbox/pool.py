@@ -83,8 +83,8 @@ class ParserPool:
         spool_dir: Path | None = None,
         ocr: bool = False,
         spooling: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
-        on_late_import: Callable[[str], object] = len,
-        on_failure: Callable[[Failure], object] = id,
+        on_late_import: Callable[[str], object] = lambda _: None,
+        on_failure: Callable[[Failure], object] = lambda _: None,
     ) -> None:
         """allow_unconfined: whether to parse documents on a kernel that lacks Landlock or seccomp. spool_dir: the
         folder for large results, or None for the system's temporary folder. ocr: whether to read scanned pages of PDF

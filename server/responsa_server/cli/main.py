@@ -318,8 +318,8 @@ def _without_quotes(command: Any) -> None:
     """Replace the quotation marks in the help texts of a command, its options and its subcommands with apostrophes. The script for zsh
     evaluates the texts between such marks, so that the marks would be lost.
     """
-    for sub in (command, *command.params):
-        sub.help = (getattr(sub, "help", None) or "").replace("'", "’")
+    for part in (command, *command.params):
+        part.help = (getattr(part, "help", None) or "").replace("'", "’")
     for sub in getattr(command, "commands", {}).values():
         _without_quotes(sub)
 

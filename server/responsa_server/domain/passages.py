@@ -141,7 +141,10 @@ class Passage:
 
     def path_at(self, offset: int) -> Sequence[str]:
         """The titles of the headings above a byte of the canonical text, outermost first."""
-        return titles_of(open_headings(one for one in self.outline if one.start <= offset)) or self.headings
+        return (
+            titles_of(open_headings(heading for heading in self.outline if heading.start <= offset))
+            or self.headings
+        )
 
     def place_of(self, source: ByteRange) -> SourcePlace:
         """The place of a range."""

@@ -45,7 +45,7 @@ from responsa_server.text.sentences import (
     MAX_PIECES,
     Piece,
     PieceKind,
-    merged,
+    merge_pieces,
     paragraph_pieces,
     pieces,
     plain,
@@ -496,7 +496,7 @@ async def _in_thread(
 
 
 def _most_pieces(size_bytes: int, cut: CutDocument) -> int:
-    """How many pieces the passages of an upload of this size may have; see `merged`."""
+    """How many pieces the passages of an upload of this size may have; see `merge_pieces`."""
     weights = sum(weight(part.byte_end - part.byte_start) for ranges in cut.sections for part in ranges)
     fair = (_DOCUMENT_PIECES + size_bytes // _BYTES_A_PIECE) // max(weights, 1)
     return max(_FEWEST_PIECES, min(MAX_PIECES, fair))
@@ -521,7 +521,7 @@ def plan_vectors(
 
     text: the canonical text of the bytes `source`. pieces: any pieces of the document; only those within the passage are used.
     outline: see `Passage`.
-    columns: the names of the columns, if the passage begins within a table. most_pieces: see `merged`.
+    columns: the names of the columns, if the passage begins within a table. most_pieces: see `merge_pieces`.
     """
     raw = text.encode()
     own = [piece for piece in pieces if source.start <= piece.byte_start and piece.byte_end <= source.end]
@@ -532,7 +532,7 @@ def plan_vectors(
             context = f"{context}\n{plain(columns)[:_COLUMNS_CHARS]}"
         within = raw[section.start - source.start : section.end - source.start].decode()
         planned += _windows(embedder, context, section, within)
-    for piece in merged(own, len(raw), most_pieces):
+    for piece in merge_pieces(own, len(raw), most_pieces):
         words = plain(raw[piece.byte_start - source.start : piece.byte_end - source.start].decode())
         if words:
             planned.append(

@@ -229,18 +229,18 @@ class PassageParts:
     def _cuts(self, index: int) -> bool:
         """Whether a list, a table or code goes on after a unit."""
         inside = 0 <= index < len(self._units) - 1
-        return inside and self._units[index].kind is not VectorKind.SENTENCE and self._joined(index)
+        return inside and self._units[index].kind is not VectorKind.SENTENCE and self._is_joined(index)
 
     def _group(self, at: int) -> tuple[int, int]:
         """The first and the last unit of the paragraph, list, table or code that a unit belongs to."""
         first = last = at
-        while first and self._joined(first - 1):
+        while first and self._is_joined(first - 1):
             first -= 1
-        while last + 1 < len(self._units) and self._joined(last):
+        while last + 1 < len(self._units) and self._is_joined(last):
             last += 1
         return first, last
 
-    def _joined(self, index: int) -> bool:
+    def _is_joined(self, index: int) -> bool:
         """Whether a unit and the one after it belong together."""
         unit, other = self._units[index], self._units[index + 1]
         if VectorKind.HEADING in (unit.kind, other.kind):
@@ -380,7 +380,7 @@ class PassageParts:
 
     def _same(self, index: int) -> bool:
         """Whether a unit and the one after it are of the same kind and belong together."""
-        return self._units[index].kind is self._units[index + 1].kind and self._joined(index)
+        return self._units[index].kind is self._units[index + 1].kind and self._is_joined(index)
 
     def _rows(self, units: Sequence[PassagePiece], marked: ByteRange | None) -> str:
         """Table rows below the names of their columns."""

@@ -94,7 +94,7 @@ def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece
     return list(_with_leads(source, result))
 
 
-def merged(pieces: Sequence[Piece], size: int, limit: int = MAX_PIECES) -> Sequence[Piece]:
+def merge_pieces(pieces: Sequence[Piece], size: int, limit: int = MAX_PIECES) -> Sequence[Piece]:
     """The pieces of a passage: the same ones, unless they are too many. Then neighbours are merged up to the length of
     a sentence, because each piece costs a vector, and a text of single letters would have hundreds of pieces in a
     passage.

@@ -83,7 +83,7 @@ def describe(when: WhenTable) -> str:
         parts = when.every or when.some or ()
         # “and” next to “or” would be ambiguous without parentheses.
         return word.join(
-            f"({describe(part)})" if _joined(part) and len(parts) > 1 else describe(part) for part in parts
+            f"({describe(part)})" if _has_parts(part) and len(parts) > 1 else describe(part) for part in parts
         )
     ((name, value),) = when.tests.items()
     if name == "empty":
@@ -91,10 +91,10 @@ def describe(when: WhenTable) -> str:
     return f"{when.field} {name} {_value(value)}"
 
 
-def _joined(when: WhenTable) -> bool:
+def _has_parts(when: WhenTable) -> bool:
     """Whether a condition is shown with “and” or “or”."""
     parts = when.every or when.some or ()
-    return len(parts) > 1 or any(_joined(part) for part in parts)
+    return len(parts) > 1 or any(_has_parts(part) for part in parts)
 
 
 def _value(value: Any) -> str:

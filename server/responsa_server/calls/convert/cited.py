@@ -102,7 +102,7 @@ def list_sources(
 def why(answer: TurnAnswer) -> str:
     """Why an answer shows passages of documents, in one line; "" for one that a language model wrote."""
     kind = FallbackKind.FALLBACK_KIND_PASSAGES
-    causes = [citation.cause for citation in answer.fallbacks if citation.kind == kind]
+    causes = [fallback.cause for fallback in answer.fallbacks if fallback.kind == kind]
     return why_passages(causes, _guess_language(answer.text)) if answer.excerpts else ""
 
 
