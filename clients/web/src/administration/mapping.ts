@@ -44,9 +44,9 @@ export function progressText({ stage, documentsDone, documentsTotal }: Pick<Sync
   return t("runDone", { done: documentsDone, count: documentsTotal });
 }
 
-/** What a run has done, for example "2 documents created, 1 row failed, 5 unchanged." */
-export function resultText({ created, updated, deleted, unchanged, failed }: Pick<SyncResult, "created" | "updated" | "deleted" | "unchanged" | "failed">): string {
-  const parts = [["runCreated", created], ["runUpdated", updated], ["deletedDocuments", deleted], ["runFailedRows", failed]] as const;
+/** What a run has done, for example "2 documents created, 1 row failed, 5 unchanged." `files`: whether the source is a folder. */
+export function resultText({ created, updated, deleted, unchanged, failed }: Pick<SyncResult, "created" | "updated" | "deleted" | "unchanged" | "failed">, files: boolean): string {
+  const parts = [["runCreated", created], ["runUpdated", updated], ["deletedDocuments", deleted], [files ? "runFailedFiles" : "runFailedRows", failed]] as const;
   return `${[...parts.filter(([, count]) => count > 0), ["sumUnchanged", unchanged] as const].map(([key, count]) => t(key, { count })).join(", ")}.`;
 }
 

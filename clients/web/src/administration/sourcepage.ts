@@ -1,4 +1,4 @@
-/** Shows administrators one source: its folder, or its mapping with a preview; its runs, and the rows that made no document. */
+/** Shows administrators one source: its folder, or its mapping with a preview; its runs, and the rows or files that made no document. */
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ConnectedFolderSchema, PreviewedRow, Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";

@@ -1,10 +1,10 @@
-/** Runs a source, follows its newest run, and lists the rows that made no document. */
+/** Runs a source, follows its newest run, and lists the rows or files that made no document. */
 
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
 import { SyncMetadataSchema, SyncResultSchema, type FailedRow, type Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
 import { confirmed } from "../widgets/dialog.js";
-import { button, element } from "../widgets/dom.js";
+import { button, element, replace } from "../widgets/dom.js";
 import { failureOf, failureOfStatus } from "../server/errors.js";
 import { textEntry } from "../widgets/fields.js";
 import { t } from "../language/administration/texts.js";
@@ -30,7 +30,8 @@ export class SourceRuns {
   readonly #state = element("p", { class: "lines" });
   readonly #bar = element("progress", { "aria-label": t("runProgress"), hidden: true });
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #failed: Stage;
+  readonly #list = element("div");
+  #failed: Stage | undefined;
   #source: Source | undefined;
   #showing = new AbortController();
   #running = "";
@@ -42,16 +43,6 @@ export class SourceRuns {
     this.#api = api;
     this.#say = say;
     this.#ended = ended;
-    this.#failed = new ResourceList({
-      label: t("failedRows"),
-      heading: "h4",
-      about: [t("failedRowsAbout")],
-      list: (asked) => api.admin.listFailedRows({ ...asked, parent: this.#source?.name ?? "" }),
-      items: ({ failedRows }) => failedRows,
-      row: ({ kind, key, problem, createTime }: FailedRow) => ({ name: [kind, key].filter(Boolean).join(" "), problem, facts: [moment(createTime)] }),
-      empty: t("noFailedRows"),
-      say,
-    });
     const form = element("form", { class: "search-form", "aria-label": t("run") }, this.#subject.root, this.#begin);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -66,7 +57,7 @@ export class SourceRuns {
       this.#state,
       element("div", { class: "row wrap" }, this.#bar, this.#cancel, this.#allow),
       this.#problem,
-      this.#failed.root,
+      this.#list,
       element("div", { class: "row" }, this.#retry),
     );
   }
@@ -77,11 +68,28 @@ export class SourceRuns {
     this.#showing = new AbortController();
     this.#source = source;
     this.root.hidden = false;
+    this.#subject.control.value = "";
+    this.#subject.root.hidden = source.folder !== undefined; // no file is about a subject
+    const failed = (this.#failed = this.#failures(source));
+    replace(this.#list, failed.root);
     this.#paint(undefined);
     this.#state.textContent = source.newestRun ? "" : t("notRun");
     const run = source.newestRun && this.#follow(() => this.#api.operations.getOperation({ name: source.newestRun }));
-    await this.#failed.again();
-    if ((await run) && this.#source?.name === source.name) await Promise.all([this.#failed.again(), this.#ended()]);
+    await failed.again();
+    if ((await run) && this.#source?.name === source.name) await Promise.all([failed.again(), this.#ended()]);
+  }
+
+  #failures({ name, folder }: Source): Stage {
+    return new ResourceList({
+      label: t(folder ? "failedFiles" : "failedRows"),
+      heading: "h4",
+      about: [t(folder ? "failedFilesAbout" : "failedRowsAbout")],
+      list: (asked) => this.#api.admin.listFailedRows({ ...asked, parent: name }),
+      items: ({ failedRows }) => failedRows,
+      row: ({ kind, key, problem, createTime }: FailedRow) => ({ name: [kind, key].filter(Boolean).join(" "), problem, facts: [moment(createTime)] }),
+      empty: t(folder ? "noFailedFiles" : "noFailedRows"),
+      say: this.#say,
+    });
   }
 
   /** Show no source any more. A run goes on. */
@@ -97,7 +105,7 @@ export class SourceRuns {
     const done = await this.#follow(() => begin(name));
     if (!done || this.#source?.name !== name) return;
     this.#say(this.#problem.textContent || this.#state.textContent || "");
-    await Promise.all([this.#failed.again(), this.#ended()]);
+    await Promise.all([this.#failed?.again(), this.#ended()]);
   }
 
   /** Follow an operation to its end. Returns whether it has ended. */
@@ -138,7 +146,7 @@ export class SourceRuns {
     if (this.#running) this.#state.textContent = `${subject ? t("runningFor", { subject }) : t("running")} ${progressText(metadata)}`;
     else if (result.case === "response") {
       const counts = anyUnpack(result.value, SyncResultSchema);
-      this.#state.textContent = `${t("lastRun", { when })} ${counts ? resultText(counts) : ""}`;
+      this.#state.textContent = `${t("lastRun", { when })} ${counts ? resultText(counts, this.#source?.folder !== undefined) : ""}`;
     } else if (result.case === "error") {
       const failure = failureOfStatus(result.value);
       this.#state.textContent = t("lastRun", { when });

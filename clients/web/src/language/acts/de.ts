@@ -68,7 +68,7 @@ export const de: Translated<typeof en> = {
   "source.delete": "Quelle gelöscht", "source.delete.did": "eine Quelle gelöscht", "source.delete.tried": "eine Quelle zu löschen",
   "source.read": "Versuchte, Quellen abzurufen", "source.read.did": "Quellen abgerufen", "source.read.tried": "Quellen abzurufen",
   "source.sync": "Quelle ausgeführt", "source.sync.did": "eine Quelle ausgeführt", "source.sync.tried": "eine Quelle auszuführen",
-  "source.retry": "Fehlgeschlagene Zeilen wiederholt", "source.retry.did": "eine Quelle für ihre fehlgeschlagenen Zeilen ausgeführt", "source.retry.tried": "eine Quelle für ihre fehlgeschlagenen Zeilen auszuführen",
+  "source.retry": "Fehlgeschlagenes einer Quelle wiederholt", "source.retry.did": "eine Quelle für Fehlgeschlagenes ausgeführt", "source.retry.tried": "eine Quelle für Fehlgeschlagenes auszuführen",
   "source.notify": "Änderung gemeldet", "source.notify.did": "einer Quelle eine Änderung gemeldet", "source.notify.tried": "einer Quelle eine Änderung zu melden",
   "delivery.redeliver": "Benachrichtigung erneut gesendet", "delivery.redeliver.did": "eine Benachrichtigung erneut gesendet", "delivery.redeliver.tried": "eine Benachrichtigung erneut zu senden",
   "delivery.read": "Versuchte, Benachrichtigungen abzurufen", "delivery.read.did": "Benachrichtigungen abgerufen", "delivery.read.tried": "Benachrichtigungen abzurufen",

@@ -66,7 +66,7 @@ export const en = {
   "source.delete": "Deleted a source", "source.delete.did": "deleted a source", "source.delete.tried": "delete a source",
   "source.read": "Tried to view sources", "source.read.did": "viewed sources", "source.read.tried": "view sources",
   "source.sync": "Ran a source", "source.sync.did": "ran a source", "source.sync.tried": "run a source",
-  "source.retry": "Retried failed rows", "source.retry.did": "ran a source for its failed rows", "source.retry.tried": "run a source for its failed rows",
+  "source.retry": "Retried a source’s failures", "source.retry.did": "ran a source for what had failed", "source.retry.tried": "run a source for what had failed",
   "source.notify": "Reported a change", "source.notify.did": "reported a change to a source", "source.notify.tried": "report a change to a source",
   "delivery.redeliver": "Sent a notification again", "delivery.redeliver.did": "sent a notification again", "delivery.redeliver.tried": "send a notification again",
   "delivery.read": "Tried to view notifications", "delivery.read.did": "viewed notifications", "delivery.read.tried": "view notifications",
