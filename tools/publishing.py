@@ -34,6 +34,7 @@ FORMS: Final[Mapping[str, Sequence[str]]] = {
         '"%(python.client)s==%(version)s"',
         "\n%(python.client)s = {",
         '"%(python.formats)s==%(version)s"',
+        '"%(python.formats)s[parsers]"',
         "\n%(python.formats)s = {",
     ),
     "server/responsa_server/__init__.py": ('__version__ = "%(version)s"',),
@@ -90,7 +91,7 @@ FORMS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "docs/deployment.md": ("responsa:%(version)s",),
     "docs/python-client.md": ("`%(python.client)s`",),
-    "docs/install.md": ("responsa-%(version)s-py3", "_client-%(version)s-py3"),
+    "docs/install.md": ("responsa-%(version)s-py3", "_{client,formats}-%(version)s-py3"),
 }
 """The texts with values, by the file in which they stand."""
 SPREAD: Final = ("typescript.client", "typescript.contract", "go.client", "go.contract")

@@ -55,9 +55,9 @@ def imported(folder: Path) -> frozenset[str]:
 
 
 def declared(group: str) -> Sequence[str]:
-    folder = {"client": CLIENT[0].parent, "formats": FORMATS}.get(group, ROOT)
+    folder = {"client": CLIENT[0].parent, "parsers": FORMATS}.get(group, ROOT)
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = group in ("command line", "client", "formats")
+    required = group in ("command line", "client")
     lines = project["dependencies"] if required else project["optional-dependencies"][group]
     names = [normalised(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines]
     return [name for name in names if name != "responsa"]  # with another extra
@@ -81,9 +81,9 @@ TRIALS = [ROOT / "tests", ROOT / "tools", ROOT / "bench"]
         *((extra, PRODUCT) for extra in EXTRAS),
         ("dev", [*PRODUCT, *TRIALS]),
         ("client", CLIENT),
-        ("formats", [FORMATS]),
+        ("parsers", [FORMATS]),
     ],
-    ids=[*EXTRAS, "dev", "client", "formats"],
+    ids=[*EXTRAS, "dev", "client", "parsers"],
 )
 def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) -> None:
     used = frozenset[str]().union(*map(imported, folders))

@@ -22,6 +22,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from responsa_client import Responsa
 from responsa_client.errors import FailedPrecondition
@@ -233,7 +235,7 @@ def test_the_metadata_have_the_licence_and_its_text(wheels: Mapping[str, Path]) 
 def test_the_server_needs_the_client_and_the_formats_of_its_own_version() -> None:
     server = settings()["project"]
     assert f"responsa-client=={server['version']}" in server["dependencies"]
-    assert f"responsa-formats=={server['version']}" in server["optional-dependencies"]["server"]
+    assert f"responsa-formats=={server['version']}" in server["dependencies"]
     others = [settings(folder)["project"] for folder in ("clients/python", "server/responsa_formats")]
     assert {project["version"] for project in others} == {server["version"]}
 
@@ -302,6 +304,7 @@ def server(wheels: Mapping[str, Path], folder: Path, model: Echo) -> Installed:
     """An instance that is not started, and an environment with the server, Envoy and the example alone."""
     (folder / "docs").mkdir()
     (folder / "docs" / "well.md").write_text("The well in the yard is twelve feet deep.\n")
+    (folder / "docs" / "hof.md").write_text("Die Pumpe im Hof ist aus Gusseisen.\n")
     python = folder / "venv" / "bin" / "python"
     chosen = {
         "RESPONSA_DOCS": str(folder),
@@ -481,15 +484,21 @@ def test_nothing_starts_beside_such_an_entry(tmp_path: Path) -> None:
     assert re.fullmatch("responsa: wrong 2\\.0 adds “refuse” .*the name is taken.*\n", ended.stderr)
 
 
-def test_the_wheel_alone_is_the_command_line(
+async def test_the_wheels_without_extras_are_the_command_line(
     whole: Installed, wheels: Mapping[str, Path], folder: Path
 ) -> None:
     python = folder / "alone" / "bin" / "python"
-    install(python, wheels["responsa"], wheels["responsa_client"])
+    install(python, *wheels.values())
     assert "Ask a question" in ran(whole, "--help", python=python).stdout
     asked = ran(whole, "ask", "--collection", "responsa-docs", "How deep is the well?", python=python)
     assert "twelve feet" in asked.stdout, asked.stderr
     assert ran(whole, "mcp", python=python).returncode == 0, "its host is gone at once"
+    mcp = StdioServerParameters(
+        command=str(python), args=whole.command("mcp")[1:], env=whole.environment, cwd=whole.home
+    )
+    async with Client(stdio_client(mcp)) as client:
+        answer = await client.call_tool("ask", {"question": "Woraus ist die Pumpe im Hof?"})
+        assert "\n\nQuellen:\n\n1. " in answer.content[0].text
     for command, extra in {("up", "--help"): "local", ("agents", "check"): "server"}.items():
         refused = ran(whole, *command, python=python)
         assert refused.returncode == 5, refused.stdout + refused.stderr

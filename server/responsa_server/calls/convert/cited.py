@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote
 
 from responsa.chat.v1.citation_pb2 import Citation, DifferenceKind, JudgeVerdict, QuoteOrigin
 from responsa.chat.v1.turn_pb2 import FallbackKind, TurnAnswer, TurnRefused
 from responsa.type.v1.byte_range_pb2 import ByteRange
+from responsa_formats.text.languages import language_of
 from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of, words_instead
 from responsa_server.text.disarming import disarm_quoted
 from responsa_server.text.layout import with_marks
@@ -87,7 +87,7 @@ def list_sources(
     """
     if not citations:
         return ""
-    heading, page, quoted = _WORDS.get(_guess_language(text), _WORDS["en"])
+    heading, page, quoted = _WORDS.get(language_of(text), _WORDS["en"])
     first = {numbers[place_of(citation)]: citation for citation in reversed(in_order(citations))}
     titles = {number: _plain(citation.title, _TITLE) or _UNTITLED for number, citation in first.items()}
     often = Counter(titles.values())
@@ -103,7 +103,7 @@ def why(answer: TurnAnswer) -> str:
     """Why an answer shows passages of documents, in one line; "" for one that a language model wrote."""
     kind = FallbackKind.FALLBACK_KIND_PASSAGES
     causes = [fallback.cause for fallback in answer.fallbacks if fallback.kind == kind]
-    return why_passages(causes, _guess_language(answer.text)) if answer.excerpts else ""
+    return why_passages(causes, language_of(answer.text)) if answer.excerpts else ""
 
 
 def with_sources(answer: TurnAnswer) -> str:
@@ -146,12 +146,3 @@ def _plain(text: str, limit: int) -> str:
 
 def _link_to(title: str, address: str) -> str:
     return f"[{title}]({quote(address, safe=_ADDRESS)})" if address else title
-
-
-def _guess_language(text: str) -> str:
-    """The language of a text; English on a command line without the packages of the server, which MCP may run on."""
-    with suppress(ModuleNotFoundError):
-        from responsa_formats.text.languages import language_of
-
-        return language_of(text)
-    return "en"
