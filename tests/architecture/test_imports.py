@@ -206,6 +206,16 @@ def test_the_domain_needs_the_contracts_facts_and_the_standard_library_alone() -
             assert own or name.partition(".")[0] in sys.stdlib_module_names, f"{path}: {name}"
 
 
+def test_the_tests_of_the_formats_need_that_package_alone() -> None:
+    needed = {"hypothesis", "pytest", "pytest_asyncio", "responsa_formats"}
+    for path in (ROOT / "tests" / "formats").glob("*.py"):
+        for name in imported(path):
+            first = name.partition(".")[0]
+            assert first in needed | sys.stdlib_module_names or name.startswith("tests.formats."), (
+                f"{path}: {name}"
+            )
+
+
 def test_only_app_imports_the_telemetry_sdk() -> None:
     # import-linter knows external packages by their first name alone.
     for path in SERVER.parent.glob("responsa_[!l]*/**/*.py"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-import re
 from dataclasses import replace
 
 import pytest
@@ -17,8 +16,7 @@ from responsa_formats.rejections import Cause, Rejected
 from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_formats.sandbox.protocol import pack_rejection, pack_result
 from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument, Place
-from responsa_formats.text.sections import SECTION_BLOCKS, Section
-from responsa_server.ingest.tables import Header, section_headers
+from responsa_formats.text.sections import SECTION_BLOCKS
 from tests.formats.originals import rejected, unpacked
 
 SECTIONS = "\n\n".join(
@@ -88,24 +86,6 @@ def test_sections_are_the_document(name: str, section_bytes: int) -> None:
                 open_headings.append((block.level, block.title))
         place += len(text)
     assert tuple(blocks) == document.blocks
-
-
-@pytest.mark.parametrize("section_bytes", [300, 2000, 1024 * 1024])
-def test_a_table_keeps_its_header_over_the_borders_of_sections(section_bytes: int) -> None:
-    rows = "".join(f"| {n} | the river {n} |\n" for n in range(200))
-    text = f"Before.\n\n| km | name |\n|---|---|\n{rows}\nBetween.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
-    document = markdown.parse(sniff(text.encode(), "a.md", known="MARKDOWN"))
-    places = [match.start() for match in re.finditer("^", text, re.MULTILINE)]
-    headers, above = list[Header | None](), None
-    parsed = read(document, section_bytes)
-    for index in range(parsed.section_count):
-        section = parsed.section(index)
-        end = section.start + len(section.document.canonical_text)
-        own = [place - section.start for place in places if section.start <= place < end]
-        headers_here, above = section_headers(section, "text/markdown", own, above)
-        headers.extend(headers_here)
-    all_places = [place for place in places if place < len(text)]
-    assert headers == section_headers(Section(0, document), "text/markdown", all_places)[0]
 
 
 def test_a_forged_frame_is_refused_or_has_sound_sections() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import dataclass
 
 import pytest
 
+from responsa_formats.parsers import csv_rows, markdown
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.parsers.table import FORMATS
 from responsa_formats.rejections import Cause
+from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_formats.sandbox.protocol import pack_result
 from responsa_formats.text.canonical import (
     MAX_PATH_CHARS,
@@ -24,6 +28,7 @@ from responsa_server.domain.passages import PlacedBlock
 from responsa_server.ingest.indexing import CutDocument, OpenSection, lexical_form
 from responsa_server.ingest.tables import MAX_HEADER_BYTES, Header, section_headers
 from responsa_server.text.lexical import Analyzer
+from responsa_server.text.sentences import MAX_PIECE_BYTES
 from tests.formats.originals import rejected, unpacked
 
 
@@ -172,3 +177,25 @@ def test_a_block_begins_where_the_one_before_it_ends() -> None:
     blocks.add(BlockKind.LIST_ITEM, 5, 12)
     blocks.add(BlockKind.PARAGRAPH, 3, 12)
     assert [(row[1], row[2]) for row in blocks._rows] == [(0, 8), (8, 12)]
+
+
+@pytest.mark.parametrize("section_bytes", [300, 2000, 1024 * 1024])
+def test_a_table_keeps_its_header_over_the_borders_of_sections(section_bytes: int) -> None:
+    rows = "".join(f"| {n} | the river {n} |\n" for n in range(200))
+    text = f"Before.\n\n| km | name |\n|---|---|\n{rows}\nBetween.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    parsed = markdown.parse(sniff(text.encode(), "a.md", known="MARKDOWN"))
+    starts = [match.start() for match in re.finditer("^", text, re.MULTILINE) if match.start() < len(text)]
+    headers, above = list[Header | None](), None
+    frame = pack_result(parsed)
+    file = ParsedFile(io.BytesIO(frame), len(frame), section_bytes=section_bytes)
+    for index in range(file.section_count):
+        section = file.section(index)
+        end = section.start + len(section.document.canonical_text)
+        own = [start - section.start for start in starts if section.start <= start < end]
+        headers_here, above = section_headers(section, "text/markdown", own, above)
+        headers.extend(headers_here)
+    assert headers == section_headers(Section(0, parsed), "text/markdown", starts)[0]
+
+
+def test_a_line_of_a_csv_file_is_never_cut() -> None:
+    assert csv_rows.LINE_BYTES < MAX_PIECE_BYTES
