@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from responsa_client import Responsa
 from responsa_client.errors import FailedPrecondition
 from responsa_local.embedded import EmbeddedPostgres, Layout
+from responsa_server.system import plugins
 from responsa_server.system.fixable import Fixable
 from responsa_server.system.plugins import Group, load_rows
 from tests import seeds
@@ -467,6 +469,7 @@ def test_an_entry_that_cannot_be_used_names_its_distribution(
     value: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(adds(tmp_path, f"house = {value}")), *sys.path])
+    monkeypatch.setattr(plugins, "_read_metadata", entry_points)
     taken = ["house"] if "taken" in problem else []
     with pytest.raises(
         Fixable, match=rf"^wrong 2\.0 adds “house” to responsa\.nodes.*{problem}.*uninstall it"

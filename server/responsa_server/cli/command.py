@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from responsa_server.cli.exits import EXIT_EXTRA
 from responsa_server.cli.output import CommandFailed, reporting
 from responsa_server.system import extras
-
-GROUP: Final = "responsa.commands"
-"""The group of the entry points that name tables of commands. The name of an entry point is the extra of its
-distribution that the commands need."""
 
 
 class Section(StrEnum):

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Se
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
@@ -60,6 +59,7 @@ from responsa_server.cli.sources import (
     list_suffixes,
 )
 from responsa_server.domain.formatting import counted
+from responsa_server.system.plugins import Group, entry_points
 
 _FAILURES_SHOWN = 20
 _SUFFIXES_SHOWN = 8
@@ -303,7 +303,7 @@ class _Run:
             summary = await self._load(client, targets, targets)
             self._say_findable(collection, summary)
             return summary
-        (engine,) = entry_points(group="responsa.engines", name=self.engine)
+        engine = entry_points(Group.ENGINES)[self.engine]
         async with engine.load().connect(client, collection) as ray:
             self.begun()
             summary = await self._load(client, targets, targets, ray.prepare, IN_FLIGHT + ray.actors)

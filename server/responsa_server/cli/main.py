@@ -14,17 +14,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from responsa_server import __version__
-from responsa_server.cli.command import GROUP, Command, Section, need
+from responsa_server.cli.command import Command, Section, need
 from responsa_server.system import extras
 from responsa_server.system.fixable import Fixable
 from responsa_server.system.importing import pause_collection
+from responsa_server.system.plugins import Group, entry_points
 
 _COMPLETE = "_RESPONSA_COMPLETE"
 """The variable that shells set when they ask how to complete a command."""
@@ -164,7 +164,7 @@ def commands_of_parts() -> Sequence[Command]:
     """Return the commands that the parts of this distribution, and others, add as entry points."""
     return [
         replace(command, extra=entry.name, distribution=entry.dist.name)
-        for entry in metadata.entry_points(group=GROUP)
+        for entry in entry_points(Group.COMMANDS)
         if entry.dist is not None
         for command in entry.load()
     ]

@@ -20,7 +20,7 @@ from pydantic_settings import NoDecode
 
 from responsa_server.domain.models import EMBEDDING_NAME, INDEXED_DIMENSIONS
 from responsa_server.outbound.addresses import Allowed, OutboundError, read_allowed
-from responsa_server.system.plugins import Group, names_of_added
+from responsa_server.system.plugins import Group, entry_points
 
 ADAPTERS: Final[Mapping[str, str]] = {
     "openai": "responsa_server.providers.openai_chat:OpenAiChat",
@@ -34,7 +34,7 @@ the name of a protocol that users' own servers can use.
 
 
 def _check_wire(name: str) -> str:
-    if name not in ADAPTERS and name not in (added := names_of_added(Group.PROVIDERS)):
+    if name not in ADAPTERS and name not in (added := entry_points(Group.PROVIDERS).names):
         raise ValueError(f"must be one of {', '.join((*ADAPTERS, *sorted(added)))}")
     return name
 
