@@ -6,50 +6,26 @@ Its vectors count the words of a text, so texts that share words are near each o
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+from tests.wire.recording import Before, RecordingServer
 
 _WORD = re.compile(r"\w+")
 
-Before = Callable[[Exchange], Awaitable[bool]]
-"""Called with each request before its answer. Returns whether it has answered the request itself."""
 
-
-class EmbeddingServer:
+class EmbeddingServer(RecordingServer):
     """Serves vectors at `{url}/embeddings` (OpenAI) and `{url}/models/NAME:batchEmbedContents` (Gemini)."""
 
     def __init__(self, dimensions: int, before: Before | None = None) -> None:
         """dimensions: the length of a vector unless the request names another one."""
+        super().__init__(before)
         self._dimensions = dimensions
-        self._before = before
-        self._server = LoopbackServer(self._handle)
-        self.bodies: list[dict[str, Any]] = []
-        """The bodies of all requests, in order."""
 
-    @property
-    def url(self) -> str:
-        """`http://127.0.0.1:PORT/v1`; known once the server has started."""
-        return f"{self._server.url}/v1"
-
-    async def start(self) -> None:
-        await self._server.start()
-
-    async def close(self) -> None:
-        await self._server.close()
-
-    async def _handle(self, exchange: Exchange) -> None:
-        body = json.loads(exchange.request.body)
-        self.bodies.append(body)
-        if self._before is not None and await self._before(exchange):
-            return
-        gemini = exchange.request.path.endswith(":batchEmbedContents")
-        vectors = self._gemini(body) if gemini else self._openai(body)
-        await exchange.reply(200, as_json(vectors))
+    def _answer(self, path: str, body: dict[str, Any]) -> object:
+        return self._gemini(body) if path.endswith(":batchEmbedContents") else self._openai(body)
 
     def _openai(self, body: dict[str, Any]) -> object:
         length = body.get("dimensions", self._dimensions)

@@ -6,56 +6,30 @@ Its score of a text is the number of different words that the text shares with t
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+from tests.wire.recording import Before, RecordingServer
 
 _WORD = re.compile(r"\w+")
 
-Before = Callable[[Exchange], Awaitable[bool]]
-"""Called with each request before its answer. Returns whether it has answered the request itself."""
 Score = Callable[[str, str], float]
 """The score of a query and a text."""
 
 
-class RerankServer:
+class RerankServer(RecordingServer):
     """Serves one of the protocols at every path."""
 
     def __init__(self, wire: str, score: Score | None = None, before: Before | None = None) -> None:
         """wire: "cohere", "jina", "voyage" or "tei". score: by default, the number of words in common."""
+        super().__init__(before)
         self._wire = wire
         self._score = score or count_shared
-        self._before = before
-        self._server = LoopbackServer(self._handle)
-        self.bodies: list[dict[str, Any]] = []
-        """The bodies of all requests, in order."""
-        self.paths: list[str] = []
-        """The paths of all requests, in order."""
 
-    @property
-    def url(self) -> str:
-        """`http://127.0.0.1:PORT/v1`; known once the server has started."""
-        return f"{self._server.url}/v1"
-
-    async def start(self) -> None:
-        await self._server.start()
-
-    async def close(self) -> None:
-        await self._server.close()
-
-    async def _handle(self, exchange: Exchange) -> None:
-        body = json.loads(exchange.request.body)
-        self.bodies.append(body)
-        self.paths.append(exchange.request.path)
-        if self._before is not None and await self._before(exchange):
-            return
+    def _answer(self, path: str, body: dict[str, Any]) -> object:
         texts: Sequence[str] = body["texts" if self._wire == "tei" else "documents"]
-        await exchange.reply(
-            200, as_json(answer(self._wire, [self._score(body["query"], text) for text in texts]))
-        )
+        return answer(self._wire, [self._score(body["query"], text) for text in texts])
 
 
 def answer(wire: str, scores: Sequence[object]) -> object:
