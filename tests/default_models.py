@@ -9,7 +9,7 @@ from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.settings import Settings
 from responsa_server.identity.tokens import Secret
-from responsa_server.providers.table import ModelTable
+from responsa_server.providers.table import ProviderTable
 from responsa_server.search.embedder import Embedder
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
@@ -17,7 +17,7 @@ from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 
 def build_default_models(
     settings: Settings,
-    table: ModelTable,
+    table: ProviderTable,
     database: Database,
     secret: bytes = bytes(32),
 ) -> DefaultModels:

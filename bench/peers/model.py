@@ -13,7 +13,7 @@ from itertools import cycle
 from typing import Any, Final
 
 from bench.peers.process import arguments, until_told
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import Scene
 
@@ -34,7 +34,7 @@ def tokens(prompt: str) -> Sequence[str]:
     ]
 
 
-async def answer(exchange: Exchange) -> None:
+async def answer(exchange: LoopbackExchange) -> None:
     """Answers a request at once."""
     body: dict[str, Any] = json.loads(exchange.request.body)
     prompt = max((str(message["content"]) for message in body["messages"]), key=len)

@@ -12,7 +12,7 @@ from responsa_etl.services.profiles import ProfileService
 from responsa_etl.services.sources import SourceService
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
-from responsa_etl.sources.folders import FolderLimits, FolderOpener, Folders
+from responsa_etl.sources.folders import FolderLimits, FolderOpener, FolderReader
 from responsa_etl.sources.git_folder import GitFolders
 from responsa_etl.sources.local_folder import LocalFolders
 from responsa_etl.sources.notifying import Delivering, Notifier
@@ -117,7 +117,7 @@ def source_administration(
     queue: JobQueue,
     library: Library,
     crawler: Crawler,
-    folders: Folders,
+    folders: FolderReader,
     pause: Pause = NOT_PAUSED,
 ) -> SourceAdministration:
     """Return what administrators can do with sources. pause: the pause after a restore."""
@@ -137,7 +137,7 @@ def source_administration(
 
 def build_folders(
     settings: Settings, secret: Secret, connector: Connector, sandboxes: SourceSandboxes
-) -> Folders:
+) -> FolderReader:
     """Return what reads connected folders."""
     local = LocalFolders(
         settings.connectable_paths, settings.home, owners_only=settings.sources.paths is None
@@ -151,7 +151,7 @@ def build_folders(
         FolderKind.WEBDAV: web,
         FolderKind.S3: web,
     }
-    return Folders(local, openers, limits, secret)
+    return FolderReader(local, openers, limits, secret)
 
 
 def _events_to_mail(settings: Settings) -> Set[NotifiedEvent]:

@@ -25,7 +25,7 @@ class LeftOutKind(StrEnum):
     NUMBER_FORMAT = "number_format"
 
 
-class StoredBytes(Protocol):
+class RandomAccessBytes(Protocol):
     """Bytes that are read in pieces, because they may be too many to hold in memory. Reads may take time; use it in one
     thread at a time."""
 

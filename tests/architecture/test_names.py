@@ -1,4 +1,4 @@
-"""Names of the server say what they are: functions begin with a verb, and bindings are nouns."""
+"""Names of the server say what they are: functions begin with a verb, bindings are nouns, and a name has one class."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ VERBS: Final = frozenset(
 """Verbs, and nouns for converters, that look like a participle."""
 
 
+FORMAT_TERMS: Final = {"_Chunk", "_Delta", "_Function", "_Object", "_Part", "_Style", "_Usage"}
+"""The classes that several formats name alike, each in its adapter. The set only shrinks."""
+
+
 def is_participle(name: str) -> bool:
     first = name.strip("_").split("_")[0]
     return first not in VERBS and (PARTICIPLES.fullmatch(first) is not None or first.endswith(("ed", "ing")))
@@ -89,6 +93,14 @@ def test_bad_names_only_become_fewer() -> None:
         "begin functions with a verb, and name bindings by their noun"
     )
     assert sorted((frozen - left).elements()) == [], "fewer are left: python -m tests.architecture.test_names"
+
+
+def test_a_name_has_one_class() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "server").rglob("*.py")]
+    classes = Counter(
+        node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    )
+    assert {name for name, count in classes.items() if count > 1} == FORMAT_TERMS
 
 
 if __name__ == "__main__":

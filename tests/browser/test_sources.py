@@ -17,7 +17,7 @@ import pytest_asyncio
 from playwright.async_api import Route, expect
 
 from responsa.knowledge.v1 import reader_pb2
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from tests.browser.accounts import account, button, enter
 from tests.browser.person import Person
 from tests.browser.rules import flaws
@@ -65,7 +65,7 @@ class Room:
     def __init__(self) -> None:
         self.status = 500
 
-    async def answer(self, exchange: Exchange) -> None:
+    async def answer(self, exchange: LoopbackExchange) -> None:
         await exchange.reply(self.status, b"")
 
 

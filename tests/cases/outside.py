@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.tools import Declaration
 from responsa_server.tools.mcp_target import Pinned, write_pinned
 from tests.unit.tools.test_mcp import PYTHON, SOURCE, HttpServer
@@ -35,7 +35,7 @@ class Outside:
         self._good, self._changed = HttpServer(), HttpServer()
         self._changed.changed = "echo"
 
-    async def handle(self, exchange: Exchange) -> None:
+    async def handle(self, exchange: LoopbackExchange) -> None:
         """Answer a request by its path."""
         path = exchange.request.path
         if path.startswith("/mcp"):
@@ -49,7 +49,7 @@ class Outside:
             self.trap.append(path)
             await exchange.reply(200, b'"You are inside."')
 
-    async def _misbehave(self, how: str, exchange: Exchange) -> None:
+    async def _misbehave(self, how: str, exchange: LoopbackExchange) -> None:
         match how:
             case "hangs":
                 await asyncio.Event().wait()

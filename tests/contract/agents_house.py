@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.files import Folders
+from responsa_server.agents.config.files import AgentFolders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
@@ -47,7 +47,7 @@ class Folder:
     """The files of agents: the shipped agents, which include `default`, and a user's agents."""
 
     def __init__(self, root: Path) -> None:
-        self.folders = Folders(root / "users", root / "shipped")
+        self.folders = AgentFolders(root / "users", root / "shipped")
         (root / "users").mkdir()
         self.write("default", "Good day.", shipped=True)
 
@@ -80,7 +80,7 @@ class Town:
     @asynccontextmanager
     async def process(
         self,
-        folders: Folders | None = None,
+        folders: AgentFolders | None = None,
         *,
         tell: Callable[[], None] = lambda: None,
         coded: Mapping[str, Agent] | None = None,

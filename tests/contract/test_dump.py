@@ -16,7 +16,7 @@ from responsa_local.commands.archive import BackupHeader, writing
 from responsa_local.commands.backup import restore
 from responsa_local.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.dump import (
-    Description,
+    DumpDescription,
     DumpError,
     DumpTable,
     loading,
@@ -38,7 +38,7 @@ def admin(postgres: EmbeddedPostgres, database_urls: DatabaseUrls) -> Iterator[p
 
 
 @pytest.fixture
-def described(admin: psycopg.Connection) -> Description:
+def described(admin: psycopg.Connection) -> DumpDescription:
     """What a dump of this database has. The database also has a table of somebody else, with a row."""
     admin.execute("CREATE TABLE public.theirs (id int); INSERT INTO public.theirs VALUES (1)")
     admin.execute("CREATE SEQUENCE public.ours; GRANT ALL ON public.theirs, public.ours TO responsa_owner")
@@ -47,20 +47,20 @@ def described(admin: psycopg.Connection) -> Description:
     return found
 
 
-def load(url: str, description: Description) -> None:
+def load(url: str, description: DumpDescription) -> None:
     with loading(url, description) as add:
         add(0, [])
 
 
-def with_tables(description: Description, *more: DumpTable) -> Description:
+def with_tables(description: DumpDescription, *more: DumpTable) -> DumpDescription:
     return replace(description, tables=[*description.tables, *more])
 
 
-def without(description: Description, name: str) -> Description:
+def without(description: DumpDescription, name: str) -> DumpDescription:
     return replace(description, tables=[one for one in description.tables if one.name != name])
 
 
-def with_columns(description: Description, columns: list[str]) -> Description:
+def with_columns(description: DumpDescription, columns: list[str]) -> DumpDescription:
     (tenant,) = [one for one in description.tables if one.name == "tenant"]
     return with_tables(without(description, "tenant"), replace(tenant, columns=columns))
 
@@ -70,7 +70,7 @@ def table(schema: str, name: str, *columns: str) -> DumpTable:
     return DumpTable(cast("Any", schema), name, columns)
 
 
-REFUSED: dict[str, Callable[[Description], Description]] = {
+REFUSED: dict[str, Callable[[DumpDescription], DumpDescription]] = {
     "a foreign table": lambda found: with_tables(found, table("public", "theirs", "id")),
     "a catalog": lambda found: with_tables(found, table("pg_catalog", "pg_authid", "rolname")),
     "an unknown table": lambda found: with_tables(found, table("responsa", "later", "id")),
@@ -86,7 +86,7 @@ REFUSED: dict[str, Callable[[Description], Description]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_only_the_tables_of_the_migrations(
-    admin: psycopg.Connection, database_urls: DatabaseUrls, described: Description, case: str
+    admin: psycopg.Connection, database_urls: DatabaseUrls, described: DumpDescription, case: str
 ) -> None:
     with pytest.raises(DumpError, match="is not as its migrations make it"):
         load(database_urls.owner, REFUSED[case](described))
@@ -95,7 +95,7 @@ def test_only_the_tables_of_the_migrations(
 
 
 def test_the_bounds_of_a_week_follow_from_its_name(
-    admin: psycopg.Connection, database_urls: DatabaseUrls, described: Description
+    admin: psycopg.Connection, database_urls: DatabaseUrls, described: DumpDescription
 ) -> None:
     """Older dumps have a text with the bounds, which was executed."""
     content = json.loads(described.to_json())
@@ -103,7 +103,7 @@ def test_the_bounds_of_a_week_follow_from_its_name(
     content["tables"].append(
         {"schema": "responsa", "name": WEEK, "columns": columns, "parent": "turn_event", "bound": SQL}
     )
-    load(database_urls.owner, Description.of_json(json.dumps(content).encode()))
+    load(database_urls.owner, DumpDescription.of_json(json.dumps(content).encode()))
     assert admin.execute("SELECT to_regclass('public.pwned')").fetchone() == (None,)
     made = (
         "SELECT pg_get_expr(relpartbound, oid), relrowsecurity, relforcerowsecurity, "
@@ -115,8 +115,8 @@ def test_the_bounds_of_a_week_follow_from_its_name(
     assert others == [True, True, "responsa_owner"]
 
 
-def test_a_description_is_what_it_was(described: Description) -> None:
-    assert Description.of_json(described.to_json().encode()) == described
+def test_a_description_is_what_it_was(described: DumpDescription) -> None:
+    assert DumpDescription.of_json(described.to_json().encode()) == described
     assert asdict(described)["tables"]
 
 
@@ -142,7 +142,7 @@ def forged(
     monkeypatch.setenv("RESPONSA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DATABASE_URL", database_urls.owner)
 
-    def restored(description: Description, migrations: int, capsys: pytest.CaptureFixture[str]) -> str:
+    def restored(description: DumpDescription, migrations: int, capsys: pytest.CaptureFixture[str]) -> str:
         known = [(one.name, one.sha256.hex()) for one in load_migrations()[:migrations]]
         header = BackupHeader("dump", "1.0", "2026-11-26T12:00:00+00:00", known, 18, "any", [])
         with (tmp_path / "one.backup").open("wb") as file, writing(file, header, None) as writer:
@@ -163,7 +163,7 @@ def forged(
 )
 def test_a_database_that_a_killed_restore_has_left_is_emptied(
     admin: psycopg.Connection,
-    described: Description,
+    described: DumpDescription,
     forged: Callable[..., str],
     capsys: pytest.CaptureFixture[str],
     migrations: int,
@@ -177,7 +177,7 @@ def test_a_database_that_a_killed_restore_has_left_is_emptied(
 
 def test_a_database_that_was_used_is_not_emptied(
     admin: psycopg.Connection,
-    described: Description,
+    described: DumpDescription,
     forged: Callable[..., str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import SettingsError
@@ -85,7 +85,7 @@ class Lab:
         self.status = 0
         self.refused = 0
 
-    async def _before(self, exchange: Exchange) -> bool:
+    async def _before(self, exchange: LoopbackExchange) -> bool:
         if self.gate is not None:
             await self.gate.pass_through()
         if not self.status:

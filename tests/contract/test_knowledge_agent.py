@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pytest
 
-from responsa_lab.scripted.strong import Calling
-from responsa_lab.testing.loopback import Exchange, Handler, LoopbackServer
+from responsa_lab.scripted.strong import ToolCallingModel
+from responsa_lab.testing.loopback import Handler, LoopbackExchange, LoopbackServer
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
@@ -64,18 +64,18 @@ timeout = 1.5
 """
 
 
-async def broken(exchange: Exchange) -> None:
+async def broken(exchange: LoopbackExchange) -> None:
     """Sends a half of a response."""
     await exchange.raw(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{")
     exchange.cut()
 
 
-async def hanging(_: Exchange) -> None:
+async def hanging(_: LoopbackExchange) -> None:
     """Never answers."""
     await asyncio.Event().wait()
 
 
-async def office(exchange: Exchange) -> None:
+async def office(exchange: LoopbackExchange) -> None:
     """The harbour office, which knows the wind."""
     await exchange.reply(200, json.dumps({"wind": FORECAST}).encode(), {"content-type": "application/json"})
 
@@ -90,7 +90,7 @@ class Failing:
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         if self.step and prompt.purpose != self.step:
-            async for piece in Calling().stream(prompt):
+            async for piece in ToolCallingModel().stream(prompt):
                 yield piece
             return
         if self.words:
@@ -136,22 +136,26 @@ def without(cause: str) -> Sequence[Fallback]:
 GONE: Final = "model_unavailable:unreachable"
 DOCUMENTS_DOWN: Final = "part_unavailable:postgresql"
 CASES: Final[Mapping[str, Case]] = {
-    "nothing": Case(ALL, model=Calling()),
+    "nothing": Case(ALL, model=ToolCallingModel()),
     "web_down": Case(
-        (DOCUMENT, FORECAST, "*The web search could not be reached.*"), TWO, Calling(), web=None
+        (DOCUMENT, FORECAST, "*The web search could not be reached.*"), TWO, ToolCallingModel(), web=None
     ),
-    "web_cut": Case((DOCUMENT, "The web search did not answer, because"), TWO, Calling(), web=broken),
+    "web_cut": Case(
+        (DOCUMENT, "The web search did not answer, because"), TWO, ToolCallingModel(), web=broken
+    ),
     "api_hangs": Case(
         (DOCUMENT, "*The harbour office did not answer in time.*"),
         frozenset({"document", "web_search"}),
-        Calling(),
+        ToolCallingModel(),
         sea=hanging,
     ),
-    "no_documents": Case((SNIPPET, FORECAST), frozenset({"web_search", "sea"}), Calling(), documents=None),
+    "no_documents": Case(
+        (SNIPPET, FORECAST), frozenset({"web_search", "sea"}), ToolCallingModel(), documents=None
+    ),
     "documents_down": Case(
         (WITHOUT, SNIPPET, FORECAST),
         frozenset({"web_search", "sea"}),
-        Calling(),
+        ToolCallingModel(),
         documents=False,
         fallbacks=[Fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "look", DOCUMENTS_DOWN)],
     ),

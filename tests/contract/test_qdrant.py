@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
-from responsa_local.embedded import Layout
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
+from responsa_local.embedded import EmbeddedLayout
 from responsa_server.app.resources import bring_up_to_date
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.vector_stores import open_store
@@ -54,7 +54,7 @@ class Recorded:
         self.status = 0
         self.server = LoopbackServer(self._answer)
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _answer(self, exchange: LoopbackExchange) -> None:
         request = exchange.request
         body = json.loads(request.body) if request.body else None
         method, path = request.method, request.path.partition("?")[0].removeprefix("/collections")
@@ -167,7 +167,7 @@ async def test_migrate_makes_the_collection_and_says_if_qdrant_is_away(
     chosen = settings(f"qdrant:{recorded.server.url}").model_copy(
         update={"database_url": SecretStr(database_urls.owner)}
     )
-    layout = Layout.of(tmp_path)
+    layout = EmbeddedLayout.of(tmp_path)
     [line] = await bring_up_to_date(chosen, layout)
     assert "responsa migrate --rebuild-vectors" in line
     [name] = recorded.collections

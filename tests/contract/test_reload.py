@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.agents.config.build import ConfiguredAgent
 from responsa_server.agents.config.content import ENGINE
-from responsa_server.agents.config.files import Folders, Watch
+from responsa_server.agents.config.files import AgentFolders, Watch
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason, Unavailable
@@ -55,7 +55,7 @@ async def test_the_same_files_are_the_same_version_everywhere_and_after_a_restar
     # Simulate another machine, with other paths and other file times.
     shutil.copytree(folder.folders.shipped, tmp_path / "there" / "shipped")
     shutil.copytree(folder.path("own"), tmp_path / "there" / "users" / "own")
-    elsewhere = Folders(tmp_path / "there" / "users", tmp_path / "there" / "shipped")
+    elsewhere = AgentFolders(tmp_path / "there" / "users", tmp_path / "there" / "shipped")
     wanted = ["agents/default/versions/1", "agents/own/versions/1"]
     async with town.process() as one, town.process(elsewhere) as other:
         assert served(one) == served(other) == wanted
@@ -215,7 +215,7 @@ async def test_an_agent_whose_folder_is_gone_serves_no_longer(town: Town, folder
 async def test_a_server_without_the_files_runs_what_others_have_brought(
     town: Town, folder: Folder, tmp_path: Path
 ) -> None:
-    without = Folders(None, folder.folders.shipped)
+    without = AgentFolders(None, folder.folders.shipped)
     async with town.process() as one, town.process(without) as other:
         folder.write("own", "From afar.")
         await one.reload()

@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator
 import pytest
 from pydantic import SecretStr
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.domain.answers import Ranked, SearchOptions
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
 from responsa_server.domain.people import Principal
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
-from responsa_server.providers.json_server import Calling
+from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.prices import Prices, load_shipped
 from responsa_server.providers.reranking import TeiReranker
 from responsa_server.providers.settings import CompatibleSettings
@@ -50,14 +50,14 @@ class Place:
         self.model = TeiReranker(
             CompatibleSettings.model_construct(url=self.server.url, api_key=SecretStr("")),
             "lab:short",
-            Calling(KeyLimits(4, 0, 5.0), RetryPolicy(retries=0)),
+            RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=0)),
             Prices(load_shipped(), ["lab"]),
         )
         reranking = Reranking(self.model, seconds=60, limit=4, most_bytes=4000, breakers=Breakers())
         self.search = KnowledgeSearch(self.retriever, reranking)
         self.evidence = LibraryEvidence(self.retriever, reranking)
 
-    async def _before(self, exchange: Exchange) -> bool:
+    async def _before(self, exchange: LoopbackExchange) -> bool:
         if self.failing:
             await exchange.reply(self.failing, b"{}")
         return bool(self.failing)

@@ -42,7 +42,7 @@ from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import CONVERSATIONS, TURNS
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import LogRow, Question, TurnState
-from responsa_server.stores.postgres.backlog import Backlog
+from responsa_server.stores.postgres.backlog import BacklogReader
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.dump import note_backup
@@ -390,13 +390,13 @@ async def test_users_who_have_just_asked_are_counted_once(
     async with services.turns() as turns:
         for user in (people.ann, people.ann, people.bob):
             await turns.wait(user, (await turns.accept(user, RIVER, None)).turn_id)
-        assert (await Backlog(database).read()).users == 2
+        assert (await BacklogReader(database).read()).users == 2
 
 
 async def test_the_age_of_the_last_backup_is_that_of_the_database_until_there_is_one(
     database: Database, database_urls: DatabaseUrls
 ) -> None:
-    assert 0 < (await Backlog(database).read()).backup_age < 86_400
+    assert 0 < (await BacklogReader(database).read()).backup_age < 86_400
     with psycopg.connect(database_urls.owner) as connection:
         note_backup(connection, datetime.now(UTC) - timedelta(days=5))
-    assert 5 * 86_400 <= (await Backlog(database).read()).backup_age < 6 * 86_400
+    assert 5 * 86_400 <= (await BacklogReader(database).read()).backup_age < 6 * 86_400

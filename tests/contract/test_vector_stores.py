@@ -13,7 +13,7 @@ import pytest
 from qdrant_client.models import Filter
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import Cancelled, DocumentRejected, Reason, Unavailable
+from responsa_server.domain.errors import CallCancelled, DocumentRejected, Reason, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import (
     CanonicalText,
@@ -369,7 +369,7 @@ async def test_whatever_ends_an_operation_leaves_no_vectors(house: House, people
         await store.write(third, vectors(3, 4))
         await pruned(store)
         assert await size(qdrant) == 3 + 12, "the version that is searched, and the one that is being indexed"
-        await ingestions.give_up("acme", third.operation_id, Cancelled(Reason.OPERATION_CANCELLED, "x"))
+        await ingestions.give_up("acme", third.operation_id, CallCancelled(Reason.OPERATION_CANCELLED, "x"))
         await pruned(store)
         assert await size(qdrant) == 3
         assert len(await store.candidates("acme", vectors(1, 1)[0])) == 1

@@ -16,7 +16,7 @@ from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.mapping_text import read_mapping
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.runs import DocumentKey, Fetched
 from responsa_server.outbound.connector import Connector
@@ -40,7 +40,7 @@ class Site:
     now: int = 0
     most: int = 0
 
-    async def serve(self, exchange: Exchange) -> None:
+    async def serve(self, exchange: LoopbackExchange) -> None:
         self.now += 1
         self.most = max(self.most, self.now)
         await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from responsa_etl.domain import DatabaseConnection, DatabaseKind, WebConnection
-from responsa_etl.sources.mapping import RowProblem, SchemaProblem, SourceMapping
+from responsa_etl.sources.mapping import MissingColumns, RowProblem, SourceMapping
 from responsa_etl.sources.mapping_text import DocumentTemplates, read_mapping
 
 GOOD = '''connection = "staff"
@@ -103,9 +103,9 @@ def test_a_row_that_makes_no_document_says_why(changed: dict[str, object], messa
 
 def test_a_result_without_a_column_names_what_breaks() -> None:
     [query] = mapping().queries
-    with pytest.raises(SchemaProblem, match=r"“mail”, which “profile” uses; .*“mail” renamed to “email”"):
+    with pytest.raises(MissingColumns, match=r"“mail”, which “profile” uses; .*“mail” renamed to “email”"):
         query.reader(["id", "name", "email", "joined", "points", "tags"])
-    with pytest.raises(SchemaProblem, match="two columns with the name “id”"):
+    with pytest.raises(MissingColumns, match="two columns with the name “id”"):
         query.reader([*COLUMNS, "id"])
 
 

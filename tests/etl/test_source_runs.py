@@ -28,7 +28,7 @@ from responsa_etl.domain import ConnectedFolder, FolderKind, NewSource, SourceCh
 from responsa_etl.sources import sandbox
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
-from responsa_etl.sources.folders import FolderLimits, Folders
+from responsa_etl.sources.folders import FolderLimits, FolderReader
 from responsa_etl.sources.local_folder import LocalFolders
 from responsa_etl.sources.mapping_text import read_mapping
 from responsa_etl.sources.notifying import Delivering, Notifier
@@ -41,7 +41,7 @@ from responsa_etl.stores.profiles import PostgresProfiles
 from responsa_etl.stores.source_runs import PostgresSourceRuns
 from responsa_etl.stores.sources import PostgresSources
 from responsa_formats.parsers.table import PDF
-from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackRequest, LoopbackServer
 from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
 from responsa_server.domain.knowledge import Chunking, CollectionFields, JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Order
@@ -97,9 +97,9 @@ class Office:
         )
 
     @property
-    def folders(self) -> Folders:
+    def folders(self) -> FolderReader:
         local = LocalFolders([self.folder], self.folder / "home", owners_only=False)
-        return Folders(local, {FolderKind.PATH: local}, FolderLimits(10, 1000), Secret(bytes(32)))
+        return FolderReader(local, {FolderKind.PATH: local}, FolderLimits(10, 1000), Secret(bytes(32)))
 
     @property
     def sandboxes(self) -> SourceSandboxes:
@@ -545,14 +545,14 @@ async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(offi
 async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, seen, answers = b"k" * 32, list[Request](), deque[str]()
+    key, seen, answers = b"k" * 32, list[LoopbackRequest](), deque[str]()
     (office.folder / "webhooks").mkdir()
 
     def declare(name: str, url: str, *more: str) -> None:
         lines = [f'url = "{url}"', 'secret = { env = "KEY" }', 'tenants = ["acme"]', "seconds = 0.5", *more]
         (office.folder / "webhooks" / f"{name}.toml").write_text("\n".join(lines))
 
-    async def receive(exchange: Exchange) -> None:
+    async def receive(exchange: LoopbackExchange) -> None:
         seen.append(exchange.request)
         match answers.popleft() if answers else "":
             case "broken":
@@ -788,7 +788,7 @@ class Site:
         index = f"<sitemapindex><sitemap><loc>{base}/pages.xml.gz</loc></sitemap></sitemapindex>"
         self.pages["/sitemap.xml"] = (200, {"content-type": "application/xml"}, index.encode())
 
-    async def serve(self, exchange: Exchange) -> None:
+    async def serve(self, exchange: LoopbackExchange) -> None:
         request = exchange.request
         condition = request.headers.get("if-none-match", "")
         self.requests.append(f"{request.path}{' if changed' if condition else ''}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.tools import Declaration, Effect
 from responsa_server.tools.mcp_target import Pinned, write_pinned
 from tests.faults.placed import passing
@@ -87,7 +87,7 @@ class World:
         await passing(self.dice.uniform(0, 0.04))
         return f"{note} is done"
 
-    async def api(self, exchange: Exchange) -> None:
+    async def api(self, exchange: LoopbackExchange) -> None:
         """Serve `http_api`."""
         effect = exchange.request.path.removeprefix("/api/").partition("?")[0]
         key = exchange.request.headers["idempotency-key"]
@@ -97,7 +97,7 @@ class World:
         text = await self.act(f"api_{effect}", key, note)
         await exchange.reply(200, json.dumps(text).encode())
 
-    async def mcp(self, exchange: Exchange) -> None:
+    async def mcp(self, exchange: LoopbackExchange) -> None:
         """Serve `mcp` over HTTP, and the programs."""
         way, effect = exchange.request.path.removeprefix("/").split("/")
         if exchange.request.method != "POST":
@@ -127,7 +127,7 @@ class World:
                 return
         await self._say(exchange, {"id": message["id"], "result": result})
 
-    async def _say(self, exchange: Exchange, message: Json) -> None:
+    async def _say(self, exchange: LoopbackExchange, message: Json) -> None:
         await exchange.reply(200, json.dumps({"jsonrpc": "2.0", **message}).encode())
 
 
@@ -213,7 +213,7 @@ async def world(folder: Path, dice: random.Random) -> AsyncGenerator[World]:
     pages = [{"uri": "https://example.org/", "title": "A page", "snippet": "It is so.", "date": ""}]
     service = SearchService("searxng", "", pages)
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         path = exchange.request.path
         if path.startswith("/search"):
             await service.handle(exchange)

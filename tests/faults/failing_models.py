@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi
@@ -83,7 +83,7 @@ class Models:
     cases: dict[int, Case] = field(default_factory=dict[int, Case])
     settings: dict[str, str] = field(default_factory=dict[str, str])
 
-    async def first(self, wire: WireServer, exchange: Exchange) -> None:
+    async def first(self, wire: WireServer, exchange: LoopbackExchange) -> None:
         """Answer, and break off."""
         case = self._case(wire, exchange)
         body = b"".join(wire.events(Scene(texts=_pieces(case.text, case.dice))))
@@ -97,7 +97,7 @@ class Models:
             await asyncio.sleep(0)
         exchange.cut()
 
-    async def second(self, wire: WireServer, exchange: Exchange) -> None:
+    async def second(self, wire: WireServer, exchange: LoopbackExchange) -> None:
         """Take the answer up."""
         case = self._case(wire, exchange)
         stands, prefix = _stands(json.loads(exchange.request.body))
@@ -127,7 +127,7 @@ class Models:
                 await asyncio.sleep(case.dice.uniform(0, 0.03) if place < 16 else 0)
         await exchange.end()
 
-    def _case(self, wire: WireServer, exchange: Exchange) -> Case:
+    def _case(self, wire: WireServer, exchange: LoopbackExchange) -> Case:
         wire.check(exchange)
         found = _CASE.search(exchange.request.body.decode())
         assert found is not None

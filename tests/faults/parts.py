@@ -19,9 +19,9 @@ import psutil
 from responsa_local.embedded import (
     EmbeddedEnvoy,
     EmbeddedError,
+    EmbeddedLayout,
     EmbeddedPostgres,
     EmbeddedRedis,
-    Layout,
     ManagedProcess,
 )
 
@@ -37,7 +37,7 @@ def kill(part: ManagedProcess) -> None:
 
 def keep(home: Path, port: int) -> None:
     """Carry out commands until stdin ends."""
-    layout = Layout.of(home)
+    layout = EmbeddedLayout.of(home)
     parts: Mapping[str, ManagedProcess] = {
         "postgres": EmbeddedPostgres(layout, settings=[("fsync", "off")]),
         "redis": EmbeddedRedis(layout),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from responsa_formats.parsers.blocks import BlockWriter
-from responsa_formats.parsers.grid import Cell, Row, place_cells, spread, write_table
+from responsa_formats.parsers.grid import GridCell, GridRow, place_cells, spread, write_table
 from responsa_formats.parsers.xlsx import sheet_tables
 from responsa_formats.text.headers import SAMPLE_ROWS, header_rows
 from tests.formats.office_files import docx, odt, parse, pptx, slide, xlsx
@@ -198,10 +198,10 @@ def test_the_forms_of_cells_decide_which_rows_are_names(rows: str, expected: tup
 
 def test_spans_do_not_make_endless_text() -> None:
     started = time.process_time()
-    wide = Cell("x" * 200, 65_534, 1000)
-    rows = place_cells([[wide] * 20] + [[Cell("y")]] * 20_000)
+    wide = GridCell("x" * 200, 65_534, 1000)
+    rows = place_cells([[wide] * 20] + [[GridCell("y")]] * 20_000)
     assert sum(len(text) for row in rows for text in row.cells.values()) < 1_000_000
-    many = place_cells([[Cell("", 65_534, 1000)] * 100] + [[Cell("y")]] * 20_000)
+    many = place_cells([[GridCell("", 65_534, 1000)] * 100] + [[GridCell("y")]] * 20_000)
     assert len(many) == 20_001
     assert time.process_time() - started < 10
 
@@ -216,7 +216,7 @@ class Counted(dict[int, str]):
         return super().get(*arguments)
 
 
-class CountedRow(Row):
+class CountedRow(GridRow):
     """A row. read, replaced: how often the cells of any row were."""
 
     read = 0
@@ -231,19 +231,19 @@ class CountedRow(Row):
         super().__setattr__(name, value)
 
 
-class CountedRows(list[Row]):
+class CountedRows(list[GridRow]):
     """Rows. passed: how many of them were passed."""
 
     passed = 0
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[GridRow]:
         for row in super().__iter__():
             self.passed += 1
             yield row
 
 
 def test_each_span_visits_only_its_rows() -> None:
-    rows = CountedRows(Row({place % 2: "ab"}, place + 1) for place in range(500))
+    rows = CountedRows(GridRow({place % 2: "ab"}, place + 1) for place in range(500))
     spread(rows, [(place, place % 2, 2, 1) for place in range(500)])
     assert rows[0].cells == {0: "ab"}
     assert all(row.cells == {0: "ab", 1: "ab"} for row in rows[1:])
@@ -252,8 +252,8 @@ def test_each_span_visits_only_its_rows() -> None:
 
 def test_what_rows_have_in_common_is_repeated_and_a_paragraph_is_not() -> None:
     rows = [
-        Row({0: "Red", 1: "The shift " * 30, 2: "Monday"}, 1),
-        *(Row({2: f"Day {n}"}, n) for n in range(2, 5)),
+        GridRow({0: "Red", 1: "The shift " * 30, 2: "Monday"}, 1),
+        *(GridRow({2: f"Day {n}"}, n) for n in range(2, 5)),
     ]
     spread(rows, [(0, 0, 4, 1), (0, 1, 4, 1)])
     assert [row.cells for row in rows[1:]] == [{0: "Red", 2: f"Day {n}"} for n in range(2, 5)]
@@ -268,7 +268,7 @@ def test_the_spans_of_a_row_sort_it_once() -> None:
 
 
 def test_empty_columns_of_a_sheet_do_not_each_read_all_rows() -> None:
-    rows: list[Row] = [CountedRow(dict.fromkeys(range(1, 400, 2), "x"), 1)]
+    rows: list[GridRow] = [CountedRow(dict.fromkeys(range(1, 400, 2), "x"), 1)]
     rows += [CountedRow({1: "a", 399: "b"}, number) for number in range(2, 1002)]
     CountedRow.read = 0
     assert [len(table) for table in sheet_tables(rows)] == [len(rows)]
@@ -276,9 +276,9 @@ def test_empty_columns_of_a_sheet_do_not_each_read_all_rows() -> None:
 
 
 def test_a_row_below_an_empty_one_looks_up_only_its_own_cells() -> None:
-    wide = Row(dict.fromkeys(range(1, 401), "n"), 1)
-    rows = [wide, *(Row({1: "1"}, number) for number in range(2, 14))]
-    rows += [Row(Counted({1: "1"}), number) for number in range(20, 420, 2)]
+    wide = GridRow(dict.fromkeys(range(1, 401), "n"), 1)
+    rows = [wide, *(GridRow({1: "1"}, number) for number in range(2, 14))]
+    rows += [GridRow(Counted({1: "1"}), number) for number in range(20, 420, 2)]
     Counted.looked_up = 0
     assert [len(table) for table in sheet_tables(rows)] == [len(rows)]
     assert Counted.looked_up < 10 * len(rows)
@@ -293,7 +293,7 @@ def test_a_header_does_not_read_all_rows_above_it() -> None:
 
 def test_the_tables_of_a_document_share_the_empty_cells() -> None:
     blocks = BlockWriter()
-    diagonal = [Row({number: "a"}, number) for number in range(900)]
+    diagonal = [GridRow({number: "a"}, number) for number in range(900)]
     for _ in range(20):
         write_table(blocks, diagonal, lambda _: None)
     assert len(blocks.text) < 4_000_000

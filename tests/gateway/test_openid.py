@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from pydantic import SecretStr, ValidationError
 from uuid_utils.compat import uuid7
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.calls.interceptors.access import SessionCookie
 from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, hosts_of, origins_of
@@ -776,45 +776,45 @@ async def test_keys_are_read_again_at_a_bounded_rate(site: Site, other_key: Key)
     assert site.provider.seen.count("/keys") == 3
 
 
-async def slow(exchange: Exchange) -> None:
+async def slow(exchange: LoopbackExchange) -> None:
     await exchange.begin("application/json")
     while True:
         await exchange.piece(b" ")
         await asyncio.sleep(0.05)  # a pace, not a wait for a condition
 
 
-async def hanging(exchange: Exchange) -> None:
+async def hanging(exchange: LoopbackExchange) -> None:
     await asyncio.Event().wait()
 
 
-async def endless(exchange: Exchange) -> None:
+async def endless(exchange: LoopbackExchange) -> None:
     await exchange.begin("application/json")
     for _ in range(160):
         await exchange.piece(b" " * 65_536)
     await exchange.end()
 
 
-async def redirect(exchange: Exchange) -> None:
+async def redirect(exchange: LoopbackExchange) -> None:
     await exchange.reply(302, b"", {"location": "/elsewhere"})
 
 
-async def not_json(exchange: Exchange) -> None:
+async def not_json(exchange: LoopbackExchange) -> None:
     await exchange.reply(200, b"<html>")
 
 
-async def a_list(exchange: Exchange) -> None:
+async def a_list(exchange: LoopbackExchange) -> None:
     await exchange.reply(200, b"[]")
 
 
-async def deep(exchange: Exchange) -> None:
+async def deep(exchange: LoopbackExchange) -> None:
     await exchange.reply(200, b"[" * 60_000)
 
 
-async def compressed(exchange: Exchange) -> None:
+async def compressed(exchange: LoopbackExchange) -> None:
     await exchange.reply(200, b"\x1f\x8b", {"content-encoding": "gzip"})
 
 
-async def broken(exchange: Exchange) -> None:
+async def broken(exchange: LoopbackExchange) -> None:
     await exchange.reply(500, b"{}")
 
 
@@ -844,7 +844,7 @@ async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf)
     site = site_with(oidc={"answer_seconds": 60.0})
     replies, answers = site.provider.replies, asyncio.Event()
 
-    async def waiting(exchange: Exchange) -> None:
+    async def waiting(exchange: LoopbackExchange) -> None:
         await answers.wait()
         del replies[DISCOVERY]
         await site.provider.serve(exchange)

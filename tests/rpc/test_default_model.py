@@ -10,7 +10,7 @@ import pytest
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.admin.v1 import model_settings_pb2 as pb
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
@@ -30,7 +30,7 @@ from tests.wire.speaking import KEY, Handler, Scene, WireServer, complaining, sp
 STRONG = pb.DefaultModel(provider="scripted", model="strong")
 
 
-async def babbling(exchange: Exchange) -> None:
+async def babbling(exchange: LoopbackExchange) -> None:
     await exchange.raw(b"SSH-2.0-OpenSSH_9.9\r\n")
     exchange.cut()
 
@@ -251,7 +251,7 @@ async def test_a_key_that_this_server_cannot_decrypt_is_to_be_pasted_again_and_o
     ],
 )  # fmt: skip
 async def test_each_vendor_lists_its_models(wire: WireServer, body: object, path: str) -> None:
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         assert (exchange.request.method, exchange.request.path) == ("GET", wire.root + path)
         assert KEY in str(exchange.request.headers)
         await exchange.reply(200, json.dumps(body).encode())
@@ -259,7 +259,7 @@ async def test_each_vendor_lists_its_models(wire: WireServer, body: object, path
     async with speaking(wire, handle) as model:
         assert await model.list_models() == ["m-1"]
 
-    async def babble(exchange: Exchange) -> None:
+    async def babble(exchange: LoopbackExchange) -> None:
         await exchange.reply(200, b'{"data": 1}')
 
     async with speaking(wire, babble) as model:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer, as_json
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
@@ -111,7 +111,7 @@ def test_whatever_servers_send_back_no_key_is_logged_raised_or_shown() -> None:
 
 
 async def test_no_event_and_no_error_of_a_turn_holds_a_key() -> None:
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         body = {"error": {"message": f"{exchange.request.headers} {KEY}", "type": "server_error"}}
         await exchange.reply(503, as_json(body))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_local.embedded import Layout
+from responsa_local.embedded import EmbeddedLayout
 from tests import seeds
 from tests.instance import Instance
 from tests.system.conftest import FERRY, Listener
@@ -44,7 +44,7 @@ def alone() -> Iterator[Instance]:
     }
     (folder / "user").mkdir()
     instance = Instance(folder / "home", 8080, settings, WITHIN)
-    layout = Layout.of(instance.home).prepare()
+    layout = EmbeddedLayout.of(instance.home).prepare()
     seeds.plant(layout)
     # The start makes the file of the embedding model itself.
     shutil.rmtree(layout.data / "models")

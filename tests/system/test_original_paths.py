@@ -12,7 +12,7 @@ import pytest
 from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_server.calls.authorisation import RULES
-from responsa_server.transports.http.original.rows import Row
+from responsa_server.transports.http.original.rows import OriginalRow
 from responsa_server.transports.http.original.serving import rows
 from responsa_server.transports.http.original_settings import OriginalSettings
 from tests.callers import PASSWORD, Credential, Registry, Tenant
@@ -305,7 +305,9 @@ def test_another_tenants_user_is_like_one_that_does_not_exist(http: httpx2.Clien
 
 
 @pytest.mark.parametrize("row", rows(OriginalSettings()), ids=lambda one: f"{one.methods[0]} {one.path}")
-def test_each_path_asks_for_the_credential_of_its_call(http: httpx2.Client, tenant: Tenant, row: Row) -> None:
+def test_each_path_asks_for_the_credential_of_its_call(
+    http: httpx2.Client, tenant: Tenant, row: OriginalRow
+) -> None:
     path = row.path.replace("{id}", str(uuid.UUID(int=7))).replace("{email}", "nobody@example.org")
     body = None if row.methods == ("GET",) else dict[str, object]()
     nobody = http.request(row.methods[0], path, json=body)

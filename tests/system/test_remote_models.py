@@ -18,7 +18,7 @@ import grpc
 import pytest
 
 from responsa.admin.v1 import admin_service_pb2 as admin
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.agents.config.files import SHIPPED
 from tests.instance import Instance, instance_in
 from tests.transports import stub_of
@@ -63,12 +63,12 @@ class Servers:
         self._thread.join()
         self._loop.close()
 
-    async def _before(self, exchange: Exchange) -> bool:
+    async def _before(self, exchange: LoopbackExchange) -> bool:
         if self.failing:
             await exchange.reply(422, b'{"error": "no", "error_type": "Validation"}')
         return self.failing
 
-    async def _lab(self, exchange: Exchange) -> None:
+    async def _lab(self, exchange: LoopbackExchange) -> None:
         body = OpenAi().check(exchange)
         prompt = "\n".join(message["content"] for message in body["messages"])
         if body["model"] == JUDGE.partition(":")[2]:

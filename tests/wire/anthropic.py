@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.domain.models import Stop
 from responsa_server.providers.anthropic import AnthropicMessages
 from responsa_server.providers.settings import CompatibleSettings
@@ -110,7 +110,7 @@ class Anthropic:
         error = {"type": _ERRORS[status], "message": message}
         return Complaint(status, {"type": "error", "error": error, "request_id": "req_1"})
 
-    def check(self, exchange: Exchange) -> Mapping[str, Any]:
+    def check(self, exchange: LoopbackExchange) -> Mapping[str, Any]:
         request = exchange.request
         assert (request.method, request.path) == ("POST", "/v1/messages")
         assert request.headers["authorization"] == f"Bearer {KEY}"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.domain.models import Stop
 from responsa_server.providers.gemini import Gemini as Adapter
 from responsa_server.providers.settings import CompatibleSettings
@@ -67,7 +67,7 @@ class Gemini:
         error = {"code": status, "message": message, "status": _ERRORS[status]}
         return Complaint(status, {"error": error})
 
-    def check(self, exchange: Exchange) -> Mapping[str, Any]:
+    def check(self, exchange: LoopbackExchange) -> Mapping[str, Any]:
         request = exchange.request
         assert (request.method, request.path) == (
             "POST",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from tests.wire.embeddings import vector_of
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, Scene, complaining, telling
@@ -19,7 +19,7 @@ class KeyedServer:
         self._wire = OpenAi()
         self._server = LoopbackServer(self._handle)
 
-    async def _handle(self, exchange: Exchange) -> None:
+    async def _handle(self, exchange: LoopbackExchange) -> None:
         path, key = exchange.request.path, exchange.request.headers.get("authorization", "")
         self.asked.append((path, key))
         if self._location:

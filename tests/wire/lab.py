@@ -13,9 +13,9 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
 
-from responsa_lab.scripted.reading import Reading
+from responsa_lab.scripted.reading import ParsedPrompt
 from responsa_lab.scripted.strong import Strong
-from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer, as_json
 from responsa_server.agents.config.files import SHIPPED
 from responsa_server.domain.models import ModelPrompt, PromptMessage, Provenance, Role
 from tests.wire.anthropic import Anthropic
@@ -89,7 +89,7 @@ class Station:
         self.plug(Plug.REFUSED)
         self._place.close()
 
-    async def _handle(self, exchange: Exchange) -> None:
+    async def _handle(self, exchange: LoopbackExchange) -> None:
         body = json.loads(exchange.request.body)
         self.asked.append(body)
         match self._plug:
@@ -163,7 +163,7 @@ def played(body: Json) -> str:
     """The response of the scripted strong model to a request in OpenAI's protocol."""
     messages = [_message(str(one["role"]), str(one["content"])) for one in body["messages"]]
     schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
-    return Strong().says(Reading(ModelPrompt(messages, "", schema=schema, purpose=purpose(body))))
+    return Strong().says(ParsedPrompt(ModelPrompt(messages, "", schema=schema, purpose=purpose(body))))
 
 
 def purpose(body: Json) -> str:

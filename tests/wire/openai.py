@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.domain.models import Stop
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.settings import CompatibleSettings
@@ -84,7 +84,7 @@ class OpenAi:
         error = {"message": message, "type": kind, "param": None, "code": code}
         return Complaint(status, {"error": error})
 
-    def check(self, exchange: Exchange) -> Mapping[str, Any]:
+    def check(self, exchange: LoopbackExchange) -> Mapping[str, Any]:
         request = exchange.request
         assert (request.method, request.path) == ("POST", "/v1/chat/completions")
         assert request.headers["authorization"] == f"Bearer {KEY}"

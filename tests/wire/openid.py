@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 
 CLIENT: Final = "responsa & co"
 SECRET: Final = "a secret: of+the client"
 DISCOVERY: Final = "/.well-known/openid-configuration"
 
-Handler = Callable[[Exchange], Awaitable[None]]
+Handler = Callable[[LoopbackExchange], Awaitable[None]]
 
 
 class Key:
@@ -87,7 +87,7 @@ class Provider:
     def issuer(self) -> str:
         return f"{self.server.url}/realms/acme"
 
-    async def serve(self, exchange: Exchange) -> None:
+    async def serve(self, exchange: LoopbackExchange) -> None:
         path = urlsplit(exchange.request.path).path.removeprefix("/realms/acme")
         self.seen.append(path)
         handlers: Mapping[str, Handler] = {
@@ -104,7 +104,7 @@ class Provider:
         else:
             await handler(exchange)
 
-    async def _discovery(self, exchange: Exchange) -> None:
+    async def _discovery(self, exchange: LoopbackExchange) -> None:
         content = {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
@@ -117,10 +117,10 @@ class Provider:
         }
         await exchange.reply(200, json.dumps(content).encode())
 
-    async def _keys(self, exchange: Exchange) -> None:
+    async def _keys(self, exchange: LoopbackExchange) -> None:
         await exchange.reply(200, json.dumps({"keys": self.published}).encode())
 
-    async def _authorize(self, exchange: Exchange) -> None:
+    async def _authorize(self, exchange: LoopbackExchange) -> None:
         location = self.consent(exchange.request.path)
         await exchange.reply(302, b"", {"location": location})
 
@@ -137,11 +137,11 @@ class Provider:
         )
         return f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
 
-    async def _userinfo(self, exchange: Exchange) -> None:
+    async def _userinfo(self, exchange: LoopbackExchange) -> None:
         good = exchange.request.headers.get("authorization") == "Bearer x"
         await exchange.reply(200 if good else 401, json.dumps(self.userinfo).encode())
 
-    async def _token(self, exchange: Exchange) -> None:
+    async def _token(self, exchange: LoopbackExchange) -> None:
         body = {name: value for name, (value,) in parse_qs(exchange.request.body.decode()).items()}
         kind, _, pair = exchange.request.headers.get("authorization", "").partition(" ")
         name, _, secret = base64.b64decode(pair).decode().partition(":")

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer, as_json
 
-Before = Callable[[Exchange], Awaitable[bool]]
+Before = Callable[[LoopbackExchange], Awaitable[bool]]
 """Called with each request before its answer. Returns whether it has answered the request itself."""
 
 
@@ -35,7 +35,7 @@ class RecordingServer(ABC):
     async def close(self) -> None:
         await self._server.close()
 
-    async def _handle(self, exchange: Exchange) -> None:
+    async def _handle(self, exchange: LoopbackExchange) -> None:
         body = json.loads(exchange.request.body)
         self.bodies.append(body)
         self.paths.append(exchange.request.path)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 
 Page = Mapping[str, str]
 """A page that the service finds: its uri, title, snippet and date."""
@@ -26,14 +26,14 @@ class SearchService:
         self.key = key
         self._pages = pages
 
-    async def handle(self, exchange: Exchange) -> None:
+    async def handle(self, exchange: LoopbackExchange) -> None:
         answer = getattr(self, f"_{self._provider}")(exchange)
         if answer is None:
             await exchange.reply(401 if self._provider != "searxng" else 403, b'{"error": "refused"}')
         else:
             await exchange.reply(200, self.body if self.body is not None else json.dumps(answer).encode())
 
-    def _tavily(self, exchange: Exchange) -> Any:
+    def _tavily(self, exchange: LoopbackExchange) -> Any:
         got = exchange.request
         if (got.method, got.path) != ("POST", "/search") or got.headers.get(
             "authorization"
@@ -61,7 +61,7 @@ class SearchService:
             "response_time": 0.4,
         }
 
-    def _serper(self, exchange: Exchange) -> Any:
+    def _serper(self, exchange: LoopbackExchange) -> Any:
         got = exchange.request
         if (got.method, got.path) != ("POST", "/search") or got.headers.get("x-api-key") != self.key:
             return None
@@ -75,7 +75,7 @@ class SearchService:
         ]
         return {"searchParameters": {"q": body["q"], "type": "search"}, "organic": organic, "credits": 1}
 
-    def _searxng(self, exchange: Exchange) -> Any:
+    def _searxng(self, exchange: LoopbackExchange) -> Any:
         parts = urlsplit(exchange.request.path)
         query = parse_qs(parts.query)
         if (exchange.request.method, parts.path) != ("GET", "/search") or query.get("format") != ["json"]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer, as_json
 from responsa_server.domain.models import Stop, ToolRequest
 from responsa_server.providers.http_model import HttpModel as Adapter
 from responsa_server.providers.settings import CompatibleSettings
@@ -73,12 +73,12 @@ class WireServer(Protocol):
         """An error's body for a status: 400, 401, 403, 404, 429, 500, 503 or 529."""
         ...
 
-    def check(self, exchange: Exchange) -> Mapping[str, Any]:
+    def check(self, exchange: LoopbackExchange) -> Mapping[str, Any]:
         """The request's body, after a check that the request's path and headers are as the vendor requires."""
         ...
 
 
-Handler = Callable[[Exchange], Awaitable[None]]
+Handler = Callable[[LoopbackExchange], Awaitable[None]]
 
 
 def sse(data: object, event: str = "") -> bytes:
@@ -107,7 +107,7 @@ def telling(wire: WireServer, events: Sequence[bytes], *, cut: bool = False, by:
     number of bytes that it sends at a time; 0 means one event at a time.
     """
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         wire.check(exchange)
         await exchange.begin("text/event-stream")
         whole = b"".join(events)
@@ -124,7 +124,7 @@ def telling(wire: WireServer, events: Sequence[bytes], *, cut: bool = False, by:
 def complaining(complaint: Complaint) -> Handler:
     """A handler that responds with an error."""
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         await exchange.reply(complaint.status, as_json(complaint.body), complaint.headers)
 
     return handle
@@ -138,7 +138,7 @@ class Staying:
         self.asked = asyncio.Event()
         self.left = asyncio.Event()
 
-    async def handle(self, exchange: Exchange) -> None:
+    async def handle(self, exchange: LoopbackExchange) -> None:
         self.asked.set()
         try:
             if self._events:

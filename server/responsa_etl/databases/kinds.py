@@ -132,7 +132,7 @@ _OR_TEXT: Final[Mapping[str, type[Loader]]] = {
 }
 
 
-class _Text(Loader):
+class _TextLoader(Loader):
     """Loads a value as its text, in any encoding, so that broken UTF-8 is a matter of one row."""
 
     def load(self, data: Buffer) -> object:
@@ -249,13 +249,13 @@ class _Postgres:
             raw.adapters.register_loader(name, loader)
         for kind in raw.adapters.types:
             if isinstance(kind, RangeInfo | MultirangeInfo) or kind.name in ("json", "jsonb"):
-                raw.adapters.register_loader(kind.oid, _Text)
+                raw.adapters.register_loader(kind.oid, _TextLoader)
             if base := raw.adapters.get_loader(kind.array_oid, Format.TEXT):
                 raw.adapters.register_loader(kind.array_oid, type("_Array", (_Array,), {"base": base}))
         # psycopg returns the texts of a database without an encoding as bytes.
         if raw.info.parameter_status("server_encoding") == "SQL_ASCII":
             for name in ("text", "varchar", "bpchar", "name"):
-                raw.adapters.register_loader(name, _Text)
+                raw.adapters.register_loader(name, _TextLoader)
 
     def check(self, connection: sqlalchemy.Connection, sql: str) -> None:
         """See `Driver.check`. Texts and comments count too, so that no way of writing hides a name."""

@@ -55,7 +55,7 @@ _PIECE_ROWS: Final = 200
 Returned = TypeVar("Returned")
 
 
-class Reading(Protocol):
+class QuerySession(Protocol):
     """One session, in its own thread. running: whether a step may still run in the thread. spent: the seconds that the
     database needed for the query so far."""
 
@@ -122,7 +122,7 @@ class SqlDatabases:
             finally:
                 session.close()
 
-    def _reading_of(self, declared: DatabaseConnection, password: str) -> Reading:
+    def _reading_of(self, declared: DatabaseConnection, password: str) -> QuerySession:
         if declared.kind is DatabaseKind.SQLITE:
             return SqliteReading(declared, allow_unconfined=self._allow_unconfined)
         return _ServerReading(declared, password)
@@ -131,11 +131,11 @@ class SqlDatabases:
 class _OpenDatabase:
     """Implements the port `DatabaseSession`. A query that was not read to its end takes its connection with it."""
 
-    def __init__(self, reading: Callable[[], Reading], seconds: float) -> None:
+    def __init__(self, reading: Callable[[], QuerySession], seconds: float) -> None:
         """reading: makes what reads, before the first query. seconds: the time limit of each query."""
         self._reading = reading
         self._seconds = seconds
-        self._open: tuple[Reading, ThreadPoolExecutor] | None = None
+        self._open: tuple[QuerySession, ThreadPoolExecutor] | None = None
 
     async def read(self, sql: str, values: Mapping[str, str], limit: int) -> AsyncGenerator[Rows]:
         seconds, complete = self._seconds, False
@@ -250,7 +250,7 @@ class _ServerReading:
         self._closed.set()
 
     def stop(self) -> None:
-        """See `Reading.stop`. Waits until the thread has closed the connection, and asks again, because the statement
+        """See `QuerySession.stop`. Waits until the thread has closed the connection, and asks again, because the statement
         may not have begun."""
         while True:
             # Drivers raise anything when a database has gone away; the thread then ends by the limits of its socket.

@@ -56,7 +56,7 @@ Returned = TypeVar("Returned")
 
 
 class SqliteReading:
-    """Implements `Reading`. A session's process ends with the session."""
+    """Implements `QuerySession`. A session's process ends with the session."""
 
     def __init__(self, declared: DatabaseConnection, *, allow_unconfined: bool) -> None:
         """allow_unconfined: whether the file is read on a kernel that lacks Landlock or seccomp."""
@@ -96,7 +96,7 @@ class SqliteReading:
         return columns
 
     def fetch(self, count: int) -> Sequence[Sequence[object]]:
-        """See `Reading.fetch`. SQLite's process returns fewer rows if they are long."""
+        """See `QuerySession.fetch`. SQLite's process returns fewer rows if they are long."""
         reply = self._ask({"rows": count})
         data, rows = io.BytesIO(reply["data"]), cast("Sequence[Sequence[object]]", reply["rows"])
         return [tuple(_unpack(value, data) for value in row) for row in rows]

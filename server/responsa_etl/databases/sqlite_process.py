@@ -162,13 +162,13 @@ class _QueryRunner:
         return {"rows": rows, "data": b"".join(parts)}
 
 
-class _Text(bytes):
+class _SqliteText(bytes):
     """A text in SQLite's bytes, which need not be valid UTF-8."""
 
 
 def _pack(value: object) -> object:
     """A value for JSON. For bytes their length, and whether they are a text; they follow behind the JSON."""
-    return [len(value), isinstance(value, _Text)] if isinstance(value, bytes) else value
+    return [len(value), isinstance(value, _SqliteText)] if isinstance(value, bytes) else value
 
 
 def _decode(data: bytes) -> str:
@@ -229,7 +229,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
     def restrict() -> Mapping[str, object]:
         _restrict(opened)
-        opened.text_factory = _Text
+        opened.text_factory = _SqliteText
         return {"ready": True}
 
     reader = _QueryRunner(opened, begin["row_bytes"])

@@ -117,7 +117,7 @@ class _Host:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _CrawlResponse:
     """The answer to a request after redirects. address: the one that answered. reply: None if the page is unchanged."""
 
     address: str
@@ -375,7 +375,7 @@ class _Crawl:
         conditional: tuple[str, Mapping[str, str]] = ("", {}),
         *,
         robots: bool = True,
-    ) -> _Answer:
+    ) -> _CrawlResponse:
         """The answer to a request. conditional: the address to which a condition belongs, and its headers. Raises _PageProblem."""
         for _ in range(_MOST_REDIRECTS + 1):
             origin = self._on_site(address)
@@ -388,10 +388,10 @@ class _Crawl:
             headers = conditional[1] if conditional[0] == address else dict[str, str]()
             reply = await self._request(origin, Outgoing("GET", address, headers), delay, limit)
             if reply.status == HTTPStatus.NOT_MODIFIED and headers:
-                return _Answer(address, None)
+                return _CrawlResponse(address, None)
             if reply.status not in _REDIRECTS:
                 _check_status(reply.status)
-                return _Answer(address, reply)
+                return _CrawlResponse(address, reply)
             try:
                 address = _normal(str(httpx2.URL(address).join(reply.headers.get("location", ""))))
             except (httpx2.InvalidURL, ValueError):

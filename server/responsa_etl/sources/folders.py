@@ -165,7 +165,7 @@ class ServerPaths(Protocol):
         ...
 
 
-class Folders:
+class FolderReader:
     """Reads connected folders of all kinds. paths: the folders of the server that may be connected."""
 
     def __init__(

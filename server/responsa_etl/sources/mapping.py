@@ -89,7 +89,7 @@ class RowProblem(Exception):
     """A row that makes no document."""
 
 
-class SchemaProblem(Exception):
+class MissingColumns(Exception):
     """The result of a query lacks columns that the mapping names."""
 
 
@@ -119,7 +119,7 @@ class MappedQuery:
         missing = [column.name for column in self.columns if column.name not in result_columns]
         if missing:
             hint = closest(missing[0], result_columns)
-            raise SchemaProblem(
+            raise MissingColumns(
                 (
                     f"The query {self.name} no longer returns {quote(missing)}, which {quote(self.kinds)} "
                     f"{'use' if len(self.kinds) > 1 else 'uses'}; it returns {quote(result_columns[:20])}."
@@ -129,7 +129,7 @@ class MappedQuery:
         if twice := sorted(
             {column.name for column in self.columns if list(result_columns).count(column.name) > 1}
         ):
-            raise SchemaProblem(
+            raise MissingColumns(
                 f"The query {self.name} returns two columns with the name “{twice[0]}”; rename one with AS."
             )
         indexes = [(column, list(result_columns).index(column.name)) for column in self.columns]

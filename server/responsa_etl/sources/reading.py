@@ -21,8 +21,8 @@ from responsa_etl.domain import (
 from responsa_etl.sources.mapping import (
     SUBJECT,
     MappedQuery,
+    MissingColumns,
     RowProblem,
-    SchemaProblem,
     SourceMapping,
 )
 from responsa_etl.sources.sandbox import RenderedRow, RowRenderer, RowRequest, SourceSandbox
@@ -140,7 +140,7 @@ async def _batches(
                 async with aclosing(_of_query(session, connection, query, selection)) as batches:
                     async for batch in batches:
                         yield batch
-    except SchemaProblem as error:
+    except MissingColumns as error:
         message = f"queries.{name}.{field}: {error}"
         raise unreadable(connection.name, name, DatabaseFault.SCHEMA, message) from error
     except DatabaseProblem as error:

@@ -27,7 +27,7 @@ from responsa_etl.domain import (
 )
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
-from responsa_etl.sources.folders import FolderProblem, Folders, mapping_of
+from responsa_etl.sources.folders import FolderProblem, FolderReader, mapping_of
 from responsa_etl.sources.mapping import ScheduleProblem, SourceMapping
 from responsa_etl.sources.reading import PREVIEW_BYTES, RowSelection, read_rows, unreadable
 from responsa_etl.sources.sandbox import SourceSandboxes
@@ -75,7 +75,7 @@ class SourceAdministration:
         connections: DeclaredConnections,
         databases: Databases,
         crawler: Crawler,
-        folders: Folders,
+        folders: FolderReader,
         sandboxes: SourceSandboxes,
         library: Library,
         deliveries: PostgresDeliveries,
@@ -233,7 +233,7 @@ class SourcesPart:
         self,
         sources: PostgresSources,
         connections: DeclaredConnections,
-        folders: Folders,
+        folders: FolderReader,
         asking: Callable[[], Principal | None],
     ) -> None:
         """asking: returns who asks; None for a health check and for the metrics, for which all sources are well."""

@@ -46,7 +46,7 @@ from responsa_etl.domain import (
 )
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
-from responsa_etl.sources.folders import Folders, mapping_of
+from responsa_etl.sources.folders import FolderReader, mapping_of
 from responsa_etl.sources.notifying import Notifier
 from responsa_etl.sources.reading import RowSelection, read_rows, unreadable
 from responsa_etl.sources.sandbox import SourceSandboxes
@@ -95,7 +95,7 @@ _DOCUMENTS_READ: Final = 8
 
 
 @dataclass(slots=True)
-class _Plan:
+class _SyncPlan:
     """What a run will do.
 
     file: the documents to make, one a line. places: where the line of each begins. collection: that of the documents.
@@ -188,7 +188,7 @@ class Sync:
         connections: DeclaredConnections,
         databases: Databases,
         crawler: Crawler,
-        folders: Folders,
+        folders: FolderReader,
         sandboxes: SourceSandboxes,
         library: Library,
         ended: Callable[[Sequence[UUID]], None],
@@ -297,7 +297,7 @@ class Sync:
             return 0
         if task.reading:
             with spooling(), tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as file:
-                await self._run(task, _Plan(file))
+                await self._run(task, _SyncPlan(file))
             await self._runs.wait(task.claim)
         while ended := await self._runs.publish(task.claim):
             self._ended(ended)
@@ -308,7 +308,7 @@ class Sync:
         await self._runs.end(task.claim)
         return 0
 
-    async def _run(self, task: RunTask, plan: _Plan) -> None:
+    async def _run(self, task: RunTask, plan: _SyncPlan) -> None:
         if task.user_id is None:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
@@ -384,7 +384,7 @@ class Sync:
     async def _read(
         self,
         task: RunTask,
-        plan: _Plan,
+        plan: _SyncPlan,
         known: Mapping[DocumentKey, StoredDocument],
         failed: Set[DocumentKey],
     ) -> None:
@@ -409,7 +409,7 @@ class Sync:
     async def _rows(
         self,
         task: RunTask,
-        plan: _Plan,
+        plan: _SyncPlan,
         known: Mapping[DocumentKey, StoredDocument],
         only: Set[str] | None,
     ) -> AsyncGenerator[MadeRow]:
@@ -498,7 +498,7 @@ class Sync:
         with suppress(NotFound):  # somebody else may have deleted it
             await self._library.delete_document(caller, document.document_id)
 
-    def _check_deletions(self, task: RunTask, plan: _Plan, documents: int, deletions: int) -> None:
+    def _check_deletions(self, task: RunTask, plan: _SyncPlan, documents: int, deletions: int) -> None:
         limit = max(_ALWAYS_DELETED, documents * plan.deletions_percent // 100)
         if task.confirmed or deletions <= limit:
             return

@@ -17,7 +17,14 @@ from psycopg.types.json import Jsonb
 from responsa_etl.domain import SCHEDULED, NewFailure, NewRun, RunCounts, RunTask, Source, StoredDocument
 from responsa_etl.stores.sources import KIND, build_source
 from responsa_server.domain import names
-from responsa_server.domain.errors import Cancelled, Exhausted, NotFound, Precondition, Reason, ResponsaError
+from responsa_server.domain.errors import (
+    CallCancelled,
+    Exhausted,
+    NotFound,
+    Precondition,
+    Reason,
+    ResponsaError,
+)
 from responsa_server.domain.knowledge import (
     GenerationSwitched,
     IngestClaim,
@@ -494,7 +501,7 @@ class PostgresSourceRuns:
         if row is None:
             return False
         name = names.operation(operation_id)
-        error = Cancelled(Reason.OPERATION_CANCELLED, _NOT_PUBLISHED, {"operation": name})
+        error = CallCancelled(Reason.OPERATION_CANCELLED, _NOT_PUBLISHED, {"operation": name})
         return await self._all_operations.withdraw(database, operations.from_row(row), error)
 
     @shielded

@@ -16,7 +16,7 @@ import python_calamine
 from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
-from responsa_formats.parsers.grid import Row, Span, spread
+from responsa_formats.parsers.grid import GridRow, Span, spread
 from responsa_formats.parsers.number_formats import general
 from responsa_formats.parsers.office import Stated, document, tidy_cell
 from responsa_formats.parsers.sniff import Original
@@ -47,7 +47,7 @@ def parse(original: Original) -> ParsedDocument:
             sheet = workbook.get_sheet_by_index(number - 1)
         except (_calamine.CalamineError, ValueError, OSError):
             raise rejections.malformed(_DAMAGED) from None
-        rows: list[Row] = []
+        rows: list[GridRow] = []
         first = 1 + (sheet.start or (0, 0))[1]
         for row, values in enumerate(sheet.iter_rows(), 1):
             cells = {
@@ -57,7 +57,7 @@ def parse(original: Original) -> ParsedDocument:
             if room < 0:
                 raise rejections.parser_limit(f"The workbook has more than {MAX_CELLS:,} cells with content.")
             if cells:
-                rows.append(Row(cells, row))
+                rows.append(GridRow(cells, row))
         numbers = [row.number for row in rows]
         spans: list[Span] = []
         for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from responsa_formats.containers import Archive
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
-from responsa_formats.parsers.grid import Cell, place_cells, write_table
+from responsa_formats.parsers.grid import GridCell, place_cells, write_table
 from responsa_formats.parsers.number_formats import compile_format
 from responsa_formats.parsers.office import first, is_on, read_tree, relations_of, tidy_cell, whole
 from responsa_formats.parsers.sniff import Original
@@ -56,9 +56,9 @@ def write_chart(
         return True
     axis = next((_title(node.find("c:title")) for node in tree.iter("c:catAx")), "")
     for categories, series in tables.items():
-        names = [Cell(axis, header=True), *(Cell(name, header=True) for name, _ in series)]
+        names = [GridCell(axis, header=True), *(GridCell(name, header=True) for name, _ in series)]
         rows = [
-            [Cell(category), *(Cell(values.get(index, "")) for _, values in series)]
+            [GridCell(category), *(GridCell(values.get(index, "")) for _, values in series)]
             for index, category in categories
         ]
         write_table(blocks, place_cells([names, *rows]), lambda _: place)

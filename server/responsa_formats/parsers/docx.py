@@ -19,7 +19,7 @@ from responsa_formats.containers import Archive
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.charts import write_chart
 from responsa_formats.parsers.equations import linear
-from responsa_formats.parsers.grid import Cell, place_cells, write_table
+from responsa_formats.parsers.grid import GridCell, place_cells, write_table
 from responsa_formats.parsers.nested import write_nested
 from responsa_formats.parsers.numbering import BULLET, NO_LABEL, Counter, Level, sign_of
 from responsa_formats.parsers.office import (
@@ -678,10 +678,10 @@ class _DocxReader:
         text = self.inline(paragraph)
         return f"{label} {text}" if label not in (None, NO_LABEL, BULLET) else text
 
-    def cells(self, rows: Sequence[Sequence[Element]], headers: Sequence[bool]) -> list[list[Cell]]:
+    def cells(self, rows: Sequence[Sequence[Element]], headers: Sequence[bool]) -> list[list[GridCell]]:
         """The cells of a table. headers: for each row, whether it repeats on each page as a header."""
-        table: list[list[Cell]] = []
-        merging: dict[int, Cell] = {}
+        table: list[list[GridCell]] = []
+        merging: dict[int, GridCell] = {}
         """The cells that go on in the next row, by column."""
         for row, header in zip(rows, headers, strict=True):
             table.append([])
@@ -697,7 +697,7 @@ class _DocxReader:
                     cell.rows += 1
                 else:
                     entered = any(child.tag in _FIELDS for child in node.iter())
-                    cell = Cell(text, 1, span, header, entered)
+                    cell = GridCell(text, 1, span, header, entered)
                     table[-1].append(cell)
                     if merge is not None:
                         merging[column] = cell

@@ -44,7 +44,7 @@ class MailPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class ParsedMail:
     """A message. headers: the values of MAIL_HEADERS; '' for one that is missing. date: in ISO 8601, or ''. body: None
     if there is no text."""
 
@@ -110,7 +110,7 @@ def parse(original: Original) -> ParsedDocument:
     message = parse_message(original.data)
     parts = _parts(original, message)
     body = next((part for part in parts if _text_type(part)), None)
-    return Mail(
+    return ParsedMail(
         header(message, "Subject"),
         {name: header(message, name) for name in MAIL_HEADERS},
         _date(message),

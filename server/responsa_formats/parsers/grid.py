@@ -30,7 +30,7 @@ Span = tuple[int, int, int, int]
 
 
 @dataclass(slots=True)
-class Cell:
+class GridCell:
     """A cell. rows, columns: how many it covers. header: whether the format says that it names its column or its row.
     entered: whether a field of a form stands in it."""
 
@@ -42,7 +42,7 @@ class Cell:
 
 
 @dataclass(slots=True)
-class Row:
+class GridRow:
     """A row. cells: the texts by column, without empty ones. number: as its file counts. header: whether it names the
     columns; named: whether its first cell names the row. filled: whether fields of a form stand in it. grouped: whether
     one of several cells covers columns. loose: whether a table that begins with the row may be the rest of the table
@@ -58,9 +58,9 @@ class Row:
     loose: bool = False
 
 
-def place_cells(rows: Iterable[Sequence[Cell]]) -> list[Row]:
+def place_cells(rows: Iterable[Sequence[GridCell]]) -> list[GridRow]:
     """The rows of a table, counted from 1. A cell takes the first column that no cell above or before it covers."""
-    table: list[Row] = []
+    table: list[GridRow] = []
     spans: list[Span] = []
     covered: dict[int, int] = {}
     room = 0
@@ -89,7 +89,7 @@ def place_cells(rows: Iterable[Sequence[Cell]]) -> list[Row]:
         header = 0 < names == len(filled)
         named = bool(filled) and filled[0].header and (not header or names == 1)
         fields = [cell.entered for cell in row]
-        table.append(Row(cells, number, header, named or fields == [False, True], filled=any(fields)))
+        table.append(GridRow(cells, number, header, named or fields == [False, True], filled=any(fields)))
     # A single name above several columns is a title. Where all cells are names, none is.
     least = min(2, max((len(row.cells) for row in table), default=0))
     if len(table) > 1 and all(row.header for row in table):
@@ -100,7 +100,7 @@ def place_cells(rows: Iterable[Sequence[Cell]]) -> list[Row]:
     return table
 
 
-def spread(rows: Sequence[Row], spans: Iterable[Span]) -> None:
+def spread(rows: Sequence[GridRow], spans: Iterable[Span]) -> None:
     """Give the text of each spanning cell to all cells that it covers, in rows that also have other cells. A single
     cell that spans a row is its title, and comes once."""
     room = _MAX_SPREAD * sum(len(text) + 3 for row in rows for text in row.cells.values())
@@ -128,11 +128,13 @@ def spread(rows: Sequence[Row], spans: Iterable[Span]) -> None:
         rows[position].cells = dict(sorted(rows[position].cells.items()))
 
 
-def write_table(blocks: BlockWriter, rows: Iterable[Row], place_of: Callable[[Row], Place | None]) -> None:
+def write_table(
+    blocks: BlockWriter, rows: Iterable[GridRow], place_of: Callable[[GridRow], Place | None]
+) -> None:
     """Write a table, below an empty line. A row that the format says to be a header begins a new table, unless it
     repeats the header above it."""
     header: list[dict[int, str]] = []
-    run: list[Row] = []
+    run: list[GridRow] = []
     several = False
     for row in (row for row in rows if row.cells):
         if row.header and run and not run[-1].header:
@@ -150,7 +152,7 @@ def write_table(blocks: BlockWriter, rows: Iterable[Row], place_of: Callable[[Ro
     _write(blocks, run, place_of)
 
 
-def _write(blocks: BlockWriter, rows: Sequence[Row], place_of: Callable[[Row], Place | None]) -> None:
+def _write(blocks: BlockWriter, rows: Sequence[GridRow], place_of: Callable[[GridRow], Place | None]) -> None:
     blocks.part()
     used = sorted({column for row in rows for column in row.cells})
     # Rows whose cells stand far apart are not aligned, because the empty cells would be most of the text.
@@ -175,13 +177,13 @@ def _write(blocks: BlockWriter, rows: Sequence[Row], place_of: Callable[[Row], P
         blocks.write_row(cells, place_of(row))
 
 
-def _is_vertical(rows: Sequence[Row]) -> bool:
+def _is_vertical(rows: Sequence[GridRow]) -> bool:
     """Whether each row of several cells is named by its first one."""
     full = [row.named for row in rows if len(row.cells) > 1]
     return all(full) and any(row.named for row in rows)
 
 
-def _names(rows: Sequence[Row], used: Sequence[int]) -> tuple[int, int]:
+def _names(rows: Sequence[GridRow], used: Sequence[int]) -> tuple[int, int]:
     above = next((index for index, row in enumerate(rows[:SAMPLE_ROWS]) if row.header), -1)
     if above >= 0:
         names = next((n for n, row in enumerate(rows[above:]) if not row.header), len(rows) - above)
@@ -203,7 +205,7 @@ def _names(rows: Sequence[Row], used: Sequence[int]) -> tuple[int, int]:
     return above, min(names, _MAX_HEADER_ROWS)
 
 
-def _align(row: Row, used: Sequence[int], *, whole: bool = False) -> list[str]:
+def _align(row: GridRow, used: Sequence[int], *, whole: bool = False) -> list[str]:
     """The texts of a row in all used columns; unless `whole`, only up to its last cell."""
     last = used[-1] if whole else next(reversed(row.cells))
     return [row.cells.get(column, "") for column in used if column <= last]

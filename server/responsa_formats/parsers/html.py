@@ -21,10 +21,10 @@ from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
 from responsa_formats.parsers.equations import linear
-from responsa_formats.parsers.grid import Cell, place_cells, write_table
+from responsa_formats.parsers.grid import GridCell, place_cells, write_table
 from responsa_formats.parsers.html_content import (
     UNSEEN,
-    Content,
+    MainContent,
     content_of,
     is_aside,
     is_hidden,
@@ -126,8 +126,8 @@ class OpenTable:
     open cell. head: whether the open rows name the columns."""
 
     layout: bool
-    rows: list[list[Cell]] = field(default_factory=list[list[Cell]])
-    cell: Cell | None = None
+    rows: list[list[GridCell]] = field(default_factory=list[list[GridCell]])
+    cell: GridCell | None = None
     head: bool = False
 
 
@@ -161,7 +161,7 @@ class TextWriter:
         return "\n".join(lines).strip("\n")
 
     @property
-    def cell(self) -> Cell | None:
+    def cell(self) -> GridCell | None:
         """The cell of a data table that the text belongs to, if it belongs to one."""
         return self.tables[-1].cell if self.tables else None
 
@@ -222,7 +222,7 @@ class TextWriter:
             case _:
                 self.blocks.write(text, kind)
 
-    def end_cell(self, table: OpenTable, cell: Cell) -> None:
+    def end_cell(self, table: OpenTable, cell: GridCell) -> None:
         cell.text = self.take().replace("\n", " ")
         table.rows[-1].append(cell)
         table.cell = None
@@ -274,7 +274,7 @@ def parse(original: Original) -> ParsedDocument:
     )
 
 
-def _write(writer: TextWriter, content: Content, layout: Set[int]) -> None:
+def _write(writer: TextWriter, content: MainContent, layout: Set[int]) -> None:
     for top in content.tops:
         _walk(top, writer, layout, content.left_out)
 
@@ -537,7 +537,7 @@ def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: Set[int]) -> 
             table.head = True
         elif tag in _CELLS and table.rows:
             rows, columns = _whole(node, "rowspan", 1), _whole(node, "colspan", 1)
-            table.cell = Cell("", rows or _ALL_ROWS, columns, tag == "th" or table.head)
+            table.cell = GridCell("", rows or _ALL_ROWS, columns, tag == "th" or table.head)
 
 
 def _leave(tag: str, writer: TextWriter) -> None:

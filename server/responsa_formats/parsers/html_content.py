@@ -123,7 +123,7 @@ _LINKS: Final = re.compile(
 _CONSENT_ROLES: Final = frozenset({"dialog", "alertdialog", "alert", "region"})
 
 
-class _Role(Enum):
+class _ElementRole(Enum):
     MENU = auto()
     LINKS = auto()
     CONSENT = auto()
@@ -135,34 +135,38 @@ class _Role(Enum):
 
 
 _OF_ROLE: Final = {
-    "navigation": _Role.MENU,
-    "menu": _Role.MENU,
-    "menubar": _Role.MENU,
-    "toolbar": _Role.MENU,
-    "search": _Role.MENU,
-    "banner": _Role.HEADER,
-    "contentinfo": _Role.FOOTER,
-    "complementary": _Role.ASIDE,
-    "main": _Role.MAIN,
-    "article": _Role.ARTICLE,
+    "navigation": _ElementRole.MENU,
+    "menu": _ElementRole.MENU,
+    "menubar": _ElementRole.MENU,
+    "toolbar": _ElementRole.MENU,
+    "search": _ElementRole.MENU,
+    "banner": _ElementRole.HEADER,
+    "contentinfo": _ElementRole.FOOTER,
+    "complementary": _ElementRole.ASIDE,
+    "main": _ElementRole.MAIN,
+    "article": _ElementRole.ARTICLE,
 }
 _OF_TAG: Final = {
-    "nav": _Role.MENU,
-    "search": _Role.MENU,
-    "aside": _Role.ASIDE,
-    "main": _Role.MAIN,
-    "article": _Role.ARTICLE,
+    "nav": _ElementRole.MENU,
+    "search": _ElementRole.MENU,
+    "aside": _ElementRole.ASIDE,
+    "main": _ElementRole.MAIN,
+    "article": _ElementRole.ARTICLE,
 }
 # Within one of these, they do not belong to the page (HTML Standard, "the header element").
-_OF_TAG_OF_PAGE: Final = {"header": _Role.HEADER, "footer": _Role.FOOTER}
+_OF_TAG_OF_PAGE: Final = {"header": _ElementRole.HEADER, "footer": _ElementRole.FOOTER}
 _PLAIN: Final = frozenset({"div", "ul", "ol"})
 _SECTIONS: Final = frozenset({"article", "main", "section"})
-_HOLDS: Final = {_Role.MAIN: (_Role.ARTICLE,), _Role.ARTICLE: (), _Role.HEADER: ()}
+_HOLDS: Final = {
+    _ElementRole.MAIN: (_ElementRole.ARTICLE,),
+    _ElementRole.ARTICLE: (),
+    _ElementRole.HEADER: (),
+}
 """The roles that can hold content, with the roles within them that still count."""
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class MainContent:
     """tops: the elements that hold the content of a page, in order. left_out: the ids of the elements below them that
     do not belong to it. around: how many parts of the page with text are left out."""
 
@@ -178,7 +182,7 @@ class _PagePart:
     """
 
     node: LexborNode
-    role: _Role | None
+    role: _ElementRole | None
     own: int = 0
     linked: int = 0
     titles: int = 0
@@ -189,21 +193,23 @@ class _PagePart:
         return self.own + self.linked
 
 
-def content_of(top: LexborNode) -> Content:
+def content_of(top: LexborNode) -> MainContent:
     """Find the content of a page. top: its body."""
     page, parts, left_out, around = _parts(top)
-    whole = Content([top], frozenset(), 0)
+    whole = MainContent([top], frozenset(), 0)
     if page.chars < LEAST_CHARS:
         return whole
-    for role in (_Role.MAIN, _Role.ARTICLE):
+    for role in (_ElementRole.MAIN, _ElementRole.ARTICLE):
         matching = [part for part in parts if part.role is role]
         chars = sum(part.chars for part in matching)
         if chars >= max(LEAST_CHARS, page.chars * _MAIN_SHARE):
             # A header that is left holds the page's title.
-            chosen = [part.node for part in parts if part.role in (role, _Role.HEADER)]
-            others = page.chars > sum(part.chars for part in parts if part.role in (role, _Role.HEADER))
-            return Content(chosen, left_out, around + others)
-    return Content([top], left_out, around)
+            chosen = [part.node for part in parts if part.role in (role, _ElementRole.HEADER)]
+            others = page.chars > sum(
+                part.chars for part in parts if part.role in (role, _ElementRole.HEADER)
+            )
+            return MainContent(chosen, left_out, around + others)
+    return MainContent([top], left_out, around)
 
 
 def _parts(top: LexborNode) -> tuple[_PagePart, Sequence[_PagePart], Set[int], int]:
@@ -246,33 +252,33 @@ def _parts(top: LexborNode) -> tuple[_PagePart, Sequence[_PagePart], Set[int], i
     return page, parts, left_out, without
 
 
-def _role(node: LexborNode, tag: str, *, within_section: bool) -> _Role | None:
+def _role(node: LexborNode, tag: str, *, within_section: bool) -> _ElementRole | None:
     attributes = node.attributes
     role = (attributes.get("role") or "").strip().lower()
     if not within_section:
         if role in _CONSENT_ROLES or tag in ("aside", "dialog"):
             names = " ".join(attributes.get(name) or "" for name in ("id", "class", "aria-label"))
             if _CONSENT.search(names):
-                return _Role.CONSENT
+                return _ElementRole.CONSENT
         if not role and tag in _OF_TAG_OF_PAGE:
             return _OF_TAG_OF_PAGE[tag]
         if not role and tag in _PLAIN:
             names = " ".join(attributes.get(name) or "" for name in ("id", "class"))
             if _COOKIE_NOTICE.search(names):
-                return _Role.CONSENT
+                return _ElementRole.CONSENT
             if _LINKS.search(names):
-                return _Role.LINKS
+                return _ElementRole.LINKS
     return _OF_ROLE.get(role) if role else _OF_TAG.get(tag)
 
 
 def _is_content(part: _PagePart, titles: int) -> bool:
     """titles: the number of h1 elements of the page."""
     match part.role:
-        case _Role.MAIN | _Role.ARTICLE:
+        case _ElementRole.MAIN | _ElementRole.ARTICLE:
             return True
-        case _Role.HEADER if titles and part.titles == titles:
+        case _ElementRole.HEADER if titles and part.titles == titles:
             return True
-        case _Role.ASIDE | _Role.LINKS if part.linked < part.own:
+        case _ElementRole.ASIDE | _ElementRole.LINKS if part.linked < part.own:
             return True
         case _:
             return part.own > OWN_CHARS

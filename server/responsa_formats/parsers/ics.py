@@ -30,7 +30,7 @@ _SAID_PARTS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Property:
     """A property. parameters: with names in upper case."""
 
     parameters: Parameters
@@ -38,9 +38,9 @@ class _Line:
 
 
 @dataclass(slots=True)
-class _Entry:
+class _Component:
     kind: str
-    properties: dict[str, list[_Line]] = field(default_factory=dict[str, list[_Line]])
+    properties: dict[str, list[_Property]] = field(default_factory=dict[str, list[_Property]])
 
     def text(self, name: str) -> str:
         return next((line.value.strip() for line in self.properties.get(name, ())), "")
@@ -50,13 +50,13 @@ class _Entry:
 
     def dates(self, name: str) -> str:
         lines = self.properties.get(name, ())
-        each = (_Line(line.parameters, value) for line in lines for value in line.value.split(","))
+        each = (_Property(line.parameters, value) for line in lines for value in line.value.split(","))
         return ", ".join(_say(*moment) for value in each if (moment := _moment(value)) is not None)
 
 
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises Rejected if there is no entry, or there are more blocks than the server stores."""
-    calendar = _Entry("VCALENDAR")
+    calendar = _Component("VCALENDAR")
     blocks = BlockWriter()
     for entry in _entries(original.text, calendar):
         summary = one_line(entry.text("SUMMARY"))
@@ -78,9 +78,9 @@ def parse(original: Original) -> ParsedDocument:
     )
 
 
-def _entries(text: str, calendar: _Entry) -> Iterator[_Entry]:
+def _entries(text: str, calendar: _Component) -> Iterator[_Component]:
     """The entries. Also reads the properties of the calendar. What is nested in an entry, such as a reminder, is not read."""
-    opened: list[_Entry] = []
+    opened: list[_Component] = []
     for line in cast("Any", Contentlines).from_ical(text.replace("\x00", "")):
         try:
             name, parameters, value = line.parts()
@@ -88,18 +88,18 @@ def _entries(text: str, calendar: _Entry) -> Iterator[_Entry]:
             continue  # a line that is none, and the empty one at the end
         match name.upper():
             case "BEGIN":
-                opened.append(calendar if value.upper() == "VCALENDAR" else _Entry(value.upper()))
+                opened.append(calendar if value.upper() == "VCALENDAR" else _Component(value.upper()))
             case "END" if opened:
                 entry = opened.pop()
                 if entry.kind in _ENTRIES:
                     yield entry
             case other if opened:
-                opened[-1].properties.setdefault(other, []).append(_Line(parameters, value))
+                opened[-1].properties.setdefault(other, []).append(_Property(parameters, value))
             case _:
                 pass
 
 
-def _facts(entry: _Entry, calendar: _Entry) -> Iterator[tuple[str, str]]:
+def _facts(entry: _Component, calendar: _Component) -> Iterator[tuple[str, str]]:
     yield "Time", _time(entry)
     yield "Due", entry.dates("DUE")
     yield "Instead of", entry.dates("RECURRENCE-ID")
@@ -115,13 +115,13 @@ def _facts(entry: _Entry, calendar: _Entry) -> Iterator[tuple[str, str]]:
     yield "Link", entry.text("URL")
 
 
-def _person(line: _Line) -> str:
+def _person(line: _Property) -> str:
     name = str(line.parameters.get("CN", ""))
     address = re.sub(r"\Amailto:", "", line.value.strip(), flags=re.IGNORECASE)
     return f"{name} <{address}>" if name and name != address else address
 
 
-def _moment(line: _Line | None) -> tuple[date, str] | None:
+def _moment(line: _Property | None) -> tuple[date, str] | None:
     """A date, or a date and time, with the name of its time zone; None if the line has none."""
     match = _MOMENT.match(line.value.strip()) if line is not None else None
     if line is None or match is None:
@@ -146,7 +146,7 @@ def _say(moment: date, zone: str) -> str:
     return f"{_day(moment)}, {moment:%H:%M}{f' ({zone})' if zone else ''}"
 
 
-def _time(entry: _Entry) -> str:
+def _time(entry: _Component) -> str:
     start = _moment(next(iter(entry.properties.get("DTSTART", ())), None))
     if start is None:
         return ""
@@ -156,7 +156,7 @@ def _time(entry: _Entry) -> str:
         return _say(*start)
 
 
-def _span(entry: _Entry, begins: date, zone: str) -> str:
+def _span(entry: _Component, begins: date, zone: str) -> str:
     end = _moment(next(iter(entry.properties.get("DTEND", ())), None))
     ends, end_zone = end or (begins + _duration(entry.text("DURATION")), zone)
     if not isinstance(begins, datetime) or not isinstance(ends, datetime):
@@ -208,7 +208,7 @@ def _recurrence(rule: str) -> str:
         text += f" in {_and([MONTHS[int(month) - 1] for month in months])}"
     if "COUNT" in parts:
         text += f", {parts['COUNT']} times"
-    until = _moment(_Line(Parameters(), parts["UNTIL"])) if "UNTIL" in parts else None
+    until = _moment(_Property(Parameters(), parts["UNTIL"])) if "UNTIL" in parts else None
     return f"{text}, until {_day(until[0])}" if until else text
 
 

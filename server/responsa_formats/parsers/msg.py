@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import olefile
 
 from responsa_formats import rejections
-from responsa_formats.parsers.eml import Mail, MailPart, choose, header, parse_message
+from responsa_formats.parsers.eml import MailPart, ParsedMail, choose, header, parse_message
 from responsa_formats.parsers.sniff import CHARSETS, Original, charset_of_page
 from responsa_formats.text.canonical import ParsedDocument, one_line
 
@@ -61,7 +61,7 @@ def _document(file: Any, path: Sequence[str], original: Original) -> ParsedDocum
     plain, html = _plain(message), _html(message)
     read = choose(original, [plain], [html]) if plain and html else (True, True)
     body, *others = [part for part, use in zip((plain, html), read, strict=True) if part and use] or [None]
-    return Mail(
+    return ParsedMail(
         one_line(message.text(_SUBJECT)),
         {name: one_line(value) for name, value in headers.items()},
         "" if date is None else date.isoformat(),

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
-from responsa_formats.parsers.grid import Row, Span, spread
+from responsa_formats.parsers.grid import GridRow, Span, spread
 from responsa_formats.parsers.odt import OdtReader, count_left_out, open_document, running_lines
 from responsa_formats.parsers.office import document, whole, write_running
 from responsa_formats.parsers.sniff import Original
@@ -68,9 +68,9 @@ def _is_hidden(style: Element) -> bool:
     return properties is not None and properties.get("table:display") == "false"
 
 
-def _rows(sheet: Element, reader: OdtReader, left: int) -> tuple[list[Row], int, int]:
+def _rows(sheet: Element, reader: OdtReader, left: int) -> tuple[list[GridRow], int, int]:
     """The rows with content, the number of formulas without a result, and how many cells more may be read. left: that before."""
-    rows: list[Row] = []
+    rows: list[GridRow] = []
     spans: list[Span] = []
     uncomputed = 0
     number = 1
@@ -105,7 +105,7 @@ def _rows(sheet: Element, reader: OdtReader, left: int) -> tuple[list[Row], int,
                 raise rejections.parser_limit(
                     f"The spreadsheet has more than {MAX_CELLS:,} cells with content."
                 )
-            rows += (Row(dict(cells), number + offset, header) for offset in range(repeated))
+            rows += (GridRow(dict(cells), number + offset, header) for offset in range(repeated))
         number += repeated
     spread(rows, spans)
     return rows, uncomputed, left

@@ -20,7 +20,7 @@ from responsa_formats.containers import Archive
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
 from responsa_formats.parsers.equations import linear
-from responsa_formats.parsers.grid import Cell, place_cells, write_table
+from responsa_formats.parsers.grid import GridCell, place_cells, write_table
 from responsa_formats.parsers.numbering import BULLET, NO_LABEL, Counter, Level, sign_of
 from responsa_formats.parsers.office import (
     PAGE_NUMBER,
@@ -498,7 +498,7 @@ class OdtReader:
         self.open, self.cell = lists, None
         return text
 
-    def cells(self, row: Element, *, header: bool) -> Iterator[Cell]:
+    def cells(self, row: Element, *, header: bool) -> Iterator[GridCell]:
         """A row's cells, without those that a merged cell covers. header: whether the row names the columns."""
         for cell in row.findall("table:table-cell"):
             text = self.text_of(cell)
@@ -506,7 +506,7 @@ class OdtReader:
             columns = whole(cell.get("table:number-columns-spanned"), 1, 9_999)
             repeated = whole(cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED)
             entered = any(child.tag in _FIELDS for child in cell.iter())
-            yield from [Cell(text, rows, columns, header, entered)] * repeated
+            yield from [GridCell(text, rows, columns, header, entered)] * repeated
 
 
 def _rows(table: Element) -> Iterator[Element]:

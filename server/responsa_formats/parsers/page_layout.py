@@ -18,7 +18,7 @@ from itertools import chain, islice, pairwise, zip_longest
 from typing import cast
 
 from responsa_formats.parsers.blocks import line_of_cells
-from responsa_formats.parsers.ruled_tables import Area, Grid, Rule, bands, grids, row_edges
+from responsa_formats.parsers.ruled_tables import Area, Grid, RuledLine, bands, grids, row_edges
 from responsa_formats.text.canonical import BlockKind
 from responsa_formats.text.contents import contents_lines
 from responsa_formats.text.headers import SAMPLE_ROWS, column_names, header_rows
@@ -138,7 +138,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Page:
+class PageLayout:
     """A page as it is shown. lines: in the order of the file. turned: the lines that are not horizontal. rules: what
     may separate the cells of tables. uncertain: how many of its tables are read as lines."""
 
@@ -147,7 +147,7 @@ class Page:
     height: float
     lines: list[Line]
     turned: list[Line] = field(default_factory=list[Line])
-    rules: Sequence[Rule] = ()
+    rules: Sequence[RuledLine] = ()
     uncertain: int = 0
 
 
@@ -160,7 +160,7 @@ class PageBlock:
 
     kind: BlockKind
     text: str
-    page: Page
+    page: PageLayout
     box: Box
     level: int = 0
     marker: str = ""
@@ -215,7 +215,7 @@ class _Stack:
 _Row = list[_Stack]
 
 
-def arrange(pages: Sequence[Page]) -> list[PageBlock]:
+def arrange(pages: Sequence[PageLayout]) -> list[PageBlock]:
     """The blocks of the document in reading order."""
     body = _body_size(pages)
     running = _running(pages, body)
@@ -235,7 +235,7 @@ def arrange(pages: Sequence[Page]) -> list[PageBlock]:
     return parts
 
 
-def _leave_out_contents(pages: Sequence[Page]) -> None:
+def _leave_out_contents(pages: Sequence[PageLayout]) -> None:
     """Remove the lines of tables of contents. Their dots and page numbers may be drawn apart from the titles."""
     rows: list[list[Line]] = []
     for page in pages:
@@ -256,7 +256,7 @@ def _leave_out_contents(pages: Sequence[Page]) -> None:
 # -- what repeats ------------------------------------------------------------------------------------------------------
 
 
-def _running(pages: Sequence[Page], body: float) -> set[int]:
+def _running(pages: Sequence[PageLayout], body: float) -> set[int]:
     """The ids of the lines that repeat at the same height of several pages, but for a number that counts the pages, and
     that have no other line between them and the edge of their page. Cells of a table may repeat too, but other cells of
     their rows do not. body: the size of most letters.
@@ -289,10 +289,10 @@ def _running(pages: Sequence[Page], body: float) -> set[int]:
     return {key for page in pages for key in _outermost(page, repeated)} if repeated else repeated
 
 
-def _running_blocks(pages: Sequence[Page], running: Container[int]) -> Iterator[PageBlock]:
+def _running_blocks(pages: Sequence[PageLayout], running: Container[int]) -> Iterator[PageBlock]:
     """What the lines that repeat say about the document: each once, without what counts the pages. Those of few pages,
     such as names of chapters, are left out."""
-    groups: defaultdict[str, list[tuple[Page, Line]]] = defaultdict(list)
+    groups: defaultdict[str, list[tuple[PageLayout, Line]]] = defaultdict(list)
     seen: set[str] = set()
     for page in pages:
         for line in sorted(page.lines, key=lambda line: (line.base, line.left)):
@@ -320,7 +320,7 @@ def _running_blocks(pages: Sequence[Page], running: Container[int]) -> Iterator[
             yield PageBlock(BlockKind.PARAGRAPH, text, page, box, running=True)
 
 
-def _alike(pages: Sequence[Page]) -> Iterable[Sequence[tuple[Line, int, float]]]:
+def _alike(pages: Sequence[PageLayout]) -> Iterable[Sequence[tuple[Line, int, float]]]:
     """The lines in the margins, with their pages and heights, in groups that are alike but for their numbers."""
     groups: defaultdict[str, list[tuple[Line, int, float]]] = defaultdict(list)
     for page in pages:
@@ -334,7 +334,7 @@ def _alike(pages: Sequence[Page]) -> Iterable[Sequence[tuple[Line, int, float]]]
     return groups.values()
 
 
-def _outermost(page: Page, repeated: Container[int]) -> Iterator[int]:
+def _outermost(page: PageLayout, repeated: Container[int]) -> Iterator[int]:
     """The ids of the repeated lines that have no other line between them and the upper or the lower edge of the page,
     nor on their own baseline."""
     rows = _by_base(page.lines)
@@ -367,7 +367,7 @@ def _readings(text: str, page: int) -> Iterator[str]:
             yield f"{before}\0{step} {int(number.group()) - step * page}\0{after}"
 
 
-def _body_size(pages: Sequence[Page]) -> float:
+def _body_size(pages: Sequence[PageLayout]) -> float:
     exact: defaultdict[float, int] = defaultdict(int)
     for page in pages:
         for line in page.lines:
@@ -381,7 +381,7 @@ def _body_size(pages: Sequence[Page]) -> float:
 # -- a page ------------------------------------------------------------------------------------------------------------
 
 
-def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[PageBlock]:
+def _page_parts(page: PageLayout, body: float, compounds: _Compounds) -> Iterator[PageBlock]:
     lines = _with_capitals(_with_tables(page, compounds), body)
     areas = list(_areas(_with_markers(_with_turned_names(page, lines))))
     limit = _leading_limit([line for area in areas for line in area])
@@ -398,7 +398,7 @@ def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[Page
         yield PageBlock(BlockKind.PARAGRAPH, line.text, page, (line.left, line.top, line.right, line.bottom))
 
 
-def _with_tables(page: Page, compounds: _Compounds) -> list[Line]:
+def _with_tables(page: PageLayout, compounds: _Compounds) -> list[Line]:
     """The lines of the page, with one for each table that rules make in place of its lines."""
     lines = list(page.lines)
     if not page.rules:
@@ -442,7 +442,7 @@ def _with_tables(page: Page, compounds: _Compounds) -> list[Line]:
     return lines
 
 
-def _row_grid(run: Sequence[Rule], lines: Sequence[Line]) -> Grid | None:
+def _row_grid(run: Sequence[RuledLine], lines: Sequence[Line]) -> Grid | None:
     """The table whose rows stand between rules, if each has the lines of one row. Its columns are where the lines stand."""
     rows = [
         [
@@ -497,7 +497,7 @@ def _holds_rows(grid: Grid, lines: Sequence[Line]) -> bool:
 
 
 def _rows_of_grid(
-    grid: Grid, cells: dict[Area, list[Line]], page: Page, compounds: _Compounds
+    grid: Grid, cells: dict[Area, list[Line]], page: PageLayout, compounds: _Compounds
 ) -> Iterator[PageBlock]:
     texts: dict[Area, str] = {}
     for area, some in cells.items():
@@ -561,7 +561,7 @@ def _with_capitals(lines: list[Line], body: float) -> list[Line]:
     return result
 
 
-def _with_turned_names(page: Page, lines: list[Line]) -> list[Line]:
+def _with_turned_names(page: PageLayout, lines: list[Line]) -> list[Line]:
     """The lines, with the turned names of columns as a row above the rows that they head."""
     groups: defaultdict[int, list[Line]] = defaultdict(list)
     for line in page.turned:
@@ -963,7 +963,7 @@ def _column(widest: _Row, cell: _Stack) -> int:
     )
 
 
-def _table_rows(rows: Sequence[_Row], page: Page, compounds: _Compounds) -> Iterator[PageBlock]:
+def _table_rows(rows: Sequence[_Row], page: PageLayout, compounds: _Compounds) -> Iterator[PageBlock]:
     long = any(
         len(cell.lines) > _MAX_CELL_LINES or sum(len(line.text) for line in cell.lines) > _MAX_CELL_CHARS
         for row in rows
@@ -1044,7 +1044,9 @@ def _misfits(names: _Row, rows: Sequence[_Row], widest: _Row) -> list[bool]:
 # -- blocks ------------------------------------------------------------------------------------------------------------
 
 
-def _part(stack: _Stack, page: Page, body: float, compounds: _Compounds, indents: list[float]) -> PageBlock:
+def _part(
+    stack: _Stack, page: PageLayout, body: float, compounds: _Compounds, indents: list[float]
+) -> PageBlock:
     text = _text_of(stack, compounds)
     size = stack.size
     if (
@@ -1105,7 +1107,7 @@ class _Compounds:
     such a word is no syllable.
     """
 
-    def __init__(self, pages: Sequence[Page]) -> None:
+    def __init__(self, pages: Sequence[PageLayout]) -> None:
         self._pages = pages
 
     @cached_property

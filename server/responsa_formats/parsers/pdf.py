@@ -22,7 +22,7 @@ from pypdfium2 import raw
 from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
-from responsa_formats.parsers.page_layout import Line, Page, PageBlock, arrange
+from responsa_formats.parsers.page_layout import Line, PageBlock, PageLayout, arrange
 from responsa_formats.parsers.pdf_drawn import read_drawn
 from responsa_formats.parsers.pdf_file import form_of, open_pdf
 from responsa_formats.parsers.pdf_lines import View, clean, read_lines
@@ -122,11 +122,11 @@ def _share(edge: float, whole: float) -> int:
 # -- the file ----------------------------------------------------------------------------------------------------------
 
 
-def _read(document: Any, original: Original) -> list[Page]:
+def _read(document: Any, original: Original) -> list[PageLayout]:
     count = _pdfium.FPDF_GetPageCount(document)
     if count > MAX_PAGES:
         raise rejections.parser_limit(f"The PDF has more than {MAX_PAGES:,} pages.")
-    pages: list[Page] = []
+    pages: list[PageLayout] = []
     with form_of(document) as form:
         for number in range(count):
             page = _pdfium.FPDF_LoadPage(document, number)
@@ -162,11 +162,11 @@ def _language(document: Any) -> str:
 # -- a page ------------------------------------------------------------------------------------------------------------
 
 
-def _page(page: Any, number: int, form: Any, original: Original) -> Page:
+def _page(page: Any, number: int, form: Any, original: Original) -> PageLayout:
     box = _pdfium.FS_RECTF()
     _pdfium.FPDF_GetPageBoundingBox(page, box)
     view = View(box.left, box.bottom, box.right, box.top, _pdfium.FPDFPage_GetRotation(page))
-    layout = Page(number, view.width, view.height, [])
+    layout = PageLayout(number, view.width, view.height, [])
     drawn_objects = read_drawn(page, view)
     layout.rules = drawn_objects.rules
     hidden = read_lines(page, view, layout, drawn_objects.hidden, turned=drawn_objects.turned)
@@ -198,7 +198,7 @@ def _is_scan(page: Any) -> bool:
     )
 
 
-def _recognise(page: Any, layout: Page, original: Original) -> list[Line]:
+def _recognise(page: Any, layout: PageLayout, original: Original) -> list[Line]:
     assert original.reader is not None, "only a document with a reader has pages that are read"
     picture = draw_open(page, _DRAWN_SIDE)
     recognised_lines = original.reader.read(picture)

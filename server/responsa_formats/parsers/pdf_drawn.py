@@ -12,7 +12,7 @@ from pypdfium2 import raw
 
 from responsa_formats.parsers.page_layout import Box
 from responsa_formats.parsers.pdf_lines import View
-from responsa_formats.parsers.ruled_tables import Rule
+from responsa_formats.parsers.ruled_tables import RuledLine
 
 # The library's functions have no type annotations.
 _pdfium = cast("Any", raw)
@@ -58,7 +58,7 @@ _SAME: Final = _Matrix(1, 0, 0, 1, 0, 0)
 
 
 @dataclass(slots=True)
-class _Text:
+class _PaintedText:
     """A text that is painted. colour: None if it is not filled with one."""
 
     address: int
@@ -72,7 +72,7 @@ class Drawn:
     horizontal in the file."""
 
     hidden: set[int] = field(default_factory=set[int])
-    rules: list[Rule] = field(default_factory=list[Rule])
+    rules: list[RuledLine] = field(default_factory=list[RuledLine])
     pictures: int = 0
     turned: bool = False
 
@@ -80,17 +80,17 @@ class Drawn:
 def read_drawn(page: Any, view: View) -> Drawn:
     """Read what the library's page draws."""
     drawn = Drawn()
-    texts: list[_Text] = []
-    unpainted: list[_Text] = []
+    texts: list[_PaintedText] = []
+    unpainted: list[_PaintedText] = []
     pictures: list[Box] = []
     fills: defaultdict[int, list[tuple[Box, Colour | None]]] = defaultdict(list)
-    bands: defaultdict[int, list[_Text]] = defaultdict(list)
+    bands: defaultdict[int, list[_PaintedText]] = defaultdict(list)
     for kind, thing, matrix in _objects(page):
         box = _box(thing, matrix)
         if box is None:
             continue
         if kind == _pdfium.FPDF_PAGEOBJ_TEXT:
-            text = _Text(_address(thing), box, _colour(thing))
+            text = _PaintedText(_address(thing), box, _colour(thing))
             drawn.turned = drawn.turned or _is_turned(thing, matrix)
             mode = _pdfium.FPDFTextObj_GetTextRenderMode(thing)
             if not _meet(box, (view.left, view.bottom, view.right, view.top)) or _is_clipped(
@@ -196,7 +196,7 @@ def _bands(box: Box) -> range:
 
 
 def _is_background(
-    text: _Text, fills: Mapping[int, Sequence[tuple[Box, Colour | None]]], pictures: Sequence[Box]
+    text: _PaintedText, fills: Mapping[int, Sequence[tuple[Box, Colour | None]]], pictures: Sequence[Box]
 ) -> bool:
     """Whether a text has the colour of what is painted below it."""
     box, colour = text.box, text.colour
@@ -216,7 +216,7 @@ def _is_background(
     )
 
 
-def _texts_under(box: Box, bands: dict[int, list[_Text]]) -> Iterator[int]:
+def _texts_under(box: Box, bands: dict[int, list[_PaintedText]]) -> Iterator[int]:
     """The texts that lie under a rectangle."""
     left, bottom, right, top = box
     for band in _bands(box):
@@ -245,7 +245,7 @@ def _point(segment: Any) -> tuple[float, float]:
     return x.value, y.value
 
 
-def _read_path(path: Any, matrix: _Matrix, view: View, rules: list[Rule], box: Box) -> tuple[bool, bool]:
+def _read_path(path: Any, matrix: _Matrix, view: View, rules: list[RuledLine], box: Box) -> tuple[bool, bool]:
     """Add the rules that a path draws. Returns whether it is one rectangle, and whether it is filled."""
     fill, stroke = ctypes.c_int(), ctypes.c_int()
     _pdfium.FPDFPath_GetDrawMode(path, fill, stroke)
@@ -256,7 +256,7 @@ def _read_path(path: Any, matrix: _Matrix, view: View, rules: list[Rule], box: B
     own = _matrix(path).within(matrix)
     corners = straight = 0
     start = last = (0.0, 0.0)
-    shown: list[Rule] = []
+    shown: list[RuledLine] = []
     for number in range(count):
         segment = _pdfium.FPDFPath_GetPathSegment(path, number)
         kind = _pdfium.FPDFPathSegment_GetType(segment)
@@ -286,9 +286,9 @@ def _read_path(path: Any, matrix: _Matrix, view: View, rules: list[Rule], box: B
     return rectangle, bool(fill.value)
 
 
-def _rule(start: tuple[float, float], end: tuple[float, float], view: View) -> Iterator[Rule]:
+def _rule(start: tuple[float, float], end: tuple[float, float], view: View) -> Iterator[RuledLine]:
     (x, y), (other_x, other_y) = view.at(*start), view.at(*end)
     if abs(y - other_y) < _STRAIGHT and abs(x - other_x) > _SHORT:
-        yield Rule(False, (y + other_y) / 2, min(x, other_x), max(x, other_x))
+        yield RuledLine(False, (y + other_y) / 2, min(x, other_x), max(x, other_x))
     elif abs(x - other_x) < _STRAIGHT and abs(y - other_y) > _SHORT:
-        yield Rule(True, (x + other_x) / 2, min(y, other_y), max(y, other_y))
+        yield RuledLine(True, (x + other_x) / 2, min(y, other_y), max(y, other_y))

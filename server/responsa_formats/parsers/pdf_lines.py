@@ -20,9 +20,9 @@ from typing import Any, Final, cast
 
 from pypdfium2 import raw
 
-from responsa_formats.parsers.page_layout import HYPHEN, Box, Line, Page
+from responsa_formats.parsers.page_layout import HYPHEN, Box, Line, PageLayout
 from responsa_formats.parsers.right_to_left import RIGHT_TO_LEFT, Glyph, is_mostly_rtl, logical_lines
-from responsa_formats.parsers.ruled_tables import Rule, merge_rules
+from responsa_formats.parsers.ruled_tables import RuledLine, merge_rules
 from responsa_formats.text.inline import subscript, superscript
 from responsa_formats.text.symbols import in_unicode
 
@@ -95,7 +95,7 @@ _UNPRINTED = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufff0-\ufffb\uffff\ud800-\udff
 
 
 def read_lines(
-    page: Any, view: View, target: Page, hidden: Container[int] = (), *, turned: bool = False
+    page: Any, view: View, target: PageLayout, hidden: Container[int] = (), *, turned: bool = False
 ) -> int:
     """Read the lines of the library's page into `target`. hidden: the addresses of the text objects that are not seen.
     turned: whether some are not horizontal. Returns the number of texts that are not seen."""
@@ -246,7 +246,7 @@ _Gutter = tuple[float, float, float]
 
 
 @dataclass(slots=True)
-class _Run:
+class _TextRun:
     """The characters [start, end) of a page, which stand on one line. widest: the width of the widest space between its
     words. spaces: these spaces, if the widest is larger than a small one. rtl: whether it has right-to-left letters.
     """
@@ -306,7 +306,7 @@ class _TextReader:
         self._characters = "".join(letters)
         return runs
 
-    def read_into(self, page: Page, *, turned: bool) -> None:
+    def read_into(self, page: PageLayout, *, turned: bool) -> None:
         runs = self._runs(page.turned, turned_text=turned)
         if self._rtl:
             runs = list(self._logical(runs))
@@ -320,7 +320,7 @@ class _TextReader:
             if line.text and (run.start in self._cuts or not (lines and _attached(lines[-1], line))):
                 lines.append(line)
 
-    def _cut_at_rules(self, runs: Sequence[_Run], rules: Sequence[Rule]) -> Iterator[_Run]:
+    def _cut_at_rules(self, runs: Sequence[_TextRun], rules: Sequence[RuledLine]) -> Iterator[_TextRun]:
         """The runs, cut where a rule stands in a space between two words."""
         crossed: dict[int, list[float]] = {}
         for number, run in enumerate(runs if len(rules) <= _MAX_RULES else ()):
@@ -349,7 +349,7 @@ class _TextReader:
                 run = _part_of(run, cut, run.end, replace(line, left=high))
             yield run
 
-    def _seam(self, run: _Run, position: float) -> _Space | None:
+    def _seam(self, run: _TextRun, position: float) -> _Space | None:
         """Where another object of the file begins next to a rule, without a space."""
         places = [number for number in range(run.start, run.end) if not self._characters[number].isspace()]
         lefts, rights, _ = self._edges(places)
@@ -377,14 +377,14 @@ class _TextReader:
                 known = turn if turn is not True else known
             yield from _spans_within(self._characters, first, end)
 
-    def _runs(self, turned: list[Line], *, turned_text: bool) -> list[_Run]:
+    def _runs(self, turned: list[Line], *, turned_text: bool) -> list[_TextRun]:
         """The horizontal lines. The others are added to `turned`."""
         spans = _spans(self._characters)
         if turned_text:
             spans = list(self._apart(spans))
         middles = [self._visible(start, end) for start, end, _, _ in spans]
         matrices = _matrices(self._text, middles)
-        runs: list[_Run] = []
+        runs: list[_TextRun] = []
         upright = not self._view.turns
         for span, middle, a, b, c, d, size, base, left, _, low, last_left, last_right, last_low in zip(
             spans,
@@ -412,12 +412,12 @@ class _TextReader:
                 size = max(1.0, _OF_HEIGHT * max(map(sub, boxes[3::4], boxes[2::4])))
             line = Line("", left, base - 0.8 * size, 0.0, base + 0.25 * size, base, size)
             if self._rtl and RIGHT_TO_LEFT.search(self._characters, start, end):
-                runs.append(_Run(start, end, line, rtl=True))
+                runs.append(_TextRun(start, end, line, rtl=True))
             elif abs(last_low - low) > _SAME_LINE * size or last_left < left - size:
                 runs += self._levels(start, end, size)
             else:
                 _set_ends(line, left, last_left, last_right)
-                runs.append(_Run(start, end, line))
+                runs.append(_TextRun(start, end, line))
         return runs
 
     def _with_shifts(self, characters: str) -> str:
@@ -502,7 +502,7 @@ class _TextReader:
         top = self._view.top
         return [top - y for y in origins[1::2]]
 
-    def _levels(self, start: int, end: int, size: float) -> Iterator[_Run]:
+    def _levels(self, start: int, end: int, size: float) -> Iterator[_TextRun]:
         """The separate lines in a range of characters that the library took for one line, because it overlooked a line
         end: those at other heights, and those that begin to the left of where the line before them ends.
         """
@@ -517,7 +517,7 @@ class _TextReader:
                 last = places[bisect_left(places, index) - 1]
                 lefts, rights, _ = self._edges([places[bisect_left(places, start)], last])
                 _set_ends(line, lefts[0], lefts[1], rights[1])
-                yield _Run(start, index, line)
+                yield _TextRun(start, index, line)
                 start = index
             before, behind = base, left
 
@@ -532,7 +532,7 @@ class _TextReader:
             lefts, tops, rights, bottoms = zip(*edges, strict=True)
             yield Line(text, min(lefts), min(tops), max(rights), max(bottoms), max(bottoms), 0.0)
 
-    def _logical(self, runs: Sequence[_Run]) -> Iterator[_Run]:
+    def _logical(self, runs: Sequence[_TextRun]) -> Iterator[_TextRun]:
         mostly = is_mostly_rtl(self._characters)
         shown = {
             character
@@ -560,7 +560,7 @@ class _TextReader:
             for line in logical_lines(self._glyphs(places, letters), size, mostly=mostly):
                 line.text = clean(line.text)
                 if line.text:
-                    yield _Run(0, 0, line)
+                    yield _TextRun(0, 0, line)
 
     def _glyphs(self, places: Sequence[int], letters: Sequence[str]) -> list[Glyph]:
         boxes = _loose_boxes(self._text, places)
@@ -576,7 +576,7 @@ class _TextReader:
         y = self._view.top
         return list(zip(lefts, rights, [y - bottom for bottom in bottoms], letters, strict=True))
 
-    def _find_spaces(self, runs: Sequence[_Run]) -> None:
+    def _find_spaces(self, runs: Sequence[_TextRun]) -> None:
         """Measure the spaces of the lines that may have cells, and of those next to a line that has.
 
         To save time, a line is measured only if it is wide for its number of characters, if it is short, or by its
@@ -613,7 +613,7 @@ class _TextReader:
                 wanted = {number for number, length in enumerate(lengths) if length}
             wanted -= done
 
-    def _measure_spaces(self, runs: Sequence[_Run]) -> None:
+    def _measure_spaces(self, runs: Sequence[_TextRun]) -> None:
         places: list[int] = []
         """The characters before and after each space."""
         ends: list[int] = []
@@ -655,7 +655,7 @@ class _TextReader:
         """Whether another object of the file begins after a space."""
         return _get_object(self._text, space[2] - 2) != _get_object(self._text, space[2])
 
-    def _cells(self, runs: Sequence[_Run]) -> Iterator[_Run]:
+    def _cells(self, runs: Sequence[_TextRun]) -> Iterator[_TextRun]:
         """The runs, cut where the space between two pieces is so wide that they are cells or columns."""
         spaced = [number for number, run in enumerate(runs) if run.spaces]
         wides: list[Sequence[_Space]] = [()] * len(runs)
@@ -719,7 +719,7 @@ def _is_beside(before: Line, line: Line) -> bool:
 
 
 def _between_columns(
-    runs: Sequence[_Run], is_drawn_apart: Callable[[_Space], bool]
+    runs: Sequence[_TextRun], is_drawn_apart: Callable[[_Space], bool]
 ) -> Mapping[tuple[int, float], float]:
     """The gutters between columns: wide spaces after which several lines next to each other go on at the same edge. For
     the number of the run before a gutter and its right edge, the left edge that it has in all these lines.
@@ -767,7 +767,7 @@ def _alike(edges: Sequence[tuple[float, int, float]]) -> Iterator[Sequence[tuple
             yield edges[first : last + 1]
 
 
-def _runs_across(run: _Run, edge: float) -> bool:
+def _runs_across(run: _TextRun, edge: float) -> bool:
     size = run.line.size
     return run.line.left < edge - size < run.line.right - size and not any(
         low < edge - _SMALL_GAP * size < high for low, high, _ in run.spaces
@@ -775,7 +775,7 @@ def _runs_across(run: _Run, edge: float) -> bool:
 
 
 def _without_justified(
-    run: _Run, gutters: Container[_Space], others: Sequence[Sequence[_Space]]
+    run: _TextRun, gutters: Container[_Space], others: Sequence[Sequence[_Space]]
 ) -> list[_Space]:
     """The spaces of a run but for those that only justify a piece of it. gutters: end its pieces. others: the wide
     spaces of the next lines."""
@@ -799,13 +799,13 @@ def _without_justified(
 
 
 def _cut(
-    run: _Run,
+    run: _TextRun,
     wide: Sequence[_Space],
     doubtful: Sequence[_Space],
     gutters: list[_Gutter],
     maybe: Sequence[_Gutter],
     is_written: Callable[[_Space], bool],
-) -> Iterator[_Run]:
+) -> Iterator[_TextRun]:
     """Cut the cells off a run, all but its last one. Adds the spaces between them to the sorted `gutters`. wide,
     doubtful: the run's spaces. maybe: all gutters, and the doubtful spaces of all runs.
     """
@@ -833,12 +833,12 @@ def _cut(
         insort(gutters, (line.base, low, high))
     for low, high, cut in spaces:
         before = Line("", line.left, line.top, low, line.bottom, line.base, line.size)
-        yield _Run(run.start, cut, before)
+        yield _TextRun(run.start, cut, before)
         line.left = high
         run.start = cut
 
 
-def _is_filled(run: _Run, near: Sequence[_Run]) -> bool:
+def _is_filled(run: _TextRun, near: Sequence[_TextRun]) -> bool:
     """Whether a line with one wide space only fills its column: a line next to it begins and ends where it does, and has none."""
     size = run.line.size
     return any(
@@ -980,10 +980,10 @@ def _direction(x: float, y: float) -> tuple[int, int]:
     return (0, 1 if y > 0 else -1) if abs(y) > abs(x) else (1 if x > 0 else -1, 0)
 
 
-def _part_of(run: _Run, start: int, end: int, line: Line) -> _Run:
+def _part_of(run: _TextRun, start: int, end: int, line: Line) -> _TextRun:
     spaces = [space for space in run.spaces if line.left <= space[0] and space[1] <= line.right]
     widest = max((high - low for low, high, _ in spaces), default=0.0)
-    return _Run(start, end, line, run.rtl, spaces, widest)
+    return _TextRun(start, end, line, run.rtl, spaces, widest)
 
 
 def clean(text: str) -> str:

@@ -19,7 +19,7 @@ from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.charts import write_chart
 from responsa_formats.parsers.equations import linear
-from responsa_formats.parsers.grid import Cell, place_cells, write_table
+from responsa_formats.parsers.grid import GridCell, place_cells, write_table
 from responsa_formats.parsers.numbering import BULLET, NO_LABEL, Counter, Level, sign_of
 from responsa_formats.parsers.office import (
     Related,
@@ -306,11 +306,11 @@ def _form(text: str, properties: Element | None) -> str:
     return mark_form(text, Form(shift, properties.get("strike", "noStrike") != "noStrike"))
 
 
-def _cells(row: Element) -> Iterator[Cell]:
+def _cells(row: Element) -> Iterator[GridCell]:
     for cell in row.findall("a:tc"):
         if not (is_on(cell.get("hMerge")) or is_on(cell.get("vMerge"))):
             text = tidy_cell("\n".join(_text(node) for node in cell.iter("a:p")))
-            yield Cell(text, whole(cell.get("rowSpan"), 1, 9_999), whole(cell.get("gridSpan"), 1, 9_999))
+            yield GridCell(text, whole(cell.get("rowSpan"), 1, 9_999), whole(cell.get("gridSpan"), 1, 9_999))
 
 
 def _level(properties: Element | None, *, bulleted: bool) -> Level:

@@ -15,7 +15,7 @@ from typing import Final
 from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
-from responsa_formats.parsers.grid import Cell, place_cells, write_table
+from responsa_formats.parsers.grid import GridCell, place_cells, write_table
 from responsa_formats.parsers.office import (
     PAGE_NUMBER,
     Stated,
@@ -102,10 +102,10 @@ def parse(original: Original) -> ParsedDocument:
 def _write_table(blocks: BlockWriter, rows: Sequence[_Row], path: str) -> None:
     edges = sorted({edge for defined, _, _ in rows for edge, _, _ in defined})
     columns = {edge: number for number, edge in enumerate(edges, 1)}
-    above: dict[int, Cell] = {}
-    table: list[list[Cell]] = []
+    above: dict[int, GridCell] = {}
+    table: list[list[GridCell]] = []
     for defined, texts, header in rows:
-        row: list[Cell] = []
+        row: list[GridCell] = []
         last = 0
         for number, text in enumerate(texts):
             edge, beside, below = defined[number] if number < len(defined) else (-1, False, False)
@@ -115,7 +115,7 @@ def _write_table(blocks: BlockWriter, rows: Sequence[_Row], path: str) -> None:
             elif below and right in above:
                 above[right].rows += 1
             else:
-                row.append(Cell(text, 1, max(right - last, 1), header))
+                row.append(GridCell(text, 1, max(right - last, 1), header))
                 above[right] = row[-1]
             last = right
         table.append(row)

@@ -22,7 +22,7 @@ _BANDS: Final = 3
 """The least number of rows between rules without verticals."""
 
 
-class Rule(NamedTuple):
+class RuledLine(NamedTuple):
     """A rule. coord: on the other axis. start, end: its ends."""
 
     upright: bool
@@ -61,11 +61,11 @@ class Grid:
         return None
 
 
-def merge_rules(rules: Sequence[Rule]) -> list[Rule]:
+def merge_rules(rules: Sequence[RuledLine]) -> list[RuledLine]:
     """The rules, of which those in one line that touch are one."""
-    result: list[Rule] = []
+    result: list[RuledLine] = []
     for upright in (False, True):
-        level: list[Rule] = []
+        level: list[RuledLine] = []
         for rule in sorted(rule for rule in rules if rule.upright is upright):
             if level and rule.coord - level[0].coord > _NEAR / 2:
                 result += _join(level)
@@ -75,8 +75,8 @@ def merge_rules(rules: Sequence[Rule]) -> list[Rule]:
     return result
 
 
-def _join(level: Sequence[Rule]) -> Iterator[Rule]:
-    last: Rule | None = None
+def _join(level: Sequence[RuledLine]) -> Iterator[RuledLine]:
+    last: RuledLine | None = None
     for rule in sorted(level, key=lambda rule: rule.start):
         if last is not None and rule.start <= last.end + _NEAR:
             last = last._replace(end=max(last.end, rule.end))
@@ -88,7 +88,7 @@ def _join(level: Sequence[Rule]) -> Iterator[Rule]:
         yield last
 
 
-def grids(rules: Sequence[Rule]) -> list[Grid]:
+def grids(rules: Sequence[RuledLine]) -> list[Grid]:
     """The tables that rules make, without those of a single row or column."""
     rules = merge_rules(rules)
     if len(rules) > _MAX_RULES:
@@ -110,17 +110,17 @@ def grids(rules: Sequence[Rule]) -> list[Grid]:
                 and crossing.start - _NEAR <= rule.coord <= crossing.end + _NEAR
             ):
                 group[root(number)] = root(other)
-    parts: dict[int, list[Rule]] = {}
+    parts: dict[int, list[RuledLine]] = {}
     for number, rule in enumerate([*flat, *upright]):
         parts.setdefault(root(number), []).append(rule)
     return [grid for part in parts.values() if (grid := _grid(part)) is not None]
 
 
-def bands(rules: Sequence[Rule]) -> Iterator[Sequence[Rule]]:
+def bands(rules: Sequence[RuledLine]) -> Iterator[Sequence[RuledLine]]:
     """The runs of horizontal rules of one length below each other, without verticals between them, that may separate rows."""
     rules = merge_rules(rules)
     upright = [rule for rule in rules if rule.upright]
-    alike: dict[tuple[int, int], list[Rule]] = {}
+    alike: dict[tuple[int, int], list[RuledLine]] = {}
     for rule in rules:
         if not rule.upright:
             alike.setdefault((round(rule.start / _NEAR), round(rule.end / _NEAR)), []).append(rule)
@@ -134,7 +134,7 @@ def bands(rules: Sequence[Rule]) -> Iterator[Sequence[Rule]]:
             yield run
 
 
-def _grid(rules: Sequence[Rule]) -> Grid | None:
+def _grid(rules: Sequence[RuledLine]) -> Grid | None:
     flat = [rule for rule in rules if not rule.upright]
     upright = [rule for rule in rules if rule.upright]
     if not flat or not upright:
@@ -167,7 +167,7 @@ def _grid(rules: Sequence[Rule]) -> Grid | None:
     return Grid(ys, xs, [[area for area in row if area is not None] for row in areas])
 
 
-def _stands(rules: Sequence[Rule], coord: float, middle: float) -> bool:
+def _stands(rules: Sequence[RuledLine], coord: float, middle: float) -> bool:
     return any(
         abs(rule.coord - coord) <= _NEAR and rule.start - _NEAR < middle < rule.end + _NEAR for rule in rules
     )
@@ -182,6 +182,6 @@ def _edges(places: Sequence[float], ends: Sequence[float]) -> list[float]:
     return edges
 
 
-def row_edges(run: Sequence[Rule]) -> Iterator[tuple[float, float]]:
+def row_edges(run: Sequence[RuledLine]) -> Iterator[tuple[float, float]]:
     """The upper and the lower edges of the rows between rules."""
     return pairwise(rule.coord for rule in run)

@@ -23,7 +23,7 @@ from chardet.registry import REGISTRY, lookup_encoding
 
 from responsa_formats import rejections
 from responsa_formats.containers import OLE_MAGIC, ZIP_MAGIC, Archive, is_encrypted_office
-from responsa_formats.documents import LeftOutKind, StoredBytes
+from responsa_formats.documents import LeftOutKind, RandomAccessBytes
 from responsa_formats.parsers.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
 from responsa_formats.rejections import Cause, Rejected
 
@@ -143,7 +143,7 @@ _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
 
 
 @dataclass(frozen=True, slots=True)
-class Declaration:
+class FormatDeclaration:
     """The sender's declaration of a format.
 
     format: the declared format; None if nothing declares a known format. wording: the beginning of a sentence that says
@@ -169,7 +169,7 @@ class Original:
     data: bytes
     name: str
     """The declared file name or path, or ''."""
-    declaration: Declaration
+    declaration: FormatDeclaration
     formats: Formats
     format: str = ""
     """The name of the format's row."""
@@ -213,7 +213,7 @@ def sniff(
     return original
 
 
-def decide_format(content: StoredBytes, name: str, content_type: str, formats: Formats) -> str:
+def decide_format(content: RandomAccessBytes, name: str, content_type: str, formats: Formats) -> str:
     """The media type of an uploaded document's format. With this check, for example, a program whose name ends in .md is refused at once.
 
     The other arguments are those of `sniff`. Returns '' if the beginning of a large document does not decide the
@@ -286,23 +286,23 @@ def _archive(original: Original) -> Archive:
         raise
 
 
-def _declaration(name: str, content_type: str, formats: Formats) -> Declaration:
+def _declaration(name: str, content_type: str, formats: Formats) -> FormatDeclaration:
     media = content_type.partition(";")[0].strip().lower()
     named = _TYPE_CHARSET.search(content_type)
     charset = named.group(1).lower() if named else None
     suffix_match = _SUFFIX.search(name)
     suffix = suffix_match.group(1).lower() if suffix_match else ""
     if suffix in _EXPORTED:
-        return Declaration(None, "", charset)
+        return FormatDeclaration(None, "", charset)
     if (known := formats.with_suffix(suffix)) is not None:
-        return Declaration(known, f'The name ends in ".{suffix}"', charset)
+        return FormatDeclaration(known, f'The name ends in ".{suffix}"', charset)
     if (known := formats.with_media_type(media)) is not None:
-        return Declaration(known, f'The content type is "{media}"', charset)
+        return FormatDeclaration(known, f'The content type is "{media}"', charset)
     if suffix:
-        return Declaration(None, f'".{suffix}"', charset)
+        return FormatDeclaration(None, f'".{suffix}"', charset)
     if media not in _UNDECLARED_TYPES:
-        return Declaration(None, f'"{media[:100]}"', charset)
-    return Declaration(None, "", charset)
+        return FormatDeclaration(None, f'"{media[:100]}"', charset)
+    return FormatDeclaration(None, "", charset)
 
 
 def _decode(original: Original) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from responsa_formats import rejections
-from responsa_formats.parsers.eml import MAIL_HEADERS, Mail, MailPart
+from responsa_formats.parsers.eml import MAIL_HEADERS, MailPart, ParsedMail
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.text.canonical import ParsedDocument, one_line
 
@@ -41,7 +41,7 @@ def parse(original: Original) -> ParsedDocument:
         raise rejections.malformed("The file winmail.dat is damaged and cannot be read.") from None
 
 
-def _mail(data: bytes) -> Mail:
+def _mail(data: bytes) -> ParsedMail:
     attributes: dict[int, bytes] = {}
     message: Mapping[int, tuple[int, bytes]] = {}
     attachments: list[dict[int, bytes]] = []
@@ -59,7 +59,7 @@ def _mail(data: bytes) -> Mail:
         else:
             attributes[number] = value
     subject = _text(message.get(_PR_SUBJECT)) or _letters(attributes.get(_SUBJECT, b""))
-    return Mail(
+    return ParsedMail(
         one_line(subject),
         dict.fromkeys(MAIL_HEADERS, ""),
         "",

@@ -23,7 +23,7 @@ from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.charts import write_chart
 from responsa_formats.parsers.formulas import Results
-from responsa_formats.parsers.grid import Row, Span, spread, write_table
+from responsa_formats.parsers.grid import GridRow, Span, spread, write_table
 from responsa_formats.parsers.number_formats import BUILT_IN, Shown, compile_format, general
 from responsa_formats.parsers.office import (
     PAGE_NUMBER,
@@ -53,10 +53,10 @@ _MAX_RUNS: Final = 10
 """How many rows a table that goes on below empty rows may have for its columns to be found again."""
 
 
-def sheet_tables(rows: Sequence[Row], cuts: int = _MAX_CUTS) -> Iterator[list[Row]]:
+def sheet_tables(rows: Sequence[GridRow], cuts: int = _MAX_CUTS) -> Iterator[list[GridRow]]:
     """The tables in a part of a sheet. rows: in order, with the numbers of the sheet, none of them empty. cuts: how
     often the part may be cut into columns."""
-    table: list[Row] = []
+    table: list[GridRow] = []
     start = 0
     forms: dict[int, str] = {}
     for end in range(1, len(rows) + 1):
@@ -84,7 +84,7 @@ def sheet_tables(rows: Sequence[Row], cuts: int = _MAX_CUTS) -> Iterator[list[Ro
     yield from _beside(table, cuts)
 
 
-def _beside(rows: Sequence[Row], cuts: int) -> Iterator[list[Row]]:
+def _beside(rows: Sequence[GridRow], cuts: int) -> Iterator[list[GridRow]]:
     used = sorted({column for row in rows for column in row.cells})
     edge = _edge(rows, used) if cuts else 0
     if not edge:
@@ -96,7 +96,7 @@ def _beside(rows: Sequence[Row], cuts: int) -> Iterator[list[Row]]:
         yield from sheet_tables([half for half in halves if half.cells], cuts - 1)
 
 
-def _edge(rows: Sequence[Row], used: Sequence[int]) -> int:
+def _edge(rows: Sequence[GridRow], used: Sequence[int]) -> int:
     """The first column where another table begins, and which does not only follow an empty one; 0 if there is none.
     Both sides have several columns, and the first one on the right has the names of rows, or the sides end in different
     rows.
@@ -222,11 +222,11 @@ def _text_of(node: Element) -> str:
     return "".join(run.text or "" for run in node.iter("a:t"))
 
 
-def write_sheet(blocks: BlockWriter, rows: Sequence[Row], number: int, name: str) -> None:
+def write_sheet(blocks: BlockWriter, rows: Sequence[GridRow], number: int, name: str) -> None:
     """Write the tables of a sheet. rows: those with content. number, name: the sheet's."""
     prefix = name if _PLAIN_SHEET_NAME.match(name) else "'" + name.replace("'", "''") + "'"
 
-    def place(row: Row) -> Place:
+    def place(row: GridRow) -> Place:
         first, last = min(row.cells), max(row.cells)
         path = f"{prefix}!{_letters(first)}{row.number}"
         return Place(page=number, path=path if first == last else f"{path}:{_letters(last)}{row.number}")
@@ -374,7 +374,7 @@ class _Sheet:
     results: Results
     name: str
     room: int
-    rows: list[Row] = field(default_factory=list[Row])
+    rows: list[GridRow] = field(default_factory=list[GridRow])
     """The rows with content. Columns count from 1."""
     merged: list[str] = field(default_factory=list[str])
     filtered: list[str] = field(default_factory=list[str])
@@ -470,7 +470,7 @@ class _Sheet:
             case "x:row":
                 if self.held:
                     bold = self.light != self.row and len(self.held) > 1
-                    self.rows.append(Row(dict(sorted(self.held.items())), self.row, bold))
+                    self.rows.append(GridRow(dict(sorted(self.held.items())), self.row, bold))
                     self.held.clear()
             case "x:rPh":
                 self.phonetic = False
@@ -501,7 +501,7 @@ class _Sheet:
         spread(self.rows, spans)
         named = {top for top, *_ in _ranges(self.filtered)} | {self.frozen}
         # Bold letters mark a header only above other rows that stand close; sums are bold, too.
-        above: Row | None = None
+        above: GridRow | None = None
         for row, below in zip(self.rows, [*self.rows[1:], None], strict=False):
             begins = above is None or above.number < row.number - 1 or len(above.cells) == 1
             bold = row.header and begins and below is not None and below.number == row.number + 1
@@ -533,7 +533,7 @@ class _Sheet:
                 return _unescape(value)
 
 
-def _number(row: Row) -> int:
+def _number(row: GridRow) -> int:
     return row.number
 
 

@@ -41,12 +41,12 @@ from responsa_formats.sandbox.protocol import (
     OCR,
     ComputeJob,
     DrawJob,
-    Failed,
     Failure,
     Job,
     JobEnded,
     KillJob,
     ParseJob,
+    ZygoteFailed,
     pack_message,
     take_failure,
     unpack_message,
@@ -240,7 +240,7 @@ class ParserPool:
                 try:
                     with self._spooling():
                         return await self._run(frame, zygote, descriptor, job, limits, until)
-                except _LateImport as error:
+                except _MissingImport as error:
                     lacks += 1
                     job = replace(job, late_import=str(error), final=lacks == _MAX_LACKS)
                 except _ZygoteLost as error:
@@ -317,7 +317,7 @@ class ParserPool:
         code = os.waitstatus_to_exitcode(end.status)
         failure = take_failure(frame) if code in (EXIT_FAILED, EXIT_REFUSED) else None
         if failure and failure.missing and not job.final:
-            raise _LateImport(failure.missing)
+            raise _MissingImport(failure.missing)
         if code < 0 and -code not in (signal.SIGXCPU, signal.SIGKILL):  # those are limits
             failure = Failure(job.format, signal.strsignal(-code) or f"signal {-code}")
         if failure:
@@ -429,7 +429,7 @@ class _ZygoteLost(Exception):
     pass
 
 
-class _LateImport(Exception):
+class _MissingImport(Exception):
     """A process lacks a module or a format, which the message names."""
 
 
@@ -540,7 +540,7 @@ class _ZygoteClient:
                 case SandboxCapabilities() as support:
                     if not self._ready.done():
                         self._ready.set_result(support)
-                case Failed(message):
+                case ZygoteFailed(message):
                     self._lose(message)
                 case JobEnded() as end:
                     ended = self._running.get(end.job)

@@ -95,7 +95,7 @@ class KillJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ZygoteFailed:
     """The zygote cannot parse documents and is about to end."""
 
     message: str
@@ -111,7 +111,7 @@ class JobEnded:
     imported: str = ""
 
 
-ControlMessage = Job | KillJob | SandboxCapabilities | Failed | JobEnded
+ControlMessage = Job | KillJob | SandboxCapabilities | ZygoteFailed | JobEnded
 """A zygote sends SandboxCapabilities when it can start processes. This message describes the kernel's support for
 confinement.
 """
@@ -121,7 +121,7 @@ _MESSAGES: dict[str, type[ControlMessage]] = {
     "compute": ComputeJob,
     "kill": KillJob,
     "ready": SandboxCapabilities,
-    "failed": Failed,
+    "failed": ZygoteFailed,
     "ended": JobEnded,
 }
 

@@ -45,12 +45,12 @@ from responsa_formats.sandbox.protocol import (
     ComputeJob,
     ControlMessage,
     DrawJob,
-    Failed,
     Failure,
     Job,
     JobEnded,
     KillJob,
     ParseJob,
+    ZygoteFailed,
     pack_drawn,
     pack_failure,
     pack_message,
@@ -444,7 +444,7 @@ def _main(control_number: int, table: str, ocr: bool) -> int:
 
 
 def _fail(control: socket.socket, error: Exception) -> int:
-    control.send(pack_message(Failed(f"{type(error).__name__}: {error}"[:1000])))
+    control.send(pack_message(ZygoteFailed(f"{type(error).__name__}: {error}"[:1000])))
     return 1
 
 

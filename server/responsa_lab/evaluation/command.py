@@ -11,7 +11,7 @@ import typer
 
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.citations import eval_citations
-from responsa_lab.evaluation.dataset import DataSet, Limit, Question
+from responsa_lab.evaluation.dataset import DataSet, DatasetQuestion, Limit
 from responsa_lab.evaluation.injection import eval_injection
 from responsa_lab.evaluation.intents import eval_intents
 from responsa_lab.evaluation.measuring import (
@@ -33,7 +33,8 @@ from responsa_server.cli.session import open_async_client
 Scores = RetrievalScores | AnswerScores
 Measured = TypeVar("Measured")
 Asking = Callable[
-    [AsyncResponsa, Sequence[Question], str, Mapping[str, str], Callable[[], None]], Awaitable[Measured]
+    [AsyncResponsa, Sequence[DatasetQuestion], str, Mapping[str, str], Callable[[], None]],
+    Awaitable[Measured],
 ]
 
 Folder = Annotated[Path, typer.Argument(help="A folder with docs.jsonl and questions.jsonl.")]

@@ -16,7 +16,7 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from responsa_lab.evaluation.metrics import Span
+from responsa_lab.evaluation.metrics import TextSpan
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 
 Line = TypeVar("Line", bound=BaseModel)
@@ -77,7 +77,7 @@ def collection_name(folder: Path, limit: int) -> str:
     return f"eval-{name or 'set'}"[:limit].rstrip("-")
 
 
-class _Answer(BaseModel):
+class _KnownAnswer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     text: str
@@ -86,7 +86,7 @@ class _Answer(BaseModel):
     byte_end: int = 0
 
 
-class Question(BaseModel):
+class DatasetQuestion(BaseModel):
     """A question with its known answers."""
 
     model_config = ConfigDict(frozen=True)
@@ -94,7 +94,7 @@ class Question(BaseModel):
     id: str
     question: str
     doc_ids: tuple[str, ...] = ()
-    answers: tuple[_Answer, ...] = ()
+    answers: tuple[_KnownAnswer, ...] = ()
     answerable: bool = True
 
     @property
@@ -103,9 +103,9 @@ class Question(BaseModel):
         return [answer.text for answer in self.answers]
 
     @property
-    def gold_spans(self) -> Sequence[Span]:
+    def gold_spans(self) -> Sequence[TextSpan]:
         return [
-            Span(answer.doc_id, answer.byte_start, answer.byte_end)
+            TextSpan(answer.doc_id, answer.byte_start, answer.byte_end)
             for answer in self.answers
             if answer.doc_id
         ]
@@ -116,7 +116,7 @@ class DataSet:
     """The documents and questions of a folder."""
 
     documents: Path
-    questions: Sequence[Question]
+    questions: Sequence[DatasetQuestion]
     collection: str
     """The name of the default collection for a measurement: eval- followed by the folder's name."""
 
@@ -135,7 +135,7 @@ class DataSet:
                     "Name a folder with docs.jsonl and questions.jsonl.",
                     EXIT_USAGE,
                 )
-        questions = [line for _, line in lines(questions_file, Question, "question")]
+        questions = [line for _, line in lines(questions_file, DatasetQuestion, "question")]
         if not questions:
             raise CommandFailed(f"{questions_file} holds no questions.", "", EXIT_USAGE)
         return cls(documents, spread(questions, limit), collection_name(folder, 63))

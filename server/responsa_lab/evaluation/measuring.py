@@ -14,9 +14,9 @@ from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa_client import CitationVerdict, SearchMode, search_request
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
-from responsa_lab.evaluation.dataset import Question
+from responsa_lab.evaluation.dataset import DatasetQuestion
 from responsa_lab.evaluation.metrics import (
-    Span,
+    TextSpan,
     camel,
     fuse,
     gold_cited,
@@ -28,7 +28,7 @@ from responsa_lab.evaluation.metrics import (
     round_off,
 )
 from responsa_server.cli.call_errors import sentence_of
-from responsa_server.cli.ingest import DocumentValues, FileOutcome, Report, ensure_collection, ingest
+from responsa_server.cli.ingest import DocumentReport, DocumentValues, FileOutcome, ensure_collection, ingest
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.sources import Entry, count, entries, find, list_suffixes
@@ -113,7 +113,7 @@ async def take_in(
     """
     failed: list[str] = []
 
-    def show_report(report: Report) -> None:
+    def show_report(report: DocumentReport) -> None:
         progress.advance()
         # A page that only redirects to another has a front matter, and no text in which an answer could stand.
         empty = report.error is not None and report.error.reason == "DOCUMENT_EMPTY"
@@ -155,7 +155,7 @@ class ComparedScores:
 
 async def compare_rankings(
     client: AsyncResponsa,
-    questions: Sequence[Question],
+    questions: Sequence[DatasetQuestion],
     collection: str,
     keys: Mapping[str, str],
     advance: Callable[[], None],
@@ -165,7 +165,7 @@ async def compare_rankings(
     """
     answerable = [question for question in questions if question.doc_ids and question.answerable]
 
-    async def rankings(question: Question) -> Sequence[list[str]]:
+    async def rankings(question: DatasetQuestion) -> Sequence[list[str]]:
         searches = [
             search_request(question.question, [collection], _PASSAGES),
             search_request(
@@ -184,7 +184,7 @@ async def compare_rankings(
     return {way: _compare([ways[index] for ways in results], answerable) for index, way in enumerate(WAYS)}
 
 
-def _compare(rankings: Sequence[Sequence[str]], questions: Sequence[Question]) -> ComparedScores:
+def _compare(rankings: Sequence[Sequence[str]], questions: Sequence[DatasetQuestion]) -> ComparedScores:
     gains: tuple[list[float], list[float]] = ([], [])
     for ranking, question in zip(rankings, questions, strict=True):
         half = hashlib.sha256(question.question.encode()).digest()[0] % 2
@@ -201,7 +201,7 @@ def _compare(rankings: Sequence[Sequence[str]], questions: Sequence[Question]) -
 
 async def measure_retrieval(
     client: AsyncResponsa,
-    questions: Sequence[Question],
+    questions: Sequence[DatasetQuestion],
     collection: str,
     keys: Mapping[str, str],
     advance: Callable[[], None],
@@ -209,7 +209,7 @@ async def measure_retrieval(
     """Searches for each question that has a document, and compares the ranking of documents with the right documents."""
     answerable = [question for question in questions if question.doc_ids and question.answerable]
 
-    async def ranking(question: Question) -> list[str]:
+    async def ranking(question: DatasetQuestion) -> list[str]:
         hits = await client.search(question.question, [collection], top_k=_PASSAGES)
         advance()
         return list(dict.fromkeys(keys.get(hit.passage.document, hit.passage.document) for hit in hits))
@@ -239,7 +239,7 @@ class _Answered:
 
 async def measure_answers(
     client: AsyncResponsa,
-    questions: Sequence[Question],
+    questions: Sequence[DatasetQuestion],
     collection: str,
     keys: Mapping[str, str],
     advance: Callable[[], None],
@@ -248,7 +248,7 @@ async def measure_answers(
     Deletes the conversations again."""
     texts: dict[str, bytes] = {}
 
-    async def ask(question: Question) -> _Answered:
+    async def ask(question: DatasetQuestion) -> _Answered:
         async with answering(client, question.question, collection) as turn:
             verified = len(await valid_citations(client, turn, texts))
         advance()
@@ -279,7 +279,9 @@ async def measure_answers(
     )
 
 
-def _judge(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str], verified: int) -> _Answered:
+def _judge(
+    turn: turn_pb2.Turn, question: DatasetQuestion, keys: Mapping[str, str], verified: int
+) -> _Answered:
     event = turn.terminal_event
     kind = event.WhichOneof("event") or "failed"
     answer = event.answer
@@ -358,10 +360,10 @@ async def valid_citations(
     return right
 
 
-def spans_of(citations: Iterable[citation_pb2.Citation], keys: Mapping[str, str]) -> list[Span]:
+def spans_of(citations: Iterable[citation_pb2.Citation], keys: Mapping[str, str]) -> list[TextSpan]:
     """The quoted bytes of each citation. keys: the source_key of each document, by the document's name."""
     return [
-        Span(
+        TextSpan(
             keys.get(citation.document_version.partition("/versions/")[0], ""),
             citation.source_range.start,
             citation.source_range.end,

@@ -109,7 +109,7 @@ def fraction(value: float | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TextSpan:
     """The bytes [start, end) of a document's text."""
 
     document: str
@@ -121,11 +121,11 @@ class Span:
         """The number of bytes."""
         return self.end - self.start
 
-    def covers(self, other: Span) -> bool:
+    def covers(self, other: TextSpan) -> bool:
         """Whether the other span lies within this span."""
         return self.document == other.document and self.start <= other.start and other.end <= self.end
 
-    def overlap(self, other: Span) -> int:
+    def overlap(self, other: TextSpan) -> int:
         """The number of bytes that both spans have."""
         if self.document != other.document:
             return 0
@@ -152,7 +152,7 @@ def _render(markdown: str) -> str:
     return "".join(parts)
 
 
-def gold_cited(cited: Iterable[Span], gold: Collection[Span]) -> bool:
+def gold_cited(cited: Iterable[TextSpan], gold: Collection[TextSpan]) -> bool:
     """Whether a cited span covers a whole gold span."""
     return any(span.covers(part) for span in cited for part in gold)
 

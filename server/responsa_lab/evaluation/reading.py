@@ -28,7 +28,7 @@ from responsa.type.v1 import byte_range_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.dataset import Limit, lines, spread
 from responsa_lab.evaluation.measuring import answering, load_documents, several, spans_of, valid_citations
-from responsa_lab.evaluation.metrics import Interval, Span, camel, fraction, mean, ratio, round_off, share
+from responsa_lab.evaluation.metrics import Interval, TextSpan, camel, fraction, mean, ratio, round_off, share
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -57,8 +57,8 @@ class Asked(BaseModel):
     kind: Literal["answerable", "near_miss", "off_topic"]
     question: Annotated[str, Field(min_length=1, max_length=4000)]
     form: Literal["prose", "table", "list", "code"] | None = None
-    answers: tuple[Span, ...] = ()
-    belongs: tuple[Span, ...] = ()
+    answers: tuple[TextSpan, ...] = ()
+    belongs: tuple[TextSpan, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Asked:
@@ -70,7 +70,7 @@ class Asked(BaseModel):
         return self
 
 
-class Source(BaseModel):
+class DocumentSource(BaseModel):
     """Where the documents of a source come from, and how many there are. sha256: see `digest`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -98,10 +98,10 @@ class Read:
     outcome: str
     model: str
     text: str
-    shown: Sequence[Span]
-    more: Sequence[Span]
+    shown: Sequence[TextSpan]
+    more: Sequence[TextSpan]
     shown_bytes: int
-    cited: Sequence[Span]
+    cited: Sequence[TextSpan]
     citations: int
     uncited: bool
     text_only: bool
@@ -111,7 +111,7 @@ class Read:
         """Whether a model wrote an answer from the passages of its prompt, cited or not."""
         return self.uncited or (self.outcome == "answer" and self.model not in _NO_MODEL)
 
-    def has(self, spans: Iterable[Span]) -> bool:
+    def has(self, spans: Iterable[TextSpan]) -> bool:
         """Whether one of the spans shows a place that answers the question."""
         return any(meets(span, self.question.answers) for span in spans)
 
@@ -119,7 +119,7 @@ class Read:
 _NO_MODEL: Final = ("", "passages", "template")
 
 
-def meets(span: Span, places: Iterable[Span]) -> bool:
+def meets(span: TextSpan, places: Iterable[TextSpan]) -> bool:
     """Whether the span and one of the places overlap in at least half of the shorter of the two."""
     return any(2 * span.overlap(part) >= min(span.length, part.length) for part in places)
 
@@ -205,16 +205,18 @@ def digest(folder: Path) -> tuple[int, str]:
     return len(files), hasher.hexdigest()
 
 
-def sources(folder: Path) -> Mapping[str, Source]:
+def sources(folder: Path) -> Mapping[str, DocumentSource]:
     """The sources that sources.toml names. Raises CommandFailed: the file is missing or wrong."""
     file = folder / "sources.toml"
     try:
-        return TypeAdapter(dict[str, Source]).validate_python(tomllib.loads(file.read_text(encoding="utf-8")))
+        return TypeAdapter(dict[str, DocumentSource]).validate_python(
+            tomllib.loads(file.read_text(encoding="utf-8"))
+        )
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise CommandFailed(f"{file} cannot be read: {error}", "", EXIT_USAGE) from None
 
 
-def check_folder(folder: Path, known: Mapping[str, Source], name: str, documents: Path) -> Path:
+def check_folder(folder: Path, known: Mapping[str, DocumentSource], name: str, documents: Path) -> Path:
     """The folder of a source's documents. folder: where `known` was read. Raises CommandFailed: no such source is
     known, or its documents are not those that the set was made for."""
     if (source := known.get(name)) is None:
@@ -389,8 +391,10 @@ def _read(
     shown, fallbacks = [*answer.excerpts, *refused.excerpts], [*answer.fallbacks, *refused.fallbacks]
     wrote = answer.model not in _NO_MODEL
 
-    def span(excerpt: excerpt_pb2.Excerpt, part: byte_range_pb2.ByteRange) -> Span:
-        return Span(keys.get(excerpt.document_version.partition("/versions/")[0], ""), part.start, part.end)
+    def span(excerpt: excerpt_pb2.Excerpt, part: byte_range_pb2.ByteRange) -> TextSpan:
+        return TextSpan(
+            keys.get(excerpt.document_version.partition("/versions/")[0], ""), part.start, part.end
+        )
 
     return Read(
         question=question,
@@ -416,7 +420,7 @@ def _write(file: Path, values: Sequence[Mapping[str, Json]]) -> None:
 
 
 def _line(read: Read) -> dict[str, Json]:
-    def spans(those: Sequence[Span]) -> list[Json]:
+    def spans(those: Sequence[TextSpan]) -> list[Json]:
         return [asdict(span) for span in those]
 
     return {

@@ -29,7 +29,7 @@ _FOLDER: Final = "optimise"
 _MOST_USD: Final = 1_000_000
 
 
-class Metric(StrEnum):
+class AnswerMetric(StrEnum):
     """What makes an answer good. RIGHT: the label is right. REFUSED: the message is out of scope, or not, as the label
     says. CITED: the queries find a document that must be cited."""
 
@@ -49,7 +49,7 @@ class Optimiser(StrEnum):
 class _Task:
     agent: str
     data: Path
-    metric: Metric | None
+    metric: AnswerMetric | None
     budget: Decimal
     node: str
     optimiser: Optimiser
@@ -84,7 +84,7 @@ def optimise(
         ),
     ],
     metric: Annotated[
-        Metric | None,
+        AnswerMetric | None,
         typer.Option(
             "--metric",
             help=(
@@ -146,7 +146,7 @@ async def _run(task: _Task) -> None:
     from responsa_lab.optimising.nodes import Answering, find_tunable, rename_prompt
     from responsa_lab.optimising.questions import Questions, documents
     from responsa_lab.optimising.record import Record, Stopped
-    from responsa_local.embedded.layout import Layout
+    from responsa_local.embedded.layout import EmbeddedLayout
     from responsa_server.agents.config.content import Content, pack, unpack
     from responsa_server.agents.engine.config import AgentConfig
     from responsa_server.app.models import model_table
@@ -165,7 +165,7 @@ async def _run(task: _Task) -> None:
         # The keys of a message have no order. That of the stored version makes equal prompts.
         content = unpack(pack(Content.model_validate(structs.whole("content", base.content))))
         settings = load()
-        models = model_table(settings.language_models, Layout.of(settings.home))
+        models = model_table(settings.language_models, EmbeddedLayout.of(settings.home))
         stack.push_async_callback(models.close)
         name = task.model or next(iter(content.chain), "")
         if not name:
@@ -195,8 +195,8 @@ async def _run(task: _Task) -> None:
                 "Use --optimiser examples.",
                 EXIT_USAGE,
             )
-        metric = task.metric or (Metric.RIGHT if node.decides else Metric.CITED)
-        if (metric is Metric.CITED) is node.decides:
+        metric = task.metric or (AnswerMetric.RIGHT if node.decides else AnswerMetric.CITED)
+        if (metric is AnswerMetric.CITED) is node.decides:
             raise CommandFailed(
                 f"The metric “{metric.value}” does not fit the node “{node.name}”.",
                 "Leave --metric out.",
@@ -234,9 +234,9 @@ async def _run(task: _Task) -> None:
                 "test": len(data.test),
             },
         }
-        candidates = dict[program.Candidate, Answering]()
+        candidates = dict[program.CandidatePrompt, Answering]()
 
-        async def label(candidate: program.Candidate, text: str) -> str:
+        async def label(candidate: program.CandidatePrompt, text: str) -> str:
             if candidate not in candidates:
                 version = node.version(candidate.instruction, candidate.first)
                 candidates[candidate] = Answering(version, node.name, record)
@@ -257,7 +257,7 @@ async def _run(task: _Task) -> None:
                 instructions=task.optimiser is Optimiser.INSTRUCTION,
                 trials=task.trials,
             )
-            if best == program.Candidate(node.instruction, ()):
+            if best == program.CandidatePrompt(node.instruction, ()):
                 raise CommandFailed(
                     f"No candidate is better than {base.name} on the {data.what}s that decide, so no version is made.",
                     f"Give other {data.what}s, or more --trials.",

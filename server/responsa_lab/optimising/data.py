@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,6 +25,7 @@ class Item(BaseModel):
     id: Annotated[str, Field(min_length=1)]
     text: Annotated[str, Field(min_length=1, pattern=r"\S")]
     part: Literal["train", "test"]
+    noun: ClassVar[str]
 
     @property
     def group(self) -> str:
@@ -32,17 +33,18 @@ class Item(BaseModel):
         return ""
 
 
-class Message(Item):
+class LabelledMessage(Item):
     """A message and its right label."""
 
     label: str
+    noun = "message"
 
     @property
     def group(self) -> str:
         return self.label
 
 
-class Question(Item):
+class LabelledQuestion(Item):
     """A question and what makes an answer good.
 
     documents: the documents of which one must be cited, each as `documents/{uuid}` or by its source_key. contains: a
@@ -54,6 +56,7 @@ class Question(Item):
     contains: str = ""
     refused: bool = False
     parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
+    noun = "question"
 
     @model_validator(mode="after")
     def _check_label(self) -> Self:
@@ -70,7 +73,7 @@ One = TypeVar("One", bound=Item)
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled(Generic[One]):
+class LabelledLines(Generic[One]):
     """The lines of a file. examples, chosen: the two halves of the part `train`: demonstrations come from `examples`,
     and candidates are compared on `chosen`.
     sha256: the hash of the file, in hexadecimal digits. what: what a line is, `message` or `question`.
@@ -83,7 +86,9 @@ class Labelled(Generic[One]):
     what: str
 
 
-def read(path: Path, kind: type[One], wrong: Callable[[One], str], known: Collection[str]) -> Labelled[One]:
+def read(
+    path: Path, kind: type[One], wrong: Callable[[One], str], known: Collection[str]
+) -> LabelledLines[One]:
     """The lines of a file.
 
     Args:
@@ -95,7 +100,7 @@ def read(path: Path, kind: type[One], wrong: Callable[[One], str], known: Collec
             also in the part `train` or among the agent's
             examples, or a part has fewer than 10 lines. The message names the line.
     """
-    what = kind.__name__.lower()
+    what = kind.noun
     ids, texts = dict[str, str](), dict[str, tuple[str, One]]()
     for where, item in lines(path, kind, what, 'Name a file with lines {"id", "text", "part"} and a label.'):
         if why := wrong(item):
@@ -122,7 +127,7 @@ def read(path: Path, kind: type[One], wrong: Callable[[One], str], known: Collec
     # Sorted by label, every second line goes to the other half, so that both halves have the same labels.
     train = sorted(parts["train"], key=lambda item: item.group)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Labelled(train[::2], train[1::2], parts["test"], digest, what)
+    return LabelledLines(train[::2], train[1::2], parts["test"], digest, what)
 
 
 def _refuse(where: str, why: str) -> CommandFailed:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from responsa_lab.optimising.data import Message, read
+from responsa_lab.optimising.data import LabelledMessage, read
 from responsa_lab.optimising.nodes import Answering, TunedNode
 from responsa_lab.optimising.record import Record
 from responsa_server.agents.config.content import Content
@@ -19,11 +19,11 @@ class Messages:
     def __init__(self, node: TunedNode, path: Path, known: Collection[str], metric: str) -> None:
         """known: as for `data.read`. metric: what decides, `right` or `refused`."""
 
-        def wrong(message: Message) -> str:
+        def wrong(message: LabelledMessage) -> str:
             has = f"has the label “{message.label}”; the labels are {', '.join(node.labels)}"
             return "" if message.label in node.labels else has
 
-        self.data = read(path, Message, wrong, known)
+        self.data = read(path, LabelledMessage, wrong, known)
         self._node = node
         self._metric = metric
         self._label = {item.text: item.label for item in (*self.data.examples, *self.data.chosen)}

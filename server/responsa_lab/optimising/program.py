@@ -27,7 +27,7 @@ import optuna
 from dspy.lm15 import Message, Request, Response, TextPart, Usage
 from dspy.teleprompt import BootstrapFewShotWithRandomSearch, MIPROv2
 
-from responsa_lab.optimising.data import Item, Labelled
+from responsa_lab.optimising.data import Item, LabelledLines
 from responsa_lab.optimising.nodes import TunedNode
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.domain.intents import Example
@@ -44,14 +44,14 @@ _NONE: Final = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidatePrompt:
     """What an optimiser compares. instruction: as in `TunedNode`. first: the examples to show first."""
 
     instruction: str
     first: tuple[Example, ...]
 
 
-Labels = Callable[[Candidate, str], Coroutine[Any, Any, str]]
+Labels = Callable[[CandidatePrompt, str], Coroutine[Any, Any, str]]
 """The label that a candidate gives a text; "" if the model's answer has not the right shape."""
 Score = Callable[[str, str], Coroutine[Any, Any, float]]
 """How good a label is for a text, from 0 to 1."""
@@ -91,7 +91,7 @@ class _Adapter(dspy.ChatAdapter):
     """Has a candidate label a text. Questions for instructions are asked in DSPy's form; a small model that does not
     keep to it has answered with its whole text."""
 
-    def __init__(self, label: Callable[[Candidate, str], str]) -> None:
+    def __init__(self, label: Callable[[CandidatePrompt, str], str]) -> None:
         super().__init__(use_json_adapter_fallback=False)
         self._label = label
 
@@ -118,14 +118,14 @@ class _Adapter(dspy.ChatAdapter):
 
 async def search(
     base: TunedNode,
-    data: Labelled[Any],
+    data: LabelledLines[Any],
     labels: Labels,
     score: Score,
     record: Record,
     *,
     instructions: bool,
     trials: int,
-) -> Candidate:
+) -> CandidatePrompt:
     """The best candidate.
 
     Args:
@@ -137,7 +137,7 @@ async def search(
     loop = asyncio.get_running_loop()
     lm = dspy.LM(record.name, engine=_Engine(record, loop), cache=False, num_retries=0)
 
-    def label(candidate: Candidate, text: str) -> str:
+    def label(candidate: CandidatePrompt, text: str) -> str:
         return asyncio.run_coroutine_threadsafe(labels(candidate, text), loop).result()
 
     def good(right: Any, prediction: Any, trace: object = None) -> float:
@@ -188,7 +188,7 @@ async def search(
     return best
 
 
-async def _total(candidate: Candidate, items: Sequence[Item], labels: Labels, score: Score) -> float:
+async def _total(candidate: CandidatePrompt, items: Sequence[Item], labels: Labels, score: Score) -> float:
     async def score_of(text: str) -> float:
         return await score(text, await labels(candidate, text))
 
@@ -199,6 +199,8 @@ def _to_examples(items: Sequence[Any]) -> Sequence[Any]:
     return [dspy.Example(message=item.text, label=item.group).with_inputs("message") for item in items]
 
 
-def _candidate(signature: Any, demos: Sequence[Mapping[str, Any]]) -> Candidate:
+def _candidate(signature: Any, demos: Sequence[Mapping[str, Any]]) -> CandidatePrompt:
     text = "" if signature.instructions == _NONE else signature.instructions
-    return Candidate(text, tuple(Example(demo["message"], demo["label"]) for demo in demos if demo["label"]))
+    return CandidatePrompt(
+        text, tuple(Example(demo["message"], demo["label"]) for demo in demos if demo["label"])
+    )

@@ -16,7 +16,7 @@ from responsa_client import CitationVerdict, search_request, turn_error
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.measuring import answering, source_keys
 from responsa_lab.evaluation.metrics import gold_in_text, reciprocal_rank
-from responsa_lab.optimising.data import Question, read
+from responsa_lab.optimising.data import LabelledQuestion, read
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.content import Content, pack
 from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
@@ -75,7 +75,7 @@ class Outcome:
     documents: Sequence[str]
     text: str
 
-    def judge(self, question: Question, right: Set[str]) -> Mapping[str, bool]:
+    def judge(self, question: LabelledQuestion, right: Set[str]) -> Mapping[str, bool]:
         """Whether the outcome is good by each metric. right: the labelled documents. A question that must be refused is
         good by all of them if it was."""
         as_labelled = self.refused == question.refused
@@ -113,7 +113,7 @@ class Questions:
                 EXIT_USAGE,
             )
 
-        def wrong(question: Question) -> str:
+        def wrong(question: LabelledQuestion) -> str:
             if question.part == "train" and question.refused:
                 return "must be refused, which no search shows; move it to the part `test`"
             if question.part == "train" and question.parameters.get(source):
@@ -121,7 +121,7 @@ class Questions:
             missing = [key for key in question.documents if key not in documents]
             return f"names the document “{missing[0]}”, which you have not" if missing else ""
 
-        self.data = data = read(path, Question, wrong, known)
+        self.data = data = read(path, LabelledQuestion, wrong, known)
         self._client = client
         self._table = config.retrieval
         self._limit = config.limits.cost_micros
@@ -149,7 +149,7 @@ class Questions:
         """Whether the server's version is good on each question of the part `test`, by metric. Raises Stopped."""
         digest = hashlib.sha256(pack(content)).hexdigest()
 
-        async def judge(question: Question) -> Mapping[str, bool]:
+        async def judge(question: LabelledQuestion) -> Mapping[str, bool]:
             parts = [digest, question.text, question.parameters]
             stored = await record.keep(
                 parts, self._limit, lambda limit: self._ask(version, question, limit, record)
@@ -171,7 +171,9 @@ class Questions:
         results = [task.result() for task in tasks]
         return {metric: [item[metric] for item in results] for metric in ("cited", "right", "refused")}
 
-    async def _ask(self, version: str, question: Question, limit: int, record: Record) -> tuple[str, int]:
+    async def _ask(
+        self, version: str, question: LabelledQuestion, limit: int, record: Record
+    ) -> tuple[str, int]:
         if not limit and not self._free:
             raise record.over()
         async with answering(

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from responsa_lab.scripted.obedient import Obedient
-from responsa_lab.scripted.readers import Eager, Labelled
-from responsa_lab.scripted.strong import Broken, Calling, FailureKind, Strong
+from responsa_lab.scripted.readers import Eager, LabelledReader
+from responsa_lab.scripted.strong import Broken, FailureKind, Strong, ToolCallingModel
 from responsa_server.domain.models import ChatModel
 
 PROVIDER = "scripted"
@@ -26,8 +26,8 @@ def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
         Strong(PRICED),
         Obedient(),
         Obedient("heedless", inside=True),
-        Calling(),
-        Labelled(),
+        ToolCallingModel(),
+        LabelledReader(),
         Eager(),
         *(Broken(kind, idle_seconds) for kind in FailureKind),
     ]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from responsa_lab.scripted.reading import Reading, content, points_back, sentences, stems, words
+from responsa_lab.scripted.reading import ParsedPrompt, content, points_back, sentences, stems, words
 
 # An example's label is used if the similarity between the example's words and the text's words is at least this value.
 _ALIKE: Final = 0.6
@@ -90,7 +90,7 @@ _NAME: Final = re.compile(r"(?<!^)(?<![.!?] )\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+
 _FEW: Final = 4
 
 
-def fill(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
+def fill(schema: Mapping[str, object], reading: ParsedPrompt, *, orders: Sequence[str] = ()) -> object:
     """A value that fits the schema. orders: the injected instructions. If this list is not empty and the schema has a
     text field, the value obeys the instructions instead of the rules."""
     return _value("", cast("Mapping[str, Any]", schema), _ChoiceRequest(reading, schema, orders))
@@ -117,7 +117,7 @@ def label_of(text: str, labels: Sequence[str], examples: Sequence[tuple[str, str
     return next((label for label in _USUAL if label in labels), labels[0])
 
 
-def standalone(reading: Reading) -> str:
+def standalone(reading: ParsedPrompt) -> str:
     """The question in a form that can be understood without the conversation."""
     question = reading.question
     earlier = [item.text for item in reading.history if item.user and item.text.strip() != question]
@@ -141,7 +141,7 @@ def other_ways(question: str, limit: int = 3) -> list[str]:
     return [query for query in dict.fromkeys(queries) if meant and query.lower() != question.lower()][:limit]
 
 
-def tools_for(reading: Reading, names: Sequence[str]) -> Sequence[str]:
+def tools_for(reading: ParsedPrompt, names: Sequence[str]) -> Sequence[str]:
     """The tools that a question needs, among those with these names. A tool without a rule is needed if its description
     shares a word with the question."""
     question = reading.question
@@ -161,7 +161,7 @@ def tools_for(reading: Reading, names: Sequence[str]) -> Sequence[str]:
 
 
 class _ChoiceRequest:
-    def __init__(self, reading: Reading, schema: Mapping[str, object], orders: Sequence[str]) -> None:
+    def __init__(self, reading: ParsedPrompt, schema: Mapping[str, object], orders: Sequence[str]) -> None:
         self.reading = reading
         self.definitions = cast("Mapping[str, Any]", schema.get("$defs", {}))
         self.orders = orders
@@ -224,7 +224,7 @@ def _several(name: str, schema: Mapping[str, Any], request: _ChoiceRequest) -> l
     return [_value(name, inner, request) for _ in range(int(schema.get("minItems", 0)))]
 
 
-def _sources_of_example(reading: Reading) -> Sequence[str]:
+def _sources_of_example(reading: ParsedPrompt) -> Sequence[str]:
     """The sources of the example whose question shares most meaningful words with the question."""
     meant = stems(reading.question)
     near = [(len(meant & stems(text)), label) for text, label in reading.examples if label.startswith("{")]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from responsa_lab.scripted.choosing import fill
-from responsa_lab.scripted.reading import Reading
+from responsa_lab.scripted.reading import ParsedPrompt
 from responsa_lab.scripted.strong import Strong, orders
 from responsa_server.domain.models import Provenance
 
@@ -30,7 +30,7 @@ class Obedient(Strong):
         super().__init__(name)
         self._inside = inside
 
-    def says(self, reading: Reading) -> str:
+    def says(self, reading: ParsedPrompt) -> str:
         orders = self.find_injected(reading)
         if not orders:
             return super().says(reading)
@@ -38,7 +38,7 @@ class Obedient(Strong):
             return json.dumps(fill(schema, reading, orders=orders), ensure_ascii=False)
         return "\n\n".join(f"{OBEYED} {order}" for order in orders)
 
-    def find_injected(self, reading: Reading) -> Sequence[str]:
+    def find_injected(self, reading: ParsedPrompt) -> Sequence[str]:
         """The injected instructions that the model obeys, without repetitions. The system prompt and users' messages contain
         many requests. Therefore, in these messages, only attempts to take over the model count.
         """

@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from responsa_lab.scripted.reading import Passage, Reading, sentences, words
+from responsa_lab.scripted.reading import NumberedPassage, ParsedPrompt, sentences, words
 from responsa_lab.scripted.strong import Strong, rank, write
 from responsa_server.domain.models import ModelError, ModelFault
 
@@ -47,7 +47,7 @@ _BULLET: Final = re.compile(r"^(?:[-*+#>]+|\d+[.)])\s+")
 class _PassageReader(Strong):
     """Reads passages as its subclass does, and judges answers. Its other replies are those of the strong model."""
 
-    def says(self, reading: Reading) -> str:
+    def says(self, reading: ParsedPrompt) -> str:
         if reading.prompt.purpose == JUDGING:
             # Right if all words of the answer stand in one of the references, and partly right if most do.
             answer = set(words(reading.fence_text("answer")))
@@ -59,12 +59,12 @@ class _PassageReader(Strong):
             return super().says(reading)
         return self.reads(reading)
 
-    def reads(self, reading: Reading) -> str:
+    def reads(self, reading: ParsedPrompt) -> str:
         """The answer from the passages."""
         raise NotImplementedError
 
 
-class Labelled(_PassageReader):
+class LabelledReader(_PassageReader):
     """A `ChatModel` with the name `labelled`. Its other replies, such as those with a schema, are those of the strong model.
 
     labels: the texts that answer each question. If None, they are read from the file that LABELS names: one JSON object
@@ -76,7 +76,7 @@ class Labelled(_PassageReader):
         self._labels = None if labels is None else {_plain(key): texts for key, texts in labels.items()}
         self._read: tuple[float, Mapping[str, Sequence[str]]] | None = None
 
-    def reads(self, reading: Reading) -> str:
+    def reads(self, reading: ParsedPrompt) -> str:
         """The label's text and its mark, or the mark for no answer. Raises ModelError: there is no file of labels, or it cannot be read."""
         for text in self._texts(reading.question):
             for passage in reading.passages:
@@ -111,7 +111,7 @@ class Eager(_PassageReader):
     def __init__(self) -> None:
         super().__init__("eager")
 
-    def reads(self, reading: Reading) -> str:
+    def reads(self, reading: ParsedPrompt) -> str:
         """The altered sentence and its mark. Without passages, the strong model's reply."""
         if not reading.passages:
             return write(reading)
@@ -156,7 +156,7 @@ def invent(sentence: str) -> str:
     return _END.sub(" at Venninck.", sentence, count=1)
 
 
-def common(text: str, passage: Passage) -> str:
+def common(text: str, passage: NumberedPassage) -> str:
     """The longest run of words of the text that stands in the passage, if it has at least half of the text's characters; otherwise ""."""
     words, shown = _plain(text).split(" "), f" {_plain(passage.text)} "
     whole = len(" ".join(words))

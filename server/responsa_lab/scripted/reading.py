@@ -91,7 +91,7 @@ class Fenced:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class NumberedPassage:
     """A retrieved passage. number: the number that an answer uses to cite this passage."""
 
     number: int
@@ -106,7 +106,7 @@ class SaidMessage:
     text: str
 
 
-class Reading:
+class ParsedPrompt:
     """A parsed prompt."""
 
     def __init__(self, prompt: ModelPrompt) -> None:
@@ -131,18 +131,18 @@ class Reading:
         return message.text if self._fence is None else self._fence.sub("", message.text)
 
     @cached_property
-    def passages(self) -> Sequence[Passage]:
+    def passages(self) -> Sequence[NumberedPassage]:
         """The passages that may be cited."""
-        passages: list[Passage] = []
+        passages: list[NumberedPassage] = []
         for fence in self.fences:
             if fence.kind == "passage":
                 number = _NUMBER.search(fence.before)
-                passages.append(Passage(int(number[1]) if number else len(passages) + 1, fence.text))
+                passages.append(NumberedPassage(int(number[1]) if number else len(passages) + 1, fence.text))
         if self._fence is None:
             texts = [
                 message.text for message in self.prompt.messages if message.place is Provenance.RETRIEVED
             ]
-            passages = [Passage(number, text) for number, text in enumerate(texts, 1)]
+            passages = [NumberedPassage(number, text) for number, text in enumerate(texts, 1)]
         return passages
 
     @cached_property

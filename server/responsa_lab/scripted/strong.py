@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any, Final, cast
 
 from responsa_lab.scripted.choosing import fill
-from responsa_lab.scripted.reading import Reading, content, sentences, stems, words
+from responsa_lab.scripted.reading import ParsedPrompt, content, sentences, stems, words
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     Ended,
@@ -133,7 +133,7 @@ class Strong:
         self.asked[prompt.purpose] += 1
         read = tokens_read(prompt)
         yield Spent(Usage(input_tokens=read))
-        pieces = _PIECE.findall(self.says(Reading(prompt)))
+        pieces = _PIECE.findall(self.says(ParsedPrompt(prompt)))
         for piece in pieces[: prompt.max_tokens]:
             # This pause lets other tasks run, as a read from a socket would.
             await asyncio.sleep(0)
@@ -142,7 +142,7 @@ class Strong:
         yield Spent(Usage(input_tokens=read, output_tokens=min(len(pieces), prompt.max_tokens)))
         yield Ended(complete=whole, stop=Stop.END if whole else Stop.LIMIT)
 
-    def says(self, reading: Reading) -> str:
+    def says(self, reading: ParsedPrompt) -> str:
         """The whole answer, never empty."""
         if (schema := reading.prompt.schema) is not None:
             return json.dumps(fill(schema, reading), ensure_ascii=False)
@@ -199,12 +199,12 @@ class Sentence:
         return f"{self.text} [{self.number}]"
 
 
-def write(reading: Reading) -> str:
+def write(reading: ParsedPrompt) -> str:
     """The text that a prompt asks for. The prompt's purpose decides what kind of text this is; the default is an answer to the question."""
     return _WRITERS.get(reading.prompt.purpose, _answer)(reading)
 
 
-def rank(reading: Reading, question: str = "") -> Sequence[Sentence]:
+def rank(reading: ParsedPrompt, question: str = "") -> Sequence[Sentence]:
     """The passages' sentences that share a word with the question, best first. Sentences that try to take over the model are
     left out.
     """
@@ -229,7 +229,7 @@ def rank(reading: Reading, question: str = "") -> Sequence[Sentence]:
     return sorted((item for item in scored if item.score > 0), key=lambda item: (-item.score, item.number))
 
 
-def _answer(reading: Reading) -> str:
+def _answer(reading: ParsedPrompt) -> str:
     if best := _worth(rank(reading), _MOST_SENTENCES):
         return " ".join(item.cited for item in best)
     if reading.passages:
@@ -237,7 +237,7 @@ def _answer(reading: Reading) -> str:
     return _small_talk(reading) if _reply(reading.question) else _answer_unaided(reading)
 
 
-def _exercise(reading: Reading) -> str:
+def _exercise(reading: ParsedPrompt) -> str:
     topic = _topic(_EXERCISE_WORDS.sub(" ", reading.question))
     best = _worth(rank(reading, topic), _MOST_SENTENCES)
     if not best:
@@ -251,7 +251,7 @@ def _exercise(reading: Reading) -> str:
     )
 
 
-def _post(reading: Reading) -> str:
+def _post(reading: ParsedPrompt) -> str:
     earlier = [item.text for item in reading.history if not item.user]
     if earlier and re.search(r"\bshorter\b", reading.question, re.IGNORECASE):
         paragraphs = [part for part in earlier[-1].split("\n\n") if part.strip()]
@@ -268,11 +268,11 @@ def _post(reading: Reading) -> str:
     return "\n\n".join([hook, *body, "How do you do it? Tell us in a comment.", tags]).strip()
 
 
-def _small_talk(reading: Reading) -> str:
+def _small_talk(reading: ParsedPrompt) -> str:
     return _reply(reading.question) or "Good to hear. What would you like to know?"
 
 
-def _notes(reading: Reading) -> str:
+def _notes(reading: ParsedPrompt) -> str:
     notes = [reading.fence_text("summary").strip()]
     for item in reading.history:
         first = next(iter(sentences(item.text)), item.text.strip())
@@ -286,14 +286,14 @@ def _notes(reading: Reading) -> str:
     return " ".join(noted[:_MOST_NOTE_WORDS]) or "Nothing was said yet."
 
 
-def _answer_unaided(reading: Reading) -> str:
+def _answer_unaided(reading: ParsedPrompt) -> str:
     return (
         f"From common knowledge, without a document: {_topic(reading.question)} is best understood step by step. "
         "First say what each word means, then what depends on what, and last try an example of your own."
     )
 
 
-_WRITERS: Final[Mapping[str, Callable[[Reading], str]]] = {
+_WRITERS: Final[Mapping[str, Callable[[ParsedPrompt], str]]] = {
     "exercise": _exercise,
     "post": _post,
     "chitchat": _small_talk,
@@ -319,7 +319,7 @@ _NUMBER: Final = re.compile(r"^\[(\d{1,2})\] ", re.MULTILINE)
 _MARK: Final = re.compile(r"⟦[^⟦⟧\n]*⟧\n?")
 
 
-class Calling:
+class ToolCallingModel:
     """A `ChatModel` with the name `calling`. It requests one tool for each line `call TOOL {…}` of the question, all of
     them at once. Then it writes the tools' results, one on each line. If a result has numbered sources, the last number
     ends the line, as a citation. With a line `for ever`, it requests the tools again as long as any are offered.

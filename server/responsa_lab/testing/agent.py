@@ -48,7 +48,7 @@ from responsa_server.outbound.connector import Connector
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.settings import CompatibleSettings
 from responsa_server.tools.endpoint import Endpoint
-from responsa_server.tools.http_api import HttpApiTool, Request
+from responsa_server.tools.http_api import HttpApiTool, RequestTemplate
 
 
 class ScriptedModel:
@@ -196,7 +196,7 @@ async def open_agent(
                 HttpApiTool(
                     card,
                     reached,
-                    Request("POST", url, {}, {}, None),
+                    RequestTemplate("POST", url, {}, {}, None),
                     effect=effect,
                     timeout_seconds=time_limit_seconds,
                     result="text",

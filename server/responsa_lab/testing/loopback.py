@@ -21,7 +21,7 @@ _MOST_BODY_BYTES: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LoopbackRequest:
     """An HTTP request. headers: the headers, with names in lower case."""
 
     method: str
@@ -30,11 +30,11 @@ class Request:
     body: bytes
 
 
-class Exchange:
+class LoopbackExchange:
     """One request and its response. To respond, call `reply`; or call `begin`, then `piece` for each piece, then `end`.
     `cut` breaks off the response."""
 
-    def __init__(self, request: Request, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, request: LoopbackRequest, writer: asyncio.StreamWriter) -> None:
         self.request = request
         self.left_at: float | None = None
         """The time at which the client closed its socket before the end of the response, in seconds since the
@@ -89,7 +89,7 @@ class Exchange:
             raise
 
 
-Handler = Callable[[Exchange], Awaitable[None]]
+Handler = Callable[[LoopbackExchange], Awaitable[None]]
 
 
 class LoopbackServer:
@@ -142,7 +142,7 @@ class LoopbackServer:
         early = b""
         try:
             while True:
-                exchange = Exchange(await _read(reader, early), writer)
+                exchange = LoopbackExchange(await _read(reader, early), writer)
                 early = await self._exchange(exchange, reader)
                 if not exchange.ended or exchange.request.headers.get("connection", "").lower() == "close":
                     return
@@ -154,7 +154,7 @@ class LoopbackServer:
                 # If this task is cancelled here, `close` can still wait for the connection.
                 await asyncio.shield(writer.wait_closed())
 
-    async def _exchange(self, exchange: Exchange, reader: asyncio.StreamReader) -> bytes:
+    async def _exchange(self, exchange: LoopbackExchange, reader: asyncio.StreamReader) -> bytes:
         """Answers a request. Returns the first byte of the next request if this byte has already been read, otherwise b""."""
         handling = asyncio.ensure_future(self._handler(exchange))
         # A client sends nothing before it has received its response. Therefore, if the socket becomes readable, the
@@ -178,7 +178,7 @@ class LoopbackServer:
         return early
 
 
-async def _read(reader: asyncio.StreamReader, early: bytes) -> Request:
+async def _read(reader: asyncio.StreamReader, early: bytes) -> LoopbackRequest:
     head = (early + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
     method, path, _ = first.split(" ", 2)
@@ -188,7 +188,7 @@ async def _read(reader: asyncio.StreamReader, early: bytes) -> Request:
     length = int(headers.get("content-length", "0"))
     if not 0 <= length <= _MOST_BODY_BYTES:
         raise ValueError("a body of this size is not accepted")
-    return Request(method, path, headers, await reader.readexactly(length))
+    return LoopbackRequest(method, path, headers, await reader.readexactly(length))
 
 
 def _head(status: int, headers: str) -> bytes:

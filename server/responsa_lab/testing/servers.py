@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer, as_json
 from responsa_lab.testing.script import (
     TOOL_CALL_TOKENS,
     TOOLS,
@@ -99,7 +99,7 @@ class ModelServer:
             "disconnects": [asdict(disconnect) for disconnect in self.disconnects],
         }
 
-    async def _handle(self, exchange: Exchange) -> None:
+    async def _handle(self, exchange: LoopbackExchange) -> None:
         match exchange.request.method, exchange.request.path:
             case "POST", "/v1/chat/completions":
                 await self._complete(exchange)
@@ -115,7 +115,7 @@ class ModelServer:
             case _:
                 await exchange.reply(HTTPStatus.NOT_FOUND, _error("there is no such path"))
 
-    async def _complete(self, exchange: Exchange) -> None:
+    async def _complete(self, exchange: LoopbackExchange) -> None:
         try:
             request = _parse(exchange)
         except (InvalidRequest, ValueError, KeyError, TypeError, IndexError) as error:
@@ -131,7 +131,7 @@ class ModelServer:
             if exchange.left_at is not None:
                 self.disconnects.append(Disconnect(request.label, exchange.left_at, sent.pieces))
 
-    async def _speak(self, exchange: Exchange, request: _ModelRequest, sent: _Sent) -> None:
+    async def _speak(self, exchange: LoopbackExchange, request: _ModelRequest, sent: _Sent) -> None:
         script = request.script
         await exchange.begin("text/event-stream")
         await sent.chunk({"role": "assistant", "content": ""})
@@ -154,7 +154,7 @@ class ModelServer:
 
 
 class _Sent:
-    def __init__(self, exchange: Exchange, request: _ModelRequest) -> None:
+    def __init__(self, exchange: LoopbackExchange, request: _ModelRequest) -> None:
         self.pieces = 0
         self._exchange = exchange
         self._asked = request
@@ -183,7 +183,7 @@ class _Sent:
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def _parse(exchange: Exchange) -> _ModelRequest:
+def _parse(exchange: LoopbackExchange) -> _ModelRequest:
     content = json.loads(exchange.request.body)
     if not isinstance(content, dict):
         raise TypeError("the body is not an object")
@@ -211,7 +211,7 @@ def _error(message: str) -> bytes:
 
 
 @dataclass(slots=True)
-class Calls:
+class KeyedCalls:
     """The calls with one idempotency key. effects: the number of calls that had an effect. finished: the number of
     calls that got a response. at: the times of the calls, in seconds since the epoch.
     """
@@ -232,7 +232,7 @@ class ToolSink:
 
     def __init__(self) -> None:
         self._server = LoopbackServer(self._handle)
-        self.calls: dict[str, Calls] = {}
+        self.calls: dict[str, KeyedCalls] = {}
         """For each idempotency key, the calls with this key."""
 
     @property
@@ -254,7 +254,7 @@ class ToolSink:
     def stats(self) -> Mapping[str, object]:
         return {"calls": {key: asdict(call) for key, call in self.calls.items()}}
 
-    async def _handle(self, exchange: Exchange) -> None:
+    async def _handle(self, exchange: LoopbackExchange) -> None:
         match exchange.request.method, exchange.request.path:
             case "POST", "/once":
                 await self._call(exchange, Effect.ONCE)
@@ -265,7 +265,7 @@ class ToolSink:
             case _:
                 await exchange.reply(HTTPStatus.NOT_FOUND, as_json({"error": "there is no such path"}))
 
-    async def _call(self, exchange: Exchange, effect: Effect) -> None:
+    async def _call(self, exchange: LoopbackExchange, effect: Effect) -> None:
         try:
             arguments = cast("dict[str, Any]", json.loads(exchange.request.body))
             key = exchange.request.headers["idempotency-key"]
@@ -274,7 +274,7 @@ class ToolSink:
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             await exchange.reply(HTTPStatus.BAD_REQUEST, as_json({"error": repr(error)}))
             return
-        calls = self.calls.setdefault(key, Calls())
+        calls = self.calls.setdefault(key, KeyedCalls())
         calls.calls += 1
         calls.at.append(time.time())
         if effect is Effect.ONCE or calls.effects == 0:

@@ -11,7 +11,7 @@ import typer
 from responsa_local.commands.failures import USAGE, reporting
 from responsa_server.agents.config.check import NamedModels, Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
-from responsa_server.agents.config.files import Folders, agents_in, examine
+from responsa_server.agents.config.files import AgentFolders, agents_in, examine
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES
 from responsa_server.agents.engine.edges import mermaid
@@ -97,7 +97,7 @@ def _all() -> Sequence[Path]:
     the user replaces.
     """
     settings = load()
-    places = Folders(settings.agents.folder or settings.home / "agents").locations()
+    places = AgentFolders(settings.agents.folder or settings.home / "agents").locations()
     return [location.folder for location in places.values()]
 
 

@@ -37,7 +37,7 @@ from responsa_local.commands.archive import (
 )
 from responsa_local.commands.backup_places import BackupPlace, Opening, opening, place
 from responsa_local.commands.failures import reporting
-from responsa_local.embedded import EmbeddedError, EmbeddedPostgres, Layout
+from responsa_local.embedded import EmbeddedError, EmbeddedLayout, EmbeddedPostgres
 from responsa_local.embedded.base_backup import LEFT_OUT, ClusterDraft, base_backup, is_of_cluster
 from responsa_local.embedded.errors import EMPTY_FOLDER, file_errors, of_os_error
 from responsa_local.embedded.files import FolderLock, present
@@ -59,9 +59,9 @@ from responsa_server.cli.output import EXIT_INTERRUPTED, echo
 from responsa_server.domain.formatting import counted
 from responsa_server.stores.postgres.dump import (
     MOST_DESCRIPTION_BYTES,
-    Description,
+    DatabaseSnapshot,
+    DumpDescription,
     DumpError,
-    Snapshot,
     compare,
     first_migration,
     is_empty,
@@ -169,7 +169,7 @@ def _back_up(target: BackupPlace, key_file: Path | None, keep: int | None, *, du
     """Make one backup, and return its address. again: whether it is one of many. Then it needs a running instance: if
     it ran PostgreSQL itself, it would keep an `up` that begins meanwhile from its database."""
     settings = load()
-    layout = Layout.of(settings.home)
+    layout = EmbeddedLayout.of(settings.home)
     own_database = settings.database_url is not None
     if not (layout.is_home() or (own_database and layout.home.is_dir())):
         raise EmbeddedError(
@@ -227,9 +227,9 @@ def restore(
             environment()["RESPONSA_HOME"] = str(_place_of_check(load().home))
         if not environment().get("RESPONSA_CONFIG"):
             # The settings that an interrupted restore has written may lack a secret, so they go before the settings are read.
-            _start_over(Layout.of(settings_file().parent))
+            _start_over(EmbeddedLayout.of(settings_file().parent))
         settings = load()
-        layout = Layout.of(settings.home)
+        layout = EmbeddedLayout.of(settings.home)
         _start_over(layout)
         key = None if key_file is None else read_key(key_file)
         source = opening(archive)
@@ -283,7 +283,7 @@ def _place_of_check(home: Path) -> Path:
     return folder if os.access(folder.parent, os.W_OK) else Path(tempfile.gettempdir()) / "responsa.check"
 
 
-def _say_checked(settings: Settings, layout: Layout, header: BackupHeader, seconds: float) -> None:
+def _say_checked(settings: Settings, layout: EmbeddedLayout, header: BackupHeader, seconds: float) -> None:
     """Compare what was restored. Raises EmbeddedError for a restored instance that lacks something."""
     own = settings.database_url
     with (
@@ -321,7 +321,9 @@ def _failures() -> Generator[None]:
         ) from error
 
 
-def _write(settings: Settings, layout: Layout, target: BackupPlace, key: bytes | None, *, dump: bool) -> str:
+def _write(
+    settings: Settings, layout: EmbeddedLayout, target: BackupPlace, key: bytes | None, *, dump: bool
+) -> str:
     """Write a backup, and return its name."""
     began = datetime.now(UTC)
     own = settings.database_url
@@ -367,7 +369,7 @@ def _of_database(url: str) -> str:
         return hashlib.sha256(repr(first_migration(connection)).encode()).hexdigest()[:8]
 
 
-def _add_files(settings: Settings, layout: Layout, writer: BackupWriter, written: str) -> None:
+def _add_files(settings: Settings, layout: EmbeddedLayout, writer: BackupWriter, written: str) -> None:
     if written:
         writer.bytes(_HOME + SETTINGS_FILE, written.encode())
     if layout.docs_record.is_file():
@@ -395,7 +397,7 @@ def _own_folders(settings: Settings) -> Sequence[tuple[str, str, Path]]:
     ]
 
 
-def _add_cluster(layout: Layout, writer: BackupWriter) -> None:
+def _add_cluster(layout: EmbeddedLayout, writer: BackupWriter) -> None:
     with base_backup(layout) as files:
         for entry in files:
             name = entry.name.removeprefix("./")
@@ -407,7 +409,7 @@ def _add_cluster(layout: Layout, writer: BackupWriter) -> None:
                 writer.file(_CLUSTER + name, content, entry.size)
 
 
-def _add_rows(database_snapshot: Snapshot, writer: BackupWriter) -> None:
+def _add_rows(database_snapshot: DatabaseSnapshot, writer: BackupWriter) -> None:
     writer.bytes(_DESCRIPTION, database_snapshot.description.to_json().encode())
     for number, table in enumerate(database_snapshot.description.tables):
         for piece, rows in enumerate(database_snapshot.rows(table)):
@@ -422,7 +424,7 @@ class _Contents:
     """
 
     def __init__(self, room: int | None = None) -> None:
-        self.description: Description | None = None
+        self.description: DumpDescription | None = None
         self.home: list[str] = []
         self._room = room
         self._has_cluster = False
@@ -480,12 +482,12 @@ def _is_of_home(name: str) -> bool:
     return name in (SETTINGS_FILE, _DOCS_RECORD) or (pattern is not None and path.match(pattern))
 
 
-def _description(content: IO[bytes]) -> Description:
+def _description(content: IO[bytes]) -> DumpDescription:
     text = content.read(MOST_DESCRIPTION_BYTES)
     try:
         if content.read(1):
             raise ValueError("too long")
-        return Description.of_json(text)
+        return DumpDescription.of_json(text)
     except ValueError as error:
         raise DamagedArchive(
             "The backup cannot be used: its list of tables is not that of a backup", "use another backup"
@@ -493,7 +495,7 @@ def _description(content: IO[bytes]) -> Description:
 
 
 def _check(
-    archive: str, source: Opening, key: bytes | None, layout: Layout
+    archive: str, source: Opening, key: bytes | None, layout: EmbeddedLayout
 ) -> tuple[BackupHeader, _Contents]:
     """Read the whole backup, and compare it with its manifest and this version."""
     contents = _Contents(min(free_space(disk) for disk in layout.disks))
@@ -514,7 +516,7 @@ def _check(
     return header, contents
 
 
-def _check_place(settings: Settings, layout: Layout, header: BackupHeader) -> None:
+def _check_place(settings: Settings, layout: EmbeddedLayout, header: BackupHeader) -> None:
     begun = present(layout.restoring)
     if not (begun or layout.is_deleted()) or present(layout.cluster):
         raise NotEmpty(f"{layout.home} is not empty", EMPTY_FOLDER)
@@ -541,7 +543,7 @@ def _check_place(settings: Settings, layout: Layout, header: BackupHeader) -> No
         )
 
 
-def _start_over(layout: Layout) -> None:
+def _start_over(layout: EmbeddedLayout) -> None:
     """Remove everything but its mark that an interrupted restore has written, if there was one.
 
     Raises:
@@ -581,7 +583,7 @@ def _start_over(layout: Layout) -> None:
     purge(layout, keep=layout.restoring)
 
 
-def _mark(layout: Layout, files: Sequence[str]) -> None:
+def _mark(layout: EmbeddedLayout, files: Sequence[str]) -> None:
     """Make the home with the mark of a restore, or write the mark again. files: the paths of the files that the restore
     will write into the home."""
     with file_errors(layout.home):
@@ -597,7 +599,7 @@ def _mark(layout: Layout, files: Sequence[str]) -> None:
 
 def _restore(
     settings: Settings,
-    layout: Layout,
+    layout: EmbeddedLayout,
     source: Opening,
     key: bytes | None,
     header: BackupHeader,
@@ -641,7 +643,7 @@ def _restore(
         asyncio.run(_finish(settings, layout))
 
 
-async def _finish(settings: Settings, layout: Layout) -> None:
+async def _finish(settings: Settings, layout: EmbeddedLayout) -> None:
     """Hold the turns that were open, and let servers start."""
     async with pools_of(settings, layout) as pools:
         if settings.tokens.secret_file is None:
@@ -650,7 +652,7 @@ async def _finish(settings: Settings, layout: Layout) -> None:
         await PostgresPause(pools).hold()
 
 
-def _undo(settings: Settings, layout: Layout, *, existed: bool) -> None:
+def _undo(settings: Settings, layout: EmbeddedLayout, *, existed: bool) -> None:
     """Remove what a restore that failed has written, so that it can be repeated."""
     if settings.database_url is not None:
         with psycopg.connect(settings.database_url.get_secret_value()) as connection:

@@ -24,11 +24,11 @@ from responsa_client.aio import AsyncResponsa
 from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.computation import ParseLimits
 from responsa_local.commands.failures import FAILED, USAGE
-from responsa_local.embedded import Layout
+from responsa_local.embedded import EmbeddedLayout
 from responsa_server.app.resources import database_urls, new_id, refusal
 from responsa_server.app.settings import SettingsError, environment, load
 from responsa_server.cli.output import CommandFailed
-from responsa_server.cli.sources import Document
+from responsa_server.cli.sources import LocalDocument
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.ingest.formats import FORMATS
@@ -148,7 +148,7 @@ class RayEngine:
             )
         try:
             settings = load()
-            urls = database_urls(settings, Layout.of(settings.home))
+            urls = database_urls(settings, EmbeddedLayout.of(settings.home))
         except (SettingsError, Fixable) as error:
             raise CommandFailed(str(error), "", USAGE) from error
         if reason := await asyncio.to_thread(refusal, urls.app):
@@ -182,7 +182,7 @@ class RayEngine:
             await asyncio.to_thread(ray.shutdown)
             await database.close()
 
-    async def prepare(self, document: Document) -> None:
+    async def prepare(self, document: LocalDocument) -> None:
         """Compute the document's vectors on an idle actor, and cache them. Raises OSError, Unavailable, and RayError."""
         actor = await self._idle.get()
         try:

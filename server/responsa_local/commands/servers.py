@@ -10,7 +10,7 @@ from typing import Final
 from responsa_local.embedded import (
     Child,
     EmbeddedError,
-    Layout,
+    EmbeddedLayout,
     ManagedProcess,
     RestartPolicy,
     ServerProcess,
@@ -41,7 +41,7 @@ class Servers:
     def __init__(
         self,
         settings: Settings,
-        layout: Layout,
+        layout: EmbeddedLayout,
         plan: Processes,
         on_ready: Callable[[], None],
     ) -> None:

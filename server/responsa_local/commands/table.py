@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from responsa_server.cli.command import Command, Section
+from responsa_server.cli.command import Command, HelpSection
 
 _Local: Final = partial(Command, local=True)
 SERVER: Final = (
@@ -13,54 +13,57 @@ SERVER: Final = (
         "serve",
         "responsa_local.commands.serve",
         "Run one server process. Several processes can share a database.",
-        Section.SERVER,
+        HelpSection.SERVER,
     ),
     _Local(
         "replicas",
         "responsa_local.commands.replicas",
         "Show and change the server processes behind Envoy.",
-        Section.SERVER,
+        HelpSection.SERVER,
     ),
     _Local(
         "setup",
         "responsa_local.commands.setup",
         "Install the weights of the embedding model.",
-        Section.SERVER,
+        HelpSection.SERVER,
     ),
     _Local(
         "migrate",
         "responsa_local.commands.admin",
         "Bring the database's schema up to date.",
-        Section.SERVER,
+        HelpSection.SERVER,
     ),
     _Local(
         "admin",
         "responsa_local.commands.admin",
         "Create tenants, users and keys on the server's machine.",
-        Section.PEOPLE,
+        HelpSection.PEOPLE,
         waits=True,
     ),
     _Local(
         "backup",
         "responsa_local.commands.backup",
         "Back up a running instance into one file.",
-        Section.SERVER,
+        HelpSection.SERVER,
     ),
     _Local(
         "restore",
         "responsa_local.commands.backup",
         "Create an instance from a backup file.",
-        Section.SERVER,
+        HelpSection.SERVER,
     ),
     _Local(
         "activate",
         "responsa_local.commands.activate",
         "Allow a restored instance to run its turns, jobs and sources again.",
-        Section.SERVER,
+        HelpSection.SERVER,
         waits=True,
     ),
     _Local(
-        "doctor", "responsa_local.commands.instance", "Check this machine and its instance.", Section.SERVER
+        "doctor",
+        "responsa_local.commands.instance",
+        "Check this machine and its instance.",
+        HelpSection.SERVER,
     ),
     Command(
         "agents check",
@@ -72,7 +75,7 @@ SERVER: Final = (
         "tools",
         "responsa_local.commands.tools",
         "Check declarations of tools, and accept those of MCP servers.",
-        Section.AGENTS,
+        HelpSection.AGENTS,
     ),
 )
 ENVOY: Final = (
@@ -80,7 +83,7 @@ ENVOY: Final = (
         "envoy",
         "responsa_local.commands.envoy",
         "Run only Envoy, in front of servers that run elsewhere.",
-        Section.SERVER,
+        HelpSection.SERVER,
     ),
 )
 LOCAL: Final = (
@@ -88,15 +91,18 @@ LOCAL: Final = (
         "up",
         "responsa_local.commands.up",
         "Start everything on this machine and print the page's URL.",
-        Section.SERVER,
+        HelpSection.SERVER,
     ),
     _Local(
         "restart",
         "responsa_local.commands.restart",
         "Replace the servers of a running `up`, one after the other.",
-        Section.SERVER,
+        HelpSection.SERVER,
     ),
     _Local(
-        "purge", "responsa_local.commands.instance", "Remove an instance with all its data.", Section.SERVER
+        "purge",
+        "responsa_local.commands.instance",
+        "Remove an instance with all its data.",
+        HelpSection.SERVER,
     ),
 )

@@ -9,10 +9,10 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from responsa_formats.sandbox.confinement import SandboxCapabilities, User
+from responsa_formats.sandbox.confinement import SandboxCapabilities, SandboxUser
 from responsa_local.embedded.envoy import envoy_binary
 from responsa_local.embedded.files import FolderLock
-from responsa_local.embedded.layout import Layout
+from responsa_local.embedded.layout import EmbeddedLayout
 from responsa_local.embedded.postgres import check_cluster, package_root
 from responsa_local.embedded.redis import redis_binary
 from responsa_local.embedded.supervise import LEAST_FREE, check_disk
@@ -64,7 +64,7 @@ class Finding:
     remedy: str = ""
 
 
-def runs(layout: Layout) -> bool:
+def runs(layout: EmbeddedLayout) -> bool:
     """Whether a supervisor runs the instance now."""
     if not layout.is_home():
         return False
@@ -77,7 +77,7 @@ def runs(layout: Layout) -> bool:
     return False
 
 
-def diagnose(layout: Layout, *, postgres: bool = True, redis: bool = True) -> list[Finding]:
+def diagnose(layout: EmbeddedLayout, *, postgres: bool = True, redis: bool = True) -> list[Finding]:
     """The findings about the instance's folders, database, passwords and packaged programs.
 
     postgres, redis: whether the instance uses the embedded PostgreSQL and the embedded Redis. There are no findings about an unused one.
@@ -101,7 +101,7 @@ def diagnose(layout: Layout, *, postgres: bool = True, redis: bool = True) -> li
         own = f"PostgreSQL runs as {database.name or database.uid}"
         if not database.name:
             own += " (after `useradd --system responsa`, as that account)"
-        others = f"Envoy as {User.ENVOY:d}, Redis as {User.REDIS:d} and parsers as {User.PARSERS:d}"
+        others = f"Envoy as {SandboxUser.ENVOY:d}, Redis as {SandboxUser.REDIS:d} and parsers as {SandboxUser.PARSERS:d}"
         findings.append(Finding("users", True, f"{own}, {others}: no other program has these users"))
     findings.extend(Finding("outside the data folder", True, str(path)) for path in layout.outside)
     return findings
@@ -120,7 +120,7 @@ def _library_finding(library: LinkedLibrary) -> Finding:
     )
 
 
-def _check_disks(layout: Layout) -> None:
+def _check_disks(layout: EmbeddedLayout) -> None:
     for disk in layout.disks:
         check_disk(disk)
 

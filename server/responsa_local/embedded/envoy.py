@@ -7,9 +7,9 @@ import signal
 import socket
 from pathlib import Path
 
-from responsa_formats.sandbox.confinement import User
+from responsa_formats.sandbox.confinement import SandboxUser
 from responsa_local.embedded.errors import EmbeddedError, file_errors
-from responsa_local.embedded.layout import Layout, UnixAccount
+from responsa_local.embedded.layout import EmbeddedLayout, UnixAccount
 from responsa_local.embedded.part import ManagedProcess, StopStep
 from responsa_local.embedded.spawn import PLAIN_ENVIRONMENT, in_memory, spawn
 from responsa_server.system.instance import find_program
@@ -30,7 +30,12 @@ class EmbeddedEnvoy(ManagedProcess):
     stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
 
     def __init__(
-        self, layout: Layout, config: Path, *, listen: tuple[str, int] | None = None, concurrency: int = 2
+        self,
+        layout: EmbeddedLayout,
+        config: Path,
+        *,
+        listen: tuple[str, int] | None = None,
+        concurrency: int = 2,
     ) -> None:
         super().__init__(layout)
         self._config = config
@@ -55,7 +60,7 @@ class EmbeddedEnvoy(ManagedProcess):
             configuration = in_memory(self._config.read_bytes())
         argv = [str(envoy_binary()), "--config-path", "/dev/fd/0", *options]
         self.process = spawn(
-            argv, PLAIN_ENVIRONMENT, self.log, account=UnixAccount.of(User.ENVOY), stdin=configuration
+            argv, PLAIN_ENVIRONMENT, self.log, account=UnixAccount.of(SandboxUser.ENVOY), stdin=configuration
         )
 
     def ready(self) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, assert_never
 from urllib.parse import quote
 
-from responsa_formats.sandbox.confinement import User
+from responsa_formats.sandbox.confinement import SandboxUser
 from responsa_local.embedded.errors import EMPTY_FOLDER, EmbeddedError, file_errors
 from responsa_local.embedded.files import open_folder, present
 from responsa_server.system.private_files import write_private
@@ -55,7 +55,7 @@ class UnixAccount:
     gid: int
 
     @classmethod
-    def of(cls, user: User) -> UnixAccount | None:
+    def of(cls, user: SandboxUser) -> UnixAccount | None:
         """The account of a part if root runs Responsa; else None: the part then runs as the user who started Responsa.
 
         No other program runs under it, so none reaches the part's files.
@@ -65,7 +65,7 @@ class UnixAccount:
     @classmethod
     def of_database(cls) -> UnixAccount | None:
         """As `of`, for PostgreSQL, which has the account `responsa` if it exists."""
-        return (_find_account("responsa") or cls.of(User.POSTGRES)) if running_as_root() else None
+        return (_find_account("responsa") or cls.of(SandboxUser.POSTGRES)) if running_as_root() else None
 
     @classmethod
     def with_name(cls) -> UnixAccount:
@@ -147,7 +147,7 @@ class DatabasePasswords:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class EmbeddedLayout:
     """All paths of one instance. Paths are absolute. `prepare` creates the files and folders.
 
     `outside` holds the instance's folders outside RESPONSA_HOME. `state.json` records them, so that `purge` finds them
@@ -166,7 +166,7 @@ class Layout:
     """16 hexadecimal digits that are computed from the home's path. They identify the instance in process titles."""
 
     @classmethod
-    def of(cls, home: Path, *, repair: bool = False) -> Layout:
+    def of(cls, home: Path, *, repair: bool = False) -> EmbeddedLayout:
         """Computes the paths and creates nothing. With `repair`, the paths are computed even if `state.json` is damaged; `purge` and
         `up --repair` need this.
 
@@ -401,7 +401,7 @@ class Layout:
         """Whether the folder is missing or empty."""
         return not os.path.lexists(self.home) or (self.home.is_dir() and not any(self.home.iterdir()))
 
-    def prepare(self, *, restoring: bool = False, repair: bool = False) -> Layout:
+    def prepare(self, *, restoring: bool = False, repair: bool = False) -> EmbeddedLayout:
         """Creates what is missing (the home with mode 0700, folders, passwords, `state.json`) and returns this layout. Idempotent.
 
         Does not change an existing parent folder. Refuses a home that holds files that are not Responsa's. restoring:
@@ -500,7 +500,11 @@ class Layout:
             root.parent.mkdir(mode=0o755, exist_ok=True)
             root.parent.chmod(0o755)
         _root_folder(root, 0, 0, 0o711)
-        postgres, redis, envoy = self.account, UnixAccount.of(User.REDIS), UnixAccount.of(User.ENVOY)
+        postgres, redis, envoy = (
+            self.account,
+            UnixAccount.of(SandboxUser.REDIS),
+            UnixAccount.of(SandboxUser.ENVOY),
+        )
         assert postgres is not None
         assert redis is not None
         assert envoy is not None

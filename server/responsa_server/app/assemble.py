@@ -22,7 +22,7 @@ from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Defaults
-from responsa_server.agents.config.files import Folders, Watch, read_prompts
+from responsa_server.agents.config.files import AgentFolders, Watch, read_prompts
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.problems import clause
 from responsa_server.agents.config.settings import CitationSettings
@@ -73,7 +73,7 @@ from responsa_server.library.pages import PageImages
 from responsa_server.outbound.connector import Connector
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
-from responsa_server.providers.table import ModelTable
+from responsa_server.providers.table import ProviderTable
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.hits import KnowledgeSearch
@@ -146,7 +146,7 @@ async def build_knowledge(
     layout: Layout,
     database: Database,
     caches: Caches,
-    models: ModelTable,
+    models: ProviderTable,
     stack: AsyncExitStack,
 ) -> Knowledge:
     """Build documents and search. Every role loads the embedded embedding model, because each search may embed its question with it.
@@ -263,7 +263,7 @@ async def build_knowledge(
     )
 
 
-async def _reranking(settings: Settings, models: ModelTable, stack: AsyncExitStack) -> Reranking | None:
+async def _reranking(settings: Settings, models: ProviderTable, stack: AsyncExitStack) -> Reranking | None:
     """Raises SettingsError if the settings name a reranking model that cannot be used."""
     retrieval = settings.retrieval
     model = await open_reranker(
@@ -342,7 +342,7 @@ def _prompts(package: str) -> PromptSet:
     return PromptSet(prompts.prompts, prompts.partials)
 
 
-def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> ModelTable:
+def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> ProviderTable:
     """Return the available language models. Raises Fixable if a default model is not available."""
     models = model_table(settings.language_models, layout)
     stack.push_async_callback(models.close)
@@ -384,7 +384,7 @@ async def build_agents(
     layout: Layout,
     database: Database,
     knowledge: Knowledge,
-    models: ModelTable,
+    models: ProviderTable,
     faults: Faults,
     announce_reload: Callable[[], None],
     stack: AsyncExitStack,
@@ -424,7 +424,7 @@ async def build_agents(
         KeptClassifiers(layout.data / "classifiers", knowledge.embedder),
         faults,
     )
-    folders = Folders(_agents_folder(settings, layout))
+    folders = AgentFolders(_agents_folder(settings, layout))
     default_model = DefaultModels(
         settings,
         models,
@@ -516,7 +516,7 @@ async def build_turns(
     layout: Layout,
     database: Database,
     knowledge: Knowledge,
-    models: ModelTable,
+    models: ProviderTable,
     faults: Faults,
     stack: AsyncExitStack,
     *,

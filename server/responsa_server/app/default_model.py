@@ -41,7 +41,7 @@ from responsa_server.outbound.connector import look_up
 from responsa_server.providers.embedding import EMBEDDERS, embeddings_of
 from responsa_server.providers.http_model import NOT_ALLOWED
 from responsa_server.providers.settings import COMPATIBLE, GuardedSettings, ModelSettings
-from responsa_server.providers.table import ModelTable, Provider, providers
+from responsa_server.providers.table import Provider, ProviderTable, providers
 from responsa_server.search.settings import EMBEDDED_MODEL as EMBEDDED_VECTORS
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 
@@ -83,7 +83,7 @@ class DefaultModels:
     def __init__(
         self,
         settings: Settings,
-        table: ModelTable,
+        table: ProviderTable,
         embedders: ConfiguredEmbedders,
         store: PostgresDefaultModel,
         secret: Secret,
@@ -449,7 +449,9 @@ class ModelsPart:
 
     name = "models"
 
-    def __init__(self, administration: ModelAdministration, models: ModelTable, breakers: Breakers) -> None:
+    def __init__(
+        self, administration: ModelAdministration, models: ProviderTable, breakers: Breakers
+    ) -> None:
         self._administration = administration
         self._models = models
         self._circuits = CircuitsPart(

@@ -11,7 +11,7 @@ from httpx2 import AsyncClient
 from responsa_server.app.settings import SettingsError
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describe
-from responsa_server.providers.json_server import Calling
+from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.settings import EmbeddingModelSettings, ModelSettings
 from responsa_server.providers.table import Provider
 from responsa_server.search.embedder import Embedder, unknown_embedding
@@ -126,5 +126,5 @@ class ConfiguredEmbedders:
         return EMBEDDERS[provider.server.wire](
             provider.server,
             describe(called, self._settings.embeddings.get(called, EmbeddingModelSettings()), dimensions),
-            Calling(provider.limits, RetryPolicy(self._settings.retries), http),
+            RequestOptions(provider.limits, RetryPolicy(self._settings.retries), http),
         )

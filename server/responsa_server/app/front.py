@@ -46,7 +46,7 @@ from responsa_server.identity.limits import Limiter, QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.insight.reports import Insight
-from responsa_server.providers.table import ModelTable
+from responsa_server.providers.table import ProviderTable
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.search.reranking import RerankerPart
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -102,7 +102,7 @@ class CallFront:
         database: Database,
         disks: Disks,
         knowledge: Knowledge,
-        models: ModelTable,
+        models: ProviderTable,
         extensions: Sequence[Extension],
         turns: Turns,
         agents: AgentServices,

@@ -14,7 +14,7 @@ from responsa_server.app.listening import Front
 from responsa_server.app.process import LOG
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.stores.postgres.backlog import Backlog, Waiting
+from responsa_server.stores.postgres.backlog import BacklogReader, Waiting
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.rates import RedisAvailability
 from responsa_server.stores.redis import RedisCache
@@ -51,7 +51,7 @@ class Measured:
         self._turns = turns
         self._front = front
         self._layout = layout
-        self._backlog = Backlog(database)
+        self._backlog = BacklogReader(database)
         self._waiting = Waiting()
         self._reports: Mapping[str, PartReport] = {}
 

@@ -21,12 +21,12 @@ from responsa_server.domain.faults import Faults
 from responsa_server.domain.models import ChatModel, Reranker
 from responsa_server.domain.quotas import Metric
 from responsa_server.providers.chain import RetryPolicy
-from responsa_server.providers.json_server import Calling
+from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.onnx_reranker import OnnxReranker, RerankerUnusable
 from responsa_server.providers.prices import FREE, PriceList, PriceRow, Prices, load_shipped
 from responsa_server.providers.reranking import RERANKERS
 from responsa_server.providers.settings import COMPATIBLE, ONNX, CompatibleSettings, ModelSettings
-from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
+from responsa_server.providers.table import Provider, ProviderTable, TableOptions, providers
 from responsa_server.system.instance import no_language_model
 
 EMBEDDED: Final = "embedded"
@@ -62,7 +62,7 @@ def doubles() -> Doubles:
 
 def model_table(
     settings: ModelSettings, layout: Layout | None = None, extra: Mapping[str, ChatModel] | None = None
-) -> ModelTable:
+) -> ProviderTable:
     """Return the table of available models. The caller must call `close` on the table at the end.
 
     layout: the instance whose embedded model is used, or None to use no embedded model. extra: additional models, keyed
@@ -87,7 +87,7 @@ def model_table(
         serverless=extra or {},
         absent=absent,
     )
-    return ModelTable(
+    return ProviderTable(
         declared, Prices(_prices(settings), free={*_FREE, COMPATIBLE, *settings.servers}), options
     )
 
@@ -163,7 +163,7 @@ _SETTING: Final = "retrieval.reranker (RESPONSA_RETRIEVAL__RERANKER)"
 
 
 async def open_reranker(
-    called: str, settings: ModelSettings, models: ModelTable, threads: int, stack: AsyncExitStack
+    called: str, settings: ModelSettings, models: ProviderTable, threads: int, stack: AsyncExitStack
 ) -> Reranker | None:
     """Return the reranking model `provider:model`, or None if the name is empty. The stack closes it.
 
@@ -184,7 +184,7 @@ async def open_reranker(
     provider = _reranking_providers(settings, models.providers)[name]
     wire = provider.server.rerank
     assert wire is not None, "only such providers are listed"
-    calling = Calling(provider.limits, RetryPolicy(settings.retries))
+    calling = RequestOptions(provider.limits, RetryPolicy(settings.retries))
     reranker = RERANKERS[wire](provider.server, called, calling, models.prices)
     stack.push_async_callback(reranker.close)
     return reranker

@@ -170,7 +170,7 @@ class _Lines:
     debug = info = warning = error = critical = msg
 
 
-class _Records(logging.Handler):
+class _RecordHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             LOG.put(self.format(record))
@@ -194,7 +194,7 @@ def configure_logs(level: str) -> None:
             structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         ),
     ]
-    handler = _Records()
+    handler = _RecordHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(allow=["tenant"]), *shared],

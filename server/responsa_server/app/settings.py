@@ -60,7 +60,7 @@ from responsa_server.stores.settings import CacheSettings
 from responsa_server.system.instance import DEFAULT_HOME, DEFAULT_PORT, locate
 from responsa_server.telemetry.settings import Otlp, TelemetrySettings
 from responsa_server.transports.http.original_settings import OriginalSettings
-from responsa_server.transports.openai.settings import OpenAiSettings
+from responsa_server.transports.openai.settings import OpenAiApiSettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings
 
@@ -497,7 +497,7 @@ class Settings(BaseSettings):
     sources: SourceSettings = SourceSettings()
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()
-    openai: OpenAiSettings = OpenAiSettings()
+    openai: OpenAiApiSettings = OpenAiApiSettings()
     originals: OriginalSettings = OriginalSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     testing: TestingSettings = TestingSettings()

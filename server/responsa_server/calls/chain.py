@@ -20,7 +20,7 @@ from responsa_server.calls.call import CALL_ID, Call, Complete, Interceptor, Rea
 from responsa_server.calls.interceptors.limits import CallAdmission
 from responsa_server.calls.interceptors.reporting import Logger, call_id, unforeseen
 from responsa_server.domain.background import Background
-from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason, ResponsaError
+from responsa_server.domain.errors import CallCancelled, InvalidRequest, Reason, ResponsaError
 from responsa_server.domain.unexpected import UnexpectedErrors
 
 Response = TypeVar("Response", bound=Message)
@@ -340,7 +340,7 @@ class Calls:
             feed.end()
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            feed.end(Cancelled(Reason.CANCELLED, "The caller ended the call."))
+            feed.end(CallCancelled(Reason.CANCELLED, "The caller ended the call."))
             self._leave(call, task)
             raise
         except ResponsaError as error:

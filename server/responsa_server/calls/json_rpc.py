@@ -27,7 +27,7 @@ MAX_BODY: Final = 131_072
 _BODY_SECONDS: Final = 30.0
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that reaches no method. code: of JSON-RPC. allow: the HTTP methods of the path, if the request has
     another one. request_id: the id in its message, if that can be read."""
 
@@ -40,9 +40,9 @@ class Refused(Exception):
         self.allow = allow
 
 
-def refuse_unreadable(why: str, code: int = INVALID_REQUEST) -> Refused:
+def refuse_unreadable(why: str, code: int = INVALID_REQUEST) -> RequestRefused:
     """The refusal of a request that cannot be read."""
-    return Refused(violations.unreadable(why), code)
+    return RequestRefused(violations.unreadable(why), code)
 
 
 async def body_of(
@@ -57,18 +57,18 @@ async def body_of(
     # Clients without a good credential look for the status 401, whatever they ask for.
     await calls.answer(me, GetMeRequest(), User)
     if verb != "POST":
-        raise Refused(status.no_route(), allow="POST")
+        raise RequestRefused(status.no_route(), allow="POST")
     with calls.arriving(me):
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 return await json_body(headers, pieces, MAX_BODY, "; send a shorter text")
         except InvalidRequest as error:
-            raise Refused(error) from error
+            raise RequestRefused(error) from error
         except TimeoutError as error:
             late = DeadlinePassed(
                 Reason.DEADLINE_EXCEEDED, f"The body did not arrive within {_BODY_SECONDS:g} s."
             )
-            raise Refused(late) from error
+            raise RequestRefused(late) from error
 
 
 def json_of(body: bytes) -> object:
@@ -77,7 +77,7 @@ def json_of(body: bytes) -> object:
         return json_value(body)
     except InvalidRequest as error:
         code = PARSE_ERROR if error.reason is Reason.MALFORMED_MESSAGE else INVALID_REQUEST
-        raise Refused(error, code) from error
+        raise RequestRefused(error, code) from error
 
 
 def resource_of(headers: Mapping[str, str], public_url: str, path: str) -> str:

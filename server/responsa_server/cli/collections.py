@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +21,7 @@ from responsa_server.cli.output import (
     valid_text,
 )
 from responsa_server.cli.session import open_client
+from responsa_server.cli.users import AccountRole
 from responsa_server.domain.formatting import counted
 
 Collection = Annotated[
@@ -29,12 +29,6 @@ Collection = Annotated[
     typer.Argument(help="The collection, as collections/{id} or as the id alone."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the Collection as proto-JSON.")]
-
-
-class _Role(StrEnum):
-    USER = "user"
-    ADMIN = "admin"
-    SERVICE = "service"
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -120,7 +114,7 @@ ForGroup = Annotated[
     typer.Option("--group", help="The members of a group: its name, or groups/{uuid}; may be repeated."),
 ]
 ForRole = Annotated[
-    list[_Role] | None, typer.Option("--role", help="All users with this role; may be repeated.")
+    list[AccountRole] | None, typer.Option("--role", help="All users with this role; may be repeated.")
 ]
 
 
@@ -176,7 +170,7 @@ def unshare(
 def _readers(
     users: list[str] | None,
     groups: list[str] | None,
-    roles: list[_Role] | None,
+    roles: list[AccountRole] | None,
     *,
     everyone: bool,
     options: str,

@@ -68,7 +68,7 @@ def find_folders(paths: Sequence[str], root: str) -> Sequence[Folder]:
     return tuple(folders.values())
 
 
-class Loaded:
+class LoadedFolders:
     """The folders that this machine's user has loaded into a collection, in one small file for each root.
 
     The files are in the folder for state of the XDG Base Directory Specification, so that no user's folder gets a file.

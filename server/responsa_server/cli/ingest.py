@@ -27,7 +27,7 @@ from responsa_client.errors import (
 )
 from responsa_server.cli.call_errors import sentence_of
 from responsa_server.cli.collections import findable
-from responsa_server.cli.folders import Folder, Loaded, changes, find_folders, find_gone, folders_of
+from responsa_server.cli.folders import Folder, LoadedFolders, changes, find_folders, find_gone, folders_of
 from responsa_server.cli.labels import LabelsOption, MetadataOption, parse_labels, parse_metadata
 from responsa_server.cli.output import (
     EXIT_FAILED,
@@ -47,11 +47,11 @@ from responsa_server.cli.output import (
 from responsa_server.cli.progress import Progress, reading
 from responsa_server.cli.session import client_settings, open_async_client
 from responsa_server.cli.sources import (
-    Document,
     Entry,
-    Problem,
-    Rule,
+    EntryProblem,
+    LocalDocument,
     Skipped,
+    SkipRule,
     Target,
     count,
     entries,
@@ -185,12 +185,12 @@ def ingest_paths(
                 )
         _check_root(root, paths)
         folders = find_folders(paths, root) if sync or watch else folders_of(paths, root)
-        loaded = Loaded(client_settings().server_url, collection)
+        loaded = LoadedFolders(client_settings().server_url, collection)
         if sync and not root:
             for folder in folders:
                 loaded.check(folder)
         values = DocumentValues(parse_labels(label), parse_metadata(metadata))
-        run = _Run(
+        run = _IngestRun(
             paths,
             root,
             collection,
@@ -224,7 +224,7 @@ class DocumentValues:
 
 NOTHING_SAID: Final = DocumentValues()
 
-Prepare = Callable[[Document], Awaitable[None]]
+Prepare = Callable[[LocalDocument], Awaitable[None]]
 """What is done with each document before it is sent. Raises OSError if the document cannot be read."""
 
 
@@ -241,7 +241,7 @@ def _check_root(root: str, paths: Sequence[str]) -> None:
         )
 
 
-def _remember(loaded: Loaded, folders: Sequence[Folder], *, alone: bool) -> None:
+def _remember(loaded: LoadedFolders, folders: Sequence[Folder], *, alone: bool) -> None:
     try:
         for folder in folders:
             loaded.add(folder, alone=alone)
@@ -254,7 +254,7 @@ def _remember(loaded: Loaded, folders: Sequence[Folder], *, alone: bool) -> None
 
 
 @dataclass(slots=True)
-class _Run:
+class _IngestRun:
     """One call of the command. begun: called when the server can be reached and loading begins. sync: the folders whose
     documents are deleted if their files are gone.
     """
@@ -295,7 +295,7 @@ class _Run:
             number = len(documents)
             print_text(f"{counted(number, 'document')} would be deleted; nothing was changed")
 
-    async def _all(self, client: AsyncResponsa) -> Summary:
+    async def _all(self, client: AsyncResponsa) -> IngestSummary:
         targets = await asyncio.to_thread(find, self.paths, await list_suffixes(client), self.root)
         collection = await ensure_collection(client, self.collection)
         if self.engine is Engine.WORKERS:
@@ -334,12 +334,12 @@ class _Run:
         chosen: Sequence[Target],
         prepare: Prepare | None = None,
         in_flight: int = IN_FLIGHT,
-    ) -> Summary:
+    ) -> IngestSummary:
         """Load the chosen targets, and delete what is gone. targets: all targets, whose documents stay."""
         failures = 0
         with Progress("Loading", await asyncio.to_thread(count, chosen)) as progress:
 
-            def show_report(report: Report) -> None:
+            def show_report(report: DocumentReport) -> None:
                 nonlocal failures
                 progress.advance()
                 if self.json:
@@ -383,7 +383,7 @@ class _Run:
             print_text(str(summary))
         return summary
 
-    def _say_findable(self, collection: collection_pb2.Collection, summary: Summary) -> None:
+    def _say_findable(self, collection: collection_pb2.Collection, summary: IngestSummary) -> None:
         """Say who can find new documents. Later runs of the same command load none, and say nothing."""
         if summary.counts[FileOutcome.NEW] and not self.json:
             print_error(findable(collection))
@@ -395,7 +395,7 @@ class _Run:
             print_text(f"{outcome.lower().replace('_', ' ')}  {safe_name(document.source_key)}")
 
 
-def _line(report: Report) -> str:
+def _line(report: DocumentReport) -> str:
     if report.rule is not None:
         return f"{safe_name(report.where)} ({report.rule.value})"
     if report.outcome is FileOutcome.FAILED:
@@ -417,13 +417,13 @@ def _pages_read(count: int) -> str:
     return f"{counted(count, 'page')} read by OCR, perhaps with mistakes"
 
 
-def _failure(report: Report) -> str:
+def _failure(report: DocumentReport) -> str:
     if report.error is None:
         return f"{safe_name(report.where)} {report.why}."
     return f"{safe_name(report.where)}: {sentence_of(report.error)}"
 
 
-def _as_object(report: Report) -> dict[str, Json]:
+def _as_object(report: DocumentReport) -> dict[str, Json]:
     result: dict[str, Json] = {
         "where": report.where,
         "sourceKey": report.source_key,
@@ -457,7 +457,7 @@ class FileOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DocumentReport:
     """The outcome for one document. document: the document as the server returned it. error: the error of
     the call or of the ingestion, if one of these failed. why: the reason for any other failure, or "". rule: the reason
     for skipping the file, or None. left_out: the number of parts of the file that were not read, by kind. charset: the
@@ -471,7 +471,7 @@ class Report:
     document: document_pb2.Document | None = None
     error: ResponsaError | None = None
     why: str = ""
-    rule: Rule | None = None
+    rule: SkipRule | None = None
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
     charset: str = ""
     ocr_pages: int = 0
@@ -481,11 +481,11 @@ _LOADED = (FileOutcome.NEW, FileOutcome.CHANGED, FileOutcome.UNCHANGED, FileOutc
 
 
 @dataclass(slots=True)
-class Summary:
+class IngestSummary:
     """The number of documents with each outcome, of skipped files by rule, and of deleted documents."""
 
     counts: dict[FileOutcome, int] = field(default_factory=lambda: dict.fromkeys(_LOADED, 0))
-    skipped: Counter[Rule] = field(default_factory=Counter[Rule])
+    skipped: Counter[SkipRule] = field(default_factory=Counter[SkipRule])
     suffixes: Counter[str] = field(default_factory=Counter[str])
     """The number of files that were skipped because of their suffix, by suffix."""
     deleted: int = 0
@@ -494,11 +494,11 @@ class Summary:
     """The number of documents whose character set was guessed, and is in doubt."""
     ocr_pages: int = 0
 
-    def add(self, report: Report) -> None:
+    def add(self, report: DocumentReport) -> None:
         """Count one document or skipped file."""
         if report.rule is not None:
             self.skipped[report.rule] += 1
-            if report.rule is Rule.UNSUPPORTED_SUFFIX:
+            if report.rule is SkipRule.UNSUPPORTED_SUFFIX:
                 self.suffixes[Path(report.where).suffix.lower() or "none"] += 1
         else:
             self.counts[report.outcome] += 1
@@ -548,13 +548,13 @@ async def ingest(
     client: AsyncResponsa,
     entries: Iterator[Entry],
     collection: str,
-    report: Callable[[Report], None],
+    report: Callable[[DocumentReport], None],
     values: DocumentValues = NOTHING_SAID,
     show: Callable[[str, document_pb2.IngestMetadata], None] | None = None,
     *,
     prepare: Prepare | None = None,
     in_flight: int = IN_FLIGHT,
-) -> Summary:
+) -> IngestSummary:
     """Load all entries. Call `report` for each entry, in any order, once the entry is searchable or has failed.
 
     show: a function to call about once a second for each document that is being read, with its source key and its
@@ -563,9 +563,9 @@ async def ingest(
     Raises:
         ResponsaError: the server cannot be reached or refuses the caller. The remaining entries are not sent.
     """
-    summary = Summary()
+    summary = IngestSummary()
 
-    def note(entry_report: Report) -> None:
+    def note(entry_report: DocumentReport) -> None:
         summary.add(entry_report)
         report(entry_report)
 
@@ -592,11 +592,11 @@ async def _take_in(
     values: DocumentValues,
     show: Callable[[str, document_pb2.IngestMetadata], None] | None,
     prepare: Prepare | None,
-) -> Report:
-    if isinstance(entry, Problem):
-        return Report(entry.where, entry.source_key, FileOutcome.FAILED, why=entry.why)
+) -> DocumentReport:
+    if isinstance(entry, EntryProblem):
+        return DocumentReport(entry.where, entry.source_key, FileOutcome.FAILED, why=entry.why)
     if isinstance(entry, Skipped):
-        return Report(entry.where, entry.source_key, FileOutcome.SKIPPED, rule=entry.rule)
+        return DocumentReport(entry.where, entry.source_key, FileOutcome.SKIPPED, rule=entry.rule)
     try:
         if prepare is not None:
             await prepare(entry)
@@ -606,10 +606,10 @@ async def _take_in(
     except (Unauthenticated, PermissionDenied, Unavailable):
         raise
     except ResponsaError as error:
-        return Report(entry.where, entry.source_key, FileOutcome.FAILED, error=error)
+        return DocumentReport(entry.where, entry.source_key, FileOutcome.FAILED, error=error)
     except OSError as error:
         why = f"cannot be read ({error.strerror})"
-        return Report(entry.where, entry.source_key, FileOutcome.FAILED, why=why)
+        return DocumentReport(entry.where, entry.source_key, FileOutcome.FAILED, why=why)
     outcome = FileOutcome.UNCHANGED if result.unchanged else FileOutcome.CHANGED
     if outcome is FileOutcome.CHANGED and result.document.version <= 1:
         outcome = FileOutcome.NEW
@@ -617,7 +617,7 @@ async def _take_in(
         document_pb2.LeftOutKind.Name(part.kind).removeprefix("LEFT_OUT_KIND_").lower(): part.count
         for part in result.left_out
     }
-    return Report(
+    return DocumentReport(
         entry.where,
         entry.source_key,
         outcome,
@@ -629,7 +629,7 @@ async def _take_in(
 
 
 async def _send(
-    client: AsyncResponsa, entry: Document, collection: str, values: DocumentValues
+    client: AsyncResponsa, entry: LocalDocument, collection: str, values: DocumentValues
 ) -> operations_pb2.Operation:
     source = entry.path
     text = entry.text.encode()

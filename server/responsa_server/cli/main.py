@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from responsa_server import __version__
-from responsa_server.cli.command import Command, Section, need
+from responsa_server.cli.command import Command, HelpSection, need
 from responsa_server.system import extras
 from responsa_server.system.fixable import Fixable
 from responsa_server.system.importing import pause_collection
@@ -31,116 +31,128 @@ _COMPLETE = "_RESPONSA_COMPLETE"
 
 COMMANDS: tuple[Command, ...] = (
     Command(
-        "ask", "responsa_server.cli.turns", "Ask a question and get a cited answer.", Section.ASK, waits=True
+        "ask",
+        "responsa_server.cli.turns",
+        "Ask a question and get a cited answer.",
+        HelpSection.ASK,
+        waits=True,
     ),
     Command(
         "chat",
         "responsa_server.cli.chat",
         "Ask one question after the other in one conversation.",
-        Section.ASK,
+        HelpSection.ASK,
         waits=True,
     ),
     Command(
         "resume",
         "responsa_server.cli.turns",
         "Follow a question that was asked earlier.",
-        Section.ASK,
+        HelpSection.ASK,
         waits=True,
     ),
     Command(
         "ingest",
         "responsa_server.cli.ingest",
         "Load documents into a collection.",
-        Section.DOCUMENTS,
+        HelpSection.DOCUMENTS,
         waits=True,
     ),
     Command(
-        "search", "responsa_server.cli.documents", "Find the passages that match.", Section.ASK, waits=True
+        "search",
+        "responsa_server.cli.documents",
+        "Find the passages that match.",
+        HelpSection.ASK,
+        waits=True,
     ),
     Command(
         "documents",
         "responsa_server.cli.documents",
         "List, show and delete documents.",
-        Section.DOCUMENTS,
+        HelpSection.DOCUMENTS,
         waits=True,
     ),
     Command(
         "collections",
         "responsa_server.cli.collections",
         "List, create, share and delete collections.",
-        Section.DOCUMENTS,
+        HelpSection.DOCUMENTS,
         waits=True,
     ),
     Command(
         "operations",
         "responsa_server.cli.operations",
         "List, follow and cancel operations, such as the reading of documents.",
-        Section.DOCUMENTS,
+        HelpSection.DOCUMENTS,
         waits=True,
     ),
     Command(
         "agents",
         "responsa_server.cli.agents",
         "Show and reload agents, and check their files.",
-        Section.AGENTS,
+        HelpSection.AGENTS,
         waits=("list", "show", "reload"),
     ),
     Command(
         "model",
         "responsa_server.cli.model",
         "Show and set the default language model.",
-        Section.AGENTS,
+        HelpSection.AGENTS,
         waits=True,
     ),
     Command(
         "sources",
         "responsa_server.cli.source_files",
         "Connect folders, and run and check sources.",
-        Section.DOCUMENTS,
+        HelpSection.DOCUMENTS,
         waits=("list", "add", "run", "remove"),
     ),
     Command(
         "samples",
         "responsa_server.cli.samples",
         "List and load the sample documents and teachers of agents.",
-        Section.DOCUMENTS,
+        HelpSection.DOCUMENTS,
         waits=("load",),
     ),
     Command(
         "login",
         "responsa_server.cli.login",
         "Sign in with an e-mail address and a password.",
-        Section.PEOPLE,
+        HelpSection.PEOPLE,
         waits=True,
     ),
-    Command("logout", "responsa_server.cli.login", "End the session of `login`.", Section.PEOPLE, waits=True),
+    Command(
+        "logout", "responsa_server.cli.login", "End the session of `login`.", HelpSection.PEOPLE, waits=True
+    ),
     Command(
         "users",
         "responsa_server.cli.users",
         "List, invite and change users.",
-        Section.PEOPLE,
+        HelpSection.PEOPLE,
         waits=True,
     ),
     Command(
         "groups",
         "responsa_server.cli.groups",
         "List and change groups of users.",
-        Section.PEOPLE,
+        HelpSection.PEOPLE,
         waits=True,
     ),
-    Command("call", "responsa_server.cli.call", "Call any method of the API.", Section.SERVER, waits=True),
+    Command(
+        "call", "responsa_server.cli.call", "Call any method of the API.", HelpSection.SERVER, waits=True
+    ),
     Command(
         "mcp",
         "responsa_server.cli.mcp",
         "Serve the tools of MCP on standard input and output.",
-        Section.AGENTS,
+        HelpSection.AGENTS,
         waits=True,
     ),
     Command(
         "open",
         "responsa_server.cli.open_page",
         "Print a new URL that signs a browser in.",
-        Section.PEOPLE,
+        HelpSection.PEOPLE,
         waits=True,
     ),
 )
@@ -186,7 +198,7 @@ class _Overview(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = formatter.width - 6 - max(map(len, self.commands))
-        for section in Section:
+        for section in HelpSection:
             rows = [
                 (command.name, self.commands[command.name].get_short_help_str(width))
                 for command in sorted(all_commands(), key=lambda command: command.name != "up")

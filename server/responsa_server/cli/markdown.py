@@ -71,7 +71,7 @@ def render(text: str, console: Console) -> Sequence[Segment] | None:
     if level > _MAX_LEVEL or width < 4 * level + _MIN_WIDTH or _columns(tokens) * _MIN_COLUMN > width:
         return None
     # Trailing spaces would be copied with the text.
-    lines = [_trim(line) for line in Segment.split_lines(console.render(_Answer(tokens)))]
+    lines = [_trim(line) for line in Segment.split_lines(console.render(_AnswerRenderer(tokens)))]
     full = [index for index, line in enumerate(lines) if line]
     if not full:
         return None
@@ -162,7 +162,7 @@ class _TerminalTable(markdown.TableElement):
             yield table
 
 
-class _Answer(markdown.Markdown):
+class _AnswerRenderer(markdown.Markdown):
     """The renderer of the library, with safe tokens and with our own code blocks, headings and tables."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import AlreadyExists, NotFound, PermissionDenied
 from responsa_server.cli.call_errors import sentence_of
-from responsa_server.cli.ingest import FileOutcome, Report, Summary, ensure_collection, ingest
+from responsa_server.cli.ingest import DocumentReport, FileOutcome, IngestSummary, ensure_collection, ingest
 from responsa_server.cli.output import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -72,7 +72,7 @@ class Samples:
 
 
 @dataclass(slots=True)
-class Loaded:
+class LoadOutcome:
     """The outcome of loading an agent's samples.
 
     created: the number of teachers that were created. there: the number of teachers that already existed. left_out: the
@@ -81,7 +81,7 @@ class Loaded:
 
     agent: str
     collection: str = ""
-    documents: Summary = field(default_factory=Summary)
+    documents: IngestSummary = field(default_factory=IngestSummary)
     created: int = 0
     there: int = 0
     left_out: int = 0
@@ -267,7 +267,7 @@ async def _load(sample_sets: Sequence[Samples], *, strict: bool, json: bool) -> 
     return failed
 
 
-def _print(loaded: Loaded, *, json: bool) -> None:
+def _print(loaded: LoadOutcome, *, json: bool) -> None:
     if json:
         print_json(
             {
@@ -288,14 +288,16 @@ def _print(loaded: Loaded, *, json: bool) -> None:
         print_error(f"{loaded.agent}: {some} skipped: creating teachers needs the role ADMIN.")
 
 
-async def _load_one(client: AsyncResponsa, samples: Samples, collection: str, progress: Progress) -> Loaded:
-    def show_report(report: Report) -> None:
+async def _load_one(
+    client: AsyncResponsa, samples: Samples, collection: str, progress: Progress
+) -> LoadOutcome:
+    def show_report(report: DocumentReport) -> None:
         progress.advance()
         if report.outcome is FileOutcome.FAILED:
             why = sentence_of(report.error) if report.error else f"{report.why}."
             progress.print_error(f"{report.where}: {why}")
 
-    loaded = Loaded(samples.agent, collection)
+    loaded = LoadOutcome(samples.agent, collection)
     current = await ensure_collection(client, collection)
     if samples.synonyms and not current.synonyms:
         await client.update_collection(collection, synonyms=samples.synonyms)
@@ -306,7 +308,7 @@ async def _load_one(client: AsyncResponsa, samples: Samples, collection: str, pr
     return loaded
 
 
-async def _load_teacher(client: AsyncResponsa, teacher: SampleTeacher, loaded: Loaded) -> None:
+async def _load_teacher(client: AsyncResponsa, teacher: SampleTeacher, loaded: LoadOutcome) -> None:
     try:
         await client.teacher(str(teacher.id))
     except NotFound:

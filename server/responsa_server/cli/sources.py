@@ -35,7 +35,7 @@ _MARK: Final = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8."""
 
 
-class Rule(StrEnum):
+class SkipRule(StrEnum):
     """Why a file of a folder is skipped. The values complete the sentence "1 skipped: 1 ..."."""
 
     HIDDEN = "hidden"
@@ -47,7 +47,7 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class LocalDocument:
     """A document to send: a file or a text."""
 
     source_key: str
@@ -59,7 +59,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class EntryProblem:
     """An entry that cannot be sent. why: the reason, as a clause without a full stop."""
 
     where: str
@@ -73,10 +73,10 @@ class Skipped:
 
     where: str
     source_key: str
-    rule: Rule
+    rule: SkipRule
 
 
-Entry = Document | Problem | Skipped
+Entry = LocalDocument | EntryProblem | Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Target:
     path: Path
     key: str
     problem: str = ""
-    skipped: Rule | None = None
+    skipped: SkipRule | None = None
     is_lines: bool = False
 
     @property
@@ -149,11 +149,11 @@ def entries(targets: Sequence[Target]) -> Iterator[Entry]:
     for target in targets:
         for part in _entries_of(target):
             entry = replace(part, source_key=compose(part.source_key))
-            if isinstance(entry, Document):
+            if isinstance(entry, LocalDocument):
                 before = seen.setdefault(entry.source_key, entry.where)
                 if before != entry.where:
                     why = f"has the same key, {entry.source_key!r}, as {before}"
-                    yield Problem(entry.where, why, entry.source_key)
+                    yield EntryProblem(entry.where, why, entry.source_key)
                     continue
             yield entry
 
@@ -179,21 +179,21 @@ def count(targets: Sequence[Target]) -> int:
 
 def _target(path: Path, key: str) -> Target:
     """A file to load: one document, or one document per line. What programs leave behind is skipped."""
-    if (rule := _rule_of_name(path.name)) is Rule.LEFT_BEHIND:
+    if (rule := _rule_of_name(path.name)) is SkipRule.LEFT_BEHIND:
         return Target(path, key, skipped=rule)
     return Target(path, key, is_lines=path.suffix.lower() == ".jsonl" and _holds_documents(path))
 
 
-def _rule_of_name(name: str) -> Rule | None:
+def _rule_of_name(name: str) -> SkipRule | None:
     if is_left_behind(name):
-        return Rule.LEFT_BEHIND
-    return Rule.HIDDEN if name.startswith(".") else None
+        return SkipRule.LEFT_BEHIND
+    return SkipRule.HIDDEN if name.startswith(".") else None
 
 
-def _rule_of_size(size: int) -> Rule | None:
+def _rule_of_size(size: int) -> SkipRule | None:
     if size > MAX_DOCUMENT_BYTES:
-        return Rule.TOO_LARGE
-    return None if size else Rule.EMPTY
+        return SkipRule.TOO_LARGE
+    return None if size else SkipRule.EMPTY
 
 
 def _target_of(path: Path) -> Target:
@@ -224,12 +224,12 @@ def _below(folder: Path, suffixes: Sequence[str], root: str) -> list[Target]:
         at = Path(parent)
         hidden = sorted(name for name in folders if name.startswith("."))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        targets += (Target(at / name, key_of(at / name), skipped=Rule.HIDDEN) for name in hidden)
+        targets += (Target(at / name, key_of(at / name), skipped=SkipRule.HIDDEN) for name in hidden)
         linked = [name for name in folders if (at / name).is_symlink()]
         for path in (at / name for name in linked):
             # The files of a folder within the folder are found at their own place.
             if not Path(os.path.realpath(path)).is_relative_to(inside):
-                targets.append(Target(path, key_of(path), skipped=Rule.LINK))
+                targets.append(Target(path, key_of(path), skipped=SkipRule.LINK))
         targets += (_in_folder(at / name, key_of(at / name), suffixes, inside) for name in sorted(files))
     return targets
 
@@ -239,9 +239,9 @@ def _in_folder(path: Path, key: str, suffixes: Sequence[str], inside: Path) -> T
     if (rule := _rule_of_name(path.name)) is not None:
         return Target(path, key, skipped=rule)
     if path.suffix.lower() not in suffixes:
-        return Target(path, key, skipped=Rule.UNSUPPORTED_SUFFIX)
+        return Target(path, key, skipped=SkipRule.UNSUPPORTED_SUFFIX)
     if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
-        return Target(path, key, skipped=Rule.LINK)
+        return Target(path, key, skipped=SkipRule.LINK)
     if not path.is_file():
         return Target(path, key, "is a link to nothing" if path.is_symlink() else "is not a file")
     size = path.stat().st_size
@@ -269,17 +269,17 @@ def _entries_of(target: Target) -> Iterator[Entry]:
     if target.skipped is not None:
         yield Skipped(where, _sendable(target.key), target.skipped)
     elif target.problem:
-        yield Problem(where, target.problem, _sendable(target.key))
+        yield EntryProblem(where, target.problem, _sendable(target.key))
     elif not _is_text(target.key):
-        yield Problem(where, "has a name that is not valid UTF-8")
+        yield EntryProblem(where, "has a name that is not valid UTF-8")
     elif not target.is_lines:
-        yield Document(target.key, where, path=target.path)
+        yield LocalDocument(target.key, where, path=target.path)
     else:
         try:
             with target.path.open("rb") as file:
                 yield from _lines(file, where)
         except OSError as error:
-            yield Problem(where, f"cannot be read ({error.strerror})", target.key)
+            yield EntryProblem(where, f"cannot be read ({error.strerror})", target.key)
 
 
 def _holds_documents(path: Path) -> bool:
@@ -288,7 +288,7 @@ def _holds_documents(path: Path) -> bool:
         with path.open("rb") as file:
             lines = iter(lambda: file.readline(MAX_LINE_BYTES), b"")
             return any(
-                isinstance(_line(line.removeprefix(_MARK), ""), Document)
+                isinstance(_line(line.removeprefix(_MARK), ""), LocalDocument)
                 for line in islice(lines, _LINES_LOOKED_AT)
             )
     except OSError:
@@ -304,7 +304,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[Entry]:
             while line and not line.endswith(b"\n"):
                 line = file.readline(MAX_LINE_BYTES)
             documents += 1
-            yield Problem(where, f"is longer than {MAX_LINE_BYTES // 2**20} MiB")
+            yield EntryProblem(where, f"is longer than {MAX_LINE_BYTES // 2**20} MiB")
             continue
         if number == 1:
             line = line.removeprefix(_MARK)
@@ -312,7 +312,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[Entry]:
             documents += 1
             yield _line(line, where)
     if not documents:
-        yield Problem(name, "is empty")
+        yield EntryProblem(name, "is empty")
 
 
 def _line(line: bytes, where: str) -> Entry:
@@ -322,11 +322,11 @@ def _line(line: bytes, where: str) -> Entry:
     try:
         value: object = json.loads(line)
     except UnicodeDecodeError:
-        return Problem(where, "is not valid UTF-8")
+        return EntryProblem(where, "is not valid UTF-8")
     except (ValueError, RecursionError):
-        return Problem(where, "is not valid JSON")
+        return EntryProblem(where, "is not valid JSON")
     if not isinstance(value, dict):
-        return Problem(where, "is not a JSON object")
+        return EntryProblem(where, "is not a JSON object")
     fields = cast("dict[str, object]", value)
     texts: dict[str, str] = {}
     for name, wanted in (("id", True), ("text", True), ("title", False)):
@@ -335,15 +335,15 @@ def _line(line: bytes, where: str) -> Entry:
         if field is None and not wanted:
             continue
         if field is None:
-            return Problem(where, f"has no {name}")
+            return EntryProblem(where, f"has no {name}")
         if not isinstance(field, str):
-            return Problem(where, f"has {a_name} that is not a string")
+            return EntryProblem(where, f"has {a_name} that is not a string")
         if not _is_text(field):
-            return Problem(where, f"has {a_name} with half a surrogate pair")
+            return EntryProblem(where, f"has {a_name} with half a surrogate pair")
         if wanted and not field.strip():
-            return Problem(where, f"has an empty {name}")
+            return EntryProblem(where, f"has an empty {name}")
         texts[name] = field
-    return Document(texts["id"], where, text=texts["text"], title=texts.get("title", ""))
+    return LocalDocument(texts["id"], where, text=texts["text"], title=texts.get("title", ""))
 
 
 def _count_lines(path: Path) -> int:

@@ -28,7 +28,9 @@ User = Annotated[str, typer.Argument(help="The user: the e-mail address, or user
 AsJson = Annotated[bool, typer.Option("--json", help="Print the User as proto-JSON.")]
 
 
-class _Role(StrEnum):
+class AccountRole(StrEnum):
+    """A role as an argument of a command."""
+
     USER = "user"
     ADMIN = "admin"
     SERVICE = "service"
@@ -99,7 +101,7 @@ def invite(
 
 
 def change_role(
-    user: User, role: Annotated[_Role, typer.Argument(help="The new role.")], json: AsJson = False
+    user: User, role: Annotated[AccountRole, typer.Argument(help="The new role.")], json: AsJson = False
 ) -> None:
     """Give a user another role."""
     with reporting(json=json), open_client() as client:

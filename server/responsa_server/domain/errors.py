@@ -13,7 +13,7 @@
     ├── Unavailable           a part cannot be reached, or the server is shutting down
     │   └── TooSlow           a part reached its time limit
     ├── DeadlinePassed        the deadline has passed
-    └── Cancelled             a call cancelled the work
+    └── CallCancelled         a call cancelled the work
 
 `calls/status.py` maps these exceptions to google.rpc.Status. Users read the messages, so a message names the field or
 resource and gives a remedy. A message never contains a driver's text, a path on the server or a secret.
@@ -184,5 +184,5 @@ class DeadlinePassed(ResponsaError):
     """The caller's deadline or the turn's own limit passed."""
 
 
-class Cancelled(ResponsaError):
+class CallCancelled(ResponsaError):
     """A call cancelled the work; nothing failed."""

@@ -46,8 +46,8 @@ from responsa_server.identity.accounts import RECENT_SECONDS, SignedIn, begin_br
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, well_formed
 from responsa_server.identity.openid_provider import (
     LEEWAY_SECONDS,
+    OpenIdPerson,
     OpenIdProvider,
-    Person,
     ProviderFault,
     sign_in_error,
 )
@@ -356,7 +356,9 @@ class OpenId:
             await self._record_refused_link(caller, error)
             raise
 
-    async def _person(self, provider: OpenIdProvider, flow: _Flow, parameters: Mapping[str, str]) -> Person:
+    async def _person(
+        self, provider: OpenIdProvider, flow: _Flow, parameters: Mapping[str, str]
+    ) -> OpenIdPerson:
         # A provider that names itself cannot be taken for another one (RFC 9207).
         issuer = parameters.get("iss")
         named = (await provider.configuration()).names_itself
@@ -374,7 +376,7 @@ class OpenId:
             raise sign_in_error() from fault
 
     async def _finish(
-        self, provider: OpenIdProvider, flow: _Flow, person: Person, origin: Origin
+        self, provider: OpenIdProvider, flow: _Flow, person: OpenIdPerson, origin: Origin
     ) -> Finished:
         settings = provider.settings
         subject = _subject(person, settings.subject_claim) if settings.subject_claim else None
@@ -419,7 +421,7 @@ class OpenId:
         self,
         provider: OpenIdProvider,
         flow: _Flow,
-        person: Person,
+        person: OpenIdPerson,
         identity: ExternalIdentity,
         role: Role | None,
         origin: Origin,
@@ -476,7 +478,9 @@ class OpenId:
         finally:
             self._cache.forget_user(user.id)
 
-    async def _take_over(self, provider: OpenIdProvider, user: User, person: Person, origin: Origin) -> User:
+    async def _take_over(
+        self, provider: OpenIdProvider, user: User, person: OpenIdPerson, origin: Origin
+    ) -> User:
         """Give a user the verified address and the name that the provider has now."""
         email = _fold_address(person.verified_email)
         if provider.settings.allowed_domains and not _is_allowed(person.verified_email, provider):
@@ -554,7 +558,7 @@ class OpenId:
         )
         self._identity.forget([session.id for session in ended])
 
-    def _role(self, provider: OpenIdProvider, person: Person) -> Role | None:
+    def _role(self, provider: OpenIdProvider, person: OpenIdPerson) -> Role | None:
         """The role that the claim stands for; None if the provider does not decide roles. Raises NotPermitted."""
         settings = provider.settings
         if not settings.role_claim:
@@ -565,7 +569,7 @@ class OpenId:
             raise self._refusal(provider, f"role_claim {settings.role_claim}: {cause}")
         return Role.ADMIN if "admin" in roles else Role.USER
 
-    def _read_groups(self, provider: OpenIdProvider, person: Person) -> Collection[str]:
+    def _read_groups(self, provider: OpenIdProvider, person: OpenIdPerson) -> Collection[str]:
         """The values of the claim with the person's groups; none if it is missing, or if the provider left them out."""
         claim = provider.settings.groups_claim
         if not claim:
@@ -676,7 +680,7 @@ class OpenId:
             await self._trail.record_refused(caller, [event])
 
 
-def _subject(person: Person, claim: str) -> str:
+def _subject(person: OpenIdPerson, claim: str) -> str:
     """The name of a person in documents; "" without a usable one. A part of a long name could be the name of somebody
     else, and names of users are given by the server alone."""
     name = next(iter(person.texts(claim)), "")
@@ -703,7 +707,7 @@ def _is_allowed(raw: str, provider: OpenIdProvider) -> bool:
     return raw.rpartition("@")[2].lower() in provider.settings.allowed_domains
 
 
-def _unusable(person: Person) -> str:
+def _unusable(person: OpenIdPerson) -> str:
     """What is wrong with the address of a person, for the log; "" if it is verified."""
     if not person.texts("email"):
         return "is missing in id token and userinfo"

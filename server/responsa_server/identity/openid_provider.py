@@ -88,7 +88,7 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class OpenIdPerson:
     """A person whom a provider has identified. claims: all claims of the id token, and those that userinfo
     alone has."""
 
@@ -184,7 +184,9 @@ class OpenIdProvider:
                 self._configured = self._clock()
             return configuration
 
-    async def person(self, code: str, verifier: str, redirect_uri: str, nonce: str, begun: float) -> Person:
+    async def person(
+        self, code: str, verifier: str, redirect_uri: str, nonce: str, begun: float
+    ) -> OpenIdPerson:
         """Exchange a code and return the person that the id token identifies, with what userinfo adds. begun: when the
         sign-in began, in seconds since 1970.
 
@@ -212,7 +214,7 @@ class OpenIdProvider:
             raise ProviderFault("sub")
         if configuration.userinfo and access and not self._needs() <= claims.keys():
             claims = _merge(claims, await self._userinfo(configuration.userinfo, access, sub))
-        return Person(self.settings.issuer, sub, claims)
+        return OpenIdPerson(self.settings.issuer, sub, claims)
 
     def _needs(self) -> set[str]:
         """The claims without which userinfo is read. A claim within an object stands for its outermost object."""

@@ -189,7 +189,7 @@ class GrantAdministration:
         return AuditEvent.of_call(caller, names.service_grant(grant.id), about=about)
 
 
-class Vectors(Protocol):
+class TenantVectors(Protocol):
     """The part of a vector store outside the database that an erasure needs."""
 
     async def drop_tenant(self, tenant_id: str) -> None: ...
@@ -206,7 +206,7 @@ class TenantKeeper:
         store: PostgresTenants,
         stop_turn: Callable[[str, UUID, UUID], Awaitable[None]],
         forget: Callable[[str], Awaitable[int]],
-        vectors: Vectors | None = None,
+        vectors: TenantVectors | None = None,
         *,
         seconds: float = KEEPER_SECONDS,
         settle_seconds: float = SETTLE_SECONDS,

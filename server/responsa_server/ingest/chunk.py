@@ -288,7 +288,7 @@ def _mark_blocks(
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _AtomGroup:
     """Sections that are cut only if they are too long together: the atoms [start, end). section: the first atom of the
     last one."""
 
@@ -297,25 +297,25 @@ class _Group:
     end: int
 
 
-def _groups(atoms: _Atoms, totals: array[int], outline: _Outline, limit: int) -> Iterator[_Group]:
+def _groups(atoms: _Atoms, totals: array[int], outline: _Outline, limit: int) -> Iterator[_AtomGroup]:
     """All atoms in order. A heading without text of its own stays with the section below it. A section is joined with
     those after it that do not stand further out, while they have fewer than `limit` tokens together."""
     edges = [*(bisect_right(atoms.ends, start) for start in outline.starts), len(atoms.starts)]
-    units: list[tuple[int, _Group]] = []
+    units: list[tuple[int, _AtomGroup]] = []
     level, is_lone = 0, False
     for index, (start, end) in enumerate(pairwise(edges)):
         if start == end:
             continue
         above, level = level, outline.level(index)
-        outer, first = units.pop() if is_lone and level > above else (level, _Group(start, start, end))
-        units.append((outer, _Group(first.start, start, end)))
+        outer, first = units.pop() if is_lone and level > above else (level, _AtomGroup(start, start, end))
+        units.append((outer, _AtomGroup(first.start, start, end)))
         is_lone = bisect_left(atoms.starts, outline.ends[index]) >= end
-    joined: list[tuple[int, _Group]] = []
+    joined: list[tuple[int, _AtomGroup]] = []
     for level, unit in units:
         if joined:
             outer, group = joined[-1]
             if level >= outer and totals[unit.end] - totals[group.start] < limit:
-                joined[-1] = outer, _Group(group.start, unit.section, unit.end)
+                joined[-1] = outer, _AtomGroup(group.start, unit.section, unit.end)
                 continue
         joined.append((level, unit))
     return (group for _, group in joined)
@@ -324,7 +324,7 @@ def _groups(atoms: _Atoms, totals: array[int], outline: _Outline, limit: int) ->
 def _mark_sentences(
     text: str,
     atoms: _Atoms,
-    group: _Group,
+    group: _AtomGroup,
     blocks: Sequence[Block],
     spans: Sequence[tuple[int, int]],
     language: str,
@@ -349,7 +349,7 @@ def _mark_sentences(
 
 
 def _ranges(
-    atoms: _Atoms, totals: array[int], group: _Group, chunking: Chunking
+    atoms: _Atoms, totals: array[int], group: _AtomGroup, chunking: Chunking
 ) -> Iterator[tuple[int, int]]:
     """Yield the atoms [first, last) of each passage of a group."""
     gaps = [
@@ -389,7 +389,7 @@ def _latest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> int
 
 
 def _overlap_start(
-    atoms: _Atoms, totals: array[int], group: _Group, first: int, last: int, chunking: Chunking
+    atoms: _Atoms, totals: array[int], group: _AtomGroup, first: int, last: int, chunking: Chunking
 ) -> int:
     """The first atom of the passage after [first, last): that of a whole sentence, row or block of the same section. The
     passage has room for at least one atom that is not shared."""

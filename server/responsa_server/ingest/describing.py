@@ -51,14 +51,14 @@ class Gist:
 
 
 @dataclass(slots=True)
-class _Words:
+class _WordCounts:
     weights: Counter[str] = field(default_factory=Counter[str])
     forms: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
 
 
 def gist_of(text: bytes, pieces: Sequence[Piece], title: str, language: str) -> Gist:
     """The gist of a canonical text. pieces: as `sentences.pieces` returns them. Only the first 128 KiB are read."""
-    analyzer, words = Analyzer(), _Words()
+    analyzer, words = Analyzer(), _WordCounts()
     _count(words, analyzer, title, language, _TITLE_WEIGHT)
     sentences: list[tuple[str, frozenset[str]]] = []
     for piece in pieces:
@@ -76,7 +76,7 @@ def gist_of(text: bytes, pieces: Sequence[Piece], title: str, language: str) -> 
     return Gist(_summary(sentences, words), _keywords(words))
 
 
-def _count(words: _Words, analyzer: Analyzer, text: str, language: str, weight: int) -> frozenset[str]:
+def _count(words: _WordCounts, analyzer: Analyzer, text: str, language: str, weight: int) -> frozenset[str]:
     """Count the words of a text. Returns their terms, without function words and numbers."""
     stop = STOPWORDS.get(language.partition("-")[0] or "en", frozenset[str]())
     terms: set[str] = set()
@@ -97,7 +97,7 @@ def _count(words: _Words, analyzer: Analyzer, text: str, language: str, weight: 
     return frozenset(terms)
 
 
-def _keywords(words: _Words) -> Sequence[str]:
+def _keywords(words: _WordCounts) -> Sequence[str]:
     # A long word says more than a short one. Of words with equal scores, the first of the text wins.
     scores = {term: weight * min(len(term), 12) for term, weight in words.weights.items()}
     best = sorted(scores, key=lambda term: -scores[term])
@@ -111,7 +111,7 @@ def _keywords(words: _Words) -> Sequence[str]:
     return tuple(keywords.values())
 
 
-def _summary(sentences: Sequence[tuple[str, frozenset[str]]], words: _Words) -> str:
+def _summary(sentences: Sequence[tuple[str, frozenset[str]]], words: _WordCounts) -> str:
     def score(index: int) -> float:
         terms = sentences[index][1]
         mean = sum(words.weights[term] for term in terms) / (len(terms) + _LEAST_SENTENCE_TERMS)
@@ -138,7 +138,7 @@ READ_BYTES: Final = 12 * 1024
 """The model reads at most this part of the text, from its beginning. With the instructions, it fits into a small model's window."""
 
 
-class _Entry(NodeModel):
+class _GistModel(NodeModel):
     summary: str
     keywords: tuple[str, ...]
 
@@ -174,7 +174,7 @@ async def _write_gist(model: BackgroundModel, title: str, text: str, log: Filter
     """The gist that the model writes. Nobody can trust it, because the document may have told the model what to say: it
     becomes plain, short lines."""
     trusted = {"sentences": MAX_SENTENCES, "words": MAX_KEYWORDS}
-    entry = await model.ask("metadata_extraction", _Entry, trusted, {"title": title, "text": text}, log)
+    entry = await model.ask("metadata_extraction", _GistModel, trusted, {"title": title, "text": text}, log)
     summary = plain_line(entry.summary)
     if not summary or len(summary.encode()) > MAX_SUMMARY_BYTES:
         raise NoAnswer(f"the summary is empty or has more than {MAX_SUMMARY_BYTES} bytes")

@@ -284,7 +284,7 @@ class _Misfit(Exception):
 
 
 @dataclass(slots=True)
-class _Call:
+class _ModelCall:
     """A call of one model. members: the number of models that are left, among which patience is divided. keep: how many
     characters of the answer stay when the model's first text is sent. prefix: whether the model continues the text itself.
     seam: compares the text with what stands; None for a text from the answer's beginning. wrote: whether the model has sent
@@ -306,7 +306,7 @@ class _Call:
         return None if seconds is None else seconds / self.members
 
 
-class _Answer:
+class _ChainAnswer:
     """The answer of a chain, which several models may write.
 
     open: whether another model may take the answer up. begun: whether some of its text stands.
@@ -327,7 +327,7 @@ class _Answer:
 
     def call(
         self, member: ChainModel, most_seconds: float, members: int, *, whole: bool = False
-    ) -> _Call | None:
+    ) -> _ModelCall | None:
         """The next call; None if the budget allows no further call. members: the number of models that are left, among
         which the patience is divided. whole: whether the model must write the whole answer.
         """
@@ -347,7 +347,7 @@ class _Answer:
         if self._until is not None:
             # The remaining models share the remaining time equally. The last model gets all of the time that is left.
             patience = min(patience, max(0.0, self._until - self._clock()) / members)
-        return _Call(prompt, patience, members, keep, prefix, seam)
+        return _ModelCall(prompt, patience, members, keep, prefix, seam)
 
     def withdraw(self, keep: int, *, again: bool) -> Withdrawn:
         """Keep only the first `keep` characters of the text. again: whether the model is called once more."""
@@ -358,7 +358,7 @@ class _Answer:
         """The model that wrote last is called once more; all of the text stays for now."""
         return Withdrawn(len(self._text), again=True)
 
-    def failed(self, call: _Call, error: ModelError) -> bool:
+    def failed(self, call: _ModelCall, error: ModelError) -> bool:
         """Take note of a call that has failed. Returns whether the same model must be called once more, without a prefix."""
         if call.wrote and self._prompt.takeover is None:
             self.open = False
@@ -370,7 +370,7 @@ class _Answer:
         return self._no_prefix
 
     async def fit(
-        self, call: _Call, pieces: AsyncGenerator[ModelPiece, None]
+        self, call: _ModelCall, pieces: AsyncGenerator[ModelPiece, None]
     ) -> AsyncGenerator[ModelPiece, None]:
         """The pieces, after what is withdrawn for them. Raises _Misfit."""
         if call.seam is not None:
@@ -383,7 +383,7 @@ class _Answer:
                 yield part
 
     async def _compare(
-        self, call: _Call, seam: Seam, pieces: AsyncGenerator[ModelPiece, None]
+        self, call: _ModelCall, seam: Seam, pieces: AsyncGenerator[ModelPiece, None]
     ) -> AsyncGenerator[ModelPiece, None]:
         comes, sent, anew, fit = "", False, False, Fit.OPEN
         async with aclosing(_pace(pieces)) as paced:
@@ -409,7 +409,7 @@ class _Answer:
                     for part in self._send(call, piece):
                         yield part
 
-    def _send(self, call: _Call, piece: ModelPiece) -> Iterator[ModelPiece]:
+    def _send(self, call: _ModelCall, piece: ModelPiece) -> Iterator[ModelPiece]:
         """A piece, after the withdrawal of what does not stay before the first text of a call."""
         if isinstance(piece, Withdrawn):
             call.placed = False
@@ -527,7 +527,7 @@ class ModelChain:
         called before. The chain holds whitespace back until a word follows, and also citation marks if the prompt
         cites. An answer that consists only of these fails (EMPTY).
         """
-        answer = _Answer(prompt)
+        answer = _ChainAnswer(prompt)
         spent: Spent | None = None
         member, others = self._members[0], list(self._members[1:])
         call = answer.call(member, self._patience, 1 + len(others))
@@ -564,7 +564,7 @@ class ModelChain:
         # The budget allows no further call.
         yield Ended(complete=False)
 
-    async def _hear(self, member: ChainModel, call: _Call) -> AsyncGenerator[ModelPiece, None]:
+    async def _hear(self, member: ChainModel, call: _ModelCall) -> AsyncGenerator[ModelPiece, None]:
         """The pieces of one model. Raises ModelError, with the model's name."""
         clock = asyncio.get_running_loop().time
         prompt, own, held = call.prompt, call.patience_seconds, ""
@@ -680,7 +680,7 @@ class ModelChain:
             case _:
                 pass
 
-    def _fail(self, member: ChainModel, call: _Call, error: ModelError, waited_seconds: float) -> None:
+    def _fail(self, member: ChainModel, call: _ModelCall, error: ModelError, waited_seconds: float) -> None:
         error.model = member.name
         instruments.MODEL_CALLS.add(1, member.name, error.fault.value)
         log_failed(member.name, call.prompt, error)

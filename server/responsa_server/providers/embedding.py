@@ -21,7 +21,7 @@ from responsa_server.domain.errors import Precondition, Reason, ResponsaError, U
 from responsa_server.domain.models import INDEXED_DIMENSIONS, ModelError, ModelFault
 from responsa_server.providers import gemini, openai_chat
 from responsa_server.providers.http_model import ReadComplaint
-from responsa_server.providers.json_server import MAX_ANSWER_BYTES, Calling, JsonServer
+from responsa_server.providers.json_server import MAX_ANSWER_BYTES, JsonServer, RequestOptions
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 
 Float = npt.NDArray[np.float32]
@@ -111,7 +111,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
         headers: Mapping[str, str],
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
-        calling: Calling,
+        calling: RequestOptions,
     ) -> None:
         """headers, complaint, faults: see `HttpServer`."""
         super().__init__(server, model.called, headers, complaint, faults, calling)
@@ -268,7 +268,7 @@ def _to_lists(vectors: Sequence[object]) -> Sequence[Sequence[object]]:
 class OpenAiEmbedder(HttpEmbedder):
     """`POST /embeddings`, as OpenAI, vLLM, Ollama, llama.cpp and similar servers serve it."""
 
-    def __init__(self, server: CompatibleSettings, model: EmbeddingModel, calling: Calling) -> None:
+    def __init__(self, server: CompatibleSettings, model: EmbeddingModel, calling: RequestOptions) -> None:
         key = server.api_key.get_secret_value()
         headers = {"authorization": f"Bearer {key}"} if key else {}
         super().__init__(server, model, headers, openai_chat.complaint, openai_chat.FAULTS, calling)
@@ -295,7 +295,7 @@ class OpenAiEmbedder(HttpEmbedder):
 class GeminiEmbedder(HttpEmbedder):
     """Gemini's `batchEmbedContents`."""
 
-    def __init__(self, server: CompatibleSettings, model: EmbeddingModel, calling: Calling) -> None:
+    def __init__(self, server: CompatibleSettings, model: EmbeddingModel, calling: RequestOptions) -> None:
         headers = {"x-goog-api-key": server.api_key.get_secret_value()}
         super().__init__(server, model, headers, gemini.complaint, gemini.FAULTS, calling)
 

@@ -28,7 +28,7 @@ _RECEIVING_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Calling:
+class RequestOptions:
     """How a server is called. limits: those of its key, shared with its other models. policy: the rule for repeated
     requests. http: see `HttpServer`."""
 
@@ -49,7 +49,7 @@ class JsonServer(HttpServer):
         headers: Mapping[str, str],
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
-        calling: Calling,
+        calling: RequestOptions,
     ) -> None:
         """called: `provider:model`, for the log. headers, complaint, faults: see `HttpServer`."""
         super().__init__(server, {"accept": _JSON, **headers}, complaint, faults, calling.http)

@@ -17,7 +17,7 @@ from responsa_server.domain.events import Usage
 from responsa_server.domain.models import PriceTable, Reranked, Spent
 from responsa_server.providers import openai_chat
 from responsa_server.providers.http_model import tokens
-from responsa_server.providers.json_server import Calling, JsonServer
+from responsa_server.providers.json_server import JsonServer, RequestOptions
 from responsa_server.providers.settings import CompatibleSettings, RerankWire
 
 # How many bytes of text count as one token if the server does not report tokens.
@@ -42,7 +42,9 @@ class HttpReranker(JsonServer, abc.ABC):
     texts_a_call: ClassVar[int] = 100
     """The maximum number of texts of a request. Scores of several requests can be compared, because a model scores each text by itself."""
 
-    def __init__(self, server: CompatibleSettings, called: str, calling: Calling, prices: PriceTable) -> None:
+    def __init__(
+        self, server: CompatibleSettings, called: str, calling: RequestOptions, prices: PriceTable
+    ) -> None:
         """called: `provider:model`."""
         key = server.api_key.get_secret_value()
         headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -147,7 +149,7 @@ class TeiReranker(HttpReranker):
 
 
 RERANKERS: Final[
-    Mapping[RerankWire, Callable[[CompatibleSettings, str, Calling, PriceTable], HttpReranker]]
+    Mapping[RerankWire, Callable[[CompatibleSettings, str, RequestOptions, PriceTable], HttpReranker]]
 ] = {
     "cohere": CohereReranker,
     "jina": JinaReranker,

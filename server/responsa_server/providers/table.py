@@ -119,7 +119,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class TableOptions:
-    """The options of a `ModelTable`.
+    """The options of a `ProviderTable`.
 
     patience_seconds: the time that a model has to send its first word. retry: the rule for further calls to the same model.
     default: the models that `default` stands for in a chain. serverless: the models without a server, by the name `provider:model`.
@@ -144,7 +144,7 @@ class _Current:
         return self._adapter().stream(prompt)
 
 
-class ModelTable:
+class ProviderTable:
     """Implements `Models`. It makes an adapter when a chain first needs the adapter. Call `close` at the end."""
 
     def __init__(self, providers: Mapping[str, Provider], prices: PriceTable, options: TableOptions) -> None:

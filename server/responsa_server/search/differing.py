@@ -42,7 +42,7 @@ _DENIED_SHARE: Final = 0.5
 _FIGURES: Final = re.compile(r"\d+(?:[.,]\d+)*")
 
 
-class Difference(NamedTuple):
+class SentenceDifference(NamedTuple):
     """What differs. said: the characters of the sentence. source: the number of the text that has something else
     instead, and its characters there; None if no text has."""
 
@@ -74,7 +74,7 @@ class _Word(NamedTuple):
 
 def find_differences(
     sentence: str, language: str, cited: Sequence[CitedText], above: str, analyzer: Analyzer
-) -> Sequence[Difference]:
+) -> Sequence[SentenceDifference]:
     """What a sentence says in another form than all the texts together that it cites, in the order of the sentence.
 
     language: ISO 639-1, that of the sentence. above: the titles and the headings above the quotes.
@@ -106,7 +106,7 @@ def _list_parts(cited: CitedText) -> Iterator[tuple[int, str]]:
 
 def _compare_quantities(
     numbers: Sequence[Quantity], cited: Sequence[CitedText], above: str, language: str, analyzer: Analyzer
-) -> Iterator[Difference]:
+) -> Iterator[SentenceDifference]:
     if not numbers:
         return
     stated = [
@@ -131,7 +131,7 @@ def _compare_quantities(
             for number, offset, other in stated
             if quantity.is_like(other) and not other.is_in(numbers)
         )
-        yield Difference(DifferenceKind.QUANTITY, quantity.span, next(others, None))
+        yield SentenceDifference(DifferenceKind.QUANTITY, quantity.span, next(others, None))
 
 
 def _compare_names(
@@ -142,7 +142,7 @@ def _compare_names(
     cited: Sequence[CitedText],
     above: str,
     analyzer: Analyzer,
-) -> Iterator[Difference]:
+) -> Iterator[SentenceDifference]:
     parts = [
         above,
         *(
@@ -173,7 +173,7 @@ def _compare_names(
         and not _abbreviates(word.text, texts)
     ]
     for span in _join(sorted(wanting), bare):
-        yield Difference(DifferenceKind.NAME, span)
+        yield SentenceDifference(DifferenceKind.NAME, span)
 
 
 def _join(spans: Sequence[Span], text: str) -> Iterator[Span]:
@@ -234,7 +234,7 @@ def _list_words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]
 
 def _compare_denials(
     sentence: str, language: str, copied: Mapping[int, CitedText], analyzer: Analyzer
-) -> Iterator[Difference]:
+) -> Iterator[SentenceDifference]:
     """A denial of what the other side says: most words of what it denies stand there. Of a sentence in other words, the
     form says nothing."""
     forms = _read_forms()
@@ -247,7 +247,7 @@ def _compare_denials(
         if _share(denied, parts, analyzer) >= _DENIED_SHARE and not any(
             _find_denial(*part) for part in parts
         ):
-            yield Difference(DifferenceKind.DENIAL, denial)
+            yield SentenceDifference(DifferenceKind.DENIAL, denial)
         return
     places: list[tuple[int, Span]] = []
     for number, text in copied.items():
@@ -265,7 +265,7 @@ def _compare_denials(
         if (word := next(words, None)) is None:
             return  # what the sentence affirms
         places.append((number, (start + word[0], start + word[1])))
-    yield Difference(DifferenceKind.DENIAL, (0, len(sentence)), places[0])
+    yield SentenceDifference(DifferenceKind.DENIAL, (0, len(sentence)), places[0])
 
 
 def _find_clause(cited: CitedText) -> Span:

@@ -15,7 +15,7 @@ class Range(Protocol):
     def end(self) -> int: ...
 
 
-class ToolResult(Protocol):
+class ToolSourcePlace(Protocol):
     """The place of a source that a tool returned."""
 
     @property
@@ -31,7 +31,7 @@ class Differing(Protocol):
     def source_range(self) -> Range: ...
 
 
-class Cited(Protocol):
+class NumberedCitation(Protocol):
     """A citation of the contract, as far as it is numbered."""
 
     @property
@@ -44,22 +44,22 @@ class Cited(Protocol):
     @property
     def answer_range(self) -> Range: ...
     @property
-    def tool_result(self) -> ToolResult: ...
+    def tool_result(self) -> ToolSourcePlace: ...
 
 
-AnyCited = TypeVar("AnyCited", bound=Cited)
+AnyCited = TypeVar("AnyCited", bound=NumberedCitation)
 Place = tuple[str, int, int]
 """A document version or a tool's source, and the first and last byte of a quote."""
 
 
-def place_of(citation: Cited) -> Place:
+def place_of(citation: NumberedCitation) -> Place:
     """The place that a citation quotes."""
     result = citation.tool_result
     source = citation.document_version or f"{result.call_id}/{result.source_index}"
     return source, citation.source_range.start, citation.source_range.end
 
 
-def words_instead(citation: Cited, difference: Differing) -> str:
+def words_instead(citation: NumberedCitation, difference: Differing) -> str:
     """What the source has in place of what differs; "" if it has nothing, or not in the quote."""
     start = difference.source_range.start - citation.source_range.start
     end = difference.source_range.end - citation.source_range.start
@@ -72,7 +72,7 @@ def in_order(citations: Iterable[AnyCited]) -> Sequence[AnyCited]:
     return sorted(citations, key=lambda citation: (citation.answer_range.end, citation.answer_range.start))
 
 
-def give_numbers(citations: Iterable[Cited], numbers: MutableMapping[Place, int]) -> None:
+def give_numbers(citations: Iterable[NumberedCitation], numbers: MutableMapping[Place, int]) -> None:
     """Give a number to each cited place that has none, from 1 in the order of the text. Citations of one place share its number."""
     for citation in in_order(citations):
         numbers.setdefault(place_of(citation), len(numbers) + 1)
@@ -87,7 +87,7 @@ def characters(text: bytes, at: int) -> int:
 
 
 def marks_of(
-    text: str, citations: Iterable[Cited], numbers: Mapping[Place, int]
+    text: str, citations: Iterable[NumberedCitation], numbers: Mapping[Place, int]
 ) -> Sequence[tuple[int, str]]:
     """The mark of each citation, such as [1], with the offset, in characters, behind the text that cites, in the order of the text."""
     data = text.encode()

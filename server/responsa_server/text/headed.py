@@ -48,7 +48,7 @@ class HeadedSection:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _HeadedLine:
     start: int
     end: int
     text: str
@@ -83,16 +83,16 @@ def headed_sections(text: str, start: int = 0, *, fenced: bool = False) -> Seque
     return sections
 
 
-def _lines(text: str, start: int) -> Iterator[_Line]:
+def _lines(text: str, start: int) -> Iterator[_HeadedLine]:
     for line in text.split("\n"):
         size = len(line.encode())
-        yield _Line(start, start + size, line)
+        yield _HeadedLine(start, start + size, line)
         start += size + 1
 
 
-def _blocks(text: str, start: int, *, fenced: bool) -> Iterator[tuple[Sequence[_Line], bool]]:
+def _blocks(text: str, start: int, *, fenced: bool) -> Iterator[tuple[Sequence[_HeadedLine], bool]]:
     """The lines of each block, and whether the block is fenced code. A heading is a block by itself."""
-    block: list[_Line] = []
+    block: list[_HeadedLine] = []
     mark = "```" if fenced else ""
     for line in _lines(text, start):
         fence = _FENCE.match(line.text)
@@ -123,7 +123,7 @@ def _blocks(text: str, start: int, *, fenced: bool) -> Iterator[tuple[Sequence[_
         yield block, bool(mark)
 
 
-def _title(lines: Sequence[_Line]) -> str | None:
+def _title(lines: Sequence[_HeadedLine]) -> str | None:
     """The heading that a block is; None if it is not a heading."""
     if len(lines) == 1 and (match := _HEADING.match(lines[0].text)):
         return match.group(1) or ""
@@ -132,7 +132,7 @@ def _title(lines: Sequence[_Line]) -> str | None:
     return None
 
 
-def _block(lines: Sequence[_Line], *, code: bool) -> HeadedBlock:
+def _block(lines: Sequence[_HeadedLine], *, code: bool) -> HeadedBlock:
     first = lines[0].text
     blank = len(first) - len(first.lstrip())
     end = lines[-1].end - (len(lines[-1].text.encode()) - len(lines[-1].text.rstrip().encode()))

@@ -48,7 +48,7 @@ class LayoutKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class MarkdownBlock:
     """A block. first, end: its lines, counted from 0, without the line `end`. level: the number of blocks around it."""
 
     kind: LayoutKind
@@ -66,7 +66,7 @@ _KINDS: Final = {
 }
 
 
-def blocks_of(text: str) -> Iterator[Block]:
+def blocks_of(text: str) -> Iterator[MarkdownBlock]:
     """Yield the blocks of these kinds in the order of their lines. The line below a table's header belongs to the header."""
     header = -1
     lines = text.split("\n")
@@ -79,7 +79,7 @@ def blocks_of(text: str) -> Iterator[Block]:
         if token.type == "thead_open":
             header = first
         elif kind := _KINDS.get(token.type):
-            yield Block(kind, first, end + (kind is LayoutKind.ROW and first == header), token.level)
+            yield MarkdownBlock(kind, first, end + (kind is LayoutKind.ROW and first == header), token.level)
 
 
 def with_marks(text: str, marks: Sequence[tuple[int, str]]) -> str:
@@ -103,7 +103,7 @@ def insertions(text: str, marks: Sequence[tuple[int, str]]) -> Sequence[tuple[in
     lines = text.split("\n")
     starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
     blocks = list(blocks_of(text))
-    inserted: dict[int, tuple[Block | None, list[str]]] = {}
+    inserted: dict[int, tuple[MarkdownBlock | None, list[str]]] = {}
     for offset, mark in marks:
         end = len(text[:offset].rstrip())
         line = bisect_right(starts, end - 1) - 1
@@ -122,14 +122,14 @@ def insertions(text: str, marks: Sequence[tuple[int, str]]) -> Sequence[tuple[in
     ]
 
 
-def _last(code: Block, lines: Sequence[str]) -> int:
+def _last(code: MarkdownBlock, lines: Sequence[str]) -> int:
     end = code.end
     while end > code.first + 1 and not lines[end - 1].strip():
         end -= 1
     return end
 
 
-def _below(code: Block, lines: Sequence[str], mark: str) -> str:
+def _below(code: MarkdownBlock, lines: Sequence[str], mark: str) -> str:
     """The mark as a paragraph below a block of code, within the same list item or quote."""
     end = _last(code, lines)
     opening = lines[code.first]

@@ -121,7 +121,7 @@ class _CacheBudget:
     left: int = _CACHED_BYTES
 
 
-class _Words(dict[str, tuple[str, ...]]):
+class _TermCache(dict[str, tuple[str, ...]]):
     """The cached terms of the words and numbers of one language. Words that are longer than a term are not cached.
 
     A dict finds a word several times faster than an `LruCache`, and a text has hundreds of words.
@@ -163,7 +163,7 @@ class Analyzer:
     """Splits text into terms. Use one analyzer per thread, because the stemmers are not thread-safe."""
 
     def __init__(self) -> None:
-        self._words: dict[str, _Words] = {}
+        self._words: dict[str, _TermCache] = {}
         self._budget = _CacheBudget()
 
     def tokens(self, text: str, language: str = UNKNOWN) -> list[Token]:
@@ -193,13 +193,13 @@ class Analyzer:
             return ()  # such as the s of "Newton's" and the t of "don't"
         return self._words_of(language)[word]
 
-    def _words_of(self, language: str) -> _Words:
+    def _words_of(self, language: str) -> _TermCache:
         """Return the cached words of a language. Drops those of all languages if one did not fit."""
         if self._budget.left < 0:
             self._words, self._budget = {}, _CacheBudget()
         known = self._words.get(language)
         if known is None:
-            known = self._words[language] = _Words(language, self._budget)
+            known = self._words[language] = _TermCache(language, self._budget)
         return known
 
     def terms(self, text: str, language: str = UNKNOWN) -> Sequence[str]:

@@ -117,7 +117,7 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
+class ToolCredential:
     """The headers that prove a declaration's calls, and the texts in which a response could repeat their secrets."""
 
     headers: Mapping[str, str]
@@ -129,7 +129,7 @@ class Credential:
         object.__setattr__(self, "_encoded", encoded)
 
     def __repr__(self) -> str:
-        return "Credential(…)"
+        return "ToolCredential(…)"
 
     def hide(self, text: str) -> str:
         """Return a text of the other side without the declaration's secrets.
@@ -156,15 +156,15 @@ class Credential:
                 return value
 
 
-_ANYBODY: Final = Credential({}, ())
+_ANYBODY: Final = ToolCredential({}, ())
 
 
-def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolContext) -> Credential:
+def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolContext) -> ToolCredential:
     """Return the credential of a declaration, whose secrets are read. Raises ToolUnfit."""
     secrets = {name: parts.secret_of(declaration, name) for name in declaration.secrets}
     hidden = _variants(list(secrets.values()))
     if auth is None:
-        return Credential({}, hidden)
+        return ToolCredential({}, hidden)
     if auth.query:
         raise ToolUnfit(
             "is not allowed, because servers and proxies write URLs into their logs; use auth.bearer or auth.header",
@@ -192,15 +192,15 @@ def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolContex
         return secret
 
     if auth.bearer:
-        return Credential({"authorization": f"Bearer {value(auth.bearer, 'bearer')}"}, hidden)
+        return ToolCredential({"authorization": f"Bearer {value(auth.bearer, 'bearer')}"}, hidden)
     if auth.header:
         if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", auth.header):
             message = f"“{auth.header}” is not the name of a header; write a name such as X-Api-Key"
             raise ToolUnfit(message, ("auth", "header"))
-        return Credential({auth.header.lower(): value(auth.secret, "secret")}, hidden)
+        return ToolCredential({auth.header.lower(): value(auth.secret, "secret")}, hidden)
     pair = f"{auth.basic_user}:{value(auth.basic_password, 'basic_password')}"
     encoded = base64.b64encode(pair.encode()).decode()
-    return Credential({"authorization": f"Basic {encoded}"}, (*hidden, encoded))
+    return ToolCredential({"authorization": f"Basic {encoded}"}, (*hidden, encoded))
 
 
 def endpoint_of(
@@ -222,7 +222,7 @@ def endpoint_of(
     )
 
 
-def reach_of(url: str, allow_private: Sequence[str], credential: Credential) -> ReachableHosts:
+def reach_of(url: str, allow_private: Sequence[str], credential: ToolCredential) -> ReachableHosts:
     """Return what a declaration may reach: the origin of its URL. Raises ToolUnfit, also if no call could reach the address."""
     try:
         origin = origin_of(url)
@@ -264,7 +264,7 @@ class Endpoint:
         url: str,
         *,
         allow_private: Sequence[str],
-        credential: Credential = _ANYBODY,
+        credential: ToolCredential = _ANYBODY,
         effect: Effect,
         limit: int,
     ) -> None:

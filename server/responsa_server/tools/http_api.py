@@ -119,7 +119,7 @@ def card_of(name: str, title: str, description: str, options: HttpApiOptions) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RequestTemplate:
     """How arguments become a request. path_url: the URL without its query. body: see HttpApiOptions."""
 
     method: str
@@ -163,7 +163,7 @@ class HttpApiTool:
         self,
         card: ToolCard,
         endpoint: Endpoint,
-        request: Request,
+        request: RequestTemplate,
         *,
         effect: Effect,
         timeout_seconds: float,
@@ -229,7 +229,7 @@ class HttpApiTool:
         return ToolResult(ToolOutcome.OK, text, data, sources)
 
 
-def request_of(options: HttpApiOptions) -> Request:
+def request_of(options: HttpApiOptions) -> RequestTemplate:
     """Check a declaration's places. Raises ToolUnfit."""
     head, _, query = options.url.partition("?")
     origin_end = head.find("/", head.find("//") + 2)
@@ -272,7 +272,7 @@ def request_of(options: HttpApiOptions) -> Request:
             raise ToolUnfit(
                 "holds a secret; declare the secret in [secrets] and use [auth]", ("headers", name)
             )
-    return Request(options.method, options.url, options.query, options.headers, options.body)
+    return RequestTemplate(options.method, options.url, options.query, options.headers, options.body)
 
 
 def extract(value: object, path: Sequence[str]) -> object:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from responsa_server.domain.tools import Declaration, ToolUnfit
 from responsa_server.outbound.connector import ReachableHosts
-from responsa_server.tools.endpoint import AllowPrivate, Auth, Credential, Url, credential_of, reach_of
+from responsa_server.tools.endpoint import AllowPrivate, Auth, ToolCredential, Url, credential_of, reach_of
 from responsa_server.tools.kinds import ToolContext, ToolOptions
 
 PINNED_SUFFIX: Final = ".pinned.json"
@@ -127,7 +127,7 @@ class McpTarget:
 
     declaration: Declaration
     options: McpOptions
-    credential: Credential
+    credential: ToolCredential
     reach: ReachableHosts | None
     environment: Mapping[str, str]
     parts: ToolContext

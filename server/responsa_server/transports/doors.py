@@ -43,7 +43,7 @@ from responsa_server.transports.http.uploads import Uploads
 from responsa_server.transports.mcp.routes import PATH as MCP_PATH
 from responsa_server.transports.mcp.routes import Mcp
 from responsa_server.transports.openai.routes import openai_routes, shadow_routes
-from responsa_server.transports.openai.settings import OpenAiSettings
+from responsa_server.transports.openai.settings import OpenAiApiSettings
 from responsa_server.transports.rest.handler import Rest
 from responsa_server.transports.rest.openapi import openapi_route
 from responsa_server.transports.ws.bridge import PATHS, Bridge
@@ -68,7 +68,7 @@ class GatewaySettings:
     cookie: SessionCookie = field(default_factory=SessionCookie)
     name: str = NAME
     mark: Path | None = None
-    openai: OpenAiSettings = field(default_factory=OpenAiSettings)
+    openai: OpenAiApiSettings = field(default_factory=OpenAiApiSettings)
     originals: OriginalSettings = field(default_factory=OriginalSettings)
     page_url: str = ""
 

@@ -69,7 +69,7 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _AskCall:
     """A call that asks a question. conversation_id: the question's, or that of a conversation that begins with it."""
 
     caller: Principal
@@ -195,7 +195,7 @@ class Turns:
         if caller.widget:
             question = self._of_widget(caller, question)
         conversation_id = question.conversation_id or self._runtime.new_id()
-        call = _Call(caller, question, request_id, conversation_id, cancel_on_disconnect)
+        call = _AskCall(caller, question, request_id, conversation_id, cancel_on_disconnect)
         return await self._background.run(self._accept(call))
 
     def follow(
@@ -289,7 +289,7 @@ class Turns:
             raise _not_of_widget("begins a conversation with each question; leave the conversation out")
         return replace(question, agent=agent, agent_version=version)
 
-    async def _accept(self, call: _Call) -> Accepted:
+    async def _accept(self, call: _AskCall) -> Accepted:
         if self._draining:
             raise draining()
         try:
@@ -306,7 +306,7 @@ class Turns:
                 raise
             return known
 
-    async def _find(self, call: _Call) -> Accepted | None:
+    async def _find(self, call: _AskCall) -> Accepted | None:
         if call.request_id is None:
             return None
         try:
@@ -314,7 +314,7 @@ class Turns:
         except Unavailable:
             return None
 
-    async def _accept_new(self, call: _Call) -> Accepted:
+    async def _accept_new(self, call: _AskCall) -> Accepted:
         question = call.question
         assignment = None
         if question.agent_version is not None:
@@ -327,7 +327,7 @@ class Turns:
             return await self._begin(call, agent, assignment, here=here)
 
     async def _begin(
-        self, call: _Call, agent: Agent, assignment: Assignment | None, *, here: bool
+        self, call: _AskCall, agent: Agent, assignment: Assignment | None, *, here: bool
     ) -> Accepted:
         caller, question, conversation_id = call.caller, call.question, call.conversation_id
         turn_id = self._runtime.new_id()

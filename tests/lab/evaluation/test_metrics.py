@@ -7,7 +7,7 @@ import math
 import pytest
 
 from responsa_lab.evaluation.metrics import (
-    Span,
+    TextSpan,
     fuse,
     gold_cited,
     gold_in_text,
@@ -35,8 +35,8 @@ def test_gold() -> None:
     assert gold_in_text("It was  Émile\nZola.", ["émile zola"])
     assert not gold_in_text("It was Émile.", ["zola", " "])
     assert gold_in_text("**It** was\n\n- *Émile*\n- 2\\*3 `Zola`", ["it was émile 2*3 zola"])
-    assert gold_cited([Span("a", 0, 10)], [Span("a", 2, 10)])
-    assert not gold_cited([Span("a", 0, 10)], [Span("b", 2, 10), Span("a", 2, 11)])
+    assert gold_cited([TextSpan("a", 0, 10)], [TextSpan("a", 2, 10)])
+    assert not gold_cited([TextSpan("a", 0, 10)], [TextSpan("b", 2, 10), TextSpan("a", 2, 11)])
 
 
 def test_fusion_adds_reciprocal_ranks() -> None:

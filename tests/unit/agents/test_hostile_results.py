@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from responsa_lab.scripted.obedient import OBEYED, Obedient
-from responsa_lab.scripted.reading import Reading
-from responsa_lab.scripted.strong import Calling
+from responsa_lab.scripted.reading import ParsedPrompt
+from responsa_lab.scripted.strong import ToolCallingModel
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.domain.answers import CheckedClaim, CitedSentence, Evidence, FoundSource
 from responsa_server.domain.events import (
@@ -46,7 +46,7 @@ class Led(Obedient):
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         returned = [message for message in prompt.messages if message.role is Role.TOOL]
-        ordered = " ".join(self.find_injected(Reading(prompt))) if returned else "orders"
+        ordered = " ".join(self.find_injected(ParsedPrompt(prompt))) if returned else "orders"
         wanted = [tool.id for tool in prompt.tools if tool.id in ordered.split()]
         for name in wanted:
             yield ToolRequest(f"request-{len(returned)}-{name}", name, {})
@@ -120,7 +120,7 @@ async def test_a_model_that_obeys_everything_is_found_out(result: dict[str, str]
 @HOSTILE
 async def test_a_citation_quotes_what_was_returned_and_no_recognised_order(result: dict[str, str]) -> None:
     """The model repeats the whole result, with all marks that are in it."""
-    house = House("knowledge", Calling(), result["text"])
+    house = House("knowledge", ToolCallingModel(), result["text"])
     end, _ = await house.answer("Where is order FH-10382?\ncall orders {}")
     for citation in end.citations:
         assert isinstance(citation, ToolCitation)

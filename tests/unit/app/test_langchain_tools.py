@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.tools import BaseTool
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.app.langchain_tools import declared_tools
 from tests.unit.tools.declaring import served
 
@@ -18,7 +18,7 @@ async def called(tool: BaseTool, **arguments: object) -> ToolMessage:
 
 
 async def test_a_declared_tool_is_called_by_the_rules_of_the_server(tmp_path: Path) -> None:
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         assert exchange.request.headers["idempotency-key"]
         status = 200 if exchange.request.path == "/Bergen" else 500
         await exchange.reply(status, b'"It rains."')

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.app import default_model
 from responsa_server.app.default_model import ModelsPart
 from responsa_server.app.models import model_table
@@ -35,7 +35,7 @@ async def test_a_server_of_models_is_asked_until_it_has_answered_once(
     requests: list[str] = []
     silent = True
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         requests.append(exchange.request.method)
         if silent:
             await asyncio.Event().wait()

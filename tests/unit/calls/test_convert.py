@@ -27,7 +27,7 @@ from responsa.knowledge.v1 import (
 from responsa_server.calls import status
 from responsa_server.calls.convert import chat, enums, insight, knowledge, structs, values
 from responsa_server.calls.convert.values import EnumMap
-from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
+from responsa_server.domain.errors import CallCancelled, InvalidRequest, Reason
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
@@ -145,7 +145,7 @@ def test_operations() -> None:
     assert [(one.kind, one.count) for one in result.left_out] == [(document_pb2.LEFT_OUT_KIND_COMMENT, 2)]
     assert (result.ocr_pages, result.guessed_charset) == (3, "windows-1252")
 
-    cancelled = Cancelled(Reason.OPERATION_CANCELLED, "Cancelled.")
+    cancelled = CallCancelled(Reason.OPERATION_CANCELLED, "Cancelled.")
     encoded = knowledge.ingest_operation(replace(done, error=cancelled), None)
     assert encoded.WhichOneof("result") == "error"
     assert encoded.error == status.of(cancelled)

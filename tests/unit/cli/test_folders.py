@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.cli.folders import Folder, Loaded, find_folders, folders_of
+from responsa_server.cli.folders import Folder, LoadedFolders, find_folders, folders_of
 from responsa_server.cli.output import CommandFailed
 
 SERVER = "http://127.0.0.1:8080"
@@ -23,22 +23,22 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Folder, Fo
 
 def test_another_folder_of_the_same_name_is_refused(folders: tuple[Folder, Folder]) -> None:
     first, second = folders
-    loaded = Loaded(SERVER, "notes")
+    loaded = LoadedFolders(SERVER, "notes")
     loaded.check(first)
     loaded.add(first, alone=False)
     loaded.check(first)
     with pytest.raises(CommandFailed, match="was loaded under the same name, 'guide'") as refused:
-        Loaded(SERVER, "collections/notes").check(second)
+        LoadedFolders(SERVER, "collections/notes").check(second)
     assert str(first.path) in refused.value.sentence
     assert "--root" in refused.value.remedy
     # Another collection, server or root has other documents.
-    Loaded(SERVER, "letters").check(second)
-    Loaded("http://elsewhere:8080", "notes").check(second)
+    LoadedFolders(SERVER, "letters").check(second)
+    LoadedFolders("http://elsewhere:8080", "notes").check(second)
     loaded.check(Folder(second.path, "guide-b"))
 
 
 def test_both_were_loaded_without_sync(folders: tuple[Folder, Folder]) -> None:
-    loaded = Loaded(SERVER, "notes")
+    loaded = LoadedFolders(SERVER, "notes")
     for folder in (*folders, *folders):
         loaded.add(folder, alone=False)
     for folder in folders:
@@ -48,7 +48,7 @@ def test_both_were_loaded_without_sync(folders: tuple[Folder, Folder]) -> None:
 
 def test_a_folder_that_was_moved_takes_its_place(folders: tuple[Folder, Folder]) -> None:
     first, second = folders
-    loaded = Loaded(SERVER, "notes")
+    loaded = LoadedFolders(SERVER, "notes")
     loaded.add(first, alone=False)
     first.path.rmdir()
     loaded.check(second)
@@ -59,7 +59,7 @@ def test_a_folder_that_was_moved_takes_its_place(folders: tuple[Folder, Folder])
 
 def test_a_folder_that_takes_the_place_by_its_root(folders: tuple[Folder, Folder]) -> None:
     first, second = folders
-    loaded = Loaded(SERVER, "notes")
+    loaded = LoadedFolders(SERVER, "notes")
     loaded.add(first, alone=False)
     loaded.add(second, alone=True)
     loaded.check(second)
@@ -69,7 +69,7 @@ def test_a_folder_that_takes_the_place_by_its_root(folders: tuple[Folder, Folder
 
 def test_a_broken_file_says_nothing(folders: tuple[Folder, Folder], tmp_path: Path) -> None:
     first, second = folders
-    loaded = Loaded(SERVER, "notes")
+    loaded = LoadedFolders(SERVER, "notes")
     loaded.add(first, alone=False)
     (file,) = (tmp_path / "state" / "responsa" / "folders").iterdir()
     for text in ("{", "{}", "[1]", '["\\ud800"]'):

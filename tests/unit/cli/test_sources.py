@@ -9,7 +9,7 @@ import pytest
 
 from responsa_server.cli import sources
 from responsa_server.cli.output import CommandFailed
-from responsa_server.cli.sources import Document, Problem, Rule, Skipped, entries, find, keys
+from responsa_server.cli.sources import EntryProblem, LocalDocument, Skipped, SkipRule, entries, find, keys
 
 SUFFIXES = (".md", ".json", ".jsonl")
 
@@ -40,28 +40,28 @@ def test_every_file_has_a_rule_or_is_taken(tmp_path: Path, monkeypatch: pytest.M
     rules: dict[str, object] = {}
     for entry in entries(find([str(folder)], SUFFIXES)):
         match entry:
-            case Document():
+            case LocalDocument():
                 rules[entry.source_key] = None
             case Skipped():
                 rules[entry.source_key] = entry.rule
-            case Problem():
+            case EntryProblem():
                 rules[entry.source_key] = "problem"
     assert rules == {
         "d0": None,
         "d1": None,
-        "guide/.git": Rule.HIDDEN,
-        "guide/.hidden.md": Rule.HIDDEN,
+        "guide/.git": SkipRule.HIDDEN,
+        "guide/.hidden.md": SkipRule.HIDDEN,
         "guide/a.md": None,
-        "guide/big.md": Rule.TOO_LARGE,
-        "guide/broken.zip": Rule.UNSUPPORTED_SUFFIX,
+        "guide/big.md": SkipRule.TOO_LARGE,
+        "guide/broken.zip": SkipRule.UNSUPPORTED_SUFFIX,
         "guide/data.jsonl": None,
-        "guide/empty.jsonl": Rule.EMPTY,
-        "guide/empty.md": Rule.EMPTY,
-        "guide/out.md": Rule.LINK,
-        "guide/picture.png": Rule.UNSUPPORTED_SUFFIX,
+        "guide/empty.jsonl": SkipRule.EMPTY,
+        "guide/empty.md": SkipRule.EMPTY,
+        "guide/out.md": SkipRule.LINK,
+        "guide/picture.png": SkipRule.UNSUPPORTED_SUFFIX,
         "guide/geb\u00fchren.md": None,
         **dict.fromkeys(
-            ("guide/~$a.md", "guide/.~lock.a.md#", "guide/.DS_Store", "guide/Thumbs.db"), Rule.LEFT_BEHIND
+            ("guide/~$a.md", "guide/.~lock.a.md#", "guide/.DS_Store", "guide/Thumbs.db"), SkipRule.LEFT_BEHIND
         ),
     }
 
@@ -72,10 +72,12 @@ def test_what_programs_left_behind_is_skipped_even_if_it_is_named(tmp_path: Path
     named = entries(find([str(path) for path in sorted(tmp_path.iterdir())], SUFFIXES))
     matched = entries(find([f"{tmp_path}/*"], SUFFIXES))
     for found in (named, matched):
-        assert [isinstance(one, Document) or one.rule for one in found if not isinstance(one, Problem)] == [
-            Rule.LEFT_BEHIND,
+        assert [
+            isinstance(one, LocalDocument) or one.rule for one in found if not isinstance(one, EntryProblem)
+        ] == [
+            SkipRule.LEFT_BEHIND,
             True,
-            Rule.LEFT_BEHIND,
+            SkipRule.LEFT_BEHIND,
         ]
 
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_formats.sandbox.protocol import pack_result
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Description
@@ -58,7 +58,7 @@ async def test_a_model_writes_summary_and_keywords(wire: WireServer) -> None:
         wire, wire.events(Scene(["```json\n", entry("Eels  migrate.\n", ["eels", "Eels", "Elbe"]), "\n```"]))
     )
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         bodies.append(json.dumps(wire.check(exchange), ensure_ascii=False))
         await tell(exchange)
 

@@ -10,7 +10,7 @@ import structlog
 
 from responsa_formats.text.canonical import ParsedDocument
 from responsa_formats.text.sections import Whole
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import ingestion_prompts
 from responsa_server.domain.knowledge import Chunking
@@ -60,7 +60,7 @@ async def test_passages_end_where_the_subject_changes() -> None:
     bodies: list[str] = []
     say = saying({"begins": [6]})
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         bodies.append(json.dumps(WIRE.check(exchange)))
         await say(exchange)
 
@@ -105,7 +105,7 @@ async def test_a_long_document_costs_a_bounded_number_of_calls() -> None:
     calls = 0
     say = saying({"begins": [1]})
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         nonlocal calls
         calls += 1
         await say(exchange)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.outbound.addresses import Allowed, IpAddress, OutboundError, origin_of, read_allowed
 from responsa_server.outbound.connector import (
     Connector,
@@ -222,7 +222,7 @@ async def test_neither_redirects_nor_other_origins_nor_proxies_lead_elsewhere(
 ) -> None:
     async with trap() as (port, reached):
 
-        async def handle(exchange: Exchange) -> None:
+        async def handle(exchange: LoopbackExchange) -> None:
             await exchange.reply(302, b"", {"location": f"http://127.0.0.1:{port}/"})
 
         server = LoopbackServer(handle)
@@ -292,7 +292,7 @@ async def test_the_certificate_must_be_the_hosts_although_the_address_was_looked
 async def test_a_response_that_is_not_as_it_should_be_ends_in_time_and_size(
     raw: bytes | None, error: type[Exception]
 ) -> None:
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         if raw is None:
             await asyncio.Event().wait()
         else:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.models import ModelPiece, ModelPrompt
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.settings import CompatibleSettings
@@ -34,10 +34,10 @@ async def served(handler: Handler, **options: Any) -> AsyncGenerator[OpenAiChat]
         await server.close()
 
 
-def telling(*data: str, done: bool = True, seen: list[Exchange] | None = None) -> Handler:
+def telling(*data: str, done: bool = True, seen: list[LoopbackExchange] | None = None) -> Handler:
     """The handler of a server whose response has these events. seen: gets the requests."""
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         if seen is not None:
             seen.append(exchange)
         await exchange.begin("text/event-stream")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.agents.engine.citations import MarkFilter
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
@@ -171,7 +171,7 @@ async def test_passages_are_documents_whose_citations_become_marks() -> None:
     )
     bodies: list[Mapping[str, Any]] = []
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         bodies.append(WIRE.check(exchange))
         await telling(WIRE, events)(exchange)
 

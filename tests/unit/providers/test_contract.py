@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     ChatModel,
@@ -283,7 +283,7 @@ async def test_an_error_in_the_midst_of_a_stream_has_its_kind(wire: WireServer) 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json"])
 async def test_an_answer_of_another_type_is_malformed(wire: WireServer, kind: str) -> None:
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         await exchange.reply(200, b"<html>Sign in to the network</html>", {"content-type": kind})
 
     assert (await failure(wire, handle)).fault is ModelFault.MALFORMED
@@ -318,7 +318,7 @@ async def test_an_error_with_any_body_has_the_fault_of_its_status(wire: WireServ
 
 @pytest.mark.parametrize("endless", [True, False])
 async def test_an_errors_body_may_be_endless_or_broken_off(wire: WireServer, endless: bool) -> None:
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         head = b"HTTP/1.1 503 Busy\r\ncontent-type: text/plain\r\ncontent-length: 999999\r\n\r\nbusy"
         await exchange.raw(head)
         while endless:
@@ -352,14 +352,14 @@ async def test_a_server_may_say_that_another_try_is_in_vain(wire: WireServer) ->
 
 
 async def test_a_connection_that_is_closed_before_an_answer_is_worth_another_try(wire: WireServer) -> None:
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         exchange.cut()
 
     assert finds(await failure(wire, handle)) == (ModelFault.UNREACHABLE, True)
 
 
 async def test_a_server_that_is_not_there_or_silent(wire: WireServer) -> None:
-    async def silent(exchange: Exchange) -> None:
+    async def silent(exchange: LoopbackExchange) -> None:
         await asyncio.Event().wait()
 
     assert finds(await failure(wire, silent, idle_seconds=0.05)) == (ModelFault.TIMEOUT, True)
@@ -384,7 +384,7 @@ async def test_a_server_that_falls_silent_is_left_and_a_ping_is_life(wire: WireS
         begun.release()
         return 0.05 if silences > 4 else 3600.0
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         await exchange.begin("text/event-stream")
         # A comment is a ping, and an event of an unknown kind says nothing either.
         for piece in (b"".join(wire.unfinished("a")), b": ping\n\n", b"".join(wire.strange()), b": ping\n\n"):
@@ -439,7 +439,7 @@ async def test_a_connection_is_used_again_unless_that_is_forbidden(
 ) -> None:
     seen: set[object] = set()
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         seen.add(exchange.peer)
         await telling(wire, wire.events(Scene(["a"])))(exchange)
 
@@ -450,9 +450,9 @@ async def test_a_connection_is_used_again_unless_that_is_forbidden(
 
 
 async def test_what_a_prompt_asks_for_reaches_the_server(wire: WireServer) -> None:
-    seen: list[Exchange] = []
+    seen: list[LoopbackExchange] = []
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         seen.append(exchange)
         await telling(wire, wire.events(Scene(["{}"])))(exchange)
 

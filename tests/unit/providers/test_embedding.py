@@ -14,12 +14,12 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from responsa_lab.testing.loopback import Exchange, as_json
+from responsa_lab.testing.loopback import LoopbackExchange, as_json
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.providers import json_server
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describe
-from responsa_server.providers.json_server import Calling
+from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 from tests.raising import raises
 from tests.wire.embeddings import EmbeddingServer, vector_of
@@ -31,7 +31,7 @@ WIRES: Mapping[str, WireServer] = {"openai": OpenAi(), "gemini": Gemini()}
 TEXTS = ["eels return to the sea", "a mill grinds rye", "the hall is closed"]
 PATHS = {"openai": "/v1/embeddings", "gemini": "/v1/models/m-1:batchEmbedContents"}
 
-Before = Callable[[Exchange], Awaitable[bool]]
+Before = Callable[[LoopbackExchange], Awaitable[bool]]
 
 
 @pytest.fixture(params=list(WIRES))
@@ -75,7 +75,7 @@ async def served(
     embedder = EMBEDDERS[wire](
         CompatibleSettings.model_construct(url=server.url, **given),
         describe("lab:m-1", settings or EmbeddingModelSettings(dimensions=384)),
-        Calling(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
+        RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
     )
     try:
         yield Served(server, embedder, pauses)
@@ -88,7 +88,7 @@ def complaining(wire: str, status: int, times: int = 1 << 30, **headers: str) ->
     """Answers the first requests with an error of this status, which repeats the key."""
     left = times
 
-    async def before(exchange: Exchange) -> bool:
+    async def before(exchange: LoopbackExchange) -> bool:
         nonlocal left
         left -= 1
         if left < 0:
@@ -102,7 +102,7 @@ def complaining(wire: str, status: int, times: int = 1 << 30, **headers: str) ->
 
 
 def replying(body: bytes, kind: str = "application/json") -> Before:
-    async def before(exchange: Exchange) -> bool:
+    async def before(exchange: LoopbackExchange) -> bool:
         await exchange.reply(200, body, {"content-type": kind})
         return True
 
@@ -123,9 +123,9 @@ def unit(text: str) -> np.ndarray[Any, Any]:
 
 
 async def test_each_text_gets_its_vector_of_length_one(wire: str) -> None:
-    asked: list[Exchange] = []
+    asked: list[LoopbackExchange] = []
 
-    async def before(exchange: Exchange) -> bool:
+    async def before(exchange: LoopbackExchange) -> bool:
         asked.append(exchange)
         return False
 
@@ -226,7 +226,7 @@ async def test_a_refusal_is_final_and_never_shows_the_key(wire: str, status: int
 
 
 async def test_a_silent_or_absent_server_is_unavailable(wire: str) -> None:
-    async def silent(exchange: Exchange) -> bool:
+    async def silent(exchange: LoopbackExchange) -> bool:
         await asyncio.Event().wait()
         return True
 
@@ -239,7 +239,7 @@ async def test_a_silent_or_absent_server_is_unavailable(wire: str) -> None:
 async def test_a_server_that_never_ends_its_answer_is_unavailable(
     wire: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def trickling(exchange: Exchange) -> bool:
+    async def trickling(exchange: LoopbackExchange) -> bool:
         await exchange.begin("application/json")
         while True:
             await exchange.piece(b" ")

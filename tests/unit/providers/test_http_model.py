@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.models import (
     Ended,
     TextPiece,
@@ -28,7 +28,7 @@ class Endless:
     def __init__(self) -> None:
         self.left = asyncio.Event()
 
-    async def handle(self, exchange: Exchange) -> None:
+    async def handle(self, exchange: LoopbackExchange) -> None:
         try:
             await exchange.begin("text/event-stream")
             await exchange.piece(f"data: {text('a')}\n\n".encode())
@@ -67,7 +67,7 @@ async def test_connections_are_used_again_and_as_many_are_opened_as_are_needed()
     gate, here = asyncio.Event(), asyncio.Event()
     waiting = 0
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         nonlocal waiting
         waiting += 1
         if waiting == 20:

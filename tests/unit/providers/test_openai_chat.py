@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.domain.models import (
     Ended,
     ModelFault,
@@ -70,7 +70,7 @@ async def test_a_tools_call_comes_together_from_its_parts() -> None:
     ],
 )
 async def test_a_prefix_is_the_last_message_of_the_model(prefill: str, marks: dict[str, object]) -> None:
-    seen: list[Exchange] = []
+    seen: list[LoopbackExchange] = []
     async with served(telling(text("a"), STOP, seen=seen), prefill=prefill) as model:
         assert await answer(model, replace(PROMPT, prefix="So it is "))
     body = json.loads(seen[0].request.body)
@@ -95,7 +95,7 @@ async def test_a_prefix_that_the_server_repeats_is_left_out(texts: list[str], sa
 
 
 async def test_the_request_names_its_turn_and_asks_for_usage_all_along() -> None:
-    seen: list[Exchange] = []
+    seen: list[LoopbackExchange] = []
     async with served(
         telling(text("a"), STOP, seen=seen), api_key=SecretStr("k"), continuous_usage=True
     ) as model:
@@ -141,7 +141,7 @@ async def test_an_answer_that_has_ended_is_whole_whatever_becomes_of_the_connect
 ) -> None:
     monkeypatch.setattr(http_model, "_REST_SECONDS", 0.05)
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         await exchange.begin("text/event-stream")
         await exchange.piece(f"data: {text('a')}\n\ndata: {STOP}\n\ndata: [DONE]\n\n".encode())
         if cut:
@@ -153,7 +153,7 @@ async def test_an_answer_that_has_ended_is_whole_whatever_becomes_of_the_connect
         assert await answer(model) == [TextPiece("a"), Ended(complete=True)]
 
 
-async def undecodable(exchange: Exchange) -> None:
+async def undecodable(exchange: LoopbackExchange) -> None:
     await exchange.begin("text/event-stream\r\ncontent-encoding: gzip")
     await exchange.piece(b"not gzip")
     await exchange.end()
@@ -210,7 +210,7 @@ async def test_what_the_model_will_not_say_is_unsafe_and_no_text() -> None:
     ],
 )
 async def test_errors_of_compatible_servers(status: int, error: object, fault: ModelFault) -> None:
-    async def refuse(exchange: Exchange) -> None:
+    async def refuse(exchange: LoopbackExchange) -> None:
         await exchange.reply(status, json.dumps({"error": error}).encode())
 
     async with served(refuse) as model:
@@ -231,7 +231,7 @@ LOOSE = {"type": "object", "properties": {"a": {"type": "string"}}}
     ],
 )
 async def test_a_schema_is_strict_only_where_it_can_be(options: dict[str, Any], expected: object) -> None:
-    seen: list[Exchange] = []
+    seen: list[LoopbackExchange] = []
     async with served(telling(text("{}"), STOP, seen=seen), completion_limit=True, **options) as model:
         await answer(model, ModelPrompt(PROMPT.messages, "", schema=LOOSE, max_tokens=9))
     body = json.loads(seen[0].request.body)

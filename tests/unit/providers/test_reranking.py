@@ -12,12 +12,12 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from responsa_lab.testing.loopback import Exchange, as_json
+from responsa_lab.testing.loopback import LoopbackExchange, as_json
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.http_model import MAX_TOKENS
-from responsa_server.providers.json_server import Calling
+from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.prices import Prices, load_shipped
 from responsa_server.providers.reranking import RERANKERS, HttpReranker
 from responsa_server.providers.settings import CompatibleSettings
@@ -29,7 +29,7 @@ QUESTION = "when do eels return"
 TEXTS = ["a mill grinds rye", "eels return to the sea when it is dark", "the hall is closed when it rains"]
 SCORES = [0.0, 3.0, 1.0]
 
-Before = Callable[[Exchange], Awaitable[bool]]
+Before = Callable[[LoopbackExchange], Awaitable[bool]]
 
 
 @pytest.fixture(params=list(RERANKERS))
@@ -70,7 +70,7 @@ async def served(
     reranker = RERANKERS[wire](
         CompatibleSettings.model_construct(url=server.url, rerank=wire, **given),
         called,
-        Calling(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
+        RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
         Prices(load_shipped(), free),
     )
     try:
@@ -84,7 +84,7 @@ def replying(status: int, body: bytes, times: int = 1 << 30, **headers: str) -> 
     """Answers the first requests with this body."""
     left = times
 
-    async def before(exchange: Exchange) -> bool:
+    async def before(exchange: LoopbackExchange) -> bool:
         nonlocal left
         left -= 1
         if left >= 0:
@@ -96,9 +96,9 @@ def replying(status: int, body: bytes, times: int = 1 << 30, **headers: str) -> 
 
 
 async def test_each_text_gets_its_score_whatever_the_order_of_the_answer(wire: str) -> None:
-    asked: list[Exchange] = []
+    asked: list[LoopbackExchange] = []
 
-    async def before(exchange: Exchange) -> bool:
+    async def before(exchange: LoopbackExchange) -> bool:
         asked.append(exchange)
         return False
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.app.models import model_table
 from responsa_server.domain.models import (
     Ended,
@@ -22,7 +22,7 @@ from responsa_server.domain.models import (
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.prices import Prices, load_shipped
 from responsa_server.providers.settings import CompatibleSettings, ModelSettings
-from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
+from responsa_server.providers.table import Provider, ProviderTable, TableOptions, providers
 from tests.unit.providers.told import Told, gathered
 from tests.wire.anthropic import Anthropic
 from tests.wire.openai import OpenAi
@@ -39,7 +39,7 @@ def server_at(url: str, wire: str = "openai", **limits: float) -> CompatibleSett
     return CompatibleSettings.model_validate({"url": url, "wire": wire, "api_key": KEY, **limits})
 
 
-def table(*default: str) -> ModelTable:
+def table(*default: str) -> ProviderTable:
     settings = SETTINGS.model_copy(update={"default": list(default)})
     made = {"toy:strong": Told([Ended(complete=True)])}
     return model_table(settings, extra=made)
@@ -99,7 +99,7 @@ def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
         "tiny": Provider(server_at("http://127.0.0.1:9/v1"), small=True),
         "lab": Provider(server_at("http://127.0.0.1:9/v1")),
     }
-    models = ModelTable(declared, Prices(load_shipped()), replace(OPTIONS, default=["tiny:m", "lab:m"]))
+    models = ProviderTable(declared, Prices(load_shipped()), replace(OPTIONS, default=["tiny:m", "lab:m"]))
     assert models.small(["default", "tiny:n", "passages"]) == {"tiny:m", "tiny:n"}
     assert models.small(["lab:m"]) == frozenset()
     with pytest.raises(KeyError):
@@ -110,7 +110,9 @@ def test_the_window_of_a_chain_is_its_smallest_known_one() -> None:
     windows = {"large": {"window": 32_768}, "small": {"window": 4096}, "unknown": {}}
     servers = {name: {"url": "http://127.0.0.1:9/v1", **window} for name, window in windows.items()}
     declared = providers(ModelSettings.model_validate({"servers": servers}))
-    models = ModelTable(declared, Prices(load_shipped()), replace(OPTIONS, default=["unknown:m", "small:m"]))
+    models = ProviderTable(
+        declared, Prices(load_shipped()), replace(OPTIONS, default=["unknown:m", "small:m"])
+    )
     assert models.window(["large:m", "default", "passages"]) == 4096
     assert models.window(["unknown:m", "large:m"]) == 32_768
     assert models.window(["unknown:m"]) is models.window(["passages"]) is None
@@ -119,7 +121,7 @@ def test_the_window_of_a_chain_is_its_smallest_known_one() -> None:
 async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked_again() -> None:
     wire, calls, most, running = OpenAi(), 0, 0, 0
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         nonlocal calls, most, running
         calls += 1
         running += 1
@@ -133,7 +135,7 @@ async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked
     server = LoopbackServer(handle)
     await server.start()
     lab = Provider(server_at(f"{server.url}/v1", concurrent=1, wait_seconds=300.0))
-    models = ModelTable({"lab": lab}, Prices(load_shipped()), RETRYING)
+    models = ProviderTable({"lab": lab}, Prices(load_shipped()), RETRYING)
     chains = [models.chain([f"lab:m-{place % 2}"]) for place in range(6)]
     results = await asyncio.gather(*(gathered(chain) for chain in chains if chain is not None))
     await models.close()
@@ -167,7 +169,7 @@ async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() ->
     paths: list[str] = []
     wire = Anthropic()
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         paths.append(exchange.request.path)
         await complaining(wire.complaint(401, KEY))(exchange)
 
@@ -179,7 +181,7 @@ async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() ->
         "lab": Provider(server_at(f"{gone.url}/v1")),
     }
     await gone.close()
-    models = ModelTable(declared, Prices(load_shipped()), RETRYING)
+    models = ProviderTable(declared, Prices(load_shipped()), RETRYING)
     chain = models.chain(["anthropic:m", "lab:m"])
     assert chain is not None
     for _ in range(2):
@@ -198,7 +200,7 @@ async def test_a_chain_uses_the_key_and_the_address_that_its_provider_has_now() 
     servers = [LoopbackServer(telling(wire, wire.events(Scene([text])))) for text in ("old", "new")]
     for server in servers:
         await server.start()
-    models = ModelTable({}, Prices(load_shipped()), OPTIONS)
+    models = ProviderTable({}, Prices(load_shipped()), OPTIONS)
     models.use_provider("compatible", Provider(server_at(f"{servers[0].url}/v1")))
     models.use_default(["compatible:m"])
     chain = models.chain(["default"])

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.config import Traits
@@ -18,7 +18,7 @@ from responsa_server.domain.events import ToolOutcome
 from responsa_server.domain.models import ModelPrompt, PromptMessage, Role
 from responsa_server.domain.tools import Effect, FixedTools, ToolCard, ToolResult
 from responsa_server.providers.settings import ModelSettings
-from responsa_server.providers.table import ModelTable
+from responsa_server.providers.table import ProviderTable
 from tests.unit.agents.speaking import Does, Turn
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, Scene, telling
@@ -28,12 +28,12 @@ FIGURES = Does(Effect.NONE, ToolResult(ToolOutcome.OK, "40.8"), ToolCard("figure
 
 
 @asynccontextmanager
-async def lab(*answers: str) -> AsyncGenerator[tuple[ModelTable, Sequence[Mapping[str, Any]]]]:
+async def lab(*answers: str) -> AsyncGenerator[tuple[ProviderTable, Sequence[Mapping[str, Any]]]]:
     """The models of a server without tool calls, `lab:m`, and of one with them, `full:m`; and the bodies of the
     requests. answers: one for each request."""
     wire, bodies, left = OpenAi(), list[Mapping[str, Any]](), list(answers)
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         bodies.append(wire.check(exchange))
         await telling(wire, wire.events(Scene([left.pop(0)])))(exchange)
 

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits
 from responsa_server.telemetry.stages import Traces
 from tests.unit.providers.openai_serving import STOP, served, text
@@ -36,7 +36,7 @@ async def test_a_call_is_one_span_with_its_request_and_its_texts_only_if_allowed
     traces = Traces(provider.get_tracer("test"), texts=texts, propagate_to=frozenset({"models"}))
     headers: list[Mapping[str, str]] = []
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         headers.append(exchange.request.headers)
         if not answers:
             await exchange.reply(503, b"{}", {})

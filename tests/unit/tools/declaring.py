@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.agents.config.declarations import declare
 from responsa_server.agents.engine.calling import CallModel, argument_problem
 from responsa_server.domain.tools import SecretPlace, Sent, Tool, ToolCall, ToolUnfit, do_nothing
@@ -15,7 +15,7 @@ from responsa_server.tools.kinds import ToolContext
 from responsa_server.tools.table import KINDS
 from tests.unit.agents.evidence import WHO
 
-Handler = Callable[[Exchange], Awaitable[None]]
+Handler = Callable[[LoopbackExchange], Awaitable[None]]
 
 SECRET = 's3cret/with-"signs" & more'
 """The value of every secret."""

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackRequest, LoopbackServer
 from responsa_server.agents.engine.calling import check_result, is_direct
 from responsa_server.domain.events import ToolFault, ToolOutcome
 from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, SecretPlace, Tool, ToolResult, ToolUnfit
@@ -43,12 +43,12 @@ def answering(
     media_type: str = "application/json",
     status: int = 200,
     *,
-    seen: list[Request] | None = None,
+    seen: list[LoopbackRequest] | None = None,
     **headers: str,
 ) -> Handler:
     """seen: gets the requests."""
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         if seen is not None:
             seen.append(exchange.request)
         await exchange.reply(status, body, {"content-type": media_type, **headers})
@@ -57,7 +57,7 @@ def answering(
 
 
 async def test_a_call_carries_its_key_and_arguments_and_brings_back_what_was_said() -> None:
-    seen: list[Request] = []
+    seen: list[LoopbackRequest] = []
     async with tool_on(answering("fertig – ü".encode(), "text/plain", seen=seen)) as tool:
         assert (tool.card.id, tool.effect) == ("note", Effect.ONCE)
         result = await tool.call(request({"text": "x", "times": 2}, key="t/1"))
@@ -69,7 +69,7 @@ async def test_a_call_carries_its_key_and_arguments_and_brings_back_what_was_sai
 
 
 async def test_arguments_fill_their_places_and_stay_in_them() -> None:
-    seen: list[Request] = []
+    seen: list[LoopbackRequest] = []
     handle = answering(b'{"items": [{"name": "a"}, {"name": "b\\u0000"}]}', seen=seen)
     declared = {
         "method": "GET",
@@ -100,7 +100,7 @@ async def test_arguments_fill_their_places_and_stay_in_them() -> None:
 
 
 async def test_a_body_takes_arguments_with_their_types() -> None:
-    seen: list[Request] = []
+    seen: list[LoopbackRequest] = []
     handle = answering(b"{}", status=201, seen=seen)
     body = {"n": "{n}", "text": "Say {text}!", "deep": [{"gone": "{gone}", "fixed": True}]}
     parameters = {name: {"optional": name == "gone"} for name in ("n", "text", "gone")}
@@ -123,7 +123,7 @@ async def test_a_secret_goes_to_the_declared_host_and_nowhere_else(
     """The server repeats the secret in every way that it can, and redirects elsewhere."""
     seen: list[str] = []
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         given = exchange.request.headers[header]
         seen.append(given)
         said = json.dumps({"a": given, "b": SECRET, "c": quote(SECRET, safe="")}).encode()
@@ -323,7 +323,7 @@ async def test_html_becomes_text_and_the_wrong_schema_is_found() -> None:
 async def test_between_request_and_answer_the_tool_has_all_of_the_request() -> None:
     got, gate = asyncio.Event(), asyncio.Event()
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         got.set()
         await gate.wait()
         await exchange.reply(HTTPStatus.OK, b"{}")
@@ -337,7 +337,7 @@ async def test_between_request_and_answer_the_tool_has_all_of_the_request() -> N
 
 
 async def test_an_address_that_changes_between_two_tries_leaves_the_outcome_unknown() -> None:
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         exchange.cut()
 
     addresses = [ip_address("127.0.0.1"), ip_address("127.0.0.2")]
@@ -361,7 +361,7 @@ async def test_an_address_that_changes_between_two_tries_leaves_the_outcome_unkn
 async def test_a_connection_that_breaks_off_leaves_the_outcome_unknown(effect: Effect, tries: int) -> None:
     keys: list[str] = []
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         keys.append(exchange.request.headers["idempotency-key"])
         await exchange.raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
         exchange.cut()
@@ -377,7 +377,7 @@ async def test_a_connection_that_breaks_off_leaves_the_outcome_unknown(effect: E
 async def test_a_tool_that_may_be_called_again_is() -> None:
     cuts = iter([True, False])
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         if next(cuts):
             exchange.cut()
         else:
@@ -389,7 +389,7 @@ async def test_a_tool_that_may_be_called_again_is() -> None:
 
 @pytest.mark.parametrize("effect", [Effect.NONE, Effect.ONCE])
 async def test_silence_ends_in_time(effect: Effect) -> None:
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         await asyncio.Event().wait()
 
     async with tool_on(handle, effect) as tool:
@@ -423,7 +423,7 @@ async def test_a_tool_that_is_not_there_or_not_allowed_was_not_called(
 async def test_a_call_that_is_cancelled_twice_closes_its_socket(steps: int) -> None:
     requested, left = asyncio.Event(), asyncio.Event()
 
-    async def handle(exchange: Exchange) -> None:
+    async def handle(exchange: LoopbackExchange) -> None:
         requested.set()
         try:
             await asyncio.Event().wait()

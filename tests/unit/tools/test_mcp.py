@@ -20,7 +20,7 @@ import pytest
 import typer
 from opentelemetry.sdk.trace import TracerProvider
 
-from responsa_lab.testing.loopback import Exchange, Request
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackRequest
 from responsa_local.commands.tools import trust
 from responsa_server.agents.config.declarations import declare
 from responsa_server.agents.config.tools import LiveTools
@@ -53,7 +53,7 @@ class HttpServer:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.headers: list[Mapping[str, str]] = []
-        self.calls: list[Request] = []
+        self.calls: list[LoopbackRequest] = []
         self.keys: list[str] = []
         self.changed = ""
         self.waiting = asyncio.Event()
@@ -61,7 +61,7 @@ class HttpServer:
         self.down = False
         self.forgotten: Callable[[], None] = lambda: None
 
-    async def handle(self, exchange: Exchange) -> None:
+    async def handle(self, exchange: LoopbackExchange) -> None:
         self.headers.append(exchange.request.headers)
         if exchange.request.method != "POST":
             self.seen.append(exchange.request.method)
@@ -83,7 +83,7 @@ class HttpServer:
         else:
             await self._misbehave(message["params"]["name"], exchange)
 
-    async def _misbehave(self, name: str, exchange: Exchange) -> None:
+    async def _misbehave(self, name: str, exchange: LoopbackExchange) -> None:
         match name:
             case "waits":
                 self.waiting.set()
@@ -123,7 +123,7 @@ class HttpServer:
                 await exchange.end()
 
 
-def _said(exchange: Exchange, text: str) -> bytes:
+def _said(exchange: LoopbackExchange, text: str) -> bytes:
     """The result of a call with this text."""
     identity = json.loads(exchange.request.body)["id"]
     return json.dumps({"jsonrpc": "2.0", "id": identity, "result": mcp.text(text)}).encode()

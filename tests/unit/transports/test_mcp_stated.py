@@ -9,7 +9,7 @@ from mcp.client.client import Client
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
-from responsa_server.domain.errors import Cancelled, Reason
+from responsa_server.domain.errors import CallCancelled, Reason
 from responsa_server.transports.mcp.serving import HostKey, Serving
 
 STATED = "0190f3a2-7c1d-7b3e-9f6e-0d4f6a1b2c3d"
@@ -22,7 +22,7 @@ class Turns:
         self.cancelled: list[str] = []
 
     async def ask(self, request: chat.AskRequest, take: Callable[[str, TurnEvent], Awaitable[None]]) -> None:
-        raise Cancelled(Reason.CANCELLED, "It ended.")
+        raise CallCancelled(Reason.CANCELLED, "It ended.")
 
     async def answer(self, method: str, request: Any, kind: type[Any]) -> Any:
         if method.endswith("ListTurns"):

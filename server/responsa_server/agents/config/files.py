@@ -248,7 +248,7 @@ class AgentLocation:
 
 
 @dataclass(frozen=True, slots=True)
-class Folders:
+class AgentFolders:
     """The folders that hold agents: the shipped folder and the user's folder. A user's agent entirely replaces a shipped agent
     with the same id.
     """
@@ -296,7 +296,7 @@ class AgentScanner:
     may use at a time.
     """
 
-    def __init__(self, folders: Folders, surroundings: Surroundings, defaults: Defaults) -> None:
+    def __init__(self, folders: AgentFolders, surroundings: Surroundings, defaults: Defaults) -> None:
         self._folders = folders
         self._surroundings = surroundings
         self._defaults = defaults

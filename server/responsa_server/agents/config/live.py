@@ -30,7 +30,7 @@ from responsa_server.agents.config.build import (
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
 from responsa_server.agents.config.content import ENGINE, ContentBroken, FormerVersion, new_version, unpack
-from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
+from responsa_server.agents.config.files import AgentFolders, AgentScanner, ScannedAgent
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.agents.config.standard import GRAPH
@@ -176,7 +176,7 @@ class LiveAgents:
 
     def __init__(
         self,
-        folders: Folders,
+        folders: AgentFolders,
         versions: AgentVersions,
         context: BuildContext,
         surroundings: Surroundings,

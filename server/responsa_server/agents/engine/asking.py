@@ -374,7 +374,7 @@ def cause(error: Exception) -> str:
             return "structured_invalid"
 
 
-class Shape(Generic[Answer]):
+class AnswerShape(Generic[Answer]):
     """The required form of an answer: a Pydantic model without unknown fields. text: its JSON Schema, for a prompt."""
 
     def __init__(self, output: type[Answer]) -> None:
@@ -497,7 +497,7 @@ async def ask_typed(
     asker: Asker,
     run: Run,
     name: str,
-    shape: Shape[Answer],
+    shape: AnswerShape[Answer],
     trusted: Mapping[str, object],
     untrusted: Untrusted,
 ) -> Answer:

@@ -117,7 +117,7 @@ class CallScope:
 
 
 @dataclass(slots=True)
-class _Plan:
+class _CallPlan:
     """A requested call and what becomes of it: a result that is known before any call is made, an earlier result that
     it repeats, or a call.
 
@@ -192,15 +192,15 @@ class ToolCaller:
         before: Sequence[ResultModel],
         tools: Mapping[str, Tool],
         run: Run,
-    ) -> Sequence[_Plan]:
-        plans = list[_Plan]()
+    ) -> Sequence[_CallPlan]:
+        plans = list[_CallPlan]()
         succeeded = (result for result in before if result.outcome is ToolOutcome.OK and result.id)
         answered = {_key(result.call): result for result in succeeded}
         places = dict[str, int]()
         spent = run.limits.forbids(run.spent())
         for index, call in enumerate(calls):
             tool = tools.get(call.tool)
-            plan = _Plan(
+            plan = _CallPlan(
                 call,
                 f"{self._name}-{len(before) + index + 1}",
                 tool,
@@ -244,7 +244,7 @@ class ToolCaller:
             places[key] = index
         return plans
 
-    async def _call(self, plan: _Plan, run: Run, deadline: float, scope: CallScope) -> ResultModel:
+    async def _call(self, plan: _CallPlan, run: Run, deadline: float, scope: CallScope) -> ResultModel:
         tool = cast("Tool", plan.tool)
         began = False
 
@@ -324,7 +324,7 @@ async def _together(work: Sequence[Awaitable[Done]]) -> Sequence[Done]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _result_of(plan: _Plan, plans: Sequence[_Plan]) -> ResultModel:
+def _result_of(plan: _CallPlan, plans: Sequence[_CallPlan]) -> ResultModel:
     if plan.result is not None:
         return plan.result
     first = plans[cast("int", plan.same_as)].result
@@ -341,7 +341,7 @@ def _repeatable(call: CallModel, tool: Tool | None, known: ToolRecord) -> bool:
     return not argument_problem(tool.card, call)
 
 
-def _resolve_doubt(plan: _Plan, result: ToolResult) -> ToolResult:
+def _resolve_doubt(plan: _CallPlan, result: ToolResult) -> ToolResult:
     """The result of a call. If it repeats a call that may have had an effect, and has no answer either, the outcome is unknown."""
     if plan.doubtful and result.outcome is ToolOutcome.ERROR and result.error in _UNANSWERED:
         return ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, error=ToolFault.LOST)
@@ -353,7 +353,7 @@ def _key(call: CallModel) -> str:
     return json.dumps([call.tool, call.arguments], sort_keys=True, separators=(",", ":"))
 
 
-def _to_model(plan: _Plan, result: ToolResult) -> ResultModel:
+def _to_model(plan: _CallPlan, result: ToolResult) -> ResultModel:
     return ResultModel(
         call=plan.call,
         outcome=result.outcome,
@@ -366,7 +366,7 @@ def _to_model(plan: _Plan, result: ToolResult) -> ResultModel:
     )
 
 
-def _not_made(plan: _Plan, fault: ToolFault, content: str) -> ResultModel:
+def _not_made(plan: _CallPlan, fault: ToolFault, content: str) -> ResultModel:
     return ResultModel(
         call=plan.call, outcome=ToolOutcome.ERROR, content=content, fault=fault, title=plan.title
     )

@@ -12,8 +12,8 @@ from responsa_server.agents.engine.answer_text import emit_cited, emit_text
 from responsa_server.agents.engine.asking import (
     FAILURES,
     PATIENCE_SECONDS,
+    AnswerShape,
     Asker,
-    Shape,
     StructuredInvalid,
     cause,
 )
@@ -146,7 +146,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         """asker: asks the model that judges; None if there is none. hold: see `CitationCheckerOptions`."""
         self._judge = judge
         self._asker = asker
-        self._shape = Shape(Verdicts)
+        self._shape = AnswerShape(Verdicts)
         self.calls_model = self.begins_attempts = asker is not None
         self._most_bytes = table.context_bytes
         self._hold = hold

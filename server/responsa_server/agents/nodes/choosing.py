@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, cast
 
 from pydantic import Field, JsonValue, create_model
 
-from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offer
+from responsa_server.agents.engine.asking import FAILURES, AnswerShape, Asker, ask_typed, cause, offer
 from responsa_server.agents.engine.calling import CallModel, ResultModel, argument_problem
 from responsa_server.agents.engine.failed_tools import NO_MODEL, SMALL_MODEL, tools_unused
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
@@ -187,7 +187,7 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         self,
         asker: Asker,
         prompt: str,
-        shape: Shape[Any],
+        shape: AnswerShape[Any],
         trusted: Mapping[str, object],
         inputs: ChooserInput,
         run: Run,
@@ -197,23 +197,23 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         return await ask_typed(asker, run, prompt, shape, trusted, untrusted)
 
 
-_QUERY: Final = Shape(QueryShape)
+_QUERY: Final = AnswerShape(QueryShape)
 
 
 @lru_cache(maxsize=64)
-def _selection(tools: tuple[str, ...]) -> Shape[SelectionShape]:
+def _selection(tools: tuple[str, ...]) -> AnswerShape[SelectionShape]:
     make: Any = create_model  # the type hints of `create_model` do not allow a type from variables
     name: Any = Literal[tools]
     choice: Any = cast("Any", tuple)[name, ...]
-    return Shape(
+    return AnswerShape(
         make("SelectionShape", __base__=SelectionShape, tools=(choice, Field(max_length=MOST_CALLS)))
     )
 
 
 @lru_cache(maxsize=256)
-def _arguments_shape(parameters: str) -> Shape[ArgumentsShape]:
+def _arguments_shape(parameters: str) -> AnswerShape[ArgumentsShape]:
     """The shape with the tool's own schema. parameters: this schema as JSON."""
-    shape = Shape(ArgumentsShape)
+    shape = AnswerShape(ArgumentsShape)
     schema: dict[str, Any] = json.loads(json.dumps(shape.schema))
     schema["properties"]["arguments"] = json.loads(parameters)
     shape.schema, shape.text = schema, json.dumps(schema, ensure_ascii=False, separators=(",", ":"))

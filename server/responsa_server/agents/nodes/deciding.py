@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, JsonValue, create_model
 
-from responsa_server.agents.engine.asking import FAILURES, Answer, Asker, Shape, ask_typed, cause, offer
+from responsa_server.agents.engine.asking import FAILURES, Answer, AnswerShape, Asker, ask_typed, cause, offer
 from responsa_server.agents.engine.config import Texts
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import (
@@ -81,7 +81,7 @@ class DecidingNode(Node[Input, Output]):
     async def _ask(
         self,
         run: Run,
-        shape: Shape[Answer],
+        shape: AnswerShape[Answer],
         categories: Sequence[str],
         question: str,
         history: Sequence[StateMessage],
@@ -106,11 +106,11 @@ def refers_back(question: str, history: Sequence[StateMessage]) -> bool:
     return standalone(question, history) is not None
 
 
-def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> Shape[Answer]:
+def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> AnswerShape[Answer]:
     """A shape whose field `field` must be one of the labels."""
     kind: Any = Literal[tuple(labels)]
     make: Any = create_model  # the type hints of `create_model` do not allow field names from variables
-    return Shape(make(shape.__name__, __base__=shape, **{field: (kind, ...)}))
+    return AnswerShape(make(shape.__name__, __base__=shape, **{field: (kind, ...)}))
 
 
 def few(examples: Sequence[Example]) -> Sequence[Mapping[str, str]]:
@@ -317,7 +317,7 @@ class NeedShape(NodeModel):
     follow_up: bool
 
 
-_SHAPE: Final = Shape(NeedShape)
+_SHAPE: Final = AnswerShape(NeedShape)
 
 
 class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, JsonValue, create_model
 
-from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offer
+from responsa_server.agents.engine.asking import FAILURES, AnswerShape, Asker, ask_typed, cause, offer
 from responsa_server.agents.engine.config import RetrievalTable, SourceTable, Texts
 from responsa_server.agents.engine.kinds import NodeKind, require
 from responsa_server.agents.engine.node import (
@@ -73,7 +73,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
     def __init__(self, asker: Asker | None = None, prompt: str = "") -> None:
         self._asker = asker
         self._prompt = prompt
-        self._shape = Shape(RewriteShape)
+        self._shape = AnswerShape(RewriteShape)
         self.calls_model = asker is not None
 
     async def process(self, inputs: RewriteInput, run: Run) -> RewriteOutput:
@@ -168,10 +168,12 @@ class SourcedExpansion(ExpansionShape):
     sources: tuple[str, ...]
 
 
-def _shape_with(sources: Sequence[str]) -> Shape[ExpansionShape]:
+def _shape_with(sources: Sequence[str]) -> AnswerShape[ExpansionShape]:
     make: Any = create_model  # the type hints of `create_model` do not allow a base class
     named = Field(json_schema_extra={"items": {"type": "string", "enum": [*sources]}})
-    return Shape(make("ExpandedWithSources", __base__=SourcedExpansion, sources=(tuple[str, ...], named)))
+    return AnswerShape(
+        make("ExpandedWithSources", __base__=SourcedExpansion, sources=(tuple[str, ...], named))
+    )
 
 
 class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
@@ -194,7 +196,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
         self._options = options
         self._sources: Mapping[str, SourceTable] = table.sources if options.sources else {}
         self._source_parameter = table.source_parameter
-        self._shape = Shape(ExpansionShape)
+        self._shape = AnswerShape(ExpansionShape)
         self._shape_with_sources = _shape_with(tuple(self._sources))
         self.calls_model = asker is not None
 

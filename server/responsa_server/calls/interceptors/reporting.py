@@ -16,7 +16,7 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, Interceptor
 from responsa_server.calls.status import Code
-from responsa_server.domain.errors import Cancelled, Exhausted, Reason, ResponsaError, Unavailable
+from responsa_server.domain.errors import CallCancelled, Exhausted, Reason, ResponsaError, Unavailable
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import note
@@ -168,7 +168,7 @@ class Errors(Interceptor[None]):
                     # The client disconnected or the server is stopping. The transport must see the cancellation, or the call leaks.
                     return error
                 # Something inside the call was cancelled, not the call. Without this mapping the caller would wait for ever.
-                return Cancelled(Reason.CANCELLED, "The work on this call was cancelled; try again.")
+                return CallCancelled(Reason.CANCELLED, "The work on this call was cancelled; try again.")
             case Exception():
                 unforeseen(self._logger, call, error, self._errors)
                 return status.internal_error(call.id)

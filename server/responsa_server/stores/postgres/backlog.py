@@ -24,7 +24,7 @@ class Waiting:
     users: int = 0
 
 
-class Backlog:
+class BacklogReader:
     """Reads what waits."""
 
     def __init__(self, database: Database) -> None:

@@ -26,7 +26,7 @@ CHUNK: Final = 16 << 20
 """The size of a piece of a table's rows in bytes: the last row of a piece may make it longer."""
 
 MOST_DESCRIPTION_BYTES: Final = 4 << 20
-"""The maximum size of the text of a `Description`, which names each table with its columns and each week of the log."""
+"""The maximum size of the text of a `DumpDescription`, which names each table with its columns and each week of the log."""
 
 _Schema = Literal["responsa", "procrastinate"]
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
@@ -104,7 +104,7 @@ class DumpTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class DumpDescription:
     """What a dump has. sequences: the schema, the name and the last value of each sequence that was used."""
 
     tables: Sequence[DumpTable]
@@ -115,7 +115,7 @@ class Description:
         return json.dumps(asdict(self))
 
     @classmethod
-    def of_json(cls, text: bytes) -> Description:
+    def of_json(cls, text: bytes) -> DumpDescription:
         """The description of which this is the text. Raises ValueError."""
         description = _DESCRIPTION.validate_json(text)
         if len({(table.schema, table.name) for table in description.tables}) < len(description.tables):
@@ -125,17 +125,17 @@ class Description:
         return description
 
 
-_DESCRIPTION: Final = TypeAdapter(Description)
+_DESCRIPTION: Final = TypeAdapter(DumpDescription)
 
 
-class Snapshot:
+class DatabaseSnapshot:
     """All rows as of one moment. It is valid until the connection ends."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         tables = [DumpTable(*row) for row in connection.execute(_TABLES, [_SCHEMAS]).fetchall()]
         sequences = connection.execute(_SEQUENCES, [_SCHEMAS]).fetchall()
-        self.description = Description(
+        self.description = DumpDescription(
             tables, [(row[0], row[1], row[2]) for row in sequences if row[2] is not None]
         )
 
@@ -156,7 +156,7 @@ class Snapshot:
         yield bytes(piece)
 
 
-def snapshot(connection: psycopg.Connection) -> Snapshot:
+def snapshot(connection: psycopg.Connection) -> DatabaseSnapshot:
     """Open a snapshot as the role `responsa_backup`, which may read all rows and write none.
 
     connection: of the tables' owner or a superuser, not in a transaction. Creates the role if the login may. Raises DumpError.
@@ -166,7 +166,7 @@ def snapshot(connection: psycopg.Connection) -> Snapshot:
     connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(ROLE)))
     # An error is better than a part of the rows.
     connection.execute("SET LOCAL row_security = off")
-    return Snapshot(connection)
+    return DatabaseSnapshot(connection)
 
 
 def _grant(connection: psycopg.Connection) -> None:
@@ -274,7 +274,7 @@ def remove_schemas(connection: psycopg.Connection) -> None:
 
 
 @contextmanager
-def loading(url: str, description: Description) -> Generator[Callable[[int, Iterable[bytes]], None]]:
+def loading(url: str, description: DumpDescription) -> Generator[Callable[[int, Iterable[bytes]], None]]:
     """A function that takes the number of a table in the description and more bytes of its rows, the tables one after
     the other. What it took is committed at the end of the block.
 
@@ -345,7 +345,7 @@ def _make_partitions(connection: psycopg.Connection, tables: Sequence[DumpTable]
         )
 
 
-def _check(connection: psycopg.Connection, description: Description) -> None:
+def _check(connection: psycopg.Connection, description: DumpDescription) -> None:
     """Refuse tables, columns and sequences that the database does not have, and tables that the description lacks. Raises DumpError."""
     described_tables = {(table.schema, table.name): sorted(table.columns) for table in description.tables}
     differ = {(schema, name) for schema, name, _ in description.sequences}

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
     DOCUMENT_REASONS,
-    Cancelled,
+    CallCancelled,
     DocumentRejected,
     NotFound,
     Precondition,
@@ -79,7 +79,7 @@ _LIST: Final[SqlList[Operation]] = SqlList(
 _PRUNE_AFTER = 600.0
 # The violations and the retry time of an error belong to a call, so they are not stored.
 _ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
-    Reason.OPERATION_CANCELLED: Cancelled,
+    Reason.OPERATION_CANCELLED: CallCancelled,
     Reason.PART_UNAVAILABLE: Unavailable,
     Reason.WORKER_LOST: Unavailable,
     **dict.fromkeys(DOCUMENT_REASONS, DocumentRejected),
@@ -131,7 +131,7 @@ class OperationStore:
         afterwards. The transaction also writes the audit event.
         """
         name = names.operation(operation_id)
-        error = Cancelled(
+        error = CallCancelled(
             Reason.OPERATION_CANCELLED, "The operation was cancelled by a call.", {"operation": name}
         )
         async with self._database.tenant(tenant_id) as connection:
@@ -143,7 +143,7 @@ class OperationStore:
             elif await self.withdraw(connection, operation, error):
                 await self._audit.write(connection, audit)
 
-    async def withdraw(self, connection: Connection, operation: Operation, error: Cancelled) -> bool:
+    async def withdraw(self, connection: Connection, operation: Operation, error: CallCancelled) -> bool:
         """Cancel an ingestion in the caller's transaction. Returns whether it was still open."""
         if not await _end(self._queries, self._passages, connection, operation, error, epoch=None):
             return False

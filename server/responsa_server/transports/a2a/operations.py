@@ -17,7 +17,7 @@ _SERVICE: Final = a2a.DESCRIPTOR.services_by_name["A2AService"]
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class A2aOperation:
     """A method of JSON-RPC. path: the method of the service. request: makes its message from the params; raises
     InvalidRequest. result: makes the result of a response."""
 
@@ -28,7 +28,7 @@ class Operation:
     streams: bool
 
 
-def operation(method: str) -> Operation | None:
+def operation(method: str) -> A2aOperation | None:
     """The operation of a method; None if there is none."""
     return _OPERATIONS.get(method)
 
@@ -38,8 +38,8 @@ def card_json(card: a2a.AgentCard) -> Json:
     return MessageToDict(card)
 
 
-def _operations() -> Mapping[str, Operation]:
-    operations: dict[str, Operation] = {}
+def _operations() -> Mapping[str, A2aOperation]:
+    operations: dict[str, A2aOperation] = {}
     for method in _SERVICE.methods:
         request, response = (
             getattr(a2a, kind.name, Message) for kind in (method.input_type, method.output_type)
@@ -50,7 +50,7 @@ def _operations() -> Mapping[str, Operation]:
 
         path = f"/{_SERVICE.full_name}/{method.name}"
         result = _page if response is a2a.ListTasksResponse else MessageToDict
-        operations[method.name] = Operation(path, read, response, result, method.server_streaming)
+        operations[method.name] = A2aOperation(path, read, response, result, method.server_streaming)
     return operations
 
 

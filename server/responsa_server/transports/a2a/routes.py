@@ -24,7 +24,7 @@ from responsa_server.calls.http import is_json
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.json_rpc import (
     SERVER_ERROR,
-    Refused,
+    RequestRefused,
     body_of,
     error_body,
     headers_of,
@@ -36,7 +36,7 @@ from responsa_server.calls.methods import GET_ME
 from responsa_server.domain.errors import ResponsaError
 
 if TYPE_CHECKING:
-    from responsa_server.transports.a2a.operations import Operation
+    from responsa_server.transports.a2a.operations import A2aOperation
 
 SERVICE: Final = "lf.a2a.v1.A2AService"
 _PATHS: Final = ("/a2a", "/a2a/{agent}")
@@ -151,7 +151,7 @@ class _Door:
             body = await body_of(self._calls, me, request.method, request.headers, request.stream())
             method, params = reply.read(body)
             await self._serve(request, reply, method, params)
-        except Refused as fault:
+        except RequestRefused as fault:
             if request.method == "POST" and not is_json(request.headers):
                 fault.code, fault.error.alias = _CONTENT_TYPE
             await reply.refuse(fault)
@@ -166,7 +166,7 @@ class _Door:
         operations = await _operations()
         from responsa_server.transports.a2a.errors import check_version, rpc_code, to_a2a_error
 
-        operation: Operation | None = operations.operation(method)
+        operation: A2aOperation | None = operations.operation(method)
         try:
             check_version(request.headers.get("a2a-version", ""))
             if operation is None:
@@ -232,7 +232,7 @@ class _Reply:
         """End the stream."""
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def refuse(self, refused: Refused) -> None:
+    async def refuse(self, refused: RequestRefused) -> None:
         """Send the error of a request that reaches no method."""
         await self._error(refused.error, refused.code, {"allow": refused.allow} if refused.allow else {})
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from responsa_server.calls.call import USER, current
 from responsa_server.calls.http import json_body, json_object
 from responsa_server.calls.interceptors.access import SessionCookie, confirm_user, metadata_of_headers
-from responsa_server.domain.errors import Cancelled, InvalidRequest, NotPermitted, Reason
+from responsa_server.domain.errors import CallCancelled, InvalidRequest, NotPermitted, Reason
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.identity.accounts import Accounts
 
@@ -155,7 +155,7 @@ def arriving() -> Generator[None]:
     try:
         yield
     except ClientDisconnect as error:
-        raise Cancelled(Reason.CANCELLED, "The caller ended the call.") from error
+        raise CallCancelled(Reason.CANCELLED, "The caller ended the call.") from error
 
 
 def _code_of(content: Mapping[str, object]) -> str:

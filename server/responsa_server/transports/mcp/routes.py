@@ -26,7 +26,7 @@ from responsa_server.calls.interceptors.access import check_scope, metadata_of_h
 from responsa_server.calls.json_rpc import (
     MAX_BODY,
     SERVER_ERROR,
-    Refused,
+    RequestRefused,
     body_of,
     error_body,
     headers_of,
@@ -90,17 +90,17 @@ class Mcp:
                 return
             body = await body_of(self._calls, me, request.method, request.headers, request.stream())
             await self._serve(request, body, backend, me.principal, watch)
-        except Refused as refused:
+        except RequestRefused as refused:
             await _refuse(refused, metadata, resource)(scope, receive, send)
         except ResponsaError as error:
-            await _refuse(Refused(error, SERVER_ERROR), metadata, resource)(scope, receive, send)
+            await _refuse(RequestRefused(error, SERVER_ERROR), metadata, resource)(scope, receive, send)
         except ClientDisconnect:
             pass
         except Exception as error:  # the caller gets JSON-RPC's shape of INTERNAL
             if begun:
                 raise
             unexpected = self._calls.unforeseen(backend.call(PATH), error)
-            await _refuse(Refused(unexpected, SERVER_ERROR), metadata, resource)(scope, receive, send)
+            await _refuse(RequestRefused(unexpected, SERVER_ERROR), metadata, resource)(scope, receive, send)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncGenerator[None]:
@@ -158,7 +158,7 @@ class Mcp:
 
         point = place_of(request.headers.get(_LAST_EVENT, ""))
         if point is None or request.headers.get(_VERSION, "") in MODERN_PROTOCOL_VERSIONS:
-            raise Refused(status.no_route(), allow="POST")
+            raise RequestRefused(status.no_route(), allow="POST")
         serving, at = (await self._load()).serving, point
         headers = {"content-type": "text/event-stream", "cache-control": "no-store", CALL_ID: backend.call_id}
         pairs = [(name.encode(), text.encode("latin-1")) for name, text in headers.items()]
@@ -324,7 +324,7 @@ def _message(body: bytes) -> JSONRPCMessage:
     return message
 
 
-def _refuse(refused: Refused, metadata: Mapping[str, Sequence[str]], resource: str) -> Response:
+def _refuse(refused: RequestRefused, metadata: Mapping[str, Sequence[str]], resource: str) -> Response:
     """The response to a request that ended before the SDK saw it: an error of JSON-RPC."""
     error = refused.error
     authorised = "authorization" in metadata

@@ -34,9 +34,9 @@ from responsa_server.transports.mcp.resuming import ResumePoint
 from responsa_server.transports.mcp.tools import (
     MOST_BYTES,
     TOOLS,
-    Arguments,
     Ask,
     Asking,
+    ToolArguments,
     as_json,
     cancel,
     read_text,
@@ -307,7 +307,7 @@ class Serving:
         )
 
 
-def _schema(arguments: type[Arguments]) -> dict[str, Any]:
+def _schema(arguments: type[ToolArguments]) -> dict[str, Any]:
     """The schema of a tool's arguments, without titles, which models would read for nothing."""
     schema = arguments.model_json_schema()
     return {

@@ -38,7 +38,7 @@ _UNENDED: Final = "state = PENDING OR state = RUNNING OR state = QUEUED"
 Progress = Callable[[str], Awaitable[None]]
 
 
-class Arguments(BaseModel):
+class ToolArguments(BaseModel):
     """The arguments of a tool. Their limits are those of the contract. Models write null for what they leave out, and numbers as texts."""
 
     model_config = ConfigDict(extra="forbid")
@@ -54,7 +54,7 @@ class Arguments(BaseModel):
         }
 
 
-class _Scoped(Arguments):
+class _Scoped(ToolArguments):
     collections: list[str] = Field(
         default=[], description="Ids of the collections to read. Empty: all that the caller may read."
     )
@@ -106,7 +106,7 @@ class Ask(_Scoped):
     )
 
 
-class Cancel(Arguments):
+class Cancel(ToolArguments):
     """The arguments of `cancel`."""
 
     request_id: str = Field(description="The request_id of the question.")
@@ -129,7 +129,7 @@ class ToolRow:
 
     title: str
     description: str
-    arguments: type[Arguments]
+    arguments: type[ToolArguments]
     call: Callable[[Backend, Any, Asking], Awaitable[CallToolResult]]
     fields: Mapping[str, str]
     keys: Mapping[str, str]

@@ -54,61 +54,61 @@ class ModelVariant(StrEnum):
     CHORES = "chores"
 
 
-class Fields(BaseModel):
+class BodyFields(BaseModel):
     """Fields of a body. The description of a field says what to send instead of a wrong value."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-Checked = TypeVar("Checked", bound=Fields)
+Checked = TypeVar("Checked", bound=BodyFields)
 Words: TypeAlias = Annotated[str, Field(min_length=1)]
 """A text that is not empty."""
 
 
-class _Plain(Fields):
+class _Plain(BodyFields):
     type: Literal["text"] = "text"
 
 
-class _Object(Fields):
+class _Object(BodyFields):
     type: Literal["json_object"]
 
 
-class _Described(Fields):
+class _Described(BodyFields):
     content: dict[str, Any] = Field({}, alias="schema")
 
 
-class _Schema(Fields):
+class _Schema(BodyFields):
     type: Literal["json_schema"]
     json_schema: _Described
 
 
-class _Function(Fields):
+class _Function(BodyFields):
     name: str
     parameters: dict[str, Any] | None = None
 
 
-class _Tool(Fields):
+class _Tool(BodyFields):
     type: Literal["function"] = "function"
     function: _Function
 
 
-class _Tools(Fields):
+class _Tools(BodyFields):
     tools: list[_Tool] = Field([], description="must be a list of functions, each with a name and parameters")
 
 
-class _Format(Fields):
+class _Format(BodyFields):
     format: _Plain | None = None
 
 
-class _StreamOptions(Fields):
+class _StreamOptions(BodyFields):
     include_usage: bool | None = False
 
 
-class _Conversation(Fields):
+class _Conversation(BodyFields):
     id: str = ""
 
 
-class _Body(Fields):
+class _Body(BodyFields):
     """The fields that have an effect, or that are refused unless they have none."""
 
     model: str = _TEXT
@@ -145,7 +145,7 @@ class _Body(Fields):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class JsonShape:
     """The JSON object that a request wants. schema: its JSON Schema. field: where the request has it. function: the
     function whose arguments it is; "" for the content of the message."""
 
@@ -177,7 +177,7 @@ class ApiQuestion:
     kind: ModelVariant = ModelVariant.MARKED
     marks: bool = False
     generation: GenerateTextRequest | None = None
-    shape: Shape | None = None
+    shape: JsonShape | None = None
 
 
 @dataclass(slots=True)
@@ -236,13 +236,13 @@ def _has_frame(text: str) -> bool:
     return text.startswith(_CHORE[0]) and text.endswith(_CHORE_END, position)
 
 
-def _shape(fields: _Body, body: Json) -> Shape | None:
+def _shape(fields: _Body, body: Json) -> JsonShape | None:
     """The JSON object that a request wants; None for none. Raises InvalidRequest."""
     choice, form = fields.tool_choice, fields.response_format
     if choice in ("auto", "none"):
         if isinstance(form, _Schema):
-            return Shape(dump(form.json_schema.content), "response_format")
-        return Shape("{}", "response_format") if isinstance(form, _Object) else None
+            return JsonShape(dump(form.json_schema.content), "response_format")
+        return JsonShape("{}", "response_format") if isinstance(form, _Object) else None
     functions = {
         tool.function.name: tool.function.parameters or {}
         for tool in parse_fields(_Tools, {"tools": body.get("tools")}).tools
@@ -250,10 +250,10 @@ def _shape(fields: _Body, body: Json) -> Shape | None:
     name = choice.function.name if isinstance(choice, _Tool) else min(functions, default="")
     if name not in functions or (choice == "required" and len(functions) > 1):
         raise wrong("tool_choice", _CHOICE)
-    return Shape(dump(functions[name]), "tool_choice", name)
+    return JsonShape(dump(functions[name]), "tool_choice", name)
 
 
-def _generation(fields: _Body, shape: Shape | None) -> ApiQuestion:
+def _generation(fields: _Body, shape: JsonShape | None) -> ApiQuestion:
     talk = _messages("messages", fields.messages)
     limit = fields.max_completion_tokens or fields.max_tokens or 0
     request = GenerateTextRequest(

@@ -13,8 +13,8 @@ from responsa.chat.v1.chat_service_pb2 import EarlierMessage, GenerateTextReques
 from responsa.chat.v1.message_pb2 import Role
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, RefusalReason
 from responsa_server.calls.methods import CHAT
-from responsa_server.transports.openai.asking import MOST_TOKENS, ApiQuestion, Shape, model_of
-from responsa_server.transports.openai.exchange import Exchange, Json, dump
+from responsa_server.transports.openai.asking import MOST_TOKENS, ApiQuestion, JsonShape, model_of
+from responsa_server.transports.openai.exchange import ApiExchange, Json, dump
 from responsa_server.transports.openai.following import HEARTBEAT, TurnProgress, annotation, link
 from responsa_server.transports.openai.marking import Marking
 from responsa_server.transports.openai.written import AppendOnlyText
@@ -31,7 +31,7 @@ class Completion:
     """Sends a chat completion. A refusal is a message like an answer, with the closest passages; `refusal` has the
     message alone. Its `finish_reason` is `content_filter` if the model declined."""
 
-    def __init__(self, exchange: Exchange, question: ApiQuestion) -> None:
+    def __init__(self, exchange: ApiExchange, question: ApiQuestion) -> None:
         self._exchange = exchange
         self._asked = question
         self._head = ""
@@ -52,7 +52,7 @@ class Completion:
             text = await self._mark(reading, reading.text)
             await self._exchange.json(self._whole(reading, text))
 
-    async def _send_as_json(self, reading: TurnProgress, shape: Shape) -> None:
+    async def _send_as_json(self, reading: TurnProgress, shape: JsonShape) -> None:
         """Send what the answer says as JSON, which the agent's language model writes."""
         question, read = self._asked, reading.tokens
         talk = (Role.ROLE_USER, question.request.text), (Role.ROLE_ASSISTANT, reading.text)
@@ -137,7 +137,7 @@ class _Generated:
     version: str
 
 
-async def generate(exchange: Exchange, question: ApiQuestion, generation: GenerateTextRequest) -> None:
+async def generate(exchange: ApiExchange, question: ApiQuestion, generation: GenerateTextRequest) -> None:
     """Send what the agent's language model alone writes. Raises ResponsaError."""
     if question.shape is not None:
         exchange.fields["json_schema"] = question.shape.field
@@ -148,7 +148,9 @@ async def generate(exchange: Exchange, question: ApiQuestion, generation: Genera
     )
 
 
-async def _generate(exchange: Exchange, request: GenerateTextRequest, stop: Sequence[str] = ()) -> _Generated:
+async def _generate(
+    exchange: ApiExchange, request: GenerateTextRequest, stop: Sequence[str] = ()
+) -> _Generated:
     response = await exchange.answer(CHAT + "GenerateText", request, GenerateTextResponse)
     written = AppendOnlyText(stop)
     written.add(response.text)
@@ -158,7 +160,7 @@ async def _generate(exchange: Exchange, request: GenerateTextRequest, stop: Sequ
     return _Generated(text, limited, usage.input_tokens, usage.output_tokens, response.agent_version)
 
 
-async def _send(exchange: Exchange, question: ApiQuestion, draft: _Generated, head: Json) -> None:
+async def _send(exchange: ApiExchange, question: ApiQuestion, draft: _Generated, head: Json) -> None:
     """Send a whole text, in a stream as one piece."""
     message: dict[str, object] = {"role": "assistant", "content": draft.text}
     finish = "stop"

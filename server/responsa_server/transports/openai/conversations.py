@@ -16,7 +16,7 @@ from responsa_server.calls.listing import MAX_PAGE_SIZE
 from responsa_server.calls.methods import CHAT
 from responsa_server.calls.violations import EXAMPLE
 from responsa_server.transports.openai.asking import MOST_TOKENS, ApiQuestion, wrong
-from responsa_server.transports.openai.exchange import Exchange
+from responsa_server.transports.openai.exchange import ApiExchange
 from responsa_server.transports.openai.marking import is_written
 from responsa_server.turns.worker import title_of
 
@@ -26,7 +26,7 @@ _MAX_TITLES: Final = 8
 _MAX_CONVERSATIONS: Final = 5
 
 
-async def place_question(exchange: Exchange, question: ApiQuestion) -> chat.AskRequest:
+async def place_question(exchange: ApiExchange, question: ApiQuestion) -> chat.AskRequest:
     """The question with its conversation, and with those earlier messages that the conversation does not have.
 
     A chat continues the caller's conversation whose messages are exactly the last ones of the chat. If there is none,
@@ -44,7 +44,7 @@ async def place_question(exchange: Exchange, question: ApiQuestion) -> chat.AskR
     return request
 
 
-async def limit_answer(exchange: Exchange, question: ApiQuestion) -> int | None:
+async def limit_answer(exchange: ApiExchange, question: ApiQuestion) -> int | None:
     """Tell the agent's language model how long the answer may be. Returns the limit that only this API can keep,
     because the agent has no language model; None for none. Raises ResponsaError if the agent cannot write the JSON that
     the request wants."""
@@ -68,7 +68,7 @@ async def limit_answer(exchange: Exchange, question: ApiQuestion) -> int | None:
     return None
 
 
-async def _agent(exchange: Exchange, name: str) -> Agent:
+async def _agent(exchange: ApiExchange, name: str) -> Agent:
     """The agent that a question names, or one of whose versions it names; the default one for ""."""
     if name:
         wanted = chat.GetAgentRequest(name="/".join(name.split("/")[:2]))
@@ -78,7 +78,7 @@ async def _agent(exchange: Exchange, name: str) -> Agent:
     return next((agent for agent in candidates if agent.is_default), Agent(writes_json=True))
 
 
-async def agents(exchange: Exchange) -> Sequence[Agent]:
+async def agents(exchange: ApiExchange) -> Sequence[Agent]:
     """All agents."""
     agents: list[Agent] = []
     wanted = chat.ListAgentsRequest(page_size=200)
@@ -91,7 +91,7 @@ async def agents(exchange: Exchange) -> Sequence[Agent]:
 
 
 async def _find_conversation(
-    exchange: Exchange, earlier: Sequence[chat.EarlierMessage]
+    exchange: ApiExchange, earlier: Sequence[chat.EarlierMessage]
 ) -> tuple[str, Sequence[chat.EarlierMessage]]:
     """The conversation of a chat, "" for a new one, and the chat's messages before those of the conversation."""
     # A conversation has its first question's beginning as its title: that of the chat, or of a part that was branched off.
@@ -130,7 +130,7 @@ def _bare(earlier: Sequence[chat.EarlierMessage], known: Sequence[Message]) -> S
     ]
 
 
-async def before(exchange: Exchange, turn: Turn) -> str:
+async def before(exchange: ApiExchange, turn: Turn) -> str:
     """The id of the turn before this one in its conversation; "" if it is the first. turn: without its conversation if
     the caller may not read it."""
     if not turn.conversation:
@@ -141,7 +141,7 @@ async def before(exchange: Exchange, turn: Turn) -> str:
     return next((earlier.name.removeprefix("turns/") for earlier in page.turns), "")
 
 
-async def _after(exchange: Exchange, question: ApiQuestion) -> tuple[str, Sequence[chat.EarlierMessage]]:
+async def _after(exchange: ApiExchange, question: ApiQuestion) -> tuple[str, Sequence[chat.EarlierMessage]]:
     """The conversation of the response before this one; a new one with the same messages if it has gone on since."""
     previous = turn_of("previous_response_id", question.previous)
     turn = await exchange.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=previous), Turn)
@@ -164,7 +164,7 @@ def _fitting(earlier: Sequence[chat.EarlierMessage]) -> Iterator[chat.EarlierMes
     return reversed(fitting)
 
 
-async def _messages(exchange: Exchange, conversation: str) -> tuple[Sequence[Message], bool]:
+async def _messages(exchange: ApiExchange, conversation: str) -> tuple[Sequence[Message], bool]:
     """The first messages of a conversation, and whether these are all."""
     wanted = chat.ListMessagesRequest(parent=conversation, page_size=MAX_PAGE_SIZE)
     page = await exchange.answer(CHAT + "ListMessages", wanted, chat.ListMessagesResponse)

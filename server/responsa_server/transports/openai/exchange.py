@@ -23,7 +23,7 @@ from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.violations import rename_fields, within
 from responsa_server.domain.addresses import own_address
 from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError
-from responsa_server.transports.openai.settings import OpenAiSettings
+from responsa_server.transports.openai.settings import OpenAiApiSettings
 
 MAX_BODY: Final = 1_048_576
 """The largest body, in bytes: clients send a chat's earlier messages again with each question."""
@@ -48,7 +48,7 @@ def error_of(error: ResponsaError) -> Json:
     return {"message": error.message, "type": kind, "param": param, "code": error.reason.value}
 
 
-class Exchange:
+class ApiExchange:
     """Serves one request. The body is read when a call asks for its message, so after the credential was checked:
     strangers cannot send a MiB each."""
 
@@ -58,7 +58,7 @@ class Exchange:
         request: Request,
         send: Send,
         fields: Mapping[str, str],
-        settings: OpenAiSettings,
+        settings: OpenAiApiSettings,
         page: str = "",
     ) -> None:
         """fields: the names of fields in this API by those of the contract. page: the address of the page, "" for that

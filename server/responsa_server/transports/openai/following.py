@@ -16,11 +16,11 @@ from responsa_server.calls import status
 from responsa_server.calls.call import Complete, Read, abandon, wait_disconnect
 from responsa_server.calls.convert.cited import checks_of, sources, web_address, why, with_passages
 from responsa_server.calls.methods import CHAT
-from responsa_server.domain.errors import AlreadyExists, Cancelled, Reason, ResponsaError
+from responsa_server.domain.errors import AlreadyExists, CallCancelled, Reason, ResponsaError
 from responsa_server.text.disarming import disarm_quoted
 from responsa_server.transports.openai.asking import ApiQuestion
 from responsa_server.transports.openai.conversations import limit_answer, place_question
-from responsa_server.transports.openai.exchange import Exchange, Json
+from responsa_server.transports.openai.exchange import ApiExchange, Json
 from responsa_server.transports.openai.marking import Marking
 from responsa_server.transports.openai.written import AppendOnlyText, error_of_restart
 
@@ -94,7 +94,7 @@ class TurnProgress:
         if self.terminal is not None and kind == "failed":
             return status.read(self.terminal.failed.status)
         message = "The answer was cancelled; ask again with another Idempotency-Key."
-        return Cancelled(Reason.CANCELLED, message) if kind == "cancelled" else None
+        return CallCancelled(Reason.CANCELLED, message) if kind == "cancelled" else None
 
     @property
     def tokens(self) -> tuple[int, int]:
@@ -167,7 +167,7 @@ class TurnProgress:
         return [source for _, source in self.citations]
 
 
-class Output(Protocol):
+class ResponseWriter(Protocol):
     """Makes a response of what is read. over: whether its last part was sent."""
 
     over: bool
@@ -184,18 +184,18 @@ async def _never(_: ApiQuestion) -> bool:
 class TurnRelay:
     """Asks, or resumes a turn, and passes what comes to an output."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: ApiExchange) -> None:
         self._exchange = exchange
         self._question_read = asyncio.Event()
         self._reading = TurnProgress(AppendOnlyText())
-        self._output: Output | None = None
+        self._output: ResponseWriter | None = None
         self._hold_until = 0
         self._attaches = False
 
     async def ask(
         self,
         parse: Callable[[Json], ApiQuestion],
-        make: Callable[[ApiQuestion], Output],
+        make: Callable[[ApiQuestion], ResponseWriter],
         instead: Callable[[ApiQuestion], Awaitable[bool]] = _never,
     ) -> None:
         """Ask the question in the body. A request with the key of an earlier one attaches to its turn. make: makes the
@@ -231,7 +231,9 @@ class TurnRelay:
                 raise
             await self._resume(turn)
 
-    async def resume(self, turn: Turn, written: AppendOnlyText, output: Output, previous: str) -> None:
+    async def resume(
+        self, turn: Turn, written: AppendOnlyText, output: ResponseWriter, previous: str
+    ) -> None:
         """Follow a turn. written: knows how much of the text the client has. previous: the id of the turn before it.
         Raises ResponsaError."""
         self._begin(written, output, attaches=False)
@@ -243,7 +245,7 @@ class TurnRelay:
         self._hold_until = turn.last_seq
         await self._serve("ResumeTurn", Complete(chat.ResumeTurnRequest(turn=turn.name, include_deltas=True)))
 
-    def _begin(self, written: AppendOnlyText, output: Output, attaches: bool) -> None:
+    def _begin(self, written: AppendOnlyText, output: ResponseWriter, attaches: bool) -> None:
         self._reading, self._output, self._attaches = TurnProgress(written), output, attaches
         self._question_read.set()
 

@@ -9,7 +9,7 @@ from typing import Final
 from responsa.chat.v1.chat_service_pb2 import AskResponse
 from responsa.chat.v1.turn_pb2 import Turn, TurnState
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
-from responsa_server.transports.openai.exchange import Exchange, Json, dump, error_of
+from responsa_server.transports.openai.exchange import ApiExchange, Json, dump, error_of
 from responsa_server.transports.openai.following import HEARTBEAT, TurnProgress, annotation
 from responsa_server.transports.openai.written import AppendOnlyText
 
@@ -22,7 +22,7 @@ class ResponseOutput:
     """Sends a response. A refusal is a part of the type `refusal`."""
 
     def __init__(
-        self, exchange: Exchange, *, stream: bool, after: int = -1, background: bool = False
+        self, exchange: ApiExchange, *, stream: bool, after: int = -1, background: bool = False
     ) -> None:
         """after: the sequence number of the last event that the client has; -1 for none."""
         self._exchange = exchange
@@ -92,7 +92,7 @@ def _ending(whole: Json, position: Json, *, sent: bool) -> Iterator[tuple[str, J
     yield f"response.{kind}", {"response": whole}
 
 
-def of_turn(turn: Turn, exchange: Exchange, previous: str) -> Json:
+def of_turn(turn: Turn, exchange: ApiExchange, previous: str) -> Json:
     """A stored response. previous: the id of the turn before its own."""
     reading = TurnProgress(AppendOnlyText())
     reading.of(turn)
@@ -105,7 +105,7 @@ def of_turn(turn: Turn, exchange: Exchange, previous: str) -> Json:
     return of_reading(reading, exchange)
 
 
-def of_reading(reading: TurnProgress, exchange: Exchange) -> Json:
+def of_reading(reading: TurnProgress, exchange: ApiExchange) -> Json:
     """The response to a turn."""
     if reading.terminal is None:
         return _response(reading, "in_progress")

@@ -25,7 +25,7 @@ from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.transports.openai.asking import (
     ApiQuestion,
-    Fields,
+    BodyFields,
     ModelVariant,
     Words,
     agent_of,
@@ -38,17 +38,17 @@ from responsa_server.transports.openai.asking import (
 )
 from responsa_server.transports.openai.completions import Completion, generate
 from responsa_server.transports.openai.conversations import agents, before, turn_of
-from responsa_server.transports.openai.exchange import Exchange, Json
+from responsa_server.transports.openai.exchange import ApiExchange, Json
 from responsa_server.transports.openai.following import TurnRelay
 from responsa_server.transports.openai.responses import FIRST, ResponseOutput, of_turn
-from responsa_server.transports.openai.settings import OpenAiSettings
+from responsa_server.transports.openai.settings import OpenAiApiSettings
 from responsa_server.transports.openai.written import AppendOnlyText
 
 _EMBED: Final = "/responsa.knowledge.v1.KnowledgeService/EmbedTexts"
 _CALL_TEXTS: Final = 64
 _CALL_BYTES: Final = 200_000
 
-Handler = Callable[[Exchange], Awaitable[None]]
+Handler = Callable[[ApiExchange], Awaitable[None]]
 
 _OF_ALL: Final = {
     **dict.fromkeys(("agent", "embedding", "name"), "model"),
@@ -86,7 +86,7 @@ _CLIENT: Final = b"x-stainless-lang"
 """A header that OpenAI's clients send."""
 
 
-async def _complete(exchange: Exchange) -> None:
+async def _complete(exchange: ApiExchange) -> None:
     agent = exchange.request.path_params.get("agent")
     marks = exchange.settings.sources_in_text
     parse = partial(of_chat, headers=exchange.request.headers, agent=agent, marks=marks)
@@ -99,14 +99,14 @@ async def _complete(exchange: Exchange) -> None:
     await TurnRelay(exchange).ask(parse, partial(Completion, exchange), generated)
 
 
-async def _respond(exchange: Exchange) -> None:
+async def _respond(exchange: ApiExchange) -> None:
     def output(question: ApiQuestion) -> ResponseOutput:
         return ResponseOutput(exchange, stream=question.stream, background=question.background)
 
     await TurnRelay(exchange).ask(partial(of_response, headers=exchange.request.headers), output)
 
 
-async def _response(exchange: Exchange) -> None:
+async def _response(exchange: ApiExchange) -> None:
     query = exchange.request.query_params
     turn = await _call_for_turn(exchange, "GetTurn", chat.GetTurnRequest)
     if query.get("stream", "false").lower() != "true":
@@ -121,7 +121,7 @@ async def _response(exchange: Exchange) -> None:
     await TurnRelay(exchange).resume(turn, AppendOnlyText(sent=max(0, after - FIRST)), output, previous)
 
 
-async def _cancel(exchange: Exchange) -> None:
+async def _cancel(exchange: ApiExchange) -> None:
     turn = await _call_for_turn(exchange, "CancelTurn", chat.CancelTurnRequest)
     if not turn.text:
         # An administrator may end the turn of another user, and may not read it.
@@ -132,7 +132,7 @@ async def _cancel(exchange: Exchange) -> None:
 
 
 async def _call_for_turn(
-    exchange: Exchange, method: str, kind: type[chat.GetTurnRequest | chat.CancelTurnRequest]
+    exchange: ApiExchange, method: str, kind: type[chat.GetTurnRequest | chat.CancelTurnRequest]
 ) -> Turn:
     """Make a call about the turn of the response in the path. The id counts only once the credential was checked."""
 
@@ -143,7 +143,7 @@ async def _call_for_turn(
     return await exchange.answer(CHAT + method, read, Turn)
 
 
-async def _models(exchange: Exchange) -> None:
+async def _models(exchange: ApiExchange) -> None:
     choices = await agents(exchange)
     kinds = [kind for kind in ModelVariant if kind is not ModelVariant.PLAIN or exchange.settings.list_plain]
     data = [
@@ -155,7 +155,7 @@ async def _models(exchange: Exchange) -> None:
     await exchange.json({"object": "list", "data": data})
 
 
-async def _one_model(exchange: Exchange) -> None:
+async def _one_model(exchange: ApiExchange) -> None:
     model = exchange.request.path_params["model"]
     wanted = chat.GetAgentRequest(name=agent_of(model))
     await exchange.json(_model(await exchange.answer(CHAT + "GetAgent", wanted, Agent), kind_of(model)))
@@ -172,7 +172,7 @@ def _model(agent: Agent, kind: ModelVariant) -> Json:
     }
 
 
-class _Texts(Fields):
+class _Texts(BodyFields):
     """The body of a request for embeddings."""
 
     model: str = Field("", description="must be a string")
@@ -188,7 +188,7 @@ class _Texts(Fields):
     encoding_format: Literal["float", "base64"] = Field("float", description="must be float or base64")
 
 
-async def _embed(exchange: Exchange) -> None:
+async def _embed(exchange: ApiExchange) -> None:
     fields = _Texts.model_construct()
     parts: list[knowledge.EmbedTextsRequest] = []
 
@@ -254,20 +254,22 @@ ROWS: Final[Sequence[PathRow]] = (
 )
 
 
-def openai_routes(calls: Calls, settings: OpenAiSettings, page: str = "") -> Iterator[BaseRoute]:
-    """The routes of all rows, and of what is not served. page: see `Exchange`."""
-    path = partial(_Path, partial(Exchange, calls, settings=settings, page=page), calls)
+def openai_routes(calls: Calls, settings: OpenAiApiSettings, page: str = "") -> Iterator[BaseRoute]:
+    """The routes of all rows, and of what is not served. page: see `ApiExchange`."""
+    path = partial(_RouteEndpoint, partial(ApiExchange, calls, settings=settings, page=page), calls)
     yield from (Route(row.path, path(row)) for row in ROWS)
     for name, instead in _NOT_SERVED.items():
         yield Route(f"/v1/{name}{{rest:path}}", path(None, _refusal(name, instead)))
 
 
-def shadow_routes(calls: Calls, settings: OpenAiSettings) -> Iterator[BaseRoute]:
+def shadow_routes(calls: Calls, settings: OpenAiApiSettings) -> Iterator[BaseRoute]:
     """The routes of the contract's paths, for OpenAI's clients alone: an answer of another API would look to them like
     one of theirs. They come before the contract's."""
-    exchange = partial(Exchange, calls, settings=settings)
+    exchange = partial(ApiExchange, calls, settings=settings)
     for name, instead in _TAKEN.items():
-        yield _OfClient(f"/v1/{name}{{rest:path}}", _Path(exchange, calls, None, _refusal(name, instead)))
+        yield _OfClient(
+            f"/v1/{name}{{rest:path}}", _RouteEndpoint(exchange, calls, None, _refusal(name, instead))
+        )
 
 
 def _refusal(name: str, instead: str) -> str:
@@ -281,11 +283,11 @@ class _OfClient(Route):
         return super().matches(scope)
 
 
-class _Path:
+class _RouteEndpoint:
     """Serves a path. As an object, it gets the requests of all methods from Starlette, and so answers each in this API's shape."""
 
     def __init__(
-        self, exchange: Callable[..., Exchange], calls: Calls, row: PathRow | None, refusal: str = ""
+        self, exchange: Callable[..., ApiExchange], calls: Calls, row: PathRow | None, refusal: str = ""
     ) -> None:
         """exchange: makes the exchange of a request. row: None for a path that is not served. refusal: its message
         then; "" for the usual one."""

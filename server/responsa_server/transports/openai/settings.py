@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 
-class OpenAiSettings(BaseModel, extra="forbid", frozen=True):
+class OpenAiApiSettings(BaseModel, extra="forbid", frozen=True):
     """OpenAI's API, `/v1`."""
 
     list_plain: bool = Field(

@@ -23,7 +23,7 @@ from responsa_server.calls.json_types import to_json
 from responsa_server.calls.methods import CHAT
 from responsa_server.calls.negotiation import negotiate
 from responsa_server.domain.errors import (
-    Cancelled,
+    CallCancelled,
     DeadlinePassed,
     InvalidRequest,
     Reason,
@@ -177,7 +177,7 @@ class _Exchange:
         while True:
             piece = await self._receive()
             if piece["type"] == "http.disconnect":
-                raise Cancelled(Reason.CANCELLED, "The caller ended the call.")
+                raise CallCancelled(Reason.CANCELLED, "The caller ended the call.")
             body += piece.get("body", b"")
             check_size(self._call.method, len(body), announced=announced)
             if not piece.get("more_body", False):

@@ -31,7 +31,7 @@ from responsa_server.transports.ws import frames
 from responsa_server.transports.ws.auth import Handshake, Metadata, bearer, handshake_of, missing
 from responsa_server.transports.ws.html import Rendering
 from responsa_server.transports.ws.incoming import (
-    Cancel,
+    CancelMessage,
     Incoming,
     Ping,
     QuestionMessage,
@@ -389,7 +389,7 @@ class SocketSession:
     async def _report(self, error: ResponsaError, message: Incoming | None = None) -> None:
         """Send the error of a message. message: None if the message could not be parsed."""
         request_id = message.request_id if isinstance(message, QuestionMessage) else ""
-        turn = message.turn[:_MOST_NAME] if isinstance(message, Resume | Cancel) else ""
+        turn = message.turn[:_MOST_NAME] if isinstance(message, Resume | CancelMessage) else ""
         await self._outbox.control(frames.error(status.of(error), turn=turn, request_id=request_id))
 
     async def _take(self, text: str | None) -> None:
@@ -422,7 +422,7 @@ class SocketSession:
                 follower = self._follower(message)
                 follower.turn, follower.after_seq = message.turn, message.after_seq
                 self._start(follower, partial(self._resume, follower), message)
-            case Cancel():
+            case CancelMessage():
                 await self._cancel(message.turn)
 
     async def _ask(self, before: Follower | None, follower: Follower, request: AskRequest) -> None:

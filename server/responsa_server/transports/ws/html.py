@@ -31,7 +31,7 @@ _FEW_CELLS: Final = 64
 _CHARACTERS_PER_CELL: Final = 4
 
 
-class _Markdown(MarkdownIt):
+class _HtmlMarkdown(MarkdownIt):
     def validateLink(self, url: str) -> bool:
         """Whether an address may become a link."""
         return _WHOLE_LINK.match(url) is not None
@@ -48,7 +48,7 @@ def _alternative(
 def _markdown(*, tables: bool) -> MarkdownIt:
     # Tags in the text are shown as text. Reference links are disabled, because they could repeat one long address a
     # thousand times in the HTML.
-    parser = _Markdown("commonmark", {"html": False}).disable("reference")
+    parser = _HtmlMarkdown("commonmark", {"html": False}).disable("reference")
     parser.add_render_rule("image", _alternative)
     return parser.enable("table") if tables else parser
 

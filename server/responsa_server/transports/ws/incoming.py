@@ -30,24 +30,24 @@ def _conversation(value: str) -> str:
 TurnName: TypeAlias = Annotated[str, AfterValidator(partial(qualify, "turns"))]
 
 
-class _Message(BaseModel, strict=True, extra="forbid"):
+class _ClientMessage(BaseModel, strict=True, extra="forbid"):
     """A message. A client may send an id in place of a name; a validator completes it to a name. The RPC refuses invalid names."""
 
 
-class Ping(_Message):
+class Ping(_ClientMessage):
     """The server replies with a pong."""
 
     type: Literal["ping"]
 
 
-class SignIn(_Message):
+class SignIn(_ClientMessage):
     """The first message of a client that cannot send a token with the handshake, or a renewed token of the same user."""
 
     type: Literal["auth"]
     token: str = Field(repr=False)
 
 
-class QuestionMessage(_Message):
+class QuestionMessage(_ClientMessage):
     """A question. conversation_id: the conversation; "" for a new one. teacher_id: the same as the parameter of this name."""
 
     type: Literal["ask"]
@@ -95,7 +95,7 @@ class QuestionMessage(_Message):
             ) from error
 
 
-class Resume(_Message):
+class Resume(_ClientMessage):
     """Follows a turn, beginning after a seq."""
 
     type: Literal["resume"]
@@ -105,17 +105,17 @@ class Resume(_Message):
     tools: bool = False
 
 
-class Cancel(_Message):
+class CancelMessage(_ClientMessage):
     """Cancels a turn."""
 
     type: Literal["cancel"]
     turn: TurnName
 
 
-Incoming: TypeAlias = Ping | SignIn | QuestionMessage | Resume | Cancel
+Incoming: TypeAlias = Ping | SignIn | QuestionMessage | Resume | CancelMessage
 
-_TYPES: Final[dict[str, type[_Message]]] = {
-    "ping": Ping, "auth": SignIn, "ask": QuestionMessage, "resume": Resume, "cancel": Cancel
+_TYPES: Final[dict[str, type[_ClientMessage]]] = {
+    "ping": Ping, "auth": SignIn, "ask": QuestionMessage, "resume": Resume, "cancel": CancelMessage
 }  # fmt: skip
 _MESSAGES: Final[TypeAdapter[Incoming]] = TypeAdapter(Annotated[Incoming, Field(discriminator="type")])
 _PROBLEMS: Final = {

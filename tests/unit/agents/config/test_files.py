@@ -15,8 +15,8 @@ from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import (
     MAX_FILE_BYTES,
     SHIPPED,
+    AgentFolders,
     AgentScanner,
-    Folders,
     ScannedAgent,
     Watch,
     agents_in,
@@ -30,14 +30,14 @@ LONG_AGO = 1_700_000_000_000_000_000
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Folders:
+def places(tmp_path: Path) -> AgentFolders:
     write(tmp_path / "shipped")
     write(tmp_path / "users")
     (tmp_path / "users" / "test").rename(tmp_path / "users" / "own")
     for skipped in (".git", "_old", "shared"):
         (tmp_path / "users" / skipped).mkdir()
     (tmp_path / "users" / "README.md").write_text("Agents.")
-    return Folders(tmp_path / "users", tmp_path / "shipped")
+    return AgentFolders(tmp_path / "users", tmp_path / "shipped")
 
 
 def settled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,10 +48,10 @@ def settled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: latest + 10_000_000_000)
 
 
-def test_agents_are_folders_by_their_names(places: Folders) -> None:
+def test_agents_are_folders_by_their_names(places: AgentFolders) -> None:
     assert {name: place.shipped for name, place in places.locations().items()} == {"own": False, "test": True}
-    assert Folders(None, places.shipped).locations().keys() == {"test"}
-    assert Folders(places.shipped / "nowhere", places.shipped).roots == [places.shipped]
+    assert AgentFolders(None, places.shipped).locations().keys() == {"test"}
+    assert AgentFolders(places.shipped / "nowhere", places.shipped).roots == [places.shipped]
 
 
 CHANGES: Final[Mapping[str, Callable[[Path], object]]] = {
@@ -64,7 +64,7 @@ CHANGES: Final[Mapping[str, Callable[[Path], object]]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_is_noticed(
-    change: Callable[[Path], object], places: Folders, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[Path], object], places: AgentFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = places.locations()["own"].folder
     settled(own, monkeypatch)
@@ -76,7 +76,7 @@ def test_a_change_is_noticed(
     assert fingerprint(own) != before
 
 
-def test_what_does_not_count_is_not_noticed(places: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_count_is_not_noticed(places: AgentFolders, monkeypatch: pytest.MonkeyPatch) -> None:
     own = places.locations()["own"].folder
     settled(own, monkeypatch)
     before = fingerprint(own)
@@ -86,13 +86,13 @@ def test_what_does_not_count_is_not_noticed(places: Folders, monkeypatch: pytest
     assert fingerprint(own) == before
 
 
-def test_a_file_that_was_written_this_moment_is_read_the_next_time_too(places: Folders) -> None:
+def test_a_file_that_was_written_this_moment_is_read_the_next_time_too(places: AgentFolders) -> None:
     own = places.locations()["own"].folder
     (own / "agent.toml").write_text((own / "agent.toml").read_text())
     assert fingerprint(own) is None
 
 
-def test_only_what_has_changed_is_read(places: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_has_changed_is_read(places: AgentFolders, monkeypatch: pytest.MonkeyPatch) -> None:
     scanner = AgentScanner(places, SURROUNDINGS, DEFAULTS)
     settled(places.shipped.parent, monkeypatch)
     own, test = scanner.scan()
@@ -108,7 +108,7 @@ def test_only_what_has_changed_is_read(places: Folders, monkeypatch: pytest.Monk
     assert other.version.sha256 != test.version.sha256
 
 
-def test_shared_prompts_are_all_agents_own(places: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_prompts_are_all_agents_own(places: AgentFolders, monkeypatch: pytest.MonkeyPatch) -> None:
     own = places.locations()["own"].folder
     shared = places.shared / "prompts"
     shared.mkdir(parents=True)
@@ -123,7 +123,7 @@ def test_shared_prompts_are_all_agents_own(places: Folders, monkeypatch: pytest.
     assert _text(after) == "Good day. You asked: {{ question }}\n"
 
 
-def test_a_folder_that_cannot_be_read_is_told(places: Folders) -> None:
+def test_a_folder_that_cannot_be_read_is_told(places: AgentFolders) -> None:
     own = places.locations()["own"].folder
     (own / "agent.toml").unlink()
     (own / "agent.toml").symlink_to(own / "agent.toml")
@@ -157,7 +157,7 @@ def test_a_link_gives_an_agent_the_links_name(tmp_path: Path, monkeypatch: pytes
     users = tmp_path / "users"
     users.mkdir()
     (users / "alias").symlink_to(link, target_is_directory=True)
-    (found,) = AgentScanner(Folders(users, tmp_path / "none"), SURROUNDINGS, DEFAULTS).scan()
+    (found,) = AgentScanner(AgentFolders(users, tmp_path / "none"), SURROUNDINGS, DEFAULTS).scan()
     assert found.version is not None, found.problems
     assert (found.identity, found.version.agent) == ("alias", "alias")
     monkeypatch.chdir(link)

@@ -9,7 +9,7 @@ from pathlib import Path
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import ENGINE
-from responsa_server.agents.config.files import Folders
+from responsa_server.agents.config.files import AgentFolders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
@@ -46,7 +46,7 @@ async def upgraded(folder: Path) -> LiveAgents:
     shelf = Shelf()
     context = BuildContext(NodeParts(shelf), model_table(ModelSettings()), Counters(), DEFAULTS, School())
     options = LiveOptions(DEFAULT, poll_seconds=3600.0)
-    agents = LiveAgents(Folders(None, folder), store, context, Surroundings(), options)
+    agents = LiveAgents(AgentFolders(None, folder), store, context, Surroundings(), options)
     await agents.reload()
     await agents.poll()
     return agents

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.files import Folders
+from responsa_server.agents.config.files import AgentFolders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
@@ -137,7 +137,7 @@ async def running(root: Path, school: School, tools: Declared | None = None) -> 
     parts = NodeParts(Shelf())
     workshop = BuildContext(parts, model_table(ModelSettings()), Counters(), DEFAULTS, school)
     options = LiveOptions(DEFAULT, poll_seconds=3600.0, tools=tools)
-    agents = LiveAgents(Folders(None, root), Kept(), workshop, Surroundings(), options)
+    agents = LiveAgents(AgentFolders(None, root), Kept(), workshop, Surroundings(), options)
     await agents.start()
     try:
         yield agents

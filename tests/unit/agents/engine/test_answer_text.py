@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from responsa_server.agents.engine.answer_text import AnswerWriter
-from responsa_server.agents.engine.asking import Shape, ask_typed
+from responsa_server.agents.engine.asking import AnswerShape, ask_typed
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.prompts import MOST_FENCE, FenceFilter, Untrusted, fence, unfence
 from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta
@@ -176,7 +176,7 @@ async def test_what_is_kept_or_searched_for_is_without_marks() -> None:
         asker(Says([TextPiece(said), ends])),
         run,
         "query_expansion",
-        Shape(Line),
+        AnswerShape(Line),
         {"most": 3, "sources": [], "examples": []},
         Untrusted("Why?"),
     )

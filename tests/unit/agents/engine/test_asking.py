@@ -11,7 +11,13 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_server.agents.engine import asking as nodes_asking
-from responsa_server.agents.engine.asking import Shape, StructuredInvalid, ask_typed, cause, json_object_of
+from responsa_server.agents.engine.asking import (
+    AnswerShape,
+    StructuredInvalid,
+    ask_typed,
+    cause,
+    json_object_of,
+)
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.domain.events import ModelUsed, ProviderSwitched, Usage
 from responsa_server.domain.models import (
@@ -38,7 +44,7 @@ class Query(BaseModel):
     certain: bool
 
 
-SHAPE = Shape(Query)
+SHAPE = AnswerShape(Query)
 GOOD = '{"query": "length of the Nile", "certain": true}'
 FOUND = Query(query="length of the Nile", certain=True)
 END = Ended(complete=True)

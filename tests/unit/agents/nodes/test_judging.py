@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.asking import Asker
 from responsa_server.agents.engine.config import BEGIN, FINISH, Traits
@@ -88,7 +88,7 @@ class Judge:
         self.asked: list[Sequence[tuple[Sequence[str], str]]] = []
         self.bodies: list[Mapping[str, Any]] = []
 
-    async def handle(self, exchange: Exchange) -> None:
+    async def handle(self, exchange: LoopbackExchange) -> None:
         body = OpenAi().check(exchange)
         shown_texts, sentences = (one["content"] for one in body["messages"][1:])
         fence = r"⟦data {} (q\w+)⟧\n(.*?)\n⟦end \1⟧"
@@ -200,7 +200,7 @@ async def test_each_sentence_with_a_quote_gets_a_verdict_over_all_its_quotes() -
     ids=["no key", "silent", "prose", "one too few", "one too many", "one twice", "words", "late", "endless"],
 )
 async def test_if_the_judge_fails_nothing_is_decided_and_a_fallback_says_so(
-    handler: Callable[[Exchange], Awaitable[None]], cause: str
+    handler: Callable[[LoopbackExchange], Awaitable[None]], cause: str
 ) -> None:
     # Without the node's own limit, the judge has ten seconds.
     async with asking(handler) as asker, asyncio.timeout(5):

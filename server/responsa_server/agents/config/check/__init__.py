@@ -10,7 +10,7 @@ from typing import Final
 import rtoml
 
 from responsa_server.agents.config.check import tables
-from responsa_server.agents.config.check.graph import Fields, edges
+from responsa_server.agents.config.check.graph import GraphFields, edges
 from responsa_server.agents.config.check.inputs import (
     AgentFiles,
     ModelNames,
@@ -79,6 +79,6 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
     if graph_whole:
         problems += edges(agent, surroundings)
     if nodes_whole and all(table.kind in surroundings.kinds for table in agent.nodes.values()):
-        fields = Fields(agent, surroundings)
+        fields = GraphFields(agent, surroundings)
         problems += [*(fields.problems() if graph_whole else ()), *fields.choices()]
     return agent, problems

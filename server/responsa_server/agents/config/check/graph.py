@@ -119,7 +119,7 @@ def _untaken(config: AgentConfig, surroundings: Surroundings) -> Iterator[Proble
             yield in_config(("graph", "edges", config.graph.edges.index(last)), message)
 
 
-class Fields:
+class GraphFields:
     """The fields that nodes write and read. The kinds of all nodes must be known."""
 
     def __init__(self, config: AgentConfig, surroundings: Surroundings) -> None:

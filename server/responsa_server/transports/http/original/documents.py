@@ -26,7 +26,7 @@ from responsa_server.transports.http.original.rows import (
     First,
     Given,
     Json,
-    Row,
+    OriginalRow,
     id_of,
     name_of,
     row_of_list,
@@ -147,7 +147,7 @@ def subject_of(values: Given) -> str:
 _MAX_DOCUMENT_BODY: Final = 2_097_152
 """A document of 1 MiB, with room for the escapes of JSON."""
 
-ROWS: Final[Sequence[Row]] = (
+ROWS: Final[Sequence[OriginalRow]] = (
     *(
         row_of_one(
             ("GET",),
@@ -160,7 +160,7 @@ ROWS: Final[Sequence[Row]] = (
         for what, shape in (("profile", _profile), ("documents", _documents))
     ),
     *(
-        Row(
+        OriginalRow(
             ("POST",),
             f"/users/{{id}}/{what}",
             ADMIN + "NotifySubjectChanged",
@@ -193,7 +193,7 @@ ROWS: Final[Sequence[Row]] = (
         operations.Operation,
         _job,
     ),
-    Row(
+    OriginalRow(
         ("POST",),
         "/kb/documents",
         KNOWLEDGE + "CreateDocument",
@@ -258,7 +258,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda values: knowledge.DeleteDocumentRequest(name=name_of("documents", values["id"])),
         Empty,
     ),
-    Row(
+    OriginalRow(
         ("POST",),
         "/kb/search",
         KNOWLEDGE + "Search",

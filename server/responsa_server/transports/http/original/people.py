@@ -16,7 +16,7 @@ from responsa_server.transports.http.original.rows import (
     ADMIN,
     AUTH,
     Json,
-    Row,
+    OriginalRow,
     row_of_list,
     row_of_one,
     user_of,
@@ -44,8 +44,8 @@ def _user(user: user_pb2.User) -> Json:
     }
 
 
-ROWS: Final[Sequence[Row]] = (
-    Row(
+ROWS: Final[Sequence[OriginalRow]] = (
+    OriginalRow(
         ("POST",),
         "/auth/register",
         AUTH + "Register",
@@ -63,7 +63,7 @@ ROWS: Final[Sequence[Row]] = (
         code=201,
         renamed={"display_name": ("name",)},
     ),
-    Row(
+    OriginalRow(
         ("POST",),
         "/auth/login",
         AUTH + "Login",
@@ -76,7 +76,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda reply, _: {**_tokens(reply.tokens), "user": _user(reply.user)},
         {"email": str, "password": str, "tenant": str},
     ),
-    Row(
+    OriginalRow(
         ("POST",),
         "/auth/refresh",
         AUTH + "RefreshToken",
@@ -87,7 +87,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda reply, _: _tokens(reply.tokens),
         {"refresh_token": str, "request_id": str},
     ),
-    Row(
+    OriginalRow(
         ("POST",),
         "/auth/logout",
         AUTH + "Logout",
@@ -97,7 +97,7 @@ ROWS: Final[Sequence[Row]] = (
         {"refresh_token": str},
         code=204,
     ),
-    Row(
+    OriginalRow(
         ("GET",),
         "/users/me",
         AUTH + "GetMe",
@@ -106,7 +106,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda reply, _: _user(reply),
         {},
     ),
-    Row(
+    OriginalRow(
         ("PATCH", "PUT"),
         "/users/me",
         AUTH + "UpdateMe",
@@ -122,7 +122,7 @@ ROWS: Final[Sequence[Row]] = (
     row_of_list(
         "/users", ADMIN + "ListUsers", admin.ListUsersRequest, admin.ListUsersResponse, "users", _user
     ),
-    Row(
+    OriginalRow(
         ("GET",),
         "/users/email/{email}",
         ADMIN + "LookupUser",
@@ -131,7 +131,7 @@ ROWS: Final[Sequence[Row]] = (
         lambda reply, _: _user(reply),
         {},
     ),
-    Row(
+    OriginalRow(
         ("DELETE",),
         "/users/me",
         AUTH + "DeleteMe",

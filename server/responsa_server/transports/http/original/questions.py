@@ -19,7 +19,7 @@ from responsa_server.transports.http.original.rows import (
     First,
     Given,
     Json,
-    Row,
+    OriginalRow,
     id_of,
     name_of,
     opinion_of,
@@ -87,7 +87,7 @@ def _message(message: message_pb2.Message) -> Json:
     }
 
 
-def _answer(path: str, agent: str, *questions: str) -> Row:
+def _answer(path: str, agent: str, *questions: str) -> OriginalRow:
     """A path that answers a question. agent: who answers unless the request names another one; "" for the tenant's
     default. questions: the fields that may have its text."""
 
@@ -104,7 +104,7 @@ def _answer(path: str, agent: str, *questions: str) -> Row:
         request.options.history.extend(_earlier(values.get("chat_history", ())))
         return request
 
-    return Row(
+    return OriginalRow(
         ("POST",),
         path,
         CHAT + "Answer",
@@ -187,7 +187,7 @@ def _conversation(values: Given) -> str:
 _CONVERSATION_ID: Final = {"conversation_id": f"must be {UUID}, or new"}
 
 
-def asking(settings: OriginalSettings) -> Sequence[Row]:
+def asking(settings: OriginalSettings) -> Sequence[OriginalRow]:
     """The paths that answer questions."""
     return (
         _answer("/chat/question", settings.question_agent, "question"),
@@ -196,7 +196,7 @@ def asking(settings: OriginalSettings) -> Sequence[Row]:
     )
 
 
-ROWS: Final[Sequence[Row]] = (
+ROWS: Final[Sequence[OriginalRow]] = (
     row_of_list(
         "/agent/conversations",
         CHAT + "ListConversations",
@@ -246,7 +246,7 @@ ROWS: Final[Sequence[Row]] = (
         renamed={"filter": ("conversation_id",)},
         remedies=_CONVERSATION_ID,
     ),
-    Row(
+    OriginalRow(
         ("POST",),
         "/feedback",
         CHAT + "SubmitFeedback",

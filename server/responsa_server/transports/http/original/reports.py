@@ -16,7 +16,7 @@ from responsa_server.transports.http.original.rows import (
     IDENTIFIED,
     Given,
     Json,
-    Row,
+    OriginalRow,
     id_of,
     name_of,
     opinion_of,
@@ -122,7 +122,7 @@ _PERIOD: Final = "must be hour, day, week or month"
 _PERIODS: Final[Mapping[str, str]] = {"by": _PERIOD, "period": _PERIOD}
 
 
-ROWS: Final[Sequence[Row]] = (
+ROWS: Final[Sequence[OriginalRow]] = (
     row_of_list(
         "/feedback",
         ADMIN + "ListFeedback",
@@ -134,7 +134,7 @@ ROWS: Final[Sequence[Row]] = (
         fields={"rating": str, "state": str, "agent": str, "user_id": str},
         renamed={"filter": ("rating", "state", "agent", "user_id")},
     ),
-    Row(
+    OriginalRow(
         ("GET",),
         "/feedback/stats",
         ADMIN + "GetFeedbackStats",
@@ -144,7 +144,7 @@ ROWS: Final[Sequence[Row]] = (
         {},
     ),
     *(
-        Row(
+        OriginalRow(
             ("GET",),
             path,
             call,

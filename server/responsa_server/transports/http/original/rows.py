@@ -37,7 +37,7 @@ class First:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OriginalRow:
     """One path. methods: the HTTP methods. call: the RPC. request: makes its request from the values of the path, the
     query and the body, of which `fields` lists those that count, with their types; others are ignored, as the original
     systems did. shape: makes the reply's body from the response and the values. renamed: the fields of the contract's
@@ -123,9 +123,9 @@ def row_of_one(
     request: Callable[[Given], Message],
     response: type[Message],
     shape: Callable[[Any], Json] | None = None,
-) -> Row:
+) -> OriginalRow:
     """A path with the id of a resource and no fields. shape: makes the body of the reply; None for a reply without one."""
-    return Row(
+    return OriginalRow(
         methods,
         path,
         call,
@@ -155,11 +155,11 @@ def row_of_list(
     head: Callable[[Given], Json] = lambda _: {},
     first: First | None = None,
     absent: Callable[[Given], Message | None] = lambda _: None,
-) -> Row:
+) -> OriginalRow:
     """A path with a list in pages. request: the class of the RPC's request. shape: makes an entry of the reply. where:
     the request's further fields. key: the name of the list in the reply, if it is not `items`. head: what the reply has
     beside the list."""
-    return Row(
+    return OriginalRow(
         ("GET",),
         path,
         call,

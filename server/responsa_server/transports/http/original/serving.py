@@ -19,14 +19,14 @@ from responsa_server.calls.http import call_of
 from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
 from responsa_server.transports.http.original import documents, people, questions, reports
-from responsa_server.transports.http.original.rows import PAGE_SIZE, Given, Json, Row, page_size
+from responsa_server.transports.http.original.rows import PAGE_SIZE, Given, Json, OriginalRow, page_size
 from responsa_server.transports.http.original_settings import OriginalSettings
 from responsa_server.transports.http.sessions import json_of
 from responsa_server.transports.http.uploads import CLIENT_CLOSED_REQUEST, is_form, upload
 from responsa_server.transports.http.uploads import METHOD as UPLOAD
 
 
-def rows(settings: OriginalSettings) -> Sequence[Row]:
+def rows(settings: OriginalSettings) -> Sequence[OriginalRow]:
     """All rows."""
     return (*people.ROWS, *documents.ROWS, *questions.asking(settings), *questions.ROWS, *reports.ROWS)
 
@@ -34,7 +34,7 @@ def rows(settings: OriginalSettings) -> Sequence[Row]:
 def original_routes(calls: Calls, settings: OriginalSettings) -> Iterator[BaseRoute]:
     """The routes of all rows."""
     for row in rows(settings):
-        yield Route(row.path, _Path(calls, row).serve, methods=list(row.methods))
+        yield Route(row.path, _PathEndpoint(calls, row).serve, methods=list(row.methods))
 
 
 _KINDS: Final[Mapping[type | UnionType, str]] = {
@@ -54,10 +54,10 @@ _RANGES: Final = {
 }
 
 
-class _Path:
+class _PathEndpoint:
     """Serves one row."""
 
-    def __init__(self, calls: Calls, row: Row) -> None:
+    def __init__(self, calls: Calls, row: OriginalRow) -> None:
         self._calls = calls
         self._row = row
 
