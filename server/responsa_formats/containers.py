@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
 
-from responsa_formats import rejections
 from responsa_formats.rejections import Rejected
 
 # Defined here and not in the settings, because the zygote imports this module and must not load pydantic.
@@ -59,11 +58,11 @@ class Archive:
         """Read the directory of an archive. Raises Rejected if the archive is damaged, or larger than the limits of this module."""
         # Each member has an entry of the directory, so this count is never too small. It costs less than reading a huge directory.
         if data.count(_CENTRAL_ENTRY) > MAX_MEMBERS:
-            raise rejections.parser_limit(f"The file is a ZIP archive of more than {MAX_MEMBERS:,} members.")
+            raise Rejected.as_over_limit(f"The file is a ZIP archive of more than {MAX_MEMBERS:,} members.")
         try:
             file = zipfile.ZipFile(BytesIO(data))
         except _LIBRARY_ERRORS:
-            raise rejections.malformed(_DAMAGED) from None
+            raise Rejected.as_malformed(_DAMAGED) from None
         members = {
             member.filename.replace("\\", "/").lstrip("/").lower(): member
             for member in file.infolist()
@@ -84,14 +83,14 @@ class Archive:
         """
         member = self.members.get(name.lower())
         if member is None:
-            raise rejections.malformed(f'The part "{printable(name)}" of the document is missing.')
+            raise Rejected.as_malformed(f'The part "{printable(name)}" of the document is missing.')
         if member.flag_bits & _ENCRYPTED_FLAG:
-            raise rejections.encrypted()
+            raise Rejected.as_encrypted()
         size = member.file_size
         if size > MAX_MEMBER_BYTES or size > max(FREE_BYTES, MAX_RATIO * member.compress_size):
             raise _expands()
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise rejections.malformed(
+            raise Rejected.as_malformed(
                 f'The part "{printable(name)}" of the document is packed in a way that office documents do not use.'
             )
         try:
@@ -100,7 +99,7 @@ class Archive:
                 while piece := opened.read(_PIECE_BYTES):
                     yield piece
         except _LIBRARY_ERRORS:
-            raise rejections.malformed(_DAMAGED) from None
+            raise Rejected.as_malformed(_DAMAGED) from None
 
     def read(self, name: str) -> bytes:
         """A whole member. Raises as `pieces` does."""
@@ -125,4 +124,4 @@ def printable(name: str) -> str:
 
 
 def _expands() -> Rejected:
-    return rejections.parser_limit("The file is a ZIP archive that expands too far to be unpacked.")
+    return Rejected.as_over_limit("The file is a ZIP archive that expands too far to be unpacked.")

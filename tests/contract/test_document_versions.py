@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_formats import rejections
+from responsa_formats.rejections import Rejected
 from responsa_server.domain.errors import (
     AlreadyExists,
 )
@@ -152,7 +152,7 @@ async def test_a_failure_leaves_the_searchable_version(house: House, people: Peo
     reading = await house.library.reindex(people.ann, document_id)
 
     async def refuse() -> None:
-        raise rejections.malformed("No.")
+        raise Rejected.as_malformed("No.")
 
     failed = await run(house, reading, GatedParser(house.parser, refuse))
     assert failed.error is not None

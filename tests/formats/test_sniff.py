@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from responsa_formats import rejections
 from responsa_formats.parsers.sniff import CHARSETS, sniff
-from responsa_formats.rejections import Cause, Rejected
+from responsa_formats.rejections import RENAME, Cause, Rejected
 from responsa_formats.sandbox.protocol import pack_rejection
 from tests.formats.originals import rejected, unpacked
 
@@ -79,7 +78,7 @@ def test_other_content_under_an_accepted_name_is_a_mismatch(data: bytes, words: 
     with rejected(Cause.TYPE_MISMATCH) as caught:
         sniff(data, name)
     assert words in caught.value.message
-    assert caught.value.message.endswith(rejections.RENAME)
+    assert caught.value.message.endswith(RENAME)
 
 
 @pytest.mark.parametrize(

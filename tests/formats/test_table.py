@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from responsa_formats import rejections
 from responsa_formats.containers import MIB
 from responsa_formats.parsers.sniff import decide_format, sniff
 from responsa_formats.parsers.table import FORMATS, HTML, MARKDOWN, PLAIN_TEXT, Format, Formats
@@ -250,7 +249,7 @@ def test_garbage_frames_are_malformed_documents(junk: bytes) -> None:
         b"RSP1" + junk,
         good + junk[:1] + b"x",
         good[: len(junk)],
-        pack_rejection(rejections.empty())[:-1],
+        pack_rejection(Rejected.as_empty())[:-1],
     ):
         if frame == good:
             continue

@@ -13,7 +13,6 @@ from typing import Any, Final, cast
 
 import python_calamine
 
-from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.grid import GridRow, Span, spread
@@ -21,6 +20,7 @@ from responsa_formats.parsers.number_formats import general
 from responsa_formats.parsers.office import Stated, document, tidy_cell
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.parsers.xlsx import MAX_CELLS, write_sheet
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
 
 _calamine = cast("Any", python_calamine)
@@ -32,9 +32,9 @@ def parse(original: Original) -> ParsedDocument:
     try:
         workbook = _calamine.CalamineWorkbook.from_filelike(BytesIO(original.data))
     except _calamine.PasswordError:
-        raise rejections.encrypted() from None
+        raise Rejected.as_encrypted() from None
     except (_calamine.CalamineError, ValueError, OSError):
-        raise rejections.malformed(_DAMAGED) from None
+        raise Rejected.as_malformed(_DAMAGED) from None
     blocks = BlockWriter()
     room = MAX_CELLS
     for number, about in enumerate(workbook.sheets_metadata, 1):
@@ -46,7 +46,7 @@ def parse(original: Original) -> ParsedDocument:
         try:
             sheet = workbook.get_sheet_by_index(number - 1)
         except (_calamine.CalamineError, ValueError, OSError):
-            raise rejections.malformed(_DAMAGED) from None
+            raise Rejected.as_malformed(_DAMAGED) from None
         rows: list[GridRow] = []
         first = 1 + (sheet.start or (0, 0))[1]
         for row, values in enumerate(sheet.iter_rows(), 1):
@@ -55,7 +55,7 @@ def parse(original: Original) -> ParsedDocument:
             }
             room -= len(cells)
             if room < 0:
-                raise rejections.parser_limit(f"The workbook has more than {MAX_CELLS:,} cells with content.")
+                raise Rejected.as_over_limit(f"The workbook has more than {MAX_CELLS:,} cells with content.")
             if cells:
                 rows.append(GridRow(cells, row))
         numbers = [row.number for row in rows]

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby, islice
 from typing import Final
 
-from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import (
     BlockKind,
     ParsedDocument,
@@ -84,7 +84,7 @@ class RowWriter:
         for name, value in cells:
             count += 1
             if count > MAX_COLUMNS:
-                raise rejections.parser_limit(
+                raise Rejected.as_over_limit(
                     f"A row has more than {MAX_COLUMNS:,} cells.", "Split the rows into smaller ones."
                 )
             value = value.strip()
@@ -113,12 +113,12 @@ class RowWriter:
             text, kind, _HEADING_LEVEL if kind is BlockKind.HEADING else 0, place=Place(path=path)
         )
         if self._blocks.length > _MAX_CHARS:
-            raise rejections.too_much_text()
+            raise Rejected.as_too_much_text()
 
     def document(self, original: Original) -> ParsedDocument:
         """The document with the rows so far. Raises Rejected if there are none, or more than the server stores."""
         if not self._blocks.parts:
-            raise rejections.empty("The document has no values. Upload a file with data.")
+            raise Rejected.as_empty("The document has no values. Upload a file with data.")
         return self._blocks.collector.document(
             _storable(self._blocks.text),
             format_name=original.format,
@@ -292,7 +292,7 @@ def _write(
 def _is_narrow(row: Sequence[str]) -> bool:
     """True. Raises Rejected if a row has too many columns."""
     if len(row) > MAX_COLUMNS:
-        raise rejections.parser_limit(
+        raise Rejected.as_over_limit(
             f"The table has more than {MAX_COLUMNS:,} columns.", "Split the table into smaller ones."
         )
     return True

@@ -17,7 +17,6 @@ from xml.etree.ElementTree import Element, TreeBuilder
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
-from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
 from responsa_formats.parsers.equations import linear
@@ -35,6 +34,7 @@ from responsa_formats.parsers.html_controls import CONTROLS, box, entry
 from responsa_formats.parsers.html_source import fill_slots, plain_source
 from responsa_formats.parsers.numbering import BULLET, NO_LABEL, Counter, Level
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, one_line
 from responsa_formats.text.contents import contents_lines
 from responsa_formats.text.inline import Form, mark_form, remove_marks, settle_marks
@@ -260,7 +260,7 @@ def parse(original: Original) -> ParsedDocument:
     original.left_out.update(+writer.left_out)
     text = writer.blocks.text
     if not text.strip():
-        raise rejections.empty("The HTML document shows no text. Upload a page with visible text.")
+        raise Rejected.as_empty("The HTML document shows no text. Upload a page with visible text.")
     title_node = tree.css_first("head > title")
     return writer.blocks.collector.document(
         text,
@@ -290,7 +290,7 @@ def _check_depth(source: str) -> None:
             continue
         depth += 1
         if depth > MAX_DEPTH:
-            raise rejections.parser_limit(
+            raise Rejected.as_over_limit(
                 f"The HTML elements are nested more than {MAX_DEPTH:,} deep.",
                 "Flatten the page, or upload its text as Markdown or plain text.",
             )

@@ -15,9 +15,9 @@ from typing import Any, Final, cast
 from icalendar import vDuration
 from icalendar.parser import Contentlines, Parameters
 
-from responsa_formats import rejections
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import DAYS, MONTHS, BlockKind, ParsedDocument, one_line
 
 _ENTRIES: Final = frozenset({"VEVENT", "VTODO", "VJOURNAL"})
@@ -69,7 +69,7 @@ def parse(original: Original) -> ParsedDocument:
             if paragraph.strip():
                 blocks.write(paragraph.strip(), BlockKind.PARAGRAPH)
     if not blocks.parts:
-        raise rejections.empty("The calendar has no entries. Upload a calendar with events.")
+        raise Rejected.as_empty("The calendar has no entries. Upload a calendar with events.")
     return blocks.collector.document(
         blocks.text,
         format_name=original.format,

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from typing import Final, cast
 
-from responsa_formats import rejections
 from responsa_formats.parsers.csv_rows import MAX_NAME_CHARS, RowWriter, lines
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.rejections import Rejected
@@ -55,13 +54,13 @@ def _decode(text: str, line: int) -> object:
         return cast("object", _DECODER.decode(text))
     except json.JSONDecodeError as error:
         position = f"Line {line + error.lineno - 1}, column {error.colno}"
-        raise rejections.malformed(f"{position} is not valid JSON: {error.msg.lower()}.") from None
+        raise Rejected.as_malformed(f"{position} is not valid JSON: {error.msg.lower()}.") from None
     except RecursionError:
         raise _too_deep() from None
 
 
 def _too_deep() -> Rejected:
-    return rejections.parser_limit(
+    return Rejected.as_over_limit(
         f"The JSON values are nested more than {MAX_DEPTH} deep.", "Flatten the document and upload it again."
     )
 

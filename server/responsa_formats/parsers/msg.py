@@ -15,9 +15,9 @@ from typing import Any, Final, cast
 
 import olefile
 
-from responsa_formats import rejections
 from responsa_formats.parsers.eml import MailPart, ParsedMail, choose, header, parse_message
 from responsa_formats.parsers.sniff import CHARSETS, Original, charset_of_page
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import ParsedDocument, one_line
 
 PROPERTIES: Final = "__properties_version1.0"
@@ -43,7 +43,7 @@ def parse(original: Original) -> ParsedDocument:
         with cast("Any", olefile).OleFileIO(BytesIO(original.data)) as file:
             return _document(file, (), original)
     except (OSError, struct.error):
-        raise rejections.malformed("The message is damaged and cannot be read.") from None
+        raise Rejected.as_malformed("The message is damaged and cannot be read.") from None
 
 
 def _document(file: Any, path: Sequence[str], original: Original) -> ParsedDocument:

@@ -13,7 +13,7 @@ import numpy as np
 import rapidocr
 from rapidocr.inference_engine.onnxruntime.main import ONNXRuntimeError
 
-from responsa_formats import rejections
+from responsa_formats.rejections import Rejected
 
 if TYPE_CHECKING:
     from responsa_formats.text.drawn import DrawnPage
@@ -62,7 +62,7 @@ class PageReader:
         try:
             result = self._engine(np.ascontiguousarray(pixels))
         except (ONNXRuntimeError, cv2.error):
-            raise rejections.parser_limit(
+            raise Rejected.as_over_limit(
                 "Reading the pages of this PDF by OCR takes more memory than is allowed.",
                 "Raise ingestion.parser_memory_mib, or split the document into smaller files.",
             ) from None

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.grid import GridRow, Span, spread
 from responsa_formats.parsers.odt import OdtReader, count_left_out, open_document, running_lines
 from responsa_formats.parsers.office import document, whole, write_running
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.parsers.xlsx import MAX_CELLS, write_sheet
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
 
 _MAX_REPEATED: Final = 1_048_576
@@ -89,7 +89,7 @@ def _rows(sheet: Element, reader: OdtReader, left: int) -> tuple[list[GridRow], 
             if text:
                 left -= repeated
                 if left < 0:
-                    raise rejections.parser_limit(
+                    raise Rejected.as_over_limit(
                         f"The spreadsheet has more than {MAX_CELLS:,} cells with content."
                     )
                 cells.update(dict.fromkeys(range(column, column + repeated), text))
@@ -102,7 +102,7 @@ def _rows(sheet: Element, reader: OdtReader, left: int) -> tuple[list[GridRow], 
         if cells:
             left -= len(cells) * (repeated - 1)
             if left < 0:
-                raise rejections.parser_limit(
+                raise Rejected.as_over_limit(
                     f"The spreadsheet has more than {MAX_CELLS:,} cells with content."
                 )
             rows += (GridRow(dict(cells), number + offset, header) for offset in range(repeated))

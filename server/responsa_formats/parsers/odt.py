@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from responsa_formats import rejections
 from responsa_formats.containers import Archive
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
@@ -35,6 +34,7 @@ from responsa_formats.parsers.office import (
     write_running,
 )
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place
 from responsa_formats.text.inline import Form, mark_form
 from responsa_formats.text.symbols import TICKED, UNTICKED, in_unicode
@@ -102,7 +102,7 @@ def open_document(original: Original) -> tuple[Element, Element, Stated, OdtRead
     file is damaged or protected."""
     archive = Archive.open(original.data)
     if _is_encrypted(archive):
-        raise rejections.encrypted()
+        raise Rejected.as_encrypted()
     tree = read_tree(archive, _CONTENT)
     metadata = properties(read_tree(archive, "meta.xml")) if "meta.xml" in archive else Stated()
     trees = [read_tree(archive, "styles.xml"), tree] if "styles.xml" in archive else [tree]

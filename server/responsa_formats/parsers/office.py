@@ -14,12 +14,12 @@ from typing import Final
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from responsa_formats import rejections
 from responsa_formats.containers import Archive, printable
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.nested import write_nested
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, one_line
 from responsa_formats.text.inline import settle_marks
 
@@ -87,7 +87,7 @@ def read_events(
     """
 
     def refuse(*_: object) -> None:
-        raise rejections.malformed(
+        raise Rejected.as_malformed(
             f'The part "{printable(part)}" of the document has a document type declaration, which office documents never have.'
         )
 
@@ -102,7 +102,7 @@ def read_events(
             parser.Parse(piece)
         parser.Parse(b"", True)
     except (expat.ExpatError, LookupError, ValueError):
-        raise rejections.malformed(
+        raise Rejected.as_malformed(
             f'The XML of the part "{printable(part)}" of the document is damaged.'
         ) from None
 
@@ -120,7 +120,7 @@ def read_tree(archive: Archive, part: str) -> Element:
         nonlocal depth
         depth += 1
         if depth > MAX_DEPTH:
-            raise rejections.parser_limit(
+            raise Rejected.as_over_limit(
                 f"The document's elements are nested more than {MAX_DEPTH} deep.",
                 "Flatten its tables and lists, or upload its text as Markdown or plain text.",
             )
@@ -166,7 +166,7 @@ def main_part(archive: Archive) -> str:
     for link in relations_of(archive).values():
         if link.kind == "officeDocument":
             return link.part
-    raise rejections.malformed("The document does not name its main part.")
+    raise Rejected.as_malformed("The document does not name its main part.")
 
 
 # The libraries python-docx and python-pptx leave the date of their templates in the files that they make.
@@ -235,7 +235,7 @@ def document(
     give the title. Raises Rejected if there is no text."""
     text = blocks.text
     if not text.strip():
-        raise rejections.empty(nothing)
+        raise Rejected.as_empty(nothing)
     title = title or (one_line(text[body:].strip().partition("\n")[0]) if body else "")
     return blocks.collector.document(
         text,

@@ -19,7 +19,6 @@ from typing import Any, Final, cast
 
 from pypdfium2 import raw
 
-from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.page_layout import Line, PageBlock, PageLayout, arrange
@@ -28,6 +27,7 @@ from responsa_formats.parsers.pdf_file import form_of, open_pdf
 from responsa_formats.parsers.pdf_lines import View, clean, read_lines
 from responsa_formats.parsers.pdf_pages import draw_open
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import ParsedDocument, Place, one_line
 
 MAX_PAGES: Final = 5_000
@@ -82,7 +82,7 @@ def parse(original: Original) -> ParsedDocument:
     parts = [part for part in arrange(pages) if part.text.strip()]
     original.left_out[LeftOutKind.UNCERTAIN_TABLE] += sum(page.uncertain for page in pages)
     if not parts:
-        raise rejections.empty(
+        raise Rejected.as_empty(
             "The PDF has no text layer: its pages are empty or show only images. "
             + (_NOTHING_READ if original.reader else _NOT_READ)
         )
@@ -125,7 +125,7 @@ def _share(edge: float, whole: float) -> int:
 def _read(document: Any, original: Original) -> list[PageLayout]:
     count = _pdfium.FPDF_GetPageCount(document)
     if count > MAX_PAGES:
-        raise rejections.parser_limit(f"The PDF has more than {MAX_PAGES:,} pages.")
+        raise Rejected.as_over_limit(f"The PDF has more than {MAX_PAGES:,} pages.")
     pages: list[PageLayout] = []
     with form_of(document) as form:
         for number in range(count):
@@ -137,7 +137,7 @@ def _read(document: Any, original: Original) -> list[PageLayout]:
                 finally:
                     _pdfium.FPDF_ClosePage(page)
     if not pages:
-        raise rejections.malformed("The PDF is damaged: it has no page that can be read.")
+        raise Rejected.as_malformed("The PDF is damaged: it has no page that can be read.")
     return pages
 
 

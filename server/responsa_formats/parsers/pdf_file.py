@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pypdfium2 import raw
 
-from responsa_formats import rejections
+from responsa_formats.rejections import Rejected
 
 # The library's functions have no type annotations.
 _pdfium = cast("Any", raw)
@@ -20,8 +20,8 @@ def open_pdf(data: bytes) -> Generator[Any, None, None]:
     document = _pdfium.FPDF_LoadMemDocument64(data, len(data), None)
     if not document:
         if _pdfium.FPDF_GetLastError() in (_pdfium.FPDF_ERR_PASSWORD, _pdfium.FPDF_ERR_SECURITY):
-            raise rejections.encrypted()
-        raise rejections.malformed("The PDF is damaged and cannot be read.")
+            raise Rejected.as_encrypted()
+        raise Rejected.as_malformed("The PDF is damaged and cannot be read.")
     try:
         yield document
     finally:

@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 
 from pypdfium2 import raw
 
-from responsa_formats import rejections
 from responsa_formats.parsers.pdf_file import form_of, open_pdf
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.drawn import MAX_HEIGHT, MAX_PIXELS, DrawnPage
 
 # The library's functions have no type annotations.
@@ -32,7 +32,7 @@ def draw(data: bytes, page: int, width: int) -> DrawnPage:
             return DrawnPage(count)
         loaded = _pdfium.FPDF_LoadPage(document, page - 1)
         if not loaded:
-            raise rejections.malformed("This page of the PDF is damaged and cannot be rendered.")
+            raise Rejected.as_malformed("This page of the PDF is damaged and cannot be rendered.")
         try:
             size = _size(_pdfium.FPDF_GetPageWidthF(loaded), _pdfium.FPDF_GetPageHeightF(loaded), width)
             return DrawnPage(count, *size, _pixels(loaded, form, *size))
@@ -51,7 +51,7 @@ def draw_open(page: Any, side: int) -> DrawnPage:
 def _size(page_width: float, page_height: float, width: int) -> tuple[int, int]:
     """The width and height of the image in pixels. A page of any size and proportion fits the limits of an image."""
     if not (0 < page_width < math.inf and 0 < page_height < math.inf):
-        raise rejections.malformed("This page of the PDF has no size, so it cannot be rendered.")
+        raise Rejected.as_malformed("This page of the PDF has no size, so it cannot be rendered.")
     scale = min(
         width / page_width, MAX_HEIGHT / page_height, math.sqrt(MAX_PIXELS / (page_width * page_height))
     )
@@ -63,7 +63,7 @@ def _pixels(page: Any, form: Any, width: int, height: int) -> bytes:
     buffer = ctypes.create_string_buffer(width * height * _CHANNELS)
     bitmap = _pdfium.FPDFBitmap_CreateEx(width, height, _pdfium.FPDFBitmap_BGR, buffer, width * _CHANNELS)
     if not bitmap:
-        raise rejections.parser_limit("Rendering this page takes more memory than is allowed.")
+        raise Rejected.as_over_limit("Rendering this page takes more memory than is allowed.")
     try:
         _pdfium.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, _WHITE)
         area = (0, 0, width, height, 0, _pdfium.FPDF_REVERSE_BYTE_ORDER)

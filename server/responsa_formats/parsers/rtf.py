@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
 from responsa_formats.parsers.grid import GridCell, place_cells, write_table
@@ -25,6 +24,7 @@ from responsa_formats.parsers.office import (
     write_running,
 )
 from responsa_formats.parsers.sniff import CHARSETS, Original, charset_of_page
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, one_line
 from responsa_formats.text.inline import Form, mark_form
 from responsa_formats.text.symbols import in_unicode
@@ -197,7 +197,7 @@ class _RtfReader:
             skipped = skipped if brace is None else 0
             if brace == "{":
                 if len(stack) >= MAX_DEPTH:
-                    raise rejections.parser_limit(f"The groups are nested more than {MAX_DEPTH:,} deep.")
+                    raise Rejected.as_over_limit(f"The groups are nested more than {MAX_DEPTH:,} deep.")
                 stack.append(group)
                 group = replace(group, starred=False, name="")
             elif brace == "}" and stack:

@@ -21,11 +21,10 @@ import filetype
 from chardet import detect_all
 from chardet.registry import REGISTRY, lookup_encoding
 
-from responsa_formats import rejections
 from responsa_formats.containers import OLE_MAGIC, ZIP_MAGIC, Archive, is_encrypted_office
 from responsa_formats.documents import LeftOutKind, RandomAccessBytes
 from responsa_formats.parsers.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
-from responsa_formats.rejections import Cause, Rejected
+from responsa_formats.rejections import SAVE_AS_UTF8, Cause, Rejected
 
 if TYPE_CHECKING:
     from responsa_formats.parsers.ocr import PageReader
@@ -248,7 +247,7 @@ def _head(content: bytes) -> bytes:
 def _decide(original: Original) -> Format:
     data, declaration, formats = original.data, original.declaration, original.formats
     if not data.strip():
-        raise rejections.empty()
+        raise Rejected.as_empty()
     declared = declaration.format
     archive = _archive(original) if data.startswith(ZIP_MAGIC) else None
     if archive is not None:
@@ -264,14 +263,14 @@ def _decide(original: Original) -> Format:
         media = archive.beginning("mimetype", _MIMETYPE_BYTES).decode("ascii", "replace").strip()
         raise _not_as_declared(_BINARY_NAMES.get(media, "a ZIP archive"), original)
     if is_encrypted_office(data) and (declared is None or declared.is_binary):
-        raise rejections.encrypted()
+        raise Rejected.as_encrypted()
     text = original.text
     if declared is not None:
         if declared.is_binary:
             raise _not_as_declared("text", original)
         return declared
     if declaration.wording:
-        raise rejections.unsupported(declaration.wording)
+        raise Rejected.as_unsupported(declaration.wording)
     return next((kind for kind in formats if kind.matches(text)), PLAIN_TEXT)
 
 
@@ -308,7 +307,7 @@ def _declaration(name: str, content_type: str, formats: Formats) -> FormatDeclar
 def _decode(original: Original) -> str:
     data = original.data
     if not data.strip():
-        raise rejections.empty()
+        raise Rejected.as_empty()
     marked = next(((bom, codec) for bom, codec in _BOMS if data.startswith(bom)), None)
     if marked is not None:
         bom, codec = marked
@@ -317,11 +316,11 @@ def _decode(original: Original) -> str:
         _refuse_binary(original)
         text = _decode_unmarked(original)
     if text.count("\x00") > _few(len(text)):
-        raise rejections.mismatch(
+        raise Rejected.as_mismatched(
             "The content decodes to text with NUL characters, so it is not a text document.",
         )
     if not text.strip().strip(_INVISIBLE).strip():
-        raise rejections.empty()
+        raise Rejected.as_empty()
     return text.replace("\x00", "\ufffd")
 
 
@@ -347,9 +346,7 @@ def _refuse_binary(original: Original) -> None:
     if media is not None:
         raise _not_as_declared(_BINARY_NAMES.get(media, f'content of type "{media}"'), original)
     if nul and _looks_like_utf16(head):
-        raise rejections.malformed(
-            "The content looks like UTF-16 without a byte order mark.", rejections.SAVE_AS_UTF8
-        )
+        raise Rejected.as_malformed("The content looks like UTF-16 without a byte order mark.", SAVE_AS_UTF8)
     # What is valid UTF-8 is no other file by chance.
     if not few or not _is_utf8(data):
         raise _not_as_declared("binary data", original)
@@ -367,10 +364,10 @@ def _not_as_declared(what: str, original: Original) -> Rejected:
     """The error for content whose format is not supported or differs from the declared format. what: the words after "the content is"."""
     declaration = original.declaration
     if declaration.format is not None:
-        return rejections.mismatch(
+        return Rejected.as_mismatched(
             f"{declaration.wording} ({declaration.format.display_name}), but the content is {what}."
         )
-    return rejections.unsupported(f"The content is {what}, which")
+    return Rejected.as_unsupported(f"The content is {what}, which")
 
 
 def _magic(head: bytes) -> str | None:
@@ -404,9 +401,7 @@ def _decode_unmarked(original: Original) -> str:
             label = "utf-8" if label.startswith("utf-16") else label
     codec = CHARSETS.get(label) if label is not None else None
     if label is not None and codec is None:
-        raise rejections.malformed(
-            f'The declared character set "{label}" is not known.', rejections.SAVE_AS_UTF8
-        )
+        raise Rejected.as_malformed(f'The declared character set "{label}" is not known.', SAVE_AS_UTF8)
     # Valid UTF-8 with non-ASCII characters is UTF-8, whatever a web server's default header says. Text in ISO-2022-JP
     # or UTF-16 may consist of ASCII bytes alone, so only the declaration can identify these encodings.
     order = [codec, "utf-8"] if codec in ("iso2022_jp", "utf-16-le", "utf-16-be") else ["utf-8", codec]
@@ -495,9 +490,7 @@ def _likely(sample: bytes) -> list[tuple[float, str]]:
 
 
 def _undecodable(charset: str, error: UnicodeDecodeError) -> Rejected:
-    return rejections.malformed(
-        f"Byte {error.start} is not valid {charset.upper()}.", rejections.SAVE_AS_UTF8
-    )
+    return Rejected.as_malformed(f"Byte {error.start} is not valid {charset.upper()}.", SAVE_AS_UTF8)
 
 
 def load_codecs() -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from html import unescape
 from typing import Final
 
-from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, one_line, title_from_name
 
 _TIME: Final = r"(?:\d{1,4}:)?\d{1,2}:\d{2}[.,]\d{1,3}"
@@ -52,7 +52,7 @@ def parse(original: Original) -> ParsedDocument:
             last = line
     write()
     if not blocks.parts:
-        raise rejections.empty("The subtitles say nothing. Upload a file with cues.")
+        raise Rejected.as_empty("The subtitles say nothing. Upload a file with cues.")
     return blocks.collector.document(
         blocks.text,
         format_name=original.format,

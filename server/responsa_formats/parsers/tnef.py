@@ -6,9 +6,9 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from responsa_formats import rejections
 from responsa_formats.parsers.eml import MAIL_HEADERS, MailPart, ParsedMail
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import ParsedDocument, one_line
 
 SIGNATURE: Final = b"\x78\x9f\x3e\x22"
@@ -38,7 +38,7 @@ def parse(original: Original) -> ParsedDocument:
     try:
         return _mail(original.data).document(original)
     except (struct.error, IndexError):
-        raise rejections.malformed("The file winmail.dat is damaged and cannot be read.") from None
+        raise Rejected.as_malformed("The file winmail.dat is damaged and cannot be read.") from None
 
 
 def _mail(data: bytes) -> ParsedMail:

@@ -17,7 +17,6 @@ from itertools import islice, pairwise
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from responsa_formats import rejections
 from responsa_formats.containers import Archive
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
@@ -43,6 +42,7 @@ from responsa_formats.parsers.office import (
     write_running,
 )
 from responsa_formats.parsers.sniff import Original
+from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
 from responsa_formats.text.headers import SAMPLE_ROWS, WORDS, form_of, forms_of, goes_on
 from responsa_formats.text.inline import Form, mark_form
@@ -457,7 +457,7 @@ class _Sheet:
                 if text:
                     self.cells += 1
                     if self.cells > self.room:
-                        raise rejections.parser_limit(
+                        raise Rejected.as_over_limit(
                             f"The workbook has more than {MAX_CELLS:,} cells with content."
                         )
                     font = self.fonts.get(self.style) if self.fonts else None

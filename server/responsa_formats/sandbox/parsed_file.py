@@ -16,7 +16,6 @@ from typing import IO, Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
-from responsa_formats import rejections
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.sniff import CHARSETS
 from responsa_formats.rejections import Cause, Rejected
@@ -119,7 +118,7 @@ def unpack_drawn(frame: bytes) -> DrawnPage:
         rejected = _unpack_rejection(head)
     except (ValueError, IndexError, struct.error):
         # The cause is dropped, because it would quote bytes that the document chose.
-        raise rejections.malformed("The parser returned no usable image of this page.") from None
+        raise Rejected.as_malformed("The parser returned no usable image of this page.") from None
     raise rejected
 
 
@@ -193,7 +192,7 @@ class ParsedFile:
             self._parts = list(self._divide())
         except (ValueError, IndexError, struct.error):
             # UnicodeDecodeError is a ValueError. The cause is dropped, because it would quote bytes that the document chose.
-            raise rejections.malformed("The parser returned no usable result for this document.") from None
+            raise Rejected.as_malformed("The parser returned no usable result for this document.") from None
 
     @property
     def section_count(self) -> int:

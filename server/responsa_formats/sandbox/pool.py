@@ -26,7 +26,6 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 import responsa_formats
-from responsa_formats import rejections
 from responsa_formats.containers import MIB
 from responsa_formats.rejections import ParserUnavailable, Rejected
 from responsa_formats.sandbox.computation import ParseLimits
@@ -303,7 +302,7 @@ class ParserPool:
                     await _read_all(reading, limits.result_bytes, frame)
                     end = await asyncio.shield(ended)
             except TimeoutError:
-                raise rejections.parser_limit(
+                raise Rejected.as_over_limit(
                     f"Parsing this document takes longer than {_in_seconds(limits.wall_seconds)}."
                 ) from None
             finally:
@@ -356,7 +355,7 @@ async def _memory_file(pieces: AsyncIterator[bytes], limit: int) -> int:
         async for piece in pieces:
             size += len(piece)
             if size > limit:
-                raise rejections.too_large(limit)
+                raise Rejected.as_too_large(limit)
             if len(piece) <= _IN_THREAD_BYTES:
                 _write(descriptor, piece)
             else:
@@ -382,7 +381,7 @@ async def _read_all(descriptor: int, limit: int, into: IO[bytes]) -> None:
     while part := await _readable(descriptor):
         received += len(part)
         if received > limit:
-            raise rejections.too_much_text()
+            raise Rejected.as_too_much_text()
         if received <= _IN_MEMORY_BYTES:
             into.write(part)
         else:
@@ -411,18 +410,18 @@ def _error(code: int, limits: ParseLimits) -> Rejected | ParserUnavailable | Non
     if code == EXIT_UNCONFINED:
         return ParserUnavailable("A parsing process could not be confined, so it did not read the document.")
     if code == -signal.SIGXCPU:
-        return rejections.parser_limit(
+        return Rejected.as_over_limit(
             f"Parsing this document takes more than {_in_seconds(limits.cpu_seconds)} of processor time."
         )
     if code in (EXIT_OUT_OF_MEMORY, -signal.SIGKILL):
         # The server did not send this signal. The process exceeded the hard limit of processor time, or the kernel
         # killed it because the machine ran out of memory.
-        return rejections.parser_limit("Parsing this document takes more time or memory than is allowed.")
+        return Rejected.as_over_limit("Parsing this document takes more time or memory than is allowed.")
     if code in (EXIT_REFUSED, -signal.SIGSYS):
-        return rejections.access_refused()
+        return Rejected.as_access_denied()
     if code == EXIT_FAILED:
-        return rejections.malformed("The parser failed on this document.")
-    return rejections.malformed("The parser crashed on this document.")
+        return Rejected.as_malformed("The parser failed on this document.")
+    return Rejected.as_malformed("The parser crashed on this document.")
 
 
 class _ZygoteLost(Exception):

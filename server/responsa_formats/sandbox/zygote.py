@@ -29,7 +29,6 @@ from pkgutil import iter_modules, resolve_name
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from responsa_formats import rejections
 from responsa_formats.parsers.sniff import load_codecs, sniff
 from responsa_formats.parsers.table import PDF, PLAIN_TEXT, Format, Formats
 from responsa_formats.rejections import Rejected
@@ -326,12 +325,12 @@ def _keep_only(source: int, target: int) -> None:
 def _result(job: Job, zygote: _Zygote) -> bytes:
     # Packed now, because later there may be no memory for it.
     out_of_memory = pack_rejection(
-        rejections.parser_limit("Parsing this document takes more memory than is allowed.")
+        Rejected.as_over_limit("Parsing this document takes more memory than is allowed.")
     )
     try:
         frame = _draw_page(job, zygote) if isinstance(job, DrawJob) else _parse_document(job, zygote)
         if len(frame) > job.result_bytes:
-            raise rejections.too_much_text()
+            raise Rejected.as_too_much_text()
         return frame
     except Rejected as rejected:
         return pack_rejection(rejected)
@@ -339,7 +338,7 @@ def _result(job: Job, zygote: _Zygote) -> bytes:
         return out_of_memory
     except RecursionError:
         return pack_rejection(
-            rejections.parser_limit(
+            Rejected.as_over_limit(
                 "The document is nested too deeply to be parsed.", "Flatten it and upload it again."
             )
         )

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Final
 
-from responsa_formats.rejections import Cause, Rejected
+from responsa_formats.rejections import Rejected
 
 MONTHS: Final = (
     "January",
@@ -167,10 +167,7 @@ class BlockCollector:
         if start >= end:
             return
         if len(self._rows) >= MAX_BLOCKS:
-            raise Rejected(
-                Cause.PARSER_LIMIT,
-                f"The document has more than {MAX_BLOCKS:,} paragraphs. Split the document into smaller files.",
-            )
+            raise Rejected.as_over_limit(f"The document has more than {MAX_BLOCKS:,} paragraphs.")
         self._rows.append((kind, start, end, level, title, place))
         self._end = end
 

@@ -18,7 +18,6 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_contract import MAX_BYTES, LeftOutKind
-from responsa_formats import rejections
 from responsa_formats.containers import MIB
 from responsa_formats.rejections import ParserUnavailable, Rejected
 from responsa_formats.sandbox.parsed_file import ParsedFile
@@ -164,7 +163,7 @@ class Ingest:
                     {work, lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
                 )
                 if not done:
-                    raise rejections.parser_limit(
+                    raise Rejected.as_over_limit(
                         f"Ingesting the document took more than {seconds:,.0f} seconds."
                     )
                 if not work.done():
@@ -203,14 +202,14 @@ class Ingest:
         if (
             file_format is None
         ):  # a malicious document may have taken over the parser, so the format may not exist
-            raise rejections.malformed("The parser returned no usable result for this document.")
+            raise Rejected.as_malformed("The parser returned no usable result for this document.")
         if task.earlier_sha256 == parsed.sha256 and task.earlier_parser == file_format.parsed_by:
             await self._ingestions.end_unchanged(task.claim)
             return
         begins = await self._topics.begins(parsed, self._log)
         cut = await indexer.cut(parsed, task.chunking, file_format.media_type, begins)
         if not cut.passage_count:
-            raise rejections.empty()
+            raise Rejected.as_empty()
         title = title_of(task.title, task.source_key, parsed)
         text = CanonicalText(
             text=parsed,

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from responsa_formats import rejections
+from responsa_formats.rejections import Rejected
 from responsa_server.domain.errors import InvalidRequest, Reason
 from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES, DocumentMetadata
 from responsa_server.domain.spools import spooling
@@ -45,7 +45,7 @@ async def receive(
     256 KiB) or UPLOAD_INCOMPLETE, DocumentRejected with DOCUMENT_TOO_LARGE or DOCUMENT_EMPTY, and StorageFull.
     """
     if size is not None and size > MAX_DOCUMENT_BYTES:
-        raise document_error(rejections.too_large(MAX_DOCUMENT_BYTES), metadata.source_key)
+        raise document_error(Rejected.as_too_large(MAX_DOCUMENT_BYTES), metadata.source_key)
     digest = hashlib.sha256()
     received = 0
     with (
@@ -60,7 +60,7 @@ async def receive(
                 raise InvalidRequest.of_field("chunk", "bytes.max_len", limit)
             received += len(chunk)
             if received > MAX_DOCUMENT_BYTES:
-                raise document_error(rejections.too_large(MAX_DOCUMENT_BYTES), metadata.source_key)
+                raise document_error(Rejected.as_too_large(MAX_DOCUMENT_BYTES), metadata.source_key)
             if size is not None and received > size:
                 raise incomplete(size, received)
             digest.update(chunk)
@@ -71,7 +71,7 @@ async def receive(
         if size is not None and received != size:
             raise incomplete(size, received)
         if received == 0:
-            raise document_error(rejections.empty(), metadata.source_key)
+            raise document_error(Rejected.as_empty(), metadata.source_key)
         yield Upload(spool, received, digest.digest())
 
 
