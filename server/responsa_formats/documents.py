@@ -1,9 +1,8 @@
-"""What a parser tells of a document besides its text, and what is read of one."""
+"""What a parser tells of a document besides its text."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
 
 
 class LeftOutKind(StrEnum):
@@ -23,15 +22,3 @@ class LeftOutKind(StrEnum):
     UNCERTAIN_TABLE = "uncertain_table"
     FOREIGN_LINE = "foreign_line"
     NUMBER_FORMAT = "number_format"
-
-
-class RandomAccessBytes(Protocol):
-    """Bytes that are read in pieces, because they may be too many to hold in memory. Reads may take time; use it in one
-    thread at a time."""
-
-    @property
-    def size(self) -> int: ...
-
-    def read(self, start: int, count: int) -> bytes:
-        """Up to `count` bytes from `start` on."""
-        ...

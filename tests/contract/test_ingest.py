@@ -33,8 +33,8 @@ from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.operations import IngestionStore
 from tests.contract.conftest import People
+from tests.contract.in_memory import InMemory
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
-from tests.formats.in_memory import InMemory
 from tests.formats.office_files import changed, docx
 from tests.raising import raises
 

@@ -33,9 +33,9 @@ from responsa_server.domain.people import Principal, Role, Server
 from responsa_server.search.parts import PassageParts
 from responsa_server.stores.postgres.documents import DocumentStore
 from tests.contract.conftest import People
+from tests.contract.in_memory import InMemory
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
-from tests.formats.in_memory import InMemory
 from tests.raising import raises
 
 TEXT = (

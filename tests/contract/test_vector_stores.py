@@ -50,10 +50,10 @@ from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from responsa_server.stores.qdrant import QdrantVectors
 from tests.contract.conftest import People
+from tests.contract.in_memory import InMemory
 from tests.contract.library_house import Gate, House
 from tests.contract.outside import QDRANTS, qdrant_at, size
 from tests.contract.shelf import VectorsOf, lexical_of, matching
-from tests.formats.in_memory import InMemory
 from tests.raising import raises
 
 pytestmark = [

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import sys
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +21,6 @@ from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.sandbox.protocol import pack_rejection, pack_result
 from responsa_formats.text import canonical
 from responsa_formats.text.canonical import BlockKind, ParsedDocument
-from tests.formats.in_memory import InMemory
 from tests.formats.originals import original_of, rejected, unpacked
 
 DOCUMENTS = Path(__file__).resolve().parents[1] / "fixtures" / "documents"
@@ -372,13 +372,13 @@ async def test_the_sandbox_parses_a_format_that_the_table_has(toy: ModuleType) -
 
 def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: ModuleType) -> None:
     formats: Formats = toy.FORMATS
-    assert decide_format(InMemory(FILE), "a.toy", "", formats) == "application/x-toy"
+    assert decide_format(BytesIO(FILE), "a.toy", "", formats) == "application/x-toy"
     with rejected(Cause.TYPE_MISMATCH, match="but the content is a toy document"):
-        decide_format(InMemory(FILE), "a.md", "", formats)
+        decide_format(BytesIO(FILE), "a.md", "", formats)
     with rejected(Cause.TYPE_MISMATCH, match="but the content is text"):
-        decide_format(InMemory(b"words"), "a.toy", "", formats)
+        decide_format(BytesIO(b"words"), "a.toy", "", formats)
     with rejected(Cause.TYPE_UNSUPPORTED):
-        decide_format(InMemory(b"words"), "a.adoc", "", formats)
+        decide_format(BytesIO(b"words"), "a.adoc", "", formats)
 
 
 def test_a_format_that_was_decided_before_is_not_decided_again() -> None:

@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
 import filetype
 from chardet import detect_all
 from chardet.registry import REGISTRY, lookup_encoding
 
 from responsa_formats.containers import OLE_MAGIC, ZIP_MAGIC, Archive, is_encrypted_office
-from responsa_formats.documents import LeftOutKind, RandomAccessBytes
+from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
 from responsa_formats.rejections import SAVE_AS_UTF8, Cause, Rejected
 
@@ -212,19 +212,17 @@ def sniff(
     return original
 
 
-def decide_format(content: RandomAccessBytes, name: str, content_type: str, formats: Formats) -> str:
+def decide_format(file: IO[bytes], name: str, content_type: str, formats: Formats) -> str:
     """The media type of an uploaded document's format. With this check, for example, a program whose name ends in .md is refused at once.
 
-    The other arguments are those of `sniff`. Returns '' if the beginning of a large document does not decide the
-    format; the sandbox then decides it. Raises Rejected.
+    file: the document, at its beginning. The other arguments are those of `sniff`. Returns '' if the beginning of a
+    large document does not decide the format; the sandbox then decides it. Raises Rejected.
     """
     # The directory of a container need not be at its beginning.
-    head = content.read(0, _HEAD_BYTES)
-    whole = content.size <= _HEAD_BYTES or head.startswith((ZIP_MAGIC, OLE_MAGIC))
+    head = file.read(_HEAD_BYTES + 1)
+    whole = len(head) <= _HEAD_BYTES or head.startswith((ZIP_MAGIC, OLE_MAGIC))
     try:
-        original = sniff(
-            content.read(0, content.size) if whole else _head(head), name, content_type, formats=formats
-        )
+        original = sniff(head + file.read() if whole else _head(head), name, content_type, formats=formats)
     except Rejected as error:
         # The beginning of a document may be blank, or may end within a character, so it cannot prove that the document
         # is empty or malformed.

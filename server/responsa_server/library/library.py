@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import IO, Final, TypeAlias
 from uuid import UUID
 
 from responsa_formats.parsers.sniff import decide_format
@@ -40,7 +40,6 @@ from responsa_server.domain.knowledge import (
     Searcher,
     SearchQuery,
     ShownPart,
-    StoredBytes,
 )
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
@@ -294,7 +293,7 @@ class Library:
             # Check before the bytes arrive; the transaction that stores them checks again. A run has its bytes.
             await self._require_over_collection(caller, metadata.collection_id)
         async with receive(metadata, chunks, size, self._spool_dir) as received:
-            asked = received, metadata.source_key, metadata.media_type, self.formats
+            asked = received.file, metadata.source_key, metadata.media_type, self.formats
             if received.size <= SHORT_BYTES:
                 media_type = _decide(*asked)
             else:
@@ -562,8 +561,8 @@ def _require(caller: Principal, owner_id: UUID) -> None:
         raise NotPermitted.owner_only()
 
 
-def _decide(content: StoredBytes, source_key: str, media_type: str, formats: Formats) -> str:
+def _decide(file: IO[bytes], source_key: str, media_type: str, formats: Formats) -> str:
     try:
-        return decide_format(content, source_key, media_type, formats)
+        return decide_format(file, source_key, media_type, formats)
     except Rejected as error:
         raise document_error(error, source_key, media_type, formats) from error

@@ -24,14 +24,14 @@ _CHUNK_BYTES: Final = 256 * 1024
 class Upload:
     """A complete upload. Implements `StoredBytes`."""
 
-    def __init__(self, spool: IO[bytes], size: int, sha256: bytes) -> None:
+    def __init__(self, file: IO[bytes], size: int, sha256: bytes) -> None:
         self.size = size
         self.sha256 = sha256
-        self._spool = spool
+        self.file = file
 
     def read(self, start: int, count: int) -> bytes:
-        self._spool.seek(start)
-        return self._spool.read(count)
+        self.file.seek(start)
+        return self.file.read(count)
 
 
 @asynccontextmanager
@@ -72,6 +72,7 @@ async def receive(
             raise incomplete(size, received)
         if received == 0:
             raise document_error(Rejected.as_empty(), metadata.source_key)
+        spool.seek(0)
         yield Upload(spool, received, digest.digest())
 
 
