@@ -114,8 +114,11 @@ async def test_every_state_of_an_answer_keeps_the_accessibility_rules(asker: Per
 async def test_an_answer_is_stopped_by_keyboard_and_the_focus_goes_back_to_the_question(
     asker: Person,
 ) -> None:
-    tab = await asker.sign_in()
+    for number in range(4):
+        asker.add(LIGHTHOUSE, f"lighthouse-{number}.md")
+    tab = await asker.sign_in(viewport=NARROW["viewport"])
     await tab.watch_live()
+    await tab.page.get_by_role("list", name="Recent documents").wait_for()
     await tab.page.evaluate(COUNT_SHIFTS)
     before = await tab.question.bounding_box()
     await tab.page.keyboard.type("tokens=2000 pace_ms=250")
@@ -123,8 +126,8 @@ async def test_an_answer_is_stopped_by_keyboard_and_the_focus_goes_back_to_the_q
     await tab.grown()
     # Nothing that stood there before moves, and nothing is animated for those who asked for stillness.
     assert await tab.question.bounding_box() == before
-    # Core Web Vitals rate a sum of layout shifts below 0.1 as "good".
-    assert sum(await tab.page.evaluate("globalThis.shifts")) < 0.1
+    # Since the page began to load. Core Web Vitals rate a sum below 0.1 as "good".
+    assert sum(await tab.page.evaluate("globalThis.shifts")) < 0.025
     await expect(tab.page.locator(".steps.busy")).to_be_visible()
     assert await tab.page.evaluate(ANIMATED) == 0
     await press_until(tab, "Stop", "Shift+Tab")

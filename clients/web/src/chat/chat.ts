@@ -523,7 +523,7 @@ export class ChatView {
   #greet(): void {
     if (this.picker.gone) return this.#talk.show([this.#agentGone()]);
     const row = welcome(this.picker.agent, { use: (question) => this.write(question), more: () => this.#suggest(), about: (collection) => this.scope.chooseForNew([collection]), tools: () => this.#tools() });
-    if (this.picker.modelless) row.append(noModel(this.#parts.me.ownsInstallation));
+    if (this.picker.modelless) row.querySelector("ul")!.before(noModel(this.#parts.me.ownsInstallation));
     this.#talk.show([row]);
   }
 

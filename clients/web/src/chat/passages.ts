@@ -86,7 +86,7 @@ function card(question: string, excerpt: Excerpt, { open, label, say }: ShownHoo
   const [title, ...headings] = pathOf(excerpt);
   const path = headings.map((one) => element("span", WRITTEN, ` › ${one}`));
   const named: HTMLElement = element("button", { type: "button", class: "plain open", click: () => open(citations, Math.max(index, 0), named) }, element("strong", WRITTEN, title!), ...path);
-  const collection = element("span", WRITTEN);
+  const collection = element("span", WRITTEN, "\u00A0"); // its line has its height already
   void label(excerpt.collection).then((text) => (collection.textContent = text));
   const notes = [placeOf(excerpt), datedOf(excerpt), kindOf(excerpt)].filter(Boolean).map((one) => ` · ${one}`);
   return element("li", { class: "excerpt" }, named, element("p", { class: "note" }, collection, ...notes), shownExcerpt(question, excerpt, say));

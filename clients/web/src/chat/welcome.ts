@@ -27,21 +27,24 @@ export function welcome(agent: Agent | undefined, { use, more, about, tools }: W
   const newest = element("ul", { class: "known", "aria-label": t("newestDocuments") });
   const known = element("ul", { class: "known", "aria-label": t("askedAbout") });
   const note = element("p", { class: "note" });
-  // Without the tools, the greeting says nothing about them.
-  void tools().then((names) => names && note.append(" ", element("span", WRITTEN, t("canUse", { names }))), () => undefined);
   const missing = agent?.missingTools ?? [];
-  if (missing.length > 0) note.append(" ", element("span", WRITTEN, t("worksWithout", { names: new Intl.ListFormat(locale()).format(missing) })));
   const list = element("ul", { class: "examples", "aria-label": t("toTry") });
   const offer = (questions: readonly string[]) => list.append(...questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN }))));
   row.append(list, newest, known, note);
-  void more().then((found) => {
+  const offered = more().then((found) => {
     const { documents, collections, others, empty, manual } = found;
     if (empty) list.replaceWith(element("div", { class: "first" }, element("p", {}, t("noDocuments")), element("a", { href: "#/documents", class: "button" }, t("addDocuments"))));
     else offer(questionsFor(agent, found));
     newest.append(...documents.map(recent));
     known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, t("more", { count: others })))] : []));
+    return manual;
+  }, () => void offer(questionsFor(agent, { earlier: [], owners: [] }))); // nothing is known of the documents
+  // The note comes last, because what comes later would move it. Without the tools, it says nothing about them.
+  void Promise.all([offered, tools().catch(() => "")]).then(([manual, names]) => {
+    if (names) note.append(" ", element("span", WRITTEN, t("canUse", { names })));
+    if (missing.length > 0) note.append(" ", element("span", WRITTEN, t("worksWithout", { names: new Intl.ListFormat(locale()).format(missing) })));
     if (manual) note.append(" ", button(t("help"), () => about(manual), { class: "plain" }));
-  }, () => offer(questionsFor(agent, { earlier: [], owners: [] }))); // nothing is known of the documents
+  });
   return row;
 }
 
