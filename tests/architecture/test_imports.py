@@ -153,11 +153,6 @@ BREACHES = (
         "import responsa_server.stores.redis",
         "Databases of sources know",
     ),
-    (
-        "../responsa_local/commands/up.py",
-        "import responsa_server.search.retrieve",
-        "Commands of this machine import",
-    ),
 )
 """A file, an import that it must not have, and the contract that the import breaks."""
 
@@ -194,6 +189,10 @@ def imported(path: Path) -> Iterator[str]:
 
 
 LISTED = {
+    "../responsa_local/commands/**/*.py": (
+        "agents.config agents.engine app calls.frames cli domain identity ingest outbound providers.minilm stores "
+        "system tools turns.pack"
+    ),
     "cli/**/*.py": "calls.status domain system text transports.mcp.serving",
     "text/**/*.py": "domain",
     "transports/a2a/**/*.py": "calls domain",
@@ -211,7 +210,7 @@ LISTED = {
 
 @pytest.mark.parametrize("files", LISTED)
 def test_doors_and_commands_import_of_the_core_what_is_listed(files: str) -> None:
-    listed, own = LISTED[files].split(), files.partition("/")[0]
+    listed, own = LISTED[files].split(), re.escape(files.partition("/")[0])
     names = {name for path in SERVER.glob(files) for name in imported(path)}
     others = {name.partition(".")[2] for name in names if re.match(rf"responsa_server\.(?!_|{own}\.)", name)}
     assert {
