@@ -18,7 +18,7 @@ from psycopg import sql
 
 from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres
 from responsa_server.app.accounts import AccountServices
-from responsa_server.app.resources import database_urls, identity_of
+from responsa_server.app.resources import database_urls, open_identity
 from responsa_server.app.settings import load
 from responsa_server.domain.people import NewKey, Origin, Role
 from responsa_server.identity.accounts import Accounts
@@ -69,7 +69,7 @@ class Registry:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="registry")
         self._thread.start()
-        self._context = identity_of(
+        self._context = open_identity(
             load(home=instance.home, port=instance.port, DATABASE_URL=None), self._layout
         )
         self._identity = self.wait(self._context.__aenter__())

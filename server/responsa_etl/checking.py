@@ -95,7 +95,7 @@ def _mapping(file: Path, known: Mapping[str, SourceConnection | None]) -> Sequen
         message = f"there is no connection “{mapping.connection}” on this machine; there are {quote(known)}"
         mapping_problems = [mapping.problem(message, ("connection",), closest(mapping.connection, known))]
     elif mapping is not None and (connection := known.get(mapping.connection)) is not None:
-        mapping_problems = [unfit] if (unfit := mapping.unfit(connection)) is not None else []
+        mapping_problems = [misfit] if (misfit := mapping.find_misfit(connection)) is not None else []
     return [replace(problem, file=str(file)) for problem in mapping_problems]
 
 

@@ -26,9 +26,9 @@ _ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")
 MAX_MEMBERS: Final = 10_000
 MAX_MEMBER_BYTES: Final = 256 * MIB
 MAX_UNPACKED_BYTES: Final = 1024 * MIB
-# Deflate reaches 1,032 to 1. Large sheets of equal rows reach 100 to 1. Below FREE_BYTES the ratio does not matter.
+# Deflate reaches 1,032 to 1. Large sheets of equal rows reach 100 to 1. Below RATIO_EXEMPT_BYTES the ratio does not matter.
 MAX_RATIO: Final = 250
-FREE_BYTES: Final = 16 * MIB
+RATIO_EXEMPT_BYTES: Final = 16 * MIB
 _PIECE_BYTES: Final = 64 * 1024
 _CENTRAL_ENTRY: Final = b"PK\x01\x02"
 _ENCRYPTED_FLAG: Final = 0x1
@@ -69,7 +69,7 @@ class Archive:
             if not member.is_dir()
         }
         unpacked = sum(member.file_size for member in members.values())
-        if unpacked > MAX_UNPACKED_BYTES or unpacked > max(FREE_BYTES, MAX_RATIO * len(data)):
+        if unpacked > MAX_UNPACKED_BYTES or unpacked > max(RATIO_EXEMPT_BYTES, MAX_RATIO * len(data)):
             raise _expands()
         return cls(members, file)
 
@@ -87,7 +87,7 @@ class Archive:
         if member.flag_bits & _ENCRYPTED_FLAG:
             raise Rejected.as_encrypted()
         size = member.file_size
-        if size > MAX_MEMBER_BYTES or size > max(FREE_BYTES, MAX_RATIO * member.compress_size):
+        if size > MAX_MEMBER_BYTES or size > max(RATIO_EXEMPT_BYTES, MAX_RATIO * member.compress_size):
             raise _expands()
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise Rejected.as_malformed(

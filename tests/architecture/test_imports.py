@@ -198,7 +198,7 @@ LISTED = {
     "transports/a2a/**/*.py": "calls domain",
     "transports/grpc/**/*.py": "calls domain telemetry",
     "transports/http/*.py": "calls domain identity",
-    "transports/http/original*.py": "calls domain",
+    "transports/http/original_paths/*.py": "calls domain",
     "transports/mcp/**/*.py": "calls domain text",
     "transports/openai/**/*.py": "agents.engine calls domain text turns.worker",
     "transports/rest/**/*.py": "calls domain",

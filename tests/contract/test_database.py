@@ -37,7 +37,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.turns import PostgresTurnStore
-from responsa_server.turns.runtime import repeat
+from responsa_server.turns.runtime import retry
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.turn_steps import accepted_turn, cancelled, locked, until_somebody_waits
@@ -139,7 +139,7 @@ async def test_a_full_disk_is_refused_as_what_it_is(database: Database, database
     raised = await raises(StorageFull, full())
     assert code(raised) is Code.RESOURCE_EXHAUSTED
     # A caller hears it at once; an answer that is being written waits for room.
-    await raises(StorageFull, repeat(full, patience_seconds=60))
+    await raises(StorageFull, retry(full, patience_seconds=60))
     room: list[bool] = []
 
     async def until_there_is_room() -> None:
@@ -147,7 +147,7 @@ async def test_a_full_disk_is_refused_as_what_it_is(database: Database, database
             room.append(True)
             await full()
 
-    await repeat(until_there_is_room, patience_seconds=60, awaits_room=True)
+    await retry(until_there_is_room, patience_seconds=60, waits_for_disk=True)
     # PostgreSQL has stopped, because it cannot write its log.
     stopped = Database(database_urls.app, database_urls.log, size=2, full=lambda: True)
     with pytest.raises(StorageFull):
@@ -319,7 +319,7 @@ async def test_an_outage_fails_calls_at_once_and_ends_with_the_first_good_probe(
             assert database.pools()["app"]["requests_num"] - asked <= 1, "only a probe asks the pool"
             assert not await database.answers()
             postgres.start()
-            await repeat(asks, PATIENCE)
-            await repeat(all_closed, PATIENCE)
+            await retry(asks, PATIENCE)
+            await retry(all_closed, PATIENCE)
         finally:
             await database.close()

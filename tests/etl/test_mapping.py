@@ -186,11 +186,11 @@ def test_a_mapping_that_does_not_fit_its_connection_says_why() -> None:
     pages = mapping(
         'connection = "staff"\ncollection = "people"\n[pages]\nsitemaps = ["https://a.example:443/s"]\naddresses = ["https://b.example/"]'
     )
-    assert mapping().unfit(database) is None
+    assert mapping().find_misfit(database) is None
     assert "connection: the connection “staff” is for websites, so the mapping needs “pages”" in str(
-        mapping().unfit(web)
+        mapping().find_misfit(web)
     )
     assert (
         "mapping: pages.addresses: “https://b.example/” is not at a site of the connection “staff”; its sites are “https://a.example”"
-        in str(pages.unfit(web))
+        in str(pages.find_misfit(web))
     )

@@ -24,8 +24,8 @@ from responsa_server.calls.methods import CHAT, METHODS
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import AllowedCallers
-from responsa_server.transports.http.original.serving import rows
-from responsa_server.transports.http.original_settings import OriginalSettings
+from responsa_server.transports.http.original_path_settings import OriginalSettings
+from responsa_server.transports.http.original_paths.serving import rows
 from tests.rpc.served import Served, failure
 from tests.rpc.sweeping import ANY, PUBLIC_TYPES, Try, missing_twin, named_in
 from tests.transports import rest_form

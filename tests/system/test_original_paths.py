@@ -12,9 +12,9 @@ import pytest
 from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_server.calls.authorisation import RULES
-from responsa_server.transports.http.original.rows import OriginalRow
-from responsa_server.transports.http.original.serving import rows
-from responsa_server.transports.http.original_settings import OriginalSettings
+from responsa_server.transports.http.original_path_settings import OriginalSettings
+from responsa_server.transports.http.original_paths.rows import OriginalRow
+from responsa_server.transports.http.original_paths.serving import rows
 from tests.callers import PASSWORD, Credential, Registry, Tenant
 from tests.instance import Instance
 

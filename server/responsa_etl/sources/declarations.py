@@ -23,9 +23,9 @@ from responsa_server.outbound.addresses import OutboundError, origin_of, read_al
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _SUFFIX: Final = ".toml"
 _HOST: Final = r"^([A-Za-z0-9]([A-Za-z0-9.:-]{0,252})|/[A-Za-z0-9_./-]{1,100})$"
-_OF_SERVERS: Final = ("host", "port", "database", "user", "password")
+_SERVER_KEYS: Final = ("host", "port", "database", "user", "password")
 WEB: Final = "web"
-_OF_WEBSITES: Final = ("sites", "allow_private", "delay", "pages", "page_bytes")
+_WEBSITE_KEYS: Final = ("sites", "allow_private", "delay", "pages", "page_bytes")
 _Keys = TypeVar("_Keys", bound=Table)
 
 
@@ -133,14 +133,14 @@ class ConnectionTable(Table):
         if self.kind == WEB:
             if not self.sites:
                 raise ValueError("“sites” is missing: name the sites that may be read")
-            if self.file or any(getattr(self, of_server) for of_server in _OF_SERVERS):
+            if self.file or any(getattr(self, of_server) for of_server in _SERVER_KEYS):
                 raise ValueError("websites have no file, host, port, database, user or password")
-        elif others := sorted(self.model_fields_set.intersection(_OF_WEBSITES)):
+        elif others := sorted(self.model_fields_set.intersection(_WEBSITE_KEYS)):
             raise ValueError(f"“{others[0]}” is for the kind “{WEB}”")
         elif self.kind == "sqlite":
             if not self.file:
                 raise ValueError("“file” is missing: name the database's file in this folder")
-            if any(getattr(self, of_server) for of_server in _OF_SERVERS):
+            if any(getattr(self, of_server) for of_server in _SERVER_KEYS):
                 raise ValueError(
                     "an SQLite database has a file, and no host, port, database, user or password"
                 )
@@ -175,10 +175,10 @@ def declarations_in(folder: Path) -> Sequence[Path]:
 
 
 def read_table(
-    path: Path, model: type[_Keys], declared: str, unfit: Callable[[_Keys], Problem | None]
+    path: Path, model: type[_Keys], declared: str, find_problem: Callable[[_Keys], Problem | None]
 ) -> tuple[_Keys | None, Sequence[Problem]]:
     """The keys of a declaration, or None and its problems. declared: what the file declares, such as "connection".
-    unfit: finds a problem that `model` does not find. Blocks. Raises OSError."""
+    find_problem: finds a problem that `model` does not find. Blocks. Raises OSError."""
     file, problems = path.name, list[Problem]()
     if not _NAME.fullmatch(path.stem):
         message = (
@@ -195,17 +195,17 @@ def read_table(
         return None, [syntax_problem(file, error, 1)]
     except ValidationError as error:
         return None, list(from_validation(error, model, file=file))
-    problem = unfit(table)
+    problem = find_problem(table)
     return (table, []) if problem is None else (None, [problem])
 
 
 def _read(path: Path) -> DeclaredConnection:
-    def unfit(table: ConnectionTable) -> Problem | None:
-        problem = _outside(path.parent, table.file) if table.file else ""
+    def find_problem(table: ConnectionTable) -> Problem | None:
+        problem = _find_file_problem(path.parent, table.file) if table.file else ""
         return Problem(path.name, problem, ("file",)) if problem else None
 
     name = path.stem
-    table, problems = read_table(path, ConnectionTable, "connection", unfit)
+    table, problems = read_table(path, ConnectionTable, "connection", find_problem)
     if table is None:
         return DeclaredConnection(name, None, problems)
     if table.kind == WEB:
@@ -243,7 +243,7 @@ def _read(path: Path) -> DeclaredConnection:
     )
 
 
-def _outside(folder: Path, file: str) -> str:
+def _find_file_problem(folder: Path, file: str) -> str:
     """Why an SQLite file may not be read; "" if it may."""
     path = folder / file
     if file != Path(file).name or path.is_symlink():

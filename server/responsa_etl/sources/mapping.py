@@ -180,7 +180,7 @@ class SourceMapping:
         """A problem at a key of the mapping."""
         return Problem(FILE, message, key, suggestion)
 
-    def unfit(self, connection: SourceConnection) -> Problem | None:
+    def find_misfit(self, connection: SourceConnection) -> Problem | None:
         """Why the mapping cannot be used with the connection that it names; None if it can."""
         if not isinstance(connection, WebConnection):
             if self.pages is None:

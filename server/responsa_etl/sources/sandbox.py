@@ -98,11 +98,11 @@ class SourceSandboxes:
 
     def __init__(self, parser: ParserPool) -> None:
         self._parser = parser
-        self._turns = TenantLocks()
+        self._locks = TenantLocks()
 
     def of(self, tenant_id: str) -> SourceSandbox:
         """The sandbox of a tenant."""
-        return SourceSandbox(self._parser, self._turns.of(tenant_id))
+        return SourceSandbox(self._parser, self._locks.of(tenant_id))
 
 
 class SourceSandbox:

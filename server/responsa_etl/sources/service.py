@@ -214,8 +214,8 @@ class SourceAdministration:
             message = f"there is no connection “{mapping.connection}”; {known}. The owner of the installation declares connections"
             suggestion = closest(mapping.connection, granted)
             raise _missing(mapping.problem(message, ("connection",), suggestion), mapping.connection)
-        if (unfit := mapping.unfit(connection)) is not None:
-            raise _mistakes(field, [unfit])
+        if (misfit := mapping.find_misfit(connection)) is not None:
+            raise _mistakes(field, [misfit])
         try:
             await self._library.collections.get(caller, mapping.collection)
         except NotFound as error:

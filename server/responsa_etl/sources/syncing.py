@@ -434,8 +434,8 @@ class Sync:
                 "tenant; ask the owner of the installation."
             )
             raise unreadable(mapping.connection, "", DatabaseFault.NOT_GRANTED, message)
-        if (unfit := mapping.unfit(connection)) is not None:
-            raise InvalidRequest.of_field("source.mapping", "source.mapping", str(unfit))
+        if (misfit := mapping.find_misfit(connection)) is not None:
+            raise InvalidRequest.of_field("source.mapping", "source.mapping", str(misfit))
         plan.collection, plan.deletions_percent = mapping.collection, mapping.deletions_percent
         if not isinstance(connection, WebConnection):
             return read_rows(

@@ -60,7 +60,7 @@ class WebhookTable(Table):
 
     @field_validator("url")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _check_url(cls, value: str) -> str:
         try:
             origin_of(value)
         except OutboundError as error:
@@ -85,7 +85,7 @@ def read_webhooks(folder: Path) -> Sequence[DeclaredWebhook]:
 def _read(path: Path) -> DeclaredWebhook:
     def unfit(table: WebhookTable) -> Problem | None:
         origin = origin_of(table.url)
-        if origin.scheme == "https" or _is_ours(origin.host, table.allow_private):
+        if origin.scheme == "https" or _is_allowed_private(origin.host, table.allow_private):
             return None
         return Problem(path.name, "must begin with https://, or its host must be in allow_private", ("url",))
 
@@ -107,7 +107,7 @@ def _read(path: Path) -> DeclaredWebhook:
     )
 
 
-def _is_ours(host: str, allow_private: Sequence[str]) -> bool:
+def _is_allowed_private(host: str, allow_private: Sequence[str]) -> bool:
     """Whether a host is one of the organisation's own, so that a connection without TLS stays inside."""
     allowed = read_allowed(allow_private)
     try:

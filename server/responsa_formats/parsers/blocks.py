@@ -17,14 +17,14 @@ NO_MARK = "  "
 
 @dataclass(slots=True)
 class BlockWriter:
-    """The text written so far, and its blocks. free_cells: how many more empty cells the tables of the document may
+    """The text written so far, and its blocks. empty_cells_left: how many more empty cells the tables of the document may
     have than their texts allow."""
 
     parts: list[str] = field(default_factory=list[str])
     collector: BlockCollector = field(default_factory=BlockCollector)
     length: int = 0
-    last: BlockKind | None = None
-    free_cells: int = 1_000_000
+    last_kind: BlockKind | None = None
+    empty_cells_left: int = 1_000_000
 
     @property
     def text(self) -> str:
@@ -38,7 +38,7 @@ class BlockWriter:
 
         Raises Rejected beyond MAX_BLOCKS blocks.
         """
-        tight = kind is self.last and kind in (BlockKind.LIST_ITEM, BlockKind.TABLE)
+        tight = kind is self.last_kind and kind in (BlockKind.LIST_ITEM, BlockKind.TABLE)
         lead = "" if not self.parts else ("\n" if tight else "\n\n")
         if kind is BlockKind.LIST_ITEM:
             # Indentation shows nesting up to a limit. Without the limit, deeply nested lists would make the text grow quadratically.
@@ -52,11 +52,11 @@ class BlockWriter:
         self.length = start + len(text)
         title = one_line(text) if kind is BlockKind.HEADING else ""
         self.collector.add(kind, start, self.length, level, title, place)
-        self.last = kind
+        self.last_kind = kind
 
-    def part(self) -> None:
+    def separate(self) -> None:
         """Let a blank line follow, also between the rows of two tables."""
-        self.last = None
+        self.last_kind = None
 
     def write_row(self, cells: Sequence[str], place: Place | None = None) -> None:
         """Append a row of a table, unless its cells are empty or dashes, which would make a ruler."""

@@ -153,13 +153,13 @@ def write_table(
 
 
 def _write(blocks: BlockWriter, rows: Sequence[GridRow], place_of: Callable[[GridRow], Place | None]) -> None:
-    blocks.part()
+    blocks.separate()
     used = sorted({column for row in rows for column in row.cells})
     # Rows whose cells stand far apart are not aligned, because the empty cells would be most of the text.
     empty = max(len(rows) * len(used) - _MAX_EMPTY * sum(len(row.cells) for row in rows), 0)
-    aligned = empty <= blocks.free_cells
+    aligned = empty <= blocks.empty_cells_left
     if aligned:
-        blocks.free_cells -= empty
+        blocks.empty_cells_left -= empty
     above, names = _names(rows, used) if aligned else (0, 0)
     for row in rows[:above]:
         blocks.write(" | ".join(row.cells.values()), BlockKind.PARAGRAPH, place=place_of(row))

@@ -47,7 +47,7 @@ def write_nested(
     outer.ocr_pages += inner.ocr_pages
     outer.guessed_charset = outer.guessed_charset or inner.guessed_charset
     text = document.canonical_text.encode()
-    blocks.part()
+    blocks.separate()
     for block in document.blocks:
         blocks.write(
             text[block.byte_start : block.byte_end].decode(),

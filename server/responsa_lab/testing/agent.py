@@ -23,8 +23,8 @@ from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import GraphState
-from responsa_server.agents.nodes.calling import CallTool
 from responsa_server.agents.nodes.prompt import Prompt, PromptOptions
+from responsa_server.agents.nodes.tool_calls import CallTool
 from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.events import Terminal, Usage
 from responsa_server.domain.faults import Faults

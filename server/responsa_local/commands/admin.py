@@ -21,7 +21,7 @@ from responsa_local.embedded.doctor import runs
 from responsa_server.app.resources import (
     bring_up_to_date,
     database_urls,
-    identity_of,
+    open_identity,
     pools_of,
     reason_of,
     refusal,
@@ -206,7 +206,7 @@ def rotate_signing_key() -> None:
 def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
     async def run() -> Result:
         settings = load()
-        async with identity_of(settings, EmbeddedLayout.of(settings.home)) as identity:
+        async with open_identity(settings, EmbeddedLayout.of(settings.home)) as identity:
             return await act(identity)
 
     with reporting():

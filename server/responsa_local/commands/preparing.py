@@ -13,11 +13,11 @@ from responsa_local.embedded.envoy import check_port
 from responsa_server.app.listening import AddressTaken
 from responsa_server.app.resources import (
     bring_up_to_date,
+    build_identity,
     build_index,
     database_urls,
     ensure_administrator,
-    identity_of,
-    identity_on,
+    open_identity,
     pools_of,
     reason_of,
 )
@@ -72,7 +72,7 @@ def finish(settings: Settings, layout: EmbeddedLayout) -> tuple[str, PauseState 
     async def work() -> tuple[str, PauseState | None]:
         await build_index(settings, layout)
         async with pools_of(settings, layout) as pools:
-            identity = identity_on(settings, pools)
+            identity = build_identity(settings, pools)
             try:
                 code, _ = await identity.create_session_code(
                     await ensure_administrator(identity, layout.api_key)
@@ -95,7 +95,7 @@ def pause_of(settings: Settings, layout: EmbeddedLayout) -> PauseState | None:
 
 
 async def _administrator(settings: Settings, layout: EmbeddedLayout) -> None:
-    async with identity_of(settings, layout) as identity:
+    async with open_identity(settings, layout) as identity:
         await ensure_administrator(identity, layout.api_key)
 
 

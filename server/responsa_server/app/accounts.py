@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from responsa_server.app.layout import Layout
-from responsa_server.app.resources import identity_on, new_id, secret_text
+from responsa_server.app.resources import build_identity, new_id, read_secret
 from responsa_server.app.settings import Settings
 from responsa_server.domain.accounts import SignInProvider
 from responsa_server.identity.accounts import AccountOptions, Accounts
@@ -48,7 +48,7 @@ class AccountServices:
         self.tokens = tokens_on(settings, layout, database)
         self._passwords = Passwords(settings.passwords)
         known = cache or CredentialCache()
-        self.identity: Identity = identity_on(settings, database, known, self.tokens)
+        self.identity: Identity = build_identity(settings, database, known, self.tokens)
         options = AccountOptions(
             settings.accounts,
             settings.passwords,
@@ -91,7 +91,7 @@ class AccountServices:
 
 def tokens_on(settings: Settings, layout: Layout, database: Database) -> Tokens:
     """Return the signing keys of an open database. Raises Fixable if the secret file cannot be read."""
-    secret = Secret(secret_text(settings, layout))
+    secret = Secret(read_secret(settings, layout))
     return Tokens(PostgresAccountStore(database), secret, settings.tokens)
 
 
@@ -121,7 +121,7 @@ def mailing_on(settings: Settings, layout: Layout, database: Database) -> Mailin
     return Mailing(
         PostgresMailStore(database),
         mailer,
-        Secret(secret_text(settings, layout)),
+        Secret(read_secret(settings, layout)),
         page_url=settings.page_url,
         default_tenant=settings.accounts.default_tenant,
         reset_seconds=settings.passwords.reset_code_seconds,

@@ -38,7 +38,7 @@ from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.layout import Layout
 from responsa_server.app.models import by_name, doubles, list_models, model_table, open_reranker
 from responsa_server.app.processes import memory_mib
-from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key, secret_text
+from responsa_server.app.resources import database_urls, new_id, read_secret, redis_url, relay_key
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.tools import live_tools
 from responsa_server.app.vector_stores import open_store
@@ -430,7 +430,7 @@ async def build_agents(
         models,
         knowledge.embedders,
         PostgresDefaultModel(database),
-        Secret(secret_text(settings, layout)),
+        Secret(read_secret(settings, layout)),
     )
     agents = LiveAgents(
         folders,

@@ -55,7 +55,7 @@ class DatabaseUrls:
     log: str
 
 
-def secret_text(settings: Settings, layout: Layout) -> bytes:
+def read_secret(settings: Settings, layout: Layout) -> bytes:
     """Return the installation's secret, at least `MIN_SECRET_BYTES` long. Raises Fixable, which names the setting."""
     file = settings.tokens.secret_file or layout.token_secret
     remedy = (
@@ -73,12 +73,12 @@ def secret_text(settings: Settings, layout: Layout) -> bytes:
 
 def relay_key(settings: Settings, layout: Layout) -> bytes:
     """Return the key that authenticates messages between processes, derived from the installation's secret. Raises Fixable."""
-    return hmac.digest(secret_text(settings, layout), b"responsa relay", "sha256")
+    return hmac.digest(read_secret(settings, layout), b"responsa relay", "sha256")
 
 
 def cache_key(settings: Settings, layout: Layout) -> bytes:
     """Return the key that authenticates entries of the cache, derived like `relay_key`. Raises Fixable."""
-    return hmac.digest(secret_text(settings, layout), b"responsa cache", "sha256")
+    return hmac.digest(read_secret(settings, layout), b"responsa cache", "sha256")
 
 
 def database_urls(settings: Settings, layout: Layout) -> DatabaseUrls:
@@ -195,17 +195,17 @@ async def pools_of(settings: Settings, layout: Layout) -> AsyncGenerator[Databas
 
 
 @asynccontextmanager
-async def identity_of(settings: Settings, layout: Layout) -> AsyncGenerator[Identity]:
+async def open_identity(settings: Settings, layout: Layout) -> AsyncGenerator[Identity]:
     """Provide an `Identity` for commands that work without a server."""
     async with pools_of(settings, layout) as database:
-        identity = identity_on(settings, database)
+        identity = build_identity(settings, database)
         try:
             yield identity
         finally:
             await identity.close()
 
 
-def identity_on(
+def build_identity(
     settings: Settings,
     database: Database,
     cache: CredentialCache | None = None,
@@ -288,7 +288,7 @@ def _read_key(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
-_KNOWN_SECONDS: Final = 1.0
+_RECHECK_SECONDS: Final = 1.0
 
 
 class Disks:
@@ -299,13 +299,13 @@ class Disks:
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
         self._full: Sequence[Path] = ()
-        self._looked = -_KNOWN_SECONDS
+        self._checked_at = -_RECHECK_SECONDS
 
     def full(self) -> Sequence[Path]:
         """The folders whose disks have less than 16 MiB left, as they were at most a second ago."""
         now = time.monotonic()
-        if now >= self._looked + _KNOWN_SECONDS:
-            self._looked = now
+        if now >= self._checked_at + _RECHECK_SECONDS:
+            self._checked_at = now
             self._full = [folder for folder in self._folders if free_space(folder) < NO_ROOM]
         return self._full
 

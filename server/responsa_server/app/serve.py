@@ -24,9 +24,9 @@ from responsa_server.app.resources import (
     Disks,
     addresses,
     database_urls,
+    read_secret,
     redis_url,
     refusal,
-    secret_text,
 )
 from responsa_server.app.settings import (
     LogLevel,
@@ -209,7 +209,7 @@ async def running(
         stack.push_async_callback(turns.close)
         connector = Connector()
         stack.push_async_callback(connector.close)
-        secret = Secret(secret_text(settings, layout))
+        secret = Secret(read_secret(settings, layout))
         parts = Parts(settings, database, knowledge, models, caches, connector, turns, agents, pause, secret)
         extensions: Sequence[Extension] = (studies(parts), *(make(parts) for make in added))
         if knowledge.jobs is not None:

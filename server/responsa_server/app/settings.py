@@ -59,7 +59,7 @@ from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.settings import CacheSettings
 from responsa_server.system.instance import DEFAULT_HOME, DEFAULT_PORT, locate
 from responsa_server.telemetry.settings import Otlp, TelemetrySettings
-from responsa_server.transports.http.original_settings import OriginalSettings
+from responsa_server.transports.http.original_path_settings import OriginalSettings
 from responsa_server.transports.openai.settings import OpenAiApiSettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings

@@ -261,14 +261,14 @@ class Ingest:
 async def _watch_ownership(watcher: Watcher, claim: IngestClaim) -> None:
     """Return once another process or a call holds the operation. The worker's own success keeps the epoch, so it is not a loss."""
     while True:
-        await watcher.changed()
+        await watcher.wait_for_change()
         try:
             operation = await watcher.read()
         except NotFound:
             return
         except Unavailable:
             await asyncio.sleep(POLL_SECONDS)  # the work itself waits for the database, or fails
-            watcher.news.set()
+            watcher.changed_event.set()
             continue
         if operation.epoch != claim.epoch:
             return
@@ -336,14 +336,14 @@ class KnowledgeJobs:
                 **(more or {}),
             }
             give_ups: dict[JobKind, GiveUp] = {
-                JobKind.INGEST: self._giving_up(self._ingest.give_up),
+                JobKind.INGEST: self._with_give_up(self._ingest.give_up),
                 **(give_up or {}),
             }
             if self._reindex is not None:
                 work[JobKind.REINDEX] = self._build(self._reindex)
                 work[JobKind.DISCARD] = self._reindex.discard
-                give_ups[JobKind.REINDEX] = self._giving_up(self._reindex.give_up)
-            work = {kind: self._giving_back(each) for kind, each in work.items()}
+                give_ups[JobKind.REINDEX] = self._with_give_up(self._reindex.give_up)
+            work = {kind: self._with_memory_back(each) for kind, each in work.items()}
             self._task = asyncio.create_task(self._runner.run(work, give_ups), name="knowledge jobs")
             self._task.add_done_callback(self._report_end)
             self._others = [asyncio.create_task(run(), name=name) for name, run in self._beside.items()]
@@ -391,7 +391,7 @@ class KnowledgeJobs:
             self._log.exception("an attempt at an operation failed", attempt=attempts + 1)
             if attempts + 1 < self._max_attempts:
                 return pause
-            await self._ingest.give_up(tenant_id, operation_id, _public(error, operation_id))
+            await self._ingest.give_up(tenant_id, operation_id, _public_error(error, operation_id))
             await self._announce_end(tenant_id, operation_id)
         return None
 
@@ -417,7 +417,7 @@ class KnowledgeJobs:
 
         return work
 
-    def _giving_back(self, work: Work) -> Work:
+    def _with_memory_back(self, work: Work) -> Work:
         async def run(tenant_id: str, identity: UUID, attempts: int) -> float | None:
             work_for(Server(tenant_id), background=True)
             try:
@@ -427,7 +427,7 @@ class KnowledgeJobs:
 
         return run
 
-    def _giving_up(self, end: Callable[[str, UUID, ResponsaError], Awaitable[None]]) -> GiveUp:
+    def _with_give_up(self, end: Callable[[str, UUID, ResponsaError], Awaitable[None]]) -> GiveUp:
         async def give_up(tenant_id: str, operation_id: UUID, losses: int) -> None:
             await end(tenant_id, operation_id, workers_lost(operation_id, losses))
             await self._announce_end(tenant_id, operation_id)
@@ -453,7 +453,7 @@ class KnowledgeJobs:
             self._log.error("the task that takes jobs from the queue has ended", exc_info=error)
 
 
-def _public(error: Exception, operation_id: UUID) -> ResponsaError:
+def _public_error(error: Exception, operation_id: UUID) -> ResponsaError:
     """What the caller may read. A job belongs to no call: the lines of the log name its operation instead."""
     if isinstance(error, ParserUnavailable):
         return Unavailable(

@@ -34,21 +34,21 @@ class Watcher:
         self.reader = reader
         self.operation_id = operation_id
         self.seq = seq
-        self.news = asyncio.Event()
+        self.changed_event = asyncio.Event()
         self._operations = operations
 
     async def read(self) -> Operation:
         """Return the newest state. Raises NotFound, Unavailable."""
-        self.news.clear()
+        self.changed_event.clear()
         operation = await self._operations.get(self.reader, self.operation_id)
         self.seq = operation.seq
         return operation
 
-    async def changed(self, seconds: float | None = None) -> bool:
+    async def wait_for_change(self, seconds: float | None = None) -> bool:
         """Wait for news since `read`, at most `seconds`. Returns whether news came; `read` tells whether the state has changed."""
         try:
             async with asyncio.timeout(seconds):
-                await self.news.wait()
+                await self.changed_event.wait()
         except TimeoutError:
             return False
         return True
@@ -104,7 +104,7 @@ class Watching:
                 left = deadline - loop.time()
                 if operation.done or left <= 0:
                     return operation
-                await watcher.changed(left)
+                await watcher.wait_for_change(left)
 
     async def follow(
         self, reader: Reader, operation_id: UUID, after_seq: int = 0
@@ -133,14 +133,14 @@ class Watching:
                         "The server is shutting down; try again in a moment.",
                         retry_after=1.0,
                     )
-                if not await watcher.changed(self._heartbeat_seconds):
+                if not await watcher.wait_for_change(self._heartbeat_seconds):
                     yield None
 
     def report_end(self, operations: Iterable[UUID]) -> None:
         """Wake the watchers of these operations, which this process has ended."""
         for operation_id in operations:
             for watcher in self._watchers.get(operation_id, ()):
-                watcher.news.set()
+                watcher.changed_event.set()
 
     def drain(self) -> None:
         """End every `follow`, so that its caller goes on at another server."""
@@ -164,7 +164,7 @@ class Watching:
                     # An operation that was deleted, or that the reader may not read any more, has no seq. Its watcher
                     # finds that out when it reads the operation.
                     if seqs.get(watcher.operation_id) != watcher.seq:
-                        watcher.news.set()
+                        watcher.changed_event.set()
 
 
 def _beyond_end(operation: Operation, after_seq: int) -> InvalidRequest:

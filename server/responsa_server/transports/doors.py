@@ -31,14 +31,14 @@ from responsa_server.transports.http.openid import (
     OpenIdGateway,
     OpenIdSessions,
 )
-from responsa_server.transports.http.original.serving import original_routes
-from responsa_server.transports.http.original_settings import OriginalSettings
-from responsa_server.transports.http.originals import PATHS as ORIGINAL_PATHS
-from responsa_server.transports.http.originals import Originals
+from responsa_server.transports.http.original_path_settings import OriginalSettings
+from responsa_server.transports.http.original_paths.serving import original_routes
 from responsa_server.transports.http.page import NAME, StaticPage
 from responsa_server.transports.http.problems import EXCEPTION_HANDLERS, Unexpected
 from responsa_server.transports.http.security_headers import SecurityHeaders
 from responsa_server.transports.http.sessions import SessionExchange, Sessions
+from responsa_server.transports.http.uploaded_files import PATHS as ORIGINAL_PATHS
+from responsa_server.transports.http.uploaded_files import Originals
 from responsa_server.transports.http.uploads import Uploads
 from responsa_server.transports.mcp.routes import PATH as MCP_PATH
 from responsa_server.transports.mcp.routes import Mcp

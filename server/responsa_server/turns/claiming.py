@@ -19,7 +19,7 @@ from responsa_server.domain.turns import Claim, ClaimedTurn, LogRow
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import keep_going
 from responsa_server.turns.admission import Admission
-from responsa_server.turns.runtime import repeat
+from responsa_server.turns.runtime import retry
 from responsa_server.turns.worker import RunOutcome, RunServices, TurnRun
 
 _MOST_AT_ONCE: Final = 32
@@ -250,7 +250,7 @@ class Claiming:
             run.stop_renewing()
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                await repeat(lambda: self._parts.turns.release(claims), _RELEASE_PATIENCE_SECONDS)
+                await retry(lambda: self._parts.turns.release(claims), _RELEASE_PATIENCE_SECONDS)
         except (Unavailable, TimeoutError) as error:
             self._log.error("turns_not_released", turns=len(claims), error=type(error).__name__)
             return
@@ -288,7 +288,7 @@ class Claiming:
     async def _admit_others_after(self, seconds: float, run: TurnRun) -> None:
         await asyncio.sleep(seconds)
         try:
-            await repeat(lambda: self._parts.turns.mark_alone(run.claim, False), _ALONE_PATIENCE_SECONDS)
+            await retry(lambda: self._parts.turns.mark_alone(run.claim, False), _ALONE_PATIENCE_SECONDS)
         except Unavailable as error:  # others wait until the turn has ended
             self._log.warning("turn_stays_alone", reason=error.reason.value, **run.ids)
             return

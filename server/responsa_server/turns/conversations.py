@@ -15,7 +15,7 @@ from responsa_server.domain.knowledge import SourceRef, Sources, SourceSlice
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import CitationCheck, NewId, Verdict
-from responsa_server.turns.runtime import repeat
+from responsa_server.turns.runtime import retry
 
 _PATIENCE_SECONDS: Final = 5.0
 _CONTEXT_BYTES: Final = 4096
@@ -45,7 +45,7 @@ class Conversations:
         """
         _check_title(title)
         identity = self._new_id()
-        return await repeat(
+        return await retry(
             lambda: self.store.create(caller, identity, title, labels, request_id, limit=limit),
             _PATIENCE_SECONDS,
         )

@@ -21,7 +21,7 @@ from responsa_server.domain.turns import (
 )
 from responsa_server.telemetry.unexpected import Loops
 from responsa_server.turns.hub import Hub
-from responsa_server.turns.runtime import Runtime, loop_time, repeat
+from responsa_server.turns.runtime import Runtime, loop_time, retry
 
 _BACKLOG_ROWS: Final = 32
 # A seq beyond the end of any log. A read that begins there returns a turn's state and no rows.
@@ -101,7 +101,7 @@ class Following:
                     # From here on, new rows are delivered again, so that this follower misses no row that is
                     # committed while it reads the log.
                     subscription.behind = subscription.withheld = False
-                    backlog = await repeat(
+                    backlog = await retry(
                         lambda: self._store.backlog(caller, turn_id, cursor, _BACKLOG_ROWS),  # noqa: B023 - awaited in this round
                         _PATIENCE_SECONDS,
                     )
@@ -174,11 +174,11 @@ class Following:
             while True:
                 if subscription.behind or subscription.ended:
                     subscription.behind = subscription.ended = False
-                    look = await repeat(
+                    look = await retry(
                         lambda: self._store.backlog(caller, turn_id, _BEYOND_ALL, 1), _PATIENCE_SECONDS
                     )
                     if look.end_seq is not None:
-                        return await repeat(lambda: self._store.get(caller, turn_id), _PATIENCE_SECONDS)
+                        return await retry(lambda: self._store.get(caller, turn_id), _PATIENCE_SECONDS)
                     if look.watched:  # a waiting caller counts as a follower
                         self._hub.watch(subscription)
                     self._hub.read(turn_id, look.last_seq, look.queue_place)

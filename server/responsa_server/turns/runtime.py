@@ -55,11 +55,11 @@ def loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def repeat(
-    work: Callable[[], Awaitable[Result]], patience_seconds: float, *, awaits_room: bool = False
+async def retry(
+    work: Callable[[], Awaitable[Result]], patience_seconds: float, *, waits_for_disk: bool = False
 ) -> Result:
     """Repeat work until it succeeds, with random pauses that grow exponentially. The work must be safe to repeat.
-    awaits_room: whether to repeat it while a disk is full, too.
+    waits_for_disk: whether to repeat it while a disk is full, too.
 
     Raises the last Unavailable after `patience_seconds`, and any other error at once.
     """
@@ -69,7 +69,7 @@ async def repeat(
         try:
             return await work()
         except Unavailable as error:
-            if loop_time() + pause > deadline or (isinstance(error, StorageFull) and not awaits_room):
+            if loop_time() + pause > deadline or (isinstance(error, StorageFull) and not waits_for_disk):
                 raise
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, hides nothing
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -53,7 +53,7 @@ from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.following import Following, draining
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.pack import ending, pack
-from responsa_server.turns.runtime import Runtime, loop_time, repeat
+from responsa_server.turns.runtime import Runtime, loop_time, retry
 from responsa_server.turns.settings import TurnSettings
 from responsa_server.turns.worker import RunServices, title_of
 from responsa_server.turns.writer import LogWriter
@@ -319,11 +319,11 @@ class Turns:
         assignment = None
         if question.agent_version is not None:
             name, number = question.agent, question.agent_version
-            agent = await repeat(lambda: self._agents.version(name, number), _PATIENCE_SECONDS)
+            agent = await retry(lambda: self._agents.version(name, number), _PATIENCE_SECONDS)
         else:
             agent, assignment = self._agents.assign(question.agent, call.caller.user_id, call.conversation_id)
         async with self._claiming.place(agent) as here:
-            await repeat(lambda: agent.admit(call.caller, question), _PATIENCE_SECONDS)
+            await retry(lambda: agent.admit(call.caller, question), _PATIENCE_SECONDS)
             return await self._begin(call, agent, assignment, here=here)
 
     async def _begin(
@@ -408,7 +408,7 @@ class Turns:
             return accepted
 
         try:
-            accepted = await repeat(work, _PATIENCE_SECONDS)
+            accepted = await retry(work, _PATIENCE_SECONDS)
         except ResponsaError as error:
             # A refused question costs no message. If the database cannot be reached, the turn may have been written.
             if self._gate is not None and not isinstance(error, Unavailable):
@@ -465,7 +465,7 @@ class Turns:
             await self._runtime.faults.at(Fault.AFTER_CANCEL, turn_id)
             return done
 
-        return await repeat(work, _PATIENCE_SECONDS)
+        return await retry(work, _PATIENCE_SECONDS)
 
     async def _cancel_when_unfollowed(self, caller: Principal, turn_id: UUID) -> None:
         await asyncio.sleep(self._runtime.options.disconnect_seconds)
@@ -476,9 +476,7 @@ class Turns:
         try:
             # The caller may have disconnected after this process last reported the turns that it follows.
             await self._following.register()
-            ended = await repeat(
-                lambda: self.store.cancel_unfollowed(caller, turn_id, end), _PATIENCE_SECONDS
-            )
+            ended = await retry(lambda: self.store.cancel_unfollowed(caller, turn_id, end), _PATIENCE_SECONDS)
         except Unavailable as error:
             self._log.warning(
                 "turn_left_running",

@@ -59,7 +59,7 @@ from responsa_server.telemetry.parts import add_up
 from responsa_server.telemetry.stages import IDLE, TRACE_ID, AnyStage, Count, stage
 from responsa_server.telemetry.unexpected import note
 from responsa_server.turns.hub import Hub, Live
-from responsa_server.turns.runtime import Runtime, loop_time, repeat
+from responsa_server.turns.runtime import Runtime, loop_time, retry
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
 
 # How long an agent may take to stop, in seconds. After that, the run ends without waiting for the agent, which can no longer write.
@@ -313,7 +313,7 @@ class TurnRun:
         if spent == Usage():
             return
         try:
-            await repeat(lambda: self._parts.turns.record_usage(self.claim, spent), _BOOK_PATIENCE_SECONDS)
+            await retry(lambda: self._parts.turns.record_usage(self.claim, spent), _BOOK_PATIENCE_SECONDS)
         except Unavailable as error:
             self._log.error("usage_not_booked", reason=error.reason.value, **self.ids)
 
@@ -362,7 +362,7 @@ class TurnRun:
             )
         if self.condemned:
             return worker_lost(turn_id, claimed.losses)
-        if claimed.attempt > 1 and await repeat(
+        if claimed.attempt > 1 and await retry(
             lambda: self._parts.turns.find_withheld([turn_id]), _HISTORY_PATIENCE_SECONDS
         ):
             return self._refuse_access()  # the attempts before have read it, and a checkpoint may contain it
@@ -439,7 +439,7 @@ class TurnRun:
             return caller
         is_told = False
         while True:
-            files = await repeat(
+            files = await retry(
                 lambda: self._parts.conversations.files(caller, conversation), _HISTORY_PATIENCE_SECONDS
             )
             if files is None or not files.is_reading:
@@ -455,7 +455,7 @@ class TurnRun:
         history: Sequence[Message] = ()
         wanted = self._agent.history_messages + self._agent.older_messages
         if wanted > 0 and not claimed.first_in_conversation:
-            history = await repeat(
+            history = await retry(
                 lambda: self._parts.conversations.history(caller, claimed.conversation_id, wanted),
                 _HISTORY_PATIENCE_SECONDS,
             )

@@ -44,7 +44,7 @@ from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import Stage
 from responsa_server.telemetry.unexpected import Loops
 from responsa_server.turns.pack import PendingEvent, ending, merge, number, pack, utf8_length
-from responsa_server.turns.runtime import Runtime, loop_time, repeat
+from responsa_server.turns.runtime import Runtime, loop_time, retry
 
 # This is far above the size of any regular event. A larger event would make a row that fits into no frame, and
 # clients could not read the turn.
@@ -267,8 +267,8 @@ class TurnWriter:
         rows = [*pack(self._runtime.codec, self.claim.turn_id, events), end.row]
         self._note_read(versions_read(terminal))
         conclusion = replace(conclude(end.terminal), read=tuple(self._read))
-        promoted = await repeat(
-            lambda: write(self.claim, rows, conclusion), _PATIENCE_SECONDS, awaits_room=True
+        promoted = await retry(
+            lambda: write(self.claim, rows, conclusion), _PATIENCE_SECONDS, waits_for_disk=True
         )
         self._process_writer.leave(self)
         self.last_seq = rows[-1].last_seq
@@ -541,7 +541,7 @@ class LogWriter:
 
         begun = loop_time()
         try:
-            left_out = await repeat(work, _PATIENCE_SECONDS, awaits_room=True)
+            left_out = await retry(work, _PATIENCE_SECONDS, waits_for_disk=True)
         except Unavailable as error:
             for writer, _ in batch:
                 writer.fail(error)

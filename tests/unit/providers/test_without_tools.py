@@ -11,8 +11,8 @@ from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.nodes.calling import CallTool, CallToolInput
 from responsa_server.agents.nodes.prompt import Prompt, PromptInput, PromptOptions
+from responsa_server.agents.nodes.tool_calls import CallTool, CallToolInput
 from responsa_server.app.models import model_table
 from responsa_server.domain.events import ToolOutcome
 from responsa_server.domain.models import ModelPrompt, PromptMessage, Role

@@ -29,9 +29,11 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.turns import Append, Claim, Conclusion, LogRow, TurnLost, TurnState, TurnStore
+from responsa_server.turns import writer as module
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.settings import TurnOptions
 from responsa_server.turns.writer import MAX_EVENT_BYTES, EventTooLarge, LogWriter, Start, TurnWriter, window
+from tests.instance import PATIENCE
 from tests.plain_codec import PlainCodec, events_of
 from tests.raising import raises
 
@@ -169,7 +171,10 @@ async def test_an_idle_writer_commits_at_once() -> None:
     assert [(row.first_seq, row.last_seq) for row in turn.visible] == [(2, 2), (3, 3)]
 
 
-async def test_text_is_gathered_while_no_follower_waits_for_it_and_the_first_never_is() -> None:
+async def test_text_is_gathered_while_no_follower_waits_for_it_and_the_first_never_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_GATHERING_SECONDS", PATIENCE)
     async with writing_one() as (log, turn):
         turn.waited_for = False
         turn.put(Delta("a", 0))

@@ -7,7 +7,6 @@ from typing import Final
 
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.nodes import (
-    calling,
     checking,
     choosing,
     deciding,
@@ -20,6 +19,7 @@ from responsa_server.agents.nodes import (
     summariser,
     teacher,
 )
+from responsa_server.agents.nodes import tool_calls as calling
 from responsa_server.system.plugins import Group, load_rows
 
 _OWN: Final[Mapping[str, NodeKind]] = {

@@ -12,13 +12,13 @@ import pytest
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.failed_tools import failures_said
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.nodes.calling import (
+from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
+from responsa_server.agents.nodes.tool_calls import (
     CallTool,
     CallToolInput,
     FailureReporter,
     FailureReporterInput,
 )
-from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import (
     ByteRange,

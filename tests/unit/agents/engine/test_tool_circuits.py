@@ -12,7 +12,7 @@ from responsa_server.agents.engine.calling import CallModel
 from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.tool_circuits import KIND, KIND_OF_USERS, tool_of, tool_of_user
-from responsa_server.agents.nodes.calling import CallTool, CallToolInput
+from responsa_server.agents.nodes.tool_calls import CallTool, CallToolInput
 from responsa_server.domain.breakers import OPEN_SECONDS, Breakers, CircuitsPart
 from responsa_server.domain.events import ToolFault, ToolOutcome, ToolReturned
 from responsa_server.domain.parts import Health

@@ -13,7 +13,6 @@ from responsa_server.agents.engine.asking import Pricing, no_price
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import fence
-from responsa_server.agents.nodes.calling import CallTool, CallToolInput
 from responsa_server.agents.nodes.prompt import (
     Prompt,
     PromptInput,
@@ -22,6 +21,7 @@ from responsa_server.agents.nodes.prompt import (
     prompt_messages,
     turn_messages,
 )
+from responsa_server.agents.nodes.tool_calls import CallTool, CallToolInput
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, ToolCalled, ToolOutcome, ToolSource, Usage
 from responsa_server.domain.faults import Fault

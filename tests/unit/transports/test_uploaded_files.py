@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from responsa_server.domain.knowledge import file_name
-from responsa_server.transports.http.originals import attachment
+from responsa_server.transports.http.uploaded_files import attachment
 
 
 @pytest.mark.parametrize(

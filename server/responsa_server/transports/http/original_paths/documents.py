@@ -16,7 +16,7 @@ from responsa.admin.v1 import source_pb2
 from responsa.knowledge.v1 import document_pb2, subject_profile_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.type.v1 import scope_pb2
-from responsa_server.transports.http.original.rows import (
+from responsa_server.transports.http.original_paths.rows import (
     ADMIN,
     IDENTIFIED,
     KNOWLEDGE,

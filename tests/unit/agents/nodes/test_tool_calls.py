@@ -20,7 +20,7 @@ from responsa_server.agents.engine.calling import (
 from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import TurnLimits
-from responsa_server.agents.nodes.calling import CallTool, CallToolInput, CallToolOutput
+from responsa_server.agents.nodes.tool_calls import CallTool, CallToolInput, CallToolOutput
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.events import (
     ByteRange,

@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.auth.v1 import deletion_receipt_pb2, session_pb2, user_pb2
-from responsa_server.transports.http.original.rows import (
+from responsa_server.transports.http.original_paths.rows import (
     ADMIN,
     AUTH,
     Json,

@@ -18,9 +18,9 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of
 from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
-from responsa_server.transports.http.original import documents, people, questions, reports
-from responsa_server.transports.http.original.rows import PAGE_SIZE, Given, Json, OriginalRow, page_size
-from responsa_server.transports.http.original_settings import OriginalSettings
+from responsa_server.transports.http.original_path_settings import OriginalSettings
+from responsa_server.transports.http.original_paths import documents, people, questions, reports
+from responsa_server.transports.http.original_paths.rows import PAGE_SIZE, Given, Json, OriginalRow, page_size
 from responsa_server.transports.http.sessions import json_of
 from responsa_server.transports.http.uploads import CLIENT_CLOSED_REQUEST, is_form, upload
 from responsa_server.transports.http.uploads import METHOD as UPLOAD

@@ -12,7 +12,8 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import citation_pb2, conversation_pb2, feedback_pb2, message_pb2, turn_pb2
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.transports.http.original.rows import (
+from responsa_server.transports.http.original_path_settings import OriginalSettings
+from responsa_server.transports.http.original_paths.rows import (
     IDENTIFIED,
     MAX_QUESTION_BODY,
     UUID,
@@ -26,7 +27,6 @@ from responsa_server.transports.http.original.rows import (
     row_of_list,
     row_of_one,
 )
-from responsa_server.transports.http.original_settings import OriginalSettings
 
 
 def _exchange(turn: turn_pb2.Turn) -> dict[str, object]:

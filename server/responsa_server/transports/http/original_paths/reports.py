@@ -10,7 +10,7 @@ from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.admin.v1 import insight_pb2
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.auth.v1 import usage_report_pb2
-from responsa_server.transports.http.original.rows import (
+from responsa_server.transports.http.original_paths.rows import (
     ADMIN,
     AUTH,
     IDENTIFIED,
