@@ -94,8 +94,8 @@ def test_purge_leaves_a_volume_for_the_databases_in_place(tmp_path: Path) -> Non
         pytest.skip("this machine lets root mount nothing, not even for itself")
     purged = (
         "import sys, pathlib\n"
-        "from responsa_local.embedded import Layout, purge\n"
-        "purge(Layout.of(pathlib.Path(sys.argv[1])).prepare())\n"
+        "from responsa_local.embedded import EmbeddedLayout, purge\n"
+        "purge(EmbeddedLayout.of(pathlib.Path(sys.argv[1])).prepare())\n"
         "print(list(pathlib.Path('/var/lib/responsa').iterdir()))\n"
     )
     command = [*within, sys.executable, "-c", purged, str(tmp_path / "home")]
