@@ -89,8 +89,8 @@ async def test_invitations_are_links_and_a_wrong_address_stops_no_other(responsa
     assert done.code == 2
     ada, bob = done.out.splitlines()
     assert ada.startswith("ada@example.org  http")
-    assert ada.endswith("/?tenant=branch#invitation=code-ada")
-    assert bob.endswith("#invitation=code-bob")
+    assert ada.endswith("/?tenant=branch#invitation=code-ada&email=ada%40example.org")
+    assert bob.endswith("#invitation=code-bob&email=bob%40example.org")
     assert "nowhere: No address." in done.err
     assert "1 address got no invitation." in done.err
     again = await responsa("users", "reset", "ada@example.org")

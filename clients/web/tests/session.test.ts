@@ -29,14 +29,19 @@ describe("takeSecret", () => {
     for (const [hash, kind, value] of [["#code=rsc_abc", "code", "rsc_abc"], ["#invitation=rsi_abc", "invitation", "rsi_abc"], ["#reset=rsx_abc", "reset", "rsx_abc"], ["#/reset=rsx_abc", "reset", "rsx_abc"], ["#/confirm=rse_abc", "confirm", "rse_abc"], ["#confirm=rse_abc", "confirm", "rse_abc"]] as const) {
       const bar = new Bar(hash);
       expect(hasSecret(hash)).toBe(true);
-      expect(takeSecret(bar, bar)).toEqual({ kind, value });
+      expect(takeSecret(bar, bar)).toEqual({ kind, value, email: "" });
       expect(bar.written).toEqual(["/?a=1"]);
     }
   });
 
+  it("takes the address that an invitation names", () => {
+    const bar = new Bar("#invitation=rsi_abc&email=ada%2Bx%40example.org");
+    expect(takeSecret(bar, bar)).toEqual({ kind: "invitation", value: "rsi_abc", email: "ada+x@example.org" });
+  });
+
   it("removes an empty code, too", () => {
     const bar = new Bar("#code=");
-    expect(takeSecret(bar, bar)).toEqual({ kind: "code", value: "" });
+    expect(takeSecret(bar, bar)).toEqual({ kind: "code", value: "", email: "" });
     expect(bar.written).toEqual(["/?a=1"]);
   });
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -88,7 +89,7 @@ def invite(
                 refused += 1
                 print_error(f"{email}: {error.message}")
                 continue
-            link = f"{base}#invitation={invitation.code}" if base else ""
+            link = f"{base}#invitation={invitation.code}&email={quote(email)}" if base else ""
             if json:
                 expiry = as_json(invitation).get("expireTime")
                 print_json({"email": email, "code": invitation.code, "link": link, "expireTime": expiry})

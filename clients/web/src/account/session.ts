@@ -13,6 +13,8 @@ const SECRETS: readonly SecretKind[] = ["code", "invitation", "reset", "confirm"
 export interface Secret {
   readonly kind: SecretKind;
   readonly value: string;
+  /** The address that an invitation names; "" for none. */
+  readonly email: string;
 }
 
 /** The fields of a fragment. Links in mails have a slash before the first field: `#/confirm=…`. */
@@ -32,7 +34,7 @@ export function takeSecret(place: Pick<Location, "hash" | "pathname" | "search">
   const kind = SECRETS.find((one) => found.has(one));
   if (kind === undefined) return undefined;
   history.replaceState(null, "", place.pathname + place.search);
-  return { kind, value: found.get(kind)! };
+  return { kind, value: found.get(kind)!, email: found.get("email") ?? "" };
 }
 
 /** What begins a session. An empty tenant is the server's default tenant. */

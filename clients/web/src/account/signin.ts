@@ -62,7 +62,10 @@ export class SignInView {
     // Only a visitor on the machine where Responsa runs can run the command.
     this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#providers, this.#others, ...(onLoopback(location.hostname) ? [this.#command] : []));
     this.#tenant.control.addEventListener("change", () => void this.#learn());
-    if (secret?.kind === "invitation") this.#invitation.control.value = secret.value;
+    if (secret?.kind === "invitation") {
+      this.#invitation.control.value = secret.value;
+      this.#email.control.value = secret.email;
+    }
     if (secret?.kind === "reset") this.#code.control.value = secret.value;
     if (secret?.kind === "confirm") this.#confirmation.control.value = secret.value;
     this.#change(secret?.kind === "invitation" ? "register" : secret?.kind === "reset" || secret?.kind === "confirm" ? secret.kind : "signIn");

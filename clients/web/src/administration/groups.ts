@@ -2,10 +2,11 @@
 
 import type { Group, GroupMember } from "@responsa/contract/responsa/admin/v1/group_pb.js";
 import { wellFormed } from "@responsa/client/parts.js";
+import { t as personText } from "../language/account/texts.js";
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf, withWait } from "../server/errors.js";
-import { plainName, usersWith } from "../server/people.js";
+import { oneOf, plainName, usersWith } from "../server/people.js";
 import { nameWithin } from "../text/names.js";
 import { filled, prompted, shown } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
@@ -15,6 +16,7 @@ import { actButton, beginButton, ResourceList, tries, type Stage } from "../widg
 
 const NAME_LENGTH = 200; // the maximum number of a name's bytes
 const MEMBERS = 200; // the maximum number of members that the dialog lists
+const ADDED = 15; // the maximum number of addresses in a filter
 
 export function groupsList(api: Pick<Api, "admin">, say: (text: string) => void) {
   return new ResourceList({
@@ -77,7 +79,8 @@ async function edit(api: Pick<Api, "admin">, stage: Stage, { name, displayName, 
 }
 
 async function changeMembers(api: Pick<Api, "admin">, stage: Stage, { name, displayName }: Group): Promise<void> {
-  const person = new PersonField(t("addMember"), usersWith(api, "state = ACTIVE"));
+  const person = new PersonField(t("addMember"), usersWith(api, "state = ACTIVE"), t("addMemberNote"));
+  person.control.maxLength = 4000; // of a list of addresses
   const list = element("ul", { class: "documents people", "aria-label": t("members") });
   const problem = element("p", { class: "problem", role: "alert" });
   const paint = async () => {
@@ -105,6 +108,13 @@ async function changeMembers(api: Pick<Api, "admin">, stage: Stage, { name, disp
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     void perform(async () => {
+      const emails = addressesIn(person.text);
+      if (emails.length > 1 && emails.every((email) => email.includes("@"))) {
+        const left = await addAll(api, name, emails);
+        person.control.value = left.join(", ");
+        if (left.length > 0) person.refuse(personText("nobodyMatches"));
+        return;
+      }
       const chosen = await person.chosen();
       if (!chosen) return;
       await api.admin.addGroupMembers({ name, users: [chosen.name] });
@@ -115,4 +125,21 @@ async function changeMembers(api: Pick<Api, "admin">, stage: Stage, { name, disp
   await shown(t("membersOf", { name: nameWithin(displayName) }), t("done"), [list, form, problem], person.control);
   await stage.again();
   stage.home.focus();
+}
+
+/** Add the active users with these addresses to a group. Returns the addresses of nobody. */
+async function addAll(api: Pick<Api, "admin">, name: string, emails: readonly string[]): Promise<string[]> {
+  const left: string[] = [];
+  for (let first = 0; first < emails.length; first += ADDED) {
+    const some = emails.slice(first, first + ADDED).map((email) => email.toLowerCase());
+    const { users } = await api.admin.listUsers({ filter: `state = ACTIVE AND ${oneOf("email", some)}`, pageSize: ADDED });
+    if (users.length > 0) await api.admin.addGroupMembers({ name, users: users.map((user) => user.name) });
+    left.push(...some.filter((email) => users.every((user) => user.email !== email)));
+  }
+  return left;
+}
+
+/** The addresses in a text, which commas, semicolons, spaces or lines separate, each once. */
+export function addressesIn(text: string): string[] {
+  return [...new Set(text.split(/[\s,;]+/).filter(Boolean))];
 }

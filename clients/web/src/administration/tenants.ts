@@ -104,7 +104,7 @@ class TenantActs {
     if (!(await filled({ title: t("newTenant"), action: t("create"), fields: [id.root, name.root, email.root], first: id.control, act, explain })) || !made) return;
     stage.say(t("tenantCreated"));
     await stage.again();
-    await this.#showCode(stage, t("theTenantIsCreated"), `tenants/${id.control.value.trim()}`, made);
+    await this.#showCode(stage, t("theTenantIsCreated"), `tenants/${id.control.value.trim()}`, made, email.control.value.trim());
   }
 
   async #invite(stage: Stage, tenant: Tenant): Promise<void> {
@@ -118,13 +118,13 @@ class TenantActs {
     const title = t("inviteAdministratorTitle", { tenant: labelOf(tenant) });
     if ((await filled({ title, action: t("makeInvitation"), fields: [email.root], first: email.control, act, explain })) && made) {
       stage.say(t("invitationMade"));
-      await this.#showCode(stage, t("theInvitation"), tenant.name, made);
+      await this.#showCode(stage, t("theInvitation"), tenant.name, made, email.control.value.trim());
     }
     focusOn(stage, t("inviteAdministratorOf", { tenant: labelOf(tenant) }));
   }
 
-  async #showCode({ say, root: view }: Stage, title: string, tenant: string, { invitationCode: code, invitationExpireTime }: Invited): Promise<void> {
-    const link = await codeLink(this.#api, tenant, "invitation", code);
+  async #showCode({ say, root: view }: Stage, title: string, tenant: string, { invitationCode: code, invitationExpireTime }: Invited, email: string): Promise<void> {
+    const link = await codeLink(this.#api, tenant, "invitation", code, email);
     await showSecret({ title, text: t("tenantCodeText", { until: until(invitationExpireTime) }), lines: [["code", code], ["link", link]], say, view });
   }
 

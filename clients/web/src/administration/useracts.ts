@@ -167,10 +167,10 @@ export class UserActs {
 }
 
 /** A link to the page that carries a code in its fragment, and the tenant if it is not the default one. */
-export async function codeLink(api: Pick<Api, "auth">, tenant: string, kind: "invitation" | "reset", code: string): Promise<string> {
+export async function codeLink(api: Pick<Api, "auth">, tenant: string, kind: "invitation" | "reset", code: string, email = ""): Promise<string> {
   const usual = await api.auth.listSignInMethods({}).then((found) => found.tenant, () => "");
   const query = tenant === usual ? "" : `?${new URLSearchParams({ tenant: tenant.replace(/^tenants\//, "") }).toString()}`;
-  return `${location.origin}/${query}#${kind}=${code}`;
+  return `${location.origin}/${query}#${kind}=${code}${email && `&email=${encodeURIComponent(email)}`}`;
 }
 
 /** The part of a sentence that says until when a code is valid. */

@@ -16,7 +16,7 @@ import { beginButton, ResourceList, tries, type Stage } from "../widgets/resourc
 import type { Part } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
 import { ruled } from "../language/language.js";
-import { groupsList } from "./groups.js";
+import { addressesIn, groupsList } from "./groups.js";
 import { invitationsList } from "./invitations.js";
 import { codeLink, lastSignIn, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
 import { UserPage } from "./userpage.js";
@@ -139,15 +139,10 @@ export class UsersView implements Part {
     if (made.length === 0) return;
     this.#hooks.say(t("invitationsMade", { count: made.length }));
     await this.#invitations.again();
-    const links = await Promise.all(made.map(({ code }) => codeLink(this.#api, this.#hooks.me.tenant, "invitation", code)));
+    const links = await Promise.all(made.map(({ code, email }) => codeLink(this.#api, this.#hooks.me.tenant, "invitation", code, email)));
     const [only, ...others] = made;
     const alone = others.length === 0;
     const lines = alone ? ([["code", only!.code], ["link", links[0]!]] as const) : made.map(({ email }, place) => ["link", links[place]!, email] as const);
     await showSecret({ title: t(alone ? "theInvitation" : "theInvitations"), text: t(alone ? "handInvitation" : "handInvitations", { until: only!.until }), lines, say: this.#hooks.say, view: this.root });
   }
-}
-
-/** The addresses in a text, which commas, semicolons, spaces or lines separate, each once. */
-function addressesIn(text: string): string[] {
-  return [...new Set(text.split(/[\s,;]+/).filter(Boolean))];
 }
