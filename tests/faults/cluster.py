@@ -33,7 +33,7 @@ from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, EmbeddedRe
 from responsa_local.envoy.envoy_config import EnvoyConfig, render
 from responsa_local.envoy.replicas import Replica as Endpoint
 from responsa_local.envoy.replicas import Replicas
-from responsa_server.app.resources import bring_up_to_date, identity_of
+from responsa_server.app.resources import bring_up_to_date, open_identity
 from responsa_server.app.settings import load
 from responsa_server.domain.addresses import UnixAddress, parse
 from responsa_server.domain.people import Role
@@ -437,7 +437,7 @@ class Cluster:
         """A tenant that no other campaign uses."""
         tenant = f"campaign-{next(self._numbers)}"
         settings = load(home=self.layout.home, port=self.port, DATABASE_URL=None)
-        async with identity_of(settings, self.layout) as identity:
+        async with open_identity(settings, self.layout) as identity:
             await identity.create_tenant(tenant, tenant)
             keys: list[str] = []
             for role in (Role.USER, Role.ADMIN):

@@ -26,7 +26,7 @@ from responsa.auth.v1.user_pb2 import User
 from responsa.chat.v1.chat_service_pb2 import AskRequest
 from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, purge
 from responsa_local.envoy.envoy_config import EnvoyConfig
-from responsa_server.app.resources import ensure_administrator, identity_of
+from responsa_server.app.resources import ensure_administrator, open_identity
 from responsa_server.app.settings import load
 from responsa_server.domain import names
 from responsa_server.domain.people import Role
@@ -115,7 +115,7 @@ def server(
         settings = load(
             home=home, DATABASE_URL=urls.owner, DATABASE_APP_URL=urls.app, DATABASE_LOG_URL=urls.log
         )
-        async with identity_of(settings, layout) as identity:
+        async with open_identity(settings, layout) as identity:
             await ensure_administrator(identity, layout.api_key)
             await identity.create_tenant("strangers", "Strangers")
             user = await identity.create_user("strangers", "Ann", "ann@strangers.example", Role.USER)
