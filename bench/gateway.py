@@ -10,7 +10,7 @@ from bench.interleaved import by, calls, interleaved
 from bench.jobs import Call, Job, Outcome, Transport
 from bench.report import Line
 from bench.run import FEW, Run
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 
 TITLE: Final = (
     "Envoy: the port compared with the server's own socket (ours: through Envoy; peer: direct gRPC)"
@@ -54,7 +54,7 @@ def _compared(
 ) -> list[Line]:
     run.say(f"Envoy: {what}")
     seconds = (2.0 if not run.quick else 0.5) if number == 0 else 60.0
-    direct = f"unix:{EmbeddedLayout.of(run.place.home).server_socket}"
+    direct = f"unix:{LocalLayout.of(run.place.home).server_socket}"
 
     def side(transport: Transport, target: str) -> Callable[[int], Outcome]:
         def make(place: int, *, seconds: float = seconds, number: int = number) -> Outcome:

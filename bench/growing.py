@@ -21,7 +21,7 @@ from bench.library import make_collection
 from bench.processes import Place
 from bench.report import Line
 from bench.run import Run
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from responsa_server.domain.passage_words import pack
 from responsa_server.domain.passages import ANALYSIS_VERSION
 
@@ -62,7 +62,7 @@ def write_passages(at: Place, size: int) -> None:
     """Makes a collection of passages without vectors, as ingestion would write them."""
     collection, chance = collection_of(size), random.Random(size)
     make_collection(at, collection)
-    url = EmbeddedPostgres(EmbeddedLayout.of(at.home)).dsn("superuser")
+    url = EmbeddedPostgres(LocalLayout.of(at.home)).dsn("superuser")
     with psycopg.connect(url) as connection:
         with connection.cursor().copy(f"COPY responsa.passage ({_COLUMNS}) FROM STDIN") as copy:
             for _ in range(size):
@@ -135,7 +135,7 @@ def measure(run: Run) -> list[Line]:
         job = Job(
             Call.SEARCH,
             Transport.GRPC,
-            f"unix:{EmbeddedLayout.of(run.place.home).server_socket}",
+            f"unix:{LocalLayout.of(run.place.home).server_socket}",
             run.place.key,
             calls=calls,
             texts=[next(questions) for _ in range(calls)],

@@ -19,7 +19,7 @@ from bench.run import MANY, PARAGRAPHS, Run
 from responsa_formats.parsers import markdown
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.text.sections import Whole
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.app.resources import new_id
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
@@ -98,7 +98,7 @@ def measure(run: Run) -> list[Line]:
     """Passages per second on both sides, over new documents in each round."""
     number = run.pick(3, 2)
     model = load_model(
-        EmbeddedLayout.of(run.place.home).data / "models", threads=RetrievalSettings().embedding_threads
+        LocalLayout.of(run.place.home).data / "models", threads=RetrievalSettings().embedding_threads
     )
     counted: list[int] = []
     embedded: list[int] = []

@@ -16,7 +16,7 @@ from typing import Final
 from uuid_utils.compat import uuid7
 
 from bench.report import Line
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, EmbeddedRedis, purge
+from responsa_local.embedded import EmbeddedPostgres, EmbeddedRedis, LocalLayout, purge
 from responsa_server.app.process import run
 from responsa_server.domain.limits import MINUTE, Room, Scope
 from responsa_server.domain.people import Role
@@ -50,7 +50,7 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
     with tempfile.TemporaryDirectory(prefix="rsp-limits-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        layout = EmbeddedLayout.of(folder / "home").prepare()
+        layout = LocalLayout.of(folder / "home").prepare()
         postgres, redis = EmbeddedPostgres(layout), EmbeddedRedis(layout)
         postgres.start()
         redis.start()

@@ -34,7 +34,7 @@ from bench.run import FEW
 from responsa.auth.v1 import user_pb2
 from responsa_client import Responsa
 from responsa_client.errors import ResponsaError
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 
 GHZ: Final = "github.com/bojand/ghz/cmd/ghz"
 GHZ_VERSION: Final = "v0.120.0"
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             questions = answered_questions(at, FEW, corpus.questions(texts, 100), _QUESTIONS)
             key = service_key(at)
             calls, quickly = (_FEW_CALLS, _STREAMS[:1]) if options.quick else (options.calls, _STREAMS)
-            targets = {"Envoy": at.target, "direct": f"unix://{EmbeddedLayout.of(at.home).server_socket}"}
+            targets = {"Envoy": at.target, "direct": f"unix://{LocalLayout.of(at.home).server_socket}"}
             scope = {"collections": [f"collections/{FEW}"]}
             asked = [{"text": question, "options": {"scope": scope}} for question in questions]
             data: Mapping[str, Sequence[Mapping[str, Any]]] = {

@@ -19,7 +19,7 @@ import numpy as np
 import psycopg
 
 from bench.recall import LIMIT, Vectors, report, vectors_of
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, purge
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout, purge
 
 TENANTS: Final = 30
 LARGE: Final[Mapping[int, float]] = {0: 0.5, 1: 0.1}
@@ -41,7 +41,7 @@ def main() -> None:
     print(f"{len(vectors)} vectors, {real} of them real; {len(questions)} questions")
     truths = {tenant: _truth(vectors, owners, questions, tenant) for tenant in MEASURED.values()}
     with tempfile.TemporaryDirectory() as folder:
-        layout = EmbeddedLayout.of(Path(folder)).prepare()
+        layout = LocalLayout.of(Path(folder)).prepare()
         server = EmbeddedPostgres(
             layout, settings=[("maintenance_work_mem", "1GB"), ("shared_buffers", "1GB")]
         )

@@ -28,7 +28,7 @@ import numpy as np
 import psycopg
 
 from bench.documentation import pages
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, purge
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout, purge
 from responsa_server.providers.minilm import load
 
 _SENTENCES: Final = re.compile(r"(?<=[.!?])\s+")
@@ -109,7 +109,7 @@ def report(name: str, questions: int, truth: Vectors, search: Search, cpu: Calla
 
 def postgres(vectors: Vectors, questions: Vectors, truth: Vectors) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        layout = EmbeddedLayout.of(Path(folder))
+        layout = LocalLayout.of(Path(folder))
         layout.prepare()
         server = EmbeddedPostgres(layout, settings=[("maintenance_work_mem", "512MB")])
         server.start()

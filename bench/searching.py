@@ -12,7 +12,7 @@ from bench.jobs import Call, Job, Outcome, Transport
 from bench.library import passages_of
 from bench.report import Line
 from bench.run import MANY, PARAGRAPHS, Run
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.settings import RetrievalSettings
 
@@ -36,9 +36,9 @@ def measure(run: Run) -> list[Line]:
     rounds, a_round = run.pick(3, 2), run.pick(150, 50)
     fresh = iter(corpus.questions(run.many, 8 * rounds * a_round))
     model = load_model(
-        EmbeddedLayout.of(run.place.home).data / "models", threads=RetrievalSettings().embedding_threads
+        LocalLayout.of(run.place.home).data / "models", threads=RetrievalSettings().embedding_threads
     )
-    target = f"unix:{EmbeddedLayout.of(run.place.home).server_socket}"
+    target = f"unix:{LocalLayout.of(run.place.home).server_socket}"
 
     def search(mode: str, streams: int) -> Outcome:
         questions = [next(fresh) for _ in range(a_round)]

@@ -12,7 +12,7 @@ import psutil
 
 from bench.processes import Place, Started, command, place, running
 from bench.report import Line
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 
 TITLE: Final = "Start: `responsa up` until `responsa ask` has printed its answer"
 _QUESTION: Final = "How does a client continue after a lost connection?"
@@ -66,7 +66,7 @@ def _once(at: Place) -> dict[str, float]:
 def _parts(started: Started) -> dict[str, float]:
     """The parts of a start up to the server's readiness, in seconds, from the times at which processes began, and from
     what they left in files. Parts without a number run beside those with one."""
-    layout = EmbeddedLayout.of(started.place.home)
+    layout = LocalLayout.of(started.place.home)
     up = psutil.Process(started.pid)
     begun = time.time() - (time.perf_counter() - started.begun)
 

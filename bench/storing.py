@@ -19,7 +19,7 @@ from bench.peers.parts import EvidenceKind
 from bench.processes import Place, peer
 from bench.report import Line
 from bench.run import Run
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 
 LOG: Final = "What a turn of 69 events (start, 3 statuses, 64 deltas, answer) keeps, indexes included"
 SEARCHING: Final = "What a turn that searches a documentation of 705 kB keeps, indexes included"
@@ -126,7 +126,7 @@ def _ask(run: Run, target: str, *, streams: int, number: int = 0, seconds: float
 
 @contextmanager
 def _superuser(at: Place) -> Generator[psycopg.Connection]:
-    url = EmbeddedPostgres(EmbeddedLayout.of(at.home)).dsn("superuser")
+    url = EmbeddedPostgres(LocalLayout.of(at.home)).dsn("superuser")
     with psycopg.connect(url, autocommit=True) as database:
         yield database
 

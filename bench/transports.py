@@ -12,7 +12,7 @@ from bench.interleaved import interleaved
 from bench.jobs import Call, Job, Transport
 from bench.report import Line
 from bench.run import Run
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 
 TITLE: Final = (
     "CPU of a turn by transport, through Envoy (ours), compared with gRPC on the server's "
@@ -33,7 +33,7 @@ _STREAMS: Final = 4
 def measure(run: Run) -> list[Line]:
     """Measures the CPU of the server, and Envoy's beside it. What the idle server uses in the same time is subtracted,
     because a cell with fewer turns has more of it."""
-    direct = f"unix:{EmbeddedLayout.of(run.place.home).server_socket}"
+    direct = f"unix:{LocalLayout.of(run.place.home).server_socket}"
     seconds = run.pick(4.0, 1.0)
 
     def side(transport: Transport, target: str, place: int) -> Metered:

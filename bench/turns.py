@@ -16,7 +16,7 @@ from bench.peers.parts import EvidenceKind
 from bench.processes import peer_process
 from bench.report import Line
 from bench.run import FEW, Run
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 
 TITLE: Final = (
     "Durable turns of 69 events (start, 3 statuses, 64 deltas, answer), compared with the "
@@ -57,7 +57,7 @@ def measure(run: Run) -> list[Line]:
         for streams in _STREAMS:
             lines += _compared(run, TITLE, ours, peers, streams)
     with peer_process(run.place, _PEER, "--evidence", EvidenceKind.LIBRARY) as (target, pid):
-        ours = (f"unix:{EmbeddedLayout.of(run.place.home).server_socket}", (run.up,))
+        ours = (f"unix:{LocalLayout.of(run.place.home).server_socket}", (run.up,))
         for streams in (1, 16):
             lines += _compared(run, LIBRARY, ours, {"in memory": (target, (run.up, pid))}, streams)
     return lines

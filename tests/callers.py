@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from responsa_server.app.accounts import AccountServices
 from responsa_server.app.resources import database_urls, open_identity
 from responsa_server.app.settings import load
@@ -62,7 +62,7 @@ class Registry:
     """Blocking calls to the identity service on the database of a running instance. `responsa admin` uses the service in the same way."""
 
     def __init__(self, instance: Instance) -> None:
-        self._layout = EmbeddedLayout.of(instance.home)
+        self._layout = LocalLayout.of(instance.home)
         self.owner_key = instance.key
         self._postgres = EmbeddedPostgres(self._layout)
         self.port = instance.port

@@ -25,7 +25,7 @@ from redis import Redis
 from structlog.dev import ConsoleRenderer, plain_traceback
 
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, EmbeddedRedis, purge
+from responsa_local.embedded import EmbeddedPostgres, EmbeddedRedis, LocalLayout, purge
 from responsa_local.embedded.layout import DATABASE, SUPERUSER
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.providers.minilm import DIMENSIONS, Float, MiniLmEmbedder, load
@@ -118,7 +118,7 @@ def urls_of(postgres: EmbeddedPostgres, name: str) -> DatabaseUrls:
 
 
 @pytest.fixture(scope="session")
-def layout() -> Iterator[EmbeddedLayout]:
+def layout() -> Iterator[LocalLayout]:
     """The file locations of this run's throw-away instance.
 
     The files are in memory if there is room, because each test copies a database of 300 files and removes it again.
@@ -132,13 +132,13 @@ def layout() -> Iterator[EmbeddedLayout]:
         with pytest.MonkeyPatch.context() as patched:
             if roomy:
                 patched.setattr("responsa_local.embedded.layout.ROOT_PLACES", folder / "root")
-            places = EmbeddedLayout.of(folder / "home").prepare()
+            places = LocalLayout.of(folder / "home").prepare()
         yield places
         purge(places)
 
 
 @pytest.fixture(scope="session")
-def postgres(layout: EmbeddedLayout) -> Iterator[EmbeddedPostgres]:
+def postgres(layout: LocalLayout) -> Iterator[EmbeddedPostgres]:
     """A real PostgreSQL, started for this run. Its data need not survive a power cut, and its passwords cost a client little to prove."""
     seeds.plant(layout)
     settings = [
@@ -164,7 +164,7 @@ def postgres(layout: EmbeddedLayout) -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def redis_url(layout: EmbeddedLayout) -> Iterator[str]:
+def redis_url(layout: LocalLayout) -> Iterator[str]:
     """A real Redis, started for this run."""
     part = EmbeddedRedis(layout)
     part.start()
@@ -178,7 +178,7 @@ def redis_url(layout: EmbeddedLayout) -> Iterator[str]:
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
     """A Redis of this test alone, which the test may stop."""
-    part = EmbeddedRedis(EmbeddedLayout.of(tmp_path / "home").prepare())
+    part = EmbeddedRedis(LocalLayout.of(tmp_path / "home").prepare())
     part.start()
     try:
         yield part

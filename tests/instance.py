@@ -27,7 +27,7 @@ import psutil
 import pytest
 from pydantic import BaseModel
 
-from responsa_local.embedded import EmbeddedLayout, purge
+from responsa_local.embedded import LocalLayout, purge
 from responsa_server.identity.settings import LimitSettings
 from tests import seeds
 from tests.forked import responsa
@@ -177,7 +177,7 @@ class Instance:
         """Start the instance. Does not wait until it is ready. options: of `responsa up`."""
         # A prefix may start the instance as another user, who must own the database. Benchmarks have no seed.
         if seeds.FOLDER in os.environ and not (self.new or self.within or self.home.exists()):
-            seeds.plant(EmbeddedLayout.of(self.home).prepare())
+            seeds.plant(LocalLayout.of(self.home).prepare())
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self._process = subprocess.Popen(
                 tied(*self.within, *self.command("up", *options)),
@@ -275,7 +275,7 @@ class Instance:
         if self._process is not None and self._process.poll() is None:
             assert self.interrupt() == 0, self.said()
         self.until_nothing_left()
-        purge(EmbeddedLayout.of(self.home))
+        purge(LocalLayout.of(self.home))
 
 
 def instance_in(folder: Path, /, **settings: str) -> AbstractContextManager[Instance]:

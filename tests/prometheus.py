@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from tests.instance import ROOT, Instance, eventually, free_port
 from tests.tied import tied
 
@@ -61,7 +61,7 @@ def watching(instance: Instance, rules: Path = RULES) -> Generator[Prometheus]:
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         prometheus = Prometheus(f"http://127.0.0.1:{port}")
-        servers = {"files": [f"{EmbeddedLayout.of(instance.home).metrics}/*.json"], "refresh_interval": "1s"}
+        servers = {"files": [f"{LocalLayout.of(instance.home).metrics}/*.json"], "refresh_interval": "1s"}
         configuration = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [f"{rules}/*.yml"],

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, purge
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout, purge
 from responsa_server.providers.minilm import load
 from responsa_server.stores.postgres.migrate import migrate
 
@@ -35,11 +35,11 @@ def end() -> None:
     while _made:
         folder = Path(_made.pop())
         os.environ.pop(FOLDER, None)
-        purge(EmbeddedLayout.of(folder / "home"))
+        purge(LocalLayout.of(folder / "home"))
         shutil.rmtree(folder)
 
 
-def plant(layout: EmbeddedLayout) -> None:
+def plant(layout: LocalLayout) -> None:
     """Copy the run's cluster and its embedding model into a prepared home that has none yet. PostgreSQL then starts as
     if it had run on this home before, with the database `responsa` and all migrations, but without rows.
     """
@@ -50,14 +50,14 @@ def plant(layout: EmbeddedLayout) -> None:
     plant_programs(source, layout)
 
 
-def plant_programs(source: EmbeddedLayout, layout: EmbeddedLayout) -> None:
+def plant_programs(source: LocalLayout, layout: LocalLayout) -> None:
     """Let a PostgreSQL that root starts use the programs of another one."""
     if layout.root_place is not None and source.root_place is not None:
         for programs in source.root_place.glob("pgserver-*"):
             _share(programs, layout.root_place)
 
 
-def plant_model(layout: EmbeddedLayout) -> None:
+def plant_model(layout: LocalLayout) -> None:
     """Put the file of the run's embedding model into a prepared home."""
     _share(models(), layout.data)
 
@@ -73,14 +73,14 @@ def _share(folder: Path, into: Path) -> None:
     subprocess.run(["cp", "-al" if linked else "-a", folder, into], check=True)
 
 
-def _source() -> EmbeddedLayout:
+def _source() -> LocalLayout:
     folder = Path(os.environ[FOLDER])
     made = folder / "made"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if made.exists():
-            return EmbeddedLayout.of(folder / "home")
-        layout = EmbeddedLayout.of(folder / "home").prepare()
+            return LocalLayout.of(folder / "home")
+        layout = LocalLayout.of(folder / "home").prepare()
         load(layout.data / "models", threads=1).close()
         postgres = EmbeddedPostgres(layout, settings=[("fsync", "off"), ("wal_recycle", "off")])
         postgres.start()

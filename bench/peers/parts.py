@@ -12,7 +12,7 @@ from enum import StrEnum
 from bench.agents import OPTIONS, GraphAgent
 from bench.peers import deltas, paced
 from bench.peers.evidence import MemoryEvidence
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.agents.engine.agent import PlannedAgent
 from responsa_server.app.caches import Caches
 from responsa_server.app.process import configure_logs
@@ -45,7 +45,7 @@ class Parts:
     """The parts of a peer."""
 
     settings: Settings
-    layout: EmbeddedLayout
+    layout: LocalLayout
     database: Database
     retriever: Retriever
     embedder: Embedder
@@ -58,7 +58,7 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
     settings = load_settings()
     # Without this call, logs would go to stdout, where the caller reads the line READY.
     configure_logs(settings.log_level.value)
-    layout = EmbeddedLayout.of(settings.home)
+    layout = LocalLayout.of(settings.home)
     urls = database_urls(settings, layout)
     async with AsyncExitStack() as stack:
         database = Database(urls.app, urls.log, size=settings.database_pool)

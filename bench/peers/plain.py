@@ -28,7 +28,7 @@ from bench.peers.model import NAME
 from bench.peers.process import arguments, until_told
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.app.process import configure_logs, freeze, run
 from responsa_server.app.resources import database_urls
 from responsa_server.app.settings import load as load_settings
@@ -179,7 +179,7 @@ async def main() -> None:
     peer_arguments = arguments(__doc__ or "")
     settings = load_settings()
     configure_logs(settings.log_level.value)
-    layout = EmbeddedLayout.of(settings.home)
+    layout = LocalLayout.of(settings.home)
     model = await asyncio.to_thread(
         load_model, layout.data / "models", threads=settings.retrieval.embedding_threads
     )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from responsa_server.cli.command import Command, HelpSection
+from responsa_server.cli.command import Command, Heading
 
 COMMANDS: Final = (
     Command(
         "eval",
         "responsa_lab.evaluation.command",
         "Measure retrieval, answers and routing on a data set.",
-        HelpSection.AGENTS,
+        Heading.AGENTS,
     ),
     Command(
         "optimise",
         "responsa_lab.optimising.command",
         "Improve an agent's prompt and examples on labelled messages.",
-        HelpSection.AGENTS,
+        Heading.AGENTS,
     ),
 )

@@ -28,7 +28,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from responsa_client import Responsa
 from responsa_client.errors import FailedPrecondition
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from responsa_server.system import plugins
 from responsa_server.system.fixable import Fixable
 from responsa_server.system.plugins import Group, load_rows
@@ -327,7 +327,7 @@ def server(wheels: Mapping[str, Path], folder: Path, model: Echo) -> Installed:
         example,
         "pip",
     )
-    seeds.plant(EmbeddedLayout.of(installed.home).prepare())
+    seeds.plant(LocalLayout.of(installed.home).prepare())
     for name, text in {"counter": COUNTER, "speaker": SPEAKER}.items():
         (installed.home / "agents" / name / "prompts").mkdir(parents=True)
         (installed.home / "agents" / name / "agent.toml").write_text(text)
@@ -357,7 +357,7 @@ def ran(
 def test_a_server_without_other_extras_serves_and_names_the_extra_that_a_call_needs(
     server: Installed,
 ) -> None:
-    postgres = EmbeddedPostgres(EmbeddedLayout.of(server.home))
+    postgres = EmbeddedPostgres(LocalLayout.of(server.home))
     postgres.start()
     try:
         server.run("admin", "create-tenant", "default")

@@ -20,7 +20,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from uuid_utils.compat import uuid7
 
-from responsa_local.embedded import EmbeddedLayout, throwaway_postgres
+from responsa_local.embedded import LocalLayout, throwaway_postgres
 from responsa_server.calls.status import Code, code
 from responsa_server.domain.errors import StorageFull, Unavailable
 from responsa_server.domain.parts import Health
@@ -156,7 +156,7 @@ async def test_a_full_disk_is_refused_as_what_it_is(database: Database, database
 
 
 @pytest.fixture
-def disk(layout: EmbeddedLayout) -> Iterator[Path]:
+def disk(layout: LocalLayout) -> Iterator[Path]:
     """A folder of PostgreSQL's account with a disk of its own, of 4 MiB."""
     folder = Path(tempfile.mkdtemp(prefix="rsf-"))
     folder.chmod(0o755)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.app.resources import bring_up_to_date
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.vector_stores import open_store
@@ -167,7 +167,7 @@ async def test_migrate_makes_the_collection_and_says_if_qdrant_is_away(
     chosen = settings(f"qdrant:{recorded.server.url}").model_copy(
         update={"database_url": SecretStr(database_urls.owner)}
     )
-    layout = EmbeddedLayout.of(tmp_path)
+    layout = LocalLayout.of(tmp_path)
     [line] = await bring_up_to_date(chosen, layout)
     assert "responsa migrate --rebuild-vectors" in line
     [name] = recorded.collections

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from responsa_local.embedded import EmbeddedLayout, EmbeddedRedis, purge
+from responsa_local.embedded import EmbeddedRedis, LocalLayout, purge
 from responsa_server.domain.parts import Health
 from responsa_server.domain.relay import Committed, EpochAdvanced, Hint, Interest, Reload, Work
 from responsa_server.domain.turns import LogRow
@@ -94,7 +94,7 @@ async def ears(url: str, *, heard: bool = True) -> AsyncGenerator[tuple[Ear, Ear
 @pytest.fixture
 async def own_redis(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
     """A Redis for this test only. It is not started yet."""
-    layout = EmbeddedLayout.of(tmp_path / "home").prepare()
+    layout = LocalLayout.of(tmp_path / "home").prepare()
     part = EmbeddedRedis(layout)
     yield part
     await asyncio.to_thread(part.stop)

@@ -29,7 +29,7 @@ import httpx2
 import redis
 from psycopg.conninfo import make_conninfo
 
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, EmbeddedRedis, purge
+from responsa_local.embedded import EmbeddedPostgres, EmbeddedRedis, LocalLayout, purge
 from responsa_local.envoy.envoy_config import EnvoyConfig, render
 from responsa_local.envoy.replicas import Replica as Endpoint
 from responsa_local.envoy.replicas import Replicas
@@ -137,7 +137,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         """folder: the folder for the home of the cluster. Its path must be short, because the length of socket paths is limited."""
-        self.layout = EmbeddedLayout.of(folder / "home").prepare()
+        self.layout = LocalLayout.of(folder / "home").prepare()
         seeds.plant(self.layout)
         self.port = free_port()
         self.front_port = free_port()

@@ -19,9 +19,9 @@ import psutil
 from responsa_local.embedded import (
     EmbeddedEnvoy,
     EmbeddedError,
-    EmbeddedLayout,
     EmbeddedPostgres,
     EmbeddedRedis,
+    LocalLayout,
     ManagedProcess,
 )
 
@@ -37,7 +37,7 @@ def kill(part: ManagedProcess) -> None:
 
 def keep(home: Path, port: int) -> None:
     """Carry out commands until stdin ends."""
-    layout = EmbeddedLayout.of(home)
+    layout = LocalLayout.of(home)
     parts: Mapping[str, ManagedProcess] = {
         "postgres": EmbeddedPostgres(layout, settings=[("fsync", "off")]),
         "redis": EmbeddedRedis(layout),

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from responsa_etl.stores.source_runs import PostgresSourceRuns
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.app.serve import serve
 from responsa_server.app.settings import environment, load
 from tests.faults.guards import Guard, without
@@ -85,7 +85,7 @@ def main(order: Order) -> None:
         _die_after(name, calls)
     faults = PlacedFaults(order.faults, order.seed)
     settings = load()
-    layout = EmbeddedLayout.of(settings.home)
+    layout = LocalLayout.of(settings.home)
     asyncio.run(serve(settings, layout, faults=faults, turn_queries=without(order.guards_out)))
 
 

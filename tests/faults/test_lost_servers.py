@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, RestartPolicy
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout, RestartPolicy
 from tests.faults.cluster import Caller
 from tests.faults.crowd import Crowd, all_answered, hold, question
 from tests.faults.forms import Form, Report, forms
@@ -52,7 +52,7 @@ def supervised() -> Iterator[tuple[Instance, Caller]]:
             "PYTHONPATH": str(folder),
         }
         with instance_in(folder, **settings) as instance:
-            dsn = EmbeddedPostgres(EmbeddedLayout.of(instance.home)).dsn("superuser")
+            dsn = EmbeddedPostgres(LocalLayout.of(instance.home)).dsn("superuser")
             with psycopg.connect(dsn) as connection:
                 (tenant,) = connection.execute("SELECT id FROM responsa.tenant").fetchone() or ("",)
             ledger = Ledger(dsn, tenant)
@@ -104,7 +104,7 @@ async def test_all_is_answered_whatever_becomes_of_the_server(
         for _ in range(form.count):
             await strike(instance, crowd, next(strikes), report)
     hold(caller, crowd.seen, report)
-    all_answered(crowd.seen, EmbeddedLayout.of(instance.home).logs)
+    all_answered(crowd.seen, LocalLayout.of(instance.home).logs)
     report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
     report.tell(request)
     for how in STRIKES:

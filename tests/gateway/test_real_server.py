@@ -24,7 +24,7 @@ from psycopg import sql
 from responsa.auth.v1.auth_service_pb2 import GetMeRequest
 from responsa.auth.v1.user_pb2 import User
 from responsa.chat.v1.chat_service_pb2 import AskRequest
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, purge
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout, purge
 from responsa_local.envoy.envoy_config import EnvoyConfig
 from responsa_server.app.resources import ensure_administrator, open_identity
 from responsa_server.app.settings import load
@@ -108,7 +108,7 @@ def server(
         # The gateway itself checks Host and Origin, so it must know Envoy's port.
         "RESPONSA_PORT": str(port),
     }
-    layout = EmbeddedLayout.of(home).prepare()
+    layout = LocalLayout.of(home).prepare()
     seeds.plant_model(layout)
 
     async def keys() -> tuple[str, Mapping[str, tuple[str, str]]]:

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from responsa_local.commands.admin import migrate as migrate_command
 from responsa_local.commands.preparing import prepare_database
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from responsa_server.app.settings import load as settings_of
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.locks import Lock
@@ -169,7 +169,7 @@ async def test_tables_of_another_form_are_refused_by_each_command_and_stay(
         settings = settings_of()
         with pytest.raises(ForeignSchema, match=what):
             await asyncio.to_thread(
-                prepare_database, settings, EmbeddedLayout.of(settings.home).prepare()
+                prepare_database, settings, LocalLayout.of(settings.home).prepare()
             )  # `up`
         with pytest.raises(typer.Exit) as caught:
             await asyncio.to_thread(migrate_command)
@@ -219,7 +219,7 @@ async def test_up_says_which_migration_waits(
     async with await psycopg.AsyncConnection.connect(old) as server:
         # As a server does that works on jobs: nobody waits for its end.
         await server.execute("SELECT pg_advisory_lock_shared(%s)", [Lock.JOB_WORKERS])
-        await asyncio.to_thread(prepare_database, settings, EmbeddedLayout.of(settings.home).prepare())
+        await asyncio.to_thread(prepare_database, settings, LocalLayout.of(settings.home).prepare())
     assert capsys.readouterr().out.startswith(f"{post.name} waits until no server of an earlier release runs")
     migrations = PostgresMigrations(database)
     await migrations.check()

@@ -28,7 +28,7 @@ from psycopg import sql
 
 from responsa_client import CitationVerdict, Responsa
 from responsa_local.commands.archive import BackupMember, parse_header, read, writing
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, purge
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout, purge
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.vectors import fit_index
 from tests.callers import Credential, Tenant
@@ -89,7 +89,7 @@ def folder() -> Iterator[Path]:
     found = Path(tempfile.mkdtemp(prefix="rsb-"))
     yield found
     for home in found.glob("*/.responsa-home"):
-        purge(EmbeddedLayout.of(home.parent))
+        purge(LocalLayout.of(home.parent))
     shutil.rmtree(found)
 
 
@@ -122,7 +122,7 @@ def rows(connection: psycopg.Connection) -> Mapping[str, tuple[int, str]]:
 
 
 def live(home: Path) -> psycopg.Connection:
-    return psycopg.connect(EmbeddedPostgres(EmbeddedLayout.of(home)).dsn("superuser"))
+    return psycopg.connect(EmbeddedPostgres(LocalLayout.of(home)).dsn("superuser"))
 
 
 @contextmanager
@@ -271,7 +271,7 @@ def test_a_restore_that_was_killed_is_no_instance_and_has_all_rows_and_citations
     assert (said["file"], said["bytes"]) == (str(archive), archive.stat().st_size)
 
     home = folder / "home"
-    layout = EmbeddedLayout.of(home)
+    layout = LocalLayout.of(home)
 
     def run(*arguments: str, code: int = 0) -> str:
         done = instance.run(*arguments, check=False, RESPONSA_HOME=str(home))
@@ -459,7 +459,7 @@ def copied(home: Path, tenant: str) -> tuple[int, int]:
             )
         connection.execute("SET session_replication_role = DEFAULT")
     options = RetrievalSettings()
-    owner = EmbeddedPostgres(EmbeddedLayout.of(home)).dsn("owner")
+    owner = EmbeddedPostgres(LocalLayout.of(home)).dsn("owner")
     asyncio.run(fit_index(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction))
     with live(home) as connection:
         cited = connection.execute(CITED, [tenant]).fetchone()

@@ -16,7 +16,7 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from tests.instance import eventually
 from tests.system.conftest import Bench
 from tests.system.unplugging import NAMES, QUESTION, Chain, House, detail, of_kind, text_of
@@ -261,7 +261,7 @@ def test_chat_without_its_one_model(house: House) -> None:
 def superuser(bench: Bench) -> psycopg.Connection[tuple[Any, ...]]:
     """A connection to the instance's database with all rights."""
     return psycopg.connect(
-        EmbeddedPostgres(EmbeddedLayout.of(bench.instance.home)).dsn("superuser"), autocommit=True
+        EmbeddedPostgres(LocalLayout.of(bench.instance.home)).dsn("superuser"), autocommit=True
     )
 
 

@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import turn_pb2
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from tests.instance import Instance, eventually
 from tests.transports import stub_of
 
@@ -38,7 +38,7 @@ class Asking:
         self.seen: list[Event] = []
         self.sent_away = False
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = psycopg.connect(
-            EmbeddedPostgres(EmbeddedLayout.of(instance.home)).dsn("superuser")
+            EmbeddedPostgres(LocalLayout.of(instance.home)).dsn("superuser")
         )
         self._connection.execute("lock table responsa.passage in access exclusive mode")
         self._thread = threading.Thread(target=self._read)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from tests import seeds
 from tests.instance import Instance
 from tests.system.conftest import FERRY, Listener
@@ -44,7 +44,7 @@ def alone() -> Iterator[Instance]:
     }
     (folder / "user").mkdir()
     instance = Instance(folder / "home", 8080, settings, WITHIN)
-    layout = EmbeddedLayout.of(instance.home).prepare()
+    layout = LocalLayout.of(instance.home).prepare()
     seeds.plant(layout)
     # The start makes the file of the embedding model itself.
     shutil.rmtree(layout.data / "models")

@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from responsa.admin.v1.system_status_pb2 import Health
 from responsa_client import Responsa
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, throwaway_layout
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout, throwaway_layout
 from responsa_local.embedded.postgres import package_root
 from responsa_local.embedded.redis import redis_binary
 from responsa_server.app.waiting import Reaching
@@ -136,7 +136,7 @@ class Containers:
     def start(self, service: str) -> subprocess.Popen[bytes]:
         arguments = [self._here(service, str(one)) for one in SERVICES[service]["command"]]
         if service in ("server", "worker"):
-            seeds.plant_model(EmbeddedLayout.of(self.folder / service).prepare())
+            seeds.plant_model(LocalLayout.of(self.folder / service).prepare())
         with (self.logs / service).open("wb") as log:
             command = tied(sys.executable, "-m", "responsa_server", *arguments)
             return subprocess.Popen(command, env=self.environment(service), stdout=log, stderr=log)
@@ -441,7 +441,7 @@ def test_a_whole_start_waits_for_a_minute(outside: str, folder: Path) -> None:
         variables = {"DATABASE_URL": door.url(outside)}
         port, workers = free_port(), free_port()
         address = ("--http-listen", f"127.0.0.1:{workers}")
-        seeds.plant_model(EmbeddedLayout.of(folder / "up").prepare())
+        seeds.plant_model(LocalLayout.of(folder / "up").prepare())
         with (
             _started(folder, "up", RESPONSA_PORT=str(port), **variables) as (up, log),
             _started(folder, "serve", "--role", "worker", *address, **variables) as (worker, _),
@@ -521,7 +521,7 @@ def test_a_dump_goes_into_an_empty_database(outside: str, server: EmbeddedPostgr
                 ORDER BY 1"""
             ).fetchall()
 
-    EmbeddedLayout.of(folder / "old").prepare()
+    LocalLayout.of(folder / "old").prepare()
     run("old", "migrate")
     run("old", "admin", "create-tenant", "house")
     user = run("old", "admin", "create-user", "house", "Ann")

@@ -20,7 +20,7 @@ import pytest
 
 from bench import processes
 from bench.corpus import documents
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from responsa_server.providers.minilm import Float
 from tests.instance import Instance, instance_in
 from tests.tied import tied
@@ -90,7 +90,7 @@ def stored(instance: Instance) -> tuple[str, Float]:
     """A digest of all passages, and their vectors in the same order."""
     made, vectors = hashlib.sha256(), list[Float]()
     with (
-        psycopg.connect(EmbeddedPostgres(EmbeddedLayout.of(instance.home)).dsn("superuser")) as connection,
+        psycopg.connect(EmbeddedPostgres(LocalLayout.of(instance.home)).dsn("superuser")) as connection,
         connection.cursor("passages") as cursor,
     ):
         for vector, *passage in cursor.execute(PASSAGES):

@@ -18,7 +18,7 @@ import httpx2
 import psycopg
 import pytest
 
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, purge
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout, purge
 from tests.instance import PATIENCE, START_PATIENCE, Instance, eventually, free_port, running
 from tests.system.test_journey import answer, ingest
 from tests.transports import Json, Ways
@@ -63,7 +63,7 @@ def folder() -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(prefix="rsr-"))
     yield place
     for home in place.glob("*/.responsa-home"):
-        purge(EmbeddedLayout.of(home.parent))
+        purge(LocalLayout.of(home.parent))
     shutil.rmtree(place)
 
 
@@ -178,7 +178,7 @@ def test_a_restored_instance_does_nothing_outside_until_it_is_activated(
         third = Instance(folder / "third", free_port(), settings(outside))
         third.run("restore", archive)
         assert "1 turn ended" in third.run("activate", "--yes", "--cancel-turns").stdout
-        postgres = EmbeddedPostgres(EmbeddedLayout.of(third.home))
+        postgres = EmbeddedPostgres(LocalLayout.of(third.home))
         postgres.start()
         try:
             with psycopg.connect(postgres.dsn("superuser")) as connection:

@@ -23,7 +23,7 @@ import pytest
 from responsa.admin.v1.system_status_pb2 import Health
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_client import Responsa
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_local.envoy.replicas import Replicas
 from responsa_server.app.envoy_hosts import HostState, host_states
 from responsa_server.telemetry.instruments import TABLE
@@ -79,12 +79,12 @@ def measured(text: str) -> dict[str, float]:
 
 def listed(instance: Instance) -> list[str]:
     """The names of all servers that Envoy knows."""
-    return [one.name for one in Replicas(EmbeddedLayout.of(instance.home).replicas).all()]
+    return [one.name for one in Replicas(LocalLayout.of(instance.home).replicas).all()]
 
 
 def until_serving(instance: Instance, count: int) -> None:
     """Wait until Envoy sends calls to this many servers."""
-    socket = EmbeddedLayout.of(instance.home).envoy_admin_socket
+    socket = LocalLayout.of(instance.home).envoy_admin_socket
 
     def serving() -> int:
         return sum(one.cluster == "server" and one.state is HostState.SERVING for one in host_states(socket))
@@ -203,7 +203,7 @@ def test_restart_replaces_all_without_a_failed_call(pair: Instance) -> None:
 
 @pytest.mark.soak
 def test_another_one_joins_by_hand_and_leaves(pair: Instance) -> None:
-    address = f"unix:{EmbeddedLayout.of(pair.home).run}/rpc-2.sock"
+    address = f"unix:{LocalLayout.of(pair.home).run}/rpc-2.sock"
     arguments = ("serve", "--role", "rpc", "--listen", address)
     log = pair.home.parent / "rpc-2.log"
     with log.open("wb") as said:
@@ -236,7 +236,7 @@ def test_prometheus_finds_each_server_and_what_it_did(pair: Instance) -> None:
     until_serving(pair, 2)
     targets = {
         one["labels"]["server"]: one["targets"][0]
-        for file in EmbeddedLayout.of(pair.home).metrics.glob("*.json")
+        for file in LocalLayout.of(pair.home).metrics.glob("*.json")
         for one in json.loads(file.read_text())
     }
     assert {name.removesuffix("b") for name in targets} == {"up-1", "up-2", "up-jobs"}

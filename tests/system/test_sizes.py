@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres, purge
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout, purge
 from responsa_server.domain.people import Role
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -270,13 +270,13 @@ def instance_of_a_year() -> Iterator[Instance]:
             yield instance
     finally:
         for home in folder.glob("*/.responsa-home"):
-            purge(EmbeddedLayout.of(home.parent))
+            purge(LocalLayout.of(home.parent))
         shutil.rmtree(folder)
 
 
 @contextmanager
 def superuser(instance: Instance) -> Iterator[psycopg.Connection]:
-    dsn = EmbeddedPostgres(EmbeddedLayout.of(instance.home)).dsn("superuser")
+    dsn = EmbeddedPostgres(LocalLayout.of(instance.home)).dsn("superuser")
     with psycopg.connect(dsn, autocommit=True) as connection:
         yield connection
 
@@ -333,7 +333,7 @@ def fill(instance: Instance) -> str:
                 f"{count(connection, table):>9,} of {table} in {time.monotonic() - began:.0f} s", flush=True
             )
         connection.execute(SUMS)
-    options, owner = RetrievalSettings(), EmbeddedPostgres(EmbeddedLayout.of(instance.home)).dsn("owner")
+    options, owner = RetrievalSettings(), EmbeddedPostgres(LocalLayout.of(instance.home)).dsn("owner")
     asyncio.run(fit_index(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction))
     return key
 
@@ -343,7 +343,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 async def prune(instance: Instance, days: int) -> int:
-    urls = urls_of(EmbeddedPostgres(EmbeddedLayout.of(instance.home)), "responsa")
+    urls = urls_of(EmbeddedPostgres(LocalLayout.of(instance.home)), "responsa")
     database = Database(urls.app, urls.log, size=2)
     await database.open()
     try:

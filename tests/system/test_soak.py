@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from tests.instance import Instance, eventually
 from tests.system.test_kill import Asking, answers, kill, nothing_was_lost
 from tests.transports import stub_of
@@ -56,7 +56,7 @@ def test_a_server_without_envoy_bears_pings_every_ten_seconds(second: Instance) 
     )
     asking = Asking(second)
     try:
-        target = f"unix:{EmbeddedLayout.of(second.home).server_socket}"
+        target = f"unix:{LocalLayout.of(second.home).server_socket}"
         with grpc.insecure_channel(target, options) as channel:
             call = stub_of(channel, "ChatService").Ask(asking.request, metadata=asking.metadata, timeout=45)
             frames: list[chat.AskResponse] = [next(call)]

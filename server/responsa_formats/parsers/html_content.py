@@ -123,7 +123,7 @@ _LINKS: Final = re.compile(
 _CONSENT_ROLES: Final = frozenset({"dialog", "alertdialog", "alert", "region"})
 
 
-class _ElementRole(Enum):
+class _Landmark(Enum):
     MENU = auto()
     LINKS = auto()
     CONSENT = auto()
@@ -135,33 +135,29 @@ class _ElementRole(Enum):
 
 
 _OF_ROLE: Final = {
-    "navigation": _ElementRole.MENU,
-    "menu": _ElementRole.MENU,
-    "menubar": _ElementRole.MENU,
-    "toolbar": _ElementRole.MENU,
-    "search": _ElementRole.MENU,
-    "banner": _ElementRole.HEADER,
-    "contentinfo": _ElementRole.FOOTER,
-    "complementary": _ElementRole.ASIDE,
-    "main": _ElementRole.MAIN,
-    "article": _ElementRole.ARTICLE,
+    "navigation": _Landmark.MENU,
+    "menu": _Landmark.MENU,
+    "menubar": _Landmark.MENU,
+    "toolbar": _Landmark.MENU,
+    "search": _Landmark.MENU,
+    "banner": _Landmark.HEADER,
+    "contentinfo": _Landmark.FOOTER,
+    "complementary": _Landmark.ASIDE,
+    "main": _Landmark.MAIN,
+    "article": _Landmark.ARTICLE,
 }
 _OF_TAG: Final = {
-    "nav": _ElementRole.MENU,
-    "search": _ElementRole.MENU,
-    "aside": _ElementRole.ASIDE,
-    "main": _ElementRole.MAIN,
-    "article": _ElementRole.ARTICLE,
+    "nav": _Landmark.MENU,
+    "search": _Landmark.MENU,
+    "aside": _Landmark.ASIDE,
+    "main": _Landmark.MAIN,
+    "article": _Landmark.ARTICLE,
 }
 # Within one of these, they do not belong to the page (HTML Standard, "the header element").
-_OF_TAG_OF_PAGE: Final = {"header": _ElementRole.HEADER, "footer": _ElementRole.FOOTER}
+_OF_TAG_OF_PAGE: Final = {"header": _Landmark.HEADER, "footer": _Landmark.FOOTER}
 _PLAIN: Final = frozenset({"div", "ul", "ol"})
 _SECTIONS: Final = frozenset({"article", "main", "section"})
-_HOLDS: Final = {
-    _ElementRole.MAIN: (_ElementRole.ARTICLE,),
-    _ElementRole.ARTICLE: (),
-    _ElementRole.HEADER: (),
-}
+_HOLDS: Final = {_Landmark.MAIN: (_Landmark.ARTICLE,), _Landmark.ARTICLE: (), _Landmark.HEADER: ()}
 """The roles that can hold content, with the roles within them that still count."""
 
 
@@ -182,7 +178,7 @@ class _PagePart:
     """
 
     node: LexborNode
-    role: _ElementRole | None
+    role: _Landmark | None
     own: int = 0
     linked: int = 0
     titles: int = 0
@@ -199,15 +195,13 @@ def content_of(top: LexborNode) -> MainContent:
     whole = MainContent([top], frozenset(), 0)
     if page.chars < LEAST_CHARS:
         return whole
-    for role in (_ElementRole.MAIN, _ElementRole.ARTICLE):
+    for role in (_Landmark.MAIN, _Landmark.ARTICLE):
         matching = [part for part in parts if part.role is role]
         chars = sum(part.chars for part in matching)
         if chars >= max(LEAST_CHARS, page.chars * _MAIN_SHARE):
             # A header that is left holds the page's title.
-            chosen = [part.node for part in parts if part.role in (role, _ElementRole.HEADER)]
-            others = page.chars > sum(
-                part.chars for part in parts if part.role in (role, _ElementRole.HEADER)
-            )
+            chosen = [part.node for part in parts if part.role in (role, _Landmark.HEADER)]
+            others = page.chars > sum(part.chars for part in parts if part.role in (role, _Landmark.HEADER))
             return MainContent(chosen, left_out, around + others)
     return MainContent([top], left_out, around)
 
@@ -252,33 +246,33 @@ def _parts(top: LexborNode) -> tuple[_PagePart, Sequence[_PagePart], Set[int], i
     return page, parts, left_out, without
 
 
-def _role(node: LexborNode, tag: str, *, within_section: bool) -> _ElementRole | None:
+def _role(node: LexborNode, tag: str, *, within_section: bool) -> _Landmark | None:
     attributes = node.attributes
     role = (attributes.get("role") or "").strip().lower()
     if not within_section:
         if role in _CONSENT_ROLES or tag in ("aside", "dialog"):
             names = " ".join(attributes.get(name) or "" for name in ("id", "class", "aria-label"))
             if _CONSENT.search(names):
-                return _ElementRole.CONSENT
+                return _Landmark.CONSENT
         if not role and tag in _OF_TAG_OF_PAGE:
             return _OF_TAG_OF_PAGE[tag]
         if not role and tag in _PLAIN:
             names = " ".join(attributes.get(name) or "" for name in ("id", "class"))
             if _COOKIE_NOTICE.search(names):
-                return _ElementRole.CONSENT
+                return _Landmark.CONSENT
             if _LINKS.search(names):
-                return _ElementRole.LINKS
+                return _Landmark.LINKS
     return _OF_ROLE.get(role) if role else _OF_TAG.get(tag)
 
 
 def _is_content(part: _PagePart, titles: int) -> bool:
     """titles: the number of h1 elements of the page."""
     match part.role:
-        case _ElementRole.MAIN | _ElementRole.ARTICLE:
+        case _Landmark.MAIN | _Landmark.ARTICLE:
             return True
-        case _ElementRole.HEADER if titles and part.titles == titles:
+        case _Landmark.HEADER if titles and part.titles == titles:
             return True
-        case _ElementRole.ASIDE | _ElementRole.LINKS if part.linked < part.own:
+        case _Landmark.ASIDE | _Landmark.LINKS if part.linked < part.own:
             return True
         case _:
             return part.own > OWN_CHARS

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.app.settings import load
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.intents import OUT_OF_SCOPE
@@ -32,7 +32,7 @@ def load_embedder(stack: ExitStack) -> BlockingEmbedder:
         SettingsError: a setting is not valid.
     """
     settings = load()
-    models = EmbeddedLayout.of(settings.home).data / "models"
+    models = LocalLayout.of(settings.home).data / "models"
     if not models.is_dir():
         # If this machine has no instance, a measurement must leave no files behind.
         models = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -146,7 +146,7 @@ async def _run(task: _Task) -> None:
     from responsa_lab.optimising.nodes import Answering, find_tunable, rename_prompt
     from responsa_lab.optimising.questions import Questions, documents
     from responsa_lab.optimising.record import Record, Stopped
-    from responsa_local.embedded.layout import EmbeddedLayout
+    from responsa_local.embedded.layout import LocalLayout
     from responsa_server.agents.config.content import Content, pack, unpack
     from responsa_server.agents.engine.config import AgentConfig
     from responsa_server.app.models import model_table
@@ -165,7 +165,7 @@ async def _run(task: _Task) -> None:
         # The keys of a message have no order. That of the stored version makes equal prompts.
         content = unpack(pack(Content.model_validate(structs.whole("content", base.content))))
         settings = load()
-        models = model_table(settings.language_models, EmbeddedLayout.of(settings.home))
+        models = model_table(settings.language_models, LocalLayout.of(settings.home))
         stack.push_async_callback(models.close)
         name = task.model or next(iter(content.chain), "")
         if not name:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,7 +25,6 @@ class Item(BaseModel):
     id: Annotated[str, Field(min_length=1)]
     text: Annotated[str, Field(min_length=1, pattern=r"\S")]
     part: Literal["train", "test"]
-    noun: ClassVar[str]
 
     @property
     def group(self) -> str:
@@ -37,7 +36,6 @@ class LabelledMessage(Item):
     """A message and its right label."""
 
     label: str
-    noun = "message"
 
     @property
     def group(self) -> str:
@@ -56,7 +54,6 @@ class LabelledQuestion(Item):
     contains: str = ""
     refused: bool = False
     parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
-    noun = "question"
 
     @model_validator(mode="after")
     def _check_label(self) -> Self:
@@ -100,7 +97,7 @@ def read(
             also in the part `train` or among the agent's
             examples, or a part has fewer than 10 lines. The message names the line.
     """
-    what = kind.noun
+    what = "message" if kind is LabelledMessage else "question"
     ids, texts = dict[str, str](), dict[str, tuple[str, One]]()
     for where, item in lines(path, kind, what, 'Name a file with lines {"id", "text", "part"} and a label.'):
         if why := wrong(item):

@@ -11,7 +11,7 @@ import typer
 
 from responsa_local.commands.admin import database_there
 from responsa_local.commands.failures import FAILED, reporting
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.app.resources import pools_of, reason_of
 from responsa_server.app.settings import Settings, load
 from responsa_server.cli.output import CommandFailed, echo
@@ -89,12 +89,12 @@ def _what_follows(pause: PauseState, *, cancel_turns: bool) -> str:
 
 
 async def _state(settings: Settings) -> PauseState | None:
-    async with pools_of(settings, EmbeddedLayout.of(settings.home)) as pools:
+    async with pools_of(settings, LocalLayout.of(settings.home)) as pools:
         return await PostgresPause(pools).state()
 
 
 async def _end(settings: Settings, *, cancel_turns: bool) -> int:
-    async with pools_of(settings, EmbeddedLayout.of(settings.home)) as pools:
+    async with pools_of(settings, LocalLayout.of(settings.home)) as pools:
         pause = PostgresPause(pools)
         ended = await _cancel_held(pools, pause) if cancel_turns else 0
         await pause.end()

@@ -16,7 +16,7 @@ import psycopg
 import typer
 
 from responsa_local.commands.failures import FAILED, reporting
-from responsa_local.embedded import EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from responsa_local.embedded.doctor import runs
 from responsa_server.app.resources import (
     bring_up_to_date,
@@ -86,8 +86,8 @@ def migrate(
         try:
             if settings.database_url is not None:
                 asyncio.run(reached(settings.database_url.get_secret_value(), None, say_waiting))
-            done = asyncio.run(bring_up_to_date(settings, EmbeddedLayout.of(settings.home)))
-            waits = asyncio.run(waiting(database_urls(settings, EmbeddedLayout.of(settings.home)).owner))
+            done = asyncio.run(bring_up_to_date(settings, LocalLayout.of(settings.home)))
+            waits = asyncio.run(waiting(database_urls(settings, LocalLayout.of(settings.home)).owner))
         except psycopg.OperationalError as error:
             raise CommandFailed(
                 f"The database cannot be reached: {reason_of(error)}.",
@@ -101,7 +101,7 @@ def migrate(
             # Imported late, because it loads the embedding model and the clients of models.
             from responsa_server.app.assemble import rebuild_vectors as rebuild
 
-            passages = asyncio.run(rebuild(settings, EmbeddedLayout.of(settings.home)))
+            passages = asyncio.run(rebuild(settings, LocalLayout.of(settings.home)))
             echo(f"Stored the vectors of {passages} passages.")
 
 
@@ -187,7 +187,7 @@ def create_key(
 def rotate_signing_key() -> None:
     """Make a new key that signs access tokens. Running servers use it within 30 seconds, and nobody is signed out."""
 
-    async def act(settings: Settings, layout: EmbeddedLayout) -> None:
+    async def act(settings: Settings, layout: LocalLayout) -> None:
         # Imported late, because this module loads libraries of cryptography, which other commands do not need.
         from responsa_server.app.accounts import tokens_on
 
@@ -197,7 +197,7 @@ def rotate_signing_key() -> None:
     with reporting():
         try:
             with database_there(settings := load()):
-                asyncio.run(act(settings, EmbeddedLayout.of(settings.home)))
+                asyncio.run(act(settings, LocalLayout.of(settings.home)))
         except ResponsaError as error:
             raise CommandFailed(error.message, "", FAILED) from error
         echo("There is a new signing key. Running servers will use it within 30 seconds.")
@@ -206,7 +206,7 @@ def rotate_signing_key() -> None:
 def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
     async def run() -> Result:
         settings = load()
-        async with open_identity(settings, EmbeddedLayout.of(settings.home)) as identity:
+        async with open_identity(settings, LocalLayout.of(settings.home)) as identity:
             return await act(identity)
 
     with reporting():
@@ -234,7 +234,7 @@ def database_there(settings: Settings) -> Generator[None]:
 
     Raises CommandFailed if the database stays away, and Fixable if it does not let this login in.
     """
-    layout = EmbeddedLayout.of(settings.home)
+    layout = LocalLayout.of(settings.home)
     if settings.database_url is None and not runs(layout):
         with database(settings):
             yield
@@ -256,12 +256,12 @@ def database_there(settings: Settings) -> Generator[None]:
 
 
 @contextmanager
-def database(settings: Settings, prepared: EmbeddedLayout | None = None) -> Generator[None]:
+def database(settings: Settings, prepared: LocalLayout | None = None) -> Generator[None]:
     """Keep a database available during the block. If the embedded PostgreSQL is configured but not running, this
     function runs it during the block. prepared: the instance's layout, if the caller has prepared it.
     """
     if settings.database_url is None:
-        layout = prepared or EmbeddedLayout.of(settings.home).prepare()
+        layout = prepared or LocalLayout.of(settings.home).prepare()
         postgres = EmbeddedPostgres(layout)
         if refusal(postgres.dsn("owner")):
             postgres.start()

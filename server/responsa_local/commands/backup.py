@@ -37,7 +37,7 @@ from responsa_local.commands.archive import (
 )
 from responsa_local.commands.backup_places import BackupPlace, Opening, opening, place
 from responsa_local.commands.failures import reporting
-from responsa_local.embedded import EmbeddedError, EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedError, EmbeddedPostgres, LocalLayout
 from responsa_local.embedded.base_backup import LEFT_OUT, ClusterDraft, base_backup, is_of_cluster
 from responsa_local.embedded.errors import EMPTY_FOLDER, file_errors, of_os_error
 from responsa_local.embedded.files import FolderLock, present
@@ -169,7 +169,7 @@ def _back_up(target: BackupPlace, key_file: Path | None, keep: int | None, *, du
     """Make one backup, and return its address. again: whether it is one of many. Then it needs a running instance: if
     it ran PostgreSQL itself, it would keep an `up` that begins meanwhile from its database."""
     settings = load()
-    layout = EmbeddedLayout.of(settings.home)
+    layout = LocalLayout.of(settings.home)
     own_database = settings.database_url is not None
     if not (layout.is_home() or (own_database and layout.home.is_dir())):
         raise EmbeddedError(
@@ -227,9 +227,9 @@ def restore(
             environment()["RESPONSA_HOME"] = str(_place_of_check(load().home))
         if not environment().get("RESPONSA_CONFIG"):
             # The settings that an interrupted restore has written may lack a secret, so they go before the settings are read.
-            _start_over(EmbeddedLayout.of(settings_file().parent))
+            _start_over(LocalLayout.of(settings_file().parent))
         settings = load()
-        layout = EmbeddedLayout.of(settings.home)
+        layout = LocalLayout.of(settings.home)
         _start_over(layout)
         key = None if key_file is None else read_key(key_file)
         source = opening(archive)
@@ -283,7 +283,7 @@ def _place_of_check(home: Path) -> Path:
     return folder if os.access(folder.parent, os.W_OK) else Path(tempfile.gettempdir()) / "responsa.check"
 
 
-def _say_checked(settings: Settings, layout: EmbeddedLayout, header: BackupHeader, seconds: float) -> None:
+def _say_checked(settings: Settings, layout: LocalLayout, header: BackupHeader, seconds: float) -> None:
     """Compare what was restored. Raises EmbeddedError for a restored instance that lacks something."""
     own = settings.database_url
     with (
@@ -322,7 +322,7 @@ def _failures() -> Generator[None]:
 
 
 def _write(
-    settings: Settings, layout: EmbeddedLayout, target: BackupPlace, key: bytes | None, *, dump: bool
+    settings: Settings, layout: LocalLayout, target: BackupPlace, key: bytes | None, *, dump: bool
 ) -> str:
     """Write a backup, and return its name."""
     began = datetime.now(UTC)
@@ -369,7 +369,7 @@ def _of_database(url: str) -> str:
         return hashlib.sha256(repr(first_migration(connection)).encode()).hexdigest()[:8]
 
 
-def _add_files(settings: Settings, layout: EmbeddedLayout, writer: BackupWriter, written: str) -> None:
+def _add_files(settings: Settings, layout: LocalLayout, writer: BackupWriter, written: str) -> None:
     if written:
         writer.bytes(_HOME + SETTINGS_FILE, written.encode())
     if layout.docs_record.is_file():
@@ -397,7 +397,7 @@ def _own_folders(settings: Settings) -> Sequence[tuple[str, str, Path]]:
     ]
 
 
-def _add_cluster(layout: EmbeddedLayout, writer: BackupWriter) -> None:
+def _add_cluster(layout: LocalLayout, writer: BackupWriter) -> None:
     with base_backup(layout) as files:
         for entry in files:
             name = entry.name.removeprefix("./")
@@ -495,7 +495,7 @@ def _description(content: IO[bytes]) -> DumpDescription:
 
 
 def _check(
-    archive: str, source: Opening, key: bytes | None, layout: EmbeddedLayout
+    archive: str, source: Opening, key: bytes | None, layout: LocalLayout
 ) -> tuple[BackupHeader, _Contents]:
     """Read the whole backup, and compare it with its manifest and this version."""
     contents = _Contents(min(free_space(disk) for disk in layout.disks))
@@ -516,7 +516,7 @@ def _check(
     return header, contents
 
 
-def _check_place(settings: Settings, layout: EmbeddedLayout, header: BackupHeader) -> None:
+def _check_place(settings: Settings, layout: LocalLayout, header: BackupHeader) -> None:
     begun = present(layout.restoring)
     if not (begun or layout.is_deleted()) or present(layout.cluster):
         raise NotEmpty(f"{layout.home} is not empty", EMPTY_FOLDER)
@@ -543,7 +543,7 @@ def _check_place(settings: Settings, layout: EmbeddedLayout, header: BackupHeade
         )
 
 
-def _start_over(layout: EmbeddedLayout) -> None:
+def _start_over(layout: LocalLayout) -> None:
     """Remove everything but its mark that an interrupted restore has written, if there was one.
 
     Raises:
@@ -583,7 +583,7 @@ def _start_over(layout: EmbeddedLayout) -> None:
     purge(layout, keep=layout.restoring)
 
 
-def _mark(layout: EmbeddedLayout, files: Sequence[str]) -> None:
+def _mark(layout: LocalLayout, files: Sequence[str]) -> None:
     """Make the home with the mark of a restore, or write the mark again. files: the paths of the files that the restore
     will write into the home."""
     with file_errors(layout.home):
@@ -599,7 +599,7 @@ def _mark(layout: EmbeddedLayout, files: Sequence[str]) -> None:
 
 def _restore(
     settings: Settings,
-    layout: EmbeddedLayout,
+    layout: LocalLayout,
     source: Opening,
     key: bytes | None,
     header: BackupHeader,
@@ -643,7 +643,7 @@ def _restore(
         asyncio.run(_finish(settings, layout))
 
 
-async def _finish(settings: Settings, layout: EmbeddedLayout) -> None:
+async def _finish(settings: Settings, layout: LocalLayout) -> None:
     """Hold the turns that were open, and let servers start."""
     async with pools_of(settings, layout) as pools:
         if settings.tokens.secret_file is None:
@@ -652,7 +652,7 @@ async def _finish(settings: Settings, layout: EmbeddedLayout) -> None:
         await PostgresPause(pools).hold()
 
 
-def _undo(settings: Settings, layout: EmbeddedLayout, *, existed: bool) -> None:
+def _undo(settings: Settings, layout: LocalLayout, *, existed: bool) -> None:
     """Remove what a restore that failed has written, so that it can be repeated."""
     if settings.database_url is not None:
         with psycopg.connect(settings.database_url.get_secret_value()) as connection:

@@ -17,7 +17,7 @@ import typer
 from responsa_formats.sandbox.confinement import capabilities
 from responsa_local.commands.failures import FAILED, reporting
 from responsa_local.commands.running import health_findings
-from responsa_local.embedded import EmbeddedLayout, check_port, purge
+from responsa_local.embedded import LocalLayout, check_port, purge
 from responsa_local.embedded.doctor import Finding, diagnose, runs, sandbox_finding
 from responsa_local.embedded.purge import places
 from responsa_server.app.models import model_table, open_reranker, warn_of_spending
@@ -68,7 +68,7 @@ def remove(
     be undone.
     """
     with reporting():
-        layout = EmbeddedLayout.of(load().home, repair=True)
+        layout = LocalLayout.of(load().home, repair=True)
         paths = places(layout)
         if paths and not yes:
             echo("This permanently removes:\n" + "\n".join(f"  {path}" for path in paths))
@@ -84,7 +84,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
     """Return all findings about the folders and programs, the installation's own database and Redis, the port, the
     parts of the running instance, the sandbox for documents, and the page.
     """
-    layout = EmbeddedLayout.of(settings.home)
+    layout = LocalLayout.of(settings.home)
     own = {
         "DATABASE_URL": settings.database_url,
         "DATABASE_APP_URL": settings.database_app_url,
@@ -174,7 +174,7 @@ def _database(name: str, url: str) -> Finding:
     return Finding(name, True, f"PostgreSQL {version} with pgvector {row[0]}")
 
 
-def _pause(settings: Settings, layout: EmbeddedLayout) -> Sequence[Finding]:
+def _pause(settings: Settings, layout: LocalLayout) -> Sequence[Finding]:
     """The pause after a restore, if the database can be reached and has one."""
 
     async def state() -> PauseState | None:
@@ -213,7 +213,7 @@ def _egress(settings: Settings) -> Generator[Finding]:
         yield Finding("documents of programs", True, detail)
 
 
-def _port(settings: Settings, layout: EmbeddedLayout) -> Sequence[Finding]:
+def _port(settings: Settings, layout: LocalLayout) -> Sequence[Finding]:
     """Whether the port is free; of a running instance, which port it uses, and the health of its parts."""
     if runs(layout):
         text = layout.port.read_text(encoding="ascii").strip() if layout.port.is_file() else ""

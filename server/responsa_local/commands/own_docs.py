@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from responsa_local.embedded import EmbeddedLayout, StartupTask
+from responsa_local.embedded import LocalLayout, StartupTask
 from responsa_local.embedded.part import exit_text
 from responsa_local.embedded.spawn import spawn
 from responsa_server.app.settings import environment
@@ -46,7 +46,7 @@ class OwnDocs(StartupTask):
 
     def __init__(
         self,
-        layout: EmbeddedLayout,
+        layout: LocalLayout,
         folder: Path | None,
         url: str,
         paused: Callable[[], bool] = lambda: False,

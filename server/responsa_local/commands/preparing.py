@@ -8,7 +8,7 @@ import asyncio
 import psycopg
 
 from responsa_local.commands.admin import say_waiting
-from responsa_local.embedded import EmbeddedError, EmbeddedLayout
+from responsa_local.embedded import EmbeddedError, LocalLayout
 from responsa_local.embedded.envoy import check_port
 from responsa_server.app.listening import AddressTaken
 from responsa_server.app.resources import (
@@ -30,7 +30,7 @@ from responsa_server.stores.postgres.pause import PauseState, PostgresPause
 from responsa_server.stores.postgres.vectors import drop_unused_index
 
 
-def await_database(settings: Settings, layout: EmbeddedLayout) -> None:
+def await_database(settings: Settings, layout: LocalLayout) -> None:
     """Wait for the user's own database. Meanwhile, the health checks answer where Envoy will listen. Raises EmbeddedError."""
     address = TcpAddress(settings.listen, settings.port)
     try:
@@ -40,7 +40,7 @@ def await_database(settings: Settings, layout: EmbeddedLayout) -> None:
         raise
 
 
-def prepare_database(settings: Settings, layout: EmbeddedLayout, *, repair: bool = False) -> None:
+def prepare_database(settings: Settings, layout: LocalLayout, *, repair: bool = False) -> None:
     """Apply the missing migrations, say which one waits, and make the administrator of this machine. repair: also make
     a new key that signs tokens, because the secret of the old ones may be lost. Raises EmbeddedError, MigrationError.
     """
@@ -66,7 +66,7 @@ def prepare_database(settings: Settings, layout: EmbeddedLayout, *, repair: bool
         ) from error
 
 
-def finish(settings: Settings, layout: EmbeddedLayout) -> tuple[str, PauseState | None]:
+def finish(settings: Settings, layout: LocalLayout) -> tuple[str, PauseState | None]:
     """Build a missing index. Returns a code that signs a browser in, and the pause if there is one."""
 
     async def work() -> tuple[str, PauseState | None]:
@@ -84,7 +84,7 @@ def finish(settings: Settings, layout: EmbeddedLayout) -> tuple[str, PauseState 
     return asyncio.run(work())
 
 
-def pause_of(settings: Settings, layout: EmbeddedLayout) -> PauseState | None:
+def pause_of(settings: Settings, layout: LocalLayout) -> PauseState | None:
     """Return the pause of a restored instance; None without one."""
 
     async def work() -> PauseState | None:
@@ -94,12 +94,12 @@ def pause_of(settings: Settings, layout: EmbeddedLayout) -> PauseState | None:
     return asyncio.run(work())
 
 
-async def _administrator(settings: Settings, layout: EmbeddedLayout) -> None:
+async def _administrator(settings: Settings, layout: LocalLayout) -> None:
     async with open_identity(settings, layout) as identity:
         await ensure_administrator(identity, layout.api_key)
 
 
-async def _new_signing_key(settings: Settings, layout: EmbeddedLayout) -> None:
+async def _new_signing_key(settings: Settings, layout: LocalLayout) -> None:
     # Imported late, because this module loads libraries of cryptography.
     from responsa_server.app.accounts import tokens_on
 

@@ -24,7 +24,7 @@ from responsa_client.aio import AsyncResponsa
 from responsa_formats.rejections import Rejected
 from responsa_formats.sandbox.computation import ParseLimits
 from responsa_local.commands.failures import FAILED, USAGE
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.app.resources import database_urls, new_id, refusal
 from responsa_server.app.settings import SettingsError, environment, load
 from responsa_server.cli.output import CommandFailed
@@ -148,7 +148,7 @@ class RayEngine:
             )
         try:
             settings = load()
-            urls = database_urls(settings, EmbeddedLayout.of(settings.home))
+            urls = database_urls(settings, LocalLayout.of(settings.home))
         except (SettingsError, Fixable) as error:
             raise CommandFailed(str(error), "", USAGE) from error
         if reason := await asyncio.to_thread(refusal, urls.app):

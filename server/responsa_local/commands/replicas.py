@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from responsa_local.commands.failures import FAILED, USAGE, reporting
-from responsa_local.embedded import EmbeddedError, EmbeddedLayout
+from responsa_local.embedded import EmbeddedError, LocalLayout
 from responsa_local.envoy.replicas import Replica, ReplicaError, Replicas, is_own
 from responsa_server.app.envoy_hosts import SERVER, HostState, host_states
 from responsa_server.app.settings import load
@@ -98,9 +98,9 @@ def remove(name: Annotated[str, typer.Argument(help="The replica's name, as `lis
 
 
 @contextmanager
-def _replicas() -> Generator[tuple[Replicas, EmbeddedLayout]]:
+def _replicas() -> Generator[tuple[Replicas, LocalLayout]]:
     with reporting():
-        layout = EmbeddedLayout.of(load().home)
+        layout = LocalLayout.of(load().home)
         if not layout.is_home():
             raise EmbeddedError(
                 f"{layout.home} is not a Responsa data folder",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from responsa_local.commands.failures import reporting
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_local.embedded.restarting import request_restart
 from responsa_server.app.settings import load
 
@@ -21,5 +21,5 @@ def register(app: typer.Typer, name: str) -> None:
         installed code again. If a new process does not start, its predecessor continues.
         """
         with reporting():
-            for line in request_restart(EmbeddedLayout.of(load().home).restart_socket):
+            for line in request_restart(LocalLayout.of(load().home).restart_socket):
                 typer.echo(line)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Final, cast
 
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_local.embedded.doctor import Finding
 from responsa_server.app.settings import Settings
 from responsa_server.domain.parts import Health
@@ -33,7 +33,7 @@ def url_of(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def health_findings(settings: Settings, layout: EmbeddedLayout, port: int) -> Sequence[Finding]:
+def health_findings(settings: Settings, layout: LocalLayout, port: int) -> Sequence[Finding]:
     """The health of the parts of the running instance, as it says itself. port: that of its Envoy."""
     own = settings.database_url is None
     report = _read(settings, port, "/health")
@@ -72,7 +72,7 @@ def health_findings(settings: Settings, layout: EmbeddedLayout, port: int) -> Se
     return findings
 
 
-def _remedy(part: str, layout: EmbeddedLayout, *, own: bool) -> str:
+def _remedy(part: str, layout: LocalLayout, *, own: bool) -> str:
     match part:
         case "postgresql" if own:
             return f"`responsa up` starts it again; if it stays down, see the end of {layout.logs / 'postgres.log'}"

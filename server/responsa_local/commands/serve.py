@@ -9,7 +9,7 @@ import typer
 
 from responsa_formats.sandbox.confinement import SERVER, keep_capabilities
 from responsa_local.commands.failures import reporting
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.app.process import run as run_loop
 from responsa_server.app.serve import preload, serve
 from responsa_server.app.settings import ServeRole, load
@@ -68,7 +68,7 @@ def register(app: typer.Typer, name: str) -> None:
             settings = load(**chosen)
             if not held:
                 if settings.database_url is not None:
-                    EmbeddedLayout.of(settings.home).prepare()
+                    LocalLayout.of(settings.home).prepare()
                 # Before there are threads, which keep the capabilities that they have begun with.
                 keep_capabilities(SERVER)
-            run_loop(serve(settings, EmbeddedLayout.of(settings.home)))
+            run_loop(serve(settings, LocalLayout.of(settings.home)))

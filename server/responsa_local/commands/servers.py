@@ -10,7 +10,7 @@ from typing import Final
 from responsa_local.embedded import (
     Child,
     EmbeddedError,
-    EmbeddedLayout,
+    LocalLayout,
     ManagedProcess,
     RestartPolicy,
     ServerProcess,
@@ -41,7 +41,7 @@ class Servers:
     def __init__(
         self,
         settings: Settings,
-        layout: EmbeddedLayout,
+        layout: LocalLayout,
         plan: Processes,
         on_ready: Callable[[], None],
     ) -> None:

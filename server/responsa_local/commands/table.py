@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from responsa_server.cli.command import Command, HelpSection
+from responsa_server.cli.command import Command, Heading
 
 _Local: Final = partial(Command, local=True)
 SERVER: Final = (
@@ -13,57 +13,48 @@ SERVER: Final = (
         "serve",
         "responsa_local.commands.serve",
         "Run one server process. Several processes can share a database.",
-        HelpSection.SERVER,
+        Heading.SERVER,
     ),
     _Local(
         "replicas",
         "responsa_local.commands.replicas",
         "Show and change the server processes behind Envoy.",
-        HelpSection.SERVER,
+        Heading.SERVER,
     ),
     _Local(
         "setup",
         "responsa_local.commands.setup",
         "Install the weights of the embedding model.",
-        HelpSection.SERVER,
+        Heading.SERVER,
     ),
     _Local(
-        "migrate",
-        "responsa_local.commands.admin",
-        "Bring the database's schema up to date.",
-        HelpSection.SERVER,
+        "migrate", "responsa_local.commands.admin", "Bring the database's schema up to date.", Heading.SERVER
     ),
     _Local(
         "admin",
         "responsa_local.commands.admin",
         "Create tenants, users and keys on the server's machine.",
-        HelpSection.PEOPLE,
+        Heading.PEOPLE,
         waits=True,
     ),
     _Local(
         "backup",
         "responsa_local.commands.backup",
         "Back up a running instance into one file.",
-        HelpSection.SERVER,
+        Heading.SERVER,
     ),
     _Local(
-        "restore",
-        "responsa_local.commands.backup",
-        "Create an instance from a backup file.",
-        HelpSection.SERVER,
+        "restore", "responsa_local.commands.backup", "Create an instance from a backup file.", Heading.SERVER
     ),
     _Local(
         "activate",
         "responsa_local.commands.activate",
         "Allow a restored instance to run its turns, jobs and sources again.",
-        HelpSection.SERVER,
+        Heading.SERVER,
         waits=True,
     ),
     _Local(
-        "doctor",
-        "responsa_local.commands.instance",
-        "Check this machine and its instance.",
-        HelpSection.SERVER,
+        "doctor", "responsa_local.commands.instance", "Check this machine and its instance.", Heading.SERVER
     ),
     Command(
         "agents check",
@@ -75,7 +66,7 @@ SERVER: Final = (
         "tools",
         "responsa_local.commands.tools",
         "Check declarations of tools, and accept those of MCP servers.",
-        HelpSection.AGENTS,
+        Heading.AGENTS,
     ),
 )
 ENVOY: Final = (
@@ -83,7 +74,7 @@ ENVOY: Final = (
         "envoy",
         "responsa_local.commands.envoy",
         "Run only Envoy, in front of servers that run elsewhere.",
-        HelpSection.SERVER,
+        Heading.SERVER,
     ),
 )
 LOCAL: Final = (
@@ -91,18 +82,15 @@ LOCAL: Final = (
         "up",
         "responsa_local.commands.up",
         "Start everything on this machine and print the page's URL.",
-        HelpSection.SERVER,
+        Heading.SERVER,
     ),
     _Local(
         "restart",
         "responsa_local.commands.restart",
         "Replace the servers of a running `up`, one after the other.",
-        HelpSection.SERVER,
+        Heading.SERVER,
     ),
     _Local(
-        "purge",
-        "responsa_local.commands.instance",
-        "Remove an instance with all its data.",
-        HelpSection.SERVER,
+        "purge", "responsa_local.commands.instance", "Remove an instance with all its data.", Heading.SERVER
     ),
 )

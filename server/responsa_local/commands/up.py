@@ -21,9 +21,9 @@ from responsa_local.embedded import (
     Child,
     EmbeddedEnvoy,
     EmbeddedError,
-    EmbeddedLayout,
     EmbeddedPostgres,
     EmbeddedRedis,
+    LocalLayout,
     Supervisor,
 )
 from responsa_local.embedded.doctor import sandbox_finding
@@ -78,7 +78,7 @@ def run(settings: Settings, *, repair: bool = False) -> int:
     if (store := open_store(settings)) is not None and (away := asyncio.run(_away(store))):
         print(away, flush=True)
         docs = None  # loading them would wait for the store
-    layout = EmbeddedLayout.of(settings.home, repair=repair)
+    layout = LocalLayout.of(settings.home, repair=repair)
     listen = (settings.listen, settings.port)
     if repair:
         _repair(settings, layout)
@@ -156,7 +156,7 @@ def sandbox_warning(settings: Settings, sandbox: SandboxCapabilities) -> str:
     return "" if finding.ok else f"Warning: {finding.detail} To change that, {finding.remedy}."
 
 
-def _repair(settings: Settings, layout: EmbeddedLayout) -> None:
+def _repair(settings: Settings, layout: LocalLayout) -> None:
     """Set new passwords of the embedded PostgreSQL. Raises EmbeddedError."""
     if settings.database_url is not None:
         raise EmbeddedError(
@@ -182,7 +182,7 @@ class _Envoy(EmbeddedEnvoy):
     """Writes its configuration before it starts, while the servers load."""
 
     def __init__(
-        self, layout: EmbeddedLayout, config: EnvoyConfig, *, listen: tuple[str, int], concurrency: int
+        self, layout: LocalLayout, config: EnvoyConfig, *, listen: tuple[str, int], concurrency: int
     ) -> None:
         super().__init__(layout, layout.envoy_config, listen=listen, concurrency=concurrency)
         self._values = config
@@ -191,7 +191,7 @@ class _Envoy(EmbeddedEnvoy):
         _configure_envoy(self._values, self.layout)
 
 
-def _configure_envoy(config: EnvoyConfig, layout: EmbeddedLayout) -> None:
+def _configure_envoy(config: EnvoyConfig, layout: LocalLayout) -> None:
     try:
         layout.envoy_config.write_text(render(config), encoding="utf-8")
     except EnvoyConfigError as error:

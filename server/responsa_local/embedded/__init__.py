@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from responsa_local.embedded.envoy import EmbeddedEnvoy, check_port
 from responsa_local.embedded.errors import EmbeddedError
-from responsa_local.embedded.layout import EmbeddedLayout
+from responsa_local.embedded.layout import LocalLayout
 from responsa_local.embedded.part import ManagedProcess, ServerProcess, StartupTask
 from responsa_local.embedded.postgres import EmbeddedPostgres
 from responsa_local.embedded.purge import purge, throwaway_layout, throwaway_postgres
@@ -16,9 +16,9 @@ __all__ = [
     "Child",
     "EmbeddedEnvoy",
     "EmbeddedError",
-    "EmbeddedLayout",
     "EmbeddedPostgres",
     "EmbeddedRedis",
+    "LocalLayout",
     "ManagedProcess",
     "RestartPolicy",
     "ServerProcess",

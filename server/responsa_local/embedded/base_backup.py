@@ -17,7 +17,7 @@ from psycopg import sql
 
 from responsa_local.embedded.errors import EmbeddedError, file_errors
 from responsa_local.embedded.files import FolderLock, present
-from responsa_local.embedded.layout import SUPERUSER, EmbeddedLayout
+from responsa_local.embedded.layout import SUPERUSER, LocalLayout
 from responsa_local.embedded.postgres import EmbeddedPostgres, check_cluster, package_root
 from responsa_local.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run, run_dying_with_parent
 from responsa_server.system.private_files import create_private, write_private
@@ -76,7 +76,7 @@ def is_of_cluster(name: str, *, folder: bool) -> bool:
 
 
 @contextmanager
-def base_backup(layout: EmbeddedLayout) -> Generator[tarfile.TarFile]:
+def base_backup(layout: LocalLayout) -> Generator[tarfile.TarFile]:
     """The files of the running cluster, as a stream of tar: each member must be read before the next one.
 
     The files and the write-ahead log (WAL) among them make a consistent database as of the end of the copy. Sessions go on.
@@ -135,7 +135,7 @@ def base_backup(layout: EmbeddedLayout) -> Generator[tarfile.TarFile]:
 class ClusterDraft:
     """A new cluster, which is written next to its place and then moved there. `layout` is prepared and has no cluster."""
 
-    def __init__(self, layout: EmbeddedLayout) -> None:
+    def __init__(self, layout: LocalLayout) -> None:
         self._layout = layout
         if layout.root_place is None:
             self._folder = layout.cluster.with_name(".postgres.new")
@@ -175,7 +175,7 @@ class ClusterDraft:
         set_passwords(layout, first)
 
 
-def set_passwords(layout: EmbeddedLayout, first: LiteralString = _NOTHING) -> None:
+def set_passwords(layout: LocalLayout, first: LiteralString = _NOTHING) -> None:
     """Start the cluster without asking for passwords, run the statement `first` in its database, give all roles the
     passwords in `secrets.json`, and stop the cluster.
 
@@ -209,7 +209,7 @@ def set_passwords(layout: EmbeddedLayout, first: LiteralString = _NOTHING) -> No
             postgres.stop()
 
 
-def repair(layout: EmbeddedLayout) -> None:
+def repair(layout: LocalLayout) -> None:
     """Give an intact cluster new passwords if those in `secrets.json` are missing, damaged or not its own. Makes what
     else is missing in the home, but no cluster.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from responsa_formats.sandbox.confinement import SandboxCapabilities, SandboxUser
 from responsa_local.embedded.envoy import envoy_binary
 from responsa_local.embedded.files import FolderLock
-from responsa_local.embedded.layout import EmbeddedLayout
+from responsa_local.embedded.layout import LocalLayout
 from responsa_local.embedded.postgres import check_cluster, package_root
 from responsa_local.embedded.redis import redis_binary
 from responsa_local.embedded.supervise import LEAST_FREE, check_disk
@@ -64,7 +64,7 @@ class Finding:
     remedy: str = ""
 
 
-def runs(layout: EmbeddedLayout) -> bool:
+def runs(layout: LocalLayout) -> bool:
     """Whether a supervisor runs the instance now."""
     if not layout.is_home():
         return False
@@ -77,7 +77,7 @@ def runs(layout: EmbeddedLayout) -> bool:
     return False
 
 
-def diagnose(layout: EmbeddedLayout, *, postgres: bool = True, redis: bool = True) -> list[Finding]:
+def diagnose(layout: LocalLayout, *, postgres: bool = True, redis: bool = True) -> list[Finding]:
     """The findings about the instance's folders, database, passwords and packaged programs.
 
     postgres, redis: whether the instance uses the embedded PostgreSQL and the embedded Redis. There are no findings about an unused one.
@@ -120,7 +120,7 @@ def _library_finding(library: LinkedLibrary) -> Finding:
     )
 
 
-def _check_disks(layout: EmbeddedLayout) -> None:
+def _check_disks(layout: LocalLayout) -> None:
     for disk in layout.disks:
         check_disk(disk)
 

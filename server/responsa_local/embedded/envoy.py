@@ -9,7 +9,7 @@ from pathlib import Path
 
 from responsa_formats.sandbox.confinement import SandboxUser
 from responsa_local.embedded.errors import EmbeddedError, file_errors
-from responsa_local.embedded.layout import EmbeddedLayout, UnixAccount
+from responsa_local.embedded.layout import LocalLayout, UnixAccount
 from responsa_local.embedded.part import ManagedProcess, StopStep
 from responsa_local.embedded.spawn import PLAIN_ENVIRONMENT, in_memory, spawn
 from responsa_server.system.instance import find_program
@@ -31,7 +31,7 @@ class EmbeddedEnvoy(ManagedProcess):
 
     def __init__(
         self,
-        layout: EmbeddedLayout,
+        layout: LocalLayout,
         config: Path,
         *,
         listen: tuple[str, int] | None = None,

@@ -147,7 +147,7 @@ class DatabasePasswords:
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddedLayout:
+class LocalLayout:
     """All paths of one instance. Paths are absolute. `prepare` creates the files and folders.
 
     `outside` holds the instance's folders outside RESPONSA_HOME. `state.json` records them, so that `purge` finds them
@@ -166,7 +166,7 @@ class EmbeddedLayout:
     """16 hexadecimal digits that are computed from the home's path. They identify the instance in process titles."""
 
     @classmethod
-    def of(cls, home: Path, *, repair: bool = False) -> EmbeddedLayout:
+    def of(cls, home: Path, *, repair: bool = False) -> LocalLayout:
         """Computes the paths and creates nothing. With `repair`, the paths are computed even if `state.json` is damaged; `purge` and
         `up --repair` need this.
 
@@ -401,7 +401,7 @@ class EmbeddedLayout:
         """Whether the folder is missing or empty."""
         return not os.path.lexists(self.home) or (self.home.is_dir() and not any(self.home.iterdir()))
 
-    def prepare(self, *, restoring: bool = False, repair: bool = False) -> EmbeddedLayout:
+    def prepare(self, *, restoring: bool = False, repair: bool = False) -> LocalLayout:
         """Creates what is missing (the home with mode 0700, folders, passwords, `state.json`) and returns this layout. Idempotent.
 
         Does not change an existing parent folder. Refuses a home that holds files that are not Responsa's. restoring:

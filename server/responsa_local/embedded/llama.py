@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from responsa_local.embedded.layout import EmbeddedLayout
+from responsa_local.embedded.layout import LocalLayout
 from responsa_local.embedded.part import HEALTH, ManagedProcess, StopStep
 from responsa_local.embedded.spawn import spawn
 from responsa_server.system.instance import language_model
@@ -47,9 +47,7 @@ class EmbeddedLlama(ManagedProcess):
     start_timeout = 60.0
     stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
 
-    def __init__(
-        self, layout: EmbeddedLayout, environment: Mapping[str, str], settings: LlamaSettings
-    ) -> None:
+    def __init__(self, layout: LocalLayout, environment: Mapping[str, str], settings: LlamaSettings) -> None:
         """environment: the environment of this process. Only a few of its variables are passed on to the model's process."""
         super().__init__(layout)
         self._environment = {

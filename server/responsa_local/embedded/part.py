@@ -14,7 +14,7 @@ from pathlib import Path
 from responsa_formats.sandbox.confinement import SERVER
 from responsa_local.embedded.errors import EmbeddedError, disk_full, file_errors
 from responsa_local.embedded.files import FolderLock
-from responsa_local.embedded.layout import EmbeddedLayout
+from responsa_local.embedded.layout import LocalLayout
 from responsa_local.embedded.spawn import spawn
 from responsa_server.system.machine import NO_ROOM, free_space
 from responsa_server.system.unix_http import answer_of, http_get
@@ -64,7 +64,7 @@ class ManagedProcess(abc.ABC):
     """The lock file in the data folder that allows one process of this kind at a time; "" if the part needs no lock."""
     stop_steps: Sequence[StopStep] = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 1.0))
 
-    def __init__(self, layout: EmbeddedLayout) -> None:
+    def __init__(self, layout: LocalLayout) -> None:
         self.layout = layout
         self._lock = FolderLock(layout.home / self.lock_name, self.name) if self.lock_name else None
         self.process: subprocess.Popen[bytes] | None = None
@@ -274,7 +274,7 @@ class ServerProcess(ManagedProcess):
 
     def __init__(
         self,
-        layout: EmbeddedLayout,
+        layout: LocalLayout,
         argv: Sequence[str],
         env: Mapping[str, str],
         health: Path,

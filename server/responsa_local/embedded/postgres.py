@@ -24,7 +24,7 @@ from responsa_local.embedded.layout import (
     REPAIR,
     SUPERUSER,
     DatabasePasswords,
-    EmbeddedLayout,
+    LocalLayout,
     Role,
     UnixAccount,
     running_as_root,
@@ -97,7 +97,7 @@ class EmbeddedPostgres(ManagedProcess):
     # backends only 5 s after the second step.
     stop_steps = (StopStep(signal.SIGINT, 3.0), StopStep(signal.SIGQUIT, 1.5), StopStep(signal.SIGKILL, 1.0))
 
-    def __init__(self, layout: EmbeddedLayout, *, settings: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, layout: LocalLayout, *, settings: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(layout)
         self._settings = (*SETTINGS, *settings)
 
@@ -305,7 +305,7 @@ def package_version() -> str:
     return "unknown"
 
 
-def check_cluster(layout: EmbeddedLayout) -> None:
+def check_cluster(layout: LocalLayout) -> None:
     """Checks that the cluster either does not exist, or is complete and has our version.
 
     Raises:
@@ -400,7 +400,7 @@ def _roles(connection: psycopg.Connection, passwords: DatabasePasswords) -> None
         connection.execute("CREATE ROLE responsa_search NOLOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS")
 
 
-def postgres_processes(layout: EmbeddedLayout) -> list[psutil.Process]:
+def postgres_processes(layout: LocalLayout) -> list[psutil.Process]:
     """All processes of this instance's PostgreSQL. Every process except the postmaster is recognised by the cluster's name in its title.
     The postmaster is recognised by the cluster's folder in its arguments. (Any user can read a process's title, but not its working
     folder.)
@@ -418,7 +418,7 @@ def postgres_processes(layout: EmbeddedLayout) -> list[psutil.Process]:
     return processes
 
 
-def end_postgres(layout: EmbeddedLayout, *, gentle: float = GENTLE) -> None:
+def end_postgres(layout: LocalLayout, *, gentle: float = GENTLE) -> None:
     """Ends every process that still runs on the cluster, and removes PostgreSQL's pid file and socket. The caller must hold the lock.
 
     If the postmaster is gone, kills the backends at once, because they hold the shared memory that a new postmaster needs.

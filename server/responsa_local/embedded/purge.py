@@ -11,11 +11,11 @@ from pathlib import Path
 
 from responsa_local.embedded.errors import EmbeddedError, file_errors
 from responsa_local.embedded.files import FolderLock
-from responsa_local.embedded.layout import EmbeddedLayout
+from responsa_local.embedded.layout import LocalLayout
 from responsa_local.embedded.postgres import EmbeddedPostgres, end_postgres, postgres_processes
 
 
-def places(layout: EmbeddedLayout) -> list[Path]:
+def places(layout: LocalLayout) -> list[Path]:
     """The folders that `purge` will remove, which the user must confirm. The folders outside the home come first, the home last.
 
     If the user has deleted the home, folders outside it may remain. They can be found only by the home's path.
@@ -34,7 +34,7 @@ def places(layout: EmbeddedLayout) -> list[Path]:
     return outside
 
 
-def purge(layout: EmbeddedLayout, *, keep: Path | None = None) -> list[Path]:
+def purge(layout: LocalLayout, *, keep: Path | None = None) -> list[Path]:
     """Removes an instance: database, keys, logs, documents, sockets, root's copies, and RESPONSA_HOME itself. keep: a
     file in the home that stays, and then so does the home.
 
@@ -77,7 +77,7 @@ def purge(layout: EmbeddedLayout, *, keep: Path | None = None) -> list[Path]:
     return gone
 
 
-def _purge_outside(layout: EmbeddedLayout, gone: list[Path]) -> list[Path]:
+def _purge_outside(layout: LocalLayout, gone: list[Path]) -> list[Path]:
     """Purges an instance whose home was deleted. The locks were deleted too, so the process list is used to find out
     whether PostgreSQL still runs."""
     if gone and (running := postgres_processes(layout)):
@@ -90,7 +90,7 @@ def _purge_outside(layout: EmbeddedLayout, gone: list[Path]) -> list[Path]:
     return gone
 
 
-def _remove_outside(layout: EmbeddedLayout, outside: Sequence[Path]) -> None:
+def _remove_outside(layout: LocalLayout, outside: Sequence[Path]) -> None:
     for path in outside:
         shutil.rmtree(path)
     if layout.root_place is not None and (parent := layout.root_place.parent).is_dir():
@@ -102,10 +102,10 @@ def _remove_outside(layout: EmbeddedLayout, outside: Sequence[Path]) -> None:
 
 
 @contextmanager
-def throwaway_layout() -> Generator[EmbeddedLayout]:
+def throwaway_layout() -> Generator[LocalLayout]:
     """A prepared home in the system's temp folder, which is purged at the end."""
     with tempfile.TemporaryDirectory(prefix="responsa-") as folder:
-        layout = EmbeddedLayout.of(Path(folder) / "home").prepare()
+        layout = LocalLayout.of(Path(folder) / "home").prepare()
         try:
             yield layout
         finally:

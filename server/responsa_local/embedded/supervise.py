@@ -32,7 +32,7 @@ import psutil
 from responsa_formats.sandbox.confinement import SUPERVISOR, keep_capabilities
 from responsa_local.embedded.errors import EmbeddedError, of_os_error
 from responsa_local.embedded.files import FolderLock
-from responsa_local.embedded.layout import EmbeddedLayout
+from responsa_local.embedded.layout import LocalLayout
 from responsa_local.embedded.part import ManagedProcess, ServerProcess, StartupTask, exit_text
 from responsa_local.embedded.restarting import Requests, RestartFailed
 from responsa_local.embedded.spawn import adopt_orphans, die_with_parent
@@ -114,7 +114,7 @@ def check_disk(path: Path, least: int = LEAST_FREE) -> None:
         )
 
 
-def preflight(layout: EmbeddedLayout) -> None:
+def preflight(layout: LocalLayout) -> None:
     """Checks the home and the free disk space. Each part checks its own tools.
 
     Raises:
@@ -217,7 +217,7 @@ class Supervisor:
 
     def __init__(
         self,
-        layout: EmbeddedLayout,
+        layout: LocalLayout,
         children: Sequence[Child],
         *,
         on_ready: Callable[[], None] | None = None,

@@ -11,7 +11,7 @@ from responsa_server.cli.output import CommandFailed, reporting
 from responsa_server.system import extras
 
 
-class HelpSection(StrEnum):
+class Heading(StrEnum):
     """The headings of the overview, in their order."""
 
     ASK = "Ask"
@@ -33,7 +33,7 @@ class Command:
     name: str
     module: str
     help: str
-    section: HelpSection = HelpSection.OTHER
+    section: Heading = Heading.OTHER
     extra: str = ""
     distribution: str = ""
     waits: bool | Collection[str] = False

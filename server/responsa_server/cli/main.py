@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from responsa_server import __version__
-from responsa_server.cli.command import Command, HelpSection, need
+from responsa_server.cli.command import Command, Heading, need
 from responsa_server.system import extras
 from responsa_server.system.fixable import Fixable
 from responsa_server.system.importing import pause_collection
@@ -31,128 +31,108 @@ _COMPLETE = "_RESPONSA_COMPLETE"
 
 COMMANDS: tuple[Command, ...] = (
     Command(
-        "ask",
-        "responsa_server.cli.turns",
-        "Ask a question and get a cited answer.",
-        HelpSection.ASK,
-        waits=True,
+        "ask", "responsa_server.cli.turns", "Ask a question and get a cited answer.", Heading.ASK, waits=True
     ),
     Command(
         "chat",
         "responsa_server.cli.chat",
         "Ask one question after the other in one conversation.",
-        HelpSection.ASK,
+        Heading.ASK,
         waits=True,
     ),
     Command(
         "resume",
         "responsa_server.cli.turns",
         "Follow a question that was asked earlier.",
-        HelpSection.ASK,
+        Heading.ASK,
         waits=True,
     ),
     Command(
         "ingest",
         "responsa_server.cli.ingest",
         "Load documents into a collection.",
-        HelpSection.DOCUMENTS,
+        Heading.DOCUMENTS,
         waits=True,
     ),
     Command(
-        "search",
-        "responsa_server.cli.documents",
-        "Find the passages that match.",
-        HelpSection.ASK,
-        waits=True,
+        "search", "responsa_server.cli.documents", "Find the passages that match.", Heading.ASK, waits=True
     ),
     Command(
         "documents",
         "responsa_server.cli.documents",
         "List, show and delete documents.",
-        HelpSection.DOCUMENTS,
+        Heading.DOCUMENTS,
         waits=True,
     ),
     Command(
         "collections",
         "responsa_server.cli.collections",
         "List, create, share and delete collections.",
-        HelpSection.DOCUMENTS,
+        Heading.DOCUMENTS,
         waits=True,
     ),
     Command(
         "operations",
         "responsa_server.cli.operations",
         "List, follow and cancel operations, such as the reading of documents.",
-        HelpSection.DOCUMENTS,
+        Heading.DOCUMENTS,
         waits=True,
     ),
     Command(
         "agents",
         "responsa_server.cli.agents",
         "Show and reload agents, and check their files.",
-        HelpSection.AGENTS,
+        Heading.AGENTS,
         waits=("list", "show", "reload"),
     ),
     Command(
         "model",
         "responsa_server.cli.model",
         "Show and set the default language model.",
-        HelpSection.AGENTS,
+        Heading.AGENTS,
         waits=True,
     ),
     Command(
         "sources",
         "responsa_server.cli.source_files",
         "Connect folders, and run and check sources.",
-        HelpSection.DOCUMENTS,
+        Heading.DOCUMENTS,
         waits=("list", "add", "run", "remove"),
     ),
     Command(
         "samples",
         "responsa_server.cli.samples",
         "List and load the sample documents and teachers of agents.",
-        HelpSection.DOCUMENTS,
+        Heading.DOCUMENTS,
         waits=("load",),
     ),
     Command(
         "login",
         "responsa_server.cli.login",
         "Sign in with an e-mail address and a password.",
-        HelpSection.PEOPLE,
+        Heading.PEOPLE,
         waits=True,
     ),
+    Command("logout", "responsa_server.cli.login", "End the session of `login`.", Heading.PEOPLE, waits=True),
     Command(
-        "logout", "responsa_server.cli.login", "End the session of `login`.", HelpSection.PEOPLE, waits=True
+        "users", "responsa_server.cli.users", "List, invite and change users.", Heading.PEOPLE, waits=True
     ),
     Command(
-        "users",
-        "responsa_server.cli.users",
-        "List, invite and change users.",
-        HelpSection.PEOPLE,
-        waits=True,
+        "groups", "responsa_server.cli.groups", "List and change groups of users.", Heading.PEOPLE, waits=True
     ),
-    Command(
-        "groups",
-        "responsa_server.cli.groups",
-        "List and change groups of users.",
-        HelpSection.PEOPLE,
-        waits=True,
-    ),
-    Command(
-        "call", "responsa_server.cli.call", "Call any method of the API.", HelpSection.SERVER, waits=True
-    ),
+    Command("call", "responsa_server.cli.call", "Call any method of the API.", Heading.SERVER, waits=True),
     Command(
         "mcp",
         "responsa_server.cli.mcp",
         "Serve the tools of MCP on standard input and output.",
-        HelpSection.AGENTS,
+        Heading.AGENTS,
         waits=True,
     ),
     Command(
         "open",
         "responsa_server.cli.open_page",
         "Print a new URL that signs a browser in.",
-        HelpSection.PEOPLE,
+        Heading.PEOPLE,
         waits=True,
     ),
 )
@@ -198,7 +178,7 @@ class _Overview(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = formatter.width - 6 - max(map(len, self.commands))
-        for section in HelpSection:
+        for section in Heading:
             rows = [
                 (command.name, self.commands[command.name].get_short_help_str(width))
                 for command in sorted(all_commands(), key=lambda command: command.name != "up")

@@ -86,7 +86,7 @@ Alternatives = Mapping[str, Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
-class _SynonymEntry:
+class _Synonym:
     """An entry of a group. sequence: all its terms, in order. content: the distinct terms to search for."""
 
     sequence: tuple[str, ...]
@@ -99,9 +99,7 @@ class Synonyms:
     def __init__(self, text: str) -> None:
         """text: a file without mistakes."""
         self._text = text
-        self._by_language: dict[
-            str, Mapping[str, Sequence[tuple[_SynonymEntry, Sequence[_SynonymEntry]]]]
-        ] = {}
+        self._by_language: dict[str, Mapping[str, Sequence[tuple[_Synonym, Sequence[_Synonym]]]]] = {}
 
     def knows(self, language: str) -> bool:
         """Whether `learn` was called for this language."""
@@ -114,7 +112,7 @@ class Synonyms:
     def learn(self, language: str) -> None:
         """Prepare for questions in this language. May run on any thread, but not on two at the same time."""
         analyzer = Analyzer()
-        by_first: dict[str, list[tuple[_SynonymEntry, Sequence[_SynonymEntry]]]] = {}
+        by_first: dict[str, list[tuple[_Synonym, Sequence[_Synonym]]]] = {}
         for group in read_synonyms(self._text).groups:
             entries = list(_entries(group, language, analyzer))
             for entry in entries:
@@ -143,8 +141,8 @@ class Synonyms:
         return {asked: tuple(others) for asked, others in by_term.items() if others}
 
 
-def _entries(group: Sequence[str], language: str, analyzer: Analyzer) -> Iterator[_SynonymEntry]:
+def _entries(group: Sequence[str], language: str, analyzer: Analyzer) -> Iterator[_Synonym]:
     for entry in group:
         sequence = tuple(analyzer.terms(entry, language))
         if sequence:
-            yield _SynonymEntry(sequence, tuple(analyzer.query_terms(entry, language)))
+            yield _Synonym(sequence, tuple(analyzer.query_terms(entry, language)))

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.cli.main import main
 
 
 def test_wrong_replicas_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RESPONSA_HOME", str(EmbeddedLayout.of(tmp_path / "home").prepare().home))
+    monkeypatch.setenv("RESPONSA_HOME", str(LocalLayout.of(tmp_path / "home").prepare().home))
 
     def refused(*arguments: str) -> tuple[int | str | None, str]:
         with pytest.raises(SystemExit) as ended:

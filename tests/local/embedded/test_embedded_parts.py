@@ -22,9 +22,9 @@ from embedded_running import eventually
 from responsa_local.embedded import (
     EmbeddedEnvoy,
     EmbeddedError,
-    EmbeddedLayout,
     EmbeddedPostgres,
     EmbeddedRedis,
+    LocalLayout,
     ServerProcess,
     throwaway_postgres,
 )
@@ -45,7 +45,7 @@ def scalar(connection: psycopg.Connection, query: str) -> object:
 
 
 def test_a_server_is_not_killed_while_it_drains(tmp_path: Path) -> None:
-    server = ServerProcess(EmbeddedLayout.of(tmp_path), ["true"], {}, tmp_path, drain_seconds=60.0)
+    server = ServerProcess(LocalLayout.of(tmp_path), ["true"], {}, tmp_path, drain_seconds=60.0)
     asked, killed = server.stop_steps
     assert (asked.signal, killed.signal) == (signal.SIGINT, signal.SIGKILL)
     assert asked.patience > 60.0
@@ -60,7 +60,7 @@ def test_a_server_that_reports_that_it_drains_is_not_silent(tmp_path: Path) -> N
             return "unix"
 
     health = tmp_path / "health.sock"
-    server = ServerProcess(EmbeddedLayout.of(tmp_path), ["true"], {}, health, drain_seconds=0.0)
+    server = ServerProcess(LocalLayout.of(tmp_path), ["true"], {}, health, drain_seconds=0.0)
     assert not server.answers(10.0)
     with ThreadingUnixStreamServer(str(health), Draining) as serving:
         thread = Thread(target=serving.serve_forever, args=[0.01])
@@ -71,7 +71,7 @@ def test_a_server_that_reports_that_it_drains_is_not_silent(tmp_path: Path) -> N
 
 
 def test_a_preloaded_server_waits_until_it_is_launched(tmp_path: Path) -> None:
-    layout = EmbeddedLayout.of(tmp_path / "home").prepare()
+    layout = LocalLayout.of(tmp_path / "home").prepare()
     code = "touch loaded; cat; touch let_go; exec sleep 60"
     server = ServerProcess(
         layout, ["sh", "-c", f"cd {tmp_path}; {code}"], os.environ, tmp_path, drain_seconds=5.0
@@ -168,7 +168,7 @@ def test_a_second_postgres_on_the_same_home_is_refused(postgres: EmbeddedPostgre
 
 
 @pytest.mark.usefixtures("earlier")
-def test_start_and_stop_leave_no_process_and_no_socket(layout: EmbeddedLayout) -> None:
+def test_start_and_stop_leave_no_process_and_no_socket(layout: LocalLayout) -> None:
     postgres, redis = EmbeddedPostgres(layout), EmbeddedRedis(layout)
     for _ in range(2):
         postgres.start()
@@ -185,7 +185,7 @@ def test_start_and_stop_leave_no_process_and_no_socket(layout: EmbeddedLayout) -
 
 @pytest.mark.usefixtures("earlier")
 def test_the_postmaster_and_a_busy_backend_outlive_a_kill_of_their_starter_only_briefly(
-    layout: EmbeddedLayout,
+    layout: LocalLayout,
 ) -> None:
     """The postmaster is killed with SIGKILL while a backend is busy. This must not delay the next start."""
     postgres = EmbeddedPostgres(layout)
@@ -212,7 +212,7 @@ def test_the_postmaster_and_a_busy_backend_outlive_a_kill_of_their_starter_only_
 
 
 @pytest.mark.usefixtures("earlier")
-def test_a_stale_pid_file_with_a_living_strangers_pid_is_no_obstacle(layout: EmbeddedLayout) -> None:
+def test_a_stale_pid_file_with_a_living_strangers_pid_is_no_obstacle(layout: LocalLayout) -> None:
     postgres = EmbeddedPostgres(layout)
     postgres.start()
     pid_file = layout.cluster / "postmaster.pid"
@@ -223,7 +223,7 @@ def test_a_stale_pid_file_with_a_living_strangers_pid_is_no_obstacle(layout: Emb
     postgres.stop()
 
 
-def test_an_interrupted_initdb_is_begun_anew(layout: EmbeddedLayout) -> None:
+def test_an_interrupted_initdb_is_begun_anew(layout: LocalLayout) -> None:
     draft = layout.cluster.with_name(".postgres.new")
     draft.mkdir(mode=0o700)
     (draft / "PG_VERSION").write_text("18\n")
@@ -233,7 +233,7 @@ def test_an_interrupted_initdb_is_begun_anew(layout: EmbeddedLayout) -> None:
     assert not draft.exists()
 
 
-def test_redis_speaks_to_its_password_alone_and_keeps_nothing(layout: EmbeddedLayout) -> None:
+def test_redis_speaks_to_its_password_alone_and_keeps_nothing(layout: LocalLayout) -> None:
     import redis as client
 
     redis = EmbeddedRedis(layout)
@@ -254,7 +254,7 @@ def test_redis_speaks_to_its_password_alone_and_keeps_nothing(layout: EmbeddedLa
     assert not list(layout.redis_run.glob("*.rdb"))
 
 
-def test_envoy_starts_says_it_is_ready_and_ends(layout: EmbeddedLayout) -> None:
+def test_envoy_starts_says_it_is_ready_and_ends(layout: LocalLayout) -> None:
     port = free_port()
     layout.envoy_config.write_text(envoy_config(layout, port))
     envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=("127.0.0.1", port), concurrency=1)
@@ -267,7 +267,7 @@ def test_envoy_starts_says_it_is_ready_and_ends(layout: EmbeddedLayout) -> None:
     assert not envoy.ready()
 
 
-def test_envoy_tells_what_is_wrong_with_its_configuration(layout: EmbeddedLayout, tmp_path: Path) -> None:
+def test_envoy_tells_what_is_wrong_with_its_configuration(layout: LocalLayout, tmp_path: Path) -> None:
     config = tmp_path / "envoy.json"
     config.write_text('{"admin": {"adress": 1}}')
     envoy = EmbeddedEnvoy(layout, config)

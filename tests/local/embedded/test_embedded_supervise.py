@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from embedded_running import Running, Start, eventually
 
-from responsa_local.embedded import EmbeddedError, EmbeddedLayout, EmbeddedPostgres, purge
+from responsa_local.embedded import EmbeddedError, EmbeddedPostgres, LocalLayout, purge
 from responsa_local.embedded.restarting import request_restart
 from tests.instance import free_port
 
@@ -24,14 +24,12 @@ PARTS = ("PostgreSQL", "Redis", "The server", "Envoy")
 
 
 def write(home: Path, line: str) -> None:
-    with psycopg.connect(
-        EmbeddedPostgres(EmbeddedLayout.of(home)).dsn("owner"), autocommit=True
-    ) as connection:
+    with psycopg.connect(EmbeddedPostgres(LocalLayout.of(home)).dsn("owner"), autocommit=True) as connection:
         connection.execute("INSERT INTO kept VALUES (%s)", [line])
 
 
 def read(home: Path) -> list[str]:
-    with psycopg.connect(EmbeddedPostgres(EmbeddedLayout.of(home)).dsn("owner")) as connection:
+    with psycopg.connect(EmbeddedPostgres(LocalLayout.of(home)).dsn("owner")) as connection:
         return [str(row[0]) for row in connection.execute("SELECT line FROM kept ORDER BY 1").fetchall()]
 
 
@@ -45,7 +43,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
     running.process.send_signal(signal.SIGTERM)
     assert running.process.wait(60) == 0
     running.until_nothing_left()
-    purge(EmbeddedLayout.of(home, repair=True))
+    purge(LocalLayout.of(home, repair=True))
 
 
 def test_it_serves_stops_on_ctrl_c_and_finds_its_data_again(start: Start, home: Path) -> None:
@@ -123,7 +121,7 @@ def test_a_server_that_is_alive_but_silent_is_started_again(start: Start) -> Non
 
 def test_a_restart_replaces_the_server_and_a_failed_one_does_not(start: Start, home: Path) -> None:
     running = start("--alone").until_ready()
-    layout = EmbeddedLayout.of(home)
+    layout = LocalLayout.of(home)
     old = running.part("The server").pid
     assert [*request_restart(layout.restart_socket)] == ["The server was replaced."]
     new = running.part("The server").pid
@@ -167,7 +165,7 @@ def test_ctrl_c_during_an_errand_leaves_nothing(start: Start) -> None:
 
 
 def test_a_killed_backend_does_not_end_postgres(standing: Running) -> None:
-    client = psycopg.connect(EmbeddedPostgres(EmbeddedLayout.of(standing.home)).dsn("app"))
+    client = psycopg.connect(EmbeddedPostgres(LocalLayout.of(standing.home)).dsn("app"))
     before = standing.said()
     standing.kill(client.info.backend_pid)
 
@@ -187,7 +185,7 @@ def test_kill_9_leaves_no_process_and_the_next_start_finds_its_data(start: Start
     running = start().until_ready()
     for victims in ("guard", "supervisor", "both"):
         write(home, victims)
-        busy = psycopg.connect(EmbeddedPostgres(EmbeddedLayout.of(home)).dsn("app"))
+        busy = psycopg.connect(EmbeddedPostgres(LocalLayout.of(home)).dsn("app"))
         busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 100000000000) a WHERE sqrt(a) < 0")
         backend = psutil.Process(busy.info.backend_pid)
         eventually(lambda backend=backend: backend.cpu_times().user > 0.05, "a busy backend")
@@ -241,7 +239,7 @@ def test_a_busy_port_is_told_before_anything_starts(start: Start, home: Path) ->
         f"responsa: Port {running.port} on 127.0.0.1 is in use by another program; "
         "stop that program, or set RESPONSA_PORT to a free port.\n"
     )
-    assert not EmbeddedLayout.of(home).cluster.exists()
+    assert not LocalLayout.of(home).cluster.exists()
 
 
 def test_a_server_that_cannot_start_stops_all_with_its_reason(start: Start, home: Path) -> None:
@@ -313,7 +311,7 @@ def test_a_disk_that_fills_up_is_named_and_the_database_returns_when_there_is_ro
     if subprocess.run([*within, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("this machine lets root mount nothing, not even for itself")
     running = start(within=within, new=True).until_ready()
-    layout = EmbeddedLayout.of(home)
+    layout = LocalLayout.of(home)
     inside = Path(f"/proc/{running.process.pid}/root")
     filler = inside / "var/lib/responsa/filler"
     with filler.open("wb") as file:

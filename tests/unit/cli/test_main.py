@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from responsa_server.cli.command import Command, HelpSection
+from responsa_server.cli.command import Command, Heading
 from responsa_server.cli.main import all_commands, main
 from tests.instance import ROOT
 
@@ -18,7 +18,7 @@ TEXT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("command", [*all_commands()], ids=lambda command: command.name)
 def test_every_command_is_described(command: Command) -> None:
-    assert command.section is not HelpSection.OTHER
+    assert command.section is not Heading.OTHER
     app = typer.Typer()
     app.callback()(lambda: None)
     importlib.import_module(command.module).register(app, command.name)
@@ -47,7 +47,7 @@ def test_the_overview_lists_commands_by_kind_and_a_help_names_values(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     headings = re.findall(r"^(\w+):$", helped(capsys), re.MULTILINE)
-    assert headings == ["Options", *(one for one in HelpSection if one is not HelpSection.OTHER)]
+    assert headings == ["Options", *(one for one in Heading if one is not Heading.OTHER)]
     shown = helped(capsys, "search")
     assert "--collection COLLECTION" in shown
     assert "--top-k NUMBER" in shown

@@ -256,7 +256,7 @@ ROWS: Final[Sequence[PathRow]] = (
 
 def openai_routes(calls: Calls, settings: OpenAiApiSettings, page: str = "") -> Iterator[BaseRoute]:
     """The routes of all rows, and of what is not served. page: see `ApiExchange`."""
-    path = partial(_RouteEndpoint, partial(ApiExchange, calls, settings=settings, page=page), calls)
+    path = partial(_Endpoint, partial(ApiExchange, calls, settings=settings, page=page), calls)
     yield from (Route(row.path, path(row)) for row in ROWS)
     for name, instead in _NOT_SERVED.items():
         yield Route(f"/v1/{name}{{rest:path}}", path(None, _refusal(name, instead)))
@@ -267,9 +267,7 @@ def shadow_routes(calls: Calls, settings: OpenAiApiSettings) -> Iterator[BaseRou
     one of theirs. They come before the contract's."""
     exchange = partial(ApiExchange, calls, settings=settings)
     for name, instead in _TAKEN.items():
-        yield _OfClient(
-            f"/v1/{name}{{rest:path}}", _RouteEndpoint(exchange, calls, None, _refusal(name, instead))
-        )
+        yield _OfClient(f"/v1/{name}{{rest:path}}", _Endpoint(exchange, calls, None, _refusal(name, instead)))
 
 
 def _refusal(name: str, instead: str) -> str:
@@ -283,7 +281,7 @@ class _OfClient(Route):
         return super().matches(scope)
 
 
-class _RouteEndpoint:
+class _Endpoint:
     """Serves a path. As an object, it gets the requests of all methods from Starlette, and so answers each in this API's shape."""
 
     def __init__(

@@ -34,7 +34,7 @@ def rows(settings: OriginalSettings) -> Sequence[OriginalRow]:
 def original_routes(calls: Calls, settings: OriginalSettings) -> Iterator[BaseRoute]:
     """The routes of all rows."""
     for row in rows(settings):
-        yield Route(row.path, _PathEndpoint(calls, row).serve, methods=list(row.methods))
+        yield Route(row.path, _PathRoute(calls, row).serve, methods=list(row.methods))
 
 
 _KINDS: Final[Mapping[type | UnionType, str]] = {
@@ -54,7 +54,7 @@ _RANGES: Final = {
 }
 
 
-class _PathEndpoint:
+class _PathRoute:
     """Serves one row."""
 
     def __init__(self, calls: Calls, row: OriginalRow) -> None:
