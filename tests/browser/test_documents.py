@@ -359,7 +359,7 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     await tab.ask(WHO_BUILT)
     await expect(tab.answers.nth(0).locator(".passages strong").first).to_have_text("Closest passages")
     await expect(tab.chips).to_have_count(1)
-    await expect(tab.live).to_have_text(re.compile("^Closest passages. I searched the chosen collection "))
+    await expect(tab.live).to_have_text(re.compile("^I found no answer. I searched the chosen collection, "))
     await tab.answers.nth(0).get_by_role("button", name="Helpful", exact=True).click()
     await expect(tab.live).to_have_text("Feedback saved.")
     await tab.ask(RYE_BREAD)

@@ -19,7 +19,7 @@ async def test_german_by_the_browser_and_english_by_choice(person: Person) -> No
     await expect(page.get_by_text("Responsa antwortet aus Ihren Dokumenten")).to_be_visible()
     await page.get_by_label("Ihre Frage").fill("?")
     await page.get_by_role("button", name="Fragen").click()
-    await expect(page.get_by_text("Ich habe nichts Passendes gefunden", exact=True)).to_be_visible()
+    await expect(page.get_by_text("Ich habe keine Antwort gefunden", exact=True)).to_be_visible()
     await expect(page.locator(".refusal")).to_contain_text("Es wurde nichts gefunden")
     await expect(page.locator(".refusal")).not_to_contain_text("searched")
     await page.get_by_role("link", name="Dokumente", exact=True).click()

@@ -145,8 +145,7 @@ describe("words", () => {
     const reasons = [RefusalReason.NO_SUPPORT, RefusalReason.OUT_OF_SCOPE, RefusalReason.UNSAFE, RefusalReason.BUDGET, RefusalReason.QUOTA, RefusalReason.NEEDS_MODEL];
     expect(new Set(reasons.map((one) => refusalWords(one).heading)).size).toBe(reasons.length);
     expect(refusalWords(99 as RefusalReason)).toEqual(refusalWords(RefusalReason.NO_SUPPORT));
-    expect(refusalWords(RefusalReason.NO_SUPPORT).heading).toBe("I found nothing that fits");
-    expect(refusalWords(RefusalReason.NO_SUPPORT, true).heading).toBe("Closest passages");
+    expect(refusalWords(RefusalReason.NO_SUPPORT).heading).toBe("I found no answer");
   });
 
   it("has a name for every step whose status has no message", () => {

@@ -139,12 +139,10 @@ function addressOf(uri: string, fetched: boolean): HTMLElement {
   return element("span", { class: "note", ...WRITTEN }, uri);
 }
 
-/** Shows a refusal, which is an outcome like an answer but has no sources. `shown`: whether passages stand below it. */
-export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks, shown = false): HTMLElement {
+/** Shows a refusal, which is an outcome like an answer but has no sources. */
+export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks): HTMLElement {
   const ways = reason === RefusalReason.NO_SUPPORT ? [waysOn(question, asking)] : [];
-  const { heading } = refusalWords(reason, shown);
-  const title = heading === t("closest") ? [] : [element("strong", {}, heading)]; // that title stands above the passages
-  return element("div", { class: "refusal" }, ...title, element("p", WRITTEN, refusalText(reason, text, shown)), ...ways);
+  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, refusalText(reason, text)), ...ways);
 }
 
 /** Says where an answer comes from, and names the collection as soon as its name is known. */

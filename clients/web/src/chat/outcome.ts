@@ -176,7 +176,7 @@ function sentences(fallbacks: readonly Fallback[], outcome = AnswerOutcome.UNSPE
 export interface RefusalWords {
   /** Shown above the server's reason. */
   readonly heading: string;
-  /** Begins the line that sums up the steps: "Finished the search in 0.2 s and found no support". */
+  /** Begins the line that sums up the steps: "Finished the search in 0.2 s and found no answer". */
   readonly did: string;
   readonly end: string;
 }
@@ -191,9 +191,8 @@ const REFUSALS: Partial<Record<RefusalReason, readonly [heading: Key, did: Key, 
   [RefusalReason.QUOTA]: ["refusedQuota", "didStop", "endQuota"],
 };
 
-/** `shown`: whether the closest passages stand below. */
-export function refusalWords(reason: RefusalReason, shown = false): RefusalWords {
-  const [heading, did, end] = REFUSALS[reason] ?? (shown ? ["closest", "didSearch", "endClosest"] : ["refusedNoSupport", "didSearch", "endNoSupport"]);
+export function refusalWords(reason: RefusalReason): RefusalWords {
+  const [heading, did, end] = REFUSALS[reason] ?? ["refusedNoSupport", "didSearch", "endNoSupport"];
   return { heading: t(heading), did: t(did), end: t(end) };
 }
 
@@ -201,9 +200,8 @@ export function refusalWords(reason: RefusalReason, shown = false): RefusalWords
 const ENGLISH = /\b(?:the|you|and|it)\b/i;
 
 /** Why a turn was refused: in the server's words, or in the page's own if the reader's language is another one. */
-export function refusalText(reason: RefusalReason, message: string, shown = false): string {
-  if (!ENGLISH.test(message) || isEnglish()) return message;
-  return shown && !(reason in REFUSALS) ? t("closestWhy") : reasoned(RefusalReason[reason] ?? "", message);
+export function refusalText(reason: RefusalReason, message: string): string {
+  return !ENGLISH.test(message) || isEnglish() ? message : reasoned(RefusalReason[reason] ?? "", message);
 }
 
 /** Why a tool failed: what the server or the tool says, which is English, or the kind of the failure. */

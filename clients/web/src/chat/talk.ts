@@ -157,7 +157,7 @@ export class TalkView {
     const hooks = { ...this.#hooks, open: this.#opener("") };
     const question = this.#questions.get(message.turn) ?? "";
     if (message.refusalReason) {
-      body.append(refusal(question, message.text, message.refusalReason, hooks.asking, (outcome?.closest ?? []).length > 0));
+      body.append(refusal(question, message.text, message.refusalReason, hooks.asking));
     } else if (outcome?.passages) {
       body.append(passagesView(question, outcome.passages.why, outcome.passages.answer, hooks, this.#feedback(message)));
     } else {

@@ -165,14 +165,13 @@ export class TurnView {
         break;
       }
       case "refused": {
-        const { message, reason, excerpts } = event.value;
-        const shown = excerpts.length > 0;
-        const { heading, did, end } = refusalWords(reason, shown);
-        this.#replace(refusal(this.#asked, message, reason, this.#hooks.asking, shown));
+        const { message, reason } = event.value;
+        const { heading, did, end } = refusalWords(reason);
+        this.#replace(refusal(this.#asked, message, reason, this.#hooks.asking));
         this.#tell(outcome);
         this.#body.append(element("div", { class: "actions" }, ...actionsOf(this.#asked, this.#hooks.asking), ...this.#feedback(false)));
         this.#end(`${this.#in(did, at)} ${end}`, at);
-        this.#hooks.say(`${heading}. ${refusalText(reason, message, shown)}`);
+        this.#hooks.say(`${heading}. ${refusalText(reason, message)}`);
         break;
       }
       case "failed":

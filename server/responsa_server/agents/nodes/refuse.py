@@ -163,7 +163,7 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             if self._has_model:
                 sentence = f"The language model found no answer to “{question}” in {scope}."
             elif inputs.ranking is not None and inputs.ranking.support > 0:
-                sentence = f"I searched {scope} for “{question}”."
+                sentence = f"I searched {scope}, and nothing there answers “{question}”."
             remedy = (
                 "Name the subject in full, ask about one thing at a time, or add a document that covers it."
             )
