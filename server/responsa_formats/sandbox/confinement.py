@@ -33,7 +33,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITY_BITS = 64
 
 
-class SandboxUser(IntEnum):
+class UnixUser(IntEnum):
     """The user ids of the processes that root starts, each with a group of the same number.
 
     They need no entry in the passwd table. Debian reserves these numbers and systemd hands them out to nobody, and the
@@ -170,7 +170,7 @@ def drop_privileges() -> None:
     reach. Without Landlock, only file modes protect root's files.
     """
     if os.geteuid() == 0:
-        become(SandboxUser.PARSERS, SandboxUser.PARSERS)
+        become(UnixUser.PARSERS, UnixUser.PARSERS)
     _keep(0)
 
 

@@ -70,7 +70,7 @@ One = TypeVar("One", bound=Item)
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledLines(Generic[One]):
+class LabelledSet(Generic[One]):
     """The lines of a file. examples, chosen: the two halves of the part `train`: demonstrations come from `examples`,
     and candidates are compared on `chosen`.
     sha256: the hash of the file, in hexadecimal digits. what: what a line is, `message` or `question`.
@@ -85,7 +85,7 @@ class LabelledLines(Generic[One]):
 
 def read(
     path: Path, kind: type[One], wrong: Callable[[One], str], known: Collection[str]
-) -> LabelledLines[One]:
+) -> LabelledSet[One]:
     """The lines of a file.
 
     Args:
@@ -124,7 +124,7 @@ def read(
     # Sorted by label, every second line goes to the other half, so that both halves have the same labels.
     train = sorted(parts["train"], key=lambda item: item.group)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return LabelledLines(train[::2], train[1::2], parts["test"], digest, what)
+    return LabelledSet(train[::2], train[1::2], parts["test"], digest, what)
 
 
 def _refuse(where: str, why: str) -> CommandFailed:

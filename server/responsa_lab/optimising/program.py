@@ -27,7 +27,7 @@ import optuna
 from dspy.lm15 import Message, Request, Response, TextPart, Usage
 from dspy.teleprompt import BootstrapFewShotWithRandomSearch, MIPROv2
 
-from responsa_lab.optimising.data import Item, LabelledLines
+from responsa_lab.optimising.data import Item, LabelledSet
 from responsa_lab.optimising.nodes import TunedNode
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.domain.intents import Example
@@ -118,7 +118,7 @@ class _Adapter(dspy.ChatAdapter):
 
 async def search(
     base: TunedNode,
-    data: LabelledLines[Any],
+    data: LabelledSet[Any],
     labels: Labels,
     score: Score,
     record: Record,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from responsa_formats.sandbox.confinement import SandboxUser, become_before_exec
+from responsa_formats.sandbox.confinement import UnixUser, become_before_exec
 from responsa_local.commands.failures import reporting
 from responsa_local.embedded import EmbeddedError
 from responsa_local.embedded.envoy import envoy_binary
@@ -91,7 +91,7 @@ def _become_envoy(settings: Settings, servers: NamedServers) -> None:
     program = str(envoy_binary())
     # As `EmbeddedEnvoy` does: under root, Envoy has a user of its own.
     os.dup2(in_memory(text.encode()), 0)
-    if (account := UnixAccount.of(SandboxUser.ENVOY)) is not None:
+    if (account := UnixAccount.of(UnixUser.ENVOY)) is not None:
         become_before_exec(account.uid, account.gid)
     options = ("--disable-hot-restart", "--log-level", "warn", "--concurrency", str(min(visible().cpus, 4)))
     try:

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from responsa_formats.sandbox.confinement import SandboxCapabilities, SandboxUser
+from responsa_formats.sandbox.confinement import SandboxCapabilities, UnixUser
 from responsa_local.embedded.envoy import envoy_binary
 from responsa_local.embedded.files import FolderLock
 from responsa_local.embedded.layout import LocalLayout
@@ -101,7 +101,9 @@ def diagnose(layout: LocalLayout, *, postgres: bool = True, redis: bool = True) 
         own = f"PostgreSQL runs as {database.name or database.uid}"
         if not database.name:
             own += " (after `useradd --system responsa`, as that account)"
-        others = f"Envoy as {SandboxUser.ENVOY:d}, Redis as {SandboxUser.REDIS:d} and parsers as {SandboxUser.PARSERS:d}"
+        others = (
+            f"Envoy as {UnixUser.ENVOY:d}, Redis as {UnixUser.REDIS:d} and parsers as {UnixUser.PARSERS:d}"
+        )
         findings.append(Finding("users", True, f"{own}, {others}: no other program has these users"))
     findings.extend(Finding("outside the data folder", True, str(path)) for path in layout.outside)
     return findings

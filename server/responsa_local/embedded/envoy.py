@@ -7,7 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
-from responsa_formats.sandbox.confinement import SandboxUser
+from responsa_formats.sandbox.confinement import UnixUser
 from responsa_local.embedded.errors import EmbeddedError, file_errors
 from responsa_local.embedded.layout import LocalLayout, UnixAccount
 from responsa_local.embedded.part import ManagedProcess, StopStep
@@ -60,7 +60,7 @@ class EmbeddedEnvoy(ManagedProcess):
             configuration = in_memory(self._config.read_bytes())
         argv = [str(envoy_binary()), "--config-path", "/dev/fd/0", *options]
         self.process = spawn(
-            argv, PLAIN_ENVIRONMENT, self.log, account=UnixAccount.of(SandboxUser.ENVOY), stdin=configuration
+            argv, PLAIN_ENVIRONMENT, self.log, account=UnixAccount.of(UnixUser.ENVOY), stdin=configuration
         )
 
     def ready(self) -> bool:

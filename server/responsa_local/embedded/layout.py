@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, assert_never
 from urllib.parse import quote
 
-from responsa_formats.sandbox.confinement import SandboxUser
+from responsa_formats.sandbox.confinement import UnixUser
 from responsa_local.embedded.errors import EMPTY_FOLDER, EmbeddedError, file_errors
 from responsa_local.embedded.files import open_folder, present
 from responsa_server.system.private_files import write_private
@@ -55,7 +55,7 @@ class UnixAccount:
     gid: int
 
     @classmethod
-    def of(cls, user: SandboxUser) -> UnixAccount | None:
+    def of(cls, user: UnixUser) -> UnixAccount | None:
         """The account of a part if root runs Responsa; else None: the part then runs as the user who started Responsa.
 
         No other program runs under it, so none reaches the part's files.
@@ -65,7 +65,7 @@ class UnixAccount:
     @classmethod
     def of_database(cls) -> UnixAccount | None:
         """As `of`, for PostgreSQL, which has the account `responsa` if it exists."""
-        return (_find_account("responsa") or cls.of(SandboxUser.POSTGRES)) if running_as_root() else None
+        return (_find_account("responsa") or cls.of(UnixUser.POSTGRES)) if running_as_root() else None
 
     @classmethod
     def with_name(cls) -> UnixAccount:
@@ -500,11 +500,7 @@ class LocalLayout:
             root.parent.mkdir(mode=0o755, exist_ok=True)
             root.parent.chmod(0o755)
         _root_folder(root, 0, 0, 0o711)
-        postgres, redis, envoy = (
-            self.account,
-            UnixAccount.of(SandboxUser.REDIS),
-            UnixAccount.of(SandboxUser.ENVOY),
-        )
+        postgres, redis, envoy = self.account, UnixAccount.of(UnixUser.REDIS), UnixAccount.of(UnixUser.ENVOY)
         assert postgres is not None
         assert redis is not None
         assert envoy is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import xllamacpp
 
-from responsa_formats.sandbox.confinement import SandboxUser, become
+from responsa_formats.sandbox.confinement import UnixUser, become
 
 CACHE_MIB = 128
 """The size, in MiB, of the cache for prompt prefixes that the model has already read."""
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
     server = xllamacpp.Server(parameters)
     if os.geteuid() == 0:
         # Only now, because another user may be unable to read the packages. The kernel takes the capabilities of all threads.
-        become(SandboxUser.LANGUAGE_MODEL, SandboxUser.LANGUAGE_MODEL)
+        become(UnixUser.LANGUAGE_MODEL, UnixUser.LANGUAGE_MODEL)
     signal.sigwait(stops)
     del server
     # Exit without waiting for answers that are still being written.

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from responsa_formats.sandbox.confinement import SandboxUser
+from responsa_formats.sandbox.confinement import UnixUser
 from responsa_local.embedded.layout import UnixAccount
 from responsa_local.embedded.part import ManagedProcess, StopStep
 from responsa_local.embedded.spawn import PLAIN_ENVIRONMENT, spawn
@@ -36,7 +36,7 @@ class EmbeddedRedis(ManagedProcess):
 
     @property
     def _account(self) -> UnixAccount | None:
-        return UnixAccount.of(SandboxUser.REDIS)
+        return UnixAccount.of(UnixUser.REDIS)
 
     @property
     def url(self) -> str:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from responsa.chat.v1 import turn_pb2
 from responsa_lab.evaluation.metrics import plain
 from responsa_lab.optimising.command import optimise
-from responsa_lab.optimising.data import LabelledLines, LabelledMessage, LabelledQuestion, read
+from responsa_lab.optimising.data import LabelledMessage, LabelledQuestion, LabelledSet, read
 from responsa_lab.optimising.messages import Messages, judge
 from responsa_lab.optimising.nodes import Answering, TunedNode, find_tunable, rename_prompt
 from responsa_lab.optimising.questions import Outcome, Questions, search_of
@@ -82,7 +82,7 @@ def line(number: int, part: str = "train", label: str = "qa", text: str = "") ->
 WHOLE = [line(number, ("train", "test")[number % 2]) for number in range(24)]
 
 
-def labelled(tmp_path: Path, lines: Sequence[str]) -> LabelledLines[LabelledMessage]:
+def labelled(tmp_path: Path, lines: Sequence[str]) -> LabelledSet[LabelledMessage]:
     path = tmp_path / "messages.jsonl"
     path.write_text("\n".join(lines))
     return read(

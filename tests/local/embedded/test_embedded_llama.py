@@ -20,7 +20,7 @@ import psutil
 import pytest
 from embedded_running import Start, eventually
 
-from responsa_formats.sandbox.confinement import SandboxUser
+from responsa_formats.sandbox.confinement import UnixUser
 from responsa_local.embedded import EmbeddedError, LocalLayout, throwaway_layout
 from responsa_local.embedded.llama import EmbeddedLlama, answers
 from responsa_server.app.models import model_table
@@ -150,7 +150,7 @@ def test_nobody_else_can_reach_it_and_it_is_told_no_keys(part: EmbeddedLlama) ->
     assert stat.S_IMODE(part.socket.parent.stat().st_mode) & 0o027 == 0
     assert stat.S_IMODE(part.socket.stat().st_mode) == 0o700
     if os.geteuid() == 0:
-        assert {*process.uids()} == {SandboxUser.LANGUAGE_MODEL}
+        assert {*process.uids()} == {UnixUser.LANGUAGE_MODEL}
     assert process.net_connections("tcp") == []
     passed = EmbeddedLlama(
         part.layout, {"OPENAI_API_KEY": "secret-key", "PATH": "/bin"}, ModelSettings().embedded

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from embedded_running import PATIENCE, Start, eventually
 
-from responsa_formats.sandbox.confinement import SERVER, SUPERVISOR, Capability, SandboxUser
+from responsa_formats.sandbox.confinement import SERVER, SUPERVISOR, Capability, UnixUser
 from responsa_local.embedded import EmbeddedError, EmbeddedPostgres, LocalLayout
 from responsa_local.embedded.files import hand_over
 from responsa_local.embedded.layout import UnixAccount
@@ -59,7 +59,7 @@ def test_each_part_has_a_user_of_its_own_and_reaches_no_other_part(start: Start,
     running = start().until_ready()
     layout = LocalLayout.of(home)
     assert layout.account is not None
-    users = {"PostgreSQL": layout.account.uid, "Redis": SandboxUser.REDIS, "Envoy": SandboxUser.ENVOY}
+    users = {"PostgreSQL": layout.account.uid, "Redis": UnixUser.REDIS, "Envoy": UnixUser.ENVOY}
     for name, uid in users.items():
         for process in (running.part(name), *running.part(name).children()):
             assert user(process.pid) == ({str(uid)}, {str(uid)}, ""), name
@@ -70,14 +70,14 @@ def test_each_part_has_a_user_of_its_own_and_reaches_no_other_part(start: Start,
     for process in (server.pid, server.children()[0].pid):
         assert capabilities(process) == SERVER
 
-    strangers = {*users.values(), SandboxUser.PARSERS, NOBODY}
+    strangers = {*users.values(), UnixUser.PARSERS, NOBODY}
     assert len(strangers) == 5
     for path, access, expected in (
         (layout.postgres_run / ".s.PGSQL.5432", "-w", {users["PostgreSQL"]}),
         (layout.cluster / "PG_VERSION", "-r", {users["PostgreSQL"]}),
-        (layout.redis_socket, "-w", {SandboxUser.REDIS}),
-        (layout.envoy_admin_socket, "-w", {SandboxUser.ENVOY}),
-        (layout.server_socket, "-w", {SandboxUser.ENVOY}),
+        (layout.redis_socket, "-w", {UnixUser.REDIS}),
+        (layout.envoy_admin_socket, "-w", {UnixUser.ENVOY}),
+        (layout.server_socket, "-w", {UnixUser.ENVOY}),
         (layout.restart_socket, "-w", set[int]()),
         (layout.secrets, "-r", set[int]()),
         (layout.envoy_config, "-r", set[int]()),
@@ -109,9 +109,9 @@ def test_a_program_in_a_folder_of_root_alone_is_started_for_another_user(tmp_pat
     shutil.copy("/usr/bin/id", program)
     tmp_path.chmod(0o700)
     log = tmp_path / "log"
-    process = spawn([str(program), "-u"], {}, log, account=UnixAccount.of(SandboxUser.ENVOY))
+    process = spawn([str(program), "-u"], {}, log, account=UnixAccount.of(UnixUser.ENVOY))
     assert process.wait(PATIENCE) == 0
-    assert log.read_text() == f"{int(SandboxUser.ENVOY)}\n"
+    assert log.read_text() == f"{int(UnixUser.ENVOY)}\n"
 
 
 def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: LocalLayout) -> None:
@@ -162,11 +162,11 @@ def test_a_change_of_the_owner_follows_no_link(tmp_path: Path) -> None:
     os.link(roots / "shadow", folder / "hard")
     os.link(elsewhere / "of-nobody", folder / "shared")
     os.mkfifo(folder / "pipe")
-    hand_over(folder, SandboxUser.POSTGRES, SandboxUser.POSTGRES)
+    hand_over(folder, UnixUser.POSTGRES, UnixUser.POSTGRES)
     owners = {str(path.relative_to(tmp_path)): path.lstat().st_uid for path in tmp_path.rglob("*")}
-    ours = {name for name, uid in owners.items() if uid == SandboxUser.POSTGRES}
+    ours = {name for name, uid in owners.items() if uid == UnixUser.POSTGRES}
     assert ours == {"cluster", "cluster/base", "cluster/base/1"}
     (tmp_path / "as-link").symlink_to(roots)
     with pytest.raises(EmbeddedError, match="is not a folder"):
-        hand_over(tmp_path / "as-link", SandboxUser.POSTGRES, SandboxUser.POSTGRES)
+        hand_over(tmp_path / "as-link", UnixUser.POSTGRES, UnixUser.POSTGRES)
     assert (roots.stat().st_uid, (roots / "shadow").stat().st_uid) == (0, 0)
