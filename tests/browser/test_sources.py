@@ -142,7 +142,7 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     await expect(runs.get_by_role("alert").first).to_contain_text("would delete 2 of the 3 documents")
     await page.reload()  # the newest run is shown again
     await button(tab, "Delete them").click()
-    await expect(dialog).to_contain_text("2 of the 3 documents")
+    await expect(dialog).to_contain_text("2 of its 3 documents")
     await dialog.get_by_role("button", name="Run and delete").click()
     await expect(runs).to_contain_text("2 documents deleted, 1 row failed, 1 unchanged.")
     with closing(sqlite3.connect(staff)) as connection, connection:
